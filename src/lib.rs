@@ -1,0 +1,3 @@
+//! Bootwright: the daemon that racked servers meet when they power on.
+
+pub mod model;

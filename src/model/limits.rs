@@ -1,0 +1,97 @@
+//! Every bound of the daemon in one place, with its unit in its name.
+//!
+//! The defaults hold 10,000 machines. What bites is counted where it bites.
+
+use std::time::Duration;
+
+/// The largest DHCP payload we send: EDK2 drops larger offers (PROTOCOL: "never over 1472").
+pub const DHCP_REPLY_BYTES_MAX: usize = 1472;
+/// Replies are padded to this: BOOTP's minimum, which relays and old firmware insist on.
+pub const DHCP_REPLY_BYTES_MIN: usize = 300;
+/// The largest DHCP payload we read; one Ethernet jumbo frame.
+pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
+/// How long an address that was offered and not requested stays set aside.
+pub const OFFER_HELD: Duration = Duration::from_secs(30);
+/// How long an address that a client declined stays out of use.
+pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
+/// The longest lease that is given or put back after a restart: a year.
+pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Lease changes that one durable commit may carry.
+pub const LEASES_PER_COMMIT_MAX: usize = 1024;
+/// Lease changes that may wait for the store before new dynamic leases are refused.
+pub const LEASE_QUEUE_MAX: usize = 16_384;
+
+/// The largest TFTP block we agree to: fits an Ethernet frame, so that nothing fragments.
+pub const TFTP_BLOCK_BYTES_MAX: u16 = 1468;
+/// The largest TFTP window we agree to, in blocks (RFC 7440).
+pub const TFTP_WINDOW_BLOCKS_MAX: u16 = 64;
+/// Packets a silent client gets for one request before its transfer ends.
+pub const TFTP_SILENT_PACKETS_MAX: u32 = 6;
+/// First wait before an unacknowledged window is sent again; doubles up to the next limit.
+pub const TFTP_RETRANSMIT_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait between two retransmissions.
+pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);
+/// Transfers under way at once.
+pub const TFTP_TRANSFERS_MAX: usize = 12_000;
+/// Transfers under way at once for one client address.
+pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
+/// The longest TFTP request we read (RFC 2347).
+pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
+
+/// HTTP connections at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
+/// HTTP connections at once from one client address: one machine can't take all places.
+pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+/// How long a client may take to send a request's headers.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may go without taking a byte of a body.
+pub const HTTP_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a file in memory for one response.
+pub const HTTP_BODY_CHUNK_BYTES: usize = 256 * 1024;
+/// The longest path, with its query, that either server looks at.
+pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
+
+/// Machines whose own words are remembered between the stages of a boot.
+pub const SIGHTINGS_MAX: usize = 32_768;
+
+/// The work one template may do before it is stopped (minijinja fuel).
+pub const TEMPLATE_FUEL: u64 = 200_000;
+/// The longest text one template may render.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// The largest file that people edit: a configuration, an inventory, a template.
+pub const EDITED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long running transfers may go on after SIGTERM.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// How often interfaces are looked at for links and addresses that came or went.
+pub const INTERFACE_POLL: Duration = Duration::from_millis(500);
+/// How long after the last change in a watched folder the inventory is read again.
+pub const RELOAD_SETTLE: Duration = Duration::from_millis(300);
+
+/// Operators' connections at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long an operator's client may take to send a request.
+pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the command line waits for an answer.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the command line waits for a reload: new images of many gigabytes are hashed in it.
+pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(900);
+/// The longest answer the command line reads; 10,000 hosts are 3 MiB.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// File descriptors we ask the system for: a socket and a file for every transfer and connection.
+pub const OPEN_FILES_MAX: u64 = 65_536;
+/// Problems of a refused reload that are logged; `bootwright status` shows all of them.
+pub const REFUSAL_LINES_MAX: usize = 50;
+/// How long a watched folder may go on changing before the inventory is read all the same.
+pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
+
+/// Folders on the way to a loader, its root among them.
+pub const LOADER_DEPTH_MAX: usize = 4;
+/// Files in one folder that people edit.
+pub const EDITED_FILES_MAX: usize = 10_000;
+/// Steps from a profile to its furthest ancestor.
+pub const PROFILE_DEPTH_MAX: usize = 64;
+/// Nested lists and tables in one template variable.
+pub const VAR_DEPTH_MAX: usize = 16;
+/// Checksums kept so that a reload does not hash an unchanged file again.
+pub const CHECKSUMS_KEPT_MAX: usize = 65_536;

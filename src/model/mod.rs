@@ -1,0 +1,24 @@
+//! The vocabulary of network boot as types: what every other room speaks.
+//!
+//! Owns: addresses of machines, architectures, boot targets, names, time as an argument, and the
+//! named limits. Does not own: decisions (`boot`), wire formats (`proto`) or any I/O. std and serde
+//! only.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod arch;
+mod cidr;
+mod hardware;
+pub mod limits;
+mod name;
+mod target;
+pub mod text;
+mod time;
+mod uuid;
+
+pub use arch::{Arch, Cpu, Firmware};
+pub use cidr::{AddressRange, Cidr, CidrError};
+pub use hardware::{HardwareAddr, MacAddr, MacError};
+pub use name::{Name, NameError};
+pub use target::BootTarget;
+pub use time::{Now, WallTime};
+pub use uuid::{Uuid, UuidError};

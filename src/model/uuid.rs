@@ -1,0 +1,110 @@
+//! The SMBIOS machine UUID (DHCP option 97, iPXE's `${uuid}`).
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// A machine's UUID in the order people read it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uuid([u8; 16]);
+
+/// Why a text is not a UUID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UuidError(String);
+
+impl fmt::Display for UuidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UuidError {}
+
+impl Uuid {
+    /// The UUID in option 97's body (RFC 4578): a type byte of 0 and 16 bytes with the first three
+    /// fields little-endian, as SMBIOS stores them and iPXE prints them swapped back.
+    pub fn from_option_97(body: &[u8]) -> Option<Uuid> {
+        let (kind, raw) = body.split_first()?;
+        let raw: [u8; 16] = raw.try_into().ok()?;
+        let placeholder = raw == [0; 16] || raw == [0xff; 16];
+        (*kind == 0 && !placeholder).then(|| Uuid(swap_fields(raw)))
+    }
+}
+
+fn swap_fields(mut raw: [u8; 16]) -> [u8; 16] {
+    raw[0..4].reverse();
+    raw[4..6].reverse();
+    raw[6..8].reverse();
+    raw
+}
+
+impl FromStr for Uuid {
+    type Err = UuidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = || {
+            UuidError(format!(
+                "`{}` is not a UUID; write it as 4c4c4544-0042-3510-8051-b4c04f475931",
+                crate::model::text::escape(text.as_bytes())
+            ))
+        };
+        let widths: Vec<usize> = text.split('-').map(str::len).collect();
+        let digits: String = text.split('-').collect();
+        let shaped = widths == [8, 4, 4, 4, 12] || widths == [32];
+        if !shaped || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(malformed());
+        }
+        let bits = u128::from_str_radix(&digits, 16).map_err(|_| malformed())?;
+        Ok(Uuid(bits.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let separator = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{separator}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Uuid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uuid {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_order_and_the_printed_order_name_the_same_machine() {
+        let wire = [
+            0, 0x44, 0x45, 0x4c, 0x4c, 0x42, 0, 0x10, 0x35, 0x80, 0x51, 0xb4, 0xc0, 0x4f, 0x47, 0x59, 0x31,
+        ];
+        let printed = "4C4C4544-0042-3510-8051-B4C04F475931";
+        assert_eq!(Uuid::from_option_97(&wire), printed.parse().ok());
+    }
+
+    #[test]
+    fn a_placeholder_names_nobody() {
+        assert_eq!(Uuid::from_option_97(&[0; 17]), None);
+        assert_eq!(Uuid::from_option_97(&[]), None);
+        assert_eq!(Uuid::from_option_97(&[0, 1, 2]), None);
+    }
+}
