@@ -1,3 +1,4 @@
 //! Bootwright: the daemon that racked servers meet when they power on.
 
 pub mod model;
+pub mod proto;

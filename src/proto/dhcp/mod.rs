@@ -1,0 +1,50 @@
+//! DHCP (RFC 2131): lenient reading, strict writing.
+//!
+//! Owns the wire: the fixed header, the walk over the options (split, overloaded, broken), what a
+//! request says in typed fields, and the bytes of a reply. dhcproto gives single options their
+//! meaning and their encoding; what it gets wrong on hostile input (it stops at the first bad
+//! option, joins only adjacent pieces, ignores overload, keeps one architecture and reorders option
+//! 82) is done here. Does not own any decision: that is `boot::engine`.
+
+mod ipxe;
+mod relay;
+mod reply;
+mod request;
+mod wire;
+
+pub use ipxe::IpxeFeatures;
+pub use relay::RelayAgent;
+pub use reply::{Reply, ReplyKind, ReplyOption};
+pub use request::{Request, RequestKind, parse};
+
+use std::fmt;
+
+/// Why bytes are not a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Shorter than the fixed header and the magic cookie.
+    Short,
+    /// `op` is not 1: a reply, or nothing of DHCP's.
+    NotARequest,
+    /// The four bytes before the options are not DHCP's (RFC 2131 section 3).
+    BadMagic,
+}
+
+impl Malformed {
+    /// The reason in a phrase, for logs and counters.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Malformed::Short => "shorter than a DHCP header",
+            Malformed::NotARequest => "not a request: its op is not 1",
+            Malformed::BadMagic => "without DHCP's magic cookie",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Malformed {}

@@ -1,0 +1,249 @@
+//! A reply and its bytes: what firmware accepts, and never a byte more than it can take.
+
+use super::{Request, wire};
+use crate::model::{HardwareAddr, limits};
+use dhcproto::{
+    Encodable,
+    v4::{DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption},
+};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// What a reply says: option 53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// DHCPOFFER.
+    Offer,
+    /// DHCPACK.
+    Ack,
+    /// DHCPNAK.
+    Nak,
+}
+
+/// One option of a reply, by meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyOption {
+    /// 51, whole seconds.
+    LeaseTime(Duration),
+    /// 1.
+    SubnetMask(Ipv4Addr),
+    /// 3.
+    Router(Ipv4Addr),
+    /// 6, in order.
+    DnsServers(Vec<Ipv4Addr>),
+    /// 12.
+    HostName(String),
+    /// 15.
+    DomainName(String),
+    /// 28.
+    BroadcastAddress(Ipv4Addr),
+    /// 43, with its own end marker where the reader needs one.
+    VendorOptions(Vec<u8>),
+    /// 56: why a NAK.
+    Message(String),
+    /// 58 (T1), whole seconds.
+    RenewAfter(Duration),
+    /// 59 (T2), whole seconds.
+    RebindAfter(Duration),
+    /// 60.
+    VendorClass(&'static str),
+    /// 66; written with a NUL behind it.
+    TftpServerName(String),
+    /// 175: iPXE's own options.
+    Ipxe(Vec<u8>),
+}
+
+/// A reply to be written. What must be echoed (transaction, flags, relay, hardware address, options
+/// 61, 82 and 97) is taken from the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Offer, ACK or NAK.
+    pub kind: ReplyKind,
+    /// The flags; a relayed NAK sets [`Reply::FLAG_BROADCAST`].
+    pub flags: u16,
+    /// The client's own address, also known as `ciaddr`; 0.0.0.0 where it has none.
+    pub client_address: Ipv4Addr,
+    /// The address it is given, also known as `yiaddr`; 0.0.0.0 for none.
+    pub your_address: Ipv4Addr,
+    /// The TFTP server, also known as `siaddr`; 0.0.0.0 for none.
+    pub next_server: Ipv4Addr,
+    /// Option 54.
+    pub server_identifier: Ipv4Addr,
+    /// Option 67 and, where it is short enough, `file`.
+    pub boot_file: Option<String>,
+    /// Further options, in any order; where room is short the least important are left out.
+    pub options: Vec<ReplyOption>,
+    xid: u32,
+    relay: Ipv4Addr,
+    hardware: HardwareAddr,
+    client_identifier: Option<Vec<u8>>,
+    machine_identifier: Option<Vec<u8>>,
+    relay_agent: Option<Vec<u8>>,
+    bytes_max: usize,
+}
+
+/// `file` holds this many bytes and a NUL.
+const FILE_NAME_BYTES_MAX: usize = 127;
+/// The IP and UDP headers that option 57 counts and a payload does not.
+const IP_UDP_BYTES: u16 = 28;
+/// What every client must accept (RFC 2132 section 9.10), headers included.
+const MESSAGE_BYTES_MIN: u16 = 576;
+/// A relay writes one option 82 (RFC 3046). A longer one, in pieces, is no relay's, and echoing it
+/// would leave no room for the reply.
+const RELAY_AGENT_BYTES_MAX: usize = 255;
+
+/// The order of the options in a reply. Old firmware looks for 53 first; behind that the most
+/// important come first, because where room is short it is the last that are left out.
+const ORDER: [u8; 19] = [53, 54, 51, 1, 3, 67, 60, 43, 175, 61, 97, 6, 56, 66, 58, 59, 28, 12, 15];
+
+impl Reply {
+    /// The flag that asks a relay to broadcast (RFC 2131 section 4.1).
+    pub const FLAG_BROADCAST: u16 = 0x8000;
+
+    /// An empty reply to `request`, from the server that `server_identifier` names.
+    pub fn to(request: &Request, kind: ReplyKind, server_identifier: Ipv4Addr) -> Reply {
+        let datagram = request.message_bytes_max.unwrap_or(MESSAGE_BYTES_MIN);
+        let payload = datagram.max(MESSAGE_BYTES_MIN) - IP_UDP_BYTES;
+        Reply {
+            kind,
+            flags: request.flags,
+            client_address: Ipv4Addr::UNSPECIFIED,
+            your_address: Ipv4Addr::UNSPECIFIED,
+            next_server: Ipv4Addr::UNSPECIFIED,
+            server_identifier,
+            boot_file: None,
+            options: Vec::new(),
+            xid: request.xid,
+            relay: request.relay.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            hardware: request.hardware,
+            client_identifier: request.client_identifier.clone(),
+            machine_identifier: request.machine_identifier.clone(),
+            relay_agent: request
+                .relay_agent
+                .as_ref()
+                .map(|agent| agent.raw.clone())
+                .filter(|raw| raw.len() <= RELAY_AGENT_BYTES_MAX),
+            bytes_max: usize::from(payload).min(limits::DHCP_REPLY_BYTES_MAX),
+        }
+    }
+
+    /// The reply's bytes: at least [`limits::DHCP_REPLY_BYTES_MIN`], at most what option 57 allows
+    /// and [`limits::DHCP_REPLY_BYTES_MAX`]. Option 82 is the last (RFC 3046 section 2.2).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = encoded(&self.header());
+        let relay_agent = self.encoded_relay_agent();
+        let end_bytes = 1;
+        let room = self.bytes_max.saturating_sub(relay_agent.len() + end_bytes);
+        for option in self.ordered_options() {
+            let option = encoded(&option);
+            if bytes.len() + option.len() <= room {
+                bytes.extend_from_slice(&option);
+            }
+        }
+        bytes.extend_from_slice(&relay_agent);
+        bytes.push(wire::END);
+        if bytes.len() < limits::DHCP_REPLY_BYTES_MIN {
+            bytes.resize(limits::DHCP_REPLY_BYTES_MIN, 0);
+        }
+        bytes
+    }
+
+    /// The fixed header, by dhcproto: a message without options ends behind the magic cookie.
+    fn header(&self) -> Message {
+        let mut message = Message::new_with_id(
+            self.xid,
+            self.client_address,
+            self.your_address,
+            self.next_server,
+            self.relay,
+            self.hardware.as_bytes(),
+        );
+        message
+            .set_opcode(Opcode::BootReply)
+            .set_htype(HType::from(self.hardware.htype()))
+            .set_flags(Flags::new(self.flags));
+        if let Some(file) = self.boot_file.as_ref().filter(|file| file.len() <= FILE_NAME_BYTES_MAX) {
+            message.set_fname(file.as_bytes());
+        }
+        message
+    }
+
+    /// Every option but 82, in the order of the wire.
+    fn ordered_options(&self) -> Vec<DhcpOption> {
+        let kind = match self.kind {
+            ReplyKind::Offer => MessageType::Offer,
+            ReplyKind::Ack => MessageType::Ack,
+            ReplyKind::Nak => MessageType::Nak,
+        };
+        let mut options = vec![
+            DhcpOption::MessageType(kind),
+            DhcpOption::ServerIdentifier(self.server_identifier),
+        ];
+        // In NAKs too (RFC 6842 section 3).
+        options.extend(self.client_identifier.clone().map(DhcpOption::ClientIdentifier));
+        if self.kind != ReplyKind::Nak {
+            // EDK2 writes a NUL behind an unterminated 67, over the next option's code.
+            let boot_file = self.boot_file.as_deref().map(nul_terminated);
+            options.extend(boot_file.map(DhcpOption::BootfileName));
+            options.extend(self.machine_identifier.clone().map(DhcpOption::ClientMachineIdentifier));
+        }
+        options.extend(self.options.iter().map(ReplyOption::to_wire));
+        options.sort_by_key(|option| {
+            let code = u8::from(OptionCode::from(option));
+            ORDER.iter().position(|listed| *listed == code).unwrap_or(ORDER.len())
+        });
+        options
+    }
+
+    fn encoded_relay_agent(&self) -> Vec<u8> {
+        // As an unknown option, because dhcproto's own type for 82 sorts and merges sub-options.
+        self.relay_agent.clone().map_or_else(Vec::new, |raw| {
+            encoded(&DhcpOption::Unknown(UnknownOption::new(
+                OptionCode::RelayAgentInformation,
+                raw,
+            )))
+        })
+    }
+}
+
+impl ReplyOption {
+    /// The option's code.
+    pub fn code(&self) -> u8 {
+        u8::from(OptionCode::from(&self.to_wire()))
+    }
+
+    fn to_wire(&self) -> DhcpOption {
+        match self {
+            ReplyOption::LeaseTime(time) => DhcpOption::AddressLeaseTime(seconds(*time)),
+            ReplyOption::SubnetMask(mask) => DhcpOption::SubnetMask(*mask),
+            ReplyOption::Router(router) => DhcpOption::Router(vec![*router]),
+            ReplyOption::DnsServers(servers) => DhcpOption::DomainNameServer(servers.clone()),
+            ReplyOption::HostName(name) => DhcpOption::Hostname(name.clone()),
+            ReplyOption::DomainName(name) => DhcpOption::DomainName(name.clone()),
+            ReplyOption::BroadcastAddress(address) => DhcpOption::BroadcastAddr(*address),
+            ReplyOption::VendorOptions(body) => DhcpOption::VendorExtensions(body.clone()),
+            ReplyOption::Message(text) => DhcpOption::Message(text.clone()),
+            ReplyOption::RenewAfter(time) => DhcpOption::Renewal(seconds(*time)),
+            ReplyOption::RebindAfter(time) => DhcpOption::Rebinding(seconds(*time)),
+            ReplyOption::VendorClass(class) => DhcpOption::ClassIdentifier(class.as_bytes().to_vec()),
+            ReplyOption::TftpServerName(name) => DhcpOption::TFTPServerName(nul_terminated(name)),
+            ReplyOption::Ipxe(body) => DhcpOption::Unknown(UnknownOption::new(OptionCode::Unknown(175), body.clone())),
+        }
+    }
+}
+
+/// Whole seconds; what does not fit is "infinite" (RFC 2131 section 3.3).
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn nul_terminated(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
+
+/// dhcproto's encoding. It fails only for a header field longer than its place, and the only such
+/// field is measured before it is set.
+fn encoded(part: &impl Encodable) -> Vec<u8> {
+    part.to_vec().expect("every field was measured before it was set")
+}

@@ -1,0 +1,5 @@
+//! Wire formats and protocol machines; no I/O and no clock.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod dhcp;
+pub mod tftp;

@@ -1,0 +1,408 @@
+//! The transfer against a client that acknowledges as EDK2 does, over a wire that drops, doubles
+//! and reorders by a seed. Time is scripted: no test waits.
+
+use super::*;
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+const LATENCY: Duration = Duration::from_millis(1);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn asked(blksize: u16, windowsize: u16) -> Options {
+    Options {
+        blksize: Some(blksize),
+        windowsize: Some(windowsize),
+        ..Options::default()
+    }
+}
+
+/// Everything the machine wants sent now.
+fn sends(transfer: &mut Transfer) -> Vec<Transmit> {
+    std::iter::from_fn(|| transfer.poll_transmit()).collect()
+}
+
+/// The same as block numbers.
+fn numbers(transfer: &mut Transfer) -> Vec<u16> {
+    sends(transfer)
+        .iter()
+        .filter_map(|transmit| match transmit {
+            Transmit::Block { number, .. } => Some(*number),
+            Transmit::OptionAck(_) => None,
+        })
+        .collect()
+}
+
+/// A transfer whose options the client has taken at 2 ms, before its first window is sent.
+fn accepted(options: Options, length: u64) -> Transfer {
+    let mut transfer = Transfer::begin(ms(0), &options, length);
+    assert!(matches!(sends(&mut transfer)[..], [Transmit::OptionAck(_)]));
+    transfer.handle(ms(2), &Packet::Ack(0));
+    transfer
+}
+
+#[test]
+fn nothing_is_agreed_that_was_not_asked() {
+    let mut plain = Transfer::begin(ms(0), &Options::default(), 700);
+    assert_eq!(numbers(&mut plain), [1], "no OACK at all");
+    let only_size = Options {
+        tsize: true,
+        ..Options::default()
+    };
+    let mut sized = Transfer::begin(ms(0), &only_size, 700);
+    let expected = Agreed {
+        tsize: Some(700),
+        ..Agreed::default()
+    };
+    assert_eq!(sends(&mut sized), [Transmit::OptionAck(expected)]);
+}
+
+#[test]
+fn the_largest_window_and_block_are_clamped() {
+    let mut transfer = Transfer::begin(ms(0), &asked(65464, 65535), 1 << 30);
+    let expected = Agreed {
+        blksize: Some(TFTP_BLOCK_BYTES_MAX),
+        windowsize: Some(TFTP_WINDOW_BLOCKS_MAX),
+        ..Agreed::default()
+    };
+    assert_eq!(sends(&mut transfer), [Transmit::OptionAck(expected)]);
+    transfer.handle(ms(2), &Packet::Ack(0));
+    assert_eq!(sends(&mut transfer).len(), usize::from(TFTP_WINDOW_BLOCKS_MAX));
+}
+
+#[test]
+fn a_size_that_is_a_multiple_of_the_block_ends_with_an_empty_block() {
+    let mut transfer = Transfer::begin(ms(0), &Options::default(), 512);
+    sends(&mut transfer);
+    transfer.handle(ms(1), &Packet::Ack(1));
+    let empty = Transmit::Block {
+        number: 2,
+        offset: 512,
+        length: 0,
+    };
+    assert_eq!(sends(&mut transfer), [empty]);
+    transfer.handle(ms(2), &Packet::Ack(2));
+    assert_eq!(transfer.ending(), Some(&Ending::Complete));
+}
+
+#[test]
+fn a_silent_client_gets_six_packets_and_no_more() {
+    for options in [Options::default(), asked(1468, 64)] {
+        let mut transfer = Transfer::begin(ms(0), &options, 1 << 20);
+        let mut packets = sends(&mut transfer).len();
+        while let Some(deadline) = transfer.deadline() {
+            transfer.handle_timeout(deadline);
+            packets += sends(&mut transfer).len();
+        }
+        assert_eq!(packets, 6);
+        assert_eq!(transfer.ending(), Some(&Ending::Silent));
+    }
+}
+
+#[test]
+fn an_error_that_answers_the_oack_is_a_probe_and_nothing_follows_it() {
+    let mut transfer = Transfer::begin(ms(0), &asked(1468, 4), 1 << 20);
+    sends(&mut transfer);
+    let probe = Packet::Error {
+        code: 8,
+        message: Vec::new(),
+    };
+    transfer.handle(ms(1), &probe);
+    assert_eq!(transfer.ending(), Some(&Ending::Probed));
+    assert_eq!(transfer.deadline(), None);
+    transfer.handle_timeout(ms(60_000));
+    assert_eq!(sends(&mut transfer), []);
+}
+
+#[test]
+fn a_window_goes_on_at_once_from_the_block_that_was_lost() {
+    for lost in 1..=3_u16 {
+        let mut transfer = accepted(asked(512, 4), 1 << 20);
+        assert_eq!(numbers(&mut transfer), [1, 2, 3, 4]);
+        transfer.handle(ms(4), &Packet::Ack(lost - 1));
+        assert_eq!(numbers(&mut transfer)[0], lost, "block {lost}");
+    }
+}
+
+#[test]
+fn a_lost_last_block_of_a_window_is_sent_when_the_client_asks_for_it() {
+    let mut transfer = accepted(asked(512, 4), 1 << 20);
+    sends(&mut transfer);
+    transfer.handle(ms(100), &Packet::Ack(3));
+    assert_eq!(numbers(&mut transfer), [4, 5, 6, 7]);
+}
+
+#[test]
+fn four_repeated_acknowledgements_bring_one_retransmission() {
+    for gap_after in [0, 1] {
+        let mut transfer = accepted(asked(512, 4), 1 << 20);
+        sends(&mut transfer);
+        let mut again = Vec::new();
+        for _ in 0..4 {
+            transfer.handle(ms(4), &Packet::Ack(gap_after));
+            again.extend(numbers(&mut transfer));
+        }
+        let first = gap_after + 1;
+        assert_eq!(again, [first, first + 1, first + 2, first + 3]);
+    }
+}
+
+#[test]
+fn a_doubled_acknowledgement_in_lock_step_does_not_double_the_rest() {
+    let mut transfer = accepted(asked(512, 1), 1 << 20);
+    sends(&mut transfer);
+    transfer.handle(ms(4), &Packet::Ack(1));
+    assert_eq!(numbers(&mut transfer), [2]);
+    transfer.handle(ms(4), &Packet::Ack(1));
+    assert_eq!(numbers(&mut transfer), [] as [u16; 0]);
+}
+
+#[test]
+fn the_agreed_timeout_is_the_wait_and_one_that_is_too_long_is_not_agreed() {
+    let wanting = |seconds| Options {
+        timeout_s: Some(seconds),
+        ..Options::default()
+    };
+    let patient = Transfer::begin(ms(0), &wanting(3), 10);
+    assert_eq!(patient.deadline(), Some(ms(3000)));
+    let mut endless = Transfer::begin(ms(0), &wanting(255), 10);
+    assert_eq!(numbers(&mut endless), [1], "no option is left, so no OACK");
+}
+
+/// A seeded source of chance (an LCG by Knuth): the same seed, the same wire.
+struct Chance(u64);
+
+impl Chance {
+    fn one_in(&mut self, n: u64) -> bool {
+        n > 0 && self.below(n) == 0
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// A client that takes blocks in order and says the last one it has for every other.
+struct Client {
+    block_bytes: u64,
+    window: u64,
+    /// The last block that came in order.
+    have: u64,
+    since_ack: u64,
+    offset: u64,
+    done: bool,
+    next_word: Duration,
+}
+
+impl Client {
+    /// Takes one packet; the answer, if it has one.
+    fn take(&mut self, now: Duration, transmit: &Transmit) -> Option<u16> {
+        self.next_word = now + CLIENT_TIMEOUT;
+        match transmit {
+            Transmit::OptionAck(_) => (self.have == 0).then_some(0),
+            Transmit::Block { number, offset, length } => {
+                if *number == wire_number(self.have + 1) && *offset == self.offset {
+                    self.have += 1;
+                    self.since_ack += 1;
+                    self.offset += *length as u64;
+                    self.done = (*length as u64) < self.block_bytes;
+                    let due = self.done || self.since_ack == self.window;
+                    return due.then(|| self.say());
+                }
+                Some(self.say())
+            }
+        }
+    }
+
+    fn say(&mut self) -> u16 {
+        self.since_ack = 0;
+        wire_number(self.have)
+    }
+}
+
+/// How bad the wire is: one packet in so many suffers; 0 is never.
+#[derive(Clone, Copy)]
+struct Weather {
+    dropped: u64,
+    doubled: u64,
+    late: u64,
+}
+
+struct Wire {
+    chance: Chance,
+    weather: Weather,
+    sent: u64,
+    on_the_way: BinaryHeap<Reverse<(Duration, u64, Cargo)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cargo {
+    ToClient {
+        oack: bool,
+        number: u16,
+        offset: u64,
+        length: usize,
+    },
+    ToServer(u16),
+}
+
+impl Wire {
+    fn send(&mut self, now: Duration, cargo: Cargo) {
+        let copies = 1 + u64::from(self.chance.one_in(self.weather.doubled));
+        for _ in 0..copies {
+            if self.chance.one_in(self.weather.dropped) {
+                continue;
+            }
+            let late = if self.chance.one_in(self.weather.late) { 3 } else { 1 };
+            self.sent += 1;
+            self.on_the_way.push(Reverse((now + LATENCY * late, self.sent, cargo)));
+        }
+    }
+
+    fn transmit(&mut self, now: Duration, transfer: &mut Transfer) -> u64 {
+        let out = sends(transfer);
+        for transmit in &out {
+            let cargo = match *transmit {
+                Transmit::OptionAck(_) => Cargo::ToClient {
+                    oack: true,
+                    number: 0,
+                    offset: 0,
+                    length: 0,
+                },
+                Transmit::Block { number, offset, length } => Cargo::ToClient {
+                    oack: false,
+                    number,
+                    offset,
+                    length,
+                },
+            };
+            self.send(now, cargo);
+        }
+        out.len() as u64
+    }
+}
+
+/// Runs a whole transfer; how long it took and how many packets the server sent.
+fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration, u64) {
+    let mut transfer = Transfer::begin(ms(0), &options, length);
+    let (block_bytes, window) = transfer.shape();
+    let mut client = Client {
+        block_bytes: block_bytes as u64,
+        window: window as u64,
+        have: 0,
+        since_ack: 0,
+        offset: 0,
+        done: false,
+        next_word: CLIENT_TIMEOUT,
+    };
+    let mut wire = Wire {
+        chance: Chance(seed),
+        weather,
+        sent: 0,
+        on_the_way: BinaryHeap::new(),
+    };
+    let mut now = ms(0);
+    let mut packets = wire.transmit(now, &mut transfer);
+    while let Some(deadline) = transfer.deadline() {
+        let arrival = wire.on_the_way.peek().map(|Reverse((at, _, _))| *at);
+        now = [Some(deadline), Some(client.next_word), arrival]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap();
+        if arrival == Some(now) {
+            match wire.on_the_way.pop().unwrap().0.2 {
+                Cargo::ToServer(number) => transfer.handle(now, &Packet::Ack(number)),
+                Cargo::ToClient {
+                    oack,
+                    number,
+                    offset,
+                    length,
+                } => {
+                    let transmit = if oack {
+                        Transmit::OptionAck(Agreed::default())
+                    } else {
+                        Transmit::Block { number, offset, length }
+                    };
+                    if let Some(number) = client.take(now, &transmit) {
+                        wire.send(now, Cargo::ToServer(number));
+                    }
+                }
+            }
+        } else if client.next_word == now {
+            client.next_word = now + CLIENT_TIMEOUT;
+            let number = client.say();
+            wire.send(now, Cargo::ToServer(number));
+        }
+        transfer.handle_timeout(now);
+        packets += wire.transmit(now, &mut transfer);
+    }
+    assert!(client.done, "seed {seed}: {transfer:?}");
+    assert_eq!(client.offset, length, "seed {seed}");
+    (now, packets)
+}
+
+const CALM: Weather = Weather {
+    dropped: 0,
+    doubled: 0,
+    late: 0,
+};
+
+#[test]
+fn a_file_of_more_than_65535_blocks_rolls_over() {
+    let length = 70_000 * 512;
+    let (_, packets) = run(asked(512, 16), length, CALM, 1);
+    assert_eq!(packets, 70_001 + 1, "every block once, and the OACK");
+}
+
+#[test]
+fn whatever_the_wire_does_the_file_arrives_whole() {
+    let storm = Weather {
+        dropped: 20,
+        doubled: 15,
+        late: 10,
+    };
+    for seed in 1..=60 {
+        for (window, length) in [(1, 40_000), (4, 150_000), (64, 600_000)] {
+            run(asked(1468, window), length, storm, seed);
+        }
+    }
+}
+
+#[test]
+fn a_wire_that_doubles_does_not_make_the_server_send_everything_twice() {
+    let doubling = Weather {
+        dropped: 0,
+        doubled: 40,
+        late: 0,
+    };
+    for window in [1, 4, 16] {
+        let (_, calm) = run(asked(1468, window), 1_000_000, CALM, 7);
+        for seed in 1..=20 {
+            let (_, doubled) = run(asked(1468, window), 1_000_000, doubling, seed);
+            assert!(
+                doubled <= calm * 13 / 10,
+                "window {window}, seed {seed}: {doubled} packets, {calm} on a calm wire"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_lost_block_in_a_window_costs_a_round_trip() {
+    let rare = Weather {
+        dropped: 400,
+        doubled: 0,
+        late: 0,
+    };
+    let (calm, _) = run(asked(1468, 8), 1_000_000, CALM, 3);
+    let (took, packets) = run(asked(1468, 8), 1_000_000, rare, 3);
+    assert!(packets < 760, "{packets} packets for 682 blocks");
+    assert!(took < calm + ms(1100), "{took:?} against {calm:?}");
+}

@@ -1,0 +1,323 @@
+//! TFTP packets: lenient reading, strict writing.
+
+use crate::model::limits::{REQUEST_PATH_BYTES_MAX, TFTP_REQUEST_BYTES_MAX};
+use std::fmt;
+
+const RRQ: u16 = 1;
+const WRQ: u16 = 2;
+const DATA: u16 = 3;
+const ACK: u16 = 4;
+const ERROR: u16 = 5;
+const OACK: u16 = 6;
+
+/// Bytes in front of a DATA packet's data: opcode and block number.
+pub const DATA_HEADER_BYTES: usize = 4;
+
+/// A packet as a server reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// A request to read a file.
+    Read(Request),
+    /// A request to write one; this server never lets anybody.
+    Write,
+    /// A block, as only servers send.
+    Data,
+    /// The number of the last block that came in order; 0 answers an OACK.
+    Ack(u16),
+    /// The other side gave up, or never wanted the file.
+    Error {
+        /// The code (RFC 1350 and 2347).
+        code: u16,
+        /// The client's words, raw.
+        message: Vec<u8>,
+    },
+    /// Options agreed, as only servers send.
+    OptionAck,
+}
+
+/// A read request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The file name as the client sent it.
+    pub path: Vec<u8>,
+    /// How the bytes are to be sent.
+    pub mode: Mode,
+    /// What the client asks for beyond RFC 1350.
+    pub options: Options,
+}
+
+/// The transfer mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bytes as they are.
+    Octet,
+    /// Line ends rewritten; nothing that boots is text of that kind.
+    Netascii,
+    /// `mail`, or a word nobody defined.
+    Other,
+}
+
+/// The options of a request that are known and make sense; the rest is left out, as RFC 2347 wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes in a block (RFC 2348).
+    pub blksize: Option<u16>,
+    /// Whether the client wants to know the size (RFC 2349).
+    pub tsize: bool,
+    /// Seconds before a packet is sent again (RFC 2349).
+    pub timeout_s: Option<u8>,
+    /// Blocks sent before an acknowledgement is awaited (RFC 7440).
+    pub windowsize: Option<u16>,
+}
+
+/// Options as agreed: only what was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// Bytes in a block.
+    pub blksize: Option<u16>,
+    /// Bytes of the file.
+    pub tsize: Option<u64>,
+    /// Seconds before a packet is sent again.
+    pub timeout_s: Option<u8>,
+    /// Blocks in a window.
+    pub windowsize: Option<u16>,
+}
+
+/// Why bytes are not a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Too short for its opcode.
+    Short,
+    /// An opcode that nobody defined.
+    Opcode,
+    /// A request longer than RFC 2347 allows.
+    Long,
+    /// A request whose file name or mode does not end.
+    Unterminated,
+    /// A request without a file name.
+    NoName,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Malformed::Short => "too short",
+            Malformed::Opcode => "unknown opcode",
+            Malformed::Long => "request too long",
+            Malformed::Unterminated => "file name or mode has no end",
+            Malformed::NoName => "no file name",
+        })
+    }
+}
+
+/// An error's code (RFC 1350, 2347).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// 0: see the message.
+    Undefined,
+    /// 1: no such file.
+    NotFound,
+    /// 2: not allowed.
+    AccessViolation,
+    /// 4: not an operation we do.
+    IllegalOperation,
+    /// 5: not your transfer.
+    UnknownTransfer,
+}
+
+impl ErrorCode {
+    fn number(self) -> u16 {
+        match self {
+            ErrorCode::Undefined => 0,
+            ErrorCode::NotFound => 1,
+            ErrorCode::AccessViolation => 2,
+            ErrorCode::IllegalOperation => 4,
+            ErrorCode::UnknownTransfer => 5,
+        }
+    }
+}
+
+/// Reads one packet.
+pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
+    let (opcode, rest) = word(bytes)?;
+    match opcode {
+        RRQ => request(rest).map(Packet::Read),
+        WRQ => Ok(Packet::Write),
+        DATA => word(rest).map(|_| Packet::Data),
+        ACK => word(rest).map(|(block, _)| Packet::Ack(block)),
+        ERROR => word(rest).map(|(code, message)| Packet::Error {
+            code,
+            message: message.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
+        }),
+        OACK => Ok(Packet::OptionAck),
+        _ => Err(Malformed::Opcode),
+    }
+}
+
+fn word(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+    match bytes {
+        [high, low, rest @ ..] => Ok((u16::from_be_bytes([*high, *low]), rest)),
+        _ => Err(Malformed::Short),
+    }
+}
+
+fn request(bytes: &[u8]) -> Result<Request, Malformed> {
+    if bytes.len() + 2 > TFTP_REQUEST_BYTES_MAX {
+        return Err(Malformed::Long);
+    }
+    let (path, rest) = text(bytes).ok_or(Malformed::Unterminated)?;
+    let (mode, rest) = text(rest).ok_or(Malformed::Unterminated)?;
+    if path.is_empty() || path.len() > REQUEST_PATH_BYTES_MAX {
+        return Err(Malformed::NoName);
+    }
+    Ok(Request {
+        path: path.to_vec(),
+        mode: if mode.eq_ignore_ascii_case(b"octet") {
+            Mode::Octet
+        } else if mode.eq_ignore_ascii_case(b"netascii") {
+            Mode::Netascii
+        } else {
+            Mode::Other
+        },
+        options: options(rest),
+    })
+}
+
+/// A NUL-terminated text, and what follows it.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+/// Reads name and value pairs until one does not end: firmware pads requests with zeros. Of an
+/// option that stands twice the first counts.
+fn options(mut bytes: &[u8]) -> Options {
+    let mut options = Options::default();
+    while let Some((name, rest)) = text(bytes) {
+        let Some((value, rest)) = text(rest) else { break };
+        bytes = rest;
+        let number = std::str::from_utf8(value)
+            .ok()
+            .and_then(|digits| digits.parse::<u64>().ok());
+        let Some(number) = number else { continue };
+        if name.eq_ignore_ascii_case(b"blksize") {
+            // RFC 2348: 8 to 65464; larger words from odd firmware are clamped like those.
+            options.blksize = options.blksize.or(clamp(number, 8));
+        } else if name.eq_ignore_ascii_case(b"windowsize") {
+            options.windowsize = options.windowsize.or(clamp(number, 1));
+        } else if name.eq_ignore_ascii_case(b"tsize") {
+            options.tsize = true;
+        } else if name.eq_ignore_ascii_case(b"timeout") {
+            let seconds = u8::try_from(number).ok().filter(|seconds| *seconds > 0);
+            options.timeout_s = options.timeout_s.or(seconds);
+        }
+    }
+    options
+}
+
+/// `number` as 16 bits, larger ones cut to the largest; `None` below `least`.
+fn clamp(number: u64, least: u64) -> Option<u16> {
+    (number >= least).then(|| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+/// An OACK.
+pub fn option_ack(agreed: &Agreed) -> Vec<u8> {
+    let mut bytes = OACK.to_be_bytes().to_vec();
+    let mut put = |name: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(value.to_string().as_bytes());
+            bytes.push(0);
+        }
+    };
+    put("blksize", agreed.blksize.map(u64::from));
+    put("tsize", agreed.tsize);
+    put("timeout", agreed.timeout_s.map(u64::from));
+    put("windowsize", agreed.windowsize.map(u64::from));
+    bytes
+}
+
+/// The header of the DATA packet with that block number, to be followed by the data.
+pub fn data_header(number: u16) -> [u8; DATA_HEADER_BYTES] {
+    let [a, b] = DATA.to_be_bytes();
+    let [c, d] = number.to_be_bytes();
+    [a, b, c, d]
+}
+
+/// An ERROR; what is not printable ASCII in `message` is left out, for firmware prints it.
+pub fn error(code: ErrorCode, message: &str) -> Vec<u8> {
+    let mut bytes = ERROR.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&code.number().to_be_bytes());
+    bytes.extend(
+        message
+            .bytes()
+            .filter(|byte| (0x20..0x7f).contains(byte))
+            .take(ERROR_TEXT_BYTES_MAX),
+    );
+    bytes.push(0);
+    bytes
+}
+
+/// An error's text fits one line of a firmware's screen.
+const ERROR_TEXT_BYTES_MAX: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_with_its_options_in_any_case() {
+        let packet = parse(b"\0\x01snponly.efi\0OCTET\0TSIZE\x000\0BlkSize\x001468\0windowsize\x004\0").unwrap();
+        let Packet::Read(request) = packet else {
+            panic!("{packet:?}")
+        };
+        assert_eq!(request.path, b"snponly.efi");
+        assert_eq!(request.mode, Mode::Octet);
+        let expected = Options {
+            blksize: Some(1468),
+            tsize: true,
+            timeout_s: None,
+            windowsize: Some(4),
+        };
+        assert_eq!(request.options, expected);
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_left_out_and_the_rest_is_kept() {
+        let bytes = b"\0\x01f\0octet\0blksize\x007\0timeout\x000\0windowsize\0x\0multicast\0\0tsize\x000\0";
+        let Ok(Packet::Read(request)) = parse(bytes) else {
+            panic!()
+        };
+        let expected = Options {
+            tsize: true,
+            ..Options::default()
+        };
+        assert_eq!(request.options, expected);
+    }
+
+    #[test]
+    fn no_prefix_of_a_request_and_no_garbage_panics() {
+        let whole = b"\0\x01a/b\0octet\0blksize\x001432\0tsize\x000\0";
+        for length in 0..=whole.len() {
+            let _ = parse(&whole[..length]);
+        }
+        for first in 0..=255_u8 {
+            for second in 0..=255_u8 {
+                let _ = parse(&[first, second, 0, 255, 0, 0]);
+            }
+        }
+        assert_eq!(parse(&[0]), Err(Malformed::Short));
+        assert_eq!(parse(&[0, 9, 0, 0]), Err(Malformed::Opcode));
+        assert_eq!(parse(b"\0\x01name"), Err(Malformed::Unterminated));
+        assert_eq!(parse(b"\0\x01\0octet\0"), Err(Malformed::NoName));
+    }
+
+    #[test]
+    fn an_error_never_carries_a_control_character() {
+        assert_eq!(
+            error(ErrorCode::NotFound, "no\x1b[2J\r\nfile"),
+            b"\0\x05\0\x01no[2Jfile\0"
+        );
+    }
+}
