@@ -1,0 +1,119 @@
+//! Which address of a range is given out next, without a search over the range.
+//!
+//! Every range that has been used has a cursor over its addresses that never had an entry, and its
+//! entries in the order in which they may be used again. Both are rebuilt from the table when a
+//! reload redraws a range.
+
+use crate::model::AddressRange;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+/// How much an entry is worth keeping for its client: the cheap ones are used again first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// It was only ever offered.
+    Offer,
+    /// A client had it.
+    Lease,
+}
+
+/// When an entry may be used again: when its present state ends, by monotonic time.
+pub(super) type Turn = (Worth, Duration);
+
+#[derive(Debug)]
+struct RangeState {
+    range: AddressRange,
+    /// Addresses below this index have an entry or were skipped.
+    cursor: u64,
+    turns: BTreeSet<(Worth, Duration, Ipv4Addr)>,
+}
+
+/// The ranges in use, by their first address; none overlaps another.
+#[derive(Debug, Default)]
+pub(super) struct Ranges(BTreeMap<Ipv4Addr, RangeState>);
+
+impl Ranges {
+    /// Makes `range` known. `entries` gives the table's entries inside a range, and is asked only
+    /// when the range is new or was redrawn.
+    pub fn know(&mut self, range: AddressRange, entries: impl FnOnce() -> Vec<(Ipv4Addr, Turn)>) {
+        let known = self.0.get(&range.first()).is_some_and(|state| state.range == range);
+        if known {
+            return;
+        }
+        self.0.retain(|_, state| !state.range.overlaps(range));
+        let turns = entries()
+            .into_iter()
+            .map(|(address, (worth, ends))| (worth, ends, address))
+            .collect();
+        let state = RangeState {
+            range,
+            cursor: 0,
+            turns,
+        };
+        self.0.insert(range.first(), state);
+    }
+
+    /// Moves an entry's turn: from `old` (`None`: it is new) to `new`.
+    pub fn moved(&mut self, address: Ipv4Addr, old: Option<Turn>, new: Turn) {
+        let below = self.0.range_mut(..=address).next_back();
+        let Some((_, state)) = below.filter(|(_, state)| state.range.contains(address)) else {
+            return;
+        };
+        if let Some((worth, ends)) = old {
+            state.turns.remove(&(worth, ends, address));
+        }
+        state.turns.insert((new.0, new.1, address));
+    }
+
+    /// The next address of a known range that never had an entry and that `usable` allows. The
+    /// cursor passes each address once, so the work is constant over the range's life.
+    pub fn fresh(&mut self, range: AddressRange, usable: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+        let state = self.0.get_mut(&range.first())?;
+        while let Some(address) = range.nth(state.cursor) {
+            state.cursor += 1;
+            if usable(address) {
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// The entry of a known range that ended longest ago, offers before leases.
+    pub fn oldest_ended(
+        &self,
+        range: AddressRange,
+        now: Duration,
+        usable: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(Turn, Ipv4Addr)> {
+        let state = self.0.get(&range.first())?;
+        let lowest = Ipv4Addr::UNSPECIFIED;
+        [Worth::Offer, Worth::Lease].into_iter().find_map(|worth| {
+            state
+                .turns
+                .range((worth, Duration::ZERO, lowest)..=(worth, now, Ipv4Addr::BROADCAST))
+                .find(|(_, _, address)| usable(*address))
+                .map(|(worth, ends, address)| ((*worth, *ends), *address))
+        })
+    }
+
+    /// The running entry of a known range that ends first, of those that `fits` allows.
+    pub fn first_running(
+        &self,
+        range: AddressRange,
+        now: Duration,
+        fits: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(Duration, Ipv4Addr)> {
+        let state = self.0.get(&range.first())?;
+        let running = |worth| {
+            state
+                .turns
+                .range((worth, now, Ipv4Addr::UNSPECIFIED)..=(worth, Duration::MAX, Ipv4Addr::BROADCAST))
+                .find(|(_, ends, address)| *ends > now && fits(*address))
+                .map(|(_, ends, address)| (*ends, *address))
+        };
+        [Worth::Offer, Worth::Lease].into_iter().filter_map(running).min()
+    }
+}

@@ -1,0 +1,347 @@
+//! The lease table: one entry an address, one client an entry.
+
+use super::{
+    Lease, LeaseRecord, LeaseState,
+    ranges::{Ranges, Turn, Worth},
+};
+use crate::model::{AddressRange, HardwareAddr, Now, WallTime, limits};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+/// What an entry is doing until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    Offered,
+    Leased,
+    /// In use by reservation: not to be leased to anybody else, and on no disk.
+    Reserved,
+    /// Released: ended from the moment it was.
+    Released,
+    Quarantined,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// `None` only in quarantine.
+    client: Option<HardwareAddr>,
+    holding: Holding,
+    /// Monotonic; the entry is free for others from here on.
+    ends: Duration,
+    worth: Worth,
+}
+
+impl Entry {
+    fn turn(&self) -> Turn {
+        (self.worth, self.ends)
+    }
+
+    fn is_running(&self, now: Now) -> bool {
+        self.ends > now.monotonic
+    }
+}
+
+/// Every dynamic lease and offer.
+#[derive(Debug, Default)]
+pub struct LeaseTable {
+    entries: BTreeMap<Ipv4Addr, Entry>,
+    /// The same entries by client, so that a returning one finds its address.
+    by_client: BTreeSet<(HardwareAddr, Ipv4Addr)>,
+    ranges: Ranges,
+}
+
+impl LeaseTable {
+    /// Puts back what the store kept. Records that make no sense are returned with the reason.
+    ///
+    /// What remains of a lease is counted by the calendar, the only clock that outlived the restart,
+    /// and cut at [`limits::LEASE_LONGEST`]: a calendar that was wrong may not hold an address for ever.
+    pub fn restore(&mut self, now: Now, records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
+        let mut refused = Vec::new();
+        for record in records {
+            match self.senseless(&record) {
+                Some(reason) => refused.push((record, reason)),
+                None => self.restore_one(now, &record),
+            }
+        }
+        refused
+    }
+
+    /// Who holds `address` now: who was acknowledged it, not who was merely offered it.
+    pub fn client_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
+        self.entries
+            .get(&address)
+            .filter(|entry| entry.holding == Holding::Leased && entry.is_running(now))
+            .and_then(|entry| entry.client)
+    }
+
+    /// Who was acknowledged `address` and may use it still, by lease or by reservation.
+    pub fn holder_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
+        self.entries
+            .get(&address)
+            .filter(|entry| matches!(entry.holding, Holding::Leased | Holding::Reserved) && entry.is_running(now))
+            .and_then(|entry| entry.client)
+    }
+
+    /// Every dynamic address of the table in order, ended ones included.
+    pub fn iter(&self, now: Now) -> impl Iterator<Item = Lease> + '_ {
+        let dynamic = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.holding != Holding::Reserved);
+        dynamic.map(move |(address, entry)| Lease {
+            address: *address,
+            client: entry.client,
+            state: match (entry.is_running(now), entry.holding) {
+                (false, _) | (true, Holding::Released) => LeaseState::Ended,
+                (true, Holding::Offered) => LeaseState::Offered,
+                (true, Holding::Leased | Holding::Reserved) => LeaseState::Leased,
+                (true, Holding::Quarantined) => LeaseState::Quarantined,
+            },
+            remaining: entry.ends.saturating_sub(now.monotonic),
+        })
+    }
+
+    /// The addresses that are `client`'s: leased or offered now, or ended and nobody else's since.
+    pub fn addresses_of(&self, client: HardwareAddr) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.by_client
+            .range((client, Ipv4Addr::UNSPECIFIED)..=(client, Ipv4Addr::BROADCAST))
+            .map(|(_, address)| *address)
+    }
+
+    /// Whether `client` could be given `address`: it is the client's own, or nobody holds it.
+    pub fn is_available(&self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        self.entries
+            .get(&address)
+            .is_none_or(|entry| entry.client == Some(client) || !entry.is_running(now))
+    }
+
+    /// Sets an address of `pool` aside for `client` and returns it: its own from last time, else
+    /// the `wanted` one, else one that nobody ever had, else the one that ended longest ago. `None`
+    /// when the pool is used up. Addresses that `usable` refuses are never chosen.
+    pub fn offer(
+        &mut self,
+        now: Now,
+        pool: &[AddressRange],
+        client: HardwareAddr,
+        wanted: Option<Ipv4Addr>,
+        usable: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let address = self.choose(now, pool, client, wanted, usable)?;
+        let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
+        let in_use = |entry: &Entry| matches!(entry.holding, Holding::Leased | Holding::Reserved);
+        if kept.is_some_and(|entry| in_use(entry) && entry.is_running(now)) {
+            return Some(address);
+        }
+        let worth = kept.map_or(Worth::Offer, |entry| entry.worth);
+        let entry = Entry {
+            client: Some(client),
+            holding: Holding::Offered,
+            ends: now.monotonic + limits::OFFER_HELD,
+            worth,
+        };
+        self.put(address, entry);
+        Some(address)
+    }
+
+    /// Sets aside for `client` an address of `pool` that is offered to somebody else, when there is
+    /// no other: the one whose offer ends soonest, of the clients that `may_lose` names. Offers cost
+    /// nothing, so a flood of them must not keep out the machines that matter.
+    pub fn offer_instead(
+        &mut self,
+        now: Now,
+        pool: &[AddressRange],
+        client: HardwareAddr,
+        usable: impl Fn(Ipv4Addr) -> bool,
+        may_lose: impl Fn(HardwareAddr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let fits = |address: Ipv4Addr| {
+            let entry = self.entries.get(&address);
+            usable(address)
+                && entry.is_some_and(|entry| entry.holding == Holding::Offered && entry.client.is_some_and(&may_lose))
+        };
+        let running = pool
+            .iter()
+            .filter_map(|range| self.ranges.first_running(*range, now.monotonic, fits));
+        let (_, address) = running.min()?;
+        let entry = Entry {
+            client: Some(client),
+            holding: Holding::Offered,
+            ends: now.monotonic + limits::OFFER_HELD,
+            worth: Worth::Offer,
+        };
+        self.put(address, entry);
+        Some(address)
+    }
+
+    /// Notes that `client` was acknowledged `address` by reservation, for `lasting`. It is not
+    /// written to disk: it only keeps the address from others for as long as it is in use, should
+    /// the reservation go meanwhile or another machine claim to be the same host.
+    pub fn hold(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, lasting: Duration) {
+        if self.client_at(now, address).is_some() {
+            // A lease from before the reservation says the same, and its record is on disk.
+            return;
+        }
+        let entry = Entry {
+            client: Some(client),
+            holding: Holding::Reserved,
+            ends: now.monotonic + lasting.min(limits::LEASE_LONGEST),
+            worth: Worth::Lease,
+        };
+        self.put(address, entry);
+    }
+
+    /// Leases `address` to `client` for `lasting`, or prolongs its lease; the record must be durable
+    /// before the client is told. `None` when somebody else holds the address.
+    pub fn lease(
+        &mut self,
+        now: Now,
+        client: HardwareAddr,
+        address: Ipv4Addr,
+        lasting: Duration,
+    ) -> Option<LeaseRecord> {
+        if !self.is_available(now, client, address) {
+            return None;
+        }
+        let lasting = lasting.min(limits::LEASE_LONGEST);
+        let entry = Entry {
+            client: Some(client),
+            holding: Holding::Leased,
+            ends: now.monotonic + lasting,
+            worth: Worth::Lease,
+        };
+        self.put(address, entry);
+        Some(LeaseRecord {
+            address,
+            client,
+            expires: WallTime(now.wall.0.saturating_add(lasting.as_secs())),
+        })
+    }
+
+    /// Ends `client`'s lease of `address`, which it may get again as long as nobody else needs it.
+    /// False when the address is not the client's.
+    pub fn release(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        self.end(now, client, address, Holding::Released, now.monotonic)
+    }
+
+    /// Takes `client`'s word that somebody else uses `address`: nobody gets it for
+    /// [`limits::DECLINE_QUARANTINE`]. False when the address is not the client's to decline.
+    pub fn decline(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        let ends = now.monotonic + limits::DECLINE_QUARANTINE;
+        self.end(now, client, address, Holding::Quarantined, ends)
+    }
+
+    /// Takes back what was offered to `client` and not acknowledged: it went elsewhere.
+    pub fn withdraw_offers(&mut self, now: Now, client: HardwareAddr) {
+        let offered: Vec<Ipv4Addr> = self
+            .addresses_of(client)
+            .filter(|address| {
+                let entry = self.entries.get(address);
+                entry.is_some_and(|entry| entry.holding == Holding::Offered)
+            })
+            .collect();
+        for address in offered {
+            self.end(now, client, address, Holding::Released, now.monotonic);
+        }
+    }
+
+    fn choose(
+        &mut self,
+        now: Now,
+        pool: &[AddressRange],
+        client: HardwareAddr,
+        wanted: Option<Ipv4Addr>,
+        usable: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let allowed = |address: Ipv4Addr| pool.iter().any(|range| range.contains(address)) && usable(address);
+        let own = self.own(now, client, wanted, allowed);
+        let asked = || wanted.filter(|address| allowed(*address) && self.is_available(now, client, *address));
+        if let Some(address) = own.or_else(asked) {
+            return Some(address);
+        }
+        let LeaseTable { entries, ranges, .. } = self;
+        for range in pool {
+            ranges.know(*range, || {
+                let inside = entries.range(range.first()..=range.last());
+                inside.map(|(address, entry)| (*address, entry.turn())).collect()
+            });
+        }
+        let fresh = |address: Ipv4Addr| !entries.contains_key(&address) && usable(address);
+        pool.iter().find_map(|range| ranges.fresh(*range, fresh)).or_else(|| {
+            pool.iter()
+                .filter_map(|range| ranges.oldest_ended(*range, now.monotonic, &usable))
+                .min()
+                .map(|(_, address)| address)
+        })
+    }
+
+    /// Of the client's own addresses the running one, else the wanted one, else any.
+    fn own(
+        &self,
+        now: Now,
+        client: HardwareAddr,
+        wanted: Option<Ipv4Addr>,
+        allowed: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        self.addresses_of(client)
+            .filter(|address| allowed(*address))
+            .max_by_key(|address| {
+                let running = self.entries.get(address).is_some_and(|entry| entry.is_running(now));
+                (running, Some(*address) == wanted)
+            })
+    }
+
+    fn end(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, holding: Holding, ends: Duration) -> bool {
+        let Some(entry) = self.entries.get(&address) else {
+            return false;
+        };
+        if entry.client != Some(client) || !entry.is_running(now) {
+            return false;
+        }
+        let entry = Entry {
+            client: (holding != Holding::Quarantined).then_some(client),
+            holding,
+            ends,
+            worth: entry.worth,
+        };
+        self.put(address, entry);
+        true
+    }
+
+    fn put(&mut self, address: Ipv4Addr, entry: Entry) {
+        let old = self.entries.insert(address, entry);
+        if let Some(client) = old.and_then(|old| old.client) {
+            self.by_client.remove(&(client, address));
+        }
+        if let Some(client) = entry.client {
+            self.by_client.insert((client, address));
+        }
+        self.ranges.moved(address, old.map(|old| old.turn()), entry.turn());
+    }
+
+    fn senseless(&self, record: &LeaseRecord) -> Option<&'static str> {
+        let address = record.address;
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+            return Some("no machine can have this address");
+        }
+        if record.client.as_bytes().is_empty() {
+            return Some("it names no client");
+        }
+        if self.entries.contains_key(&address) {
+            return Some("the address is already in the table");
+        }
+        None
+    }
+
+    fn restore_one(&mut self, now: Now, record: &LeaseRecord) {
+        let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
+        let entry = Entry {
+            client: Some(record.client),
+            holding: Holding::Leased,
+            ends: now.monotonic + remaining.min(limits::LEASE_LONGEST),
+            worth: Worth::Lease,
+        };
+        self.put(record.address, entry);
+    }
+}

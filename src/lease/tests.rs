@@ -1,0 +1,307 @@
+//! The lease table on its public surface, under a scripted clock.
+
+use super::{LeaseRecord, LeaseState, LeaseTable};
+use crate::model::{AddressRange, HardwareAddr, MacAddr, Now, WallTime, limits};
+use proptest::prelude::*;
+use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+
+const START: Now = Now {
+    monotonic: Duration::from_secs(50),
+    wall: WallTime(1_700_000_000),
+};
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn client(number: u32) -> HardwareAddr {
+    let [a, b, c, d] = number.to_be_bytes();
+    HardwareAddr::from(MacAddr([2, 0, a, b, c, d]))
+}
+
+fn pool(text: &str) -> Vec<AddressRange> {
+    vec![text.parse().unwrap()]
+}
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, last)
+}
+
+fn offer(table: &mut LeaseTable, now: Now, pool: &[AddressRange], number: u32) -> Option<Ipv4Addr> {
+    table.offer(now, pool, client(number), None, |_| true)
+}
+
+/// Offer and lease at once.
+fn take(table: &mut LeaseTable, now: Now, pool: &[AddressRange], number: u32) -> Option<Ipv4Addr> {
+    let address = offer(table, now, pool, number)?;
+    table
+        .lease(now, client(number), address, HOUR)
+        .map(|record| record.address)
+}
+
+#[test]
+fn a_pool_is_given_out_once_and_then_used_up() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.12"));
+    let given: Vec<_> = (0..4).map(|n| take(&mut table, START, &pool, n)).collect();
+    assert_eq!(given, [Some(address(10)), Some(address(11)), Some(address(12)), None]);
+}
+
+#[test]
+fn an_offer_is_held_and_then_free_for_others() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
+    assert_eq!(offer(&mut table, START, &pool, 1), Some(address(10)));
+    assert_eq!(offer(&mut table, START, &pool, 2), None);
+    let later = START.after(limits::OFFER_HELD);
+    assert_eq!(offer(&mut table, later, &pool, 2), Some(address(10)));
+    assert!(table.lease(later, client(1), address(10), HOUR).is_none());
+}
+
+#[test]
+fn a_returning_client_gets_its_address_even_after_it_expired() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.20"));
+    for number in 0..5 {
+        take(&mut table, START, &pool, number);
+    }
+    assert_eq!(offer(&mut table, START.after(HOUR * 9), &pool, 3), Some(address(13)));
+}
+
+#[test]
+fn what_expired_first_is_used_again_first_and_offers_before_leases() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.12"));
+    take(&mut table, START.after(Duration::from_secs(9)), &pool, 0);
+    take(&mut table, START, &pool, 1);
+    offer(&mut table, START.after(Duration::from_secs(30)), &pool, 2);
+    let later = START.after(HOUR * 2);
+    let again: Vec<_> = (7..11).map(|n| take(&mut table, later, &pool, n)).collect();
+    assert_eq!(again, [Some(address(12)), Some(address(11)), Some(address(10)), None]);
+}
+
+#[test]
+fn a_wanted_address_is_honoured_when_it_is_free_and_in_the_pool() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.20"));
+    let mut wants = |number, last| table.offer(START, &pool, client(number), Some(address(last)), |_| true);
+    assert_eq!(wants(1, 15), Some(address(15)));
+    assert_eq!(wants(2, 15), Some(address(10)));
+    assert_eq!(wants(3, 99), Some(address(11)));
+}
+
+#[test]
+fn an_address_that_may_not_be_used_is_never_chosen() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.11"));
+    let mut offer = |number, wanted| table.offer(START, &pool, client(number), wanted, |each| each != address(10));
+    assert_eq!(offer(1, Some(address(10))), Some(address(11)));
+    assert_eq!(offer(2, None), None);
+}
+
+#[test]
+fn a_running_lease_outlives_a_new_offer_of_it() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
+    take(&mut table, START, &pool, 1);
+    let later = START.after(Duration::from_secs(60));
+    assert_eq!(offer(&mut table, later, &pool, 1), Some(address(10)));
+    let after_the_offer = later.after(limits::OFFER_HELD * 2);
+    assert_eq!(table.client_at(after_the_offer, address(10)), Some(client(1)));
+}
+
+#[test]
+fn a_jump_of_the_calendar_moves_no_lease() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
+    take(&mut table, START, &pool, 1);
+    let jumped = Now {
+        monotonic: START.monotonic + Duration::from_secs(1),
+        wall: WallTime(START.wall.0 + 10 * 365 * 24 * 3600),
+    };
+    assert_eq!(table.client_at(jumped, address(10)), Some(client(1)));
+}
+
+#[test]
+fn a_redrawn_pool_gives_no_address_twice() {
+    let mut table = LeaseTable::default();
+    let narrow = pool("192.0.2.10-192.0.2.12");
+    let given: Vec<_> = (0..3).map(|n| take(&mut table, START, &narrow, n).unwrap()).collect();
+    let wide = pool("192.0.2.9-192.0.2.14");
+    let more: Vec<_> = (3..7).map(|n| take(&mut table, START, &wide, n)).collect();
+    assert_eq!(given, [address(10), address(11), address(12)]);
+    assert_eq!(more, [Some(address(9)), Some(address(13)), Some(address(14)), None]);
+}
+
+#[test]
+fn a_restored_lease_runs_for_what_the_calendar_left_of_it() {
+    let mut table = LeaseTable::default();
+    let record = LeaseRecord {
+        address: address(10),
+        client: client(1),
+        expires: WallTime(START.wall.0 + 100),
+    };
+    assert!(table.restore(START, vec![record]).is_empty());
+    let left = |seconds| START.after(Duration::from_secs(seconds));
+    assert_eq!(table.client_at(left(99), address(10)), Some(client(1)));
+    assert_eq!(table.client_at(left(100), address(10)), None);
+    assert_eq!(
+        offer(&mut table, left(500), &pool("192.0.2.9-192.0.2.20"), 1),
+        Some(address(10))
+    );
+}
+
+#[test]
+fn a_restored_lease_never_runs_longer_than_a_year() {
+    let mut table = LeaseTable::default();
+    let record = LeaseRecord {
+        address: address(10),
+        client: client(1),
+        expires: WallTime(u64::MAX),
+    };
+    table.restore(START, vec![record]);
+    assert_eq!(table.iter(START).next().unwrap().remaining, limits::LEASE_LONGEST);
+}
+
+#[test]
+fn senseless_records_come_back_with_a_reason_and_the_rest_is_kept() {
+    let mut table = LeaseTable::default();
+    let record = |address: Ipv4Addr, client| LeaseRecord {
+        address,
+        client,
+        expires: WallTime(START.wall.0 + 100),
+    };
+    let nobody = HardwareAddr::from_wire(1, 0, [0; 16]);
+    let refused = table.restore(
+        START,
+        vec![
+            record(Ipv4Addr::UNSPECIFIED, client(1)),
+            record(address(10), nobody),
+            record(address(11), client(1)),
+            record(address(11), client(2)),
+        ],
+    );
+    assert_eq!(refused.len(), 3);
+    assert_eq!(table.client_at(START, address(11)), Some(client(1)));
+}
+
+#[test]
+fn people_see_every_address_and_what_it_is_doing() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.20"));
+    take(&mut table, START, &pool, 0);
+    offer(&mut table, START, &pool, 1);
+    take(&mut table, START, &pool, 2);
+    table.decline(START, client(2), address(12));
+    take(&mut table, START, &pool, 3);
+    table.release(START, client(3), address(13));
+    let states: Vec<_> = table.iter(START).map(|lease| lease.state).collect();
+    let expected = [
+        LeaseState::Leased,
+        LeaseState::Offered,
+        LeaseState::Quarantined,
+        LeaseState::Ended,
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn sixty_thousand_leases_take_no_search() {
+    let (mut table, pool) = (LeaseTable::default(), pool("198.18.0.1-198.18.234.96"));
+    for number in 0..60_000 {
+        assert!(take(&mut table, START, &pool, number).is_some());
+    }
+    assert_eq!(offer(&mut table, START, &pool, 60_000), None);
+    // All expired: every one is taken over by another client, the oldest first.
+    let later = START.after(HOUR * 2);
+    for number in 60_000..120_000 {
+        assert!(take(&mut table, later, &pool, number).is_some());
+    }
+    assert_eq!(offer(&mut table, later, &pool, 1), None);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Offer(u32),
+    Want(u32, u8),
+    Lease(u32, u8),
+    Release(u32, u8),
+    Decline(u32, u8),
+    Withdraw(u32),
+    Wait(u64),
+    Restart,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let (who, which) = (0..6u32, 10..15u8);
+    let one = prop_oneof![
+        who.clone().prop_map(Move::Offer),
+        (who.clone(), which.clone()).prop_map(|(who, which)| Move::Want(who, which)),
+        (who.clone(), which.clone()).prop_map(|(who, which)| Move::Lease(who, which)),
+        (who.clone(), which.clone()).prop_map(|(who, which)| Move::Release(who, which)),
+        (who.clone(), which).prop_map(|(who, which)| Move::Decline(who, which)),
+        who.prop_map(Move::Withdraw),
+        (1..90u64).prop_map(Move::Wait),
+        Just(Move::Restart),
+    ];
+    proptest::collection::vec(one, 0..80)
+}
+
+/// What the clients themselves believe, from the ACKs they got.
+#[derive(Default)]
+struct Beliefs(HashMap<Ipv4Addr, (HardwareAddr, Duration)>);
+
+impl Beliefs {
+    fn acknowledged(&mut self, now: Now, address: Ipv4Addr, client: HardwareAddr, lasting: Duration) {
+        if let Some((holder, ends)) = self.0.get(&address) {
+            assert!(
+                *holder == client || *ends <= now.monotonic,
+                "{address} went to two clients"
+            );
+        }
+        self.0.insert(address, (client, now.monotonic + lasting));
+    }
+}
+
+fn restarted(table: &LeaseTable, now: Now) -> LeaseTable {
+    let records = table
+        .iter(now)
+        .filter(|lease| lease.state == LeaseState::Leased)
+        .map(|lease| LeaseRecord {
+            address: lease.address,
+            client: lease.client.unwrap(),
+            expires: WallTime(now.wall.0 + lease.remaining.as_secs()),
+        })
+        .collect();
+    let mut fresh = LeaseTable::default();
+    assert!(fresh.restore(now, records).is_empty());
+    fresh
+}
+
+proptest! {
+    #[test]
+    fn no_address_is_ever_held_by_two_clients(moves in moves()) {
+        let pool = pool("192.0.2.10-192.0.2.13");
+        let lasting = Duration::from_secs(60);
+        let (mut table, mut now, mut beliefs) = (LeaseTable::default(), START, Beliefs::default());
+        for step in moves {
+            match step {
+                Move::Offer(who) => {
+                    if let Some(given) = table.offer(now, &pool, client(who), None, |_| true) {
+                        prop_assert!(pool[0].contains(given));
+                        prop_assert!(table.is_available(now, client(who), given));
+                    }
+                }
+                Move::Want(who, which) => {
+                    table.offer(now, &pool, client(who), Some(address(which)), |_| true);
+                }
+                Move::Lease(who, which) => {
+                    if table.lease(now, client(who), address(which), lasting).is_some() {
+                        beliefs.acknowledged(now, address(which), client(who), lasting);
+                        prop_assert_eq!(table.client_at(now, address(which)), Some(client(who)));
+                    }
+                }
+                Move::Release(who, which) | Move::Decline(who, which) => {
+                    let ended = match step {
+                        Move::Release(..) => table.release(now, client(who), address(which)),
+                        _ => table.decline(now, client(who), address(which)),
+                    };
+                    if ended {
+                        beliefs.0.remove(&address(which));
+                    }
+                }
+                Move::Withdraw(who) => table.withdraw_offers(now, client(who)),
+                Move::Wait(seconds) => now = now.after(Duration::from_secs(seconds)),
+                Move::Restart => table = restarted(&table, now),
+            }
+        }
+    }
+}
