@@ -1,0 +1,87 @@
+//! Which address a machine gets: its reservation, or a lease from the subnet's pool.
+
+use super::Asked;
+use crate::boot::snapshot::Subnet;
+use crate::lease::LeaseTable;
+use crate::model::HardwareAddr;
+use std::net::Ipv4Addr;
+
+/// What the inventory reserves for a machine in one subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reservation {
+    /// Nothing: it gets a lease.
+    None,
+    /// This address. It needs no lease record: the inventory is its record.
+    Free(Ipv4Addr),
+    /// An address that is leased to somebody else until that lease ends, which happens when the
+    /// inventory reserves an address that was a pool's.
+    Taken { address: Ipv4Addr, by: HardwareAddr },
+}
+
+/// What is reserved here for the machine that asks.
+pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable) -> Reservation {
+    let Some(host) = asked.who.host() else {
+        return Reservation::None;
+    };
+    let Some(address) = host.address.filter(|address| subnet.cidr.contains(*address)) else {
+        return Reservation::None;
+    };
+    let is_listed = |client: &HardwareAddr| client.mac().is_some_and(|mac| host.macs.contains(&mac));
+    let client = asked.request.hardware;
+    // The host's UUID or serial number is anybody's to say, and boards are sold with the same one:
+    // where MACs are listed the reservation is theirs, and elsewhere one machine's at a time.
+    let holder = match (host.macs.is_empty(), is_listed(&client)) {
+        (false, false) => return Reservation::None,
+        (false, true) => leases.client_at(asked.now, address),
+        (true, _) => leases.holder_at(asked.now, address),
+    };
+    match holder.filter(|holder| *holder != client && !is_listed(holder)) {
+        Some(by) => Reservation::Taken { address, by },
+        None => Reservation::Free(address),
+    }
+}
+
+/// The address to offer, or why there is none.
+pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Ipv4Addr, String> {
+    let reserved = reservation(asked, subnet, leases);
+    if let Reservation::Free(address) = reserved {
+        return Ok(address);
+    }
+    let request = asked.request;
+    let usable = |address| is_usable(asked, subnet, address);
+    let (now, pool, client) = (asked.now, subnet.pool.as_slice(), request.hardware);
+    let is_stranger = |client: HardwareAddr| {
+        let host = client.mac().and_then(|mac| asked.snapshot.hosts.by_mac(mac));
+        host.is_none()
+    };
+    leases
+        .offer(now, pool, client, request.requested_address, usable)
+        .or_else(|| {
+            let listed = asked.who.host().is_some();
+            listed.then(|| leases.offer_instead(now, pool, client, usable, is_stranger))?
+        })
+        .ok_or_else(|| {
+            let lack = match subnet.pool.as_slice() {
+                [] => format!("{} has no pool", subnet.cidr),
+                [_, ..] => format!("the pool of {} is used up", subnet.cidr),
+            };
+            match reserved {
+                Reservation::Taken { address, by } => format!("its address {address} is leased to {by}, and {lack}"),
+                Reservation::None | Reservation::Free(_) => format!("it has no address of its own, and {lack}"),
+            }
+        })
+}
+
+/// Whether the pool may lease `address` to a machine that has no reservation.
+pub(super) fn is_leasable(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
+    subnet.pool.iter().any(|range| range.contains(address)) && is_usable(asked, subnet, address)
+}
+
+/// Addresses in a pool that are somebody's all the same. `config` refuses most of these; an
+/// interface may get its address later.
+fn is_usable(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
+    subnet.cidr.is_host_address(address)
+        && address != asked.ingress.address
+        && subnet.router != Some(address)
+        && asked.snapshot.hosts.by_address(address).is_none()
+}

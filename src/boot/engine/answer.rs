@@ -1,0 +1,161 @@
+//! What a machine is told to load: the boot fields of a reply, and the words for them.
+
+use super::{Asked, classify};
+use crate::boot::{event::Stage, gate::Gate, paths};
+use crate::model::Arch;
+use crate::proto::dhcp::{Reply, ReplyOption};
+
+/// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
+/// was sent 60 goes looking for a boot server on port 4011.
+const PXE_BOOT_THE_FILE: [u8; 4] = [6, 1, 8, 255];
+/// iPXE's own option for "no ProxyDHCP is coming": 175.176 = 1. Without it iPXE waits two seconds.
+const IPXE_NO_PROXY: [u8; 3] = [0xb0, 1, 1];
+/// The boot item of PXE's vendor options.
+const PXE_BOOT_ITEM: u8 = 71;
+
+/// What a machine is told to load.
+pub(super) struct Boot {
+    /// For the event.
+    pub text: String,
+    /// For the reply; `None` when the machine gets a lease and nothing else.
+    pub fields: Option<BootFields>,
+}
+
+/// The part of a reply that makes firmware load something.
+pub(super) struct BootFields {
+    /// A file name or a URL.
+    file: String,
+    kind: FieldsKind,
+}
+
+/// What the loader's first reader needs beside the file. Each is one row of what firmware gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FieldsKind {
+    /// 60 together with 43.6 = 8: without the one the other sends it to port 4011.
+    BiosPxe,
+    /// No 60: EDK2 then takes the address and the boot file of one offer as they are.
+    UefiPxe,
+    /// 60 = `HTTPClient`, or the firmware does not count the offer as HTTP boot.
+    UefiHttp,
+    /// Nothing beside the URL.
+    BareIpxe,
+    /// 175.176.
+    Ipxe,
+}
+
+impl Boot {
+    fn nothing(text: impl Into<String>) -> Boot {
+        Boot {
+            text: text.into(),
+            fields: None,
+        }
+    }
+
+    fn load(text: String, file: String, kind: FieldsKind) -> Boot {
+        let fields = Some(BootFields { file, kind });
+        Boot { text, fields }
+    }
+}
+
+/// What the machine that asks is told to load.
+pub(super) fn boot(asked: &Asked<'_>) -> Boot {
+    match asked.gate {
+        Gate::Disk(reason) => Boot::nothing(format!("its disk: {reason}")),
+        Gate::LeaseOnly => Boot::nothing("nothing: no host or rule names it, and unknown machines get a lease only"),
+        Gate::Silence => Boot::nothing("nothing: unknown machines are ignored"),
+        Gate::Network { .. } | Gate::Introduce => from_network(asked),
+    }
+}
+
+fn from_network(asked: &Asked<'_>) -> Boot {
+    let (server, ports) = (asked.ingress.address, asked.snapshot.ports);
+    match asked.stage {
+        Stage::BiosPxe => with_loader(asked, |loader| (loader.to_owned(), FieldsKind::BiosPxe)),
+        Stage::UefiPxe => with_loader(asked, |loader| (loader.to_owned(), FieldsKind::UefiPxe)),
+        Stage::UefiHttp => with_loader(asked, |loader| {
+            (paths::loader_url(server, ports, loader), FieldsKind::UefiHttp)
+        }),
+        Stage::BareIpxe => with_loader(asked, |loader| {
+            (paths::loader_tftp_url(server, ports, loader), FieldsKind::BareIpxe)
+        }),
+        Stage::Ipxe => {
+            let url = paths::script_url(server, ports);
+            Boot::load(
+                format!("script {}/{}", paths::http_base(server, ports), paths::SCRIPT),
+                url,
+                FieldsKind::Ipxe,
+            )
+        }
+        Stage::RaspberryPi => Boot::nothing("nothing: a Raspberry Pi's own boot files are not served"),
+        Stage::System | Stage::Unknown => Boot::nothing("nothing: it is not firmware that asks"),
+    }
+}
+
+fn with_loader(asked: &Asked<'_>, fields: impl FnOnce(&str) -> (String, FieldsKind)) -> Boot {
+    let arch = classify::arch(asked.request);
+    match arch.and_then(|arch| asked.snapshot.loaders.for_arch(arch)) {
+        Some(loader) => {
+            let (file, kind) = fields(loader);
+            Boot::load(format!("loader {file}"), file, kind)
+        }
+        None => Boot::nothing(format!("no loader for {} in paths.loaders", arch_text(asked, arch))),
+    }
+}
+
+fn arch_text(asked: &Asked<'_>, arch: Option<Arch>) -> String {
+    match arch {
+        Some(arch) => arch.to_string(),
+        None => {
+            let values: Vec<String> = asked.request.archs.iter().map(u16::to_string).collect();
+            format!("architecture {} of option 93", values.join(", "))
+        }
+    }
+}
+
+impl BootFields {
+    /// Writes the fields into a reply on port 67.
+    pub fn write(self, asked: &Asked<'_>, reply: &mut Reply) {
+        // Not 0.0.0.0 even beside a URL: iPXE then goes looking for a boot server.
+        reply.next_server = asked.ingress.address;
+        reply.options.extend(match self.kind {
+            FieldsKind::BiosPxe => vec![
+                ReplyOption::VendorClass("PXEClient"),
+                ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()),
+            ],
+            FieldsKind::UefiHttp => vec![ReplyOption::VendorClass("HTTPClient")],
+            FieldsKind::Ipxe => vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())],
+            FieldsKind::UefiPxe | FieldsKind::BareIpxe => Vec::new(),
+        });
+        if asked.request.wants(66) && matches!(self.kind, FieldsKind::BiosPxe | FieldsKind::UefiPxe) {
+            reply
+                .options
+                .push(ReplyOption::TftpServerName(asked.ingress.address.to_string()));
+        }
+        reply.boot_file = Some(self.file);
+    }
+
+    /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
+    /// the client picked comes back to it.
+    pub fn write_for_pxe_port(self, asked: &Asked<'_>, reply: &mut Reply) {
+        reply.next_server = asked.ingress.address;
+        let class = match self.kind {
+            FieldsKind::UefiHttp => "HTTPClient",
+            FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::Ipxe => "PXEClient",
+        };
+        reply.options.push(ReplyOption::VendorClass(class));
+        reply.options.extend(boot_item(asked).map(ReplyOption::VendorOptions));
+        if self.kind == FieldsKind::Ipxe {
+            reply.options.push(ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec()));
+        }
+        reply.boot_file = Some(self.file);
+    }
+}
+
+fn boot_item(asked: &Asked<'_>) -> Option<Vec<u8>> {
+    let item = asked.request.boot_item.as_ref()?;
+    let length = u8::try_from(item.len()).ok()?;
+    let mut body = vec![PXE_BOOT_ITEM, length];
+    body.extend_from_slice(item);
+    body.push(255);
+    Some(body)
+}

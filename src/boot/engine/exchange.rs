@@ -1,0 +1,246 @@
+//! The exchange, message by message (RFC 2131 section 4.3): what each asks for and what it gets.
+
+use super::{
+    Asked, Outcome, PXE_PORT,
+    address::{self, Reservation},
+    answer::{self, Boot},
+};
+use crate::boot::{event::Step, snapshot::Subnet};
+use crate::lease::{LeaseChange, LeaseTable};
+use crate::model::limits;
+use crate::proto::dhcp::{Reply, ReplyKind, ReplyOption, RequestKind};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// Answers a request from a machine on `subnet`.
+pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    if asked.ingress.port == PXE_PORT {
+        return pxe_port(asked);
+    }
+    match asked.request.kind {
+        RequestKind::Discover => discover(asked, subnet, leases),
+        RequestKind::Request => request(asked, subnet, leases),
+        RequestKind::Decline => decline(asked, subnet, leases),
+        RequestKind::Release => release(asked, subnet, leases),
+        RequestKind::Inform => inform(asked, subnet),
+        RequestKind::Bootp => asked.ignored("it is plain BOOTP: it has no option 53"),
+        RequestKind::Other(kind) => asked.ignored(format!("a message of type {kind} is not for a DHCP server")),
+    }
+}
+
+fn discover(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    match address::to_offer(asked, subnet, leases) {
+        Ok(address) => {
+            let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
+            asked.replied(reply, None, Step::Offered { address, boot })
+        }
+        Err(reason) => asked.ignored(reason),
+    }
+}
+
+/// Which of its states a client requests from: RFC 2131 section 4.3.2 tells them by their fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It took our offer.
+    Selecting,
+    /// INIT-REBOOT: it remembers an address.
+    Rebooting,
+    /// RENEWING or REBINDING: it uses the address now.
+    Renewing,
+}
+
+fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    let request = asked.request;
+    if let Some(other) = asked.is_for_another_server() {
+        leases.withdraw_offers(asked.now, request.hardware);
+        return asked.ignored(format!("it took the offer of another DHCP server, {other}"));
+    }
+    let claim = match (request.server_identifier, request.client_address) {
+        (Some(_), _) => Claim::Selecting,
+        (None, None) => Claim::Rebooting,
+        (None, Some(_)) => Claim::Renewing,
+    };
+    let Some(address) = request.requested_address.or(request.client_address) else {
+        return asked.ignored("it requests an address and names none");
+    };
+    match address::reservation(asked, subnet, leases) {
+        Reservation::Free(reserved) if reserved == address => {
+            leases.hold(asked.now, request.hardware, address, lease_time(subnet));
+            acknowledged(asked, subnet, address, None)
+        }
+        Reservation::Free(reserved) => {
+            let reason = format!("its address is {reserved}, not {address}");
+            refused(asked, leases, address, reason)
+        }
+        Reservation::None | Reservation::Taken { .. } => dynamic(asked, subnet, leases, address, claim),
+    }
+}
+
+/// A request for an address that is not reserved for the client.
+fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr, claim: Claim) -> Outcome {
+    let (now, client) = (asked.now, asked.request.hardware);
+    if !subnet.cidr.contains(address) {
+        let reason = format!("{address} is not in {}, where it is now", subnet.cidr);
+        return refused(asked, leases, address, reason);
+    }
+    let is_known = leases.addresses_of(client).any(|own| subnet.cidr.contains(own));
+    let is_own = leases.addresses_of(client).any(|own| own == address);
+    let is_leasable = address::is_leasable(asked, subnet, address);
+    let stranger = !is_known && (claim == Claim::Rebooting || (claim == Claim::Renewing && !is_leasable));
+    if stranger {
+        // Another server's client, as far as we can tell: a NAK would take its address away.
+        return asked.ignored(format!("it remembers {address}, and we know of no lease to it"));
+    }
+    if claim == Claim::Rebooting && !is_own {
+        let reason = format!("{address} is not the address it was leased");
+        return refused(asked, leases, address, reason);
+    }
+    if !is_leasable {
+        let reason = format!("{address} is in no pool of {}", subnet.cidr);
+        return refused(asked, leases, address, reason);
+    }
+    match leases.lease(now, client, address, lease_time(subnet)) {
+        Some(record) => acknowledged(asked, subnet, address, Some(LeaseChange::Put(record))),
+        None => refused(asked, leases, address, format!("{address} is held by another machine")),
+    }
+}
+
+fn acknowledged(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr, change: Option<LeaseChange>) -> Outcome {
+    let (mut reply, boot) = granted(asked, subnet, ReplyKind::Ack, address);
+    reply.client_address = asked.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    asked.replied(reply, change, Step::Acknowledged { address, boot })
+}
+
+/// A NAK. Should the client hold the address it may not have, that lease ends with it.
+fn refused(asked: &Asked<'_>, leases: &mut LeaseTable, address: Ipv4Addr, reason: String) -> Outcome {
+    let client = asked.request.hardware;
+    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
+    leases.release(asked.now, client, address);
+    let change = is_on_disk.then_some(LeaseChange::Remove(address));
+    let mut reply = Reply::to(asked.request, ReplyKind::Nak, asked.server_identifier());
+    if asked.request.relay.is_some() {
+        // The relay must not send it to the address that the client may not have.
+        reply.flags |= Reply::FLAG_BROADCAST;
+    }
+    reply.options.push(ReplyOption::Message(reason.clone()));
+    asked.replied(reply, change, Step::Refused { reason })
+}
+
+fn release(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    if let Some(other) = asked.is_for_another_server() {
+        return asked.ignored(format!("it releases a lease of another DHCP server, {other}"));
+    }
+    let Some(address) = asked.request.client_address else {
+        return asked.ignored("it releases an address and names none");
+    };
+    let client = asked.request.hardware;
+    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
+    let is_reserved = address::reservation(asked, subnet, leases) == Reservation::Free(address);
+    if !leases.release(asked.now, client, address) && !is_reserved {
+        return asked.ignored(format!("it releases {address}, which it does not hold"));
+    }
+    Outcome {
+        change: is_on_disk.then_some(LeaseChange::Remove(address)),
+        ..asked.quiet(Step::Released { address })
+    }
+}
+
+fn decline(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    if let Some(other) = asked.is_for_another_server() {
+        return asked.ignored(format!("it declines an address of another DHCP server, {other}"));
+    }
+    let Some(address) = asked.request.requested_address else {
+        return asked.ignored("it declines an address and names none");
+    };
+    // A reservation stays: only people can say whether the host or the stranger is to have it.
+    if address::reservation(asked, subnet, leases) == Reservation::Free(address) {
+        return asked.quiet(Step::Declined { address });
+    }
+    if !leases.decline(asked.now, asked.request.hardware, address) {
+        return asked.ignored(format!("it declines {address}, which it does not hold"));
+    }
+    Outcome {
+        change: Some(LeaseChange::Remove(address)),
+        ..asked.quiet(Step::Declined { address })
+    }
+}
+
+/// INFORM: the client has its address and wants the rest (RFC 2131 section 4.3.5).
+fn inform(asked: &Asked<'_>, subnet: &Subnet) -> Outcome {
+    let Some(address) = asked.request.client_address else {
+        return asked.ignored("it informs us of an address and names none");
+    };
+    // Unicast to any address a packet names would make us a reflector.
+    if !subnet.cidr.contains(address) {
+        return asked.ignored(format!("its address {address} is in no subnet of the inventory"));
+    }
+    let (mut reply, boot) = described(asked, subnet, ReplyKind::Ack, None);
+    reply.client_address = address;
+    asked.replied(reply, None, Step::Acknowledged { address, boot })
+}
+
+/// Port 4011: the boot file alone. A client comes here when an offer made it look for a boot server.
+fn pxe_port(asked: &Asked<'_>) -> Outcome {
+    match asked.request.kind {
+        RequestKind::Request | RequestKind::Inform => {}
+        RequestKind::Discover
+        | RequestKind::Decline
+        | RequestKind::Release
+        | RequestKind::Bootp
+        | RequestKind::Other(_) => return asked.ignored("port 4011 answers requests for a boot file only"),
+    }
+    let Boot { text, fields } = answer::boot(asked);
+    let Some(fields) = fields else {
+        return asked.ignored(format!(
+            "port 4011 is for boot files, and this machine loads none: {text}"
+        ));
+    };
+    let mut reply = Reply::to(asked.request, ReplyKind::Ack, asked.ingress.address);
+    let address = asked.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    reply.client_address = address;
+    fields.write_for_pxe_port(asked, &mut reply);
+    asked.replied(reply, None, Step::Acknowledged { address, boot: text })
+}
+
+/// A reply that gives `address`, and the words for what the machine is told to load.
+fn granted(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, address: Ipv4Addr) -> (Reply, String) {
+    let (mut reply, boot) = described(asked, subnet, kind, Some(lease_time(subnet)));
+    reply.your_address = address;
+    (reply, boot)
+}
+
+/// A reply with everything a client is told beside its address. Without a `lease` (INFORM) it says
+/// nothing of times.
+fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<Duration>) -> (Reply, String) {
+    let mut reply = Reply::to(asked.request, kind, asked.server_identifier());
+    reply.options.extend(lease.map(ReplyOption::LeaseTime));
+    reply.options.push(ReplyOption::SubnetMask(subnet.cidr.mask()));
+    reply.options.extend(subnet.router.map(ReplyOption::Router));
+    if !subnet.dns.is_empty() {
+        reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
+    }
+    let Boot { text, fields } = answer::boot(asked);
+    if let Some(fields) = fields {
+        fields.write(asked, &mut reply);
+    }
+    let optional = [
+        lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
+        lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
+        Some(ReplyOption::BroadcastAddress(subnet.cidr.broadcast())),
+        asked
+            .who
+            .host()
+            .map(|host| ReplyOption::HostName(host.name.to_string())),
+        subnet.domain.clone().map(ReplyOption::DomainName),
+    ];
+    let wanted = optional
+        .into_iter()
+        .flatten()
+        .filter(|option| asked.request.wants(option.code()));
+    reply.options.extend(wanted);
+    (reply, text)
+}
+
+/// What the client is told and what the table keeps must be the same.
+fn lease_time(subnet: &Subnet) -> Duration {
+    subnet.lease.min(limits::LEASE_LONGEST)
+}

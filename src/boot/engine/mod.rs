@@ -1,0 +1,180 @@
+//! The DHCP engine: one request and the state of the world in, one outcome out.
+//!
+//! ```text
+//! request ─ subnet ─ stage, identity ─ gate ─┬─ address (reservation or lease) ─┬─ reply ─ destination
+//!           (route)  (classify)              └─ boot fields (answer) ───────────┘  (route)
+//! ```
+//!
+//! This is full DHCP: we give the addresses. Architecture invariant: whatever the wire says ends in
+//! an [`Outcome`] with a reason, never in a panic; a client's words reach an event escaped.
+
+mod address;
+mod answer;
+mod classify;
+mod exchange;
+mod route;
+
+use crate::boot::{
+    event::{Event, Stage, Step},
+    gate::{Gate, gate},
+    machine::{Who, identify},
+    snapshot::{Snapshot, Subnet},
+};
+use crate::lease::{LeaseChange, LeaseTable};
+use crate::model::{Cidr, MacAddr, Now};
+use crate::proto::dhcp::{Reply, Request};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+pub use classify::{identity, stage};
+
+/// Where a packet came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// The interface's own address: our server identifier and the host of our URLs.
+    pub address: Ipv4Addr,
+    /// The subnet of the interface.
+    pub cidr: Cidr,
+    /// The port of ours it came to: 67 or 4011.
+    pub port: u16,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An ordinary datagram.
+    Unicast(SocketAddrV4),
+    /// 255.255.255.255 on this port, out of the interface the request came in on.
+    Broadcast {
+        /// The client's port: 68.
+        port: u16,
+    },
+    /// A frame addressed to the client's MAC, because it can't answer an ARP question yet;
+    /// broadcast where a frame can't be sent.
+    Frame {
+        /// The client.
+        mac: MacAddr,
+        /// The address it is given, and its port.
+        to: SocketAddrV4,
+    },
+}
+
+/// A reply and where it goes.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// The message.
+    pub reply: Reply,
+    /// Its destination.
+    pub destination: Destination,
+}
+
+/// What becomes of one request. The lease change must be durable before the reply is sent.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The reply, if there is one.
+    pub send: Option<Sending>,
+    /// The lease change that the reply depends on.
+    pub change: Option<LeaseChange>,
+    /// What happened; an ignored packet has its reason here.
+    pub event: Event,
+}
+
+/// The port of ours that PXE clients ask for their boot file after a proxy's offer.
+const PXE_PORT: u16 = 4011;
+
+/// Everything that is known of a request before it is answered.
+struct Asked<'a> {
+    now: Now,
+    snapshot: &'a Snapshot,
+    ingress: &'a Ingress,
+    request: &'a Request,
+    stage: Stage,
+    who: Who<'a>,
+    gate: Gate<'a>,
+    /// What the machine is called in events.
+    machine: String,
+}
+
+/// Decides one request.
+pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
+    let identity = identity(request);
+    let who = identify(snapshot, &identity);
+    let asked = Asked {
+        now,
+        snapshot,
+        ingress,
+        request,
+        stage: stage(request),
+        who,
+        gate: gate(snapshot, who),
+        machine: identity.name(who),
+    };
+    match asked.subnet_or_reason() {
+        Ok(subnet) => exchange::answer(&asked, subnet, leases),
+        Err(reason) => asked.ignored(reason),
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// The subnet to answer from, or why nobody is answered.
+    fn subnet_or_reason(&self) -> Result<&'a Subnet, String> {
+        if *self.ingress.source.ip() == self.ingress.address {
+            return Err("it came from our own address".to_owned());
+        }
+        if self.request.hardware.as_bytes().is_empty() {
+            return Err("it has no hardware address to know it by".to_owned());
+        }
+        if self.gate == Gate::Silence {
+            return Err("no host or rule names it, and unknown machines are ignored".to_owned());
+        }
+        route::subnet(self.snapshot, self.ingress, self.request)
+    }
+
+    /// What option 54 says: the address that clients renew at.
+    fn server_identifier(&self) -> Ipv4Addr {
+        self.request
+            .relay_agent
+            .as_ref()
+            .and_then(|agent| agent.server_id_override)
+            .unwrap_or(self.ingress.address)
+    }
+
+    /// The request took another server's offer, or speaks to another server.
+    fn is_for_another_server(&self) -> Option<Ipv4Addr> {
+        self.request
+            .server_identifier
+            .filter(|named| *named != self.server_identifier() && *named != self.ingress.address)
+    }
+
+    fn ignored(&self, reason: impl Into<String>) -> Outcome {
+        self.quiet(Step::Ignored { reason: reason.into() })
+    }
+
+    /// An outcome without a reply.
+    fn quiet(&self, step: Step) -> Outcome {
+        Outcome {
+            send: None,
+            change: None,
+            event: self.event(step),
+        }
+    }
+
+    fn replied(&self, reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
+        let destination = route::destination(self.snapshot, self.ingress, self.request, &reply);
+        Outcome {
+            send: Some(Sending { reply, destination }),
+            change,
+            event: self.event(step),
+        }
+    }
+
+    fn event(&self, step: Step) -> Event {
+        Event {
+            machine: self.machine.clone(),
+            hardware: Some(self.request.hardware),
+            stage: self.stage,
+            step,
+        }
+    }
+}

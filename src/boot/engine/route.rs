@@ -1,0 +1,75 @@
+//! Which subnet a request is answered from, and where its reply goes.
+
+use super::{Destination, Ingress, PXE_PORT};
+use crate::boot::snapshot::{Snapshot, Subnet};
+use crate::proto::dhcp::{Reply, ReplyKind, Request};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The ports of DHCP clients and servers.
+const CLIENT_PORT: u16 = 68;
+const SERVER_PORT: u16 = 67;
+/// Hardware address lengths that a frame can be addressed with, in bytes.
+const FRAME_ADDRESS_BYTES: std::ops::RangeInclusive<usize> = 1..=14;
+
+/// The subnet the client is on, or why we serve none there. A relay's word (82.5, 118, `giaddr`)
+/// is final: what it names and we don't serve gets no answer. A client's own address counts only
+/// where it lies in a subnet of ours; one that moved here from elsewhere is on the wire it came from.
+pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
+    let find = |address: Ipv4Addr| snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(address));
+    let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
+    let told = [
+        (link, "the relay's link selection (option 82.5)"),
+        (request.subnet_selection, "its subnet selection (option 118)"),
+        (request.relay, "its relay"),
+    ];
+    if let Some((address, source)) = told.into_iter().find_map(|(said, source)| Some((said?, source))) {
+        return find(address).ok_or_else(|| format!("no subnet of the inventory holds {address}, {source}"));
+    }
+    request
+        .client_address
+        .and_then(find)
+        .or_else(|| find(ingress.address))
+        .ok_or_else(|| {
+            let address = ingress.address;
+            format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
+        })
+}
+
+/// Where a reply goes: the table of RFC 2131 section 4.1, with PXE's port in front.
+///
+/// `ciaddr` is the client's own word: a reply goes there only where we serve, or any packet would
+/// make us send one to any address in the world.
+pub(super) fn destination(snapshot: &Snapshot, ingress: &Ingress, request: &Request, reply: &Reply) -> Destination {
+    if ingress.port == PXE_PORT {
+        return Destination::Unicast(ingress.source);
+    }
+    if let Some(relay) = request.relay {
+        return Destination::Unicast(SocketAddrV4::new(relay, relay_port(ingress, request)));
+    }
+    let no_frame = !FRAME_ADDRESS_BYTES.contains(&request.hardware.as_bytes().len()) || request.hardware.htype() == 0;
+    let broadcast = Destination::Broadcast { port: CLIENT_PORT };
+    let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
+    match (reply.kind, request.client_address.filter(is_ours)) {
+        (ReplyKind::Nak, _) => broadcast,
+        (ReplyKind::Offer | ReplyKind::Ack, Some(client)) => {
+            Destination::Unicast(SocketAddrV4::new(client, CLIENT_PORT))
+        }
+        (ReplyKind::Offer | ReplyKind::Ack, None) if no_frame || request.wants_broadcast() => broadcast,
+        (ReplyKind::Offer | ReplyKind::Ack, None) => match request.hardware.mac() {
+            Some(mac) if !reply.your_address.is_unspecified() => Destination::Frame {
+                mac,
+                to: SocketAddrV4::new(reply.your_address, CLIENT_PORT),
+            },
+            Some(_) | None => broadcast,
+        },
+    }
+}
+
+/// A relay listens on 67, unless it says that it must be answered where it sent from (RFC 8357).
+fn relay_port(ingress: &Ingress, request: &Request) -> u16 {
+    let to_source = request
+        .relay_agent
+        .as_ref()
+        .is_some_and(|agent| agent.answers_to_source_port);
+    if to_source { ingress.source.port() } else { SERVER_PORT }
+}

@@ -1,0 +1,106 @@
+//! What happened to a machine, said once: the log line now, the attempt later.
+
+use crate::model::HardwareAddr;
+use std::{fmt, net::Ipv4Addr};
+
+/// Where in its boot a machine stands when it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// A PC BIOS PXE ROM.
+    BiosPxe,
+    /// UEFI's PXE stack.
+    UefiPxe,
+    /// UEFI's HTTP boot.
+    UefiHttp,
+    /// iPXE that can't fetch what we serve and wants one of ours.
+    BareIpxe,
+    /// iPXE, ready for its script.
+    Ipxe,
+    /// A Raspberry Pi's boot ROM.
+    RaspberryPi,
+    /// An installer or a running system.
+    System,
+    /// Not told: a file was asked for, and a file request says nothing of its stage.
+    Unknown,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::BiosPxe => "bios-pxe",
+            Stage::UefiPxe => "uefi-pxe",
+            Stage::UefiHttp => "uefi-http",
+            Stage::BareIpxe => "bare-ipxe",
+            Stage::Ipxe => "ipxe",
+            Stage::RaspberryPi => "raspberry-pi",
+            Stage::System => "system",
+            Stage::Unknown => "-",
+        })
+    }
+}
+
+/// One step of one machine's boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The machine's name (see `Identity::name`).
+    pub machine: String,
+    /// Its link-layer address, where the request tells.
+    pub hardware: Option<HardwareAddr>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// What it did or got.
+    pub step: Step,
+}
+
+/// What a machine did or got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// DISCOVER answered.
+    Offered {
+        /// The address.
+        address: Ipv4Addr,
+        /// What it is told to load, or why nothing.
+        boot: String,
+    },
+    /// REQUEST or INFORM answered.
+    Acknowledged {
+        /// The address.
+        address: Ipv4Addr,
+        /// What it is told to load, or why nothing.
+        boot: String,
+    },
+    /// REQUEST refused.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// RELEASE taken.
+    Released {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// DECLINE taken: somebody else uses the address.
+    Declined {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A file, script or answer went out whole.
+    Sent {
+        /// What it is, such as `script debian-installer`.
+        what: String,
+        /// Bytes of the body.
+        bytes: u64,
+    },
+    /// A transfer ended before its end, or a file request was refused.
+    Failed {
+        /// What was asked for, escaped.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A packet got no answer.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+}

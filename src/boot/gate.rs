@@ -1,0 +1,183 @@
+//! The one gate in front of every boot: what a machine may boot now, and why not more.
+//!
+//! DHCP, TFTP, HTTP and answers all ask here, so that a disk is never destroyed by the server
+//! that forgot to ask.
+
+use crate::boot::{
+    machine::Who,
+    snapshot::{Snapshot, UnknownPolicy},
+};
+use crate::model::{BootTarget, Name};
+use std::fmt;
+
+/// What a machine boots now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate<'s> {
+    /// Boots from us, with this script.
+    Network {
+        /// What the script does.
+        target: BootTarget,
+        /// The script's template.
+        script: &'s Name,
+    },
+    /// Boots its disk: a lease, no boot fields.
+    Disk(DiskReason),
+    /// The script that shows an unknown machine its own identity.
+    Introduce,
+    /// An unknown machine gets a lease and nothing to boot.
+    LeaseOnly,
+    /// An unknown machine gets no answer.
+    Silence,
+}
+
+/// Why a machine boots its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskReason {
+    /// `boot = "local"`, or nothing said.
+    Told,
+    /// `locked = true`.
+    Locked,
+    /// `boot = "install"`, and nobody armed the host.
+    NotArmed,
+}
+
+impl fmt::Display for DiskReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DiskReason::Told => "its boot target is local",
+            DiskReason::Locked => "it is locked to its disk",
+            DiskReason::NotArmed => "it is set to install but not armed, so its disk is left alone",
+        })
+    }
+}
+
+/// What the machine may boot now. Arming does not exist yet, so nothing installs: a host set to
+/// `install` boots its disk and the reason says so.
+pub fn gate<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
+    let Some(settings) = who.settings() else {
+        return match snapshot.unknown {
+            UnknownPolicy::Discover => Gate::Introduce,
+            UnknownPolicy::Lease => Gate::LeaseOnly,
+            UnknownPolicy::Ignore => Gate::Silence,
+        };
+    };
+    if who.host().is_some_and(|host| host.locked) {
+        return Gate::Disk(DiskReason::Locked);
+    }
+    let target = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
+    match (target, &settings.script) {
+        (BootTarget::Local, _) => Gate::Disk(DiskReason::Told),
+        (BootTarget::Install, _) => Gate::Disk(DiskReason::NotArmed),
+        (BootTarget::Discover, None) => Gate::Introduce,
+        (BootTarget::Live | BootTarget::Rescue | BootTarget::Discover, Some(script)) => Gate::Network {
+            target,
+            script: &script.value,
+        },
+        // `config` refuses a live or rescue host without a script; the disk is the safe answer.
+        (BootTarget::Live | BootTarget::Rescue, None) => Gate::Disk(DiskReason::Told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::snapshot::{BootSettings, Host, Hosts, Origin, Ports, Sourced};
+
+    fn sourced<T>(value: T) -> Sourced<T> {
+        Sourced {
+            value,
+            origin: origin(),
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            file: "inventory.toml".into(),
+            line: 1,
+            column: 1,
+        }
+    }
+
+    fn room(boot: Option<BootTarget>, script: Option<&str>, locked: bool, unknown: UnknownPolicy) -> Snapshot {
+        let host = Host {
+            name: "r1u07".parse().unwrap(),
+            macs: vec!["52:54:00:00:00:07".parse().unwrap()],
+            uuid: None,
+            serial: None,
+            port: None,
+            address: None,
+            locked,
+            settings: BootSettings {
+                boot: boot.map(sourced),
+                script: script.map(|name| sourced(name.parse().unwrap())),
+                ..BootSettings::default()
+            },
+            origin: origin(),
+        };
+        Snapshot {
+            generation: 1,
+            ports: Ports { http: 80, tftp: 69 },
+            subnets: Vec::new(),
+            hosts: Hosts::new(vec![host]),
+            rules: Vec::new(),
+            unknown,
+            images: Default::default(),
+            loaders: Default::default(),
+            templates: Default::default(),
+        }
+    }
+
+    fn gate_of(room: &Snapshot) -> Gate<'_> {
+        gate(room, Who::Host(room.hosts.by_name("r1u07").unwrap()))
+    }
+
+    #[test]
+    fn an_install_host_that_nobody_armed_boots_its_disk_whatever_its_script() {
+        let room = room(
+            Some(BootTarget::Install),
+            Some("debian-installer"),
+            false,
+            UnknownPolicy::Discover,
+        );
+        assert_eq!(gate_of(&room), Gate::Disk(DiskReason::NotArmed));
+    }
+
+    #[test]
+    fn a_locked_host_boots_its_disk_whatever_else_is_said() {
+        for target in [
+            BootTarget::Live,
+            BootTarget::Install,
+            BootTarget::Rescue,
+            BootTarget::Discover,
+        ] {
+            let room = room(Some(target), Some("live"), true, UnknownPolicy::Discover);
+            assert_eq!(gate_of(&room), Gate::Disk(DiskReason::Locked));
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_told_nothing_boots_its_disk() {
+        let room = room(None, Some("live"), false, UnknownPolicy::Discover);
+        assert_eq!(gate_of(&room), Gate::Disk(DiskReason::Told));
+    }
+
+    #[test]
+    fn a_live_host_boots_its_script() {
+        let room = room(Some(BootTarget::Live), Some("live"), false, UnknownPolicy::Discover);
+        assert!(
+            matches!(gate_of(&room), Gate::Network { target: BootTarget::Live, script } if script.as_str() == "live")
+        );
+    }
+
+    #[test]
+    fn an_unknown_machine_never_boots_a_script_of_the_inventory() {
+        for (policy, expected) in [
+            (UnknownPolicy::Discover, Gate::Introduce),
+            (UnknownPolicy::Lease, Gate::LeaseOnly),
+            (UnknownPolicy::Ignore, Gate::Silence),
+        ] {
+            let room = room(Some(BootTarget::Live), Some("live"), false, policy);
+            assert_eq!(gate(&room, Who::Unknown), expected);
+        }
+    }
+}

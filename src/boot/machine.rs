@@ -1,0 +1,160 @@
+//! Who is asking: from what one request says of a machine to a host, a rule or a stranger.
+
+use crate::boot::snapshot::{BootSettings, Host, Rule, RuleMatch, Snapshot};
+use crate::model::{Arch, Cpu, MacAddr, Uuid, text};
+use std::sync::Arc;
+
+/// What one request lets us know of the machine behind it. Every field but the MAC may be missing
+/// at any stage: firmware leaves out option 97, only iPXE's script request knows the serial.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The interface that asks.
+    pub mac: Option<MacAddr>,
+    /// Option 97 or iPXE's `${uuid}`.
+    pub uuid: Option<Uuid>,
+    /// iPXE's `${serial}`.
+    pub serial: Option<String>,
+    /// Option 93 or iPXE's `${buildarch}` and `${platform}`.
+    pub arch: Option<Arch>,
+    /// Option 60, or iPXE's `${manufacturer}`; the client's own words.
+    pub vendor: Option<String>,
+}
+
+/// The machine as the inventory knows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Who<'s> {
+    /// Listed by MAC, UUID or serial.
+    Host(&'s Arc<Host>),
+    /// Not listed, but a rule speaks of it.
+    Rule(&'s Rule),
+    /// Neither.
+    Unknown,
+}
+
+impl<'s> Who<'s> {
+    /// What it boots, where the inventory says anything.
+    pub fn settings(self) -> Option<&'s BootSettings> {
+        match self {
+            Who::Host(host) => Some(&host.settings),
+            Who::Rule(rule) => Some(&rule.settings),
+            Who::Unknown => None,
+        }
+    }
+
+    /// The listed host, if it is one.
+    pub fn host(self) -> Option<&'s Arc<Host>> {
+        match self {
+            Who::Host(host) => Some(host),
+            Who::Rule(_) | Who::Unknown => None,
+        }
+    }
+}
+
+impl Identity {
+    /// What a machine is called in logs, paths and templates: its host name, or its MAC with
+    /// hyphens, or `unknown`.
+    pub fn name(&self, who: Who<'_>) -> String {
+        match (who.host(), self.mac) {
+            (Some(host), _) => host.name.to_string(),
+            (None, Some(mac)) => mac.hyphenated(),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
+}
+
+/// Who is asking. The MAC decides before the UUID and the UUID before the serial number: a MAC is
+/// on every packet, and boards are sold with the same placeholder UUID and serial.
+pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
+    let hosts = &snapshot.hosts;
+    let listed = identity
+        .mac
+        .and_then(|mac| hosts.by_mac(mac))
+        .or_else(|| identity.uuid.and_then(|uuid| hosts.by_uuid(uuid)))
+        .or_else(|| identity.serial.as_deref().and_then(|serial| hosts.by_serial(serial)));
+    if let Some(host) = listed {
+        return Who::Host(host);
+    }
+    snapshot
+        .rules
+        .iter()
+        .find(|rule| holds(&rule.matches, identity))
+        .map_or(Who::Unknown, Who::Rule)
+}
+
+/// Whether a rule speaks of the machine. A condition on something the request does not tell does
+/// not hold: a rule is a promise about machines that are known to be so.
+fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
+    let RuleMatch {
+        cpu,
+        vendor,
+        mac,
+        serial,
+    } = matches;
+    let cpu_holds = |wanted: Cpu| identity.arch.is_some_and(|arch| arch.cpu == wanted);
+    let glob_holds = |pattern: &Option<String>, said: Option<&str>| match pattern {
+        None => true,
+        Some(pattern) => said.is_some_and(|said| glob(pattern, said)),
+    };
+    let shown_mac = identity.mac.map(|mac| mac.to_string());
+    cpu.is_none_or(cpu_holds)
+        && glob_holds(vendor, identity.vendor.as_deref())
+        && glob_holds(mac, shown_mac.as_deref())
+        && glob_holds(serial, identity.serial.as_deref())
+}
+
+/// Whether `text` fits `pattern`: `*` stands for any run, `?` for one character, ASCII case is
+/// ignored. Linear in both: at a mismatch only the last `*` is tried again.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, t));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&text[t]) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match retry {
+                Some((star, taken)) => {
+                    retry = Some((star, taken + 1));
+                    p = star + 1;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// A client's words as an identity's text: `None` when they are empty or have control characters,
+/// because such a text must never reach a template or name a host.
+pub fn client_text(said: &str) -> Option<String> {
+    let said = said.trim();
+    (!said.is_empty() && text::control_character(said).is_none()).then(|| said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_takes_any_run_one_character_and_no_case() {
+        assert!(glob("ACME*", "acme Blade 7"));
+        assert!(glob("*7", "r1u07"));
+        assert!(glob("52:54:*:0?", "52:54:00:11:22:07"));
+        assert!(!glob("ACME", "ACME Blade"));
+        assert!(!glob("", "x"));
+        assert!(glob("*", ""));
+    }
+
+    #[test]
+    fn a_hostile_glob_is_not_exponential() {
+        let text = "a".repeat(20_000);
+        assert!(!glob("*a*a*a*a*a*a*b", &text));
+    }
+}

@@ -1,0 +1,20 @@
+//! Decisions, and no I/O: who is this machine, what does it boot, which bytes does it get.
+//!
+//! The DHCP, TFTP and HTTP servers and `explain` all ask the functions here, so what the operator
+//! is told is what the machine gets, by construction.
+//!
+//! Architecture invariant: nothing here names tokio, hyper, the file system, a socket, a clock or
+//! a random source. Time and addresses are arguments.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod engine;
+pub mod event;
+pub mod gate;
+pub mod loader;
+pub mod machine;
+pub mod paths;
+pub mod render;
+pub mod request_path;
+pub mod resource;
+pub mod sightings;
+pub mod snapshot;

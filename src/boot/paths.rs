@@ -1,0 +1,72 @@
+//! The URLs we hand out, and so the paths we answer: both sides of the agreement in one place.
+//!
+//! | path | what |
+//! |---|---|
+//! | `boot.ipxe?mac=…&uuid=…&serial=…` | the script of the machine that asks |
+//! | `autoexec.ipxe` | the same, for an iPXE that looks beside its own binary |
+//! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
+//! | `image/IMAGE/FILE` | an artifact |
+//! | anything else | a loader |
+
+use crate::model::Name;
+use std::net::Ipv4Addr;
+
+/// The ports of our servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// HTTP (TCP).
+    pub http: u16,
+    /// TFTP (UDP).
+    pub tftp: u16,
+}
+
+/// The path of the script.
+pub const SCRIPT: &str = "boot.ipxe";
+/// What iPXE for EFI asks for beside its own binary.
+pub const AUTOEXEC: &str = "autoexec.ipxe";
+/// The first component of answers' paths.
+pub const ANSWER: &str = "answer";
+/// The first component of artifacts' paths.
+pub const IMAGE: &str = "image";
+
+/// `http://192.0.2.1`, with the port where it is not 80, and no slash at the end.
+pub fn http_base(server: Ipv4Addr, ports: Ports) -> String {
+    match ports.http {
+        80 => format!("http://{server}"),
+        port => format!("http://{server}:{port}"),
+    }
+}
+
+/// The query with which iPXE says who it is. iPXE fills in what it knows: the serial number and the
+/// manufacturer are known at no earlier stage.
+pub const SCRIPT_QUERY: &str = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
+     &arch=${buildarch}&platform=${platform}&manufacturer=${manufacturer:uristring}";
+
+/// The script's URL as iPXE gets it from DHCP.
+pub fn script_url(server: Ipv4Addr, ports: Ports) -> String {
+    format!("{}/{SCRIPT}?{SCRIPT_QUERY}", http_base(server, ports))
+}
+
+/// A loader's URL for UEFI HTTP boot.
+pub fn loader_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
+    format!("{}/{file}", http_base(server, ports))
+}
+
+/// A loader's full TFTP URL, for an iPXE that can do no better.
+pub fn loader_tftp_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
+    match ports.tftp {
+        69 => format!("tftp://{server}/{file}"),
+        port => format!("tftp://{server}:{port}/{file}"),
+    }
+}
+
+/// An artifact's URL.
+pub fn image_url(server: Ipv4Addr, ports: Ports, image: &Name, file: &str) -> String {
+    format!("{}/{IMAGE}/{image}/{file}", http_base(server, ports))
+}
+
+/// The URL of an answer's folder, with a slash at the end: what cloud-init's NoCloud wants.
+/// `machine` is `Identity::name`.
+pub fn answer_base(server: Ipv4Addr, ports: Ports, machine: &str) -> String {
+    format!("{}/{ANSWER}/{machine}/", http_base(server, ports))
+}

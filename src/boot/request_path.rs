@@ -1,0 +1,170 @@
+//! What a client sends as a path or a query, before anybody believes it.
+//!
+//! A path that passes here has only components that can stand in a file system without leaving a
+//! folder; the servers open it beneath a root with no symlinks all the same.
+
+use crate::boot::machine::{Identity, client_text};
+use crate::model::{Arch, Cpu, Firmware, limits::REQUEST_PATH_BYTES_MAX};
+use percent_encoding::percent_decode;
+
+/// The server that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TFTP.
+    Tftp,
+    /// HTTP.
+    Http,
+}
+
+/// A path with no empty, `.` or `..` component, no control character and no backslash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestPath(String);
+
+impl RequestPath {
+    /// Reads a TFTP file name, or an HTTP path that is still percent-encoded (once). Slashes in
+    /// front mean nothing: firmware sends none, one or two.
+    pub fn parse(transport: Transport, raw: &[u8]) -> Result<RequestPath, &'static str> {
+        if raw.len() > REQUEST_PATH_BYTES_MAX {
+            return Err("the path is too long");
+        }
+        let decoded = match transport {
+            Transport::Tftp => raw.to_vec(),
+            Transport::Http => percent_decode(raw).collect(),
+        };
+        let path = String::from_utf8(decoded).map_err(|_| "the path is not UTF-8")?;
+        let path = path.trim_start_matches('/');
+        if path.chars().any(|c| c.is_control()) {
+            return Err("the path has a control character");
+        }
+        if path.contains('\\') {
+            return Err("the path has a backslash");
+        }
+        if path.is_empty() {
+            return Err("the path is empty");
+        }
+        if path.split('/').any(|component| matches!(component, "" | "." | "..")) {
+            return Err("the path has an empty, `.` or `..` component");
+        }
+        Ok(RequestPath(path.to_owned()))
+    }
+
+    /// The path, without a slash in front.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its components, in order; at least one.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Who a script's query string says it is (see `paths::script_url`). What can't be read, or has
+    /// control characters, is left out.
+    pub fn identity(query: &str) -> Identity {
+        let mut said = Identity::default();
+        let (mut buildarch, mut platform) = (String::new(), String::new());
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let Ok(value) = percent_decode(value.as_bytes()).decode_utf8() else {
+                continue;
+            };
+            match key {
+                "mac" => said.mac = value.parse().ok(),
+                "uuid" => said.uuid = value.parse().ok(),
+                "serial" => said.serial = client_text(&value),
+                "manufacturer" => said.vendor = client_text(&value),
+                "arch" => buildarch = value.into_owned(),
+                "platform" => platform = value.into_owned(),
+                _ => {}
+            }
+        }
+        said.arch = ipxe_arch(&buildarch, &platform);
+        said
+    }
+}
+
+/// The architecture behind iPXE's `${buildarch}` and `${platform}`. A BIOS build is 32-bit on every
+/// PC, so that it says nothing of the CPU: as option 93's value 0, it stands for any PC.
+fn ipxe_arch(buildarch: &str, platform: &str) -> Option<Arch> {
+    match platform {
+        "pcbios" => Some(Arch {
+            firmware: Firmware::Bios,
+            cpu: Cpu::X86_64,
+        }),
+        "efi" => Some(Arch {
+            firmware: Firmware::Uefi,
+            cpu: Cpu::from_name(buildarch)?,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firmware_may_send_no_slash_or_two() {
+        for raw in [&b"snponly.efi"[..], b"/snponly.efi", b"//snponly.efi"] {
+            assert_eq!(
+                RequestPath::parse(Transport::Tftp, raw).unwrap().as_str(),
+                "snponly.efi"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_leaves_a_folder_passes_on_either_server() {
+        let hostile: [&[u8]; 12] = [
+            b"",
+            b"/",
+            b"..",
+            b"../etc/passwd",
+            b"/../../etc/passwd",
+            b"image/../../etc/passwd",
+            b"image/./x",
+            b"a//b",
+            b"a\\..\\b",
+            b"a\0b",
+            b"a\nb",
+            b"\xff\xfe",
+        ];
+        for raw in hostile {
+            for transport in [Transport::Tftp, Transport::Http] {
+                assert!(RequestPath::parse(transport, raw).is_err(), "{raw:?}");
+            }
+        }
+        for raw in [
+            &b"%2e%2e/etc/passwd"[..],
+            b"%2e%2e%2fetc%2fpasswd",
+            b"a%00b",
+            b"a%5c..",
+            b"%0d%0a",
+        ] {
+            assert!(RequestPath::parse(Transport::Http, raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_path_is_decoded_once_and_no_more() {
+        let path = RequestPath::parse(Transport::Http, b"a%252e%252e").unwrap();
+        assert_eq!(path.as_str(), "a%2e%2e");
+    }
+
+    #[test]
+    fn a_path_over_the_limit_is_refused() {
+        let raw = vec![b'a'; REQUEST_PATH_BYTES_MAX + 1];
+        assert!(RequestPath::parse(Transport::Http, &raw).is_err());
+    }
+
+    #[test]
+    fn a_query_tells_who_asks_and_bad_parts_are_left_out() {
+        let said = RequestPath::identity(
+            "mac=52-54-00-00-00-07&uuid=nonsense&serial=S%2F1&arch=x86_64&platform=efi&manufacturer=ACME%0aboot",
+        );
+        assert_eq!(said.mac, "52:54:00:00:00:07".parse().ok());
+        assert_eq!(said.uuid, None);
+        assert_eq!(said.serial.as_deref(), Some("S/1"));
+        assert_eq!(said.arch, Arch::from_option_93(7));
+        assert_eq!(said.vendor, None);
+    }
+}

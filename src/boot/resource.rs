@@ -1,0 +1,359 @@
+//! From a path to what it stands for: the one function behind TFTP, HTTP and `explain`.
+//!
+//! A script is for whoever asks; the query string, or else the lease of the address that asks, says
+//! who that is. An answer may hold secrets, so it goes only to the address of the machine it is
+//! for. Artifacts and loaders go to anybody.
+
+mod asker;
+
+pub use crate::boot::request_path::Transport;
+use crate::boot::{
+    event::Stage,
+    gate::{Gate, gate},
+    machine::{Identity, Who, identify},
+    paths,
+    render::{Scene, TemplateError},
+    request_path::RequestPath,
+    sightings::Sightings,
+    snapshot::{FileStamp, Snapshot},
+};
+use crate::lease::LeaseTable;
+use crate::model::{HardwareAddr, Name, Now, text};
+use asker::is_beyond_words;
+use std::{net::Ipv4Addr, path::PathBuf};
+
+/// The script of a machine that boots its disk.
+pub const LOCAL_SCRIPT: &str = "local";
+/// The script of a machine nobody knows.
+pub const UNKNOWN_SCRIPT: &str = "unknown";
+
+/// One request for a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Who serves.
+    pub transport: Transport,
+    /// The path as the client sent it (HTTP: still percent-encoded, without the query).
+    pub path: &'a [u8],
+    /// HTTP's query string, still percent-encoded.
+    pub query: Option<&'a str>,
+    /// Who asks.
+    pub peer: Ipv4Addr,
+    /// The address of ours that was asked: the host of the URLs in what we answer.
+    pub server: Ipv4Addr,
+}
+
+/// What a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A regular file, to be opened beneath its root with no symlink on the way.
+    File {
+        /// The folder.
+        root: PathBuf,
+        /// The path beneath it.
+        file: String,
+        /// What the file must still be; `None` where nobody vouched for it.
+        stamp: Option<FileStamp>,
+        /// Its media type.
+        content_type: &'static str,
+    },
+    /// A rendered text.
+    Text {
+        /// The text.
+        body: String,
+        /// Its media type.
+        content_type: &'static str,
+    },
+}
+
+/// Why a path gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such thing.
+    NotFound {
+        /// What is missing, for the log.
+        reason: String,
+    },
+    /// The path is not one we would ever look at.
+    BadPath {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// It is for another machine, or not for this one now.
+    Forbidden {
+        /// Whose, and who asked.
+        reason: String,
+    },
+    /// Our own fault: a template that `check` passed failed for this machine.
+    Broken {
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// What a request comes to.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The machine's name.
+    pub machine: String,
+    /// Its link-layer address, where known.
+    pub hardware: Option<HardwareAddr>,
+    /// Where in its boot a machine asks for such a thing.
+    pub stage: Stage,
+    /// What the thing is called in logs: `loader snponly.efi`, `script debian-installer`.
+    pub what: String,
+    /// The thing, or why not.
+    pub result: Result<Resource, Refusal>,
+}
+
+/// A request for a file, once it is known who asks and for whom: everything it is decided from.
+/// It holds nothing of the tables that every server shares, so that no machine waits for another's
+/// templates to be rendered.
+pub struct Inquiry<'a> {
+    snapshot: &'a Snapshot,
+    ask: &'a Ask<'a>,
+    path: Result<RequestPath, &'static str>,
+    /// The machine that holds the address that asks.
+    peer: Identity,
+    /// The machine that the script or the answer is for.
+    subject: Identity,
+}
+
+/// What a path came to before it is known whose it is.
+struct Found {
+    stage: Stage,
+    what: String,
+    result: Result<Resource, Refusal>,
+}
+
+/// Resolves one request.
+pub fn resource(
+    now: Now,
+    snapshot: &Snapshot,
+    leases: &LeaseTable,
+    sightings: &mut Sightings,
+    ask: &Ask<'_>,
+) -> Answered {
+    Inquiry::begin(now, snapshot, leases, sightings, ask).answer()
+}
+
+fn answered(snapshot: &Snapshot, identity: &Identity, found: Found) -> Answered {
+    Answered {
+        machine: identity.name(identify(snapshot, identity)),
+        hardware: identity.mac.map(HardwareAddr::from),
+        stage: found.stage,
+        what: found.what,
+        result: found.result,
+    }
+}
+
+impl<'a> Inquiry<'a> {
+    /// What the request comes to. Templates are rendered here.
+    pub fn answer(self) -> Answered {
+        let path = match &self.path {
+            Ok(path) => path,
+            Err(reason) => {
+                let found = Found {
+                    stage: Stage::Unknown,
+                    what: text::escape(self.ask.path),
+                    result: Err(Refusal::BadPath { reason }),
+                };
+                return answered(self.snapshot, &self.peer, found);
+            }
+        };
+        let components: Vec<&str> = path.components().collect();
+        if is_script(&components) {
+            return answered(self.snapshot, &self.subject, self.script());
+        }
+        let found = match components[..] {
+            [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
+            [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
+            _ => self.loader(path.as_str()),
+        };
+        answered(self.snapshot, &self.peer, found)
+    }
+
+    /// The script of the machine that asks.
+    fn script(&self) -> Found {
+        let who = identify(self.snapshot, &self.subject);
+        let (name, why) = match gate(self.snapshot, who) {
+            Gate::Network { script, .. } => (script.clone(), String::new()),
+            Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
+            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), String::new()),
+            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), String::new()),
+        };
+        let templates = &self.snapshot.templates;
+        let rendered = self
+            .scene(who, &self.subject)
+            .and_then(|scene| templates.script(&name, &scene));
+        Found {
+            stage: Stage::Ipxe,
+            what: format!("script {name}{why}"),
+            result: as_text(rendered, "text/plain; charset=utf-8"),
+        }
+    }
+
+    /// One file of an answer, for the machine in the path and for nobody else.
+    fn answer_file(&self, machine: &str, file: &str) -> Found {
+        let who = identify(self.snapshot, &self.subject);
+        let result = self
+            .admitted(machine, &self.subject, who)
+            .and_then(|()| self.configured_answer(machine, who, file))
+            .and_then(|answer| {
+                let rendered = self
+                    .scene(who, &self.subject)
+                    .and_then(|scene| self.snapshot.templates.answer(answer, file, &scene));
+                as_text(rendered, content_type(file))
+            });
+        Found {
+            stage: Stage::System,
+            what: format!("answer {file}"),
+            result,
+        }
+    }
+
+    /// Whether the address that asks belongs to the machine, and the machine boots from us now.
+    fn admitted(&self, machine: &str, identity: &Identity, who: Who<'_>) -> Result<(), Refusal> {
+        let peer = identify(self.snapshot, &self.peer);
+        let same_machine = match (who.host(), peer.host()) {
+            (Some(host), Some(peer)) => host.name == peer.name && is_beyond_words(host, &self.peer),
+            (None, None) => identity.mac.is_some() && identity.mac == self.peer.mac,
+            _ => false,
+        };
+        if !same_machine {
+            return Err(Refusal::Forbidden {
+                reason: format!(
+                    "the answer is for {machine}, and {} is {}",
+                    self.ask.peer,
+                    match self.peer.mac {
+                        Some(_) => self.peer.name(peer),
+                        None => "nobody's address: no lease and no reservation".to_owned(),
+                    }
+                ),
+            });
+        }
+        match gate(self.snapshot, who) {
+            Gate::Network { .. } => Ok(()),
+            Gate::Disk(reason) => Err(Refusal::Forbidden {
+                reason: format!("{machine} gets no answer: {reason}"),
+            }),
+            Gate::Introduce | Gate::LeaseOnly | Gate::Silence => Err(Refusal::Forbidden {
+                reason: format!("{machine} is not in the inventory, or has not said since the start what a rule asks"),
+            }),
+        }
+    }
+
+    fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<&'w Name, Refusal> {
+        let answer = who.settings().and_then(|settings| settings.answer.as_ref());
+        let Some(answer) = answer else {
+            return Err(Refusal::NotFound {
+                reason: format!("{machine} has no answer in the inventory"),
+            });
+        };
+        let known = self.snapshot.templates.answers.get(&answer.value);
+        let files = known.map_or(&[][..], Vec::as_slice);
+        if !files.iter().any(|known| known == file) {
+            return Err(Refusal::NotFound {
+                reason: format!("answer {} has the files {}", answer.value, files.join(", ")),
+            });
+        }
+        Ok(&answer.value)
+    }
+
+    fn artifact(&self, image: &str, file: &str) -> Found {
+        Found {
+            stage: Stage::Ipxe,
+            what: format!("image {image}/{file}"),
+            result: self.verified(image, file),
+        }
+    }
+
+    fn verified(&self, image: &str, file: &str) -> Result<Resource, Refusal> {
+        let Some(image) = self.snapshot.images.get(image) else {
+            return Err(Refusal::NotFound {
+                reason: format!("no image is called {image}"),
+            });
+        };
+        match image.artifacts().find(|artifact| artifact.file == file) {
+            Some(artifact) => Ok(Resource::File {
+                root: image.root.clone(),
+                file: artifact.file.clone(),
+                stamp: Some(artifact.stamp),
+                content_type: content_type(file),
+            }),
+            None => Err(Refusal::NotFound {
+                reason: format!("image {} has no artifact {file}", image.name),
+            }),
+        }
+    }
+
+    fn loader(&self, file: &str) -> Found {
+        let stage = match self.ask.transport {
+            Transport::Http => Stage::UefiHttp,
+            Transport::Tftp if file.ends_with(".efi") => Stage::UefiPxe,
+            Transport::Tftp => Stage::BiosPxe,
+        };
+        let result = match self.snapshot.loaders.root_of(file) {
+            Some(root) => Ok(Resource::File {
+                root: root.clone(),
+                file: file.to_owned(),
+                stamp: None,
+                content_type: content_type(file),
+            }),
+            None => Err(Refusal::NotFound {
+                reason: format!("no folder of paths.loaders has {file}"),
+            }),
+        };
+        Found {
+            stage,
+            what: format!("loader {file}"),
+            result,
+        }
+    }
+
+    /// The variables of one machine: its reservation where it has one, else the address that asks.
+    fn scene(&self, who: Who<'_>, identity: &Identity) -> Result<Scene, TemplateError> {
+        let reservation = who.host().and_then(|host| host.address);
+        Scene::new(
+            self.snapshot,
+            who,
+            identity,
+            reservation.or(Some(self.ask.peer)),
+            self.ask.server,
+        )
+    }
+}
+
+fn is_script(components: &[&str]) -> bool {
+    matches!(components, [paths::SCRIPT]) || components.last() == Some(&paths::AUTOEXEC)
+}
+
+fn shipped(script: &str) -> Name {
+    script.parse().expect("the shipped scripts' names are names")
+}
+
+fn as_text(rendered: Result<String, TemplateError>, content_type: &'static str) -> Result<Resource, Refusal> {
+    match rendered {
+        Ok(body) => Ok(Resource::Text { body, content_type }),
+        Err(error) => Err(Refusal::Broken {
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// The media type by the file's name. UEFI HTTP boot takes a loader by its `application/efi` where
+/// the path does not tell.
+fn content_type(file: &str) -> &'static str {
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension {
+        "efi" => "application/efi",
+        "iso" => "application/vnd.efi-iso",
+        "img" => "application/vnd.efi-img",
+        "json" | "ign" => "application/json",
+        "yaml" | "yml" => "application/yaml",
+        "cfg" | "ks" | "ipxe" | "txt" => "text/plain; charset=utf-8",
+        _ if matches!(file, "user-data" | "meta-data" | "vendor-data" | "network-config") => {
+            "text/plain; charset=utf-8"
+        }
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,114 @@
+//! What each machine has said of itself so far.
+//!
+//! Every stage of a boot knows something the others don't: firmware its architecture, iPXE its
+//! serial number, an installer nothing but its MAC. What was said earlier is put together here, so
+//! that a host listed by serial, or a rule on the vendor, still holds when the answer is fetched.
+
+use crate::boot::machine::Identity;
+use crate::model::{MacAddr, limits::SIGHTINGS_MAX};
+use std::collections::{BTreeMap, HashMap};
+
+/// The identities seen, by MAC; the longest unseen go first when there are too many.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    seen: HashMap<MacAddr, (u64, Identity)>,
+    order: BTreeMap<u64, MacAddr>,
+    clock: u64,
+}
+
+impl Sightings {
+    /// Adds what a request says to what its machine said before, and returns the whole. What is
+    /// said now wins. Without a MAC there is nothing to join it to.
+    pub fn learn(&mut self, said: Identity) -> Identity {
+        let Some(mac) = said.mac else { return said };
+        self.clock += 1;
+        let whole = match self.seen.remove(&mac) {
+            Some((when, before)) => {
+                self.order.remove(&when);
+                merge(said, before)
+            }
+            None => said,
+        };
+        self.seen.insert(mac, (self.clock, whole.clone()));
+        self.order.insert(self.clock, mac);
+        if self.seen.len() > SIGHTINGS_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.seen.remove(&oldest);
+        }
+        whole
+    }
+
+    /// What a request says, joined to what its machine said before; nothing is remembered of it.
+    pub fn joined(&self, said: Identity) -> Identity {
+        match said.mac {
+            Some(mac) => merge(said, self.of(mac)),
+            None => said,
+        }
+    }
+
+    /// All that the machine with this MAC has said; its MAC alone where it has said nothing.
+    pub fn of(&self, mac: MacAddr) -> Identity {
+        self.seen.get(&mac).map_or_else(
+            || Identity {
+                mac: Some(mac),
+                ..Identity::default()
+            },
+            |(_, identity)| identity.clone(),
+        )
+    }
+}
+
+fn merge(now: Identity, before: Identity) -> Identity {
+    Identity {
+        mac: now.mac,
+        uuid: now.uuid.or(before.uuid),
+        serial: now.serial.or(before.serial),
+        arch: now.arch.or(before.arch),
+        vendor: now.vendor.or(before.vendor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(last: u32) -> MacAddr {
+        let [a, b, c, d] = last.to_be_bytes();
+        MacAddr([0x52, 0x54, a, b, c, d])
+    }
+
+    #[test]
+    fn a_later_stage_adds_to_what_an_earlier_one_said() {
+        let mut sightings = Sightings::default();
+        sightings.learn(Identity {
+            mac: Some(mac(1)),
+            vendor: Some("ACME".into()),
+            ..Identity::default()
+        });
+        let whole = sightings.learn(Identity {
+            mac: Some(mac(1)),
+            serial: Some("S1".into()),
+            ..Identity::default()
+        });
+        assert_eq!(whole.vendor.as_deref(), Some("ACME"));
+        assert_eq!(sightings.of(mac(1)).serial.as_deref(), Some("S1"));
+    }
+
+    #[test]
+    fn a_flood_of_forged_machines_takes_bounded_memory_and_the_latest_stay() {
+        let mut sightings = Sightings::default();
+        let flood = u32::try_from(SIGHTINGS_MAX).unwrap() + 10;
+        for last in 0..flood {
+            sightings.learn(Identity {
+                mac: Some(mac(last)),
+                serial: Some("S".into()),
+                ..Identity::default()
+            });
+        }
+        assert_eq!(sightings.seen.len(), SIGHTINGS_MAX);
+        assert_eq!(sightings.order.len(), SIGHTINGS_MAX);
+        assert!(sightings.of(mac(0)).serial.is_none());
+        assert!(sightings.of(mac(flood - 1)).serial.is_some());
+    }
+}

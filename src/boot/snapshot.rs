@@ -1,0 +1,292 @@
+//! A generation of the inventory, checked and indexed: what every decision is made from.
+//!
+//! Immutable once built. `config` is the only room that builds one from files; tests build their
+//! own from inventory text through the same door.
+
+pub use crate::boot::paths::Ports;
+use crate::boot::{loader::Loaders, render::Templates};
+use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// One accepted version of the inventory with everything that decisions need.
+pub struct Snapshot {
+    /// Counts accepted versions from 1.
+    pub generation: u64,
+    /// Where our own servers listen, for the URLs we hand out.
+    pub ports: Ports,
+    /// The subnets we serve; none overlaps another.
+    pub subnets: Vec<Subnet>,
+    /// The machines that are listed.
+    pub hosts: Hosts,
+    /// Settings for machines nobody listed; the first match wins.
+    pub rules: Vec<Rule>,
+    /// What becomes of a machine that neither a host nor a rule names.
+    pub unknown: UnknownPolicy,
+    /// The images by name.
+    pub images: BTreeMap<Name, Image>,
+    /// The loaders found, by architecture.
+    pub loaders: Loaders,
+    /// The compiled scripts and answers.
+    pub templates: Templates,
+}
+
+/// An IPv4 subnet of the inventory and what its machines are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// The addresses.
+    pub cidr: Cidr,
+    /// Option 3.
+    pub router: Option<Ipv4Addr>,
+    /// Option 6, in order.
+    pub dns: Vec<Ipv4Addr>,
+    /// Option 15.
+    pub domain: Option<String>,
+    /// Dynamic addresses; none is a host's.
+    pub pool: Vec<AddressRange>,
+    /// How long a lease lasts (option 51).
+    pub lease: Duration,
+}
+
+/// What becomes of a machine that neither a host nor a rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPolicy {
+    /// A dynamic lease, a loader and the script that shows the machine's identity.
+    Discover,
+    /// A dynamic lease and nothing to boot.
+    Lease,
+    /// Silence.
+    Ignore,
+}
+
+/// Where in the operator's files a value stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The file as the operator named it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// A value and where it was written; `explain` shows both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value in force.
+    pub value: T,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// One server in the inventory.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name, unique in the inventory.
+    pub name: Name,
+    /// Its interfaces' addresses; each belongs to one host.
+    pub macs: Vec<MacAddr>,
+    /// Its SMBIOS UUID.
+    pub uuid: Option<Uuid>,
+    /// Its chassis serial number.
+    pub serial: Option<String>,
+    /// The one switch port it may boot on (option 82).
+    pub port: Option<String>,
+    /// Its reservation.
+    pub address: Option<Ipv4Addr>,
+    /// `locked = true`: its disk, whatever else is said.
+    pub locked: bool,
+    /// Everything profiles and the host itself say, resolved.
+    pub settings: BootSettings,
+    /// Where the host is written.
+    pub origin: Origin,
+}
+
+/// What a machine boots, after inheritance.
+#[derive(Clone, Debug, Default)]
+pub struct BootSettings {
+    /// The boot target; local where nothing is said.
+    pub boot: Option<Sourced<BootTarget>>,
+    /// The image's name; it is in `Snapshot::images`.
+    pub image: Option<Sourced<Name>>,
+    /// The script's name; it is in `Snapshot::templates`.
+    pub script: Option<Sourced<Name>>,
+    /// The answer's name; it is in `Snapshot::templates`.
+    pub answer: Option<Sourced<Name>>,
+    /// Kernel parameters, the ancestors' first.
+    pub cmdline: Vec<Sourced<String>>,
+    /// Template variables by name.
+    pub vars: BTreeMap<String, Sourced<Var>>,
+}
+
+/// A template variable's value: what TOML can say without dates. No text in it has a control
+/// character (checked by `config`).
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Var {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A fraction.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Var>),
+    /// A table.
+    Table(BTreeMap<String, Var>),
+}
+
+/// The listed hosts and every way to find one.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    all: Vec<Arc<Host>>,
+    by_name: HashMap<Name, usize>,
+    by_mac: HashMap<MacAddr, usize>,
+    by_uuid: HashMap<Uuid, usize>,
+    by_serial: HashMap<String, usize>,
+    by_address: HashMap<Ipv4Addr, usize>,
+}
+
+impl Hosts {
+    /// Indexes hosts that `config` has checked for duplicates; where two claim a key, the first
+    /// keeps it.
+    pub fn new(hosts: Vec<Host>) -> Hosts {
+        let mut index = Hosts::default();
+        for (place, host) in hosts.into_iter().enumerate() {
+            index.by_name.entry(host.name.clone()).or_insert(place);
+            for mac in &host.macs {
+                index.by_mac.entry(*mac).or_insert(place);
+            }
+            if let Some(uuid) = host.uuid {
+                index.by_uuid.entry(uuid).or_insert(place);
+            }
+            if let Some(serial) = &host.serial {
+                index.by_serial.entry(serial.clone()).or_insert(place);
+            }
+            if let Some(address) = host.address {
+                index.by_address.entry(address).or_insert(place);
+            }
+            index.all.push(Arc::new(host));
+        }
+        index
+    }
+
+    /// In the order of the inventory.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.all.iter()
+    }
+
+    /// How many are listed.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether none is listed.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The host of that name.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Host>> {
+        self.by_name.get(name).map(|place| &self.all[*place])
+    }
+
+    /// The host that owns the MAC.
+    pub fn by_mac(&self, mac: MacAddr) -> Option<&Arc<Host>> {
+        self.by_mac.get(&mac).map(|place| &self.all[*place])
+    }
+
+    /// The host with the SMBIOS UUID.
+    pub fn by_uuid(&self, uuid: Uuid) -> Option<&Arc<Host>> {
+        self.by_uuid.get(&uuid).map(|place| &self.all[*place])
+    }
+
+    /// The host with the serial number.
+    pub fn by_serial(&self, serial: &str) -> Option<&Arc<Host>> {
+        self.by_serial.get(serial).map(|place| &self.all[*place])
+    }
+
+    /// The host whose reservation is `address`.
+    pub fn by_address(&self, address: Ipv4Addr) -> Option<&Arc<Host>> {
+        self.by_address.get(&address).map(|place| &self.all[*place])
+    }
+}
+
+/// Settings for machines nobody listed.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What a machine must be for the rule to hold; all that is said must hold.
+    pub matches: RuleMatch,
+    /// What such a machine boots.
+    pub settings: BootSettings,
+    /// Where the rule is written.
+    pub origin: Origin,
+}
+
+/// A rule's conditions; an absent one always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleMatch {
+    /// The instruction set.
+    pub cpu: Option<Cpu>,
+    /// Glob (`*`, `?`, ASCII case ignored) over the vendor class (option 60) or the manufacturer.
+    pub vendor: Option<String>,
+    /// Glob over the MAC as `52:54:00:00:00:07`.
+    pub mac: Option<String>,
+    /// Glob over the serial number.
+    pub serial: Option<String>,
+}
+
+/// A named set of artifacts, their checksums verified when the snapshot was built.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its name: the folder's.
+    pub name: Name,
+    /// The instruction set its kernel is for.
+    pub cpu: Option<Cpu>,
+    /// The folder that every artifact lies beneath.
+    pub root: PathBuf,
+    /// The kernel, for scripts that boot one.
+    pub kernel: Option<Artifact>,
+    /// Initial RAM disks in the order the kernel must see them.
+    pub initrds: Vec<Artifact>,
+    /// A disk image.
+    pub disk: Option<Artifact>,
+    /// Kernel parameters that every boot of it needs.
+    pub cmdline: Vec<String>,
+}
+
+impl Image {
+    /// Every artifact: kernel, initrds, disk image.
+    pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
+        self.kernel.iter().chain(&self.initrds).chain(&self.disk)
+    }
+}
+
+/// One file of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Path beneath the image's folder, `/` between components, none of them `.` or `..`.
+    pub file: String,
+    /// SHA-256 of the whole file.
+    pub sha256: [u8; 32],
+    /// What the file was when its checksum was verified; one that differs is not served.
+    pub stamp: FileStamp,
+}
+
+/// What tells a file from the one that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileStamp {
+    /// Length in bytes.
+    pub length: u64,
+    /// Modification time in nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// Inode number.
+    pub inode: u64,
+}

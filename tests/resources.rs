@@ -1,0 +1,359 @@
+//! From a path to what it stands for, on a small room with no files and no sockets.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
+
+use bootwright::boot::{
+    event::Stage,
+    render::Templates,
+    resource::{Answered, Ask, Refusal, Resource, Transport, resource},
+    sightings::Sightings,
+    snapshot::{
+        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
+        UnknownPolicy,
+    },
+};
+use bootwright::lease::{LeaseRecord, LeaseTable};
+use bootwright::model::{BootTarget, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
+use std::{net::Ipv4Addr, time::Duration};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
+const DYNAMIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(10),
+    wall: WallTime(1_700_000_000),
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn mac(text: &str) -> MacAddr {
+    text.parse().unwrap()
+}
+
+fn origin() -> Origin {
+    Origin {
+        file: "inventory.toml".into(),
+        line: 1,
+        column: 1,
+    }
+}
+
+fn sourced<T>(value: T) -> Sourced<T> {
+    Sourced {
+        value,
+        origin: origin(),
+    }
+}
+
+fn live(boot: BootTarget) -> BootSettings {
+    BootSettings {
+        boot: Some(sourced(boot)),
+        image: Some(sourced(name("debian-12"))),
+        script: Some(sourced(name("debian-installer"))),
+        answer: Some(sourced(name("preseed"))),
+        ..BootSettings::default()
+    }
+}
+
+fn host(called: &str, last: u8, settings: BootSettings) -> Host {
+    Host {
+        name: name(called),
+        macs: vec![MacAddr([0x52, 0x54, 0, 0, 0, last])],
+        uuid: None,
+        serial: None,
+        port: None,
+        address: Some(Ipv4Addr::new(192, 0, 2, last + 4)),
+        locked: false,
+        settings,
+        origin: origin(),
+    }
+}
+
+fn room() -> Snapshot {
+    let mut templates = Templates::new();
+    templates
+        .add_script(
+            &name("debian-installer"),
+            "debian-installer.ipxe",
+            "#!ipxe\nkernel {{ image.kernel }}\n# {{ name }}",
+        )
+        .unwrap();
+    templates
+        .add_script(&name("local"), "local.ipxe", "#!ipxe\n# disk")
+        .unwrap();
+    templates
+        .add_script(&name("unknown"), "unknown.ipxe", "#!ipxe\n# who are you")
+        .unwrap();
+    templates
+        .add_answer(
+            &name("preseed"),
+            "preseed.cfg",
+            "answers/preseed.cfg",
+            "for {{ name }} at {{ address }}",
+        )
+        .unwrap();
+    let by_serial = Host {
+        macs: Vec::new(),
+        address: None,
+        serial: Some("SN-9".into()),
+        ..host("r1u09", 9, live(BootTarget::Live))
+    };
+    let mut loaders = bootwright::boot::loader::Loaders::default();
+    loaders.add("/usr/lib/ipxe".into(), "snponly.efi".into());
+    Snapshot {
+        generation: 1,
+        ports: Ports { http: 80, tftp: 69 },
+        subnets: Vec::new(),
+        hosts: Hosts::new(vec![
+            host("r1u07", 7, live(BootTarget::Live)),
+            host("r1u08", 8, live(BootTarget::Install)),
+            by_serial,
+        ]),
+        rules: vec![Rule {
+            matches: RuleMatch {
+                vendor: Some("ACME*".into()),
+                ..RuleMatch::default()
+            },
+            settings: live(BootTarget::Live),
+            origin: origin(),
+        }],
+        unknown: UnknownPolicy::Discover,
+        images: [(
+            name("debian-12"),
+            Image {
+                name: name("debian-12"),
+                cpu: None,
+                root: "/srv/images/debian-12".into(),
+                kernel: Some(Artifact {
+                    file: "linux".into(),
+                    sha256: [0; 32],
+                    stamp: FileStamp {
+                        length: 3,
+                        modified_ns: 4,
+                        inode: 5,
+                    },
+                }),
+                initrds: Vec::new(),
+                disk: None,
+                cmdline: Vec::new(),
+            },
+        )]
+        .into(),
+        loaders,
+        templates,
+    }
+}
+
+/// Asks over HTTP as `peer`; `path` may have a query.
+fn get(room: &Snapshot, leases: &LeaseTable, sightings: &mut Sightings, peer: Ipv4Addr, path: &str) -> Answered {
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
+    let ask = Ask {
+        transport: Transport::Http,
+        path: path.as_bytes(),
+        query,
+        peer,
+        server: SERVER,
+    };
+    resource(NOW, room, leases, sightings, &ask)
+}
+
+fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
+    get(&room(), &LeaseTable::default(), &mut Sightings::default(), peer, path)
+}
+
+fn leased(client: &str) -> LeaseTable {
+    let mut leases = LeaseTable::default();
+    let refused = leases.restore(
+        NOW,
+        vec![LeaseRecord {
+            address: DYNAMIC,
+            client: mac(client).into(),
+            expires: WallTime(NOW.wall.0 + 3600),
+        }],
+    );
+    assert!(refused.is_empty());
+    leases
+}
+
+fn text(answered: &Answered) -> &str {
+    match &answered.result {
+        Ok(Resource::Text { body, .. }) => body,
+        other => panic!("no text but {other:?}"),
+    }
+}
+
+#[test]
+fn a_script_names_the_host_that_its_query_names() {
+    let answered = get_alone(HOST, "/boot.ipxe?mac=52-54-00-00-00-07");
+    assert_eq!(
+        text(&answered),
+        "#!ipxe\nkernel http://192.0.2.1/image/debian-12/linux\n# r1u07"
+    );
+    assert_eq!(answered.machine, "r1u07");
+    assert_eq!(answered.what, "script debian-installer");
+    assert_eq!(answered.stage, Stage::Ipxe);
+}
+
+#[test]
+fn an_autoexec_script_is_the_one_of_the_address_that_asks() {
+    for path in ["/autoexec.ipxe", "/x86_64-efi/autoexec.ipxe"] {
+        assert!(text(&get_alone(HOST, path)).ends_with("# r1u07"));
+    }
+    assert!(text(&get_alone(DYNAMIC, "/autoexec.ipxe")).contains("who are you"));
+}
+
+#[test]
+fn an_unarmed_install_host_gets_the_disk_script_and_no_answer() {
+    assert!(text(&get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08")).contains("disk"));
+    let answered = get_alone(OTHER, "/answer/r1u08/preseed.cfg");
+    assert!(matches!(&answered.result, Err(Refusal::Forbidden { reason }) if reason.contains("not armed")));
+}
+
+#[test]
+fn an_answer_goes_to_its_own_machine_and_to_no_other_address() {
+    assert_eq!(
+        text(&get_alone(HOST, "/answer/r1u07/preseed.cfg")),
+        "for r1u07 at 192.0.2.11"
+    );
+    for peer in [OTHER, DYNAMIC, Ipv4Addr::new(198, 51, 100, 9)] {
+        let answered = get_alone(peer, "/answer/r1u07/preseed.cfg");
+        assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{peer}");
+    }
+}
+
+#[test]
+fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
+    let (room, leases) = (room(), leased("52:54:00:00:00:99"));
+    let mut sightings = Sightings::default();
+    let before = get(
+        &room,
+        &leases,
+        &mut sightings,
+        DYNAMIC,
+        "/answer/52-54-00-00-00-99/preseed.cfg",
+    );
+    assert!(matches!(before.result, Err(Refusal::Forbidden { .. })));
+    let script = "/boot.ipxe?mac=52-54-00-00-00-99&manufacturer=ACME%20Inc";
+    assert!(text(&get(&room, &leases, &mut sightings, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
+    let path = "/answer/52-54-00-00-00-99/preseed.cfg";
+    let after = get(&room, &leases, &mut sightings, DYNAMIC, path);
+    assert_eq!(text(&after), "for 52-54-00-00-00-99 at 192.0.2.100");
+    let thief = get(&room, &leases, &mut sightings, HOST, path);
+    assert!(matches!(thief.result, Err(Refusal::Forbidden { .. })));
+}
+
+#[test]
+fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
+    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let mut sightings = Sightings::default();
+    let script = get(
+        &room,
+        &leases,
+        &mut sightings,
+        DYNAMIC,
+        "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9",
+    );
+    assert_eq!(script.machine, "r1u09");
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn an_answer_that_is_not_the_hosts_is_not_found() {
+    let answered = get_alone(HOST, "/answer/r1u07/user-data");
+    assert!(matches!(&answered.result, Err(Refusal::NotFound { reason }) if reason.contains("preseed.cfg")));
+}
+
+#[test]
+fn an_artifact_carries_the_stamp_it_was_verified_with_and_nothing_else_is_served() {
+    let answered = get_alone(OTHER, "/image/debian-12/linux");
+    assert!(matches!(&answered.result, Ok(Resource::File { stamp: Some(stamp), .. }) if stamp.inode == 5));
+    for path in [
+        "/image/debian-12/image.toml",
+        "/image/debian-12",
+        "/image/nothing/linux",
+    ] {
+        assert!(
+            matches!(get_alone(OTHER, path).result, Err(Refusal::NotFound { .. })),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_loader_is_found_by_name_and_by_no_other_path() {
+    let answered = get_alone(OTHER, "/snponly.efi");
+    assert!(matches!(
+        &answered.result,
+        Ok(Resource::File {
+            content_type: "application/efi",
+            stamp: None,
+            ..
+        })
+    ));
+    assert!(matches!(
+        get_alone(OTHER, "/etc/passwd").result,
+        Err(Refusal::NotFound { .. })
+    ));
+    assert!(matches!(
+        get_alone(OTHER, "/%2e%2e/passwd").result,
+        Err(Refusal::BadPath { .. })
+    ));
+}
+
+/// [`room`], with r1u07 listed by a serial number and a UUID beside its MAC.
+fn room_with_a_serial() -> Snapshot {
+    let host = Host {
+        serial: Some("SN-7".into()),
+        ..host("r1u07", 7, live(BootTarget::Live))
+    };
+    Snapshot {
+        hosts: Hosts::new(vec![host]),
+        ..room()
+    }
+}
+
+#[test]
+fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
+    let (room, leases) = (room_with_a_serial(), leased("52:54:00:00:00:99"));
+    let mut sightings = Sightings::default();
+    let claim = "/boot.ipxe?mac=52-54-00-00-00-99&serial=SN-7";
+    get(&room, &leases, &mut sightings, DYNAMIC, claim);
+    for path in ["/answer/r1u07/preseed.cfg", "/answer/52-54-00-00-00-99/preseed.cfg"] {
+        let answered = get(&room, &leases, &mut sightings, DYNAMIC, path);
+        assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{path}");
+    }
+    assert!(text(&get(&room, &leases, &mut sightings, HOST, "/answer/r1u07/preseed.cfg")).starts_with("for r1u07"));
+}
+
+#[test]
+fn nobody_changes_what_another_machine_said_of_itself() {
+    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let mut sightings = Sightings::default();
+    let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
+    get(&room, &leases, &mut sightings, DYNAMIC, own);
+    let forged = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-OTHER";
+    get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), forged);
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn invented_machines_do_not_push_a_real_one_out_of_memory() {
+    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let mut sightings = Sightings::default();
+    let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
+    get(&room, &leases, &mut sightings, DYNAMIC, own);
+    for number in 0..=SIGHTINGS_MAX {
+        let [_, _, _, _, _, a, b, c] = number.to_be_bytes();
+        let forged = format!("/boot.ipxe?mac=02-00-00-{a:02x}-{b:02x}-{c:02x}&serial=X");
+        get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), &forged);
+    }
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
