@@ -1,0 +1,239 @@
+//! `bootwright.toml`: the appliance's own settings.
+
+use super::{
+    Appliance,
+    decode::{self, Fields, Reader, Value},
+    problems::Problems,
+    source::Source,
+};
+use crate::boot::snapshot::{Origin, UnknownPolicy};
+use crate::model::text;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use toml::de::DeValue;
+
+/// Linux's interface names have at most 15 bytes (IFNAMSIZ less the NUL).
+const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// The appliance's settings and where its `loaders` stand, for errors that are about them.
+pub(super) struct Read {
+    pub(super) appliance: Appliance,
+    pub(super) loaders_at: Origin,
+    pub(super) paths_at: Origin,
+}
+
+/// Reads the file; `None` where nothing can be made of it at all.
+pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
+    let source = Source::read(path, problems)?;
+    let (root, broken) = decode::document(&source, problems);
+    if broken {
+        return None;
+    }
+    let reader = &mut Reader {
+        source: &source,
+        problems,
+    };
+    let mut fields = Fields::of(reader, "bootwright.toml", &root)?;
+    if is_an_inventory(&fields) {
+        let message = "this is an inventory, and bootwright.toml is wanted".to_owned();
+        let help = "name the bootwright.toml whose `inventory` this file is, or the folder it is in";
+        problems.whole_file(&source.file, message, help);
+        return None;
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    let interfaces = network(reader, fields.value("network"));
+    if fields.value("network").is_none() {
+        let help = "add [network] with interfaces = [\"eno2\"]";
+        reader.error(
+            &root,
+            "there is no [network], so no interface to serve".to_owned(),
+            help,
+        );
+    }
+    let http_port = server_port(reader, "[http]", fields.value("http"), 80);
+    let tftp_port = server_port(reader, "[tftp]", fields.value("tftp"), 69);
+    let paths_value = fields.value("paths");
+    let (paths, loaders_at) = paths(reader, paths_value, base);
+    let state = state(reader, fields.value("state"), base);
+    let (admin_socket, admin_listen) = admin(reader, fields.value("admin"), base);
+    let unknown = unknown(reader, fields.value("unknown"));
+    fields.finish(reader);
+    let top = source.origin(0);
+    Some(Read {
+        appliance: Appliance {
+            interfaces,
+            http_port,
+            tftp_port,
+            inventory: paths.inventory,
+            scripts: paths.scripts,
+            answers: paths.answers,
+            images: paths.images,
+            loaders: paths.loaders,
+            state,
+            admin_socket,
+            admin_listen,
+            unknown,
+        },
+        loaders_at: loaders_at.unwrap_or_else(|| top.clone()),
+        paths_at: paths_value.map_or(top, |value| source.at(value.span())),
+    })
+}
+
+/// Whether somebody named the file they had just edited.
+fn is_an_inventory(fields: &Fields<'_>) -> bool {
+    let has = |key| fields.has(key);
+    !has("network") && (has("subnet") || has("host") || has("profile") || has("rule"))
+}
+
+/// `mode`'s words.
+#[derive(Clone, Copy)]
+enum Mode {
+    Dhcp,
+    Proxy,
+}
+
+fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<String> {
+    let Some((value, mut fields)) = value.and_then(|value| Some((value, Fields::of(reader, "[network]", value)?)))
+    else {
+        return Vec::new();
+    };
+    let interfaces = fields.take_all(reader, "interfaces", interface);
+    let said_none = match fields.value("interfaces").map(|said| said.get_ref()) {
+        None => true,
+        Some(DeValue::Array(items)) => items.is_empty(),
+        Some(_) => false,
+    };
+    if said_none {
+        reader.error(
+            value,
+            "no interface to serve".to_owned(),
+            "name at least one: interfaces = [\"eno2\"]",
+        );
+    }
+    let modes = &[("dhcp", Mode::Dhcp), ("proxy", Mode::Proxy)];
+    let mode = fields.take(reader, "mode", |reader, value| decode::word(reader, value, modes));
+    match mode.map(|mode| (mode.value, mode.origin)) {
+        None | Some((Mode::Dhcp, _)) => {}
+        Some((Mode::Proxy, origin)) => {
+            let message = "mode \"proxy\" is not there yet".to_owned();
+            let help = "use mode = \"dhcp\" on a network without another DHCP server";
+            reader.problems.error(&origin, message, help);
+        }
+    }
+    fields.finish(reader);
+    let mut names: Vec<String> = Vec::new();
+    for interface in interfaces {
+        if names.contains(&interface.value) {
+            let message = format!("the interface `{}` is named twice", interface.value);
+            reader.problems.error(&interface.origin, message, "name it once");
+        } else {
+            names.push(interface.value);
+        }
+    }
+    names
+}
+
+fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let said = decode::text(reader, value)?;
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
+    let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&said.len()) && !matches!(said.as_str(), "." | "..");
+    if !fits || !said.chars().all(plain) {
+        let message = format!("`{}` is not an interface name", text::escape(said.as_bytes()));
+        reader.error(value, message, "see `ip link` for names such as eno2");
+        return None;
+    }
+    Some(said)
+}
+
+fn server_port(reader: &mut Reader<'_>, what: &'static str, value: Option<&Value<'_>>, default: u16) -> u16 {
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, what, value)) else {
+        return default;
+    };
+    let port = fields.take(reader, "port", decode::port);
+    fields.finish(reader);
+    port.map_or(default, |port| port.value)
+}
+
+struct Paths {
+    inventory: PathBuf,
+    scripts: PathBuf,
+    answers: PathBuf,
+    images: PathBuf,
+    loaders: Vec<PathBuf>,
+}
+
+fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Paths, Option<Origin>) {
+    let mut paths = Paths {
+        inventory: base.join("inventory.toml"),
+        scripts: base.join("../ipxe-scripts"),
+        answers: base.join("answers"),
+        images: base.join("../images"),
+        loaders: vec![PathBuf::from("/usr/lib/ipxe")],
+    };
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[paths]", value)) else {
+        return (paths, None);
+    };
+    let mut one = |reader: &mut Reader<'_>, key, path: &mut PathBuf| {
+        if let Some(said) = fields.take(reader, key, decode::some_text) {
+            *path = base.join(said.value);
+        }
+    };
+    one(reader, "inventory", &mut paths.inventory);
+    one(reader, "scripts", &mut paths.scripts);
+    one(reader, "answers", &mut paths.answers);
+    one(reader, "images", &mut paths.images);
+    let loaders = fields.take_all(reader, "loaders", decode::some_text);
+    let loaders_at = fields.value("loaders").map(|value| reader.origin(value));
+    if loaders_at.is_some() {
+        paths.loaders = loaders.into_iter().map(|folder| base.join(folder.value)).collect();
+    }
+    fields.finish(reader);
+    (paths, loaders_at)
+}
+
+fn state(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> PathBuf {
+    let default = PathBuf::from("/var/lib/bootwright");
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[state]", value)) else {
+        return default;
+    };
+    let path = fields.take(reader, "path", decode::some_text);
+    fields.finish(reader);
+    path.map_or(default, |path| base.join(path.value))
+}
+
+fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (PathBuf, Option<SocketAddr>) {
+    let default = PathBuf::from("/run/bootwright/admin.sock");
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[admin]", value)) else {
+        return (default, None);
+    };
+    let socket = fields.take(reader, "socket", decode::some_text);
+    let listen = fields.take(reader, "listen", |reader, value| {
+        let said = decode::text(reader, value)?;
+        let read = said.parse::<SocketAddr>().ok();
+        if read.is_none() {
+            let message = format!("`{}` is not an address and port", text::escape(said.as_bytes()));
+            reader.error(value, message, "write it as 127.0.0.1:8067");
+        }
+        read
+    });
+    fields.finish(reader);
+    let socket = socket.map_or(default, |socket| base.join(socket.value));
+    (socket, listen.map(|listen| listen.value))
+}
+
+const POLICIES: &[(&str, UnknownPolicy)] = &[
+    ("discover", UnknownPolicy::Discover),
+    ("lease", UnknownPolicy::Lease),
+    ("ignore", UnknownPolicy::Ignore),
+];
+
+fn unknown(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> UnknownPolicy {
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[unknown]", value)) else {
+        return UnknownPolicy::Discover;
+    };
+    let policy = fields.take(reader, "policy", |reader, value| decode::word(reader, value, POLICIES));
+    fields.finish(reader);
+    policy.map_or(UnknownPolicy::Discover, |policy| policy.value)
+}

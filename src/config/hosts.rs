@@ -1,0 +1,341 @@
+//! Hosts and rules: who claims what twice, and what each of them boots.
+
+use super::{
+    inherit::{Profiles, Settled},
+    problems::{Problems, did_you_mean},
+    raw::{Inventory, RawHost, RawRule},
+    subnets,
+};
+use crate::boot::{
+    render::Templates,
+    snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, Subnet},
+};
+use crate::model::{BootTarget, Name};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Display,
+    hash::Hash,
+};
+
+/// Hosts and rules whose ancestry has an error of its own: what they lack is no second one.
+pub(super) type Unsettled = HashSet<Origin>;
+
+/// Judges every host.
+pub(super) fn judge<'a>(
+    inventory: &'a Inventory,
+    profiles: &mut Profiles<'a>,
+    subnets: &[Subnet],
+    unsettled: &mut Unsettled,
+    problems: &mut Problems,
+) -> Vec<Host> {
+    let mut claims = Claims::default();
+    let mut hosts = Vec::with_capacity(inventory.hosts.len());
+    for raw in &inventory.hosts {
+        claims.judge(raw, problems);
+        if let Some(address) = &raw.address
+            && (!inventory.misses_subnets || subnets::any_has(subnets, address.value))
+        {
+            subnets::judge_reservation(subnets, raw.name.value.as_str(), address, problems);
+        }
+        let whose = format!("host `{}`", raw.name.value);
+        let settled = profiles.settle(&raw.profiles, &raw.own, &whose, problems);
+        if !settled.whole {
+            unsettled.insert(raw.origin.clone());
+        }
+        hosts.push(Host {
+            name: raw.name.value.clone(),
+            macs: raw.macs.iter().map(|mac| mac.value).collect(),
+            uuid: raw.uuid.as_ref().map(|uuid| uuid.value),
+            serial: raw.serial.as_ref().map(|serial| serial.value.clone()),
+            port: raw.port.as_ref().map(|port| port.value.clone()),
+            address: raw.address.as_ref().map(|address| address.value),
+            locked: raw.locked,
+            settings: settled.settings,
+            origin: raw.origin.clone(),
+        });
+    }
+    hosts
+}
+
+/// Judges every rule.
+pub(super) fn judge_rules<'a>(
+    rules: &'a [RawRule],
+    profiles: &mut Profiles<'a>,
+    images: &BTreeMap<Name, Image>,
+    unsettled: &mut Unsettled,
+    problems: &mut Problems,
+) -> Vec<Rule> {
+    let mut judged = Vec::with_capacity(rules.len());
+    for raw in rules {
+        let Settled { settings, whole } = profiles.settle(&raw.profiles, &raw.own, "this rule", problems);
+        if !whole {
+            unsettled.insert(raw.origin.clone());
+        }
+        let image = settings.image.as_ref().and_then(|image| images.get(&image.value));
+        let wrong_cpu = image
+            .and_then(|image| image.cpu)
+            .zip(raw.matches.cpu)
+            .filter(|(of_image, wanted)| of_image != wanted);
+        if let Some((of_image, wanted)) = wrong_cpu {
+            let message = format!("this rule speaks of {wanted} machines, and its image is for {of_image}");
+            problems.error(&raw.origin, message, "choose an image of that architecture");
+        }
+        judged.push(Rule {
+            matches: raw.matches.clone(),
+            settings,
+            origin: raw.origin.clone(),
+        });
+    }
+    judged
+}
+
+/// Who claims which name, address and number first.
+#[derive(Default)]
+struct Claims<'a> {
+    seen: HashMap<Claim, (&'a str, &'a Origin)>,
+}
+
+/// What one host alone may have.
+#[derive(PartialEq, Eq, Hash)]
+enum Claim {
+    Name(String),
+    Mac([u8; 6]),
+    Uuid(crate::model::Uuid),
+    Serial(String),
+    Port(String),
+    Address(std::net::Ipv4Addr),
+}
+
+impl<'a> Claims<'a> {
+    fn judge(&mut self, host: &'a RawHost, problems: &mut Problems) {
+        let name = host.name.value.as_str();
+        let is_new = self.claim(
+            name,
+            "name",
+            &host.name,
+            Claim::Name(name.to_ascii_lowercase()),
+            problems,
+        );
+        if !is_new {
+            // A host copied whole has everything twice, and is one mistake.
+            return;
+        }
+        for mac in &host.macs {
+            self.claim(name, "MAC address", mac, Claim::Mac(mac.value.0), problems);
+        }
+        if let Some(uuid) = &host.uuid {
+            self.claim(name, "UUID", uuid, Claim::Uuid(uuid.value), problems);
+        }
+        if let Some(serial) = &host.serial {
+            self.claim(
+                name,
+                "serial number",
+                serial,
+                Claim::Serial(serial.value.clone()),
+                problems,
+            );
+        }
+        if let Some(port) = &host.port {
+            self.claim(name, "switch port", port, Claim::Port(port.value.clone()), problems);
+        }
+        if let Some(address) = &host.address {
+            self.claim(name, "address", address, Claim::Address(address.value), problems);
+        }
+    }
+
+    /// Whether nobody had claimed it; a second claim is said.
+    fn claim<T: Display>(
+        &mut self,
+        host: &'a str,
+        what: &str,
+        said: &'a Sourced<T>,
+        claim: Claim,
+        problems: &mut Problems,
+    ) -> bool {
+        match self.seen.get(&claim) {
+            None => {
+                self.seen.insert(claim, (host, &said.origin));
+                true
+            }
+            Some((first, origin)) => {
+                let message = if *first == host && what == "name" {
+                    format!("host `{host}` is listed twice")
+                } else if *first == host {
+                    format!("host `{host}` has the {what} {} twice", said.value)
+                } else {
+                    format!("host `{host}` has the {what} {} of host `{first}`", said.value)
+                };
+                problems.error(&said.origin, message, super::first_said(origin));
+                false
+            }
+        }
+    }
+}
+
+/// What settings may refer to.
+pub(super) struct Referable<'a> {
+    pub(super) images: &'a BTreeMap<Name, Image>,
+    /// Images that are there and not sound; naming one is no second error.
+    pub(super) unsound: &'a [Name],
+    pub(super) templates: &'a Templates,
+    /// Folders that can't be read; that nothing of theirs is known is no second error.
+    pub(super) unread: Unread,
+}
+
+/// Which folders can't be read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unread {
+    pub(super) images: bool,
+    pub(super) scripts: bool,
+    pub(super) answers: bool,
+}
+
+/// Judges the names in every profile's, host's and rule's own settings, used or not.
+pub(super) fn judge_references(inventory: &Inventory, known: &Referable<'_>, problems: &mut Problems) {
+    let of_profiles = inventory.profiles.iter().map(|profile| &profile.own);
+    let of_hosts = inventory.hosts.iter().map(|host| &host.own);
+    let of_rules = inventory.rules.iter().map(|rule| &rule.own);
+    for own in of_profiles.chain(of_hosts).chain(of_rules) {
+        judge_names(own, known, problems);
+    }
+}
+
+fn judge_names(own: &BootSettings, known: &Referable<'_>, problems: &mut Problems) {
+    let missing = |what: &str, said: &Sourced<Name>, help: String, problems: &mut Problems| {
+        problems.error(&said.origin, format!("there is no {what} `{}`", said.value), help);
+    };
+    if let Some(image) = &own.image
+        && !known.unread.images
+        && !known.images.contains_key(&image.value)
+        && !known.unsound.contains(&image.value)
+    {
+        let names = known.images.keys().map(Name::as_str);
+        let otherwise = format!(
+            "add it with `bootwright image add {} --kernel FILE --initrd FILE`",
+            image.value
+        );
+        missing(
+            "image",
+            image,
+            did_you_mean(image.value.as_str(), names, &otherwise),
+            problems,
+        );
+    }
+    if let Some(script) = &own.script
+        && !known.unread.scripts
+        && !known.templates.has_script(script.value.as_str())
+    {
+        let names = known.templates.script_names();
+        let otherwise = format!(
+            "write {}.ipxe in the folder of scripts, or use one of {}",
+            script.value,
+            names.join(", ")
+        );
+        missing(
+            "script",
+            script,
+            did_you_mean(stem(&script.value, &names), names, &otherwise),
+            problems,
+        );
+    }
+    if let Some(answer) = &own.answer
+        && !known.unread.answers
+        && !known.templates.has_answer(answer.value.as_str())
+    {
+        let names: Vec<&str> = known.templates.answers.keys().map(Name::as_str).collect();
+        let otherwise = format!("write {}.cfg or the folder {0} in the folder of answers", answer.value);
+        missing(
+            "answer",
+            answer,
+            did_you_mean(stem(&answer.value, &names), names, &otherwise),
+            problems,
+        );
+    }
+}
+
+/// `preseed` for `preseed.cfg`, where there is one: people name files, and settings name what they are.
+fn stem<'n>(said: &'n Name, names: &[&str]) -> &'n str {
+    let said = said.as_str();
+    said.rsplit_once('.')
+        .map(|(stem, _)| stem)
+        .filter(|stem| names.contains(stem))
+        .unwrap_or(said)
+}
+
+/// Judges what each machine boots, once all is resolved: the same cause is said once, however many
+/// hosts it touches.
+pub(super) fn judge_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
+    let mut unscripted = Crowd::default();
+    let mut unarmed = Crowd::default();
+    let named_hosts = hosts
+        .iter()
+        .map(|host| (format!("host `{}`", host.name), &host.settings));
+    let named_rules = rules.iter().map(|rule| ("this rule".to_owned(), &rule.settings));
+    for (whose, settings) in named_hosts.chain(named_rules) {
+        let Some(boot) = &settings.boot else {
+            continue;
+        };
+        match boot.value {
+            BootTarget::Live | BootTarget::Rescue if settings.script.is_none() => {
+                unscripted.add((boot.origin.clone(), boot.value), whose);
+            }
+            BootTarget::Install => unarmed.add((boot.origin.clone(), boot.value), whose),
+            BootTarget::Live | BootTarget::Rescue | BootTarget::Local | BootTarget::Discover => {}
+        }
+    }
+    for ((origin, target), whose) in unscripted.said() {
+        let message = format!("{whose} boots `{target}` and has no script");
+        problems.error(&origin, message, "add `script`, such as script = \"live\"");
+    }
+    for ((origin, _), whose) in unarmed.said() {
+        let message = format!("{whose} is set to install; nothing can arm it yet, so it boots its disk");
+        problems.warn(
+            &origin,
+            message,
+            "use boot = \"live\" with the installer's script to install now",
+        );
+    }
+}
+
+/// Many machines with one cause.
+pub(super) struct Crowd<K>(Vec<(K, String, usize)>, HashMap<K, usize>);
+
+impl<K> Default for Crowd<K> {
+    fn default() -> Self {
+        Crowd(Vec::new(), HashMap::new())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Crowd<K> {
+    pub(super) fn add(&mut self, cause: K, whose: String) {
+        match self.1.get(&cause) {
+            Some(place) => self.0[*place].2 += 1,
+            None => {
+                self.1.insert(cause.clone(), self.0.len());
+                self.0.push((cause, whose, 0));
+            }
+        }
+    }
+
+    /// Each cause with the machine that showed it first and how many more there are.
+    pub(super) fn said(self) -> impl Iterator<Item = (K, String)> {
+        self.0.into_iter().map(|(cause, whose, more)| match more {
+            0 => (cause, whose),
+            1 => (cause, format!("{whose} (and 1 more)")),
+            _ => (cause, format!("{whose} (and {} more)", thousands(more))),
+        })
+    }
+}
+
+/// `4999` as `4,999`.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}

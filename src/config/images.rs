@@ -1,0 +1,198 @@
+//! The images of a folder: `NAME/image.toml` decoded, and every artifact's checksum verified.
+
+use super::{
+    decode::{self, Fields, Reader, Value},
+    problems::Problems,
+    raw,
+    source::{self, Source},
+};
+use crate::boot::snapshot::{Artifact, Image, Origin};
+use crate::images::{MANIFEST, checksum};
+use crate::model::{Name, text};
+use std::{collections::BTreeMap, path::Path};
+
+/// What a folder of images holds.
+#[derive(Default)]
+pub(super) struct Catalogue {
+    pub(super) images: BTreeMap<Name, Image>,
+    /// Images with an error of their own.
+    pub(super) unsound: Vec<Name>,
+    /// The folder itself can't be read.
+    pub(super) unread: bool,
+}
+
+impl Catalogue {
+    pub(super) fn read(folder: &Path, problems: &mut Problems) -> Catalogue {
+        let shown = folder.display().to_string();
+        let mut catalogue = Catalogue::default();
+        let entries = source::entries(folder).unwrap_or_else(|error| {
+            let message = format!("the folder of images can't be read: {error}");
+            problems.whole_file(&shown, message, "make the folder, or correct `images` under [paths]");
+            catalogue.unread = true;
+            Vec::new()
+        });
+        for path in entries.iter().filter(|path| path.is_dir()) {
+            catalogue.add(path, problems);
+        }
+        catalogue
+    }
+
+    fn add(&mut self, folder: &Path, problems: &mut Problems) {
+        let named = folder.file_name().unwrap_or_default().to_string_lossy();
+        let place = Origin {
+            file: folder.display().to_string().into(),
+            line: 1,
+            column: 1,
+        };
+        let Ok(name) = named.parse::<Name>() else {
+            let message = format!(
+                "the folder `{}` can't be an image's name",
+                text::escape(named.as_bytes())
+            );
+            problems.warn(&place, message, "rename it, or move it out of the folder of images");
+            return;
+        };
+        if !folder.join(MANIFEST).exists() {
+            let message = format!("the image folder `{name}` has no {MANIFEST}");
+            problems.warn(
+                &place,
+                message,
+                "write one, or make the image with `bootwright image add`",
+            );
+            return;
+        }
+        match read_image(folder, &name, problems) {
+            Some(image) => {
+                self.images.insert(name, image);
+            }
+            None => self.unsound.push(name),
+        }
+    }
+}
+
+/// Reads and verifies one image; `None` after at least one error.
+fn read_image(folder: &Path, name: &Name, problems: &mut Problems) -> Option<Image> {
+    let source = Source::read(&folder.join(MANIFEST), problems)?;
+    let (root, broken) = decode::document(&source, problems);
+    let reader = &mut Reader {
+        source: &source,
+        problems,
+    };
+    let mut fields = Fields::of(reader, "an image", &root)?;
+    let mut sound = !broken;
+    let cpu = fields.take(reader, "arch", raw::cpu).map(|cpu| cpu.value);
+    sound &= cpu.is_some() || fields.value("arch").is_none();
+    let mut one = |reader: &mut Reader<'_>, key| {
+        let found = fields.take(reader, key, |reader, value| artifact(reader, folder, value));
+        sound &= found.is_some() || fields.value(key).is_none();
+        found.map(|artifact| artifact.value)
+    };
+    let (kernel, disk) = (one(reader, "kernel"), one(reader, "disk"));
+    let mut all_initrds = true;
+    let initrds = fields.take_all(reader, "initrds", |reader, value| {
+        let found = artifact(reader, folder, value);
+        all_initrds &= found.is_some();
+        found
+    });
+    let cmdline = fields.take_all(reader, "cmdline", decode::some_text);
+    fields.finish(reader);
+    if kernel.is_none() && disk.is_none() && sound {
+        reader.error(
+            &root,
+            format!("the image `{name}` has neither a kernel nor a disk"),
+            "name its artifacts",
+        );
+        return None;
+    }
+    (sound && all_initrds).then(|| Image {
+        name: name.clone(),
+        cpu,
+        root: folder.to_owned(),
+        kernel,
+        initrds: initrds.into_iter().map(|initrd| initrd.value).collect(),
+        disk,
+        cmdline: cmdline.into_iter().map(|parameter| parameter.value).collect(),
+    })
+}
+
+fn artifact(reader: &mut Reader<'_>, folder: &Path, value: &Value<'_>) -> Option<Artifact> {
+    let mut fields = Fields::of(reader, "an artifact", value)?;
+    let file = fields.take(reader, "file", file_name);
+    let said = fields.take(reader, "sha256", digits);
+    let (file_said, sum_said) = (fields.value("file").is_some(), fields.value("sha256").is_some());
+    fields.finish(reader);
+    if !file_said {
+        reader.error(
+            value,
+            "this artifact has no `file`".to_owned(),
+            "name a file in the image's folder",
+        );
+    }
+    let file = file?;
+    let stamp = match checksum::regular_beneath(folder, &file.value) {
+        Ok(stamp) => stamp,
+        Err(error) => {
+            let message = format!("the artifact `{}`: {error}", file.value);
+            let help = format!("put the file into {}", folder.display());
+            reader.problems.error(&file.origin, message, help);
+            return None;
+        }
+    };
+    let found = match checksum::sha256(&folder.join(&file.value), stamp) {
+        Ok(found) => found,
+        Err(error) => {
+            let message = format!("can't read the artifact `{}`: {error}", file.value);
+            reader.problems.error(&file.origin, message, "");
+            return None;
+        }
+    };
+    let shown = checksum::hex(&found);
+    if !sum_said {
+        let message = format!("the artifact `{}` has no `sha256`", file.value);
+        reader.error(
+            value,
+            message,
+            format!("if the file is the right one, add sha256 = \"{shown}\""),
+        );
+    }
+    let said = said?;
+    if said.value != found {
+        let message = format!("the artifact `{}` is not the file whose sha256 stands here", file.value);
+        let help = format!("the file's is {shown}; fetch it again, or correct the checksum if the file is right");
+        reader.problems.error(&said.origin, message, help);
+        return None;
+    }
+    Some(Artifact {
+        file: file.value,
+        sha256: found,
+        stamp,
+    })
+}
+
+/// A relative path whose every component stands in a URL and on a script's line as it is.
+fn file_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let said = decode::some_text(reader, value)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
+    let component = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
+    if !said.split('/').all(component) {
+        let message = format!("`{}` can't be an artifact's file", text::escape(said.as_bytes()));
+        let help = "use letters, digits, `.`, `_`, `-` and `+`, with `/` between folders and no dot in front";
+        reader.error(value, message, help);
+        return None;
+    }
+    Some(said)
+}
+
+fn digits(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 32]> {
+    let said = decode::text(reader, value)?;
+    let sum = checksum::from_hex(&said);
+    if sum.is_none() {
+        let message = format!("`{}` is not a sha256", text::escape(said.as_bytes()));
+        reader.error(
+            value,
+            message,
+            "write the 64 hexadecimal digits that `sha256sum FILE` prints",
+        );
+    }
+    sum
+}

@@ -1,0 +1,219 @@
+//! Inheritance: which profiles a host is made of, and what they come to.
+//!
+//! Every profile is laid down once, parents from left to right before their child; what is laid
+//! down later wins, so the right-most parent beats the others and the host beats all. `cmdline`
+//! lists append in that order; `vars` merge by key.
+
+use super::{
+    problems::{Problems, did_you_mean},
+    raw::RawProfile,
+};
+use crate::boot::snapshot::{BootSettings, Sourced};
+use crate::model::{Name, limits::PROFILE_DEPTH_MAX};
+use std::collections::{HashMap, HashSet};
+
+/// The profiles of an inventory, free of circles.
+pub(super) struct Profiles<'a> {
+    by_name: HashMap<&'a str, &'a RawProfile>,
+    resolved: HashMap<Vec<Name>, BootSettings>,
+    used: HashSet<&'a str>,
+    /// Every parent exists and no circle was found.
+    whole: bool,
+}
+
+/// What a host or rule is made of.
+pub(super) struct Settled {
+    pub(super) settings: BootSettings,
+    /// No ancestor is missing: what is absent was never said.
+    pub(super) whole: bool,
+}
+
+impl<'a> Profiles<'a> {
+    /// Checks names and circles. A profile said twice and a parent nobody wrote are errors.
+    pub(super) fn check(profiles: &'a [RawProfile], problems: &mut Problems) -> Profiles<'a> {
+        let mut by_name: HashMap<&str, &RawProfile> = HashMap::new();
+        for profile in profiles {
+            let name = &profile.name;
+            match by_name.get(name.value.as_str()) {
+                Some(first) => {
+                    let message = format!("profile `{}` is written twice", name.value);
+                    problems.error(&name.origin, message, super::first_said(&first.name.origin));
+                }
+                None => {
+                    by_name.insert(name.value.as_str(), profile);
+                }
+            }
+        }
+        let mut checked = Profiles {
+            by_name,
+            resolved: HashMap::new(),
+            used: HashSet::new(),
+            whole: true,
+        };
+        for profile in profiles {
+            checked.check_parents(
+                &profile.inherits,
+                &format!("profile `{}`", profile.name.value),
+                problems,
+            );
+        }
+        checked.cut_circles(profiles, problems);
+        checked
+    }
+
+    fn check_parents(&self, parents: &[Sourced<Name>], whose: &str, problems: &mut Problems) -> bool {
+        let mut all_known = true;
+        for parent in parents {
+            if !self.by_name.contains_key(parent.value.as_str()) {
+                let message = format!("{whose} names the profile `{}`, and there is none", parent.value);
+                let mut known: Vec<&str> = self.by_name.keys().copied().collect();
+                known.sort_unstable();
+                let help = did_you_mean(
+                    parent.value.as_str(),
+                    known,
+                    "write it as [profile.NAME], or correct the name",
+                );
+                problems.error(&parent.origin, message, help);
+                all_known = false;
+            }
+        }
+        all_known
+    }
+
+    /// Says each circle once and forgets its profiles, so that resolving always ends.
+    fn cut_circles(&mut self, profiles: &'a [RawProfile], problems: &mut Problems) {
+        let mut done = HashSet::new();
+        let mut condemned = HashSet::new();
+        for profile in profiles {
+            let mut path = Vec::new();
+            self.walk(profile, &mut path, &mut done, &mut condemned, problems);
+        }
+        self.whole &= condemned.is_empty();
+        for name in condemned {
+            if let Some(profile) = self.by_name.get(name) {
+                // Hosts that name it get no second complaint: it stays known, without parents.
+                self.resolved
+                    .insert(vec![profile.name.value.clone()], profile.own.clone());
+            }
+        }
+    }
+
+    fn walk(
+        &self,
+        profile: &'a RawProfile,
+        path: &mut Vec<&'a str>,
+        done: &mut HashSet<&'a str>,
+        condemned: &mut HashSet<&'a str>,
+        problems: &mut Problems,
+    ) {
+        let name = profile.name.value.as_str();
+        if done.contains(name) {
+            return;
+        }
+        if path.len() > PROFILE_DEPTH_MAX {
+            let message = format!("profile `{name}` has ancestors more than {PROFILE_DEPTH_MAX} deep");
+            problems.error(&profile.name.origin, message, "flatten the inheritance");
+            condemned.extend(path.iter().copied());
+            return;
+        }
+        path.push(name);
+        for parent in &profile.inherits {
+            let Some(found) = self.by_name.get(parent.value.as_str()) else {
+                continue;
+            };
+            let circle = path.iter().position(|on_path| *on_path == found.name.value.as_str());
+            match circle {
+                Some(start) => {
+                    let mut shown: Vec<&str> = path[start..].to_vec();
+                    shown.push(found.name.value.as_str());
+                    let message = format!("profiles inherit in a circle: {}", shown.join(" -> "));
+                    problems.error(&parent.origin, message, "take one of them out of `inherits`");
+                    condemned.extend(path[start..].iter().copied());
+                }
+                None => self.walk(found, path, done, condemned, problems),
+            }
+        }
+        path.pop();
+        done.insert(name);
+    }
+
+    /// What the named profiles and `own` come to.
+    pub(super) fn settle(
+        &mut self,
+        parents: &[Sourced<Name>],
+        own: &BootSettings,
+        whose: &str,
+        problems: &mut Problems,
+    ) -> Settled {
+        let all_known = self.check_parents(parents, whose, problems);
+        let key: Vec<Name> = parents.iter().map(|parent| parent.value.clone()).collect();
+        if !self.resolved.contains_key(&key) {
+            let resolved = self.lay_down(&key);
+            self.resolved.insert(key.clone(), resolved);
+        }
+        let mut settings = self.resolved.get(&key).cloned().unwrap_or_default();
+        overlay(&mut settings, own);
+        Settled {
+            settings,
+            whole: self.whole && all_known,
+        }
+    }
+
+    fn lay_down(&mut self, names: &[Name]) -> BootSettings {
+        let mut order = Vec::new();
+        let mut seen = HashSet::new();
+        for name in names {
+            self.visit(name.as_str(), &mut order, &mut seen, 0);
+        }
+        let mut settings = BootSettings::default();
+        for profile in order {
+            self.used.insert(profile.name.value.as_str());
+            overlay(&mut settings, &profile.own);
+        }
+        settings
+    }
+
+    fn visit(&self, name: &str, order: &mut Vec<&'a RawProfile>, seen: &mut HashSet<&'a str>, depth: usize) {
+        let Some(profile) = self.by_name.get(name) else {
+            return;
+        };
+        if depth > PROFILE_DEPTH_MAX || !seen.insert(profile.name.value.as_str()) {
+            return;
+        }
+        for parent in &profile.inherits {
+            self.visit(parent.value.as_str(), order, seen, depth + 1);
+        }
+        order.push(profile);
+    }
+
+    /// Profiles that neither a host nor a rule nor one of their profiles names.
+    pub(super) fn unused(&self, profiles: &'a [RawProfile]) -> impl Iterator<Item = &'a RawProfile> {
+        profiles
+            .iter()
+            .filter(|profile| !self.used.contains(profile.name.value.as_str()))
+    }
+}
+
+fn overlay(below: &mut BootSettings, above: &BootSettings) {
+    fn win<T: Clone>(below: &mut Option<T>, above: &Option<T>) {
+        if above.is_some() {
+            below.clone_from(above);
+        }
+    }
+    let BootSettings {
+        boot,
+        image,
+        script,
+        answer,
+        cmdline,
+        vars,
+    } = above;
+    win(&mut below.boot, boot);
+    win(&mut below.image, image);
+    win(&mut below.script, script);
+    win(&mut below.answer, answer);
+    below.cmdline.extend(cmdline.iter().cloned());
+    for (key, var) in vars {
+        below.vars.insert(key.clone(), var.clone());
+    }
+}

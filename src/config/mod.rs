@@ -1,0 +1,254 @@
+//! Raw TOML → checked snapshot: the only place that judges an inventory.
+//!
+//! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
+//! there; `inherit`, `subnets`, `hosts`, `images`, `templates` and `loaders` judge it; `trial`
+//! renders everything once. Nothing stops at the first error: each step says what it finds to
+//! `problems` and goes on with what is left, and `report` shows it all to people.
+
+mod appliance;
+mod decode;
+mod hosts;
+mod images;
+mod inherit;
+mod loaders;
+mod problems;
+mod raw;
+pub mod report;
+mod source;
+mod subnets;
+mod templates;
+mod trial;
+
+use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
+use crate::model::Name;
+use hosts::{Referable, Unread, Unsettled};
+use images::Catalogue;
+use inherit::Profiles;
+use problems::Problems;
+use raw::Inventory;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appliance {
+    /// Interfaces to serve, by name.
+    pub interfaces: Vec<String>,
+    /// TCP port.
+    pub http_port: u16,
+    /// UDP port.
+    pub tftp_port: u16,
+    /// The inventory: a file or a folder.
+    pub inventory: PathBuf,
+    /// Folder of `NAME.ipxe`.
+    pub scripts: PathBuf,
+    /// Folder of `NAME.ext` or `NAME/`.
+    pub answers: PathBuf,
+    /// Folder of `NAME/image.toml`.
+    pub images: PathBuf,
+    /// Folders of loaders.
+    pub loaders: Vec<PathBuf>,
+    /// The embedded store's folder.
+    pub state: PathBuf,
+    /// The operator's socket.
+    pub admin_socket: PathBuf,
+    /// The operator's web page, API and metrics.
+    pub admin_listen: Option<SocketAddr>,
+    /// What becomes of unknown machines.
+    pub unknown: UnknownPolicy,
+}
+
+/// One thing wrong with the operator's files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Diagnostic {
+    /// What is wrong: names the thing, the place and the value.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The file as the operator named it.
+    pub file: String,
+    /// Line and column from 1; `None` where the whole file is meant.
+    #[serde(flatten, serialize_with = "report::line_and_column")]
+    pub place: Option<(u32, u32)>,
+}
+
+/// Everything that was found wrong, in file order.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What makes the inventory unusable.
+    pub errors: Vec<Diagnostic>,
+    /// What is odd, and served all the same.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// An accepted version of the operator's files.
+pub struct Loaded {
+    /// The appliance's settings.
+    pub appliance: Appliance,
+    /// The generation built from them.
+    pub snapshot: Snapshot,
+    /// What is odd, and served all the same.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads `bootwright.toml` and everything it names.
+///
+/// # Errors
+/// Either all of it is sound, or the report says everything that is not.
+pub fn load(path: &Path, generation: u64) -> Result<Loaded, Report> {
+    let mut problems = Problems::default();
+    let Some(read) = appliance::read(path, &mut problems) else {
+        return Err(problems.into_report());
+    };
+    let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
+    let snapshot = snapshot(&read, &inventory, generation, &mut problems);
+    let is_sound = !problems.has_errors();
+    let report = problems.into_report();
+    match is_sound {
+        true => Ok(Loaded {
+            appliance: read.appliance,
+            snapshot,
+            warnings: report.warnings,
+        }),
+        false => Err(report),
+    }
+}
+
+/// Judges everything. What it builds is only used when nothing was wrong.
+fn snapshot(read: &appliance::Read, inventory: &Inventory, generation: u64, problems: &mut Problems) -> Snapshot {
+    let appliance = &read.appliance;
+    let catalogue = Catalogue::read(&appliance.images, problems);
+    let mut unread = Unread {
+        images: catalogue.unread,
+        ..Unread::default()
+    };
+    let templates = templates::read(&appliance.scripts, &appliance.answers, &mut unread, problems);
+    let loaders = loaders::find(&appliance.loaders);
+    let mut snapshot = Snapshot {
+        generation,
+        ports: Ports {
+            http: appliance.http_port,
+            tftp: appliance.tftp_port,
+        },
+        subnets: Vec::new(),
+        hosts: Hosts::default(),
+        rules: Vec::new(),
+        unknown: appliance.unknown,
+        images: catalogue.images,
+        loaders,
+        templates,
+    };
+    if !inventory.broken {
+        judge_inventory(read, inventory, (&catalogue.unsound, unread), &mut snapshot, problems);
+    }
+    snapshot
+}
+
+fn judge_inventory(
+    read: &appliance::Read,
+    inventory: &Inventory,
+    (unsound, unread): (&[Name], Unread),
+    snapshot: &mut Snapshot,
+    problems: &mut Problems,
+) {
+    if inventory.subnets.is_empty() && !inventory.misses_subnets {
+        // A file that was emptied by accident must not take the room's addresses away.
+        let file = read.appliance.inventory.display().to_string();
+        let message = "the inventory has no [[subnet]], so no machine would get an address".to_owned();
+        problems.whole_file(&file, message, "write one, with its cidr: see config/inventory.toml");
+    }
+    snapshot.subnets = subnets::judge(&inventory.subnets, problems);
+    let mut profiles = Profiles::check(&inventory.profiles, problems);
+    let mut unsettled = Unsettled::new();
+    let hosts = hosts::judge(inventory, &mut profiles, &snapshot.subnets, &mut unsettled, problems);
+    snapshot.rules = hosts::judge_rules(
+        &inventory.rules,
+        &mut profiles,
+        &snapshot.images,
+        &mut unsettled,
+        problems,
+    );
+    // Where something is wrong, a misspelt host or name is why nobody seems to use a profile.
+    let unused = profiles.unused(&inventory.profiles).filter(|_| !problems.has_errors());
+    for profile in unused.collect::<Vec<_>>() {
+        let message = format!("profile `{}` is used by no host and no rule", profile.name.value);
+        problems.warn(
+            &profile.name.origin,
+            message,
+            "name it in a host's `profile`, or take it out",
+        );
+    }
+    let known = Referable {
+        images: &snapshot.images,
+        unsound,
+        templates: &snapshot.templates,
+        unread,
+    };
+    hosts::judge_references(inventory, &known, problems);
+    hosts::judge_targets(&hosts, &snapshot.rules, problems);
+    let needs = loaders::needs(&hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
+    loaders::judge(
+        &snapshot.loaders,
+        &read.appliance.loaders,
+        &needs,
+        &read.loaders_at,
+        problems,
+    );
+    snapshot.hosts = Hosts::new(hosts);
+    let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
+    trial::rehearse(snapshot, &unsettled, own_scripts_at, problems);
+}
+
+/// Reads and verifies one folder of images by itself, for the commands about images.
+///
+/// # Errors
+/// When an image is not what its description says; the sound ones are returned all the same.
+pub fn images(folder: &Path) -> (BTreeMap<Name, Image>, Report) {
+    let mut problems = Problems::default();
+    let catalogue = Catalogue::read(folder, &mut problems);
+    (catalogue.images, problems.into_report())
+}
+
+/// Where the appliance keeps its images, read from `bootwright.toml` alone.
+///
+/// # Errors
+/// When the file can't be used.
+pub fn appliance(path: &Path) -> Result<Appliance, Report> {
+    let mut problems = Problems::default();
+    let read = appliance::read(path, &mut problems);
+    match (read, problems.has_errors()) {
+        (Some(read), false) => Ok(read.appliance),
+        (_, _) => Err(problems.into_report()),
+    }
+}
+
+/// The folders in which a change means a new generation. Folders and not files, because editors
+/// save by renaming; each image's own folder too, because watching does not descend.
+pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
+    let folder_of = |file: &Path| match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    };
+    let mut folders = vec![folder_of(config_file)];
+    match appliance.inventory.is_dir() {
+        true => folders.push(appliance.inventory.clone()),
+        false => folders.push(folder_of(&appliance.inventory)),
+    }
+    folders.push(appliance.scripts.clone());
+    for parent in [&appliance.answers, &appliance.images] {
+        let children = source::entries(parent).unwrap_or_default();
+        folders.push(parent.clone());
+        folders.extend(children.into_iter().filter(|child| child.is_dir()));
+    }
+    folders.retain(|folder| folder.is_dir());
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn first_said(origin: &Origin) -> String {
+    format!("first said at {}:{}:{}", origin.file, origin.line, origin.column)
+}

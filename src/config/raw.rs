@@ -1,0 +1,373 @@
+//! The inventory as it is written: every value decoded and none judged yet.
+
+use super::{
+    decode::{self, Fields, Reader, Value},
+    problems::Problems,
+    source::{self, Source},
+};
+use crate::boot::snapshot::{BootSettings, Origin, RuleMatch, Sourced, Var};
+use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid, text};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
+use toml::de::DeValue;
+
+/// Everything the inventory's files say, in their order.
+#[derive(Default)]
+pub(super) struct Inventory {
+    pub(super) subnets: Vec<RawSubnet>,
+    pub(super) profiles: Vec<RawProfile>,
+    pub(super) hosts: Vec<RawHost>,
+    pub(super) rules: Vec<RawRule>,
+    /// Some file is not TOML or can't be read: what is left is not worth judging.
+    pub(super) broken: bool,
+    /// Some subnet could not be read: what lies in no other may lie in it.
+    pub(super) misses_subnets: bool,
+}
+
+/// One `[[subnet]]`.
+pub(super) struct RawSubnet {
+    pub(super) cidr: Sourced<Cidr>,
+    pub(super) router: Option<Sourced<Ipv4Addr>>,
+    pub(super) dns: Vec<Ipv4Addr>,
+    pub(super) domain: Option<String>,
+    pub(super) pool: Vec<Sourced<AddressRange>>,
+    pub(super) lease: Option<Sourced<Duration>>,
+}
+
+/// One `[profile.NAME]`.
+pub(super) struct RawProfile {
+    pub(super) name: Sourced<Name>,
+    pub(super) inherits: Vec<Sourced<Name>>,
+    pub(super) own: BootSettings,
+}
+
+/// One `[[host]]`.
+pub(super) struct RawHost {
+    pub(super) name: Sourced<Name>,
+    pub(super) macs: Vec<Sourced<MacAddr>>,
+    pub(super) uuid: Option<Sourced<Uuid>>,
+    pub(super) serial: Option<Sourced<String>>,
+    pub(super) port: Option<Sourced<String>>,
+    pub(super) address: Option<Sourced<Ipv4Addr>>,
+    pub(super) locked: bool,
+    pub(super) profiles: Vec<Sourced<Name>>,
+    pub(super) own: BootSettings,
+    pub(super) origin: Origin,
+}
+
+/// One `[[rule]]`.
+pub(super) struct RawRule {
+    pub(super) matches: RuleMatch,
+    pub(super) profiles: Vec<Sourced<Name>>,
+    pub(super) own: BootSettings,
+    pub(super) origin: Origin,
+}
+
+impl Inventory {
+    /// Reads the inventory: a file, or a folder of `*.toml` in the order of their names.
+    pub(super) fn read(path: &Path, problems: &mut Problems) -> Inventory {
+        let mut inventory = Inventory::default();
+        let files = files_of(path, problems);
+        inventory.broken = files.is_empty();
+        for file in files {
+            match Source::read(&file, problems) {
+                Some(source) => inventory.add(&source, problems),
+                None => inventory.broken = true,
+            }
+        }
+        inventory
+    }
+
+    fn add(&mut self, source: &Source, problems: &mut Problems) {
+        let (root, broken) = decode::document(source, problems);
+        if broken {
+            // What the parser makes of the rest would be mourned as missing, and is not.
+            self.broken = true;
+            return;
+        }
+        let reader = &mut Reader { source, problems };
+        let Some(mut fields) = Fields::of(reader, "an inventory", &root) else {
+            return;
+        };
+        let subnets = decode::tables(reader, "subnet", fields.value("subnet"));
+        for value in subnets {
+            match subnet(reader, value) {
+                Some(read) => self.subnets.push(read),
+                None => self.misses_subnets = true,
+            }
+        }
+        if let Some(profiles) = fields.value("profile") {
+            self.profiles.extend(all_profiles(reader, profiles));
+        }
+        let hosts = decode::tables(reader, "host", fields.value("host"));
+        self.hosts
+            .extend(hosts.into_iter().filter_map(|value| host(reader, value)));
+        let rules = decode::tables(reader, "rule", fields.value("rule"));
+        self.rules
+            .extend(rules.into_iter().filter_map(|value| rule(reader, value)));
+        fields.finish(reader);
+    }
+}
+
+fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let shown = path.display().to_string();
+    match source::entries(path) {
+        Ok(mut files) => {
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+            if files.is_empty() {
+                let message = "this folder of inventories has no *.toml file".to_owned();
+                problems.whole_file(&shown, message, "add a file such as racks.toml");
+            }
+            files
+        }
+        Err(error) => {
+            let message = format!("this folder of inventories can't be read: {error}");
+            problems.whole_file(&shown, message, "");
+            Vec::new()
+        }
+    }
+}
+
+fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
+    let mut fields = Fields::of(reader, "a subnet", value)?;
+    let cidr = fields.take(reader, "cidr", decode::parsed::<Cidr>);
+    let router = fields.take(reader, "router", decode::address);
+    let dns = fields.take_all(reader, "dns", decode::address);
+    let domain = fields.take(reader, "domain", domain_name);
+    let pool = fields.take_all(reader, "pool", decode::parsed::<AddressRange>);
+    let lease = fields.take(reader, "lease", decode::duration);
+    if fields.value("cidr").is_none() {
+        reader.error(
+            value,
+            "this subnet has no `cidr`".to_owned(),
+            "add one, such as cidr = \"192.0.2.0/24\"",
+        );
+    }
+    fields.finish(reader);
+    Some(RawSubnet {
+        cidr: cidr?,
+        router,
+        dns: dns.into_iter().map(|address| address.value).collect(),
+        domain: domain.map(|domain| domain.value),
+        pool,
+        lease,
+    })
+}
+
+fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let said = decode::some_text(reader, value)?;
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if said.len() > 253 || !said.split('.').all(label) {
+        let message = format!("`{}` is not a domain name", text::escape(said.as_bytes()));
+        reader.error(
+            value,
+            message,
+            "use letters, digits and hyphens between dots (RFC 1035)",
+        );
+        return None;
+    }
+    Some(said)
+}
+
+fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RawProfile> {
+    let DeValue::Table(table) = value.get_ref() else {
+        reader.error(
+            value,
+            "`profile` must be a table of profiles".to_owned(),
+            "write [profile.NAME]",
+        );
+        return Vec::new();
+    };
+    let mut profiles = Vec::new();
+    for (key, value) in table.iter() {
+        let origin = reader.source.at(key.span());
+        match key.get_ref().parse::<Name>() {
+            Ok(name) => profiles.extend(profile(reader, Sourced { value: name, origin }, value)),
+            Err(error) => reader.problems.error(&origin, error.to_string(), "rename the profile"),
+        }
+    }
+    profiles.sort_by_key(|profile| (profile.name.origin.line, profile.name.origin.column));
+    profiles
+}
+
+fn profile(reader: &mut Reader<'_>, name: Sourced<Name>, value: &Value<'_>) -> Option<RawProfile> {
+    let mut fields = Fields::of(reader, "a profile", value)?;
+    let inherits = fields.take_all(reader, "inherits", decode::parsed::<Name>);
+    let own = settings(reader, &mut fields);
+    fields.finish(reader);
+    Some(RawProfile { name, inherits, own })
+}
+
+fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
+    let mut fields = Fields::of(reader, "a host", value)?;
+    let name = fields.take(reader, "name", decode::parsed::<Name>);
+    let macs = fields.take_all(reader, "mac", unicast_mac);
+    let uuid = fields.take(reader, "uuid", decode::parsed::<Uuid>);
+    let serial = fields.take(reader, "serial", decode::some_text);
+    let port = fields.take(reader, "port", decode::some_text);
+    let address = fields.take(reader, "address", decode::address);
+    let locked = fields.take(reader, "locked", decode::boolean);
+    let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
+    let own = settings(reader, &mut fields);
+    if fields.value("name").is_none() {
+        reader.error(
+            value,
+            "this host has no `name`".to_owned(),
+            "add one, such as name = \"r1u07\"",
+        );
+    }
+    let identified = ["mac", "uuid", "serial", "port"].map(|key| fields.value(key).is_some());
+    if identified == [false; 4] {
+        let shown = name
+            .as_ref()
+            .map_or("this host".to_owned(), |name| format!("host `{}`", name.value));
+        let message = format!("{shown} can't be recognised");
+        reader.error(value, message, "add its `mac`, `uuid`, `serial` or switch `port`");
+    }
+    fields.finish(reader);
+    Some(RawHost {
+        name: name?,
+        macs,
+        uuid,
+        serial,
+        port,
+        address,
+        // A misspelt lock must never unlock; its error keeps this generation out anyway.
+        locked: locked.is_some_and(|locked| locked.value),
+        profiles,
+        own,
+        origin: reader.origin(value),
+    })
+}
+
+fn unicast_mac(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacAddr> {
+    let mac: MacAddr = decode::parsed(reader, value)?;
+    if mac.is_multicast() || mac.0 == [0; 6] {
+        let message = format!("{mac} can't be a machine's MAC address");
+        reader.error(
+            value,
+            message,
+            "multicast, broadcast and all-zero addresses belong to no interface",
+        );
+        return None;
+    }
+    Some(mac)
+}
+
+fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawRule> {
+    let mut fields = Fields::of(reader, "a rule", value)?;
+    let matches = match fields.value("match") {
+        Some(said) => rule_match(reader, said)?,
+        None => {
+            let help = "add one, such as match = { arch = \"arm64\" }; match = {} speaks of every machine";
+            reader.error(value, "this rule has no `match`".to_owned(), help);
+            RuleMatch::default()
+        }
+    };
+    let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
+    let own = settings(reader, &mut fields);
+    fields.finish(reader);
+    Some(RawRule {
+        matches,
+        profiles,
+        own,
+        origin: reader.origin(value),
+    })
+}
+
+fn rule_match(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RuleMatch> {
+    let mut fields = Fields::of(reader, "a rule's match", value)?;
+    let mut glob = |reader: &mut Reader<'_>, key| fields.take(reader, key, decode::some_text).map(|glob| glob.value);
+    let (vendor, serial) = (glob(reader, "vendor"), glob(reader, "serial"));
+    let mac = fields.take(reader, "mac", mac_glob).map(|glob| glob.value);
+    let cpu = fields.take(reader, "arch", cpu).map(|cpu| cpu.value);
+    fields.finish(reader);
+    Some(RuleMatch {
+        cpu,
+        vendor,
+        mac,
+        serial,
+    })
+}
+
+/// A glob over MAC addresses, which are compared as 52:54:00:00:00:07. One that has a letter no
+/// address has would match nothing for ever, and nobody would know why.
+fn mac_glob(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let glob = decode::some_text(reader, value)?.replace('-', ":");
+    let can_match = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '*' | '?');
+    if !glob.chars().all(can_match) {
+        let message = format!("`{}` matches no MAC address", text::escape(glob.as_bytes()));
+        reader.error(value, message, "write it as 52:54:00:*");
+        return None;
+    }
+    Some(glob)
+}
+
+/// An instruction set by any of its names.
+pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
+    let said = decode::text(reader, value)?;
+    let found = Cpu::from_name(&said);
+    if found.is_none() {
+        let message = format!("`{}` is not an architecture", text::escape(said.as_bytes()));
+        reader.error(
+            value,
+            message,
+            "it is one of x86, x86_64, arm32, arm64, riscv64, loongarch64",
+        );
+    }
+    found
+}
+
+const TARGETS: &[(&str, BootTarget)] = &[
+    ("install", BootTarget::Install),
+    ("live", BootTarget::Live),
+    ("local", BootTarget::Local),
+    ("rescue", BootTarget::Rescue),
+    ("discover", BootTarget::Discover),
+];
+
+/// The settings that hosts, rules and profiles share.
+fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
+    BootSettings {
+        boot: fields.take(reader, "boot", |reader, value| decode::word(reader, value, TARGETS)),
+        image: fields.take(reader, "image", decode::parsed::<Name>),
+        script: fields.take(reader, "script", decode::parsed::<Name>),
+        answer: fields.take(reader, "answer", decode::parsed::<Name>),
+        cmdline: fields.take_all(reader, "cmdline", decode::some_text),
+        vars: fields
+            .value("vars")
+            .map_or_else(BTreeMap::new, |value| vars(reader, value)),
+    }
+}
+
+fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<Var>> {
+    let DeValue::Table(table) = value.get_ref() else {
+        reader.error(
+            value,
+            "`vars` must be a table".to_owned(),
+            "write vars = { disk = \"/dev/vda\" }",
+        );
+        return BTreeMap::new();
+    };
+    let mut vars = BTreeMap::new();
+    for (key, item) in table.iter() {
+        let origin = reader.origin(item);
+        let named = key.get_ref();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if named.is_empty() || !named.chars().all(is_word) || named.starts_with(|c: char| c.is_ascii_digit()) {
+            let shown = text::escape(named.as_bytes());
+            let message = format!("a template can't name the variable `{shown}`");
+            reader
+                .problems
+                .error(&origin, message, "use letters, digits and `_`, a letter first");
+        }
+        // What can't be read has been said; a template must not miss it as well.
+        let value = decode::var(reader, item).unwrap_or_else(|| Var::Text("unread".to_owned()));
+        vars.insert(named.to_string(), Sourced { value, origin });
+    }
+    vars
+}

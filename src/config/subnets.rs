@@ -1,0 +1,135 @@
+//! Subnets and pools: what overlaps, and where an address may lie.
+
+use super::{problems::Problems, raw::RawSubnet};
+use crate::boot::snapshot::{Sourced, Subnet};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// How long a lease lasts where the subnet does not say.
+const LEASE_DEFAULT: Duration = Duration::from_secs(3600);
+/// Shorter leases would have a room full of machines renewing all the time.
+const LEASE_SHORTEST: Duration = Duration::from_secs(30);
+
+/// Judges the subnets and gives those that served addresses can be checked against.
+pub(super) fn judge(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
+    for (index, subnet) in raw.iter().enumerate() {
+        if let Some(first) = raw[..index]
+            .iter()
+            .find(|first| first.cidr.value.overlaps(subnet.cidr.value))
+        {
+            let message = format!("subnet {} overlaps {}", subnet.cidr.value, first.cidr.value);
+            problems.error(&subnet.cidr.origin, message, super::first_said(&first.cidr.origin));
+        }
+        judge_router(subnet, problems);
+        judge_pools(subnet, problems);
+        if let Some(lease) = subnet.lease.as_ref().filter(|lease| lease.value < LEASE_SHORTEST) {
+            let message = format!(
+                "leases in {} last less than {} s",
+                subnet.cidr.value,
+                LEASE_SHORTEST.as_secs()
+            );
+            problems.error(&lease.origin, message, "use a longer `lease`, such as 1h");
+        }
+    }
+    raw.iter().map(subnet).collect()
+}
+
+fn subnet(raw: &RawSubnet) -> Subnet {
+    Subnet {
+        cidr: raw.cidr.value,
+        router: raw.router.as_ref().map(|router| router.value),
+        dns: raw.dns.clone(),
+        domain: raw.domain.clone(),
+        pool: raw.pool.iter().map(|pool| pool.value).collect(),
+        lease: raw.lease.as_ref().map_or(LEASE_DEFAULT, |lease| lease.value),
+    }
+}
+
+fn judge_router(subnet: &RawSubnet, problems: &mut Problems) {
+    let Some(router) = &subnet.router else {
+        return;
+    };
+    if !subnet.cidr.value.is_host_address(router.value) {
+        let message = format!("router {} is no host address of {}", router.value, subnet.cidr.value);
+        problems.error(
+            &router.origin,
+            message,
+            "machines can only reach a router in their own subnet",
+        );
+    }
+    if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(router.value)) {
+        let message = format!("the pool {} has the router {} in it", pool.value, router.value);
+        problems.error(
+            &pool.origin,
+            message,
+            "leave the router out of the pool, or two machines will have its address",
+        );
+    }
+}
+
+fn judge_pools(subnet: &RawSubnet, problems: &mut Problems) {
+    let cidr = subnet.cidr.value;
+    for (index, pool) in subnet.pool.iter().enumerate() {
+        let inside = cidr.is_host_address(pool.value.first()) && cidr.is_host_address(pool.value.last());
+        if !inside {
+            let message = format!(
+                "the pool {} does not lie within the host addresses of {cidr}",
+                pool.value
+            );
+            problems.error(
+                &pool.origin,
+                message,
+                "pools leave out the network and the broadcast address",
+            );
+        }
+        if let Some(first) = subnet.pool[..index]
+            .iter()
+            .find(|first| first.value.overlaps(pool.value))
+        {
+            let message = format!("the pool {} overlaps the pool {}", pool.value, first.value);
+            problems.error(&pool.origin, message, super::first_said(&first.origin));
+        }
+    }
+}
+
+/// Whether some subnet has the address in it.
+pub(super) fn any_has(subnets: &[Subnet], address: Ipv4Addr) -> bool {
+    subnets.iter().any(|subnet| subnet.cidr.contains(address))
+}
+
+/// Judges a reservation against the subnets.
+pub(super) fn judge_reservation(subnets: &[Subnet], host: &str, address: &Sourced<Ipv4Addr>, problems: &mut Problems) {
+    let said = address.value;
+    let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(said)) else {
+        let message = format!("host {host}: address {said} lies in no subnet");
+        let help = match nearest(subnets, said) {
+            Some(subnet) => format!("nearest is {}", subnet.cidr),
+            None => "the inventory has no [[subnet]] yet; write the one the machine is in".to_owned(),
+        };
+        problems.error(&address.origin, message, help);
+        return;
+    };
+    let cidr = subnet.cidr;
+    if !cidr.is_host_address(said) {
+        let message = format!("host {host}: {said} is the network or broadcast address of {cidr}");
+        problems.error(&address.origin, message, "choose another address");
+    } else if subnet.router == Some(said) {
+        let message = format!("host {host}: {said} is the router of {cidr}");
+        problems.error(&address.origin, message, "choose another address");
+    } else if let Some(pool) = subnet.pool.iter().find(|pool| pool.contains(said)) {
+        let message = format!("host {host}: address {said} lies inside the pool {pool}");
+        problems.error(
+            &address.origin,
+            message,
+            "choose one outside the pool, or make the pool smaller",
+        );
+    }
+}
+
+fn nearest(subnets: &[Subnet], address: Ipv4Addr) -> Option<&Subnet> {
+    let bits = address.to_bits();
+    subnets.iter().min_by_key(|subnet| {
+        let below = subnet.cidr.network().to_bits().saturating_sub(bits);
+        let above = bits.saturating_sub(subnet.cidr.broadcast().to_bits());
+        below.max(above)
+    })
+}

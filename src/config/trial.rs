@@ -1,0 +1,169 @@
+//! The dress rehearsal: every host's script and answers rendered once before anything is served,
+//! through the same function that serves them.
+
+use super::{
+    hosts::{Crowd, Unsettled},
+    problems::Problems,
+};
+use crate::boot::{
+    machine::{Identity, Who},
+    render::{Scene, TemplateError},
+    snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
+};
+use crate::model::{Arch, Cpu, Firmware, MacAddr, Name};
+use std::net::Ipv4Addr;
+
+/// Stands for our own address in texts nobody sees.
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Stands for a machine that is not listed.
+const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// The scripts the gate itself sends machines to.
+const LOCAL_SCRIPT: &str = "local";
+const UNKNOWN_SCRIPT: &str = "unknown";
+
+/// What failed, and the first value to look at.
+type Cause = (TemplateError, Origin);
+
+/// Renders everything for everybody whose own settings are sound: a missing profile, image or
+/// template has been said, and what it leaves out is no second error. `paths` is where to say that
+/// the appliance's own scripts are missing, and `None` where no script could be read.
+pub(super) fn rehearse(snapshot: &Snapshot, unsettled: &Unsettled, paths: Option<&Origin>, problems: &mut Problems) {
+    let mut failures = Crowd::default();
+    let is_settled = |origin: &Origin| !unsettled.contains(origin);
+    for host in snapshot.hosts.iter().filter(|host| is_settled(&host.origin)) {
+        let whose = format!("host `{}`", host.name);
+        machine(snapshot, Who::Host(host), &whose, &host.origin, &mut failures);
+    }
+    for rule in snapshot.rules.iter().filter(|rule| is_settled(&rule.origin)) {
+        machine(
+            snapshot,
+            Who::Rule(rule),
+            "a machine of this rule",
+            &rule.origin,
+            &mut failures,
+        );
+    }
+    if let Some(paths) = paths {
+        own_scripts(snapshot, paths, &mut failures, problems);
+    }
+    for ((error, origin), whose) in failures.said() {
+        let message = format!("template: {}; rendered for {whose}", error.message);
+        problems.template(&error, &origin, message, help(&error.message));
+    }
+}
+
+/// What to add. `image` and `answer` are not among the `vars`, where people would look first.
+fn help(message: &str) -> &'static str {
+    if message.contains("`image") {
+        "give the machine or its profile an `image` that has it, or correct the template"
+    } else if message.contains("`answer") {
+        "give the machine or its profile an `answer`, or correct the template"
+    } else {
+        "give the machine or its profile what the template asks for, or correct the template"
+    }
+}
+
+fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, failures: &mut Crowd<Cause>) {
+    let Some(settings) = who.settings() else {
+        return;
+    };
+    let nothing_to_render = settings.script.is_none() && settings.answer.is_none();
+    if nothing_to_render || !can_render(snapshot, settings) {
+        return;
+    }
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let identity = identity(snapshot, who, settings, firmware);
+        let rendered =
+            Scene::new(snapshot, who, &identity, None, SERVER).and_then(|scene| render(snapshot, settings, &scene));
+        if let Err(error) = rendered {
+            // One cause is one diagnostic: only an error without a template needs the host's place.
+            let place = match &error.file {
+                Some(file) => Origin {
+                    file: file.as_str().into(),
+                    line: error.line.unwrap_or(1),
+                    column: 1,
+                },
+                None => origin.clone(),
+            };
+            failures.add((error, place), whose.to_owned());
+            return;
+        }
+    }
+}
+
+/// Everything the settings name is there and sound.
+fn can_render(snapshot: &Snapshot, settings: &BootSettings) -> bool {
+    let BootSettings {
+        image, script, answer, ..
+    } = settings;
+    let templates = &snapshot.templates;
+    image
+        .as_ref()
+        .is_none_or(|image| snapshot.images.contains_key(&image.value))
+        && script
+            .as_ref()
+            .is_none_or(|script| templates.is_sound_script(script.value.as_str()))
+        && answer
+            .as_ref()
+            .is_none_or(|answer| templates.is_sound_answer(answer.value.as_str()))
+}
+
+fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware: Firmware) -> Identity {
+    let image = settings
+        .image
+        .as_ref()
+        .and_then(|image| snapshot.images.get(&image.value));
+    let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
+    Identity {
+        mac: who
+            .host()
+            .and_then(|host| host.macs.first().copied())
+            .or(Some(STRANGER)),
+        arch: Some(Arch { firmware, cpu }),
+        ..Identity::default()
+    }
+}
+
+fn render(snapshot: &Snapshot, settings: &BootSettings, scene: &Scene) -> Result<(), TemplateError> {
+    let templates = &snapshot.templates;
+    if let Some(script) = &settings.script {
+        templates.script(&script.value, scene)?;
+    }
+    if let Some(answer) = &settings.answer {
+        for file in templates.answers.get(&answer.value).into_iter().flatten() {
+            templates.answer(&answer.value, file, scene)?;
+        }
+    }
+    Ok(())
+}
+
+/// The scripts that no inventory names: of a machine that boots its disk, and of a stranger.
+fn own_scripts(snapshot: &Snapshot, paths: &Origin, failures: &mut Crowd<Cause>, problems: &mut Problems) {
+    let wanted = [
+        (LOCAL_SCRIPT, true),
+        (UNKNOWN_SCRIPT, snapshot.unknown == UnknownPolicy::Discover),
+    ];
+    for (named, is_needed) in wanted {
+        let Ok(name) = named.parse::<Name>() else {
+            continue;
+        };
+        if is_needed && !snapshot.templates.has_script(named) {
+            let message = format!("there is no script `{named}`, which the appliance itself needs");
+            problems.error(
+                paths,
+                message,
+                format!("put the shipped {named}.ipxe into the folder of scripts"),
+            );
+        } else if is_needed && snapshot.templates.is_sound_script(named) {
+            let identity = Identity {
+                mac: Some(STRANGER),
+                ..Identity::default()
+            };
+            let rendered = Scene::new(snapshot, Who::Unknown, &identity, None, SERVER)
+                .and_then(|scene| snapshot.templates.script(&name, &scene));
+            if let Err(error) = rendered {
+                failures.add((error, paths.clone()), "an unknown machine".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Images: import and checksums.
+//!
+//! An image appears whole or not at all: it is made in a hidden folder beside its place, synced,
+//! and moved. What judges an image is `config::images`; nothing here reads `image.toml`.
+
+mod add;
+pub mod checksum;
+
+pub use add::{Added, ImageError, NewImage, add};
+
+/// The file in an image's folder that describes it.
+pub const MANIFEST: &str = "image.toml";
