@@ -6,3 +6,4 @@ pub mod images;
 pub mod lease;
 pub mod model;
 pub mod proto;
+pub mod store;

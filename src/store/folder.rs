@@ -1,0 +1,80 @@
+//! The store's folder: its modes, and the lock that keeps a second daemon out.
+
+use super::StoreError;
+use std::{
+    fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{ErrorKind, Read, Seek, Write as _},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Leases say which machine was where and when: the group may read them, others may not.
+const FOLDER_MODE: u32 = 0o750;
+pub(super) const FILE_MODE: u32 = 0o640;
+const LOCK_FILE: &str = "lock";
+
+/// Makes the folder if it is missing and takes away what others could do in it.
+pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
+    let refused = |error: std::io::Error| {
+        StoreError(format!(
+            "the state folder {} can't be made or used: {error}; make it with `install -d -m 0750 -o bootwright -g bootwright {}`, or name another as `path` under [state]",
+            folder.display(),
+            folder.display()
+        ))
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(folder)
+        .map_err(refused)?;
+    let mode = folder.metadata().map_err(refused)?.permissions().mode();
+    if mode & 0o027 != 0 {
+        std::fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Takes the folder for this process. The lock goes with the process however it ends, and its file
+/// says who holds it.
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK_FILE);
+    let failed = |error: std::io::Error| {
+        let next = match error.kind() {
+            ErrorKind::PermissionDenied => "; start it as root or by systemd, or as the user whose folder it is",
+            // Anything else the system says speaks for itself.
+            _ => "",
+        };
+        StoreError(format!("the lock {} can't be taken: {error}{next}", path.display()))
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError(held_by(folder, &mut file))),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // Whose it is helps people only; a full disk must not keep the daemon from starting.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn held_by(folder: &Path, lock: &mut File) -> String {
+    let mut pid = String::new();
+    let pid = match lock.read_to_string(&mut pid) {
+        Ok(_) if pid.trim().parse::<u32>().is_ok() => format!("process {}", pid.trim()),
+        Ok(_) | Err(_) => "another process".to_owned(),
+    };
+    format!(
+        "the state folder {} is held by {pid}: another bootwright runs here; stop it, or give this one a [state] path of its own",
+        folder.display()
+    )
+}

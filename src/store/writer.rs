@@ -1,0 +1,200 @@
+//! The thread that makes lease changes durable, many to a commit.
+//!
+//! A commit waits for the disk, whatever it carries; so while one is under way the next changes
+//! gather, and all of them share the following one.
+
+use super::{Store, StoreError, Write, leases};
+use crate::lease::LeaseChange;
+use crate::model::limits::{LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::oneshot;
+
+/// Takes lease changes and says when each is on disk. Dropping it writes what still waits.
+pub struct LeaseWriter {
+    queue: Option<SyncSender<Pending>>,
+    thread: Option<JoinHandle<()>>,
+    healthy: Arc<AtomicBool>,
+}
+
+struct Pending {
+    change: LeaseChange,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+impl LeaseWriter {
+    /// Starts the thread that writes to `store`.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses another thread.
+    pub fn start(store: Arc<dyn Store>) -> Result<LeaseWriter, StoreError> {
+        let (queue, waiting) = sync_channel(LEASE_QUEUE_MAX);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let thread = std::thread::Builder::new()
+            .name("lease-writer".to_owned())
+            .spawn({
+                let healthy = Arc::clone(&healthy);
+                move || write_until_closed(&*store, &waiting, &healthy)
+            })
+            .map_err(|error| StoreError(format!("no thread for the lease writer: {error}")))?;
+        Ok(LeaseWriter {
+            queue: Some(queue),
+            thread: Some(thread),
+            healthy,
+        })
+    }
+
+    /// Hands over a change; the future ends when it is durable, or with the reason why it is not.
+    /// Changes become durable in the order of the calls, whether or not the futures are awaited.
+    pub fn append(&self, change: LeaseChange) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let (done, durable) = oneshot::channel();
+        let sent = match &self.queue {
+            Some(queue) => queue.try_send(Pending { change, done }).map_err(|error| match error {
+                TrySendError::Full(_) => format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"),
+                TrySendError::Disconnected(_) => "the lease writer has ended".to_owned(),
+            }),
+            None => Err("the lease writer has ended".to_owned()),
+        };
+        async move {
+            sent?;
+            durable
+                .await
+                .unwrap_or_else(|_| Err("the lease writer ended before the change was on disk".to_owned()))
+        }
+    }
+
+    /// Whether the last commit reached the disk.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for LeaseWriter {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // It ends when the queue is empty; a panic there was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_until_closed(store: &dyn Store, waiting: &Receiver<Pending>, healthy: &AtomicBool) {
+    while let Ok(first) = waiting.recv() {
+        let mut batch = vec![first];
+        batch.extend(waiting.try_iter().take(LEASES_PER_COMMIT_MAX - 1));
+        let writes: Vec<Write> = batch.iter().map(|pending| leases::write(&pending.change)).collect();
+        let written = store.commit(&writes);
+        report(&written, healthy);
+        for pending in batch {
+            // A machine that no longer waits is no reason to stop.
+            let _ = pending.done.send(written.clone().map_err(|error| error.0));
+        }
+    }
+}
+
+/// Says once that the store began to fail and once that it works again: a full disk in a storm
+/// must not fill it further with log lines.
+fn report(written: &Result<(), StoreError>, healthy: &AtomicBool) {
+    let was_healthy = healthy.swap(written.is_ok(), Ordering::Relaxed);
+    match written {
+        Err(error) if was_healthy => {
+            tracing::error!("no lease can be written, so none is acknowledged until this is mended: {error}");
+        }
+        Ok(()) if !was_healthy => tracing::info!("leases can be written again"),
+        Ok(()) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Entry;
+    use std::{
+        net::Ipv4Addr,
+        sync::{Mutex, mpsc},
+    };
+
+    /// Commits wait until the test lets one go, with the result it is to have.
+    struct Gated {
+        results: Mutex<mpsc::Receiver<Result<(), StoreError>>>,
+        sizes: mpsc::Sender<usize>,
+    }
+
+    impl Store for Gated {
+        fn scan(&self, _: &[u8]) -> Result<Vec<Entry>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+            self.sizes.send(writes.len()).unwrap();
+            self.results.lock().unwrap().recv().unwrap()
+        }
+    }
+
+    fn gated() -> (LeaseWriter, mpsc::Sender<Result<(), StoreError>>, mpsc::Receiver<usize>) {
+        let (go, results) = mpsc::channel();
+        let (sizes, seen) = mpsc::channel();
+        let results = Mutex::new(results);
+        (
+            LeaseWriter::start(Arc::new(Gated { results, sizes })).unwrap(),
+            go,
+            seen,
+        )
+    }
+
+    fn change() -> LeaseChange {
+        LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7))
+    }
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    #[test]
+    fn changes_that_come_during_a_commit_share_the_next_one() {
+        let (writer, go, sizes) = gated();
+        let first = writer.append(change());
+        assert_eq!(sizes.recv(), Ok(1));
+        let rest: Vec<_> = (0..100).map(|_| writer.append(change())).collect();
+        go.send(Ok(())).unwrap();
+        assert_eq!(wait(first), Ok(()));
+        assert_eq!(sizes.recv(), Ok(100));
+        go.send(Ok(())).unwrap();
+        for durable in rest {
+            assert_eq!(wait(durable), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_failed_commit_fails_its_own_changes_and_no_later_ones() {
+        let (writer, go, _sizes) = gated();
+        go.send(Err(StoreError("disk full".to_owned()))).unwrap();
+        assert_eq!(wait(writer.append(change())), Err("disk full".to_owned()));
+        assert!(!writer.is_healthy());
+        go.send(Ok(())).unwrap();
+        assert_eq!(wait(writer.append(change())), Ok(()));
+        assert!(writer.is_healthy());
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let (writer, go, sizes) = gated();
+        let _under_way = writer.append(change());
+        assert_eq!(sizes.recv(), Ok(1));
+        let _waiting: Vec<_> = (0..LEASE_QUEUE_MAX).map(|_| writer.append(change())).collect();
+        let refused = wait(writer.append(change())).unwrap_err();
+        assert!(refused.contains("wait for the disk"), "{refused}");
+        for _ in 0..=LEASE_QUEUE_MAX.div_ceil(LEASES_PER_COMMIT_MAX) {
+            go.send(Ok(())).unwrap();
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The store as its folder sees it: SIGKILL, a second process, a broken file, a full disk.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+use bootwright::lease::{LeaseChange, LeaseRecord};
+use bootwright::model::{MacAddr, WallTime};
+use bootwright::store::{self, Write, leases, writer::LeaseWriter};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// Set in the processes that a test starts from its own binary.
+const ROLE_FOLDER: &str = "BOOTWRIGHT_TEST_STORE";
+/// The first number that a granting process takes.
+const ROLE_FIRST: &str = "BOOTWRIGHT_TEST_FIRST";
+
+fn record(number: u64) -> LeaseRecord {
+    let address = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (number % 500) as u32);
+    let [_, _, _, _, .., c, d] = number.to_be_bytes();
+    LeaseRecord {
+        address,
+        client: MacAddr([0x52, 0x54, 0, 0, c, d]).into(),
+        expires: WallTime(number),
+    }
+}
+
+fn load(folder: &Path) -> Vec<LeaseRecord> {
+    let (records, unreadable) = leases::load(&*store::open(folder).unwrap().store).unwrap();
+    assert_eq!(unreadable, Vec::<String>::new());
+    records
+}
+
+/// Starts this test binary again, to play `role` (a test below that does nothing by itself).
+fn child(role: &str, folder: &Path, first: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", role, "--nocapture", "--quiet"])
+        .env(ROLE_FOLDER, folder)
+        .env(ROLE_FIRST, first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Role: grants leases through the writer, 32 at a time, and prints each once it is durable.
+#[test]
+fn role_grants_leases_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(ROLE_FOLDER) else {
+        return;
+    };
+    let writer = LeaseWriter::start(store::open(Path::new(&folder)).unwrap().store).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let first: u64 = std::env::var(ROLE_FIRST).unwrap().parse().unwrap();
+    runtime.block_on(async {
+        for round in 0.. {
+            let numbers = first + round * 32..first + (round + 1) * 32;
+            let waiting: Vec<_> = numbers
+                .map(|number| (number, writer.append(LeaseChange::Put(record(number)))))
+                .collect();
+            for (number, durable) in waiting {
+                durable.await.unwrap();
+                println!("acknowledged {number}");
+            }
+        }
+    });
+}
+
+#[test]
+fn sigkill_loses_no_acknowledged_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acknowledged: BTreeMap<Ipv4Addr, u64> = BTreeMap::new();
+    for kill in 0..8 {
+        let mut child = child(
+            "role_grants_leases_until_it_is_killed",
+            folder.path(),
+            kill as u64 * 1_000_000,
+        );
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for (seen, line) in lines.enumerate() {
+            let line = line.unwrap();
+            if let Some(number) = line.split("acknowledged ").nth(1) {
+                let number: u64 = number.parse().unwrap();
+                acknowledged.insert(record(number).address, number);
+            }
+            if seen == 100 + kill * 77 {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let kept: BTreeMap<Ipv4Addr, u64> = load(folder.path())
+            .into_iter()
+            .map(|record| (record.address, record.expires.0))
+            .collect();
+        for (address, number) in &acknowledged {
+            // The process may have written later ones whose acknowledgement we never read.
+            assert!(
+                kept.get(address) >= Some(number),
+                "kill {kill}: {address} (lease {number}) is gone"
+            );
+        }
+        acknowledged = kept;
+    }
+    assert!(acknowledged.len() > 100);
+}
+
+/// Role: holds the store until its input ends.
+#[test]
+fn role_holds_the_store() {
+    let Some(folder) = std::env::var_os(ROLE_FOLDER) else {
+        return;
+    };
+    let _held = store::open(Path::new(&folder)).unwrap();
+    println!("\nheld");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_second_process_learns_who_holds_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut holder = child("role_holds_the_store", folder.path(), 0);
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("held")));
+    let refusal = store::open(folder.path()).err().unwrap().to_string();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(
+        refusal.contains(&format!("held by process {}", holder.id())),
+        "{refusal}"
+    );
+    assert!(store::open(folder.path()).is_ok());
+}
+
+#[test]
+fn only_the_owner_and_the_group_can_read_leases() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    drop(store::open(&state).unwrap());
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o750);
+    for file in std::fs::read_dir(&state).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()) & 0o037, 0);
+    }
+}
+
+#[test]
+fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let writes: Vec<Write> = (0..200).map(|n| leases::write(&LeaseChange::Put(record(n)))).collect();
+    store::open(folder.path()).unwrap().store.commit(&writes).unwrap();
+    let file = folder.path().join("bootwright.redb");
+    let sound = std::fs::read(&file).unwrap();
+    let breakages: [(&str, Vec<u8>); 4] = [
+        ("its start", [&[0xee; 64], &sound[64..]].concat()),
+        ("cut short", sound[..sound.len() / 2].to_vec()),
+        ("no redb file", b"# not a database\n".repeat(1000)),
+        (
+            "every page's head",
+            sound
+                .chunks(4096)
+                .flat_map(|page| [&[0; 8], &page[8..]].concat())
+                .collect(),
+        ),
+    ];
+    for (what, broken) in breakages {
+        std::fs::write(&file, &broken).unwrap();
+        let opened = store::open(folder.path()).unwrap();
+        let moved = opened.broken.unwrap_or_else(|| panic!("{what}: opened as if sound"));
+        assert_eq!(std::fs::read(&moved.moved_to).unwrap().len(), broken.len(), "{what}");
+        let (kept, _) = leases::load(&*opened.store).unwrap();
+        assert_eq!(kept, moved.salvaged, "{what}");
+        if what == "its start" {
+            assert_eq!(kept.len(), 200);
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_record_is_reported_and_the_others_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = store::open(folder.path()).unwrap();
+    let garbage = Write::Put {
+        key: b"lease/\xc0\x00\x02\x63".to_vec(),
+        value: b"\x1b[31m".to_vec(),
+    };
+    opened
+        .store
+        .commit(&[leases::write(&LeaseChange::Put(record(1))), garbage])
+        .unwrap();
+    let (records, unreadable) = leases::load(&*opened.store).unwrap();
+    assert_eq!(records, [record(1)]);
+    assert_eq!(unreadable.len(), 1);
+}
+
+/// Role: fills a small disk, sees the refusal, makes room, and goes on.
+#[test]
+fn role_meets_a_full_disk() {
+    let Some(folder) = std::env::var_os(ROLE_FOLDER) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let store = store::open(&folder.join("state")).unwrap().store;
+    let put = |number| leases::write(&LeaseChange::Put(record(number)));
+    store.commit(&[put(1)]).unwrap();
+    let filler = folder.join("filler");
+    let _ = std::fs::write(&filler, vec![0; 64 * 1024 * 1024]);
+    let big = |number: u64| Write::Put {
+        key: number.to_be_bytes().to_vec(),
+        value: vec![7; 256 * 1024],
+    };
+    let refused = (0..100).find_map(|number| store.commit(&[big(number)]).err());
+    let refused = refused.expect("the disk never filled").to_string();
+    assert!(refused.contains("No space left"), "{refused}");
+    // A restart on the full disk still knows every lease: reserved hosts must boot, and nobody's
+    // address may be given to somebody else.
+    drop(store);
+    let store = store::open(&folder.join("state")).unwrap().store;
+    assert_eq!(leases::load(&*store).unwrap().0, [record(1)]);
+    std::fs::remove_file(&filler).unwrap();
+    store.commit(&[put(2)]).unwrap();
+    let (records, _) = leases::load(&*store).unwrap();
+    assert_eq!(records, [record(1), record(2)]);
+    println!("\nhealed");
+}
+
+/// Needs root, for a small disk of its own in a mount namespace.
+#[test]
+fn a_full_disk_refuses_and_heals_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        r#"mount -t tmpfs -o size=8m none "$0" && exec "$1" --exact role_meets_a_full_disk --nocapture --quiet"#;
+    let run = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .env(ROLE_FOLDER, folder.path())
+        .output();
+    let run = run.expect("unshare is part of util-linux");
+    assert!(String::from_utf8_lossy(&run.stdout).contains("healed"), "{run:?}");
+}
