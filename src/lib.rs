@@ -5,5 +5,6 @@ pub mod config;
 pub mod images;
 pub mod lease;
 pub mod model;
+pub mod net;
 pub mod proto;
 pub mod store;

@@ -1,0 +1,124 @@
+//! What the servers count. A new counter is one row of the table.
+
+use std::{
+    array,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+macro_rules! counters {
+    ($($variant:ident $name:literal $doc:literal,)*) => {
+        /// One thing that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Counter {
+            const ALL: &[Counter] = &[$(Counter::$variant,)*];
+
+            /// The name, as metrics show it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Counter::$variant => $name,)*
+                }
+            }
+
+            /// What is counted, in a sentence.
+            pub fn help(self) -> &'static str {
+                match self {
+                    $(Counter::$variant => $doc,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    DhcpReceived "dhcp_received" "DHCP packets read from a socket.",
+    DhcpMalformed "dhcp_malformed" "DHCP packets that are no request.",
+    DhcpIgnored "dhcp_ignored" "DHCP requests that got no answer, by decision.",
+    DhcpNoAddress "dhcp_no_address" "DHCP requests left alone because the interface has no address.",
+    DhcpReplied "dhcp_replied" "DHCP replies sent.",
+    DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",
+    DhcpFrameFallback "dhcp_frame_fallback" "DHCP replies broadcast because a frame could not be sent.",
+    DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
+    DhcpStoreFailed "dhcp_store_failed" "DHCP replies given up because their lease change did not become durable.",
+    TftpReceived "tftp_received" "Packets read from the TFTP port.",
+    TftpMalformed "tftp_malformed" "Packets on the TFTP port that are no request.",
+    TftpUnanswerable "tftp_unanswerable" "Packets on the TFTP port that must not be answered: replies, errors, and other servers' source ports.",
+    TftpRefused "tftp_refused" "TFTP requests refused with an error.",
+    TftpDuplicate "tftp_duplicate" "TFTP requests repeated while their transfer was under way.",
+    TftpFull "tftp_full" "TFTP requests left unanswered because too many transfers were under way.",
+    TftpDisplaced "tftp_displaced" "TFTP transfers to clients that were never heard, ended because another client needed the place.",
+    TftpSent "tftp_sent" "TFTP transfers that ended whole.",
+    TftpProbed "tftp_probed" "TFTP transfers that the client ended before the first block: it asked for the size.",
+    TftpAborted "tftp_aborted" "TFTP transfers that ended before their end.",
+    TftpSilent "tftp_silent" "TFTP transfers given up because the client fell silent.",
+    TftpStranger "tftp_stranger" "Packets to a TFTP transfer from somebody else.",
+    TftpRetransmitted "tftp_retransmitted" "TFTP packets sent more than once.",
+    TftpBytes "tftp_bytes" "Bytes of TFTP data sent.",
+    HttpConnections "http_connections" "HTTP connections accepted.",
+    HttpFull "http_full" "HTTP connections closed because too many were open.",
+    HttpRequests "http_requests" "HTTP requests read.",
+    HttpRefused "http_refused" "HTTP requests answered with an error.",
+    HttpSent "http_sent" "HTTP bodies that went out whole.",
+    HttpAborted "http_aborted" "HTTP bodies cut before their end.",
+    HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
+    HttpBytes "http_bytes" "Bytes written to HTTP connections.",
+    AcceptFailed "accept_failed" "Connections or packets that the kernel failed to hand over.",
+}
+
+/// Everything that is counted, since the start of the process.
+#[derive(Debug)]
+pub struct Counters {
+    values: [AtomicU64; Counter::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            values: array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts `amount`.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        self.values[counter as usize].fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Every counter's name and value, in the table's order.
+    pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+        Counter::ALL
+            .iter()
+            .map(|counter| (counter.name(), self.value(*counter)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_shown_under_its_name() {
+        let counters = Counters::default();
+        counters.count(Counter::HttpSent);
+        counters.add(Counter::HttpBytes, 700);
+        let shown = counters.snapshot();
+        assert!(shown.contains(&("http_sent", 1)));
+        assert!(shown.contains(&("http_bytes", 700)));
+        assert!(shown.contains(&("tftp_sent", 0)));
+    }
+}

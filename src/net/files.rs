@@ -1,0 +1,250 @@
+//! Files beneath a root: opened with no symlink on the way, and watched while they are read.
+//!
+//! Only regular files are opened, never a device or a pipe that would hang. Files are read with
+//! `pread`, never mapped: a mapped file that somebody truncates kills the process.
+
+use crate::boot::snapshot::FileStamp;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2},
+    sys::stat::Mode,
+};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::{Component, Path},
+};
+
+/// A regular file, open for reading.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    stamp: FileStamp,
+}
+
+/// Why a file can't be had.
+#[derive(Debug)]
+pub enum FileError {
+    /// There is none of that name.
+    Missing,
+    /// The name leads through a symlink, out of the root, or to something that is no regular file.
+    Unsafe(&'static str),
+    /// The file is not the one whose checksum was verified.
+    Changed,
+    /// The file changed while it was read.
+    ChangedMeanwhile,
+    /// The system failed.
+    Io(io::Error),
+}
+
+impl FileError {
+    /// Whether there is simply no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, FileError::Missing)
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Missing => f.write_str("no such file"),
+            FileError::Unsafe(reason) => f.write_str(reason),
+            FileError::Changed => f.write_str("the file changed since its checksum was verified"),
+            FileError::ChangedMeanwhile => f.write_str("the file changed while it was sent"),
+            FileError::Io(error) => write!(f, "the file can't be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `stamp`
+/// only if the file is still what it was.
+pub fn open_beneath(root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+    let path = Path::new(file);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || file.is_empty() {
+        return Err(FileError::Unsafe("the path leads out of its folder"));
+    }
+    // The root itself is the operator's word and may be a symlink.
+    let folder = open(root, FOLDER, Mode::empty()).map_err(refused)?;
+    let how = OpenHow::new()
+        .flags(REGULAR)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let descriptor = match openat2(&folder, path, how) {
+        // Kernels before 5.6, and sandboxes that do not know the call.
+        Err(Errno::ENOSYS | Errno::EPERM) => walk(folder, path),
+        other => other,
+    };
+    check(File::from(descriptor.map_err(refused)?), stamp)
+}
+
+/// [`open_beneath`], away from the event loop: a folder may be on a slow disk.
+pub async fn open_elsewhere(root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+    let (root, file) = (root.to_owned(), file.to_owned());
+    tokio::task::spawn_blocking(move || open_beneath(&root, &file, stamp))
+        .await
+        .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
+}
+
+const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const REGULAR: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
+
+/// `openat2` by hand: one component after the other, none of them a symlink.
+fn walk(mut folder: OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let name = path.file_name().ok_or(Errno::ENOENT)?;
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        folder = openat(&folder, part.as_os_str(), FOLDER | OFlag::O_NOFOLLOW, Mode::empty())?;
+    }
+    openat(&folder, name, REGULAR, Mode::empty())
+}
+
+fn refused(errno: Errno) -> FileError {
+    match errno {
+        Errno::ENOENT => FileError::Missing,
+        // A file where a folder is needed; with O_NOFOLLOW a symlink to a folder says the same.
+        Errno::ENOTDIR => FileError::Missing,
+        Errno::ELOOP => FileError::Unsafe("a symbolic link is on the way"),
+        Errno::EXDEV => FileError::Unsafe("the path leads out of its folder"),
+        // A socket, or a device that is not there.
+        Errno::ENXIO => FileError::Unsafe("not a regular file"),
+        other => FileError::Io(other.into()),
+    }
+}
+
+fn check(file: File, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+    let metadata = file.metadata().map_err(FileError::Io)?;
+    if !metadata.is_file() {
+        return Err(FileError::Unsafe("not a regular file"));
+    }
+    let found = stamp_of(&metadata);
+    match stamp {
+        Some(verified) if verified != found => Err(FileError::Changed),
+        Some(_) | None => Ok(Opened { file, stamp: found }),
+    }
+}
+
+fn stamp_of(metadata: &std::fs::Metadata) -> FileStamp {
+    FileStamp {
+        length: metadata.len(),
+        modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        inode: metadata.ino(),
+    }
+}
+
+impl Opened {
+    /// What the file was when it was opened.
+    pub fn stamp(&self) -> FileStamp {
+        self.stamp
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.stamp.length
+    }
+
+    /// Fills `buffer` from `offset` on. The bytes are of the file as it was opened, or this fails:
+    /// the stamp is compared after the bytes were read. Blocks on the disk.
+    pub fn read_exactly(&self, buffer: &mut [u8], offset: u64) -> Result<(), FileError> {
+        let read = self.file.read_exact_at(buffer, offset);
+        let metadata = self.file.metadata().map_err(FileError::Io)?;
+        if stamp_of(&metadata) != self.stamp {
+            return Err(FileError::ChangedMeanwhile);
+        }
+        read.map_err(FileError::Io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("images/deb")).unwrap();
+        fs::write(folder.path().join("images/deb/kernel"), "kernel").unwrap();
+        fs::write(folder.path().join("secret"), "secret").unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_file_beneath_the_root_is_read() {
+        let folder = folder();
+        let opened = open_beneath(&folder.path().join("images"), "deb/kernel", None).unwrap();
+        let mut bytes = [0; 6];
+        opened.read_exactly(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"kernel");
+    }
+
+    #[test]
+    fn no_path_and_no_symlink_leads_out_of_the_root() {
+        let folder = folder();
+        let root = folder.path().join("images");
+        symlink(folder.path().join("secret"), root.join("link")).unwrap();
+        symlink(folder.path(), root.join("up")).unwrap();
+        symlink("deb", root.join("inside")).unwrap();
+        let absolute = folder.path().join("secret");
+        let tried = [
+            "../secret",
+            "deb/../../secret",
+            "link",
+            "up/secret",
+            "inside/kernel",
+            "deb",
+            "",
+            ".",
+        ];
+        for file in tried.into_iter().chain(absolute.to_str()) {
+            assert!(open_beneath(&root, file, None).is_err(), "{file}");
+        }
+    }
+
+    #[test]
+    fn walking_by_hand_refuses_the_same_symlinks() {
+        let folder = folder();
+        let root = folder.path().join("images");
+        symlink(folder.path().join("secret"), root.join("link")).unwrap();
+        symlink(folder.path(), root.join("up")).unwrap();
+        let walked = |file: &str| walk(open(&root, FOLDER, Mode::empty()).unwrap(), Path::new(file));
+        assert!(walked("deb/kernel").is_ok());
+        assert!(walked("link").is_err());
+        assert!(walked("up/secret").is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_hangs_nobody() {
+        let folder = folder();
+        nix::unistd::mkfifo(&folder.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        let refused = open_beneath(folder.path(), "pipe", None);
+        assert!(matches!(refused, Err(FileError::Unsafe(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_verified_one_is_refused() {
+        let folder = folder();
+        let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
+        assert!(open_beneath(folder.path(), "secret", Some(stamp)).is_ok());
+        fs::write(folder.path().join("secret"), "longer than it was").unwrap();
+        let refused = open_beneath(folder.path(), "secret", Some(stamp));
+        assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_that_changes_under_a_reader_is_an_error_and_not_a_mixture() {
+        let folder = folder();
+        let opened = open_beneath(folder.path(), "secret", None).unwrap();
+        fs::write(folder.path().join("secret"), "s").unwrap();
+        let read = opened.read_exactly(&mut [0; 6], 0);
+        assert!(matches!(read, Err(FileError::ChangedMeanwhile)), "{read:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! The HTTP server of one interface: HTTP/1.1, `GET` and `HEAD`, and only that.
+//!
+//! A request takes this way: [`HttpServer`] accepts and holds the limits; [`exchange`] turns a
+//! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
+//! preconditions; [`body`] reads a file piece by piece; [`wire`] counts what goes out, cuts clients
+//! that take nothing, and says when a body is really gone.
+
+mod body;
+mod conditional;
+mod exchange;
+mod wire;
+
+use crate::model::limits::{
+    HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_HEADER_TIMEOUT, REQUEST_PATH_BYTES_MAX,
+};
+use crate::net::{
+    Counter, Shared,
+    dhcp::recover,
+    places::{Place, Places, affordable},
+    running::Running,
+};
+use exchange::Exchange;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::debug;
+use wire::{Outbox, Wire};
+
+/// Bytes of a request's head: the longest path, and room for headers.
+const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 14 * 1024;
+/// Header lines of a request.
+const HEADERS_MAX: usize = 64;
+
+/// The HTTP server of one interface.
+pub struct HttpServer {
+    /// What every server shares.
+    pub shared: Arc<Shared>,
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// The places of every interface's connections.
+    pub places: Places,
+    /// Where connections are served.
+    pub running: Running,
+}
+
+/// The places for connections, of all interfaces together.
+pub fn connection_places() -> Places {
+    Places::new(affordable(HTTP_CONNECTIONS_MAX), HTTP_CONNECTIONS_PER_CLIENT_MAX)
+}
+
+impl HttpServer {
+    /// Serves until it is dropped or no new work may begin.
+    pub async fn run(self) {
+        let stopped = self.running.clone();
+        tokio::select! {
+            () = stopped.stopped() => {}
+            () = async {
+                loop {
+                    match self.listener.accept().await {
+                        Ok((stream, peer)) => self.admit(stream, peer),
+                        Err(error) => recover(&self.shared, "HTTP", &error).await,
+                    }
+                }
+            } => {}
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let counters = &self.shared.counters;
+        counters.count(Counter::HttpConnections);
+        let IpAddr::V4(client) = peer.ip() else { return };
+        let Some(place) = self.places.take(client) else {
+            return counters.count(Counter::HttpFull);
+        };
+        let Ok(SocketAddr::V4(own)) = stream.local_addr() else {
+            return counters.count(Counter::AcceptFailed);
+        };
+        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
+        self.running
+            .spawn(serve(shared, running, stream, client, *own.ip(), place));
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(
+    shared: Arc<Shared>,
+    running: Running,
+    stream: TcpStream,
+    client: Ipv4Addr,
+    server: Ipv4Addr,
+    place: Place,
+) {
+    // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%client, "TCP_NODELAY: {error}");
+    }
+    let outbox = Arc::new(Outbox::new(Arc::clone(&shared)));
+    let exchange = Exchange {
+        shared: Arc::clone(&shared),
+        outbox: Arc::clone(&outbox),
+        client,
+        server,
+    };
+    let service = service_fn(move |request| {
+        let exchange = exchange.clone();
+        async move { Ok::<_, std::convert::Infallible>(exchange.respond(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_HEADER_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(Wire::new(stream, outbox)), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = running.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%client, "HTTP connection: {error}");
+    }
+    drop(place);
+}

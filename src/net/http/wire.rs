@@ -1,0 +1,172 @@
+//! A connection's bytes: counted, cut when the client takes none, and reported when a body is gone.
+
+use crate::boot::event::{Event, Step};
+use crate::model::limits::HTTP_WRITE_STALL_TIMEOUT;
+use crate::net::{Counter, Shared, report};
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
+
+/// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
+pub(super) struct Delivery {
+    shared: Arc<Shared>,
+    event: Event,
+    what: String,
+    bytes: u64,
+    /// Why it failed, as far as that is known before the end.
+    reason: String,
+    whole: bool,
+}
+
+impl Delivery {
+    /// `event` says whose it is; its step is replaced.
+    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64) -> Delivery {
+        Delivery {
+            shared,
+            event,
+            what,
+            bytes,
+            reason: "the connection ended before the body did".to_owned(),
+            whole: false,
+        }
+    }
+
+    /// The reason that a later failure is given.
+    pub(super) fn blame(&mut self, reason: String) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let what = std::mem::take(&mut self.what);
+        let (counter, step) = if self.whole {
+            let bytes = self.bytes;
+            (Counter::HttpSent, Step::Sent { what, bytes })
+        } else {
+            let reason = std::mem::take(&mut self.reason);
+            (Counter::HttpAborted, Step::Failed { what, reason })
+        };
+        self.shared.counters.count(counter);
+        self.event.step = step;
+        report(&self.event);
+    }
+}
+
+/// Where a body that was handed over whole waits for the connection to be flushed.
+pub(super) struct Outbox {
+    shared: Arc<Shared>,
+    delivery: Mutex<Option<Delivery>>,
+}
+
+impl Outbox {
+    pub(super) fn new(shared: Arc<Shared>) -> Outbox {
+        Outbox {
+            shared,
+            delivery: Mutex::default(),
+        }
+    }
+
+    /// The body's last byte is with the connection.
+    pub(super) fn put(&self, delivery: Delivery) {
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery);
+    }
+
+    /// Everything that was with the connection is with the kernel.
+    fn flushed(&self) {
+        let waiting = self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut delivery) = waiting {
+            delivery.whole = true;
+        }
+    }
+}
+
+/// A connection.
+pub(super) struct Wire {
+    stream: TcpStream,
+    outbox: Arc<Outbox>,
+    stall: Pin<Box<Sleep>>,
+    stalled: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, outbox: Arc<Outbox>) -> Wire {
+        Wire {
+            stream,
+            outbox,
+            stall: Box::pin(sleep(HTTP_WRITE_STALL_TIMEOUT)),
+            stalled: false,
+        }
+    }
+
+    /// Counts what was taken; while nothing is, the time runs.
+    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.stalled = false;
+                self.outbox.shared.counters.add(Counter::HttpBytes, bytes as u64);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if !self.stalled {
+                    self.stalled = true;
+                    self.stall.as_mut().reset(Instant::now() + HTTP_WRITE_STALL_TIMEOUT);
+                }
+                ready!(self.stall.as_mut().poll(context));
+                self.outbox.shared.counters.count(Counter::HttpStalled);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes only when it has written everything it holds.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.outbox.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

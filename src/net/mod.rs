@@ -1,0 +1,102 @@
+//! Sockets and the three servers: thin shells around `proto` and `boot`.
+//!
+//! A shell receives, asks a pure function, sends and counts; it decides nothing.
+//!
+//! - [`interface`] watches the configured interfaces: they may appear late, go away and change
+//!   address.
+//! - [`socket`] is the room of `unsafe`: sockets of one interface, and frames to clients that can't
+//!   answer an ARP question yet.
+//! - [`frame`] builds the packet in such a frame.
+//! - [`holder`] names the process that holds a port we need.
+//! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
+//! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
+//! - [`places`] holds the limits in all and per client; [`running`] drains what is under way.
+//!
+//! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
+//! dropped without a counter; the lease table's lock is never held across an `await`.
+
+mod clock;
+mod counters;
+pub mod dhcp;
+pub mod files;
+pub mod frame;
+pub mod holder;
+pub mod http;
+pub mod interface;
+pub mod places;
+mod report;
+pub mod running;
+mod servers;
+pub mod socket;
+pub mod tftp;
+
+pub use clock::Clock;
+pub use counters::{Counter, Counters};
+pub use report::report;
+pub use servers::{BindError, Servers};
+
+use crate::boot::{
+    resource::{Answered, Ask, Inquiry},
+    sightings::Sightings,
+    snapshot::Snapshot,
+};
+use crate::lease::{LeaseChange, LeaseTable};
+use arc_swap::ArcSwap;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// A lease change on its way to the disk: ready when it is durable, or with why it never will be.
+pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Where lease changes become durable.
+pub trait LeaseLog: Send + Sync {
+    /// Queues `change` and returns at once: changes are written in the order of the calls, which
+    /// are made under the lease table's lock. The future is ready when the change is on disk;
+    /// dropping it does not take the change back.
+    fn append(&self, change: LeaseChange) -> Durable;
+}
+
+/// What every server shares.
+pub struct Shared {
+    /// The generation that answers; swapped whole by a reload.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Every dynamic lease and offer.
+    pub leases: Mutex<LeaseTable>,
+    /// What machines said of themselves. Locked after the lease table where both are.
+    pub sightings: Mutex<Sightings>,
+    /// Where lease changes become durable.
+    pub lease_log: Box<dyn LeaseLog>,
+    /// The time that decisions are made at.
+    pub clock: Clock,
+    /// What was counted since the start.
+    pub counters: Counters,
+}
+
+impl Shared {
+    /// The lease table, locked. A panic under the lock leaves a table that is still sound for
+    /// everybody else: each change of it is one step.
+    pub fn lease_table(&self) -> MutexGuard<'_, LeaseTable> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What machines said of themselves, locked.
+    pub fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves one request for a file, from one snapshot.
+    pub fn answer(&self, ask: &Ask<'_>) -> Answered {
+        // Not a guard: rendering may take a while, and few guards are to be had at once.
+        let snapshot = self.snapshot.load_full();
+        let inquiry = {
+            let leases = self.lease_table();
+            let mut sightings = self.sightings();
+            Inquiry::begin(self.clock.now(), &snapshot, &leases, &mut sightings, ask)
+        };
+        // Without the locks: a template at the end of its fuel must not hold up anybody's lease.
+        inquiry.answer()
+    }
+}

@@ -1,0 +1,116 @@
+//! Places that are taken and given back: so many in all, so many for one client address.
+
+use nix::sys::resource::{Resource, getrlimit};
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A counted number of places.
+#[derive(Clone, Debug)]
+pub struct Places {
+    all_max: usize,
+    per_client_max: usize,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_client: HashMap<Ipv4Addr, usize>,
+}
+
+/// As many of `wanted` places as the process has file descriptors for. A transfer or connection
+/// takes two, a socket and a file; TFTP and HTTP together leave a fifth for everything else, because
+/// without a descriptor no connection is accepted and no inventory read.
+pub fn affordable(wanted: usize) -> usize {
+    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    within(wanted, open_files)
+}
+
+fn within(wanted: usize, open_files: u64) -> usize {
+    wanted.min(usize::try_from(open_files / 5).unwrap_or(usize::MAX)).max(1)
+}
+
+/// One place; dropping it gives it back.
+#[derive(Debug)]
+pub struct Place {
+    client: Ipv4Addr,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Places {
+    /// So many places in all, and so many for one client.
+    pub fn new(all_max: usize, per_client_max: usize) -> Places {
+        Places {
+            all_max,
+            per_client_max,
+            taken: Arc::default(),
+        }
+    }
+
+    /// A place for `client`, if one is free.
+    pub fn take(&self, client: Ipv4Addr) -> Option<Place> {
+        let mut taken = lock(&self.taken);
+        let own = taken.by_client.get(&client).copied().unwrap_or(0);
+        if taken.all >= self.all_max || own >= self.per_client_max {
+            return None;
+        }
+        taken.all += 1;
+        taken.by_client.insert(client, own + 1);
+        Some(Place {
+            client,
+            taken: Arc::clone(&self.taken),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        taken.all -= 1;
+        if let Some(own) = taken.by_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                taken.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+    #[test]
+    fn one_client_cannot_take_the_places_of_the_others() {
+        let places = Places::new(3, 2);
+        let held: Vec<_> = (0..3).filter_map(|_| places.take(ONE)).collect();
+        assert_eq!(held.len(), 2);
+        assert!(places.take(OTHER).is_some());
+    }
+
+    #[test]
+    fn two_servers_full_of_places_leave_descriptors_for_the_rest() {
+        assert_eq!(within(12_000, 65_536), 12_000);
+        assert_eq!(within(12_000, 20_000), 4_000);
+        assert_eq!(within(12_000, u64::MAX), 12_000);
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_it_is_dropped() {
+        let places = Places::new(1, 1);
+        let held = places.take(ONE);
+        assert!(places.take(OTHER).is_none());
+        drop(held);
+        assert!(places.take(OTHER).is_some());
+    }
+}

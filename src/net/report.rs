@@ -1,0 +1,135 @@
+//! One log line per step of a machine's boot.
+
+use crate::boot::event::{Event, Step};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tracing::{debug, info, warn};
+
+/// How many lines one second may have before the rest waits for `debug`: a flood must not fill the
+/// disk, nor drown what is said of other machines.
+struct Budget {
+    lines_per_second_max: u64,
+    second: AtomicU64,
+    lines: AtomicU64,
+}
+
+/// Packets that got no answer.
+static IGNORED: Budget = Budget::new(20);
+/// Machines that nobody listed: their names cost nothing to invent.
+static STRANGERS: Budget = Budget::new(200);
+/// Listed machines; a thousand that boot at once say less than this.
+static LISTED: Budget = Budget::new(2000);
+
+impl Budget {
+    const fn new(lines_per_second_max: u64) -> Budget {
+        Budget {
+            lines_per_second_max,
+            second: AtomicU64::new(0),
+            lines: AtomicU64::new(0),
+        }
+    }
+
+    /// The one that a line about this event is paid from.
+    fn of(event: &Event) -> &'static Budget {
+        let is_invented = match event.hardware.and_then(|hardware| hardware.mac()) {
+            Some(mac) => event.machine == mac.hyphenated(),
+            None => true,
+        };
+        match &event.step {
+            Step::Ignored { .. } => &IGNORED,
+            _ if is_invented => &STRANGERS,
+            _ => &LISTED,
+        }
+    }
+
+    /// Whether this second has room for one more line. Two threads at the turn of a second may both
+    /// reset the count: a few lines more, never a line lost for good.
+    fn has_room(&self, second: u64) -> bool {
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            let lines = self.lines.swap(0, Ordering::Relaxed);
+            let left_out = lines.saturating_sub(self.lines_per_second_max);
+            if left_out > 0 {
+                warn!("{left_out} lines like the last ones were left out in one second; level debug has them");
+            }
+        }
+        self.lines.fetch_add(1, Ordering::Relaxed) < self.lines_per_second_max
+    }
+}
+
+/// Says what happened, in one line with target `boot` and the fields `machine`, `mac` and `stage`.
+pub fn report(event: &Event) {
+    let mac = event
+        .hardware
+        .map_or_else(|| "-".to_owned(), |hardware| hardware.to_string());
+    let (machine, stage) = (event.machine.as_str(), event.stage);
+    let said = message(&event.step);
+    if !Budget::of(event).has_room(second()) {
+        return debug!(target: "boot", machine, mac, %stage, "{said}");
+    }
+    match &event.step {
+        Step::Offered { .. }
+        | Step::Acknowledged { .. }
+        | Step::Released { .. }
+        | Step::Sent { .. }
+        | Step::Ignored { .. } => {
+            info!(target: "boot", machine, mac, %stage, "{said}");
+        }
+        Step::Refused { .. } | Step::Declined { .. } | Step::Failed { .. } => {
+            warn!(target: "boot", machine, mac, %stage, "{said}");
+        }
+    }
+}
+
+/// The step as a person reads it.
+fn message(step: &Step) -> String {
+    match step {
+        Step::Offered { address, boot } => format!("offered {address}: {boot}"),
+        Step::Acknowledged { address, boot } => format!("acknowledged {address}: {boot}"),
+        Step::Refused { reason } => format!("refused: {reason}"),
+        Step::Released { address } => format!("released {address}"),
+        Step::Declined { address } => format!("declined {address}: somebody else uses it"),
+        Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
+        Step::Failed { what, reason } => format!("failed {what}: {reason}"),
+        Step::Ignored { reason } => format!("ignored: {reason}"),
+    }
+}
+
+fn second() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::event::Stage;
+    use crate::model::{HardwareAddr, MacAddr};
+
+    #[test]
+    fn a_flood_gets_its_lines_for_the_second_and_no_more() {
+        let budget = Budget::new(3);
+        let said = |second| (0..10).filter(|_| budget.has_room(second)).count();
+        assert_eq!((said(1), said(1), said(2)), (3, 0, 3));
+    }
+
+    #[test]
+    fn invented_machines_do_not_pay_from_the_budget_of_listed_ones() {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let event = |machine: &str, hardware: Option<HardwareAddr>| Event {
+            machine: machine.to_owned(),
+            hardware,
+            stage: Stage::Unknown,
+            step: Step::Failed {
+                what: String::new(),
+                reason: String::new(),
+            },
+        };
+        let is_listed = |event: &Event| std::ptr::eq(Budget::of(event), &raw const LISTED);
+        assert!(is_listed(&event("r1u07", Some(mac.into()))));
+        assert!(!is_listed(&event("02-00-00-00-00-01", Some(mac.into()))));
+        assert!(!is_listed(&event("unknown", None)));
+    }
+}

@@ -1,0 +1,330 @@
+//! The servers of every interface: bound, run, drained.
+
+use crate::boot::snapshot::Ports;
+use crate::model::limits::{DRAIN_DEADLINE, INTERFACE_POLL};
+use crate::net::{
+    Shared,
+    dhcp::{self, DhcpServer},
+    holder,
+    http::{self, HttpServer},
+    interface::{self, Interface},
+    places::Places,
+    running::Running,
+    socket::{self, FrameSender},
+    tftp::{Sessions, TftpServer},
+};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{TcpListener, UdpSocket},
+    sync::Arc,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{info, warn};
+
+/// Why a port of an interface can't be had.
+#[derive(Debug)]
+pub struct BindError {
+    /// The interface's name.
+    pub interface: String,
+    /// `UDP` or `TCP`.
+    pub protocol: &'static str,
+    /// The port.
+    pub port: u16,
+    /// What the kernel says.
+    pub source: io::Error,
+    /// Who holds the port, where that can be told.
+    pub holder: Option<String>,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BindError {
+            interface,
+            protocol,
+            port,
+            source,
+            holder,
+        } = self;
+        write!(f, "{interface}: {protocol} port {port}: {source}")?;
+        match holder {
+            Some(holder) => write!(f, "; it is held by {holder}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The sockets of one interface.
+struct Sockets {
+    /// DHCP's, with their ports.
+    dhcp: Vec<(u16, UdpSocket)>,
+    tftp: UdpSocket,
+    http: TcpListener,
+    /// `None` where the kernel refused one: replies to clients without an address are broadcast.
+    frames: Option<Arc<FrameSender>>,
+}
+
+impl Sockets {
+    fn bind(interface: &Interface, ports: Ports) -> Result<Sockets, BindError> {
+        let name = interface.name.as_str();
+        let failed = |protocol: &'static str, port| {
+            move |source: io::Error| BindError {
+                interface: name.to_owned(),
+                protocol,
+                port,
+                holder: (source.kind() == io::ErrorKind::AddrInUse)
+                    .then(|| holder::holder(&protocol.to_ascii_lowercase(), port))
+                    .flatten(),
+                source,
+            }
+        };
+        let udp = |port| socket::udp(name, port).map_err(failed("UDP", port));
+        let http = socket::tcp(name, ports.http).map_err(failed("TCP", ports.http))?;
+        let frames = FrameSender::new(interface.index)
+            .inspect_err(|error| {
+                warn!(
+                    interface = name,
+                    "no packet socket, so every reply is broadcast: {error}"
+                )
+            })
+            .ok()
+            .map(Arc::new);
+        Ok(Sockets {
+            dhcp: vec![
+                (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
+                (dhcp::PXE_PORT, udp(dhcp::PXE_PORT)?),
+            ],
+            tftp: udp(ports.tftp)?,
+            http,
+            frames,
+        })
+    }
+}
+
+/// An interface whose sockets are bound, and not served yet.
+struct Bound {
+    interface: Interface,
+    sockets: Sockets,
+}
+
+/// The servers of the configured interfaces.
+pub struct Servers {
+    names: Vec<String>,
+    ports: Ports,
+    bound: Vec<Bound>,
+}
+
+impl Servers {
+    /// Binds every port on the interfaces that exist now, before threads start and privileges
+    /// drop. An interface that is missing is no error: it is served when it appears.
+    pub fn bind(interfaces: &[String], ports: Ports) -> Result<Servers, BindError> {
+        let mut names = interfaces.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        let found = interface::survey(&names).unwrap_or_else(|error| {
+            warn!("the interfaces can't be listed yet: {error}");
+            BTreeMap::new()
+        });
+        for name in names.iter().filter(|name| !found.contains_key(*name)) {
+            warn!(interface = name, "not there yet; it is served when it appears");
+        }
+        let bound = found
+            .into_values()
+            .map(|interface| {
+                let sockets = Sockets::bind(&interface, ports)?;
+                Ok(Bound { interface, sockets })
+            })
+            .collect::<Result<_, BindError>>()?;
+        Ok(Servers { names, ports, bound })
+    }
+
+    /// Serves until `stop` becomes true (or its sender is gone), then takes no new request and lets
+    /// running transfers end until `DRAIN_DEADLINE`. Interfaces that appear later are bound when
+    /// they do.
+    pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+        let (running, drain) = Running::new(stop);
+        let mut watcher = Watcher {
+            names: self.names,
+            ports: self.ports,
+            common: Common {
+                shared,
+                running: running.clone(),
+                sessions: Sessions::default(),
+                connections: http::connection_places(),
+                waiting: dhcp::waiting_places(),
+            },
+            served: BTreeMap::new(),
+            complaints: BTreeMap::new(),
+        };
+        for bound in self.bound {
+            watcher.serve(bound.interface, bound.sockets);
+        }
+        tokio::select! {
+            () = running.stopped() => {}
+            () = watcher.watch() => {}
+        }
+        // The watcher's servers and every handle must be gone before the drain can end.
+        drop((watcher, running));
+        if !drain.wait(DRAIN_DEADLINE).await {
+            warn!("transfers were cut at the drain's deadline of {DRAIN_DEADLINE:?}");
+        }
+    }
+}
+
+/// What the servers of all interfaces have in common.
+struct Common {
+    shared: Arc<Shared>,
+    running: Running,
+    sessions: Sessions,
+    connections: Places,
+    waiting: Arc<Semaphore>,
+}
+
+/// An interface that is served; dropping it closes its sockets and ends its transfers' intake.
+struct Served {
+    index: u32,
+    state: watch::Sender<Interface>,
+    _servers: JoinSet<()>,
+}
+
+/// Follows the interfaces as they come, change and go.
+struct Watcher {
+    names: Vec<String>,
+    ports: Ports,
+    common: Common,
+    served: BTreeMap<String, Served>,
+    /// The last thing said of an interface that can't be bound, so that it is said once.
+    complaints: BTreeMap<String, String>,
+}
+
+impl Watcher {
+    async fn watch(&mut self) {
+        let mut ticks = interval(INTERFACE_POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match interface::survey(&self.names) {
+                Ok(found) => self.compare(found),
+                Err(error) => warn!("the interfaces can't be listed: {error}"),
+            }
+        }
+    }
+
+    fn compare(&mut self, found: BTreeMap<String, Interface>) {
+        self.served.retain(|name, served| {
+            let stays = found.get(name).is_some_and(|now| now.index == served.index);
+            if !stays {
+                warn!(interface = name, "gone; it is served when it comes back");
+            }
+            stays
+        });
+        for (name, interface) in found {
+            match self.served.get(&name) {
+                Some(served) => renew(served, interface),
+                None => self.appear(interface),
+            }
+        }
+    }
+
+    fn appear(&mut self, interface: Interface) {
+        match Sockets::bind(&interface, self.ports) {
+            Ok(sockets) => {
+                self.complaints.remove(&interface.name);
+                self.serve(interface, sockets);
+            }
+            Err(error) => {
+                let said = error.to_string();
+                if self.complaints.get(&interface.name) != Some(&said) {
+                    warn!("{said}; tried again until it works");
+                    self.complaints.insert(interface.name, said);
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, interface: Interface, sockets: Sockets) {
+        announce(&interface);
+        let (name, index) = (interface.name.clone(), interface.index);
+        let (state, states) = watch::channel(interface);
+        match self.common.start(sockets, &states) {
+            Ok(servers) => {
+                let served = Served {
+                    index,
+                    state,
+                    _servers: servers,
+                };
+                self.served.insert(name, served);
+            }
+            Err(error) => warn!(interface = name, "its sockets can't be waited on: {error}"),
+        }
+    }
+}
+
+impl Common {
+    fn start(&self, sockets: Sockets, states: &watch::Receiver<Interface>) -> io::Result<JoinSet<()>> {
+        let mut servers = JoinSet::new();
+        for (port, socket) in sockets.dhcp {
+            let server = DhcpServer {
+                shared: Arc::clone(&self.shared),
+                socket: Arc::new(tokio::net::UdpSocket::from_std(socket)?),
+                port,
+                frames: sockets.frames.clone(),
+                interface: states.clone(),
+                waiting: Arc::clone(&self.waiting),
+                running: self.running.clone(),
+            };
+            servers.spawn(server.run());
+        }
+        let tftp = TftpServer {
+            shared: Arc::clone(&self.shared),
+            socket: tokio::net::UdpSocket::from_std(sockets.tftp)?,
+            interface: states.clone(),
+            sessions: self.sessions.clone(),
+            running: self.running.clone(),
+        };
+        servers.spawn(tftp.run());
+        let http = HttpServer {
+            shared: Arc::clone(&self.shared),
+            listener: tokio::net::TcpListener::from_std(sockets.http)?,
+            places: self.connections.clone(),
+            running: self.running.clone(),
+        };
+        servers.spawn(http.run());
+        Ok(servers)
+    }
+}
+
+/// Hands changed addresses to the servers; their sockets stay as they are.
+fn renew(served: &Served, interface: Interface) {
+    served.state.send_if_modified(|state| {
+        let changed = *state != interface;
+        if changed {
+            announce(&interface);
+            *state = interface;
+        }
+        changed
+    });
+}
+
+fn announce(interface: &Interface) {
+    let name = interface.name.as_str();
+    let addresses: Vec<String> = interface.addresses.iter().map(|own| own.address.to_string()).collect();
+    if addresses.is_empty() {
+        warn!(
+            interface = name,
+            "has no IPv4 address: no request is answered until it has one"
+        );
+    } else {
+        info!(interface = name, addresses = addresses.join(" "), "serving");
+    }
+}

@@ -1,0 +1,223 @@
+//! Sockets of one interface, and frames to clients that can't answer an ARP question yet: the room
+//! of `unsafe`.
+//!
+//! UDP sockets have no `SO_REUSEADDR`: with it a second daemon would bind the same port of the same
+//! interface and silently take half the packets. TCP's listener has it, where it only lets a
+//! restart pass connections that are still closing.
+#![expect(unsafe_code, reason = "AF_PACKET addresses have no safe constructor")]
+
+use crate::model::MacAddr;
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    ffi::OsString,
+    io::{self, IoSlice, IoSliceMut},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+/// Bytes of packets that may wait in the kernel for a server: a storm's DISCOVERs come at once.
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Connections that may wait to be accepted.
+const ACCEPT_QUEUE: i32 = 4096;
+
+/// A UDP socket on `port` of the interface alone, whatever addresses it has; it tells the address
+/// that was asked, and may broadcast.
+pub fn udp(interface: &str, port: u16) -> io::Result<UdpSocket> {
+    let socket = bound(
+        interface,
+        Type::DGRAM,
+        Protocol::UDP,
+        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
+    )?;
+    socket.set_broadcast(true)?;
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    // The kernel caps it at rmem_max unless we are root; less than asked for is still a server.
+    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    }
+    Ok(socket.into())
+}
+
+/// A UDP socket of one transfer: the address that was asked, a port of its own.
+pub fn transfer(interface: &str, asked: Ipv4Addr) -> io::Result<UdpSocket> {
+    bound(interface, Type::DGRAM, Protocol::UDP, SocketAddrV4::new(asked, 0)).map(UdpSocket::from)
+}
+
+/// A TCP listener on `port` of the interface alone.
+pub fn tcp(interface: &str, port: u16) -> io::Result<TcpListener> {
+    let socket = bound(
+        interface,
+        Type::STREAM,
+        Protocol::TCP,
+        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
+    )?;
+    socket.listen(ACCEPT_QUEUE)?;
+    Ok(socket.into())
+}
+
+fn bound(interface: &str, kind: Type, protocol: Protocol, address: SocketAddrV4) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    // Before bind: two interfaces' sockets on one port do not collide then.
+    setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// A datagram as it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Bytes written to the buffer.
+    pub length: usize,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// The address it was sent to: one of ours, or a broadcast.
+    pub asked: Ipv4Addr,
+    /// It was longer than the buffer.
+    pub cut: bool,
+}
+
+/// Receives one datagram, without waiting.
+pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<SockaddrIn>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
+    let asked = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr))),
+        _ => None,
+    });
+    let source = message.address.ok_or(Errno::EINVAL)?;
+    Ok(Received {
+        length: message.bytes,
+        source: source.into(),
+        asked: asked.ok_or(Errno::EINVAL)?,
+        cut: message.flags.contains(MsgFlags::MSG_TRUNC),
+    })
+}
+
+/// One datagram that the kernel has already, whatever the event loop knows of it yet; an error
+/// of kind `WouldBlock` where there is none.
+pub fn receive_now(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
+    let source = message.address.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((message.bytes, SocketAddrV4::from(source).into()))
+}
+
+/// Sends one datagram from `from`, an address of the socket's interface.
+pub fn send_from(socket: &impl AsRawFd, bytes: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
+    let info = libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr {
+            s_addr: from.to_bits().to_be(),
+        },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    };
+    sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        &[ControlMessage::Ipv4PacketInfo(&info)],
+        MsgFlags::MSG_DONTWAIT,
+        Some(&SockaddrIn::from(to)),
+    )?;
+    Ok(())
+}
+
+/// Sends IP packets to a link-layer address of one interface; it receives nothing.
+#[derive(Debug)]
+pub struct FrameSender {
+    socket: OwnedFd,
+    index: i32,
+}
+
+impl FrameSender {
+    /// A sender on the interface with that index; needs CAP_NET_RAW.
+    pub fn new(index: u32) -> io::Result<FrameSender> {
+        // SAFETY: socket(2) takes no pointer. Protocol 0 receives no packet.
+        let descriptor = unsafe {
+            libc::socket(
+                libc::AF_PACKET,
+                libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+                0,
+            )
+        };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(FrameSender {
+            // SAFETY: the kernel has just made the descriptor and nobody else knows it.
+            socket: unsafe { OwnedFd::from_raw_fd(descriptor) },
+            index: i32::try_from(index).map_err(io::Error::other)?,
+        })
+    }
+
+    /// Sends an IP packet in a frame to `mac`.
+    pub fn send(&self, mac: MacAddr, packet: &[u8]) -> io::Result<()> {
+        // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+        address.sll_ifindex = self.index;
+        address.sll_halen = 6;
+        address.sll_addr[..6].copy_from_slice(&mac.0);
+        // SAFETY: both pointers are to live values of the lengths given, which the kernel only
+        // reads during the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                packet.as_ptr().cast(),
+                packet.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_cannot_bind_the_same_port_of_the_same_interface() {
+        let first = udp("lo", 0).unwrap();
+        let port = first.local_addr().unwrap().port();
+        assert_eq!(udp("lo", port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let listener = tcp("lo", 0).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(tcp("lo", port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_datagram_tells_the_address_that_was_asked_and_the_answer_comes_from_it() {
+        let server = udp("lo", 0).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let asked = Ipv4Addr::new(127, 0, 0, 77);
+        client.send_to(b"ask", (asked, port)).unwrap();
+        let mut buffer = [0; 16];
+        let received = receive(&server, &mut buffer).unwrap();
+        assert_eq!((received.length, received.asked, received.cut), (3, asked, false));
+        send_from(&server, b"answer", asked, received.source).unwrap();
+        let (_, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!(from.ip(), asked);
+    }
+}
