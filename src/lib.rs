@@ -1,7 +1,57 @@
 //! Bootwright: the daemon that racked servers meet when they power on.
+//!
+//! One process is the DHCP, TFTP and HTTP server of a provisioning network. From a TOML inventory
+//! it hands each machine its own iPXE script, kernel and answer file, and says what it did.
+//!
+//! # The map
+//!
+//! Rooms stand above what they use; an arrow down is an import, and none goes up.
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`cli`] | the command line, one file a command |
+//! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
+//! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
+//! | [`admin`] | the operator's API over a Unix socket, and its client |
+//! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and leases in it |
+//! | [`images`] | import and verification of images |
+//! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
+//! | [`proto`] | wire formats and protocol machines: DHCP and TFTP |
+//! | [`lease`] | address pools and the lease table |
+//! | [`model`] | the vocabulary as types, and every limit |
+//!
+//! # Two flows
+//!
+//! A DHCP packet: `net::dhcp` receives bytes → `proto::dhcp` reads them leniently →
+//! `boot::engine` decides from the time, the [`boot::snapshot::Snapshot`] and the lease table → the
+//! shell commits the lease change, sends the reply, counts, and reports the event.
+//!
+//! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
+//! text, or a refusal with its reason → bytes. Both servers share that function.
+//!
+//! # Invariants
+//!
+//! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
+//!   arguments. Lints (`.clippy.toml`) and `tests/architecture.rs` hold that.
+//! - A request is answered from one snapshot, never from half of two.
+//! - A dynamic lease is on disk before its ACK is on the wire.
+//! - Every boot asks `boot::gate`; there is no second way to a disk.
+//! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
+//! - Every queue, table, cache and timeout has its limit in `model::limits`.
+//! - `unsafe` stands in the socket room and in the drop of privileges, and nowhere else.
+//!
+//! # Deliberately absent
+//!
+//! DNS, IPv6 on the provisioning network, HTTP/2, TLS on the provisioning network (firmware can't
+//! check it), TFTP writes, memory-mapped files (a truncated one kills the process), and arming:
+//! until it exists, nothing installs.
 
+pub mod admin;
 pub mod boot;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod images;
 pub mod lease;
 pub mod model;

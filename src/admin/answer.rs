@@ -1,0 +1,169 @@
+//! What the daemon tells an operator, as JSON: the same types on both ends of the socket.
+
+use crate::config::Diagnostic;
+use crate::model::WallTime;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf};
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's own version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The configuration it reads.
+    pub config: PathBuf,
+    /// The generation in force.
+    pub generation: u64,
+    /// Since when it is.
+    pub since: WallTime,
+    /// Hosts in the inventory.
+    pub hosts: usize,
+    /// Leases that have not ended.
+    pub leases: usize,
+    /// Whether leases can be written; none is acknowledged while they can't.
+    pub leases_writable: bool,
+    /// The interfaces it is told to serve.
+    pub interfaces: Vec<String>,
+    /// Settings of the files that hold only after a restart.
+    pub restart_needed_for: Vec<String>,
+    /// Why the files as they are now are not in force, if they are not.
+    pub last_refusal: Option<Refusal>,
+    /// Everything that is counted, since the start.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A reload that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The generation in force now.
+    pub generation: u64,
+    /// Hosts in its inventory.
+    pub hosts: usize,
+    /// What is odd, and served all the same.
+    pub warnings: Vec<Problem>,
+    /// Settings that changed and hold only after a restart.
+    pub restart_needed_for: Vec<String>,
+}
+
+/// A reload that did not: the generation before it stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When.
+    pub at: WallTime,
+    /// The generation that stays in force.
+    pub generation: u64,
+    /// Everything that is wrong.
+    pub errors: Vec<Problem>,
+}
+
+/// One thing that is wrong or odd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The file, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The column in characters, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+}
+
+impl Problem {
+    /// A problem that is in no file.
+    pub fn new(message: impl Into<String>) -> Problem {
+        Problem {
+            message: message.into(),
+            help: None,
+            file: None,
+            line: None,
+            column: None,
+        }
+    }
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let Diagnostic {
+            message,
+            help,
+            file,
+            place,
+        } = diagnostic;
+        Problem {
+            message: message.clone(),
+            help: help.clone(),
+            file: Some(file.clone()),
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
+        }
+    }
+}
+
+/// `inventory.toml:41:9: what is wrong; what to do`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+            if let (Some(line), Some(column)) = (self.line, self.column) {
+                write!(f, "{line}:{column}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One host of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its MACs.
+    pub macs: Vec<String>,
+    /// Its reservation.
+    pub address: Option<Ipv4Addr>,
+    /// What it boots: `live`, `local`, …
+    pub boot: String,
+    /// Its image.
+    pub image: Option<String>,
+    /// Its script.
+    pub script: Option<String>,
+    /// Whether it is locked to its disk.
+    pub locked: bool,
+    /// Where it is written: file and line.
+    pub written: String,
+}
+
+/// One lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose it is: a link-layer address.
+    pub client: String,
+    /// The host of that MAC, if one is listed.
+    pub host: Option<String>,
+    /// When it ends.
+    pub expires: WallTime,
+}
+
+/// `1 host`, `2 hosts`: a number and its noun.
+pub fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}

@@ -1,0 +1,127 @@
+//! The serving end of the operator's socket.
+
+use super::{AdminSocket, Operator, answer::Problem};
+use crate::model::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_RELOAD_TIMEOUT};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use std::{convert::Infallible, io, sync::Arc};
+use tokio::{net::UnixStream, sync::Semaphore, sync::watch};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers operators until `stop` becomes true. Answers under way are still given.
+///
+/// # Errors
+///
+/// The socket can't be joined to the runtime.
+pub async fn serve<O: Operator>(
+    socket: &AdminSocket,
+    operator: Arc<O>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = socket.listener()?;
+    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let operator = Arc::clone(&operator);
+                tokio::spawn(async move {
+                    connection(stream, operator).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("an operator's connection failed: {error}");
+                // Out of descriptors, most likely; the next attempt at once would fail the same.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection<O: Operator>(stream: UnixStream, operator: Arc<O>) {
+    let service = service_fn(move |request| {
+        let operator = Arc::clone(&operator);
+        async move { Ok::<_, Infallible>(dispatch(request, operator).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ADMIN_HEADER_TIMEOUT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // The bound is for a client that never takes its answer.
+    match tokio::time::timeout(ADMIN_RELOAD_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("an operator's connection ended early: {error}"),
+        Err(_) => tracing::debug!("an operator's connection was cut: its answer was not taken"),
+    }
+}
+
+/// One row an endpoint.
+async fn dispatch<O: Operator>(request: Request<Incoming>, operator: Arc<O>) -> Answer {
+    let path = request.uri().path().to_owned();
+    match (path.as_str(), request.method()) {
+        ("/reload", &Method::POST) => match operator.reload().await {
+            Ok(accepted) => json(StatusCode::OK, &accepted),
+            Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
+        },
+        ("/status", &Method::GET) => ask(operator, O::status).await,
+        ("/hosts", &Method::GET) => ask(operator, O::hosts).await,
+        ("/leases", &Method::GET) => ask(operator, O::leases).await,
+        ("/reload", _) => not_allowed("POST"),
+        ("/status" | "/hosts" | "/leases", _) => not_allowed("GET"),
+        (unknown, _) => json(
+            StatusCode::NOT_FOUND,
+            &Problem::new(format!("nothing is at {}", unknown.escape_debug())),
+        ),
+    }
+}
+
+/// Asks on a thread that may block: the store is read from the disk.
+async fn ask<O: Operator, T: Serialize + Send + 'static>(
+    operator: Arc<O>,
+    question: fn(&O) -> Result<T, Problem>,
+) -> Answer {
+    match tokio::task::spawn_blocking(move || question(&operator)).await {
+        Ok(Ok(answer)) => json(StatusCode::OK, &answer),
+        Ok(Err(problem)) => json(StatusCode::INTERNAL_SERVER_ERROR, &problem),
+        Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &Problem::new(error.to_string())),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let problem = Problem::new(format!("this takes {allowed}"));
+    let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &problem);
+    answer
+        .headers_mut()
+        .insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    answer
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let (status, body) = match serde_json::to_vec(value) {
+        Ok(body) => (status, body),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("application/json"),
+    );
+    answer
+}

@@ -1,0 +1,138 @@
+//! `bootwright check`: everything wrong with the operator's files, all at once.
+
+use crate::config::{self, Diagnostic, Loaded, Report, report};
+use serde::Serialize;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Where a package puts the appliance's settings.
+const DEFAULT_PATH: &str = "/etc/bootwright/bootwright.toml";
+const FILE_NAME: &str = "bootwright.toml";
+
+/// Checks the settings, the inventory, scripts, answers and images: all errors at once
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bootwright check                          /etc/bootwright
+  bootwright check config                   the files of a working copy, before it is rolled out
+  bootwright check --json config | jq .errors
+
+Exit code: 0 when everything is sound, 1 when something is not.")]
+pub struct Args {
+    /// bootwright.toml, or the folder that has it
+    #[arg(default_value = DEFAULT_PATH)]
+    path: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Findings<'a> {
+    sound: bool,
+    errors: &'a [Diagnostic],
+    warnings: &'a [Diagnostic],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<Counts>,
+}
+
+/// How much was checked.
+#[derive(Serialize)]
+struct Counts {
+    hosts: usize,
+    subnets: usize,
+    rules: usize,
+    images: usize,
+    scripts: usize,
+    answers: usize,
+}
+
+/// Runs the command: 1 when there is an error.
+pub fn run(args: Args) -> ExitCode {
+    let started = Instant::now();
+    let loaded = config::load(&settings_file(&args.path), 1);
+    let counts = loaded.as_ref().ok().map(counts);
+    let report = match loaded {
+        Ok(loaded) => Report {
+            errors: Vec::new(),
+            warnings: loaded.warnings,
+        },
+        Err(report) => report,
+    };
+    let printed = match args.json {
+        true => print_json(&report, counts),
+        false => print_text(&report, counts, started.elapsed()),
+    };
+    // A reader that went away (`| head`) is no error of the inventory.
+    let _ = printed;
+    match report.errors.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// A folder stands for the settings in it.
+pub(super) fn settings_file(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => path.join(FILE_NAME),
+        false => path.to_owned(),
+    }
+}
+
+fn counts(loaded: &Loaded) -> Counts {
+    let snapshot = &loaded.snapshot;
+    Counts {
+        hosts: snapshot.hosts.len(),
+        subnets: snapshot.subnets.len(),
+        rules: snapshot.rules.len(),
+        images: snapshot.images.len(),
+        scripts: snapshot.templates.script_names().len(),
+        answers: snapshot.templates.answers.len(),
+    }
+}
+
+fn print_json(report: &Report, counts: Option<Counts>) -> std::io::Result<()> {
+    let findings = Findings {
+        sound: report.errors.is_empty(),
+        errors: &report.errors,
+        warnings: &report.warnings,
+        counts,
+    };
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &findings)?;
+    writeln!(out)
+}
+
+fn print_text(report: &Report, counts: Option<Counts>, took: Duration) -> std::io::Result<()> {
+    let mut complaints = std::io::stderr().lock();
+    complaints.write_all(report.render(report::wants_colours()).as_bytes())?;
+    let warnings = match report.warnings.len() {
+        0 => String::new(),
+        count => format!(", {}", plural(count, "warning")),
+    };
+    match counts {
+        Some(counts) => {
+            let what = [
+                plural(counts.hosts, "host"),
+                plural(counts.subnets, "subnet"),
+                plural(counts.rules, "rule"),
+                plural(counts.images, "image"),
+                plural(counts.scripts, "script"),
+                plural(counts.answers, "answer"),
+            ];
+            let took_ms = took.as_millis();
+            writeln!(std::io::stdout(), "{}: sound{warnings} ({took_ms} ms)", what.join(", "))
+        }
+        None => writeln!(complaints, "{}{warnings}", plural(report.errors.len(), "error")),
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}

@@ -1,0 +1,44 @@
+//! `bootwright leases`.
+
+use super::ask::{Ask, table, until};
+use crate::admin::{answer::Lease, client};
+use std::{error::Error, process::ExitCode};
+
+const EXAMPLES: &str = "\
+Examples:
+  bootwright leases
+  bootwright leases --json | jq -r '.[] | select(.host == null) | .client'";
+
+/// Lists the dynamic leases that have not ended.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    ask: Ask,
+}
+
+/// Asks for the leases.
+pub(super) fn run(args: Args) -> ExitCode {
+    let Args { ask } = args;
+    super::finish(leases(&ask))
+}
+
+fn leases(ask: &Ask) -> Result<(), Box<dyn Error>> {
+    let leases: Vec<Lease> = client::get(&ask.socket, "/leases")?;
+    Ok(ask.show(&leases, |leases| text(leases))?)
+}
+
+fn text(leases: &[Lease]) -> String {
+    let rows: Vec<[String; 4]> = leases
+        .iter()
+        .map(|lease| {
+            [
+                lease.address.to_string(),
+                lease.client.clone(),
+                lease.host.clone().unwrap_or_else(|| "-".to_owned()),
+                until(lease.expires),
+            ]
+        })
+        .collect();
+    table(["ADDRESS", "CLIENT", "HOST", "ENDS IN"], &rows)
+}

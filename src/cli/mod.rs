@@ -1,0 +1,66 @@
+//! The command line: one file a command, each with an `Args` and a `run`.
+//!
+//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense.
+
+mod ask;
+mod check;
+mod hosts;
+mod image;
+mod leases;
+mod reload;
+mod serve;
+mod status;
+
+use clap::{Parser, Subcommand};
+use std::{fmt::Display, process::ExitCode};
+
+/// Boots the machines of an inventory over the network: DHCP, TFTP and HTTP in one daemon.
+#[derive(Debug, Parser)]
+#[command(name = "bootwright", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bootwright check /etc/bootwright
+  bootwright serve --config /etc/bootwright/bootwright.toml
+  bootwright reload && bootwright status
+  bootwright leases --json";
+
+/// One variant a command; the file of that name has the rest.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    Reload(reload::Args),
+    Status(status::Args),
+    Hosts(hosts::Args),
+    Leases(leases::Args),
+    Image(image::Args),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Hosts(args) => hosts::run(args),
+        Command::Leases(args) => leases::run(args),
+        Command::Image(args) => image::run(args),
+    }
+}
+
+/// The exit code of a command that is done; why it is not goes to standard error.
+fn finish<E: Display>(done: Result<(), E>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bootwright: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Where log lines go: standard error, as text for people and journald, or as JSON.
+//!
+//! What clients say is escaped by tracing-subscriber (RUSTSEC-2025-0055).
+
+use std::{
+    fmt,
+    io::{IsTerminal, stderr},
+    os::{linux::fs::MetadataExt, unix::fs::MetadataExt as _},
+};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::LevelFilter,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{Compact, Format, Writer},
+    },
+    registry::LookupSpan,
+};
+
+/// The variable that chooses lines, such as `info,boot=debug`; it goes before the level asked for.
+pub const FILTER_VARIABLE: &str = "BOOTWRIGHT_LOG";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people; under journald without the time, which journald knows, and with its priorities.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no log.
+#[derive(Debug)]
+pub struct LogError(String);
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Starts the log of this process. `level` is a level or a filter as in [`FILTER_VARIABLE`].
+///
+/// # Errors
+///
+/// The filter makes no sense, or a log was started before.
+pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
+    let (wanted, from) = match std::env::var(FILTER_VARIABLE) {
+        Ok(filter) if !filter.is_empty() => (filter, FILTER_VARIABLE),
+        Ok(_) | Err(_) => (level.to_owned(), "--log-level"),
+    };
+    let refused = |why: &dyn fmt::Display| {
+        let shown = wanted.escape_debug();
+        LogError(format!(
+            "{from} `{shown}` is no log filter ({why}); write `info`, `debug` or `info,boot=debug`"
+        ))
+    };
+    if let Some(word) = misspelt_level(&wanted) {
+        return Err(refused(&format_args!("`{}` is no level", word.escape_debug())));
+    }
+    let filter = EnvFilter::try_new(&wanted).map_err(|error| refused(&error))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text if journald_reads() => builder.event_format(ForJournald::new()).try_init(),
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).compact().try_init(),
+    };
+    started.map_err(|error| LogError(error.to_string()))
+}
+
+/// The first word of `filter` that stands alone and is no level: `inof` would be taken for the name
+/// of a module, and the log would be silent.
+fn misspelt_level(filter: &str) -> Option<&str> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let names_a_place = |word: &str| word.contains(['=', ':', '[']) || matches!(word, "boot" | "bootwright");
+    filter
+        .split(',')
+        .map(str::trim)
+        .find(|word| !is_level(word) && !names_a_place(word))
+}
+
+/// Whether standard error goes to journald: systemd names its device and inode (systemd.exec(5)).
+fn journald_reads() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|ours| named == format!("{}:{}", ours.st_dev(), ours.ino()))
+}
+
+/// A text line as journald wants it: `<6>` for its priority (sd-daemon(3)), no time and no colour.
+struct ForJournald(Format<Compact, ()>);
+
+impl ForJournald {
+    fn new() -> ForJournald {
+        let line = Format::default()
+            .compact()
+            .without_time()
+            .with_level(false)
+            .with_ansi(false);
+        ForJournald(line)
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for ForJournald
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
+    }
+}
+
+/// syslog(3)'s number of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_no_name_of_a_module() {
+        assert_eq!(misspelt_level("inof"), Some("inof"));
+        assert_eq!(misspelt_level("info,bot"), Some("bot"));
+        for filter in [
+            "info",
+            "DEBUG",
+            "off",
+            "info,boot=debug",
+            "warn, bootwright::net=trace",
+            "boot",
+        ] {
+            assert_eq!(misspelt_level(filter), None, "{filter}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! One process from start to stop, for the operator and for systemd.
+//!
+//! The order of the start is the point of this room: judge the files, raise limits, open the store,
+//! bind the ports and the admin socket, drop privileges, and only then start threads (a thread
+//! would keep the capabilities it was born with), serve, and say READY.
+//!
+//! - [`serve`] is that order.
+//! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
+//!   something in what is [`watched`] changes.
+//! - [`run`] is the life between READY and the end: signals, the drain.
+//! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
+//! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store.
+
+mod lease_log;
+pub mod log;
+mod operator;
+pub mod privileges;
+mod reload;
+mod run;
+mod serve;
+mod systemd;
+mod watch;
+mod watched;
+
+pub use serve::{Options, StartError, serve};

@@ -1,0 +1,113 @@
+//! What the daemon answers on the admin socket.
+
+use super::reload::{Reloaded, Reloader, Trigger};
+use crate::admin::{
+    Operator,
+    answer::{Accepted, Host, Lease, Problem, Refusal, Status},
+};
+use crate::boot::snapshot::{self, Snapshot, Sourced};
+use crate::lease::LeaseRecord;
+use crate::model::{BootTarget, Name};
+use crate::net::Shared;
+use crate::store::{Store, leases, writer::LeaseWriter};
+use std::sync::Arc;
+
+/// Everything an operator can ask after.
+pub(super) struct Desk {
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) writer: Arc<LeaseWriter>,
+}
+
+impl Desk {
+    /// The leases on disk that have not ended. The disk is asked and not the lease table: offers
+    /// are in the table too, and only what is on disk was ever acknowledged.
+    fn records(&self) -> Result<Vec<LeaseRecord>, Problem> {
+        let (mut records, _) = leases::load(&*self.store).map_err(|error| Problem::new(error.0))?;
+        let now = self.shared.clock.now().wall;
+        records.retain(|record| record.expires > now);
+        Ok(records)
+    }
+}
+
+impl Operator for Desk {
+    async fn reload(&self) -> Result<Accepted, Refusal> {
+        match self.reloader.reload(Trigger::Operator).await {
+            Reloaded::Accepted(accepted) => Ok(accepted),
+            Reloaded::Refused(refusal) => Err(refusal),
+            // Only a watcher's reload looks whether anything changed.
+            Reloaded::Unchanged => Ok(Accepted {
+                generation: self.shared.snapshot.load().generation,
+                hosts: self.shared.snapshot.load().hosts.len(),
+                warnings: Vec::new(),
+                restart_needed_for: Vec::new(),
+            }),
+        }
+    }
+
+    fn status(&self) -> Result<Status, Problem> {
+        let snapshot = self.shared.snapshot.load();
+        let standing = self.reloader.standing();
+        let counters = self.shared.counters.snapshot();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            config: self.reloader.config_file().to_owned(),
+            generation: snapshot.generation,
+            since: standing.since,
+            hosts: snapshot.hosts.len(),
+            leases: self.records()?.len(),
+            leases_writable: self.writer.is_healthy(),
+            interfaces: self.reloader.running().interfaces.clone(),
+            restart_needed_for: standing.restart_needed_for,
+            last_refusal: standing.last_refusal,
+            counters: counters
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+        })
+    }
+
+    fn hosts(&self) -> Result<Vec<Host>, Problem> {
+        Ok(self
+            .shared
+            .snapshot
+            .load()
+            .hosts
+            .iter()
+            .map(|listed| host(listed))
+            .collect())
+    }
+
+    fn leases(&self) -> Result<Vec<Lease>, Problem> {
+        let snapshot = self.shared.snapshot.load();
+        Ok(self.records()?.iter().map(|record| lease(&snapshot, record)).collect())
+    }
+}
+
+fn host(listed: &snapshot::Host) -> Host {
+    let settings = &listed.settings;
+    let text = |name: &Option<Sourced<Name>>| name.as_ref().map(|name| name.value.to_string());
+    let boot = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
+    Host {
+        name: listed.name.to_string(),
+        macs: listed.macs.iter().map(ToString::to_string).collect(),
+        address: listed.address,
+        boot: boot.to_string(),
+        image: text(&settings.image),
+        script: text(&settings.script),
+        locked: listed.locked,
+        written: format!("{}:{}", listed.origin.file, listed.origin.line),
+    }
+}
+
+fn lease(snapshot: &Snapshot, record: &LeaseRecord) -> Lease {
+    let host = record.client.mac().and_then(|mac| snapshot.hosts.by_mac(mac));
+    Lease {
+        address: record.address,
+        client: record.client.to_string(),
+        host: host.map(|host| host.name.to_string()),
+        expires: record.expires,
+    }
+}

@@ -1,0 +1,269 @@
+//! The one place that swaps a generation, whoever asked for it: SIGHUP, an operator, a saved file.
+//!
+//! A new generation is swapped in whole, or the old one stays and every reason is logged. One
+//! reload runs at a time; whoever asks meanwhile waits and gets one of its own, because the files
+//! may have changed since the other began to read.
+
+use super::{systemd, watched::Watched};
+use crate::admin::answer::{Accepted, Problem, Refusal, counted};
+use crate::boot::snapshot::Ports;
+use crate::config::{self, Appliance, Loaded, Report};
+use crate::model::{WallTime, limits::REFUSAL_LINES_MAX};
+use crate::net::Shared;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Who asked for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// SIGHUP.
+    Signal,
+    /// `bootwright reload`.
+    Operator,
+    /// A watched folder changed; nothing is read when it is as it was after all.
+    Watch,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trigger::Signal => "SIGHUP",
+            Trigger::Operator => "an operator",
+            Trigger::Watch => "a changed file",
+        })
+    }
+}
+
+/// What became of a reload.
+pub(super) enum Reloaded {
+    /// A new generation is in force.
+    Accepted(Accepted),
+    /// The old one stays.
+    Refused(Refusal),
+    /// The files are those of the last reload.
+    Unchanged,
+}
+
+/// Reads the operator's files again and swaps the snapshot.
+pub(super) struct Reloader {
+    config_file: PathBuf,
+    /// The settings that the process was started with; some hold until its end.
+    running: Appliance,
+    shared: Arc<Shared>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+    standing: Mutex<Standing>,
+}
+
+/// How the last reload left things.
+#[derive(Clone)]
+pub(super) struct Standing {
+    /// Since when the generation is in force.
+    pub(super) since: WallTime,
+    /// Why the files as they are now are not, if they are not.
+    pub(super) last_refusal: Option<Refusal>,
+    /// Settings of the files that hold only after a restart.
+    pub(super) restart_needed_for: Vec<String>,
+    watched: Watched,
+    fingerprint: u64,
+}
+
+impl Reloader {
+    /// For the generation that `shared` has, read from `config_file` just now.
+    pub(super) fn new(config_file: &Path, running: Appliance, shared: Arc<Shared>) -> Reloader {
+        let watched = Watched::of(&running, config_file);
+        let standing = Standing {
+            since: shared.clock.now().wall,
+            last_refusal: None,
+            restart_needed_for: Vec::new(),
+            fingerprint: watched.fingerprint(),
+            watched,
+        };
+        Reloader {
+            config_file: config_file.to_owned(),
+            running,
+            shared,
+            one_at_a_time: tokio::sync::Mutex::new(()),
+            standing: Mutex::new(standing),
+        }
+    }
+
+    /// The configuration it reads.
+    pub(super) fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    /// The settings that the process was started with.
+    pub(super) fn running(&self) -> &Appliance {
+        &self.running
+    }
+
+    /// How the last reload left things.
+    pub(super) fn standing(&self) -> Standing {
+        self.stand().clone()
+    }
+
+    /// The folders to watch.
+    pub(super) fn watched(&self) -> Watched {
+        self.stand().watched.clone()
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn summary(&self) -> String {
+        let snapshot = self.shared.snapshot.load();
+        let hosts = counted(snapshot.hosts.len(), "host");
+        let serving = format!("generation {}: {hosts}", snapshot.generation);
+        match &self.stand().last_refusal {
+            None => serving,
+            Some(refusal) => match refusal.errors.first() {
+                Some(first) => format!("{serving}; reload refused: {first}"),
+                None => format!("{serving}; reload refused"),
+            },
+        }
+    }
+
+    /// Reads the files and swaps the snapshot whole, or keeps the old one and says why.
+    pub(super) async fn reload(self: &Arc<Self>, trigger: Trigger) -> Reloaded {
+        let _turn = self.one_at_a_time.lock().await;
+        let this = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || this.reload_now(trigger)).await;
+        let done = done.unwrap_or_else(|panic| {
+            let problem = Problem::new(format!(
+                "the files could not be judged: {panic}; this is a bug of bootwright"
+            ));
+            Reloaded::Refused(self.refuse(trigger, vec![problem]))
+        });
+        match done {
+            Reloaded::Unchanged => {}
+            Reloaded::Accepted(_) | Reloaded::Refused(_) => systemd::ready(&self.summary()),
+        }
+        done
+    }
+
+    fn reload_now(&self, trigger: Trigger) -> Reloaded {
+        let fingerprint = self.watched().fingerprint();
+        if trigger == Trigger::Watch && fingerprint == self.stand().fingerprint {
+            return Reloaded::Unchanged;
+        }
+        systemd::reloading();
+        self.stand().fingerprint = fingerprint;
+        let generation = self.shared.snapshot.load().generation;
+        match config::load(&self.config_file, generation + 1) {
+            Ok(loaded) => {
+                self.watch_also(Watched::of(&loaded.appliance, &self.config_file));
+                Reloaded::Accepted(self.accept(trigger, loaded))
+            }
+            Err(Report { errors, .. }) => {
+                Reloaded::Refused(self.refuse(trigger, errors.iter().map(Problem::from).collect()))
+            }
+        }
+    }
+
+    /// Changes what is watched; the fingerprint speaks of the new folders then.
+    fn watch_also(&self, watched: Watched) {
+        let mut standing = self.stand();
+        if standing.watched != watched {
+            standing.fingerprint = watched.fingerprint();
+            standing.watched = watched;
+        }
+    }
+
+    fn accept(&self, trigger: Trigger, loaded: Loaded) -> Accepted {
+        let Loaded {
+            appliance,
+            mut snapshot,
+            warnings,
+        } = loaded;
+        // The URLs we hand out must name the ports we listen on, whatever the file says by now.
+        snapshot.ports = Ports {
+            http: self.running.http_port,
+            tftp: self.running.tftp_port,
+        };
+        let accepted = Accepted {
+            generation: snapshot.generation,
+            hosts: snapshot.hosts.len(),
+            warnings: warnings.iter().map(Problem::from).collect(),
+            restart_needed_for: restart_needed(&self.running, &appliance),
+        };
+        self.shared.snapshot.store(Arc::new(snapshot));
+        let mut standing = self.stand();
+        standing.since = self.shared.clock.now().wall;
+        standing.last_refusal = None;
+        standing.restart_needed_for.clone_from(&accepted.restart_needed_for);
+        drop(standing);
+        log_accepted(trigger, &accepted);
+        accepted
+    }
+
+    fn refuse(&self, trigger: Trigger, errors: Vec<Problem>) -> Refusal {
+        let refusal = Refusal {
+            at: self.shared.clock.now().wall,
+            generation: self.shared.snapshot.load().generation,
+            errors,
+        };
+        self.stand().last_refusal = Some(refusal.clone());
+        log_refused(trigger, &refusal);
+        refusal
+    }
+
+    /// Every change of it is whole before the next can panic, so a poisoned one is sound.
+    fn stand(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The settings that differ and that a running process can't change.
+fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
+    let rows = [
+        ("interfaces under [network]", running.interfaces != wanted.interfaces),
+        ("port under [http]", running.http_port != wanted.http_port),
+        ("port under [tftp]", running.tftp_port != wanted.tftp_port),
+        ("path under [state]", running.state != wanted.state),
+        ("socket under [admin]", running.admin_socket != wanted.admin_socket),
+        ("listen under [admin]", running.admin_listen != wanted.admin_listen),
+    ];
+    rows.into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn log_accepted(trigger: Trigger, accepted: &Accepted) {
+    tracing::info!(
+        "reload by {trigger}: generation {} is in force, {}",
+        accepted.generation,
+        counted(accepted.hosts, "host")
+    );
+    log_warnings(&accepted.warnings);
+    for setting in &accepted.restart_needed_for {
+        tracing::warn!("`{setting}` changed and holds only after `systemctl restart bootwright`");
+    }
+}
+
+/// One line for each thing that is odd.
+pub(super) fn log_warnings(warnings: &[Problem]) {
+    for warning in warnings.iter().take(REFUSAL_LINES_MAX) {
+        tracing::warn!("{warning}");
+    }
+    log_rest(warnings.len());
+}
+
+fn log_refused(trigger: Trigger, refusal: &Refusal) {
+    tracing::error!(
+        "reload by {trigger} refused, {}: generation {} stays in force",
+        counted(refusal.errors.len(), "error"),
+        refusal.generation
+    );
+    for error in refusal.errors.iter().take(REFUSAL_LINES_MAX) {
+        tracing::error!("{error}");
+    }
+    log_rest(refusal.errors.len());
+}
+
+fn log_rest(problems: usize) {
+    if problems > REFUSAL_LINES_MAX {
+        tracing::warn!("and {} more; see `bootwright check`", problems - REFUSAL_LINES_MAX);
+    }
+}

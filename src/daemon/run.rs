@@ -1,0 +1,107 @@
+//! The life between READY and the end: signals in, a drain with a deadline out.
+
+use super::{
+    operator::Desk,
+    reload::{Reloader, Trigger},
+    systemd, watch,
+};
+use crate::admin::{self, AdminSocket};
+use crate::model::limits::DRAIN_DEADLINE;
+use crate::net::Servers;
+use nix::sys::signal::{SigSet, Signal};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch as flag,
+    task::JoinHandle,
+};
+
+/// What the servers may take beyond their own deadline before they are cut.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A SIGHUP that comes before we listen would end the process; it waits instead until [`run`] does.
+pub(super) fn hold_reload_signal() {
+    let _ = reload_signal().thread_block();
+}
+
+fn reload_signal() -> SigSet {
+    SigSet::from(Signal::SIGHUP)
+}
+
+/// How a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Everything under way was let end, or the deadline cut it.
+    Drained,
+    /// A second signal cut it.
+    Cut,
+    /// The servers ended by themselves, which they never should.
+    Broken,
+}
+
+/// Serves until a signal says otherwise.
+///
+/// # Errors
+///
+/// The system refuses signal handlers or the admin socket.
+pub(super) async fn run(
+    servers: Servers,
+    socket: &AdminSocket,
+    reloader: &Arc<Reloader>,
+    desk: Desk,
+) -> io::Result<Ended> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // This thread takes it; the others were born with it blocked.
+    reload_signal().thread_unblock()?;
+
+    let shared = Arc::clone(&desk.shared);
+    let (stop, stopped) = flag::channel(false);
+    let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
+    let watchdog = tokio::spawn(systemd::watchdog(shared));
+    let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
+    let desk = Arc::new(desk);
+    systemd::ready(&reloader.summary());
+    tracing::info!("ready: {}", reloader.summary());
+
+    let operators = admin::serve(socket, desk, stopped);
+    tokio::pin!(operators);
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => {
+                let reloader = Arc::clone(reloader);
+                tokio::spawn(async move { reloader.reload(Trigger::Signal).await });
+            }
+            ended = &mut operators => return ended.map(|()| Ended::Broken),
+            _ = &mut serving => return Ok(Ended::Broken),
+        }
+    };
+    tracing::info!("{name}: running transfers have {} s to end", DRAIN_DEADLINE.as_secs());
+    systemd::stopping("draining transfers");
+    watching.abort();
+    let _ = stop.send(true);
+    let ended = tokio::select! {
+        ended = drained(&mut serving) => ended,
+        _ = terminate.recv() => Ended::Cut,
+        _ = interrupt.recv() => Ended::Cut,
+    };
+    watchdog.abort();
+    Ok(ended)
+}
+
+async fn drained(serving: &mut JoinHandle<()>) -> Ended {
+    match tokio::time::timeout(DRAIN_DEADLINE + DRAIN_GRACE, serving).await {
+        Ok(Ok(())) => Ended::Drained,
+        Ok(Err(panic)) => {
+            tracing::error!("the servers broke while they drained: {panic}");
+            Ended::Broken
+        }
+        Err(_) => {
+            tracing::warn!("transfers still ran at the deadline and were cut");
+            Ended::Drained
+        }
+    }
+}

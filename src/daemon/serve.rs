@@ -1,0 +1,241 @@
+//! The start, in the order that keeps it safe, and the way out.
+
+use super::{
+    lease_log::WrittenLeases,
+    log::{self, LogError, LogFormat},
+    operator::Desk,
+    privileges::{self, PrivilegeError},
+    reload::{self, Reloader},
+    run::{self, Ended},
+};
+use crate::admin::{
+    AdminSocket, SocketError,
+    answer::{Problem, counted},
+};
+use crate::boot::snapshot::Ports;
+use crate::config::{self, Appliance, Loaded, Report, report};
+use crate::lease::LeaseTable;
+use crate::model::{Now, limits::OPEN_FILES_MAX};
+use crate::net::{BindError, Clock, Counters, Servers, Shared};
+use crate::store::{self, Broken, Opened, Store, StoreError, leases, writer::LeaseWriter};
+use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The user to become, if one was named.
+    pub user: Option<String>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_level: String,
+}
+
+/// Why the daemon does not start, or did not end well.
+#[derive(Debug)]
+pub enum StartError {
+    /// The log.
+    Log(LogError),
+    /// The operator's files are unsound.
+    Files(Report),
+    /// The store.
+    Store(StoreError),
+    /// A port.
+    Bind(BindError),
+    /// The admin socket.
+    Socket(SocketError),
+    /// Privileges.
+    Privileges(PrivilegeError),
+    /// The event loop.
+    System(io::Error),
+    /// The servers ended by themselves.
+    Broken,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Log(error) => error.fmt(f),
+            // People get the line it is about; a log gets one line an error.
+            StartError::Files(report) if io::stderr().is_terminal() => {
+                f.write_str(&report.render(report::wants_colours()))?;
+                write!(f, "{}: nothing is served", counted(report.errors.len(), "error"))
+            }
+            StartError::Files(Report { errors, .. }) => {
+                for error in errors {
+                    writeln!(f, "{}", Problem::from(error))?;
+                }
+                write!(f, "{}: nothing is served", counted(errors.len(), "error"))
+            }
+            StartError::Store(error) => error.fmt(f),
+            StartError::Bind(error) => match error.source.kind() {
+                io::ErrorKind::PermissionDenied => write!(
+                    f,
+                    "{error}; it takes CAP_NET_BIND_SERVICE and CAP_NET_RAW: start it as root (which is given up at once) or through systemd/bootwright.service"
+                ),
+                _ => error.fmt(f),
+            },
+            StartError::Socket(error) => error.fmt(f),
+            StartError::Privileges(error) => error.fmt(f),
+            StartError::System(error) => write!(f, "the system refused the event loop: {error}"),
+            StartError::Broken => f.write_str("the servers ended by themselves; this is a bug of bootwright"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// See [`StartError`]; nothing is served then, and every lease that was acknowledged is on disk.
+pub fn serve(options: &Options) -> Result<(), StartError> {
+    log::start(options.log_format, &options.log_level).map_err(StartError::Log)?;
+    run::hold_reload_signal();
+    let Loaded {
+        appliance,
+        snapshot,
+        warnings,
+    } = config::load(&options.config, 1).map_err(StartError::Files)?;
+    let warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
+    reload::log_warnings(&warnings);
+    raise_open_files();
+
+    let clock = Clock::start();
+    let store = open_store(&appliance.state).map_err(StartError::Store)?;
+    let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
+    let ports = Ports {
+        http: appliance.http_port,
+        tftp: appliance.tftp_port,
+    };
+    let servers = Servers::bind(&appliance.interfaces, ports).map_err(StartError::Bind)?;
+    let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
+    if let Some(listen) = appliance.admin_listen {
+        tracing::warn!("`listen` under [admin] ({listen}) is not served yet; the socket is");
+    }
+    privileges::drop_privileges(options.user.as_deref(), &ours(&appliance.state, &socket))
+        .map_err(StartError::Privileges)?;
+    privileges::warn_of_unreadable(&theirs(&appliance, &options.config));
+
+    // Threads from here on.
+    let writer = Arc::new(LeaseWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
+    let shared = Arc::new(Shared {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        leases: Mutex::new(leases),
+        sightings: Mutex::default(),
+        lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
+        clock,
+        counters: Counters::default(),
+    });
+    let reloader = Arc::new(Reloader::new(&options.config, appliance, Arc::clone(&shared)));
+    let desk = Desk {
+        reloader: Arc::clone(&reloader),
+        shared,
+        store,
+        writer,
+    };
+    live(servers, &socket, &reloader, desk)
+}
+
+/// Runs the event loop to its end.
+fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: Desk) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::System)?;
+    let ended = runtime.block_on(run::run(servers, socket, reloader, desk));
+    // A reload may be hashing an image; nobody waits for it any more.
+    runtime.shutdown_background();
+    match ended.map_err(StartError::System)? {
+        Ended::Drained => tracing::info!("stopped"),
+        Ended::Cut => tracing::warn!("stopped at the second signal; running transfers were cut"),
+        Ended::Broken => return Err(StartError::Broken),
+    }
+    Ok(())
+}
+
+/// What the daemon writes, and so what its user must own.
+fn ours(state: &Path, socket: &AdminSocket) -> Vec<PathBuf> {
+    let kept = std::fs::read_dir(state)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = kept.collect();
+    paths.push(state.to_owned());
+    paths.extend(socket.made().map(Path::to_owned));
+    paths
+}
+
+/// What the operator writes, and so what the daemon must be able to read.
+fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
+    let mut paths = config::watched(appliance, config_file);
+    paths.push(config_file.to_owned());
+    paths.push(appliance.inventory.clone());
+    paths.extend(appliance.loaders.iter().cloned());
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let Opened { store, broken } = store::open(folder)?;
+    if let Some(Broken {
+        moved_to,
+        reason,
+        salvaged,
+    }) = broken
+    {
+        tracing::error!(
+            "the store was broken ({reason}) and stands aside as {}: {} could be read from it, others may be lost and their addresses given out twice",
+            moved_to.display(),
+            counted(salvaged.len(), "lease")
+        );
+    }
+    Ok(store)
+}
+
+/// The lease table as the disk has it; what makes no sense is said and left out.
+fn restore(now: Now, store: &dyn Store) -> Result<LeaseTable, StoreError> {
+    let (records, unreadable) = leases::load(store)?;
+    for reason in &unreadable {
+        tracing::error!("a lease on disk can't be read and is left out: {reason}");
+    }
+    let found = records.len();
+    let mut table = LeaseTable::default();
+    let refused = table.restore(now, records);
+    for (record, reason) in &refused {
+        tracing::warn!(
+            "the lease of {} to {} is left out: {reason}",
+            record.address,
+            record.client
+        );
+    }
+    tracing::info!("{} known from before", counted(found - refused.len(), "lease"));
+    Ok(table)
+}
+
+/// A storm of machines needs a descriptor for each socket and file.
+fn raise_open_files() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    let wanted = OPEN_FILES_MAX.max(soft);
+    let reached = [wanted.max(hard), hard]
+        .into_iter()
+        .find(|limit| setrlimit(Resource::RLIMIT_NOFILE, wanted.min(*limit), *limit).is_ok());
+    if reached.is_none_or(|limit| limit < wanted) {
+        tracing::warn!(
+            "only {hard} files may be open at once, and a storm of machines needs {wanted}; raise LimitNOFILE"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! What a generation is read from, and whether that changed.
+
+use crate::config::{self, Appliance};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// The folders that a generation is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// Each is watched by itself; watching does not descend.
+    pub(super) folders: Vec<PathBuf>,
+    /// Folders in and beneath which every file counts. Elsewhere only TOML files do: a log beside
+    /// `bootwright.toml` that each reload writes to must not cause the next.
+    whole: [PathBuf; 3],
+}
+
+impl Watched {
+    /// Those of an appliance.
+    pub(super) fn of(appliance: &Appliance, config_file: &Path) -> Watched {
+        let Appliance {
+            scripts,
+            answers,
+            images,
+            ..
+        } = appliance;
+        Watched {
+            folders: config::watched(appliance, config_file),
+            whole: [scripts.clone(), answers.clone(), images.clone()],
+        }
+    }
+
+    /// What tells one state of the folders from another: names, lengths, times and inodes of what
+    /// is in them. Editors' own files do not count.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for folder in &self.folders {
+            folder.hash(&mut hasher);
+            let whole = self.whole.iter().any(|whole| folder.starts_with(whole));
+            for path in entries(folder) {
+                if whole || path.extension().is_some_and(|extension| extension == "toml") {
+                    stamp(&path).hash(&mut hasher);
+                    path.hash(&mut hasher);
+                }
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// What is directly in a folder, in order, without editors' own files.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+        .unwrap_or_default();
+    entries.retain(|path| !is_editors(path));
+    entries.sort();
+    entries
+}
+
+/// Length, modification time and inode of a file; a folder's come and go with what is in it, and
+/// count only by name.
+fn stamp(path: &Path) -> Option<(u64, i64, i64, u64)> {
+    let there = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some((there.len(), there.mtime(), there.mtime_nsec(), there.ino()))
+}
+
+fn is_editors(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // vim probes a folder with a file named 4913.
+    name.starts_with(['.', '#']) || name.ends_with('~') || name.ends_with(".swp") || name == "4913"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(folder: &Path, scripts: &Path) -> Watched {
+        Watched {
+            folders: vec![folder.to_owned(), scripts.to_owned()],
+            whole: [scripts.to_owned(), scripts.to_owned(), scripts.to_owned()],
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_the_fingerprint_and_an_editors_swap_file_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let watched = watched(folder.path(), &at("scripts"));
+        std::fs::write(at("inventory.toml"), "a").unwrap();
+        let first = watched.fingerprint();
+        std::fs::write(at(".inventory.toml.swp"), "x").unwrap();
+        std::fs::write(at("inventory.toml~"), "x").unwrap();
+        assert_eq!(watched.fingerprint(), first);
+        std::fs::write(at("new"), "b").unwrap();
+        std::fs::rename(at("new"), at("inventory.toml")).unwrap();
+        assert_ne!(watched.fingerprint(), first);
+    }
+
+    #[test]
+    fn a_log_beside_the_configuration_does_not_count_and_a_script_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = folder.path().join("scripts");
+        std::fs::create_dir(&scripts).unwrap();
+        let watched = watched(folder.path(), &scripts);
+        let first = watched.fingerprint();
+        std::fs::write(folder.path().join("serve.log"), "reloaded").unwrap();
+        assert_eq!(watched.fingerprint(), first);
+        std::fs::write(scripts.join("live.ipxe"), "#!ipxe").unwrap();
+        assert_ne!(watched.fingerprint(), first);
+    }
+}
