@@ -1,0 +1,81 @@
+# make demo     a virtual machine boots Debian's installer from the shipped configuration
+# make test     every rung of the tests; installs the programs they need (root)
+# make check    the quick rung: format, lints, unit tests
+# make bench    the time that 10,000 hosts take (PROFILE=release for the installed build's figures)
+# make images   image debian-12 from Debian's netboot package
+# make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
+
+CARGO   ?= cargo
+DESTDIR ?=
+PREFIX  ?= /usr
+PROFILE ?= dev
+
+INSTALLER = /usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
+IMAGES    = $(DESTDIR)/srv/bootwright/images
+UNITS     = $(DESTDIR)$(PREFIX)/lib/systemd/system
+CONFIG    = $(DESTDIR)/etc/bootwright
+
+# Networks, packages and machines need root; the build does not.
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: all demo test check lint rungs bench images install packages cargo
+
+all: cargo
+	$(CARGO) build --release
+
+cargo:
+	@command -v $(CARGO) > /dev/null || { \
+	  echo "bootwright: '$(CARGO)' is not here. Rust 1.90 or later builds it: https://rustup.rs, then run make again." >&2; \
+	  exit 1; }
+
+packages:
+	@$(SUDO) tests/install-packages.sh
+
+demo: cargo packages
+	@$(CARGO) build
+	@test -e images/debian-12/image.toml || $(MAKE) --no-print-directory images
+	@$(SUDO) tests/demo.sh
+
+check: lint
+	$(CARGO) test --lib --quiet
+
+lint: cargo
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+test: packages check rungs
+
+# The programs are built by whoever runs make and run by root: the lab makes network namespaces.
+# The firmware rung emulates one machine at a time.
+rungs: cargo
+	@set -e; \
+	export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)"; \
+	echo "== rungs 1 and 2: pure functions, in memory"; \
+	for name in $$(ls tests/*.rs tests/*/main.rs | sed 's|^tests/||; s|/main\.rs$$||; s|\.rs$$||' | grep -vx lab); do \
+	  $(CARGO) test --quiet --test $$name -- --include-ignored; done; \
+	echo "== rung 3: real clients in network namespaces"; \
+	$(CARGO) test --test lab -- --skip firmware:: --test-threads=2; \
+	echo "== rung 4: real firmware"; \
+	$(CARGO) test --test lab -- firmware:: --test-threads=1
+
+bench: cargo
+	$(CARGO) bench --profile $(PROFILE) --bench room
+
+images: cargo
+	$(CARGO) run --quiet -- image add debian-12 --images images --force --arch x86_64 \
+	  --kernel $(INSTALLER)/linux --initrd $(INSTALLER)/initrd.gz
+
+# The checkout's configuration points beside itself; an installed one points where things lie then.
+install:
+	@test -x target/release/bootwright || { echo "bootwright: nothing is built yet, run make first" >&2; exit 1; }
+	install -Dm755 target/release/bootwright $(DESTDIR)$(PREFIX)/bin/bootwright
+	install -d $(UNITS)
+	sed 's|=/usr/bin/|=$(PREFIX)/bin/|' systemd/bootwright.service > $(UNITS)/bootwright.service
+	install -Dm644 systemd/bootwright.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bootwright.conf
+	install -d $(CONFIG)/answers $(CONFIG)/ipxe-scripts $(IMAGES)
+	umask 022; cp -Rn config/answers/. $(CONFIG)/answers/
+	umask 022; cp -Rn ipxe-scripts/. $(CONFIG)/ipxe-scripts/
+	test -e $(CONFIG)/inventory.toml || install -m644 config/inventory.toml $(CONFIG)/inventory.toml
+	test -e $(CONFIG)/bootwright.toml || sed \
+	  -e 's|"\.\./ipxe-scripts"|"ipxe-scripts"|' -e 's|"\.\./images"|"/srv/bootwright/images"|' \
+	  config/bootwright.toml | install -m644 /dev/stdin $(CONFIG)/bootwright.toml

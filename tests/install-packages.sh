@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs what the demo and the tests use from Debian 12's own packages. Nothing that comes along
+# is started, and what is there already is left as it is.
+set -eu
+
+# iproute2: namespaces and bridges · qemu, ovmf, seabios, ipxe-qemu: machines · ipxe: loaders ·
+# the installer's netboot kernel · DHCP, TFTP and HTTP clients · systemd: systemd-analyze, for the
+# unit's exposure · gcc: Rust's linker
+packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
+          isc-dhcp-client udhcpc busybox dhcpcd-base tftp-hpa atftp curl systemd gcc libc6-dev"
+
+missing=""
+for package in $packages; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "bootwright: these packages are missing, and installing them needs root:$missing" >&2
+    exit 1
+fi
+
+# Services that come with a package would listen on this machine's networks: Debian asks this file
+# whether to start them. One that is there already has its reasons and stays.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # one word a package
+apt-get install -y -qq --no-install-recommends $missing > /dev/null

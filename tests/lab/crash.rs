@@ -1,0 +1,126 @@
+//! Rung 3: the daemon is killed at a bad moment, and a second one is started by mistake.
+
+use super::daemon::{Daemon, ask_json};
+use super::namespace::{SERVER, Wire};
+use super::room::Room;
+use super::wire::Rack;
+use std::{collections::HashMap, net::Ipv4Addr, sync::Mutex, time::Duration};
+
+/// Room for every client of the run.
+const WIDE_SUBNET: &str = r#"
+[[subnet]]
+cidr   = "192.0.2.0/24"
+router = "192.0.2.1"
+pool   = ["192.0.2.10-192.0.2.239"]
+lease  = "1h"
+"#;
+
+#[test]
+fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write("inventory.toml", WIDE_SUBNET);
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
+    let acknowledged = Mutex::new(HashMap::new());
+
+    // Three crashes, each in the middle of a run; clients that got no answer just never got one.
+    for (round, clients) in [0..60_u32, 60..120, 120..180].into_iter().enumerate() {
+        let daemon = Daemon::start(&wire, &room);
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| lease_until_silence(&rack, clients.clone(), &acknowledged));
+            let before = acknowledged.lock().expect("no panic").len();
+            let under_way = super::poll(Duration::from_secs(20), || {
+                (acknowledged.lock().expect("no panic").len() >= before + 20).then_some(())
+            });
+            assert!(
+                under_way.is_some(),
+                "round {round}: the run of leases stalled\n{}",
+                daemon.log_tail()
+            );
+            daemon.crash();
+            run.join().expect("the run does not panic");
+        });
+    }
+
+    let acknowledged = acknowledged.into_inner().expect("no panic");
+    let _daemon = Daemon::start(&wire, &room);
+    let known = ask_json(&room, "leases").to_string();
+    for (client, address) in &acknowledged {
+        assert!(
+            known.contains(&format!("\"{address}\"")),
+            "client {client}: {address} is forgotten in {known}"
+        );
+        assert_eq!(rack.lease(*client), Some(*address), "client {client} keeps its address");
+    }
+    let newcomers = (1000..1020).filter_map(|client| rack.lease(client).map(|address| (client, address)));
+    let mut holders: HashMap<Ipv4Addr, u32> = acknowledged
+        .iter()
+        .map(|(client, address)| (*address, *client))
+        .collect();
+    assert_eq!(
+        holders.len(),
+        acknowledged.len(),
+        "an address was given twice: {acknowledged:?}"
+    );
+    let mut count = 0;
+    for (client, address) in newcomers {
+        assert_eq!(holders.insert(address, client), None, "{address} was somebody's");
+        count += 1;
+    }
+    assert_eq!(count, 20, "newcomers are served after the crashes");
+}
+
+/// One client after the other until the server no longer answers.
+fn lease_until_silence(rack: &Rack, clients: std::ops::Range<u32>, acknowledged: &Mutex<HashMap<u32, Ipv4Addr>>) {
+    for client in clients {
+        let Some(address) = rack.lease(client) else { return };
+        acknowledged.lock().expect("no panic").insert(client, address);
+    }
+}
+
+#[test]
+fn a_second_daemon_says_who_holds_the_port() {
+    let wire = Wire::new();
+    let (room, other) = (Room::new(""), Room::new(""));
+    let first = Daemon::start(&wire, &room);
+    let mut second = Daemon::spawn(&wire.server, &other);
+    assert!(!second.wait_exit().success());
+    let said = second.log_tail();
+    assert!(
+        said.contains("bootwright") && said.contains(&first.pid().to_string()),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_interface_that_comes_late_is_served_without_a_restart() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    // Only an interface that is down can take another name.
+    wire.server
+        .expect("ip", &["link", "set", "eno2", "down", "name", "other0"]);
+    let daemon = Daemon::start(&wire, &room);
+    wire.server.expect("ip", &["link", "set", "other0", "name", "eno2"]);
+    wire.server.expect("ip", &["link", "set", "eno2", "up"]);
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
+    let served = super::poll(Duration::from_secs(5), || rack.lease(1));
+    assert!(served.is_some(), "{}", daemon.log_tail());
+}
+
+#[test]
+fn sigterm_lets_a_running_transfer_end() {
+    let kernel = vec![0x42; 6_000_000];
+    let wire = Wire::new();
+    let room = Room::new("").with_small_image(&kernel);
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:61", "192.0.2.61");
+    // Three seconds at this rate; the drain's deadline is five.
+    let url = format!("http://{SERVER}/image/small/kernel.bin");
+    let fetched = std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| client.expect("curl", &["-sSf", "--limit-rate", "2M", &url]));
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(daemon.stop().success(), "SIGTERM is a clean end");
+        fetching.join().expect("curl got everything")
+    });
+    assert!(fetched == kernel, "{} of {} bytes", fetched.len(), kernel.len());
+}

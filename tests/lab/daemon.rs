@@ -1,0 +1,205 @@
+//! The running binary: started in the server's namespace, followed through its JSON log.
+
+use super::namespace::{Namespace, Wire};
+use super::room::{Room, bootwright};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// How long a start may take. A start takes a second; the machines that run tests can be slow.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stop may take: the drain's deadline and then some.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One line of the log.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// `boot` for the steps of a machine's boot.
+    pub target: String,
+    /// `ERROR`, `WARN`, `INFO`.
+    pub level: String,
+    /// The machine's name, for lines of target `boot`.
+    pub machine: String,
+    /// Its stage.
+    pub stage: String,
+    /// What happened, in words.
+    pub message: String,
+}
+
+impl Line {
+    fn parse(raw: &str) -> Line {
+        let value: Value = serde_json::from_str(raw).unwrap_or(Value::Null);
+        let field = |name: &str| {
+            let found = value
+                .get("fields")
+                .and_then(|fields| fields.get(name))
+                .or_else(|| value.get(name));
+            found.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        // What is no JSON (a panic, an early refusal) is kept as it is: tests want to see it.
+        let message = if value.is_object() {
+            field("message")
+        } else {
+            raw.to_owned()
+        };
+        Line {
+            target: field("target"),
+            level: field("level"),
+            machine: field("machine"),
+            stage: field("stage"),
+            message,
+        }
+    }
+
+    /// Whether it is a step of that machine that says all of `words`.
+    pub fn says(&self, machine: &str, words: &[&str]) -> bool {
+        self.target == "boot" && self.machine == machine && words.iter().all(|word| self.message.contains(word))
+    }
+}
+
+/// A running daemon; killed on drop.
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Daemon {
+    /// Starts the daemon and waits until it serves.
+    pub fn start(wire: &Wire, room: &Room) -> Daemon {
+        let daemon = Daemon::spawn(&wire.server, room);
+        let ready = super::poll(START_TIMEOUT, || {
+            let output = bootwright(&["status", "--socket", &socket(room)]);
+            output.status.success().then_some(())
+        });
+        assert!(ready.is_some(), "the daemon did not start:\n{}", daemon.log_tail());
+        daemon
+    }
+
+    /// Starts a daemon that may well refuse to.
+    pub fn spawn(server: &Namespace, room: &Room) -> Daemon {
+        let mut command = server.command(env!("CARGO_BIN_EXE_bootwright"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(room.config())
+            .args(["--log-format", "json"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the built binary runs");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        follow(child.stdout.take().expect("piped above"), Arc::clone(&log));
+        follow(child.stderr.take().expect("piped above"), Arc::clone(&log));
+        Daemon { child, log }
+    }
+
+    /// The log so far.
+    pub fn lines(&self) -> Vec<Line> {
+        let raw = self.log.lock().expect("the log's readers do not panic");
+        raw.iter().map(|line| Line::parse(line)).collect()
+    }
+
+    /// Waits for a line; panics with the end of the log when it does not come.
+    pub fn wait_for(&self, what: &str, timeout: Duration, wanted: impl Fn(&Line) -> bool) -> Line {
+        super::poll(timeout, || self.lines().into_iter().find(|line| wanted(line)))
+            .unwrap_or_else(|| panic!("no line in {timeout:?}: {what}\n{}", self.log_tail()))
+    }
+
+    /// The end of the log as it was written.
+    pub fn log_tail(&self) -> String {
+        let raw = self.log.lock().expect("the log's readers do not panic");
+        format!("--- the daemon's log\n{}", super::tail(&raw.join("\n"), 40))
+    }
+
+    /// Resident memory in kilobytes.
+    pub fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("a process has memory");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kb| kb.parse().ok())
+            .expect("VmRSS is a number")
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_none()
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub fn crash(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait_exit()
+    }
+
+    /// Waits for an end that the test expects.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        super::poll(STOP_TIMEOUT, || self.child.try_wait().expect("a child can be asked"))
+            .unwrap_or_else(|| panic!("the daemon did not end in {STOP_TIMEOUT:?}\n{}", self.log_tail()))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("the daemon is our child");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log_tail());
+        }
+    }
+}
+
+/// A command that asks the running daemon.
+pub fn ask(room: &Room, arguments: &[&str]) -> Output {
+    bootwright(&[arguments, &["--socket", &socket(room)]].concat())
+}
+
+/// A command's JSON answer.
+pub fn ask_json(room: &Room, command: &str) -> Value {
+    let output = ask(room, &[command, "--json"]);
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        super::namespace::text(&output)
+    );
+    serde_json::from_slice(&output.stdout).expect("--json prints JSON")
+}
+
+fn socket(room: &Room) -> String {
+    room.path("admin.sock").to_string_lossy().into_owned()
+}
+
+fn follow(pipe: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            log.lock().expect("the log's readers do not panic").push(line);
+        }
+    });
+}

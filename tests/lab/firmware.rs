@@ -1,0 +1,114 @@
+//! Rung 4: real firmware, to the point where the installer's own userland fetched its answer.
+//!
+//! The emulation is slow and the machines of a test run are shared, so the limits are wide: a
+//! machine takes one to two minutes to its answer on two cores.
+
+use super::daemon::Daemon;
+use super::machine::{Firmware, Machine};
+use super::namespace::Wire;
+use super::room::Room;
+use std::time::Duration;
+
+/// From power-on to the loader's first question: OVMF alone takes 25 s.
+const LOADER: Duration = Duration::from_secs(120);
+/// From the script to the kernel's and the initrd's last byte.
+const KERNEL: Duration = Duration::from_secs(120);
+/// From there to the answer: the kernel, the hardware detection and DHCP of the installer.
+const ANSWER: Duration = Duration::from_secs(300);
+
+/// One worker, as the shipped inventory has it.
+const WORKER: &str = r#"
+[profile.worker]
+image   = "debian-12"
+boot    = "live"
+script  = "debian-installer"
+answer  = "preseed"
+cmdline = ["console=ttyS0,115200", "DEBIAN_FRONTEND=text"]
+
+[[host]]
+name    = "r1u07"
+mac     = "52:54:00:00:00:07"
+address = "192.0.2.11"
+profile = "worker"
+vars    = { disk = "/dev/vda" }
+
+[[host]]
+name    = "r1u08"
+mac     = "52:54:00:00:00:08"
+address = "192.0.2.12"
+boot    = "local"
+"#;
+
+/// Boots the worker and waits for each step. `stage` is what its first packet shows; `loader` is the file the firmware must be given, and
+/// `None` where the NIC has iPXE already.
+fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
+    let wire = Wire::new();
+    let room = Room::new(WORKER).with_debian();
+    let daemon = Daemon::start(&wire, &room);
+    let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
+    daemon.wait_for("the first offer", LOADER, |line| {
+        line.says("r1u07", &["offered"]) && line.stage == stage
+    });
+    if let Some(loader) = loader {
+        let sent = format!("sent loader {loader}");
+        daemon.wait_for("the loader", LOADER, |line| line.message.contains(&sent));
+    }
+    let step = |what, timeout, words: &[&str]| {
+        daemon.wait_for(what, timeout, |line| line.says("r1u07", words));
+    };
+    step("the reservation", LOADER, &["acknowledged 192.0.2.11"]);
+    step("the script", LOADER, &["sent script debian-installer"]);
+    step("the kernel", KERNEL, &["sent", "linux"]);
+    step("the initrd", KERNEL, &["sent", "initrd.gz"]);
+    step("the answer", ANSWER, &["sent answer preseed"]);
+    if loader.is_none() {
+        let second = daemon
+            .lines()
+            .into_iter()
+            .find(|line| line.message.starts_with("sent loader"));
+        assert!(second.is_none(), "an iPXE got a second loader: {second:?}");
+    }
+}
+
+#[test]
+fn seabios_with_its_own_ipxe_boots_to_the_installers_answer() {
+    boot_to_the_answer(Firmware::SeaBios, "ipxe", None);
+}
+
+#[test]
+fn ovmf_pxe_boots_through_snponly_to_the_installers_answer() {
+    boot_to_the_answer(Firmware::OvmfPxe, "uefi-pxe", Some("snponly.efi"));
+}
+
+#[test]
+fn ovmf_http_boot_boots_to_the_installers_answer() {
+    boot_to_the_answer(Firmware::OvmfHttp, "uefi-http", Some("snponly.efi"));
+}
+
+#[test]
+fn a_machine_that_nobody_listed_shows_who_it_is() {
+    let wire = Wire::new();
+    let room = Room::new(WORKER).with_debian();
+    let daemon = Daemon::start(&wire, &room);
+    let machine = Machine::power_on(&wire, Firmware::SeaBios, "52:54:00:00:00:99");
+    daemon.wait_for("the unknown machine's script", LOADER, |line| {
+        line.says("52-54-00-00-00-99", &["sent script unknown"])
+    });
+    machine.wait_for("does not know this machine", Duration::from_secs(30));
+    machine.wait_for("52:54:00:00:00:99", Duration::from_secs(30));
+}
+
+#[test]
+fn a_machine_told_to_boot_its_disk_boots_its_disk() {
+    let wire = Wire::new();
+    let room = Room::new(WORKER).with_debian();
+    let daemon = Daemon::start(&wire, &room);
+    let words = "this is the local disk";
+    let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", words);
+    daemon.wait_for("the reservation", LOADER, |line| {
+        line.says("r1u08", &["acknowledged 192.0.2.12", "disk"])
+    });
+    machine.wait_for(words, Duration::from_secs(60));
+    let loaded = daemon.lines().into_iter().find(|line| line.message.starts_with("sent"));
+    assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
+}

@@ -1,0 +1,189 @@
+//! A virtual machine on the wire: real firmware, a serial console, perhaps a disk.
+
+use super::namespace::{Running, Wire};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Emulation without KVM takes a core for itself; two machines at once only slow each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Below this the installer stops to say that the memory is low.
+const MEMORY_MB: &str = "1024";
+
+/// What the machine has in its flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS with the iPXE of its NIC's option ROM.
+    SeaBios,
+    /// OVMF without an option ROM: EDK2's own PXE stack.
+    OvmfPxe,
+    /// OVMF's HTTP boot; PXE is switched off so that it comes first.
+    OvmfHttp,
+}
+
+/// A running machine; powered off on drop.
+pub struct Machine {
+    _process: Running,
+    _folder: TempDir,
+    console: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Machine {
+    /// Powers on a machine without a disk, once no other machine runs.
+    pub fn power_on(wire: &Wire, firmware: Firmware, mac: &str) -> Machine {
+        Machine::start(wire, firmware, mac, None)
+    }
+
+    /// The same with a disk that boots and says `words` on the console; the network comes first.
+    pub fn power_on_with_disk(wire: &Wire, firmware: Firmware, mac: &str, words: &str) -> Machine {
+        Machine::start(wire, firmware, mac, Some(words))
+    }
+
+    fn start(wire: &Wire, firmware: Firmware, mac: &str, disk: Option<&str>) -> Machine {
+        // A test that failed while it had its turn has powered its machine off all the same.
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = TempDir::new().expect("a temporary folder");
+        let console = folder.path().join("console");
+        let tap = wire.tap();
+        let mut command = wire.server.command("qemu-system-x86_64");
+        command
+            .args([
+                "-accel",
+                "tcg",
+                "-m",
+                MEMORY_MB,
+                "-nographic",
+                "-vga",
+                "none",
+                "-no-reboot",
+            ])
+            .args(["-monitor", "none", "-serial", &format!("file:{}", console.display())])
+            .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
+            .args(firmware_arguments(firmware, mac, folder.path()));
+        if let Some(words) = disk {
+            let file = folder.path().join("disk.img");
+            fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
+            command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
+        }
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("package iproute2 is installed");
+        Machine {
+            _process: Running(process),
+            _folder: folder,
+            console,
+            _turn: turn,
+        }
+    }
+
+    /// What the serial console showed so far, without its escape sequences.
+    pub fn console(&self) -> String {
+        plain(&fs::read(&self.console).unwrap_or_default())
+    }
+
+    /// Waits for words on the console; panics with its end when they do not come.
+    pub fn wait_for(&self, words: &str, timeout: Duration) {
+        let seen = super::poll(timeout, || self.console().contains(words).then_some(()));
+        assert!(
+            seen.is_some(),
+            "the console did not show {words:?} in {timeout:?}\n{}",
+            self.console_tail()
+        );
+    }
+
+    fn console_tail(&self) -> String {
+        format!("--- the machine's console\n{}", super::tail(&self.console(), 30))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.console_tail());
+        }
+    }
+}
+
+fn firmware_arguments(firmware: Firmware, mac: &str, folder: &Path) -> Vec<String> {
+    let nic = format!("virtio-net-pci,netdev=net0,mac={mac}");
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |pair: [&str; 2]| arguments.extend(pair.map(str::to_owned));
+    match firmware {
+        // QEMU's own choice of ROM for this NIC is iPXE; the network boots before the disk.
+        Firmware::SeaBios => {
+            add(["-device", &nic]);
+            add(["-boot", "order=nc"]);
+        }
+        Firmware::OvmfPxe | Firmware::OvmfHttp => {
+            let variables = folder.join("variables.fd");
+            fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("package ovmf is installed");
+            let flash = "if=pflash,format=raw";
+            add([
+                "-drive",
+                &format!("{flash},unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"),
+            ]);
+            add(["-drive", &format!("{flash},unit=1,file={}", variables.display())]);
+            add(["-device", &format!("{nic},romfile=")]);
+            add(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
+            if firmware == Firmware::OvmfHttp {
+                add(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
+            }
+        }
+    }
+    arguments
+}
+
+/// A disk whose boot sector prints `words` on the first serial port and halts.
+fn talking_disk(words: &str) -> Vec<u8> {
+    let mut disk = vec![
+        0x31, 0xC0, // xor ax, ax
+        0x8E, 0xD8, // mov ds, ax
+        0xFC, // cld
+        0xBE, 0x16, 0x7C, // mov si, 0x7C16: the text behind the code
+        0xBA, 0xF8, 0x03, // mov dx, 0x3F8: the first serial port
+        0xAC, // next: lodsb
+        0x84, 0xC0, // test al, al
+        0x74, 0x03, // jz done
+        0xEE, // out dx, al
+        0xEB, 0xF8, // jmp next
+        0xF4, // done: hlt
+        0xEB, 0xFD, // jmp done
+    ];
+    disk.extend_from_slice(words.as_bytes());
+    assert!(disk.len() < 510, "a boot sector has room for few words");
+    disk.resize(510, 0);
+    disk.extend_from_slice(&[0x55, 0xAA]);
+    disk.resize(1024 * 1024, 0);
+    disk
+}
+
+/// Text without terminal control: sequences that move the cursor count as a space, since firmware
+/// draws words apart with them.
+fn plain(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' if characters.peek() == Some(&'[') => {
+                let end = characters.by_ref().find(char::is_ascii_alphabetic);
+                if end != Some('m') {
+                    plain.push(' ');
+                }
+            }
+            '\n' | '\t' => plain.push(character),
+            other if other.is_control() => {}
+            other => plain.push(other),
+        }
+    }
+    plain
+}

@@ -1,0 +1,52 @@
+//! The lab: the real binary in network namespaces, met by real clients and by real firmware.
+//!
+//! One test program for both rungs, so that the tools are written once:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `namespace` | network namespaces, the bridge between them, programs run inside |
+//! | `room` | a folder of configuration, as an operator would write it |
+//! | `daemon` | the running binary and its log |
+//! | `machine` | a virtual machine: firmware, serial console, perhaps a disk |
+//! | `wire` | DHCP clients by the dozen over one socket |
+//! | `clients` | rung 3: what dhclient, udhcpc, dhcpcd, tftp, atftp and curl get |
+//! | `reload` | rung 3: the inventory edited while machines are served |
+//! | `crash` | rung 3: `kill -9`, restart, a second daemon |
+//! | `threats` | rung 3: paths, garbage, silence and slowness |
+//! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
+//!
+//! The tests need root and say so; `make test` installs the programs they use. Addresses are the
+//! documentation ranges, and nothing here is joined to a network outside.
+
+mod clients;
+mod crash;
+mod daemon;
+mod firmware;
+mod machine;
+mod namespace;
+mod reload;
+mod room;
+mod threats;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+/// Asks until `ask` has an answer or the time is up; the only way the lab waits.
+fn poll<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + timeout;
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The last `count` lines, for a failure's report.
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,104 @@
+//! Rung 3: the inventory is edited while machines are served.
+
+use super::daemon::{Daemon, ask, ask_json};
+use super::namespace::{SERVER, Wire, text};
+use super::room::Room;
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+const GOOD: &str = r#"
+[[host]]
+name    = "r1u01"
+mac     = "02:00:00:00:00:41"
+address = "192.0.2.41"
+boot    = "live"
+script  = "who"
+"#;
+
+/// The same host, renamed: the next good edit.
+const BETTER: &str = r#"
+[[host]]
+name    = "r1u02"
+mac     = "02:00:00:00:00:41"
+address = "192.0.2.41"
+boot    = "live"
+script  = "who"
+"#;
+
+/// An address in no subnet, and a key nobody knows.
+const BAD: &str = r#"
+[[host]]
+name    = "r1u03"
+mac     = "02:00:00:00:00:41"
+address = "198.51.100.41"
+colour  = "red"
+"#;
+
+#[test]
+fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {
+    let wire = Wire::new();
+    let room = Room::new(GOOD).with_script("who", "#!ipxe\necho {{ name }}\n");
+    let mut daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let script = || {
+        let url = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-41");
+        String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned()
+    };
+    assert_eq!(script(), "#!ipxe\necho r1u01\n");
+
+    room.write_inventory(BAD);
+    daemon.wait_for("the bad address, with its line", Duration::from_secs(5), |line| {
+        line.level == "ERROR" && line.message.contains("inventory.toml:") && line.message.contains("198.51.100.41")
+    });
+    daemon.wait_for("the unknown key, of the same edit", Duration::from_secs(5), |line| {
+        line.level == "ERROR" && line.message.contains("colour")
+    });
+    assert_eq!(script(), "#!ipxe\necho r1u01\n", "the old generation serves");
+    let refused = ask(&room, &["reload"]);
+    assert!(!refused.status.success(), "reload must fail: {}", text(&refused));
+    assert!(
+        text(&refused).contains("198.51.100.41"),
+        "reload says why: {}",
+        text(&refused)
+    );
+    let refusals = |daemon: &Daemon| {
+        daemon
+            .lines()
+            .iter()
+            .filter(|line| line.message.contains(" refused, "))
+            .count()
+    };
+    let before = refusals(&daemon);
+    daemon.signal(Signal::SIGHUP);
+    let again = super::poll(Duration::from_secs(5), || (refusals(&daemon) > before).then_some(()));
+    assert!(again.is_some(), "SIGHUP was not heard\n{}", daemon.log_tail());
+    let status = ask_json(&room, "status").to_string();
+    assert!(
+        status.contains("198.51.100.41"),
+        "status remembers the refusal: {status}"
+    );
+
+    room.write_inventory(BETTER);
+    let renamed = super::poll(Duration::from_secs(5), || {
+        (script() == "#!ipxe\necho r1u02\n").then_some(())
+    });
+    assert!(
+        renamed.is_some(),
+        "the edit took no effect: {}\n{}",
+        script(),
+        daemon.log_tail()
+    );
+    assert!(ask(&room, &["reload"]).status.success());
+    assert!(daemon.is_alive());
+    assert!(daemon.stop().success(), "SIGTERM is a clean end");
+}
+
+#[test]
+fn an_inventory_that_is_unsound_at_the_start_is_refused_with_every_error() {
+    let wire = Wire::new();
+    let room = Room::new(BAD);
+    let mut daemon = Daemon::spawn(&wire.server, &room);
+    assert_eq!(daemon.wait_exit().code(), Some(1), "{}", daemon.log_tail());
+    let said = daemon.log_tail();
+    assert!(said.contains("198.51.100.41") && said.contains("colour"), "{said}");
+}

@@ -1,0 +1,154 @@
+//! A folder of configuration as an operator would write it, in a temporary place.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+/// Debian's own netboot kernel and initrd, from package `debian-installer-12-netboot-amd64`.
+const INSTALLER: &str = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64";
+
+/// The subnet every room has: a hundred dynamic addresses above the reservations.
+pub const SUBNET: &str = r#"
+[[subnet]]
+cidr   = "192.0.2.0/24"
+router = "192.0.2.1"
+dns    = ["192.0.2.1"]
+pool   = ["192.0.2.100-192.0.2.199"]
+lease  = "1h"
+"#;
+
+/// `bootwright.toml`, an inventory, scripts, images and a state folder.
+pub struct Room {
+    folder: TempDir,
+}
+
+impl Room {
+    /// A room with that inventory beneath [`SUBNET`] and the scripts and answers as shipped.
+    pub fn new(inventory: &str) -> Room {
+        let folder = tempfile::Builder::new()
+            .prefix("bw")
+            .tempdir()
+            .expect("a temporary folder");
+        // The daemon may run as its own user, who must be able to read this again at a reload.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+        for name in ["images", "loaders"] {
+            fs::create_dir(folder.path().join(name)).expect("a new folder");
+        }
+        let room = Room { folder };
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let appliance = format!(
+            "[network]\ninterfaces = [\"eno2\"]\nmode = \"dhcp\"\n\n[paths]\ninventory = \"inventory.toml\"\n\
+             scripts = \"scripts\"\nanswers = \"answers\"\nimages = \"images\"\n\
+             loaders = [\"loaders\", \"/usr/lib/ipxe\"]\n\n[state]\npath = \"{state}\"\n\n[admin]\nsocket = \"{socket}\"\n",
+            state = room.path("state").display(),
+            socket = room.path("admin.sock").display(),
+        );
+        // Copies, so that the daemon can read them as whoever it becomes, wherever the checkout is.
+        copy(&shipped.join("ipxe-scripts"), &room.path("scripts"));
+        copy(&shipped.join("config/answers"), &room.path("answers"));
+        room.write("bootwright.toml", &appliance);
+        room.write_inventory(inventory);
+        room
+    }
+
+    /// A path beneath the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The main file.
+    pub fn config(&self) -> PathBuf {
+        self.path("bootwright.toml")
+    }
+
+    /// Writes a file as editors do: a new one beside it, renamed over it.
+    pub fn write(&self, name: &str, text: &str) {
+        let beside = self.path(&format!(".{name}.swp"));
+        fs::write(&beside, text).expect("a new file in our own folder");
+        fs::rename(&beside, self.path(name)).expect("a rename in our own folder");
+    }
+
+    /// Replaces the inventory; the subnet stays.
+    pub fn write_inventory(&self, hosts: &str) {
+        self.write("inventory.toml", &format!("{SUBNET}{hosts}"));
+    }
+
+    /// Adds a script beside the shipped ones.
+    pub fn with_script(self, name: &str, text: &str) -> Room {
+        fs::write(self.path(&format!("scripts/{name}.ipxe")), text).expect("a new file in our own folder");
+        self
+    }
+
+    /// Adds Debian's installer as image `debian-12`, with the command an operator would use.
+    pub fn with_debian(self) -> Room {
+        let (kernel, initrd) = (format!("{INSTALLER}/linux"), format!("{INSTALLER}/initrd.gz"));
+        assert!(
+            Path::new(&kernel).exists(),
+            "{kernel} is missing: tests/install-packages.sh installs debian-installer-12-netboot-amd64"
+        );
+        let images = self.path("images");
+        let arguments = [
+            "image",
+            "add",
+            "debian-12",
+            "--arch",
+            "x86_64",
+            "--kernel",
+            &kernel,
+            "--initrd",
+            &initrd,
+        ];
+        let output = bootwright(&[&arguments[..], &["--images", &images.to_string_lossy()]].concat());
+        assert!(
+            output.status.success(),
+            "image add: {}",
+            super::namespace::text(&output)
+        );
+        self
+    }
+
+    /// Adds image `small` with a kernel of that content, for clients that only compare bytes.
+    pub fn with_small_image(self, kernel: &[u8]) -> Room {
+        let file = self.path("kernel.bin");
+        fs::write(&file, kernel).expect("a new file in our own folder");
+        let images = self.path("images");
+        let (file, images) = (
+            file.to_string_lossy().into_owned(),
+            images.to_string_lossy().into_owned(),
+        );
+        let output = bootwright(&["image", "add", "small", "--kernel", &file, "--images", &images]);
+        assert!(
+            output.status.success(),
+            "image add: {}",
+            super::namespace::text(&output)
+        );
+        self
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("the folder is shipped") {
+        let path = entry.expect("a readable folder").path();
+        let copied = to.join(path.file_name().expect("a file has a name"));
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, copied).expect("room for a copy");
+        }
+    }
+}
+
+/// Runs the built binary outside of any namespace.
+pub fn bootwright(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright"));
+    command
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    super::namespace::finish(command, "bootwright")
+}

@@ -1,0 +1,356 @@
+//! Rung 3: what a hostile or broken machine sends.
+
+use super::daemon::{Daemon, ask_json};
+use super::namespace::{SERVER, Wire};
+use super::room::Room;
+use super::wire::{Rack, throw};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpStream, UdpSocket},
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
+
+/// A file outside of every folder that is served; no answer may hold its words.
+const SECRET: &str = "the-words-that-must-not-leave";
+
+/// A room with a secret beside it and symlinks that lead there.
+fn room_with_a_secret() -> Room {
+    let room = Room::new("").with_small_image(b"kernel");
+    fs::write(room.path("secret"), SECRET).expect("a new file in our own folder");
+    for link in ["loaders/link.efi", "images/small/link", "loaders/folder"] {
+        let target = if link.ends_with("folder") {
+            room.path("")
+        } else {
+            room.path("secret")
+        };
+        symlink(target, room.path(link)).expect("a new link in our own folder");
+    }
+    room
+}
+
+/// Ways out of a folder that servers have fallen for.
+const WAYS_OUT: &[&str] = &[
+    "../secret",
+    "/../secret",
+    "../../secret",
+    "loaders/../../secret",
+    "image/small/../../secret",
+    "image/small/../../../secret",
+    "image/../../secret",
+    "image/small/link",
+    "link.efi",
+    "folder/secret",
+    "..%2fsecret",
+    "%2e%2e/secret",
+    "%2e%2e%2fsecret",
+    "image/small/%2e%2e/%2e%2e/secret",
+    "image/small/..%2f..%2f..%2fsecret",
+    "image/%2e%2e/small/kernel.bin/../../../secret",
+    "image/..%5c..%5csecret",
+    "..\\secret",
+    "....//secret",
+    "//etc/passwd",
+    "/etc/passwd",
+    "etc/passwd",
+    "image//etc/passwd",
+    "image/small//etc/passwd",
+    "%2fetc%2fpasswd",
+    "image/small/%2fetc%2fpasswd",
+    "%252e%252e/secret",
+    "%c0%ae%c0%ae/secret",
+    "answer/../../secret",
+    "answer/r1u07/../../../secret",
+    "snponly.efi%00.txt",
+    "..%00/secret",
+    "image/small/kernel.bin%00",
+    "image/small/image.toml/../../../secret",
+    "./../secret",
+    "image/.hidden",
+    "/proc/self/environ",
+    "image/small/.",
+    "image/small/..",
+    "",
+    "/",
+    ".",
+    "..",
+];
+
+#[test]
+fn no_path_leads_out_of_the_folders_over_http() {
+    let wire = Wire::new();
+    let room = room_with_a_secret();
+    let _daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:51", "192.0.2.51");
+    client.enter(|| {
+        for way in WAYS_OUT {
+            // Written by hand: curl would tidy the path up before it sends it.
+            let path = if way.starts_with('/') {
+                (*way).to_owned()
+            } else {
+                format!("/{way}")
+            };
+            let answer = http(&format!(
+                "GET {path} HTTP/1.1\r\nHost: {SERVER}\r\nConnection: close\r\n\r\n"
+            ));
+            assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
+            assert!(
+                !answer.contains(SECRET) && !answer.contains("root:"),
+                "{path}: {answer}"
+            );
+        }
+    });
+}
+
+#[test]
+fn no_path_leads_out_of_the_folders_over_tftp() {
+    let wire = Wire::new();
+    let room = room_with_a_secret();
+    let _daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:51", "192.0.2.51");
+    client.enter(|| {
+        for way in WAYS_OUT {
+            let answer = tftp(&read_request(way.as_bytes(), &[]));
+            // A request without a name is no request; it may go unanswered.
+            assert!(
+                answer.starts_with(&[0, 5]) || way.is_empty() && answer.is_empty(),
+                "{way}: {answer:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_block_of_65464_bytes_is_negotiated_down() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:52", "192.0.2.52");
+    let before = daemon.resident_kb();
+    client.enter(|| {
+        let request = read_request(b"snponly.efi", &[("blksize", "65464"), ("windowsize", "65535")]);
+        for _ in 0..50 {
+            let answer = tftp(&request);
+            assert!(answer.starts_with(&[0, 6]), "an OACK: {answer:?}");
+            assert!(
+                answer.windows(4).any(|four| four == b"1468"),
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    });
+    let grown = daemon.resident_kb().saturating_sub(before);
+    assert!(grown < 8 * 1024, "fifty greedy transfers took {grown} kB");
+}
+
+#[test]
+fn a_client_that_falls_silent_gets_six_packets_at_most() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:53", "192.0.2.53");
+    let packets = client.enter(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(12)))
+            .expect("a timeout above zero");
+        let request = read_request(b"snponly.efi", &[]);
+        socket
+            .send_to(&request, (SERVER, 69))
+            .expect("the server's port exists");
+        let mut buffer = [0; 2048];
+        // Twelve quiet seconds are longer than the longest wait between two packets.
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok()).take(20).count()
+    });
+    assert!((1..=6).contains(&packets), "{packets} packets to a silent client");
+}
+
+#[test]
+fn garbage_on_every_port_is_counted_and_changes_nothing() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let mut daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:54", "192.0.2.54");
+    let rack = Rack::new(&client);
+    assert!(rack.lease(1).is_some(), "{}", daemon.log_tail());
+    let counted = ask_json(&room, "status");
+    let before = daemon.resident_kb();
+
+    let garbage: Vec<Vec<u8>> = (0..2000)
+        .map(noise)
+        .chain((0..300).map(truncated))
+        .chain(odd_lengths())
+        .collect();
+    for port in [67, 4011, 69] {
+        throw(&client, port, &garbage);
+    }
+    client.enter(|| {
+        for bytes in garbage.iter().take(100) {
+            let Ok(mut stream) = TcpStream::connect((SERVER, 80)) else {
+                continue;
+            };
+            let _ = stream.write_all(bytes);
+        }
+    });
+
+    assert!(daemon.is_alive(), "{}", daemon.log_tail());
+    assert!(rack.lease(2).is_some(), "leases go on\n{}", daemon.log_tail());
+    client.expect(
+        "curl",
+        &["-sSf", "-o", "/dev/null", &format!("http://{SERVER}/snponly.efi")],
+    );
+    let panicked = daemon
+        .lines()
+        .into_iter()
+        .find(|line| line.message.contains("panicked"));
+    assert!(panicked.is_none(), "{panicked:?}");
+    let counted_now = ask_json(&room, "status");
+    assert_ne!(counted["counters"], counted_now["counters"], "garbage is counted");
+    let grown = daemon.resident_kb().saturating_sub(before);
+    assert!(grown < 16 * 1024, "garbage took {grown} kB");
+}
+
+#[test]
+fn slow_headers_do_not_keep_others_from_booting() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _daemon = Daemon::start(&wire, &room);
+    let slow = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
+    let quick = wire.client_at("02:00:00:00:00:56", "192.0.2.56");
+    let held: Vec<TcpStream> = slow.enter(|| {
+        let connect = || {
+            let mut stream = TcpStream::connect((SERVER, 80)).ok()?;
+            stream
+                .write_all(b"GET /snponly.efi HTTP/1.1\r\nHost: slow\r\nX-Slow: ")
+                .ok()?;
+            Some(stream)
+        };
+        std::iter::repeat_with(connect).take(500).flatten().collect()
+    });
+    assert!(held.len() >= 10, "only {} slow connections came to be", held.len());
+    for _ in 0..5 {
+        let start = Instant::now();
+        quick.expect(
+            "curl",
+            &[
+                "-sSf",
+                "-m",
+                "10",
+                "-o",
+                "/dev/null",
+                &format!("http://{SERVER}/snponly.efi"),
+            ],
+        );
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn servers_do_not_answer_each_other() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:57", "192.0.2.57");
+    let answered = client.enter(|| {
+        let socket = UdpSocket::bind("0.0.0.0:69").expect("a socket in our own namespace");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .expect("a timeout above zero");
+        socket
+            .send_to(&read_request(b"missing", &[]), (SERVER, 69))
+            .expect("the server's port exists");
+        socket.recv(&mut [0; 512]).is_ok()
+    });
+    assert!(!answered, "a packet from another server's port was answered");
+    let answered = client.enter(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .expect("a timeout above zero");
+        socket
+            .send_to(b"\0\x05\0\x01no such file\0", (SERVER, 69))
+            .expect("the server's port exists");
+        socket.recv(&mut [0; 512]).is_ok()
+    });
+    assert!(!answered, "an ERROR was answered");
+}
+
+/// Sends a request as it is and reads the answer to its end.
+fn http(request: &str) -> String {
+    let mut stream = TcpStream::connect((SERVER, 80)).expect("the server listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a timeout above zero");
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends one TFTP packet and reads the first answer; then ends the transfer.
+fn tftp(request: &[u8]) -> Vec<u8> {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .expect("a timeout above zero");
+    socket.send_to(request, (SERVER, 69)).expect("the server's port exists");
+    let mut buffer = [0; 2048];
+    let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+        return Vec::new();
+    };
+    let _ = socket.send_to(b"\0\x05\0\0enough\0", from);
+    buffer[..length].to_vec()
+}
+
+fn read_request(path: &[u8], options: &[(&str, &str)]) -> Vec<u8> {
+    let mut request = vec![0, 1];
+    request.extend_from_slice(path);
+    request.extend_from_slice(b"\0octet\0");
+    for (name, value) in options {
+        request.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
+    }
+    request
+}
+
+/// Bytes without a meaning, the same in every run.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let length = seed as usize % 700;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// A DISCOVER as PXE ROMs send it.
+fn discover() -> Vec<u8> {
+    let mut packet = vec![1, 1, 6, 0, 0x42, 0x57, 0, 1];
+    packet.resize(28, 0);
+    packet.extend_from_slice(&[0x02, 0xCC, 0, 0, 0, 1]);
+    packet.resize(236, 0);
+    packet.extend_from_slice(&[99, 130, 83, 99, 53, 1, 1, 93, 2, 0, 7, 94, 3, 1, 3, 16, 60, 9]);
+    packet.extend_from_slice(b"PXEClient\xff");
+    packet
+}
+
+fn truncated(length: usize) -> Vec<u8> {
+    let mut packet = discover();
+    packet.truncate(length);
+    packet
+}
+
+/// Every hardware address length, and option lengths that point past the end.
+fn odd_lengths() -> impl Iterator<Item = Vec<u8>> {
+    (0..=255_u8).flat_map(|length| {
+        let mut hlen = discover();
+        hlen[2] = length;
+        let mut option = discover();
+        option[241] = length;
+        [hlen, option]
+    })
+}
