@@ -39,7 +39,7 @@
 //! - Every boot asks `boot::gate`; there is no second way to a disk.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.
-//! - `unsafe` stands in the socket room and in the drop of privileges, and nowhere else.
+//! - `unsafe` stands in the socket room (`net::socket`), and nowhere else.
 //!
 //! # Deliberately absent
 //!

@@ -7,6 +7,7 @@ use crate::boot::{
 use crate::model::limits::{DHCP_REQUEST_BYTES_MAX, LEASE_QUEUE_MAX};
 use crate::net::{
     Counter, Durable, Shared, frame,
+    intake::datagrams,
     interface::Interface,
     report,
     running::Running,
@@ -19,7 +20,6 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    io::Interest,
     net::UdpSocket,
     sync::{Semaphore, watch},
 };
@@ -56,19 +56,11 @@ pub fn waiting_places() -> Arc<Semaphore> {
 impl DhcpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
-        let mut buffer = vec![0; DHCP_REQUEST_BYTES_MAX];
-        let stopped = self.running.clone();
-        tokio::select! {
-            () = stopped.stopped() => {}
-            () = async {
-                loop {
-                    match receive(&self.socket, &mut buffer).await {
-                        Ok(received) => self.take(&received, &buffer[..received.length]),
-                        Err(error) => recover(&self.shared, "DHCP", &error).await,
-                    }
-                }
-            } => {}
-        }
+        let common = ("DHCP", &*self.shared, &self.running);
+        datagrams(common, &self.socket, DHCP_REQUEST_BYTES_MAX, |received, bytes| {
+            self.take(received, bytes)
+        })
+        .await;
     }
 
     /// Takes one packet.
@@ -209,19 +201,4 @@ impl Sender {
         self.shared.counters.count(Counter::DhcpFrameFallback);
         self.datagram(bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, to.port()))
     }
-}
-
-/// Receives one datagram with the address it was sent to.
-pub(super) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
-    socket
-        .async_io(Interest::READABLE, || socket::receive(socket, buffer))
-        .await
-}
-
-/// After a failed receive or accept: counts, says so, and waits a little, so that an error that
-/// stays (no descriptors left, interface down) does not spin.
-pub(super) async fn recover(shared: &Shared, server: &str, error: &io::Error) {
-    shared.counters.count(Counter::AcceptFailed);
-    debug!("{server}: {error}");
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
 }

@@ -15,7 +15,7 @@ use crate::model::limits::{
 };
 use crate::net::{
     Counter, Shared,
-    dhcp::recover,
+    intake::recover,
     places::{Place, Places, affordable},
     running::Running,
 };

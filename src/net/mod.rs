@@ -9,6 +9,7 @@
 //! - [`frame`] builds the packet in such a frame.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
+//! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
 //! - [`places`] holds the limits in all and per client; [`running`] drains what is under way.
 //!
@@ -22,6 +23,7 @@ pub mod files;
 pub mod frame;
 pub mod holder;
 pub mod http;
+mod intake;
 pub mod interface;
 pub mod places;
 mod report;

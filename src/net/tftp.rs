@@ -10,13 +10,7 @@ mod sessions;
 
 pub use sessions::Sessions;
 
-use crate::net::{
-    Counter, Shared,
-    dhcp::{receive, recover},
-    interface::Interface,
-    running::Running,
-    socket::Received,
-};
+use crate::net::{Counter, Shared, intake::datagrams, interface::Interface, running::Running, socket::Received};
 use crate::proto::tftp::wire::{self, Packet};
 use session::{Request, Session};
 use sessions::Admission;
@@ -47,19 +41,11 @@ pub struct TftpServer {
 impl TftpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
-        let mut buffer = vec![0; PACKET_BYTES_MAX];
-        let stopped = self.running.clone();
-        tokio::select! {
-            () = stopped.stopped() => {}
-            () = async {
-                loop {
-                    match receive(&self.socket, &mut buffer).await {
-                        Ok(received) => self.take(&received, &buffer[..received.length]),
-                        Err(error) => recover(&self.shared, "TFTP", &error).await,
-                    }
-                }
-            } => {}
-        }
+        let common = ("TFTP", &*self.shared, &self.running);
+        datagrams(common, &self.socket, PACKET_BYTES_MAX, |received, bytes| {
+            self.take(received, bytes)
+        })
+        .await;
     }
 
     fn take(&self, received: &Received, bytes: &[u8]) {

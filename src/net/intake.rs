@@ -1,0 +1,49 @@
+//! What the servers' intakes have in common: datagrams until no new work may begin, and a pause
+//! after an error.
+
+use crate::net::{
+    Counter, Shared,
+    running::Running,
+    socket::{self, Received},
+};
+use std::{io, time::Duration};
+use tokio::{io::Interest, net::UdpSocket};
+use tracing::debug;
+
+/// How long an intake rests after an error that may stay: no descriptors left, interface down.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Hands each datagram of at most `bytes_max` to `take`, until no new work may begin.
+pub(super) async fn datagrams(
+    (server, shared, running): (&str, &Shared, &Running),
+    socket: &UdpSocket,
+    bytes_max: usize,
+    take: impl Fn(&Received, &[u8]),
+) {
+    let mut buffer = vec![0; bytes_max];
+    tokio::select! {
+        () = running.stopped() => {}
+        () = async {
+            loop {
+                match receive(socket, &mut buffer).await {
+                    Ok(received) => take(&received, &buffer[..received.length]),
+                    Err(error) => recover(shared, server, &error).await,
+                }
+            }
+        } => {}
+    }
+}
+
+async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
+    socket
+        .async_io(Interest::READABLE, || socket::receive(socket, buffer))
+        .await
+}
+
+/// After a failed receive or accept: counts, says so, and waits a little, so that an error that
+/// stays does not spin.
+pub(super) async fn recover(shared: &Shared, server: &str, error: &io::Error) {
+    shared.counters.count(Counter::AcceptFailed);
+    debug!("{server}: {error}");
+    tokio::time::sleep(PAUSE).await;
+}
