@@ -10,7 +10,7 @@ use bootwright::boot::{
 };
 use bootwright::config::{Diagnostic, Loaded, Report, load, watched};
 use bootwright::images::checksum;
-use bootwright::model::{Arch, Cpu, Firmware, Name};
+use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, ServedInterface};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -522,7 +522,7 @@ fn the_shipped_settings_and_inventory_are_sound() {
     room.write("bootwright.toml", &local);
     let loaded = room.sound();
     assert!(loaded.warnings.is_empty(), "{}", shown(&loaded.warnings));
-    assert_eq!(loaded.appliance.interfaces, ["eno2"]);
+    assert_eq!(loaded.appliance.interfaces, [served("eno2", Mode::Dhcp)]);
     let text = script(&loaded.snapshot, "52:54:00:00:00:07", Firmware::Bios);
     assert!(text.contains("hostname=r1u07 domain=rack.example"), "{text}");
     assert!(text.contains("console=ttyS0,115200"), "{text}");
@@ -603,7 +603,11 @@ fn the_appliance_says_what_is_wrong_with_it() {
         ("[network]\ninterfaces = []\n", "no interface to serve"),
         ("[network]\ninterfaces = [\"a/b\"]\n", "is not an interface name"),
         ("[network]\ninterfaces = [\"a\", \"a\"]\n", "named twice"),
-        ("[network]\ninterfaces = [\"a\"]\nmode = \"proxy\"\n", "not there yet"),
+        ("[network]\ninterfaces = [{ mode = \"proxy\" }]\n", "has no `name`"),
+        (
+            "[network]\ninterfaces = [{ name = \"a\", mode = \"prox\" }]\n",
+            "did you mean `proxy`?",
+        ),
         ("[http]\nport = 0\n", "1 to 65535"),
         ("[htpp]\nport = 80\n", "did you mean `http`?"),
         ("[admin]\nlisten = \"8067\"\n", "127.0.0.1:8067"),
@@ -729,4 +733,45 @@ fn what_cannot_install_yet_and_what_nobody_uses_is_warned_of() {
         said.contains("host `a` is set to install; nothing can arm it yet"),
         "{said}"
     );
+}
+
+fn served(name: &str, mode: Mode) -> ServedInterface {
+    ServedInterface {
+        name: name.to_owned(),
+        mode,
+    }
+}
+
+#[test]
+fn an_interface_may_have_a_mode_of_its_own_beside_the_common_one() {
+    let room = Room::new(SUBNET);
+    let said = |network: &str| {
+        let appliance = CONFIG.replace("interfaces = [\"eno2\"]", network);
+        room.write("bootwright.toml", &appliance);
+        room.sound().appliance.interfaces
+    };
+    assert_eq!(
+        said("interfaces = [\"a\", { name = \"b\", mode = \"proxy\" }]"),
+        [served("a", Mode::Dhcp), served("b", Mode::Proxy)]
+    );
+    assert_eq!(
+        said("interfaces = [\"a\", { name = \"b\", mode = \"dhcp\" }, { name = \"c\" }]\nmode = \"proxy\""),
+        [
+            served("a", Mode::Proxy),
+            served("b", Mode::Dhcp),
+            served("c", Mode::Proxy)
+        ]
+    );
+}
+
+#[test]
+fn a_guest_everywhere_needs_no_subnet_and_a_server_anywhere_does() {
+    let room = Room::new("[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\naddress = \"192.0.2.11\"\n");
+    room.write(
+        "bootwright.toml",
+        &CONFIG.replace("[\"eno2\"]", "[\"eno2\"]\nmode = \"proxy\""),
+    );
+    room.sound();
+    room.write("bootwright.toml", CONFIG);
+    assert!(shown(&room.report().errors).contains("no [[subnet]]"));
 }

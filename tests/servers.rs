@@ -14,6 +14,7 @@ use bootwright::{
         snapshot::{Hosts, Ports, Snapshot, Subnet, UnknownPolicy},
     },
     lease::{LeaseChange, LeaseTable},
+    model::{Mode, ServedInterface},
     net::{Clock, Counter, Counters, Durable, LeaseLog, Servers, Shared},
 };
 use std::{
@@ -54,6 +55,13 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
+fn served(name: &str) -> ServedInterface {
+    ServedInterface {
+        name: name.to_owned(),
+        mode: Mode::Dhcp,
+    }
+}
+
 /// The servers of some interfaces, with one folder of loaders.
 struct Appliance {
     runtime: Runtime,
@@ -82,8 +90,8 @@ impl Appliance {
             clock: Clock::start(),
             counters: Counters::default(),
         });
-        let names: Vec<String> = interfaces.iter().map(|name| (*name).to_owned()).collect();
-        let servers = Servers::bind(&names, PORTS).unwrap();
+        let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
+        let servers = Servers::bind(&wanted, PORTS).unwrap();
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let served = runtime.spawn(servers.run(Arc::clone(&shared), stopped));
@@ -533,7 +541,7 @@ fn garbage_on_the_http_port_and_slow_heads_stop_nobody() {
 fn a_second_daemon_is_told_who_holds_the_port() {
     own_network();
     let _appliance = Appliance::start(&["lo"]);
-    let error = Servers::bind(&["lo".to_owned()], PORTS).err().unwrap().to_string();
+    let error = Servers::bind(&[served("lo")], PORTS).err().unwrap().to_string();
     let me = format!("(process {})", std::process::id());
     assert!(
         error.starts_with("lo: TCP port 80: ") && error.ends_with(&me),

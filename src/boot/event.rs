@@ -62,6 +62,11 @@ pub enum Step {
         /// What it is told to load, or why nothing.
         boot: String,
     },
+    /// DISCOVER answered as a guest: another server gives the address.
+    Told {
+        /// What it is told to load.
+        boot: String,
+    },
     /// REQUEST or INFORM answered.
     Acknowledged {
         /// The address.

@@ -6,14 +6,54 @@
 
 use crate::boot::machine::Identity;
 use crate::model::{MacAddr, limits::SIGHTINGS_MAX};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    net::Ipv4Addr,
+};
 
-/// The identities seen, by MAC; the longest unseen go first when there are too many.
+/// The identities seen, by MAC, and the addresses that machines have from other servers.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    seen: HashMap<MacAddr, (u64, Identity)>,
-    order: BTreeMap<u64, MacAddr>,
-    clock: u64,
+    seen: Recent<MacAddr, Identity>,
+    heard: Recent<Ipv4Addr, MacAddr>,
+}
+
+/// The last [`SIGHTINGS_MAX`] things noted; the longest unnoted go first.
+#[derive(Debug)]
+struct Recent<K, V> {
+    values: HashMap<K, (u64, V)>,
+    order: BTreeMap<u64, K>,
+    turn: u64,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Recent {
+            values: HashMap::new(),
+            order: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> Recent<K, V> {
+    fn note(&mut self, key: K, value: V) {
+        self.turn += 1;
+        if let Some((turn, _)) = self.values.insert(key, (self.turn, value)) {
+            self.order.remove(&turn);
+        }
+        self.order.insert(self.turn, key);
+        if self.values.len() > SIGHTINGS_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.values.remove(&oldest);
+        }
+    }
+
+    fn get(&self, key: K) -> Option<&V> {
+        self.values.get(&key).map(|(_, value)| value)
+    }
 }
 
 impl Sightings {
@@ -21,22 +61,19 @@ impl Sightings {
     /// said now wins. Without a MAC there is nothing to join it to.
     pub fn learn(&mut self, said: Identity) -> Identity {
         let Some(mac) = said.mac else { return said };
-        self.clock += 1;
-        let whole = match self.seen.remove(&mac) {
-            Some((when, before)) => {
-                self.order.remove(&when);
-                merge(said, before)
-            }
-            None => said,
-        };
-        self.seen.insert(mac, (self.clock, whole.clone()));
-        self.order.insert(self.clock, mac);
-        if self.seen.len() > SIGHTINGS_MAX
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.seen.remove(&oldest);
-        }
+        let whole = merge(said, self.of(mac));
+        self.seen.note(mac, whole.clone());
         whole
+    }
+
+    /// Notes which machine has `address` from another DHCP server.
+    pub fn hear(&mut self, address: Ipv4Addr, mac: MacAddr) {
+        self.heard.note(address, mac);
+    }
+
+    /// The machine that has `address` from another DHCP server, as far as was heard.
+    pub fn heard_at(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        self.heard.get(address).copied()
     }
 
     /// What a request says, joined to what its machine said before; nothing is remembered of it.
@@ -49,13 +86,10 @@ impl Sightings {
 
     /// All that the machine with this MAC has said; its MAC alone where it has said nothing.
     pub fn of(&self, mac: MacAddr) -> Identity {
-        self.seen.get(&mac).map_or_else(
-            || Identity {
-                mac: Some(mac),
-                ..Identity::default()
-            },
-            |(_, identity)| identity.clone(),
-        )
+        self.seen.get(mac).cloned().unwrap_or_else(|| Identity {
+            mac: Some(mac),
+            ..Identity::default()
+        })
     }
 }
 
@@ -106,8 +140,8 @@ mod tests {
                 ..Identity::default()
             });
         }
-        assert_eq!(sightings.seen.len(), SIGHTINGS_MAX);
-        assert_eq!(sightings.order.len(), SIGHTINGS_MAX);
+        assert_eq!(sightings.seen.values.len(), SIGHTINGS_MAX);
+        assert_eq!(sightings.seen.order.len(), SIGHTINGS_MAX);
         assert!(sightings.of(mac(0)).serial.is_none());
         assert!(sightings.of(mac(flood - 1)).serial.is_some());
     }

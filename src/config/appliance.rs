@@ -7,7 +7,7 @@ use super::{
     source::Source,
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
-use crate::model::text;
+use crate::model::{Mode, ServedInterface, text};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -88,13 +88,14 @@ fn is_an_inventory(fields: &Fields<'_>) -> bool {
 }
 
 /// `mode`'s words.
-#[derive(Clone, Copy)]
-enum Mode {
-    Dhcp,
-    Proxy,
+const MODES: &[(&str, Mode)] = &[("dhcp", Mode::Dhcp), ("proxy", Mode::Proxy)];
+
+fn mode(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Mode> {
+    let said = fields.take(reader, "mode", |reader, value| decode::word(reader, value, MODES));
+    said.map(|said| said.value)
 }
 
-fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<String> {
+fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<ServedInterface> {
     let Some((value, mut fields)) = value.and_then(|value| Some((value, Fields::of(reader, "[network]", value)?)))
     else {
         return Vec::new();
@@ -112,30 +113,39 @@ fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<String> {
             "name at least one: interfaces = [\"eno2\"]",
         );
     }
-    let modes = &[("dhcp", Mode::Dhcp), ("proxy", Mode::Proxy)];
-    let mode = fields.take(reader, "mode", |reader, value| decode::word(reader, value, modes));
-    match mode.map(|mode| (mode.value, mode.origin)) {
-        None | Some((Mode::Dhcp, _)) => {}
-        Some((Mode::Proxy, origin)) => {
-            let message = "mode \"proxy\" is not there yet".to_owned();
-            let help = "use mode = \"dhcp\" on a network without another DHCP server";
-            reader.problems.error(&origin, message, help);
-        }
-    }
+    let common = mode(reader, &mut fields).unwrap_or_default();
     fields.finish(reader);
-    let mut names: Vec<String> = Vec::new();
+    let mut served: Vec<ServedInterface> = Vec::new();
     for interface in interfaces {
-        if names.contains(&interface.value) {
-            let message = format!("the interface `{}` is named twice", interface.value);
+        let (name, own) = interface.value;
+        if served.iter().any(|known| known.name == name) {
+            let message = format!("the interface `{name}` is named twice");
             reader.problems.error(&interface.origin, message, "name it once");
         } else {
-            names.push(interface.value);
+            let mode = own.unwrap_or(common);
+            served.push(ServedInterface { name, mode });
         }
     }
-    names
+    served
 }
 
-fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+/// `"eno2"`, or `{ name = "eno3", mode = "proxy" }` where an interface has a mode of its own.
+fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(String, Option<Mode>)> {
+    if !matches!(value.get_ref(), DeValue::Table(_)) {
+        return interface_name(reader, value).map(|name| (name, None));
+    }
+    let mut fields = Fields::of(reader, "an interface", value)?;
+    let name = fields.take(reader, "name", interface_name);
+    let own = mode(reader, &mut fields);
+    if fields.value("name").is_none() {
+        let help = "write it as { name = \"eno3\", mode = \"proxy\" }";
+        reader.error(value, "this interface has no `name`".to_owned(), help);
+    }
+    fields.finish(reader);
+    Some((name?.value, own))
+}
+
+fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let said = decode::text(reader, value)?;
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
     let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&said.len()) && !matches!(said.as_str(), "." | "..");

@@ -24,7 +24,7 @@ pub(super) type Unsettled = HashSet<Origin>;
 pub(super) fn judge<'a>(
     inventory: &'a Inventory,
     profiles: &mut Profiles<'a>,
-    subnets: &[Subnet],
+    (subnets, gives_addresses): (&[Subnet], bool),
     unsettled: &mut Unsettled,
     problems: &mut Problems,
 ) -> Vec<Host> {
@@ -32,7 +32,9 @@ pub(super) fn judge<'a>(
     let mut hosts = Vec::with_capacity(inventory.hosts.len());
     for raw in &inventory.hosts {
         claims.judge(raw, problems);
+        // Where nobody gives addresses, nobody needs a subnet for them.
         if let Some(address) = &raw.address
+            && (gives_addresses || !subnets.is_empty())
             && (!inventory.misses_subnets || subnets::any_has(subnets, address.value))
         {
             subnets::judge_reservation(subnets, raw.name.value.as_str(), address, problems);

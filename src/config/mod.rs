@@ -20,7 +20,7 @@ mod templates;
 mod trial;
 
 use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
-use crate::model::Name;
+use crate::model::{Mode, Name, ServedInterface};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
@@ -36,7 +36,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appliance {
     /// Interfaces to serve, by name.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<ServedInterface>,
     /// TCP port.
     pub http_port: u16,
     /// UDP port.
@@ -154,7 +154,8 @@ fn judge_inventory(
     snapshot: &mut Snapshot,
     problems: &mut Problems,
 ) {
-    if inventory.subnets.is_empty() && !inventory.misses_subnets {
+    let gives_addresses = read.appliance.interfaces.iter().any(|served| served.mode == Mode::Dhcp);
+    if inventory.subnets.is_empty() && !inventory.misses_subnets && gives_addresses {
         // A file that was emptied by accident must not take the room's addresses away.
         let file = read.appliance.inventory.display().to_string();
         let message = "the inventory has no [[subnet]], so no machine would get an address".to_owned();
@@ -163,7 +164,13 @@ fn judge_inventory(
     snapshot.subnets = subnets::judge(&inventory.subnets, problems);
     let mut profiles = Profiles::check(&inventory.profiles, problems);
     let mut unsettled = Unsettled::new();
-    let hosts = hosts::judge(inventory, &mut profiles, &snapshot.subnets, &mut unsettled, problems);
+    let hosts = hosts::judge(
+        inventory,
+        &mut profiles,
+        (&snapshot.subnets, gives_addresses),
+        &mut unsettled,
+        problems,
+    );
     snapshot.rules = hosts::judge_rules(
         &inventory.rules,
         &mut profiles,

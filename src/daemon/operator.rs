@@ -59,7 +59,13 @@ impl Operator for Desk {
             hosts: snapshot.hosts.len(),
             leases: self.records()?.len(),
             leases_writable: self.writer.is_healthy(),
-            interfaces: self.reloader.running().interfaces.clone(),
+            interfaces: self
+                .reloader
+                .running()
+                .interfaces
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             restart_needed_for: standing.restart_needed_for,
             last_refusal: standing.last_refusal,
             counters: counters

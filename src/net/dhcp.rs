@@ -4,7 +4,10 @@ use crate::boot::{
     engine::{self, Destination, Ingress, Sending},
     event::{Event, Stage, Step},
 };
-use crate::model::limits::{DHCP_REQUEST_BYTES_MAX, LEASE_QUEUE_MAX};
+use crate::model::{
+    Mode,
+    limits::{DHCP_REQUEST_BYTES_MAX, LEASE_QUEUE_MAX},
+};
 use crate::net::{
     Counter, Durable, Shared, frame,
     intake::datagrams,
@@ -38,6 +41,8 @@ pub struct DhcpServer {
     pub socket: Arc<UdpSocket>,
     /// The port it is bound to.
     pub port: u16,
+    /// Whether we give the addresses there.
+    pub mode: Mode,
     /// Sends to clients without an address; `None` where the kernel refused one.
     pub frames: Option<Arc<FrameSender>>,
     /// The interface as it is now.
@@ -79,6 +84,7 @@ impl DhcpServer {
             address: own.address,
             cidr: own.cidr,
             port: self.port,
+            mode: self.mode,
             source: received.source,
         };
         let (outcome, durable) = {
@@ -92,6 +98,9 @@ impl DhcpServer {
                 .map(|change| self.shared.lease_log.append(change));
             (outcome, durable)
         };
+        if let Some((address, mac)) = outcome.heard {
+            self.shared.sightings().hear(address, mac);
+        }
         if outcome.send.is_none() {
             counters.count(Counter::DhcpIgnored);
         }

@@ -70,6 +70,7 @@ pub fn report(event: &Event) {
     }
     match &event.step {
         Step::Offered { .. }
+        | Step::Told { .. }
         | Step::Acknowledged { .. }
         | Step::Released { .. }
         | Step::Sent { .. }
@@ -86,6 +87,7 @@ pub fn report(event: &Event) {
 fn message(step: &Step) -> String {
     match step {
         Step::Offered { address, boot } => format!("offered {address}: {boot}"),
+        Step::Told { boot } => format!("told what to boot: {boot}"),
         Step::Acknowledged { address, boot } => format!("acknowledged {address}: {boot}"),
         Step::Refused { reason } => format!("refused: {reason}"),
         Step::Released { address } => format!("released {address}"),

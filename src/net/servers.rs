@@ -1,7 +1,10 @@
 //! The servers of every interface: bound, run, drained.
 
 use crate::boot::snapshot::Ports;
-use crate::model::limits::{DRAIN_DEADLINE, INTERFACE_POLL};
+use crate::model::{
+    Mode, ServedInterface,
+    limits::{DRAIN_DEADLINE, INTERFACE_POLL},
+};
 use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
@@ -119,7 +122,7 @@ struct Bound {
 
 /// The servers of the configured interfaces.
 pub struct Servers {
-    names: Vec<String>,
+    wanted: Vec<ServedInterface>,
     ports: Ports,
     bound: Vec<Bound>,
 }
@@ -127,10 +130,9 @@ pub struct Servers {
 impl Servers {
     /// Binds every port on the interfaces that exist now, before threads start and privileges
     /// drop. An interface that is missing is no error: it is served when it appears.
-    pub fn bind(interfaces: &[String], ports: Ports) -> Result<Servers, BindError> {
-        let mut names = interfaces.to_vec();
-        names.sort_unstable();
-        names.dedup();
+    pub fn bind(wanted: &[ServedInterface], ports: Ports) -> Result<Servers, BindError> {
+        let wanted = wanted.to_vec();
+        let names = names_of(&wanted);
         let found = interface::survey(&names).unwrap_or_else(|error| {
             warn!("the interfaces can't be listed yet: {error}");
             BTreeMap::new()
@@ -145,7 +147,7 @@ impl Servers {
                 Ok(Bound { interface, sockets })
             })
             .collect::<Result<_, BindError>>()?;
-        Ok(Servers { names, ports, bound })
+        Ok(Servers { wanted, ports, bound })
     }
 
     /// Serves until `stop` becomes true (or its sender is gone), then takes no new request and lets
@@ -154,7 +156,8 @@ impl Servers {
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
         let (running, drain) = Running::new(stop);
         let mut watcher = Watcher {
-            names: self.names,
+            names: names_of(&self.wanted),
+            wanted: self.wanted,
             ports: self.ports,
             common: Common {
                 shared,
@@ -181,6 +184,10 @@ impl Servers {
     }
 }
 
+fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
+    wanted.iter().map(|wanted| wanted.name.clone()).collect()
+}
+
 /// What the servers of all interfaces have in common.
 struct Common {
     shared: Arc<Shared>,
@@ -199,6 +206,7 @@ struct Served {
 
 /// Follows the interfaces as they come, change and go.
 struct Watcher {
+    wanted: Vec<ServedInterface>,
     names: Vec<String>,
     ports: Ports,
     common: Common,
@@ -255,8 +263,10 @@ impl Watcher {
     fn serve(&mut self, interface: Interface, sockets: Sockets) {
         announce(&interface);
         let (name, index) = (interface.name.clone(), interface.index);
+        let wanted = self.wanted.iter().find(|wanted| wanted.name == name);
+        let mode = wanted.map_or_else(Mode::default, |wanted| wanted.mode);
         let (state, states) = watch::channel(interface);
-        match self.common.start(sockets, &states) {
+        match self.common.start(sockets, mode, &states) {
             Ok(servers) => {
                 let served = Served {
                     index,
@@ -271,13 +281,14 @@ impl Watcher {
 }
 
 impl Common {
-    fn start(&self, sockets: Sockets, states: &watch::Receiver<Interface>) -> io::Result<JoinSet<()>> {
+    fn start(&self, sockets: Sockets, mode: Mode, states: &watch::Receiver<Interface>) -> io::Result<JoinSet<()>> {
         let mut servers = JoinSet::new();
         for (port, socket) in sockets.dhcp {
             let server = DhcpServer {
                 shared: Arc::clone(&self.shared),
                 socket: Arc::new(tokio::net::UdpSocket::from_std(socket)?),
                 port,
+                mode,
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
                 waiting: Arc::clone(&self.waiting),

@@ -5,6 +5,7 @@
 mod captures;
 mod chain;
 mod properties;
+mod proxy;
 mod support;
 
 use bootwright::boot::{
@@ -29,7 +30,7 @@ fn unicast(text: &str) -> Destination {
 // Reading.
 
 #[test]
-fn a_hardware_length_of_17_or_255_is_answered_without_a_panic() {
+fn case_01_a_hardware_length_of_17_or_255_is_answered_without_a_panic() {
     for hlen in [17, 255] {
         let mut packet = Packet::discover(STRANGER);
         packet.hlen = hlen;
@@ -39,7 +40,7 @@ fn a_hardware_length_of_17_or_255_is_answered_without_a_panic() {
 }
 
 #[test]
-fn what_is_not_a_request_is_dropped_with_its_reason() {
+fn case_02_what_is_not_a_request_is_dropped_with_its_reason() {
     let good = Packet::discover(STRANGER).bytes();
     let mut magic = good.clone();
     magic[236] = 0;
@@ -52,7 +53,7 @@ fn what_is_not_a_request_is_dropped_with_its_reason() {
 }
 
 #[test]
-fn a_bad_host_name_costs_no_other_option() {
+fn case_03_a_bad_host_name_costs_no_other_option() {
     let packet = Packet::discover(STRANGER)
         .with(12, &[0xff, 0xfe, 0x80])
         .with(57, &[5])
@@ -65,7 +66,7 @@ fn a_bad_host_name_costs_no_other_option() {
 }
 
 #[test]
-fn a_user_class_split_around_another_option_is_joined() {
+fn case_04_a_user_class_split_around_another_option_is_joined() {
     let packet = Packet::discover(STRANGER)
         .with(77, b"iP")
         .with(93, &[0, 7])
@@ -74,7 +75,7 @@ fn a_user_class_split_around_another_option_is_joined() {
 }
 
 #[test]
-fn overloaded_fields_are_read_file_then_sname() {
+fn case_05_overloaded_fields_are_read_file_then_sname() {
     let mut packet = Packet::discover(STRANGER).with(52, &[3]);
     packet.file = vec![60, 4, b'P', b'X', b'E', b'C', 255];
     packet.sname = vec![60, 5, b'l', b'i', b'e', b'n', b't', 93, 2, 0, 7, 255];
@@ -86,7 +87,7 @@ fn overloaded_fields_are_read_file_then_sname() {
 // Relays.
 
 #[test]
-fn the_relays_information_comes_back_byte_for_byte_and_last() {
+fn case_06_the_relays_information_comes_back_byte_for_byte_and_last() {
     // Out of order, one sub-option twice, one unknown, one broken: none of it is ours to tidy.
     let agent = [2, 1, b'b', 1, 1, b'a', 1, 1, b'z', 240, 2, 0, 0, 7, 9];
     let packet = Packet::discover(STRANGER).with(82, &agent).through(RELAY).pxe(7);
@@ -95,7 +96,7 @@ fn the_relays_information_comes_back_byte_for_byte_and_last() {
 }
 
 #[test]
-fn link_selection_picks_the_subnet_and_the_reply_still_goes_to_the_relay() {
+fn case_07_link_selection_picks_the_subnet_and_the_reply_still_goes_to_the_relay() {
     let agent = [5, 4, 198, 51, 100, 0];
     let relay = Ipv4Addr::new(192, 0, 2, 2);
     let reply = Room::new().reply(&Packet::discover(STRANGER).with(82, &agent).through(relay));
@@ -118,14 +119,14 @@ fn a_subnet_nobody_lists_is_not_served() {
 }
 
 #[test]
-fn the_relays_override_becomes_the_server_identifier() {
+fn case_08_the_relays_override_becomes_the_server_identifier() {
     let agent = [11, 4, 198, 51, 100, 2];
     let reply = Room::new().reply(&Packet::discover(STRANGER).with(82, &agent).through(RELAY));
     assert_eq!(reply.server_identifier(), RELAY);
 }
 
 #[test]
-fn a_relay_that_asks_for_it_is_answered_on_its_source_port() {
+fn case_09_a_relay_that_asks_for_it_is_answered_on_its_source_port() {
     let mut room = Room::new();
     room.ingress.source = "198.51.100.2:4068".parse().unwrap();
     let packet = Packet::discover(STRANGER).with(82, &[19, 0]).through(RELAY);
@@ -135,20 +136,20 @@ fn a_relay_that_asks_for_it_is_answered_on_its_source_port() {
 // Destinations.
 
 #[test]
-fn a_client_that_cannot_take_unicast_gets_a_broadcast() {
+fn case_10_a_client_that_cannot_take_unicast_gets_a_broadcast() {
     let reply = Room::new().reply(&Packet::discover(LIVE).broadcast());
     assert_eq!(reply.destination, BROADCAST);
 }
 
 #[test]
-fn a_client_without_the_flag_gets_a_frame_to_its_mac() {
+fn case_11_a_client_without_the_flag_gets_a_frame_to_its_mac() {
     let reply = Room::new().reply(&Packet::discover(LIVE));
     let to = "192.0.2.11:68".parse().unwrap();
     assert_eq!(reply.destination, Destination::Frame { mac: LIVE, to });
 }
 
 #[test]
-fn a_nak_is_broadcast_and_a_relayed_nak_sets_the_flag() {
+fn case_12_a_nak_is_broadcast_and_a_relayed_nak_sets_the_flag() {
     let elsewhere = Ipv4Addr::new(203, 0, 113, 9);
     let direct = Room::new().reply(&Packet::rebooting(LIVE, elsewhere));
     assert_eq!(direct.kind(), MessageType::Nak);
@@ -160,7 +161,7 @@ fn a_nak_is_broadcast_and_a_relayed_nak_sets_the_flag() {
 }
 
 #[test]
-fn a_renewal_is_acknowledged_by_unicast() {
+fn case_15_a_renewal_is_acknowledged_by_unicast() {
     let mut room = Room::new();
     let address = room.dora(STRANGER);
     let ack = room.reply(&Packet::renewing(STRANGER, address));
@@ -170,7 +171,7 @@ fn a_renewal_is_acknowledged_by_unicast() {
 }
 
 #[test]
-fn on_port_4011_the_reply_goes_where_the_request_came_from() {
+fn case_21_and_case_22_on_port_4011_the_reply_goes_where_the_request_came_from() {
     for source in ["192.0.2.11:4011", "192.0.2.11:68"] {
         let mut room = Room::new();
         room.ingress.port = 4011;
@@ -198,7 +199,7 @@ fn on_port_4011_the_reply_goes_where_the_request_came_from() {
 // The exchange.
 
 #[test]
-fn a_request_for_another_servers_offer_frees_ours_and_stays_unanswered() {
+fn case_13_a_request_for_another_servers_offer_frees_ours_and_stays_unanswered() {
     let mut room = Room::new();
     assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), FIRST_OF_POOL);
     let other = Packet::rebooting(STRANGER, Ipv4Addr::new(192, 0, 2, 200)).with(54, &[192, 0, 2, 9]);
@@ -208,7 +209,7 @@ fn a_request_for_another_servers_offer_frees_ours_and_stays_unanswered() {
 }
 
 #[test]
-fn a_rebooting_client_that_nobody_knows_is_left_to_the_server_that_knows_it() {
+fn case_14_a_rebooting_client_that_nobody_knows_is_left_to_the_server_that_knows_it() {
     let reason = Room::new().silence(&Packet::rebooting(STRANGER, FIRST_OF_POOL));
     assert!(reason.contains("192.0.2.100"), "{reason}");
 }
@@ -257,7 +258,7 @@ fn an_option_82_longer_than_a_relay_writes_leaves_room_for_the_reply() {
 }
 
 #[test]
-fn an_inform_is_acknowledged_without_an_address_or_a_time() {
+fn case_16_an_inform_is_acknowledged_without_an_address_or_a_time() {
     let address = Ipv4Addr::new(192, 0, 2, 77);
     let ack = Room::new().reply(&Packet::new(8, STRANGER).at(address));
     assert_eq!(ack.kind(), MessageType::Ack);
@@ -291,7 +292,7 @@ fn a_reply_is_not_reflected_to_an_address_elsewhere() {
 }
 
 #[test]
-fn the_client_identifier_is_echoed_in_a_nak_too() {
+fn case_17_the_client_identifier_is_echoed_in_a_nak_too() {
     let identifier = [255, 1, 2, 3, 0, 255];
     let offer = Room::new().reply(&Packet::discover(STRANGER).with(61, &identifier));
     assert_eq!(offer.option(61), Some(&identifier[..]));
@@ -319,7 +320,7 @@ fn a_packet_from_our_own_address_is_ignored() {
 // Size.
 
 #[test]
-fn a_reply_is_at_least_300_bytes_and_at_most_what_the_client_takes() {
+fn case_18_a_reply_is_at_least_300_bytes_and_at_most_what_the_client_takes() {
     let plain = Room::new().reply(&Packet::discover(LOCAL).with(55, &[1]));
     assert_eq!(plain.bytes.len(), 300);
     let identifier = [7; 255];
@@ -340,7 +341,7 @@ fn a_reply_is_at_least_300_bytes_and_at_most_what_the_client_takes() {
 // Boot fields.
 
 #[test]
-fn a_bios_gets_60_together_with_43_and_a_file() {
+fn case_19_a_bios_gets_60_together_with_43_and_a_file() {
     for packet in [
         Packet::discover(LIVE),
         Packet::selecting(LIVE, Ipv4Addr::new(192, 0, 2, 11)),
@@ -356,7 +357,7 @@ fn a_bios_gets_60_together_with_43_and_a_file() {
 }
 
 #[test]
-fn uefi_gets_the_same_loader_for_7_and_9_and_never_60() {
+fn case_19_and_case_28_uefi_gets_the_same_loader_for_7_and_9_and_never_60() {
     for arch in [7, 9] {
         let reply = Room::new().reply(&Packet::discover(LIVE).pxe(arch));
         assert_eq!(reply.option(60), None);
@@ -368,7 +369,7 @@ fn uefi_gets_the_same_loader_for_7_and_9_and_never_60() {
 }
 
 #[test]
-fn ipxe_gets_its_script_in_offer_and_ack_and_waits_for_no_proxy() {
+fn case_24_ipxe_gets_its_script_in_offer_and_ack_and_waits_for_no_proxy() {
     for packet in [
         Packet::discover(LIVE),
         Packet::selecting(LIVE, Ipv4Addr::new(192, 0, 2, 11)),
@@ -395,7 +396,7 @@ fn ipxe_without_http_gets_one_of_ours_by_a_full_url() {
 }
 
 #[test]
-fn http_boot_gets_its_class_back_and_a_url() {
+fn case_27_http_boot_gets_its_class_back_and_a_url() {
     let mut room = Room::new();
     room.snapshot.ports.http = 8080;
     let reply = room.reply(&Packet::discover(LIVE).http_boot(16));
@@ -405,7 +406,7 @@ fn http_boot_gets_its_class_back_and_a_url() {
 }
 
 #[test]
-fn a_url_over_127_bytes_stands_in_67_alone() {
+fn case_26_a_url_over_127_bytes_stands_in_67_alone() {
     let request = parse(&Packet::discover(LIVE).bytes()).unwrap();
     for (length, in_file) in [(127, true), (128, false), (200, false)] {
         let mut reply = Reply::to(&request, ReplyKind::Offer, SERVER);
@@ -420,7 +421,7 @@ fn a_url_over_127_bytes_stands_in_67_alone() {
 }
 
 #[test]
-fn a_raspberry_pi_5_with_arch_0_is_not_taken_for_a_bios() {
+fn case_28_a_raspberry_pi_5_with_arch_0_is_not_taken_for_a_bios() {
     let pi = MacAddr([0x2c, 0xcf, 0x67, 1, 2, 3]);
     let stage_of = |packet: Packet| stage(&parse(&packet.bytes()).unwrap());
     assert_eq!(stage_of(Packet::discover(pi).pxe(0)), Stage::RaspberryPi);
@@ -430,7 +431,7 @@ fn a_raspberry_pi_5_with_arch_0_is_not_taken_for_a_bios() {
 }
 
 #[test]
-fn a_missing_uuid_is_no_matter() {
+fn case_29_a_missing_uuid_is_no_matter() {
     let packet = Packet::discover(LIVE).with(60, b"PXEClient:Arch:00007:UNDI:003016");
     let reply = Room::new().reply(&packet);
     assert_eq!(reply.option(97), None);
@@ -763,4 +764,21 @@ fn events_name_the_host_or_the_mac() {
     assert_eq!((listed.machine.as_str(), listed.stage), ("live-one", Stage::UefiPxe));
     let stranger = room.outcome(&Packet::discover(STRANGER)).event;
     assert_eq!(stranger.machine, "52-54-00-00-00-63");
+}
+
+/// The conformance cases of DHCP are numbered; each is found by its number.
+#[test]
+fn every_case_has_its_test() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dhcp_conformance");
+    let source: String = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let tests: Vec<&str> = source.lines().filter(|line| line.starts_with("fn ")).collect();
+    // 25 asks for an alarm that does not exist yet.
+    let missing: Vec<u8> = (1..=29)
+        .filter(|case| *case != 25)
+        .filter(|case| !tests.iter().any(|name| name.contains(&format!("case_{case:02}_"))))
+        .collect();
+    assert!(missing.is_empty(), "no test for {missing:?}");
 }

@@ -8,7 +8,7 @@ use bootwright::boot::{
     snapshot::{BootSettings, Host, Hosts, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy},
 };
 use bootwright::lease::{LeaseChange, LeaseTable};
-use bootwright::model::{Arch, BootTarget, MacAddr, Now, WallTime};
+use bootwright::model::{Arch, BootTarget, MacAddr, Mode, Now, WallTime};
 use bootwright::proto::dhcp::{self, Request};
 use dhcproto::{
     Decodable,
@@ -133,6 +133,7 @@ pub fn ingress() -> Ingress {
         address: SERVER,
         cidr: "192.0.2.0/24".parse().unwrap(),
         port: 67,
+        mode: Mode::Dhcp,
         source: "0.0.0.0:68".parse().unwrap(),
     }
 }

@@ -10,14 +10,14 @@ use super::room::Room;
 use std::time::Duration;
 
 /// From power-on to the loader's first question: OVMF alone takes 25 s.
-const LOADER: Duration = Duration::from_secs(120);
+pub const LOADER: Duration = Duration::from_secs(120);
 /// From the script to the kernel's and the initrd's last byte.
-const KERNEL: Duration = Duration::from_secs(120);
+pub const KERNEL: Duration = Duration::from_secs(120);
 /// From there to the answer: the kernel, the hardware detection and DHCP of the installer.
-const ANSWER: Duration = Duration::from_secs(300);
+pub const ANSWER: Duration = Duration::from_secs(300);
 
 /// One worker, as the shipped inventory has it.
-const WORKER: &str = r#"
+pub const WORKER: &str = r#"
 [profile.worker]
 image   = "debian-12"
 boot    = "live"

@@ -13,6 +13,7 @@
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
+//! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
@@ -24,6 +25,7 @@ mod daemon;
 mod firmware;
 mod machine;
 mod namespace;
+mod proxy;
 mod reload;
 mod room;
 mod threats;

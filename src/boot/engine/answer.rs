@@ -134,15 +134,33 @@ impl BootFields {
         reply.boot_file = Some(self.file);
     }
 
+    /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
+    /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
+    pub fn write_for_proxy(self, asked: &Asked<'_>, reply: &mut Reply) {
+        // Not 0.0.0.0: iPXE then makes the trip to port 4011.
+        reply.next_server = asked.ingress.address;
+        reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
+        if self.kind == FieldsKind::BiosPxe {
+            reply
+                .options
+                .push(ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()));
+        }
+        reply.boot_file = Some(self.file);
+    }
+
+    fn vendor_class(&self) -> &'static str {
+        match self.kind {
+            FieldsKind::UefiHttp => "HTTPClient",
+            FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::Ipxe => "PXEClient",
+        }
+    }
+
     /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
     /// the client picked comes back to it.
     pub fn write_for_pxe_port(self, asked: &Asked<'_>, reply: &mut Reply) {
         reply.next_server = asked.ingress.address;
-        let class = match self.kind {
-            FieldsKind::UefiHttp => "HTTPClient",
-            FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::Ipxe => "PXEClient",
-        };
-        reply.options.push(ReplyOption::VendorClass(class));
+        reply.server_name = Some(asked.ingress.address.to_string());
+        reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
         reply.options.extend(boot_item(asked).map(ReplyOption::VendorOptions));
         if self.kind == FieldsKind::Ipxe {
             reply.options.push(ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec()));

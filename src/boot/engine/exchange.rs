@@ -4,6 +4,7 @@ use super::{
     Asked, Outcome, PXE_PORT,
     address::{self, Reservation},
     answer::{self, Boot},
+    pxe_port,
 };
 use crate::boot::{event::Step, snapshot::Subnet};
 use crate::lease::{LeaseChange, LeaseTable};
@@ -14,7 +15,7 @@ use std::{net::Ipv4Addr, time::Duration};
 /// Answers a request from a machine on `subnet`.
 pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
     if asked.ingress.port == PXE_PORT {
-        return pxe_port(asked);
+        return pxe_port::answer(asked);
     }
     match asked.request.kind {
         RequestKind::Discover => discover(asked, subnet, leases),
@@ -176,29 +177,6 @@ fn inform(asked: &Asked<'_>, subnet: &Subnet) -> Outcome {
     let (mut reply, boot) = described(asked, subnet, ReplyKind::Ack, None);
     reply.client_address = address;
     asked.replied(reply, None, Step::Acknowledged { address, boot })
-}
-
-/// Port 4011: the boot file alone. A client comes here when an offer made it look for a boot server.
-fn pxe_port(asked: &Asked<'_>) -> Outcome {
-    match asked.request.kind {
-        RequestKind::Request | RequestKind::Inform => {}
-        RequestKind::Discover
-        | RequestKind::Decline
-        | RequestKind::Release
-        | RequestKind::Bootp
-        | RequestKind::Other(_) => return asked.ignored("port 4011 answers requests for a boot file only"),
-    }
-    let Boot { text, fields } = answer::boot(asked);
-    let Some(fields) = fields else {
-        return asked.ignored(format!(
-            "port 4011 is for boot files, and this machine loads none: {text}"
-        ));
-    };
-    let mut reply = Reply::to(asked.request, ReplyKind::Ack, asked.ingress.address);
-    let address = asked.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    reply.client_address = address;
-    fields.write_for_pxe_port(asked, &mut reply);
-    asked.replied(reply, None, Step::Acknowledged { address, boot: text })
 }
 
 /// A reply that gives `address`, and the words for what the machine is told to load.

@@ -5,23 +5,26 @@
 //!           (route)  (classify)              └─ boot fields (answer) ───────────┘  (route)
 //! ```
 //!
-//! This is full DHCP: we give the addresses. Architecture invariant: whatever the wire says ends in
+//! That is full DHCP: we give the addresses. On an interface where we are the guest of another DHCP
+//! server (`proxy`) only the boot fields are ours. Architecture invariant: whatever the wire says ends in
 //! an [`Outcome`] with a reason, never in a panic; a client's words reach an event escaped.
 
 mod address;
 mod answer;
 mod classify;
 mod exchange;
+mod proxy;
+mod pxe_port;
 mod route;
 
 use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
     machine::{Who, identify},
-    snapshot::{Snapshot, Subnet},
+    snapshot::Snapshot,
 };
 use crate::lease::{LeaseChange, LeaseTable};
-use crate::model::{Cidr, MacAddr, Now};
+use crate::model::{Cidr, MacAddr, Mode, Now};
 use crate::proto::dhcp::{Reply, Request};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -36,6 +39,8 @@ pub struct Ingress {
     pub cidr: Cidr,
     /// The port of ours it came to: 67 or 4011.
     pub port: u16,
+    /// Whether we give the addresses there.
+    pub mode: Mode,
     /// Who sent it.
     pub source: SocketAddrV4,
 }
@@ -76,6 +81,8 @@ pub struct Outcome {
     pub send: Option<Sending>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
+    /// As a guest: the address that another server gives to a machine, as the machine says.
+    pub heard: Option<(Ipv4Addr, MacAddr)>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
 }
@@ -110,25 +117,30 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         gate: gate(snapshot, who),
         machine: identity.name(who),
     };
-    match asked.subnet_or_reason() {
-        Ok(subnet) => exchange::answer(&asked, subnet, leases),
-        Err(reason) => asked.ignored(reason),
+    if let Some(reason) = asked.nobody() {
+        return asked.ignored(reason);
+    }
+    match ingress.mode {
+        Mode::Proxy => proxy::answer(&asked),
+        Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
+            Ok(subnet) => exchange::answer(&asked, subnet, leases),
+            Err(reason) => asked.ignored(reason),
+        },
     }
 }
 
-impl<'a> Asked<'a> {
-    /// The subnet to answer from, or why nobody is answered.
-    fn subnet_or_reason(&self) -> Result<&'a Subnet, String> {
+impl Asked<'_> {
+    /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
+    fn nobody(&self) -> Option<&'static str> {
         if *self.ingress.source.ip() == self.ingress.address {
-            return Err("it came from our own address".to_owned());
+            Some("it came from our own address")
+        } else if self.request.hardware.as_bytes().is_empty() {
+            Some("it has no hardware address to know it by")
+        } else if self.gate == Gate::Silence {
+            Some("no host or rule names it, and unknown machines are ignored")
+        } else {
+            None
         }
-        if self.request.hardware.as_bytes().is_empty() {
-            return Err("it has no hardware address to know it by".to_owned());
-        }
-        if self.gate == Gate::Silence {
-            return Err("no host or rule names it, and unknown machines are ignored".to_owned());
-        }
-        route::subnet(self.snapshot, self.ingress, self.request)
     }
 
     /// What option 54 says: the address that clients renew at.
@@ -156,6 +168,7 @@ impl<'a> Asked<'a> {
         Outcome {
             send: None,
             change: None,
+            heard: None,
             event: self.event(step),
         }
     }
@@ -165,6 +178,7 @@ impl<'a> Asked<'a> {
         Outcome {
             send: Some(Sending { reply, destination }),
             change,
+            heard: None,
             event: self.event(step),
         }
     }

@@ -90,7 +90,8 @@ impl<'a> Inquiry<'a> {
     }
 }
 
-/// The machine that holds `address`: by its lease, or by its reservation.
+/// The machine that holds `address`: by its lease, by what was heard of another server, or by its
+/// reservation.
 fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sightings, address: Ipv4Addr) -> Identity {
     let leased = leases.holder_at(now, address).and_then(|client| client.mac());
     let reserved = || {
@@ -100,6 +101,7 @@ fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sighti
             .and_then(|host| host.macs.first().copied())
     };
     leased
+        .or_else(|| sightings.heard_at(address))
         .or_else(reserved)
         .map_or_else(Identity::default, |mac| sightings.of(mac))
 }

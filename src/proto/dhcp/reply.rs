@@ -66,6 +66,8 @@ pub struct Reply {
     pub your_address: Ipv4Addr,
     /// The TFTP server, also known as `siaddr`; 0.0.0.0 for none.
     pub next_server: Ipv4Addr,
+    /// The TFTP server by name, also known as `sname`, where it fits its 63 bytes.
+    pub server_name: Option<String>,
     /// Option 54.
     pub server_identifier: Ipv4Addr,
     /// Option 67 and, where it is short enough, `file`.
@@ -83,6 +85,8 @@ pub struct Reply {
 
 /// `file` holds this many bytes and a NUL.
 const FILE_NAME_BYTES_MAX: usize = 127;
+/// `sname` holds this many bytes and a NUL.
+const SERVER_NAME_BYTES_MAX: usize = 63;
 /// The IP and UDP headers that option 57 counts and a payload does not.
 const IP_UDP_BYTES: u16 = 28;
 /// What every client must accept (RFC 2132 section 9.10), headers included.
@@ -109,6 +113,7 @@ impl Reply {
             client_address: Ipv4Addr::UNSPECIFIED,
             your_address: Ipv4Addr::UNSPECIFIED,
             next_server: Ipv4Addr::UNSPECIFIED,
+            server_name: None,
             server_identifier,
             boot_file: None,
             options: Vec::new(),
@@ -161,6 +166,13 @@ impl Reply {
             .set_opcode(Opcode::BootReply)
             .set_htype(HType::from(self.hardware.htype()))
             .set_flags(Flags::new(self.flags));
+        if let Some(name) = self
+            .server_name
+            .as_ref()
+            .filter(|name| name.len() <= SERVER_NAME_BYTES_MAX)
+        {
+            message.set_sname(name.as_bytes());
+        }
         if let Some(file) = self.boot_file.as_ref().filter(|file| file.len() <= FILE_NAME_BYTES_MAX) {
             message.set_fname(file.as_bytes());
         }

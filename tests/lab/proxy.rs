@@ -1,0 +1,145 @@
+//! The guest beside another DHCP server: dnsmasq gives the addresses and knows nothing of booting.
+
+use super::namespace::{Namespace, Running, Wire};
+use super::room::Room;
+use std::{net::UdpSocket, process::Stdio, time::Duration};
+
+/// What dnsmasq gives away.
+const POOL: &str = "192.0.2.60,192.0.2.69,255.255.255.0,1h";
+
+/// dnsmasq in a namespace of its own on the wire; ended with its owner.
+pub struct OtherServer {
+    pub namespace: Namespace,
+    _process: Running,
+}
+
+impl OtherServer {
+    /// The address of [`OtherServer::start`]'s server.
+    pub const ADDRESS: &str = "192.0.2.9";
+
+    /// A server at [`OtherServer::ADDRESS`] with further options.
+    pub fn start(wire: &Wire, options: &[&str]) -> OtherServer {
+        let namespace = wire.client_at("02:00:c0:00:02:09", Self::ADDRESS);
+        let mut command = namespace.command("dnsmasq");
+        command.args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--user=root",
+        ]);
+        command.args([
+            "--pid-file",
+            "--leasefile-ro",
+            "--interface=eth0",
+            "--dhcp-authoritative",
+        ]);
+        command.arg(format!("--dhcp-range={POOL}")).args(options);
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("package dnsmasq-base is installed");
+        let server = OtherServer {
+            namespace,
+            _process: Running(process),
+        };
+        let serves = super::poll(Duration::from_secs(10), || {
+            let taken = server.namespace.enter(|| UdpSocket::bind("0.0.0.0:67").is_err());
+            taken.then_some(())
+        });
+        assert!(serves.is_some(), "dnsmasq did not take its port");
+        server
+    }
+}
+
+/// Makes the room's daemon the guest on its interface.
+pub fn be_a_guest(room: &Room) {
+    let path = room.path("bootwright.toml");
+    let text = std::fs::read_to_string(&path).expect("our own file");
+    room.write("bootwright.toml", &text.replace("mode = \"dhcp\"", "mode = \"proxy\""));
+}
+
+#[test]
+fn a_system_gets_its_address_from_the_other_server_and_nothing_from_the_guest() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    be_a_guest(&room);
+    let daemon = super::daemon::Daemon::start(&wire, &room);
+    let _other = OtherServer::start(&wire, &[]);
+    let client = wire.client("02:bb:00:00:00:01");
+    client.expect(
+        "busybox",
+        &[
+            "udhcpc",
+            "-i",
+            "eth0",
+            "-n",
+            "-q",
+            "-t",
+            "5",
+            "-T",
+            "2",
+            "-s",
+            "/bin/true",
+        ],
+    );
+    daemon.wait_for("the DISCOVER", Duration::from_secs(10), |line| {
+        line.says("02-bb-00-00-00-01", &["ignored", "not firmware"])
+    });
+    let told = daemon.lines().into_iter().find(|line| line.message.contains("told"));
+    assert!(told.is_none(), "{told:?}");
+}
+
+mod firmware {
+    use super::super::{
+        daemon::Daemon,
+        firmware::{ANSWER, KERNEL, LOADER, WORKER},
+        machine::{Firmware, Machine},
+        namespace::Wire,
+        room::Room,
+    };
+    use super::{OtherServer, be_a_guest};
+
+    /// Boots the worker beside dnsmasq, until the installer's userland fetched its answer from the
+    /// address that dnsmasq gave it.
+    fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
+        let wire = Wire::new();
+        let room = Room::new(WORKER).with_debian();
+        be_a_guest(&room);
+        let daemon = Daemon::start(&wire, &room);
+        let _other = OtherServer::start(&wire, &["--dhcp-option=3,192.0.2.1"]);
+        let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
+        daemon.wait_for("what to boot", LOADER, |line| {
+            line.says("r1u07", &["told what to boot"]) && line.stage == stage
+        });
+        if let Some(loader) = loader {
+            let sent = format!("sent loader {loader}");
+            daemon.wait_for("the loader", LOADER, |line| line.message.contains(&sent));
+        }
+        for (what, timeout, words) in [
+            ("the script", LOADER, &["sent script debian-installer"][..]),
+            ("the kernel", KERNEL, &["sent", "linux"]),
+            ("the initrd", KERNEL, &["sent", "initrd.gz"]),
+            ("the answer", ANSWER, &["sent answer preseed"]),
+        ] {
+            daemon.wait_for(what, timeout, |line| line.says("r1u07", words));
+        }
+        let gave = daemon.lines().into_iter().find(|line| line.message.contains("offered"));
+        assert!(gave.is_none(), "a guest offered an address: {gave:?}");
+    }
+
+    #[test]
+    fn seabios_with_its_own_ipxe_boots_beside_another_server() {
+        boot_to_the_answer(Firmware::SeaBios, "ipxe", None);
+    }
+
+    #[test]
+    fn ovmf_pxe_boots_beside_another_server() {
+        boot_to_the_answer(Firmware::OvmfPxe, "uefi-pxe", Some("snponly.efi"));
+    }
+
+    #[test]
+    fn ovmf_http_boot_boots_beside_another_server() {
+        boot_to_the_answer(Firmware::OvmfHttp, "uefi-http", Some("snponly.efi"));
+    }
+}
