@@ -103,6 +103,11 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// A host asked from a switch port that is not its own, and got no answer.
+    Misplaced {
+        /// Where it belongs and where it is.
+        reason: String,
+    },
     /// A packet got no answer.
     Ignored {
         /// Why.

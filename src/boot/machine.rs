@@ -16,6 +16,8 @@ pub struct Identity {
     pub serial: Option<String>,
     /// Option 93 or iPXE's `${buildarch}` and `${platform}`.
     pub arch: Option<Arch>,
+    /// The switch port it arrived at, in every way of writing it (option 82).
+    pub ports: Vec<String>,
     /// Option 60, or iPXE's `${manufacturer}`; the client's own words.
     pub vendor: Option<String>,
 }
@@ -23,7 +25,7 @@ pub struct Identity {
 /// The machine as the inventory knows it.
 #[derive(Clone, Copy, Debug)]
 pub enum Who<'s> {
-    /// Listed by MAC, UUID or serial.
+    /// Listed by MAC, switch port, UUID or serial.
     Host(&'s Arc<Host>),
     /// Not listed, but a rule speaks of it.
     Rule(&'s Rule),
@@ -62,13 +64,15 @@ impl Identity {
     }
 }
 
-/// Who is asking. The MAC decides before the UUID and the UUID before the serial number: a MAC is
-/// on every packet, and boards are sold with the same placeholder UUID and serial.
+/// Who is asking. The MAC decides before the switch port, that before the UUID, and the UUID before
+/// the serial number: a MAC is on every packet, a switch port does not lie, and boards are sold with
+/// the same placeholder UUID and serial.
 pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
     let hosts = &snapshot.hosts;
     let listed = identity
         .mac
         .and_then(|mac| hosts.by_mac(mac))
+        .or_else(|| identity.ports.iter().find_map(|port| hosts.by_port(port)))
         .or_else(|| identity.uuid.and_then(|uuid| hosts.by_uuid(uuid)))
         .or_else(|| identity.serial.as_deref().and_then(|serial| hosts.by_serial(serial)));
     if let Some(host) = listed {

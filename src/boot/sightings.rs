@@ -71,6 +71,16 @@ impl Sightings {
         self.heard.note(address, mac);
     }
 
+    /// Notes at which switch port a machine arrived: DHCP alone tells. Of one that arrived at none
+    /// that matters, only that is noted which makes good what was noted before.
+    pub fn arrive(&mut self, mac: MacAddr, ports: Vec<String>) {
+        if ports.is_empty() && self.seen.get(mac).is_none_or(|known| known.ports.is_empty()) {
+            return;
+        }
+        let arrived = Identity { ports, ..self.of(mac) };
+        self.seen.note(mac, arrived);
+    }
+
     /// The machine that has `address` from another DHCP server, as far as was heard.
     pub fn heard_at(&self, address: Ipv4Addr) -> Option<MacAddr> {
         self.heard.get(address).copied()
@@ -98,6 +108,7 @@ fn merge(now: Identity, before: Identity) -> Identity {
         mac: now.mac,
         uuid: now.uuid.or(before.uuid),
         serial: now.serial.or(before.serial),
+        ports: if now.ports.is_empty() { before.ports } else { now.ports },
         arch: now.arch.or(before.arch),
         vendor: now.vendor.or(before.vendor),
     }

@@ -95,7 +95,7 @@ pub struct Host {
     pub uuid: Option<Uuid>,
     /// Its chassis serial number.
     pub serial: Option<String>,
-    /// The one switch port it may boot on (option 82).
+    /// The one switch port it may boot on, as `RelayAgent::ports` writes it.
     pub port: Option<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,
@@ -152,6 +152,7 @@ pub struct Hosts {
     by_uuid: HashMap<Uuid, usize>,
     by_serial: HashMap<String, usize>,
     by_address: HashMap<Ipv4Addr, usize>,
+    by_port: HashMap<String, usize>,
 }
 
 impl Hosts {
@@ -172,6 +173,10 @@ impl Hosts {
             }
             if let Some(address) = host.address {
                 index.by_address.entry(address).or_insert(place);
+            }
+            // Where a host lists MACs, the port is a lock and no name.
+            if let Some(port) = host.port.as_ref().filter(|_| host.macs.is_empty()) {
+                index.by_port.entry(port.to_ascii_lowercase()).or_insert(place);
             }
             index.all.push(Arc::new(host));
         }
@@ -211,6 +216,18 @@ impl Hosts {
     /// The host with the serial number.
     pub fn by_serial(&self, serial: &str) -> Option<&Arc<Host>> {
         self.by_serial.get(serial).map(|place| &self.all[*place])
+    }
+
+    /// The host that is whatever machine stands at the switch port.
+    pub fn by_port(&self, port: &str) -> Option<&Arc<Host>> {
+        self.by_port
+            .get(&port.to_ascii_lowercase())
+            .map(|place| &self.all[*place])
+    }
+
+    /// Whether any host is known by its switch port alone.
+    pub fn are_any_by_port(&self) -> bool {
+        !self.by_port.is_empty()
     }
 
     /// The host whose reservation is `address`.

@@ -37,6 +37,7 @@ counters! {
     DhcpReceived "dhcp_received" "DHCP packets read from a socket.",
     DhcpMalformed "dhcp_malformed" "DHCP packets that are no request.",
     DhcpIgnored "dhcp_ignored" "DHCP requests that got no answer, by decision.",
+    DhcpMisplaced "dhcp_misplaced" "DHCP requests of hosts that asked from a switch port that is not theirs.",
     DhcpNoAddress "dhcp_no_address" "DHCP requests left alone because the interface has no address.",
     DhcpReplied "dhcp_replied" "DHCP replies sent.",
     DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",

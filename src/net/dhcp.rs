@@ -101,8 +101,13 @@ impl DhcpServer {
         if let Some((address, mac)) = outcome.heard {
             self.shared.sightings().hear(address, mac);
         }
-        if outcome.send.is_none() {
-            counters.count(Counter::DhcpIgnored);
+        if let Some((mac, ports)) = outcome.arrived {
+            self.shared.sightings().arrive(mac, ports);
+        }
+        match (&outcome.event.step, &outcome.send) {
+            (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
+            (_, None) => counters.count(Counter::DhcpIgnored),
+            (_, Some(_)) => {}
         }
         self.finish(own.address, outcome.send, outcome.event, durable);
     }

@@ -77,7 +77,7 @@ pub fn report(event: &Event) {
         | Step::Ignored { .. } => {
             info!(target: "boot", machine, mac, %stage, "{said}");
         }
-        Step::Refused { .. } | Step::Declined { .. } | Step::Failed { .. } => {
+        Step::Refused { .. } | Step::Misplaced { .. } | Step::Declined { .. } | Step::Failed { .. } => {
             warn!(target: "boot", machine, mac, %stage, "{said}");
         }
     }
@@ -90,6 +90,7 @@ fn message(step: &Step) -> String {
         Step::Told { boot } => format!("told what to boot: {boot}"),
         Step::Acknowledged { address, boot } => format!("acknowledged {address}: {boot}"),
         Step::Refused { reason } => format!("refused: {reason}"),
+        Step::Misplaced { reason } => format!("not answered: {reason}"),
         Step::Released { address } => format!("released {address}"),
         Step::Declined { address } => format!("declined {address}: somebody else uses it"),
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),

@@ -4,6 +4,7 @@
 
 mod captures;
 mod chain;
+mod ports;
 mod properties;
 mod proxy;
 mod support;

@@ -5,7 +5,7 @@ use crate::boot::{
     machine::{Identity, client_text},
 };
 use crate::model::{Arch, Cpu, Firmware, MacAddr};
-use crate::proto::dhcp::{IpxeFeatures, Request};
+use crate::proto::dhcp::{IpxeFeatures, RelayAgent, Request};
 
 /// The user class of a loader built by us (option 77).
 const OWN_LOADER_CLASS: &[u8] = b"bootwright";
@@ -80,6 +80,7 @@ pub fn identity(request: &Request) -> Identity {
         mac: request.hardware.mac(),
         uuid: request.uuid,
         serial: None,
+        ports: request.relay_agent.as_ref().map(RelayAgent::ports).unwrap_or_default(),
         arch: request
             .arch()
             .or_else(|| vendor_arch(request).and_then(Arch::from_option_93)),

@@ -13,6 +13,7 @@ mod address;
 mod answer;
 mod classify;
 mod exchange;
+mod port;
 mod proxy;
 mod pxe_port;
 mod route;
@@ -83,6 +84,8 @@ pub struct Outcome {
     pub change: Option<LeaseChange>,
     /// As a guest: the address that another server gives to a machine, as the machine says.
     pub heard: Option<(Ipv4Addr, MacAddr)>,
+    /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
+    pub arrived: Option<(MacAddr, Vec<String>)>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
 }
@@ -106,7 +109,7 @@ struct Asked<'a> {
 /// Decides one request.
 pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
     let identity = identity(request);
-    let who = identify(snapshot, &identity);
+    let who = port::keeper(snapshot, leases, (now, request), identify(snapshot, &identity));
     let asked = Asked {
         now,
         snapshot,
@@ -120,13 +123,18 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
     if let Some(reason) = asked.nobody() {
         return asked.ignored(reason);
     }
-    match ingress.mode {
+    if let Some(reason) = port::misplaced(&asked, &identity.ports) {
+        return asked.quiet(Step::Misplaced { reason });
+    }
+    let outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&asked),
         Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
             Ok(subnet) => exchange::answer(&asked, subnet, leases),
             Err(reason) => asked.ignored(reason),
         },
-    }
+    };
+    let arrived = port::arrived(&asked, identity.ports);
+    Outcome { arrived, ..outcome }
 }
 
 impl Asked<'_> {
@@ -169,6 +177,7 @@ impl Asked<'_> {
             send: None,
             change: None,
             heard: None,
+            arrived: None,
             event: self.event(step),
         }
     }
@@ -179,6 +188,7 @@ impl Asked<'_> {
             send: Some(Sending { reply, destination }),
             change,
             heard: None,
+            arrived: None,
             event: self.event(step),
         }
     }

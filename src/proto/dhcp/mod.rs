@@ -7,6 +7,7 @@
 //! 82) is done here. Does not own any decision: that is `boot::engine`.
 
 mod ipxe;
+mod port;
 mod relay;
 mod reply;
 mod request;
