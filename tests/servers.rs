@@ -14,14 +14,14 @@ use bootwright::{
         snapshot::{Hosts, Ports, Snapshot, Subnet, UnknownPolicy},
     },
     lease::{LeaseChange, LeaseTable},
-    model::{Mode, ServedInterface},
+    model::{MacAddr, Mode, ServedInterface},
     net::{Clock, Counter, Counters, Durable, LeaseLog, Servers, Shared},
 };
 use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::Command,
@@ -86,6 +86,7 @@ impl Appliance {
             snapshot: Arc::new(snapshot(loaders)).into(),
             leases: LeaseTable::default().into(),
             sightings: Default::default(),
+            loops: Default::default(),
             lease_log: Box::new(NoLog),
             clock: Clock::start(),
             counters: Counters::default(),
@@ -746,4 +747,22 @@ fn a_stop_lets_a_running_body_end_and_takes_no_new_connection() {
     appliance.runtime.block_on(appliance.served).unwrap();
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(appliance.shared.counters.value(Counter::HttpSent), 1);
+}
+
+#[test]
+fn case_25_a_real_client_that_fetches_its_loader_three_times_is_counted_as_a_loop() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let machine = MacAddr([0x52, 0x54, 0, 0, 0, 25]);
+    appliance.shared.sightings().hear(Ipv4Addr::LOCALHOST, machine);
+    let fetch = |expected| {
+        let (_, bytes) = fetched(69, &[("blksize", "1468")]);
+        assert_eq!(bytes.len(), LOADER_BYTES);
+        appliance.counted(Counter::TftpSent, expected);
+    };
+    fetch(1);
+    fetch(2);
+    appliance.counted(Counter::LoaderLoops, 0);
+    fetch(3);
+    appliance.counted(Counter::LoaderLoops, 1);
 }

@@ -108,6 +108,13 @@ pub enum Step {
         /// Where it belongs and where it is.
         reason: String,
     },
+    /// The same loader went out again and again, and the machine never came back as iPXE.
+    Looping {
+        /// The loader.
+        loader: String,
+        /// How often in a row.
+        times: u32,
+    },
     /// A packet got no answer.
     Ignored {
         /// Why.

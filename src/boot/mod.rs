@@ -11,6 +11,7 @@ pub mod engine;
 pub mod event;
 pub mod gate;
 pub mod loader;
+pub mod loops;
 pub mod machine;
 pub mod paths;
 pub mod render;

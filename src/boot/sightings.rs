@@ -21,7 +21,7 @@ pub struct Sightings {
 
 /// The last [`SIGHTINGS_MAX`] things noted; the longest unnoted go first.
 #[derive(Debug)]
-struct Recent<K, V> {
+pub(super) struct Recent<K, V> {
     values: HashMap<K, (u64, V)>,
     order: BTreeMap<u64, K>,
     turn: u64,
@@ -38,7 +38,7 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Recent<K, V> {
-    fn note(&mut self, key: K, value: V) {
+    pub(super) fn note(&mut self, key: K, value: V) {
         self.turn += 1;
         if let Some((turn, _)) = self.values.insert(key, (self.turn, value)) {
             self.order.remove(&turn);
@@ -51,8 +51,14 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    fn get(&self, key: K) -> Option<&V> {
+    pub(super) fn get(&self, key: K) -> Option<&V> {
         self.values.get(&key).map(|(_, value)| value)
+    }
+
+    pub(super) fn forget(&mut self, key: K) {
+        if let Some((turn, _)) = self.values.remove(&key) {
+            self.order.remove(&turn);
+        }
     }
 }
 

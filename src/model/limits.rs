@@ -54,6 +54,12 @@ pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 /// Machines whose own words are remembered between the stages of a boot.
 pub const SIGHTINGS_MAX: usize = 32_768;
 
+/// The same loader taken so often in a row, without a word as iPXE between, is a loop.
+pub const LOADER_LOOP_TIMES: u32 = 3;
+/// A loader that comes so long after the last one is the first of a new row: a server's self-test
+/// takes minutes, and a person's next try may come much later.
+pub const LOADER_LOOP_PAUSE: Duration = Duration::from_secs(3600);
+
 /// The work one template may do before it is stopped (minijinja fuel).
 pub const TEMPLATE_FUEL: u64 = 200_000;
 /// The longest text one template may render.

@@ -44,6 +44,7 @@ counters! {
     DhcpFrameFallback "dhcp_frame_fallback" "DHCP replies broadcast because a frame could not be sent.",
     DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
     DhcpStoreFailed "dhcp_store_failed" "DHCP replies given up because their lease change did not become durable.",
+    LoaderLoops "loader_loops" "Alarms of a machine that took the same loader three times in a row and never came back as iPXE.",
     TftpReceived "tftp_received" "Packets read from the TFTP port.",
     TftpMalformed "tftp_malformed" "Packets on the TFTP port that are no request.",
     TftpUnanswerable "tftp_unanswerable" "Packets on the TFTP port that must not be answered: replies, errors, and other servers' source ports.",

@@ -138,7 +138,7 @@ impl DhcpServer {
             if let Some(sending) = &send {
                 sender.send(sending);
             }
-            return report(&event);
+            return shared.report(&event);
         };
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
             shared.counters.count(Counter::DhcpQueueFull);
@@ -150,7 +150,7 @@ impl DhcpServer {
                     if let Some(sending) = &send {
                         sender.send(sending);
                     }
-                    report(&event);
+                    shared.report(&event);
                 }
                 Err(reason) => {
                     shared.counters.count(Counter::DhcpStoreFailed);

@@ -38,6 +38,8 @@ pub use report::report;
 pub use servers::{BindError, Servers};
 
 use crate::boot::{
+    event::Event,
+    loops::LoaderLoops,
     resource::{Answered, Ask, Inquiry},
     sightings::Sightings,
     snapshot::Snapshot,
@@ -69,6 +71,8 @@ pub struct Shared {
     pub leases: Mutex<LeaseTable>,
     /// What machines said of themselves. Locked after the lease table where both are.
     pub sightings: Mutex<Sightings>,
+    /// Machines that may be caught between their firmware and their loader.
+    pub loops: Mutex<LoaderLoops>,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The time that decisions are made at.
@@ -87,6 +91,22 @@ impl Shared {
     /// What machines said of themselves, locked.
     pub fn sightings(&self) -> MutexGuard<'_, Sightings> {
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what happened to a machine, and raises the alarm if it is going round in circles.
+    pub fn report(&self, event: &Event) {
+        report(event);
+        if !LoaderLoops::concerns(event) {
+            return;
+        }
+        let alarm = {
+            let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+            loops.see(self.clock.now(), event)
+        };
+        if let Some(alarm) = alarm {
+            self.counters.count(Counter::LoaderLoops);
+            report(&alarm);
+        }
     }
 
     /// Resolves one request for a file, from one snapshot.

@@ -77,7 +77,11 @@ pub fn report(event: &Event) {
         | Step::Ignored { .. } => {
             info!(target: "boot", machine, mac, %stage, "{said}");
         }
-        Step::Refused { .. } | Step::Misplaced { .. } | Step::Declined { .. } | Step::Failed { .. } => {
+        Step::Refused { .. }
+        | Step::Misplaced { .. }
+        | Step::Declined { .. }
+        | Step::Failed { .. }
+        | Step::Looping { .. } => {
             warn!(target: "boot", machine, mac, %stage, "{said}");
         }
     }
@@ -95,6 +99,11 @@ fn message(step: &Step) -> String {
         Step::Declined { address } => format!("declined {address}: somebody else uses it"),
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
+        Step::Looping { loader, times } => format!(
+            "loaded {loader} {times} times and never came back as iPXE: the loader does not start, or its network driver \
+             finds no network; look at the machine's console, and try another loader (paths.loaders, or a quirk's \
+             `loader`)"
+        ),
         Step::Ignored { reason } => format!("ignored: {reason}"),
     }
 }

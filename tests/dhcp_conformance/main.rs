@@ -4,6 +4,7 @@
 
 mod captures;
 mod chain;
+mod loops;
 mod ports;
 mod properties;
 mod proxy;

@@ -2,7 +2,7 @@
 
 use crate::boot::event::{Event, Step};
 use crate::model::limits::HTTP_WRITE_STALL_TIMEOUT;
-use crate::net::{Counter, Shared, report};
+use crate::net::{Counter, Shared};
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -58,7 +58,7 @@ impl Drop for Delivery {
         };
         self.shared.counters.count(counter);
         self.event.step = step;
-        report(&self.event);
+        self.shared.report(&self.event);
     }
 }
 

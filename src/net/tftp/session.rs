@@ -10,7 +10,7 @@ use crate::boot::{
 use crate::net::{
     Counter, Shared,
     files::{Opened, open_elsewhere},
-    report, socket,
+    socket,
 };
 use crate::proto::tftp::{
     transfer::Transfer,
@@ -213,7 +213,7 @@ impl Session {
     }
 
     pub(super) fn tell(&self, answered: &Answered, step: Step) {
-        report(&Event {
+        self.shared.report(&Event {
             machine: answered.machine.clone(),
             hardware: answered.hardware,
             stage: answered.stage,

@@ -1,0 +1,95 @@
+//! The alarm for a machine that loads the same loader again and again and never comes back as iPXE.
+//!
+//! What counts is a loader that went out whole, not an offer or an ACK: firmware repeats its DHCP
+//! for many reasons, and takes a whole file for one. The machine's next word as iPXE (its DHCP, or
+//! the script it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. Nothing
+//! here stops a machine: people are told.
+
+use crate::boot::{
+    event::{Event, Stage, Step},
+    sightings::Recent,
+};
+use crate::model::{
+    MacAddr, Now,
+    limits::{LOADER_LOOP_PAUSE, LOADER_LOOP_TIMES},
+};
+use std::time::Duration;
+
+/// The machines that took a loader and were not heard as iPXE since.
+#[derive(Debug, Default)]
+pub struct LoaderLoops {
+    rows: Recent<MacAddr, Row>,
+}
+
+/// The same loader, taken again and again.
+#[derive(Debug)]
+struct Row {
+    loader: String,
+    times: u32,
+    /// When the last one went out whole, on the monotonic clock.
+    last: Duration,
+}
+
+/// What an event says of the row its machine is in.
+enum Said<'e> {
+    Loaded(&'e str),
+    IsIpxe,
+}
+
+impl LoaderLoops {
+    /// Takes what happened; at every [`LOADER_LOOP_TIMES`]th loader of a row, the alarm.
+    pub fn see(&mut self, now: Now, event: &Event) -> Option<Event> {
+        let mac = event.hardware.and_then(|hardware| hardware.mac())?;
+        let loader = match said(event)? {
+            Said::Loaded(loader) => loader,
+            Said::IsIpxe => {
+                self.rows.forget(mac);
+                return None;
+            }
+        };
+        let before = self
+            .rows
+            .get(mac)
+            .filter(|row| row.loader == loader && now.monotonic.saturating_sub(row.last) <= LOADER_LOOP_PAUSE)
+            .map_or(0, |row| row.times);
+        let times = before.saturating_add(1);
+        let row = Row {
+            loader: loader.to_owned(),
+            times,
+            last: now.monotonic,
+        };
+        self.rows.note(mac, row);
+        times.is_multiple_of(LOADER_LOOP_TIMES).then(|| Event {
+            step: Step::Looping {
+                loader: loader.to_owned(),
+                times,
+            },
+            ..event.clone()
+        })
+    }
+
+    /// Whether an event says anything here: most need no lock.
+    pub fn concerns(event: &Event) -> bool {
+        said(event).is_some()
+    }
+}
+
+fn said(event: &Event) -> Option<Said<'_>> {
+    match (event.stage, &event.step) {
+        (Stage::Ipxe, _) => Some(Said::IsIpxe),
+        // A file that firmware asks for is a loader; a HEAD takes nothing.
+        (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {
+            Some(Said::Loaded(what.strip_prefix("loader ").unwrap_or(what)))
+        }
+        (
+            Stage::BiosPxe
+            | Stage::UefiPxe
+            | Stage::UefiHttp
+            | Stage::BareIpxe
+            | Stage::RaspberryPi
+            | Stage::System
+            | Stage::Unknown,
+            _,
+        ) => None,
+    }
+}
