@@ -78,6 +78,102 @@ fn lease_until_silence(rack: &Rack, clients: std::ops::Range<u32>, acknowledged:
     }
 }
 
+/// Rounds of the power cut, and the clients that ask at once in each.
+const POWER_CUTS: u32 = 100;
+const RACKS: u32 = 4;
+/// Longest life of the daemon under load, in milliseconds.
+const LIFE_MS_MAX: u32 = 250;
+
+const VERY_WIDE_SUBNET: &str = r#"
+[[subnet]]
+cidr  = "198.18.0.0/16"
+pool  = ["198.18.1.0-198.18.99.255"]
+lease = "1h"
+"#;
+
+#[test]
+fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
+    let wire = Wire::wide();
+    let room = Room::new("");
+    room.write("inventory.toml", VERY_WIDE_SUBNET);
+    let racks: Vec<Rack> = (0..RACKS)
+        .map(|number| {
+            let client = wire.client(&format!("02:00:00:00:00:f{number}"));
+            client.expect(
+                "ip",
+                &["addr", "add", &format!("198.18.200.{}/16", number + 1), "dev", "eth0"],
+            );
+            Rack::new(&client).impatient()
+        })
+        .collect();
+    let mut acknowledged: HashMap<Ipv4Addr, u32> = HashMap::new();
+    // Any seed will do; what it is shows when a round fails.
+    let mut seed = std::process::id();
+    for round in 0..POWER_CUTS {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let life = Duration::from_millis(u64::from(20 + (seed >> 16) % LIFE_MS_MAX));
+        let daemon = Daemon::start(&wire, &room);
+        assert_known(&room, &acknowledged, round, seed);
+        let seen = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..)
+                .zip(&racks)
+                .map(|(number, rack)| {
+                    let first = (round * RACKS + number) * 1000;
+                    scope.spawn(move || leases_of(rack, first..first + 1000))
+                })
+                .collect();
+            std::thread::sleep(life);
+            daemon.crash();
+            runs.into_iter()
+                .flat_map(|run| run.join().expect("the run does not panic"))
+                .collect::<Vec<_>>()
+        });
+        for (address, client) in seen {
+            assert_eq!(
+                acknowledged.insert(address, client),
+                None,
+                "round {round}: {address} was somebody's"
+            );
+        }
+    }
+    let daemon = Daemon::start(&wire, &room);
+    assert_known(&room, &acknowledged, POWER_CUTS, seed);
+    eprintln!("{POWER_CUTS} power cuts, {} leases acknowledged and all known", acknowledged.len());
+    assert!(
+        acknowledged.len() > usize::try_from(POWER_CUTS).expect("a small number"),
+        "only {} leases were acknowledged: the load never came\n{}",
+        acknowledged.len(),
+        daemon.log_tail()
+    );
+}
+
+/// Whether the restarted daemon knows every lease that a client saw acknowledged.
+fn assert_known(room: &Room, acknowledged: &HashMap<Ipv4Addr, u32>, round: u32, seed: u32) {
+    let leases = ask_json(room, "leases");
+    let known: HashMap<&str, &str> = leases
+        .as_array()
+        .expect("a list of leases")
+        .iter()
+        .filter_map(|lease| Some((lease.get("address")?.as_str()?, lease.get("client")?.as_str()?)))
+        .collect();
+    for (address, client) in acknowledged {
+        let [a, b, c, d] = client.to_be_bytes();
+        let mac = format!("02:bb:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        assert_eq!(
+            known.get(address.to_string().as_str()).copied(),
+            Some(mac.as_str()),
+            "round {round}, seed {seed}: {address} was acknowledged"
+        );
+    }
+}
+
+/// What one client after the other was acknowledged until the server no longer answers.
+fn leases_of(rack: &Rack, clients: std::ops::Range<u32>) -> Vec<(Ipv4Addr, u32)> {
+    clients
+        .map_while(|client| Some((rack.lease(client)?, client)))
+        .collect()
+}
+
 #[test]
 fn a_second_daemon_says_who_holds_the_port() {
     let wire = Wire::new();

@@ -163,6 +163,15 @@ impl Wire {
         client
     }
 
+    /// The bridge with the wide network 198.18.0.0/16 in place of its own, for clients by the
+    /// thousand; the server is 198.18.0.1.
+    pub fn wide() -> Wire {
+        let wire = Wire::new();
+        wire.server.ip(&["addr", "flush", "dev", INTERFACE]);
+        wire.server.ip(&["addr", "add", "198.18.0.1/16", "dev", INTERFACE]);
+        wire
+    }
+
     /// A tap device on the bridge; its name.
     pub fn tap(&self) -> String {
         let port = port_name("t");

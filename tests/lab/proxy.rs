@@ -107,7 +107,13 @@ mod firmware {
         let room = Room::new(WORKER).with_debian();
         be_a_guest(&room);
         let daemon = Daemon::start(&wire, &room);
-        let _other = OtherServer::start(&wire, &["--dhcp-option=3,192.0.2.1"]);
+        // The installer stops to ask for what its DHCP server does not say.
+        let said = [
+            "--dhcp-option=3,192.0.2.1",
+            "--dhcp-option=6,192.0.2.1",
+            "--domain=rack.example",
+        ];
+        let _other = OtherServer::start(&wire, &said);
         let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
         daemon.wait_for("what to boot", LOADER, |line| {
             line.says("r1u07", &["told what to boot"]) && line.stage == stage

@@ -19,6 +19,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The clients' shared socket.
 pub struct Rack {
     socket: UdpSocket,
+    patience: Duration,
 }
 
 impl Rack {
@@ -35,7 +36,17 @@ impl Rack {
         });
         Rack {
             socket: socket.expect("a socket in our own namespace").into(),
+            patience: ANSWER_TIMEOUT,
         }
+    }
+
+    /// The same with clients that give up soon: for a server that is about to die.
+    pub fn impatient(self) -> Rack {
+        let patience = Duration::from_millis(300);
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a timeout that is not zero");
+        Rack { patience, ..self }
     }
 
     /// One client's DISCOVER, OFFER, REQUEST, ACK: the acknowledged address, or `None` where an
@@ -76,7 +87,7 @@ impl Rack {
         message
             .encode(&mut Encoder::new(&mut bytes))
             .expect("a message of ours encodes");
-        let end = Instant::now() + ANSWER_TIMEOUT;
+        let end = Instant::now() + self.patience;
         let mut ask_again = Instant::now();
         let mut buffer = [0; 2048];
         while Instant::now() < end {
