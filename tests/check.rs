@@ -775,3 +775,69 @@ fn a_guest_everywhere_needs_no_subnet_and_a_server_anywhere_does() {
     room.write("bootwright.toml", CONFIG);
     assert!(shown(&room.report().errors).contains("no [[subnet]]"));
 }
+
+#[test]
+fn options_are_read_at_the_subnet_the_profile_and_the_host() {
+    let room = Room::new(&format!(
+        "{SUBNET}ntp = \"192.0.2.5\"\nsearch = [\"rack.example\"]\nmtu = 9000\n\
+         routes = [{{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }}]\n\
+         [profile.p]\noptions = [{{ code = 150, type = \"address\", value = [\"192.0.2.5\", \"192.0.2.6\"] }}]\n\
+         [[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\nprofile = \"p\"\nhostname = \"db1\"\n\
+         options = [{{ code = 209, type = \"text\", value = \"x\", always = true }}, \
+         {{ code = 224, type = \"hex\", value = \"01:ff\" }}, {{ code = 225, type = \"u16\", value = 258 }}]\n"
+    ));
+    let snapshot = room.sound().snapshot;
+    let common = &snapshot.subnets[0].options;
+    let body = |code: u8| common[&code].value.body.clone();
+    assert_eq!(body(42), [192, 0, 2, 5]);
+    assert_eq!(body(119), b"\x04rack\x07example\0");
+    assert_eq!(body(26), [35, 40]);
+    assert_eq!(body(121), [24, 198, 51, 100, 192, 0, 2, 254]);
+    let host = snapshot.hosts.by_name("a").unwrap();
+    let own = |code: u8| host.settings.options[&code].value.clone();
+    assert_eq!(host.hostname.as_deref(), Some("db1"));
+    assert_eq!(own(150).body, [192, 0, 2, 5, 192, 0, 2, 6]);
+    assert_eq!((own(209).body, own(209).always), (b"x".to_vec(), true));
+    assert_eq!((own(224).body, own(225).body), (vec![1, 255], vec![1, 2]));
+}
+
+#[test]
+fn an_option_that_cannot_be_is_said_with_what_to_do() {
+    for (line, words) in [
+        ("mtu = 60", "at least 68"),
+        ("mtu = \"1500\"", "without quotes"),
+        ("ntp = \"clock\"", "is not an IPv4 address"),
+        ("routes = [{ to = \"198.51.100.0/24\" }]", "a `to` and a `via`"),
+        (
+            "options = [{ code = 42, type = \"address\", value = \"192.0.2.5\" }]",
+            "set `ntp`",
+        ),
+        ("options = [{ code = 54, type = \"u8\", value = 1 }]", "daemon's own"),
+        ("options = [{ code = 300, type = \"u8\", value = 1 }]", "does not fit"),
+        ("options = [{ code = 150, type = \"u8\", value = 256 }]", "does not fit"),
+        (
+            "options = [{ code = 150, type = \"hex\", value = \"abc\" }]",
+            "two digits a byte",
+        ),
+        (
+            "options = [{ code = 150, type = \"adress\", value = \"192.0.2.5\" }]",
+            "did you mean `address`?",
+        ),
+        (
+            "options = [{ code = 150, type = \"u8\", value = 1 }, { code = 150, type = \"u8\", value = 2 }]",
+            "set twice",
+        ),
+    ] {
+        let room = Room::new(&format!("{SUBNET}{line}\n"));
+        let said = shown(&room.report().errors);
+        assert!(
+            said.contains(words) && said.contains("inventory.toml:5:"),
+            "{line}: {said}"
+        );
+    }
+    let long = "x".repeat(256);
+    let room = Room::new(&format!(
+        "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"
+    ));
+    assert!(shown(&room.report().errors).contains("256 bytes"));
+}

@@ -65,6 +65,7 @@ fn host(called: &str, last: u8, settings: BootSettings) -> Host {
         serial: None,
         port: None,
         address: Some(Ipv4Addr::new(192, 0, 2, last + 4)),
+        hostname: None,
         locked: false,
         settings,
         origin: origin(),

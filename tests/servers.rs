@@ -145,6 +145,7 @@ fn subnet() -> Subnet {
         domain: None,
         pool: vec!["192.0.2.100-192.0.2.110".parse().unwrap()],
         lease: Duration::from_secs(3600),
+        options: Default::default(),
     }
 }
 

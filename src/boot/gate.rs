@@ -106,6 +106,7 @@ mod tests {
             serial: None,
             port: None,
             address: None,
+            hostname: None,
             locked,
             settings: BootSettings {
                 boot: boot.map(sourced),

@@ -386,6 +386,7 @@ mod tests {
             serial: None,
             port: None,
             address: Some(Ipv4Addr::new(192, 0, 2, 11)),
+            hostname: None,
             locked: false,
             settings,
             origin: sourced(()).origin,

@@ -6,6 +6,7 @@
 pub use crate::boot::paths::Ports;
 use crate::boot::{loader::Loaders, render::Templates};
 use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid};
+use crate::proto::dhcp::RawOption;
 use std::{
     collections::{BTreeMap, HashMap},
     net::Ipv4Addr,
@@ -51,6 +52,8 @@ pub struct Subnet {
     pub pool: Vec<AddressRange>,
     /// How long a lease lasts (option 51).
     pub lease: Duration,
+    /// Further options by number; a host's own stand before them.
+    pub options: BTreeMap<u8, Sourced<RawOption>>,
 }
 
 /// What becomes of a machine that neither a host nor a rule names.
@@ -97,6 +100,8 @@ pub struct Host {
     pub serial: Option<String>,
     /// The one switch port it may boot on, as `RelayAgent::ports` writes it.
     pub port: Option<String>,
+    /// What it is called by DHCP (option 12), where that is not its name.
+    pub hostname: Option<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,
     /// `locked = true`: its disk, whatever else is said.
@@ -120,6 +125,8 @@ pub struct BootSettings {
     pub answer: Option<Sourced<Name>>,
     /// Kernel parameters, the ancestors' first.
     pub cmdline: Vec<Sourced<String>>,
+    /// DHCP options by number.
+    pub options: BTreeMap<u8, Sourced<RawOption>>,
     /// Template variables by name.
     pub vars: BTreeMap<String, Sourced<Var>>,
 }

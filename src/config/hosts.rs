@@ -51,6 +51,7 @@ pub(super) fn judge<'a>(
             serial: raw.serial.as_ref().map(|serial| serial.value.clone()),
             port: raw.port.as_ref().map(|port| port.value.clone()),
             address: raw.address.as_ref().map(|address| address.value),
+            hostname: raw.hostname.clone(),
             locked: raw.locked,
             settings: settled.settings,
             origin: raw.origin.clone(),

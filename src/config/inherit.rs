@@ -206,6 +206,7 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
         script,
         answer,
         cmdline,
+        options,
         vars,
     } = above;
     win(&mut below.boot, boot);
@@ -213,6 +214,9 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
     win(&mut below.script, script);
     win(&mut below.answer, answer);
     below.cmdline.extend(cmdline.iter().cloned());
+    for (code, option) in options {
+        below.options.insert(*code, option.clone());
+    }
     for (key, var) in vars {
         below.vars.insert(key.clone(), var.clone());
     }

@@ -11,6 +11,7 @@ mod hosts;
 mod images;
 mod inherit;
 mod loaders;
+mod options;
 mod problems;
 mod raw;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
+    options::{self, Options},
     problems::Problems,
     source::{self, Source},
 };
@@ -31,6 +32,7 @@ pub(super) struct RawSubnet {
     pub(super) domain: Option<String>,
     pub(super) pool: Vec<Sourced<AddressRange>>,
     pub(super) lease: Option<Sourced<Duration>>,
+    pub(super) options: Options,
 }
 
 /// One `[profile.NAME]`.
@@ -48,6 +50,7 @@ pub(super) struct RawHost {
     pub(super) serial: Option<Sourced<String>>,
     pub(super) port: Option<Sourced<String>>,
     pub(super) address: Option<Sourced<Ipv4Addr>>,
+    pub(super) hostname: Option<String>,
     pub(super) locked: bool,
     pub(super) profiles: Vec<Sourced<Name>>,
     pub(super) own: BootSettings,
@@ -138,6 +141,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let domain = fields.take(reader, "domain", domain_name);
     let pool = fields.take_all(reader, "pool", decode::parsed::<AddressRange>);
     let lease = fields.take(reader, "lease", decode::duration);
+    let options = options::read(reader, &mut fields);
     if fields.value("cidr").is_none() {
         reader.error(
             value,
@@ -153,10 +157,11 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
         domain: domain.map(|domain| domain.value),
         pool,
         lease,
+        options,
     })
 }
 
-fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+pub(super) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let said = decode::some_text(reader, value)?;
     let label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -210,6 +215,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let serial = fields.take(reader, "serial", decode::some_text);
     let port = fields.take(reader, "port", decode::some_text);
     let address = fields.take(reader, "address", decode::address);
+    let hostname = fields.take(reader, "hostname", domain_name);
     let locked = fields.take(reader, "locked", decode::boolean);
     let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
     let own = settings(reader, &mut fields);
@@ -236,6 +242,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
         serial,
         port,
         address,
+        hostname: hostname.map(|hostname| hostname.value),
         // A misspelt lock must never unlock; its error keeps this generation out anyway.
         locked: locked.is_some_and(|locked| locked.value),
         profiles,
@@ -338,6 +345,7 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         script: fields.take(reader, "script", decode::parsed::<Name>),
         answer: fields.take(reader, "answer", decode::parsed::<Name>),
         cmdline: fields.take_all(reader, "cmdline", decode::some_text),
+        options: options::read(reader, fields),
         vars: fields
             .value("vars")
             .map_or_else(BTreeMap::new, |value| vars(reader, value)),

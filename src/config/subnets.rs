@@ -41,6 +41,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
         domain: raw.domain.clone(),
         pool: raw.pool.iter().map(|pool| pool.value).collect(),
         lease: raw.lease.as_ref().map_or(LEASE_DEFAULT, |lease| lease.value),
+        options: raw.options.clone(),
     }
 }
 

@@ -5,6 +5,7 @@
 mod captures;
 mod chain;
 mod loops;
+mod options;
 mod ports;
 mod properties;
 mod proxy;

@@ -7,7 +7,7 @@ use bootwright::boot::{
     snapshot::{Snapshot, UnknownPolicy},
 };
 use bootwright::lease::LeaseTable;
-use bootwright::model::limits;
+use bootwright::model::{Mode, limits};
 use bootwright::proto::dhcp::{self, ReplyKind, Request};
 use dhcproto::{Decodable, v4::Message};
 use proptest::prelude::*;
@@ -31,7 +31,11 @@ fn ingresses() -> Vec<Ingress> {
     let mut pxe = ingress();
     pxe.port = 4011;
     pxe.source = "192.0.2.11:4011".parse().unwrap();
-    vec![ingress(), pxe]
+    let guest = |ingress: Ingress| Ingress {
+        mode: Mode::Proxy,
+        ..ingress
+    };
+    vec![ingress(), pxe.clone(), guest(ingress()), guest(pxe)]
 }
 
 /// What must hold of every outcome.
@@ -47,9 +51,15 @@ fn sound(outcome: &Outcome, request: &Request) {
     let message = Message::from_bytes(&bytes).unwrap();
     assert_eq!(message.xid(), request.xid);
     let options = raw_options(&bytes);
-    assert_eq!(options[0].0, 53);
-    assert_eq!(options[1].0, 54);
     let has = |code: u8| options.iter().any(|(each, _)| *each == code);
+    if sending.reply.kind == ReplyKind::Bootp {
+        assert!((50..60).all(|code| !has(code)));
+    } else {
+        assert_eq!((options[0].0, options[1].0), (53, 54));
+    }
+    if let Some(agent) = request.relay_agent.as_ref().filter(|agent| agent.raw.len() <= 255) {
+        assert_eq!(options.last(), Some(&(82, agent.raw.clone())));
+    }
     if sending.reply.kind == ReplyKind::Nak {
         assert_eq!(message.yiaddr(), Ipv4Addr::UNSPECIFIED);
         assert!(!has(51) && !has(67));

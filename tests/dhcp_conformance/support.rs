@@ -66,6 +66,7 @@ pub fn host(name: &str, macs: &[MacAddr], address: Option<&str>, target: BootTar
         serial: None,
         port: None,
         address: address.map(|text| text.parse().unwrap()),
+        hostname: None,
         locked: false,
         settings: settings(target),
         origin: origin(),
@@ -88,6 +89,7 @@ pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
         domain: Some("rack.example".to_owned()),
         pool: pool.iter().map(|text| text.parse().unwrap()).collect(),
         lease: Duration::from_secs(3600),
+        options: Default::default(),
     }
 }
 

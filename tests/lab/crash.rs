@@ -138,7 +138,10 @@ fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
     }
     let daemon = Daemon::start(&wire, &room);
     assert_known(&room, &acknowledged, POWER_CUTS, seed);
-    eprintln!("{POWER_CUTS} power cuts, {} leases acknowledged and all known", acknowledged.len());
+    eprintln!(
+        "{POWER_CUTS} power cuts, {} leases acknowledged and all known",
+        acknowledged.len()
+    );
     assert!(
         acknowledged.len() > usize::try_from(POWER_CUTS).expect("a small number"),
         "only {} leases were acknowledged: the load never came\n{}",

@@ -8,9 +8,13 @@ use super::{
 };
 use crate::boot::{event::Step, snapshot::Subnet};
 use crate::lease::{LeaseChange, LeaseTable};
+use crate::model::Cidr;
 use crate::model::limits;
-use crate::proto::dhcp::{Reply, ReplyKind, ReplyOption, RequestKind};
+use crate::proto::dhcp::{RawOption, Reply, ReplyKind, ReplyOption, RequestKind, option_body};
 use std::{net::Ipv4Addr, time::Duration};
+
+/// Option 121.
+const CLASSLESS_ROUTES: u8 = 121;
 
 /// Answers a request from a machine on `subnet`.
 pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
@@ -23,7 +27,7 @@ pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable
         RequestKind::Decline => decline(asked, subnet, leases),
         RequestKind::Release => release(asked, subnet, leases),
         RequestKind::Inform => inform(asked, subnet),
-        RequestKind::Bootp => asked.ignored("it is plain BOOTP: it has no option 53"),
+        RequestKind::Bootp => bootp(asked, subnet, leases),
         RequestKind::Other(kind) => asked.ignored(format!("a message of type {kind} is not for a DHCP server")),
     }
 }
@@ -204,10 +208,7 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
         lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
         lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
         Some(ReplyOption::BroadcastAddress(subnet.cidr.broadcast())),
-        asked
-            .who
-            .host()
-            .map(|host| ReplyOption::HostName(host.name.to_string())),
+        host_name(asked).map(ReplyOption::HostName),
         subnet.domain.clone().map(ReplyOption::DomainName),
     ];
     let wanted = optional
@@ -215,7 +216,71 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
         .flatten()
         .filter(|option| asked.request.wants(option.code()));
     reply.options.extend(wanted);
+    reply.options.extend(client_name(asked, subnet));
+    reply.options.extend(named_options(asked, subnet));
     (reply, text)
+}
+
+/// What a listed host is called by DHCP.
+fn host_name(asked: &Asked<'_>) -> Option<String> {
+    let host = asked.who.host()?;
+    Some(host.hostname.clone().unwrap_or_else(|| host.name.to_string()))
+}
+
+/// The answer to a client that says its full name (RFC 4702 section 4), which it must get.
+fn client_name(asked: &Asked<'_>, subnet: &Subnet) -> Option<ReplyOption> {
+    let client = asked.request.client_name.clone()?;
+    let name = host_name(asked).map(|name| match &subnet.domain {
+        Some(domain) if !name.contains('.') => format!("{name}.{domain}"),
+        Some(_) | None => name,
+    });
+    Some(ReplyOption::ClientName { asked: client, name })
+}
+
+/// The options that the operator named for the subnet and for the machine, the machine's first.
+fn named_options<'a>(asked: &'a Asked<'_>, subnet: &'a Subnet) -> impl Iterator<Item = ReplyOption> + 'a {
+    let own = asked.who.settings().map(|settings| &settings.options);
+    let is_own = move |code: &u8| own.is_some_and(|own| own.contains_key(code));
+    let common = subnet.options.iter().filter(move |(code, _)| !is_own(code));
+    own.into_iter()
+        .flatten()
+        .chain(common)
+        .map(|(_, option)| &option.value)
+        .filter(|option| option.always || asked.request.wants(option.code))
+        .map(|option| ReplyOption::Raw(with_default_route(option, subnet)))
+}
+
+/// A client that gets 121 must not look at 3 (RFC 3442), so the default route stands in 121 too.
+fn with_default_route(option: &RawOption, subnet: &Subnet) -> RawOption {
+    let mut option = option.clone();
+    if let Some(router) = subnet.router
+        && option.code == CLASSLESS_ROUTES
+        && !option_body::has_default_route(&option.body)
+    {
+        option.body.extend(option_body::classless_routes(&[(
+            Cidr::containing(Ipv4Addr::UNSPECIFIED, 0),
+            router,
+        )]));
+    }
+    option
+}
+
+/// Plain BOOTP (RFC 951): a listed host gets its reservation, for ever, and DHCP's options are not
+/// for it (RFC 1534). A pool can't serve it, because it never gives an address back.
+fn bootp(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    let address = match address::reservation(asked, subnet, leases) {
+        Reservation::Free(address) => address,
+        Reservation::Taken { address, by } => {
+            return asked.ignored(format!(
+                "it is plain BOOTP, and its address {address} is leased to {by}"
+            ));
+        }
+        Reservation::None => return asked.ignored("it is plain BOOTP, and no address is reserved for it"),
+    };
+    leases.hold(asked.now, asked.request.hardware, address, limits::LEASE_LONGEST);
+    let (mut reply, boot) = described(asked, subnet, ReplyKind::Bootp, None);
+    reply.your_address = address;
+    asked.replied(reply, None, Step::Acknowledged { address, boot })
 }
 
 /// What the client is told and what the table keeps must be the same.

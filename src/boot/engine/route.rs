@@ -51,11 +51,13 @@ pub(super) fn destination(snapshot: &Snapshot, ingress: &Ingress, request: &Requ
     let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
     match (reply.kind, request.client_address.filter(is_ours)) {
         (ReplyKind::Nak, _) => broadcast,
-        (ReplyKind::Offer | ReplyKind::Ack, Some(client)) => {
+        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, Some(client)) => {
             Destination::Unicast(SocketAddrV4::new(client, CLIENT_PORT))
         }
-        (ReplyKind::Offer | ReplyKind::Ack, None) if no_frame || request.wants_broadcast() => broadcast,
-        (ReplyKind::Offer | ReplyKind::Ack, None) => match request.hardware.mac() {
+        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) if no_frame || request.wants_broadcast() => {
+            broadcast
+        }
+        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) => match request.hardware.mac() {
             Some(mac) if !reply.your_address.is_unspecified() => Destination::Frame {
                 mac,
                 to: SocketAddrV4::new(reply.your_address, CLIENT_PORT),

@@ -7,6 +7,7 @@
 //! 82) is done here. Does not own any decision: that is `boot::engine`.
 
 mod ipxe;
+pub mod option_body;
 mod port;
 mod relay;
 mod reply;
@@ -14,9 +15,10 @@ mod request;
 mod wire;
 
 pub use ipxe::IpxeFeatures;
+pub use option_body::RawOption;
 pub use relay::RelayAgent;
 pub use reply::{Reply, ReplyKind, ReplyOption};
-pub use request::{Request, RequestKind, parse};
+pub use request::{ClientName, Request, RequestKind, parse};
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! A reply and its bytes: what firmware accepts, and never a byte more than it can take.
 
-use super::{Request, wire};
+use super::{RawOption, Request, option_body, request::ClientName, wire};
 use crate::model::{HardwareAddr, limits};
 use dhcproto::{
     Encodable,
@@ -17,6 +17,8 @@ pub enum ReplyKind {
     Ack,
     /// DHCPNAK.
     Nak,
+    /// A reply to plain BOOTP: no option 53 and none of DHCP's own (RFC 1534).
+    Bootp,
 }
 
 /// One option of a reply, by meaning.
@@ -48,8 +50,17 @@ pub enum ReplyOption {
     VendorClass(&'static str),
     /// 66; written with a NUL behind it.
     TftpServerName(String),
+    /// 81: the client's name (RFC 4702), and that we update no DNS.
+    ClientName {
+        /// What the client said; its flags say how the name is written.
+        asked: ClientName,
+        /// The name it is to have; `None` where it keeps its own.
+        name: Option<String>,
+    },
     /// 175: iPXE's own options.
     Ipxe(Vec<u8>),
+    /// One that the operator named.
+    Raw(RawOption),
 }
 
 /// A reply to be written. What must be echoed (transaction, flags, relay, hardware address, options
@@ -80,6 +91,7 @@ pub struct Reply {
     client_identifier: Option<Vec<u8>>,
     machine_identifier: Option<Vec<u8>>,
     relay_agent: Option<Vec<u8>>,
+    wanted_options: Vec<u8>,
     bytes_max: usize,
 }
 
@@ -95,9 +107,12 @@ const MESSAGE_BYTES_MIN: u16 = 576;
 /// would leave no room for the reply.
 const RELAY_AGENT_BYTES_MAX: usize = 255;
 
-/// The order of the options in a reply. Old firmware looks for 53 first; behind that the most
-/// important come first, because where room is short it is the last that are left out.
-const ORDER: [u8; 19] = [53, 54, 51, 1, 3, 67, 60, 43, 175, 61, 97, 6, 56, 66, 58, 59, 28, 12, 15];
+/// What no client can do without, in the order of a reply: old firmware looks for 53 first. The rest
+/// follows in the order of the client's list (RFC 2132 section 9.8), and what it does not name comes
+/// last, because where room is short it is the last that are left out.
+const ESSENTIAL: [u8; 11] = [53, 54, 51, 1, 3, 67, 60, 43, 175, 61, 97];
+/// The order of what the client's list does not name.
+const UNNAMED: [u8; 8] = [6, 56, 66, 58, 59, 28, 12, 15];
 
 impl Reply {
     /// The flag that asks a relay to broadcast (RFC 2131 section 4.1).
@@ -127,6 +142,7 @@ impl Reply {
                 .as_ref()
                 .map(|agent| agent.raw.clone())
                 .filter(|raw| raw.len() <= RELAY_AGENT_BYTES_MAX),
+            wanted_options: request.wanted_options.clone().unwrap_or_default(),
             bytes_max: usize::from(payload).min(limits::DHCP_REPLY_BYTES_MAX),
         }
     }
@@ -182,14 +198,16 @@ impl Reply {
     /// Every option but 82, in the order of the wire.
     fn ordered_options(&self) -> Vec<DhcpOption> {
         let kind = match self.kind {
-            ReplyKind::Offer => MessageType::Offer,
-            ReplyKind::Ack => MessageType::Ack,
-            ReplyKind::Nak => MessageType::Nak,
+            ReplyKind::Offer => Some(MessageType::Offer),
+            ReplyKind::Ack => Some(MessageType::Ack),
+            ReplyKind::Nak => Some(MessageType::Nak),
+            ReplyKind::Bootp => None,
         };
-        let mut options = vec![
-            DhcpOption::MessageType(kind),
-            DhcpOption::ServerIdentifier(self.server_identifier),
-        ];
+        let mut options = Vec::new();
+        if let Some(kind) = kind {
+            options.push(DhcpOption::MessageType(kind));
+            options.push(DhcpOption::ServerIdentifier(self.server_identifier));
+        }
         // In NAKs too (RFC 6842 section 3).
         options.extend(self.client_identifier.clone().map(DhcpOption::ClientIdentifier));
         if self.kind != ReplyKind::Nak {
@@ -198,10 +216,14 @@ impl Reply {
             options.extend(boot_file.map(DhcpOption::BootfileName));
             options.extend(self.machine_identifier.clone().map(DhcpOption::ClientMachineIdentifier));
         }
-        options.extend(self.options.iter().map(ReplyOption::to_wire));
+        options.extend(self.options.iter().map(ReplyOption::to_wire).filter(fits));
         options.sort_by_key(|option| {
             let code = u8::from(OptionCode::from(option));
-            ORDER.iter().position(|listed| *listed == code).unwrap_or(ORDER.len())
+            let rank = |list: &[u8]| list.iter().position(|listed| *listed == code);
+            rank(&ESSENTIAL)
+                .map(|place| (0, place))
+                .or_else(|| rank(&self.wanted_options).map(|place| (1, place)))
+                .unwrap_or_else(|| (2, rank(&UNNAMED).unwrap_or(UNNAMED.len())))
         });
         options
     }
@@ -238,9 +260,39 @@ impl ReplyOption {
             ReplyOption::RebindAfter(time) => DhcpOption::Rebinding(seconds(*time)),
             ReplyOption::VendorClass(class) => DhcpOption::ClassIdentifier(class.as_bytes().to_vec()),
             ReplyOption::TftpServerName(name) => DhcpOption::TFTPServerName(nul_terminated(name)),
+            ReplyOption::ClientName { asked, name } => raw(81, client_name(asked, name.as_deref())),
+            ReplyOption::Raw(option) => raw(option.code, option.body.clone()),
             ReplyOption::Ipxe(body) => DhcpOption::Unknown(UnknownOption::new(OptionCode::Unknown(175), body.clone())),
         }
     }
+}
+
+/// Whether an option goes out in one piece, which is how dhcproto writes those it has no type for.
+fn fits(option: &DhcpOption) -> bool {
+    match option {
+        DhcpOption::Unknown(raw) => u8::try_from(raw.data().len()).is_ok(),
+        _ => true,
+    }
+}
+
+fn raw(code: u8, body: Vec<u8>) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), body))
+}
+
+/// The body of our option 81: N, because nobody here updates DNS; O where the client wanted us to;
+/// and the two result codes, which a server sets to 255 (RFC 4702 section 2.2).
+fn client_name(asked: &ClientName, name: Option<&str>) -> Vec<u8> {
+    let mut flags = ClientName::NO_UPDATES | (asked.flags & ClientName::ENCODED);
+    if asked.flags & ClientName::SERVER_UPDATES != 0 {
+        flags |= ClientName::OVERRIDDEN;
+    }
+    let mut body = vec![flags, 255, 255];
+    match name {
+        None => body.extend_from_slice(&asked.name),
+        Some(name) if asked.is_encoded() => body.extend(option_body::labels(name)),
+        Some(name) => body.extend_from_slice(name.as_bytes()),
+    }
+    body
 }
 
 /// Whole seconds; what does not fit is "infinite" (RFC 2131 section 3.3).

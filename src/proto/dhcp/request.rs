@@ -64,12 +64,48 @@ pub struct Request {
     pub message_bytes_max: Option<u16>,
     /// Option 12 as it came.
     pub host_name: Option<Vec<u8>>,
+    /// Option 81 (RFC 4702).
+    pub client_name: Option<ClientName>,
     /// Option 82.
     pub relay_agent: Option<RelayAgent>,
     /// Option 118 (RFC 3011).
     pub subnet_selection: Option<Ipv4Addr>,
     /// Sub-option 71 of option 43: the boot item a PXE client picked, to be echoed on port 4011.
     pub boot_item: Option<Vec<u8>>,
+}
+
+/// A client's own fully qualified name: option 81 (RFC 4702).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientName {
+    /// N, E, O and S, in the low four bits.
+    pub flags: u8,
+    /// The name as it came: labels where [`ClientName::is_encoded`], else ASCII.
+    pub name: Vec<u8>,
+}
+
+impl ClientName {
+    /// S: the client wants the server to update DNS.
+    pub const SERVER_UPDATES: u8 = 1;
+    /// O: the server did otherwise than the client wanted.
+    pub const OVERRIDDEN: u8 = 2;
+    /// E: names are labels behind their lengths.
+    pub const ENCODED: u8 = 4;
+    /// N: the server updates no DNS at all.
+    pub const NO_UPDATES: u8 = 8;
+
+    /// Whether names are labels behind their lengths (RFC 1035), and not the old ASCII.
+    pub fn is_encoded(&self) -> bool {
+        self.flags & ClientName::ENCODED != 0
+    }
+
+    /// Flags, two bytes of result codes that mean nothing any more, and the name.
+    fn read(body: &[u8]) -> Option<ClientName> {
+        let [flags, _, _, name @ ..] = body else { return None };
+        Some(ClientName {
+            flags: *flags & 0x0f,
+            name: name.to_vec(),
+        })
+    }
 }
 
 /// The flag that asks for a broadcast reply (RFC 2131 section 2).
@@ -122,6 +158,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, Malformed> {
         wanted_options: options.bytes(55),
         message_bytes_max: options.message_bytes_max(),
         host_name: options.bytes(12),
+        client_name: options.bytes(81).and_then(|body| ClientName::read(&body)),
         relay_agent: options.bytes(82).map(|body| RelayAgent::read(&body)),
         subnet_selection: options.address(118),
         boot_item: options.boot_item(),

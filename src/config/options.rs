@@ -1,0 +1,256 @@
+//! DHCP options that operators name, at a subnet, a profile, a rule or a host: the nearest wins.
+//!
+//! Common ones have keys of their own; any other is written by number and type. Options that the
+//! daemon answers for itself are refused, with the key that sets them where there is one.
+
+use super::{
+    decode::{self, Fields, Reader, Value},
+    raw::domain_name,
+};
+use crate::boot::snapshot::Sourced;
+use crate::model::Cidr;
+use crate::proto::dhcp::{RawOption, option_body};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+use toml::de::DeValue;
+
+/// Named options by number.
+pub(super) type Options = BTreeMap<u8, Sourced<RawOption>>;
+
+/// What one option may have on the wire without being split.
+const BODY_BYTES_MAX: usize = 255;
+/// The smallest MTU of option 26 (RFC 2132 section 5.1), in bytes.
+const MTU_BYTES_MIN: u16 = 68;
+
+const MTU: u8 = 26;
+const NTP_SERVERS: u8 = 42;
+const DOMAIN_SEARCH: u8 = 119;
+const CLASSLESS_ROUTES: u8 = 121;
+
+/// Options with a key of their own.
+const KEYED: &[(u8, &str)] = &[
+    (1, "the subnet's `cidr`"),
+    (3, "the subnet's `router`"),
+    (6, "the subnet's `dns`"),
+    (12, "the host's `hostname`"),
+    (15, "the subnet's `domain`"),
+    (MTU, "`mtu`"),
+    (NTP_SERVERS, "`ntp`"),
+    (51, "the subnet's `lease`"),
+    (DOMAIN_SEARCH, "`search`"),
+    (CLASSLESS_ROUTES, "`routes`"),
+];
+
+/// Options that belong to the conversation itself or to booting.
+const OWN: &[u8] = &[
+    0, 43, 50, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 66, 67, 77, 81, 82, 93, 94, 97, 118, 175, 255,
+];
+
+/// Reads the keys that name options.
+pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {
+    let mut options = Options::new();
+    let mut set = |place: Option<&crate::boot::snapshot::Origin>, code: u8, body: Vec<u8>| {
+        if let Some(origin) = place {
+            let value = RawOption {
+                code,
+                body,
+                always: false,
+            };
+            let origin = origin.clone();
+            options.insert(code, Sourced { value, origin });
+        }
+    };
+    let ntp = fields.take_all(reader, "ntp", decode::address);
+    let servers: Vec<Ipv4Addr> = ntp.iter().map(|server| server.value).collect();
+    set(
+        ntp.first().map(|first| &first.origin),
+        NTP_SERVERS,
+        option_body::addresses(&servers),
+    );
+    let search = fields.take_all(reader, "search", domain_name);
+    let domains: Vec<String> = search.iter().map(|domain| domain.value.clone()).collect();
+    set(
+        search.first().map(|first| &first.origin),
+        DOMAIN_SEARCH,
+        option_body::domain_search(&domains),
+    );
+    let mtu = fields.take(reader, "mtu", mtu);
+    let bytes = mtu.as_ref().map_or(0, |mtu| mtu.value).to_be_bytes();
+    set(mtu.as_ref().map(|mtu| &mtu.origin), MTU, bytes.to_vec());
+    let routes = fields.take_all(reader, "routes", route);
+    let ways: Vec<(Cidr, Ipv4Addr)> = routes.iter().map(|route| route.value).collect();
+    set(
+        routes.first().map(|first| &first.origin),
+        CLASSLESS_ROUTES,
+        option_body::classless_routes(&ways),
+    );
+    for option in fields.take_all(reader, "options", any_option) {
+        let code = option.value.code;
+        if let Some(first) = options.get(&code) {
+            let message = format!("option {code} is set twice");
+            let help = super::first_said(&first.origin);
+            reader.problems.error(&option.origin, message, help);
+        } else {
+            options.insert(code, option);
+        }
+    }
+    for option in options
+        .values()
+        .filter(|option| option.value.body.len() > BODY_BYTES_MAX)
+    {
+        let message = format!(
+            "option {} would have {} bytes, and an option has at most {BODY_BYTES_MAX}",
+            option.value.code,
+            option.value.body.len()
+        );
+        reader
+            .problems
+            .error(&option.origin, message, "write fewer or shorter values");
+    }
+    options
+}
+
+fn mtu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u16> {
+    let bytes: u16 = number(reader, value)?;
+    if bytes < MTU_BYTES_MIN {
+        let message = format!("an MTU of {bytes} bytes is too small");
+        reader.error(value, message, format!("it is at least {MTU_BYTES_MIN} (RFC 2132)"));
+        return None;
+    }
+    Some(bytes)
+}
+
+/// `{ to = "198.51.100.0/24", via = "192.0.2.254" }`
+fn route(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Cidr, Ipv4Addr)> {
+    let mut fields = Fields::of(reader, "a route", value)?;
+    let to = fields.take(reader, "to", decode::parsed::<Cidr>);
+    let via = fields.take(reader, "via", decode::address);
+    if fields.value("to").is_none() || fields.value("via").is_none() {
+        let help = "write it as { to = \"198.51.100.0/24\", via = \"192.0.2.254\" }";
+        reader.error(value, "a route has a `to` and a `via`".to_owned(), help);
+    }
+    fields.finish(reader);
+    Some((to?.value, via?.value))
+}
+
+/// `{ code = 150, type = "address", value = "192.0.2.5", always = true }`
+fn any_option(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawOption> {
+    let mut fields = Fields::of(reader, "an option", value)?;
+    let code = fields.take(reader, "code", code);
+    let kind = fields.take(reader, "type", |reader, value| decode::word(reader, value, KINDS));
+    let always = fields.take(reader, "always", decode::boolean);
+    let said = fields.value("value");
+    if ["code", "type", "value"].iter().any(|key| !fields.has(key)) {
+        let help = "write it as { code = 150, type = \"address\", value = \"192.0.2.5\" }";
+        reader.error(value, "an option has a `code`, a `type` and a `value`".to_owned(), help);
+    }
+    fields.finish(reader);
+    let body = body(reader, kind?.value, said?)?;
+    Some(RawOption {
+        code: code?.value,
+        body,
+        always: always.is_some_and(|always| always.value),
+    })
+}
+
+fn code(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u8> {
+    let code: u8 = number(reader, value)?;
+    let keyed = KEYED.iter().find(|(keyed, _)| *keyed == code);
+    if let Some((_, key)) = keyed {
+        reader.error(
+            value,
+            format!("option {code} has a key of its own"),
+            format!("set {key}"),
+        );
+        return None;
+    }
+    if OWN.contains(&code) {
+        let help = "it belongs to the exchange itself or to booting; leave it out";
+        reader.error(value, format!("option {code} is the daemon's own to set"), help);
+        return None;
+    }
+    Some(code)
+}
+
+/// What a value is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Address,
+    Text,
+    U8,
+    U16,
+    U32,
+    Bool,
+    Hex,
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("address", Kind::Address),
+    ("text", Kind::Text),
+    ("u8", Kind::U8),
+    ("u16", Kind::U16),
+    ("u32", Kind::U32),
+    ("bool", Kind::Bool),
+    ("hex", Kind::Hex),
+];
+
+/// A value's bytes; a list's one after the other.
+fn body(reader: &mut Reader<'_>, kind: Kind, value: &Value<'_>) -> Option<Vec<u8>> {
+    if let DeValue::Array(items) = value.get_ref() {
+        let bodies: Vec<Vec<u8>> = items
+            .iter()
+            .map(|item| single(reader, kind, item))
+            .collect::<Option<_>>()?;
+        return Some(bodies.concat());
+    }
+    single(reader, kind, value)
+}
+
+fn single(reader: &mut Reader<'_>, kind: Kind, value: &Value<'_>) -> Option<Vec<u8>> {
+    match kind {
+        Kind::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
+        Kind::Text => decode::some_text(reader, value).map(String::into_bytes),
+        Kind::U8 => number::<u8>(reader, value).map(|number| vec![number]),
+        Kind::U16 => number::<u16>(reader, value).map(|number| number.to_be_bytes().to_vec()),
+        Kind::U32 => number::<u32>(reader, value).map(|number| number.to_be_bytes().to_vec()),
+        Kind::Bool => decode::boolean(reader, value).map(|said| vec![u8::from(said)]),
+        Kind::Hex => hexadecimal(reader, value),
+    }
+}
+
+fn hexadecimal(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<u8>> {
+    let said = decode::some_text(reader, value)?;
+    let digits: Vec<u8> = said
+        .bytes()
+        .filter(|byte| !matches!(byte, b':' | b' ' | b'-'))
+        .collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
+    let bytes = bytes.filter(|_| digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit));
+    if bytes.is_none() {
+        let message = "this is not a run of hexadecimal bytes".to_owned();
+        reader.error(value, message, "write two digits a byte: \"01:0a:ff\"");
+    }
+    bytes
+}
+
+/// A whole number that fits.
+fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<T> {
+    let said = match value.get_ref() {
+        DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+        _ => {
+            reader.error(
+                value,
+                "this must be a whole number".to_owned(),
+                "write it without quotes",
+            );
+            return None;
+        }
+    };
+    let fits = said.and_then(|said| T::try_from(said).ok());
+    if fits.is_none() {
+        let message = "this number does not fit its place".to_owned();
+        let bytes = size_of::<T>();
+        reader.error(value, message, format!("it has {bytes} byte(s) and no sign"));
+    }
+    fits
+}

@@ -1,0 +1,160 @@
+//! What a reply says beside the address and the boot file, and plain BOOTP.
+
+use super::support::*;
+use bootwright::boot::snapshot::{Host, Hosts};
+use bootwright::lease::LeaseChange;
+use bootwright::model::BootTarget;
+use bootwright::proto::dhcp::RawOption;
+use std::time::Duration;
+
+fn option(code: u8, body: &[u8], always: bool) -> RawOption {
+    RawOption {
+        code,
+        body: body.to_vec(),
+        always,
+    }
+}
+
+/// A room whose first subnet and whose first host have these options.
+fn room(subnet: &[RawOption], own: &[RawOption]) -> Room {
+    let mut room = Room::new();
+    let named = |options: &[RawOption]| {
+        options
+            .iter()
+            .map(|option| (option.code, sourced(option.clone())))
+            .collect()
+    };
+    room.snapshot.subnets[0].options = named(subnet);
+    let mut listed = host("live-one", &[LIVE], Some("192.0.2.11"), BootTarget::Live);
+    listed.settings.options = named(own);
+    room.snapshot.hosts = Hosts::new(vec![listed]);
+    room
+}
+
+fn asking(mac: bootwright::model::MacAddr, list: &[u8]) -> Packet {
+    Packet::discover(mac).with(55, list)
+}
+
+#[test]
+fn a_hosts_option_stands_before_its_subnets() {
+    let mut room = room(
+        &[option(42, &[192, 0, 2, 5], false), option(26, &[5, 220], false)],
+        &[option(42, &[192, 0, 2, 6], false)],
+    );
+    let offer = room.reply(&asking(LIVE, &[1, 26, 42]));
+    assert_eq!(offer.option(42), Some(&[192, 0, 2, 6][..]));
+    assert_eq!(offer.option(26), Some(&[5, 220][..]));
+    let offer = room.reply(&asking(STRANGER, &[1, 26, 42]));
+    assert_eq!(offer.option(42), Some(&[192, 0, 2, 5][..]));
+}
+
+#[test]
+fn an_option_goes_to_who_asks_for_it_or_always() {
+    let mut room = room(&[option(150, &[1], false), option(209, &[2], true)], &[]);
+    let offer = room.reply(&asking(STRANGER, &[1, 3]));
+    assert_eq!((offer.option(150), offer.option(209)), (None, Some(&[2][..])));
+    let offer = room.reply(&asking(STRANGER, &[150]));
+    assert_eq!(offer.option(150), Some(&[1][..]));
+}
+
+#[test]
+fn options_stand_in_the_order_of_the_clients_list_behind_the_essential_ones() {
+    let mut room = room(&[option(42, &[192, 0, 2, 5], false), option(26, &[5, 220], false)], &[]);
+    let offer = room.reply(&asking(LIVE, &[42, 15, 12, 26, 6, 28, 1, 3, 51]));
+    let codes: Vec<u8> = offer.options.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, [53, 54, 51, 1, 3, 42, 15, 12, 26, 6, 28]);
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_from_the_end_of_the_list() {
+    let long: Vec<RawOption> = [150, 209, 210].map(|code| option(code, &[7; 200], false)).to_vec();
+    let mut room = room(&long, &[]);
+    let offer = room.reply(&asking(STRANGER, &[210, 150, 209]).with(57, &576_u16.to_be_bytes()));
+    assert!(offer.bytes.len() <= 548);
+    assert!(offer.option(210).is_some());
+    assert!(offer.option(209).is_none());
+    assert!(offer.option(51).is_some());
+}
+
+#[test]
+fn the_default_route_stands_among_the_classless_ones() {
+    let routes = [24, 203, 0, 113, 192, 0, 2, 253];
+    let mut with = room(&[option(121, &routes, false)], &[]);
+    let expected = [&routes[..], &[0, 192, 0, 2, 254]].concat();
+    let offer = with.reply(&asking(STRANGER, &[121, 3]));
+    assert_eq!(offer.option(121), Some(&expected[..]));
+    // One of the operator's own is enough.
+    let own = [0, 192, 0, 2, 253];
+    let offer = room(&[option(121, &own, false)], &[]).reply(&asking(STRANGER, &[121]));
+    assert_eq!(offer.option(121), Some(&own[..]));
+}
+
+#[test]
+fn a_host_is_called_by_its_hostname_and_by_its_name_without_one() {
+    let mut room = room(&[], &[]);
+    assert_eq!(room.reply(&asking(LIVE, &[12])).option(12), Some(&b"live-one"[..]));
+    let named = host("live-one", &[LIVE], None, BootTarget::Live);
+    room.snapshot.hosts = Hosts::new(vec![Host {
+        hostname: Some("db1".to_owned()),
+        ..named
+    }]);
+    assert_eq!(room.reply(&asking(LIVE, &[12])).option(12), Some(&b"db1"[..]));
+}
+
+#[test]
+fn a_client_that_says_its_full_name_is_told_that_nobody_here_updates_dns() {
+    let mut room = room(&[], &[]);
+    // S and E: the client wants us to update, and writes labels.
+    let said = [&[0b0101, 0, 0][..], b"\x03old\x07example\0"].concat();
+    let offer = room.reply(&asking(LIVE, &[1]).with(81, &said));
+    let expected = [&[0b1110, 255, 255][..], b"\x08live-one\x04rack\x07example\0"].concat();
+    assert_eq!(offer.option(81), Some(&expected[..]));
+    // A stranger keeps its own name, as it wrote it; it wanted to do the update itself.
+    let offer = room.reply(&asking(STRANGER, &[1]).with(81, b"\0\0\0old.example"));
+    assert_eq!(offer.option(81), Some(&b"\x08\xff\xffold.example"[..]));
+    // Who does not say 81 does not hear it, and a cut one says nothing.
+    assert_eq!(room.reply(&asking(LIVE, &[81])).option(81), None);
+    assert_eq!(room.reply(&asking(LIVE, &[81]).with(81, &[0, 0])).option(81), None);
+}
+
+#[test]
+fn a_body_that_no_option_can_hold_is_left_out_whole() {
+    // The default route has no room behind 255 bytes of others.
+    let mut room = room(&[option(121, &[32; 255], true)], &[]);
+    assert_eq!(room.reply(&Packet::discover(STRANGER)).option(121), None);
+    let name = [&[0, 0, 0][..], &[b'n'; 260]].concat();
+    let offer = room.reply(&asking(STRANGER, &[1]).with(81, &name));
+    assert_eq!(offer.option(81), None);
+    assert!(offer.option(1).is_some());
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_its_subnet_says() {
+    let mut room = Room::new();
+    room.snapshot.subnets[0].lease = Duration::from_secs(600);
+    let address = room.dora(STRANGER);
+    let ack = room.reply(&Packet::renewing(STRANGER, address));
+    assert_eq!(ack.option(51), Some(&600_u32.to_be_bytes()[..]));
+    match ack.change {
+        Some(LeaseChange::Put(record)) => assert_eq!(record.expires.0, START.wall.0 + 600),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn plain_bootp_gives_a_listed_host_its_reservation_and_none_of_dhcps_options() {
+    let mut room = Room::new();
+    let mut packet = Packet::discover(LIVE);
+    packet.options.clear();
+    let reply = room.reply(&packet);
+    assert_eq!(reply.message.yiaddr().to_string(), "192.0.2.11");
+    for code in [50, 51, 53, 54, 55, 56, 57, 58, 59] {
+        assert_eq!(reply.option(code), None, "option {code}");
+    }
+    assert_eq!(reply.option(1), Some(&[255, 255, 255, 0][..]));
+    assert!(reply.bytes.len() >= 300 && reply.change.is_none());
+
+    let mut packet = Packet::discover(STRANGER);
+    packet.options.clear();
+    assert!(room.silence(&packet).contains("no address is reserved"));
+}
