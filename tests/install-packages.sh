@@ -9,6 +9,9 @@ set -eu
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
           isc-dhcp-client udhcpc busybox dhcpcd-base dnsmasq-base tftp-hpa atftp curl systemd gcc libc6-dev"
 
+# Other programs in their place, such as the peers of the benchmarks.
+[ $# = 0 ] || packages="$*"
+
 missing=""
 for package in $packages; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)

@@ -16,8 +16,14 @@ pub const OFFER_HELD: Duration = Duration::from_secs(30);
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often another DHCP server on the wire is named in the log.
+pub const OTHER_SERVER_REMINDER: Duration = Duration::from_secs(600);
+/// Other DHCP servers on one wire that are told apart.
+pub const OTHER_SERVERS_MAX: usize = 16;
 /// Lease changes that one durable commit may carry.
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
+/// From the start of one durable commit to the start of the next, so that leases share them.
+pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
 

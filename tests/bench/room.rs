@@ -1,8 +1,7 @@
 //! What 10,000 hosts cost: the time of `bootwright check`, and of `serve` until it says READY.
 //!
-//! `make bench` runs it with the profile of the tests; `make bench PROFILE=release` with that of
-//! an installed daemon. `serve` runs in a network namespace of its own and needs root; without
-//! root that figure is left out, and the output says so.
+//! `make bench-room` runs it with the profile of an installed daemon. `serve` runs in a network
+//! namespace of its own and needs root; without root that figure is left out, and the output says so.
 
 use std::{
     fmt::Write as _,
