@@ -9,6 +9,7 @@
 //! - [`frame`] builds the packet in such a frame.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
+//! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
 //! - [`places`] holds the limits in all and per client; [`running`] drains what is under way.
@@ -25,6 +26,7 @@ pub mod holder;
 pub mod http;
 mod intake;
 pub mod interface;
+mod others;
 pub mod places;
 mod report;
 pub mod running;

@@ -11,6 +11,7 @@ use crate::net::{
     holder,
     http::{self, HttpServer},
     interface::{self, Interface},
+    others::Watch,
     places::Places,
     running::Running,
     socket::{self, FrameSender},
@@ -75,6 +76,8 @@ struct Sockets {
     http: TcpListener,
     /// `None` where the kernel refused one: replies to clients without an address are broadcast.
     frames: Option<Arc<FrameSender>>,
+    /// `None` where the kernel refused one: other DHCP servers go unnoticed.
+    replies: Option<UdpSocket>,
 }
 
 impl Sockets {
@@ -102,6 +105,9 @@ impl Sockets {
             })
             .ok()
             .map(Arc::new);
+        let replies = socket::dhcp_replies(interface.index)
+            .inspect_err(|error| warn!(interface = name, "other DHCP servers can't be noticed: {error}"))
+            .ok();
         Ok(Sockets {
             dhcp: vec![
                 (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
@@ -110,6 +116,7 @@ impl Sockets {
             tftp: udp(ports.tftp)?,
             http,
             frames,
+            replies,
         })
     }
 }
@@ -295,6 +302,15 @@ impl Common {
                 running: self.running.clone(),
             };
             servers.spawn(server.run());
+        }
+        if let Some(replies) = sockets.replies {
+            let watch = Watch {
+                shared: Arc::clone(&self.shared),
+                mode,
+                interface: states.clone(),
+                running: self.running.clone(),
+            };
+            servers.spawn(watch.run(tokio::net::UdpSocket::from_std(replies)?));
         }
         let tftp = TftpServer {
             shared: Arc::clone(&self.shared),

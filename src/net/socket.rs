@@ -10,9 +10,11 @@ use crate::model::MacAddr;
 use nix::{
     errno::Errno,
     libc,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+    },
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::{
     ffi::OsString,
     io::{self, IoSlice, IoSliceMut},
@@ -191,6 +193,68 @@ impl FrameSender {
         Ok(())
     }
 }
+
+/// Sees the DHCP replies that others send on the interface with that index, UDP from port 67 to port
+/// 68; needs CAP_NET_RAW. A `UdpSocket` in type only, because the event loop can wait on one; it is
+/// read with [`receive_packet`].
+pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
+    // SAFETY: socket(2) takes no pointer. Protocol 0 receives nothing before the filter stands.
+    let descriptor = unsafe {
+        libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+            0,
+        )
+    };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made the descriptor and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let filtered = Socket::from(socket);
+    filtered.attach_filter(&DHCP_REPLIES)?;
+    let socket = OwnedFd::from(filtered);
+    // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+    address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+    // SAFETY: the pointer is to a live value of the length given, which the kernel only reads.
+    let bound = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    match bound {
+        0 => Ok(socket.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// One IP packet and the link-layer address it came from, without waiting.
+pub fn receive_packet(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, MacAddr)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
+    let mac = message.address.and_then(|address| address.addr()).unwrap_or_default();
+    Ok((message.bytes, MacAddr(mac)))
+}
+
+/// A classic BPF program over an IPv4 packet: not a later fragment, UDP, from port 67 to port 68.
+static DHCP_REPLIES: [SockFilter; 11] = [
+    SockFilter::new(0x30, 0, 0, 9),           // A = protocol
+    SockFilter::new(0x15, 0, 8, 17),          // UDP?
+    SockFilter::new(0x28, 0, 0, 6),           // A = fragment field
+    SockFilter::new(0x45, 6, 0, 0x1fff),      // an offset: no header here
+    SockFilter::new(0xb1, 0, 0, 0),           // X = length of the IP header
+    SockFilter::new(0x48, 0, 0, 0),           // A = source port
+    SockFilter::new(0x15, 0, 3, 67),          // a server's?
+    SockFilter::new(0x48, 0, 0, 2),           // A = destination port
+    SockFilter::new(0x15, 0, 1, 68),          // a client's?
+    SockFilter::new(0x06, 0, 0, 0x0004_0000), // take the packet
+    SockFilter::new(0x06, 0, 0, 0),           // leave it
+];
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
+//! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
@@ -25,6 +26,7 @@ mod daemon;
 mod firmware;
 mod machine;
 mod namespace;
+mod others;
 mod proxy;
 mod reload;
 mod room;

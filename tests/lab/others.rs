@@ -1,0 +1,87 @@
+//! Rung 3: other DHCP servers on the wire, a stranger's and our own second appliance.
+
+use super::daemon::Daemon;
+use super::namespace::Wire;
+use super::proxy::OtherServer;
+use super::room::Room;
+use super::wire::Rack;
+use std::time::Duration;
+
+#[test]
+fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let _other = OtherServer::start(&wire, &["--no-ping"]);
+    let client = wire.client("02:bb:00:00:00:01");
+    let ask = [
+        "udhcpc",
+        "-B",
+        "-i",
+        "eth0",
+        "-n",
+        "-q",
+        "-t",
+        "5",
+        "-T",
+        "2",
+        "-s",
+        "/bin/true",
+    ];
+    for _ in 0..2 {
+        client.expect("busybox", &ask);
+    }
+    let names_it =
+        |message: &str| message.contains(&format!("another DHCP server answers here: {}", OtherServer::ADDRESS));
+    let line = daemon.wait_for("the other server's name", Duration::from_secs(5), |line| {
+        names_it(&line.message)
+    });
+    assert_eq!(line.level, "WARN");
+    assert!(line.message.contains("02:00:c0:00:02:09"), "{line:?}");
+    let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
+    assert_eq!(times, 1);
+    let own = daemon
+        .lines()
+        .into_iter()
+        .find(|line| line.message.contains("answers here: 192.0.2.1 "));
+    assert!(own.is_none(), "our own replies were taken for another's: {own:?}");
+}
+
+#[test]
+fn two_appliances_with_one_inventory_agree_on_reserved_hosts_and_keep_out_of_each_others_leases() {
+    let inventory = "[[host]]\nname = \"r1u07\"\nmac = \"02:bb:00:00:00:07\"\naddress = \"192.0.2.11\"\n";
+    let wire = Wire::new();
+    let (room, twin) = (Room::new(inventory), Room::new(inventory));
+    let path = twin.path("bootwright.toml");
+    let text = std::fs::read_to_string(&path).expect("our own file");
+    twin.write("bootwright.toml", &text.replace("eno2", "eth0"));
+    let second = wire.client_at("02:00:c0:00:02:02", "192.0.2.2");
+    let first = Daemon::start(&wire, &room);
+    let other = Daemon::spawn(&second, &twin);
+    let serving = |line: &super::daemon::Line| line.message.contains("serving");
+    other.wait_for("the second appliance", Duration::from_secs(20), serving);
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
+    for _ in 0..5 {
+        assert_eq!(
+            rack.lease(7).map(|address| address.to_string()).as_deref(),
+            Some("192.0.2.11")
+        );
+    }
+    for appliance in [&first, &other] {
+        appliance.wait_for("the same offer", Duration::from_secs(5), |line| {
+            line.says("r1u07", &["offered 192.0.2.11"])
+        });
+    }
+    // Which of the two is taken is the client's choice; the other keeps quiet.
+    let left = super::poll(Duration::from_secs(5), || {
+        let mut lines = first.lines();
+        lines.extend(other.lines());
+        lines
+            .into_iter()
+            .find(|line| line.says("r1u07", &["took the offer of another DHCP server"]))
+    });
+    assert!(left.is_some(), "{}\n{}", first.log_tail(), other.log_tail());
+    // A dynamic lease: one appliance gives it, and the other leaves its renewals alone.
+    let dynamic = rack.lease(1).expect("a lease from one of the two");
+    assert_eq!(rack.lease(1), Some(dynamic));
+}
