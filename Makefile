@@ -81,6 +81,7 @@ install:
 	install -Dm644 systemd/bootwright.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bootwright.conf
 	install -d $(CONFIG)/answers $(CONFIG)/ipxe-scripts $(IMAGES)
 	umask 022; cp -Rn config/answers/. $(CONFIG)/answers/
+	install -Dm644 config/quirks.toml $(DESTDIR)$(PREFIX)/share/bootwright/quirks.toml
 	umask 022; cp -Rn ipxe-scripts/. $(CONFIG)/ipxe-scripts/
 	test -e $(CONFIG)/inventory.toml || install -m644 config/inventory.toml $(CONFIG)/inventory.toml
 	test -e $(CONFIG)/bootwright.toml || sed \

@@ -143,6 +143,7 @@ fn room() -> Snapshot {
         )]
         .into(),
         loaders,
+        quirks: Default::default(),
         templates,
     }
 }

@@ -133,6 +133,7 @@ fn snapshot(loaders: Loaders) -> Snapshot {
         unknown: UnknownPolicy::Discover,
         images: BTreeMap::new(),
         loaders,
+        quirks: bootwright::config::shipped_quirks(),
         templates: Templates::new(),
     }
 }
@@ -766,4 +767,23 @@ fn case_25_a_real_client_that_fetches_its_loader_three_times_is_counted_as_a_loo
     appliance.counted(Counter::LoaderLoops, 0);
     fetch(3);
     appliance.counted(Counter::LoaderLoops, 1);
+}
+
+#[test]
+fn a_quirks_block_limit_holds_for_its_machine_and_for_no_other() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let machine = MacAddr([0x52, 0x54, 0, 0, 0, 12]);
+    let agreed = || {
+        let (agreed, bytes) = fetched(69, &[("blksize", "1468")]);
+        assert!(bytes == appliance.loader());
+        agreed[0].1.clone()
+    };
+    // The limit is learnt with the machine's DHCP; here the address is not known to be its own yet.
+    appliance.shared.sightings().limit_blocks(machine, Some(512));
+    assert_eq!(agreed(), "1468");
+    appliance.shared.sightings().hear(Ipv4Addr::LOCALHOST, machine);
+    assert_eq!(agreed(), "512");
+    appliance.shared.sightings().limit_blocks(machine, None);
+    assert_eq!(agreed(), "1468");
 }

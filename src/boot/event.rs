@@ -48,6 +48,8 @@ pub struct Event {
     pub hardware: Option<HardwareAddr>,
     /// Where it stands.
     pub stage: Stage,
+    /// The quirks that matched its request.
+    pub quirks: Vec<String>,
     /// What it did or got.
     pub step: Step,
 }

@@ -124,6 +124,7 @@ mod tests {
             unknown,
             images: Default::default(),
             loaders: Default::default(),
+            quirks: Default::default(),
             templates: Default::default(),
         }
     }

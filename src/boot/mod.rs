@@ -14,6 +14,7 @@ pub mod loader;
 pub mod loops;
 pub mod machine;
 pub mod paths;
+pub mod quirks;
 pub mod render;
 pub mod request_path;
 pub mod resource;

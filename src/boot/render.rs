@@ -400,6 +400,7 @@ mod tests {
             unknown: UnknownPolicy::Discover,
             images: BTreeMap::new(),
             loaders: Loaders::default(),
+            quirks: Default::default(),
             templates: Templates::default(),
         }
     }

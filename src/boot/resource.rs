@@ -101,6 +101,8 @@ pub struct Answered {
     pub stage: Stage,
     /// What the thing is called in logs: `loader snponly.efi`, `script debian-installer`.
     pub what: String,
+    /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
+    pub block_max: Option<u16>,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
 }
@@ -114,6 +116,8 @@ pub struct Inquiry<'a> {
     path: Result<RequestPath, &'static str>,
     /// The machine that holds the address that asks.
     peer: Identity,
+    /// The largest TFTP block it may be given.
+    block_max: Option<u16>,
     /// The machine that the script or the answer is for.
     subject: Identity,
 }
@@ -136,12 +140,13 @@ pub fn resource(
     Inquiry::begin(now, snapshot, leases, sightings, ask).answer()
 }
 
-fn answered(snapshot: &Snapshot, identity: &Identity, found: Found) -> Answered {
+fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answered {
     Answered {
-        machine: identity.name(identify(snapshot, identity)),
+        machine: identity.name(identify(inquiry.snapshot, identity)),
         hardware: identity.mac.map(HardwareAddr::from),
         stage: found.stage,
         what: found.what,
+        block_max: inquiry.block_max,
         result: found.result,
     }
 }
@@ -157,19 +162,19 @@ impl<'a> Inquiry<'a> {
                     what: text::escape(self.ask.path),
                     result: Err(Refusal::BadPath { reason }),
                 };
-                return answered(self.snapshot, &self.peer, found);
+                return answered(&self, &self.peer, found);
             }
         };
         let components: Vec<&str> = path.components().collect();
         if is_script(&components) {
-            return answered(self.snapshot, &self.subject, self.script());
+            return answered(&self, &self.subject, self.script());
         }
         let found = match components[..] {
             [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
             [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
             _ => self.loader(path.as_str()),
         };
-        answered(self.snapshot, &self.peer, found)
+        answered(&self, &self.peer, found)
     }
 
     /// The script of the machine that asks.

@@ -17,6 +17,7 @@ use std::{
 pub struct Sightings {
     seen: Recent<MacAddr, Identity>,
     heard: Recent<Ipv4Addr, MacAddr>,
+    blocks: Recent<MacAddr, u16>,
 }
 
 /// The last [`SIGHTINGS_MAX`] things noted; the longest unnoted go first.
@@ -70,6 +71,19 @@ impl Sightings {
         let whole = merge(said, self.of(mac));
         self.seen.note(mac, whole.clone());
         whole
+    }
+
+    /// Notes the largest TFTP block, in bytes, that a quirk allows to a machine, or that none does.
+    pub fn limit_blocks(&mut self, mac: MacAddr, bytes_max: Option<u16>) {
+        match bytes_max {
+            Some(bytes) => self.blocks.note(mac, bytes),
+            None => self.blocks.forget(mac),
+        }
+    }
+
+    /// The largest TFTP block, in bytes, that a quirk allows to a machine.
+    pub fn block_limit(&self, mac: MacAddr) -> Option<u16> {
+        self.blocks.get(mac).copied()
     }
 
     /// Notes which machine has `address` from another DHCP server.

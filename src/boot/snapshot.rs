@@ -4,7 +4,7 @@
 //! own from inventory text through the same door.
 
 pub use crate::boot::paths::Ports;
-use crate::boot::{loader::Loaders, render::Templates};
+use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
 use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid};
 use crate::proto::dhcp::RawOption;
 use std::{
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub images: BTreeMap<Name, Image>,
     /// The loaders found, by architecture.
     pub loaders: Loaders,
+    /// Rows for firmware that needs something of its own.
+    pub quirks: Quirks,
     /// The compiled scripts and answers.
     pub templates: Templates,
 }

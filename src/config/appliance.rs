@@ -71,6 +71,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
             answers: paths.answers,
             images: paths.images,
             loaders: paths.loaders,
+            quirks: paths.quirks,
             state,
             admin_socket,
             admin_listen,
@@ -172,6 +173,7 @@ struct Paths {
     answers: PathBuf,
     images: PathBuf,
     loaders: Vec<PathBuf>,
+    quirks: Option<PathBuf>,
 }
 
 fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Paths, Option<Origin>) {
@@ -181,6 +183,7 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
         answers: base.join("answers"),
         images: base.join("../images"),
         loaders: vec![PathBuf::from("/usr/lib/ipxe")],
+        quirks: Some(base.join("quirks.toml")).filter(|file| file.exists()),
     };
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[paths]", value)) else {
         return (paths, None);
@@ -194,6 +197,9 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
     one(reader, "scripts", &mut paths.scripts);
     one(reader, "answers", &mut paths.answers);
     one(reader, "images", &mut paths.images);
+    if let Some(said) = fields.take(reader, "quirks", decode::some_text) {
+        paths.quirks = Some(base.join(said.value));
+    }
     let loaders = fields.take_all(reader, "loaders", decode::some_text);
     let loaders_at = fields.value("loaders").map(|value| reader.origin(value));
     if loaders_at.is_some() {

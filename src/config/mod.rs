@@ -1,8 +1,8 @@
 //! Raw TOML → checked snapshot: the only place that judges an inventory.
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
-//! there; `inherit`, `subnets`, `hosts`, `images`, `templates` and `loaders` judge it; `trial`
-//! renders everything once. Nothing stops at the first error: each step says what it finds to
+//! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
+//! `trial` renders everything once. Nothing stops at the first error: each step says what it finds to
 //! `problems` and goes on with what is left, and `report` shows it all to people.
 
 mod appliance;
@@ -13,6 +13,7 @@ mod inherit;
 mod loaders;
 mod options;
 mod problems;
+mod quirks;
 mod raw;
 pub mod report;
 mod source;
@@ -20,6 +21,7 @@ mod subnets;
 mod templates;
 mod trial;
 
+use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::model::{Mode, Name, ServedInterface};
 use hosts::{Referable, Unread, Unsettled};
@@ -52,6 +54,8 @@ pub struct Appliance {
     pub images: PathBuf,
     /// Folders of loaders.
     pub loaders: Vec<PathBuf>,
+    /// The operator's rows about firmware, where there are any.
+    pub quirks: Option<PathBuf>,
     /// The embedded store's folder.
     pub state: PathBuf,
     /// The operator's socket.
@@ -139,6 +143,7 @@ fn snapshot(read: &appliance::Read, inventory: &Inventory, generation: u64, prob
         rules: Vec::new(),
         unknown: appliance.unknown,
         images: catalogue.images,
+        quirks: quirks::read(appliance.quirks.as_deref(), &loaders, problems),
         loaders,
         templates,
     };
@@ -220,6 +225,11 @@ pub fn images(folder: &Path) -> (BTreeMap<Name, Image>, Report) {
     (catalogue.images, problems.into_report())
 }
 
+/// The table of firmware that is compiled in, as an appliance without a `quirks.toml` has it.
+pub fn shipped_quirks() -> Quirks {
+    quirks::shipped(&mut Problems::default())
+}
+
 /// Where the appliance keeps its images, read from `bootwright.toml` alone.
 ///
 /// # Errors
@@ -245,6 +255,7 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         true => folders.push(appliance.inventory.clone()),
         false => folders.push(folder_of(&appliance.inventory)),
     }
+    folders.extend(appliance.quirks.as_deref().map(folder_of));
     folders.push(appliance.scripts.clone());
     for parent in [&appliance.answers, &appliance.images] {
         let children = source::entries(parent).unwrap_or_default();

@@ -60,6 +60,9 @@ pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 /// Machines whose own words are remembered between the stages of a boot.
 pub const SIGHTINGS_MAX: usize = 32_768;
 
+/// Rows about firmware that are read; every request is held against each.
+pub const QUIRKS_MAX: usize = 1000;
+
 /// The same loader taken so often in a row, without a word as iPXE between, is a loop.
 pub const LOADER_LOOP_TIMES: u32 = 3;
 /// A loader that comes so long after the last one is the first of a new row: a server's self-test

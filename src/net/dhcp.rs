@@ -104,6 +104,9 @@ impl DhcpServer {
         if let Some((mac, ports)) = outcome.arrived {
             self.shared.sightings().arrive(mac, ports);
         }
+        if let Some((mac, bytes_max)) = outcome.blocks {
+            self.shared.sightings().limit_blocks(mac, bytes_max);
+        }
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
             (_, None) => counters.count(Counter::DhcpIgnored),
@@ -118,6 +121,7 @@ impl DhcpServer {
             machine: "unknown".to_owned(),
             hardware: None,
             stage: Stage::Unknown,
+            quirks: Vec::new(),
             step: Step::Ignored {
                 reason: format!("a packet from {} is no DHCP request: {reason}", received.source),
             },

@@ -65,8 +65,11 @@ pub fn report(event: &Event) {
         .map_or_else(|| "-".to_owned(), |hardware| hardware.to_string());
     let (machine, stage) = (event.machine.as_str(), event.stage);
     let said = message(&event.step);
+    // A field of its own only where there is one: `None` is not written.
+    let quirks = (!event.quirks.is_empty()).then(|| event.quirks.join(","));
+    let quirks = quirks.as_deref();
     if !Budget::of(event).has_room(second()) {
-        return debug!(target: "boot", machine, mac, %stage, "{said}");
+        return debug!(target: "boot", machine, mac, %stage, quirks, "{said}");
     }
     match &event.step {
         Step::Offered { .. }
@@ -75,14 +78,14 @@ pub fn report(event: &Event) {
         | Step::Released { .. }
         | Step::Sent { .. }
         | Step::Ignored { .. } => {
-            info!(target: "boot", machine, mac, %stage, "{said}");
+            info!(target: "boot", machine, mac, %stage, quirks, "{said}");
         }
         Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
         | Step::Failed { .. }
         | Step::Looping { .. } => {
-            warn!(target: "boot", machine, mac, %stage, "{said}");
+            warn!(target: "boot", machine, mac, %stage, quirks, "{said}");
         }
     }
 }
@@ -119,6 +122,7 @@ mod tests {
     use super::*;
     use crate::boot::event::Stage;
     use crate::model::{HardwareAddr, MacAddr};
+    use std::sync::Arc;
 
     #[test]
     fn a_flood_gets_its_lines_for_the_second_and_no_more() {
@@ -134,6 +138,7 @@ mod tests {
             machine: machine.to_owned(),
             hardware,
             stage: Stage::Unknown,
+            quirks: Vec::new(),
             step: Step::Failed {
                 what: String::new(),
                 reason: String::new(),
@@ -143,5 +148,35 @@ mod tests {
         assert!(is_listed(&event("r1u07", Some(mac.into()))));
         assert!(!is_listed(&event("02-00-00-00-00-01", Some(mac.into()))));
         assert!(!is_listed(&event("unknown", None)));
+    }
+
+    /// The lines of a log that a call writes.
+    fn logged(event: &Event) -> String {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::new(log.reopen().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || report(event));
+        std::fs::read_to_string(log.path()).unwrap()
+    }
+
+    #[test]
+    fn a_line_names_the_quirks_that_matched_and_nothing_where_none_did() {
+        let event = |quirks: &[&str]| Event {
+            machine: "r1u07".to_owned(),
+            hardware: Some(MacAddr([2, 0, 0, 0, 0, 1]).into()),
+            stage: Stage::RaspberryPi,
+            quirks: quirks.iter().map(|name| (*name).to_owned()).collect(),
+            step: Step::Looping {
+                loader: "snponly.efi".to_owned(),
+                times: 3,
+            },
+        };
+        let line = logged(&event(&["raspberry-pi", "ours"]));
+        assert!(line.contains("quirks=\"raspberry-pi,ours\""), "{line}");
+        assert!(line.contains("WARN") && line.contains("loaded snponly.efi 3 times and never came back as iPXE"));
+        let line = logged(&event(&[]));
+        assert!(!line.contains("quirks="), "{line}");
     }
 }

@@ -13,6 +13,7 @@ fn event(mac: MacAddr, stage: Stage, step: Step) -> Event {
         machine: "live-one".to_owned(),
         hardware: Some(HardwareAddr::from(mac)),
         stage,
+        quirks: Vec::new(),
         step,
     }
 }

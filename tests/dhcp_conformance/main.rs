@@ -9,6 +9,7 @@ mod options;
 mod ports;
 mod properties;
 mod proxy;
+mod quirks;
 mod support;
 
 use bootwright::boot::{
@@ -426,7 +427,8 @@ fn case_26_a_url_over_127_bytes_stands_in_67_alone() {
 #[test]
 fn case_28_a_raspberry_pi_5_with_arch_0_is_not_taken_for_a_bios() {
     let pi = MacAddr([0x2c, 0xcf, 0x67, 1, 2, 3]);
-    let stage_of = |packet: Packet| stage(&parse(&packet.bytes()).unwrap());
+    let mut room = Room::new();
+    let mut stage_of = |packet: Packet| room.outcome(&packet).event.stage;
     assert_eq!(stage_of(Packet::discover(pi).pxe(0)), Stage::RaspberryPi);
     assert_eq!(stage_of(Packet::discover(STRANGER).pxe(41)), Stage::RaspberryPi);
     assert_eq!(stage_of(Packet::discover(pi).pxe(11)), Stage::UefiPxe);

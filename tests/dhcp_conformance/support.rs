@@ -126,6 +126,7 @@ pub fn snapshot(unknown: UnknownPolicy) -> Snapshot {
         unknown,
         images: BTreeMap::new(),
         loaders: loaders(&[]),
+        quirks: bootwright::config::shipped_quirks(),
         templates: Templates::default(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Asked, classify};
 use crate::boot::{event::Stage, gate::Gate, paths};
 use crate::model::Arch;
-use crate::proto::dhcp::{Reply, ReplyOption};
+use crate::proto::dhcp::{RawOption, Reply, ReplyOption};
 
 /// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
 /// was sent 60 goes looking for a boot server on port 4011.
@@ -23,8 +23,8 @@ pub(super) struct Boot {
 
 /// The part of a reply that makes firmware load something.
 pub(super) struct BootFields {
-    /// A file name or a URL.
-    file: String,
+    /// A file name or a URL; `None` for firmware that knows its files' names.
+    file: Option<String>,
     kind: FieldsKind,
 }
 
@@ -41,6 +41,8 @@ enum FieldsKind {
     BareIpxe,
     /// 175.176.
     Ipxe,
+    /// Nothing but what a quirk adds.
+    RaspberryPi,
 }
 
 impl Boot {
@@ -52,7 +54,7 @@ impl Boot {
     }
 
     fn load(text: String, file: String, kind: FieldsKind) -> Boot {
-        let fields = Some(BootFields { file, kind });
+        let fields = Some(BootFields { file: Some(file), kind });
         Boot { text, fields }
     }
 }
@@ -86,14 +88,22 @@ fn from_network(asked: &Asked<'_>) -> Boot {
                 FieldsKind::Ipxe,
             )
         }
-        Stage::RaspberryPi => Boot::nothing("nothing: a Raspberry Pi's own boot files are not served"),
+        // Its ROM asks by TFTP for files with fixed names, which are no loader of ours.
+        Stage::RaspberryPi => Boot {
+            text: "a Raspberry Pi's own files: where paths.loaders has none, it ends there".to_owned(),
+            fields: Some(BootFields {
+                file: None,
+                kind: FieldsKind::RaspberryPi,
+            }),
+        },
         Stage::System | Stage::Unknown => Boot::nothing("nothing: it is not firmware that asks"),
     }
 }
 
 fn with_loader(asked: &Asked<'_>, fields: impl FnOnce(&str) -> (String, FieldsKind)) -> Boot {
     let arch = classify::arch(asked.request);
-    match arch.and_then(|arch| asked.snapshot.loaders.for_arch(arch)) {
+    let chosen = asked.quirks.set.loader.as_deref();
+    match chosen.or_else(|| asked.snapshot.loaders.for_arch(arch?)) {
         Some(loader) => {
             let (file, kind) = fields(loader);
             Boot::load(format!("loader {file}"), file, kind)
@@ -124,14 +134,20 @@ impl BootFields {
             ],
             FieldsKind::UefiHttp => vec![ReplyOption::VendorClass("HTTPClient")],
             FieldsKind::Ipxe => vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())],
-            FieldsKind::UefiPxe | FieldsKind::BareIpxe => Vec::new(),
+            FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::RaspberryPi => Vec::new(),
         });
-        if asked.request.wants(66) && matches!(self.kind, FieldsKind::BiosPxe | FieldsKind::UefiPxe) {
+        if asked.request.wants(66)
+            && matches!(
+                self.kind,
+                FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::RaspberryPi
+            )
+        {
             reply
                 .options
                 .push(ReplyOption::TftpServerName(asked.ingress.address.to_string()));
         }
-        reply.boot_file = Some(self.file);
+        reply.boot_file = self.file;
+        add(asked, reply);
     }
 
     /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
@@ -145,13 +161,18 @@ impl BootFields {
                 .options
                 .push(ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()));
         }
-        reply.boot_file = Some(self.file);
+        reply.boot_file = self.file;
+        add(asked, reply);
     }
 
     fn vendor_class(&self) -> &'static str {
         match self.kind {
             FieldsKind::UefiHttp => "HTTPClient",
-            FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::Ipxe => "PXEClient",
+            FieldsKind::BiosPxe
+            | FieldsKind::UefiPxe
+            | FieldsKind::BareIpxe
+            | FieldsKind::Ipxe
+            | FieldsKind::RaspberryPi => "PXEClient",
         }
     }
 
@@ -165,8 +186,24 @@ impl BootFields {
         if self.kind == FieldsKind::Ipxe {
             reply.options.push(ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec()));
         }
-        reply.boot_file = Some(self.file);
+        reply.boot_file = self.file;
+        add(asked, reply);
     }
+}
+
+/// What quirks add, in place of what stands there with the same code.
+fn add(asked: &Asked<'_>, reply: &mut Reply) {
+    let added = &asked.quirks.set.add;
+    let is_added = |code: u8| added.iter().any(|(added, _)| *added == code);
+    reply.options.retain(|option| !is_added(option.code()));
+    let quirks = added.iter().map(|(code, body)| {
+        ReplyOption::Raw(RawOption {
+            code: *code,
+            body: body.clone(),
+            always: true,
+        })
+    });
+    reply.options.extend(quirks);
 }
 
 fn boot_item(asked: &Asked<'_>) -> Option<Vec<u8>> {

@@ -201,9 +201,6 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
         reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
     }
     let Boot { text, fields } = answer::boot(asked);
-    if let Some(fields) = fields {
-        fields.write(asked, &mut reply);
-    }
     let optional = [
         lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
         lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
@@ -218,6 +215,10 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
     reply.options.extend(wanted);
     reply.options.extend(client_name(asked, subnet));
     reply.options.extend(named_options(asked, subnet));
+    // The last, because what a quirk adds stands in place of anything with the same code.
+    if let Some(fields) = fields {
+        fields.write(asked, &mut reply);
+    }
     (reply, text)
 }
 

@@ -22,6 +22,7 @@ use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
     machine::{Who, identify},
+    quirks::Effect,
     snapshot::Snapshot,
 };
 use crate::lease::{LeaseChange, LeaseTable};
@@ -86,6 +87,8 @@ pub struct Outcome {
     pub heard: Option<(Ipv4Addr, MacAddr)>,
     /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
     pub arrived: Option<(MacAddr, Vec<String>)>,
+    /// Firmware, which fetches files next, and the largest TFTP block it can take.
+    pub blocks: Option<(MacAddr, Option<u16>)>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
 }
@@ -100,6 +103,7 @@ struct Asked<'a> {
     ingress: &'a Ingress,
     request: &'a Request,
     stage: Stage,
+    quirks: Effect,
     who: Who<'a>,
     gate: Gate<'a>,
     /// What the machine is called in events.
@@ -110,12 +114,14 @@ struct Asked<'a> {
 pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
     let identity = identity(request);
     let who = port::keeper(snapshot, leases, (now, request), identify(snapshot, &identity));
+    let quirks = snapshot.quirks.of(request, stage(request));
     let asked = Asked {
         now,
         snapshot,
         ingress,
         request,
-        stage: stage(request),
+        stage: quirks.stage,
+        quirks,
         who,
         gate: gate(snapshot, who),
         machine: identity.name(who),
@@ -134,7 +140,13 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         },
     };
     let arrived = port::arrived(&asked, identity.ports);
-    Outcome { arrived, ..outcome }
+    let block_max = asked.quirks.set.tftp_block_max;
+    let blocks = asked.firmware().map(|mac| (mac, block_max));
+    Outcome {
+        arrived,
+        blocks,
+        ..outcome
+    }
 }
 
 impl Asked<'_> {
@@ -148,6 +160,16 @@ impl Asked<'_> {
             Some("no host or rule names it, and unknown machines are ignored")
         } else {
             None
+        }
+    }
+
+    /// The machine, if it is one that fetches files now: a running system does not.
+    fn firmware(&self) -> Option<MacAddr> {
+        match self.stage {
+            Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe | Stage::Ipxe | Stage::RaspberryPi => {
+                self.request.hardware.mac()
+            }
+            Stage::System | Stage::Unknown => None,
         }
     }
 
@@ -178,17 +200,20 @@ impl Asked<'_> {
             change: None,
             heard: None,
             arrived: None,
+            blocks: None,
             event: self.event(step),
         }
     }
 
-    fn replied(&self, reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
-        let destination = route::destination(self.snapshot, self.ingress, self.request, &reply);
+    fn replied(&self, mut reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
+        reply.leave_out.clone_from(&self.quirks.set.leave_out);
+        let destination = route::destination(self, &reply);
         Outcome {
             send: Some(Sending { reply, destination }),
             change,
             heard: None,
             arrived: None,
+            blocks: None,
             event: self.event(step),
         }
     }
@@ -198,6 +223,7 @@ impl Asked<'_> {
             machine: self.machine.clone(),
             hardware: Some(self.request.hardware),
             stage: self.stage,
+            quirks: self.quirks.names.clone(),
             step,
         }
     }

@@ -1,6 +1,6 @@
 //! Which subnet a request is answered from, and where its reply goes.
 
-use super::{Destination, Ingress, PXE_PORT};
+use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::proto::dhcp::{Reply, ReplyKind, Request};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -39,7 +39,10 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
 ///
 /// `ciaddr` is the client's own word: a reply goes there only where we serve, or any packet would
 /// make us send one to any address in the world.
-pub(super) fn destination(snapshot: &Snapshot, ingress: &Ingress, request: &Request, reply: &Reply) -> Destination {
+///
+/// A quirk may overrule the broadcast flag, and nothing else.
+pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
+    let (snapshot, ingress, request) = (asked.snapshot, asked.ingress, asked.request);
     if ingress.port == PXE_PORT {
         return Destination::Unicast(ingress.source);
     }
@@ -47,6 +50,7 @@ pub(super) fn destination(snapshot: &Snapshot, ingress: &Ingress, request: &Requ
         return Destination::Unicast(SocketAddrV4::new(relay, relay_port(ingress, request)));
     }
     let no_frame = !FRAME_ADDRESS_BYTES.contains(&request.hardware.as_bytes().len()) || request.hardware.htype() == 0;
+    let wants_broadcast = asked.quirks.set.broadcast.unwrap_or(request.wants_broadcast());
     let broadcast = Destination::Broadcast { port: CLIENT_PORT };
     let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
     match (reply.kind, request.client_address.filter(is_ours)) {
@@ -54,9 +58,7 @@ pub(super) fn destination(snapshot: &Snapshot, ingress: &Ingress, request: &Requ
         (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, Some(client)) => {
             Destination::Unicast(SocketAddrV4::new(client, CLIENT_PORT))
         }
-        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) if no_frame || request.wants_broadcast() => {
-            broadcast
-        }
+        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) if no_frame || wants_broadcast => broadcast,
         (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) => match request.hardware.mac() {
             Some(mac) if !reply.your_address.is_unspecified() => Destination::Frame {
                 mac,

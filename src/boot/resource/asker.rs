@@ -27,6 +27,7 @@ impl<'a> Inquiry<'a> {
             ask,
             path: RequestPath::parse(ask.transport, ask.path),
             subject: peer.clone(),
+            block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
         };
         if let Ok(path) = inquiry.path.clone() {

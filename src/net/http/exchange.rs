@@ -250,6 +250,7 @@ fn event(answered: &Answered, step: Step) -> Event {
         machine: answered.machine.clone(),
         hardware: answered.hardware,
         stage: answered.stage,
+        quirks: Vec::new(),
         step,
     }
 }

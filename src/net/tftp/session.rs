@@ -153,7 +153,11 @@ impl Session {
         let answered = self.shared.answer(&ask);
         match source(&answered).await {
             Ok(source) => {
-                let transfer = Transfer::begin(self.now(), &read.options, source.length());
+                let mut options = read.options;
+                if let Some(largest) = answered.block_max {
+                    options.blksize = options.blksize.map(|asked| asked.min(largest));
+                }
+                let transfer = Transfer::begin(self.now(), &options, source.length());
                 Some(Prepared {
                     socket,
                     answered,
@@ -208,6 +212,7 @@ impl Session {
             hardware: None,
             stage: Stage::Unknown,
             what: String::new(),
+            block_max: None,
             result: Err(Refusal::BadPath { reason: "" }),
         }
     }
@@ -217,6 +222,7 @@ impl Session {
             machine: answered.machine.clone(),
             hardware: answered.hardware,
             stage: answered.stage,
+            quirks: Vec::new(),
             step,
         });
     }

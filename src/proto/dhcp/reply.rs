@@ -85,6 +85,8 @@ pub struct Reply {
     pub boot_file: Option<String>,
     /// Further options, in any order; where room is short the least important are left out.
     pub options: Vec<ReplyOption>,
+    /// Codes of options that are not written, whoever put them in.
+    pub leave_out: Vec<u8>,
     xid: u32,
     relay: Ipv4Addr,
     hardware: HardwareAddr,
@@ -132,6 +134,7 @@ impl Reply {
             server_identifier,
             boot_file: None,
             options: Vec::new(),
+            leave_out: Vec::new(),
             xid: request.xid,
             relay: request.relay.unwrap_or(Ipv4Addr::UNSPECIFIED),
             hardware: request.hardware,
@@ -217,6 +220,7 @@ impl Reply {
             options.extend(self.machine_identifier.clone().map(DhcpOption::ClientMachineIdentifier));
         }
         options.extend(self.options.iter().map(ReplyOption::to_wire).filter(fits));
+        options.retain(|option| !self.leave_out.contains(&u8::from(OptionCode::from(option))));
         options.sort_by_key(|option| {
             let code = u8::from(OptionCode::from(option));
             let rank = |list: &[u8]| list.iter().position(|listed| *listed == code);
