@@ -28,6 +28,8 @@ pub struct Line {
     pub machine: String,
     /// Its stage.
     pub stage: String,
+    /// The quirks that matched.
+    pub quirks: String,
     /// What happened, in words.
     pub message: String,
 }
@@ -53,6 +55,7 @@ impl Line {
             level: field("level"),
             machine: field("machine"),
             stage: field("stage"),
+            quirks: field("quirks"),
             message,
         }
     }

@@ -15,6 +15,7 @@
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
+//! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
@@ -28,6 +29,7 @@ mod machine;
 mod namespace;
 mod others;
 mod proxy;
+mod quirks;
 mod reload;
 mod room;
 mod threats;
