@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-readonly binary=$(readlink -f "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
+readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly period=${SECONDS_PER_RATE:-5}
 readonly kea=/usr/sbin/kea-dhcp4 dnsmasq=/usr/sbin/dnsmasq
 readonly net=bwbench-$$

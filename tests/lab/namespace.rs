@@ -39,6 +39,28 @@ impl Namespace {
         namespace
     }
 
+    /// A namespace whose `eth0`, with that MAC, hangs on `port` of another.
+    pub fn beside(other: &Namespace, port: &str, mac: &str) -> Namespace {
+        let client = Namespace::new();
+        other.ip(&[
+            "link",
+            "add",
+            port,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "address",
+            mac,
+            "netns",
+            &client.name,
+        ]);
+        other.ip(&["link", "set", port, "up"]);
+        client.ip(&["link", "set", "eth0", "up"]);
+        client
+    }
+
     fn ip(&self, arguments: &[&str]) {
         ip(&[&["-n", &self.name], arguments].concat());
     }
@@ -135,24 +157,9 @@ impl Wire {
 
     /// A namespace with `eth0` plugged into the bridge, with that MAC and no address.
     pub fn client(&self, mac: &str) -> Namespace {
-        let client = Namespace::new();
         let port = port_name("v");
-        self.server.ip(&[
-            "link",
-            "add",
-            &port,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "address",
-            mac,
-            "netns",
-            &client.name,
-        ]);
-        self.server.ip(&["link", "set", &port, "master", INTERFACE, "up"]);
-        client.ip(&["link", "set", "eth0", "up"]);
+        let client = Namespace::beside(&self.server, &port, mac);
+        self.server.ip(&["link", "set", &port, "master", INTERFACE]);
         client
     }
 
