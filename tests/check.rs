@@ -835,6 +835,9 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
             "{line}: {said}"
         );
     }
+    let routes = vec!["{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }"; 32].join(", ");
+    let room = Room::new(&format!("{SUBNET}routes = [{routes}]\n"));
+    assert!(shown(&room.report().errors).contains("256 bytes, and has at most 250"));
     let long = "x".repeat(256);
     let room = Room::new(&format!(
         "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"

@@ -18,6 +18,8 @@ pub(super) type Options = BTreeMap<u8, Sourced<RawOption>>;
 
 /// What one option may have on the wire without being split.
 const BODY_BYTES_MAX: usize = 255;
+/// What the subnet's default route takes of option 121, where it is added.
+const DEFAULT_ROUTE_BYTES: usize = 5;
 /// The smallest MTU of option 26 (RFC 2132 section 5.1), in bytes.
 const MTU_BYTES_MIN: u16 = 68;
 
@@ -93,18 +95,18 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options 
             options.insert(code, option);
         }
     }
-    for option in options
-        .values()
-        .filter(|option| option.value.body.len() > BODY_BYTES_MAX)
-    {
-        let message = format!(
-            "option {} would have {} bytes, and an option has at most {BODY_BYTES_MAX}",
-            option.value.code,
-            option.value.body.len()
-        );
-        reader
-            .problems
-            .error(&option.origin, message, "write fewer or shorter values");
+    for option in options.values() {
+        let RawOption { code, body, .. } = &option.value;
+        let room = match *code {
+            CLASSLESS_ROUTES => BODY_BYTES_MAX - DEFAULT_ROUTE_BYTES,
+            _ => BODY_BYTES_MAX,
+        };
+        if body.len() > room {
+            let message = format!("option {code} would have {} bytes, and has at most {room}", body.len());
+            reader
+                .problems
+                .error(&option.origin, message, "write fewer or shorter values");
+        }
     }
     options
 }
