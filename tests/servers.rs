@@ -86,6 +86,7 @@ impl Appliance {
             snapshot: Arc::new(snapshot(loaders)).into(),
             leases: LeaseTable::default().into(),
             sightings: Default::default(),
+            exhausted_again_at_s: Default::default(),
             loops: Default::default(),
             lease_log: Box::new(NoLog),
             clock: Clock::start(),

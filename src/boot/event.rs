@@ -117,6 +117,11 @@ pub enum Step {
         /// How often in a row.
         times: u32,
     },
+    /// A machine without an address of its own found its pool used up.
+    Exhausted {
+        /// Which pool, and what else stood in the way.
+        reason: String,
+    },
     /// A packet got no answer.
     Ignored {
         /// Why.

@@ -133,6 +133,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         snapshot: ArcSwap::from_pointee(snapshot),
         leases: Mutex::new(leases),
         sightings: Mutex::default(),
+        exhausted_again_at_s: Default::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         clock,

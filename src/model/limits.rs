@@ -16,6 +16,8 @@ pub const OFFER_HELD: Duration = Duration::from_secs(30);
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often an exhausted pool is said in the log, whatever asks for it.
+pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.
 pub const OTHER_SERVER_REMINDER: Duration = Duration::from_secs(600);
 /// Other DHCP servers on one wire that are told apart.

@@ -6,7 +6,7 @@ use crate::boot::{
 };
 use crate::model::{
     Mode,
-    limits::{DHCP_REQUEST_BYTES_MAX, LEASE_QUEUE_MAX},
+    limits::{DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER, LEASE_QUEUE_MAX},
 };
 use crate::net::{
     Counter, Durable, Shared, frame,
@@ -20,7 +20,7 @@ use crate::proto::dhcp;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::{
     net::UdpSocket,
@@ -109,10 +109,23 @@ impl DhcpServer {
         }
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
+            (Step::Exhausted { reason }, _) => self.exhausted(reason),
             (_, None) => counters.count(Counter::DhcpIgnored),
             (_, Some(_)) => {}
         }
         self.finish(own.address, outcome.send, outcome.event, durable);
+    }
+
+    /// Counts every machine that a pool has no address for, and says it once a minute.
+    fn exhausted(&self, reason: &str) {
+        self.shared.counters.count(Counter::DhcpPoolExhausted);
+        let now_s = self.shared.clock.monotonic().as_secs();
+        let due_s = self.shared.exhausted_again_at_s.load(Ordering::Relaxed);
+        if now_s >= due_s {
+            let next_s = now_s + EXHAUSTED_REMINDER.as_secs();
+            self.shared.exhausted_again_at_s.store(next_s, Ordering::Relaxed);
+            warn!("a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter");
+        }
     }
 
     fn malformed(&self, received: &Received, reason: &str) {

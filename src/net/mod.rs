@@ -51,7 +51,7 @@ use arc_swap::ArcSwap;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 /// A lease change on its way to the disk: ready when it is durable, or with why it never will be.
@@ -75,6 +75,8 @@ pub struct Shared {
     pub sightings: Mutex<Sightings>,
     /// Machines that may be caught between their firmware and their loader.
     pub loops: Mutex<LoaderLoops>,
+    /// When an exhausted pool is said again, in seconds of the clock.
+    pub exhausted_again_at_s: AtomicU64,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The time that decisions are made at.

@@ -38,7 +38,7 @@ impl Budget {
             None => true,
         };
         match &event.step {
-            Step::Ignored { .. } => &IGNORED,
+            Step::Ignored { .. } | Step::Exhausted { .. } => &IGNORED,
             _ if is_invented => &STRANGERS,
             _ => &LISTED,
         }
@@ -77,6 +77,7 @@ pub fn report(event: &Event) {
         | Step::Acknowledged { .. }
         | Step::Released { .. }
         | Step::Sent { .. }
+        | Step::Exhausted { .. }
         | Step::Ignored { .. } => {
             info!(target: "boot", machine, mac, %stage, quirks, "{said}");
         }
@@ -107,7 +108,7 @@ fn message(step: &Step) -> String {
              finds no network; look at the machine's console, and try another loader (paths.loaders, or a quirk's \
              `loader`)"
         ),
-        Step::Ignored { reason } => format!("ignored: {reason}"),
+        Step::Ignored { reason } | Step::Exhausted { reason } => format!("ignored: {reason}"),
     }
 }
 

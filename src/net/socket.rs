@@ -148,20 +148,8 @@ pub struct FrameSender {
 impl FrameSender {
     /// A sender on the interface with that index; needs CAP_NET_RAW.
     pub fn new(index: u32) -> io::Result<FrameSender> {
-        // SAFETY: socket(2) takes no pointer. Protocol 0 receives no packet.
-        let descriptor = unsafe {
-            libc::socket(
-                libc::AF_PACKET,
-                libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-                0,
-            )
-        };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
         Ok(FrameSender {
-            // SAFETY: the kernel has just made the descriptor and nobody else knows it.
-            socket: unsafe { OwnedFd::from_raw_fd(descriptor) },
+            socket: packet_socket()?,
             index: i32::try_from(index).map_err(io::Error::other)?,
         })
     }
@@ -194,11 +182,9 @@ impl FrameSender {
     }
 }
 
-/// Sees the DHCP replies that others send on the interface with that index, UDP from port 67 to port
-/// 68; needs CAP_NET_RAW. A `UdpSocket` in type only, because the event loop can wait on one; it is
-/// read with [`receive_packet`].
-pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
-    // SAFETY: socket(2) takes no pointer. Protocol 0 receives nothing before the filter stands.
+/// A packet socket that receives nothing yet: its protocol is 0.
+fn packet_socket() -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes no pointer.
     let descriptor = unsafe {
         libc::socket(
             libc::AF_PACKET,
@@ -210,8 +196,14 @@ pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just made the descriptor and nobody else knows it.
-    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let filtered = Socket::from(socket);
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Sees the DHCP replies that others send on the interface with that index, UDP from port 67 to port
+/// 68; needs CAP_NET_RAW. A `UdpSocket` in type only, because the event loop can wait on one; it is
+/// read with [`receive_packet`].
+pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
+    let filtered = Socket::from(packet_socket()?);
     filtered.attach_filter(&DHCP_REPLIES)?;
     let socket = OwnedFd::from(filtered);
     // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.

@@ -627,6 +627,18 @@ fn a_flood_of_offers_to_strangers_keeps_no_listed_host_out() {
 }
 
 #[test]
+fn an_exhausted_pool_is_told_from_a_packet_that_is_ignored() {
+    let mut room = Room::new();
+    for last in 0..4 {
+        room.dora(MacAddr([2, 0, 0, 0, 0, last]));
+    }
+    let outcome = room.outcome(&Packet::discover(STRANGER));
+    assert!(matches!(outcome.event.step, Step::Exhausted { reason } if reason.contains("192.0.2.0/24 is used up")));
+    room.snapshot.subnets[0].pool.clear();
+    assert!(room.silence(&Packet::discover(STRANGER)).contains("no pool"));
+}
+
+#[test]
 fn a_listed_host_takes_no_lease_and_no_other_listed_hosts_offer() {
     let mut room = Room::new();
     let second = MacAddr([0x52, 0x54, 0, 0, 0, 4]);

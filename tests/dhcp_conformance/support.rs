@@ -186,7 +186,7 @@ impl Room {
         let outcome = self.outcome(packet);
         assert!(outcome.send.is_none(), "a reply: {:?}", outcome.event.step);
         match outcome.event.step {
-            Step::Ignored { reason } => reason,
+            Step::Ignored { reason } | Step::Exhausted { reason } => reason,
             other => panic!("not ignored: {other:?}"),
         }
     }

@@ -354,3 +354,29 @@ fn odd_lengths() -> impl Iterator<Item = Vec<u8>> {
         [hlen, option]
     })
 }
+
+#[test]
+fn an_exhausted_pool_is_said_once_and_counted_each_time() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write(
+        "inventory.toml",
+        "[[subnet]]\ncidr = \"192.0.2.0/24\"\npool = [\"192.0.2.100-192.0.2.100\"]\n",
+    );
+    let daemon = Daemon::start(&wire, &room);
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
+    assert!(rack.lease(1).is_some());
+    let rack = rack.impatient();
+    for client in 2..5 {
+        assert!(rack.discover(client).is_none());
+    }
+    let says_it = |message: &str| message.contains("the pool of 192.0.2.0/24 is used up; make");
+    let warned = daemon
+        .lines()
+        .into_iter()
+        .filter(|line| line.level == "WARN" && says_it(&line.message));
+    assert_eq!(warned.count(), 1, "{}", daemon.log_tail());
+    let status = ask_json(&room, "status");
+    let counted = status["counters"]["dhcp_pool_exhausted"].as_u64();
+    assert!(counted.is_some_and(|counted| counted >= 3), "{status}");
+}

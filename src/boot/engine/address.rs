@@ -41,8 +41,16 @@ pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTabl
     }
 }
 
+/// Why there is no address to offer.
+pub(super) enum Lack {
+    /// The subnet has no pool: that is how it is meant.
+    NoPool(String),
+    /// Every address of the pool is in use.
+    Exhausted(String),
+}
+
 /// The address to offer, or why there is none.
-pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Ipv4Addr, String> {
+pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Ipv4Addr, Lack> {
     let reserved = reservation(asked, subnet, leases);
     if let Reservation::Free(address) = reserved {
         return Ok(address);
@@ -61,13 +69,13 @@ pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTab
             listed.then(|| leases.offer_instead(now, pool, client, usable, is_stranger))?
         })
         .ok_or_else(|| {
-            let lack = match subnet.pool.as_slice() {
-                [] => format!("{} has no pool", subnet.cidr),
-                [_, ..] => format!("the pool of {} is used up", subnet.cidr),
+            let whose = match reserved {
+                Reservation::Taken { address, by } => format!("its address {address} is leased to {by}"),
+                Reservation::None | Reservation::Free(_) => "it has no address of its own".to_owned(),
             };
-            match reserved {
-                Reservation::Taken { address, by } => format!("its address {address} is leased to {by}, and {lack}"),
-                Reservation::None | Reservation::Free(_) => format!("it has no address of its own, and {lack}"),
+            match subnet.pool.as_slice() {
+                [] => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
+                [_, ..] => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
             }
         })
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Asked, Outcome, PXE_PORT,
-    address::{self, Reservation},
+    address::{self, Lack, Reservation},
     answer::{self, Boot},
     pxe_port,
 };
@@ -38,7 +38,8 @@ fn discover(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outc
             let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
             asked.replied(reply, None, Step::Offered { address, boot })
         }
-        Err(reason) => asked.ignored(reason),
+        Err(Lack::NoPool(reason)) => asked.ignored(reason),
+        Err(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
     }
 }
 
