@@ -15,29 +15,41 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Hands each datagram of at most `bytes_max` to `take`, until no new work may begin.
 pub(super) async fn datagrams(
-    (server, shared, running): (&str, &Shared, &Running),
+    common: (&str, &Shared, &Running),
     socket: &UdpSocket,
     bytes_max: usize,
     take: impl Fn(&Received, &[u8]),
+) {
+    let receive = |socket: &UdpSocket, buffer: &mut [u8]| {
+        let received = socket::receive(socket, buffer)?;
+        Ok((received.length, received))
+    };
+    let take = |received, bytes: &[u8]| take(&received, bytes);
+    packets(common, socket, (bytes_max, receive), take).await;
+}
+
+/// The same for whatever `receive` makes of a packet: its length in the buffer, and what else it tells.
+pub(super) async fn packets<T>(
+    (server, shared, running): (&str, &Shared, &Running),
+    socket: &UdpSocket,
+    (bytes_max, receive): (usize, impl Fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, T)>),
+    mut take: impl FnMut(T, &[u8]),
 ) {
     let mut buffer = vec![0; bytes_max];
     tokio::select! {
         () = running.stopped() => {}
         () = async {
             loop {
-                match receive(socket, &mut buffer).await {
-                    Ok(received) => take(&received, &buffer[..received.length]),
+                let received = socket
+                    .async_io(Interest::READABLE, || receive(socket, &mut buffer))
+                    .await;
+                match received {
+                    Ok((length, told)) => take(told, &buffer[..length]),
                     Err(error) => recover(shared, server, &error).await,
                 }
             }
         } => {}
     }
-}
-
-async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
-    socket
-        .async_io(Interest::READABLE, || socket::receive(socket, buffer))
-        .await
 }
 
 /// After a failed receive or accept: counts, says so, and waits a little, so that an error that

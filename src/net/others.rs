@@ -1,4 +1,7 @@
-//! Other DHCP servers on our wire: their replies to clients are seen, and they are named once.
+//! Other DHCP servers on our wire: their replies are overheard, and they are named now and then.
+//!
+//! What is overheard is what reaches this interface: broadcasts, and what the switch floods. A reply
+//! that a switch hands to its client alone is not among it.
 //!
 //! Two servers that do not know of each other are the most common reason for a machine that boots
 //! one day and not the next. A second appliance with the same inventory is seen here too: whoever
@@ -8,18 +11,17 @@ use crate::model::{
     MacAddr, Mode,
     limits::{OTHER_SERVER_REMINDER, OTHER_SERVERS_MAX},
 };
-use crate::net::{Counter, Shared, intake::recover, interface::Interface, running::Running, socket};
+use crate::net::{Counter, Shared, intake::packets, interface::Interface, running::Running, socket};
+use crate::proto::dhcp::overheard_server;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
-use tokio::{io::Interest, net::UdpSocket, sync::watch};
+use tokio::{net::UdpSocket, sync::watch};
 use tracing::{info, warn};
 
 /// The smallest reply: Ethernet's payload begins with an IPv4 header of 20 bytes, UDP's has 8.
 const IP_HEADER_BYTES_MIN: usize = 20;
 const UDP_HEADER_BYTES: usize = 8;
-/// Where a BOOTP message has `giaddr` and its magic cookie.
-const GIADDR: std::ops::Range<usize> = 24..28;
-const OPTIONS: usize = 240;
-const SERVER_IDENTIFIER: u8 = 54;
+/// The longest reply that is looked at, with its IP header; a longer one is cut.
+const PACKET_BYTES_MAX: usize = 2048;
 
 /// Watches one interface.
 pub(super) struct Watch {
@@ -33,21 +35,12 @@ impl Watch {
     /// Watches until no new work may begin.
     pub async fn run(self, replies: UdpSocket) {
         let mut said = HashMap::new();
-        let mut buffer = [0; 2048];
-        tokio::select! {
-            () = self.running.stopped() => {}
-            () = async {
-                loop {
-                    let received = replies
-                        .async_io(Interest::READABLE, || socket::receive_packet(&replies, &mut buffer))
-                        .await;
-                    match received {
-                        Ok((length, mac)) => self.take(&mut said, mac, &buffer[..length]),
-                        Err(error) => recover(&self.shared, "other DHCP servers", &error).await,
-                    }
-                }
-            } => {}
-        }
+        let common = ("other DHCP servers", &*self.shared, &self.running);
+        let receive = (PACKET_BYTES_MAX, socket::receive_packet);
+        packets(common, &replies, receive, |mac, packet| {
+            self.take(&mut said, mac, packet)
+        })
+        .await;
     }
 
     fn take(&self, said: &mut HashMap<Ipv4Addr, Duration>, mac: MacAddr, packet: &[u8]) {
@@ -77,8 +70,7 @@ impl Watch {
     }
 }
 
-/// The server that sent a DHCP reply straight to a client: option 54, else the packet's source.
-/// `None` for what a relay carries, which is between it and its server.
+/// The server that sent the DHCP reply in an IPv4 packet.
 fn server_of(packet: &[u8]) -> Option<Ipv4Addr> {
     let first = *packet.first()?;
     let header_bytes = usize::from(first & 0x0f) * 4;
@@ -87,29 +79,7 @@ fn server_of(packet: &[u8]) -> Option<Ipv4Addr> {
     }
     let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
     let message = packet.get(header_bytes + UDP_HEADER_BYTES..)?;
-    if *message.first()? != 2 || message.get(GIADDR)? != [0; 4] {
-        return None;
-    }
-    let said = server_identifier(message.get(OPTIONS..)?);
-    Some(said.unwrap_or_else(|| Ipv4Addr::from(source)))
-}
-
-fn server_identifier(mut options: &[u8]) -> Option<Ipv4Addr> {
-    while let [code, rest @ ..] = options {
-        match (*code, rest) {
-            (0, rest) => options = rest,
-            (255, _) | (_, []) => return None,
-            (code, [length, rest @ ..]) => {
-                let (body, after) = rest.split_at_checked(usize::from(*length))?;
-                if code == SERVER_IDENTIFIER {
-                    let octets: [u8; 4] = body.try_into().ok()?;
-                    return Some(Ipv4Addr::from(octets));
-                }
-                options = after;
-            }
-        }
-    }
-    None
+    overheard_server(message, Ipv4Addr::from(source))
 }
 
 #[cfg(test)]
@@ -117,8 +87,12 @@ mod tests {
     use super::*;
     use crate::net::frame::udp_packet;
 
+    /// The fixed header with its magic cookie, and `giaddr` in it.
+    const HEADER_BYTES: usize = 240;
+    const GIADDR: std::ops::Range<usize> = 24..28;
+
     fn reply(op: u8, giaddr: [u8; 4], options: &[u8]) -> Vec<u8> {
-        let mut message = vec![0; OPTIONS];
+        let mut message = vec![0; HEADER_BYTES];
         message[0] = op;
         message[GIADDR].copy_from_slice(&giaddr);
         message.extend_from_slice(options);

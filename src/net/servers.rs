@@ -163,7 +163,6 @@ impl Servers {
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
         let (running, drain) = Running::new(stop);
         let mut watcher = Watcher {
-            names: names_of(&self.wanted),
             wanted: self.wanted,
             ports: self.ports,
             common: Common {
@@ -214,7 +213,6 @@ struct Served {
 /// Follows the interfaces as they come, change and go.
 struct Watcher {
     wanted: Vec<ServedInterface>,
-    names: Vec<String>,
     ports: Ports,
     common: Common,
     served: BTreeMap<String, Served>,
@@ -224,11 +222,12 @@ struct Watcher {
 
 impl Watcher {
     async fn watch(&mut self) {
+        let names = names_of(&self.wanted);
         let mut ticks = interval(INTERFACE_POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match interface::survey(&self.names) {
+            match interface::survey(&names) {
                 Ok(found) => self.compare(found),
                 Err(error) => warn!("the interfaces can't be listed: {error}"),
             }

@@ -12,6 +12,7 @@ mod port;
 mod relay;
 mod reply;
 mod request;
+mod sender;
 mod wire;
 
 pub use ipxe::IpxeFeatures;
@@ -19,6 +20,7 @@ pub use option_body::RawOption;
 pub use relay::RelayAgent;
 pub use reply::{Reply, ReplyKind, ReplyOption};
 pub use request::{ClientName, Request, RequestKind, parse};
+pub use sender::overheard_server;
 
 use std::fmt;
 
