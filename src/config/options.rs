@@ -9,24 +9,22 @@ use super::{
 };
 use crate::boot::snapshot::Sourced;
 use crate::model::Cidr;
-use crate::proto::dhcp::{RawOption, option_body};
+use crate::proto::dhcp::{
+    RawOption,
+    option_body::{self, BODY_BYTES_MAX, CLASSLESS_ROUTES, DEFAULT_ROUTE_BYTES},
+};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 use toml::de::DeValue;
 
 /// Named options by number.
 pub(super) type Options = BTreeMap<u8, Sourced<RawOption>>;
 
-/// What one option may have on the wire without being split.
-const BODY_BYTES_MAX: usize = 255;
-/// What the subnet's default route takes of option 121, where it is added.
-const DEFAULT_ROUTE_BYTES: usize = 5;
 /// The smallest MTU of option 26 (RFC 2132 section 5.1), in bytes.
 const MTU_BYTES_MIN: u16 = 68;
 
 const MTU: u8 = 26;
 const NTP_SERVERS: u8 = 42;
 const DOMAIN_SEARCH: u8 = 119;
-const CLASSLESS_ROUTES: u8 = 121;
 
 /// Options with a key of their own.
 const KEYED: &[(u8, &str)] = &[
@@ -49,42 +47,39 @@ const OWN: &[u8] = &[
 
 /// Reads the keys that name options.
 pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {
+    let mtu = fields.take(reader, "mtu", mtu);
+    let keyed = [
+        (
+            NTP_SERVERS,
+            list(reader, fields, "ntp", decode::address, option_body::addresses),
+        ),
+        (
+            DOMAIN_SEARCH,
+            list(reader, fields, "search", domain_name, option_body::domain_search),
+        ),
+        (
+            MTU,
+            mtu.map(|mtu| Sourced {
+                value: mtu.value.to_be_bytes().to_vec(),
+                origin: mtu.origin,
+            }),
+        ),
+        (
+            CLASSLESS_ROUTES,
+            list(reader, fields, "routes", route, option_body::classless_routes),
+        ),
+    ];
     let mut options = Options::new();
-    let mut set = |place: Option<&crate::boot::snapshot::Origin>, code: u8, body: Vec<u8>| {
-        if let Some(origin) = place {
+    for (code, body) in keyed {
+        options.extend(body.map(|Sourced { value: body, origin }| {
             let value = RawOption {
                 code,
                 body,
                 always: false,
             };
-            let origin = origin.clone();
-            options.insert(code, Sourced { value, origin });
-        }
-    };
-    let ntp = fields.take_all(reader, "ntp", decode::address);
-    let servers: Vec<Ipv4Addr> = ntp.iter().map(|server| server.value).collect();
-    set(
-        ntp.first().map(|first| &first.origin),
-        NTP_SERVERS,
-        option_body::addresses(&servers),
-    );
-    let search = fields.take_all(reader, "search", domain_name);
-    let domains: Vec<String> = search.iter().map(|domain| domain.value.clone()).collect();
-    set(
-        search.first().map(|first| &first.origin),
-        DOMAIN_SEARCH,
-        option_body::domain_search(&domains),
-    );
-    let mtu = fields.take(reader, "mtu", mtu);
-    let bytes = mtu.as_ref().map_or(0, |mtu| mtu.value).to_be_bytes();
-    set(mtu.as_ref().map(|mtu| &mtu.origin), MTU, bytes.to_vec());
-    let routes = fields.take_all(reader, "routes", route);
-    let ways: Vec<(Cidr, Ipv4Addr)> = routes.iter().map(|route| route.value).collect();
-    set(
-        routes.first().map(|first| &first.origin),
-        CLASSLESS_ROUTES,
-        option_body::classless_routes(&ways),
-    );
+            (code, Sourced { value, origin })
+        }));
+    }
     for option in fields.take_all(reader, "options", any_option) {
         let code = option.value.code;
         if let Some(first) = options.get(&code) {
@@ -95,20 +90,37 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options 
             options.insert(code, option);
         }
     }
-    for option in options.values() {
-        let RawOption { code, body, .. } = &option.value;
-        let room = match *code {
-            CLASSLESS_ROUTES => BODY_BYTES_MAX - DEFAULT_ROUTE_BYTES,
-            _ => BODY_BYTES_MAX,
-        };
-        if body.len() > room {
-            let message = format!("option {code} would have {} bytes, and has at most {room}", body.len());
-            reader
-                .problems
-                .error(&option.origin, message, "write fewer or shorter values");
-        }
-    }
+    options.values().for_each(|option| judge_size(reader, option));
     options
+}
+
+/// A key that is one value or a list of them, as one option's body; its place is the first value's.
+fn list<T>(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    decode: impl FnMut(&mut Reader<'_>, &Value<'_>) -> Option<T>,
+    encode: fn(&[T]) -> Vec<u8>,
+) -> Option<Sourced<Vec<u8>>> {
+    let said = fields.take_all(reader, key, decode);
+    let origin = said.first()?.origin.clone();
+    let values: Vec<T> = said.into_iter().map(|said| said.value).collect();
+    let value = encode(&values);
+    Some(Sourced { value, origin })
+}
+
+fn judge_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
+    let RawOption { code, body, .. } = &option.value;
+    let room = match *code {
+        // The subnet's router may join them.
+        CLASSLESS_ROUTES => BODY_BYTES_MAX - DEFAULT_ROUTE_BYTES,
+        _ => BODY_BYTES_MAX,
+    };
+    if body.len() > room {
+        let message = format!("option {code} would have {} bytes, and has at most {room}", body.len());
+        let help = "write fewer or shorter values";
+        reader.problems.error(&option.origin, message, help);
+    }
 }
 
 fn mtu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u16> {

@@ -8,13 +8,12 @@ use super::{
 };
 use crate::boot::{event::Step, snapshot::Subnet};
 use crate::lease::{LeaseChange, LeaseTable};
-use crate::model::Cidr;
 use crate::model::limits;
-use crate::proto::dhcp::{RawOption, Reply, ReplyKind, ReplyOption, RequestKind, option_body};
+use crate::proto::dhcp::{
+    RawOption, Reply, ReplyKind, ReplyOption, RequestKind,
+    option_body::{self, CLASSLESS_ROUTES},
+};
 use std::{net::Ipv4Addr, time::Duration};
-
-/// Option 121.
-const CLASSLESS_ROUTES: u8 = 121;
 
 /// Answers a request from a machine on `subnet`.
 pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
@@ -249,20 +248,14 @@ fn named_options<'a>(asked: &'a Asked<'_>, subnet: &'a Subnet) -> impl Iterator<
         .chain(common)
         .map(|(_, option)| &option.value)
         .filter(|option| option.always || asked.request.wants(option.code))
-        .map(|option| ReplyOption::Raw(with_default_route(option, subnet)))
+        .map(|option| ReplyOption::Raw(routed(option, subnet)))
 }
 
-/// A client that gets 121 must not look at 3 (RFC 3442), so the default route stands in 121 too.
-fn with_default_route(option: &RawOption, subnet: &Subnet) -> RawOption {
+/// The option as it is sent: the subnet's router stands among the classless routes too.
+fn routed(option: &RawOption, subnet: &Subnet) -> RawOption {
     let mut option = option.clone();
-    if let Some(router) = subnet.router
-        && option.code == CLASSLESS_ROUTES
-        && !option_body::has_default_route(&option.body)
-    {
-        option.body.extend(option_body::classless_routes(&[(
-            Cidr::containing(Ipv4Addr::UNSPECIFIED, 0),
-            router,
-        )]));
+    if let Some(router) = subnet.router.filter(|_| option.code == CLASSLESS_ROUTES) {
+        option_body::add_default_route(&mut option.body, router);
     }
     option
 }

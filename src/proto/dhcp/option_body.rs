@@ -3,6 +3,13 @@
 use crate::model::Cidr;
 use std::net::Ipv4Addr;
 
+/// Option 121.
+pub const CLASSLESS_ROUTES: u8 = 121;
+/// What one option holds without being split.
+pub const BODY_BYTES_MAX: usize = 255;
+/// What a default route takes of option 121: its prefix and its router.
+pub const DEFAULT_ROUTE_BYTES: usize = 5;
+
 /// An option with its body as it is sent, at most 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawOption {
@@ -48,8 +55,16 @@ pub fn classless_routes(routes: &[(Cidr, Ipv4Addr)]) -> Vec<u8> {
     body
 }
 
-/// Whether option 121's body has a default route.
-pub fn has_default_route(mut body: &[u8]) -> bool {
+/// Puts the default route into option 121's body where it has none: a client that gets 121 must not
+/// look at option 3 (RFC 3442).
+pub fn add_default_route(body: &mut Vec<u8>, router: Ipv4Addr) {
+    if !has_default_route(body) {
+        body.push(0);
+        body.extend_from_slice(&router.octets());
+    }
+}
+
+fn has_default_route(mut body: &[u8]) -> bool {
     while let [prefix, rest @ ..] = body {
         if *prefix == 0 {
             return true;
