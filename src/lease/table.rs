@@ -179,15 +179,21 @@ impl LeaseTable {
     /// written to disk: it only keeps the address from others for as long as it is in use, should
     /// the reservation go meanwhile or another machine claim to be the same host.
     pub fn hold(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, lasting: Duration) {
-        if self.client_at(now, address).is_some() {
-            // A lease from before the reservation says the same, and its record is on disk.
-            return;
-        }
-        let entry = Entry {
-            client: Some(client),
-            holding: Holding::Reserved,
-            ends: now.monotonic + lasting.min(limits::LEASE_LONGEST),
-            worth: Worth::Lease,
+        let ends = now.monotonic + lasting.min(limits::LEASE_LONGEST);
+        let leased = |entry: &&Entry| entry.holding == Holding::Leased && entry.is_running(now);
+        // A lease from before the reservation stays what it is, because its record is on disk; but
+        // it lasts as long as the client was told now.
+        let entry = match self.entries.get(&address).filter(leased) {
+            Some(leased) => Entry {
+                ends: leased.ends.max(ends),
+                ..*leased
+            },
+            None => Entry {
+                client: Some(client),
+                holding: Holding::Reserved,
+                ends,
+                worth: Worth::Lease,
+            },
         };
         self.put(address, entry);
     }

@@ -4,6 +4,7 @@
 
 mod captures;
 mod chain;
+mod fuzzed;
 mod loops;
 mod options;
 mod ports;

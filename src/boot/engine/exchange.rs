@@ -160,11 +160,14 @@ fn decline(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
     if address::reservation(asked, subnet, leases) == Reservation::Free(address) {
         return asked.quiet(Step::Declined { address });
     }
-    if !leases.decline(asked.now, asked.request.hardware, address) {
+    let client = asked.request.hardware;
+    // What was only offered has no record: to decline it must not cost a write.
+    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
+    if !leases.decline(asked.now, client, address) {
         return asked.ignored(format!("it declines {address}, which it does not hold"));
     }
     Outcome {
-        change: Some(LeaseChange::Remove(address)),
+        change: is_on_disk.then_some(LeaseChange::Remove(address)),
         ..asked.quiet(Step::Declined { address })
     }
 }
