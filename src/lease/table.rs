@@ -110,6 +110,18 @@ impl LeaseTable {
             .map(|(_, address)| *address)
     }
 
+    /// The addresses that `client` holds: acknowledged, by lease or by reservation, and not ended.
+    pub fn held_by(&self, now: Now, client: HardwareAddr) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses_of(client)
+            .filter(move |address| self.holder_at(now, *address).is_some())
+    }
+
+    /// Whether `client` was once acknowledged `address`, which is nobody else's since.
+    pub fn was_acknowledged(&self, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        let entry = self.entries.get(&address);
+        entry.is_some_and(|entry| entry.client == Some(client) && entry.worth == Worth::Lease)
+    }
+
     /// Whether `client` could be given `address`: it is the client's own, or nobody holds it.
     pub fn is_available(&self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         self.entries

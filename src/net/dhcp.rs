@@ -86,6 +86,7 @@ impl DhcpServer {
             port: self.port,
             mode: self.mode,
             source: received.source,
+            to: received.asked,
         };
         let (outcome, durable) = {
             let snapshot = self.shared.snapshot.load();

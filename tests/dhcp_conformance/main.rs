@@ -237,6 +237,7 @@ fn a_rebooting_client_gets_its_lease_again() {
 #[test]
 fn a_renewal_that_a_lost_store_forgot_is_granted_while_the_address_is_free() {
     let mut room = Room::new();
+    room.ingress.to = SERVER;
     let ack = room.reply(&Packet::renewing(STRANGER, FIRST_OF_POOL));
     assert_eq!(ack.kind(), MessageType::Ack);
     let thief = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -247,9 +248,41 @@ fn a_renewal_that_a_lost_store_forgot_is_granted_while_the_address_is_free() {
 
 #[test]
 fn a_rebinding_client_of_another_server_keeps_its_address() {
-    let elsewhere = Ipv4Addr::new(192, 0, 2, 200);
-    let reason = Room::new().silence(&Packet::renewing(STRANGER, elsewhere));
-    assert!(reason.contains("no lease"), "{reason}");
+    let mut room = Room::new();
+    let neighbour = MacAddr([2, 0, 0, 0, 0, 1]);
+    assert_eq!(room.dora(neighbour), FIRST_OF_POOL);
+    // In no pool of ours, leased to a neighbour, and free: a second appliance gave each of them.
+    for last in [200, 100, 101] {
+        let address = Ipv4Addr::new(192, 0, 2, last);
+        let reason = room.silence(&Packet::renewing(STRANGER, address));
+        assert!(reason.contains("no lease"), "{reason}");
+    }
+}
+
+#[test]
+fn a_client_that_took_another_servers_offer_is_left_to_that_server() {
+    let mut room = Room::new();
+    assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), FIRST_OF_POOL);
+    let taken = Packet::rebooting(STRANGER, FIRST_OF_POOL).with(54, &[192, 0, 2, 9]);
+    room.silence(&taken);
+    for later in [
+        Packet::rebooting(STRANGER, FIRST_OF_POOL),
+        Packet::renewing(STRANGER, FIRST_OF_POOL),
+    ] {
+        assert!(room.silence(&later).contains("no lease"));
+    }
+}
+
+#[test]
+fn a_lease_of_ours_does_not_make_another_servers_later_one_ours_to_refuse() {
+    let mut room = Room::new();
+    let own = room.dora(STRANGER);
+    let others = Ipv4Addr::new(192, 0, 2, 200);
+    assert!(room.silence(&Packet::rebooting(STRANGER, others)).contains("no lease"));
+    assert!(room.silence(&Packet::renewing(STRANGER, others)).contains("no lease"));
+    let nak = room.reply(&Packet::rebooting(STRANGER, Ipv4Addr::new(192, 0, 2, 103)));
+    assert_eq!(nak.kind(), MessageType::Nak);
+    assert_eq!(room.reply(&Packet::rebooting(STRANGER, own)).kind(), MessageType::Ack);
 }
 
 #[test]

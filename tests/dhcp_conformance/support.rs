@@ -138,6 +138,7 @@ pub fn ingress() -> Ingress {
         port: 67,
         mode: Mode::Dhcp,
         source: "0.0.0.0:68".parse().unwrap(),
+        to: Ipv4Addr::BROADCAST,
     }
 }
 

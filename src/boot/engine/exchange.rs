@@ -47,10 +47,25 @@ fn discover(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outc
 enum Claim {
     /// It took our offer.
     Selecting,
-    /// INIT-REBOOT: it remembers an address.
+    /// INIT-REBOOT: it remembers an address, whoever gave it.
     Rebooting,
-    /// RENEWING or REBINDING: it uses the address now.
+    /// RENEWING: it uses the address now, and asks us by name to prolong it.
     Renewing,
+    /// REBINDING: it uses the address now, and asks whoever hears it.
+    Rebinding,
+}
+
+impl Claim {
+    fn of(asked: &Asked<'_>) -> Claim {
+        let request = asked.request;
+        let names_us = request.relay.is_none() && asked.ingress.to == asked.ingress.address;
+        match (request.server_identifier, request.client_address) {
+            (Some(_), _) => Claim::Selecting,
+            (None, None) => Claim::Rebooting,
+            (None, Some(_)) if names_us => Claim::Renewing,
+            (None, Some(_)) => Claim::Rebinding,
+        }
+    }
 }
 
 fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
@@ -59,11 +74,6 @@ fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
         leases.withdraw_offers(asked.now, request.hardware);
         return asked.ignored(format!("it took the offer of another DHCP server, {other}"));
     }
-    let claim = match (request.server_identifier, request.client_address) {
-        (Some(_), _) => Claim::Selecting,
-        (None, None) => Claim::Rebooting,
-        (None, Some(_)) => Claim::Renewing,
-    };
     let Some(address) = request.requested_address.or(request.client_address) else {
         return asked.ignored("it requests an address and names none");
     };
@@ -76,28 +86,31 @@ fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
             let reason = format!("its address is {reserved}, not {address}");
             refused(asked, leases, address, reason)
         }
-        Reservation::None | Reservation::Taken { .. } => dynamic(asked, subnet, leases, address, claim),
+        Reservation::None | Reservation::Taken { .. } => dynamic(asked, subnet, leases, address),
     }
 }
 
 /// A request for an address that is not reserved for the client.
-fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr, claim: Claim) -> Outcome {
+fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr) -> Outcome {
     let (now, client) = (asked.now, asked.request.hardware);
     if !subnet.cidr.contains(address) {
         let reason = format!("{address} is not in {}, where it is now", subnet.cidr);
         return refused(asked, leases, address, reason);
     }
-    let is_known = leases.addresses_of(client).any(|own| subnet.cidr.contains(own));
-    let is_own = leases.addresses_of(client).any(|own| own == address);
+    let claim = Claim::of(asked);
     let is_leasable = address::is_leasable(asked, subnet, address);
-    let stranger = !is_known && (claim == Claim::Rebooting || (claim == Claim::Renewing && !is_leasable));
-    if stranger {
-        // Another server's client, as far as we can tell: a NAK would take its address away.
-        return asked.ignored(format!("it remembers {address}, and we know of no lease to it"));
-    }
-    if claim == Claim::Rebooting && !is_own {
-        let reason = format!("{address} is not the address it was leased");
-        return refused(asked, leases, address, reason);
+    // Who asks everybody may be another server's client, a second appliance's among them: to grant
+    // what that server gave would make two leases of one, and a NAK would take its address away.
+    let is_ours = match claim {
+        Claim::Selecting | Claim::Renewing => true,
+        Claim::Rebooting | Claim::Rebinding => leases.was_acknowledged(client, address),
+    };
+    if !is_ours {
+        let own = leases.held_by(now, client).find(|own| subnet.cidr.contains(*own));
+        return match own.filter(|_| claim == Claim::Rebooting && is_leasable) {
+            Some(own) => refused(asked, leases, address, format!("its address is {own}, not {address}")),
+            None => asked.ignored(format!("it remembers {address}, and we know of no lease to it")),
+        };
     }
     if !is_leasable {
         let reason = format!("{address} is in no pool of {}", subnet.cidr);

@@ -45,6 +45,8 @@ pub struct Ingress {
     pub mode: Mode,
     /// Who sent it.
     pub source: SocketAddrV4,
+    /// Whom it was sent to: our address, or everybody.
+    pub to: Ipv4Addr,
 }
 
 /// Where a reply goes.
