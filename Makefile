@@ -1,6 +1,7 @@
 # make demo     a virtual machine boots Debian's installer from the shipped configuration
 # make test     every rung of the tests; installs the programs they need (root)
 # make check    the quick rung: format, lints, unit tests
+# make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
 # make bench    what 10,000 hosts take, and DHCP exchanges a second beside Kea and dnsmasq (root)
 # make images   image debian-12 from Debian's netboot package
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
@@ -18,7 +19,7 @@ CONFIG    = $(DESTDIR)/etc/bootwright
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs bench bench-room bench-dhcp images install packages cargo
+.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp images install packages cargo
 
 all: cargo
 	$(CARGO) build --release
@@ -57,6 +58,9 @@ rungs: cargo
 	$(CARGO) test --test lab -- --skip firmware:: --test-threads=2; \
 	echo "== rung 4: real firmware"; \
 	$(CARGO) test --test lab -- firmware:: --test-threads=1
+
+fuzz: cargo
+	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
 
 bench: bench-room bench-dhcp
 

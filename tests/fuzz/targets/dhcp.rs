@@ -1,0 +1,13 @@
+//! libFuzzer's way into the life of a DHCP server.
+#![no_main]
+#![expect(clippy::unwrap_used, reason = "a panic is what is looked for")]
+
+#[path = "../dhcp.rs"]
+mod dhcp;
+#[path = "../../dhcp_conformance/support.rs"]
+#[allow(dead_code, reason = "the room is shared with the conformance tests")]
+mod support;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    dhcp::live(input);
+});
