@@ -12,6 +12,17 @@ use std::{
     net::Ipv4Addr,
 };
 
+/// What one DHCP request taught for the later stages of its machine's boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// As a guest: the address that another server gives to a machine, as the machine says.
+    pub address: Option<(Ipv4Addr, MacAddr)>,
+    /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
+    pub arrived: Option<(MacAddr, Vec<String>)>,
+    /// Firmware, which fetches files next, and the largest TFTP block it can take, in bytes.
+    pub block_max: Option<(MacAddr, Option<u16>)>,
+}
+
 /// The identities seen, by MAC, and the addresses that machines have from other servers.
 #[derive(Debug, Default)]
 pub struct Sightings {
@@ -71,6 +82,19 @@ impl Sightings {
         let whole = merge(said, self.of(mac));
         self.seen.note(mac, whole.clone());
         whole
+    }
+
+    /// Notes what a DHCP request taught.
+    pub fn note(&mut self, learned: Learned) {
+        if let Some((address, mac)) = learned.address {
+            self.hear(address, mac);
+        }
+        if let Some((mac, ports)) = learned.arrived {
+            self.arrive(mac, ports);
+        }
+        if let Some((mac, bytes_max)) = learned.block_max {
+            self.limit_blocks(mac, bytes_max);
+        }
     }
 
     /// Notes the largest TFTP block, in bytes, that a quirk allows to a machine, or that none does.

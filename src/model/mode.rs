@@ -1,26 +1,15 @@
 //! Which part we have on a network: its DHCP server, or the guest beside one.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What we are on one interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The network's DHCP server: we give the addresses.
     #[default]
     Dhcp,
     /// ProxyDHCP (PXE 2.1): another server gives the addresses, we say what to boot.
     Proxy,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Dhcp => "dhcp",
-            Mode::Proxy => "proxy",
-        })
-    }
 }
 
 /// An interface that is served, and as what.

@@ -3,6 +3,7 @@
 use crate::boot::{
     engine::{self, Destination, Ingress, Sending},
     event::{Event, Stage, Step},
+    sightings::Learned,
 };
 use crate::model::{
     Mode,
@@ -99,14 +100,8 @@ impl DhcpServer {
                 .map(|change| self.shared.lease_log.append(change));
             (outcome, durable)
         };
-        if let Some((address, mac)) = outcome.heard {
-            self.shared.sightings().hear(address, mac);
-        }
-        if let Some((mac, ports)) = outcome.arrived {
-            self.shared.sightings().arrive(mac, ports);
-        }
-        if let Some((mac, bytes_max)) = outcome.blocks {
-            self.shared.sightings().limit_blocks(mac, bytes_max);
+        if outcome.learned != Learned::default() {
+            self.shared.sightings().note(outcome.learned);
         }
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),

@@ -2,7 +2,7 @@
 //!
 //! A commit waits for the disk, whatever it carries; so while one is under way the next changes
 //! gather, and all of them share the following one. Commits keep a distance: one costs as much CPU as
-//! ten exchanges, and no client notices some milliseconds.
+//! several exchanges, and no client notices some milliseconds.
 
 use super::{Store, StoreError, Write, leases};
 use crate::lease::LeaseChange;

@@ -32,7 +32,7 @@ fn from(packet: Packet, port: &[u8]) -> Packet {
 /// Why a host that is not where it belongs gets no answer.
 fn misplaced(room: &mut Room, packet: &Packet) -> String {
     let outcome = room.outcome(packet);
-    assert!(outcome.send.is_none() && outcome.change.is_none() && outcome.heard.is_none());
+    assert!(outcome.send.is_none() && outcome.change.is_none() && outcome.learned.address.is_none());
     match outcome.event.step {
         Step::Misplaced { reason } => reason,
         other => panic!("{other:?}"),
@@ -80,8 +80,7 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
     let mut sightings = Sightings::default();
     let mut arrive = |room: &mut Room, packet: &Packet| {
         let outcome = room.outcome(packet);
-        let (mac, ports) = outcome.arrived.unwrap();
-        sightings.arrive(mac, ports);
+        sightings.note(outcome.learned);
         let ask = Ask {
             transport: Transport::Http,
             server: SERVER,

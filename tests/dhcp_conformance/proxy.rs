@@ -135,7 +135,7 @@ fn a_guest_needs_no_subnet() {
 }
 
 fn heard(room: &mut Room, packet: &Packet) -> Option<(Ipv4Addr, MacAddr)> {
-    room.outcome(packet).heard
+    room.outcome(packet).learned.address
 }
 
 #[test]

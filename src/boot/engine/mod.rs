@@ -23,6 +23,7 @@ use crate::boot::{
     gate::{Gate, gate},
     machine::{Who, identify},
     quirks::Effect,
+    sightings::Learned,
     snapshot::Snapshot,
 };
 use crate::lease::{LeaseChange, LeaseTable};
@@ -85,12 +86,8 @@ pub struct Outcome {
     pub send: Option<Sending>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
-    /// As a guest: the address that another server gives to a machine, as the machine says.
-    pub heard: Option<(Ipv4Addr, MacAddr)>,
-    /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
-    pub arrived: Option<(MacAddr, Vec<String>)>,
-    /// Firmware, which fetches files next, and the largest TFTP block it can take.
-    pub blocks: Option<(MacAddr, Option<u16>)>,
+    /// What the later stages must know of its machine.
+    pub learned: Learned,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
 }
@@ -134,21 +131,20 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
     if let Some(reason) = port::misplaced(&asked, &identity.ports) {
         return asked.quiet(Step::Misplaced { reason });
     }
-    let outcome = match ingress.mode {
+    let mut outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&asked),
         Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
             Ok(subnet) => exchange::answer(&asked, subnet, leases),
             Err(reason) => asked.ignored(reason),
         },
     };
-    let arrived = port::arrived(&asked, identity.ports);
     let block_max = asked.quirks.set.tftp_block_max;
-    let blocks = asked.firmware().map(|mac| (mac, block_max));
-    Outcome {
-        arrived,
-        blocks,
-        ..outcome
-    }
+    outcome.learned = Learned {
+        address: proxy::heard(&asked),
+        arrived: port::arrived(&asked, identity.ports),
+        block_max: asked.firmware().map(|mac| (mac, block_max)),
+    };
+    outcome
 }
 
 impl Asked<'_> {
@@ -200,9 +196,7 @@ impl Asked<'_> {
         Outcome {
             send: None,
             change: None,
-            heard: None,
-            arrived: None,
-            blocks: None,
+            learned: Learned::default(),
             event: self.event(step),
         }
     }
@@ -213,9 +207,7 @@ impl Asked<'_> {
         Outcome {
             send: Some(Sending { reply, destination }),
             change,
-            heard: None,
-            arrived: None,
-            blocks: None,
+            learned: Learned::default(),
             event: self.event(step),
         }
     }

@@ -14,25 +14,18 @@ use super::{
     pxe_port,
 };
 use crate::boot::event::Step;
-use crate::model::MacAddr;
+use crate::model::{MacAddr, Mode};
 use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::net::Ipv4Addr;
 
 /// Answers a request as the guest of another server.
 pub(super) fn answer(asked: &Asked<'_>) -> Outcome {
-    let heard = heard(asked);
     if asked.ingress.port == PXE_PORT {
-        return Outcome {
-            heard,
-            ..pxe_port::answer(asked)
-        };
+        return pxe_port::answer(asked);
     }
     match asked.request.kind {
         RequestKind::Discover => discover(asked),
-        RequestKind::Request => Outcome {
-            heard,
-            ..asked.ignored("its address is another DHCP server's to give")
-        },
+        RequestKind::Request => asked.ignored("its address is another DHCP server's to give"),
         RequestKind::Decline | RequestKind::Release | RequestKind::Inform | RequestKind::Bootp => {
             asked.ignored("it is for the DHCP server that gives the addresses here")
         }
@@ -50,10 +43,14 @@ fn discover(asked: &Asked<'_>) -> Outcome {
     asked.replied(reply, None, Step::Told { boot: text })
 }
 
-/// The address that the client has or is about to have. An INIT-REBOOT counts for nothing: the
-/// server may well refuse it.
-fn heard(asked: &Asked<'_>) -> Option<(Ipv4Addr, MacAddr)> {
+/// The address that the client has or is about to have from another server. An INIT-REBOOT counts for
+/// nothing: the server may well refuse it.
+pub(super) fn heard(asked: &Asked<'_>) -> Option<(Ipv4Addr, MacAddr)> {
     let request = asked.request;
+    let tells = asked.ingress.port == PXE_PORT || request.kind == RequestKind::Request;
+    if asked.ingress.mode != Mode::Proxy || !tells {
+        return None;
+    }
     let source = *asked.ingress.source.ip();
     let taken = request.server_identifier.and(request.requested_address);
     let used = request.client_address.filter(|address| *address == source);
