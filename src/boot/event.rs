@@ -117,6 +117,11 @@ pub enum Step {
         /// How often in a row.
         times: u32,
     },
+    /// A REQUEST took another DHCP server's offer, and ours is free again.
+    WentElsewhere {
+        /// That server.
+        server: Ipv4Addr,
+    },
     /// A machine without an address of its own found its pool used up.
     Exhausted {
         /// Which pool, and what else stood in the way.

@@ -20,8 +20,10 @@ pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.
 pub const OTHER_SERVER_REMINDER: Duration = Duration::from_secs(600);
-/// Other DHCP servers on one wire that are told apart.
+/// Other DHCP servers that are named on one wire in that time; only a liar invents more.
 pub const OTHER_SERVERS_MAX: usize = 16;
+/// How often it is said that there are more.
+pub const OTHER_SERVERS_CROWD_REMINDER: Duration = Duration::from_secs(60);
 /// Lease changes that one durable commit may carry.
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.

@@ -39,7 +39,7 @@ counters! {
     DhcpIgnored "dhcp_ignored" "DHCP requests that got no answer, by decision.",
     DhcpMisplaced "dhcp_misplaced" "DHCP requests of hosts that asked from a switch port that is not theirs.",
     DhcpPoolExhausted "dhcp_pool_exhausted" "DHCP requests left unanswered because their subnet's pool was used up.",
-    DhcpOtherServer "dhcp_other_server" "DHCP replies of other servers seen on our wires.",
+    DhcpOtherServer "dhcp_other_server" "Signs of other DHCP servers: their replies on our wires, and machines that took their offers.",
     DhcpNoAddress "dhcp_no_address" "DHCP requests left alone because the interface has no address.",
     DhcpReplied "dhcp_replied" "DHCP replies sent.",
     DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",

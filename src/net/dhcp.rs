@@ -13,6 +13,7 @@ use crate::net::{
     Counter, Durable, Shared, frame,
     intake::datagrams,
     interface::Interface,
+    others::Chosen,
     report,
     running::Running,
     socket::{self, FrameSender, Received},
@@ -48,6 +49,8 @@ pub struct DhcpServer {
     pub frames: Option<Arc<FrameSender>>,
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
+    /// Other servers whose offers machines take here.
+    pub(super) chosen: Chosen,
     /// Places for lease changes that wait for the store.
     pub waiting: Arc<Semaphore>,
     /// Where replies that wait are started.
@@ -106,6 +109,10 @@ impl DhcpServer {
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
             (Step::Exhausted { reason }, _) => self.exhausted(reason),
+            (Step::WentElsewhere { server }, _) => {
+                counters.count(Counter::DhcpIgnored);
+                self.chosen.take(&self.shared, &self.interface.borrow().name, *server);
+            }
             (_, None) => counters.count(Counter::DhcpIgnored),
             (_, Some(_)) => {}
         }

@@ -38,7 +38,7 @@ impl Budget {
             None => true,
         };
         match &event.step {
-            Step::Ignored { .. } | Step::Exhausted { .. } => &IGNORED,
+            Step::Ignored { .. } | Step::Exhausted { .. } | Step::WentElsewhere { .. } => &IGNORED,
             _ if is_invented => &STRANGERS,
             _ => &LISTED,
         }
@@ -78,6 +78,7 @@ pub fn report(event: &Event) {
         | Step::Released { .. }
         | Step::Sent { .. }
         | Step::Exhausted { .. }
+        | Step::WentElsewhere { .. }
         | Step::Ignored { .. } => {
             info!(target: "boot", machine, mac, %stage, quirks, "{said}");
         }
@@ -108,6 +109,7 @@ fn message(step: &Step) -> String {
              finds no network; look at the machine's console, and try another loader (paths.loaders, or a quirk's \
              `loader`)"
         ),
+        Step::WentElsewhere { server } => format!("ignored: it took the offer of another DHCP server, {server}"),
         Step::Ignored { reason } | Step::Exhausted { reason } => format!("ignored: {reason}"),
     }
 }

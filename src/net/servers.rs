@@ -11,7 +11,7 @@ use crate::net::{
     holder,
     http::{self, HttpServer},
     interface::{self, Interface},
-    others::Watch,
+    others::{Chosen, Watch},
     places::Places,
     running::Running,
     socket::{self, FrameSender},
@@ -297,6 +297,7 @@ impl Common {
                 mode,
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
+                chosen: Chosen::default(),
                 waiting: Arc::clone(&self.waiting),
                 running: self.running.clone(),
             };

@@ -188,6 +188,7 @@ impl Room {
         assert!(outcome.send.is_none(), "a reply: {:?}", outcome.event.step);
         match outcome.event.step {
             Step::Ignored { reason } | Step::Exhausted { reason } => reason,
+            Step::WentElsewhere { server } => format!("it took the offer of {server}"),
             other => panic!("not ignored: {other:?}"),
         }
     }

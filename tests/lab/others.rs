@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::namespace::Wire;
-use super::proxy::OtherServer;
+use super::proxy::{OtherServer, be_a_guest};
 use super::room::Room;
 use super::wire::Rack;
 use std::time::Duration;
@@ -45,6 +45,82 @@ fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
         .into_iter()
         .find(|line| line.message.contains("answers here: 192.0.2.1 "));
     assert!(own.is_none(), "our own replies were taken for another's: {own:?}");
+}
+
+#[test]
+fn a_second_dhcp_server_whose_replies_nobody_overhears_is_named_by_the_machines_that_choose_it() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    // No pool, so that the machine has but one offer to choose; and no broadcast flag: the other
+    // server's replies go to its clients alone.
+    room.write("inventory.toml", "[[subnet]]\ncidr = \"192.0.2.0/24\"\n");
+    let daemon = Daemon::start(&wire, &room);
+    let _other = OtherServer::start(&wire, &["--no-ping"]);
+    let client = wire.client("02:bb:00:00:00:01");
+    let ask = [
+        "udhcpc",
+        "-i",
+        "eth0",
+        "-n",
+        "-q",
+        "-t",
+        "5",
+        "-T",
+        "2",
+        "-s",
+        "/bin/true",
+    ];
+    for _ in 0..2 {
+        client.expect("busybox", &ask);
+    }
+    let names_it = |message: &str| {
+        let words = format!("take the offers of another DHCP server, {}", OtherServer::ADDRESS);
+        message.contains(&words)
+    };
+    let line = daemon.wait_for("the other server's name", Duration::from_secs(5), |line| {
+        names_it(&line.message)
+    });
+    assert_eq!(line.level, "WARN");
+    let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
+    assert_eq!(times, 1);
+}
+
+#[test]
+fn a_guest_warns_of_another_server_that_tells_machines_what_to_boot() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    be_a_guest(&room);
+    let daemon = Daemon::start(&wire, &room);
+    let other = OtherServer::start(&wire, &["--no-ping"]);
+    let client = wire.client("02:bb:00:00:00:01");
+    let ask = [
+        "udhcpc",
+        "-B",
+        "-i",
+        "eth0",
+        "-n",
+        "-q",
+        "-t",
+        "5",
+        "-T",
+        "2",
+        "-s",
+        "/bin/true",
+    ];
+    client.expect("busybox", &ask);
+    let server = format!("the DHCP server here is {}", OtherServer::ADDRESS);
+    let line = daemon.wait_for("its host", Duration::from_secs(5), |line| {
+        line.message.contains(&server)
+    });
+    assert_eq!(line.level, "INFO");
+    drop(other);
+    let _other = OtherServer::start(&wire, &["--no-ping", "--dhcp-boot=pxelinux.0"]);
+    client.expect("busybox", &ask);
+    let boots = format!("another server tells machines what to boot: {}", OtherServer::ADDRESS);
+    let line = daemon.wait_for("the boot server's name", Duration::from_secs(5), |line| {
+        line.message.contains(&boots)
+    });
+    assert_eq!(line.level, "WARN");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
     let request = asked.request;
     if let Some(other) = asked.is_for_another_server() {
         leases.withdraw_offers(asked.now, request.hardware);
-        return asked.ignored(format!("it took the offer of another DHCP server, {other}"));
+        return asked.quiet(Step::WentElsewhere { server: other });
     }
     let Some(address) = request.requested_address.or(request.client_address) else {
         return asked.ignored("it requests an address and names none");

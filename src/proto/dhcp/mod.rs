@@ -8,19 +8,19 @@
 
 mod ipxe;
 pub mod option_body;
+mod overheard;
 mod port;
 mod relay;
 mod reply;
 mod request;
-mod sender;
 mod wire;
 
 pub use ipxe::IpxeFeatures;
 pub use option_body::RawOption;
+pub use overheard::{Overheard, overhear};
 pub use relay::RelayAgent;
 pub use reply::{Reply, ReplyKind, ReplyOption};
 pub use request::{ClientName, Request, RequestKind, parse};
-pub use sender::overheard_server;
 
 use std::fmt;
 
