@@ -142,6 +142,7 @@ fn snapshot(loaders: Loaders) -> Snapshot {
 fn subnet() -> Subnet {
     Subnet {
         cidr: "192.0.2.0/24".parse().unwrap(),
+        network: None,
         router: None,
         dns: Vec::new(),
         domain: None,

@@ -44,6 +44,8 @@ pub struct Snapshot {
 pub struct Subnet {
     /// The addresses.
     pub cidr: Cidr,
+    /// The wire it is on, where other subnets are on it too (a shared network).
+    pub network: Option<Name>,
     /// Option 3.
     pub router: Option<Ipv4Addr>,
     /// Option 6, in order.

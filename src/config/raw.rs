@@ -27,6 +27,7 @@ pub(super) struct Inventory {
 /// One `[[subnet]]`.
 pub(super) struct RawSubnet {
     pub(super) cidr: Sourced<Cidr>,
+    pub(super) network: Option<Name>,
     pub(super) router: Option<Sourced<Ipv4Addr>>,
     pub(super) dns: Vec<Ipv4Addr>,
     pub(super) domain: Option<String>,
@@ -136,6 +137,7 @@ fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
 fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let mut fields = Fields::of(reader, "a subnet", value)?;
     let cidr = fields.take(reader, "cidr", decode::parsed::<Cidr>);
+    let network = fields.take(reader, "network", decode::parsed::<Name>);
     let router = fields.take(reader, "router", decode::address);
     let dns = fields.take_all(reader, "dns", decode::address);
     let domain = fields.take(reader, "domain", domain_name);
@@ -152,6 +154,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     fields.finish(reader);
     Some(RawSubnet {
         cidr: cidr?,
+        network: network.map(|network| network.value),
         router,
         dns: dns.into_iter().map(|address| address.value).collect(),
         domain: domain.map(|domain| domain.value),

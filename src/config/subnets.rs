@@ -36,6 +36,7 @@ pub(super) fn judge(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
 fn subnet(raw: &RawSubnet) -> Subnet {
     Subnet {
         cidr: raw.cidr.value,
+        network: raw.network.clone(),
         router: raw.router.as_ref().map(|router| router.value),
         dns: raw.dns.clone(),
         domain: raw.domain.clone(),

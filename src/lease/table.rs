@@ -57,12 +57,15 @@ impl LeaseTable {
     ///
     /// What remains of a lease is counted by the calendar, the only clock that outlived the restart,
     /// and cut at [`limits::LEASE_LONGEST`]: a calendar that was wrong may not hold an address for ever.
-    pub fn restore(&mut self, now: Now, records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
+    /// Leases that ended meanwhile come back in the order in which they ended, so that the ones that
+    /// ended longest ago are given to others first.
+    pub fn restore(&mut self, now: Now, mut records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
         let mut refused = Vec::new();
-        for record in records {
+        records.sort_by_key(|record| (record.expires, record.address));
+        for (place, record) in (0..).zip(records) {
             match self.senseless(&record) {
                 Some(reason) => refused.push((record, reason)),
-                None => self.restore_one(now, &record),
+                None => self.restore_one(now, &record, Duration::from_nanos(place)),
             }
         }
         refused
@@ -352,12 +355,16 @@ impl LeaseTable {
         None
     }
 
-    fn restore_one(&mut self, now: Now, record: &LeaseRecord) {
+    /// Puts back one lease; one that has ended did so at `ended` on our clock, which is its turn.
+    fn restore_one(&mut self, now: Now, record: &LeaseRecord, ended: Duration) {
         let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
         let entry = Entry {
             client: Some(record.client),
             holding: Holding::Leased,
-            ends: now.monotonic + remaining.min(limits::LEASE_LONGEST),
+            ends: match remaining {
+                Duration::ZERO => ended.min(now.monotonic),
+                remaining => now.monotonic + remaining.min(limits::LEASE_LONGEST),
+            },
             worth: Worth::Lease,
         };
         self.put(record.address, entry);

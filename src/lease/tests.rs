@@ -305,3 +305,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn leases_that_ended_while_the_daemon_was_down_are_reused_oldest_first() {
+    let mut table = LeaseTable::default();
+    let ended = |last: u8, ago_s: u64| LeaseRecord {
+        address: address(last),
+        client: client(last.into()),
+        expires: WallTime(START.wall.0 - ago_s),
+    };
+    table.restore(START, vec![ended(100, 10), ended(101, 3000), ended(102, 200)]);
+    let pool = pool("192.0.2.100-192.0.2.102");
+    let given: Vec<_> = (1..=3).map(|number| take(&mut table, START, &pool, number)).collect();
+    assert_eq!(given, [Some(address(101)), Some(address(102)), Some(address(100))]);
+}

@@ -28,6 +28,10 @@ pub const OTHER_SERVERS_CROWD_REMINDER: Duration = Duration::from_secs(60);
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.
 pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
+/// A durable commit that takes longer is said: clients ask again meanwhile.
+pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
+/// How often a slow disk is said in the log.
+pub const SLOW_COMMIT_REMINDER: Duration = Duration::from_secs(60);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
 

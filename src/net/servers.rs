@@ -1,6 +1,6 @@
 //! The servers of every interface: bound, run, drained.
 
-use crate::boot::snapshot::Ports;
+use crate::boot::snapshot::{Ports, Snapshot};
 use crate::model::{
     Mode, ServedInterface,
     limits::{DRAIN_DEADLINE, INTERFACE_POLL},
@@ -10,7 +10,7 @@ use crate::net::{
     dhcp::{self, DhcpServer},
     holder,
     http::{self, HttpServer},
-    interface::{self, Interface},
+    interface::{self, Address, Interface},
     others::{Chosen, Watch},
     places::Places,
     running::Running,
@@ -206,6 +206,9 @@ struct Common {
 /// An interface that is served; dropping it closes its sockets and ends its transfers' intake.
 struct Served {
     index: u32,
+    mode: Mode,
+    /// None of its addresses lies in a subnet of the inventory, and that was said.
+    is_homeless: bool,
     state: watch::Sender<Interface>,
     _servers: JoinSet<()>,
 }
@@ -248,6 +251,10 @@ impl Watcher {
                 None => self.appear(interface),
             }
         }
+        let snapshot = self.common.shared.snapshot.load();
+        for (name, served) in &mut self.served {
+            served.look_for_subnet(name, &snapshot);
+        }
     }
 
     fn appear(&mut self, interface: Interface) {
@@ -276,6 +283,8 @@ impl Watcher {
             Ok(servers) => {
                 let served = Served {
                     index,
+                    mode,
+                    is_homeless: false,
                     state,
                     _servers: servers,
                 };
@@ -283,6 +292,27 @@ impl Watcher {
             }
             Err(error) => warn!(interface = name, "its sockets can't be waited on: {error}"),
         }
+    }
+}
+
+impl Served {
+    /// Says once that we give addresses on an interface and have no subnet for its machines.
+    fn look_for_subnet(&mut self, name: &str, snapshot: &Snapshot) {
+        let interface = self.state.borrow();
+        let is_known = |own: &Address| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
+        let first = interface.addresses.first();
+        let is_homeless = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_known);
+        if let (true, false, Some(own)) = (is_homeless, self.is_homeless, first) {
+            warn!(
+                interface = name,
+                "no subnet of the inventory holds its address {}: only what a relay sends is answered. Add a \
+                 [[subnet]] with cidr = \"{}\"",
+                own.address,
+                own.cidr
+            );
+        }
+        drop(interface);
+        self.is_homeless = is_homeless;
     }
 }
 

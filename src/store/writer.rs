@@ -6,7 +6,9 @@
 
 use super::{Store, StoreError, Write, leases};
 use crate::lease::LeaseChange;
-use crate::model::limits::{LEASE_COMMIT_DISTANCE, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX};
+use crate::model::limits::{
+    LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
+};
 use std::{
     sync::{
         Arc,
@@ -14,7 +16,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -90,20 +92,38 @@ impl Drop for LeaseWriter {
 
 fn write_until_closed(store: &dyn Store, waiting: &Receiver<Pending>, healthy: &AtomicBool) {
     let mut last: Option<Instant> = None;
+    let mut slow_said: Option<Instant> = None;
     while let Ok(first) = waiting.recv() {
         let rest = last.map(|last| LEASE_COMMIT_DISTANCE.saturating_sub(last.elapsed()));
         std::thread::sleep(rest.unwrap_or_default());
-        last = Some(Instant::now());
+        let began = Instant::now();
+        last = Some(began);
         let mut batch = vec![first];
         batch.extend(waiting.try_iter().take(LEASES_PER_COMMIT_MAX - 1));
         let writes: Vec<Write> = batch.iter().map(|pending| leases::write(&pending.change)).collect();
         let written = store.commit(&writes);
         report(&written, healthy);
+        if is_slow_news(began.elapsed(), slow_said) {
+            slow_said = Some(Instant::now());
+        }
         for pending in batch {
             // A machine that no longer waits is no reason to stop.
             let _ = pending.done.send(written.clone().map_err(|error| error.0));
         }
     }
+}
+
+/// Says that a commit took too long, now and then; whether it did.
+fn is_slow_news(took: Duration, said: Option<Instant>) -> bool {
+    let is_news = took > LEASE_COMMIT_SLOW && said.is_none_or(|said| said.elapsed() >= SLOW_COMMIT_REMINDER);
+    if is_news {
+        tracing::warn!(
+            "the disk took {:.1} s for one write of leases, and machines wait that long for a new one; look at what \
+             else uses the disk of [state] path",
+            took.as_secs_f64()
+        );
+    }
+    is_news
 }
 
 /// Says once that the store began to fail and once that it works again: a full disk in a storm
@@ -189,6 +209,13 @@ mod tests {
         go.send(Ok(())).unwrap();
         assert_eq!(wait(writer.append(change())), Ok(()));
         assert!(writer.is_healthy());
+    }
+
+    #[test]
+    fn a_slow_commit_is_said_and_not_again_at_once() {
+        assert!(!is_slow_news(LEASE_COMMIT_SLOW, None));
+        assert!(is_slow_news(LEASE_COMMIT_SLOW * 2, None));
+        assert!(!is_slow_news(LEASE_COMMIT_SLOW * 2, Some(Instant::now())));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod ports;
 mod properties;
 mod proxy;
 mod quirks;
+mod shared;
 mod support;
 
 use bootwright::boot::{

@@ -102,3 +102,35 @@ fn an_inventory_that_is_unsound_at_the_start_is_refused_with_every_error() {
     let said = daemon.log_tail();
     assert!(said.contains("198.51.100.41") && said.contains("colour"), "{said}");
 }
+
+#[test]
+fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write("inventory.toml", "[[subnet]]\ncidr = \"198.51.100.0/24\"\n");
+    let daemon = Daemon::start(&wire, &room);
+    let line = daemon.wait_for("the missing subnet", Duration::from_secs(5), |line| {
+        line.message
+            .contains("no subnet of the inventory holds its address 192.0.2.1")
+    });
+    assert_eq!(line.level, "WARN");
+    assert!(line.message.contains("cidr = \"192.0.2.0/24\""), "{line:?}");
+    room.write_inventory("");
+    daemon.wait_for("the next generation", Duration::from_secs(5), |line| {
+        line.message.contains("generation 2")
+    });
+    let ask = [
+        "udhcpc",
+        "-i",
+        "eth0",
+        "-n",
+        "-q",
+        "-t",
+        "5",
+        "-T",
+        "1",
+        "-s",
+        "/bin/true",
+    ];
+    wire.client("02:bb:00:00:00:01").expect("busybox", &ask);
+}

@@ -4,7 +4,7 @@ use super::{
     Asked, Outcome, PXE_PORT,
     address::{self, Lack, Reservation},
     answer::{self, Boot},
-    pxe_port,
+    pxe_port, route,
 };
 use crate::boot::{event::Step, snapshot::Subnet};
 use crate::lease::{LeaseChange, LeaseTable};
@@ -13,10 +13,11 @@ use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption, RequestKind,
     option_body::{self, CLASSLESS_ROUTES},
 };
-use std::{net::Ipv4Addr, time::Duration};
+use std::{iter, net::Ipv4Addr, time::Duration};
 
-/// Answers a request from a machine on `subnet`.
+/// Answers a request from a machine on the wire of `subnet`.
 pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    let subnet = route::own_subnet(asked, subnet, leases);
     if asked.ingress.port == PXE_PORT {
         return pxe_port::answer(asked);
     }
@@ -32,13 +33,23 @@ pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable
 }
 
 fn discover(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    match address::to_offer(asked, subnet, leases) {
-        Ok(address) => {
-            let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
-            asked.replied(reply, None, Step::Offered { address, boot })
+    let wire = iter::once(subnet).chain(route::beside(asked.snapshot, subnet));
+    let mut lacks = Vec::new();
+    for subnet in wire {
+        match address::to_offer(asked, subnet, leases) {
+            Ok(address) => {
+                let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
+                return asked.replied(reply, None, Step::Offered { address, boot });
+            }
+            Err(lack) => lacks.push(lack),
         }
-        Err(Lack::NoPool(reason)) => asked.ignored(reason),
-        Err(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
+    }
+    // A pool that is used up is worth more words than a subnet that has none.
+    let is_exhausted = |lack: &Lack| matches!(lack, Lack::Exhausted(_));
+    match lacks.iter().find(|lack| is_exhausted(lack)).or(lacks.first()) {
+        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason: reason.clone() }),
+        Some(Lack::NoPool(reason)) => asked.ignored(reason),
+        None => asked.ignored("there is no subnet where it is"),
     }
 }
 

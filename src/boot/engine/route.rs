@@ -2,6 +2,7 @@
 
 use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
+use crate::lease::LeaseTable;
 use crate::proto::dhcp::{Reply, ReplyKind, Request};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -33,6 +34,34 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
             let address = ingress.address;
             format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
         })
+}
+
+/// The other subnets on the same wire, in the order of the inventory.
+pub(super) fn beside<'s>(snapshot: &'s Snapshot, subnet: &'s Subnet) -> impl Iterator<Item = &'s Subnet> {
+    let shares = move |other: &&Subnet| other.network.is_some() && other.network == subnet.network;
+    let subnets = snapshot.subnets.iter().filter(shares);
+    subnets.filter(move |other| other.cidr != subnet.cidr)
+}
+
+/// Of the subnets on a wire the machine's own: where its reservation lies, else the address that it
+/// names, else one it had before; `first`, the one of the interface or relay, where none of them is.
+pub(super) fn own_subnet<'s>(asked: &Asked<'s>, first: &'s Subnet, leases: &LeaseTable) -> &'s Subnet {
+    let (request, snapshot) = (asked.request, asked.snapshot);
+    if first.network.is_none() {
+        return first;
+    }
+    let find = |address: Ipv4Addr| {
+        let mut wire = std::iter::once(first).chain(beside(snapshot, first));
+        wire.find(|subnet| subnet.cidr.contains(address))
+    };
+    let reserved = asked.who.host().and_then(|host| host.address);
+    let named = request.requested_address.or(request.client_address);
+    let before = || leases.addresses_of(request.hardware).find_map(find);
+    reserved
+        .and_then(find)
+        .or_else(|| named.and_then(find))
+        .or_else(before)
+        .unwrap_or(first)
 }
 
 /// Where a reply goes: the table of RFC 2131 section 4.1, with PXE's port in front.
