@@ -146,6 +146,7 @@ fn subnet() -> Subnet {
         router: None,
         dns: Vec::new(),
         domain: None,
+        kept: Vec::new(),
         pool: vec!["192.0.2.100-192.0.2.110".parse().unwrap()],
         lease: Duration::from_secs(3600),
         options: Default::default(),

@@ -54,6 +54,9 @@ pub struct Subnet {
     pub domain: Option<String>,
     /// Dynamic addresses; none is a host's.
     pub pool: Vec<AddressRange>,
+    /// The part of the inventory's pool that is kept for listed hosts without an address of their own,
+    /// whoever else has used up the rest.
+    pub kept: Vec<AddressRange>,
     /// How long a lease lasts (option 51).
     pub lease: Duration,
     /// Further options by number; a host's own stand before them.

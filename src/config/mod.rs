@@ -210,6 +210,8 @@ fn judge_inventory(
         &read.loaders_at,
         problems,
     );
+    let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
+    subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
     trial::rehearse(snapshot, &unsettled, own_scripts_at, problems);

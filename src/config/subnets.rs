@@ -2,6 +2,7 @@
 
 use super::{problems::Problems, raw::RawSubnet};
 use crate::boot::snapshot::{Sourced, Subnet};
+use crate::model::{AddressRange, limits::POOL_KEPT_DIVISOR};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// How long a lease lasts where the subnet does not say.
@@ -41,8 +42,27 @@ fn subnet(raw: &RawSubnet) -> Subnet {
         dns: raw.dns.clone(),
         domain: raw.domain.clone(),
         pool: raw.pool.iter().map(|pool| pool.value).collect(),
+        kept: Vec::new(),
         lease: raw.lease.as_ref().map_or(LEASE_DEFAULT, |lease| lease.value),
         options: raw.options.clone(),
+    }
+}
+
+/// Keeps the end of every pool for `hosts` listed hosts without an address of their own, but never
+/// more than a quarter of it: machines that nobody listed must not starve the ones that somebody did.
+pub(super) fn keep_for_listed(subnets: &mut [Subnet], hosts: u64) {
+    for subnet in subnets {
+        let addresses: u64 = subnet.pool.iter().map(|range| range.len()).sum();
+        let mut wanted = hosts.min(addresses / POOL_KEPT_DIVISOR);
+        let mut open = Vec::new();
+        for range in std::mem::take(&mut subnet.pool).into_iter().rev() {
+            let (rest, last) = range.split_last(wanted);
+            wanted -= last.map_or(0, AddressRange::len);
+            open.extend(rest);
+            subnet.kept.extend(last);
+        }
+        open.reverse();
+        subnet.pool = open;
     }
 }
 
@@ -134,4 +154,44 @@ fn nearest(subnets: &[Subnet], address: Ipv4Addr) -> Option<&Subnet> {
         let above = bits.saturating_sub(subnet.cidr.broadcast().to_bits());
         below.max(above)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(pool: &[&str], hosts: u64) -> (Vec<String>, Vec<String>) {
+        let mut subnets = [Subnet {
+            cidr: "192.0.2.0/24".parse().unwrap(),
+            network: None,
+            router: None,
+            dns: Vec::new(),
+            domain: None,
+            pool: pool.iter().map(|range| range.parse().unwrap()).collect(),
+            kept: Vec::new(),
+            lease: LEASE_DEFAULT,
+            options: Default::default(),
+        }];
+        keep_for_listed(&mut subnets, hosts);
+        let shown = |ranges: &[AddressRange]| ranges.iter().map(ToString::to_string).collect();
+        (shown(&subnets[0].pool), shown(&subnets[0].kept))
+    }
+
+    #[test]
+    fn listed_hosts_without_an_address_keep_the_end_of_the_pool_and_never_more_than_a_quarter() {
+        let text = |ranges: &[&str]| ranges.iter().map(|range| (*range).to_owned()).collect::<Vec<_>>();
+        let pool = ["192.0.2.10-192.0.2.19", "192.0.2.30-192.0.2.31"];
+        assert_eq!(split(&pool, 0), (text(&pool), text(&[])));
+        let one = (
+            text(&["192.0.2.10-192.0.2.19", "192.0.2.30-192.0.2.30"]),
+            text(&["192.0.2.31-192.0.2.31"]),
+        );
+        assert_eq!(split(&pool, 1), one);
+        let quarter = (
+            text(&["192.0.2.10-192.0.2.18"]),
+            text(&["192.0.2.30-192.0.2.31", "192.0.2.19-192.0.2.19"]),
+        );
+        assert_eq!(split(&pool, 1000), quarter);
+        assert_eq!(split(&["192.0.2.10-192.0.2.12"], 5).1, text(&[]));
+    }
 }

@@ -139,6 +139,19 @@ impl AddressRange {
         false
     }
 
+    /// The range without its last `count` addresses, and those; `None` for a part without any.
+    pub fn split_last(self, count: u64) -> (Option<AddressRange>, Option<AddressRange>) {
+        let range = |first: u64, last: u64| {
+            let (first, last) = (self.nth(first)?, self.nth(last)?);
+            Some(AddressRange { first, last })
+        };
+        match (self.len(), count) {
+            (_, 0) => (Some(self), None),
+            (length, count) if count >= length => (None, Some(self)),
+            (length, count) => (range(0, length - count - 1), range(length - count, length - 1)),
+        }
+    }
+
     /// The `index`-th address (from 0) of the range.
     pub fn nth(self, index: u64) -> Option<Ipv4Addr> {
         let bits = u64::from(self.first.to_bits()).checked_add(index)?;
@@ -202,6 +215,23 @@ mod tests {
     fn host_bits_are_an_error_that_names_the_subnet() {
         let error = "192.0.2.9/24".parse::<Cidr>().unwrap_err();
         assert!(error.to_string().contains("the subnet is 192.0.2.0/24"));
+    }
+
+    #[test]
+    fn a_range_is_split_before_its_last_addresses() {
+        let range: AddressRange = "192.0.2.254-192.0.3.1".parse().unwrap();
+        let split = |count| {
+            let (rest, last) = range.split_last(count);
+            (rest.map(|range| range.to_string()), last.map(|range| range.to_string()))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(split(0), (some("192.0.2.254-192.0.3.1"), None));
+        assert_eq!(split(1), (some("192.0.2.254-192.0.3.0"), some("192.0.3.1-192.0.3.1")));
+        assert_eq!(
+            split(3),
+            (some("192.0.2.254-192.0.2.254"), some("192.0.2.255-192.0.3.1"))
+        );
+        assert_eq!(split(9), (None, some("192.0.2.254-192.0.3.1")));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub const OTHER_SERVER_REMINDER: Duration = Duration::from_secs(600);
 pub const OTHER_SERVERS_MAX: usize = 16;
 /// How often it is said that there are more.
 pub const OTHER_SERVERS_CROWD_REMINDER: Duration = Duration::from_secs(60);
+/// At most one address in so many of a pool is kept for listed hosts without an address.
+pub const POOL_KEPT_DIVISOR: u64 = 4;
 /// Lease changes that one durable commit may carry.
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.

@@ -645,6 +645,31 @@ fn a_new_board_gets_the_reserved_address_of_the_one_it_replaces_at_once() {
 }
 
 #[test]
+fn strangers_with_whole_exchanges_leave_the_part_of_the_pool_that_is_kept_for_listed_hosts() {
+    let mut room = Room::new();
+    room.snapshot.subnets[0].kept = vec!["192.0.2.104-192.0.2.105".parse().unwrap()];
+    let stranger = |last: u8| MacAddr([2, 0, 0, 0, 0, last]);
+    for last in 1..=4 {
+        room.dora(stranger(last));
+    }
+    let kept = Ipv4Addr::new(192, 0, 2, 104);
+    let outcome = room.outcome(&Packet::discover(stranger(5)).with(50, &kept.octets()));
+    assert!(
+        matches!(outcome.event.step, Step::Exhausted { .. }),
+        "{:?}",
+        outcome.event.step
+    );
+    let nak = room.reply(&Packet::selecting(stranger(5), kept));
+    assert_eq!(nak.kind(), MessageType::Nak);
+    assert_eq!(room.dora(INSTALL), kept);
+    // The inventory changes, and keeps an address for others that a machine has: it stays its own.
+    room.snapshot.subnets[0].pool = vec!["192.0.2.100-192.0.2.102".parse().unwrap()];
+    room.snapshot.subnets[0].kept = vec!["192.0.2.103-192.0.2.105".parse().unwrap()];
+    let renewal = Packet::renewing(stranger(4), Ipv4Addr::new(192, 0, 2, 103));
+    assert_eq!(room.reply(&renewal).kind(), MessageType::Ack);
+}
+
+#[test]
 fn a_flood_of_offers_to_strangers_keeps_no_listed_host_out() {
     let mut room = Room::new();
     let flood: Vec<Ipv4Addr> = (0..4)

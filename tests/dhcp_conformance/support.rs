@@ -88,6 +88,7 @@ pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
         router: router.map(|text| text.parse().unwrap()),
         dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
         domain: Some("rack.example".to_owned()),
+        kept: Vec::new(),
         pool: pool.iter().map(|text| text.parse().unwrap()).collect(),
         lease: Duration::from_secs(3600),
         options: Default::default(),

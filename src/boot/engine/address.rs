@@ -3,7 +3,7 @@
 use super::Asked;
 use crate::boot::snapshot::Subnet;
 use crate::lease::LeaseTable;
-use crate::model::HardwareAddr;
+use crate::model::{AddressRange, HardwareAddr};
 use std::net::Ipv4Addr;
 
 /// What the inventory reserves for a machine in one subnet.
@@ -57,32 +57,38 @@ pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTab
     }
     let request = asked.request;
     let usable = |address| is_usable(asked, subnet, address);
-    let (now, pool, client) = (asked.now, subnet.pool.as_slice(), request.hardware);
+    let (now, client) = (asked.now, request.hardware);
     let is_stranger = |client: HardwareAddr| {
         let host = client.mac().and_then(|mac| asked.snapshot.hosts.by_mac(mac));
         host.is_none()
     };
+    let is_listed = asked.who.host().is_some();
+    let kept = subnet.kept.iter().filter(|_| is_listed);
+    let pool: &[AddressRange] = &subnet.pool.iter().chain(kept).copied().collect::<Vec<_>>();
     leases
         .offer(now, pool, client, request.requested_address, usable)
-        .or_else(|| {
-            let listed = asked.who.host().is_some();
-            listed.then(|| leases.offer_instead(now, pool, client, usable, is_stranger))?
-        })
+        .or_else(|| is_listed.then(|| leases.offer_instead(now, pool, client, usable, is_stranger))?)
         .ok_or_else(|| {
             let whose = match reserved {
                 Reservation::Taken { address, by } => format!("its address {address} is leased to {by}"),
                 Reservation::None | Reservation::Free(_) => "it has no address of its own".to_owned(),
             };
-            match subnet.pool.as_slice() {
-                [] => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
-                [_, ..] => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
+            match subnet.pool.is_empty() && subnet.kept.is_empty() {
+                true => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
+                false => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
             }
         })
 }
 
-/// Whether the pool may lease `address` to a machine that has no reservation.
-pub(super) fn is_leasable(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
-    subnet.pool.iter().any(|range| range.contains(address)) && is_usable(asked, subnet, address)
+/// Whether the pool may lease `address` to a machine that has no reservation. Who has an address that
+/// is kept for others since may stay.
+pub(super) fn is_leasable(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable, address: Ipv4Addr) -> bool {
+    let is_in = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(address));
+    let is_kept_for_it = || {
+        let holds = leases.holder_at(asked.now, address) == Some(asked.request.hardware);
+        is_in(&subnet.kept) && (asked.who.host().is_some() || holds)
+    };
+    (is_in(&subnet.pool) || is_kept_for_it()) && is_usable(asked, subnet, address)
 }
 
 /// Addresses in a pool that are somebody's all the same. `config` refuses most of these; an

@@ -109,7 +109,7 @@ fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address:
         return refused(asked, leases, address, reason);
     }
     let claim = Claim::of(asked);
-    let is_leasable = address::is_leasable(asked, subnet, address);
+    let is_leasable = address::is_leasable(asked, subnet, leases, address);
     // Who asks everybody may be another server's client, a second appliance's among them: to grant
     // what that server gave would make two leases of one, and a NAK would take its address away.
     let is_ours = match claim {
