@@ -183,6 +183,11 @@ const OTHER_MISTAKES: &[(&str, (u32, u32), &[&str])] = &[
         &["host `a` is listed twice", "inventory.toml:6:8"],
     ),
     (
+        "[[host]]\nname = \"a\"\nserial = \"1\"\nhostname = \"n1\"\n[[host]]\nname = \"b\"\nserial = \"2\"\nhostname = \"N1\"",
+        (12, 12),
+        &["host `b` has the hostname N1 of host `a`", "inventory.toml:8:12"],
+    ),
+    (
         "[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:07\"\n[[host]]\nname = \"b\"\nmac = \"5254.0000.0007\"",
         (10, 7),
         &[

@@ -51,7 +51,7 @@ pub(super) fn judge<'a>(
             serial: raw.serial.as_ref().map(|serial| serial.value.clone()),
             port: raw.port.as_ref().map(|port| port.value.clone()),
             address: raw.address.as_ref().map(|address| address.value),
-            hostname: raw.hostname.clone(),
+            hostname: raw.hostname.as_ref().map(|hostname| hostname.value.clone()),
             locked: raw.locked,
             settings: settled.settings,
             origin: raw.origin.clone(),
@@ -107,6 +107,7 @@ enum Claim {
     Serial(String),
     Port(String),
     Address(std::net::Ipv4Addr),
+    Hostname(String),
 }
 
 impl<'a> Claims<'a> {
@@ -143,6 +144,10 @@ impl<'a> Claims<'a> {
         }
         if let Some(address) = &host.address {
             self.claim(name, "address", address, Claim::Address(address.value), problems);
+        }
+        if let Some(hostname) = &host.hostname {
+            let claim = Claim::Hostname(hostname.value.to_ascii_lowercase());
+            self.claim(name, "hostname", hostname, claim, problems);
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) struct RawHost {
     pub(super) serial: Option<Sourced<String>>,
     pub(super) port: Option<Sourced<String>>,
     pub(super) address: Option<Sourced<Ipv4Addr>>,
-    pub(super) hostname: Option<String>,
+    pub(super) hostname: Option<Sourced<String>>,
     pub(super) locked: bool,
     pub(super) profiles: Vec<Sourced<Name>>,
     pub(super) own: BootSettings,
@@ -245,7 +245,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
         serial,
         port,
         address,
-        hostname: hostname.map(|hostname| hostname.value),
+        hostname,
         // A misspelt lock must never unlock; its error keeps this generation out anyway.
         locked: locked.is_some_and(|locked| locked.value),
         profiles,
