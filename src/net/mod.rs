@@ -30,6 +30,7 @@ mod others;
 pub mod places;
 mod report;
 pub mod running;
+mod served;
 mod servers;
 pub mod socket;
 pub mod tftp;

@@ -1,6 +1,6 @@
 //! The servers of every interface: bound, run, drained.
 
-use crate::boot::snapshot::{Ports, Snapshot};
+use crate::boot::snapshot::Ports;
 use crate::model::{
     Mode, ServedInterface,
     limits::{DRAIN_DEADLINE, INTERFACE_POLL},
@@ -10,10 +10,11 @@ use crate::net::{
     dhcp::{self, DhcpServer},
     holder,
     http::{self, HttpServer},
-    interface::{self, Address, Interface},
+    interface::{self, Interface},
     others::{Chosen, Watch},
     places::Places,
     running::Running,
+    served::{Served, announce},
     socket::{self, FrameSender},
     tftp::{Sessions, TftpServer},
 };
@@ -28,7 +29,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Why a port of an interface can't be had.
 #[derive(Debug)]
@@ -203,16 +204,6 @@ struct Common {
     waiting: Arc<Semaphore>,
 }
 
-/// An interface that is served; dropping it closes its sockets and ends its transfers' intake.
-struct Served {
-    index: u32,
-    mode: Mode,
-    /// None of its addresses lies in a subnet of the inventory, and that was said.
-    is_homeless: bool,
-    state: watch::Sender<Interface>,
-    _servers: JoinSet<()>,
-}
-
 /// Follows the interfaces as they come, change and go.
 struct Watcher {
     wanted: Vec<ServedInterface>,
@@ -239,7 +230,7 @@ impl Watcher {
 
     fn compare(&mut self, found: BTreeMap<String, Interface>) {
         self.served.retain(|name, served| {
-            let stays = found.get(name).is_some_and(|now| now.index == served.index);
+            let stays = found.get(name).is_some_and(|now| served.is_same(now));
             if !stays {
                 warn!(interface = name, "gone; it is served when it comes back");
             }
@@ -247,7 +238,7 @@ impl Watcher {
         });
         for (name, interface) in found {
             match self.served.get(&name) {
-                Some(served) => renew(served, interface),
+                Some(served) => served.renew(interface),
                 None => self.appear(interface),
             }
         }
@@ -275,44 +266,16 @@ impl Watcher {
 
     fn serve(&mut self, interface: Interface, sockets: Sockets) {
         announce(&interface);
-        let (name, index) = (interface.name.clone(), interface.index);
+        let name = interface.name.clone();
         let wanted = self.wanted.iter().find(|wanted| wanted.name == name);
         let mode = wanted.map_or_else(Mode::default, |wanted| wanted.mode);
         let (state, states) = watch::channel(interface);
         match self.common.start(sockets, mode, &states) {
             Ok(servers) => {
-                let served = Served {
-                    index,
-                    mode,
-                    is_homeless: false,
-                    state,
-                    _servers: servers,
-                };
-                self.served.insert(name, served);
+                self.served.insert(name, Served::new(mode, state, servers));
             }
             Err(error) => warn!(interface = name, "its sockets can't be waited on: {error}"),
         }
-    }
-}
-
-impl Served {
-    /// Says once that we give addresses on an interface and have no subnet for its machines.
-    fn look_for_subnet(&mut self, name: &str, snapshot: &Snapshot) {
-        let interface = self.state.borrow();
-        let is_known = |own: &Address| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
-        let first = interface.addresses.first();
-        let is_homeless = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_known);
-        if let (true, false, Some(own)) = (is_homeless, self.is_homeless, first) {
-            warn!(
-                interface = name,
-                "no subnet of the inventory holds its address {}: only what a relay sends is answered. Add a \
-                 [[subnet]] with cidr = \"{}\"",
-                own.address,
-                own.cidr
-            );
-        }
-        drop(interface);
-        self.is_homeless = is_homeless;
     }
 }
 
@@ -358,30 +321,5 @@ impl Common {
         };
         servers.spawn(http.run());
         Ok(servers)
-    }
-}
-
-/// Hands changed addresses to the servers; their sockets stay as they are.
-fn renew(served: &Served, interface: Interface) {
-    served.state.send_if_modified(|state| {
-        let changed = *state != interface;
-        if changed {
-            announce(&interface);
-            *state = interface;
-        }
-        changed
-    });
-}
-
-fn announce(interface: &Interface) {
-    let name = interface.name.as_str();
-    let addresses: Vec<String> = interface.addresses.iter().map(|own| own.address.to_string()).collect();
-    if addresses.is_empty() {
-        warn!(
-            interface = name,
-            "has no IPv4 address: no request is answered until it has one"
-        );
-    } else {
-        info!(interface = name, addresses = addresses.join(" "), "serving");
     }
 }
