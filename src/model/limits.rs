@@ -51,6 +51,11 @@ pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);
 pub const TFTP_TRANSFERS_MAX: usize = 12_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
+/// First wait of our own TFTP client before it repeats its last word; doubles up to
+/// `TFTP_RETRANSMIT_LONGEST`. Longer than a server's, which is the one that should repeat.
+pub const TFTP_FETCH_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Times that our own TFTP client says the same word to a silent server before it gives up.
+pub const TFTP_FETCH_TRIES_MAX: u32 = 6;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 

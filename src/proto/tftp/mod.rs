@@ -1,7 +1,11 @@
 //! TFTP (RFC 1350, 2347, 2348, 2349, 7440): read-only, octet mode.
 //!
-//! [`wire`] reads and writes packets; [`transfer`] is one outgoing transfer as a machine that time
-//! and packets are handed to. Neither has a socket, a clock or a file.
+//! [`wire`] reads and writes packets; [`transfer`] is one outgoing transfer and [`fetch`] one
+//! incoming one, each a machine that time and packets are handed to. None has a socket, a clock or
+//! a file.
 
+pub mod fetch;
+#[cfg(test)]
+mod lossy;
 pub mod transfer;
 pub mod wire;

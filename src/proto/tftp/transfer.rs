@@ -21,11 +21,8 @@ use crate::model::limits::{
     TFTP_BLOCK_BYTES_MAX, TFTP_RETRANSMIT_FIRST, TFTP_RETRANSMIT_LONGEST, TFTP_SILENT_PACKETS_MAX,
     TFTP_WINDOW_BLOCKS_MAX,
 };
-use crate::proto::tftp::wire::{Agreed, Options, Packet};
+use crate::proto::tftp::wire::{Agreed, BLOCK_BYTES_DEFAULT, Options, Packet, block_number};
 use std::time::Duration;
-
-/// RFC 1350's block size.
-const BLOCK_BYTES_DEFAULT: u16 = 512;
 
 /// What is to be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +168,7 @@ impl Transfer {
         let offset = (block - 1) * self.block_bytes;
         let length = self.block_bytes.min(self.length - offset);
         Transmit::Block {
-            number: wire_number(block),
+            number: block_number(block),
             offset,
             length: usize::try_from(length).expect("a block is at most 65,535 bytes"),
         }
@@ -209,7 +206,7 @@ impl Transfer {
 
     fn acknowledged(&mut self, now: Duration, number: u16) {
         let before = self.base - 1;
-        let ahead = u64::from(number.wrapping_sub(wire_number(before)));
+        let ahead = u64::from(number.wrapping_sub(block_number(before)));
         let block = before + ahead;
         if block > self.highest_sent {
             // An old acknowledgement that overtook nobody, or one of a block that never was.
@@ -336,11 +333,6 @@ impl Transfer {
         let narrow = |number: u64| usize::try_from(number).expect("options have 16 bits");
         (narrow(self.block_bytes), narrow(self.window))
     }
-}
-
-/// A block's number on the wire.
-fn wire_number(block: u64) -> u16 {
-    u16::try_from(block & 0xffff).expect("masked to 16 bits")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! TFTP packets: lenient reading, strict writing.
+//! TFTP packets: lenient reading, strict writing. [`parse`] reads as a server, [`parse_reply`] as a
+//! client.
 
 use crate::model::limits::{REQUEST_PATH_BYTES_MAX, TFTP_REQUEST_BYTES_MAX};
 use std::fmt;
@@ -12,6 +13,9 @@ const OACK: u16 = 6;
 
 /// Bytes in front of a DATA packet's data: opcode and block number.
 pub const DATA_HEADER_BYTES: usize = 4;
+
+/// RFC 1350's block size.
+pub const BLOCK_BYTES_DEFAULT: u16 = 512;
 
 /// A packet as a server reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,12 +87,38 @@ pub struct Agreed {
     pub windowsize: Option<u16>,
 }
 
+/// A packet as a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply<'b> {
+    /// A block of the file.
+    Data {
+        /// Its number on the wire.
+        number: u16,
+        /// Its bytes.
+        data: &'b [u8],
+    },
+    /// Options agreed.
+    OptionAck {
+        /// Those that a client can have asked for.
+        agreed: Agreed,
+        /// Something else stands among them: an unknown name, or a value that makes no sense.
+        foreign: bool,
+    },
+    /// The server gave up, or never had the file.
+    Error {
+        /// The code (RFC 1350 and 2347).
+        code: u16,
+        /// The server's words, raw.
+        message: &'b [u8],
+    },
+}
+
 /// Why bytes are not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Too short for its opcode.
     Short,
-    /// An opcode that nobody defined.
+    /// An opcode that nobody defined, or that the other side has no business to send.
     Opcode,
     /// A request longer than RFC 2347 allows.
     Long,
@@ -102,7 +132,7 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Malformed::Short => "too short",
-            Malformed::Opcode => "unknown opcode",
+            Malformed::Opcode => "unexpected opcode",
             Malformed::Long => "request too long",
             Malformed::Unterminated => "file name or mode has no end",
             Malformed::NoName => "no file name",
@@ -123,6 +153,8 @@ pub enum ErrorCode {
     IllegalOperation,
     /// 5: not your transfer.
     UnknownTransfer,
+    /// 8: the options do not suit (RFC 2347).
+    Options,
 }
 
 impl ErrorCode {
@@ -133,6 +165,7 @@ impl ErrorCode {
             ErrorCode::AccessViolation => 2,
             ErrorCode::IllegalOperation => 4,
             ErrorCode::UnknownTransfer => 5,
+            ErrorCode::Options => 8,
         }
     }
 }
@@ -147,11 +180,29 @@ pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
         ACK => word(rest).map(|(block, _)| Packet::Ack(block)),
         ERROR => word(rest).map(|(code, message)| Packet::Error {
             code,
-            message: message.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
+            message: until_nul(message).to_vec(),
         }),
         OACK => Ok(Packet::OptionAck),
         _ => Err(Malformed::Opcode),
     }
+}
+
+/// Reads one packet of a server.
+pub fn parse_reply(bytes: &[u8]) -> Result<Reply<'_>, Malformed> {
+    let (opcode, rest) = word(bytes)?;
+    match opcode {
+        DATA => word(rest).map(|(number, data)| Reply::Data { number, data }),
+        OACK => Ok(agreed(rest)),
+        ERROR => word(rest).map(|(code, message)| Reply::Error {
+            code,
+            message: until_nul(message),
+        }),
+        _ => Err(Malformed::Opcode),
+    }
+}
+
+fn until_nul(message: &[u8]) -> &[u8] {
+    message.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn word(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
@@ -189,16 +240,22 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 1..]))
 }
 
-/// Reads name and value pairs until one does not end: firmware pads requests with zeros. Of an
-/// option that stands twice the first counts.
-fn options(mut bytes: &[u8]) -> Options {
-    let mut options = Options::default();
-    while let Some((name, rest)) = text(bytes) {
-        let Some((value, rest)) = text(rest) else { break };
+/// Name and value pairs until one does not end, for firmware pads requests with zeros; `None` for
+/// the value of one that is no number.
+fn pairs(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Option<u64>)> {
+    std::iter::from_fn(move || {
+        let (name, rest) = text(bytes)?;
+        let (value, rest) = text(rest)?;
         bytes = rest;
-        let number = std::str::from_utf8(value)
-            .ok()
-            .and_then(|digits| digits.parse::<u64>().ok());
+        let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+        Some((name, number))
+    })
+}
+
+/// What a client asks for. Of an option that stands twice the first counts.
+fn options(bytes: &[u8]) -> Options {
+    let mut options = Options::default();
+    for (name, number) in pairs(bytes) {
         let Some(number) = number else { continue };
         if name.eq_ignore_ascii_case(b"blksize") {
             // RFC 2348: 8 to 65464; larger words from odd firmware are clamped like those.
@@ -215,6 +272,26 @@ fn options(mut bytes: &[u8]) -> Options {
     options
 }
 
+/// What a server agreed to.
+fn agreed(bytes: &[u8]) -> Reply<'_> {
+    let (mut agreed, mut foreign) = (Agreed::default(), false);
+    for (name, number) in pairs(bytes) {
+        let small = number.and_then(|number| u16::try_from(number).ok());
+        if name.eq_ignore_ascii_case(b"tsize") && number.is_some() {
+            agreed.tsize = number;
+        } else if name.eq_ignore_ascii_case(b"blksize") && small.is_some() {
+            agreed.blksize = small;
+        } else if name.eq_ignore_ascii_case(b"windowsize") && small.is_some() {
+            agreed.windowsize = small;
+        } else if name.eq_ignore_ascii_case(b"timeout") && number.is_some_and(|number| number <= 255) {
+            agreed.timeout_s = number.and_then(|number| u8::try_from(number).ok());
+        } else {
+            foreign = true;
+        }
+    }
+    Reply::OptionAck { agreed, foreign }
+}
+
 /// `number` as 16 bits, larger ones cut to the largest; `None` below `least`.
 fn clamp(number: u64, least: u64) -> Option<u16> {
     (number >= least).then(|| u16::try_from(number).unwrap_or(u16::MAX))
@@ -223,6 +300,27 @@ fn clamp(number: u64, least: u64) -> Option<u16> {
 /// An OACK.
 pub fn option_ack(agreed: &Agreed) -> Vec<u8> {
     let mut bytes = OACK.to_be_bytes().to_vec();
+    put_options(&mut bytes, agreed);
+    bytes
+}
+
+/// A request to read `path` in octet mode.
+pub fn read_request(path: &[u8], options: &Options) -> Vec<u8> {
+    let mut bytes = RRQ.to_be_bytes().to_vec();
+    bytes.extend_from_slice(path);
+    bytes.extend_from_slice(b"\0octet\0");
+    let asked = Agreed {
+        blksize: options.blksize,
+        // RFC 2349: a client that asks says 0.
+        tsize: options.tsize.then_some(0),
+        timeout_s: options.timeout_s,
+        windowsize: options.windowsize,
+    };
+    put_options(&mut bytes, &asked);
+    bytes
+}
+
+fn put_options(bytes: &mut Vec<u8>, options: &Agreed) {
     let mut put = |name: &str, value: Option<u64>| {
         if let Some(value) = value {
             bytes.extend_from_slice(name.as_bytes());
@@ -231,11 +329,22 @@ pub fn option_ack(agreed: &Agreed) -> Vec<u8> {
             bytes.push(0);
         }
     };
-    put("blksize", agreed.blksize.map(u64::from));
-    put("tsize", agreed.tsize);
-    put("timeout", agreed.timeout_s.map(u64::from));
-    put("windowsize", agreed.windowsize.map(u64::from));
-    bytes
+    put("blksize", options.blksize.map(u64::from));
+    put("tsize", options.tsize);
+    put("timeout", options.timeout_s.map(u64::from));
+    put("windowsize", options.windowsize.map(u64::from));
+}
+
+/// An ACK of the block with that number.
+pub fn ack(number: u16) -> [u8; 4] {
+    let [a, b] = ACK.to_be_bytes();
+    let [c, d] = number.to_be_bytes();
+    [a, b, c, d]
+}
+
+/// A block's number on the wire: blocks are counted without end, and the count rolls over to 0.
+pub fn block_number(block: u64) -> u16 {
+    u16::try_from(block & 0xffff).expect("masked to 16 bits")
 }
 
 /// The header of the DATA packet with that block number, to be followed by the data.
@@ -311,6 +420,59 @@ mod tests {
         assert_eq!(parse(&[0, 9, 0, 0]), Err(Malformed::Opcode));
         assert_eq!(parse(b"\0\x01name"), Err(Malformed::Unterminated));
         assert_eq!(parse(b"\0\x01\0octet\0"), Err(Malformed::NoName));
+    }
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        let options = Options {
+            blksize: Some(1468),
+            tsize: true,
+            timeout_s: Some(3),
+            windowsize: Some(16),
+        };
+        let Ok(Packet::Read(request)) = parse(&read_request(b"grub/grub.cfg", &options)) else {
+            panic!()
+        };
+        assert_eq!(
+            (request.path.as_slice(), request.options),
+            (&b"grub/grub.cfg"[..], options)
+        );
+        let agreed = Agreed {
+            blksize: Some(1432),
+            tsize: Some(u64::MAX),
+            timeout_s: Some(255),
+            windowsize: None,
+        };
+        let said = Reply::OptionAck { agreed, foreign: false };
+        assert_eq!(parse_reply(&option_ack(&agreed)), Ok(said));
+        assert_eq!(parse(&ack(65535)), Ok(Packet::Ack(65535)));
+        let block = [&data_header(7)[..], b"abc"].concat();
+        let said = Reply::Data {
+            number: 7,
+            data: b"abc",
+        };
+        assert_eq!(parse_reply(&block), Ok(said));
+        assert_eq!(
+            parse_reply(&ack(1)),
+            Err(Malformed::Opcode),
+            "servers acknowledge no reader"
+        );
+    }
+
+    #[test]
+    fn an_answer_with_an_option_that_no_client_of_ours_asks_for_is_noticed() {
+        for strange in [
+            &b"multicast\x00224.0.0.1\0"[..],
+            b"blksize\0many\0",
+            b"windowsize\x0065536\0",
+        ] {
+            let bytes = [&b"\0\x06tsize\x00700\0"[..], strange].concat();
+            let agreed = Agreed {
+                tsize: Some(700),
+                ..Agreed::default()
+            };
+            assert_eq!(parse_reply(&bytes), Ok(Reply::OptionAck { agreed, foreign: true }));
+        }
     }
 
     #[test]

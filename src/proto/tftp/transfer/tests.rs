@@ -2,9 +2,8 @@
 //! and reorders by a seed. Time is scripted: no test waits.
 
 use super::*;
-use std::{cmp::Reverse, collections::BinaryHeap};
+use crate::proto::tftp::lossy::{CALM, Weather, Wire};
 
-const LATENCY: Duration = Duration::from_millis(1);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn ms(milliseconds: u64) -> Duration {
@@ -171,23 +170,6 @@ fn the_agreed_timeout_is_the_wait_and_one_that_is_too_long_is_not_agreed() {
     assert_eq!(numbers(&mut endless), [1], "no option is left, so no OACK");
 }
 
-/// A seeded source of chance (an LCG by Knuth): the same seed, the same wire.
-struct Chance(u64);
-
-impl Chance {
-    fn one_in(&mut self, n: u64) -> bool {
-        n > 0 && self.below(n) == 0
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
 /// A client that takes blocks in order and says the last one it has for every other.
 struct Client {
     block_bytes: u64,
@@ -207,7 +189,7 @@ impl Client {
         match transmit {
             Transmit::OptionAck(_) => (self.have == 0).then_some(0),
             Transmit::Block { number, offset, length } => {
-                if *number == wire_number(self.have + 1) && *offset == self.offset {
+                if *number == block_number(self.have + 1) && *offset == self.offset {
                     self.have += 1;
                     self.since_ack += 1;
                     self.offset += *length as u64;
@@ -222,23 +204,8 @@ impl Client {
 
     fn say(&mut self) -> u16 {
         self.since_ack = 0;
-        wire_number(self.have)
+        block_number(self.have)
     }
-}
-
-/// How bad the wire is: one packet in so many suffers; 0 is never.
-#[derive(Clone, Copy)]
-struct Weather {
-    dropped: u64,
-    doubled: u64,
-    late: u64,
-}
-
-struct Wire {
-    chance: Chance,
-    weather: Weather,
-    sent: u64,
-    on_the_way: BinaryHeap<Reverse<(Duration, u64, Cargo)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,40 +219,27 @@ enum Cargo {
     ToServer(u16),
 }
 
-impl Wire {
-    fn send(&mut self, now: Duration, cargo: Cargo) {
-        let copies = 1 + u64::from(self.chance.one_in(self.weather.doubled));
-        for _ in 0..copies {
-            if self.chance.one_in(self.weather.dropped) {
-                continue;
-            }
-            let late = if self.chance.one_in(self.weather.late) { 3 } else { 1 };
-            self.sent += 1;
-            self.on_the_way.push(Reverse((now + LATENCY * late, self.sent, cargo)));
-        }
+/// Sends everything that the machine wants sent; how many packets.
+fn transmit(wire: &mut Wire<Cargo>, now: Duration, transfer: &mut Transfer) -> u64 {
+    let out = sends(transfer);
+    for transmit in &out {
+        let cargo = match *transmit {
+            Transmit::OptionAck(_) => Cargo::ToClient {
+                oack: true,
+                number: 0,
+                offset: 0,
+                length: 0,
+            },
+            Transmit::Block { number, offset, length } => Cargo::ToClient {
+                oack: false,
+                number,
+                offset,
+                length,
+            },
+        };
+        wire.send(now, &cargo);
     }
-
-    fn transmit(&mut self, now: Duration, transfer: &mut Transfer) -> u64 {
-        let out = sends(transfer);
-        for transmit in &out {
-            let cargo = match *transmit {
-                Transmit::OptionAck(_) => Cargo::ToClient {
-                    oack: true,
-                    number: 0,
-                    offset: 0,
-                    length: 0,
-                },
-                Transmit::Block { number, offset, length } => Cargo::ToClient {
-                    oack: false,
-                    number,
-                    offset,
-                    length,
-                },
-            };
-            self.send(now, cargo);
-        }
-        out.len() as u64
-    }
+    out.len() as u64
 }
 
 /// Runs a whole transfer; how long it took and how many packets the server sent.
@@ -301,23 +255,18 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
         done: false,
         next_word: CLIENT_TIMEOUT,
     };
-    let mut wire = Wire {
-        chance: Chance(seed),
-        weather,
-        sent: 0,
-        on_the_way: BinaryHeap::new(),
-    };
+    let mut wire = Wire::new(weather, seed);
     let mut now = ms(0);
-    let mut packets = wire.transmit(now, &mut transfer);
+    let mut packets = transmit(&mut wire, now, &mut transfer);
     while let Some(deadline) = transfer.deadline() {
-        let arrival = wire.on_the_way.peek().map(|Reverse((at, _, _))| *at);
+        let arrival = wire.arrival();
         now = [Some(deadline), Some(client.next_word), arrival]
             .into_iter()
             .flatten()
             .min()
             .unwrap();
-        if arrival == Some(now) {
-            match wire.on_the_way.pop().unwrap().0.2 {
+        if let Some(cargo) = wire.arrived(now) {
+            match cargo {
                 Cargo::ToServer(number) => transfer.handle(now, &Packet::Ack(number)),
                 Cargo::ToClient {
                     oack,
@@ -331,28 +280,22 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
                         Transmit::Block { number, offset, length }
                     };
                     if let Some(number) = client.take(now, &transmit) {
-                        wire.send(now, Cargo::ToServer(number));
+                        wire.send(now, &Cargo::ToServer(number));
                     }
                 }
             }
         } else if client.next_word == now {
             client.next_word = now + CLIENT_TIMEOUT;
             let number = client.say();
-            wire.send(now, Cargo::ToServer(number));
+            wire.send(now, &Cargo::ToServer(number));
         }
         transfer.handle_timeout(now);
-        packets += wire.transmit(now, &mut transfer);
+        packets += transmit(&mut wire, now, &mut transfer);
     }
     assert!(client.done, "seed {seed}: {transfer:?}");
     assert_eq!(client.offset, length, "seed {seed}");
     (now, packets)
 }
-
-const CALM: Weather = Weather {
-    dropped: 0,
-    doubled: 0,
-    late: 0,
-};
 
 #[test]
 fn a_file_of_more_than_65535_blocks_rolls_over() {
