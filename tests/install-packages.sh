@@ -7,7 +7,7 @@ set -eu
 # the installer's netboot kernel · DHCP, TFTP and HTTP clients · dnsmasq-base: the other DHCP server
 # on a guest's network · isc-dhcp-relay · systemd: systemd-analyze, for the unit's exposure · gcc: Rust's linker
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
-          isc-dhcp-client udhcpc busybox dhcpcd-base dnsmasq-base isc-dhcp-relay tftp-hpa atftp curl systemd gcc libc6-dev"
+          isc-dhcp-client udhcpc busybox dhcpcd-base dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd gcc libc6-dev"
 
 # Other programs in their place, such as the peers of the benchmarks.
 [ $# = 0 ] || packages="$*"
