@@ -1,0 +1,179 @@
+#!/bin/bash
+# TFTP beside dnsmasq, tftpd-hpa and async-tftp, in one run: a rate and the server's own CPU time for
+# a gigabyte, each the median of RUNS runs. Both ends share this machine's cores. Every byte is
+# compared; a failure, and anything said twice on this wire that loses nothing, is shown.
+#
+#   BINARY   the daemon to measure (default: target/release/bootwright); LOAD and PEER beside it
+#   RUNS     how often each is measured (default: 3)
+#   SERVERS  which (default: "bootwright single-port dnsmasq tftpd-hpa async-tftp")
+#
+# Everything lives in network namespaces that are joined to nothing, and goes away at the end.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly target=${CARGO_TARGET_DIR:-target}/release
+readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
+readonly load=$(readlink -m "${LOAD:-$target/examples/tftp-load}") peer=$(readlink -m "${PEER:-$target/examples/tftp-peer}")
+readonly runs=${RUNS:-3}
+readonly servers=${SERVERS:-bootwright single-port dnsmasq tftpd-hpa async-tftp}
+readonly dnsmasq=/usr/sbin/dnsmasq tftpd=/usr/sbin/in.tftpd
+readonly net=bwtftp-$$
+readonly address=198.18.0.1 gateway=198.18.0.2 clients=198.19.0.1
+work=$(mktemp -d)
+readonly work
+server=''
+declare -A rate cpu
+
+for program in "$binary" "$load" "$peer" "$dnsmasq" "$tftpd"; do
+    [ -x "$program" ] || { echo "tftp bench: $program is not here: make bench-tftp installs and builds what it needs" >&2; exit 1; }
+done
+
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+    trap '' INT TERM
+    [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true
+    ip netns del "$net-s" 2> /dev/null || true
+    ip netns del "$net-c" 2> /dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# The clients are behind a router: thousands on one wire would measure the neighbour table.
+ip netns add "$net-s"
+ip netns add "$net-c"
+ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
+ip -n "$net-s" addr add "$address/24" dev eno2
+ip -n "$net-c" addr add "$gateway/24" dev eth0
+for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
+    # shellcheck disable=SC2086 # a namespace and a link
+    set -- $end
+    ip -n "$1" link set "$2" up
+done
+ip -n "$net-s" route add 198.19.0.0/16 via "$gateway"
+ip -n "$net-c" route add local 198.19.0.0/16 dev lo
+
+chmod 755 "$work"
+mkdir -p "$work/loaders" "$work/images"
+head -c 850000 /dev/urandom > "$work/loaders/loader.efi"
+head -c 8000000 /dev/urandom > "$work/loaders/kernel.efi"
+
+start_bootwright() {
+    cat > "$work/bootwright.toml" << END
+[network]
+interfaces = ["eno2"]
+[tftp]
+$1
+[paths]
+scripts = "$PWD/ipxe-scripts"
+answers = "$PWD/config/answers"
+images = "images"
+loaders = ["loaders"]
+[state]
+path = "state"
+[admin]
+socket = "admin.sock"
+END
+    printf '[[subnet]]\ncidr = "198.18.0.0/24"\n' > "$work/inventory.toml"
+    # shellcheck disable=SC2016 # the server's shell expands it
+    run bash -c 'ulimit -n 65536; exec "$@"' bash "$binary" serve --config "$work/bootwright.toml"
+}
+
+start() {
+    case $1 in
+    bootwright) start_bootwright "" ;;
+    single-port) start_bootwright "single_port = true" ;;
+    dnsmasq) run "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
+        --enable-tftp --tftp-root="$work/loaders" --tftp-max=1100 ;;
+    # Each request is a process: the sum of them all is the server's time.
+    tftpd-hpa) run "$tftpd" -L -4 -u root -a "$address:69" -s "$work/loaders" ;;
+    async-tftp) run "$peer" "$address:69" "$work/loaders" ;;
+    esac
+    for _ in $(seq 50); do
+        sleep 0.1
+        kill -0 "$server" 2> /dev/null || { echo "tftp bench: $1 ended: $(tail -n 3 "$work/log")" >&2; exit 1; }
+        [ "$(measure 1 0 0 loader.efi | cut -d' ' -f2)" = 0 ] && return
+    done
+    echo "tftp bench: $1 does not answer: $(tail -n 3 "$work/log")" >&2
+    exit 1
+}
+
+run() {
+    ip netns exec "$net-s" "$@" > "$work/log" 2>&1 &
+    server=$!
+}
+
+stop_server() {
+    kill "$server"
+    wait "$server" 2> /dev/null || true
+    server=''
+}
+
+# The server's user and system time so far and that of its ended children, in milliseconds.
+cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15 + $16 + $17) * 1000 / hz) }' "/proc/$server/stat"; }
+
+# CLIENTS BLKSIZE WINDOWSIZE FILE
+measure() {
+    ip netns exec "$net-c" "$load" "$address:69" "$4" "$work/loaders/$4" "$clients" "$1" "$2" "$3"
+}
+
+median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+# SERVER CASE CLIENTS BLKSIZE WINDOWSIZE FILE
+row() {
+    local name=$1 what=$2 before used n failed bytes seconds retries repeated early rates='' costs=''
+    for _ in $(seq "$runs"); do
+        before=$(cpu_ms)
+        read -r n failed bytes seconds retries repeated early < <(measure "$3" "$4" "$5" "$6")
+        sleep 0.1
+        used=$(($(cpu_ms) - before))
+        rates+=$(awk -v b="$bytes" -v s="$seconds" 'BEGIN { printf "%.1f\\n", b / s / 1e6 }')
+        costs+=$(awk -v b="$bytes" -v ms="$used" 'BEGIN { printf "%.2f\\n", b ? ms / 1000 / (b / 1e9) : 0 }')
+        [ "$failed $retries $repeated $early" = "0 0 0 0" ] ||
+            echo "    $name: of $n clients $failed failed; $retries words said again, $repeated blocks twice, $early early"
+    done
+    rate[$name.$what]=$(printf %b "$rates" | median)
+    cpu[$name.$what]=$(printf %b "$costs" | median)
+    printf '  %-12s %7.1f MB/s  %6.2f s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]}"
+}
+
+echo "== TFTP, medians of $runs, $(nproc) cores shared by both ends"
+for name in $servers; do
+    start "$name"
+    echo "$name: 1,000 clients x 850 KB in lock-step, the same in windows of 4, 20 clients x 8 MB in windows of 16; blksize 1468"
+    row "$name" lockstep 1000 1468 0 loader.efi
+    row "$name" window4 1000 1468 4 loader.efi
+    row "$name" window16 20 1468 16 kernel.efi
+    stop_server
+done
+
+# CASE OURS PEER
+ratio() {
+    [ -n "${rate[$2.$1]:-}" ] && [ -n "${rate[$3.$1]:-}" ] || return 0
+    awk -v what="$1" -v us="$2" -v them="$3" -v a="${rate[$2.$1]}" -v b="${rate[$3.$1]}" -v c="${cpu[$2.$1]}" -v d="${cpu[$3.$1]}" \
+        'BEGIN { printf "  %-9s %s : %s  %.2f in rate, %.2f in CPU a byte\n", what, us, them, b ? a / b : 0, d ? c / d : 0 }'
+}
+echo "== ratios"
+for ours in bootwright single-port; do
+    ratio lockstep "$ours" dnsmasq
+    ratio window4 "$ours" dnsmasq
+    ratio window16 "$ours" tftpd-hpa
+    ratio window16 "$ours" async-tftp
+done
+
+rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
+echo "== memory at 10,000 open transfers"
+start bootwright
+before=$(rss_kb)
+ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 12 > "$work/open" &
+opener=$!
+for _ in $(seq 100); do
+    sleep 0.1
+    [ -s "$work/open" ] && break
+done
+after=$(rss_kb)
+awk -v a="$before" -v b="$after" -v o="$(cat "$work/open")" \
+    'BEGIN { split(o, w, " "); printf "  %s; RSS %.1f MB, %.1f MB before: %.2f KB a transfer\n", o, b / 1024, a / 1024, w[1] ? (b - a) / w[1] : 0 }'
+kill "$opener" 2> /dev/null || true
+wait "$opener" 2> /dev/null || true
+stop_server
