@@ -15,7 +15,7 @@ use bootwright::{
     },
     lease::{LeaseChange, LeaseTable},
     model::{MacAddr, Mode, ServedInterface},
-    net::{Clock, Counter, Counters, Durable, LeaseLog, Servers, Shared},
+    net::{Clock, Counter, Counters, Durable, LeaseLog, Listen, Servers, Shared},
 };
 use std::{
     collections::BTreeMap,
@@ -31,6 +31,10 @@ use std::{
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 
 const PORTS: Ports = Ports { http: 80, tftp: 69 };
+const LISTEN: Listen = Listen {
+    ports: PORTS,
+    tftp_single_port: false,
+};
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;
 
@@ -73,6 +77,10 @@ struct Appliance {
 
 impl Appliance {
     fn start(interfaces: &[&str]) -> Appliance {
+        Appliance::listening(interfaces, LISTEN)
+    }
+
+    fn listening(interfaces: &[&str], listen: Listen) -> Appliance {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         fs::write(folder.path().join("snponly.efi"), bytes).unwrap();
@@ -93,7 +101,7 @@ impl Appliance {
             counters: Counters::default(),
         });
         let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
-        let servers = Servers::bind(&wanted, PORTS).unwrap();
+        let servers = Servers::bind(&wanted, listen).unwrap();
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let served = runtime.spawn(servers.run(Arc::clone(&shared), stopped));
@@ -346,10 +354,7 @@ fn a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_at_once()
         hand.send(b"\0\x05\0\x08size only\0", port);
         let asked = Instant::now();
         hand.send(second, 69);
-        // A loaded machine may have sent the first OACK twice before it saw the ERROR.
-        let (answer, _) = std::iter::from_fn(|| hand.hear())
-            .find(|(_, from)| *from != port)
-            .unwrap();
+        let (answer, _) = hand.hear().unwrap();
         // No timer of ours, nor the client's, brought it.
         assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
@@ -360,17 +365,17 @@ fn a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_at_once()
 #[test]
 fn a_request_right_behind_a_clients_error_is_never_taken_for_a_repetition() {
     own_network();
-    let _appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]);
     for round in 0..400 {
         let hand = Hand::new();
         hand.send(PROBE, 69);
         let (_, port) = hand.hear().unwrap();
         hand.send(b"\0\x05\0\x08size only\0", port);
         hand.send(PROBE, 69);
-        let answer = std::iter::from_fn(|| hand.hear()).find(|(_, from)| *from != port);
-        let (_, other) = answer.unwrap_or_else(|| panic!("silence in round {round}"));
-        hand.send(b"\0\x05\0\x08size only\0", other);
+        let (_, again) = hand.hear().unwrap_or_else(|| panic!("silence in round {round}"));
+        hand.send(b"\0\x05\0\x08size only\0", again);
     }
+    appliance.counted(Counter::TftpProbed, 800);
 }
 
 #[test]
@@ -381,13 +386,11 @@ fn a_repeated_request_starts_no_second_transfer() {
     for _ in 0..3 {
         hand.send(PLAIN, 69);
     }
-    let (_, port) = hand.hear().unwrap();
+    hand.hear().unwrap();
     assert_eq!(hand.hear(), None, "nothing more before the retransmission");
     // The machine was switched off and on: the same port asks for something else.
     hand.send(PROBE, 69);
-    let (oack, other) = hand.hear().unwrap();
-    assert_eq!(oack[1], 6);
-    assert_ne!(port, other);
+    assert_eq!(hand.hear().unwrap().0[1], 6);
 }
 
 #[test]
@@ -547,7 +550,7 @@ fn garbage_on_the_http_port_and_slow_heads_stop_nobody() {
 fn a_second_daemon_is_told_who_holds_the_port() {
     own_network();
     let _appliance = Appliance::start(&["lo"]);
-    let error = Servers::bind(&[served("lo")], PORTS).err().unwrap().to_string();
+    let error = Servers::bind(&[served("lo")], LISTEN).err().unwrap().to_string();
     let me = format!("(process {})", std::process::id());
     assert!(
         error.starts_with("lo: TCP port 80: ") && error.ends_with(&me),

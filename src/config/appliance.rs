@@ -52,8 +52,8 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
             help,
         );
     }
-    let http_port = server_port(reader, "[http]", fields.value("http"), 80);
-    let tftp_port = server_port(reader, "[tftp]", fields.value("tftp"), 69);
+    let http_port = http(reader, fields.value("http"));
+    let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
     let paths_value = fields.value("paths");
     let (paths, loaders_at) = paths(reader, paths_value, base);
     let state = state(reader, fields.value("state"), base);
@@ -66,6 +66,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
             interfaces,
             http_port,
             tftp_port,
+            tftp_single_port,
             inventory: paths.inventory,
             scripts: paths.scripts,
             answers: paths.answers,
@@ -158,13 +159,29 @@ fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> 
     Some(said)
 }
 
-fn server_port(reader: &mut Reader<'_>, what: &'static str, value: Option<&Value<'_>>, default: u16) -> u16 {
-    let Some(mut fields) = value.and_then(|value| Fields::of(reader, what, value)) else {
+fn http(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> u16 {
+    let default = 80;
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[http]", value)) else {
         return default;
     };
     let port = fields.take(reader, "port", decode::port);
     fields.finish(reader);
     port.map_or(default, |port| port.value)
+}
+
+/// The port, and whether it carries the transfers too.
+fn tftp(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (u16, bool) {
+    let default = 69;
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[tftp]", value)) else {
+        return (default, false);
+    };
+    let port = fields.take(reader, "port", decode::port);
+    let single = fields.take(reader, "single_port", decode::boolean);
+    fields.finish(reader);
+    (
+        port.map_or(default, |port| port.value),
+        single.is_some_and(|single| single.value),
+    )
 }
 
 struct Paths {

@@ -44,6 +44,8 @@ pub struct Appliance {
     pub http_port: u16,
     /// UDP port.
     pub tftp_port: u16,
+    /// Whether TFTP's transfers go over that port too.
+    pub tftp_single_port: bool,
     /// The inventory: a file or a folder.
     pub inventory: PathBuf,
     /// Folder of `NAME.ipxe`.

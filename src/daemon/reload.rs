@@ -220,6 +220,10 @@ fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
         ("interfaces under [network]", running.interfaces != wanted.interfaces),
         ("port under [http]", running.http_port != wanted.http_port),
         ("port under [tftp]", running.tftp_port != wanted.tftp_port),
+        (
+            "single_port under [tftp]",
+            running.tftp_single_port != wanted.tftp_single_port,
+        ),
         ("path under [state]", running.state != wanted.state),
         ("socket under [admin]", running.admin_socket != wanted.admin_socket),
         ("listen under [admin]", running.admin_listen != wanted.admin_listen),

@@ -16,7 +16,7 @@ use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report, report};
 use crate::lease::LeaseTable;
 use crate::model::{Now, limits::OPEN_FILES_MAX};
-use crate::net::{BindError, Clock, Counters, Servers, Shared};
+use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
 use crate::store::{self, Broken, Opened, Store, StoreError, leases, writer::LeaseWriter};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -114,11 +114,14 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let clock = Clock::start();
     let store = open_store(&appliance.state).map_err(StartError::Store)?;
     let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
-    let ports = Ports {
-        http: appliance.http_port,
-        tftp: appliance.tftp_port,
+    let listen = Listen {
+        ports: Ports {
+            http: appliance.http_port,
+            tftp: appliance.tftp_port,
+        },
+        tftp_single_port: appliance.tftp_single_port,
     };
-    let servers = Servers::bind(&appliance.interfaces, ports).map_err(StartError::Bind)?;
+    let servers = Servers::bind(&appliance.interfaces, listen).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     if let Some(listen) = appliance.admin_listen {
         tracing::warn!("`listen` under [admin] ({listen}) is not served yet; the socket is");

@@ -47,7 +47,7 @@ pub const TFTP_SILENT_PACKETS_MAX: u32 = 6;
 pub const TFTP_RETRANSMIT_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two retransmissions.
 pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);
-/// Transfers under way at once.
+/// Transfers under way at once; interfaces share them evenly.
 pub const TFTP_TRANSFERS_MAX: usize = 12_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
@@ -56,6 +56,13 @@ pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
 pub const TFTP_FETCH_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Times that our own TFTP client says the same word to a silent server before it gives up.
 pub const TFTP_FETCH_TRIES_MAX: u32 = 6;
+/// Sockets that the transfers of one interface go over, and tasks that carry them: one a processor
+/// up to this.
+pub const TFTP_LANES_MAX: usize = 8;
+/// TFTP requests that may wait for one lane.
+pub const TFTP_REQUEST_QUEUE_MAX: usize = 4096;
+/// Bytes of a file that one transfer holds in memory, where the page cache does not have them.
+pub const TFTP_READ_AHEAD_BYTES: usize = 16 * 1024;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 

@@ -9,10 +9,11 @@ use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2},
     sys::stat::Mode,
 };
+use rustix::io::{Errno as Waiting, ReadWriteFlags, preadv2};
 use std::{
     fmt,
     fs::File,
-    io,
+    io::{self, IoSliceMut},
     os::{
         fd::OwnedFd,
         unix::fs::{FileExt, MetadataExt},
@@ -152,14 +153,38 @@ impl Opened {
         self.stamp.length
     }
 
+    /// Fills `buffer` from `offset` on if that takes no waiting for the disk; whether it did. What was
+    /// read counts only once [`Opened::unchanged`] has said so.
+    pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> Result<bool, FileError> {
+        let read = preadv2(
+            &self.file,
+            &mut [IoSliceMut::new(buffer)],
+            offset,
+            ReadWriteFlags::NOWAIT,
+        );
+        match read {
+            Ok(count) => Ok(count == buffer.len()),
+            // Not in memory, or a file system that can't tell.
+            Err(Waiting::AGAIN | Waiting::OPNOTSUPP | Waiting::INTR | Waiting::NOSYS) => Ok(false),
+            Err(error) => Err(FileError::Io(error.into())),
+        }
+    }
+
+    /// Whether the file is still the one that was opened: to be asked after its bytes were read and
+    /// before they are sent.
+    pub fn unchanged(&self) -> Result<(), FileError> {
+        let metadata = self.file.metadata().map_err(FileError::Io)?;
+        match stamp_of(&metadata) == self.stamp {
+            true => Ok(()),
+            false => Err(FileError::ChangedMeanwhile),
+        }
+    }
+
     /// Fills `buffer` from `offset` on. The bytes are of the file as it was opened, or this fails:
     /// the stamp is compared after the bytes were read. Blocks on the disk.
     pub fn read_exactly(&self, buffer: &mut [u8], offset: u64) -> Result<(), FileError> {
         let read = self.file.read_exact_at(buffer, offset);
-        let metadata = self.file.metadata().map_err(FileError::Io)?;
-        if stamp_of(&metadata) != self.stamp {
-            return Err(FileError::ChangedMeanwhile);
-        }
+        self.unchanged()?;
         read.map_err(FileError::Io)
     }
 }
@@ -184,6 +209,13 @@ mod tests {
         let mut bytes = [0; 6];
         opened.read_exactly(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"kernel");
+        bytes = [0; 6];
+        // A file that was just written is in memory, unless the file system can't tell.
+        if opened.read_now(&mut bytes, 0).unwrap() {
+            assert_eq!(&bytes, b"kernel");
+        }
+        assert!(!opened.read_now(&mut bytes, 3).unwrap(), "three bytes are no six");
+        opened.unchanged().unwrap();
     }
 
     #[test]
@@ -246,5 +278,7 @@ mod tests {
         fs::write(folder.path().join("secret"), "s").unwrap();
         let read = opened.read_exactly(&mut [0; 6], 0);
         assert!(matches!(read, Err(FileError::ChangedMeanwhile)), "{read:?}");
+        let unchanged = opened.unchanged();
+        assert!(matches!(unchanged, Err(FileError::ChangedMeanwhile)), "{unchanged:?}");
     }
 }

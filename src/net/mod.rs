@@ -38,7 +38,7 @@ pub mod tftp;
 pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use report::report;
-pub use servers::{BindError, Servers};
+pub use servers::{BindError, Listen, Servers};
 
 use crate::boot::{
     event::Event,

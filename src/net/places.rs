@@ -21,8 +21,8 @@ struct Taken {
     by_client: HashMap<Ipv4Addr, usize>,
 }
 
-/// As many of `wanted` places as the process has file descriptors for. A transfer or connection
-/// takes two, a socket and a file; TFTP and HTTP together leave a fifth for everything else, because
+/// As many of `wanted` places as the process has file descriptors for. A connection takes two, a
+/// socket and a file, and a transfer one, its file; TFTP and HTTP together leave at least a fifth for everything else, because
 /// without a descriptor no connection is accepted and no inventory read.
 pub fn affordable(wanted: usize) -> usize {
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));

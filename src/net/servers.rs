@@ -16,7 +16,7 @@ use crate::net::{
     running::Running,
     served::{Served, announce},
     socket::{self, FrameSender},
-    tftp::{Sessions, TftpServer},
+    tftp::{self, TftpServer},
 };
 use std::{
     collections::BTreeMap,
@@ -74,6 +74,8 @@ struct Sockets {
     /// DHCP's, with their ports.
     dhcp: Vec<(u16, UdpSocket)>,
     tftp: UdpSocket,
+    /// TFTP's transfers'; none where they go over its request port.
+    transfers: Vec<UdpSocket>,
     http: TcpListener,
     /// `None` where the kernel refused one: replies to clients without an address are broadcast.
     frames: Option<Arc<FrameSender>>,
@@ -82,7 +84,8 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(interface: &Interface, ports: Ports) -> Result<Sockets, BindError> {
+    fn bind(interface: &Interface, listen: Listen) -> Result<Sockets, BindError> {
+        let ports = listen.ports;
         let name = interface.name.as_str();
         let failed = |protocol: &'static str, port| {
             move |source: io::Error| BindError {
@@ -115,11 +118,24 @@ impl Sockets {
                 (dhcp::PXE_PORT, udp(dhcp::PXE_PORT)?),
             ],
             tftp: udp(ports.tftp)?,
+            transfers: (0..if listen.tftp_single_port { 0 } else { tftp::lanes() })
+                .map(|_| udp(0))
+                .collect::<Result<_, _>>()?,
             http,
             frames,
             replies,
         })
     }
+}
+
+/// What the servers listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The ports that machines are told of.
+    pub ports: Ports,
+    /// Whether TFTP's transfers go over its request port: for clients behind a NAT or a firewall that
+    /// lets no answer in from another port.
+    pub tftp_single_port: bool,
 }
 
 /// An interface whose sockets are bound, and not served yet.
@@ -131,14 +147,14 @@ struct Bound {
 /// The servers of the configured interfaces.
 pub struct Servers {
     wanted: Vec<ServedInterface>,
-    ports: Ports,
+    listen: Listen,
     bound: Vec<Bound>,
 }
 
 impl Servers {
     /// Binds every port on the interfaces that exist now, before threads start and privileges
     /// drop. An interface that is missing is no error: it is served when it appears.
-    pub fn bind(wanted: &[ServedInterface], ports: Ports) -> Result<Servers, BindError> {
+    pub fn bind(wanted: &[ServedInterface], listen: Listen) -> Result<Servers, BindError> {
         let wanted = wanted.to_vec();
         let names = names_of(&wanted);
         let found = interface::survey(&names).unwrap_or_else(|error| {
@@ -151,11 +167,11 @@ impl Servers {
         let bound = found
             .into_values()
             .map(|interface| {
-                let sockets = Sockets::bind(&interface, ports)?;
+                let sockets = Sockets::bind(&interface, listen)?;
                 Ok(Bound { interface, sockets })
             })
             .collect::<Result<_, BindError>>()?;
-        Ok(Servers { wanted, ports, bound })
+        Ok(Servers { wanted, listen, bound })
     }
 
     /// Serves until `stop` becomes true (or its sender is gone), then takes no new request and lets
@@ -164,15 +180,15 @@ impl Servers {
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
         let (running, drain) = Running::new(stop);
         let mut watcher = Watcher {
-            wanted: self.wanted,
-            ports: self.ports,
             common: Common {
                 shared,
                 running: running.clone(),
-                sessions: Sessions::default(),
+                transfers_max: tftp::transfers_max(self.wanted.len()),
                 connections: http::connection_places(),
                 waiting: dhcp::waiting_places(),
             },
+            wanted: self.wanted,
+            listen: self.listen,
             served: BTreeMap::new(),
             complaints: BTreeMap::new(),
         };
@@ -199,7 +215,7 @@ fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
 struct Common {
     shared: Arc<Shared>,
     running: Running,
-    sessions: Sessions,
+    transfers_max: usize,
     connections: Places,
     waiting: Arc<Semaphore>,
 }
@@ -207,7 +223,7 @@ struct Common {
 /// Follows the interfaces as they come, change and go.
 struct Watcher {
     wanted: Vec<ServedInterface>,
-    ports: Ports,
+    listen: Listen,
     common: Common,
     served: BTreeMap<String, Served>,
     /// The last thing said of an interface that can't be bound, so that it is said once.
@@ -249,7 +265,7 @@ impl Watcher {
     }
 
     fn appear(&mut self, interface: Interface) {
-        match Sockets::bind(&interface, self.ports) {
+        match Sockets::bind(&interface, self.listen) {
             Ok(sockets) => {
                 self.complaints.remove(&interface.name);
                 self.serve(interface, sockets);
@@ -308,8 +324,13 @@ impl Common {
         let tftp = TftpServer {
             shared: Arc::clone(&self.shared),
             socket: tokio::net::UdpSocket::from_std(sockets.tftp)?,
+            transfers: sockets
+                .transfers
+                .into_iter()
+                .map(tokio::net::UdpSocket::from_std)
+                .collect::<io::Result<_>>()?,
             interface: states.clone(),
-            sessions: self.sessions.clone(),
+            transfers_max: self.transfers_max,
             running: self.running.clone(),
         };
         servers.spawn(tftp.run());

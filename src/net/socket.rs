@@ -4,7 +4,14 @@
 //! UDP sockets have no `SO_REUSEADDR`: with it a second daemon would bind the same port of the same
 //! interface and silently take half the packets. TCP's listener has it, where it only lets a
 //! restart pass connections that are still closing.
-#![expect(unsafe_code, reason = "AF_PACKET addresses have no safe constructor")]
+#![expect(
+    unsafe_code,
+    reason = "AF_PACKET addresses and batches with a message's own control data have no safe constructor"
+)]
+
+mod batch;
+
+pub use batch::{Inbox, Mark, Outbox};
 
 use crate::model::MacAddr;
 use nix::{
@@ -18,17 +25,19 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::{
     ffi::OsString,
     io::{self, IoSlice, IoSliceMut},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 /// Bytes of packets that may wait in the kernel for a server: a storm's DISCOVERs come at once.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of packets that may wait in the kernel for the wire: a batch to many clients.
+const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 /// Connections that may wait to be accepted.
 const ACCEPT_QUEUE: i32 = 4096;
 
-/// A UDP socket on `port` of the interface alone, whatever addresses it has; it tells the address
-/// that was asked, and may broadcast.
+/// A UDP socket on `port` of the interface alone (0: one that is free), whatever addresses it has;
+/// it tells the address that was asked, and may broadcast.
 pub fn udp(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let socket = bound(
         interface,
@@ -42,12 +51,10 @@ pub fn udp(interface: &str, port: u16) -> io::Result<UdpSocket> {
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     }
+    if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER_BYTES).is_err() {
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    }
     Ok(socket.into())
-}
-
-/// A UDP socket of one transfer: the address that was asked, a port of its own.
-pub fn transfer(interface: &str, asked: Ipv4Addr) -> io::Result<UdpSocket> {
-    bound(interface, Type::DGRAM, Protocol::UDP, SocketAddrV4::new(asked, 0)).map(UdpSocket::from)
 }
 
 /// A TCP listener on `port` of the interface alone.
@@ -108,15 +115,6 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received>
         asked: asked.ok_or(Errno::EINVAL)?,
         cut: message.flags.contains(MsgFlags::MSG_TRUNC),
     })
-}
-
-/// One datagram that the kernel has already, whatever the event loop knows of it yet; an error
-/// of kind `WouldBlock` where there is none.
-pub fn receive_now(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-    let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
-    let source = message.address.ok_or(io::ErrorKind::InvalidData)?;
-    Ok((message.bytes, SocketAddrV4::from(source).into()))
 }
 
 /// Sends one datagram from `from`, an address of the socket's interface.

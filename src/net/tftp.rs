@@ -1,24 +1,35 @@
-//! The TFTP server of one interface: requests on one port, each transfer on its own.
+//! The TFTP server of one interface: requests on one port, transfers on a few others.
+//!
+//! - [`lane`] is one socket and the transfers on it; a client's address chooses its lane.
+//! - [`session`] is one transfer: the machine's wishes become datagrams.
+//! - [`sessions`] are the places of a lane, and who gives way.
+//! - [`prepare`] finds what a request reads from, off the lane.
 //!
 //! Packets on the request port that are themselves replies or errors, or that come from the DHCP
 //! or TFTP port of another server, are never answered: two servers would answer each other for ever
 //! (CVE-2024-2169).
 
-mod carrier;
+mod lane;
+mod prepare;
 mod session;
 mod sessions;
 
-pub use sessions::Sessions;
-
-use crate::net::{Counter, Shared, intake::datagrams, interface::Interface, running::Running, socket::Received};
-use crate::proto::tftp::wire::{self, Packet};
-use session::{Request, Session};
-use sessions::Admission;
+use crate::model::limits::{TFTP_LANES_MAX, TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX};
+use crate::net::{
+    Counter, Shared, intake::datagrams, interface::Interface, places::affordable, running::Running, socket::Received,
+};
+use crate::proto::tftp::wire::{self, Malformed, Packet};
+use lane::{Asked, Common, Lane};
+use prepare::Request;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
+    thread::available_parallelism,
 };
-use tokio::{net::UdpSocket, sync::watch};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, watch},
+};
 use tracing::debug;
 
 /// Bytes read of a packet on the request port: anything longer than a request is malformed.
@@ -30,72 +41,126 @@ pub struct TftpServer {
     pub shared: Arc<Shared>,
     /// The socket that requests come in on.
     pub socket: UdpSocket,
+    /// The sockets that transfers go over; none where the request port does that too.
+    pub transfers: Vec<UdpSocket>,
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
-    /// The sessions of every interface.
-    pub sessions: Sessions,
+    /// Transfers under way at once on this interface.
+    pub transfers_max: usize,
     /// Where sessions are started.
     pub running: Running,
 }
 
+/// How many sockets an interface's transfers go over: one for each processor, within reason.
+pub fn lanes() -> usize {
+    available_parallelism().map_or(1, usize::from).clamp(1, TFTP_LANES_MAX)
+}
+
+/// Transfers under way at once on each of so many interfaces: no interface's clients, and nobody who
+/// forges them, take the places of another's.
+pub fn transfers_max(interfaces: usize) -> usize {
+    affordable(TFTP_TRANSFERS_MAX) / interfaces.max(1)
+}
+
 impl TftpServer {
-    /// Serves until it is dropped or no new work may begin.
+    /// Serves until it is dropped or no new work may begin; transfers under way go on.
     pub async fn run(self) {
-        let common = ("TFTP", &*self.shared, &self.running);
-        datagrams(common, &self.socket, PACKET_BYTES_MAX, |received, bytes| {
-            self.take(received, bytes)
-        })
+        let single_port = self.transfers.is_empty();
+        let (shared, running, interface) = (self.shared, self.running, self.interface);
+        let door = || Door {
+            shared: Arc::clone(&shared),
+            interface: interface.clone(),
+        };
+        let mut sockets = self.transfers;
+        let requests = match single_port {
+            true => {
+                sockets.push(self.socket);
+                None
+            }
+            false => Some(self.socket),
+        };
+        let each_max = (self.transfers_max / sockets.len()).max(1);
+        let lanes: Vec<mpsc::Sender<Asked>> = sockets
+            .into_iter()
+            .map(|socket| {
+                let (sender, receiver) = mpsc::channel(TFTP_REQUEST_QUEUE_MAX);
+                let common = Common {
+                    shared: Arc::clone(&shared),
+                    running: running.clone(),
+                    door: door(),
+                    single_port,
+                    places: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
+                };
+                running.spawn(Lane::new(common, socket, receiver).run());
+                sender
+            })
+            .collect();
+        let Some(socket) = requests else {
+            // The lane takes requests itself, as long as this end of its queue is there.
+            return running.stopped().await;
+        };
+        let door = door();
+        datagrams(
+            ("TFTP", &*shared, &running),
+            &socket,
+            PACKET_BYTES_MAX,
+            |received, bytes| {
+                let Some(asked) = door.request(received, wire::parse(bytes)) else {
+                    return;
+                };
+                if lanes[lane_of(*asked.0.ip(), lanes.len())].try_send(asked).is_err() {
+                    shared.counters.count(Counter::TftpFull);
+                }
+            },
+        )
         .await;
     }
+}
 
-    fn take(&self, received: &Received, bytes: &[u8]) {
+/// The lane of a client's address.
+fn lane_of(client: Ipv4Addr, lanes: usize) -> usize {
+    // Knuth's multiplicative hash: racks whose addresses have a stride share lanes evenly all the same.
+    let mixed = client.to_bits().wrapping_mul(2_654_435_761) >> 16;
+    mixed as usize % lanes
+}
+
+/// What is asked of a packet before it is a request.
+#[derive(Clone)]
+struct Door {
+    shared: Arc<Shared>,
+    interface: watch::Receiver<Interface>,
+}
+
+impl Door {
+    /// The request in a packet to the request port, unless it is to be left alone, which is counted.
+    fn request(&self, received: &Received, packet: Result<Packet, Malformed>) -> Option<Asked> {
         let counters = &self.shared.counters;
         counters.count(Counter::TftpReceived);
-        if !may_answer(received.source) {
-            return counters.count(Counter::TftpUnanswerable);
-        }
-        let interface = self.interface.borrow().clone();
         // A request to a broadcast address is left alone (RFC 1123 section 4.2.3.4).
-        let Some(own) = interface.own(received.asked) else {
-            return counters.count(Counter::TftpUnanswerable);
-        };
-        match wire::parse(bytes) {
-            Ok(Packet::Read(request)) => {
-                self.begin(received.source, Request::read(interface.name, own.address, request))
-            }
-            Ok(Packet::Write) => self.begin(received.source, Request::write(interface.name, own.address)),
+        if !may_answer(received.source) || !self.is_ours(received.asked) {
+            counters.count(Counter::TftpUnanswerable);
+            return None;
+        }
+        let read = match packet {
+            Ok(Packet::Read(request)) => Some(request),
+            Ok(Packet::Write) => None,
             Ok(Packet::Data | Packet::Ack(_) | Packet::Error { .. } | Packet::OptionAck) => {
                 counters.count(Counter::TftpUnanswerable);
+                return None;
             }
             Err(reason) => {
                 counters.count(Counter::TftpMalformed);
                 debug!(source = %received.source, "TFTP packet dropped: {reason}");
+                return None;
             }
-        }
+        };
+        let asked = received.asked;
+        Some((received.source, Request { asked, read }))
     }
 
-    fn begin(&self, client: SocketAddrV4, request: Request) {
-        let counters = &self.shared.counters;
-        match self.sessions.admit(client, &request) {
-            Admission::Told => counters.count(Counter::TftpDuplicate),
-            Admission::Full => {
-                counters.count(Counter::TftpFull);
-                debug!(%client, "TFTP request left alone: too many transfers under way");
-            }
-            Admission::Begin(mut ticket) => {
-                let shared = Arc::clone(&self.shared);
-                self.running.spawn(async move {
-                    let mut next = Some(request);
-                    while let Some(request) = next.take() {
-                        let session = Session::new(Arc::clone(&shared), client, request);
-                        next = carrier::serve(&session, &mut ticket).await;
-                        if next.is_none() {
-                            next = ticket.leave();
-                        }
-                    }
-                });
-            }
-        }
+    /// Whether an address is the interface's own.
+    fn is_ours(&self, asked: Ipv4Addr) -> bool {
+        self.interface.borrow().own(asked).is_some()
     }
 }
 
@@ -122,5 +187,19 @@ mod tests {
             assert!(!may_answer(source.parse().unwrap()), "{source}");
         }
         assert!(may_answer("192.0.2.9:2070".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_room_of_machines_shares_the_lanes_evenly() {
+        for stride in [1, 2, 4, 16, 256] {
+            let mut shares = [0; 4];
+            for number in 0..10_000_u32 {
+                shares[lane_of(Ipv4Addr::from_bits(0xC612_0000 + number * stride), 4)] += 1;
+            }
+            assert!(
+                shares.iter().all(|share| (2300..=2700).contains(share)),
+                "{shares:?}, stride {stride}"
+            );
+        }
     }
 }

@@ -73,6 +73,8 @@ loaders = ["loaders"]
 path = "state"
 [admin]
 socket = "admin.sock"
+[unknown]
+policy = "lease"
 END
     printf '[[subnet]]\ncidr = "198.18.0.0/24"\n' > "$work/inventory.toml"
     # shellcheck disable=SC2016 # the server's shell expands it
@@ -165,9 +167,9 @@ rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
 echo "== memory at 10,000 open transfers"
 start bootwright
 before=$(rss_kb)
-ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 12 > "$work/open" &
+ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 30 > "$work/open" &
 opener=$!
-for _ in $(seq 100); do
+for _ in $(seq 250); do
     sleep 0.1
     [ -s "$work/open" ] && break
 done

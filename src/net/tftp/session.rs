@@ -1,253 +1,388 @@
-//! One client's request and its transfer, on a socket of its own.
+//! One client's transfer: what the machine wants sent becomes datagrams in the lane's outbox.
 //!
-//! The socket is not connected, so that a stranger's packet is seen and gets ERROR 5 while the
-//! transfer goes on (RFC 1350 section 4).
+//! A session holds no bytes of its file: blocks are read from the page cache straight into the
+//! datagrams. Only what is not in memory is read elsewhere, a little at a time, and kept until it was
+//! sent.
 
+use super::prepare::{Prepared, Request, Source};
 use crate::boot::{
-    event::{Event, Stage, Step},
-    resource::{Answered, Ask, Refusal, Resource, Transport},
+    event::{Event, Step},
+    resource::Answered,
 };
+use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
-    Counter, Shared,
-    files::{Opened, open_elsewhere},
-    socket,
+    Counter, Counters, Shared,
+    files::{FileError, Opened},
+    socket::Outbox,
 };
 use crate::proto::tftp::{
-    transfer::Transfer,
-    wire::{self, ErrorCode, Mode},
+    transfer::{Ending, Transfer, Transmit},
+    wire::{self, DATA_HEADER_BYTES, ErrorCode, Packet},
 };
 use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
-use tokio::net::UdpSocket;
 use tracing::debug;
 
-/// One request as the session needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    interface: String,
-    asked: Ipv4Addr,
-    /// `None` is a request to write.
-    read: Option<wire::Request>,
-}
+/// A client that repeats its request after so long without taking a block has started over.
+const STARTED_OVER_AFTER: Duration = Duration::from_secs(1);
 
-impl Request {
-    pub(super) fn read(interface: String, asked: Ipv4Addr, request: wire::Request) -> Request {
-        Request {
-            interface,
-            asked,
-            read: Some(request),
-        }
-    }
-
-    pub(super) fn write(interface: String, asked: Ipv4Addr) -> Request {
-        Request {
-            interface,
-            asked,
-            read: None,
-        }
-    }
-}
-
-/// A request that gets an ERROR.
-struct Denied {
-    code: ErrorCode,
-    message: String,
-}
-
-impl Denied {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Denied {
-        Denied {
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-impl From<&Refusal> for Denied {
-    fn from(refusal: &Refusal) -> Denied {
-        match refusal {
-            Refusal::NotFound { reason } => Denied::new(ErrorCode::NotFound, reason),
-            Refusal::BadPath { reason } => Denied::new(ErrorCode::AccessViolation, *reason),
-            Refusal::Forbidden { reason } => Denied::new(ErrorCode::AccessViolation, reason),
-            Refusal::Broken { reason } => Denied::new(ErrorCode::Undefined, reason),
-        }
-    }
-}
-
-/// What a transfer reads from.
-pub(super) enum Source {
-    Text(Vec<u8>),
-    File(Arc<Opened>),
-}
-
-impl Source {
-    pub(super) fn length(&self) -> u64 {
-        match self {
-            Source::Text(text) => text.len() as u64,
-            Source::File(opened) => opened.length(),
-        }
-    }
-}
-
-/// A transfer that can begin.
-pub(super) struct Prepared {
-    pub(super) socket: UdpSocket,
-    pub(super) answered: Answered,
-    pub(super) transfer: Transfer,
-    pub(super) source: Source,
-}
-
-/// One request of one client.
+/// One request of one client, from its first packet to its end.
 pub(super) struct Session {
-    pub(super) shared: Arc<Shared>,
-    pub(super) client: SocketAddrV4,
-    pub(super) request: Request,
+    client: SocketAddrV4,
+    request: Request,
+    /// When the lane looks at it next; `None` before the transfer begins.
+    pub(super) alarm: Option<Duration>,
+    /// `None` while it is being prepared.
+    carried: Option<Box<Carried>>,
+}
+
+/// A transfer under way.
+struct Carried {
+    answered: Answered,
+    transfer: Transfer,
+    bytes: Bytes,
+    /// What waits for bytes from the disk.
+    waiting: Option<Transmit>,
+    /// The highest offset that was sent.
+    highest: Option<u64>,
+}
+
+/// Where a transfer's bytes come from.
+enum Bytes {
+    Text(String),
+    File {
+        opened: Arc<Opened>,
+        /// A run of the file that had to be read from the disk, and where it starts.
+        ahead: Vec<u8>,
+        ahead_at: u64,
+    },
+}
+
+/// How a session goes on after it had its turn.
+pub(super) enum Turn {
+    /// It waits for its client, or its disk.
+    Goes,
+    /// It waits for these bytes of its file.
+    Reads(Reading),
+    /// It is over.
+    Ended,
+}
+
+/// Bytes of a file that are not in memory.
+pub(super) struct Reading {
+    opened: Arc<Opened>,
+    offset: u64,
+    length: usize,
+}
+
+/// The same, read.
+pub(super) struct Read {
+    offset: u64,
+    result: Result<Vec<u8>, FileError>,
+}
+
+impl Reading {
+    /// Reads them. Blocks on the disk.
+    pub(super) fn read(self) -> Read {
+        let mut bytes = vec![0; self.length];
+        let result = self.opened.read_exactly(&mut bytes, self.offset);
+        Read {
+            offset: self.offset,
+            result: result.map(|()| bytes),
+        }
+    }
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, client: SocketAddrV4, request: Request) -> Session {
+    /// A session whose request is being prepared.
+    pub(super) fn new(client: SocketAddrV4, request: Request) -> Session {
         Session {
-            shared,
             client,
             request,
+            alarm: None,
+            carried: None,
         }
     }
 
-    /// A socket, and what the request comes to. `None` once the client was told that it gets
-    /// nothing.
-    pub(super) async fn prepare(&self) -> Option<Prepared> {
-        let socket = socket::transfer(&self.request.interface, self.request.asked).and_then(UdpSocket::from_std);
-        let socket = match socket {
-            Ok(socket) => socket,
-            Err(error) => {
-                self.shared.counters.count(Counter::AcceptFailed);
-                debug!(client = %self.client, "no socket for a TFTP transfer: {error}");
-                return None;
-            }
-        };
-        let read = match self.readable() {
-            Ok(read) => read,
+    /// Takes what the request came to; false when that is nothing, and the client is told so.
+    pub(super) fn begin(&mut self, shared: &Shared, prepared: Prepared, outbox: &mut Outbox) -> bool {
+        let (transfer, source) = match prepared.begun {
+            Ok(begun) => begun,
             Err(denied) => {
-                self.deny(&socket, &denied).await;
-                self.tell(
-                    &self.stranger(),
-                    Step::Failed {
-                        what: "a TFTP request".to_owned(),
-                        reason: denied.message,
-                    },
-                );
-                return None;
+                shared.counters.count(Counter::TftpRefused);
+                self.send_error(outbox, denied.code, &denied.message);
+                tell(shared, &prepared.answered, failed(&prepared.answered, denied.message));
+                return false;
             }
         };
-        let ask = Ask {
-            transport: Transport::Tftp,
-            path: &read.path,
-            query: None,
-            peer: *self.client.ip(),
-            server: self.request.asked,
-        };
-        let answered = self.shared.answer(&ask);
-        match source(&answered).await {
-            Ok(source) => {
-                let mut options = read.options;
-                if let Some(largest) = answered.block_max {
-                    options.blksize = options.blksize.map(|asked| asked.min(largest));
-                }
-                let transfer = Transfer::begin(self.now(), &options, source.length());
-                Some(Prepared {
-                    socket,
-                    answered,
-                    transfer,
-                    source,
-                })
-            }
-            Err(denied) => {
-                self.deny(&socket, &denied).await;
-                self.tell(&answered, failed(&answered, denied.message));
-                None
-            }
-        }
-    }
-
-    /// The request, if it is one that can be served.
-    fn readable(&self) -> Result<&wire::Request, Denied> {
-        let denied = |message| Err(Denied::new(ErrorCode::IllegalOperation, message));
-        match &self.request.read {
-            None => Err(Denied::new(ErrorCode::AccessViolation, "this server is read-only")),
-            Some(read) => match read.mode {
-                Mode::Octet => Ok(read),
-                Mode::Netascii => denied("netascii is not served; use octet (binary) mode"),
-                Mode::Other => denied("unknown mode; use octet (binary) mode"),
+        let bytes = match source {
+            Source::Text(text) => Bytes::Text(text),
+            Source::File(opened) => Bytes::File {
+                opened: Arc::new(opened),
+                ahead: Vec::new(),
+                ahead_at: 0,
             },
+        };
+        self.carried = Some(Box::new(Carried {
+            answered: prepared.answered,
+            transfer,
+            bytes,
+            waiting: None,
+            highest: None,
+        }));
+        true
+    }
+
+    fn send_error(&self, outbox: &mut Outbox, code: ErrorCode, message: &str) {
+        let error = wire::error(code, message);
+        outbox
+            .push(self.request.asked, self.client, error.len())
+            .copy_from_slice(&error);
+    }
+
+    /// Takes a packet of its client's.
+    pub(super) fn handle(&mut self, now: Duration, packet: &Packet) {
+        if let Some(carried) = &mut self.carried {
+            carried.transfer.handle(now, packet);
         }
     }
 
-    async fn deny(&self, socket: &UdpSocket, denied: &Denied) {
-        self.shared.counters.count(Counter::TftpRefused);
-        let _ = self
-            .send(socket, &wire::error(denied.code, &denied.message), self.client)
-            .await;
-    }
-
-    /// A datagram that the kernel does not take is a lost one: the machine sends it again.
-    pub(super) async fn send(&self, socket: &UdpSocket, bytes: &[u8], to: SocketAddrV4) -> io::Result<usize> {
-        let sent = socket.send_to(bytes, SocketAddr::V4(to)).await;
-        if let Err(error) = &sent {
-            debug!(client = %to, "TFTP packet not sent: {error}");
-        }
-        sent
-    }
-
-    pub(super) fn now(&self) -> Duration {
-        self.shared.clock.monotonic()
-    }
-
-    fn stranger(&self) -> Answered {
-        Answered {
-            machine: "unknown".to_owned(),
-            hardware: None,
-            stage: Stage::Unknown,
-            what: String::new(),
-            block_max: None,
-            result: Err(Refusal::BadPath { reason: "" }),
+    /// Takes the time.
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        if let Some(carried) = &mut self.carried {
+            carried.transfer.handle_timeout(now);
         }
     }
 
-    pub(super) fn tell(&self, answered: &Answered, step: Step) {
-        self.shared.report(&Event {
-            machine: answered.machine.clone(),
-            hardware: answered.hardware,
-            stage: answered.stage,
-            quirks: Vec::new(),
-            step,
-        });
+    /// When it wants the time next.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.carried.as_ref()?.transfer.deadline()
+    }
+
+    /// Whether a request from its client's port is its own once more. The same request before the
+    /// first acknowledgement is a repetition, and so is one that was under way while blocks were
+    /// taken; anything else is a machine that started over.
+    pub(super) fn is_repeated(&self, now: Duration, request: &Request) -> bool {
+        let fresh = match self
+            .carried
+            .as_ref()
+            .and_then(|carried| carried.transfer.last_progress())
+        {
+            None => true,
+            Some(at) => now < at + STARTED_OVER_AFTER,
+        };
+        self.request == *request && fresh
+    }
+
+    /// Says that the client wants something else by now.
+    pub(super) fn abandon(&self, shared: &Shared) {
+        shared.counters.count(Counter::TftpAborted);
+        debug!(client = %self.client, what = self.what(), "the client started over");
+    }
+
+    /// What it sends, for the log.
+    pub(super) fn what(&self) -> &str {
+        self.carried.as_ref().map_or("", |carried| &carried.answered.what)
+    }
+
+    /// Takes bytes that were read from the disk.
+    pub(super) fn take_read(&mut self, shared: &Shared, read: Read, outbox: &mut Outbox) -> Turn {
+        let Some(Carried {
+            bytes: Bytes::File { ahead, ahead_at, .. },
+            ..
+        }) = self.carried.as_deref_mut()
+        else {
+            return Turn::Goes;
+        };
+        match read.result {
+            Ok(bytes) => (*ahead, *ahead_at) = (bytes, read.offset),
+            Err(error) => return self.fail(shared, outbox, error.to_string()),
+        }
+        self.transmit(shared, outbox, true)
+    }
+
+    /// Puts everything that is to be sent now into the outbox; `read` says that the bytes it waited
+    /// for are here.
+    pub(super) fn transmit(&mut self, shared: &Shared, outbox: &mut Outbox, read: bool) -> Turn {
+        let Some(carried) = &mut self.carried else {
+            return Turn::Goes;
+        };
+        if carried.transfer.ending().is_some() {
+            carried.conclude(shared, self.client);
+            return Turn::Ended;
+        }
+        if carried.waiting.is_some() && !read {
+            return Turn::Goes;
+        }
+        let mark = outbox.mark();
+        let filled = carried.fill(outbox, (self.request.asked, self.client), &shared.counters);
+        match filled.and_then(|reading| carried.bytes.unchanged().map(|()| reading)) {
+            Ok(None) => Turn::Goes,
+            Ok(Some(reading)) => Turn::Reads(reading),
+            Err(error) => {
+                // Bytes of a file that is another by now are not sent.
+                outbox.back_to(mark);
+                self.fail(shared, outbox, error.to_string())
+            }
+        }
+    }
+
+    fn fail(&self, shared: &Shared, outbox: &mut Outbox, reason: String) -> Turn {
+        shared.counters.count(Counter::TftpAborted);
+        self.send_error(outbox, ErrorCode::Undefined, &reason);
+        if let Some(carried) = &self.carried {
+            tell(shared, &carried.answered, failed(&carried.answered, reason));
+        }
+        Turn::Ended
     }
 }
 
-pub(super) fn failed(answered: &Answered, reason: String) -> Step {
+impl Carried {
+    /// Puts what the machine wants sent into the outbox, until it wants nothing or the bytes have
+    /// to be read from the disk.
+    fn fill(
+        &mut self,
+        outbox: &mut Outbox,
+        (from, to): (Ipv4Addr, SocketAddrV4),
+        counters: &Counters,
+    ) -> Result<Option<Reading>, FileError> {
+        while let Some(transmit) = self.waiting.take().or_else(|| self.transfer.poll_transmit()) {
+            match transmit {
+                Transmit::OptionAck(agreed) => {
+                    let packet = wire::option_ack(&agreed);
+                    outbox.push(from, to, packet.len()).copy_from_slice(&packet);
+                }
+                Transmit::Block { number, offset, length } => {
+                    let mark = outbox.mark();
+                    let packet = outbox.push(from, to, DATA_HEADER_BYTES + length);
+                    let (header, data) = packet.split_at_mut(DATA_HEADER_BYTES);
+                    header.copy_from_slice(&wire::data_header(number));
+                    if !self.bytes.read(data, offset)? {
+                        outbox.back_to(mark);
+                        self.waiting = Some(transmit);
+                        return Ok(self.bytes.reading(offset, length));
+                    }
+                    self.count(counters, offset, length);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn count(&mut self, counters: &Counters, offset: u64, length: usize) {
+        counters.add(Counter::TftpBytes, length as u64);
+        if self.highest.is_some_and(|highest| offset <= highest) {
+            counters.count(Counter::TftpRetransmitted);
+        } else {
+            self.highest = Some(offset);
+        }
+    }
+
+    /// Says how the transfer ended.
+    fn conclude(&self, shared: &Shared, client: SocketAddrV4) {
+        let counters = &shared.counters;
+        let (had, length) = (self.transfer.acknowledged_bytes(), self.bytes.length());
+        let step = match self.transfer.ending() {
+            None => return,
+            Some(Ending::Complete) => {
+                counters.count(Counter::TftpSent);
+                Step::Sent {
+                    what: self.answered.what.clone(),
+                    bytes: length,
+                }
+            }
+            Some(Ending::Probed) => {
+                counters.count(Counter::TftpProbed);
+                return debug!(%client, what = self.answered.what, "size asked");
+            }
+            Some(Ending::Aborted { code, message }) => {
+                counters.count(Counter::TftpAborted);
+                let said = escape(message);
+                failed(
+                    &self.answered,
+                    format!("the client gave up after {had} of {length} bytes: error {code} {said}"),
+                )
+            }
+            Some(Ending::Silent) => {
+                counters.count(Counter::TftpSilent);
+                failed(
+                    &self.answered,
+                    format!("the client fell silent after {had} of {length} bytes"),
+                )
+            }
+        };
+        tell(shared, &self.answered, step);
+    }
+}
+
+impl Bytes {
+    fn length(&self) -> u64 {
+        match self {
+            Bytes::Text(text) => text.len() as u64,
+            Bytes::File { opened, .. } => opened.length(),
+        }
+    }
+
+    /// Fills `data` from `offset` on, if that takes no waiting for the disk; whether it did.
+    fn read(&mut self, data: &mut [u8], offset: u64) -> Result<bool, FileError> {
+        if data.is_empty() {
+            return Ok(true);
+        }
+        let (held, start) = match self {
+            Bytes::Text(text) => (text.as_bytes(), Some(offset)),
+            Bytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
+        };
+        let start = start.and_then(|start| usize::try_from(start).ok());
+        if let Some(bytes) = start.and_then(|start| held.get(start..start.checked_add(data.len())?)) {
+            data.copy_from_slice(bytes);
+            return Ok(true);
+        }
+        match self {
+            Bytes::Text(_) => Ok(false),
+            Bytes::File { opened, ahead, .. } => {
+                *ahead = Vec::new();
+                opened.read_now(data, offset)
+            }
+        }
+    }
+
+    /// What is to be read from the disk where `length` bytes at `offset` are wanted.
+    fn reading(&self, offset: u64, length: usize) -> Option<Reading> {
+        let Bytes::File { opened, .. } = self else {
+            return None;
+        };
+        let rest = usize::try_from(opened.length() - offset).unwrap_or(usize::MAX);
+        Some(Reading {
+            opened: Arc::clone(opened),
+            offset,
+            length: TFTP_READ_AHEAD_BYTES.max(length).min(rest),
+        })
+    }
+
+    fn unchanged(&self) -> Result<(), FileError> {
+        match self {
+            Bytes::Text(_) => Ok(()),
+            Bytes::File { opened, .. } => opened.unchanged(),
+        }
+    }
+}
+
+fn failed(answered: &Answered, reason: String) -> Step {
     Step::Failed {
         what: answered.what.clone(),
         reason,
     }
 }
 
-async fn source(answered: &Answered) -> Result<Source, Denied> {
-    match &answered.result {
-        Err(refusal) => Err(Denied::from(refusal)),
-        Ok(Resource::Text { body, .. }) => Ok(Source::Text(body.clone().into_bytes())),
-        Ok(Resource::File { root, file, stamp, .. }) => match open_elsewhere(root, file, *stamp).await {
-            Ok(opened) => Ok(Source::File(Arc::new(opened))),
-            Err(error) => Err(Denied::new(
-                match error.is_missing() {
-                    true => ErrorCode::NotFound,
-                    false => ErrorCode::AccessViolation,
-                },
-                error.to_string(),
-            )),
-        },
-    }
+fn tell(shared: &Shared, answered: &Answered, step: Step) {
+    shared.report(&Event {
+        machine: answered.machine.clone(),
+        hardware: answered.hardware,
+        stage: answered.stage,
+        quirks: Vec::new(),
+        step,
+    });
 }

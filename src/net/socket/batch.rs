@@ -1,0 +1,430 @@
+//! Datagrams many at a time: one system call takes a batch or sends one.
+//!
+//! Datagrams of one length to one client leave as one message that the kernel cuts up (UDP
+//! segmentation offload); where it will not, they are sent one by one.
+
+use super::Received;
+use nix::{errno::Errno, libc};
+use std::{
+    io,
+    mem::zeroed,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::AsRawFd,
+    ptr::null_mut,
+};
+
+/// Datagrams or messages in one system call.
+const BATCH: usize = 32;
+/// Bytes that may wait in an outbox before it wants to be sent.
+const OUTBOX_BYTES: usize = 256 * 1024;
+/// The most datagrams that the kernel makes of one message (UDP_MAX_SEGMENTS).
+const SEGMENTS_MAX: usize = 64;
+/// The most bytes in one message: what a UDP length can say, less the headers.
+const MESSAGE_BYTES_MAX: usize = 65_507;
+
+/// Room for the control messages of one datagram: packet information and a segment's length.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; 64]);
+
+/// Room for a batch of incoming datagrams.
+pub struct Inbox {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    received: Vec<Received>,
+}
+
+impl Inbox {
+    /// Room for datagrams of at most `bytes_max`; longer ones are cut.
+    pub fn new(bytes_max: usize) -> Inbox {
+        Inbox {
+            bytes: vec![0; bytes_max * BATCH],
+            bytes_max,
+            received: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Takes what the kernel has, without waiting, in place of the batch before: how many, or an
+    /// error of kind `WouldBlock`.
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+        self.received.clear();
+        // SAFETY: these are plain numbers and pointers; all zeros is a valid value of each.
+        let (mut sources, mut parts, mut headers): (
+            [libc::sockaddr_in; BATCH],
+            [libc::iovec; BATCH],
+            [libc::mmsghdr; BATCH],
+        ) = unsafe { (zeroed(), zeroed(), zeroed()) };
+        let mut controls = [Control([0; 64]); BATCH];
+        for (at, room) in self.bytes.chunks_exact_mut(self.bytes_max).enumerate() {
+            parts[at].iov_base = room.as_mut_ptr().cast();
+            parts[at].iov_len = room.len();
+            let header = &mut headers[at].msg_hdr;
+            header.msg_name = (&raw mut sources[at]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            header.msg_iov = &raw mut parts[at];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut controls[at]).cast();
+            header.msg_controllen = size_of::<Control>();
+        }
+        // SAFETY: every header points to live room of the lengths it says, which nothing else uses
+        // during the call.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for at in 0..count {
+            let header = &headers[at];
+            self.received.push(Received {
+                length: (header.msg_len as usize).min(self.bytes_max),
+                source: SocketAddrV4::new(
+                    Ipv4Addr::from_bits(u32::from_be(sources[at].sin_addr.s_addr)),
+                    u16::from_be(sources[at].sin_port),
+                ),
+                asked: asked(&header.msg_hdr),
+                cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            });
+        }
+        Ok(count)
+    }
+
+    /// One datagram of the batch.
+    pub fn datagram(&self, at: usize) -> (Received, &[u8]) {
+        let (received, start) = (self.received[at], at * self.bytes_max);
+        (received, &self.bytes[start..start + received.length])
+    }
+}
+
+/// The address that a received datagram was sent to; unspecified where the socket does not tell.
+fn asked(header: &libc::msghdr) -> Ipv4Addr {
+    // SAFETY: the kernel filled in the header and the control messages it points to, which are
+    // alive; the macros stay within the length it says.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if ((*message).cmsg_level, (*message).cmsg_type) == (libc::IPPROTO_IP, libc::IP_PKTINFO) {
+                let info: libc::in_pktinfo = libc::CMSG_DATA(message).cast::<libc::in_pktinfo>().read_unaligned();
+                return Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr));
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    Ipv4Addr::UNSPECIFIED
+}
+
+/// Datagrams of one client that leave as one message.
+#[derive(Clone, Copy, Debug)]
+struct Parcel {
+    from: Ipv4Addr,
+    to: SocketAddrV4,
+    start: usize,
+    end: usize,
+    /// Bytes of each datagram but the last, which may be shorter.
+    piece: usize,
+}
+
+impl Parcel {
+    fn takes(&self, from: Ipv4Addr, to: SocketAddrV4, length: usize) -> bool {
+        let bytes = self.end - self.start;
+        (self.from, self.to) == (from, to)
+            && length <= self.piece
+            && bytes.is_multiple_of(self.piece)
+            && bytes / self.piece < SEGMENTS_MAX
+            && bytes + length <= MESSAGE_BYTES_MAX
+    }
+
+    fn is_cut_up(&self) -> bool {
+        self.end - self.start > self.piece
+    }
+}
+
+/// Datagrams on their way out.
+pub struct Outbox {
+    bytes: Vec<u8>,
+    parcels: Vec<Parcel>,
+    /// Parcels that the kernel has.
+    sent: usize,
+    /// Whether the kernel cuts messages up.
+    segments: bool,
+}
+
+/// A state of an outbox to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    parcels: usize,
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox {
+            bytes: Vec::new(),
+            parcels: Vec::new(),
+            sent: 0,
+            segments: true,
+        }
+    }
+}
+
+impl Outbox {
+    /// Whether it holds so much that it wants to be sent.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= OUTBOX_BYTES
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.parcels.is_empty()
+    }
+
+    /// Room for one more datagram, at least a byte long, from an address of the socket's interface.
+    pub fn push(&mut self, from: Ipv4Addr, to: SocketAddrV4, length: usize) -> &mut [u8] {
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        let end = self.bytes.len();
+        match self.parcels.last_mut() {
+            Some(last) if self.segments && last.takes(from, to, length) => last.end = end,
+            Some(_) | None => self.parcels.push(Parcel {
+                from,
+                to,
+                start,
+                end,
+                piece: length,
+            }),
+        }
+        &mut self.bytes[start..]
+    }
+
+    /// The present state.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            parcels: self.parcels.len(),
+        }
+    }
+
+    /// Takes back everything pushed since `mark`.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.parcels.truncate(mark.parcels);
+        if let Some(last) = self.parcels.last_mut() {
+            last.end = last.end.min(mark.bytes);
+        }
+    }
+
+    /// Sends everything, without waiting. An error of kind `WouldBlock` says that the rest waits
+    /// for room in the kernel. What the kernel will not take at all is lost, as on a wire; how many
+    /// messages were.
+    pub fn send(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+        let mut lost = 0;
+        while self.sent < self.parcels.len() {
+            match self.send_some(socket) {
+                Ok(count) => self.sent += count,
+                Err(Errno::EAGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(Errno::EINTR) => {}
+                Err(_) if self.parcels[self.sent].is_cut_up() => self.cut_up(),
+                Err(_) => {
+                    lost += 1;
+                    self.sent += 1;
+                }
+            }
+        }
+        self.sent = 0;
+        self.parcels.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * OUTBOX_BYTES);
+        Ok(lost)
+    }
+
+    /// The kernel or the interface cuts no messages up: from now on that is done here.
+    fn cut_up(&mut self) {
+        self.segments = false;
+        let rest = self.parcels.split_off(self.sent);
+        self.parcels.extend(rest.into_iter().flat_map(|parcel| {
+            (parcel.start..parcel.end)
+                .step_by(parcel.piece)
+                .map(move |start| Parcel {
+                    start,
+                    end: (start + parcel.piece).min(parcel.end),
+                    ..parcel
+                })
+        }));
+    }
+
+    fn send_some(&mut self, socket: &impl AsRawFd) -> Result<usize, Errno> {
+        // SAFETY: these are plain numbers and pointers; all zeros is a valid value of each.
+        let (mut targets, mut parts, mut headers): (
+            [libc::sockaddr_in; BATCH],
+            [libc::iovec; BATCH],
+            [libc::mmsghdr; BATCH],
+        ) = unsafe { (zeroed(), zeroed(), zeroed()) };
+        let mut controls = [Control([0; 64]); BATCH];
+        let batch = &self.parcels[self.sent..];
+        let count = batch.len().min(BATCH);
+        for (at, parcel) in batch.iter().take(count).enumerate() {
+            targets[at] = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: parcel.to.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: parcel.to.ip().to_bits().to_be(),
+                },
+                sin_zero: [0; 8],
+            };
+            let bytes = &mut self.bytes[parcel.start..parcel.end];
+            parts[at].iov_base = bytes.as_mut_ptr().cast();
+            parts[at].iov_len = bytes.len();
+            let header = &mut headers[at].msg_hdr;
+            header.msg_name = (&raw mut targets[at]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            header.msg_iov = &raw mut parts[at];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut controls[at]).cast();
+            header.msg_controllen = size_of::<Control>();
+            header.msg_controllen = fill_control(header, parcel);
+        }
+        // SAFETY: every header points to live values of the lengths it says, which the kernel only
+        // reads during the call.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0))
+    }
+}
+
+/// Writes a parcel's source address, and where it is to be cut up the length of its pieces; the
+/// bytes of control messages in use.
+fn fill_control(header: &libc::msghdr, parcel: &Parcel) -> usize {
+    let info = libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr {
+            s_addr: parcel.from.to_bits().to_be(),
+        },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    };
+    // SAFETY: the header's room for control messages is zeroed, aligned, and larger than both
+    // messages; the macros stay within it.
+    unsafe {
+        let first = libc::CMSG_FIRSTHDR(header);
+        (*first).cmsg_level = libc::IPPROTO_IP;
+        (*first).cmsg_type = libc::IP_PKTINFO;
+        (*first).cmsg_len = libc::CMSG_LEN(size_of::<libc::in_pktinfo>() as u32) as usize;
+        libc::CMSG_DATA(first).cast::<libc::in_pktinfo>().write_unaligned(info);
+        let mut used = libc::CMSG_SPACE(size_of::<libc::in_pktinfo>() as u32) as usize;
+        if parcel.is_cut_up() {
+            let second = libc::CMSG_NXTHDR(header, first);
+            (*second).cmsg_level = libc::SOL_UDP;
+            (*second).cmsg_type = libc::UDP_SEGMENT;
+            (*second).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as usize;
+            let piece = u16::try_from(parcel.piece).expect("a message has at most 65,507 bytes");
+            libc::CMSG_DATA(second).cast::<u16>().write_unaligned(piece);
+            used += libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
+        }
+        used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::socket::udp;
+    use std::{net::UdpSocket, time::Duration};
+
+    const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    fn client() -> (UdpSocket, SocketAddrV4) {
+        let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        (socket, SocketAddrV4::new(LOOPBACK, port))
+    }
+
+    fn push(outbox: &mut Outbox, to: SocketAddrV4, bytes: &[u8]) {
+        outbox.push(LOOPBACK, to, bytes.len()).copy_from_slice(bytes);
+    }
+
+    fn heard(socket: &UdpSocket) -> Vec<u8> {
+        let mut buffer = [0; 2048];
+        let (length, _) = socket.recv_from(&mut buffer).unwrap();
+        buffer[..length].to_vec()
+    }
+
+    #[test]
+    fn datagrams_arrive_as_they_were_pushed_whoever_cuts_them_up() {
+        for segments in [true, false] {
+            let server = udp("lo", 0).unwrap();
+            let ((one, to_one), (other, to_other)) = (client(), client());
+            let mut outbox = Outbox {
+                segments,
+                ..Outbox::default()
+            };
+            let pieces: Vec<Vec<u8>> = (0..70_u8).map(|number| vec![number; 1400]).collect();
+            pieces.iter().for_each(|piece| push(&mut outbox, to_one, piece));
+            push(&mut outbox, to_one, b"short");
+            push(&mut outbox, to_one, b"behind the short one");
+            push(&mut outbox, to_other, b"other");
+            assert_eq!(outbox.send(&server).unwrap(), 0);
+            for piece in &pieces {
+                assert!(heard(&one) == *piece);
+            }
+            assert_eq!(heard(&one), b"short");
+            assert_eq!(heard(&one), b"behind the short one");
+            assert_eq!(heard(&other), b"other");
+            assert!(outbox.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_that_the_kernel_will_not_cut_up_is_cut_up_here() {
+        let server = udp("lo", 0).unwrap();
+        let (one, to_one) = client();
+        let mut outbox = Outbox::default();
+        push(&mut outbox, to_one, &[1; 1400]);
+        push(&mut outbox, to_one, &[2; 1400]);
+        outbox.cut_up();
+        assert_eq!(outbox.parcels.len(), 2);
+        assert_eq!(outbox.send(&server).unwrap(), 0);
+        assert!(heard(&one) == [1; 1400] && heard(&one) == [2; 1400]);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_never_sent() {
+        let server = udp("lo", 0).unwrap();
+        let (one, to_one) = client();
+        let mut outbox = Outbox::default();
+        push(&mut outbox, to_one, b"first");
+        let mark = outbox.mark();
+        push(&mut outbox, to_one, b"again");
+        push(&mut outbox, to_one, b"longer than the first");
+        outbox.back_to(mark);
+        push(&mut outbox, to_one, b"last");
+        outbox.send(&server).unwrap();
+        assert_eq!((heard(&one), heard(&one)), (b"first".to_vec(), b"last".to_vec()));
+    }
+
+    #[test]
+    fn a_batch_tells_who_sent_each_datagram_and_whom_it_was_sent_to() {
+        let server = udp("lo", 0).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let ((one, from_one), (other, from_other)) = (client(), client());
+        let asked = Ipv4Addr::new(127, 0, 0, 77);
+        one.send_to(b"one", (asked, port)).unwrap();
+        other.send_to(&[7; 100], (LOOPBACK, port)).unwrap();
+        let mut inbox = Inbox::new(64);
+        assert_eq!(inbox.receive(&server).unwrap(), 2);
+        let (received, bytes) = inbox.datagram(0);
+        assert_eq!((received.source, received.asked, bytes), (from_one, asked, &b"one"[..]));
+        let (received, bytes) = inbox.datagram(1);
+        assert_eq!((received.source, received.cut, bytes.len()), (from_other, true, 64));
+        assert_eq!(inbox.receive(&server).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,145 @@
+//! From a request to what its transfer reads from, or to the ERROR it gets.
+
+use crate::boot::{
+    event::Stage,
+    resource::{Answered, Ask, Refusal, Resource, Transport},
+};
+use crate::net::{
+    Shared,
+    files::{Opened, open_elsewhere},
+};
+use crate::proto::tftp::{
+    transfer::Transfer,
+    wire::{self, ErrorCode, Mode},
+};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// One request as a session needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// The address of ours that was asked, and answers.
+    pub(super) asked: Ipv4Addr,
+    /// `None` is a request to write.
+    pub(super) read: Option<wire::Request>,
+}
+
+/// A request that gets an ERROR.
+pub(super) struct Denied {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+}
+
+impl Denied {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Denied {
+        Denied {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<&Refusal> for Denied {
+    fn from(refusal: &Refusal) -> Denied {
+        match refusal {
+            Refusal::NotFound { reason } => Denied::new(ErrorCode::NotFound, reason),
+            Refusal::BadPath { reason } => Denied::new(ErrorCode::AccessViolation, *reason),
+            Refusal::Forbidden { reason } => Denied::new(ErrorCode::AccessViolation, reason),
+            Refusal::Broken { reason } => Denied::new(ErrorCode::Undefined, reason),
+        }
+    }
+}
+
+/// What a transfer reads from.
+pub(super) enum Source {
+    Text(String),
+    File(Opened),
+}
+
+impl Source {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Source::Text(text) => text.len() as u64,
+            Source::File(opened) => opened.length(),
+        }
+    }
+}
+
+/// What a request comes to: who asked for what, and the transfer or why there is none.
+pub(super) struct Prepared {
+    /// Its result is taken out: the bytes are the source's.
+    pub(super) answered: Answered,
+    pub(super) begun: Result<(Transfer, Source), Denied>,
+}
+
+/// Answers a request as far as that needs a template or a disk.
+pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Request) -> Prepared {
+    let read = match readable(request) {
+        Ok(read) => read,
+        Err(denied) => {
+            return Prepared {
+                answered: nobody(),
+                begun: Err(denied),
+            };
+        }
+    };
+    let ask = Ask {
+        transport: Transport::Tftp,
+        path: &read.path,
+        query: None,
+        peer: *client.ip(),
+        server: request.asked,
+    };
+    let mut answered = shared.answer(&ask);
+    let taken = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
+    let begun = source(taken).await.map(|source| {
+        let mut options = read.options;
+        if let Some(largest) = answered.block_max {
+            options.blksize = options.blksize.map(|asked| asked.min(largest));
+        }
+        let now = shared.clock.monotonic();
+        (Transfer::begin(now, &options, source.length()), source)
+    });
+    Prepared { answered, begun }
+}
+
+/// The request, if it is one that can be served.
+fn readable(request: &Request) -> Result<&wire::Request, Denied> {
+    let denied = |message| Err(Denied::new(ErrorCode::IllegalOperation, message));
+    match &request.read {
+        None => Err(Denied::new(ErrorCode::AccessViolation, "this server is read-only")),
+        Some(read) => match read.mode {
+            Mode::Octet => Ok(read),
+            Mode::Netascii => denied("netascii is not served; use octet (binary) mode"),
+            Mode::Other => denied("unknown mode; use octet (binary) mode"),
+        },
+    }
+}
+
+/// Whoever asks what can't be answered is not looked up.
+fn nobody() -> Answered {
+    Answered {
+        machine: "unknown".to_owned(),
+        hardware: None,
+        stage: Stage::Unknown,
+        what: "a TFTP request".to_owned(),
+        block_max: None,
+        result: Err(Refusal::BadPath { reason: "" }),
+    }
+}
+
+async fn source(result: Result<Resource, Refusal>) -> Result<Source, Denied> {
+    match result {
+        Err(refusal) => Err(Denied::from(&refusal)),
+        Ok(Resource::Text { body, .. }) => Ok(Source::Text(body)),
+        Ok(Resource::File { root, file, stamp, .. }) => match open_elsewhere(&root, &file, stamp).await {
+            Ok(opened) => Ok(Source::File(opened)),
+            Err(error) => Err(Denied::new(
+                match error.is_missing() {
+                    true => ErrorCode::NotFound,
+                    false => ErrorCode::AccessViolation,
+                },
+                error.to_string(),
+            )),
+        },
+    }
+}
