@@ -35,6 +35,10 @@ const LISTEN: Listen = Listen {
     ports: PORTS,
     tftp_single_port: false,
 };
+const SINGLE_PORT: Listen = Listen {
+    ports: PORTS,
+    tftp_single_port: true,
+};
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;
 
@@ -179,11 +183,56 @@ fn curl(arguments: &[&str]) -> String {
 #[test]
 fn real_tftp_clients_get_every_byte() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    expect_every_byte(&Appliance::start(&["lo"]));
+}
+
+#[test]
+fn real_tftp_clients_get_every_byte_over_a_single_port() {
+    own_network();
+    expect_every_byte(&Appliance::listening(&["lo"], SINGLE_PORT));
+}
+
+#[test]
+fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing() {
+    own_network();
+    let appliance = Appliance::listening(&["lo"], SINGLE_PORT);
+    let (hand, stranger) = (Hand::new(), Hand::new());
+    hand.send(PROBE, 69);
+    let (oack, port) = hand.hear().unwrap();
+    assert_eq!((oack[1], port), (6, 69));
+    for packet in [&b"\0\x04\0\0"[..], b"\0\x05\0\0go away\0", b"\0\x03\0\x01data"] {
+        stranger.send(packet, 69);
+        assert_eq!(stranger.hear(), None, "{packet:?}");
+    }
+    assert_eq!(appliance.count(Counter::TftpUnanswerable), 3);
+    hand.send(b"\0\x04\0\0", 69);
+    // The OACK may have been repeated meanwhile.
+    let first = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
+    assert_eq!(first.unwrap().1, 69);
+    // Its ERROR ends the transfer there too.
+    hand.send(b"\0\x05\0\x08size only\0", 69);
+    hand.send(PLAIN, 69);
+    let plain = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet.len() == 516);
+    assert!(plain.is_some());
+}
+
+fn expect_every_byte(appliance: &Appliance) {
     let expected = appliance.loader();
     let target = tempfile::tempdir().unwrap();
     let got = || -> Vec<u8> { fs::read(target.path().join("got")).unwrap_or_default() };
-    let clients: [(&str, Vec<&str>); 5] = [
+    let clients: [(&str, Vec<&str>); 7] = [
+        ("curl", vec!["-sS", "-o", "got", "tftp://127.0.0.1/snponly.efi"]),
+        (
+            "curl",
+            vec![
+                "-sS",
+                "--tftp-blksize",
+                "1468",
+                "-o",
+                "got",
+                "tftp://127.0.0.1/snponly.efi",
+            ],
+        ),
         (
             "tftp",
             vec!["-m", "binary", "127.0.0.1", "-c", "get", "snponly.efi", "got"],
@@ -343,10 +392,11 @@ const PROBE: &[u8] = b"\0\x01snponly.efi\0octet\0tsize\x000\0blksize\x001468\0";
 const PLAIN: &[u8] = b"\0\x01snponly.efi\0octet\0";
 
 #[test]
-fn a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_at_once() {
+fn case_30_a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_at_once() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
-    for second in [PROBE, PLAIN] {
+    let mut quickest = Duration::MAX;
+    for second in [PROBE, PLAIN].repeat(10) {
         let hand = Hand::new();
         hand.send(PROBE, 69);
         let (oack, port) = hand.hear().unwrap();
@@ -357,9 +407,12 @@ fn a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_at_once()
         let (answer, _) = hand.hear().unwrap();
         // No timer of ours, nor the client's, brought it.
         assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
+        quickest = quickest.min(asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
     }
-    appliance.counted(Counter::TftpProbed, 2);
+    // Of many, for a loaded machine may be slow once.
+    assert!(quickest < Duration::from_millis(10), "{quickest:?}");
+    appliance.counted(Counter::TftpProbed, 20);
 }
 
 #[test]
@@ -394,7 +447,7 @@ fn a_repeated_request_starts_no_second_transfer() {
 }
 
 #[test]
-fn a_stranger_gets_error_5_and_the_transfer_goes_on() {
+fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let (hand, stranger) = (Hand::new(), Hand::new());
@@ -411,7 +464,7 @@ fn a_stranger_gets_error_5_and_the_transfer_goes_on() {
 }
 
 #[test]
-fn what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answered_gets_silence() {
+fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answered_gets_silence() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let refused = |request: &[u8]| {

@@ -43,7 +43,11 @@ pub const TFTP_BLOCK_BYTES_MAX: u16 = 1468;
 pub const TFTP_WINDOW_BLOCKS_MAX: u16 = 64;
 /// Packets a silent client gets for one request before its transfer ends.
 pub const TFTP_SILENT_PACKETS_MAX: u32 = 6;
-/// First wait before an unacknowledged window is sent again; doubles up to the next limit.
+/// Shortest wait before an unacknowledged window is sent again, however fast the client: firmware
+/// pauses to write or to draw.
+pub const TFTP_RETRANSMIT_SHORTEST: Duration = Duration::from_millis(200);
+/// First wait before anything unacknowledged is sent again, while a client's speed is not known;
+/// every wait doubles up to the next limit.
 pub const TFTP_RETRANSMIT_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two retransmissions.
 pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);

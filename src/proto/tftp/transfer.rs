@@ -15,11 +15,13 @@
 //! - A repeated acknowledgement of the window before says that the window's first block was lost,
 //!   if the window has had the time to arrive; earlier it is only the echo of a doubled packet.
 //! - After a wait that doubles, the whole window goes out again, until the client was given
-//!   [`TFTP_SILENT_PACKETS_MAX`] chances without a word.
+//!   [`TFTP_SILENT_PACKETS_MAX`] chances without a word. The wait follows the time that windows took
+//!   (RFC 6298), so that a storm whose queues make every client slow is not answered with more
+//!   packets. What was sent twice tells no time (Karn): until something did, the wait stays long.
 
 use crate::model::limits::{
-    TFTP_BLOCK_BYTES_MAX, TFTP_RETRANSMIT_FIRST, TFTP_RETRANSMIT_LONGEST, TFTP_SILENT_PACKETS_MAX,
-    TFTP_WINDOW_BLOCKS_MAX,
+    TFTP_BLOCK_BYTES_MAX, TFTP_RETRANSMIT_FIRST, TFTP_RETRANSMIT_LONGEST, TFTP_RETRANSMIT_SHORTEST,
+    TFTP_SILENT_PACKETS_MAX, TFTP_WINDOW_BLOCKS_MAX,
 };
 use crate::proto::tftp::wire::{Agreed, BLOCK_BYTES_DEFAULT, Options, Packet, block_number};
 use std::time::Duration;
@@ -86,6 +88,8 @@ pub struct Transfer {
     sent_at: Duration,
     /// The shortest time a window took to be acknowledged.
     round_trip: Option<Duration>,
+    /// The time that windows take of late, and how much it varies.
+    smoothed: Option<(Duration, Duration)>,
     /// Times that something was sent since the client was last heard.
     tries: u32,
     wait: Duration,
@@ -140,6 +144,7 @@ impl Transfer {
             window_began: Some(now),
             sent_at: now,
             round_trip: None,
+            smoothed: None,
             tries: 1,
             wait,
             deadline: now + wait,
@@ -232,7 +237,8 @@ impl Transfer {
         self.heard(now);
         self.filled = None;
         if echo {
-            self.window_began = None;
+            // Unless nothing is under way: what is sent next is sent once.
+            self.window_began = self.window_began.filter(|_| self.next == self.base);
         } else {
             self.echo = None;
             if short {
@@ -262,20 +268,26 @@ impl Transfer {
     /// The client spoke and sending goes on: its chances are as at the start.
     fn heard(&mut self, now: Duration) {
         self.tries = 1;
-        self.wait = match self.agreed.timeout_s {
-            Some(seconds) => Duration::from_secs(seconds.into()),
-            None => TFTP_RETRANSMIT_FIRST,
-        };
         self.deadline = now + self.wait;
         self.sent_at = now;
         self.window_began = Some(now);
     }
 
-    /// Takes the time of a window that was sent once.
+    /// Takes the time of a window that was sent once, and how long to wait for the next (RFC 6298
+    /// section 2).
     fn measure(&mut self, now: Duration) {
-        if let Some(began) = self.window_began {
-            let took = now.saturating_sub(began);
-            self.round_trip = Some(self.round_trip.map_or(took, |shortest| shortest.min(took)));
+        let Some(began) = self.window_began else {
+            return;
+        };
+        let took = now.saturating_sub(began);
+        self.round_trip = Some(self.round_trip.map_or(took, |shortest| shortest.min(took)));
+        let (mean, variation) = match self.smoothed {
+            None => (took, took / 2),
+            Some((mean, variation)) => (mean * 7 / 8 + took / 8, variation * 3 / 4 + mean.abs_diff(took) / 4),
+        };
+        self.smoothed = Some((mean, variation));
+        if self.agreed.timeout_s.is_none() {
+            self.wait = (mean + variation * 4).clamp(TFTP_RETRANSMIT_SHORTEST, TFTP_RETRANSMIT_LONGEST);
         }
     }
 

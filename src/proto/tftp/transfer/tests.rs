@@ -43,7 +43,7 @@ fn accepted(options: Options, length: u64) -> Transfer {
 }
 
 #[test]
-fn nothing_is_agreed_that_was_not_asked() {
+fn case_31_nothing_is_agreed_that_was_not_asked() {
     let mut plain = Transfer::begin(ms(0), &Options::default(), 700);
     assert_eq!(numbers(&mut plain), [1], "no OACK at all");
     let only_size = Options {
@@ -59,7 +59,7 @@ fn nothing_is_agreed_that_was_not_asked() {
 }
 
 #[test]
-fn the_largest_window_and_block_are_clamped() {
+fn case_38_the_largest_window_and_block_are_clamped() {
     let mut transfer = Transfer::begin(ms(0), &asked(65464, 65535), 1 << 30);
     let expected = Agreed {
         blksize: Some(TFTP_BLOCK_BYTES_MAX),
@@ -72,7 +72,7 @@ fn the_largest_window_and_block_are_clamped() {
 }
 
 #[test]
-fn a_size_that_is_a_multiple_of_the_block_ends_with_an_empty_block() {
+fn case_35_a_size_that_is_a_multiple_of_the_block_ends_with_an_empty_block() {
     let mut transfer = Transfer::begin(ms(0), &Options::default(), 512);
     sends(&mut transfer);
     transfer.handle(ms(1), &Packet::Ack(1));
@@ -116,7 +116,7 @@ fn an_error_that_answers_the_oack_is_a_probe_and_nothing_follows_it() {
 }
 
 #[test]
-fn a_window_goes_on_at_once_from_the_block_that_was_lost() {
+fn case_32_a_window_goes_on_at_once_from_the_block_that_was_lost() {
     for lost in 1..=3_u16 {
         let mut transfer = accepted(asked(512, 4), 1 << 20);
         assert_eq!(numbers(&mut transfer), [1, 2, 3, 4]);
@@ -126,7 +126,7 @@ fn a_window_goes_on_at_once_from_the_block_that_was_lost() {
 }
 
 #[test]
-fn a_lost_last_block_of_a_window_is_sent_when_the_client_asks_for_it() {
+fn case_32_a_lost_last_block_of_a_window_is_sent_when_the_client_asks_for_it() {
     let mut transfer = accepted(asked(512, 4), 1 << 20);
     sends(&mut transfer);
     transfer.handle(ms(100), &Packet::Ack(3));
@@ -134,7 +134,7 @@ fn a_lost_last_block_of_a_window_is_sent_when_the_client_asks_for_it() {
 }
 
 #[test]
-fn four_repeated_acknowledgements_bring_one_retransmission() {
+fn case_33_four_repeated_acknowledgements_bring_one_retransmission() {
     for gap_after in [0, 1] {
         let mut transfer = accepted(asked(512, 4), 1 << 20);
         sends(&mut transfer);
@@ -168,6 +168,49 @@ fn the_agreed_timeout_is_the_wait_and_one_that_is_too_long_is_not_agreed() {
     assert_eq!(patient.deadline(), Some(ms(3000)));
     let mut endless = Transfer::begin(ms(0), &wanting(255), 10);
     assert_eq!(numbers(&mut endless), [1], "no option is left, so no OACK");
+}
+
+/// Lets a client in windows of one take `windows` blocks, each after `took`; the wait that follows.
+fn wait_after(took: Duration, windows: u16) -> Duration {
+    let mut transfer = accepted(asked(512, 1), 1 << 20);
+    let mut now = ms(2);
+    for number in 1..=windows {
+        sends(&mut transfer);
+        now += took;
+        transfer.handle(now, &Packet::Ack(number));
+    }
+    transfer.deadline().unwrap() - now
+}
+
+#[test]
+fn the_wait_follows_the_client_within_its_limits() {
+    assert_eq!(wait_after(ms(0), 0), TFTP_RETRANSMIT_SHORTEST, "the options took 2 ms");
+    assert_eq!(wait_after(ms(1), 40), TFTP_RETRANSMIT_SHORTEST);
+    let slow = wait_after(ms(190), 40);
+    assert!(slow < ms(250), "{slow:?}: steady, so hardly more than it takes");
+    let jumped = wait_after(ms(400), 1);
+    assert!(jumped > ms(450), "{jumped:?}: one slow answer is a warning");
+}
+
+#[test]
+fn what_was_sent_twice_tells_no_time_and_leaves_the_wait_long() {
+    let mut transfer = accepted(asked(512, 1), 1 << 20);
+    sends(&mut transfer);
+    let mut now = ms(2);
+    for _ in 0..3 {
+        now = transfer.deadline().unwrap();
+        transfer.handle_timeout(now);
+        sends(&mut transfer);
+    }
+    transfer.handle(now + ms(1), &Packet::Ack(1));
+    assert_eq!(
+        transfer.deadline().unwrap() - now - ms(1),
+        ms(1600),
+        "which copy was answered?"
+    );
+    sends(&mut transfer);
+    transfer.handle(now + ms(2), &Packet::Ack(2));
+    assert_eq!(transfer.deadline().unwrap() - now - ms(2), TFTP_RETRANSMIT_SHORTEST);
 }
 
 /// A client that takes blocks in order and says the last one it has for every other.
@@ -298,7 +341,7 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
 }
 
 #[test]
-fn a_file_of_more_than_65535_blocks_rolls_over() {
+fn case_34_a_file_of_more_than_65535_blocks_rolls_over() {
     let length = 70_000 * 512;
     let (_, packets) = run(asked(512, 16), length, CALM, 1);
     assert_eq!(packets, 70_001 + 1, "every block once, and the OACK");
