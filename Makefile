@@ -2,7 +2,8 @@
 # make test     every rung of the tests; installs the programs they need (root)
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
-# make bench    what 10,000 hosts take, and DHCP exchanges a second beside Kea and dnsmasq (root)
+# make bench    what 10,000 hosts take; DHCP exchanges a second beside Kea and dnsmasq; TFTP beside
+#               dnsmasq, tftpd-hpa and async-tftp (root)
 # make images   image debian-12 from Debian's netboot package
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 
@@ -19,7 +20,7 @@ CONFIG    = $(DESTDIR)/etc/bootwright
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp images install packages cargo
+.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp images install packages cargo
 
 all: cargo
 	$(CARGO) build --release
@@ -62,7 +63,7 @@ rungs: cargo
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
 
-bench: bench-room bench-dhcp
+bench: bench-room bench-dhcp bench-tftp
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
@@ -71,6 +72,11 @@ bench-dhcp: cargo
 	@$(SUDO) tests/install-packages.sh kea-admin kea-dhcp4-server dnsmasq-base
 	$(CARGO) build --release
 	@$(SUDO) tests/bench/dhcp.sh
+
+bench-tftp: cargo
+	@$(SUDO) tests/install-packages.sh dnsmasq-base tftpd-hpa
+	$(CARGO) build --release --bins --examples
+	@$(SUDO) tests/bench/tftp.sh
 
 images: cargo
 	$(CARGO) run --quiet -- image add debian-12 --images images --force --arch x86_64 \

@@ -614,6 +614,8 @@ fn the_appliance_says_what_is_wrong_with_it() {
             "did you mean `proxy`?",
         ),
         ("[http]\nport = 0\n", "1 to 65535"),
+        ("[tftp]\nsingle_port = 1\n", "true or false"),
+        ("[tftp]\nsingleport = true\n", "did you mean `single_port`?"),
         ("[htpp]\nport = 80\n", "did you mean `http`?"),
         ("[admin]\nlisten = \"8067\"\n", "127.0.0.1:8067"),
         ("[unknown]\npolicy = \"ignored\"\n", "did you mean `ignore`?"),

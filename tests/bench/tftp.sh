@@ -87,7 +87,6 @@ start() {
     single-port) start_bootwright "single_port = true" ;;
     dnsmasq) run "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
         --enable-tftp --tftp-root="$work/loaders" --tftp-max=1100 ;;
-    # Each request is a process: the sum of them all is the server's time.
     tftpd-hpa) run "$tftpd" -L -4 -u root -a "$address:69" -s "$work/loaders" ;;
     async-tftp) run "$peer" "$address:69" "$work/loaders" ;;
     esac
@@ -111,8 +110,8 @@ stop_server() {
     server=''
 }
 
-# The server's user and system time so far and that of its ended children, in milliseconds.
-cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15 + $16 + $17) * 1000 / hz) }' "/proc/$server/stat"; }
+# User and system time of the server so far, in milliseconds.
+cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$server/stat"; }
 
 # CLIENTS BLKSIZE WINDOWSIZE FILE
 measure() {
@@ -136,7 +135,9 @@ row() {
     done
     rate[$name.$what]=$(printf %b "$rates" | median)
     cpu[$name.$what]=$(printf %b "$costs" | median)
-    printf '  %-12s %7.1f MB/s  %6.2f s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]}"
+    # A process for each request, gone before its time could be read.
+    [ "$name" != tftpd-hpa ] || cpu[$name.$what]=0
+    printf '  %-12s %7.1f MB/s  %6s s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]/#0/-}"
 }
 
 echo "== TFTP, medians of $runs, $(nproc) cores shared by both ends"
@@ -153,7 +154,8 @@ done
 ratio() {
     [ -n "${rate[$2.$1]:-}" ] && [ -n "${rate[$3.$1]:-}" ] || return 0
     awk -v what="$1" -v us="$2" -v them="$3" -v a="${rate[$2.$1]}" -v b="${rate[$3.$1]}" -v c="${cpu[$2.$1]}" -v d="${cpu[$3.$1]}" \
-        'BEGIN { printf "  %-9s %s : %s  %.2f in rate, %.2f in CPU a byte\n", what, us, them, b ? a / b : 0, d ? c / d : 0 }'
+        'BEGIN { printf "  %-9s %s : %s  %.2f in rate%s\n", what, us, them, b ? a / b : 0,
+                 d ? sprintf(", %.2f in CPU a byte", c / d) : "" }'
 }
 echo "== ratios"
 for ours in bootwright single-port; do

@@ -201,6 +201,11 @@ fn fetch_with_everything(client: &Namespace, path: &str) -> Vec<(&'static str, V
     let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let read = |name: &str| fs::read(folder.path().join(name)).unwrap_or_default();
     let (hpa, atftp, windows) = (file("hpa"), file("atftp"), file("windows"));
+    let (busybox, tftp_url) = (file("busybox"), format!("tftp://{SERVER}/{path}"));
+    client.expect(
+        "busybox",
+        &["tftp", "-b", "1468", "-g", "-r", path, "-l", &busybox, SERVER],
+    );
     client.expect("tftp", &["-m", "binary", SERVER, "-c", "get", path, &hpa]);
     client.expect(
         "atftp",
@@ -224,6 +229,8 @@ fn fetch_with_everything(client: &Namespace, path: &str) -> Vec<(&'static str, V
     let url = format!("http://{SERVER}/{path}");
     vec![
         ("curl", client.expect("curl", &["-sSf", &url])),
+        ("curl over TFTP", client.expect("curl", &["-sSf", &tftp_url])),
+        ("busybox", read("busybox")),
         ("tftp-hpa", read("hpa")),
         ("atftp, 1432-byte blocks", read("atftp")),
         ("atftp, windows of 4", read("windows")),
