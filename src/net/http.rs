@@ -49,7 +49,7 @@ pub struct HttpServer {
 
 /// The places for connections, of all interfaces together.
 pub fn connection_places() -> Places {
-    Places::new(affordable(HTTP_CONNECTIONS_MAX), HTTP_CONNECTIONS_PER_CLIENT_MAX)
+    Places::new(affordable(HTTP_CONNECTIONS_MAX, 2), HTTP_CONNECTIONS_PER_CLIENT_MAX)
 }
 
 impl HttpServer {

@@ -21,16 +21,18 @@ struct Taken {
     by_client: HashMap<Ipv4Addr, usize>,
 }
 
-/// As many of `wanted` places as the process has file descriptors for. A connection takes two, a
-/// socket and a file, and a transfer one, its file; TFTP and HTTP together leave at least a fifth for everything else, because
-/// without a descriptor no connection is accepted and no inventory read.
-pub fn affordable(wanted: usize) -> usize {
+/// As many of `wanted` places as the process has file descriptors for, where one takes `each`: an
+/// HTTP connection its socket and a file, a TFTP transfer its file alone. Either server has two
+/// fifths of them, and a fifth is left for everything else, because without a descriptor no
+/// connection is accepted and no inventory read.
+pub fn affordable(wanted: usize, each: u64) -> usize {
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-    within(wanted, open_files)
+    within(wanted, each, open_files)
 }
 
-fn within(wanted: usize, open_files: u64) -> usize {
-    wanted.min(usize::try_from(open_files / 5).unwrap_or(usize::MAX)).max(1)
+fn within(wanted: usize, each: u64, open_files: u64) -> usize {
+    let places = open_files / 5 * 2 / each;
+    wanted.min(usize::try_from(places).unwrap_or(usize::MAX)).max(1)
 }
 
 /// One place; dropping it gives it back.
@@ -100,9 +102,9 @@ mod tests {
 
     #[test]
     fn two_servers_full_of_places_leave_descriptors_for_the_rest() {
-        assert_eq!(within(12_000, 65_536), 12_000);
-        assert_eq!(within(12_000, 20_000), 4_000);
-        assert_eq!(within(12_000, u64::MAX), 12_000);
+        assert_eq!(within(12_000, 1, 65_536), 12_000);
+        assert_eq!((within(12_000, 1, 20_000), within(12_000, 2, 20_000)), (8_000, 4_000));
+        assert_eq!(within(12_000, 2, u64::MAX), 12_000);
     }
 
     #[test]

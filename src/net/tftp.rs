@@ -59,7 +59,7 @@ pub fn lanes() -> usize {
 /// Transfers under way at once on each of so many interfaces: no interface's clients, and nobody who
 /// forges them, take the places of another's.
 pub fn transfers_max(interfaces: usize) -> usize {
-    affordable(TFTP_TRANSFERS_MAX) / interfaces.max(1)
+    affordable(TFTP_TRANSFERS_MAX, 1) / interfaces.max(1)
 }
 
 impl TftpServer {

@@ -136,8 +136,8 @@ row() {
     rate[$name.$what]=$(printf %b "$rates" | median)
     cpu[$name.$what]=$(printf %b "$costs" | median)
     # A process for each request, gone before its time could be read.
-    [ "$name" != tftpd-hpa ] || cpu[$name.$what]=0
-    printf '  %-12s %7.1f MB/s  %6s s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]/#0/-}"
+    [ "$name" != tftpd-hpa ] || cpu[$name.$what]=-
+    printf '  %-12s %7.1f MB/s  %6s s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]}"
 }
 
 echo "== TFTP, medians of $runs, $(nproc) cores shared by both ends"
@@ -155,7 +155,7 @@ ratio() {
     [ -n "${rate[$2.$1]:-}" ] && [ -n "${rate[$3.$1]:-}" ] || return 0
     awk -v what="$1" -v us="$2" -v them="$3" -v a="${rate[$2.$1]}" -v b="${rate[$3.$1]}" -v c="${cpu[$2.$1]}" -v d="${cpu[$3.$1]}" \
         'BEGIN { printf "  %-9s %s : %s  %.2f in rate%s\n", what, us, them, b ? a / b : 0,
-                 d ? sprintf(", %.2f in CPU a byte", c / d) : "" }'
+                 d + 0 ? sprintf(", %.2f in CPU a byte", c / d) : "" }'
 }
 echo "== ratios"
 for ours in bootwright single-port; do
@@ -169,9 +169,9 @@ rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
 echo "== memory at 10,000 open transfers"
 start bootwright
 before=$(rss_kb)
-ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 30 > "$work/open" &
+ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 5 > "$work/open" &
 opener=$!
-for _ in $(seq 250); do
+for _ in $(seq 120); do
     sleep 0.1
     [ -s "$work/open" ] && break
 done

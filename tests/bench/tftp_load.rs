@@ -3,8 +3,7 @@
 //!
 //! `tftp-load SERVER:PORT NAME FILE FIRST-ADDRESS CLIENTS BLKSIZE WINDOWSIZE` (0 asks for none)
 //! prints `CLIENTS FAILED BYTES SECONDS RETRIES REPEATED EARLY`. With an eighth argument, seconds, the
-//! clients stop after their first block and hold their transfers open so long, acknowledging it
-//! now and then. It ends by itself after `TIME_MAX`.
+//! clients fall silent after their first block and it waits so long. It ends by itself after `TIME_MAX`.
 
 use bootwright::proto::tftp::{
     fetch::{Ending, Fetch, Tally},
@@ -23,6 +22,9 @@ use std::{
 
 const TIME_MAX: Duration = Duration::from_secs(60);
 const CLIENTS_MAX: u32 = 12_000;
+/// Transfers that are opened together, and how long that may take.
+const OPENED_AT_ONCE: usize = 200;
+const OPENING_TIME_MAX: Duration = Duration::from_millis(200);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -188,22 +190,28 @@ fn fetch(load: &mut Load, epoll: &Epoll) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes each client's options and first block, then holds every transfer open: the server repeats
-/// what is not acknowledged, and hears now and then what it has heard already.
+/// Lets each client take the options and the first block, and then fall silent: how many transfers
+/// are open is said at once, and the sockets are held so long.
 fn open(load: &mut Load, hold: Duration) {
-    let began = Instant::now();
-    let mut opened = 0;
-    for at in 0..load.clients.len() {
-        load.say(at);
-        // In order and one at a time: what is measured is the memory of open transfers.
-        let wait = Instant::now();
-        while load.clients[at].fetch.bytes() == 0 && wait.elapsed() < Duration::from_secs(1) {
-            load.hear(at);
+    let opened = |load: &Load, at: usize| load.clients[at].fetch.bytes() > 0;
+    let clients = load.clients.len();
+    for first in (0..clients).step_by(OPENED_AT_ONCE) {
+        let group = first..(first + OPENED_AT_ONCE).min(clients);
+        for at in group.clone() {
+            load.say(at);
         }
-        opened += usize::from(load.clients[at].fetch.bytes() > 0);
+        let began = Instant::now();
+        while began.elapsed() < OPENING_TIME_MAX && !group.clone().all(|at| opened(load, at)) {
+            for at in group.clone() {
+                if !opened(load, at) {
+                    load.hear(at);
+                }
+            }
+        }
     }
-    println!("{opened} transfers open");
-    std::thread::sleep(hold.saturating_sub(began.elapsed()));
+    let count = (0..clients).filter(|at| opened(load, *at)).count();
+    println!("{count} transfers open");
+    std::thread::sleep(hold);
 }
 
 fn main() {
