@@ -6,6 +6,7 @@
 //! option, joins only adjacent pieces, ignores overload, keeps one architecture and reorders option
 //! 82) is done here. Does not own any decision: that is `boot::engine`.
 
+pub mod client;
 mod ipxe;
 pub mod option_body;
 mod overheard;

@@ -1,0 +1,265 @@
+//! The other side of the wire: what firmware and iPXE ask behind a relay, and what they read in an
+//! answer. For the storm, which plays them; the servers have no use for it.
+//!
+//! The option lists are those of real packets: OVMF's own PXE stack and the iPXE ROM of a NIC
+//! (`tests/packets`).
+
+use super::wire::{self, END, HEADER_BYTES};
+use crate::model::MacAddr;
+use std::net::Ipv4Addr;
+
+const OP_REQUEST: u8 = 1;
+const OP_REPLY: u8 = 2;
+const ETHERNET: u8 = 1;
+/// The flag that asks for a broadcast reply, which EDK2 always sets (RFC 2131 section 2).
+const BROADCAST: [u8; 2] = [0x80, 0];
+const MAGIC: [u8; 4] = [99, 130, 83, 99];
+/// `file` in the header.
+const FILE: std::ops::Range<usize> = 108..236;
+/// Option 57: what a frame holds.
+const MESSAGE_BYTES_MAX: u16 = 1472;
+
+/// Option 55 of EDK2.
+const WANTED_BY_FIRMWARE: &[u8] = &[
+    1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97, 128, 129,
+    130, 131, 132, 133, 134, 135,
+];
+/// Option 55 of iPXE.
+const WANTED_BY_IPXE: &[u8] = &[
+    1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203,
+];
+/// Option 175 of an iPXE that fetches over HTTP (0x13) and boots what its platform boots: EFI
+/// binaries (0x24) or a bzImage (0x18).
+const FEATURES_EFI: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x24, 1, 1];
+const FEATURES_BIOS: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x18, 1, 1];
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The machine's own PXE stack.
+    Firmware,
+    /// The iPXE that it loaded.
+    Ipxe,
+}
+
+/// A client's request, as a relay hands it on.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Firmware or iPXE.
+    pub speaker: Speaker,
+    /// Option 93.
+    pub arch: u16,
+    /// The client.
+    pub mac: MacAddr,
+    /// The transaction.
+    pub xid: u32,
+    /// The relay, also known as `giaddr`: where the answer goes.
+    pub relay: Ipv4Addr,
+    /// The offer that a REQUEST takes; without one this is a DISCOVER.
+    pub takes: Option<Offer>,
+}
+
+/// What a REQUEST names of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The address offered, option 50 of the REQUEST.
+    pub address: Ipv4Addr,
+    /// The server that offered, option 54 of the REQUEST.
+    pub server: Ipv4Addr,
+}
+
+impl Question {
+    /// The request's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        // One hop, as it came through a relay.
+        bytes[..4].copy_from_slice(&[OP_REQUEST, ETHERNET, 6, 1]);
+        bytes[4..8].copy_from_slice(&self.xid.to_be_bytes());
+        bytes[10..12].copy_from_slice(&BROADCAST);
+        bytes[24..28].copy_from_slice(&self.relay.octets());
+        bytes[28..34].copy_from_slice(&self.mac.0);
+        bytes[236..].copy_from_slice(&MAGIC);
+        let mut put = |code: u8, body: &[u8]| {
+            let length = u8::try_from(body.len()).expect("the lists above are short");
+            bytes.extend_from_slice(&[code, length]);
+            bytes.extend_from_slice(body);
+        };
+        put(53, &[if self.takes.is_some() { 3 } else { 1 }]);
+        put(57, &MESSAGE_BYTES_MAX.to_be_bytes());
+        if let Some(offer) = self.takes {
+            put(50, &offer.address.octets());
+            put(54, &offer.server.octets());
+        }
+        put(93, &self.arch.to_be_bytes());
+        put(94, &[1, 3, 16]);
+        put(60, format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).as_bytes());
+        put(97, &self.machine_identifier());
+        match self.speaker {
+            Speaker::Firmware => put(55, WANTED_BY_FIRMWARE),
+            Speaker::Ipxe => {
+                put(77, b"iPXE");
+                put(55, WANTED_BY_IPXE);
+                put(175, if self.arch == 0 { FEATURES_BIOS } else { FEATURES_EFI });
+                let [a, b, c, d, e, f] = self.mac.0;
+                put(61, &[ETHERNET, a, b, c, d, e, f]);
+            }
+        }
+        bytes.push(END);
+        bytes
+    }
+
+    /// Option 97: type 0 and a UUID of the machine's own.
+    fn machine_identifier(&self) -> [u8; 17] {
+        let mut body = [0; 17];
+        body[1] = 0xb0;
+        body[11..].copy_from_slice(&self.mac.0);
+        body
+    }
+}
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// DHCPOFFER.
+    Offer,
+    /// DHCPACK.
+    Ack,
+    /// DHCPNAK.
+    Nak,
+}
+
+/// A server's answer, as far as firmware and iPXE look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Offer, ACK or NAK.
+    pub kind: AnswerKind,
+    /// The transaction.
+    pub xid: u32,
+    /// The client, also known as `chaddr`.
+    pub mac: MacAddr,
+    /// The address given, also known as `yiaddr`.
+    pub address: Ipv4Addr,
+    /// The TFTP server, also known as `siaddr`; 0.0.0.0 where none is named.
+    pub next_server: Ipv4Addr,
+    /// Option 54, without which EDK2 takes no offer.
+    pub server: Ipv4Addr,
+    /// Option 67, else `file`, up to its NUL; raw.
+    pub boot_file: Option<Vec<u8>>,
+}
+
+/// Reads an answer; `None` for what no client takes for one.
+pub fn parse_answer(bytes: &[u8]) -> Option<Answer> {
+    let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    if fixed[0] != OP_REPLY || fixed[236..] != MAGIC {
+        return None;
+    }
+    let options = wire::options(bytes);
+    let body = |code: u8| options.get(&code).map(Vec::as_slice);
+    let kind = match body(53)? {
+        [2] => AnswerKind::Offer,
+        [5] => AnswerKind::Ack,
+        [6] => AnswerKind::Nak,
+        _ => return None,
+    };
+    let quad = |at: usize| [fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]];
+    let file = match body(52) {
+        // The field holds options and no name (RFC 2131 section 4.1).
+        Some([overload]) if overload & 1 != 0 => None,
+        _ => Some(&fixed[FILE]),
+    };
+    Some(Answer {
+        kind,
+        xid: u32::from_be_bytes(quad(4)),
+        mac: MacAddr([fixed[28], fixed[29], fixed[30], fixed[31], fixed[32], fixed[33]]),
+        address: Ipv4Addr::from(quad(16)),
+        next_server: Ipv4Addr::from(quad(20)),
+        server: <[u8; 4]>::try_from(body(54)?).ok()?.into(),
+        boot_file: [body(67), file].into_iter().flatten().find_map(name),
+    })
+}
+
+/// A name up to its NUL, where it has one.
+fn name(field: &[u8]) -> Option<Vec<u8>> {
+    let name = field.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| name.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::dhcp::{Reply, ReplyKind, RequestKind, parse};
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 7]);
+    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    fn question(speaker: Speaker) -> Question {
+        Question {
+            speaker,
+            arch: 7,
+            mac: MAC,
+            xid: 0xb007,
+            relay: Ipv4Addr::new(198, 51, 100, 1),
+            takes: None,
+        }
+    }
+
+    #[test]
+    fn our_own_server_reads_firmware_and_ipxe_for_what_they_play() {
+        let firmware = parse(&question(Speaker::Firmware).encode()).unwrap();
+        assert_eq!(firmware.kind, RequestKind::Discover);
+        assert_eq!(firmware.relay, Some(Ipv4Addr::new(198, 51, 100, 1)));
+        assert_eq!(firmware.hardware.mac(), Some(MAC));
+        assert_eq!(firmware.archs, [7]);
+        assert!(firmware.user_classes.is_empty() && firmware.uuid.is_some());
+        let ipxe = parse(&question(Speaker::Ipxe).encode()).unwrap();
+        assert!(ipxe.has_user_class(b"iPXE"));
+        assert!(ipxe.ipxe.unwrap().http && ipxe.ipxe.unwrap().efi);
+    }
+
+    #[test]
+    fn a_request_names_the_offer_it_takes() {
+        let mut question = question(Speaker::Firmware);
+        question.takes = Some(Offer {
+            address: Ipv4Addr::new(198, 51, 100, 100),
+            server: SERVER,
+        });
+        let request = parse(&question.encode()).unwrap();
+        assert_eq!(request.kind, RequestKind::Request);
+        assert_eq!(request.requested_address, Some(Ipv4Addr::new(198, 51, 100, 100)));
+        assert_eq!(request.server_identifier, Some(SERVER));
+    }
+
+    #[test]
+    fn an_answer_of_our_own_server_is_read_back() {
+        let request = parse(&question(Speaker::Firmware).encode()).unwrap();
+        let mut reply = Reply::to(&request, ReplyKind::Offer, SERVER);
+        reply.your_address = Ipv4Addr::new(198, 51, 100, 100);
+        reply.next_server = SERVER;
+        reply.boot_file = Some("snponly.efi".to_owned());
+        let answer = parse_answer(&reply.encode()).unwrap();
+        let expected = Answer {
+            kind: AnswerKind::Offer,
+            xid: 0xb007,
+            mac: MAC,
+            address: Ipv4Addr::new(198, 51, 100, 100),
+            next_server: SERVER,
+            server: SERVER,
+            boot_file: Some(b"snponly.efi".to_vec()),
+        };
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn no_prefix_of_an_answer_panics_and_one_without_its_server_is_none() {
+        let request = parse(&question(Speaker::Ipxe).encode()).unwrap();
+        let bytes = Reply::to(&request, ReplyKind::Ack, SERVER).encode();
+        for length in 0..=bytes.len() {
+            let _ = parse_answer(&bytes[..length]);
+        }
+        let mut anonymous = bytes;
+        let at = HEADER_BYTES + 3;
+        assert_eq!(anonymous[at], 54);
+        anonymous[at] = 224;
+        assert_eq!(parse_answer(&anonymous), None);
+    }
+}
