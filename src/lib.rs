@@ -14,6 +14,7 @@
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
+//! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and leases in it |
 //! | [`images`] | import and verification of images |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
@@ -58,3 +59,4 @@ pub mod model;
 pub mod net;
 pub mod proto;
 pub mod store;
+pub mod storm;

@@ -16,7 +16,7 @@ const RANKS: &[&[&str]] = &[
     &["net", "admin"],
     &["config", "store"],
     &["images"],
-    &["boot"],
+    &["boot", "storm"],
     &["proto", "lease"],
     &["model"],
 ];

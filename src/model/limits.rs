@@ -136,3 +136,16 @@ pub const PROFILE_DEPTH_MAX: usize = 64;
 pub const VAR_DEPTH_MAX: usize = 16;
 /// Checksums kept so that a reload does not hash an unchanged file again.
 pub const CHECKSUMS_KEPT_MAX: usize = 65_536;
+
+/// Machines of one storm.
+pub const STORM_MACHINES_MAX: u32 = 10_000;
+/// How long a storm may take.
+pub const STORM_TIME_MAX: Duration = Duration::from_secs(3600);
+/// The longest script that a storm's machine reads.
+pub const STORM_SCRIPT_BYTES_MAX: usize = 1024 * 1024;
+/// Lines of one script that a storm's machine runs, so that one that goes round ends.
+pub const STORM_SCRIPT_STEPS_MAX: u32 = 1000;
+/// Scripts that a storm's machine follows from one to the next.
+pub const STORM_SCRIPTS_MAX: u32 = 8;
+/// How long a storm's machine waits for the next byte of HTTP: iPXE's own limit.
+pub const STORM_HTTP_IDLE: Duration = Duration::from_secs(120);

@@ -1,0 +1,107 @@
+//! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
+//! transaction.
+
+use super::{Refused, fleet::Clock};
+use crate::model::limits::DHCP_REPLY_BYTES_MAX;
+use crate::proto::dhcp::client::{Answer, Question, parse_answer};
+use crate::storm::{exchange::Exchange, report::Cause};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, PoisonError},
+};
+use tokio::{net::UdpSocket, sync::mpsc};
+
+const SERVER_PORT: u16 = 67;
+/// Answers that may wait for one machine: an offer or an ACK, and doubles of them.
+const ANSWERS_WAITING_MAX: usize = 4;
+
+/// The relay.
+pub(super) struct Relay {
+    socket: UdpSocket,
+    server: Ipv4Addr,
+    waiting: Mutex<HashMap<u32, mpsc::Sender<Answer>>>,
+}
+
+impl Relay {
+    /// Binds port 67 of the relay's address; answers of `server` alone are heard.
+    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr) -> Result<Relay, Refused> {
+        let socket = UdpSocket::bind((relay, SERVER_PORT)).await.map_err(|error| {
+            Refused::new(format!(
+                "{relay} port {SERVER_PORT}: {error}; a relay's answers come there: be root, stop what listens there, \
+                 and give this host the address"
+            ))
+        })?;
+        Ok(Relay {
+            socket,
+            server,
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Hands answers to their machines, for ever.
+    pub(super) async fn receive(&self) {
+        // One more, so that what is too long is not taken for what it was cut to.
+        let mut packet = [0; DHCP_REPLY_BYTES_MAX + 1];
+        loop {
+            // An error is an ICMP message about an earlier packet: the machine asks again.
+            let Ok((length, from)) = self.socket.recv_from(&mut packet).await else {
+                continue;
+            };
+            if from.ip() != IpAddr::V4(self.server) {
+                continue;
+            }
+            if let Some(answer) = parse_answer(&packet[..length]) {
+                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(machine) = waiting.get(&answer.xid) {
+                    // A machine with that many answers needs no more.
+                    let _ = machine.try_send(answer);
+                }
+            }
+        }
+    }
+
+    /// One exchange to its end: the ACK, or why there is none; and how often it asked again.
+    pub(super) async fn exchange(&self, clock: Clock, question: Question) -> (Result<Answer, Cause>, u64) {
+        let (sender, mut answers) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let _place = Place::take(self, question.xid, sender);
+        let mut exchange = Exchange::begin(clock.now(), question);
+        let mut sent = 0;
+        loop {
+            if let Some(packet) = exchange.poll_transmit() {
+                sent += 1;
+                // What can't be sent now is sent again by the clock.
+                let _ = self.socket.send_to(&packet, (self.server, SERVER_PORT)).await;
+            }
+            match tokio::time::timeout_at(clock.at(exchange.deadline()), answers.recv()).await {
+                Ok(Some(answer)) => exchange.handle(clock.now(), answer),
+                Ok(None) | Err(_) => exchange.handle_timeout(clock.now()),
+            }
+            if let Some(ending) = exchange.ending() {
+                // Two packets of ours are a whole exchange.
+                return (ending.clone(), u64::saturating_sub(sent, 2));
+            }
+        }
+    }
+}
+
+/// A transaction that waits for answers, forgotten on drop.
+struct Place<'a> {
+    relay: &'a Relay,
+    xid: u32,
+}
+
+impl Place<'_> {
+    fn take(relay: &Relay, xid: u32, sender: mpsc::Sender<Answer>) -> Place<'_> {
+        let mut waiting = relay.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(xid, sender);
+        Place { relay, xid }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.relay.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&self.xid);
+    }
+}

@@ -1,0 +1,235 @@
+//! The machines at once: each a task that carries out what its [`Machine`] says.
+
+use super::{
+    Plan, Refused,
+    dhcp::Relay,
+    http::Http,
+    machine::{Machine, Step},
+    place::{Place, Transport},
+    report::{Cause, Counted, Failure, Outcome, Report, Stage},
+    tftp::{Failed, Tftp, ipxe_options, loader_options},
+};
+use crate::model::limits::STORM_SCRIPT_BYTES_MAX;
+use crate::proto::dhcp::client::{Question, Speaker};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A storm's time: since its beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn now(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    pub(super) fn at(self, time: Duration) -> Instant {
+        self.0 + time
+    }
+}
+
+/// What a storm does at this moment, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Machines that powered on.
+    pub powered_on: AtomicU64,
+    /// Machines that finished each stage, by [`Stage::ALL`].
+    pub finished: [AtomicU64; Stage::ALL.len()],
+    /// Machines that are up.
+    pub up: AtomicU64,
+    /// Machines that failed.
+    pub failed: AtomicU64,
+    /// Bytes of files.
+    pub bytes: AtomicU64,
+    /// 503s obeyed.
+    pub http_busy: AtomicU64,
+    /// Words said again.
+    pub repeated: AtomicU64,
+}
+
+/// This host's address towards `server`: the relay's where none is named.
+///
+/// # Errors
+/// When there is no route.
+pub fn address_towards(server: Ipv4Addr) -> io::Result<Ipv4Addr> {
+    // Connecting a datagram socket asks the routes and sends nothing.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((server, 67))?;
+    match socket.local_addr()?.ip() {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+/// Runs a storm to its end.
+///
+/// # Errors
+/// When the plan is over its bounds, or the relay's port is not to be had.
+pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, Refused> {
+    plan.check()?;
+    let relay = Arc::new(Relay::bind(plan.relay, plan.server).await?);
+    let receiver = tokio::spawn({
+        let relay = Arc::clone(&relay);
+        async move { relay.receive().await }
+    });
+    let plan = Arc::new(plan);
+    let clock = Clock(Instant::now());
+    let machines: Vec<_> = (0..plan.machines)
+        .map(|index| {
+            let carrier = Carrier {
+                index,
+                plan: Arc::clone(&plan),
+                clock,
+                relay: Arc::clone(&relay),
+                progress: Arc::clone(&progress),
+            };
+            tokio::spawn(carrier.power_on())
+        })
+        .collect();
+    let mut outcomes = Vec::with_capacity(machines.len());
+    for machine in machines {
+        outcomes.push(machine.await.expect("a machine's task neither panics nor is aborted"));
+    }
+    receiver.abort();
+    let counted = Counted {
+        bytes: progress.bytes.load(Ordering::Relaxed),
+        http_busy: progress.http_busy.load(Ordering::Relaxed),
+        repeated: progress.repeated.load(Ordering::Relaxed),
+    };
+    Ok(Report::of(plan.server, &outcomes, counted))
+}
+
+/// What carries one machine.
+struct Carrier {
+    index: u32,
+    plan: Arc<Plan>,
+    clock: Clock,
+    relay: Arc<Relay>,
+    progress: Arc<Progress>,
+}
+
+impl Carrier {
+    async fn power_on(self) -> Outcome {
+        let powered = self.plan.power_on(self.index);
+        tokio::time::sleep_until(self.clock.at(powered)).await;
+        self.progress.powered_on.fetch_add(1, Ordering::Relaxed);
+        let began = self.clock.now();
+        let mut machine = Machine::new(began, self.plan.mac(self.index), self.plan.firmware, self.plan.server);
+        let end = self.clock.at(self.plan.time_limit);
+        let done = tokio::time::timeout_at(end, self.boot(&mut machine))
+            .await
+            .unwrap_or_else(|_| Err((Cause::OutOfTime, String::new())));
+        let now = self.clock.now();
+        let counter = if done.is_ok() {
+            &self.progress.up
+        } else {
+            &self.progress.failed
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Outcome {
+            mac: machine.mac(),
+            times: machine.times(),
+            ended: match done {
+                Ok(()) => Ok((now, now.saturating_sub(began))),
+                Err((cause, words)) => Err(failure(&machine, cause, &words)),
+            },
+        }
+    }
+
+    async fn boot(&self, machine: &mut Machine) -> Result<(), Failed> {
+        let mut address = Ipv4Addr::UNSPECIFIED;
+        let mut http = Http::new(address, self.plan.server, &self.progress);
+        loop {
+            let stage = machine.stage();
+            match machine.step() {
+                Step::Up => return Ok(()),
+                Step::Lease(speaker) => {
+                    let (ended, repeated) = self.relay.exchange(self.clock, self.question(machine, speaker)).await;
+                    self.progress.repeated.fetch_add(repeated, Ordering::Relaxed);
+                    let answer = ended.map_err(|cause| (cause, String::new()))?;
+                    address = answer.address;
+                    http = Http::new(address, self.plan.server, &self.progress);
+                    machine.leased(self.clock.now(), &answer)
+                }
+                Step::Fetch(place) => {
+                    let text = self.fetch(machine, &place, address, &mut http).await?;
+                    machine.fetched(self.clock.now(), &text)
+                }
+            }
+            .map_err(|cause| (cause, String::new()))?;
+            self.progress.finished[stage as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn question(&self, machine: &Machine, speaker: Speaker) -> Question {
+        Question {
+            speaker,
+            arch: self.plan.firmware.arch(),
+            mac: machine.mac(),
+            xid: transaction(machine, speaker),
+            relay: self.plan.relay,
+            takes: None,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        machine: &Machine,
+        place: &Place,
+        local: Ipv4Addr,
+        http: &mut Http<'_>,
+    ) -> Result<Vec<u8>, Failed> {
+        let keep = if machine.wants_text() {
+            STORM_SCRIPT_BYTES_MAX
+        } else {
+            0
+        };
+        match place.transport {
+            Transport::Http => http.fetch(place, keep).await,
+            Transport::Tftp => {
+                let tftp = Tftp {
+                    local,
+                    server: self.plan.server,
+                    clock: self.clock,
+                    progress: &self.progress,
+                };
+                if machine.probes_size() {
+                    tftp.probe(place).await?;
+                }
+                let options = match machine.stage() {
+                    Stage::Loader => loader_options(machine.firmware()),
+                    _ => ipxe_options(),
+                };
+                tftp.fetch(place, options, keep).await
+            }
+        }
+    }
+}
+
+/// A transaction of its own for every machine and speaker: of the MAC's last bytes, which count up.
+fn transaction(machine: &Machine, speaker: Speaker) -> u32 {
+    let [_, _, a, b, c, d] = machine.mac().0;
+    let base = u32::from_be_bytes([a, b, c, d]) << 1;
+    match speaker {
+        Speaker::Firmware => base,
+        Speaker::Ipxe => base | 1,
+    }
+}
+
+fn failure(machine: &Machine, cause: Cause, words: &str) -> Failure {
+    let place = machine.place().map(Place::to_string).unwrap_or_default();
+    let detail = [place.as_str(), words].into_iter().filter(|part| !part.is_empty());
+    Failure {
+        stage: machine.stage(),
+        cause,
+        detail: detail.collect::<Vec<_>>().join(": "),
+    }
+}

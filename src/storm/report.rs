@@ -1,0 +1,342 @@
+//! What a storm came to: times by stage, failures by cause, bytes and rates.
+
+use crate::model::MacAddr;
+use serde::Serialize;
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+/// A stage of a boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// DHCP as firmware.
+    Firmware,
+    /// The loader.
+    Loader,
+    /// DHCP as iPXE.
+    Ipxe,
+    /// The script, with those it chains to.
+    Script,
+    /// The kernel.
+    Kernel,
+    /// The initrds.
+    Initrd,
+}
+
+impl Stage {
+    /// Every stage, in their order.
+    pub const ALL: [Stage; 6] = [
+        Stage::Firmware,
+        Stage::Loader,
+        Stage::Ipxe,
+        Stage::Script,
+        Stage::Kernel,
+        Stage::Initrd,
+    ];
+
+    /// The stage in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Stage::Firmware => "DHCP as firmware",
+            Stage::Loader => "loader",
+            Stage::Ipxe => "DHCP as iPXE",
+            Stage::Script => "script",
+            Stage::Kernel => "kernel",
+            Stage::Initrd => "initrd",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a machine did not come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// No OFFER.
+    NoOffer,
+    /// An OFFER, and no ACK.
+    NoAck,
+    /// A NAK.
+    Nak,
+    /// An ACK that names no file.
+    NoBootFile,
+    /// A file of another server, or of a kind that is not followed.
+    Elsewhere,
+    /// The leased address is not this host's.
+    NotOurAddress,
+    /// A TFTP ERROR with its code.
+    TftpError(u16),
+    /// TFTP without an answer.
+    TftpSilent,
+    /// TFTP against the protocol.
+    TftpUnfit,
+    /// HTTP with another status than 200.
+    HttpStatus(u16),
+    /// A connection that did not come about, or broke.
+    HttpBroken,
+    /// A connection that went silent.
+    HttpSilent,
+    /// What came is no script.
+    NoScript,
+    /// A script that boots no kernel.
+    BootsNothing,
+    /// A socket of this host.
+    Local,
+    /// The storm's time was over.
+    OutOfTime,
+}
+
+impl Cause {
+    /// The cause in one sentence, with what to look at next.
+    pub fn sentence(self) -> String {
+        match self {
+            Cause::NoOffer => "no OFFER came: does the server have a subnet for the relay's address, a route back to it, and addresses left?".into(),
+            Cause::NoAck => "an OFFER came and no ACK: is the disk that keeps leases full, or the server behind?".into(),
+            Cause::Nak => "the server took its OFFER back with a NAK: do two servers share one pool?".into(),
+            Cause::NoBootFile => "the ACK names no file to load: are these MACs to boot from the network, and is there a loader for them?".into(),
+            Cause::Elsewhere => "it was sent to another server or by another protocol, which a storm does not follow".into(),
+            Cause::NotOurAddress => "this host does not hold the leased address: `ip route add local SUBNET dev lo` gives it the storm's whole subnet".into(),
+            Cause::TftpError(code) => format!("TFTP ERROR {code}: is the file there, and readable?"),
+            Cause::TftpSilent => "TFTP went silent: is the server behind, or a firewall between?".into(),
+            Cause::TftpUnfit => "the TFTP server broke the protocol".into(),
+            Cause::HttpStatus(status) => format!("HTTP status {status}: see the server's log for why"),
+            Cause::HttpBroken => "the HTTP connection did not come about, or broke before the file's end".into(),
+            Cause::HttpSilent => "the HTTP connection went silent for two minutes, iPXE's limit".into(),
+            Cause::NoScript => "what came is no iPXE script that can be followed".into(),
+            Cause::BootsNothing => "the script boots no kernel: does the inventory name these MACs (--mac-first), with an image?".into(),
+            Cause::Local => "this host had no socket left for it: raise `ulimit -n`, or take fewer machines".into(),
+            Cause::OutOfTime => "the storm's time was over first: see --time-limit".into(),
+        }
+    }
+}
+
+/// What the stages of one machine took; stages that it did not finish are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times([Option<Duration>; Stage::ALL.len()]);
+
+impl Times {
+    /// Adds to a stage: there may be several initrds.
+    pub fn add(&mut self, stage: Stage, took: Duration) {
+        *self.0[stage.index()].get_or_insert_default() += took;
+    }
+
+    /// What a stage took.
+    pub fn of(&self, stage: Stage) -> Option<Duration> {
+        self.0[stage.index()]
+    }
+}
+
+/// How one machine ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which machine.
+    pub mac: MacAddr,
+    /// What its stages took.
+    pub times: Times,
+    /// When it was up, from the storm's beginning, and how long after its power-on; or what stopped
+    /// it.
+    pub ended: Result<(Duration, Duration), Failure>,
+}
+
+/// What stopped a machine.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Where.
+    pub stage: Stage,
+    /// Why.
+    pub cause: Cause,
+    /// The file, and the server's own words.
+    pub detail: String,
+}
+
+/// A storm's report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The server that was stormed.
+    pub server: Ipv4Addr,
+    /// Machines that powered on.
+    pub machines: usize,
+    /// Machines that came up.
+    pub up: usize,
+    /// Seconds from the first power-on to the last machine that came up; `None` where none did.
+    pub last_up_s: Option<f64>,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Times that the server said 503 and was obeyed.
+    pub http_busy: u64,
+    /// Times that a client said something again.
+    pub repeated: u64,
+    /// What each stage took, of the machines that finished it.
+    pub stages: Vec<StageTimes>,
+    /// From power-on to the kernel, of the machines that came up.
+    pub whole: Option<Percentiles>,
+    /// Why machines did not come up, the most frequent first.
+    pub failures: Vec<Failures>,
+}
+
+/// A stage over the fleet.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageTimes {
+    /// Which.
+    pub stage: Stage,
+    /// Machines that finished it.
+    pub machines: usize,
+    /// What it took.
+    #[serde(flatten)]
+    pub took: Percentiles,
+}
+
+/// A spread of times, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Half of the machines were faster.
+    pub p50_ms: f64,
+    /// Nine of ten.
+    pub p90_ms: f64,
+    /// Ninety-nine of a hundred.
+    pub p99_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+}
+
+impl Percentiles {
+    /// By the nearest rank; `None` of nothing.
+    pub fn of(mut times: Vec<Duration>) -> Option<Percentiles> {
+        times.sort_unstable();
+        let last = times.len().checked_sub(1)?;
+        let rank = |hundredths: usize| {
+            let at = (times.len() * hundredths).div_ceil(100).saturating_sub(1).min(last);
+            times[at].as_secs_f64() * 1000.0
+        };
+        Some(Percentiles {
+            p50_ms: rank(50),
+            p90_ms: rank(90),
+            p99_ms: rank(99),
+            max_ms: rank(100),
+        })
+    }
+}
+
+/// Machines that failed alike.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failures {
+    /// Where.
+    pub stage: Stage,
+    /// Why.
+    pub cause: Cause,
+    /// Why, in a sentence.
+    pub sentence: String,
+    /// How many.
+    pub machines: usize,
+    /// The first of them.
+    pub example: MacAddr,
+    /// What it saw.
+    pub detail: String,
+}
+
+/// What was counted beside the machines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// 503s obeyed.
+    pub http_busy: u64,
+    /// Words said again.
+    pub repeated: u64,
+}
+
+impl Report {
+    /// The report over all machines' outcomes.
+    pub fn of(server: Ipv4Addr, outcomes: &[Outcome], counted: Counted) -> Report {
+        let up: Vec<&(Duration, Duration)> = outcomes.iter().filter_map(|one| one.ended.as_ref().ok()).collect();
+        let stage_times = |stage| {
+            let times: Vec<Duration> = outcomes.iter().filter_map(|one| one.times.of(stage)).collect();
+            let machines = times.len();
+            Percentiles::of(times).map(|took| StageTimes { stage, machines, took })
+        };
+        Report {
+            server,
+            machines: outcomes.len(),
+            up: up.len(),
+            last_up_s: up.iter().map(|(at, _)| at.as_secs_f64()).reduce(f64::max),
+            bytes: counted.bytes,
+            http_busy: counted.http_busy,
+            repeated: counted.repeated,
+            stages: Stage::ALL.into_iter().filter_map(stage_times).collect(),
+            whole: Percentiles::of(up.iter().map(|(_, took)| *took).collect()),
+            failures: failures(outcomes),
+        }
+    }
+}
+
+fn failures(outcomes: &[Outcome]) -> Vec<Failures> {
+    let mut by_cause: BTreeMap<(Stage, Cause), Failures> = BTreeMap::new();
+    for outcome in outcomes {
+        let Err(failure) = &outcome.ended else { continue };
+        let alike = by_cause
+            .entry((failure.stage, failure.cause))
+            .or_insert_with(|| Failures {
+                stage: failure.stage,
+                cause: failure.cause,
+                sentence: failure.cause.sentence(),
+                machines: 0,
+                example: outcome.mac,
+                detail: failure.detail.clone(),
+            });
+        alike.machines += 1;
+    }
+    let mut failures: Vec<Failures> = by_cause.into_values().collect();
+    failures.sort_by_key(|alike| std::cmp::Reverse(alike.machines));
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn percentiles_are_by_the_nearest_rank() {
+        let took = Percentiles::of((1..=200).rev().map(ms).collect()).unwrap();
+        assert_eq!((took.p50_ms, took.p90_ms), (100.0, 180.0));
+        assert_eq!((took.p99_ms, took.max_ms), (198.0, 200.0));
+        let one = Percentiles::of(vec![ms(7)]).unwrap();
+        assert_eq!((one.p50_ms, one.max_ms), (7.0, 7.0));
+        assert_eq!(Percentiles::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn machines_that_failed_alike_are_counted_together_the_most_first() {
+        let failed = |last: u8, stage, cause| Outcome {
+            mac: MacAddr([2, 0, 0, 0, 0, last]),
+            times: Times::default(),
+            ended: Err(Failure {
+                stage,
+                cause,
+                detail: format!("file of {last}"),
+            }),
+        };
+        let mut outcomes = vec![failed(1, Stage::Firmware, Cause::NoOffer)];
+        outcomes.extend((2..5).map(|last| failed(last, Stage::Loader, Cause::TftpError(1))));
+        outcomes.push(Outcome {
+            mac: MacAddr([2, 0, 0, 0, 0, 9]),
+            times: Times::default(),
+            ended: Ok((ms(2500), ms(1500))),
+        });
+        let report = Report::of(Ipv4Addr::new(192, 0, 2, 1), &outcomes, Counted::default());
+        assert_eq!((report.machines, report.up, report.last_up_s), (5, 1, Some(2.5)));
+        assert_eq!(report.whole.unwrap().max_ms, 1500.0);
+        let counts: Vec<(Cause, usize)> = report
+            .failures
+            .iter()
+            .map(|alike| (alike.cause, alike.machines))
+            .collect();
+        assert_eq!(counts, [(Cause::TftpError(1), 3), (Cause::NoOffer, 1)]);
+        assert_eq!(report.failures[0].detail, "file of 2");
+    }
+}

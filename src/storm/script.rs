@@ -1,0 +1,268 @@
+//! What an iPXE script fetches: as much of the language as boot scripts use to say it.
+//!
+//! Every fetch is taken to work: one that does not is the machine's failure, and what the script
+//! would have done about it is not played. `sleep` is not slept, and what only shows or tidies is
+//! passed over.
+
+use super::{place::Place, report::Cause};
+use crate::model::limits::STORM_SCRIPT_STEPS_MAX;
+use std::collections::BTreeMap;
+
+/// Every iPXE script's first line.
+const MAGIC: &str = "#!ipxe";
+/// Options that have a word behind them.
+const OPTIONS_WITH_VALUE: &[&str] = &["-n", "--name", "-t", "--timeout"];
+
+/// iPXE's settings by name, such as `mac`.
+pub type Settings = BTreeMap<String, String>;
+
+/// What a script wants next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A kernel.
+    Kernel(Place),
+    /// An initrd, or another file beside the kernel.
+    Initrd(Place),
+    /// Another script in this one's place.
+    Chain(Place),
+    /// Nothing more: the kernel starts.
+    Boot,
+}
+
+/// A script while it runs.
+#[derive(Clone, Debug)]
+pub struct Script {
+    from: Place,
+    lines: Vec<String>,
+    line: usize,
+    steps: u32,
+    settings: Settings,
+    has_kernel: bool,
+}
+
+/// What one command came to.
+enum Did {
+    Worked,
+    Failed,
+    Wants(Want),
+    Jumped,
+}
+
+impl Script {
+    /// Reads a script that came from `from`.
+    ///
+    /// # Errors
+    /// When it is no iPXE script.
+    pub fn read(from: Place, text: &[u8], settings: Settings) -> Result<Script, Cause> {
+        let text = std::str::from_utf8(text).map_err(|_| Cause::NoScript)?;
+        if !text.starts_with(MAGIC) {
+            return Err(Cause::NoScript);
+        }
+        Ok(Script {
+            from,
+            lines: text.lines().map(|line| line.trim().to_owned()).collect(),
+            line: 0,
+            steps: 0,
+            settings,
+            has_kernel: false,
+        })
+    }
+
+    /// Runs on to the next file, or to the boot.
+    ///
+    /// # Errors
+    /// When the script ends, or goes round, without booting a kernel.
+    pub fn next_want(&mut self) -> Result<Want, Cause> {
+        while let Some(line) = self.lines.get(self.line).cloned() {
+            self.line += 1;
+            self.steps += 1;
+            if self.steps > STORM_SCRIPT_STEPS_MAX {
+                return Err(Cause::BootsNothing);
+            }
+            if let Some(want) = self.run(&line)? {
+                return Ok(want);
+            }
+        }
+        Err(Cause::BootsNothing)
+    }
+
+    /// One line: commands between `||` and `&&`.
+    fn run(&mut self, line: &str) -> Result<Option<Want>, Cause> {
+        if line.starts_with(['#', ':']) {
+            return Ok(None);
+        }
+        let (mut works, mut joint) = (true, "&&");
+        let mut words = line.split_whitespace().peekable();
+        while words.peek().is_some() {
+            let mut command = Vec::new();
+            let mut next_joint = "";
+            for word in words.by_ref() {
+                if word == "||" || word == "&&" {
+                    next_joint = word;
+                    break;
+                }
+                command.push(expand(word, &self.settings));
+            }
+            if works == (joint == "&&") {
+                match self.command(&command)? {
+                    Did::Worked => works = true,
+                    Did::Failed => works = false,
+                    Did::Jumped => return Ok(None),
+                    Did::Wants(want) => return Ok(Some(want)),
+                }
+            }
+            joint = next_joint;
+        }
+        Ok(None)
+    }
+
+    fn command(&mut self, words: &[String]) -> Result<Did, Cause> {
+        let Some((name, arguments)) = words.split_first() else {
+            return Ok(Did::Worked);
+        };
+        match name.as_str() {
+            "kernel" => {
+                self.has_kernel = true;
+                self.file(arguments).map(|place| Did::Wants(Want::Kernel(place)))
+            }
+            "initrd" | "module" | "imgfetch" => self.file(arguments).map(|place| Did::Wants(Want::Initrd(place))),
+            "chain" => self.file(arguments).map(|place| Did::Wants(Want::Chain(place))),
+            "boot" if self.has_kernel => Ok(Did::Wants(Want::Boot)),
+            "boot" | "exit" | "sanboot" | "shell" | "reboot" | "poweroff" => Err(Cause::BootsNothing),
+            "goto" => self.goto(arguments.first()),
+            "set" => {
+                let (setting, value) = arguments.split_first().ok_or(Cause::NoScript)?;
+                self.settings.insert(setting.clone(), value.join(" "));
+                Ok(Did::Worked)
+            }
+            "iseq" => Ok(truth(arguments.len() == 2 && arguments[0] == arguments[1])),
+            "isset" => Ok(truth(arguments.iter().any(|value| !value.is_empty()))),
+            _ => Ok(Did::Worked),
+        }
+    }
+
+    /// The file that a command names: its first word that is no option.
+    fn file(&self, arguments: &[String]) -> Result<Place, Cause> {
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            if OPTIONS_WITH_VALUE.contains(&word.as_str()) {
+                words.next();
+            } else if !word.starts_with('-') {
+                return self.from.join(word).ok_or(Cause::Elsewhere);
+            }
+        }
+        Err(Cause::NoScript)
+    }
+
+    fn goto(&mut self, label: Option<&String>) -> Result<Did, Cause> {
+        let label = format!(":{}", label.ok_or(Cause::NoScript)?);
+        let found = self.lines.iter().position(|line| *line == label);
+        self.line = found.ok_or(Cause::NoScript)?;
+        Ok(Did::Jumped)
+    }
+}
+
+fn truth(is_so: bool) -> Did {
+    if is_so { Did::Worked } else { Did::Failed }
+}
+
+/// `text` with its `${setting}` and `${setting:format}` filled in; one that nobody set is empty, as
+/// in iPXE.
+pub fn expand(text: &str, settings: &Settings) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((inside, after)) = after.split_once('}') else {
+            break;
+        };
+        expanded.push_str(before);
+        let (name, format) = inside.split_once(':').unwrap_or((inside, ""));
+        let value = settings.get(name).map_or("", String::as_str);
+        match format {
+            "hexhyp" => expanded.push_str(&value.replace(':', "-")),
+            _ => expanded.push_str(value),
+        }
+        rest = after;
+    }
+    expanded + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        [("mac", "02:00:00:00:00:01"), ("platform", "efi")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    /// What a script wants, in order, and how it ends.
+    fn wants(text: &str) -> (Vec<String>, Result<(), Cause>) {
+        let from = Place::url("http://192.0.2.1/boot.ipxe").unwrap();
+        let mut script = match Script::read(from, text.as_bytes(), settings()) {
+            Ok(script) => script,
+            Err(cause) => return (Vec::new(), Err(cause)),
+        };
+        let mut wants = Vec::new();
+        loop {
+            match script.next_want() {
+                Ok(Want::Boot) => return (wants, Ok(())),
+                Ok(Want::Kernel(place)) => wants.push(format!("kernel {place}")),
+                Ok(Want::Initrd(place)) => wants.push(format!("initrd {place}")),
+                Ok(Want::Chain(place)) => wants.push(format!("chain {place}")),
+                Err(cause) => return (wants, Err(cause)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_shipped_script_fetches_its_initrds_and_kernel_and_boots() {
+        let text = "#!ipxe\necho r1u07 boots\nimgfree\n\
+            initrd --name initrd0 http://192.0.2.1/image/d/i.gz || goto failed\n\
+            kernel --name vmlinuz http://192.0.2.1/image/d/linux initrd=initrd0 quiet || goto failed\n\
+            boot || goto failed\n:failed\nsleep 15\n:again\nchain --replace --autofree http://192.0.2.1/boot.ipxe ||\ngoto again\n";
+        let expected = [
+            "initrd http://192.0.2.1/image/d/i.gz",
+            "kernel http://192.0.2.1/image/d/linux",
+        ];
+        assert_eq!(wants(text), (expected.map(str::to_owned).into(), Ok(())));
+    }
+
+    #[test]
+    fn a_plain_script_with_settings_and_relative_names_is_followed() {
+        let text = "#!ipxe\nset base http://192.0.2.1/${mac:hexhyp}\nkernel ${base}/linux\ninitrd initrd\nboot\n";
+        let expected = [
+            "kernel http://192.0.2.1/02-00-00-00-00-01/linux",
+            "initrd http://192.0.2.1/initrd",
+        ];
+        assert_eq!(wants(text), (expected.map(str::to_owned).into(), Ok(())));
+    }
+
+    #[test]
+    fn a_script_branches_on_what_it_asks() {
+        let text = "#!ipxe\niseq ${platform} efi && goto efi ||\nkernel bios\nboot\n:efi\nisset ${serial} || kernel efi\nboot\n";
+        assert_eq!(wants(text), (vec!["kernel http://192.0.2.1/efi".to_owned()], Ok(())));
+    }
+
+    #[test]
+    fn what_boots_no_kernel_is_said_and_ends() {
+        for text in [
+            "#!ipxe\necho unknown\nexit\n",
+            "#!ipxe\nsanboot --no-describe --drive 0x80 ||\n",
+            "#!ipxe\n:again\ngoto again\n",
+            "#!ipxe\nboot\n",
+            "#!ipxe\n",
+        ] {
+            assert_eq!(wants(text), (Vec::new(), Err(Cause::BootsNothing)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_script_is_said() {
+        for text in ["", "MZ\u{0}", "#!ipxe\ngoto nowhere\n", "#!ipxe\nkernel --name linux\n"] {
+            assert_eq!(wants(text), (Vec::new(), Err(Cause::NoScript)), "{text}");
+        }
+        assert_eq!(wants("#!ipxe\nkernel https://192.0.2.1/x\n").1, Err(Cause::Elsewhere));
+    }
+}

@@ -1,0 +1,146 @@
+//! Carries TFTP fetches, with the option sets that real loaders' readers send.
+
+use super::{
+    Firmware,
+    fleet::{Clock, Progress},
+    place::Place,
+    report::Cause,
+};
+use crate::model::text;
+use crate::proto::tftp::{
+    fetch::{Ending, Fetch},
+    wire::{self, ErrorCode, Options},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::atomic::Ordering,
+};
+use tokio::net::UdpSocket;
+
+/// Room for the largest block that is asked for and its header.
+const PACKET_BYTES: usize = 1500;
+
+/// Why a fetch failed, with the server's words.
+pub(super) type Failed = (Cause, String);
+
+/// Where a machine fetches from, and from which address.
+pub(super) struct Tftp<'a> {
+    pub local: Ipv4Addr,
+    pub server: Ipv4Addr,
+    pub clock: Clock,
+    pub progress: &'a Progress,
+}
+
+/// What firmware asks for with its loader.
+pub(super) fn loader_options(firmware: Firmware) -> Options {
+    match firmware {
+        // The PXE base code of NICs: its block fits the frame, and there is no window.
+        Firmware::Bios => Options {
+            blksize: Some(1456),
+            tsize: true,
+            ..Options::default()
+        },
+        Firmware::Uefi => Options {
+            blksize: Some(1468),
+            windowsize: Some(4),
+            ..Options::default()
+        },
+    }
+}
+
+/// What iPXE asks for with any file.
+pub(super) fn ipxe_options() -> Options {
+    Options {
+        blksize: Some(1432),
+        tsize: true,
+        ..Options::default()
+    }
+}
+
+impl Tftp<'_> {
+    /// EDK2's question for a file's size: a request whose answer is taken back with ERROR 8.
+    pub(super) async fn probe(&self, place: &Place) -> Result<(), Failed> {
+        let options = Options {
+            blksize: Some(1468),
+            tsize: true,
+            ..Options::default()
+        };
+        self.carry(place, options, true, 0).await.map(drop)
+    }
+
+    /// A whole file; its first `keep` bytes.
+    pub(super) async fn fetch(&self, place: &Place, options: Options, keep: usize) -> Result<Vec<u8>, Failed> {
+        self.carry(place, options, false, keep).await
+    }
+
+    async fn carry(&self, place: &Place, options: Options, probe: bool, keep: usize) -> Result<Vec<u8>, Failed> {
+        let socket = UdpSocket::bind((self.local, 0)).await.map_err(|error| local(&error))?;
+        let mut fetch = Fetch::begin(self.clock.now(), place.path.as_bytes(), options);
+        let (mut packet, mut said, mut kept) = ([0; PACKET_BYTES], Vec::new(), Vec::new());
+        let mut peer = None;
+        loop {
+            if probe && fetch.size().is_some() {
+                let _ = socket
+                    .send(&wire::error(ErrorCode::Options, "User aborted the transfer"))
+                    .await;
+                return Ok(kept);
+            }
+            if fetch.poll_transmit(&mut said) {
+                // What can't be sent now is sent again by the clock.
+                let _ = match peer {
+                    Some(_) => socket.send(&said).await,
+                    None => socket.send_to(&said, (self.server, place.port)).await,
+                };
+            }
+            if let Some(ending) = fetch.ending() {
+                self.progress
+                    .repeated
+                    .fetch_add(fetch.tally().retries, Ordering::Relaxed);
+                return outcome(ending).map(|()| kept);
+            }
+            let deadline = self.clock.at(fetch.deadline().unwrap_or_default());
+            let received = match tokio::time::timeout_at(deadline, socket.recv_from(&mut packet)).await {
+                Err(_) => {
+                    fetch.handle_timeout(self.clock.now());
+                    continue;
+                }
+                // A port nobody listens on is told by ICMP: the clock goes on, as firmware's does.
+                Ok(Err(_)) => continue,
+                Ok(Ok(received)) => received,
+            };
+            let (length, from) = received;
+            if peer.is_none() {
+                if from.ip() != IpAddr::V4(self.server) {
+                    continue;
+                }
+                // The transfer's own port from here on (RFC 1350); the kernel drops all others.
+                socket.connect(from).await.map_err(|error| local(&error))?;
+                peer = Some(from);
+            }
+            if let Ok(reply) = wire::parse_reply(&packet[..length]) {
+                let data = fetch.handle(self.clock.now(), &reply);
+                self.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                let room = keep.saturating_sub(kept.len()).min(data.len());
+                kept.extend_from_slice(&data[..room]);
+            }
+        }
+    }
+}
+
+fn outcome(ending: &Ending) -> Result<(), Failed> {
+    match ending {
+        Ending::Complete => Ok(()),
+        Ending::Refused { code, message } => Err((Cause::TftpError(*code), text::escape(message))),
+        Ending::Unfit(why) => Err((Cause::TftpUnfit, (*why).to_owned())),
+        Ending::Silent => Err((Cause::TftpSilent, String::new())),
+    }
+}
+
+/// What an error of this host's own sockets means.
+pub(super) fn local(error: &std::io::Error) -> Failed {
+    let cause = match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => Cause::NotOurAddress,
+        _ => Cause::Local,
+    };
+    (cause, error.to_string())
+}
