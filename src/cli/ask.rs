@@ -22,16 +22,21 @@ pub(super) struct Ask {
 impl Ask {
     /// Prints `answer` as JSON, or as `text` says it.
     pub(super) fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
-        let shown = if self.json {
-            serde_json::to_string_pretty(answer)? + "\n"
-        } else {
-            text(answer)
-        };
-        match io::stdout().lock().write_all(shown.as_bytes()) {
-            // `bootwright hosts | head` has read enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            done => done,
-        }
+        show(self.json, answer, text)
+    }
+}
+
+/// Prints `answer` as JSON, or as `text` says it.
+pub(super) fn show<T: Serialize>(json: bool, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
+    let shown = if json {
+        serde_json::to_string_pretty(answer)? + "\n"
+    } else {
+        text(answer)
+    };
+    match io::stdout().lock().write_all(shown.as_bytes()) {
+        // `bootwright hosts | head` has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }
 

@@ -10,6 +10,7 @@ mod leases;
 mod reload;
 mod serve;
 mod status;
+mod storm;
 
 use clap::{Parser, Subcommand};
 use std::{fmt::Display, process::ExitCode};
@@ -39,6 +40,7 @@ enum Command {
     Hosts(hosts::Args),
     Leases(leases::Args),
     Image(image::Args),
+    Storm(storm::Args),
 }
 
 /// Runs the command that the arguments name.
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Hosts(args) => hosts::run(args),
         Command::Leases(args) => leases::run(args),
         Command::Image(args) => image::run(args),
+        Command::Storm(args) => storm::run(args),
     }
 }
 

@@ -1,0 +1,215 @@
+//! `bootwright storm`.
+
+use super::ask::table;
+use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
+use crate::storm::{
+    Firmware, Plan,
+    fleet::{self, Progress},
+    report::{Percentiles, Report, Stage},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    error::Error,
+    fmt::Write,
+    io::{self, IsTerminal},
+    net::Ipv4Addr,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+const EXAMPLES: &str = "\
+The machines stand behind a relay, which is this host, in a subnet of their own:
+  on the appliance   a [[subnet]] with a pool in the inventory, hosts or a rule that name the MACs,
+                     and `ip route add 198.18.0.0/16 via THIS-HOST`
+  on this host       `ip route add local 198.18.0.0/16 dev lo`
+
+Examples:
+  bootwright storm --server 192.0.2.1 --relay 198.18.0.1
+  bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --machines 1000 --spread 0
+  bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --firmware bios --json | jq .failures";
+
+/// How often the progress is shown: the bar, and lines where there is no terminal.
+const BAR_TICK: Duration = Duration::from_millis(200);
+const LINE_TICK: Duration = Duration::from_secs(5);
+
+/// Boots a virtual fleet against your own appliance, and says what each stage took
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The appliance, by its address; nothing else is ever spoken to
+    #[arg(long, value_name = "ADDRESS")]
+    server: Ipv4Addr,
+    /// This host's address in the machines' subnet; without it the one towards the server
+    #[arg(long, value_name = "ADDRESS")]
+    relay: Option<Ipv4Addr>,
+    /// How many machines
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    machines: u32,
+    /// The first machine's MAC; the others count up from it
+    #[arg(long, value_name = "MAC", default_value = "02:00:00:00:00:01")]
+    mac_first: MacAddr,
+    /// What the machines play
+    #[arg(long, value_enum, default_value = "uefi")]
+    firmware: Played,
+    /// From the first power-on to the last
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    spread: u32,
+    /// When machines that are not up are given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    time_limit: u32,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Played {
+    /// A BIOS with a PXE ROM
+    Bios,
+    /// EDK2
+    Uefi,
+}
+
+/// Runs the storm; exit code 1 when a machine did not come up.
+pub(super) fn run(args: Args) -> ExitCode {
+    match storm(&args) {
+        Ok(report) if report.up == report.machines => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => super::finish(Err(error)),
+    }
+}
+
+fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
+    let relay = match args.relay {
+        Some(relay) => relay,
+        None => fleet::address_towards(args.server).map_err(|error| {
+            format!(
+                "there is no way to {}: {error}; does this host have a route?",
+                args.server
+            )
+        })?,
+    };
+    let plan = Plan {
+        server: args.server,
+        relay,
+        machines: args.machines,
+        mac_first: args.mac_first,
+        firmware: match args.firmware {
+            Played::Bios => Firmware::Bios,
+            Played::Uefi => Firmware::Uefi,
+        },
+        spread: Duration::from_secs(args.spread.into()),
+        time_limit: Duration::from_secs(args.time_limit.into()),
+    };
+    plan.check()?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let progress = Arc::new(Progress::default());
+        let watcher = tokio::spawn(watch(Arc::clone(&progress), plan.machines));
+        let report = fleet::run(plan, progress).await;
+        watcher.abort();
+        report
+    })?;
+    super::ask::show(args.json, &report, text)?;
+    Ok(report)
+}
+
+/// Every machine holds a socket.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = OPEN_FILES_MAX.clamp(soft, hard.max(soft));
+        // Where it stays low, machines without a socket fail with that cause.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+    }
+}
+
+/// Shows the progress on standard error: a bar on a terminal, a line now and then elsewhere.
+async fn watch(progress: Arc<Progress>, machines: u32) {
+    let terminal = io::stderr().is_terminal();
+    let bar = ProgressBar::with_draw_target(Some(machines.into()), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} up  {msg}") {
+        bar.set_style(style);
+    }
+    let mut tick = tokio::time::interval(if terminal { BAR_TICK } else { LINE_TICK });
+    // The first tick is at once.
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        if terminal {
+            bar.set_position(progress.up.load(Ordering::Relaxed));
+            bar.set_message(moment(&progress));
+        } else {
+            let up = progress.up.load(Ordering::Relaxed);
+            eprintln!("storm: {up}/{machines} up  {}", moment(&progress));
+        }
+    }
+}
+
+/// What is under way: machines by the stage they are at.
+fn moment(progress: &Progress) -> String {
+    let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let finished: Vec<String> = Stage::ALL
+        .iter()
+        .zip(&progress.finished)
+        .map(|(stage, counter)| format!("{} {}", stage.words(), at(counter)))
+        .collect();
+    format!(
+        "on {} · {} · failed {} · {} MB",
+        at(&progress.powered_on),
+        finished.join(" · "),
+        at(&progress.failed),
+        at(&progress.bytes) / 1_000_000
+    )
+}
+
+fn text(report: &Report) -> String {
+    let row = |name: &str, machines: usize, took: Percentiles| {
+        let shown = |ms: f64| format!("{ms:.1}");
+        [
+            name.to_owned(),
+            machines.to_string(),
+            shown(took.p50_ms),
+            shown(took.p90_ms),
+            shown(took.p99_ms),
+            shown(took.max_ms),
+        ]
+    };
+    let mut rows: Vec<[String; 6]> = report
+        .stages
+        .iter()
+        .map(|times| row(times.stage.words(), times.machines, times.took))
+        .collect();
+    rows.extend(report.whole.map(|took| row("power-on to kernel", report.up, took)));
+    let mut text = table(["STAGE", "MACHINES", "P50 MS", "P90 MS", "P99 MS", "MAX MS"], &rows);
+    for alike in &report.failures {
+        let _ = writeln!(
+            text,
+            "{} failed at {}: {}\n    such as {}: {}",
+            alike.machines,
+            alike.stage.words(),
+            alike.sentence,
+            alike.example,
+            if alike.detail.is_empty() {
+                "no more is known"
+            } else {
+                &alike.detail
+            },
+        );
+    }
+    let _ = write!(text, "{} of {} machines up", report.up, report.machines);
+    if let Some(last_up_s) = report.last_up_s {
+        let rate = report.bytes as f64 / 1e6 / last_up_s.max(0.001);
+        let _ = write!(text, ", the last after {last_up_s:.1} s; {rate:.0} MB/s");
+    }
+    let _ = writeln!(
+        text,
+        "; {} MB of files, {} words said again, {} times told to wait",
+        report.bytes / 1_000_000,
+        report.repeated,
+        report.http_busy
+    );
+    text
+}
