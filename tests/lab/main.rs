@@ -16,6 +16,7 @@
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
+//! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
@@ -34,6 +35,7 @@ mod quirks;
 mod relays;
 mod reload;
 mod room;
+mod storm;
 mod threats;
 mod wire;
 

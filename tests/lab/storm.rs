@@ -1,0 +1,127 @@
+//! Rung 3: `bootwright storm`, the virtual fleet, against the daemon.
+
+use super::daemon::{Daemon, ask_json};
+use super::namespace::{Namespace, Wire, text};
+use super::room::Room;
+use serde_json::Value;
+use std::process::Output;
+
+/// The fleet's own network behind its host, and a rule for everybody on it.
+const FLEET: &str = r#"
+[[subnet]]
+cidr   = "198.18.0.0/16"
+pool   = ["198.18.1.0-198.18.3.255"]
+lease  = "1h"
+
+[profile.fleet]
+image  = "small"
+boot   = "live"
+script = "live"
+
+[[rule]]
+match   = { arch = "x86_64" }
+profile = "fleet"
+"#;
+
+const KERNEL_BYTES: usize = 300_000;
+
+/// The host that storms, with the fleet's network on its loopback.
+fn fleet_host(wire: &Wire) -> Namespace {
+    let host = wire.client_at("02:00:c0:00:02:fe", "192.0.2.254");
+    host.expect("ip", &["route", "add", "local", "198.18.0.0/16", "dev", "lo"]);
+    wire.server
+        .expect("ip", &["route", "add", "198.18.0.0/16", "via", "192.0.2.254"]);
+    host
+}
+
+fn storm(host: &Namespace, arguments: &[&str]) -> Output {
+    let fixed = ["storm", "--server", "192.0.2.1", "--relay", "198.18.0.1", "--json"];
+    host.run(env!("CARGO_BIN_EXE_bootwright"), &[&fixed, arguments].concat())
+}
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+/// Machines by the cause of their failure.
+fn causes(report: &Value) -> Vec<(Value, u64)> {
+    let failures = report["failures"].as_array().expect("a report lists its failures");
+    failures
+        .iter()
+        .map(|alike| (alike["cause"].clone(), alike["machines"].as_u64().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn two_hundred_machines_of_either_firmware_come_up_and_the_report_has_them() {
+    let wire = Wire::new();
+    let room = Room::new(FLEET).with_small_image(&[7; KERNEL_BYTES]);
+    let daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    for firmware in ["uefi", "bios"] {
+        let arguments = ["--machines", "200", "--spread", "2", "--firmware", firmware];
+        let output = storm(&host, &arguments);
+        assert!(output.status.success(), "{}\n{}", text(&output), daemon.log_tail());
+        let report = report(&output);
+        assert_eq!((&report["machines"], &report["up"]), (&200.into(), &200.into()));
+        let stages: Vec<(&str, u64)> = report["stages"]
+            .as_array()
+            .expect("a report has its stages")
+            .iter()
+            .map(|stage| (stage["stage"].as_str().unwrap(), stage["machines"].as_u64().unwrap()))
+            .collect();
+        let expected = ["firmware", "loader", "ipxe", "script", "kernel"].map(|stage| (stage, 200));
+        assert_eq!(stages, expected);
+        let bytes = report["bytes"].as_u64().unwrap();
+        assert!(
+            bytes > 200 * KERNEL_BYTES as u64,
+            "{bytes} bytes are less than the kernels'"
+        );
+    }
+    // Each machine was a client of its own, known by its MAC.
+    // Each machine was a client of its own, and the same one both times.
+    let leases = ask_json(&room, "leases");
+    assert_eq!(leases.as_array().map(Vec::len), Some(200));
+    assert!(leases.to_string().contains("02:00:00:00:00:c8"), "{leases}");
+}
+
+#[test]
+fn what_is_missing_is_a_cause_with_its_machines_and_the_exit_code_says_so() {
+    let wire = Wire::new();
+    let room = Room::new(FLEET).with_script("live", "#!ipxe\nkernel {{ http }}/image/small/missing\nboot\n");
+    let room = room.with_small_image(&[7; 1000]);
+    let daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    let output = storm(&host, &["--machines", "20", "--spread", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", daemon.log_tail());
+    assert_eq!(
+        causes(&report(&output)),
+        [(serde_json::json!({ "http-status": 404 }), 20)]
+    );
+}
+
+#[test]
+fn a_script_that_leads_to_another_server_is_not_followed() {
+    let wire = Wire::new();
+    let room = Room::new(FLEET).with_script("live", "#!ipxe\nkernel http://192.0.2.9/linux\nboot\n");
+    let room = room.with_small_image(&[7; 1000]);
+    let _daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    let output = storm(&host, &["--machines", "5", "--spread", "0"]);
+    assert_eq!(causes(&report(&output)), [("elsewhere".into(), 5)]);
+}
+
+#[test]
+fn addresses_that_are_not_the_hosts_and_a_server_that_is_silent_are_said() {
+    let wire = Wire::new();
+    let room = Room::new(FLEET).with_small_image(&[7; 1000]);
+    let daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    host.expect("ip", &["route", "del", "local", "198.18.0.0/16", "dev", "lo"]);
+    host.expect("ip", &["addr", "add", "198.18.0.1/32", "dev", "lo"]);
+    let output = storm(&host, &["--machines", "5", "--spread", "0"]);
+    assert_eq!(causes(&report(&output)), [("not-our-address".into(), 5)]);
+    drop(daemon);
+    let output = storm(&host, &["--machines", "5", "--spread", "0", "--time-limit", "2"]);
+    assert_eq!(causes(&report(&output)), [("out-of-time".into(), 5)]);
+}
