@@ -77,8 +77,7 @@ socket = "admin.sock"
 policy = "lease"
 END
     printf '[[subnet]]\ncidr = "198.18.0.0/24"\n' > "$work/inventory.toml"
-    # shellcheck disable=SC2016 # the server's shell expands it
-    run bash -c 'ulimit -n 65536; exec "$@"' bash "$binary" serve --config "$work/bootwright.toml"
+    run "$binary" serve --config "$work/bootwright.toml"
 }
 
 start() {
@@ -166,7 +165,9 @@ for ours in bootwright single-port; do
 done
 
 rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
-echo "== memory at 10,000 open transfers"
+# As its unit does; a machine that allows fewer has fewer transfers, and the row says how many.
+ulimit -n 65536 2> /dev/null || ulimit -n "$(ulimit -H -n)"
+echo "== memory of 10,000 clients' open transfers, with $(ulimit -n) descriptors"
 start bootwright
 before=$(rss_kb)
 ip netns exec "$net-c" "$load" "$address:69" loader.efi "$work/loaders/loader.efi" "$clients" 10000 1468 0 5 > "$work/open" &
