@@ -614,6 +614,8 @@ fn the_appliance_says_what_is_wrong_with_it() {
             "did you mean `proxy`?",
         ),
         ("[http]\nport = 0\n", "1 to 65535"),
+        ("[http]\nbulk_streams = 0\n", "a whole number from 1 to"),
+        ("[http]\nbulk_streams = \"many\"\n", "a number"),
         ("[tftp]\nsingle_port = 1\n", "true or false"),
         ("[tftp]\nsingleport = true\n", "did you mean `single_port`?"),
         ("[htpp]\nport = 80\n", "did you mean `http`?"),

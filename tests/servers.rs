@@ -33,11 +33,12 @@ use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 const PORTS: Ports = Ports { http: 80, tftp: 69 };
 const LISTEN: Listen = Listen {
     ports: PORTS,
+    bulk_streams: 2,
     tftp_single_port: false,
 };
 const SINGLE_PORT: Listen = Listen {
-    ports: PORTS,
     tftp_single_port: true,
+    ..LISTEN
 };
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;
@@ -98,7 +99,8 @@ impl Appliance {
             snapshot: Arc::new(snapshot(loaders)).into(),
             leases: LeaseTable::default().into(),
             sightings: Default::default(),
-            exhausted_again_at_s: Default::default(),
+            exhausted: Default::default(),
+            busy: Default::default(),
             loops: Default::default(),
             lease_log: Box::new(NoLog),
             clock: Clock::start(),

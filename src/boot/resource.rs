@@ -53,6 +53,8 @@ pub enum Resource {
         file: String,
         /// What the file must still be; `None` where nobody vouched for it.
         stamp: Option<FileStamp>,
+        /// An image's artifact: many megabytes, of which only so many go out at once.
+        is_bulk: bool,
         /// Its media type.
         content_type: &'static str,
     },
@@ -283,6 +285,7 @@ impl<'a> Inquiry<'a> {
                 root: image.root.clone(),
                 file: artifact.file.clone(),
                 stamp: Some(artifact.stamp),
+                is_bulk: true,
                 content_type: content_type(file),
             }),
             None => Err(Refusal::NotFound {
@@ -302,6 +305,7 @@ impl<'a> Inquiry<'a> {
                 root: root.clone(),
                 file: file.to_owned(),
                 stamp: None,
+                is_bulk: false,
                 content_type: content_type(file),
             }),
             None => Err(Refusal::NotFound {

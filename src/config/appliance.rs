@@ -7,7 +7,11 @@ use super::{
     source::Source,
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
-use crate::model::{Mode, ServedInterface, text};
+use crate::model::{
+    Mode, ServedInterface,
+    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX},
+    text,
+};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -52,7 +56,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
             help,
         );
     }
-    let http_port = http(reader, fields.value("http"));
+    let (http_port, bulk_streams) = http(reader, fields.value("http"));
     let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
     let paths_value = fields.value("paths");
     let (paths, loaders_at) = paths(reader, paths_value, base);
@@ -65,6 +69,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
         appliance: Appliance {
             interfaces,
             http_port,
+            bulk_streams,
             tftp_port,
             tftp_single_port,
             inventory: paths.inventory,
@@ -159,14 +164,36 @@ fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> 
     Some(said)
 }
 
-fn http(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> u16 {
+/// The port, and how many image files go out at once.
+fn http(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (u16, usize) {
     let default = 80;
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[http]", value)) else {
-        return default;
+        return (default, HTTP_BULK_STREAMS_DEFAULT);
     };
     let port = fields.take(reader, "port", decode::port);
+    let streams = fields.take(reader, "bulk_streams", bulk_streams);
     fields.finish(reader);
-    port.map_or(default, |port| port.value)
+    (
+        port.map_or(default, |port| port.value),
+        streams.map_or(HTTP_BULK_STREAMS_DEFAULT, |streams| streams.value),
+    )
+}
+
+fn bulk_streams(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<usize> {
+    let said = match value.get_ref() {
+        DeValue::Integer(digits) => usize::from_str_radix(digits.as_str(), digits.radix()).ok(),
+        _ => return reader.wrong_type_with_help(value, "a number", "write it without quotes, such as 1024"),
+    };
+    let streams = said.filter(|said| (1..=HTTP_CONNECTIONS_MAX).contains(said));
+    if streams.is_none() {
+        let help = "fewer let each machine finish sooner, more let more of them begin";
+        reader.error(
+            value,
+            format!("bulk_streams is a whole number from 1 to {HTTP_CONNECTIONS_MAX}"),
+            help,
+        );
+    }
+    streams
 }
 
 /// The port, and whether it carries the transfers too.

@@ -36,7 +36,7 @@ impl Reader<'_> {
         self.wrong_type_with_help(value, wanted, "")
     }
 
-    fn wrong_type_with_help<T>(&mut self, value: &Value<'_>, wanted: &str, help: &str) -> Option<T> {
+    pub(super) fn wrong_type_with_help<T>(&mut self, value: &Value<'_>, wanted: &str, help: &str) -> Option<T> {
         let message = format!("this must be {wanted}, and it is {}", kind(value.get_ref()));
         self.error(value, message, help);
         None

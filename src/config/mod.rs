@@ -42,6 +42,8 @@ pub struct Appliance {
     pub interfaces: Vec<ServedInterface>,
     /// TCP port.
     pub http_port: u16,
+    /// Image files that go out by HTTP at once.
+    pub bulk_streams: usize,
     /// UDP port.
     pub tftp_port: u16,
     /// Whether TFTP's transfers go over that port too.

@@ -219,6 +219,7 @@ fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
     let rows = [
         ("interfaces under [network]", running.interfaces != wanted.interfaces),
         ("port under [http]", running.http_port != wanted.http_port),
+        ("bulk_streams under [http]", running.bulk_streams != wanted.bulk_streams),
         ("port under [tftp]", running.tftp_port != wanted.tftp_port),
         (
             "single_port under [tftp]",

@@ -119,6 +119,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
             http: appliance.http_port,
             tftp: appliance.tftp_port,
         },
+        bulk_streams: appliance.bulk_streams,
         tftp_single_port: appliance.tftp_single_port,
     };
     let servers = Servers::bind(&appliance.interfaces, listen).map_err(StartError::Bind)?;
@@ -136,7 +137,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         snapshot: ArcSwap::from_pointee(snapshot),
         leases: Mutex::new(leases),
         sightings: Mutex::default(),
-        exhausted_again_at_s: Default::default(),
+        exhausted: Default::default(),
+        busy: Default::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         clock,

@@ -76,8 +76,23 @@ pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 /// How long a client may take to send a request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a client may go without taking a byte of a body.
+/// How long a client may take for so much of what waits for it: one that takes less is no machine
+/// that boots.
 pub const HTTP_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes that a client must take in that time.
+pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
+/// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
+/// has more than a megabyte a second, and nobody's firmware gives up.
+pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
+/// Image files on their way at once to one client address.
+pub const HTTP_BULK_STREAMS_PER_CLIENT_MAX: usize = 8;
+/// The shortest time after which a machine that found no place for an image file comes back.
+pub const HTTP_RETRY_AFTER_S: u32 = 2;
+/// So many different times are given, so that machines that were turned away together do not come
+/// back together.
+pub const HTTP_RETRY_SPREAD_S: u32 = 4;
+/// How often it is said that machines are told to wait.
+pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
 pub const HTTP_BODY_CHUNK_BYTES: usize = 256 * 1024;
 /// The longest path, with its query, that either server looks at.

@@ -65,6 +65,7 @@ counters! {
     HttpFull "http_full" "HTTP connections closed because too many were open.",
     HttpRequests "http_requests" "HTTP requests read.",
     HttpRefused "http_refused" "HTTP requests answered with an error.",
+    HttpBusy "http_busy" "HTTP requests for image files that were told to come back: too many were on their way.",
     HttpSent "http_sent" "HTTP bodies that went out whole.",
     HttpAborted "http_aborted" "HTTP bodies cut before their end.",
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",

@@ -22,7 +22,7 @@ use crate::proto::dhcp;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 use tokio::{
     net::UdpSocket,
@@ -122,11 +122,7 @@ impl DhcpServer {
     /// Counts every machine that a pool has no address for, and says it once a minute.
     fn exhausted(&self, reason: &str) {
         self.shared.counters.count(Counter::DhcpPoolExhausted);
-        let now_s = self.shared.clock.monotonic().as_secs();
-        let due_s = self.shared.exhausted_again_at_s.load(Ordering::Relaxed);
-        if now_s >= due_s {
-            let next_s = now_s + EXHAUSTED_REMINDER.as_secs();
-            self.shared.exhausted_again_at_s.store(next_s, Ordering::Relaxed);
+        if self.shared.exhausted.is_due(&self.shared.clock, EXHAUSTED_REMINDER) {
             warn!("a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter");
         }
     }

@@ -11,7 +11,8 @@ mod exchange;
 mod wire;
 
 use crate::model::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_HEADER_TIMEOUT, REQUEST_PATH_BYTES_MAX,
+    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_HEADER_TIMEOUT,
+    REQUEST_PATH_BYTES_MAX,
 };
 use crate::net::{
     Counter, Shared,
@@ -23,7 +24,7 @@ use exchange::Exchange;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -43,6 +44,8 @@ pub struct HttpServer {
     pub listener: TcpListener,
     /// The places of every interface's connections.
     pub places: Places,
+    /// The places of image files on their way, of every interface too.
+    pub bulk: Places,
     /// Where connections are served.
     pub running: Running,
 }
@@ -50,6 +53,11 @@ pub struct HttpServer {
 /// The places for connections, of all interfaces together.
 pub fn connection_places() -> Places {
     Places::new(affordable(HTTP_CONNECTIONS_MAX, 2), HTTP_CONNECTIONS_PER_CLIENT_MAX)
+}
+
+/// The places for so many image files on their way, of all interfaces together.
+pub fn bulk_places(streams: usize) -> Places {
+    Places::new(streams, HTTP_BULK_STREAMS_PER_CLIENT_MAX)
 }
 
 impl HttpServer {
@@ -79,32 +87,24 @@ impl HttpServer {
         let Ok(SocketAddr::V4(own)) = stream.local_addr() else {
             return counters.count(Counter::AcceptFailed);
         };
-        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
-        self.running
-            .spawn(serve(shared, running, stream, client, *own.ip(), place));
+        let exchange = Exchange {
+            shared: Arc::clone(&self.shared),
+            outbox: Arc::new(Outbox::new(Arc::clone(&self.shared))),
+            bulk: self.bulk.clone(),
+            client,
+            server: *own.ip(),
+        };
+        self.running.spawn(serve(exchange, self.running.clone(), stream, place));
     }
 }
 
 /// Serves one connection to its end.
-async fn serve(
-    shared: Arc<Shared>,
-    running: Running,
-    stream: TcpStream,
-    client: Ipv4Addr,
-    server: Ipv4Addr,
-    place: Place,
-) {
+async fn serve(exchange: Exchange, running: Running, stream: TcpStream, place: Place) {
+    let (client, outbox) = (exchange.client, Arc::clone(&exchange.outbox));
     // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%client, "TCP_NODELAY: {error}");
     }
-    let outbox = Arc::new(Outbox::new(Arc::clone(&shared)));
-    let exchange = Exchange {
-        shared: Arc::clone(&shared),
-        outbox: Arc::clone(&outbox),
-        client,
-        server,
-    };
     let service = service_fn(move |request| {
         let exchange = exchange.clone();
         async move { Ok::<_, std::convert::Infallible>(exchange.respond(request).await) }

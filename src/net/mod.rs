@@ -52,7 +52,11 @@ use arc_swap::ArcSwap;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// A lease change on its way to the disk: ready when it is durable, or with why it never will be.
@@ -66,6 +70,25 @@ pub trait LeaseLog: Send + Sync {
     fn append(&self, change: LeaseChange) -> Durable;
 }
 
+/// What is said now and then, however often it happens.
+#[derive(Debug, Default)]
+pub struct Reminder {
+    due_s: AtomicU64,
+}
+
+impl Reminder {
+    /// Whether it is time to say it, `every` so often; the next time is that much later. Two threads
+    /// in the same instant may both say it.
+    pub fn is_due(&self, clock: &Clock, every: Duration) -> bool {
+        let now_s = clock.monotonic().as_secs();
+        let is_due = now_s >= self.due_s.load(Ordering::Relaxed);
+        if is_due {
+            self.due_s.store(now_s + every.as_secs(), Ordering::Relaxed);
+        }
+        is_due
+    }
+}
+
 /// What every server shares.
 pub struct Shared {
     /// The generation that answers; swapped whole by a reload.
@@ -76,8 +99,10 @@ pub struct Shared {
     pub sightings: Mutex<Sightings>,
     /// Machines that may be caught between their firmware and their loader.
     pub loops: Mutex<LoaderLoops>,
-    /// When an exhausted pool is said again, in seconds of the clock.
-    pub exhausted_again_at_s: AtomicU64,
+    /// When an exhausted pool is said again.
+    pub exhausted: Reminder,
+    /// When it is said again that machines wait for image files.
+    pub busy: Reminder,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The time that decisions are made at.

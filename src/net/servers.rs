@@ -133,6 +133,8 @@ impl Sockets {
 pub struct Listen {
     /// The ports that machines are told of.
     pub ports: Ports,
+    /// Image files that go out by HTTP at once.
+    pub bulk_streams: usize,
     /// Whether TFTP's transfers go over its request port: for clients behind a NAT or a firewall that
     /// lets no answer in from another port.
     pub tftp_single_port: bool,
@@ -185,6 +187,7 @@ impl Servers {
                 running: running.clone(),
                 transfers_max: tftp::transfers_max(self.wanted.len()),
                 connections: http::connection_places(),
+                bulk: http::bulk_places(self.listen.bulk_streams),
                 waiting: dhcp::waiting_places(),
             },
             wanted: self.wanted,
@@ -217,6 +220,7 @@ struct Common {
     running: Running,
     transfers_max: usize,
     connections: Places,
+    bulk: Places,
     waiting: Arc<Semaphore>,
 }
 
@@ -338,6 +342,7 @@ impl Common {
             shared: Arc::clone(&self.shared),
             listener: tokio::net::TcpListener::from_std(sockets.http)?,
             places: self.connections.clone(),
+            bulk: self.bulk.clone(),
             running: self.running.clone(),
         };
         servers.spawn(http.run());

@@ -5,7 +5,7 @@
 
 use super::daemon::Daemon;
 use super::machine::{Firmware, Machine};
-use super::namespace::Wire;
+use super::namespace::{Running, SERVER, Wire};
 use super::room::Room;
 use std::time::Duration;
 
@@ -83,6 +83,37 @@ fn ovmf_pxe_boots_through_snponly_to_the_installers_answer() {
 #[test]
 fn ovmf_http_boot_boots_to_the_installers_answer() {
     boot_to_the_answer(Firmware::OvmfHttp, "uefi-http", Some("snponly.efi"));
+}
+
+#[test]
+fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
+    let wire = Wire::new();
+    let room = Room::new(WORKER)
+        .with_debian()
+        .with_settings("[http]\nbulk_streams = 1\n");
+    let daemon = Daemon::start(&wire, &room);
+    let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
+    let url = format!("http://{SERVER}/image/debian-12/initrd.gz");
+    // 40 MB in 32 s: longer than the machine takes to its first question for an image.
+    let mut curl = holder.command("curl");
+    curl.args(["-sSf", "--limit-rate", "1250k", "-o", "/dev/null", &url]);
+    let mut curl = Running(curl.spawn().expect("curl is installed"));
+    let _machine = Machine::power_on(&wire, Firmware::SeaBios, "52:54:00:00:00:07");
+    daemon.wait_for("the machine is told to wait", LOADER, |line| {
+        line.level == "WARN" && line.message.contains("machines wait for image files, r1u07 among them")
+    });
+    let early = daemon
+        .lines()
+        .into_iter()
+        .find(|line| line.says("r1u07", &["sent image"]));
+    assert!(early.is_none(), "the only place was not taken: {early:?}");
+    assert!(
+        curl.0.wait().expect("our own child").success(),
+        "the first client was cut"
+    );
+    for file in ["initrd.gz", "linux"] {
+        daemon.wait_for("the image", KERNEL, |line| line.says("r1u07", &["sent image", file]));
+    }
 }
 
 #[test]

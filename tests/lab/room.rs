@@ -77,6 +77,13 @@ impl Room {
         self.write("inventory.toml", &format!("{SUBNET}{hosts}"));
     }
 
+    /// Adds lines to bootwright.toml.
+    pub fn with_settings(self, lines: &str) -> Room {
+        let text = fs::read_to_string(self.config()).expect("our own file");
+        self.write("bootwright.toml", &format!("{text}\n{lines}"));
+        self
+    }
+
     /// Adds a script beside the shipped ones.
     pub fn with_script(self, name: &str, text: &str) -> Room {
         fs::write(self.path(&format!("scripts/{name}.ipxe")), text).expect("a new file in our own folder");

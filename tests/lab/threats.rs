@@ -1,7 +1,7 @@
 //! Rung 3: what a hostile or broken machine sends.
 
 use super::daemon::{Daemon, ask_json};
-use super::namespace::{SERVER, Wire};
+use super::namespace::{Running, SERVER, Wire};
 use super::room::Room;
 use super::wire::{Rack, throw};
 use std::{
@@ -209,6 +209,50 @@ fn garbage_on_every_port_is_counted_and_changes_nothing() {
     assert_ne!(counted["counters"], counted_now["counters"], "garbage is counted");
     let grown = daemon.resident_kb().saturating_sub(before);
     assert!(grown < 16 * 1024, "garbage took {grown} kB");
+}
+
+#[test]
+fn images_beyond_their_places_wait_and_nothing_else_does() {
+    let wire = Wire::new();
+    let room = Room::new("").with_debian().with_settings("[http]\nbulk_streams = 1\n");
+    let daemon = Daemon::start(&wire, &room);
+    let (holder, other) = (
+        wire.client_at("02:00:00:00:00:55", "192.0.2.55"),
+        wire.client_at("02:00:00:00:00:56", "192.0.2.56"),
+    );
+    let image = format!("http://{SERVER}/image/debian-12/initrd.gz");
+    let mut command = holder.command("curl");
+    command.args(["-sSf", "--limit-rate", "4M", "-o", "/dev/null", &image]);
+    let mut first = Running(command.spawn().expect("curl is installed"));
+    let head = |arguments: &[&str], path: &str| {
+        let url = format!("http://{SERVER}{path}");
+        let all = [arguments, &["-sS", "-m", "10", "-o", "/dev/null", "-D", "-", &url]].concat();
+        String::from_utf8_lossy(&other.run("curl", &all).stdout).to_ascii_lowercase()
+    };
+    let busy = super::poll(Duration::from_secs(5), || {
+        let said = head(&["-r", "0-9"], "/image/debian-12/initrd.gz");
+        said.starts_with("http/1.1 503").then_some(said)
+    });
+    let busy = busy.expect("the only place is taken");
+    let after = busy.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    let after: u32 = after.expect("a time to come back").trim().parse().expect("seconds");
+    assert!((2..=5).contains(&after), "{busy}");
+    for (arguments, path) in [
+        (&[][..], "/snponly.efi"),
+        (&[], "/boot.ipxe?mac=02-00-00-00-00-56"),
+        (&["-I"], "/image/debian-12/initrd.gz"),
+    ] {
+        assert!(head(arguments, path).starts_with("http/1.1 200"), "{path}");
+    }
+    assert!(
+        first.0.wait().expect("our own child").success(),
+        "the first client was cut"
+    );
+    let said = head(&[], "/image/debian-12/initrd.gz");
+    assert!(said.starts_with("http/1.1 200"), "{said}");
+    daemon.wait_for("the log says it", Duration::from_secs(5), |line| {
+        line.level == "WARN" && line.message.contains("machines wait for image files")
+    });
 }
 
 #[test]

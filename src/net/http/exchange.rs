@@ -5,7 +5,10 @@ use crate::boot::{
     resource::{Answered, Ask, Refusal, Resource, Transport},
     snapshot::FileStamp,
 };
-use crate::model::limits::REQUEST_PATH_BYTES_MAX;
+use crate::model::limits::{
+    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_BUSY_REMINDER, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S,
+    REQUEST_PATH_BYTES_MAX,
+};
 use crate::net::{
     Counter, Shared,
     files::{FileError, Opened, open_elsewhere},
@@ -14,6 +17,7 @@ use crate::net::{
         conditional::{Validators, Weighed, weigh},
         wire::{Delivery, Outbox},
     },
+    places::{Place, Places},
     report,
 };
 use bytes::Bytes;
@@ -22,7 +26,7 @@ use hyper::{
     body::Incoming,
     header::{
         ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-        HeaderName, HeaderValue, LAST_MODIFIED,
+        HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER,
     },
 };
 use std::{
@@ -32,11 +36,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tracing::{debug, warn};
+
 /// What answers the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub shared: Arc<Shared>,
     pub outbox: Arc<Outbox>,
+    /// The places of image files on their way.
+    pub bulk: Places,
     pub client: Ipv4Addr,
     pub server: Ipv4Addr,
 }
@@ -111,9 +119,10 @@ impl Exchange {
                 root,
                 file,
                 stamp,
+                is_bulk,
                 content_type,
             }) => match open_elsewhere(&root, &file, stamp).await {
-                Ok(opened) => Ok(self.file(&answered, &request, opened, content_type)),
+                Ok(opened) => Ok(self.file(&answered, &request, (opened, is_bulk), content_type)),
                 Err(error) => Err(Denied::from(error)),
             },
         };
@@ -125,7 +134,7 @@ impl Exchange {
         })
     }
 
-    fn handing(&self, answered: &Answered, what: String, bytes: u64) -> Handing {
+    fn handing(&self, answered: &Answered, what: String, bytes: u64, place: Option<Place>) -> Handing {
         let unsent = event(
             answered,
             Step::Sent {
@@ -134,7 +143,7 @@ impl Exchange {
             },
         );
         Handing {
-            delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes),
+            delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, place),
             outbox: Arc::clone(&self.outbox),
         }
     }
@@ -147,7 +156,7 @@ impl Exchange {
         } else {
             Content::Text {
                 bytes: body.into(),
-                handing: Some(self.handing(answered, answered.what.clone(), length)),
+                handing: Some(self.handing(answered, answered.what.clone(), length, None)),
             }
         };
         let mut response = Response::new(content);
@@ -161,7 +170,7 @@ impl Exchange {
         &self,
         answered: &Answered,
         request: &Request<Incoming>,
-        opened: Opened,
+        (opened, is_bulk): (Opened, bool),
         content_type: &'static str,
     ) -> Response<Content> {
         let length = opened.length();
@@ -180,8 +189,9 @@ impl Exchange {
                 put(&mut response, CONTENT_RANGE, &format!("bytes */{length}"));
                 response
             }
-            Weighed::Part(part) if !head => self.part(answered, opened, part),
-            Weighed::Whole | Weighed::Part(_) | Weighed::Unsatisfiable => self.whole(answered, opened, head),
+            Weighed::Whole | Weighed::Part(_) | Weighed::Unsatisfiable if head => headed(length),
+            Weighed::Whole | Weighed::Unsatisfiable => self.body(answered, (opened, is_bulk), None),
+            Weighed::Part(part) => self.body(answered, (opened, is_bulk), Some(part)),
         };
         if response.status().is_success() {
             put(&mut response, CONTENT_TYPE, content_type);
@@ -196,28 +206,52 @@ impl Exchange {
         response
     }
 
-    fn whole(&self, answered: &Answered, opened: Opened, head: bool) -> Response<Content> {
+    /// The whole file or a part of it, once there is a place for it.
+    fn body(
+        &self,
+        answered: &Answered,
+        (opened, is_bulk): (Opened, bool),
+        part: Option<Range<u64>>,
+    ) -> Response<Content> {
+        let place = is_bulk.then(|| self.bulk.take(self.client)).flatten();
+        if is_bulk && place.is_none() {
+            return self.busy(answered);
+        }
         let length = opened.length();
-        let content = if head {
-            empty()
-        } else {
-            let handing = self.handing(answered, answered.what.clone(), length);
-            Content::File(FileContent::new(opened, 0..length, handing))
+        let what = match &part {
+            Some(part) => format!("{} (bytes {}-{} of {length})", answered.what, part.start, part.end - 1),
+            None => answered.what.clone(),
         };
-        let mut response = Response::new(content);
-        put(&mut response, CONTENT_LENGTH, &length.to_string());
+        let bytes = part.clone().unwrap_or(0..length);
+        let size = bytes.end - bytes.start;
+        let handing = self.handing(answered, what, size, place);
+        let mut response = Response::new(Content::File(FileContent::new(opened, bytes, handing)));
+        put(&mut response, CONTENT_LENGTH, &size.to_string());
+        if let Some(part) = part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            put(&mut response, CONTENT_RANGE, &range);
+        }
         response
     }
 
-    fn part(&self, answered: &Answered, opened: Opened, part: Range<u64>) -> Response<Content> {
-        let (first, last, length) = (part.start, part.end - 1, opened.length());
-        let what = format!("{} (bytes {first}-{last} of {length})", answered.what);
-        let handing = self.handing(answered, what, part.end - part.start);
-        let size = part.end - part.start;
-        let mut response = Response::new(Content::File(FileContent::new(opened, part, handing)));
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        put(&mut response, CONTENT_LENGTH, &size.to_string());
-        put(&mut response, CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+    /// Too many image files are on their way: the machine is told when to come back.
+    fn busy(&self, answered: &Answered) -> Response<Content> {
+        let counters = &self.shared.counters;
+        counters.count(Counter::HttpBusy);
+        if self.shared.busy.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
+            warn!(
+                "machines wait for image files, {} among them: bulk_streams under [http] are all under way, or its own \
+                 {HTTP_BULK_STREAMS_PER_CLIENT_MAX}",
+                answered.machine
+            );
+        }
+        debug!(client = %self.client, what = answered.what, "told to come back");
+        let denied = Denied::new(StatusCode::SERVICE_UNAVAILABLE, "too many image files are on their way");
+        let mut response = self.deny(&denied, false);
+        // Spread by the client's address, so that a rack that was turned away comes back in turns.
+        let after_s = HTTP_RETRY_AFTER_S + self.client.to_bits() % HTTP_RETRY_SPREAD_S;
+        put(&mut response, RETRY_AFTER, &after_s.to_string());
         response
     }
 
@@ -267,6 +301,13 @@ fn validators(stamp: FileStamp) -> Validators {
         etag: format!("\"{inode:x}-{length:x}-{modified_ns:x}\""),
         modified: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds),
     }
+}
+
+/// The answer to HEAD: the length of the whole, and no byte of it.
+fn headed(length: u64) -> Response<Content> {
+    let mut response = Response::new(empty());
+    put(&mut response, CONTENT_LENGTH, &length.to_string());
+    response
 }
 
 fn empty() -> Content {

@@ -1,8 +1,8 @@
 //! A connection's bytes: counted, cut when the client takes none, and reported when a body is gone.
 
 use crate::boot::event::{Event, Step};
-use crate::model::limits::HTTP_WRITE_STALL_TIMEOUT;
-use crate::net::{Counter, Shared};
+use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
+use crate::net::{Counter, Shared, places::Place};
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -25,11 +25,13 @@ pub(super) struct Delivery {
     /// Why it failed, as far as that is known before the end.
     reason: String,
     whole: bool,
+    /// An image file's place, given back when the kernel has its last byte.
+    _place: Option<Place>,
 }
 
 impl Delivery {
     /// `event` says whose it is; its step is replaced.
-    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64) -> Delivery {
+    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64, place: Option<Place>) -> Delivery {
         Delivery {
             shared,
             event,
@@ -37,6 +39,7 @@ impl Delivery {
             bytes,
             reason: "the connection ended before the body did".to_owned(),
             whole: false,
+            _place: place,
         }
     }
 
@@ -95,7 +98,9 @@ pub(super) struct Wire {
     stream: TcpStream,
     outbox: Arc<Outbox>,
     stall: Pin<Box<Sleep>>,
+    /// Whether the client's time runs, and what it took since that began.
     stalled: bool,
+    taken: usize,
 }
 
 impl Wire {
@@ -105,14 +110,19 @@ impl Wire {
             outbox,
             stall: Box::pin(sleep(HTTP_WRITE_STALL_TIMEOUT)),
             stalled: false,
+            taken: 0,
         }
     }
 
-    /// Counts what was taken; while nothing is, the time runs.
+    /// Counts what was taken. The client's time runs from the first byte that it does not take at
+    /// once, until it has taken enough or everything.
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
-                self.stalled = false;
+                self.taken = self.taken.saturating_add(bytes);
+                if self.taken >= HTTP_WRITE_STALL_BYTES {
+                    self.stalled = false;
+                }
                 self.outbox.shared.counters.add(Counter::HttpBytes, bytes as u64);
                 Poll::Ready(Ok(bytes))
             }
@@ -120,6 +130,7 @@ impl Wire {
             Poll::Pending => {
                 if !self.stalled {
                     self.stalled = true;
+                    self.taken = 0;
                     self.stall.as_mut().reset(Instant::now() + HTTP_WRITE_STALL_TIMEOUT);
                 }
                 ready!(self.stall.as_mut().poll(context));
@@ -162,6 +173,7 @@ impl AsyncWrite for Wire {
     /// hyper flushes only when it has written everything it holds.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.stalled = false;
         self.outbox.flushed();
         Poll::Ready(Ok(()))
     }
