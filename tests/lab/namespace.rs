@@ -81,6 +81,13 @@ impl Namespace {
         finish(command, program)
     }
 
+    /// Whether busybox's DHCP client gets a lease on `eth0` within some tries; it configures nothing.
+    pub fn gets_lease(&self, options: &[&str]) -> bool {
+        let once = "udhcpc -i eth0 -n -q -t 5 -T 2 -s /bin/true".split(' ');
+        let all: Vec<&str> = once.chain(options.iter().copied()).collect();
+        self.run("busybox", &all).status.success()
+    }
+
     /// Runs a program that must succeed; its standard output.
     pub fn expect(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
         let output = self.run(program, arguments);

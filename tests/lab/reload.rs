@@ -119,18 +119,5 @@ fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one()
     daemon.wait_for("the next generation", Duration::from_secs(5), |line| {
         line.message.contains("generation 2")
     });
-    let ask = [
-        "udhcpc",
-        "-i",
-        "eth0",
-        "-n",
-        "-q",
-        "-t",
-        "5",
-        "-T",
-        "1",
-        "-s",
-        "/bin/true",
-    ];
-    wire.client("02:bb:00:00:00:01").expect("busybox", &ask);
+    assert!(wire.client("02:bb:00:00:00:01").gets_lease(&[]));
 }

@@ -77,6 +77,13 @@ impl Room {
         self.write("inventory.toml", &format!("{SUBNET}{hosts}"));
     }
 
+    /// Replaces some words of bootwright.toml.
+    pub fn set(&self, words: &str, by: &str) {
+        let text = fs::read_to_string(self.config()).expect("our own file");
+        assert!(text.contains(words), "bootwright.toml has no {words}");
+        self.write("bootwright.toml", &text.replace(words, by));
+    }
+
     /// Adds lines to bootwright.toml.
     pub fn with_settings(self, lines: &str) -> Room {
         let text = fs::read_to_string(self.config()).expect("our own file");
