@@ -2,8 +2,8 @@
 # make test     every rung of the tests; installs the programs they need (root)
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
-# make bench    what 10,000 hosts take; DHCP exchanges a second beside Kea and dnsmasq; TFTP beside
-#               dnsmasq, tftpd-hpa and async-tftp (root)
+# make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
+#               tftpd-hpa, async-tftp) and whole storms of machines (dnsmasq with nginx) (root)
 # make images   image debian-12 from Debian's netboot package
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 
@@ -20,7 +20,7 @@ CONFIG    = $(DESTDIR)/etc/bootwright
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp images install packages cargo
+.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-storm images install packages cargo
 
 all: cargo
 	$(CARGO) build --release
@@ -63,7 +63,7 @@ rungs: cargo
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
 
-bench: bench-room bench-dhcp bench-tftp
+bench: bench-room bench-dhcp bench-tftp bench-storm
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
@@ -77,6 +77,11 @@ bench-tftp: cargo
 	@$(SUDO) tests/install-packages.sh dnsmasq-base tftpd-hpa
 	$(CARGO) build --release --bins --examples
 	@$(SUDO) tests/bench/tftp.sh
+
+bench-storm: cargo
+	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light jq
+	$(CARGO) build --release
+	@$(SUDO) tests/bench/storm.sh
 
 images: cargo
 	$(CARGO) run --quiet -- image add debian-12 --images images --force --arch x86_64 \

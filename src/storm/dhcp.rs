@@ -5,6 +5,10 @@ use super::{Refused, fleet::Clock};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
 use crate::proto::dhcp::client::{Answer, Question, parse_answer};
 use crate::storm::{exchange::Exchange, report::Cause};
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{RcvBuf, RcvBufForce},
+};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
@@ -13,6 +17,8 @@ use std::{
 use tokio::{net::UdpSocket, sync::mpsc};
 
 const SERVER_PORT: u16 = 67;
+/// Holds an answer to every machine: one that is lost here would be laid at the server's door.
+const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// Answers that may wait for one machine: an offer or an ACK, and doubles of them.
 const ANSWERS_WAITING_MAX: usize = 4;
 
@@ -32,6 +38,9 @@ impl Relay {
                  and give this host the address"
             ))
         })?;
+        // Where the machine's own limit stands in the way, it is asked for again without force.
+        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)
+            .or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER_BYTES));
         Ok(Relay {
             socket,
             server,
