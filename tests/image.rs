@@ -111,3 +111,51 @@ fn an_image_that_fails_leaves_nothing_behind() {
         assert!(names(&shelf.images()).is_empty());
     }
 }
+
+/// `bootwright image remove` with a configuration whose inventory has these lines.
+fn remove(shelf: &Shelf, inventory: &str, name: &str) -> (bool, String) {
+    let folder = shelf.0.path();
+    fs::write(folder.join("inventory.toml"), inventory).unwrap();
+    let settings = folder.join("bootwright.toml");
+    fs::write(
+        &settings,
+        "[network]\ninterfaces = [\"eno2\"]\n[paths]\nimages = \"images\"\n",
+    )
+    .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bootwright"))
+        .args(["image", "remove", name, "--config"])
+        .arg(&settings)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn an_image_in_use_stays_and_one_that_nothing_names_goes_whole() {
+    let shelf = Shelf::new();
+    add(&shelf.images(), &shelf.new_image()).unwrap();
+    let inventories = [
+        (
+            "[[host]]\nname = \"a\"\nserial = \"1\"\nimage = \"debian-12\"\n",
+            "inventory.toml:4:9: host a",
+        ),
+        ("[profile.p]\nimage = \"debian-12\"\n", "inventory.toml:2:9: profile p"),
+        (
+            "[[rule]]\nmatch = { arch = \"arm64\" }\nimage = \"debian-12\"\n",
+            "inventory.toml:3:9: a rule",
+        ),
+    ];
+    for (inventory, user) in inventories {
+        let (removed, said) = remove(&shelf, inventory, "debian-12");
+        assert!(!removed && said.contains(user) && said.contains("in use"), "{said}");
+    }
+    let (removed, said) = remove(&shelf, "[[host]\n", "debian-12");
+    assert!(!removed && said.contains("can't be told"), "{said}");
+    assert_eq!(names(&shelf.images()), ["debian-12"]);
+    let (removed, said) = remove(&shelf, "", "debian-12");
+    assert!(removed, "{said}");
+    assert_eq!(names(&shelf.images()), Vec::<String>::new());
+    let (removed, said) = remove(&shelf, "", "debian-12");
+    assert!(!removed && said.contains("no image `debian-12`"), "{said}");
+}

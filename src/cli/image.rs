@@ -1,4 +1,4 @@
-//! `bootwright image`: add, list and verify images.
+//! `bootwright image`: add, list, verify and remove images.
 
 use super::check::settings_file;
 use crate::boot::snapshot::{Artifact, Image};
@@ -13,13 +13,14 @@ use std::{
     process::ExitCode,
 };
 
-/// Adds, lists and verifies images
+/// Adds, lists, verifies and removes images
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
   bootwright image list
-  bootwright image verify debian-12")]
+  bootwright image verify debian-12
+  bootwright image remove debian-11")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -38,6 +39,8 @@ Examples:
     List(Choice),
     /// Reads every byte of one or all images again; exit code 1 when one is not what it should be
     Verify(Verify),
+    /// Removes an image that nothing in the inventory names
+    Remove(Remove),
 }
 
 /// Where the images are.
@@ -94,6 +97,15 @@ struct Add {
     place: Place,
 }
 
+#[derive(Debug, clap::Args)]
+struct Remove {
+    /// The image
+    name: Name,
+    /// The bootwright.toml whose inventory must not name it
+    #[arg(long, value_name = "FILE", default_value = "/etc/bootwright/bootwright.toml")]
+    config: PathBuf,
+}
+
 fn cpu(said: &str) -> Result<Cpu, String> {
     Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64 or loongarch64".to_owned())
 }
@@ -104,6 +116,7 @@ pub fn run(args: Args) -> ExitCode {
         Action::Add(add) => run_add(add),
         Action::List(choice) => run_list(&choice),
         Action::Verify(verify) => run_verify(&verify),
+        Action::Remove(remove) => run_remove(&remove),
     }
 }
 
@@ -205,6 +218,37 @@ fn run_verify(verify: &Verify) -> ExitCode {
     match report.errors.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+fn run_remove(remove: &Remove) -> ExitCode {
+    let settings = settings_file(&remove.config);
+    let read = config::appliance(&settings).and_then(|appliance| {
+        let users = config::users_of_image(&settings, &remove.name)?;
+        Ok((appliance, users))
+    });
+    let (appliance, users) = match read {
+        Ok(read) => read,
+        Err(report) => {
+            eprint!("{}", report.render(report::wants_colours()));
+            return complain("the image stays: whether something needs it can't be told until that is mended");
+        }
+    };
+    if !users.is_empty() {
+        for (who, at) in &users {
+            eprintln!("{}:{}:{}: {who} boots it", at.file, at.line, at.column);
+        }
+        return complain(format_args!(
+            "image `{}` is in use; give those another image first",
+            remove.name
+        ));
+    }
+    match images::remove(&appliance.images, &remove.name) {
+        Ok(()) => {
+            println!("image `{}` is gone from {}", remove.name, appliance.images.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(error),
     }
 }
 

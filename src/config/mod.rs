@@ -249,6 +249,32 @@ pub fn appliance(path: &Path) -> Result<Appliance, Report> {
     }
 }
 
+/// Who in the inventory names `image`, used or not, and where: `host r1u07`, `profile worker`, `a rule`.
+///
+/// # Errors
+/// When a file can't be read or understood: then nobody can tell.
+pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>, Report> {
+    let mut problems = Problems::default();
+    let inventory = appliance::read(path, &mut problems)
+        .filter(|_| !problems.has_errors())
+        .map(|read| Inventory::read(&read.appliance.inventory, &mut problems));
+    let (Some(inventory), false) = (inventory, problems.has_errors()) else {
+        return Err(problems.into_report());
+    };
+    let hosts = inventory
+        .hosts
+        .iter()
+        .map(|host| (format!("host {}", host.name.value), &host.own));
+    let profiles = inventory.profiles.iter();
+    let profiles = profiles.map(|profile| (format!("profile {}", profile.name.value), &profile.own));
+    let rules = inventory.rules.iter().map(|rule| ("a rule".to_owned(), &rule.own));
+    let named = hosts.chain(profiles).chain(rules).filter_map(|(who, own)| {
+        let said = own.image.as_ref().filter(|said| said.value == *image)?;
+        Some((who, said.origin.clone()))
+    });
+    Ok(named.collect())
+}
+
 /// The folders in which a change means a new generation. Folders and not files, because editors
 /// save by renaming; each image's own folder too, because watching does not descend.
 pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {

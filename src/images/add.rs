@@ -58,7 +58,13 @@ impl fmt::Display for ImageError {
 
 impl std::error::Error for ImageError {}
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> ImageError {
+impl ImageError {
+    pub(super) fn new(why: String) -> ImageError {
+        ImageError(why)
+    }
+}
+
+pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> ImageError {
     ImageError(format!("can't {doing} {}: {error}", path.display()))
 }
 
@@ -70,7 +76,13 @@ struct Copied {
 }
 
 /// A hidden folder that disappears unless it was moved into its place.
-struct Partial(PathBuf);
+pub(super) struct Partial(PathBuf);
+
+impl Partial {
+    pub(super) fn of(folder: PathBuf) -> Partial {
+        Partial(folder)
+    }
+}
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -184,7 +196,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A folder's entries are durable only once the folder is synced.
-fn sync(folder: &Path) -> Result<(), ImageError> {
+pub(super) fn sync(folder: &Path) -> Result<(), ImageError> {
     File::open(folder)
         .and_then(|opened| opened.sync_all())
         .map_err(|error| failed("sync", folder, &error))

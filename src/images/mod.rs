@@ -5,8 +5,10 @@
 
 mod add;
 pub mod checksum;
+mod remove;
 
 pub use add::{Added, ImageError, NewImage, add};
+pub use remove::remove;
 
 /// The file in an image's folder that describes it.
 pub const MANIFEST: &str = "image.toml";
