@@ -3,11 +3,16 @@
 //! The emulation is slow and the machines of a test run are shared, so the limits are wide: a
 //! machine takes one to two minutes to its answer on two cores.
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Line};
 use super::machine::{Firmware, Machine};
-use super::namespace::{Running, SERVER, Wire};
+use super::namespace::{SERVER, Wire};
 use super::room::Room;
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// From power-on to the loader's first question: OVMF alone takes 25 s.
 pub const LOADER: Duration = Duration::from_secs(120);
@@ -92,25 +97,33 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
         .with_debian()
         .with_settings("[http]\nbulk_streams = 1\n");
     let daemon = Daemon::start(&wire, &room);
+    // A client that takes little, but goes on: it holds the only place until it is let go.
     let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
-    let url = format!("http://{SERVER}/image/debian-12/initrd.gz");
-    // 40 MB in 32 s: longer than the machine takes to its first question for an image.
-    let mut curl = holder.command("curl");
-    curl.args(["-sSf", "--limit-rate", "1250k", "-o", "/dev/null", &url]);
-    let mut curl = Running(curl.spawn().expect("curl is installed"));
+    let mut held = holder.enter(|| TcpStream::connect((SERVER, 80)).expect("the daemon is up"));
+    let ask = b"GET /image/debian-12/initrd.gz HTTP/1.1\r\nHost: x\r\n\r\n";
+    held.write_all(ask).expect("a request");
+    let mut little = vec![0; 64 * 1024];
+    held.read_exact(&mut little).expect("the place is taken");
     let _machine = Machine::power_on(&wire, Firmware::SeaBios, "52:54:00:00:00:07");
-    daemon.wait_for("the machine is told to wait", LOADER, |line| {
-        line.level == "WARN" && line.message.contains("machines wait for image files, r1u07 among them")
+    let is_told = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_told.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(500));
+                held.read_exact(&mut little).expect("a slow client is not cut");
+            }
+        });
+        let tells = |line: &Line| line.message.contains("machines wait for image files, r1u07 among them");
+        let told = super::poll(LOADER, || daemon.lines().into_iter().find(tells));
+        is_told.store(true, Ordering::Relaxed);
+        assert!(told.is_some_and(|line| line.level == "WARN"), "{}", daemon.log_tail());
     });
     let early = daemon
         .lines()
         .into_iter()
         .find(|line| line.says("r1u07", &["sent image"]));
     assert!(early.is_none(), "the only place was not taken: {early:?}");
-    assert!(
-        curl.0.wait().expect("our own child").success(),
-        "the first client was cut"
-    );
+    drop(held);
     for file in ["initrd.gz", "linux"] {
         daemon.wait_for("the image", KERNEL, |line| line.says("r1u07", &["sent image", file]));
     }
