@@ -4,18 +4,13 @@
 //! The option lists are those of real packets: OVMF's own PXE stack and the iPXE ROM of a NIC
 //! (`tests/packets`).
 
-use super::wire::{self, END, HEADER_BYTES};
+use super::wire::{self, END, FILE, HEADER_BYTES, MAGIC, OP_REPLY, OP_REQUEST};
 use crate::model::MacAddr;
 use std::net::Ipv4Addr;
 
-const OP_REQUEST: u8 = 1;
-const OP_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
 /// The flag that asks for a broadcast reply, which EDK2 always sets (RFC 2131 section 2).
 const BROADCAST: [u8; 2] = [0x80, 0];
-const MAGIC: [u8; 4] = [99, 130, 83, 99];
-/// `file` in the header.
-const FILE: std::ops::Range<usize> = 108..236;
 /// Option 57: what a frame holds.
 const MESSAGE_BYTES_MAX: u16 = 1472;
 

@@ -1,14 +1,10 @@
 //! What a reply tells whoever overhears it: its server, and whether that says what to boot.
 
-use super::wire;
+use super::wire::{self, FILE, OP_REPLY};
 use std::net::Ipv4Addr;
 
-/// `op` of a reply (BOOTREPLY).
-const OP_REPLY: u8 = 2;
 /// `giaddr` in the header.
 const GIADDR: std::ops::Range<usize> = 24..28;
-/// The first byte of `file` in the header: 0 where it names none.
-const FILE: usize = 108;
 const SERVER_IDENTIFIER: u8 = 54;
 const VENDOR_CLASS: u8 = 60;
 const BOOT_FILE: u8 = 67;
@@ -30,7 +26,8 @@ pub fn overhear(message: &[u8], source: Ipv4Addr) -> Option<Overheard> {
     }
     let mut heard = Overheard {
         server: source,
-        boots: *message.get(FILE)? != 0,
+        // An empty name begins with its NUL.
+        boots: *message.get(FILE.start)? != 0,
     };
     let mut field = message.get(wire::HEADER_BYTES..)?;
     while let Some((code, body, rest)) = wire::next(field) {

@@ -8,15 +8,17 @@ use dhcproto::{Decodable, v4::DhcpOption};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// `op` of a request (BOOTREQUEST).
-const OP_REQUEST: u8 = 1;
+pub(super) const OP_REQUEST: u8 = 1;
+/// `op` of a reply (BOOTREPLY).
+pub(super) const OP_REPLY: u8 = 2;
 /// The magic cookie in front of the options (RFC 2131 section 3).
-const MAGIC: [u8; 4] = [99, 130, 83, 99];
+pub(super) const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// The fixed header with the cookie, in bytes.
 pub(super) const HEADER_BYTES: usize = 240;
 /// `sname` in the header.
 const SNAME: std::ops::Range<usize> = 44..108;
 /// `file` in the header.
-const FILE: std::ops::Range<usize> = 108..236;
+pub(super) const FILE: std::ops::Range<usize> = 108..236;
 
 /// Option codes with a meaning to the walk itself.
 const PAD: u8 = 0;
