@@ -8,7 +8,7 @@ mod asker;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
-    event::Stage,
+    event::{Event, Stage, Step},
     gate::{Gate, gate},
     machine::{Identity, Who, identify},
     paths,
@@ -107,6 +107,19 @@ pub struct Answered {
     pub block_max: Option<u16>,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
+}
+
+impl Answered {
+    /// What became of the answer, as an event of its machine.
+    pub fn event(&self, step: Step) -> Event {
+        Event {
+            machine: self.machine.clone(),
+            hardware: self.hardware,
+            stage: self.stage,
+            quirks: Vec::new(),
+            step,
+        }
+    }
 }
 
 /// A request for a file, once it is known who asks and for whom: everything it is decided from.

@@ -1,7 +1,7 @@
 //! One request and its response.
 
 use crate::boot::{
-    event::{Event, Step},
+    event::Step,
     resource::{Answered, Ask, Refusal, Resource, Transport},
     snapshot::FileStamp,
 };
@@ -129,19 +129,16 @@ impl Exchange {
         response.unwrap_or_else(|denied| {
             let what = answered.what.clone();
             let reason = denied.reason.clone();
-            report(&event(&answered, Step::Failed { what, reason }));
+            report(&answered.event(Step::Failed { what, reason }));
             self.deny(&denied, head)
         })
     }
 
     fn handing(&self, answered: &Answered, what: String, bytes: u64, place: Option<Place>) -> Handing {
-        let unsent = event(
-            answered,
-            Step::Sent {
-                what: String::new(),
-                bytes,
-            },
-        );
+        let unsent = answered.event(Step::Sent {
+            what: String::new(),
+            bytes,
+        });
         Handing {
             delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, place),
             outbox: Arc::clone(&self.outbox),
@@ -276,16 +273,6 @@ impl Exchange {
             put(&mut response, CONNECTION, "close");
         }
         response
-    }
-}
-
-fn event(answered: &Answered, step: Step) -> Event {
-    Event {
-        machine: answered.machine.clone(),
-        hardware: answered.hardware,
-        stage: answered.stage,
-        quirks: Vec::new(),
-        step,
     }
 }
 

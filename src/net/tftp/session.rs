@@ -5,10 +5,7 @@
 //! sent.
 
 use super::prepare::{Prepared, Request, Source};
-use crate::boot::{
-    event::{Event, Step},
-    resource::Answered,
-};
+use crate::boot::{event::Step, resource::Answered};
 use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
     Counter, Counters, Shared,
@@ -114,7 +111,7 @@ impl Session {
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
                 self.send_error(outbox, denied.code, &denied.message);
-                tell(shared, &prepared.answered, failed(&prepared.answered, denied.message));
+                shared.report(&prepared.answered.event(failed(&prepared.answered, denied.message)));
                 return false;
             }
         };
@@ -234,7 +231,7 @@ impl Session {
         shared.counters.count(Counter::TftpAborted);
         self.send_error(outbox, ErrorCode::Undefined, &reason);
         if let Some(carried) = &self.carried {
-            tell(shared, &carried.answered, failed(&carried.answered, reason));
+            shared.report(&carried.answered.event(failed(&carried.answered, reason)));
         }
         Turn::Ended
     }
@@ -314,7 +311,7 @@ impl Carried {
                 )
             }
         };
-        tell(shared, &self.answered, step);
+        shared.report(&self.answered.event(step));
     }
 }
 
@@ -375,14 +372,4 @@ fn failed(answered: &Answered, reason: String) -> Step {
         what: answered.what.clone(),
         reason,
     }
-}
-
-fn tell(shared: &Shared, answered: &Answered, step: Step) {
-    shared.report(&Event {
-        machine: answered.machine.clone(),
-        hardware: answered.hardware,
-        stage: answered.stage,
-        quirks: Vec::new(),
-        step,
-    });
 }
