@@ -1,0 +1,90 @@
+//! `bootwright image`: what is done with images, one file an action.
+
+mod add;
+mod list;
+mod remove;
+mod shown;
+mod verify;
+
+use super::check::settings_file;
+use crate::config::{self, report};
+use std::{fmt::Display, path::PathBuf, process::ExitCode};
+
+/// Adds, lists, verifies and removes images
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
+  bootwright image list
+  bootwright image verify debian-12
+  bootwright image remove debian-11")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Copies files into an image, with their checksums; it appears whole or not at all
+    #[command(after_help = "\
+Examples:
+  bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
+  bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs
+  bootwright image add debian-12 --force --kernel linux --initrd initrd.gz --cmdline quiet")]
+    Add(add::Add),
+    /// Lists the images that are sound
+    List(Choice),
+    /// Reads every byte of one or all images again; exit code 1 when one is not what it should be
+    Verify(verify::Verify),
+    /// Removes an image that nothing in the inventory names
+    Remove(remove::Remove),
+}
+
+/// Where the images are.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The folder of images
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    images: Option<PathBuf>,
+    /// The bootwright.toml that names the folder
+    #[arg(long, value_name = "FILE", default_value = "/etc/bootwright/bootwright.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Choice {
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> ExitCode {
+    match args.action {
+        Action::Add(add) => add::run(add),
+        Action::List(choice) => list::run(&choice),
+        Action::Verify(verify) => verify::run(&verify),
+        Action::Remove(remove) => remove::run(&remove),
+    }
+}
+
+/// The folder of images; a wrong bootwright.toml is shown as `check` would.
+fn folder(place: &Place) -> Result<PathBuf, ExitCode> {
+    if let Some(folder) = &place.images {
+        return Ok(folder.clone());
+    }
+    match config::appliance(&settings_file(&place.config)) {
+        Ok(appliance) => Ok(appliance.images),
+        Err(report) => {
+            eprint!("{}", report.render(report::wants_colours()));
+            Err(complain("the folder of images is unknown; name it with --images DIR"))
+        }
+    }
+}
+
+fn complain(what: impl Display) -> ExitCode {
+    eprintln!("bootwright: {what}");
+    ExitCode::FAILURE
+}
