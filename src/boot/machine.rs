@@ -97,7 +97,7 @@ fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
     let cpu_holds = |wanted: Cpu| identity.arch.is_some_and(|arch| arch.cpu == wanted);
     let glob_holds = |pattern: &Option<String>, said: Option<&str>| match pattern {
         None => true,
-        Some(pattern) => said.is_some_and(|said| glob(pattern, said)),
+        Some(pattern) => said.is_some_and(|said| text::glob(pattern, said)),
     };
     let shown_mac = identity.mac.map(|mac| mac.to_string());
     cpu.is_none_or(cpu_holds)
@@ -106,59 +106,9 @@ fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
         && glob_holds(serial, identity.serial.as_deref())
 }
 
-/// Whether `text` fits `pattern`: `*` stands for any run, `?` for one character, ASCII case is
-/// ignored. Linear in both: at a mismatch only the last `*` is tried again.
-pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&text[t]) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match retry {
-                Some((star, taken)) => {
-                    retry = Some((star, taken + 1));
-                    p = star + 1;
-                    t = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 /// A client's words as an identity's text: `None` when they are empty or have control characters,
 /// because such a text must never reach a template or name a host.
 pub fn client_text(said: &str) -> Option<String> {
     let said = said.trim();
     (!said.is_empty() && text::control_character(said).is_none()).then(|| said.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_glob_takes_any_run_one_character_and_no_case() {
-        assert!(glob("ACME*", "acme Blade 7"));
-        assert!(glob("*7", "r1u07"));
-        assert!(glob("52:54:*:0?", "52:54:00:11:22:07"));
-        assert!(!glob("ACME", "ACME Blade"));
-        assert!(!glob("", "x"));
-        assert!(glob("*", ""));
-    }
-
-    #[test]
-    fn a_hostile_glob_is_not_exponential() {
-        let text = "a".repeat(20_000);
-        assert!(!glob("*a*a*a*a*a*a*b", &text));
-    }
 }

@@ -5,7 +5,8 @@
 //! machine needs and another must not get is a row here. `config` reads the rows; a request is
 //! matched by what it says itself, so that the same packet gets the same answer at any time.
 
-use crate::boot::{event::Stage, machine::glob};
+use crate::boot::event::Stage;
+use crate::model::text::glob;
 use crate::proto::dhcp::Request;
 
 /// The rows in the order they apply.

@@ -1,4 +1,5 @@
-//! What clients say is data: shown escaped, refused where it could become a command.
+//! What clients say is data: shown escaped, refused where it could become a command, held against an
+//! operator's pattern.
 
 use std::fmt::Write;
 
@@ -26,6 +27,35 @@ pub fn control_character(text: &str) -> Option<char> {
         .find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
+/// Whether `text` fits `pattern`: `*` stands for any run, `?` for one character, ASCII case is
+/// ignored. Linear in both: at a mismatch only the last `*` is tried again.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, t));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&text[t]) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match retry {
+                Some((star, taken)) => {
+                    retry = Some((star, taken + 1));
+                    p = star + 1;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +73,21 @@ mod tests {
             assert!(control_character(text).is_some(), "{text:?}");
         }
         assert_eq!(control_character("Zürich rack 7"), None);
+    }
+
+    #[test]
+    fn a_glob_takes_any_run_one_character_and_no_case() {
+        assert!(glob("ACME*", "acme Blade 7"));
+        assert!(glob("*7", "r1u07"));
+        assert!(glob("52:54:*:0?", "52:54:00:11:22:07"));
+        assert!(!glob("ACME", "ACME Blade"));
+        assert!(!glob("", "x"));
+        assert!(glob("*", ""));
+    }
+
+    #[test]
+    fn a_hostile_glob_is_not_exponential() {
+        let text = "a".repeat(20_000);
+        assert!(!glob("*a*a*a*a*a*a*b", &text));
     }
 }
