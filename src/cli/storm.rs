@@ -3,8 +3,8 @@
 use super::ask::table;
 use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
 use crate::storm::{
-    Firmware, Plan,
-    fleet::{self, Progress},
+    Firmware, Plan, fleet,
+    progress::Progress,
     report::{Percentiles, Report, Stage},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -1,13 +1,16 @@
 //! From TOML to values with places: each key is taken once, wrong types and leftovers are said,
 //! and nothing stops at the first error.
 
+mod value;
+
+pub(super) use value::{address, boolean, domain_name, duration, parsed, port, some_text, text, var, word};
+
 use super::{
     problems::{Problems, did_you_mean},
     source::Source,
 };
-use crate::boot::snapshot::{Origin, Sourced, Var};
-use crate::model::{limits::VAR_DEPTH_MAX, text};
-use std::{fmt::Display, str::FromStr, time::Duration};
+use crate::boot::snapshot::{Origin, Sourced};
+use crate::model::text;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -198,187 +201,6 @@ pub(super) fn tables<'a>(reader: &mut Reader<'_>, key: &str, value: Option<&'a V
             let message = format!("`{key}` must be a list of tables");
             reader.error(value, message, format!("write it as [[{key}]]"));
             Vec::new()
-        }
-    }
-}
-
-/// A text without control characters: whatever people write may end on a kernel command line.
-pub(super) fn text(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let help = match value.get_ref() {
-        DeValue::String(said) => return clean(reader, value, said),
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => "put it in quotes",
-        DeValue::Array(_) => "write one text, in quotes and without brackets",
-        DeValue::Table(_) => "",
-    };
-    reader.wrong_type_with_help(value, "a text", help)
-}
-
-fn clean(reader: &mut Reader<'_>, value: &Value<'_>, said: &str) -> Option<String> {
-    match text::control_character(said) {
-        None => Some(said.to_owned()),
-        Some(found) => {
-            let shown = text::escape(said.as_bytes());
-            let message = format!("`{shown}` has the control character U+{:04X}", u32::from(found));
-            reader.error(value, message, "take it out: in a script a new line is a new command");
-            None
-        }
-    }
-}
-
-/// A text that is not empty.
-pub(super) fn some_text(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = text(reader, value)?;
-    if said.trim().is_empty() {
-        reader.error(
-            value,
-            "this text is empty".to_owned(),
-            "say something, or leave the key out",
-        );
-        return None;
-    }
-    Some(said)
-}
-
-/// A text that is read as a `T`, with `T`'s own words where it can't be.
-pub(super) fn parsed<T>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<T>
-where
-    T: FromStr,
-    T::Err: Display,
-{
-    let said = text(reader, value)?;
-    match said.parse() {
-        Ok(read) => Some(read),
-        Err(error) => {
-            reader.error(value, error.to_string(), "");
-            None
-        }
-    }
-}
-
-/// An IPv4 address; std's own words do not name the value.
-pub(super) fn address(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<std::net::Ipv4Addr> {
-    let said = text(reader, value)?;
-    match said.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            let message = format!("`{}` is not an IPv4 address", text::escape(said.as_bytes()));
-            reader.error(value, message, "write it as 192.0.2.11");
-            None
-        }
-    }
-}
-
-/// `true` or `false`.
-pub(super) fn boolean(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<bool> {
-    match value.get_ref() {
-        DeValue::Boolean(said) => Some(*said),
-        _ => reader.wrong_type_with_help(value, "true or false", "write true or false without quotes"),
-    }
-}
-
-/// A port from 1 to 65,535.
-pub(super) fn port(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u16> {
-    let port = match value.get_ref() {
-        DeValue::Integer(digits) => u16::from_str_radix(digits.as_str(), digits.radix()).ok(),
-        _ => return reader.wrong_type_with_help(value, "a port number", "write it without quotes, such as 80"),
-    };
-    if port.is_none_or(|port| port == 0) {
-        reader.error(value, "a port is a number from 1 to 65535".to_owned(), "");
-        return None;
-    }
-    port
-}
-
-/// One of a few words.
-pub(super) fn word<T: Copy>(reader: &mut Reader<'_>, value: &Value<'_>, words: &[(&'static str, T)]) -> Option<T> {
-    let said = text(reader, value)?;
-    let found = words.iter().find(|(word, _)| *word == said);
-    if found.is_none() {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let otherwise = format!("it is one of {}", known.join(", "));
-        let help = did_you_mean(&said, known.iter().copied(), &otherwise);
-        let message = format!("`{}` is not known here", text::escape(said.as_bytes()));
-        reader.error(value, message, help);
-    }
-    found.map(|(_, meant)| *meant)
-}
-
-/// How long: `30s`, `10m`, `1h` or `7d`.
-pub(super) fn duration(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
-    if matches!(value.get_ref(), DeValue::Integer(_)) {
-        let help = "say the unit, in quotes: \"30s\", \"10m\", \"1h\" or \"7d\"";
-        return reader.wrong_type_with_help(value, "a length of time", help);
-    }
-    let said = text(reader, value)?;
-    let read = parse_duration(said.trim());
-    if read.is_none() {
-        let message = format!("`{}` is not a length of time", text::escape(said.as_bytes()));
-        reader.error(value, message, "write it as 30s, 10m, 1h or 7d");
-    }
-    read
-}
-
-/// Option 51 has 32 bits of seconds, of which all ones mean for ever (RFC 2131).
-fn parse_duration(said: &str) -> Option<Duration> {
-    let split = said.find(|c: char| !c.is_ascii_digit())?;
-    let (digits, unit) = said.split_at(split);
-    let unit_s: u32 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let seconds = digits.parse::<u32>().ok()?.checked_mul(unit_s)?;
-    (seconds != u32::MAX).then(|| Duration::from_secs(seconds.into()))
-}
-
-/// A template variable's value.
-pub(super) fn var(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Var> {
-    var_at(reader, value, 0)
-}
-
-fn var_at(reader: &mut Reader<'_>, value: &Value<'_>, depth: usize) -> Option<Var> {
-    if depth > VAR_DEPTH_MAX {
-        let message = format!("lists and tables are nested more than {VAR_DEPTH_MAX} deep");
-        reader.error(value, message, "");
-        return None;
-    }
-    match value.get_ref() {
-        DeValue::String(said) => clean(reader, value, said).map(Var::Text),
-        DeValue::Boolean(said) => Some(Var::Bool(*said)),
-        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-            Ok(number) => Some(Var::Integer(number)),
-            Err(_) => reader.wrong_type(value, "a number of 64 bits"),
-        },
-        DeValue::Float(digits) => digits.as_str().parse().ok().map(Var::Float),
-        DeValue::Datetime(_) => reader.wrong_type(value, "anything but a date (put the date in quotes)"),
-        DeValue::Array(items) => items
-            .iter()
-            .map(|item| var_at(reader, item, depth + 1))
-            .collect::<Option<Vec<Var>>>()
-            .map(Var::List),
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, item)| {
-                let key = clean(reader, item, key.get_ref())?;
-                Some((key, var_at(reader, item, depth + 1)?))
-            })
-            .collect::<Option<_>>()
-            .map(Var::Table),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_of_time_has_a_unit_and_fits_option_51() {
-        assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
-        assert_eq!(parse_duration("7d"), Some(Duration::from_secs(604_800)));
-        for said in ["", "1", "h", "1w", "-1h", "4294967295s", "999999999d", "1 h"] {
-            assert_eq!(parse_duration(said), None, "{said}");
         }
     }
 }

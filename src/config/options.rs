@@ -3,10 +3,7 @@
 //! Common ones have keys of their own; any other is written by number and type. Options that the
 //! daemon answers for itself are refused, with the key that sets them where there is one.
 
-use super::{
-    decode::{self, Fields, Reader, Value},
-    raw::domain_name,
-};
+use super::decode::{self, Fields, Reader, Value};
 use crate::boot::snapshot::Sourced;
 use crate::model::Cidr;
 use crate::proto::dhcp::{
@@ -55,7 +52,13 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options 
         ),
         (
             DOMAIN_SEARCH,
-            list(reader, fields, "search", domain_name, option_body::domain_search),
+            list(
+                reader,
+                fields,
+                "search",
+                decode::domain_name,
+                option_body::domain_search,
+            ),
         ),
         (
             MTU,

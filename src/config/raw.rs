@@ -140,7 +140,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let network = fields.take(reader, "network", decode::parsed::<Name>);
     let router = fields.take(reader, "router", decode::address);
     let dns = fields.take_all(reader, "dns", decode::address);
-    let domain = fields.take(reader, "domain", domain_name);
+    let domain = fields.take(reader, "domain", decode::domain_name);
     let pool = fields.take_all(reader, "pool", decode::parsed::<AddressRange>);
     let lease = fields.take(reader, "lease", decode::duration);
     let options = options::read(reader, &mut fields);
@@ -162,23 +162,6 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
         lease,
         options,
     })
-}
-
-pub(super) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = decode::some_text(reader, value)?;
-    let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    if said.len() > 253 || !said.split('.').all(label) {
-        let message = format!("`{}` is not a domain name", text::escape(said.as_bytes()));
-        reader.error(
-            value,
-            message,
-            "use letters, digits and hyphens between dots (RFC 1035)",
-        );
-        return None;
-    }
-    Some(said)
 }
 
 fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RawProfile> {
@@ -218,7 +201,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let serial = fields.take(reader, "serial", decode::some_text);
     let port = fields.take(reader, "port", decode::some_text);
     let address = fields.take(reader, "address", decode::address);
-    let hostname = fields.take(reader, "hostname", domain_name);
+    let hostname = fields.take(reader, "hostname", decode::domain_name);
     let locked = fields.take(reader, "locked", decode::boolean);
     let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
     let own = settings(reader, &mut fields);

@@ -1,7 +1,7 @@
 //! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
 //! transaction.
 
-use super::{Refused, fleet::Clock};
+use super::{Refused, progress::Clock};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
 use crate::proto::dhcp::client::{Answer, Question, parse_answer};
 use crate::storm::{exchange::Exchange, report::Cause};

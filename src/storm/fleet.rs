@@ -6,6 +6,7 @@ use super::{
     http::Http,
     machine::{Machine, Step},
     place::{Place, Transport},
+    progress::{Clock, Progress},
     report::{Cause, Counted, Failure, Outcome, Report, Stage},
     tftp::{Failed, Tftp, ipxe_options, loader_options},
 };
@@ -14,46 +15,8 @@ use crate::proto::dhcp::client::{Question, Speaker};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
 };
-use tokio::time::Instant;
-
-/// A storm's time: since its beginning.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn now(self) -> Duration {
-        self.0.elapsed()
-    }
-
-    pub(super) fn at(self, time: Duration) -> Instant {
-        self.0 + time
-    }
-}
-
-/// What a storm does at this moment, for whoever watches.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Machines that powered on.
-    pub powered_on: AtomicU64,
-    /// Machines that finished each stage, by [`Stage::ALL`].
-    pub finished: [AtomicU64; Stage::ALL.len()],
-    /// Machines that are up.
-    pub up: AtomicU64,
-    /// Machines that failed.
-    pub failed: AtomicU64,
-    /// Bytes of files.
-    pub bytes: AtomicU64,
-    /// 503s obeyed.
-    pub http_busy: AtomicU64,
-    /// Words said again.
-    pub repeated: AtomicU64,
-}
 
 /// This host's address towards `server`: the relay's where none is named.
 ///
@@ -81,7 +44,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, Refused>
         async move { relay.receive().await }
     });
     let plan = Arc::new(plan);
-    let clock = Clock(Instant::now());
+    let clock = Clock::started();
     let machines: Vec<_> = (0..plan.machines)
         .map(|index| {
             let carrier = Carrier {

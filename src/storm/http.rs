@@ -2,8 +2,8 @@
 //! bytes that are counted and dropped.
 
 use super::{
-    fleet::Progress,
     place::Place,
+    progress::Progress,
     report::Cause,
     tftp::{Failed, local},
 };

@@ -21,6 +21,7 @@ pub mod fleet;
 mod http;
 pub mod machine;
 pub mod place;
+pub mod progress;
 pub mod report;
 pub mod script;
 mod tftp;

@@ -2,8 +2,8 @@
 
 use super::{
     Firmware,
-    fleet::{Clock, Progress},
     place::Place,
+    progress::{Clock, Progress},
     report::Cause,
 };
 use crate::model::text;

@@ -1,0 +1,43 @@
+//! A storm's time and its counts, which every machine shares.
+
+use super::report::Stage;
+use std::{sync::atomic::AtomicU64, time::Duration};
+use tokio::time::Instant;
+
+/// A storm's time: since its beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    /// Starts now.
+    pub(super) fn started() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    pub(super) fn at(self, time: Duration) -> Instant {
+        self.0 + time
+    }
+}
+
+/// What a storm does at this moment, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Machines that powered on.
+    pub powered_on: AtomicU64,
+    /// Machines that finished each stage, by [`Stage::ALL`].
+    pub finished: [AtomicU64; Stage::ALL.len()],
+    /// Machines that are up.
+    pub up: AtomicU64,
+    /// Machines that failed.
+    pub failed: AtomicU64,
+    /// Bytes of files.
+    pub bytes: AtomicU64,
+    /// 503s obeyed.
+    pub http_busy: AtomicU64,
+    /// Words said again.
+    pub repeated: AtomicU64,
+}
