@@ -7,6 +7,9 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as its assertions do")]
 
+#[path = "servers/disk.rs"]
+mod disk;
+
 use bootwright::{
     boot::{
         loader::Loaders,
@@ -46,8 +49,8 @@ const LOADER_BYTES: usize = 440_400;
 struct NoLog;
 
 impl LeaseLog for NoLog {
-    fn append(&self, _: LeaseChange) -> Durable {
-        Box::pin(std::future::ready(Ok(())))
+    fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+        Ok(Box::pin(std::future::ready(Ok(()))))
     }
 }
 
@@ -86,6 +89,10 @@ impl Appliance {
     }
 
     fn listening(interfaces: &[&str], listen: Listen) -> Appliance {
+        Appliance::with_log(interfaces, listen, Box::new(NoLog))
+    }
+
+    fn with_log(interfaces: &[&str], listen: Listen, lease_log: Box<dyn LeaseLog>) -> Appliance {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         fs::write(folder.path().join("snponly.efi"), bytes).unwrap();
@@ -102,7 +109,7 @@ impl Appliance {
             exhausted: Default::default(),
             busy: Default::default(),
             loops: Default::default(),
-            lease_log: Box::new(NoLog),
+            lease_log,
             clock: Clock::start(),
             counters: Counters::default(),
         });

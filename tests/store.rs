@@ -59,7 +59,7 @@ fn role_grants_leases_until_it_is_killed() {
         for round in 0.. {
             let numbers = first + round * 32..first + (round + 1) * 32;
             let waiting: Vec<_> = numbers
-                .map(|number| (number, writer.append(LeaseChange::Put(record(number)))))
+                .map(|number| (number, writer.append(vec![LeaseChange::Put(record(number))]).unwrap()))
                 .collect();
             for (number, durable) in waiting {
                 durable.await.unwrap();

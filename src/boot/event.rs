@@ -1,7 +1,7 @@
 //! What happened to a machine, said once: the log line now, the attempt later.
 
 use crate::model::HardwareAddr;
-use std::{fmt, net::Ipv4Addr};
+use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// Where in its boot a machine stands when it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,13 @@ pub enum Step {
         address: Ipv4Addr,
         /// What it is told to load, or why nothing.
         boot: String,
+    },
+    /// REQUEST answered with what is on disk already: a later end could not be written.
+    Assured {
+        /// The address.
+        address: Ipv4Addr,
+        /// How long its lease runs still.
+        remaining: Duration,
     },
     /// REQUEST refused.
     Refused {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(super) struct WrittenLeases(pub(super) Arc<LeaseWriter>);
 
 impl LeaseLog for WrittenLeases {
-    fn append(&self, change: LeaseChange) -> Durable {
-        Box::pin(self.0.append(change))
+    fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String> {
+        self.0.append(changes).map(|durable| Box::pin(durable) as Durable)
     }
 }

@@ -1,7 +1,7 @@
 //! The lease table: one entry an address, one client an entry.
 
 use super::{
-    Lease, LeaseRecord, LeaseState,
+    Lease, LeaseChange, LeaseRecord, LeaseState,
     ranges::{Ranges, Turn, Worth},
 };
 use crate::model::{AddressRange, HardwareAddr, Now, WallTime, limits};
@@ -30,6 +30,8 @@ struct Entry {
     holding: Holding,
     /// Monotonic; the entry is free for others from here on.
     ends: Duration,
+    /// Monotonic; until when the disk says that it is the client's. Zero where it says nothing.
+    written: Duration,
     worth: Worth,
 }
 
@@ -154,6 +156,7 @@ impl LeaseTable {
             client: Some(client),
             holding: Holding::Offered,
             ends: now.monotonic + limits::OFFER_HELD,
+            written: Duration::ZERO,
             worth,
         };
         self.put(address, entry);
@@ -184,6 +187,7 @@ impl LeaseTable {
             client: Some(client),
             holding: Holding::Offered,
             ends: now.monotonic + limits::OFFER_HELD,
+            written: Duration::ZERO,
             worth: Worth::Offer,
         };
         self.put(address, entry);
@@ -207,6 +211,7 @@ impl LeaseTable {
                 client: Some(client),
                 holding: Holding::Reserved,
                 ends,
+                written: Duration::ZERO,
                 worth: Worth::Lease,
             },
         };
@@ -226,10 +231,13 @@ impl LeaseTable {
             return None;
         }
         let lasting = lasting.min(limits::LEASE_LONGEST);
+        let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
+        let written = kept.map_or(Duration::ZERO, |entry| entry.written);
         let entry = Entry {
             client: Some(client),
             holding: Holding::Leased,
             ends: now.monotonic + lasting,
+            written,
             worth: Worth::Lease,
         };
         self.put(address, entry);
@@ -238,6 +246,31 @@ impl LeaseTable {
             client,
             expires: WallTime(now.wall.0.saturating_add(lasting.as_secs())),
         })
+    }
+
+    /// Notes that `change` is on disk; changes are noted in the order in which they were made.
+    pub fn written(&mut self, now: Now, change: &LeaseChange) {
+        let (address, record) = match change {
+            LeaseChange::Put(record) => (record.address, Some(record)),
+            LeaseChange::Remove(address) => (*address, None),
+        };
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return;
+        };
+        let is_its = |record: &&LeaseRecord| entry.client == Some(record.client) && entry.holding == Holding::Leased;
+        entry.written = record.filter(is_its).map_or(Duration::ZERO, |record| {
+            let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
+            entry.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
+        });
+    }
+
+    /// How long `address` stays `client`'s by what is on disk, whatever could not be written since;
+    /// a second less, because the calendar there has whole seconds.
+    pub fn assured(&self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> Option<Duration> {
+        let entry = self.entries.get(&address)?;
+        let is_its = entry.client == Some(client) && entry.holding == Holding::Leased;
+        let remaining = entry.written.checked_sub(now.monotonic + Duration::from_secs(1));
+        remaining.filter(|remaining| is_its && !remaining.is_zero())
     }
 
     /// Ends `client`'s lease of `address`, which it may get again as long as nobody else needs it.
@@ -324,6 +357,7 @@ impl LeaseTable {
             client: (holding != Holding::Quarantined).then_some(client),
             holding,
             ends,
+            written: Duration::ZERO,
             worth: entry.worth,
         };
         self.put(address, entry);
@@ -332,11 +366,14 @@ impl LeaseTable {
 
     fn put(&mut self, address: Ipv4Addr, entry: Entry) {
         let old = self.entries.insert(address, entry);
-        if let Some(client) = old.and_then(|old| old.client) {
-            self.by_client.remove(&(client, address));
-        }
-        if let Some(client) = entry.client {
-            self.by_client.insert((client, address));
+        let before = old.and_then(|old| old.client);
+        if before != entry.client {
+            if let Some(client) = before {
+                self.by_client.remove(&(client, address));
+            }
+            if let Some(client) = entry.client {
+                self.by_client.insert((client, address));
+            }
         }
         self.ranges.moved(address, old.map(|old| old.turn()), entry.turn());
     }
@@ -358,13 +395,15 @@ impl LeaseTable {
     /// Puts back one lease; one that has ended did so at `ended` on our clock, which is its turn.
     fn restore_one(&mut self, now: Now, record: &LeaseRecord, ended: Duration) {
         let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
+        let ends = match remaining {
+            Duration::ZERO => ended.min(now.monotonic),
+            remaining => now.monotonic + remaining.min(limits::LEASE_LONGEST),
+        };
         let entry = Entry {
             client: Some(record.client),
             holding: Holding::Leased,
-            ends: match remaining {
-                Duration::ZERO => ended.min(now.monotonic),
-                remaining => now.monotonic + remaining.min(limits::LEASE_LONGEST),
-            },
+            ends,
+            written: ends,
             worth: Worth::Lease,
         };
         self.put(record.address, entry);

@@ -1,6 +1,6 @@
 //! The lease table on its public surface, under a scripted clock.
 
-use super::{LeaseRecord, LeaseState, LeaseTable};
+use super::{LeaseChange, LeaseRecord, LeaseState, LeaseTable};
 use crate::model::{AddressRange, HardwareAddr, MacAddr, Now, WallTime, limits};
 use proptest::prelude::*;
 use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
@@ -318,4 +318,51 @@ fn leases_that_ended_while_the_daemon_was_down_are_reused_oldest_first() {
     let pool = pool("192.0.2.100-192.0.2.102");
     let given: Vec<_> = (1..=3).map(|number| take(&mut table, START, &pool, number)).collect();
     assert_eq!(given, [Some(address(101)), Some(address(102)), Some(address(100))]);
+}
+
+#[test]
+fn what_the_disk_has_not_taken_assures_nothing() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
+    offer(&mut table, START, &pool, 1);
+    let record = table.lease(START, client(1), address(10), HOUR).unwrap();
+    assert_eq!(table.assured(START, client(1), address(10)), None);
+    table.written(START, &LeaseChange::Put(record));
+    let second = Duration::from_secs(1);
+    assert_eq!(table.assured(START, client(1), address(10)), Some(HOUR - second));
+    assert_eq!(table.assured(START, client(2), address(10)), None);
+}
+
+#[test]
+fn a_renewal_that_was_not_written_leaves_the_end_that_is_on_disk() {
+    let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
+    offer(&mut table, START, &pool, 1);
+    let record = table.lease(START, client(1), address(10), HOUR).unwrap();
+    table.written(START, &LeaseChange::Put(record));
+    let half = START.after(HOUR / 2);
+    table.lease(half, client(1), address(10), HOUR).unwrap();
+    let rest = HOUR / 2 - Duration::from_secs(1);
+    assert_eq!(table.assured(half, client(1), address(10)), Some(rest));
+    assert_eq!(table.assured(START.after(HOUR), client(1), address(10)), None);
+}
+
+#[test]
+fn a_lease_that_came_from_the_disk_is_assured_and_one_that_was_given_back_is_not() {
+    let mut table = LeaseTable::default();
+    let record = LeaseRecord {
+        address: address(10),
+        client: client(1),
+        expires: WallTime(START.wall.0 + 600),
+    };
+    table.restore(START, vec![record.clone()]);
+    assert_eq!(
+        table.assured(START, client(1), address(10)),
+        Some(Duration::from_secs(599))
+    );
+    table.release(START, client(1), address(10));
+    table.lease(START, client(1), address(10), HOUR).unwrap();
+    assert_eq!(table.assured(START, client(1), address(10)), None);
+    // The old record's own news comes late, and then that of its removal.
+    table.written(START, &LeaseChange::Put(record));
+    table.written(START, &LeaseChange::Remove(address(10)));
+    assert_eq!(table.assured(START, client(1), address(10)), None);
 }

@@ -27,7 +27,13 @@ impl MacAddr {
 
     /// `52-54-00-00-00-07`: the form used in paths and as a name.
     pub fn hyphenated(self) -> String {
-        self.to_string().replace(':', "-")
+        let digits = |byte: u8| [byte >> 4, byte & 0x0f].map(|digit| char::from_digit(digit.into(), 16));
+        let mut text = String::with_capacity("52-54-00-00-00-07".len());
+        for (place, byte) in self.0.into_iter().enumerate() {
+            text.extend((place > 0).then_some('-'));
+            text.extend(digits(byte).into_iter().flatten());
+        }
+        text
     }
 }
 

@@ -26,7 +26,7 @@ pub const OTHER_SERVERS_MAX: usize = 16;
 pub const OTHER_SERVERS_CROWD_REMINDER: Duration = Duration::from_secs(60);
 /// At most one address in so many of a pool is kept for listed hosts without an address.
 pub const POOL_KEPT_DIVISOR: u64 = 4;
-/// Lease changes that one durable commit may carry.
+/// Lease changes from which on a durable commit takes no more.
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.
 pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
@@ -34,6 +34,11 @@ pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
 pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
 /// How often a slow disk is said in the log.
 pub const SLOW_COMMIT_REMINDER: Duration = Duration::from_secs(60);
+/// How long a machine whose lease runs waits for the disk to take a later end, before it is told the
+/// one that stands there: shorter than clients wait before they ask again.
+pub const LEASE_WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often those that wait for a slow disk are looked at.
+pub const LEASE_WRITE_LOOK: Duration = Duration::from_millis(250);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
 

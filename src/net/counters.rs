@@ -45,6 +45,7 @@ counters! {
     DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",
     DhcpFrameFallback "dhcp_frame_fallback" "DHCP replies broadcast because a frame could not be sent.",
     DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
+    DhcpAssured "dhcp_assured" "DHCP leases acknowledged only until the end that is on disk already, because the disk did not take a later one in time.",
     DhcpStoreFailed "dhcp_store_failed" "DHCP replies given up because their lease change did not become durable.",
     LoaderLoops "loader_loops" "Alarms of a machine that took the same loader three times in a row and never came back as iPXE.",
     TftpReceived "tftp_received" "Packets read from the TFTP port.",

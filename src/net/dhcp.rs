@@ -1,34 +1,47 @@
 //! The DHCP server of one interface: receive, decide, make durable, send.
+//!
+//! What comes in is taken a batch at a time, and decided under one lock: in a storm the cost of a
+//! system call, a lock and a lease change on its way to the disk is shared by many machines, and where
+//! one machine asks the batch is that one.
 
+mod answer;
+mod promises;
+mod replies;
+
+use self::{
+    answer::Answer,
+    promises::{Promise, Promises},
+    replies::Replies,
+};
 use crate::boot::{
-    engine::{self, Destination, Ingress, Sending},
+    engine::{self, Ingress, Outcome},
     event::{Event, Stage, Step},
     sightings::Learned,
 };
+use crate::lease::LeaseChange;
 use crate::model::{
     Mode,
-    limits::{DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER, LEASE_QUEUE_MAX},
+    limits::{DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
 };
 use crate::net::{
-    Counter, Durable, Shared, frame,
-    intake::datagrams,
+    Counter, Durable, Shared,
+    intake::batch,
     interface::Interface,
     others::Chosen,
     report,
     running::Running,
-    socket::{self, FrameSender, Received},
+    socket::{FrameSender, Inbox, Received},
 };
-use crate::proto::dhcp;
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddrV4},
-    sync::Arc,
-};
+use crate::proto::dhcp::{self, Request};
+use std::sync::Arc;
 use tokio::{
     net::UdpSocket,
-    sync::{Semaphore, watch},
+    sync::{
+        mpsc::{UnboundedSender, unbounded_channel},
+        watch,
+    },
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// The port that requests come to.
 pub const SERVER_PORT: u16 = 67;
@@ -51,38 +64,82 @@ pub struct DhcpServer {
     pub interface: watch::Receiver<Interface>,
     /// Other servers whose offers machines take here.
     pub(super) chosen: Chosen,
-    /// Places for lease changes that wait for the store.
-    pub waiting: Arc<Semaphore>,
-    /// Where replies that wait are started.
+    /// Where the task is started that sends replies when they are durable.
     pub running: Running,
 }
 
-/// Places for lease changes that wait for the store, for all interfaces together.
-pub fn waiting_places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(LEASE_QUEUE_MAX))
-}
+/// The lease changes of a batch: on their way to the disk, or why they are not; `None` for no changes.
+type Appended = Option<Result<Durable, String>>;
 
 impl DhcpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
+        let replies = || Replies::new(&self.shared, &self.socket, &self.frames, self.port);
+        let (promise, queue) = unbounded_channel();
+        let promises = Promises {
+            replies: replies(),
+            queue,
+        };
+        self.running.spawn(promises.run());
+        let mut replies = replies();
         let common = ("DHCP", &*self.shared, &self.running);
-        datagrams(common, &self.socket, DHCP_REQUEST_BYTES_MAX, |received, bytes| {
-            self.take(received, bytes)
-        })
-        .await;
+        let mut inbox = Inbox::new(DHCP_REQUEST_BYTES_MAX);
+        while batch(common, &self.socket, &mut inbox).await {
+            self.take(&inbox, &mut replies, &promise);
+            replies.flush().await;
+        }
     }
 
-    /// Takes one packet.
-    fn take(&self, received: &Received, bytes: &[u8]) {
+    /// Takes a batch of packets.
+    fn take(&self, inbox: &Inbox, replies: &mut Replies, promise: &UnboundedSender<Promise>) {
+        let requests: Vec<(Ingress, Request)> = (0..inbox.len())
+            .filter_map(|at| {
+                let (received, bytes) = inbox.datagram(at);
+                self.read(&received, bytes)
+            })
+            .collect();
+        let (outcomes, appended) = self.decide(&requests);
+        let mut promised = Vec::new();
+        for ((ingress, _), outcome) in requests.iter().zip(outcomes) {
+            self.note(&outcome);
+            let answer = Answer {
+                from: ingress.address,
+                sending: outcome.send,
+                change: outcome.change,
+                event: outcome.event,
+                is_told: false,
+            };
+            match answer.change {
+                Some(_) => promised.push(answer),
+                None => replies.say(&answer),
+            }
+        }
+        match appended {
+            // The task that keeps promises outlives this one, unless it was cut: nobody is served then.
+            Some(Ok(durable)) => drop(promise.send(Promise::new(durable, promised))),
+            Some(Err(reason)) => replies.give_up(promised, &reason, Counter::DhcpQueueFull),
+            None => {}
+        }
+    }
+
+    /// What one packet asks, and where it came in.
+    fn read(&self, received: &Received, bytes: &[u8]) -> Option<(Ingress, Request)> {
         let counters = &self.shared.counters;
         counters.count(Counter::DhcpReceived);
         let request = match dhcp::parse(bytes) {
             Ok(request) if !received.cut => request,
-            Ok(_) => return self.malformed(received, "longer than any DHCP packet"),
-            Err(reason) => return self.malformed(received, &format!("{reason}")),
+            Ok(_) => {
+                self.malformed(received, "longer than any DHCP packet");
+                return None;
+            }
+            Err(reason) => {
+                self.malformed(received, &format!("{reason}"));
+                return None;
+            }
         };
         let Some(own) = self.interface.borrow().answering(received.asked) else {
-            return counters.count(Counter::DhcpNoAddress);
+            counters.count(Counter::DhcpNoAddress);
+            return None;
         };
         let ingress = Ingress {
             address: own.address,
@@ -92,19 +149,29 @@ impl DhcpServer {
             source: received.source,
             to: received.asked,
         };
-        let (outcome, durable) = {
-            let snapshot = self.shared.snapshot.load();
-            let mut leases = self.shared.lease_table();
-            let outcome = engine::handle(self.shared.clock.now(), &snapshot, &mut leases, &ingress, &request);
-            // Under the lock, so that changes reach the disk in the order they were made.
-            let durable = outcome
-                .change
-                .clone()
-                .map(|change| self.shared.lease_log.append(change));
-            (outcome, durable)
-        };
+        Some((ingress, request))
+    }
+
+    /// Decides a batch in the order in which it came.
+    fn decide(&self, requests: &[(Ingress, Request)]) -> (Vec<Outcome>, Appended) {
+        let snapshot = self.shared.snapshot.load();
+        let mut leases = self.shared.lease_table();
+        let now = self.shared.clock.now();
+        let outcomes: Vec<Outcome> = requests
+            .iter()
+            .map(|(ingress, request)| engine::handle(now, &snapshot, &mut leases, ingress, request))
+            .collect();
+        let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
+        // Under the lock, so that changes reach the disk in the order they were made.
+        let appended = (!changes.is_empty()).then(|| self.shared.lease_log.append(changes));
+        (outcomes, appended)
+    }
+
+    /// Counts an outcome, and passes on what it tells the rest of the daemon.
+    fn note(&self, outcome: &Outcome) {
+        let counters = &self.shared.counters;
         if outcome.learned != Learned::default() {
-            self.shared.sightings().note(outcome.learned);
+            self.shared.sightings().note(outcome.learned.clone());
         }
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
@@ -116,7 +183,6 @@ impl DhcpServer {
             (_, None) => counters.count(Counter::DhcpIgnored),
             (_, Some(_)) => {}
         }
-        self.finish(own.address, outcome.send, outcome.event, durable);
     }
 
     /// Counts every machine that a pool has no address for, and says it once a minute.
@@ -138,97 +204,5 @@ impl DhcpServer {
                 reason: format!("a packet from {} is no DHCP request: {reason}", received.source),
             },
         });
-    }
-
-    /// Sends at once what depends on nothing, and the rest when it is durable.
-    fn finish(&self, from: Ipv4Addr, send: Option<Sending>, event: Event, durable: Option<Durable>) {
-        let shared = Arc::clone(&self.shared);
-        let sender = Sender {
-            shared: Arc::clone(&self.shared),
-            socket: Arc::clone(&self.socket),
-            frames: self.frames.clone(),
-            port: self.port,
-            from,
-        };
-        let Some(durable) = durable else {
-            if let Some(sending) = &send {
-                sender.send(sending);
-            }
-            return shared.report(&event);
-        };
-        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            shared.counters.count(Counter::DhcpQueueFull);
-            return report(&given_up(event, "too many lease changes wait for the store"));
-        };
-        self.running.spawn(async move {
-            match durable.await {
-                Ok(()) => {
-                    if let Some(sending) = &send {
-                        sender.send(sending);
-                    }
-                    shared.report(&event);
-                }
-                Err(reason) => {
-                    shared.counters.count(Counter::DhcpStoreFailed);
-                    report(&given_up(event, &format!("its lease is not on disk: {reason}")));
-                }
-            }
-            drop(place);
-        });
-    }
-}
-
-/// The event of a reply that was never sent.
-fn given_up(event: Event, reason: &str) -> Event {
-    Event {
-        step: Step::Failed {
-            what: "the DHCP reply".to_owned(),
-            reason: reason.to_owned(),
-        },
-        ..event
-    }
-}
-
-/// What sends a reply.
-struct Sender {
-    shared: Arc<Shared>,
-    socket: Arc<UdpSocket>,
-    frames: Option<Arc<FrameSender>>,
-    port: u16,
-    from: Ipv4Addr,
-}
-
-impl Sender {
-    fn send(&self, sending: &Sending) {
-        let bytes = sending.reply.encode();
-        let sent = match sending.destination {
-            Destination::Unicast(to) => self.datagram(&bytes, to),
-            Destination::Broadcast { port } => self.datagram(&bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, port)),
-            Destination::Frame { mac, to } => self.frame(&bytes, mac, to),
-        };
-        match sent {
-            Ok(()) => self.shared.counters.count(Counter::DhcpReplied),
-            Err(error) => {
-                self.shared.counters.count(Counter::DhcpSendFailed);
-                warn!(destination = ?sending.destination, "DHCP reply not sent: {error}");
-            }
-        }
-    }
-
-    fn datagram(&self, bytes: &[u8], to: SocketAddrV4) -> io::Result<()> {
-        socket::send_from(&*self.socket, bytes, self.from, to)
-    }
-
-    /// A frame to the client, or a broadcast where the kernel does not take one.
-    fn frame(&self, bytes: &[u8], mac: crate::model::MacAddr, to: SocketAddrV4) -> io::Result<()> {
-        let packet = frame::udp_packet(SocketAddrV4::new(self.from, self.port), to, bytes);
-        if let (Some(frames), Some(packet)) = (&self.frames, packet) {
-            match frames.send(mac, &packet) {
-                Ok(()) => return Ok(()),
-                Err(error) => debug!(%mac, "frame not sent, broadcast instead: {error}"),
-            }
-        }
-        self.shared.counters.count(Counter::DhcpFrameFallback);
-        self.datagram(bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, to.port()))
     }
 }

@@ -4,7 +4,7 @@
 use crate::net::{
     Counter, Shared,
     running::Running,
-    socket::{self, Received},
+    socket::{self, Inbox, Received},
 };
 use std::{io, time::Duration};
 use tokio::{io::Interest, net::UdpSocket};
@@ -49,6 +49,25 @@ pub(super) async fn packets<T>(
                 }
             }
         } => {}
+    }
+}
+
+/// Takes the next batch of datagrams into `inbox`; false when no new work may begin. A batch that was
+/// taken is its taker's to answer whole, whatever ends meanwhile.
+pub(super) async fn batch(
+    (server, shared, running): (&str, &Shared, &Running),
+    socket: &UdpSocket,
+    inbox: &mut Inbox,
+) -> bool {
+    loop {
+        let received = tokio::select! {
+            () = running.stopped() => return false,
+            received = socket.async_io(Interest::READABLE, || inbox.receive(socket)) => received,
+        };
+        match received {
+            Ok(_) => return true,
+            Err(error) => recover(shared, server, &error).await,
+        }
     }
 }
 

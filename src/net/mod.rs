@@ -59,15 +59,19 @@ use std::{
     time::Duration,
 };
 
-/// A lease change on its way to the disk: ready when it is durable, or with why it never will be.
+/// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
 pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Where lease changes become durable.
 pub trait LeaseLog: Send + Sync {
-    /// Queues `change` and returns at once: changes are written in the order of the calls, which
-    /// are made under the lease table's lock. The future is ready when the change is on disk;
-    /// dropping it does not take the change back.
-    fn append(&self, change: LeaseChange) -> Durable;
+    /// Queues `changes` and returns at once: they are written in the order of the calls, which are
+    /// made under the lease table's lock. The future is ready when they are on disk; dropping it does
+    /// not take them back.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them was taken: too many wait already.
+    fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String>;
 }
 
 /// What is said now and then, however often it happens.

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, enabled, info, warn};
 
 /// How many lines one second may have before the rest waits for `debug`: a flood must not fill the
 /// disk, nor drown what is said of other machines.
@@ -60,6 +60,11 @@ impl Budget {
 
 /// Says what happened, in one line with target `boot` and the fields `machine`, `mac` and `stage`.
 pub fn report(event: &Event) {
+    let is_paid = Budget::of(event).has_room(second());
+    // In a storm most lines are left out: what no log takes is not even written.
+    if !is_paid && !enabled!(target: "boot", Level::DEBUG) {
+        return;
+    }
     let mac = event
         .hardware
         .map_or_else(|| "-".to_owned(), |hardware| hardware.to_string());
@@ -68,7 +73,7 @@ pub fn report(event: &Event) {
     // A field of its own only where there is one: `None` is not written.
     let quirks = (!event.quirks.is_empty()).then(|| event.quirks.join(","));
     let quirks = quirks.as_deref();
-    if !Budget::of(event).has_room(second()) {
+    if !is_paid {
         return debug!(target: "boot", machine, mac, %stage, quirks, "{said}");
     }
     match &event.step {
@@ -82,7 +87,8 @@ pub fn report(event: &Event) {
         | Step::Ignored { .. } => {
             info!(target: "boot", machine, mac, %stage, quirks, "{said}");
         }
-        Step::Refused { .. }
+        Step::Assured { .. }
+        | Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
         | Step::Failed { .. }
@@ -98,6 +104,10 @@ fn message(step: &Step) -> String {
         Step::Offered { address, boot } => format!("offered {address}: {boot}"),
         Step::Told { boot } => format!("told what to boot: {boot}"),
         Step::Acknowledged { address, boot } => format!("acknowledged {address}: {boot}"),
+        Step::Assured { address, remaining } => format!(
+            "acknowledged {address} for {} s only, the rest of the lease that is on disk: the disk takes no later end",
+            remaining.as_secs()
+        ),
         Step::Refused { reason } => format!("refused: {reason}"),
         Step::Misplaced { reason } => format!("not answered: {reason}"),
         Step::Released { address } => format!("released {address}"),

@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -188,7 +188,6 @@ impl Servers {
                 transfers_max: tftp::transfers_max(self.wanted.len()),
                 connections: http::connection_places(),
                 bulk: http::bulk_places(self.listen.bulk_streams),
-                waiting: dhcp::waiting_places(),
             },
             wanted: self.wanted,
             listen: self.listen,
@@ -221,7 +220,6 @@ struct Common {
     transfers_max: usize,
     connections: Places,
     bulk: Places,
-    waiting: Arc<Semaphore>,
 }
 
 /// Follows the interfaces as they come, change and go.
@@ -311,7 +309,6 @@ impl Common {
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
                 chosen: Chosen::default(),
-                waiting: Arc::clone(&self.waiting),
                 running: self.running.clone(),
             };
             servers.spawn(server.run());

@@ -17,14 +17,12 @@ use crate::model::MacAddr;
 use nix::{
     errno::Errno,
     libc,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
-    },
+    sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::{
     ffi::OsString,
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSliceMut},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
@@ -115,25 +113,6 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received>
         asked: asked.ok_or(Errno::EINVAL)?,
         cut: message.flags.contains(MsgFlags::MSG_TRUNC),
     })
-}
-
-/// Sends one datagram from `from`, an address of the socket's interface.
-pub fn send_from(socket: &impl AsRawFd, bytes: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
-    let info = libc::in_pktinfo {
-        ipi_ifindex: 0,
-        ipi_spec_dst: libc::in_addr {
-            s_addr: from.to_bits().to_be(),
-        },
-        ipi_addr: libc::in_addr { s_addr: 0 },
-    };
-    sendmsg(
-        socket.as_raw_fd(),
-        &[IoSlice::new(bytes)],
-        &[ControlMessage::Ipv4PacketInfo(&info)],
-        MsgFlags::MSG_DONTWAIT,
-        Some(&SockaddrIn::from(to)),
-    )?;
-    Ok(())
 }
 
 /// Sends IP packets to a link-layer address of one interface; it receives nothing.
@@ -270,7 +249,9 @@ mod tests {
         let mut buffer = [0; 16];
         let received = receive(&server, &mut buffer).unwrap();
         assert_eq!((received.length, received.asked, received.cut), (3, asked, false));
-        send_from(&server, b"answer", asked, received.source).unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(asked, received.source, 6).copy_from_slice(b"answer");
+        outbox.send(&server).unwrap();
         let (_, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!(from.ip(), asked);
     }

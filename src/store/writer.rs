@@ -12,8 +12,8 @@ use crate::model::limits::{
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -22,13 +22,16 @@ use tokio::sync::oneshot;
 
 /// Takes lease changes and says when each is on disk. Dropping it writes what still waits.
 pub struct LeaseWriter {
-    queue: Option<SyncSender<Pending>>,
+    queue: Option<Sender<Pending>>,
+    /// Changes in the queue.
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
     healthy: Arc<AtomicBool>,
 }
 
+/// Changes that were handed over together.
 struct Pending {
-    change: LeaseChange,
+    changes: Vec<LeaseChange>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -39,39 +42,49 @@ impl LeaseWriter {
     ///
     /// The system refuses another thread.
     pub fn start(store: Arc<dyn Store>) -> Result<LeaseWriter, StoreError> {
-        let (queue, waiting) = sync_channel(LEASE_QUEUE_MAX);
+        let (queue, pending) = channel();
+        let waiting = Arc::<AtomicUsize>::default();
         let healthy = Arc::new(AtomicBool::new(true));
         let thread = std::thread::Builder::new()
             .name("lease-writer".to_owned())
             .spawn({
-                let healthy = Arc::clone(&healthy);
-                move || write_until_closed(&*store, &waiting, &healthy)
+                let (waiting, healthy) = (Arc::clone(&waiting), Arc::clone(&healthy));
+                move || write_until_closed(&*store, &pending, (&*waiting, &*healthy))
             })
             .map_err(|error| StoreError(format!("no thread for the lease writer: {error}")))?;
         Ok(LeaseWriter {
             queue: Some(queue),
+            waiting,
             thread: Some(thread),
             healthy,
         })
     }
 
-    /// Hands over a change; the future ends when it is durable, or with the reason why it is not.
-    /// Changes become durable in the order of the calls, whether or not the futures are awaited.
-    pub fn append(&self, change: LeaseChange) -> impl Future<Output = Result<(), String>> + Send + use<> {
+    /// Hands over changes, all or none; the future ends when they are durable, or with the reason why
+    /// they are not. Changes become durable in the order of the calls, whether or not the futures are
+    /// awaited.
+    ///
+    /// # Errors
+    ///
+    /// [`LEASE_QUEUE_MAX`] changes wait already, or the writer has ended.
+    pub fn append(
+        &self,
+        changes: Vec<LeaseChange>,
+    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
+        let ended = || "the lease writer has ended".to_owned();
+        let count = changes.len();
+        if self.waiting.fetch_add(count, Ordering::Relaxed) + count > LEASE_QUEUE_MAX {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            return Err(format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"));
+        }
         let (done, durable) = oneshot::channel();
-        let sent = match &self.queue {
-            Some(queue) => queue.try_send(Pending { change, done }).map_err(|error| match error {
-                TrySendError::Full(_) => format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"),
-                TrySendError::Disconnected(_) => "the lease writer has ended".to_owned(),
-            }),
-            None => Err("the lease writer has ended".to_owned()),
-        };
-        async move {
-            sent?;
+        let queue = self.queue.as_ref().ok_or_else(ended)?;
+        queue.send(Pending { changes, done }).map_err(|_| ended())?;
+        Ok(async move {
             durable
                 .await
                 .unwrap_or_else(|_| Err("the lease writer ended before the change was on disk".to_owned()))
-        }
+        })
     }
 
     /// Whether the last commit reached the disk.
@@ -90,17 +103,18 @@ impl Drop for LeaseWriter {
     }
 }
 
-fn write_until_closed(store: &dyn Store, waiting: &Receiver<Pending>, healthy: &AtomicBool) {
+fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, healthy): (&AtomicUsize, &AtomicBool)) {
     let mut last: Option<Instant> = None;
     let mut slow_said: Option<Instant> = None;
-    while let Ok(first) = waiting.recv() {
+    while let Ok(first) = queue.recv() {
         let rest = last.map(|last| LEASE_COMMIT_DISTANCE.saturating_sub(last.elapsed()));
         std::thread::sleep(rest.unwrap_or_default());
         let began = Instant::now();
         last = Some(began);
-        let mut batch = vec![first];
-        batch.extend(waiting.try_iter().take(LEASES_PER_COMMIT_MAX - 1));
-        let writes: Vec<Write> = batch.iter().map(|pending| leases::write(&pending.change)).collect();
+        let batch = gather(first, queue);
+        let changes = || batch.iter().flat_map(|pending| &pending.changes);
+        waiting.fetch_sub(changes().count(), Ordering::Relaxed);
+        let writes: Vec<Write> = changes().map(leases::write).collect();
         let written = store.commit(&writes);
         report(&written, healthy);
         if is_slow_news(began.elapsed(), slow_said) {
@@ -111,6 +125,18 @@ fn write_until_closed(store: &dyn Store, waiting: &Receiver<Pending>, healthy: &
             let _ = pending.done.send(written.clone().map_err(|error| error.0));
         }
     }
+}
+
+/// The changes of one commit: `first`, and what waits behind it until there are enough.
+fn gather(first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
+    let mut count = first.changes.len();
+    let mut batch = vec![first];
+    while count < LEASES_PER_COMMIT_MAX {
+        let Ok(next) = queue.try_recv() else { break };
+        count += next.changes.len();
+        batch.push(next);
+    }
+    batch
 }
 
 /// Says that a commit took too long, now and then; whether it did.
@@ -132,7 +158,10 @@ fn report(written: &Result<(), StoreError>, healthy: &AtomicBool) {
     let was_healthy = healthy.swap(written.is_ok(), Ordering::Relaxed);
     match written {
         Err(error) if was_healthy => {
-            tracing::error!("no lease can be written, so none is acknowledged until this is mended: {error}");
+            tracing::error!(
+                "no lease can be written: until this is mended no new one is acknowledged, and those that run end when \
+                 the disk says: {error}"
+            );
         }
         Ok(()) if !was_healthy => tracing::info!("leases can be written again"),
         Ok(()) | Err(_) => {}
@@ -176,8 +205,9 @@ mod tests {
         )
     }
 
-    fn change() -> LeaseChange {
-        LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7))
+    fn append(writer: &LeaseWriter) -> impl Future<Output = Result<(), String>> + use<> {
+        let change = LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7));
+        writer.append(vec![change]).unwrap()
     }
 
     fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -188,9 +218,9 @@ mod tests {
     #[test]
     fn changes_that_come_during_a_commit_share_the_next_one() {
         let (writer, go, sizes) = gated();
-        let first = writer.append(change());
+        let first = append(&writer);
         assert_eq!(sizes.recv(), Ok(1));
-        let rest: Vec<_> = (0..100).map(|_| writer.append(change())).collect();
+        let rest: Vec<_> = (0..100).map(|_| append(&writer)).collect();
         go.send(Ok(())).unwrap();
         assert_eq!(wait(first), Ok(()));
         assert_eq!(sizes.recv(), Ok(100));
@@ -204,10 +234,10 @@ mod tests {
     fn a_failed_commit_fails_its_own_changes_and_no_later_ones() {
         let (writer, go, _sizes) = gated();
         go.send(Err(StoreError("disk full".to_owned()))).unwrap();
-        assert_eq!(wait(writer.append(change())), Err("disk full".to_owned()));
+        assert_eq!(wait(append(&writer)), Err("disk full".to_owned()));
         assert!(!writer.is_healthy());
         go.send(Ok(())).unwrap();
-        assert_eq!(wait(writer.append(change())), Ok(()));
+        assert_eq!(wait(append(&writer)), Ok(()));
         assert!(writer.is_healthy());
     }
 
@@ -221,10 +251,11 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_at_once() {
         let (writer, go, sizes) = gated();
-        let _under_way = writer.append(change());
+        let _under_way = append(&writer);
         assert_eq!(sizes.recv(), Ok(1));
-        let _waiting: Vec<_> = (0..LEASE_QUEUE_MAX).map(|_| writer.append(change())).collect();
-        let refused = wait(writer.append(change())).unwrap_err();
+        let _waiting: Vec<_> = (0..LEASE_QUEUE_MAX).map(|_| append(&writer)).collect();
+        let change = LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7));
+        let refused = writer.append(vec![change]).err().unwrap();
         assert!(refused.contains("wait for the disk"), "{refused}");
         for _ in 0..=LEASE_QUEUE_MAX.div_ceil(LEASES_PER_COMMIT_MAX) {
             go.send(Ok(())).unwrap();

@@ -93,6 +93,16 @@ impl Inbox {
         Ok(count)
     }
 
+    /// How many datagrams the batch has.
+    pub fn len(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Whether the batch has none.
+    pub fn is_empty(&self) -> bool {
+        self.received.is_empty()
+    }
+
     /// One datagram of the batch.
     pub fn datagram(&self, at: usize) -> (Received, &[u8]) {
         let (received, start) = (self.received[at], at * self.bytes_max);
@@ -151,6 +161,8 @@ pub struct Outbox {
     sent: usize,
     /// Whether the kernel cuts messages up.
     segments: bool,
+    /// Why the last message that was lost was not taken.
+    refusal: Option<Errno>,
 }
 
 /// A state of an outbox to go back to.
@@ -167,6 +179,7 @@ impl Default for Outbox {
             parcels: Vec::new(),
             sent: 0,
             segments: true,
+            refusal: None,
         }
     }
 }
@@ -228,7 +241,8 @@ impl Outbox {
                 Err(Errno::EAGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(Errno::EINTR) => {}
                 Err(_) if self.parcels[self.sent].is_cut_up() => self.cut_up(),
-                Err(_) => {
+                Err(error) => {
+                    self.refusal = Some(error);
                     lost += 1;
                     self.sent += 1;
                 }
@@ -239,6 +253,12 @@ impl Outbox {
         self.bytes.clear();
         self.bytes.shrink_to(2 * OUTBOX_BYTES);
         Ok(lost)
+    }
+
+    /// Why the kernel did not take the last message that was lost; `None` where none was since this
+    /// was asked.
+    pub fn take_refusal(&mut self) -> Option<io::Error> {
+        self.refusal.take().map(io::Error::from)
     }
 
     /// The kernel or the interface cuts no messages up: from now on that is done here.

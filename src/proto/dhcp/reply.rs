@@ -3,7 +3,7 @@
 use super::{RawOption, Request, option_body, request::ClientName, wire};
 use crate::model::{HardwareAddr, limits};
 use dhcproto::{
-    Encodable,
+    Encodable, Encoder,
     v4::{DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption},
 };
 use std::{net::Ipv4Addr, time::Duration};
@@ -150,6 +150,31 @@ impl Reply {
         }
     }
 
+    /// Makes the lease it gives no longer than `lasting`, and its T1 and T2 half and seven eighths of
+    /// that.
+    pub fn limit_lease(&mut self, lasting: Duration) {
+        for option in &mut self.options {
+            match option {
+                ReplyOption::LeaseTime(time) => *time = lasting.min(*time),
+                ReplyOption::RenewAfter(time) => *time = (lasting / 2).min(*time),
+                ReplyOption::RebindAfter(time) => *time = (lasting / 8 * 7).min(*time),
+                ReplyOption::SubnetMask(_)
+                | ReplyOption::Router(_)
+                | ReplyOption::DnsServers(_)
+                | ReplyOption::HostName(_)
+                | ReplyOption::DomainName(_)
+                | ReplyOption::BroadcastAddress(_)
+                | ReplyOption::VendorOptions(_)
+                | ReplyOption::Message(_)
+                | ReplyOption::VendorClass(_)
+                | ReplyOption::TftpServerName(_)
+                | ReplyOption::ClientName { .. }
+                | ReplyOption::Ipxe(_)
+                | ReplyOption::Raw(_) => {}
+            }
+        }
+    }
+
     /// The reply's bytes: at least [`limits::DHCP_REPLY_BYTES_MIN`], at most what option 57 allows
     /// and [`limits::DHCP_REPLY_BYTES_MAX`]. Option 82 is the last (RFC 3046 section 2.2).
     pub fn encode(&self) -> Vec<u8> {
@@ -157,10 +182,12 @@ impl Reply {
         let relay_agent = self.encoded_relay_agent();
         let end_bytes = 1;
         let room = self.bytes_max.saturating_sub(relay_agent.len() + end_bytes);
+        let mut piece = Vec::new();
         for option in self.ordered_options() {
-            let option = encoded(&option);
-            if bytes.len() + option.len() <= room {
-                bytes.extend_from_slice(&option);
+            piece.clear();
+            encode_into(&mut piece, &option);
+            if bytes.len() + piece.len() <= room {
+                bytes.extend_from_slice(&piece);
             }
         }
         bytes.extend_from_slice(&relay_agent);
@@ -221,7 +248,7 @@ impl Reply {
         }
         options.extend(self.options.iter().map(ReplyOption::to_wire).filter(fits));
         options.retain(|option| !self.leave_out.contains(&u8::from(OptionCode::from(option))));
-        options.sort_by_key(|option| {
+        options.sort_by_cached_key(|option| {
             let code = u8::from(OptionCode::from(option));
             let rank = |list: &[u8]| list.iter().position(|listed| *listed == code);
             rank(&ESSENTIAL)
@@ -246,7 +273,24 @@ impl Reply {
 impl ReplyOption {
     /// The option's code.
     pub fn code(&self) -> u8 {
-        u8::from(OptionCode::from(&self.to_wire()))
+        match self {
+            ReplyOption::LeaseTime(_) => 51,
+            ReplyOption::SubnetMask(_) => 1,
+            ReplyOption::Router(_) => 3,
+            ReplyOption::DnsServers(_) => 6,
+            ReplyOption::HostName(_) => 12,
+            ReplyOption::DomainName(_) => 15,
+            ReplyOption::BroadcastAddress(_) => 28,
+            ReplyOption::VendorOptions(_) => 43,
+            ReplyOption::Message(_) => 56,
+            ReplyOption::RenewAfter(_) => 58,
+            ReplyOption::RebindAfter(_) => 59,
+            ReplyOption::VendorClass(_) => 60,
+            ReplyOption::TftpServerName(_) => 66,
+            ReplyOption::ClientName { .. } => 81,
+            ReplyOption::Ipxe(_) => 175,
+            ReplyOption::Raw(option) => option.code,
+        }
     }
 
     fn to_wire(&self) -> DhcpOption {
@@ -310,8 +354,87 @@ fn nul_terminated(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// dhcproto's encoding. It fails only for a header field longer than its place, and the only such
-/// field is measured before it is set.
 fn encoded(part: &impl Encodable) -> Vec<u8> {
-    part.to_vec().expect("every field was measured before it was set")
+    let mut bytes = Vec::new();
+    encode_into(&mut bytes, part);
+    bytes
+}
+
+/// dhcproto's encoding, into an empty buffer. It fails only for a header field longer than its place,
+/// and the only such field is measured before it is set.
+fn encode_into(bytes: &mut Vec<u8>, part: &impl Encodable) {
+    part.encode(&mut Encoder::new(bytes))
+        .expect("every field was measured before it was set");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Vec<ReplyOption> {
+        let (address, time) = (Ipv4Addr::new(192, 0, 2, 1), Duration::from_secs(3600));
+        vec![
+            ReplyOption::LeaseTime(time),
+            ReplyOption::SubnetMask(address),
+            ReplyOption::Router(address),
+            ReplyOption::DnsServers(vec![address]),
+            ReplyOption::HostName("r1u07".to_owned()),
+            ReplyOption::DomainName("example.net".to_owned()),
+            ReplyOption::BroadcastAddress(address),
+            ReplyOption::VendorOptions(vec![255]),
+            ReplyOption::Message("why".to_owned()),
+            ReplyOption::RenewAfter(time / 2),
+            ReplyOption::RebindAfter(time / 8 * 7),
+            ReplyOption::VendorClass("PXEClient"),
+            ReplyOption::TftpServerName("192.0.2.1".to_owned()),
+            ReplyOption::ClientName {
+                asked: ClientName {
+                    flags: 0,
+                    name: b"r1u07".to_vec(),
+                },
+                name: None,
+            },
+            ReplyOption::Ipxe(vec![176, 1, 1]),
+            ReplyOption::Raw(RawOption {
+                code: 42,
+                body: vec![192, 0, 2, 1],
+                always: true,
+            }),
+        ]
+    }
+
+    #[test]
+    fn an_option_is_written_under_the_code_that_it_says() {
+        for option in options() {
+            assert_eq!(encoded(&option.to_wire())[0], option.code(), "{option:?}");
+        }
+    }
+
+    #[test]
+    fn a_limited_lease_has_its_t1_and_t2_within_and_says_all_else_as_before() {
+        let mut packet = [0; 240];
+        packet[0] = 1;
+        packet[236..].copy_from_slice(&[99, 130, 83, 99]);
+        let request = crate::proto::dhcp::parse(&packet).unwrap();
+        let mut reply = Reply::to(&request, ReplyKind::Ack, Ipv4Addr::new(192, 0, 2, 1));
+        reply.options = options();
+        let whole = reply.clone();
+        reply.limit_lease(Duration::from_secs(7200));
+        assert_eq!(reply, whole);
+        reply.limit_lease(Duration::from_secs(80));
+        let changed: Vec<&ReplyOption> = reply
+            .options
+            .iter()
+            .filter(|option| !whole.options.contains(option))
+            .collect();
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            changed,
+            [
+                &ReplyOption::LeaseTime(seconds(80)),
+                &ReplyOption::RenewAfter(seconds(40)),
+                &ReplyOption::RebindAfter(seconds(70)),
+            ]
+        );
+    }
 }

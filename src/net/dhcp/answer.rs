@@ -1,0 +1,33 @@
+//! A request that was decided, on its way to be answered.
+
+use crate::boot::{
+    engine::Sending,
+    event::{Event, Step},
+};
+use crate::lease::LeaseChange;
+use std::net::Ipv4Addr;
+
+/// A request that was decided.
+pub(super) struct Answer {
+    /// The address it is answered from.
+    pub from: Ipv4Addr,
+    /// The reply, if there is one.
+    pub sending: Option<Sending>,
+    /// The lease change that the reply waits for.
+    pub change: Option<LeaseChange>,
+    /// What is said of it.
+    pub event: Event,
+    /// It was answered already, by what is on disk.
+    pub is_told: bool,
+}
+
+/// The event of a reply that was never sent.
+pub(super) fn given_up(event: Event, reason: &str) -> Event {
+    Event {
+        step: Step::Failed {
+            what: "the DHCP reply".to_owned(),
+            reason: reason.to_owned(),
+        },
+        ..event
+    }
+}
