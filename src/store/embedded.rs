@@ -1,12 +1,15 @@
-//! The embedded store: one redb file in one locked folder.
+//! The embedded store: one redb file in one locked folder, and the journal in front of it.
 
 use super::{
     Broken, Entry, Opened, Store, StoreError, Write,
     folder::{self, FILE_MODE},
+    journal::{Journal, Replayed},
     leases,
 };
+use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     os::unix::fs::OpenOptionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,6 +19,7 @@ use std::{
 };
 
 const FILE: &str = "bootwright.redb";
+const JOURNAL_FILE: &str = "bootwright.journal";
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("entries");
 /// redb's page cache; 10,000 leases are 2 MiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -40,27 +44,72 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
             (database, Some(broken))
         }
     };
+    if let Some(broken) = &broken {
+        // Beneath the journal, which knows better.
+        write(&database, broken.salvaged.iter().map(leases::put)).map_err(|error| failed(&path, &error))?;
+    }
+    let (journal, replayed) = open_journal(&folder.join(JOURNAL_FILE))?;
+    let mut recent = Recent::new();
+    take(&mut recent, replayed.writes);
     let store = Embedded {
         path,
-        database: Mutex::new(Some(database)),
+        files: Mutex::new(Files {
+            database: Some(database),
+            journal,
+            recent,
+        }),
         _lock: lock,
     };
-    if let Some(broken) = &broken {
-        let writes: Vec<Write> = broken.salvaged.iter().map(leases::put).collect();
-        store.commit(&writes)?;
-    }
     Ok(Opened {
         store: Arc::new(store),
         broken,
     })
 }
 
+fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
+    let opened = Journal::open(path)
+        .map_err(|error| StoreError(format!("the journal {} can't be opened: {error}", path.display())));
+    if let Ok((_, Replayed { rotten_bytes, .. })) = &opened
+        && *rotten_bytes > 0
+    {
+        tracing::error!(
+            "{rotten_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
+             still be read there are kept, others may be given out twice",
+            path.display()
+        );
+    }
+    opened
+}
+
 struct Embedded {
     path: PathBuf,
+    files: Mutex<Files>,
+    _lock: File,
+}
+
+struct Files {
     /// `None` after an I/O error: redb refuses everything from then on, so that the file is opened
     /// again before the next use. A disk that was full for a while heals by itself.
-    database: Mutex<Option<Database>>,
-    _lock: File,
+    database: Option<Database>,
+    journal: Journal,
+    /// What the journal holds, and the database not yet.
+    recent: Recent,
+}
+
+/// Values by key; `None` for a key that was removed.
+type Recent = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn take(recent: &mut Recent, writes: impl IntoIterator<Item = Write>) {
+    for write in writes {
+        match write {
+            Write::Put { key, value } => recent.insert(key, Some(value)),
+            Write::Delete { key } => recent.insert(key, None),
+        };
+    }
+}
+
+fn failed(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError(format!("the store {}: {why}", path.display()))
 }
 
 /// Why a file could not be opened or used.
@@ -81,59 +130,122 @@ impl Failure {
 }
 
 impl Embedded {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
     /// Runs `work` on the open database; whatever error it meets, the next use opens the file anew.
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let mut place: MutexGuard<'_, Option<Database>> = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = match place.take() {
+    fn with<T>(
+        &mut self,
+        path: &Path,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = match self.database.take() {
             Some(database) => database,
-            None => open_file(&self.path).map_err(Failure::into_error)?,
+            None => open_file(path).map_err(Failure::into_error)?,
         };
         // redb checks its file as it reads; a debug build of it panics where a release build errs.
         let done = catch_unwind(AssertUnwindSafe(|| work(&database)));
         match done {
             Ok(Ok(value)) => {
-                *place = Some(database);
+                self.database = Some(database);
                 Ok(value)
             }
-            Ok(Err(error)) => Err(StoreError(format!("the store {}: {error}", self.path.display()))),
-            Err(_) => Err(StoreError(format!("the store {} is damaged", self.path.display()))),
+            Ok(Err(error)) => Err(failed(path, &error)),
+            Err(_) => Err(StoreError(format!("the store {} is damaged", path.display()))),
         }
+    }
+
+    /// Moves everything recent to the database. Should the process end before the journal is cleared,
+    /// it is moved once more, which changes nothing.
+    fn settle(&mut self, path: &Path) -> Result<(), StoreError> {
+        let recent = std::mem::take(&mut self.recent);
+        let writes = recent.iter().map(|(key, value)| match value.clone() {
+            Some(value) => Write::Put {
+                key: key.clone(),
+                value,
+            },
+            None => Write::Delete { key: key.clone() },
+        });
+        let settled = self
+            .with(path, |database| write(database, writes))
+            .and_then(|()| self.journal.clear().map_err(|error| failed(path, &error)));
+        if settled.is_err() {
+            self.recent = recent;
+        }
+        settled
     }
 }
 
 impl Store for Embedded {
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
-        self.with(|database| {
-            let transaction = database.begin_read()?;
-            let table = transaction.open_table(TABLE)?;
-            let mut entries = Vec::new();
-            for entry in table.range(prefix..)? {
-                let (key, value) = entry?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                entries.push((key.value().to_vec(), value.value().to_vec()));
+        let mut files = self.files();
+        let mut entries = files.with(&self.path, |database| entries(database, prefix))?;
+        let recent = files.recent.range(prefix.to_vec()..);
+        for (key, value) in recent.take_while(|(key, _)| key.starts_with(prefix)) {
+            match value {
+                Some(value) => drop(entries.insert(key.clone(), value.clone())),
+                None => drop(entries.remove(key)),
             }
-            Ok(entries)
-        })
+        }
+        Ok(entries.into_iter().collect())
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
-        self.with(|database| {
-            // redb's default durability: written and synced when `commit` returns.
-            let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(TABLE)?;
-                for write in writes {
-                    match write {
-                        Write::Put { key, value } => drop(table.insert(key.as_slice(), value.as_slice())?),
-                        Write::Delete { key } => drop(table.remove(key.as_slice())?),
-                    }
-                }
-            }
-            Ok(transaction.commit()?)
-        })
+        let mut files = self.files();
+        if files.journal.bytes() >= STORE_JOURNAL_BYTES_MAX {
+            files.settle(&self.path)?;
+        }
+        files
+            .journal
+            .append(writes)
+            .map_err(|error| failed(&self.path, &error))?;
+        take(&mut files.recent, writes.iter().cloned());
+        Ok(())
     }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        // A clean end leaves one file that says everything. Where that fails the journal has the rest.
+        let path = std::mem::take(&mut self.path);
+        let files = self.files.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !files.recent.is_empty() {
+            let _ = files.settle(&path);
+        }
+    }
+}
+
+/// Every entry of the database whose key begins with `prefix`.
+fn entries(database: &Database, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(TABLE)?;
+    let mut entries = BTreeMap::new();
+    for entry in table.range(prefix..)? {
+        let (key, value) = entry?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        entries.insert(key.value().to_vec(), value.value().to_vec());
+    }
+    Ok(entries)
+}
+
+/// Commits to the database; redb's default durability: written and synced when it returns.
+fn write(database: &Database, writes: impl Iterator<Item = Write>) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(TABLE)?;
+        for write in writes {
+            match write {
+                Write::Put { key, value } => drop(table.insert(key.as_slice(), value.as_slice())?),
+                Write::Delete { key } => drop(table.remove(key.as_slice())?),
+            }
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Opens or makes the file, its table included, so that a later read finds one. After anything but

@@ -1,0 +1,264 @@
+//! The journal in front of the database: what was committed last, in the order of the commits.
+//!
+//! A commit of redb writes every page that it touches; one here is a single append and a sync, so that
+//! leases cost little while machines boot. What the journal holds moves to the database many commits at
+//! a time. Layout, numbers big-endian, one frame a commit:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..4 | `BWJ1`: the version, and what finds a frame behind rubble |
+//! | 4..8 | length of the body |
+//! | 8..16 | the first 8 bytes of SHA-256 over the body |
+//! | 16.. | the body: each write's kind (0 delete, 1 put), key length (2 bytes), value length (4 bytes), key, value |
+//!
+//! A process that is killed leaves at most its last frame unfinished, which nobody was told of. Rubble
+//! anywhere costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
+
+use super::{Write, folder::FILE_MODE, leases};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+const MAGIC: &[u8; 4] = b"BWJ1";
+const HEADER_BYTES: usize = 16;
+const WRITE_HEADER_BYTES: usize = 7;
+const DELETE: u8 = 0;
+const PUT: u8 = 1;
+
+/// The open file.
+pub(super) struct Journal {
+    file: File,
+    /// Where the next frame goes.
+    end: u64,
+}
+
+/// What a journal held when it was opened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Replayed {
+    /// Every write, the later ones last.
+    pub writes: Vec<Write>,
+    /// Bytes in front of sound frames that make no sense: not a crash's, but the disk's.
+    pub rotten_bytes: usize,
+}
+
+impl Journal {
+    /// Opens or makes the file at `path`.
+    pub fn open(path: &Path) -> io::Result<(Journal, Replayed)> {
+        let is_new = !path.exists();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)?;
+        if let Some(folder) = path.parent().filter(|_| is_new) {
+            // The file's name must outlive a power cut as its content does.
+            File::open(folder)?.sync_all()?;
+        }
+        let bytes = std::fs::read(path)?;
+        let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok((Journal { file, end }, replay(&bytes)))
+    }
+
+    /// Bytes in the file.
+    pub fn bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// Appends one commit, durably.
+    pub fn append(&mut self, writes: &[Write]) -> io::Result<()> {
+        let frame = frame(writes)?;
+        let appended = self
+            .file
+            .write_all_at(&frame, self.end)
+            .and_then(|()| self.file.sync_data());
+        match appended {
+            Ok(()) => self.end += frame.len() as u64,
+            // What is there of the frame is rubble at worst, which the next one overwrites; whether it
+            // can be cut off on such a disk does not matter.
+            Err(_) => drop(self.file.set_len(self.end)),
+        }
+        appended
+    }
+
+    /// Forgets everything, durably: the database has it.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.end = 0;
+        self.file.sync_all()
+    }
+}
+
+fn frame(writes: &[Write]) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; HEADER_BYTES];
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a commit is too long for the journal");
+    for write in writes {
+        let (kind, key, value): (u8, &[u8], &[u8]) = match write {
+            Write::Put { key, value } => (PUT, key, value),
+            Write::Delete { key } => (DELETE, key, &[]),
+        };
+        frame.push(kind);
+        frame.extend_from_slice(&u16::try_from(key.len()).map_err(too_long)?.to_be_bytes());
+        frame.extend_from_slice(&u32::try_from(value.len()).map_err(too_long)?.to_be_bytes());
+        frame.extend_from_slice(key);
+        frame.extend_from_slice(value);
+    }
+    let length = u32::try_from(frame.len() - HEADER_BYTES).map_err(too_long)?;
+    let sum = checksum(&frame[HEADER_BYTES..]);
+    frame[..4].copy_from_slice(MAGIC);
+    frame[4..8].copy_from_slice(&length.to_be_bytes());
+    frame[8..HEADER_BYTES].copy_from_slice(&sum);
+    Ok(frame)
+}
+
+fn checksum(body: &[u8]) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(body)[..8]);
+    first
+}
+
+/// Every write that can be read, frame by frame; between sound frames, and behind the last, single
+/// leases.
+fn replay(bytes: &[u8]) -> Replayed {
+    let mut replayed = Replayed::default();
+    let (mut at, mut sound_end) = (0, 0);
+    while at < bytes.len() {
+        let Some((body, after)) = sound_frame(&bytes[at..]) else {
+            at += 1;
+            continue;
+        };
+        replayed.rotten_bytes += at - sound_end;
+        replayed.salvage(&bytes[sound_end..at]);
+        replayed.take(body);
+        at += after;
+        sound_end = at;
+    }
+    replayed.salvage(&bytes[sound_end..]);
+    replayed
+}
+
+impl Replayed {
+    fn salvage(&mut self, rubble: &[u8]) {
+        self.writes.extend(leases::salvage(rubble).iter().map(leases::put));
+    }
+
+    fn take(&mut self, mut body: &[u8]) {
+        while let Some((write, rest)) = read_write(body) {
+            self.writes.push(write);
+            body = rest;
+        }
+    }
+}
+
+/// The body of the frame that `bytes` begins with, and the frame's length; `None` where none does.
+fn sound_frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    if !header.starts_with(MAGIC) {
+        return None;
+    }
+    let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    let end = HEADER_BYTES.checked_add(usize::try_from(length).ok()?)?;
+    let body = bytes.get(HEADER_BYTES..end)?;
+    (checksum(body) == header[8..]).then_some((body, end))
+}
+
+fn read_write(body: &[u8]) -> Option<(Write, &[u8])> {
+    let header: &[u8; WRITE_HEADER_BYTES] = body.first_chunk()?;
+    let key_bytes = usize::from(u16::from_be_bytes([header[1], header[2]]));
+    let value_bytes = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
+    let (key, rest) = body[WRITE_HEADER_BYTES..].split_at_checked(key_bytes)?;
+    let (value, rest) = rest.split_at_checked(usize::try_from(value_bytes).ok()?)?;
+    let key = key.to_vec();
+    let write = match header[0] {
+        DELETE => Write::Delete { key },
+        PUT => Write::Put {
+            key,
+            value: value.to_vec(),
+        },
+        _ => return None,
+    };
+    Some((write, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{LeaseChange, LeaseRecord};
+    use crate::model::{MacAddr, WallTime};
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn lease(last: u8) -> Write {
+        leases::write(&LeaseChange::Put(LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, last),
+            client: MacAddr([2, 0, 0, 0, 0, last]).into(),
+            expires: WallTime(1_700_000_000),
+        }))
+    }
+
+    fn gone(last: u8) -> Write {
+        leases::write(&LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
+    fn file(commits: &[Vec<Write>]) -> Vec<u8> {
+        let frames: Vec<Vec<u8>> = commits.iter().map(|writes| frame(writes).unwrap()).collect();
+        frames.concat()
+    }
+
+    #[test]
+    fn what_was_appended_is_replayed_in_order_until_it_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, replayed) = Journal::open(&path).unwrap();
+        assert_eq!(replayed, Replayed::default());
+        journal.append(&[lease(1), lease(2)]).unwrap();
+        journal.append(&[gone(1)]).unwrap();
+        let (mut journal, replayed) = Journal::open(&path).unwrap();
+        assert_eq!(replayed.writes, [lease(1), lease(2), gone(1)]);
+        journal.clear().unwrap();
+        journal.append(&[lease(3)]).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_every_whole_commit() {
+        let commits = [vec![lease(1), gone(2)], vec![lease(3)], vec![gone(1)]];
+        let bytes = file(&commits);
+        let mut ends = vec![0];
+        for commit in &commits {
+            ends.push(ends[ends.len() - 1] + frame(commit).unwrap().len());
+        }
+        for cut in 0..=bytes.len() {
+            let replayed = replay(&bytes[..cut]);
+            let whole = ends.iter().filter(|end| (1..=cut).contains(*end)).count();
+            let kept = commits[..whole].concat();
+            assert_eq!(replayed.writes[..kept.len()], kept, "cut at {cut}");
+            assert_eq!(replayed.rotten_bytes, 0, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_rotten_frame_costs_its_rotten_records_and_nothing_behind_it() {
+        let commits = [vec![lease(1)], vec![lease(2), lease(3)], vec![lease(4)]];
+        let mut bytes = file(&commits);
+        let (first, second) = (frame(&commits[0]).unwrap().len(), frame(&commits[1]).unwrap().len());
+        // The last byte of the second frame is the checksum of lease 3.
+        bytes[first + second - 1] ^= 1;
+        let replayed = replay(&bytes);
+        assert_eq!(replayed.writes, [lease(1), lease(2), lease(4)]);
+        assert_eq!(replayed.rotten_bytes, second);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_replay_panic(bytes: Vec<u8>, length in 0..200_u32) {
+            replay(&bytes);
+            replay(&[&MAGIC[..], &length.to_be_bytes(), &checksum(&bytes), &bytes].concat());
+        }
+    }
+}
