@@ -70,7 +70,7 @@ bench-room: cargo
 
 bench-dhcp: cargo
 	@$(SUDO) tests/install-packages.sh kea-admin kea-dhcp4-server dnsmasq-base
-	$(CARGO) build --release
+	$(CARGO) build --release --bins --example dhcp-load
 	@$(SUDO) tests/bench/dhcp.sh
 
 bench-tftp: cargo

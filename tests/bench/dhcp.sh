@@ -1,28 +1,35 @@
 #!/bin/bash
 # Full DHCP exchanges a second: ours (every lease on disk before its ACK) beside Kea and dnsmasq, in
-# one run, with perfdhcp from Kea's own package. A rate counts while fewer than 0.1 % of the
-# exchanges are dropped. Both ends share this machine's cores, so each server's own CPU time stands
-# beside its rate: where perfdhcp is the limit, that tells what the server could do.
+# one run. A rate counts while fewer than 0.1 % of the exchanges are dropped. The load comes from
+# perfdhcp, of Kea's own package, and from a far lighter one of ours (tests/bench/dhcp_load.rs), with
+# the cores shared and ("pinned") with one for each end. Every row has the server's CPU time for an
+# exchange and the load's beside it, which tells who of the two is the limit.
 #
-#   BINARY   the daemon to measure (default: target/release/bootwright)
+# 30,000 machines with a lease come back again and again (2,000 for dnsmasq, whose cost grows with
+# every lease): each gets its address anew and its lease is written anew.
+#
+#   BINARY, LOAD       the daemon to measure, and the light load (default: those in target/release)
 #   SECONDS_PER_RATE   how long each rate lasts (default: 5)
+#   PERFDHCP_RATES, LOAD_RATES   the rates
 #
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
+readonly light=$(readlink -m "${LOAD:-${CARGO_TARGET_DIR:-target}/release/examples/dhcp-load}")
 readonly period=${SECONDS_PER_RATE:-5}
 readonly kea=/usr/sbin/kea-dhcp4 dnsmasq=/usr/sbin/dnsmasq
 readonly net=bwbench-$$
 readonly address=198.18.0.1 clients=198.18.200.1
-readonly rates="100 200 500 1000 2000 3000 4000 6000 8000 10000 12500 16000 20000 25000 32000"
+readonly perfdhcp_rates=${PERFDHCP_RATES:-500 1000 2000 4000 6000 8000 10000 12500 16000 20000}
+readonly light_rates=${LOAD_RATES:-1000 2000 4000 8000 12000 16000 20000 25000 32000 40000 50000 64000 80000 100000}
 work=$(mktemp -d)
 readonly work
 server=''
 declare -A best cpu
 
-for program in "$binary" "$kea" "$dnsmasq" /usr/sbin/perfdhcp; do
+for program in "$binary" "$light" "$kea" "$dnsmasq" /usr/sbin/perfdhcp; do
     [ -x "$program" ] || { echo "dhcp bench: $program is not here: make bench installs and builds what it needs" >&2; exit 1; }
 done
 
@@ -105,78 +112,105 @@ stop_server() {
 # User and system time of the server so far, in milliseconds.
 cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$server/stat"; }
 
-serial=0
-# perfdhcp RATE CLIENTS ARGUMENTS…: prints "exchanges drop-percent" of a run with new clients.
-load() {
-    local rate=$1 range=$2
-    shift 2
-    serial=$((serial + 1))
-    ip netns exec "$net-c" perfdhcp -4 -r "$rate" -R "$range" -W 1000000 -s 7 \
-        -b "mac=02:$(printf %02x $serial):00:00:00:00" -l "$clients" "$@" "$address" > "$work/perfdhcp" 2>&1 || true
+# perfdhcp MACHINES RATE: prints "exchanges drop-percent its-CPU-ms".
+perfdhcp_load() {
+    TIMEFORMAT='%U %S'
+    # shellcheck disable=SC2086 # a command or none
+    { time ip netns exec "$net-c" $on_other_core perfdhcp -4 -r "$2" -R "$1" -p "$period" -W 1000000 -s 7 \
+        -b mac=02:00:00:00:00:00 -l "$clients" "$address" > "$work/perfdhcp" 2>&1 || true; } 2> "$work/time"
     awk '/^sent packets:/ { sent[++n] = $3 } /^received packets:/ { got[n] = $3 }
+         FILENAME ~ /time$/ { cpu = ($1 + $2) * 1000 }
          END { lost = (sent[1] - got[1]) + (sent[2] - got[2])
-               printf "%d %.3f\n", got[2], (sent[1] ? 100 * lost / sent[1] : 100) }' "$work/perfdhcp"
+               printf "%d %.3f %d\n", got[2], (sent[1] ? 100 * lost / sent[1] : 100), cpu }' "$work/perfdhcp" "$work/time"
+}
+
+# The same with the light load. Without a period of its own it lasts as long as any rate.
+light_load() {
+    # shellcheck disable=SC2086 # a command or none
+    ip netns exec "$net-c" $on_other_core "$light" "$address" eth0 "$clients" "$1" "$2" "${3:-$period}" 2> "$work/light" \
+        | awk '{ printf "%d %.3f %d %s\n", $2, ($1 ? 100 * ($1 - $2) / $1 : 100), $4, $3 }'
 }
 
 wait_for_service() {
+    on_other_core=''
     for _ in $(seq 50); do
         sleep 0.2
         kill -0 "$server" 2> /dev/null || { echo "dhcp bench: $1 ended: $(tail -n 3 "$work"/"$1".*)" >&2; exit 1; }
-        [ "$(load 20 10 -p 1 | cut -d" " -f1)" -gt 0 ] && return
+        [ "$(light_load 10 20 1 | cut -d" " -f1)" -gt 0 ] && return
     done
-    echo "dhcp bench: $1 does not answer: $(tail -n 3 "$work"/"$1".*)" >&2
+    echo "dhcp bench: $1 does not answer: $(tail -n 3 "$work"/"$1".* "$work/light")" >&2
     exit 1
 }
 
-# NAME COUNT RATE: gives so many leases before anything is measured.
+# NAME MACHINES RATE: so many machines get their first lease.
 preload() {
-    load "$3" "$2" -n "$2" > /dev/null
-    echo "$1: about $2 leases in the table"
+    light_load "$2" "$3" $(($2 / $3)) > /dev/null
+    echo "$1: $2 leases in the table"
 }
 
-# NAME: rising rates until exchanges are dropped.
+# NAME LOAD MACHINES RATES…: rising rates until exchanges are dropped. The best one is kept in the table,
+# with both ends' CPU.
 climb() {
-    local name=$1 exchanges drops before used
-    best[$name]=0 cpu[$name]=0
-    for rate in $rates; do
+    local name=$1 load=$2 machines=$3 exchanges drops load_ms before used late row="$1 $2${on_other_core:+ pinned}"
+    shift 3
+    best[$row]=0 cpu[$row]=0
+    for rate in "$@"; do
         before=$(cpu_ms)
-        read -r exchanges drops < <(load "$rate" 1000000 -p "$period")
+        read -r exchanges drops load_ms late < <("${load}_load" "$machines" "$rate")
         used=$(($(cpu_ms) - before))
-        printf '  %-11s asked %6d/s  did %8.0f/s  dropped %7.3f %%  CPU %6.1f us an exchange\n' "$name" "$rate" \
-            "$(awk -v n="$exchanges" -v s="$period" 'BEGIN { print n / s }')" "$drops" \
-            "$(awk -v ms="$used" -v n="$exchanges" 'BEGIN { print n ? ms * 1000 / n : 0 }')"
+        awk -v r="$row" -v a="$rate" -v n="$exchanges" -v s="$period" -v d="$drops" -v ms="$used" -v l="$load_ms" -v t="${late:+  99 % within $late ms}" \
+            'BEGIN { printf "  %-26s asked %6d/s  did %8.0f/s  dropped %7.3f %%  CPU %5.1f us an exchange, the load %5.1f%s\n",
+                     r, a, n / s, d, n ? ms * 1000 / n : 0, n ? l * 1000 / n : 0, t }'
         if awk -v d="$drops" 'BEGIN { exit !(d < 0.1) }'; then
-            best[$name]=$((exchanges / period))
-            cpu[$name]=$(awk -v ms="$used" -v n="$exchanges" 'BEGIN { printf "%.1f", ms * 100 / n }')
+            best[$row]=$((exchanges / period))
+            cpu[$row]=$(awk -v ms="$used" -v n="$exchanges" 'BEGIN { printf "%.2f", ms * 100 / n }')
         elif awk -v d="$drops" 'BEGIN { exit !(d > 5) }'; then
             break
         fi
     done
 }
 
-echo "== full exchanges with perfdhcp, $period s a rate, $(nproc) cores shared by both ends"
-start_kea && wait_for_service kea && preload kea 30000 1500 && climb kea && stop_server
-start_dnsmasq && wait_for_service dnsmasq && preload dnsmasq 2000 100 && climb dnsmasq && stop_server
-start_bootwright && wait_for_service bootwright && preload bootwright 30000 3000 && climb bootwright && stop_server
+# NAME MACHINES RATE-TO-LOAD: one server under each load.
+measure() {
+    "start_$1" && wait_for_service "$1" && preload "$@"
+    # shellcheck disable=SC2086 # lists of rates
+    for on_other_core in '' 'taskset -c 1'; do
+        if [ -n "$on_other_core" ]; then
+            [ "$(nproc)" -gt 1 ] || break
+            taskset -acp 0 "$server" > /dev/null
+        fi
+        climb "$1" perfdhcp "$2" $perfdhcp_rates
+        climb "$1" light "$2" $light_rates
+    done
+    on_other_core=''
+    stop_server
+}
 
-echo "== ours as the table grows, at 2,000 exchanges a second"
+echo "== full exchanges, $period s a rate, $(nproc) cores"
+measure kea 30000 3000
+measure dnsmasq 2000 200
+measure bootwright 30000 6000
+
+echo "== ours as the table grows, 100,000 exchanges at 20,000 a second"
 start_bootwright && wait_for_service bootwright
-held=0
 for leases in 1000 30000 60000; do
-    load 3000 $((leases - held)) -n $((leases - held)) > /dev/null
+    preload bootwright "$leases" $((leases < 10000 ? leases : 10000))
     before=$(cpu_ms)
-    read -r exchanges drops < <(load 2000 1000000 -p "$period")
+    read -r exchanges drops load_ms late < <(light_load "$leases" 20000 5)
     used=$(($(cpu_ms) - before))
-    held=$((leases + exchanges))
-    awk -v l="$leases" -v ms="$used" -v n="$exchanges" -v d="$drops" \
-        'BEGIN { printf "  %6d leases  CPU %6.1f us an exchange  dropped %.3f %%\n", l, ms * 1000 / n, d }'
+    awk -v l="$leases" -v ms="$used" -v n="$exchanges" -v d="$drops" -v t="$late" \
+        'BEGIN { printf "  %6d leases  CPU %6.1f us an exchange  dropped %.3f %%  99 %% within %s ms\n", l, ms * 1000 / n, d, t }'
 done
 stop_server
 
-echo "== best rate under 0.1 % drops, and the server's CPU for 100,000 exchanges"
-for name in bootwright kea dnsmasq; do
-    printf '  %-11s %6d/s  %6.1f s\n' "$name" "${best[$name]}" "${cpu[$name]}"
+echo "== best rate under 0.1 % drops, and the server's CPU for 100,000 exchanges at that rate"
+for load in perfdhcp "perfdhcp pinned" light "light pinned"; do
+    for name in bootwright kea dnsmasq; do
+        [ -z "${best["$name $load"]:-}" ] ||
+            printf '  %-26s %6d/s  %6.2f s\n' "$name $load" "${best["$name $load"]}" "${cpu["$name $load"]}"
+    done
+    [ -z "${best["kea $load"]:-}" ] || awk -v load="$load" -v o="${best["bootwright $load"]}" -v k="${best["kea $load"]}" \
+        -v d="${best["dnsmasq $load"]}" -v co="${cpu["bootwright $load"]}" -v ck="${cpu["kea $load"]}" \
+        'BEGIN { printf "  %s: ours : kea %.1f in rate, %.2f in CPU; ours : dnsmasq %.1f in rate\n",
+                 load, k ? o / k : 0, ck ? co / ck : 0, d ? o / d : 0 }'
 done
-awk -v o="${best[bootwright]}" -v k="${best[kea]}" -v d="${best[dnsmasq]}" -v co="${cpu[bootwright]}" -v ck="${cpu[kea]}" \
-    'BEGIN { printf "  ours : kea %.1f in rate, %.2f in CPU; ours : dnsmasq %.1f in rate\n",
-             k ? o / k : 0, ck ? co / ck : 0, d ? o / d : 0 }'
