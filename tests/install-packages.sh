@@ -9,20 +9,39 @@ set -eu
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
           isc-dhcp-client udhcpc busybox dhcpcd-base dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd gcc libc6-dev"
 
-# Other programs in their place, such as the peers of the benchmarks.
-[ $# = 0 ] || packages="$*"
+# Debian lets only one relay be installed, and the tests go through two: this one is unpacked beside.
+unpacked="dhcp-helper"
+beside=/usr/local/lib/bootwright-tests
 
-missing=""
+# Other programs in their place, such as the peers of the benchmarks.
+[ $# = 0 ] || { packages="$*"; unpacked=""; }
+
+missing="" missing_beside=""
 for package in $packages; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+for package in $unpacked; do
+    [ -e "$beside/$package" ] || missing_beside="$missing_beside $package"
+done
+[ -n "$missing$missing_beside" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
-    echo "bootwright: these packages are missing, and installing them needs root:$missing" >&2
+    echo "bootwright: these packages are missing, and installing them needs root:$missing$missing_beside" >&2
     exit 1
 fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+
+for package in $missing_beside; do
+    echo "unpacking: $package"
+    folder=$(mktemp -d)
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "$package" && dpkg-deb --extract ./*.deb content)
+    install -Dm755 "$folder/content/usr/sbin/$package" "$beside/$package"
+    rm -r "$folder"
+done
+[ -n "$missing" ] || exit 0
 
 # Services that come with a package would listen on this machine's networks: Debian asks this file
 # whether to start them. One that is there already has its reasons and stays.
@@ -35,7 +54,5 @@ if [ ! -e "$policy" ]; then
 fi
 
 echo "installing:$missing"
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
 # shellcheck disable=SC2086 # one word a package
 apt-get install -y -qq --no-install-recommends $missing > /dev/null

@@ -1,9 +1,15 @@
-//! Rung 3: clients behind a relay, ISC's own, on a network that the daemon is not on.
+//! Rung 3: clients behind real relays, on networks that the daemon is not on.
 
-use super::daemon::{Daemon, Line};
-use super::namespace::{Namespace, Running, Wire};
+use super::daemon::{Daemon, Line, ask_json};
+use super::namespace::{Namespace, Running, SERVER, Wire};
 use super::room::Room;
-use std::{process::Stdio, time::Duration};
+use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
+use dhcproto::{Decodable, Encodable};
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    process::Stdio,
+    time::Duration,
+};
 
 /// The network behind the relay, and a host there that belongs to the relay's port `back0`.
 const BEHIND: &str = r#"
@@ -26,58 +32,174 @@ address = "198.51.100.8"
 port    = "back9"
 "#;
 
-/// A relay between the wire and a network of its own; the client is on the latter.
+/// The relays that Debian has.
+#[derive(Clone, Copy)]
+enum Program {
+    /// dhcrelay, which adds option 82; its circuit-id is the name of the interface.
+    Isc,
+    /// dhcp-helper, dnsmasq's sister, which adds nothing.
+    DhcpHelper,
+}
+
+/// The networks behind the relay: the interface there, and the relay's addresses on it.
+type Network = (&'static str, &'static [&'static str]);
+const BACK0: Network = ("back0", &["198.51.100.1/24"]);
+
+/// A router with a relay, between the wire and networks of its own.
 struct Relayed {
-    client: Namespace,
-    _relay: Namespace,
+    router: Namespace,
     _process: Running,
 }
 
 impl Relayed {
-    fn start(wire: &Wire, mac: &str) -> Relayed {
-        let relay = wire.client_at("02:00:c0:00:02:fe", "192.0.2.254");
-        let client = Namespace::beside(&relay, "back0", mac);
-        relay.expect("ip", &["addr", "add", "198.51.100.1/24", "dev", "back0"]);
-        relay.expect("sysctl", &["-q", "-w", "net.ipv4.ip_forward=1"]);
-        // The daemon's host sends what is for the network behind through the relay.
-        wire.server
-            .expect("ip", &["route", "add", "198.51.100.0/24", "via", "192.0.2.254"]);
-        let mut command = relay.command("dhcrelay");
-        // -a adds option 82, whose circuit-id is the name of the interface.
-        command.args([
-            "-4",
-            "-d",
-            "-a",
-            "-pf",
-            "/dev/null",
-            "-i",
-            "back0",
-            "-i",
-            "eth0",
-            "192.0.2.1",
-        ]);
+    /// `attach` brings the interfaces up, in the router's namespace.
+    fn start(wire: &Wire, program: Program, networks: &[Network], attach: impl FnOnce(&Namespace)) -> Relayed {
+        let router = wire.client_at("02:00:c0:00:02:fe", "192.0.2.254");
+        attach(&router);
+        for (port, address) in networks
+            .iter()
+            .flat_map(|(port, all)| all.iter().map(move |each| (port, each)))
+        {
+            router.expect("ip", &["addr", "add", address, "dev", port]);
+            // The daemon's host sends what is for the networks behind through the router.
+            let network = address.replace(".1/24", ".0/24");
+            wire.server
+                .expect("ip", &["route", "add", &network, "via", "192.0.2.254"]);
+        }
+        router.expect("sysctl", &["-q", "-w", "net.ipv4.ip_forward=1"]);
+        let ports: Vec<&str> = networks.iter().flat_map(|(port, _)| ["-i", port]).collect();
+        let mut command = match program {
+            Program::Isc => {
+                let mut command = router.command("dhcrelay");
+                command.args(["-4", "-d", "-a", "-pf", "/dev/null", "-i", "eth0"]);
+                command.args(ports).arg(SERVER);
+                command
+            }
+            Program::DhcpHelper => {
+                // tests/install-packages.sh puts it there: Debian lets only one relay be installed.
+                let mut command = router.command("/usr/local/lib/bootwright-tests/dhcp-helper");
+                command
+                    .args(["-n", "-u", "root", "-r", "/dev/null", "-s", SERVER])
+                    .args(ports);
+                command
+            }
+        };
         let process = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("package isc-dhcp-relay is installed");
-        Relayed {
-            client,
-            _relay: relay,
+            .expect("package iproute2 is installed");
+        let relayed = Relayed {
+            router,
             _process: Running(process),
-        }
+        };
+        let serves = super::poll(Duration::from_secs(10), || {
+            let taken = relayed.router.enter(|| UdpSocket::bind("0.0.0.0:67").is_err());
+            taken.then_some(())
+        });
+        assert!(serves.is_some(), "the relay did not take its port");
+        relayed
+    }
+
+    /// With one network, and a client there.
+    fn with_client(wire: &Wire, program: Program, mac: &str) -> (Relayed, Namespace) {
+        let mut client = None;
+        let attach = |router: &Namespace| client = Some(Namespace::beside(router, "back0", mac));
+        let relayed = Relayed::start(wire, program, &[BACK0], attach);
+        (relayed, client.expect("attached above"))
     }
 }
 
 #[test]
-fn a_client_behind_a_relay_gets_a_lease_of_its_own_network() {
-    let wire = Wire::new();
-    let room = Room::new(BEHIND);
-    let daemon = Daemon::start(&wire, &room);
-    let relayed = Relayed::start(&wire, "02:bb:00:00:02:01");
-    assert!(relayed.client.gets_lease(&[]), "{}", daemon.log_tail());
-    let acknowledged = |line: &Line| line.says("02-bb-00-00-02-01", &["acknowledged 198.51.100.1"]);
-    daemon.wait_for("a lease of the network behind", Duration::from_secs(5), acknowledged);
+fn a_client_behind_a_relay_gets_a_lease_of_its_own_network_and_renews_it() {
+    for program in [Program::Isc, Program::DhcpHelper] {
+        let wire = Wire::new();
+        let room = Room::new(BEHIND);
+        let daemon = Daemon::start(&wire, &room);
+        let (_relayed, client) = Relayed::with_client(&wire, program, "02:bb:00:00:02:01");
+        assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
+        let says = |line: &&Line| line.says("02-bb-00-00-02-01", &["acknowledged 198.51.100.1"]);
+        let acknowledged = || daemon.lines().iter().filter(says).count();
+        super::poll(Duration::from_secs(5), || (acknowledged() >= 1).then_some(()));
+        assert_eq!(acknowledged(), 1, "{}", daemon.log_tail());
+        // A renewal goes past the relay, from the address itself.
+        let leases = ask_json(&room, "leases");
+        let address = leases[0]["address"].as_str().expect("an address").to_owned();
+        client.expect("ip", &["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        client.expect("ip", &["route", "add", "default", "via", "198.51.100.1"]);
+        let ack = client.enter(|| renew(&address));
+        assert_eq!(ack.as_deref(), Some(address.as_str()), "{}", daemon.log_tail());
+    }
+}
+
+/// Asks the daemon by name to prolong the lease of `address`; the address it grants.
+fn renew(address: &str) -> Option<String> {
+    let mut request = Message::default();
+    let own: Ipv4Addr = address.parse().expect("an address");
+    request.set_opcode(Opcode::BootRequest).set_ciaddr(own);
+    request.set_chaddr(&[0x02, 0xbb, 0, 0, 0x02, 0x01]);
+    request.opts_mut().insert(DhcpOption::MessageType(MessageType::Request));
+    let socket = UdpSocket::bind("0.0.0.0:68").expect("a socket in our own namespace");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a timeout above zero");
+    let bytes = request.to_vec().expect("a message of ours encodes");
+    socket.send_to(&bytes, (SERVER, 67)).expect("there is a route");
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer).ok()?;
+    let ack = Message::from_bytes(&buffer[..length]).expect("a reply is DHCP");
+    (ack.opts().msg_type() == Some(MessageType::Ack)).then(|| ack.yiaddr().to_string())
+}
+
+/// A wire with two subnets, the first of which has room for one machine, and a wire beside it.
+const SHARED: &str = r#"
+[[subnet]]
+cidr    = "198.51.100.0/24"
+network = "rack-1"
+router  = "198.51.100.1"
+pool    = ["198.51.100.100-198.51.100.100"]
+
+[[subnet]]
+cidr    = "203.0.113.0/24"
+network = "rack-1"
+router  = "203.0.113.1"
+pool    = ["203.0.113.100-203.0.113.199"]
+
+[[subnet]]
+cidr   = "198.18.5.0/24"
+router = "198.18.5.1"
+pool   = ["198.18.5.100-198.18.5.199"]
+"#;
+
+#[test]
+fn machines_of_two_wires_behind_one_relay_get_addresses_of_their_own_wires_subnets() {
+    for program in [Program::Isc, Program::DhcpHelper] {
+        let wire = Wire::new();
+        let room = Room::new(SHARED);
+        let daemon = Daemon::start(&wire, &room);
+        let mut clients = Vec::new();
+        let networks = [
+            ("back0", &["198.51.100.1/24", "203.0.113.1/24"][..]),
+            ("back1", &["198.18.5.1/24"]),
+        ];
+        let _relayed = Relayed::start(&wire, program, &networks, |router| {
+            for (port, mac) in [("back0", "02:bb:00:00:02:01"), ("back1", "02:bb:00:00:02:02")] {
+                clients.push(Namespace::beside(router, port, mac));
+            }
+        });
+        let expect = |client: &Namespace, machine: &str, network: &str| {
+            assert!(client.gets_lease(&[]), "{machine}\n{}", daemon.log_tail());
+            let words = format!("acknowledged {network}.1");
+            daemon.wait_for(&words, Duration::from_secs(5), |line| line.says(machine, &[&words]));
+        };
+        expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
+        expect(&clients[1], "02-bb-00-00-02-02", "198.18.5");
+        // Another machine on the first wire, whose first subnet is full.
+        clients[0].expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:03"]);
+        expect(&clients[0], "02-bb-00-00-02-03", "203.0.113");
+        clients[0].expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:01"]);
+        expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
+    }
 }
 
 #[test]
@@ -85,16 +207,14 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
     let wire = Wire::new();
     let room = Room::new(BEHIND);
     let daemon = Daemon::start(&wire, &room);
-    let relayed = Relayed::start(&wire, "02:bb:00:00:02:07");
-    assert!(relayed.client.gets_lease(&[]), "{}", daemon.log_tail());
+    let (_relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:07");
+    assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
     daemon.wait_for("the reservation", Duration::from_secs(5), |line| {
         line.says("r2u07", &["acknowledged 198.51.100.7"])
     });
-    relayed
-        .client
-        .expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:08"]);
+    client.expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:08"]);
     assert!(
-        !relayed.client.gets_lease(&[]),
+        !client.gets_lease(&[]),
         "a host at the wrong port was answered\n{}",
         daemon.log_tail()
     );
