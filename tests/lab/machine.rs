@@ -1,6 +1,6 @@
 //! A virtual machine on the wire: real firmware, a serial console, perhaps a disk.
 
-use super::namespace::{Running, Wire};
+use super::namespace::{Namespace, Running, Wire};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -38,21 +38,25 @@ pub struct Machine {
 impl Machine {
     /// Powers on a machine without a disk, once no other machine runs.
     pub fn power_on(wire: &Wire, firmware: Firmware, mac: &str) -> Machine {
-        Machine::start(wire, firmware, mac, None)
+        Machine::start((&wire.server, &wire.tap()), firmware, mac, None)
+    }
+
+    /// The same on a tap device of any namespace.
+    pub fn power_on_at(namespace: &Namespace, tap: &str, firmware: Firmware, mac: &str) -> Machine {
+        Machine::start((namespace, tap), firmware, mac, None)
     }
 
     /// The same with a disk that boots and says `words` on the console; the network comes first.
     pub fn power_on_with_disk(wire: &Wire, firmware: Firmware, mac: &str, words: &str) -> Machine {
-        Machine::start(wire, firmware, mac, Some(words))
+        Machine::start((&wire.server, &wire.tap()), firmware, mac, Some(words))
     }
 
-    fn start(wire: &Wire, firmware: Firmware, mac: &str, disk: Option<&str>) -> Machine {
+    fn start((namespace, tap): (&Namespace, &str), firmware: Firmware, mac: &str, disk: Option<&str>) -> Machine {
         // A test that failed while it had its turn has powered its machine off all the same.
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
         let console = folder.path().join("console");
-        let tap = wire.tap();
-        let mut command = wire.server.command("qemu-system-x86_64");
+        let mut command = namespace.command("qemu-system-x86_64");
         command
             .args([
                 "-accel",

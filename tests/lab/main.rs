@@ -10,7 +10,7 @@
 //! | `machine` | a virtual machine: firmware, serial console, perhaps a disk |
 //! | `wire` | DHCP clients by the dozen over one socket |
 //! | `clients` | rung 3: what dhclient, udhcpc, dhcpcd, tftp, atftp and curl get |
-//! | `relays` | rung 3: behind a real relay, and the switch port it tells |
+//! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |

@@ -1,4 +1,4 @@
-//! Rung 3: clients behind real relays, on networks that the daemon is not on.
+//! Rung 3: clients behind real relays, on networks that the daemon is not on; and firmware there.
 
 use super::daemon::{Daemon, Line, ask_json};
 use super::namespace::{Namespace, Running, SERVER, Wire};
@@ -222,4 +222,69 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
         line.says("r2u08", &["not answered", "back9", "asks from back0"])
     });
     assert_eq!(line.level, "WARN");
+}
+
+mod firmware {
+    use super::super::{
+        daemon::Daemon,
+        firmware::{KERNEL, LOADER},
+        machine::{Firmware, Machine},
+        namespace::Wire,
+        room::Room,
+    };
+    use super::{BACK0, Program, Relayed};
+
+    /// A worker of the network behind the relay; its router is the way to the daemon.
+    const WORKER: &str = r#"
+[[subnet]]
+cidr   = "198.51.100.0/24"
+router = "198.51.100.1"
+
+[profile.worker]
+image  = "debian-12"
+boot   = "live"
+script = "debian-installer"
+answer = "preseed"
+
+[[host]]
+name    = "r2u07"
+mac     = "52:54:00:00:00:07"
+address = "198.51.100.7"
+profile = "worker"
+vars    = { disk = "/dev/vda" }
+"#;
+
+    /// Boots the worker behind the relay until its kernel and its initrd have crossed the router.
+    fn boot_to_the_kernel(firmware: Firmware, stage: &str, loader: Option<&str>) {
+        let wire = Wire::new();
+        let room = Room::new(WORKER).with_debian();
+        let daemon = Daemon::start(&wire, &room);
+        let relayed = Relayed::start(&wire, Program::Isc, &[BACK0], |router| {
+            router.expect("ip", &["tuntap", "add", "back0", "mode", "tap"]);
+            router.expect("ip", &["link", "set", "back0", "up"]);
+        });
+        let _machine = Machine::power_on_at(&relayed.router, "back0", firmware, "52:54:00:00:00:07");
+        daemon.wait_for("the first offer", LOADER, |line| {
+            line.says("r2u07", &["offered 198.51.100.7"]) && line.stage == stage
+        });
+        let step = |what, timeout, words: &[&str]| {
+            daemon.wait_for(what, timeout, |line| line.says("r2u07", words));
+        };
+        if let Some(loader) = loader {
+            step("the loader", LOADER, &["sent loader", loader]);
+        }
+        step("the script", LOADER, &["sent script debian-installer"]);
+        step("the kernel", KERNEL, &["sent image", "linux"]);
+        step("the initrd", KERNEL, &["sent image", "initrd.gz"]);
+    }
+
+    #[test]
+    fn seabios_with_its_own_ipxe_boots_through_a_relay() {
+        boot_to_the_kernel(Firmware::SeaBios, "ipxe", None);
+    }
+
+    #[test]
+    fn ovmf_pxe_boots_through_a_relay() {
+        boot_to_the_kernel(Firmware::OvmfPxe, "uefi-pxe", Some("snponly.efi"));
+    }
 }
