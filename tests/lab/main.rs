@@ -9,6 +9,8 @@
 //! | `daemon` | the running binary and its log |
 //! | `machine` | a virtual machine: firmware, serial console, perhaps a disk |
 //! | `wire` | DHCP clients by the dozen over one socket |
+//! | `frames` | what goes over an interface, frame by frame |
+//! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what dhclient, udhcpc, dhcpcd, tftp, atftp and curl get |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
@@ -23,10 +25,12 @@
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
 //! documentation ranges, and nothing here is joined to a network outside.
 
+mod cases;
 mod clients;
 mod crash;
 mod daemon;
 mod firmware;
+mod frames;
 mod machine;
 mod namespace;
 mod others;
