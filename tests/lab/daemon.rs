@@ -30,6 +30,8 @@ pub struct Line {
     pub stage: String,
     /// The quirks that matched.
     pub quirks: String,
+    /// An interface's addresses, where a line tells them.
+    pub addresses: String,
     /// What happened, in words.
     pub message: String,
 }
@@ -56,6 +58,7 @@ impl Line {
             machine: field("machine"),
             stage: field("stage"),
             quirks: field("quirks"),
+            addresses: field("addresses"),
             message,
         }
     }

@@ -43,6 +43,19 @@ pub enum Content {
     },
 }
 
+/// Which of a client's states it sends from: RFC 2131 section 4.3.2 tells them by their fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Discover,
+    Selecting,
+    Rebooting,
+    Renewing,
+    Rebinding,
+    Release,
+    Decline,
+    Other,
+}
+
 impl Frame {
     fn parse(bytes: &[u8]) -> Option<Frame> {
         let (header, body) = bytes.split_at_checked(14)?;
@@ -81,6 +94,28 @@ impl Frame {
                 && message.opts().msg_type() == Some(kind)
         };
         self.message().is_some_and(answers)
+    }
+
+    /// What the client with that hardware address says in it.
+    pub fn sent_by(&self, mac: [u8; 6]) -> Option<Sent> {
+        let (message, (_, destination)) = (self.message()?, self.ends()?);
+        if message.opcode() != Opcode::BootRequest || !message.chaddr().starts_with(&mac) {
+            return None;
+        }
+        let options = message.opts();
+        let names_server = options.get(OptionCode::ServerIdentifier).is_some();
+        let names_address = options.get(OptionCode::RequestedIpAddress).is_some();
+        let is_broadcast = destination.ip().is_broadcast();
+        Some(match options.msg_type() {
+            Some(MessageType::Discover) => Sent::Discover,
+            Some(MessageType::Release) => Sent::Release,
+            Some(MessageType::Decline) => Sent::Decline,
+            Some(MessageType::Request) if names_server => Sent::Selecting,
+            Some(MessageType::Request) if names_address && message.ciaddr().is_unspecified() => Sent::Rebooting,
+            Some(MessageType::Request) if is_broadcast => Sent::Rebinding,
+            Some(MessageType::Request) => Sent::Renewing,
+            Some(_) | None => Sent::Other,
+        })
     }
 }
 

@@ -11,7 +11,8 @@
 //! | `wire` | DHCP clients by the dozen over one socket |
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `cases` | rung 3: the conformance cases that concern sockets |
-//! | `clients` | rung 3: what dhclient, udhcpc, dhcpcd, tftp, atftp and curl get |
+//! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
+//! | `lives` | rung 3: dhclient, dhcpcd, udhcpc and systemd-networkd from their first lease to the release |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
@@ -31,6 +32,7 @@ mod crash;
 mod daemon;
 mod firmware;
 mod frames;
+mod lives;
 mod machine;
 mod namespace;
 mod others;

@@ -126,11 +126,9 @@ impl Namespace {
             .filter_map(|cidr| cidr.split('/').next().map(str::to_owned))
             .collect()
     }
-}
 
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        // What still runs inside would keep the namespace alive after its name is gone.
+    /// SIGKILL to whatever runs inside.
+    pub fn kill_all(&self) {
         let pids = Command::new("ip").args(["netns", "pids", &self.name]).output();
         let pids = pids.map(|output| output.stdout).unwrap_or_default();
         for pid in String::from_utf8_lossy(&pids)
@@ -139,6 +137,13 @@ impl Drop for Namespace {
         {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // What still runs inside would keep the namespace alive after its name is gone.
+        self.kill_all();
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
 }
