@@ -13,6 +13,7 @@
 //! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
 //! | `lives` | rung 3: dhclient, dhcpcd, udhcpc and systemd-networkd from their first lease to the release |
+//! | `options` | rung 3: what clients hand to their scripts, and BOOTP |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
@@ -35,6 +36,7 @@ mod frames;
 mod lives;
 mod machine;
 mod namespace;
+mod options;
 mod others;
 mod proxy;
 mod quirks;

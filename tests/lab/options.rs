@@ -1,0 +1,216 @@
+//! Rung 3: what the inventory tells machines besides, as the clients that systems run hand it to
+//! their scripts; and BOOTP, as it was before DHCP.
+
+use super::daemon::Daemon;
+use super::frames::Watch;
+use super::namespace::{Namespace, Wire};
+use super::room::Room;
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Duration};
+use tempfile::TempDir;
+
+const MAC: &str = "02:00:00:00:00:21";
+
+const INVENTORY: &str = r#"
+[[subnet]]
+cidr    = "192.0.2.0/24"
+router  = "192.0.2.1"
+dns     = ["192.0.2.1"]
+domain  = "rack.example"
+pool    = ["192.0.2.100-192.0.2.199"]
+lease   = "1h"
+ntp     = ["192.0.2.5", "192.0.2.6"]
+search  = ["rack.example", "example"]
+mtu     = 1400
+routes  = [{ to = "198.51.100.0/24", via = "192.0.2.254" }]
+options = [
+    { code = 224, type = "text", value = "row 7" },
+    { code = 225, type = "u16", value = [1, 515], always = true },
+]
+
+[[host]]
+name     = "r1u07"
+mac      = "02:00:00:00:00:21"
+address  = "192.0.2.7"
+hostname = "node-7"
+"#;
+
+/// The name that clients ask for; theirs is another.
+const WISH: &str = "mine.else.example";
+
+/// What the client's script is told at the turn called `turn`, as names and values.
+fn told(turn: &str, ask: impl FnOnce(&Namespace, &TempDir, &str)) -> BTreeMap<String, String> {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write("inventory.toml", INVENTORY);
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client(MAC);
+    let folder = TempDir::new().expect("a temporary folder");
+    let (hook, seen) = (folder.path().join("hook"), folder.path().join("seen"));
+    let script = format!(
+        "#!/bin/sh\n[ \"${{reason:-$1}}\" = {turn} ] && env > {}\ntrue\n",
+        seen.display()
+    );
+    fs::write(&hook, script).expect("our own folder");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("our own file");
+    ask(&client, &folder, &hook.to_string_lossy());
+    let text = super::poll(Duration::from_secs(10), || fs::read_to_string(&seen).ok());
+    let text = text.unwrap_or_else(|| panic!("its script was not run at {turn}\n{}", daemon.log_tail()));
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn expect(told: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(told.get(*name).map(String::as_str), Some(*value), "{name} of {told:#?}");
+    }
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("our own folder");
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn dhclient_is_told_everything_that_it_asks_for() {
+    let settings = format!(
+        "option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n\
+         option site-note code 224 = text;\n\
+         send fqdn.fqdn \"{WISH}\";\nsend fqdn.encoded on;\nsend fqdn.server-update off;\n\
+         request subnet-mask, routers, domain-name, domain-name-servers, host-name, domain-search, ntp-servers,\n\
+         interface-mtu, rfc3442-classless-static-routes, site-note, fqdn.fqdn;\n"
+    );
+    let told = told("BOUND", |client, folder, hook| {
+        let settings = write(folder, "settings", &settings);
+        let (leases, pid) = (write(folder, "leases", ""), write(folder, "pid", ""));
+        let files = ["-sf", hook, "-lf", &leases, "-pf", &pid, "-cf", &settings];
+        client.expect("dhclient", &[&["-4", "-1"], &files[..], &["eth0"]].concat());
+    });
+    expect(
+        &told,
+        &[
+            ("new_ip_address", "192.0.2.7"),
+            ("new_routers", "192.0.2.1"),
+            ("new_domain_name", "rack.example"),
+            ("new_domain_name_servers", "192.0.2.1"),
+            ("new_host_name", "node-7"),
+            ("new_ntp_servers", "192.0.2.5 192.0.2.6"),
+            ("new_domain_search", "rack.example. example."),
+            ("new_interface_mtu", "1400"),
+            // The router among them: a client that takes 121 leaves option 3 alone (RFC 3442).
+            (
+                "new_rfc3442_classless_static_routes",
+                "24 198 51 100 192 0 2 254 0 192 0 2 1",
+            ),
+            ("new_site_note", "row 7"),
+            ("new_unknown_225", "0:1:2:3"),
+            // The inventory's name wins over the client's, and nobody is to write it to the DNS.
+            ("new_fqdn_fqdn", "node-7.rack.example"),
+            ("new_fqdn_server_update", "false"),
+        ],
+    );
+}
+
+#[test]
+fn udhcpc_is_told_everything_that_it_asks_for() {
+    let wanted = ["hostname", "ntpsrv", "search", "mtu", "staticroutes", "224"];
+    let wanted: Vec<&str> = wanted.iter().flat_map(|option| ["-O", option]).collect();
+    let told = told("bound", |client, _, hook| {
+        let common = ["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", hook, "-F", WISH];
+        client.expect("busybox", &[&common[..], &wanted].concat());
+    });
+    expect(
+        &told,
+        &[
+            ("ip", "192.0.2.7"),
+            ("mask", "24"),
+            ("router", "192.0.2.1"),
+            ("domain", "rack.example"),
+            ("dns", "192.0.2.1"),
+            ("hostname", "node-7"),
+            ("ntpsrv", "192.0.2.5 192.0.2.6"),
+            ("search", "rack.example example"),
+            ("mtu", "1400"),
+            ("staticroutes", "198.51.100.0/24 192.0.2.254 0.0.0.0/0 192.0.2.1"),
+            ("opt224", "726f772037"),
+            ("opt225", "00010203"),
+            // RFC 4702: the server updates nothing (N), and the client had asked it to (O).
+            ("opt81", "0affff6e6f64652d372e7261636b2e6578616d706c65"),
+        ],
+    );
+}
+
+#[test]
+fn dhcpcd_is_told_everything_that_it_asks_for_and_sets_the_routes() {
+    let settings = "define 224 string site_note\noption ntp_servers,domain_search,interface_mtu,host_name,domain_name\n\
+                    option domain_name_servers,classless_static_routes,site_note,fqdn\nnodelay\nnoarp\n";
+    let mut routes = String::new();
+    let told = told("BOUND", |client, folder, hook| {
+        let settings = write(folder, "settings", settings);
+        let folders = ["run", "lib"].map(|name| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).expect("our own folder");
+            path.to_string_lossy().into_owned()
+        });
+        let script = format!(
+            "mkdir -p /run/dhcpcd && mount --bind {} /run/dhcpcd && mount --bind {} /var/lib/dhcpcd && exec dhcpcd \"$@\"",
+            folders[0], folders[1]
+        );
+        let common = ["-c", &script, "sh", "-4", "-1", "-B", "-w", "-f", &settings];
+        let own = ["--script", hook, "-p", "-h", WISH, "-F", "both", "eth0"];
+        client.expect("sh", &[&common[..], &own].concat());
+        routes = String::from_utf8_lossy(&client.expect("ip", &["route"])).into_owned();
+    });
+    expect(
+        &told,
+        &[
+            ("new_ip_address", "192.0.2.7"),
+            ("new_domain_name", "rack.example"),
+            ("new_domain_name_servers", "192.0.2.1"),
+            ("new_host_name", "node-7"),
+            ("new_ntp_servers", "192.0.2.5 192.0.2.6"),
+            ("new_domain_search", "rack.example example"),
+            ("new_interface_mtu", "1400"),
+            (
+                "new_classless_static_routes",
+                "198.51.100.0/24 192.0.2.254 0.0.0.0/0 192.0.2.1",
+            ),
+            ("new_dhcp_renewal_time", "1800"),
+            ("new_dhcp_rebinding_time", "3150"),
+            ("new_site_note", "row 7"),
+            ("new_fqdn", "node-7.rack.example"),
+        ],
+    );
+    assert!(routes.contains("198.51.100.0/24 via 192.0.2.254"), "{routes}");
+    assert!(routes.contains("default via 192.0.2.1"), "{routes}");
+}
+
+#[test]
+fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write("inventory.toml", INVENTORY);
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client(MAC);
+    let watch = Watch::new(&client);
+    // It broadcasts by the kernel's routes, and a machine without an address has none.
+    client.expect("ip", &["route", "add", "default", "dev", "eth0"]);
+    let ask = || {
+        let options = ["--dev", "eth0", "--serverbcast", "--returniffail", "--timeoutwait", "4"];
+        let output = client.run("bootpc", &options);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = ask();
+    for words in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
+        assert!(said.contains(words), "{said}\n{}\n{}", watch.text(), daemon.log_tail());
+    }
+    daemon.wait_for("the reservation", Duration::from_secs(5), |line| {
+        line.says("r1u07", &["acknowledged 192.0.2.7"])
+    });
+    client.expect("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:22"]);
+    let said = ask();
+    assert!(!said.contains("IPADDR"), "{said}");
+    daemon.wait_for("the reason", Duration::from_secs(5), |line| {
+        line.says("02-00-00-00-00-22", &["ignored", "plain BOOTP"])
+    });
+}
