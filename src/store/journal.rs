@@ -34,6 +34,8 @@ pub(super) struct Journal {
     file: File,
     /// Where the next frame goes.
     end: u64,
+    /// Something of a frame that failed may stand behind the end.
+    is_torn: bool,
 }
 
 /// What a journal held when it was opened.
@@ -62,7 +64,12 @@ impl Journal {
         }
         let bytes = std::fs::read(path)?;
         let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok((Journal { file, end }, replay(&bytes)))
+        let journal = Journal {
+            file,
+            end,
+            is_torn: false,
+        };
+        Ok((journal, replay(&bytes)))
     }
 
     /// Bytes in the file.
@@ -71,25 +78,26 @@ impl Journal {
     }
 
     /// Appends one commit, durably.
+    ///
+    /// A frame that failed was promised to nobody, and is cut off before the next one is written: a
+    /// shorter one would leave its tail behind, and the leases in it would be taken for the newest.
     pub fn append(&mut self, writes: &[Write]) -> io::Result<()> {
         let frame = frame(writes)?;
-        let appended = self
-            .file
-            .write_all_at(&frame, self.end)
-            .and_then(|()| self.file.sync_data());
-        match appended {
-            Ok(()) => self.end += frame.len() as u64,
-            // What is there of the frame is rubble at worst, which the next one overwrites; whether it
-            // can be cut off on such a disk does not matter.
-            Err(_) => drop(self.file.set_len(self.end)),
+        if self.is_torn {
+            self.file.set_len(self.end)?;
         }
-        appended
+        self.is_torn = true;
+        self.file.write_all_at(&frame, self.end)?;
+        self.file.sync_data()?;
+        self.is_torn = false;
+        self.end += frame.len() as u64;
+        Ok(())
     }
 
     /// Forgets everything, durably: the database has it.
     pub fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.end = 0;
+        (self.end, self.is_torn) = (0, false);
         self.file.sync_all()
     }
 }
@@ -223,6 +231,20 @@ mod tests {
         journal.clear().unwrap();
         journal.append(&[lease(3)]).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
+    }
+
+    #[test]
+    fn nothing_of_a_frame_that_failed_stands_behind_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(&[lease(1)]).unwrap();
+        // As after a write that the disk took and then refused to sync.
+        let failed = frame(&[lease(2), lease(3), lease(4)]).unwrap();
+        journal.file.write_all_at(&failed, journal.end).unwrap();
+        journal.is_torn = true;
+        journal.append(&[gone(1)]).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(1), gone(1)]);
     }
 
     #[test]
