@@ -5,6 +5,7 @@ use crate::model::{Cpu, Name, text};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::HashMap,
     fmt,
     fs::{self, File, Permissions},
     io::{self, Read, Write},
@@ -91,12 +92,29 @@ impl Drop for Partial {
     }
 }
 
+/// Where an image's files come from, when somebody else has judged them already.
+pub(super) struct Provenance {
+    /// Files that may be linked instead of copied, with their lengths and checksums.
+    pub(super) known: HashMap<PathBuf, (u64, [u8; 32])>,
+    /// What the description says above the artifacts, a line each.
+    pub(super) said: Vec<String>,
+}
+
 /// Makes an image in the folder of images.
 ///
 /// # Errors
 /// When a file can't be read or written, when there is an image of that name and it is not to be
 /// replaced, or when there is nothing to boot.
 pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
+    let provenance = Provenance {
+        known: HashMap::new(),
+        said: vec![format!("Made by `bootwright image add {}`.", new.name)],
+    };
+    add_from(images, new, &provenance)
+}
+
+/// The same of files whose checksums are known.
+pub(super) fn add_from(images: &Path, new: &NewImage, provenance: &Provenance) -> Result<Added, ImageError> {
     let folder = images.join(new.name.as_str());
     let exists = folder.symlink_metadata().is_ok();
     if exists && !new.replace {
@@ -119,7 +137,7 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
     fs::create_dir_all(images).map_err(|error| failed("make the folder", images, &error))?;
     let partial = Partial(images.join(format!(".{}.partial-{}", new.name, std::process::id())));
     fs::create_dir(&partial.0).map_err(|error| failed("make the folder", &partial.0, &error))?;
-    let artifacts = fill(&partial.0, new)?;
+    let artifacts = fill(&partial.0, new, provenance)?;
     let mode = Permissions::from_mode(FOLDER_MODE);
     fs::set_permissions(&partial.0, mode).map_err(|error| failed("open up", &partial.0, &error))?;
     move_into_place(&partial.0, &folder, exists).map_err(|error| failed("put into place", &folder, &error))?;
@@ -127,19 +145,20 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
     Ok(Added { folder, artifacts })
 }
 
-fn fill(folder: &Path, new: &NewImage) -> Result<Vec<(String, u64, [u8; 32])>, ImageError> {
-    let one = |source: &Option<PathBuf>| source.as_deref().map(|source| copy(source, folder)).transpose();
+fn fill(folder: &Path, new: &NewImage, provenance: &Provenance) -> Result<Vec<(String, u64, [u8; 32])>, ImageError> {
+    let copy = |source: &Path| copy(source, folder, provenance);
+    let one = |source: &Option<PathBuf>| source.as_deref().map(copy).transpose();
     let kernel = one(&new.kernel)?;
     let initrds = new
         .initrds
         .iter()
-        .map(|source| copy(source, folder))
+        .map(|source| copy(source))
         .collect::<Result<Vec<Copied>, ImageError>>()?;
     let disk = one(&new.disk)?;
     let manifest = folder.join(MANIFEST);
     write_synced(
         &manifest,
-        describe(new, kernel.as_ref(), &initrds, disk.as_ref()).as_bytes(),
+        describe(new, kernel.as_ref(), &initrds, disk.as_ref(), &provenance.said).as_bytes(),
     )
     .map_err(|error| failed("write", &manifest, &error))?;
     sync(folder)?;
@@ -147,9 +166,10 @@ fn fill(folder: &Path, new: &NewImage) -> Result<Vec<(String, u64, [u8; 32])>, I
     Ok(all.map(|copied| (copied.file, copied.length, copied.sha256)).collect())
 }
 
-fn copy(source: &Path, folder: &Path) -> Result<Copied, ImageError> {
+fn copy(source: &Path, folder: &Path, provenance: &Provenance) -> Result<Copied, ImageError> {
     let file = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if file.parse::<Name>().is_err() || file == MANIFEST {
+    // A `+` may stand there besides, as in memtest86+: `config::images` reads it.
+    if file.replace('+', "-").parse::<Name>().is_err() || file == MANIFEST {
         let shown = text::escape(file.as_bytes());
         return Err(ImageError(format!(
             "`{shown}` can't be an artifact's name in a URL; rename the file"
@@ -161,8 +181,17 @@ fn copy(source: &Path, folder: &Path) -> Result<Copied, ImageError> {
             "two artifacts are called `{file}`; rename one of the files"
         )));
     }
-    let (length, sha256) = copy_hashed(source, &to).map_err(|error| failed("copy", source, &error))?;
+    let linked = provenance.known.get(source).filter(|_| link(source, &to).is_ok());
+    let copied = linked.map_or_else(|| copy_hashed(source, &to), |known| Ok(*known));
+    let (length, sha256) = copied.map_err(|error| failed("copy", source, &error))?;
     Ok(Copied { file, length, sha256 })
+}
+
+/// A second name for the file, which stays where it is until the image is made. Not every file
+/// system can.
+fn link(source: &Path, to: &Path) -> io::Result<()> {
+    fs::set_permissions(source, Permissions::from_mode(FILE_MODE))?;
+    fs::hard_link(source, to)
 }
 
 fn copy_hashed(source: &Path, to: &Path) -> io::Result<(u64, [u8; 32])> {
@@ -212,12 +241,18 @@ fn move_into_place(partial: &Path, folder: &Path, exists: bool) -> io::Result<()
     Ok(renameat2(AT_FDCWD, partial, AT_FDCWD, folder, flags)?)
 }
 
-fn describe(new: &NewImage, kernel: Option<&Copied>, initrds: &[Copied], disk: Option<&Copied>) -> String {
+fn describe(
+    new: &NewImage,
+    kernel: Option<&Copied>,
+    initrds: &[Copied],
+    disk: Option<&Copied>,
+    said: &[String],
+) -> String {
     let artifact = |copied: &Copied| {
         let sum = checksum::hex(&copied.sha256);
         format!("{{ file = {}, sha256 = \"{sum}\" }}", quoted(&copied.file))
     };
-    let mut lines = vec![format!("# Made by `bootwright image add {}`.", new.name)];
+    let mut lines: Vec<String> = said.iter().map(|said| format!("# {said}")).collect();
     lines.extend(new.cpu.map(|cpu| format!("arch    = \"{cpu}\"")));
     lines.extend(kernel.map(|kernel| format!("kernel  = {}", artifact(kernel))));
     if !initrds.is_empty() {
