@@ -12,7 +12,6 @@ DESTDIR ?=
 PREFIX  ?= /usr
 PROFILE ?= release
 
-INSTALLER = /usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
 IMAGES    = $(DESTDIR)/srv/bootwright/images
 UNITS     = $(DESTDIR)$(PREFIX)/lib/systemd/system
 CONFIG    = $(DESTDIR)/etc/bootwright
@@ -84,8 +83,7 @@ bench-storm: cargo
 	@$(SUDO) tests/bench/storm.sh
 
 images: cargo
-	$(CARGO) run --quiet -- image add debian-12 --images images --force --arch x86_64 \
-	  --kernel $(INSTALLER)/linux --initrd $(INSTALLER)/initrd.gz
+	$(CARGO) run --quiet -- image fetch debian-12 --offline --images images --force
 
 # The checkout's configuration points beside itself; an installed one points where things lie then.
 install:
@@ -97,6 +95,7 @@ install:
 	install -d $(CONFIG)/answers $(CONFIG)/ipxe-scripts $(IMAGES)
 	umask 022; cp -Rn config/answers/. $(CONFIG)/answers/
 	install -Dm644 config/quirks.toml $(DESTDIR)$(PREFIX)/share/bootwright/quirks.toml
+	install -Dm644 images/catalogue.toml $(DESTDIR)$(PREFIX)/share/bootwright/catalogue.toml
 	umask 022; cp -Rn ipxe-scripts/. $(CONFIG)/ipxe-scripts/
 	test -e $(CONFIG)/inventory.toml || install -m644 config/inventory.toml $(CONFIG)/inventory.toml
 	test -e $(CONFIG)/bootwright.toml || sed \

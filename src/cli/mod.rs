@@ -39,7 +39,8 @@ enum Command {
     Status(status::Args),
     Hosts(hosts::Args),
     Leases(leases::Args),
-    Image(image::Args),
+    // Boxed: its actions have more arguments than all other commands.
+    Image(Box<image::Args>),
     Storm(storm::Args),
 }
 
@@ -52,7 +53,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Hosts(args) => hosts::run(args),
         Command::Leases(args) => leases::run(args),
-        Command::Image(args) => image::run(args),
+        Command::Image(args) => image::run(*args),
         Command::Storm(args) => storm::run(args),
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
-//! `trial` renders everything once. Nothing stops at the first error: each step says what it finds to
-//! `problems` and goes on with what is left, and `report` shows it all to people.
+//! `trial` renders everything once. `catalogue` stands apart: what can be fetched. Nothing stops at the
+//! first error: each step says what it finds to `problems` and goes on with what is left, and `report`
+//! shows it all to people.
 
 mod appliance;
+mod catalogue;
 mod decode;
 mod hosts;
 mod images;
@@ -23,6 +25,7 @@ mod trial;
 
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
+use crate::images::catalogue::Entry;
 use crate::model::{Mode, Name, ServedInterface};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
@@ -234,6 +237,25 @@ pub fn images(folder: &Path) -> (BTreeMap<Name, Image>, Report) {
 /// The table of firmware that is compiled in, as an appliance without a `quirks.toml` has it.
 pub fn shipped_quirks() -> Quirks {
     quirks::shipped(&mut Problems::default())
+}
+
+/// The images that can be fetched by their names: the entries of `own`, if there is such a file, and the
+/// shipped ones.
+///
+/// # Errors
+/// When something in it can't be used.
+pub fn fetchable(own: Option<&Path>) -> Result<Vec<Entry>, Report> {
+    let mut problems = Problems::default();
+    let entries = catalogue::read(own, &mut problems);
+    match problems.has_errors() {
+        false => Ok(entries),
+        true => Err(problems.into_report()),
+    }
+}
+
+/// The known word that `said` most likely means, if any comes near.
+pub fn nearest<'a>(said: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    problems::closest(said, known)
 }
 
 /// Where the appliance keeps its images, read from `bootwright.toml` alone.

@@ -159,6 +159,29 @@ pub const VAR_DEPTH_MAX: usize = 16;
 /// Checksums kept so that a reload does not hash an unchanged file again.
 pub const CHECKSUMS_KEPT_MAX: usize = 65_536;
 
+/// How long a server of images may take to let a connection in.
+pub const FETCH_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server of images may be silent before the connection is given up.
+pub const FETCH_SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often one download is tried in a row without getting further.
+pub const FETCH_TRIES_MAX: u32 = 5;
+/// A try that brought so many bytes got further.
+pub const FETCH_FURTHER_BYTES: u64 = 1024 * 1024;
+/// The first pause before a download is tried again; doubles up to the next limit.
+pub const FETCH_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause, whatever a server's Retry-After says.
+pub const FETCH_PAUSE_LONGEST: Duration = Duration::from_secs(30);
+/// Redirects that one request follows.
+pub const FETCH_REDIRECTS_MAX: u32 = 10;
+/// The largest file of one image: larger than any installer's, smaller than a server's disk.
+pub const FETCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// The largest file of checksums, or signature: Debian's and Fedora CoreOS's are under 1 MiB.
+pub const FETCH_SUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// After so long a download that nobody took up again is removed.
+pub const FETCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Entries that a catalogue of images may have.
+pub const CATALOGUE_ENTRIES_MAX: usize = 1000;
+
 /// Machines of one storm.
 pub const STORM_MACHINES_MAX: u32 = 10_000;
 /// How long a storm may take.

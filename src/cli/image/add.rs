@@ -31,7 +31,7 @@ pub(super) struct Add {
     place: Place,
 }
 
-fn cpu(said: &str) -> Result<Cpu, String> {
+pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
     Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64 or loongarch64".to_owned())
 }
 

@@ -1,6 +1,8 @@
 //! `bootwright image`: what is done with images, one file an action.
 
 mod add;
+mod catalogue;
+mod fetch;
 mod list;
 mod remove;
 mod shown;
@@ -10,10 +12,11 @@ use super::check::settings_file;
 use crate::config::{self, report};
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
-/// Adds, lists, verifies and removes images
+/// Adds, fetches, lists, verifies and removes images
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  bootwright image fetch debian-12
   bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
   bootwright image list
   bootwright image verify debian-12
@@ -32,6 +35,25 @@ Examples:
   bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs
   bootwright image add debian-12 --force --kernel linux --initrd initrd.gz --cmdline quiet")]
     Add(add::Add),
+    /// Downloads an image of the catalogue, or files behind URLs; checks them, and goes on where it was interrupted
+    #[command(after_help = "\
+Examples:
+  bootwright image catalogue
+  bootwright image fetch debian-12
+  bootwright image fetch debian-12 --offline
+  bootwright image fetch rocky-9 --as rocky --cmdline console=ttyS0,115200
+  bootwright image fetch rescue --kernel https://mirror.example/vmlinuz --initrd https://mirror.example/initrd \\
+      --sums https://mirror.example/SHA256SUMS
+  bootwright image fetch rescue --kernel http://mirror.example/vmlinuz --sha256 64-HEXADECIMAL-DIGITS
+
+A file must be what somebody says that it is: --sha256, a file of --sums that is signed (--keyring, and
+--signature where it does not carry its own) or comes over HTTPS. `--sha256 accept` takes whatever comes
+and shows its checksum.
+
+The system's certificate authorities count, and SSL_CERT_FILE; https_proxy and no_proxy are obeyed.")]
+    Fetch(fetch::Fetch),
+    /// Shows what can be fetched by its name
+    Catalogue(catalogue::Catalogue),
     /// Lists the images that are sound
     List(Choice),
     /// Reads every byte of one or all images again; exit code 1 when one is not what it should be
@@ -64,6 +86,8 @@ struct Choice {
 pub fn run(args: Args) -> ExitCode {
     match args.action {
         Action::Add(add) => add::run(add),
+        Action::Fetch(fetch) => fetch::run(fetch),
+        Action::Catalogue(catalogue) => catalogue::run(&catalogue),
         Action::List(choice) => list::run(&choice),
         Action::Verify(verify) => verify::run(&verify),
         Action::Remove(remove) => remove::run(&remove),

@@ -1,0 +1,320 @@
+//! `bootwright image fetch`: an image of the catalogue, or files behind URLs.
+
+use super::{Place, add::cpu, complain, folder};
+use crate::config::{self, report};
+use crate::images::{
+    Added, ImageError,
+    catalogue::{Entry, Remote, Signature, SumFile},
+    checksum,
+    fetch::{self, FilesFrom, Order, Patience, Progress},
+};
+use crate::model::{Cpu, Name, limits::FETCH_TRIES_MAX};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// What a shell expects of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// The operator's catalogue, beside bootwright.toml.
+const CATALOGUE_FILE: &str = "catalogue.toml";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Fetch {
+    /// An image of the catalogue; with URLs, what the inventory will call it
+    name: Name,
+    /// What the inventory will call an image of the catalogue, instead of its own name
+    #[arg(long = "as", value_name = "NAME")]
+    called: Option<Name>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    checks: Checks,
+    /// Take the files of an installed Debian package, and ask no server
+    #[arg(long, conflicts_with = "online")]
+    offline: bool,
+    /// Ask the server although a Debian package with the files is installed
+    #[arg(long)]
+    online: bool,
+    /// How often a download is tried without getting further
+    #[arg(long, value_name = "N", default_value_t = FETCH_TRIES_MAX, value_parser = clap::value_parser!(u32).range(1..))]
+    tries: u32,
+    /// Replace an image of the same name
+    #[arg(long)]
+    force: bool,
+    /// A catalogue of your own; without it catalogue.toml beside bootwright.toml, where there is one
+    #[arg(long, value_name = "FILE")]
+    catalogue: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Files behind URLs.
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// The kernel's URL
+    #[arg(long, value_name = "URL")]
+    kernel: Option<String>,
+    /// An initial RAM disk's URL; again for more, in their order
+    #[arg(long = "initrd", value_name = "URL")]
+    initrds: Vec<String>,
+    /// A disk or ISO image's URL
+    #[arg(long, value_name = "URL")]
+    disk: Option<String>,
+    /// The architecture, such as x86_64 or arm64
+    #[arg(long, value_parser = cpu)]
+    arch: Option<Cpu>,
+    /// A kernel parameter of every boot; again for more
+    #[arg(long, value_name = "PARAMETER", allow_hyphen_values = true)]
+    cmdline: Vec<String>,
+}
+
+/// What the files are checked by.
+#[derive(Debug, clap::Args)]
+struct Checks {
+    /// Each file's checksum in the order kernel, initrds, disk; or `accept`: whatever comes will do
+    #[arg(long, value_name = "HEX|accept")]
+    sha256: Vec<String>,
+    /// The URL of a file of checksums, such as SHA256SUMS or .treeinfo
+    #[arg(long, value_name = "URL", conflicts_with = "sha256")]
+    sums: Option<String>,
+    /// The URL of its signature, where it does not carry one
+    #[arg(long, value_name = "URL", requires = "sums", requires = "keyring")]
+    signature: Option<String>,
+    /// The keyring of those who may sign it
+    #[arg(long, value_name = "FILE", requires = "sums")]
+    keyring: Option<PathBuf>,
+    /// A file of checksums will do without its signature, if it comes over HTTPS
+    #[arg(long)]
+    unsigned: bool,
+}
+
+pub(super) fn run(asked: Fetch) -> ExitCode {
+    let folder = match folder(&asked.place) {
+        Ok(folder) => folder,
+        Err(code) => return code,
+    };
+    let as_json = asked.json;
+    let order = match order(asked) {
+        Ok(order) => order,
+        Err(code) => return code,
+    };
+    let name = order.name.clone();
+    match interruptible(folder, order) {
+        Ok(Some(Ok(added))) => {
+            match as_json {
+                true => println!("{}", in_json(&name, &added)),
+                false => println!("image `{name}` is in {}", added.folder.display()),
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(Some(Err(error))) => complain(error),
+        Ok(None) => {
+            complain("interrupted; what came is kept, and the same command goes on from there");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => complain(format_args!("can't start: {error}")),
+    }
+}
+
+/// Fetches on a thread of its own, so that Ctrl-C can be answered in words; `None` after Ctrl-C.
+fn interruptible(folder: PathBuf, order: Order) -> io::Result<Option<Result<Added, ImageError>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let work = tokio::task::spawn_blocking(move || {
+            let shown = Shown::default();
+            fetch::fetch(&folder, &order, &shown)
+        });
+        tokio::select! {
+            done = work => done.map(Some).map_err(io::Error::other),
+            pressed = tokio::signal::ctrl_c() => pressed.map(|()| None),
+        }
+    });
+    // After Ctrl-C the download may wait for its server; the process ends all the same.
+    runtime.shutdown_background();
+    done
+}
+
+fn in_json(name: &Name, added: &Added) -> serde_json::Value {
+    let artifact = |(file, bytes, sum): &(String, u64, [u8; 32])| json!({ "file": file, "bytes": bytes, "sha256": checksum::hex(sum) });
+    json!({
+        "name": name,
+        "folder": added.folder,
+        "artifacts": added.artifacts.iter().map(artifact).collect::<Vec<_>>(),
+    })
+}
+
+/// The operator's catalogue: the one that is named, or the one beside bootwright.toml.
+pub(super) fn catalogue_file(named: Option<&PathBuf>, config: &Path) -> Option<PathBuf> {
+    let beside = || {
+        let folder = if config.is_dir() { config } else { config.parent()? };
+        Some(folder.join(CATALOGUE_FILE)).filter(|file| file.exists())
+    };
+    named.cloned().or_else(beside)
+}
+
+fn order(asked: Fetch) -> Result<Order, ExitCode> {
+    let by_url = asked.files.kernel.is_some() || asked.files.disk.is_some();
+    let accept = asked.checks.sha256.iter().any(|said| said == "accept");
+    let unsigned = asked.checks.unsigned;
+    let name = asked.called.clone().unwrap_or_else(|| asked.name.clone());
+    let from = match (asked.offline, asked.online) {
+        (true, _) => FilesFrom::Package,
+        (false, true) => FilesFrom::Network,
+        (false, false) => FilesFrom::Either,
+    };
+    let patience = Patience {
+        tries: asked.tries,
+        ..Patience::default()
+    };
+    let replace = asked.force;
+    let entry = match by_url {
+        true => from_urls(asked)?,
+        false => from_catalogue(asked, accept)?,
+    };
+    Ok(Order {
+        entry,
+        name,
+        replace,
+        from,
+        accept,
+        unsigned,
+        patience,
+    })
+}
+
+fn from_catalogue(asked: Fetch, accept: bool) -> Result<Entry, ExitCode> {
+    let own = catalogue_file(asked.catalogue.as_ref(), &asked.place.config);
+    let entries = config::fetchable(own.as_deref()).map_err(|report| {
+        eprint!("{}", report.render(report::wants_colours()));
+        complain("the catalogue can't be used until that is mended")
+    })?;
+    let known = entries.iter().map(|entry| entry.name.as_str());
+    let near = config::nearest(asked.name.as_str(), known).map(str::to_owned);
+    let found = entries.into_iter().find(|entry| entry.name == asked.name);
+    let mut entry = found.ok_or_else(|| {
+        let next = near.map_or(
+            "see `bootwright image catalogue`, or name --kernel URL".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        complain(format_args!("the catalogue has no `{}`; {next}", asked.name))
+    })?;
+    let files = &asked.files;
+    if !files.initrds.is_empty() || files.arch.is_some() {
+        return Err(complain(
+            "--initrd and --arch go with --kernel URL; an image of the catalogue has its own",
+        ));
+    }
+    if asked.checks.sums.is_some() || (!asked.checks.sha256.is_empty() && !accept) {
+        return Err(complain(
+            "an image of the catalogue has its own checks; an entry in a catalogue.toml of your own may have others",
+        ));
+    }
+    entry.cmdline.extend(asked.files.cmdline);
+    Ok(entry)
+}
+
+fn from_urls(asked: Fetch) -> Result<Entry, ExitCode> {
+    let remote = |url: String| Remote {
+        url,
+        ..Remote::default()
+    };
+    let checks = asked.checks;
+    let signature = checks.keyring.map(|keyring| Signature {
+        url: checks.signature,
+        keyring,
+        keyring_from: None,
+    });
+    let mut entry = Entry {
+        name: asked.name,
+        about: String::new(),
+        cpu: asked.files.arch,
+        script: None,
+        kernel: asked.files.kernel.map(remote),
+        initrds: asked.files.initrds.into_iter().map(remote).collect(),
+        disk: asked.files.disk.map(remote),
+        cmdline: asked.files.cmdline,
+        sums: checks.sums.map(|url| SumFile { url, signature }).into_iter().collect(),
+        package: None,
+    };
+    pin(&mut entry, &checks.sha256)?;
+    Ok(entry)
+}
+
+/// Writes the checksums of the command line to the files they are of.
+fn pin(entry: &mut Entry, said: &[String]) -> Result<(), ExitCode> {
+    let count = entry.files().count();
+    if said.is_empty() || said == ["accept"] {
+        return Ok(());
+    }
+    if said.len() != count {
+        return Err(complain(format_args!(
+            "{count} files and {} checksums: give one --sha256 a file, in the order kernel, initrds, disk",
+            said.len()
+        )));
+    }
+    let files = entry.kernel.iter_mut().chain(&mut entry.initrds).chain(&mut entry.disk);
+    for (file, digits) in files.zip(said) {
+        file.sha256 = Some(checksum::from_hex(digits).ok_or_else(|| {
+            complain(format_args!(
+                "`{digits}` is not a sha256: it is the 64 hexadecimal digits that `sha256sum FILE` prints"
+            ))
+        })?);
+    }
+    Ok(())
+}
+
+/// Shows what goes on, on standard error: a bar on a terminal, and lines.
+#[derive(Default)]
+struct Shown(RefCell<Option<ProgressBar>>);
+
+impl Progress for Shown {
+    fn say(&self, line: &str) {
+        match &*self.0.borrow() {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn begin(&self, file: &str, here: u64, total: Option<u64>) {
+        if !io::stderr().is_terminal() {
+            match total {
+                Some(total) => eprintln!("{file}: {total} bytes, {here} of them are here"),
+                None => eprintln!("{file}"),
+            }
+            return;
+        }
+        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let template = match total {
+            Some(_) => "{msg} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+            None => "{msg} {bytes}  {bytes_per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(file.to_owned());
+        bar.set_position(here);
+        // What was here before says nothing of the speed.
+        bar.reset_eta();
+        *self.0.borrow_mut() = Some(bar);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = &*self.0.borrow() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.0.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One HTTP request as a command needs it: the system's certificate authorities, the environment's
+//! proxy, bounded waits, and faults in words that say whether another try may help.
+
+use super::{address, order::Patience};
+use crate::images::add::ImageError;
+use crate::model::limits::FETCH_REDIRECTS_MAX;
+use std::{io, io::ErrorKind, sync::Arc, time::Duration};
+use ureq::{
+    Agent, Body, Error, Proxy, ResponseExt,
+    http::{Response, StatusCode, header},
+    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
+};
+
+/// Why a request brought nothing.
+pub(super) enum Fault {
+    /// Another try will end the same way.
+    Lasting(ImageError),
+    /// Another try may help; not before so long, if the server says so.
+    Passing { why: String, not_before: Option<Duration> },
+}
+
+impl Fault {
+    pub(super) fn passing(why: String) -> Fault {
+        Fault::Passing { why, not_before: None }
+    }
+
+    pub(super) fn lasting(why: String) -> Fault {
+        Fault::Lasting(ImageError::new(why))
+    }
+}
+
+/// What one request asks for besides the URL.
+#[derive(Default)]
+pub(super) struct Asked<'a> {
+    /// The first byte that is wanted, of a file that some are here of.
+    pub(super) from: u64,
+    /// The version that they are of.
+    pub(super) validator: Option<&'a str>,
+    /// Nothing but HTTPS will do, at every redirect.
+    pub(super) secure: bool,
+}
+
+/// Asks servers.
+pub(super) struct Client {
+    agent: Agent,
+    pub(super) patience: Patience,
+}
+
+impl Client {
+    pub(super) fn new(patience: Patience) -> Client {
+        let roots = rustls_native_certs::load_native_certs().certs;
+        let roots: Vec<Certificate<'static>> = roots
+            .iter()
+            .map(|root| Certificate::from_der(root).to_owned())
+            .collect();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .tls_config(tls)
+            .proxy(Proxy::try_from_env())
+            .max_redirects(FETCH_REDIRECTS_MAX)
+            .user_agent(concat!("bootwright/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(patience.connect))
+            .timeout_connect(Some(patience.connect))
+            .timeout_recv_response(Some(patience.silence))
+            .timeout_per_read(Some(patience.silence))
+            .build();
+        Client {
+            agent: config.into(),
+            patience,
+        }
+    }
+
+    /// The answer with its body unread: 200, 206, or 416 where a part was asked for.
+    pub(super) fn ask(&self, url: &str, asked: &Asked<'_>) -> Result<Response<Body>, Fault> {
+        // A distribution's .gz is a file, and no encoding of one.
+        let mut request = self.agent.get(url).header(header::ACCEPT_ENCODING, "identity");
+        if asked.from > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", asked.from));
+        }
+        if let (true, Some(validator)) = (asked.from > 0, asked.validator) {
+            request = request.header(header::IF_RANGE, validator);
+        }
+        let request = request.config().https_only(asked.secure).build();
+        let response = request.call().map_err(|error| self.in_words(url, error))?;
+        let part = asked.from > 0;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if part => Ok(response),
+            status => Err(refused(url, status, &response)),
+        }
+    }
+
+    fn in_words(&self, url: &str, error: Error) -> Fault {
+        let host = address::host(url);
+        match error {
+            Error::Io(error) => self.broken(url, &error),
+            Error::Timeout(_) => Fault::passing(format!(
+                "{host} did not answer within {} s",
+                self.patience.connect.max(self.patience.silence).as_secs_f32()
+            )),
+            Error::HostNotFound => Fault::lasting(format!(
+                "{url}: the name {host} is not known here; is it right, and does this machine have DNS? A proxy is taken from https_proxy"
+            )),
+            Error::TooManyRedirects => Fault::lasting(format!(
+                "{url}: it is redirected more than {FETCH_REDIRECTS_MAX} times; take the URL that it shall lead to"
+            )),
+            Error::Rustls(error) => distrusted(url, &error.to_string()),
+            Error::Tls(error) => distrusted(url, error),
+            // ureq asks a proxy for a tunnel in any case, and most let tunnels to port 443 alone through.
+            Error::ConnectProxyFailed(why) => Fault::lasting(format!(
+                "can't fetch {url}: the proxy of the environment gives no way to {host}: {why}; take an https:// URL, or name the host in no_proxy"
+            )),
+            Error::ConnectionFailed => Fault::passing(format!("there is no connection to {host}")),
+            Error::RequireHttpsOnly(_) => Fault::lasting(format!(
+                "{url}: it leads to plain HTTP, where anybody on the way may change what has no signature"
+            )),
+            other => Fault::lasting(format!("can't fetch {url}: {other}")),
+        }
+    }
+
+    /// What became of a connection.
+    pub(super) fn broken(&self, url: &str, error: &io::Error) -> Fault {
+        let host = address::host(url);
+        let inner = error.get_ref();
+        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return distrusted(url, &error.to_string());
+        }
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Fault::passing(format!("{host} closed the connection too early")),
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => Fault::passing(format!("{host} was silent for too long")),
+            _ if inner.is_some_and(|inner| matches!(inner.downcast_ref::<Error>(), Some(Error::Timeout(_)))) => {
+                Fault::passing(format!(
+                    "{host} was silent for {} s",
+                    self.patience.silence.as_secs_f32()
+                ))
+            }
+            _ => Fault::passing(format!("the connection to {host} failed: {error}")),
+        }
+    }
+}
+
+fn distrusted(url: &str, why: &str) -> Fault {
+    Fault::lasting(format!(
+        "can't trust the server of {url}: {why}; its certificate authority must be one of this system's (update-ca-certificates), or in the file that SSL_CERT_FILE names"
+    ))
+}
+
+fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
+    let last = response.get_uri().to_string();
+    let led = if last == url {
+        String::new()
+    } else {
+        format!(" (which leads to {last})")
+    };
+    let said = format!("{url}{led}: the server says {status}");
+    if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
+        let after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|after| after.to_str().ok());
+        let not_before = after.and_then(|after| after.parse().ok()).map(Duration::from_secs);
+        return Fault::Passing { why: said, not_before };
+    }
+    let next = match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            "the file has moved or the release is over: look in a browser where it is now, and put that into a catalogue.toml of your own"
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "the server does not give it to this machine: try another mirror, or ask who runs the server"
+        }
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => "put user and password into https_proxy",
+        _ => "try another mirror",
+    };
+    Fault::lasting(format!("{said}; {next}"))
+}

@@ -1,0 +1,197 @@
+//! Images from elsewhere: what is to be fetched is settled first, each file is fetched and checked,
+//! and the image appears in one step.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `order` | what an operator asks for, and is told |
+//! | `address` | URLs as texts |
+//! | `client` | one HTTP request, and its faults in words |
+//! | `sums` | files of checksums in every form |
+//! | `signature` | `gpgv` |
+//! | `trust` | what each file must be, and who says so |
+//! | `kept` | the hidden folder in which a download grows |
+//! | `download` | one file, resumed |
+//!
+//! Nothing is taken on faith: a file has a checksum that somebody wrote down, or a signature, or the
+//! operator says that whatever comes will do, and is shown its checksum.
+
+pub mod address;
+mod client;
+mod download;
+mod kept;
+mod order;
+mod signature;
+mod sums;
+mod trust;
+
+pub use order::{FilesFrom, Order, Patience, Progress};
+
+use super::{
+    add::{self, Added, ImageError, NewImage, Provenance, failed},
+    catalogue::{Package, Remote},
+    checksum,
+};
+use crate::model::Name;
+use client::Client;
+use kept::Kept;
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+use trust::Settled;
+
+/// Fetches an image.
+///
+/// # Errors
+/// When a file can't be had, is not what it should be, or nobody says what it should be; when there
+/// is an image of that name already; when the disk is full. What came is kept and taken up by the
+/// next call, and no image has changed.
+pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
+    let folder = images.join(order.name.as_str());
+    if folder.symlink_metadata().is_ok() && !order.replace {
+        return Err(ImageError::new(format!(
+            "there is an image `{}` in {} already; use --force to replace it",
+            order.name,
+            images.display()
+        )));
+    }
+    let package = order.entry.package.as_ref();
+    let on_a_server = order.entry.files().next().is_some();
+    match (order.from, package) {
+        (FilesFrom::Package, None) => Err(ImageError::new(format!(
+            "no package is known that has `{}`; it can only come over the network",
+            order.entry.name
+        ))),
+        (_, Some(package)) if !package.is_installed() && (order.from == FilesFrom::Package || !on_a_server) => {
+            Err(ImageError::new(format!(
+                "the files of `{}` are not on this machine; say `apt install {}`",
+                order.entry.name, package.name
+            )))
+        }
+        (FilesFrom::Package | FilesFrom::Either, Some(package)) if package.is_installed() => {
+            from_package(images, order, package, progress)
+        }
+        (FilesFrom::Package | FilesFrom::Either | FilesFrom::Network, _) => from_network(images, order, progress)
+            .map_err(|error| match package {
+                Some(package) if package.is_installed() => ImageError::new(format!(
+                    "{error}\nthe same files are in Debian's package {}, which is installed: --offline takes them",
+                    package.name
+                )),
+                Some(package) => ImageError::new(format!(
+                    "{error}\nthe same files are in a Debian package: `apt install {}`, and then --offline",
+                    package.name
+                )),
+                None => error,
+            }),
+    }
+}
+
+/// What the image is made of, wherever its files are.
+fn new_image(order: &Order, kernel: Option<PathBuf>, initrds: Vec<PathBuf>, disk: Option<PathBuf>) -> NewImage {
+    NewImage {
+        name: order.name.clone(),
+        cpu: order.entry.cpu,
+        kernel,
+        initrds,
+        disk,
+        cmdline: order.entry.cmdline.clone(),
+        replace: order.replace,
+    }
+}
+
+fn made_by(order: &Order) -> String {
+    format!("Made by `bootwright image fetch {}`.", order.entry.name)
+}
+
+fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn Progress) -> Result<Added, ImageError> {
+    let newest = match order.from {
+        FilesFrom::Either => "; --online fetches what is newest",
+        FilesFrom::Package | FilesFrom::Network => "",
+    };
+    progress.say(&format!(
+        "the files come from Debian's package {}, which is installed{newest}",
+        package.name
+    ));
+    let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None);
+    let said = vec![made_by(order), format!("From Debian's package {}.", package.name)];
+    add::add_from(
+        images,
+        &new,
+        &Provenance {
+            known: HashMap::new(),
+            said,
+        },
+    )
+}
+
+fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
+    trust::look_before(order)?;
+    fs::create_dir_all(images).map_err(|error| failed("make the folder", images, &error))?;
+    kept::look_at_others(images, &order.name, progress);
+    let client = Client::new(order.patience);
+    let kept = Kept::open(images, &order.name)?;
+    let sums = trust::sums(&client, order, &kept, progress)?;
+    let settled = trust::settle(order, &sums)?;
+    kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
+    let mut provenance = Provenance {
+        known: HashMap::new(),
+        said: vec![made_by(order)],
+    };
+    for one in &settled {
+        let (length, sha256) = download::download(&client, &one.wanted, &kept, progress)?;
+        let path = kept.path(one.wanted.file.as_str());
+        let checked = trust::check(&client, one, &path, &kept, progress)?;
+        progress.say(&format!(
+            "{}: sha256 {}, {checked}",
+            one.wanted.file,
+            checksum::hex(&sha256)
+        ));
+        provenance.said.push(format!("{}: {checked}.", one.wanted.url));
+        provenance.known.insert(path, (length, sha256));
+    }
+    let place = |remote: &Remote| unpacked(remote, &settled, &kept);
+    let entry = &order.entry;
+    let new = new_image(
+        order,
+        entry.kernel.as_ref().map(place).transpose()?,
+        entry.initrds.iter().map(place).collect::<Result<_, _>>()?,
+        entry.disk.as_ref().map(place).transpose()?,
+    );
+    let added = add::add_from(images, &new, &provenance)?;
+    kept.remove()?;
+    Ok(added)
+}
+
+/// Where a file lies after the download: itself, or taken out of its archive.
+fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf, ImageError> {
+    let of = settled.iter().find(|one| one.asked == remote.url);
+    let Some(archive) = of.map(|one| kept.path(one.wanted.file.as_str())) else {
+        return Err(ImageError::new(format!("{} was not fetched", remote.url)));
+    };
+    let Some(member) = &remote.member else {
+        return Ok(archive);
+    };
+    let name = address::kept_as(address::file_name(member)).map_err(ImageError::new)?;
+    let out = kept.path(name.as_str());
+    // Archives are made with and without `./` in front.
+    let taken = take_out(&archive, member, &out)? || take_out(&archive, &format!("./{member}"), &out)?;
+    match taken {
+        true => Ok(out),
+        false => Err(ImageError::new(format!("{} has no {member} in it", remote.url))),
+    }
+}
+
+fn take_out(archive: &Path, member: &str, out: &Path) -> Result<bool, ImageError> {
+    let file = File::create(out).map_err(|error| failed("make", out, &error))?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--to-stdout", "--file"])
+        .arg(archive)
+        .arg("--")
+        .arg(member);
+    let done = tar.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).status();
+    let done = done.map_err(|error| ImageError::new(format!("can't unpack {}: tar: {error}", archive.display())))?;
+    let length = fs::metadata(out).map_or(0, |file| file.len());
+    Ok(done.success() && length > 0)
+}

@@ -1,0 +1,74 @@
+//! What an operator asks for, and what is told meanwhile.
+
+use crate::images::catalogue::Entry;
+use crate::model::{
+    Name,
+    limits::{FETCH_CONNECT_TIMEOUT, FETCH_PAUSE_FIRST, FETCH_SILENCE_TIMEOUT, FETCH_TRIES_MAX},
+};
+use std::time::Duration;
+
+/// What is told while it goes on.
+pub trait Progress {
+    /// A line for people.
+    fn say(&self, line: &str);
+    /// A file comes: so many bytes of it are here, of so many if the server says.
+    fn begin(&self, file: &str, here: u64, total: Option<u64>);
+    /// More bytes of it came.
+    fn advance(&self, bytes: u64);
+    /// No more of it comes now.
+    fn end(&self);
+}
+
+/// Where the files may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilesFrom {
+    /// An installed package where the catalogue names one, else the network.
+    Either,
+    /// The installed package.
+    Package,
+    /// The network.
+    Network,
+}
+
+/// What an operator asks for.
+#[derive(Debug)]
+pub struct Order {
+    /// What is fetched.
+    pub entry: Entry,
+    /// What the image will be called.
+    pub name: Name,
+    /// Replace an image of that name.
+    pub replace: bool,
+    /// Where the files may come from.
+    pub from: FilesFrom,
+    /// Files that nobody vouches for will do.
+    pub accept: bool,
+    /// A file of checksums will do without its signature, if it comes over HTTPS.
+    pub unsigned: bool,
+    /// Waits and tries.
+    pub patience: Patience,
+}
+
+/// How long is waited, and how often tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next bytes of a connection.
+    pub silence: Duration,
+    /// Tries in a row that bring nothing new.
+    pub tries: u32,
+    /// Before the second try; doubles.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            connect: FETCH_CONNECT_TIMEOUT,
+            silence: FETCH_SILENCE_TIMEOUT,
+            tries: FETCH_TRIES_MAX,
+            pause: FETCH_PAUSE_FIRST,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Signatures, checked by GnuPG's `gpgv` with a keyring that the operator's system has.
+//!
+//! Nothing here reads a key or a signature itself.
+
+use crate::images::add::ImageError;
+use crate::model::text;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+const CLEAR_SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
+const ARMOUR: &[u8] = b"-----BEGIN PGP PUBLIC KEY";
+
+/// Whether a text carries its own signature.
+pub(super) fn is_clear_signed(body: &[u8]) -> bool {
+    body.starts_with(CLEAR_SIGNED.as_bytes())
+}
+
+/// Checks `file` against the signature beside it; who signed it, in GnuPG's words.
+pub(super) fn check(file: &Path, signature: &Path, keyring: &Path, of: &str) -> Result<String, ImageError> {
+    run(keyring, &[signature, file], None, of)
+}
+
+/// Checks a text that carries its signature, and returns what of it is signed.
+pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<u8>, String), ImageError> {
+    let body = fs::read(file).map_err(|error| ImageError::new(format!("can't read {}: {error}", file.display())))?;
+    // gpgv would print every message in the file, signed by whomever.
+    let messages = body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.starts_with(CLEAR_SIGNED.as_bytes()))
+        .count();
+    if messages != 1 || !is_clear_signed(&body) {
+        return Err(ImageError::new(format!(
+            "{of} is not one signed text; it is not trusted"
+        )));
+    }
+    let signed = file.with_extension("signed");
+    let signer = run(keyring, &[file], Some(&signed), of)?;
+    let text =
+        fs::read(&signed).map_err(|error| ImageError::new(format!("can't read {}: {error}", signed.display())))?;
+    Ok((text, signer))
+}
+
+fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Result<String, ImageError> {
+    let begins = fs::read(keyring).map_err(|error| {
+        ImageError::new(format!(
+            "can't check {of}: the keyring {} can't be read: {error}",
+            keyring.display()
+        ))
+    })?;
+    if begins.starts_with(ARMOUR) {
+        return Err(ImageError::new(format!(
+            "the keyring {0} is armoured, which gpgv can't read; say `gpg --dearmor {0}` and name what it makes",
+            keyring.display()
+        )));
+    }
+    let mut gpgv = Command::new("gpgv");
+    gpgv.args(["--status-fd", "1", "--keyring"]).arg(keyring);
+    if let Some(output) = output {
+        // What an earlier run left behind would be asked about.
+        let _ = fs::remove_file(output);
+        gpgv.arg("--output").arg(output);
+    }
+    let done = gpgv
+        .arg("--")
+        .args(files)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            ImageError::new(match error.kind() {
+                ErrorKind::NotFound => format!("can't check {of}: gpgv is not installed; say `apt install gpgv`"),
+                _ => format!("can't check {of}: gpgv does not run: {error}"),
+            })
+        })?;
+    judge(&String::from_utf8_lossy(&done.stdout)).map_err(|why| {
+        ImageError::new(format!(
+            "{of}: {why}; it was checked with the keys of {}. Nothing of it is used",
+            keyring.display()
+        ))
+    })
+}
+
+/// What gpgv says in its status lines. Several may have signed and some be unknown here: one good
+/// signature will do, and one bad one will not.
+fn judge(status: &str) -> Result<String, String> {
+    let lines = status.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
+    let words: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
+    let said = |word: &str| words.iter().find(|(first, _)| *first == word).map(|(_, rest)| *rest);
+    if said("BADSIG").is_some() {
+        return Err("the signature does not fit: somebody changed it on the way".to_owned());
+    }
+    if let Some(signer) = said("GOODSIG") {
+        let who = signer.split_once(' ').map_or(signer, |(_, who)| who);
+        return Ok(text::escape(who.as_bytes()));
+    }
+    Err(match (said("EXPKEYSIG").or(said("REVKEYSIG")), said("NO_PUBKEY")) {
+        (Some(who), _) => format!("the key of {who} is no longer valid; is the keyring's package up to date?"),
+        (None, Some(key)) => format!("it is signed by the key {key}, which is not among ours"),
+        (None, None) => "it has no signature that holds".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_good_signature_will_do_and_a_bad_one_will_not() {
+        let unknown = "[GNUPG:] ERRSIG 0123456789ABCDEF 1 8 00 1 9\n[GNUPG:] NO_PUBKEY 0123456789ABCDEF\n";
+        let good = "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 89ABCDEF01234567 Rack <rack@example.org>\n[GNUPG:] VALIDSIG x\n";
+        let bad = "[GNUPG:] BADSIG 89ABCDEF01234567 Rack <rack@example.org>\n";
+        let old = "[GNUPG:] EXPKEYSIG 89ABCDEF01234567 Rack\n[GNUPG:] VALIDSIG x\n";
+        assert_eq!(judge(good).unwrap(), "Rack <rack@example.org>");
+        assert!(judge(&format!("{unknown}{good}")).is_ok());
+        assert!(judge(unknown).unwrap_err().contains("0123456789ABCDEF"));
+        for status in ["", unknown, bad, old, &format!("{good}{bad}")] {
+            assert!(judge(status).is_err(), "{status}");
+        }
+    }
+}

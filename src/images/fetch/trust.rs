@@ -1,0 +1,314 @@
+//! What each file must be, and who says so.
+//!
+//! In order: a checksum that the operator or the catalogue wrote down; one in a file of checksums,
+//! which is signed or came over HTTPS; a signature of the file itself. Without any of them the
+//! operator must have said that whatever comes will do.
+
+use super::{
+    address,
+    client::{Asked, Client, Fault},
+    download::{Tries, Wanted},
+    kept::Kept,
+    order::{Order, Progress},
+    signature,
+    sums::{self, Sum},
+};
+use crate::images::{
+    add::{ImageError, failed},
+    catalogue::{Remote, Signature, SumFile},
+};
+use crate::model::{Name, limits::FETCH_SUMS_BYTES_MAX};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file whose URL and check are known.
+pub(super) struct Settled {
+    /// As the catalogue says it, with its `*`.
+    pub(super) asked: String,
+    pub(super) wanted: Wanted,
+    check: Check,
+}
+
+/// Who says what a file must be.
+enum Check {
+    /// The operator, or the catalogue.
+    Pinned,
+    /// A file of checksums, and by what that is trusted.
+    Listed(String),
+    Signed(Signature),
+    Accepted,
+}
+
+/// Checksums that are trusted, and why.
+pub(super) struct Known {
+    sums: Vec<Sum>,
+    because: String,
+}
+
+/// What can be known to fail before a byte is fetched.
+pub(super) fn look_before(order: &Order) -> Result<(), ImageError> {
+    for url in order
+        .entry
+        .files()
+        .map(|file| &file.url)
+        .chain(order.entry.sums.iter().map(|sums| &sums.url))
+    {
+        address::refuse(url).map_err(ImageError::new)?;
+    }
+    if order.entry.files().next().is_none() {
+        return Err(ImageError::new(format!(
+            "`{}` names no file on a server; name one with --kernel URL",
+            order.name
+        )));
+    }
+    if let Some(first) = order.entry.sums.first()
+        && !is_signed(first, order)
+        && !first.url.starts_with("https://")
+    {
+        return Err(ImageError::new(format!(
+            "{} has no signature to check it by, and over plain HTTP anybody on the way may change it; name an https:// URL, its --signature and --keyring, or each file's --sha256",
+            first.url
+        )));
+    }
+    for signed in order
+        .entry
+        .sums
+        .iter()
+        .filter(|_| !order.unsigned)
+        .filter_map(|sums| sums.signature.as_ref())
+    {
+        has_keyring(signed, " Or say --unsigned, and HTTPS alone will do")?;
+    }
+    order
+        .entry
+        .files()
+        .filter(|file| !(order.accept || file.sha256.is_some()))
+        .filter_map(|file| file.signature.as_ref())
+        .try_for_each(|signed| {
+            has_keyring(
+                signed,
+                " Or say --sha256 accept, which takes whatever comes and shows its checksum",
+            )
+        })
+}
+
+fn is_signed(file: &SumFile, order: &Order) -> bool {
+    file.signature.is_some() && !order.unsigned
+}
+
+fn has_keyring(signed: &Signature, otherwise: &str) -> Result<(), ImageError> {
+    if signed.keyring.is_file() {
+        return Ok(());
+    }
+    let from = signed
+        .keyring_from
+        .as_deref()
+        .map_or(String::new(), |from| format!("; {from}"));
+    Err(ImageError::new(format!(
+        "the keyring {} is not here{from}.{otherwise}",
+        signed.keyring.display()
+    )))
+}
+
+/// Fetches and checks the files of checksums, each by its signature, by HTTPS, or by the one before.
+pub(super) fn sums(client: &Client, order: &Order, kept: &Kept, progress: &dyn Progress) -> Result<Known, ImageError> {
+    let mut known = Known {
+        sums: Vec::new(),
+        because: String::new(),
+    };
+    for (index, file) in order.entry.sums.iter().enumerate() {
+        let listed = sums::find(&known.sums, &file.url).map(|sum| sum.sha256);
+        let signed = file.signature.as_ref().filter(|_| is_signed(file, order));
+        let vouched = index > 0 && signed.is_none();
+        if vouched && listed.is_none() {
+            return Err(ImageError::new(format!(
+                "{} says nothing of {}",
+                order.entry.sums[index - 1].url,
+                file.url
+            )));
+        }
+        let secure = !vouched && signed.is_none();
+        let mut body = small(client, &file.url, secure, progress)?;
+        if let Some(expected) = listed.filter(|_| vouched) {
+            let found: [u8; 32] = Sha256::digest(&body).into();
+            if found != expected {
+                return Err(ImageError::new(format!(
+                    "{} is not what {} says of it; the mirror may be in the middle of an update: try later",
+                    file.url,
+                    order.entry.sums[index - 1].url
+                )));
+            }
+        } else if let Some(signed) = signed {
+            let (text, signer) = check_text(client, (&file.url, body), signed, kept, progress)?;
+            body = text;
+            known.because = format!("which {signer} signed");
+        } else {
+            known.because = format!(
+                "which is not signed and came from {} over HTTPS",
+                address::host(&file.url)
+            );
+        }
+        known
+            .sums
+            .extend(sums::read(&file.url, &String::from_utf8_lossy(&body)));
+    }
+    Ok(known)
+}
+
+/// Checks a text's signature, its own or the one beside it.
+fn check_text(
+    client: &Client,
+    (url, body): (&str, Vec<u8>),
+    signed: &Signature,
+    kept: &Kept,
+    progress: &dyn Progress,
+) -> Result<(Vec<u8>, String), ImageError> {
+    let file = Scratch::write(kept, "sums", &body)?;
+    match &signed.url {
+        None => signature::check_clear(&file.0, &signed.keyring, url),
+        Some(beside) => {
+            let beside = Scratch::write(kept, "sums-signature", &small(client, beside, false, progress)?)?;
+            let signer = signature::check(&file.0, &beside.0, &signed.keyring, url)?;
+            Ok((body, signer))
+        }
+    }
+}
+
+/// A file for gpgv to read, gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn write(kept: &Kept, name: &str, body: &[u8]) -> Result<Scratch, ImageError> {
+        let path = kept.folder().join(format!(".{name}"));
+        fs::write(&path, body).map_err(|error| failed("write", &path, &error))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is hidden, small, and overwritten by the next run.
+        let _ = (
+            fs::remove_file(&self.0),
+            fs::remove_file(self.0.with_extension("signed")),
+        );
+    }
+}
+
+/// A small file, in memory.
+fn small(client: &Client, url: &str, secure: bool, progress: &dyn Progress) -> Result<Vec<u8>, ImageError> {
+    address::refuse(url).map_err(ImageError::new)?;
+    let mut tries = Tries::new(client);
+    loop {
+        let asked = Asked {
+            secure,
+            ..Asked::default()
+        };
+        let read = client.ask(url, &asked).and_then(|mut response| {
+            let limited = response.body_mut().with_config().limit(FETCH_SUMS_BYTES_MAX);
+            limited.read_to_vec().map_err(|error| match error {
+                ureq::Error::BodyExceedsLimit(_) => Fault::lasting(format!(
+                    "{url} is larger than {FETCH_SUMS_BYTES_MAX} bytes, and holds no checksums then"
+                )),
+                other => client.broken(url, &other.into_io()),
+            })
+        });
+        match read {
+            Ok(body) => return Ok(body),
+            Err(fault) => tries.after(fault, progress)?,
+        }
+    }
+}
+
+/// Settles what is to be fetched, each URL once.
+pub(super) fn settle(order: &Order, known: &Known) -> Result<Vec<Settled>, ImageError> {
+    let mut settled: Vec<Settled> = Vec::new();
+    for remote in order.entry.files() {
+        // An archive has more than one file of an image.
+        if settled.iter().any(|one| one.asked == remote.url) && remote.member.is_some() {
+            continue;
+        }
+        settled.push(settle_one(remote, order, known)?);
+    }
+    let mut names = BTreeSet::new();
+    for one in &settled {
+        if !names.insert(&one.wanted.file) {
+            return Err(ImageError::new(format!(
+                "two files are called `{}`; an image can't hold both",
+                one.wanted.file
+            )));
+        }
+    }
+    Ok(settled)
+}
+
+fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, ImageError> {
+    let listed = sums::find(&known.sums, &remote.url);
+    let url = listed.map_or(&remote.url, |sum| &sum.url);
+    let (sha256, check) = match (remote.sha256, listed, &remote.signature) {
+        (Some(sha256), _, _) => (Some(sha256), Check::Pinned),
+        (None, Some(sum), _) => (Some(sum.sha256), Check::Listed(known.because.clone())),
+        (None, None, _) if order.accept => (None, Check::Accepted),
+        (None, None, Some(signed)) => (None, Check::Signed(signed.clone())),
+        (None, None, None) => return Err(nobody_says(remote, order)),
+    };
+    if url.contains('*') {
+        return Err(nobody_says(remote, order));
+    }
+    // What a file of checksums says is judged as what people say.
+    address::refuse(url).map_err(ImageError::new)?;
+    let file: Name =
+        address::kept_as(address::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
+    let wanted = Wanted {
+        url: url.clone(),
+        file,
+        sha256,
+    };
+    Ok(Settled {
+        asked: remote.url.clone(),
+        wanted,
+        check,
+    })
+}
+
+fn nobody_says(remote: &Remote, order: &Order) -> ImageError {
+    match order.entry.sums.last() {
+        Some(sums) => ImageError::new(format!(
+            "{} says nothing of {}; the release may have moved on: look there, and put what is right into a catalogue.toml of your own",
+            sums.url, remote.url
+        )),
+        None => ImageError::new(format!(
+            "nobody says what {} must be: name its checksum with --sha256, or a file of checksums with --sums; --sha256 accept takes whatever comes, and shows its checksum",
+            remote.url
+        )),
+    }
+}
+
+/// Checks what the download itself did not, and says in words what vouches for the file.
+pub(super) fn check(
+    client: &Client,
+    one: &Settled,
+    path: &Path,
+    kept: &Kept,
+    progress: &dyn Progress,
+) -> Result<String, ImageError> {
+    match &one.check {
+        Check::Pinned => Ok("as it was written down".to_owned()),
+        Check::Listed(because) => Ok(format!("as its file of checksums says, {because}")),
+        Check::Accepted => Ok("accepted as it came: nobody vouched for it".to_owned()),
+        Check::Signed(signed) => {
+            let url = signed.url.clone().unwrap_or_default();
+            let beside = Scratch::write(kept, "signature", &small(client, &url, false, progress)?)?;
+            let judged = signature::check(path, &beside.0, &signed.keyring, &one.wanted.url);
+            let signer = judged.inspect_err(|_| {
+                // Nothing that fails its check is taken up by the next run.
+                let _ = fs::remove_file(path);
+            })?;
+            Ok(format!("signed by {signer}"))
+        }
+    }
+}

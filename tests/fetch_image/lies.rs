@@ -1,0 +1,304 @@
+//! Servers that break off, change, redirect and lie.
+
+use crate::place::{Place, hex, noise, order, sha256};
+use crate::server::{Server, answer, head, part};
+use std::{fs, io::Write, thread, time::Duration};
+
+const ETAG: &str = "\"one\"";
+
+#[test]
+fn a_download_that_broke_off_goes_on_where_it_ended() {
+    let (place, body) = (Place::new(), noise(300_000));
+    let served = body.clone();
+    let server = Server::start(move |before, request, stream| match (before, request.from()) {
+        (0, _) => {
+            head(stream, "200 OK", served.len(), &[("ETag", ETAG)]);
+            stream.write_all(&served[..100_000]).unwrap();
+        }
+        (_, Some(from)) => part(stream, &served, from, ETAG),
+        (_, None) => answer(stream, "200 OK", &[("ETag", ETAG)], &served),
+    });
+    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    done.unwrap();
+    place.holds("rescue", &body);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2, "{told}");
+    assert_eq!(requests[1].from(), Some(100_000));
+    assert_eq!(requests[1].headers.get("if-range").map(String::as_str), Some(ETAG));
+}
+
+#[test]
+fn a_later_run_takes_up_what_an_earlier_one_left() {
+    let (place, body) = (Place::new(), noise(300_000));
+    let served = body.clone();
+    let server = Server::start(move |before, request, stream| match request.from() {
+        Some(from) if before >= 3 => part(stream, &served, from, ETAG),
+        Some(_) => drop(stream.flush()),
+        None => {
+            head(stream, "200 OK", served.len(), &[("ETag", ETAG)]);
+            stream.write_all(&served[..200_000]).unwrap();
+        }
+    });
+    let asked = order(format!("{}linux", server.base), Some(sha256(&body)));
+    let (done, _) = place.fetch(&asked);
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("200000 bytes of linux are kept"), "{error}");
+    assert_eq!(place.kept("rescue"), ["linux.note", "linux.part"]);
+    place.holds_nothing();
+    place.fetch(&asked).0.unwrap();
+    place.holds("rescue", &body);
+    assert_eq!(server.requests().last().unwrap().from(), Some(200_000));
+}
+
+#[test]
+fn a_file_that_changes_between_two_parts_is_fetched_anew() {
+    let (place, old, new) = (Place::new(), noise(200_000), vec![7; 150_000]);
+    let served = new.clone();
+    let server = Server::start(move |before, _, stream| match before {
+        0 => {
+            head(stream, "200 OK", old.len(), &[("ETag", ETAG)]);
+            stream.write_all(&old[..100_000]).unwrap();
+        }
+        _ => answer(stream, "200 OK", &[("ETag", "\"two\"")], &served),
+    });
+    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&new))));
+    done.unwrap();
+    assert!(told.contains("from the start"), "{told}");
+    place.holds("rescue", &new);
+}
+
+#[test]
+fn a_part_of_another_version_is_never_joined_to_ours() {
+    let (place, old, new) = (Place::new(), noise(200_000), vec![7; 200_000]);
+    let served = new.clone();
+    let server = Server::start(move |before, request, stream| match (before, request.from()) {
+        (0, _) => {
+            head(stream, "200 OK", old.len(), &[("ETag", ETAG)]);
+            stream.write_all(&old[..100_000]).unwrap();
+        }
+        // It pays no heed to If-Range.
+        (_, Some(from)) => part(stream, &served, from, "\"two\""),
+        (_, None) => answer(stream, "200 OK", &[], &served),
+    });
+    let mut asked = order(format!("{}linux", server.base), None);
+    asked.accept = true;
+    let (done, told) = place.fetch(&asked);
+    done.unwrap();
+    assert!(told.contains(&hex(&new)) && told.contains("nobody vouched"), "{told}");
+    place.holds("rescue", &new);
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_fetched_once_more_from_the_start() {
+    let (place, body) = (Place::new(), noise(200_000));
+    let served = body.clone();
+    let server = Server::start(move |before, request, stream| match (before, request.from()) {
+        (0, _) => {
+            head(stream, "200 OK", served.len(), &[]);
+            stream.write_all(&vec![1; 100_000]).unwrap();
+        }
+        (_, Some(from)) => part(stream, &served, from, ETAG),
+        (_, None) => answer(stream, "200 OK", &[], &served),
+    });
+    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    done.unwrap();
+    assert!(told.contains("does not fit together"), "{told}");
+    assert_eq!(server.requests().len(), 3);
+    place.holds("rescue", &body);
+}
+
+#[test]
+fn a_wrong_file_makes_no_image_and_is_not_kept() {
+    let (place, server) = (Place::new(), Server::of(vec![("linux", b"a trojan".to_vec())]));
+    let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+    let error = done.unwrap_err().to_string();
+    for words in [
+        server.base.as_str(),
+        &hex(b"a trojan"),
+        &hex(b"linux"),
+        "nothing of it is kept",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(place.kept("rescue"), Vec::<String>::new());
+    place.holds_nothing();
+}
+
+#[test]
+fn a_server_that_lies_about_the_length_is_found_out() {
+    for (claimed, words) in [
+        (3, "is not the file that it should be"),
+        (4000, "closed the connection too early"),
+    ] {
+        let place = Place::new();
+        let server = Server::start(move |_, _, stream| {
+            head(stream, "200 OK", claimed, &[]);
+            let _ = stream.write_all(b"linux");
+        });
+        let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+        let error = done.unwrap_err().to_string();
+        assert!(error.contains(words), "{claimed}: {error}");
+        place.holds_nothing();
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_what_came_is_kept() {
+    let (place, body) = (Place::new(), noise(100_000));
+    let served = body.clone();
+    let server = Server::start(move |_, _, stream| {
+        head(stream, "200 OK", served.len(), &[("ETag", ETAG)]);
+        stream.write_all(&served[..50_000]).unwrap();
+        thread::sleep(Duration::from_secs(20));
+    });
+    let mut asked = order(format!("{}linux", server.base), Some(sha256(&body)));
+    asked.patience.tries = 1;
+    asked.patience.silence = Duration::from_millis(200);
+    let error = place.fetch(&asked).0.unwrap_err().to_string();
+    assert!(
+        error.contains("silent for 0.2 s") && error.contains("50000 bytes of linux are kept"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_redirect_is_followed_with_its_part_and_a_loop_ends() {
+    let (place, body) = (Place::new(), noise(200_000));
+    let served = body.clone();
+    let server = Server::start(
+        move |before, request, stream| match (request.path.as_str(), request.from()) {
+            ("/linux", _) => answer(stream, "302 Found", &[("Location", "/mirror/linux")], b""),
+            ("/loop", _) => answer(stream, "302 Found", &[("Location", "/loop")], b""),
+            (_, Some(from)) => part(stream, &served, from, ETAG),
+            (_, None) => {
+                assert_eq!(before, 1);
+                head(stream, "200 OK", served.len(), &[("ETag", ETAG)]);
+                stream.write_all(&served[..100_000]).unwrap();
+            }
+        },
+    );
+    let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    done.unwrap();
+    place.holds("rescue", &body);
+    assert_eq!(server.requests().last().unwrap().from(), Some(100_000));
+    let looped = Place::new().fetch(&order(format!("{}loop", server.base), Some(sha256(b""))));
+    let error = looped.0.unwrap_err().to_string();
+    assert!(error.contains("redirected more than 10 times"), "{error}");
+}
+
+#[test]
+fn a_status_says_whether_it_is_tried_again() {
+    for (status, tries, words) in [
+        ("404 Not Found", 1, "catalogue.toml"),
+        ("403 Forbidden", 1, "another mirror"),
+        ("503 Service Unavailable", 3, "tried often enough"),
+        ("429 Too Many Requests", 3, "tried often enough"),
+    ] {
+        let (place, server) = (
+            Place::new(),
+            Server::start(move |_, _, stream| answer(stream, status, &[], b"no")),
+        );
+        let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+        let error = done.unwrap_err().to_string();
+        assert_eq!(place.names(), Vec::<String>::new());
+        assert!(
+            error.contains(status) && error.contains(words) && error.contains(&server.base),
+            "{error}"
+        );
+        assert_eq!(server.requests().len(), tries, "{error}");
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_for_a_moment_is_asked_again() {
+    let place = Place::new();
+    let server = Server::start(|before, _, stream| match before {
+        0 => answer(stream, "503 Service Unavailable", &[("Retry-After", "0")], b""),
+        _ => answer(stream, "200 OK", &[], b"linux"),
+    });
+    place
+        .fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))))
+        .0
+        .unwrap();
+    place.holds("rescue", b"linux");
+}
+
+#[test]
+fn without_anybody_who_vouches_nothing_is_asked_for() {
+    let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
+    let (done, _) = place.fetch(&order(format!("{}linux", server.base), None));
+    let error = done.unwrap_err().to_string();
+    assert_eq!(place.names(), Vec::<String>::new());
+    assert!(
+        error.contains("nobody says what") && error.contains("--sha256 accept"),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 0);
+    place.holds_nothing();
+}
+
+#[test]
+fn an_image_that_is_there_is_replaced_only_by_force() {
+    let (place, server) = (
+        Place::new(),
+        Server::of(vec![("a", b"one".to_vec()), ("b", b"two".to_vec())]),
+    );
+    place
+        .fetch(&order(format!("{}a", server.base), Some(sha256(b"one"))))
+        .0
+        .unwrap();
+    let mut second = order(format!("{}b", server.base), Some(sha256(b"two")));
+    let error = place.fetch(&second).0.unwrap_err().to_string();
+    assert!(error.contains("use --force"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+    place.holds("rescue", b"one");
+    second.replace = true;
+    place.fetch(&second).0.unwrap();
+    place.holds("rescue", b"two");
+    let described = fs::read_to_string(place.images().join("rescue/image.toml")).unwrap();
+    assert!(
+        described.contains("# Made by `bootwright image fetch rescue`.") && described.contains("/b: "),
+        "{described}"
+    );
+}
+
+#[test]
+fn two_runs_at_once_do_not_write_into_one_file() {
+    let (place, body) = (Place::new(), noise(1000));
+    let served = body.clone();
+    let images = place.images();
+    let server = Server::start(move |before, _, stream| {
+        if before == 0 {
+            let told = crate::place::Told::default();
+            let second = order("http://127.0.0.1:9/linux".to_owned(), Some([0; 32]));
+            let error = bootwright::images::fetch::fetch(&images, &second, &told)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("another command fetches `rescue`"), "{error}");
+            answer(stream, "200 OK", &[], &served);
+        }
+    });
+    let mut asked = order(format!("{}linux", server.base), Some(sha256(&body)));
+    asked.patience.silence = Duration::from_secs(10);
+    place.fetch(&asked).0.unwrap();
+    place.holds("rescue", &body);
+}
+
+#[test]
+fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
+    let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
+    for (name, days) in [("young", 1), ("old", 20)] {
+        let folder = place.images().join(format!(".fetch-{name}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("linux.part"), noise(2_000_000)).unwrap();
+        let then = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        for path in [folder.join("linux.part"), folder.clone()] {
+            fs::File::open(path).unwrap().set_modified(then).unwrap();
+        }
+    }
+    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+    done.unwrap();
+    assert!(told.contains("unfinished download of `young` takes 2 MB"), "{told}");
+    assert!(told.contains("removed the download of `old`"), "{told}");
+    assert_eq!(place.names(), [".fetch-young", "rescue"]);
+}

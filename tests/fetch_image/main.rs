@@ -1,0 +1,11 @@
+//! `image fetch` against servers that lie, break off, redirect and change, against nginx, and with
+//! signatures made here. Everything is on loopback.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
+
+mod catalogue;
+mod command;
+mod lies;
+mod nginx;
+mod place;
+mod server;
+mod signed;

@@ -1,0 +1,224 @@
+//! A real server: parts, versions and TLS as nginx does them, and a command that is killed meanwhile.
+
+use crate::place::{Place, hex, noise};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// nginx with a folder of its own, ended with the test.
+struct Nginx {
+    folder: TempDir,
+    process: Child,
+    address: String,
+}
+
+impl Nginx {
+    fn start(files: &[(&str, &[u8])], listen: &str, more: &str) -> Nginx {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display().to_string();
+        fs::create_dir(folder.path().join("www")).unwrap();
+        for (name, body) in files {
+            fs::write(folder.path().join("www").join(name), body).unwrap();
+        }
+        if !listen.is_empty() {
+            certificate(folder.path());
+        }
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
+        let settings = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;\n\
+             events {{ worker_connections 64; }}\n\
+             http {{ access_log {at}/access.log; client_body_temp_path {at}/a; proxy_temp_path {at}/b;\n\
+             fastcgi_temp_path {at}/c; uwsgi_temp_path {at}/d; scgi_temp_path {at}/e;\n\
+             server {{ listen {address} {listen}; root {at}/www; {more} }} }}\n"
+        );
+        fs::write(folder.path().join("nginx.conf"), settings.replace("AT", &at)).unwrap();
+        let process = Command::new("nginx")
+            .args(["-p", &at, "-c", "nginx.conf"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx is in the package nginx-light");
+        let nginx = Nginx {
+            folder,
+            process,
+            address,
+        };
+        for _ in 0..500 {
+            if TcpStream::connect(&nginx.address).is_ok() {
+                return nginx;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nginx does not listen");
+    }
+
+    fn asked(&self) -> String {
+        fs::read_to_string(self.folder.path().join("access.log")).unwrap()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = (self.process.kill(), self.process.wait());
+    }
+}
+
+/// A certificate authority that nobody knows, and a certificate of it for 127.0.0.1.
+fn certificate(folder: &Path) {
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
+                  -subj '/CN=Rack CA' -addext basicConstraints=critical,CA:TRUE &&
+                  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj '/CN=mirror' &&
+                  printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > ext &&
+                  openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -extfile ext";
+    let made = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success(), "openssl");
+}
+
+const TLS: &str = "ssl_certificate AT/server.pem; ssl_certificate_key AT/server.key;";
+
+/// `bootwright image fetch`, with nothing of the environment but what is given.
+pub fn command(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright"));
+    command
+        .args(["image", "fetch"])
+        .args(args)
+        .arg("--images")
+        .arg(place.images())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Whether it succeeded, and all that it said.
+pub fn said(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> (ExitStatus, String) {
+    let output = command(place, args, environment).output().unwrap();
+    (
+        output.status,
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+    )
+}
+
+fn part_of(place: &Place) -> PathBuf {
+    place.images().join(".fetch-rescue/linux.part")
+}
+
+/// Ends a download with a signal once some of it is there; what the command said.
+fn interrupted(place: &Place, args: &[&str], signal: Signal) -> (ExitStatus, String) {
+    let mut command = command(place, args, &[]);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for _ in 0..1000 {
+        if fs::metadata(part_of(place)).is_ok_and(|part| part.len() > 0) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(running.id().try_into().unwrap()), signal).unwrap();
+    let output = running.wait_with_output().unwrap();
+    (
+        output.status,
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+    )
+}
+
+#[test]
+fn a_command_that_was_killed_or_interrupted_goes_on_where_it_was() {
+    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let (place, body) = (Place::new(), noise(1_500_000));
+        let slow = "limit_rate 300k; if ($http_range) { set $limit_rate 0; }";
+        let nginx = Nginx::start(&[("linux", &body)], "", slow);
+        let (url, sum) = (format!("http://{}/linux", nginx.address), hex(&body));
+        let args = ["rescue", "--kernel", url.as_str(), "--sha256", sum.as_str()];
+        let (status, told) = interrupted(&place, &args, signal);
+        assert!(!status.success());
+        if signal == Signal::SIGINT {
+            assert_eq!(status.code(), Some(130), "{told}");
+            assert!(told.contains("the same command goes on from there"), "{told}");
+        }
+        let here = fs::metadata(part_of(&place)).unwrap().len();
+        assert!(here > 0 && here < body.len() as u64, "{here}");
+        place.holds_nothing();
+        let (status, told) = said(&place, &args, &[]);
+        assert!(
+            status.success() && told.contains(&format!("{here} of them are here")),
+            "{told}"
+        );
+        assert!(nginx.asked().contains("\" 206 "), "{}", nginx.asked());
+        place.holds("rescue", &body);
+    }
+}
+
+#[test]
+fn a_file_that_nginx_has_a_new_version_of_comes_anew() {
+    let (place, old, new) = (Place::new(), noise(1_500_000), vec![9; 1_400_000]);
+    let nginx = Nginx::start(&[("linux", &old)], "", "limit_rate 300k;");
+    let url = format!("http://{}/linux", nginx.address);
+    let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
+    interrupted(&place, &args, Signal::SIGKILL);
+    drop(nginx.folder.path().join("www/linux"));
+    fs::write(nginx.folder.path().join("www/linux"), &new[..200_000]).unwrap();
+    let (status, told) = said(&place, &args, &[]);
+    assert!(status.success() && told.contains("from the start"), "{told}");
+    assert!(told.contains(&hex(&new[..200_000])), "{told}");
+    place.holds("rescue", &new[..200_000]);
+}
+
+#[test]
+fn a_server_of_an_unknown_authority_is_not_trusted_and_of_a_known_one_is() {
+    let sums = format!("{}  linux\n", hex(b"linux"));
+    let nginx = Nginx::start(&[("linux", b"linux"), ("SHA256SUMS", sums.as_bytes())], "ssl", TLS);
+    let (url, sums) = (
+        format!("https://{}/linux", nginx.address),
+        format!("https://{}/SHA256SUMS", nginx.address),
+    );
+    let args = ["rescue", "--kernel", url.as_str(), "--sums", sums.as_str()];
+    let place = Place::new();
+    let (status, told) = said(&place, &args, &[]);
+    assert!(
+        !status.success() && told.contains("can't trust the server") && told.contains("SSL_CERT_FILE"),
+        "{told}"
+    );
+    place.holds_nothing();
+    let authority = nginx.folder.path().join("ca.pem").display().to_string();
+    let (status, told) = said(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
+    assert!(
+        status.success() && told.contains("not signed and came from 127.0.0.1"),
+        "{told}"
+    );
+    place.holds("rescue", b"linux");
+}
+
+#[test]
+fn checksums_that_https_must_vouch_for_may_not_lead_to_plain_http() {
+    let redirect = format!("{TLS} location = /SHA256SUMS {{ return 302 http://127.0.0.1:9/SHA256SUMS; }}");
+    let nginx = Nginx::start(&[("linux", b"linux")], "ssl", &redirect);
+    let (url, sums) = (
+        format!("https://{}/linux", nginx.address),
+        format!("https://{}/SHA256SUMS", nginx.address),
+    );
+    let authority = nginx.folder.path().join("ca.pem").display().to_string();
+    let place = Place::new();
+    let args = ["rescue", "--kernel", url.as_str(), "--sums", sums.as_str()];
+    let (status, told) = said(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
+    assert!(!status.success() && told.contains("leads to plain HTTP"), "{told}");
+    place.holds_nothing();
+}
