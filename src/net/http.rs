@@ -2,12 +2,13 @@
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits; [`exchange`] turns a
 //! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
-//! preconditions; [`body`] reads a file piece by piece; [`wire`] counts what goes out, cuts clients
-//! that take nothing, and says when a body is really gone.
+//! preconditions; [`body`] reads a file piece by piece; [`wire`] counts what goes out
+//! and says when a body is really gone; [`patience`] gives up clients that take nothing.
 
 mod body;
 mod conditional;
 mod exchange;
+mod patience;
 mod wire;
 
 use crate::model::limits::{

@@ -1,10 +1,9 @@
-//! A connection's bytes: counted, cut when the client takes none, and reported when a body is gone.
+//! A connection's bytes: counted, and reported when a body is gone.
 
 use crate::boot::event::{Event, Step};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
-use crate::net::{Counter, Shared, places::Place};
+use crate::net::{Counter, Shared, http::patience::Patient, places::Place};
 use std::{
-    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +12,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
 };
 
 /// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
@@ -95,48 +93,24 @@ impl Outbox {
 
 /// A connection.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     outbox: Arc<Outbox>,
-    stall: Pin<Box<Sleep>>,
-    /// Whether the client's time runs, and what it took since that began.
-    stalled: bool,
-    taken: usize,
 }
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, outbox: Arc<Outbox>) -> Wire {
         Wire {
-            stream,
+            stream: Patient::new(stream, HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_BYTES),
             outbox,
-            stall: Box::pin(sleep(HTTP_WRITE_STALL_TIMEOUT)),
-            stalled: false,
-            taken: 0,
         }
     }
 
-    /// Counts what was taken. The client's time runs from the first byte that it does not take at
-    /// once, until it has taken enough or everything.
-    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count(&self, written: &io::Result<usize>) {
+        let counters = &self.outbox.shared.counters;
         match written {
-            Poll::Ready(Ok(bytes)) => {
-                self.taken = self.taken.saturating_add(bytes);
-                if self.taken >= HTTP_WRITE_STALL_BYTES {
-                    self.stalled = false;
-                }
-                self.outbox.shared.counters.add(Counter::HttpBytes, bytes as u64);
-                Poll::Ready(Ok(bytes))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                if !self.stalled {
-                    self.stalled = true;
-                    self.taken = 0;
-                    self.stall.as_mut().reset(Instant::now() + HTTP_WRITE_STALL_TIMEOUT);
-                }
-                ready!(self.stall.as_mut().poll(context));
-                self.outbox.shared.counters.count(Counter::HttpStalled);
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
+            Ok(bytes) => counters.add(Counter::HttpBytes, *bytes as u64),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => counters.count(Counter::HttpStalled),
+            Err(_) => {}
         }
     }
 }
@@ -153,8 +127,9 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(context, written)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.count(&written);
+        Poll::Ready(written)
     }
 
     fn poll_write_vectored(
@@ -162,8 +137,9 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.watch(context, written)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
+        self.count(&written);
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -173,7 +149,6 @@ impl AsyncWrite for Wire {
     /// hyper flushes only when it has written everything it holds.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        self.stalled = false;
         self.outbox.flushed();
         Poll::Ready(Ok(()))
     }
