@@ -112,6 +112,7 @@ impl Appliance {
             lease_log,
             clock: Clock::start(),
             counters: Counters::default(),
+            transfers: Default::default(),
         });
         let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
         let servers = Servers::bind(&wanted, listen).unwrap();

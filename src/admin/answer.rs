@@ -30,8 +30,29 @@ pub struct Status {
     pub restart_needed_for: Vec<String>,
     /// Why the files as they are now are not in force, if they are not.
     pub last_refusal: Option<Refusal>,
+    /// Files on their way, the oldest first.
+    pub transfers: Vec<Transfer>,
     /// Everything that is counted, since the start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A file on its way to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The machine: a host's name, or a MAC.
+    pub machine: String,
+    /// The address that it goes to.
+    pub client: Ipv4Addr,
+    /// `http` or `tftp`.
+    pub transport: String,
+    /// The file, as the log names it.
+    pub what: String,
+    /// Bytes sent so far; of a range only its own.
+    pub sent_bytes: u64,
+    /// Bytes of the whole transfer.
+    pub length_bytes: u64,
+    /// Seconds since it began.
+    pub age_s: u64,
 }
 
 /// A reload that took effect.

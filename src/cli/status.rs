@@ -5,7 +5,7 @@ use super::{
     reload::refusal_text,
 };
 use crate::admin::{
-    answer::{Status, counted},
+    answer::{Status, Transfer, counted},
     client,
 };
 use std::{error::Error, fmt::Write, process::ExitCode};
@@ -13,7 +13,11 @@ use std::{error::Error, fmt::Write, process::ExitCode};
 const EXAMPLES: &str = "\
 Examples:
   bootwright status
-  bootwright status --json | jq .counters.dhcp_replied";
+  bootwright status --json | jq .counters.dhcp_replied
+  bootwright status --json | jq '.transfers[] | select(.machine == \"r1u07\")'";
+
+/// Transfers that are shown to people; JSON has all.
+const TRANSFERS_SHOWN: usize = 20;
 
 /// Says what the daemon serves and how the last reload went.
 #[derive(Debug, clap::Args)]
@@ -47,6 +51,7 @@ fn text(status: &Status) -> String {
         interfaces,
         restart_needed_for,
         last_refusal,
+        transfers,
         counters,
     } = status;
     let mut text = format!(
@@ -71,8 +76,76 @@ fn text(status: &Status) -> String {
             refusal_text(refusal).trim_end()
         );
     }
+    text.push_str(&transfers_text(transfers));
     for (name, count) in counters.iter().filter(|(_, count)| **count > 0) {
         let _ = writeln!(text, "{count:>12} {name}");
     }
     text
+}
+
+/// The oldest transfers, a line each.
+fn transfers_text(transfers: &[Transfer]) -> String {
+    let mut text = String::new();
+    if !transfers.is_empty() {
+        let _ = writeln!(text, "{} under way", counted(transfers.len(), "transfer"));
+    }
+    for transfer in transfers.iter().take(TRANSFERS_SHOWN) {
+        let Transfer {
+            machine,
+            client,
+            transport,
+            what,
+            sent_bytes,
+            length_bytes,
+            age_s,
+        } = transfer;
+        let percent = sent_bytes * 100 / (*length_bytes).max(1);
+        let _ = writeln!(
+            text,
+            "  {machine} ({client}) {what}: {sent_bytes} of {length_bytes} bytes, {percent} %, in {age_s} s by {transport}"
+        );
+    }
+    if let Some(more) = transfers.len().checked_sub(TRANSFERS_SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  and {more} more; --json has all of them");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(machine: &str) -> Transfer {
+        Transfer {
+            machine: machine.to_owned(),
+            client: [192, 0, 2, 11].into(),
+            transport: "http".to_owned(),
+            what: "image debian-12/linux".to_owned(),
+            sent_bytes: 500,
+            length_bytes: 2000,
+            age_s: 3,
+        }
+    }
+
+    #[test]
+    fn each_transfer_has_a_line_and_a_storm_of_them_has_no_hundreds() {
+        assert_eq!(transfers_text(&[]), "");
+        assert_eq!(
+            transfers_text(&[transfer("r1u07")]),
+            "1 transfer under way\n  r1u07 (192.0.2.11) image debian-12/linux: 500 of 2000 bytes, 25 %, in 3 s by http\n"
+        );
+        let storm = transfers_text(&vec![transfer("r1u07"); 1000]);
+        assert_eq!(storm.lines().count(), 1 + TRANSFERS_SHOWN + 1);
+        assert!(storm.ends_with("  and 980 more; --json has all of them\n"), "{storm}");
+    }
+
+    #[test]
+    fn an_empty_file_on_its_way_divides_by_nothing() {
+        let empty = Transfer {
+            sent_bytes: 0,
+            length_bytes: 0,
+            ..transfer("r1u07")
+        };
+        assert!(transfers_text(&[empty]).contains("0 of 0 bytes, 0 %"));
+    }
 }

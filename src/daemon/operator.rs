@@ -3,14 +3,17 @@
 use super::reload::{Reloaded, Reloader, Trigger};
 use crate::admin::{
     Operator,
-    answer::{Accepted, Host, Lease, Problem, Refusal, Status},
+    answer::{Accepted, Host, Lease, Problem, Refusal, Status, Transfer},
 };
-use crate::boot::snapshot::{self, Snapshot, Sourced};
+use crate::boot::{
+    resource::Transport,
+    snapshot::{self, Snapshot, Sourced},
+};
 use crate::lease::LeaseRecord;
 use crate::model::{BootTarget, Name};
-use crate::net::Shared;
+use crate::net::{Shared, transfers};
 use crate::store::{Store, leases, writer::LeaseWriter};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Everything an operator can ask after.
 pub(super) struct Desk {
@@ -28,6 +31,12 @@ impl Desk {
         let now = self.shared.clock.now().wall;
         records.retain(|record| record.expires > now);
         Ok(records)
+    }
+
+    fn transfers(&self) -> Vec<Transfer> {
+        let now = self.shared.clock.monotonic();
+        let under_way = self.shared.transfers.under_way();
+        under_way.iter().map(|one| transfer(now, one)).collect()
     }
 }
 
@@ -68,6 +77,7 @@ impl Operator for Desk {
                 .collect(),
             restart_needed_for: standing.restart_needed_for,
             last_refusal: standing.last_refusal,
+            transfers: self.transfers(),
             counters: counters
                 .into_iter()
                 .map(|(name, count)| (name.to_owned(), count))
@@ -89,6 +99,21 @@ impl Operator for Desk {
     fn leases(&self) -> Result<Vec<Lease>, Problem> {
         let snapshot = self.shared.snapshot.load();
         Ok(self.records()?.iter().map(|record| lease(&snapshot, record)).collect())
+    }
+}
+
+fn transfer(now: Duration, under_way: &transfers::Transfer) -> Transfer {
+    Transfer {
+        machine: under_way.machine.clone(),
+        client: under_way.client,
+        transport: match under_way.transport {
+            Transport::Http => "http".to_owned(),
+            Transport::Tftp => "tftp".to_owned(),
+        },
+        what: under_way.what.clone(),
+        sent_bytes: under_way.sent(),
+        length_bytes: under_way.length,
+        age_s: now.saturating_sub(under_way.began).as_secs(),
     }
 }
 

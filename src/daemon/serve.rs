@@ -143,6 +143,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         clock,
         counters: Counters::default(),
+        transfers: Default::default(),
     });
     let reloader = Arc::new(Reloader::new(&options.config, appliance, Arc::clone(&shared)));
     let desk = Desk {

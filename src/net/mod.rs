@@ -12,7 +12,8 @@
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
-//! - [`places`] holds the limits in all and per client; [`running`] drains what is under way.
+//! - [`places`] holds the limits in all and per client; [`running`] drains what is under way;
+//!   [`transfers`] knows how far each transfer is.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
 //! dropped without a counter; the lease table's lock is never held across an `await`.
@@ -34,6 +35,7 @@ mod served;
 mod servers;
 pub mod socket;
 pub mod tftp;
+pub mod transfers;
 
 pub use clock::Clock;
 pub use counters::{Counter, Counters};
@@ -58,6 +60,7 @@ use std::{
     },
     time::Duration,
 };
+use transfers::Transfers;
 
 /// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
 pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -113,6 +116,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What was counted since the start.
     pub counters: Counters,
+    /// Files on their way, and how far each is.
+    pub transfers: Transfers,
 }
 
 impl Shared {

@@ -92,6 +92,9 @@ impl FileContent {
         match &piece {
             Ok(bytes) => {
                 self.left.start += bytes.len() as u64;
+                if let Some(handing) = &self.handing {
+                    handing.delivery.advance(bytes.len());
+                }
                 if self.left.is_empty()
                     && let Some(handing) = self.handing.take()
                 {

@@ -15,9 +15,9 @@ use crate::net::{
     http::{
         body::{Content, FileContent, Handing},
         conditional::{Validators, Weighed, weigh},
-        wire::{Delivery, Outbox},
+        wire::{Delivery, Held, Outbox},
     },
-    places::{Place, Places},
+    places::Places,
     report,
 };
 use bytes::Bytes;
@@ -134,13 +134,13 @@ impl Exchange {
         })
     }
 
-    fn handing(&self, answered: &Answered, what: String, bytes: u64, place: Option<Place>) -> Handing {
+    fn handing(&self, answered: &Answered, what: String, bytes: u64, held: Held) -> Handing {
         let unsent = answered.event(Step::Sent {
             what: String::new(),
             bytes,
         });
         Handing {
-            delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, place),
+            delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, held),
             outbox: Arc::clone(&self.outbox),
         }
     }
@@ -153,7 +153,7 @@ impl Exchange {
         } else {
             Content::Text {
                 bytes: body.into(),
-                handing: Some(self.handing(answered, answered.what.clone(), length, None)),
+                handing: Some(self.handing(answered, answered.what.clone(), length, Held::default())),
             }
         };
         let mut response = Response::new(content);
@@ -221,7 +221,13 @@ impl Exchange {
         };
         let bytes = part.clone().unwrap_or(0..length);
         let size = bytes.end - bytes.start;
-        let handing = self.handing(answered, what, size, place);
+        let to = (Transport::Http, self.client);
+        let began = self.shared.clock.monotonic();
+        let held = Held {
+            place,
+            under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
+        };
+        let handing = self.handing(answered, what, size, held);
         let mut response = Response::new(Content::File(FileContent::new(opened, bytes, handing)));
         put(&mut response, CONTENT_LENGTH, &size.to_string());
         if let Some(part) = part {

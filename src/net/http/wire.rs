@@ -2,7 +2,7 @@
 
 use crate::boot::event::{Event, Step};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
-use crate::net::{Counter, Shared, http::patience::Patient, places::Place};
+use crate::net::{Counter, Shared, http::patience::Patient, places::Place, transfers::UnderWay};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -23,13 +23,22 @@ pub(super) struct Delivery {
     /// Why it failed, as far as that is known before the end.
     reason: String,
     whole: bool,
-    /// An image file's place, given back when the kernel has its last byte.
-    _place: Option<Place>,
+    held: Held,
+}
+
+/// What a body holds until the kernel has its last byte.
+#[derive(Default)]
+pub(super) struct Held {
+    /// An image file's place.
+    #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
+    pub place: Option<Place>,
+    /// A file's entry among the transfers under way.
+    pub under_way: Option<UnderWay>,
 }
 
 impl Delivery {
     /// `event` says whose it is; its step is replaced.
-    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64, place: Option<Place>) -> Delivery {
+    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64, held: Held) -> Delivery {
         Delivery {
             shared,
             event,
@@ -37,7 +46,14 @@ impl Delivery {
             bytes,
             reason: "the connection ended before the body did".to_owned(),
             whole: false,
-            _place: place,
+            held,
+        }
+    }
+
+    /// So many more of its bytes are with the connection.
+    pub(super) fn advance(&self, bytes: usize) {
+        if let Some(under_way) = &self.held.under_way {
+            under_way.add(bytes as u64);
         }
     }
 

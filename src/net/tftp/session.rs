@@ -5,12 +5,16 @@
 //! sent.
 
 use super::prepare::{Prepared, Request, Source};
-use crate::boot::{event::Step, resource::Answered};
+use crate::boot::{
+    event::Step,
+    resource::{Answered, Transport},
+};
 use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
     Counter, Counters, Shared,
     files::{FileError, Opened},
     socket::Outbox,
+    transfers::UnderWay,
 };
 use crate::proto::tftp::{
     transfer::{Ending, Transfer, Transmit},
@@ -45,6 +49,7 @@ struct Carried {
     waiting: Option<Transmit>,
     /// The highest offset that was sent.
     highest: Option<u64>,
+    under_way: UnderWay,
 }
 
 /// Where a transfer's bytes come from.
@@ -123,7 +128,10 @@ impl Session {
                 ahead_at: 0,
             },
         };
+        let to = (Transport::Tftp, *self.client.ip());
+        let began = shared.clock.monotonic();
         self.carried = Some(Box::new(Carried {
+            under_way: shared.transfers.begin(began, to, &prepared.answered, bytes.length()),
             answered: prepared.answered,
             transfer,
             bytes,
@@ -275,6 +283,7 @@ impl Carried {
             counters.count(Counter::TftpRetransmitted);
         } else {
             self.highest = Some(offset);
+            self.under_way.reached(offset + length as u64);
         }
     }
 
