@@ -101,7 +101,11 @@ pub const HTTP_RETRY_SPREAD_S: u32 = 4;
 /// How often it is said that machines are told to wait.
 pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
-pub const HTTP_BODY_CHUNK_BYTES: usize = 256 * 1024;
+pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
+/// Rooms for such pieces that are kept while no response needs them.
+pub const HTTP_IDLE_ROOMS_MAX: usize = 64;
+/// Bytes that a body hands over before everybody else has a turn.
+pub const HTTP_TURN_BYTES: usize = 64 * 1024;
 /// The longest path, with its query, that either server looks at.
 pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 

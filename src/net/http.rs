@@ -2,18 +2,25 @@
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits; [`exchange`] turns a
 //! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
-//! preconditions; [`body`] reads a file piece by piece; [`wire`] counts what goes out
+//! preconditions; [`body`] reads a file piece by piece into [`rooms`]; [`wire`] counts what goes out
 //! and says when a body is really gone; [`patience`] gives up clients that take nothing.
+//!
+//! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
+//! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
+//! while it goes out would arrive as a mixture of two versions, and nobody would know.
 
 mod body;
 mod conditional;
 mod exchange;
 mod patience;
+mod rooms;
 mod wire;
+
+pub use rooms::Rooms;
 
 use crate::model::limits::{
     HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_HEADER_TIMEOUT,
-    REQUEST_PATH_BYTES_MAX,
+    HTTP_IDLE_ROOMS_MAX, REQUEST_PATH_BYTES_MAX,
 };
 use crate::net::{
     Counter, Shared,
@@ -47,6 +54,8 @@ pub struct HttpServer {
     pub places: Places,
     /// The places of image files on their way, of every interface too.
     pub bulk: Places,
+    /// What pieces of files are read into, whatever interface they go to.
+    pub rooms: Rooms,
     /// Where connections are served.
     pub running: Running,
 }
@@ -59,6 +68,11 @@ pub fn connection_places() -> Places {
 /// The places for so many image files on their way, of all interfaces together.
 pub fn bulk_places(streams: usize) -> Places {
     Places::new(streams, HTTP_BULK_STREAMS_PER_CLIENT_MAX)
+}
+
+/// What pieces of files are read into, for all interfaces together.
+pub fn rooms() -> Rooms {
+    Rooms::new(HTTP_IDLE_ROOMS_MAX)
 }
 
 impl HttpServer {
@@ -92,6 +106,7 @@ impl HttpServer {
             shared: Arc::clone(&self.shared),
             outbox: Arc::new(Outbox::new(Arc::clone(&self.shared))),
             bulk: self.bulk.clone(),
+            rooms: self.rooms.clone(),
             client,
             server: *own.ip(),
         };
@@ -106,8 +121,10 @@ async fn serve(exchange: Exchange, running: Running, stream: TcpStream, place: P
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%client, "TCP_NODELAY: {error}");
     }
+    // Its own count: those of what all connections share go from one processor to another.
+    let exchange = Arc::new(exchange);
     let service = service_fn(move |request| {
-        let exchange = exchange.clone();
+        let exchange = Arc::clone(&exchange);
         async move { Ok::<_, std::convert::Infallible>(exchange.respond(request).await) }
     });
     let connection = http1::Builder::new()

@@ -9,6 +9,7 @@
 //! - [`frame`] builds the packet in such a frame.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
+//! - `threads` keeps HTTP away from everything that is in a hurry.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
@@ -35,6 +36,7 @@ mod served;
 mod servers;
 pub mod socket;
 pub mod tftp;
+mod threads;
 pub mod transfers;
 
 pub use clock::Clock;

@@ -9,7 +9,7 @@ use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
     holder,
-    http::{self, HttpServer},
+    http::{self, HttpServer, Rooms},
     interface::{self, Interface},
     others::{Chosen, Watch},
     places::Places,
@@ -17,6 +17,7 @@ use crate::net::{
     served::{Served, announce},
     socket::{self, FrameSender},
     tftp::{self, TftpServer},
+    threads::Threads,
 };
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ use std::{
     sync::Arc,
 };
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -181,13 +183,16 @@ impl Servers {
     /// they do.
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
         let (running, drain) = Running::new(stop);
+        let threads = Threads::start("http");
         let mut watcher = Watcher {
             common: Common {
                 shared,
+                http: threads.handle().clone(),
                 running: running.clone(),
                 transfers_max: tftp::transfers_max(self.wanted.len()),
                 connections: http::connection_places(),
                 bulk: http::bulk_places(self.listen.bulk_streams),
+                rooms: http::rooms(),
             },
             wanted: self.wanted,
             listen: self.listen,
@@ -216,10 +221,13 @@ fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
 /// What the servers of all interfaces have in common.
 struct Common {
     shared: Arc<Shared>,
+    /// Where HTTP is served: away from everything that is in a hurry.
+    http: Handle,
     running: Running,
     transfers_max: usize,
     connections: Places,
     bulk: Places,
+    rooms: Rooms,
 }
 
 /// Follows the interfaces as they come, change and go.
@@ -335,14 +343,19 @@ impl Common {
             running: self.running.clone(),
         };
         servers.spawn(tftp.run());
+        let listener = {
+            let _on_its_threads = self.http.enter();
+            tokio::net::TcpListener::from_std(sockets.http)?
+        };
         let http = HttpServer {
             shared: Arc::clone(&self.shared),
-            listener: tokio::net::TcpListener::from_std(sockets.http)?,
+            listener,
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
+            rooms: self.rooms.clone(),
             running: self.running.clone(),
         };
-        servers.spawn(http.run());
+        servers.spawn_on(http.run(), &self.http);
         Ok(servers)
     }
 }

@@ -1,9 +1,12 @@
 //! Response bodies: a text, or a part of a file read piece by piece.
 
-use crate::model::limits::HTTP_BODY_CHUNK_BYTES;
+use crate::model::limits::{HTTP_PIECE_BYTES, HTTP_TURN_BYTES};
 use crate::net::{
     files::{FileError, Opened},
-    http::wire::{Delivery, Outbox},
+    http::{
+        rooms::{Room, Rooms},
+        wire::{Delivery, Outbox},
+    },
 };
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -47,30 +50,68 @@ impl Handing {
 pub(super) struct FileContent {
     opened: Arc<Opened>,
     left: Range<u64>,
-    reading: Option<JoinHandle<Result<Bytes, FileError>>>,
+    rooms: Rooms,
+    reading: Option<JoinHandle<Result<Room, FileError>>>,
+    /// Bytes handed over since everybody else had a turn.
+    in_turn: usize,
     handing: Option<Handing>,
 }
 
 impl FileContent {
-    pub(super) fn new(opened: Opened, part: Range<u64>, handing: Handing) -> FileContent {
+    pub(super) fn new(opened: Opened, part: Range<u64>, rooms: Rooms, handing: Handing) -> FileContent {
         FileContent {
             opened: Arc::new(opened),
             left: part,
+            rooms,
             reading: None,
+            in_turn: 0,
             handing: Some(handing),
         }
     }
 
-    /// Starts to read the next piece.
-    fn read(&mut self) -> JoinHandle<Result<Bytes, FileError>> {
-        let opened = Arc::clone(&self.opened);
-        let start = self.left.start;
-        let length = (self.left.end - start).min(HTTP_BODY_CHUNK_BYTES as u64);
+    /// Where the next piece starts, and room for it.
+    fn next(&self) -> (u64, Room) {
+        let Range { start, end } = self.left;
+        let length = usize::try_from(end - start).unwrap_or(HTTP_PIECE_BYTES);
+        (start, self.rooms.take(length))
+    }
+
+    /// The next piece, where the page cache has it; `None` where the disk has to be waited for.
+    fn read_now(&self) -> Option<Result<Room, FileError>> {
+        let (start, mut room) = self.next();
+        let read = self.opened.read_now(room.bytes_mut(), start);
+        match read.and_then(|is_read| self.opened.unchanged().map(|()| is_read)) {
+            Ok(true) => Some(Ok(room)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Starts to read the next piece from the disk.
+    fn read_later(&self) -> JoinHandle<Result<Room, FileError>> {
+        let (opened, (start, mut room)) = (Arc::clone(&self.opened), self.next());
         tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; usize::try_from(length).unwrap_or(HTTP_BODY_CHUNK_BYTES)];
-            opened.read_exactly(&mut piece, start)?;
-            Ok(piece.into())
+            opened.read_exactly(room.bytes_mut(), start)?;
+            Ok(room)
         })
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Room, FileError>> {
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => match self.read_now() {
+                Some(read) => return Poll::Ready(read),
+                None => self.read_later(),
+            },
+        };
+        match Pin::new(&mut reading).poll(context) {
+            Poll::Ready(Ok(read)) => Poll::Ready(read),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(FileError::Io(std::io::Error::other(error)))),
+            Poll::Pending => {
+                self.reading = Some(reading);
+                Poll::Pending
+            }
+        }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, FileError>>> {
@@ -80,27 +121,16 @@ impl FileContent {
             }
             return Poll::Ready(None);
         }
-        if self.reading.is_none() {
-            self.reading = Some(self.read());
-        }
-        let Some(reading) = &mut self.reading else {
+        // A body in memory and a client that takes all of it would go on for megabytes while
+        // loaders, scripts and leases wait.
+        if self.in_turn >= HTTP_TURN_BYTES {
+            self.in_turn = 0;
+            context.waker().wake_by_ref();
             return Poll::Pending;
-        };
-        let read = ready!(Pin::new(reading).poll(context));
-        self.reading = None;
-        let piece = read.unwrap_or_else(|error| Err(FileError::Io(std::io::Error::other(error))));
+        }
+        let piece = ready!(self.poll_read(context)).map(Room::into_piece);
         match &piece {
-            Ok(bytes) => {
-                self.left.start += bytes.len() as u64;
-                if let Some(handing) = &self.handing {
-                    handing.delivery.advance(bytes.len());
-                }
-                if self.left.is_empty()
-                    && let Some(handing) = self.handing.take()
-                {
-                    handing.over();
-                }
-            }
+            Ok(bytes) => self.took(bytes.len()),
             // The connection is cut: better half a file than one of two versions.
             Err(error) => {
                 if let Some(handing) = &mut self.handing {
@@ -109,6 +139,19 @@ impl FileContent {
             }
         }
         Poll::Ready(Some(piece))
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.in_turn += bytes;
+        self.left.start += bytes as u64;
+        if let Some(handing) = &self.handing {
+            handing.delivery.advance(bytes);
+        }
+        if self.left.is_empty()
+            && let Some(handing) = self.handing.take()
+        {
+            handing.over();
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::net::{
     http::{
         body::{Content, FileContent, Handing},
         conditional::{Validators, Weighed, weigh},
+        rooms::Rooms,
         wire::{Delivery, Held, Outbox},
     },
     places::Places,
@@ -39,12 +40,13 @@ use std::{
 use tracing::{debug, warn};
 
 /// What answers the requests of one connection.
-#[derive(Clone)]
 pub(super) struct Exchange {
     pub shared: Arc<Shared>,
     pub outbox: Arc<Outbox>,
     /// The places of image files on their way.
     pub bulk: Places,
+    /// What pieces of files are read into.
+    pub rooms: Rooms,
     pub client: Ipv4Addr,
     pub server: Ipv4Addr,
 }
@@ -228,7 +230,8 @@ impl Exchange {
             under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
         };
         let handing = self.handing(answered, what, size, held);
-        let mut response = Response::new(Content::File(FileContent::new(opened, bytes, handing)));
+        let content = FileContent::new(opened, bytes, self.rooms.clone(), handing);
+        let mut response = Response::new(Content::File(content));
         put(&mut response, CONTENT_LENGTH, &size.to_string());
         if let Some(part) = part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
