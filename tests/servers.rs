@@ -26,7 +26,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream, UdpSocket},
     os::fd::AsRawFd,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -506,42 +506,116 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
     assert_eq!(appliance.count(Counter::TftpMalformed), 4);
 }
 
+const LOADER_URL: &str = "http://127.0.0.1/snponly.efi";
+
+/// The head of curl's answer, in small letters.
+fn head(arguments: &[&str]) -> String {
+    curl(&[arguments, &["-o", "/dev/null", "-D", "-", LOADER_URL]].concat()).to_ascii_lowercase()
+}
+
+/// A header's value in a head.
+fn header(head: &str, name: &str) -> String {
+    let line = head
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("no {name}: {head}")).trim().to_owned()
+}
+
 #[test]
-fn curl_gets_wholes_parts_heads_and_refusals() {
+fn case_39_a_head_has_the_length_the_type_and_no_body_and_the_connection_is_kept() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let said = curl(&["-I", LOADER_URL]).to_ascii_lowercase();
+    assert!(said.starts_with("http/1.1 200"), "{said}");
+    assert_eq!(header(&said, "content-length"), LOADER_BYTES.to_string());
+    assert_eq!(header(&said, "content-type"), "application/efi");
+    assert_eq!(header(&said, "accept-ranges"), "bytes");
+
+    // A body after a HEAD would be taken for the next response's head.
+    let connections = appliance.count(Counter::HttpConnections);
+    let mut kept = TcpStream::connect("127.0.0.1:80").unwrap();
+    let mut all = String::new();
+    for last in ["", "", "Connection: close\r\n"] {
+        write!(kept, "HEAD /snponly.efi HTTP/1.1\r\nHost: x\r\n{last}\r\n").unwrap();
+    }
+    kept.read_to_string(&mut all).unwrap();
+    assert_eq!(all.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{all}");
+    assert!(all.starts_with("HTTP/1.1 200") && all.ends_with("\r\n\r\n"), "{all}");
+    assert_eq!(appliance.count(Counter::HttpConnections), connections + 1);
+    assert_eq!(appliance.count(Counter::HttpSent), 0, "a head is no file sent");
+}
+
+#[test]
+fn case_39_a_range_is_206_with_its_place_and_a_resume_gets_the_rest() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let target = tempfile::tempdir().unwrap();
-    let got: PathBuf = target.path().join("got");
-    let url = "http://127.0.0.1/snponly.efi";
-    let (_, said) = run("curl", &["-s", "-S", "-o", "got", url], target.path());
-    assert!(fs::read(&got).unwrap() == appliance.loader(), "{said}");
-    appliance.counted(Counter::HttpSent, 1);
-
-    let head = curl(&["-I", url]).to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    assert!(head.contains(&format!("content-length: {LOADER_BYTES}\r\n")), "{head}");
-    assert!(
-        head.contains("content-type: application/efi\r\n") && head.contains("accept-ranges: bytes"),
-        "{head}"
-    );
-    let etag = head
-        .lines()
-        .find_map(|line| line.strip_prefix("etag: "))
-        .unwrap()
-        .trim()
-        .to_owned();
-
-    let part = curl(&["-r", "100-103", "-o", "/dev/null", "-D", "-", url]).to_ascii_lowercase();
+    let part = head(&["-r", "100-103"]);
     assert!(part.starts_with("http/1.1 206"), "{part}");
+    assert_eq!(header(&part, "content-range"), format!("bytes 100-103/{LOADER_BYTES}"));
+    assert_eq!(header(&part, "content-length"), "4");
+    // Parts that begin and end anywhere in the pieces that a file is read in.
+    for (first, last) in [(0, 0), (65_535, 65_536), (70_000, 200_000), (400_000, LOADER_BYTES - 1)] {
+        let range = format!("{first}-{last}");
+        let (_, said) = run("curl", &["-sS", "-r", &range, "-o", "part", LOADER_URL], target.path());
+        let got = fs::read(target.path().join("part")).unwrap();
+        assert!(got == appliance.loader()[first..=last], "{range}: {said}");
+    }
+    let resume = ["-sS", "-C", "400000", "-o", "rest", LOADER_URL];
+    let (_, said) = run("curl", &resume, target.path());
+    let rest = fs::read(target.path().join("rest")).unwrap();
+    assert!(rest[..] == appliance.loader()[400_000..], "{said}");
+    let beyond = head(&["-r", "440400-"]);
+    assert!(beyond.starts_with("http/1.1 416"), "{beyond}");
+    assert_eq!(header(&beyond, "content-range"), format!("bytes */{LOADER_BYTES}"));
+}
+
+#[test]
+fn case_39_preconditions_tell_a_file_from_its_other_versions() {
+    own_network();
+    let _appliance = Appliance::start(&["lo"]);
+    let said = curl(&["-I", LOADER_URL]);
+    let (etag, modified) = (header(&said, "etag"), header(&said, "last-modified"));
+    let (same, other) = (&*etag, "\"other\"");
+    let earlier = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (name, value, status) in [
+        ("If-Match", same, "200"),
+        ("If-Match", "*", "200"),
+        ("If-Match", other, "412"),
+        ("If-None-Match", same, "304"),
+        ("If-None-Match", other, "200"),
+        ("If-Modified-Since", &*modified, "304"),
+        ("If-Modified-Since", earlier, "200"),
+        ("If-Unmodified-Since", &*modified, "200"),
+        ("If-Unmodified-Since", earlier, "412"),
+    ] {
+        let said = head(&["-H", &format!("{name}: {value}")]);
+        assert!(
+            said.starts_with(&format!("http/1.1 {status}")),
+            "{name}: {value}: {said}"
+        );
+    }
+    for (validator, status) in [(same, "206"), (&*modified, "206"), (other, "200"), (earlier, "200")] {
+        let said = head(&["-H", &format!("If-Range: {validator}"), "-r", "0-1"]);
+        assert!(
+            said.starts_with(&format!("http/1.1 {status}")),
+            "If-Range {validator}: {said}"
+        );
+    }
+}
+
+#[test]
+fn curl_gets_wholes_and_refusals() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let target = tempfile::tempdir().unwrap();
+    let (_, said) = run("curl", &["-sS", "-o", "got", LOADER_URL], target.path());
     assert!(
-        part.contains("content-range: bytes 100-103/440400") && part.contains("content-length: 4\r\n"),
-        "{part}"
+        fs::read(target.path().join("got")).unwrap() == appliance.loader(),
+        "{said}"
     );
-    let (_, resumed) = run("curl", &["-s", "-S", "-C", "400000", "-o", "rest", url], target.path());
-    assert!(
-        fs::read(target.path().join("rest")).unwrap()[..] == appliance.loader()[400_000..],
-        "{resumed}"
-    );
+    appliance.counted(Counter::HttpSent, 1);
+    assert!(appliance.shared.transfers.under_way().is_empty());
 
     let begins = |arguments: &[&str], status: &str| {
         let mut all = vec!["-o", "/dev/null", "-D", "-"];
@@ -549,11 +623,7 @@ fn curl_gets_wholes_parts_heads_and_refusals() {
         let said = curl(&all);
         assert!(said.contains(&format!("HTTP/1.1 {status}")), "{arguments:?}: {said}");
     };
-    begins(&["-r", "440400-", url], "416");
-    begins(&["-H", &format!("If-None-Match: {etag}"), url], "304");
-    begins(&["-H", "If-Match: \"other\"", url], "412");
-    begins(&["-H", "If-Range: \"other\"", "-r", "0-1", url], "200");
-    begins(&["-X", "POST", "-d", "x", url], "405");
+    begins(&["-X", "POST", "-d", "x", LOADER_URL], "405");
     begins(&["http://127.0.0.1/missing.efi"], "404");
     begins(&["http://127.0.0.1/gone.efi"], "404");
     begins(&["http://127.0.0.1/link.efi"], "403");
@@ -561,6 +631,27 @@ fn curl_gets_wholes_parts_heads_and_refusals() {
     begins(&["http://127.0.0.1/%2e%2e/%2e%2e/etc/passwd"], "400");
     begins(&["http://127.0.0.1/..%2f..%2fetc/passwd"], "400");
     begins(&[&format!("http://127.0.0.1/{}", "a".repeat(3000))], "414");
+}
+
+#[test]
+fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+    stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut taken = vec![0; 1 << 20];
+    stream.read_exact(&mut taken).unwrap();
+    let under_way = appliance.shared.transfers.under_way();
+    let [transfer] = &under_way[..] else {
+        panic!("{under_way:?}")
+    };
+    assert_eq!((transfer.length, transfer.what.as_str()), (64 << 20, "loader big.img"));
+    let sent = transfer.sent();
+    // What the head took of the first bytes is less than a piece.
+    assert!(((1 << 20) - 1024..64 << 20).contains(&sent), "{sent} bytes");
+    drop(stream);
+    appliance.counted(Counter::HttpAborted, 1);
+    assert!(appliance.shared.transfers.under_way().is_empty());
 }
 
 #[test]
@@ -576,6 +667,27 @@ fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
     assert!(all.len() < 64 << 20, "{} bytes", all.len());
     appliance.counted(Counter::HttpAborted, 1);
     assert_eq!(appliance.count(Counter::HttpSent), 0);
+}
+
+#[test]
+fn a_file_that_is_written_to_while_it_is_sent_never_arrives_as_a_mixture() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+    stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut all = vec![0; 1 << 20];
+    stream.read_exact(&mut all).unwrap();
+    // In place, of the same length: what the kernel already took for this client is on its way, and
+    // must be what it was when it was taken.
+    let file = fs::File::options()
+        .write(true)
+        .open(appliance.folder.path().join("big.img"));
+    file.unwrap().write_all(&vec![8; 64 << 20]).unwrap();
+    let _ = stream.read_to_end(&mut all);
+    let body = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(all[body..].iter().all(|byte| *byte == 7), "bytes of two versions");
+    assert!(all.len() < 64 << 20, "{} bytes", all.len());
+    appliance.counted(Counter::HttpAborted, 1);
 }
 
 #[test]
