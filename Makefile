@@ -3,7 +3,7 @@
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
-#               tftpd-hpa, async-tftp) and whole storms of machines (dnsmasq with nginx) (root)
+#               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx) (root)
 # make images   image debian-12 from Debian's netboot package
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 
@@ -19,7 +19,7 @@ CONFIG    = $(DESTDIR)/etc/bootwright
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-storm images install packages cargo
+.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm images install packages cargo
 
 all: cargo
 	$(CARGO) build --release
@@ -62,7 +62,7 @@ rungs: cargo
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
 
-bench: bench-room bench-dhcp bench-tftp bench-storm
+bench: bench-room bench-dhcp bench-tftp bench-http bench-storm
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
@@ -76,6 +76,11 @@ bench-tftp: cargo
 	@$(SUDO) tests/install-packages.sh dnsmasq-base tftpd-hpa
 	$(CARGO) build --release --bins --examples
 	@$(SUDO) tests/bench/tftp.sh
+
+bench-http: cargo
+	@$(SUDO) tests/install-packages.sh nginx-light dnsmasq-base wrk curl
+	$(CARGO) build --release --bins --examples
+	@$(SUDO) tests/bench/http.sh
 
 bench-storm: cargo
 	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light jq

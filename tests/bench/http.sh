@@ -1,0 +1,277 @@
+#!/bin/bash
+# HTTP beside nginx, in one run: a 40 MB initrd over few and many connections, a small rendered script
+# (nginx: a static file of 400 bytes), how long a script and a loader take beside 64 streams of bulk
+# (TFTP beside nginx is dnsmasq), and the memory of 1,000 streams. Rates and the server's own CPU
+# time are medians of ROUNDS rounds; both ends share this machine's cores, so trust the CPU time.
+#
+#   BINARY   the daemon to measure (default: target/release/bootwright); LOAD and TFTP_LOAD beside it
+#   ROUNDS   how often each is measured (default: 5)
+#   PARTS    which parts run (default: "rates beside memory")
+#   SERVERS  which (default: "nginx bootwright")
+#
+# Everything lives in network namespaces that are joined to nothing, and goes away at the end.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly target=${CARGO_TARGET_DIR:-target}/release
+readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
+readonly load=$(readlink -m "${LOAD:-$target/examples/http-load}") tftp_load=$(readlink -m "${TFTP_LOAD:-$target/examples/tftp-load}")
+readonly rounds=${ROUNDS:-5} parts=${PARTS:-rates beside memory} servers=${SERVERS:-nginx bootwright}
+readonly dnsmasq=/usr/sbin/dnsmasq nginx=/usr/sbin/nginx wrk=/usr/bin/wrk
+readonly net=bwhttp-$$
+readonly address=192.0.2.1 host=192.0.2.254 clients=198.18.0.1 probing=198.18.200.1
+readonly mac=52-54-00-00-00-07
+work=$(mktemp -d)
+readonly work
+pids=()
+declare -A path rates costs
+
+for program in "$binary" "$load" "$tftp_load" "$dnsmasq" "$nginx" "$wrk" /usr/bin/curl; do
+    [ -x "$program" ] || { echo "http bench: $program is not here: make bench-http installs and builds what it needs" >&2; exit 1; }
+done
+
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+    trap '' INT TERM
+    stop_servers
+    ip netns del "$net-s" 2> /dev/null || true
+    ip netns del "$net-c" 2> /dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# nginx's workers are its children, and end with it.
+stop_servers() {
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2> /dev/null || true
+        wait "$pid" 2> /dev/null || true
+    done
+    pids=()
+}
+
+# The clients are behind a router: thousands on one wire would measure the neighbour table.
+ip netns add "$net-s"
+ip netns add "$net-c"
+ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
+ip -n "$net-s" addr add "$address/24" dev eno2
+ip -n "$net-c" addr add "$host/24" dev eth0
+for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
+    # shellcheck disable=SC2086 # a namespace and a link
+    set -- $end
+    ip -n "$1" link set "$2" up
+done
+ip -n "$net-s" route add 198.18.0.0/16 via "$host"
+ip -n "$net-c" route add local 198.18.0.0/16 dev lo
+ulimit -n "$(ulimit -Hn)"
+
+mkdir -p "$work/files" "$work/images"
+head -c 40000000 /dev/urandom > "$work/files/initrd"
+head -c 8000000 /dev/urandom > "$work/files/linux"
+head -c 1000000 /dev/urandom > "$work/files/snponly.efi"
+cp "$work/files/snponly.efi" "$work/files/undionly.kpxe"
+head -c 300 /dev/urandom | base64 -w 79 | head -c 400 > "$work/files/boot.ipxe"
+"$binary" image add bench --images "$work/images" --kernel "$work/files/linux" --initrd "$work/files/initrd" > /dev/null
+chmod -R a+rX "$work"
+path=(
+    [nginx.initrd]=/initrd [nginx.linux]=/linux [nginx.script]=/boot.ipxe
+    [bootwright.initrd]=/image/bench/initrd [bootwright.linux]=/image/bench/linux
+    [bootwright.script]="/boot.ipxe?mac=$mac&uuid=00000000-0000-0000-0000-525400000007&serial=A7&arch=x86_64&platform=efi&manufacturer=ACME"
+)
+
+start_bootwright() {
+    cat > "$work/bootwright.toml" << CONFIG
+[network]
+interfaces = ["eno2"]
+[paths]
+scripts = "$PWD/ipxe-scripts"
+answers = "$PWD/config/answers"
+images = "images"
+loaders = ["files"]
+[state]
+path = "state"
+[admin]
+socket = "admin.sock"
+CONFIG
+    cat > "$work/inventory.toml" << INVENTORY
+[[subnet]]
+cidr = "192.0.2.0/24"
+[[host]]
+name    = "r1u07"
+mac     = "$mac"
+address = "$host"
+image   = "bench"
+boot    = "live"
+script  = "live"
+INVENTORY
+    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/bootwright.log" 2>&1 &
+    pids=($!)
+}
+
+start_nginx() {
+    cat > "$work/nginx.conf" << CONFIG
+daemon off;
+user root;
+pid $work/nginx.pid;
+worker_processes 2;
+worker_rlimit_nofile 20000;
+events { worker_connections 8192; }
+http {
+    access_log $work/access.log combined buffer=64k flush=1s;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    server { listen $address:80 backlog=4096; root $work/files; }
+}
+CONFIG
+    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/nginx.log" > "$work/nginx.out" 2>&1 &
+    pids=($!)
+}
+
+# The peer of our TFTP beside nginx's HTTP; its time counts nowhere.
+start_dnsmasq() {
+    ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
+        --enable-tftp --tftp-root="$work/files" --quiet-tftp > "$work/dnsmasq.log" 2>&1 &
+    pids+=($!)
+}
+
+# NAME: starts it, and compares every byte of its initrd once.
+start() {
+    rm -f "$work/got"
+    "start_$1"
+    for _ in $(seq 100); do
+        sleep 0.1
+        ip netns exec "$net-c" curl -sf --interface "$probing" -o "$work/got" "http://$address${path[$1.initrd]}" && break
+    done
+    cmp -s "$work/got" "$work/files/initrd" || {
+        echo "http bench: $1 does not serve its initrd: $(tail -n 3 "$work"/*.log)" >&2
+        exit 1
+    }
+}
+
+# The HTTP server's process, and its children's.
+processes() {
+    echo "${pids[0]}"
+    cat "/proc/${pids[0]}/task/${pids[0]}/children"
+}
+
+# User and system time of the HTTP server so far, in milliseconds.
+cpu_ms() {
+    local pid ms=0
+    for pid in $(processes); do
+        ms=$((ms + $(awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$pid/stat")))
+    done
+    echo "$ms"
+}
+
+client() { ip netns exec "$net-c" "$@"; }
+
+# NAME FILE CONNECTIONS TIMES
+fetch() {
+    local before failed bytes seconds
+    before=$(cpu_ms)
+    read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$1.$2]}" "$clients" "$3" "$4")
+    keep "$1" "$2-$3" "$before" "$bytes" "$seconds" 1e9
+    [ "$failed" = 0 ] || echo "    $1: of $3 connections $failed failed"
+}
+
+# NAME: scripts for a few seconds, over 64 connections that are kept.
+scripts() {
+    local before asked seconds
+    before=$(cpu_ms)
+    client "$wrk" -t 2 -c 64 -d 4 "http://$address${path[$1.script]}" > "$work/wrk"
+    asked=$(awk '/requests in/ { print $1 }' "$work/wrk")
+    seconds=$(awk '/requests in/ { sub("s,", "", $4); print $4 }' "$work/wrk")
+    keep "$1" script "$before" "$asked" "$seconds" 1e5
+    ! grep -E 'Socket errors|Non-2xx' "$work/wrk" >&2
+}
+
+# NAME CASE CPU-BEFORE AMOUNT SECONDS UNIT: keeps a rate, and CPU seconds a unit.
+keep() {
+    sleep 0.1
+    rates[$1.$2]+="$(awk -v a="$4" -v s="$5" 'BEGIN { print a / s }') "
+    costs[$1.$2]+="$(awk -v a="$4" -v ms=$(($(cpu_ms) - $3)) -v unit="$6" 'BEGIN { print a ? ms / 1000 / (a / unit) : 0 }') "
+}
+
+median() { tr ' ' '\n' | grep . | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+# CASE WHAT RATE-UNIT DIVISOR COST-UNIT
+row() {
+    local name rate cost
+    echo "$2"
+    for name in $servers; do
+        [ -n "${rates[$name.$1]:-}" ] || continue
+        rate=$(median <<< "${rates[$name.$1]}")
+        cost=$(median <<< "${costs[$name.$1]}")
+        awk -v name="$name" -v r="$rate" -v d="$4" -v u="$3" -v c="$cost" -v per="$5" \
+            'BEGIN { printf "  %-11s %8.1f %s  %6.3f s of CPU for %s\n", name, r / d, u, c, per }'
+        rates[$name.$1.median]=$rate costs[$name.$1.median]=$cost
+    done
+    [ -n "${rates[nginx.$1]:-}" ] && [ -n "${rates[bootwright.$1]:-}" ] || return 0
+    awk -v a="${rates[bootwright.$1.median]}" -v b="${rates[nginx.$1.median]}" \
+        -v c="${costs[bootwright.$1.median]}" -v d="${costs[nginx.$1.median]}" \
+        'BEGIN { printf "  ours : nginx   %.2f in rate, %.2f in CPU\n", a / b, c / d }'
+}
+
+measure_rates() {
+    local name
+    for _ in $(seq "$rounds"); do
+        for name in $servers; do
+            start "$name"
+            fetch "$name" initrd 4 25
+            fetch "$name" initrd 64 2
+            scripts "$name"
+            stop_servers
+        done
+    done
+    echo "== HTTP, medians of $rounds rounds, $(nproc) cores shared by both ends"
+    row initrd-4 "a 40 MB initrd over 4 connections" MB/s 1e6 "a GB"
+    row initrd-64 "a 40 MB initrd over 64 connections" MB/s 1e6 "a GB"
+    row script "a script over 64 connections (nginx: a static file of 400 bytes)" requests/s 1 "100,000"
+}
+
+# NAME: a script's and a loader's times, and how many bytes of bulk go out meanwhile.
+probe() {
+    local loader='' script
+    script=$(client "$load" probe "$address:80" "${path[$1.script]}" "$probing" 300)
+    for _ in $(seq 40); do
+        loader+="$(client "$tftp_load" "$address:69" snponly.efi "$work/files/snponly.efi" "$probing" 1 1468 0 |
+            awk '{ print $2 ? 99999 : $4 * 1000 }') "
+    done
+    loader=$(tr ' ' '\n' <<< "$loader" | grep . | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)], all[int(NR * 0.99)] }')
+    # shellcheck disable=SC2086 # two words each
+    printf '  %-11s %-17s script %8.2f ms, p99 %8.2f ms   loader %8.1f ms, p99 %8.1f ms\n' "$1" "$2" $script $loader
+}
+
+measure_beside() {
+    local name bulk
+    echo "== a script and a 1 MB loader (TFTP in lock-step; nginx: dnsmasq's) beside bulk, p50 and p99"
+    for name in $servers; do
+        start "$name"
+        [ "$name" = bootwright ] || start_dnsmasq
+        probe "$name" "alone"
+        client "$load" fetch "$address:80" "${path[$name.initrd]}" "$clients" 64 1000 > /dev/null 2>&1 &
+        bulk=$!
+        sleep 0.5
+        probe "$name" "beside 64 streams"
+        kill "$bulk" 2> /dev/null || true
+        wait "$bulk" 2> /dev/null || true
+        stop_servers
+    done
+}
+
+measure_memory() {
+    local name failed bytes seconds kb
+    echo "== memory of 1,000 streams of an 8 MB kernel"
+    for name in $servers; do
+        start "$name"
+        read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$name.linux]}" "$clients" 1000 2)
+        kb=0
+        for pid in $(processes); do kb=$((kb + $(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status"))); done
+        awk -v n="$name" -v f="$failed" -v b="$bytes" -v s="$seconds" -v kb="$kb" \
+            'BEGIN { printf "  %-11s %d failed, %.0f MB/s, peak %.1f MB\n", n, f, b / s / 1e6, kb / 1024 }'
+        stop_servers
+    done
+}
+
+for part in $parts; do "measure_$part"; done
