@@ -5,7 +5,7 @@ use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
 use crate::storm::{
     Firmware, Plan, fleet,
     progress::Progress,
-    report::{Percentiles, Report, Stage},
+    report::{Failures, Percentiles, Report, Stage},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,6 +28,7 @@ The machines stand behind a relay, which is this host, in a subnet of their own:
 Examples:
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --machines 1000 --spread 0
+  bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --power-cycles 3
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --firmware bios --json | jq .failures";
 
 /// How often the progress is shown: the bar, and lines where there is no terminal.
@@ -59,6 +60,9 @@ pub(super) struct Args {
     /// When machines that are not up are given up
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     time_limit: u32,
+    /// How often a machine that gave up is powered on again; it is up late then, and no failure
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    power_cycles: u32,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -102,6 +106,7 @@ fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
         },
         spread: Duration::from_secs(args.spread.into()),
         time_limit: Duration::from_secs(args.time_limit.into()),
+        power_cycles: args.power_cycles,
     };
     plan.check()?;
     raise_open_files();
@@ -157,9 +162,10 @@ fn moment(progress: &Progress) -> String {
         .map(|(stage, counter)| format!("{} {}", stage.words(), at(counter)))
         .collect();
     format!(
-        "on {} · {} · failed {} · {} MB",
+        "on {} · {} · powered on again {} · failed {} · {} MB",
         at(&progress.powered_on),
         finished.join(" · "),
+        at(&progress.power_cycled),
         at(&progress.failed),
         at(&progress.bytes) / 1_000_000
     )
@@ -184,20 +190,8 @@ fn text(report: &Report) -> String {
         .collect();
     rows.extend(report.whole.map(|took| row("power-on to kernel", report.up, took)));
     let mut text = table(["STAGE", "MACHINES", "P50 MS", "P90 MS", "P99 MS", "MAX MS"], &rows);
-    for alike in &report.failures {
-        let _ = writeln!(
-            text,
-            "{} failed at {}: {}\n    such as {}: {}",
-            alike.machines,
-            alike.stage.words(),
-            alike.sentence,
-            alike.example,
-            if alike.detail.is_empty() {
-                "no more is known"
-            } else {
-                &alike.detail
-            },
-        );
+    for (all, ended) in [(&report.setbacks, "was powered on again"), (&report.failures, "failed")] {
+        all.iter().for_each(|alike| stopped(&mut text, alike, ended));
     }
     let _ = write!(text, "{} of {} machines up", report.up, report.machines);
     if let Some(last_up_s) = report.last_up_s {
@@ -206,10 +200,25 @@ fn text(report: &Report) -> String {
     }
     let _ = writeln!(
         text,
-        "; {} MB of files, {} words said again, {} times told to wait",
+        "; {} MB of files, {} words said again, {} times told to wait, {} machines powered on again",
         report.bytes / 1_000_000,
         report.repeated,
-        report.http_busy
+        report.http_busy,
+        report.power_cycled
     );
     text
+}
+
+/// Machines that were stopped alike, and what became of them.
+fn stopped(text: &mut String, alike: &Failures, ended: &str) {
+    let detail = match alike.detail.as_str() {
+        "" => "no more is known",
+        detail => detail,
+    };
+    let (stage, sentence) = (alike.stage.words(), &alike.sentence);
+    let _ = writeln!(
+        text,
+        "{} x {ended} at {stage}: {sentence}\n    such as {}: {detail}",
+        alike.machines, alike.example
+    );
 }

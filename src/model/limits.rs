@@ -77,6 +77,11 @@ pub const TFTP_READ_AHEAD_BYTES: usize = 16 * 1024;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 
+/// The largest file that is kept whole in memory while machines fetch it: any loader.
+pub const HOT_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of all such files.
+pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// HTTP connections at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 /// HTTP connections at once from one client address: one machine can't take all places.
@@ -190,6 +195,10 @@ pub const CATALOGUE_ENTRIES_MAX: usize = 1000;
 pub const STORM_MACHINES_MAX: u32 = 10_000;
 /// How long a storm may take.
 pub const STORM_TIME_MAX: Duration = Duration::from_secs(3600);
+/// Times that a machine of a storm that gave up is powered on again.
+pub const STORM_POWER_CYCLES_MAX: u32 = 100;
+/// How long such a machine stays off. Short, as all of a storm's fixed pauses are.
+pub const STORM_POWER_CYCLE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest script that a storm's machine reads.
 pub const STORM_SCRIPT_BYTES_MAX: usize = 1024 * 1024;
 /// Lines of one script that a storm's machine runs, so that one that goes round ends.

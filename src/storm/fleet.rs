@@ -7,15 +7,16 @@ use super::{
     machine::{Machine, Step},
     place::{Place, Transport},
     progress::{Clock, Progress},
-    report::{Cause, Counted, Failure, Outcome, Report, Stage},
+    report::{Cause, Counted, Failure, Outcome, Report, Stage, Times},
     tftp::{Failed, Tftp, ipxe_options, loader_options},
 };
-use crate::model::limits::STORM_SCRIPT_BYTES_MAX;
+use crate::model::limits::{STORM_POWER_CYCLE_PAUSE, STORM_SCRIPT_BYTES_MAX};
 use crate::proto::dhcp::client::{Question, Speaker};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 /// This host's address towards `server`: the relay's where none is named.
@@ -80,34 +81,57 @@ struct Carrier {
 }
 
 impl Carrier {
+    /// One machine to its end: up, or failed once more than it may be powered on again.
     async fn power_on(self) -> Outcome {
         let powered = self.plan.power_on(self.index);
         tokio::time::sleep_until(self.clock.at(powered)).await;
         self.progress.powered_on.fetch_add(1, Ordering::Relaxed);
         let began = self.clock.now();
-        let mut machine = Machine::new(began, self.plan.mac(self.index), self.plan.firmware, self.plan.server);
-        let end = self.clock.at(self.plan.time_limit);
-        let done = tokio::time::timeout_at(end, self.boot(&mut machine))
-            .await
-            .unwrap_or_else(|_| Err((Cause::OutOfTime, String::new())));
-        let now = self.clock.now();
-        let counter = if done.is_ok() {
-            &self.progress.up
-        } else {
-            &self.progress.failed
+        let mut setbacks = Vec::new();
+        let (times, ended) = loop {
+            match self.attempt(transactions(setbacks.len())).await {
+                (_, Err(failure)) if self.is_powered_on_again(&failure, setbacks.len()) => {
+                    self.progress.power_cycled.fetch_add(1, Ordering::Relaxed);
+                    setbacks.push(failure);
+                    tokio::time::sleep(STORM_POWER_CYCLE_PAUSE).await;
+                }
+                ended => break ended,
+            }
+        };
+        let counter = match ended {
+            Ok(_) => &self.progress.up,
+            Err(_) => &self.progress.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         Outcome {
-            mac: machine.mac(),
-            times: machine.times(),
-            ended: match done {
-                Ok(()) => Ok((now, now.saturating_sub(began))),
-                Err((cause, words)) => Err(failure(&machine, cause, &words)),
-            },
+            mac: self.plan.mac(self.index),
+            times,
+            setbacks,
+            ended: ended.map(|now| (now, now.saturating_sub(began))),
         }
     }
 
-    async fn boot(&self, machine: &mut Machine) -> Result<(), Failed> {
+    /// From power-on to the kernel, once: what each stage took, and when it was up.
+    async fn attempt(&self, transactions: u32) -> (Times, Result<Duration, Failure>) {
+        let mac = self.plan.mac(self.index);
+        let mut machine = Machine::new(self.clock.now(), mac, self.plan.firmware, self.plan.server);
+        let end = self.clock.at(self.plan.time_limit);
+        let done = tokio::time::timeout_at(end, self.boot(&mut machine, transactions))
+            .await
+            .unwrap_or_else(|_| Err((Cause::OutOfTime, String::new())));
+        let ended = match done {
+            Ok(()) => Ok(self.clock.now()),
+            Err((cause, words)) => Err(failure(&machine, cause, &words)),
+        };
+        (machine.times(), ended)
+    }
+
+    fn is_powered_on_again(&self, failure: &Failure, setbacks: usize) -> bool {
+        let in_time = self.clock.now() + STORM_POWER_CYCLE_PAUSE < self.plan.time_limit;
+        failure.cause != Cause::OutOfTime && in_time && setbacks < self.plan.power_cycles as usize
+    }
+
+    async fn boot(&self, machine: &mut Machine, transactions: u32) -> Result<(), Failed> {
         let mut address = Ipv4Addr::UNSPECIFIED;
         let mut http = Http::new(address, self.plan.server, &self.progress);
         loop {
@@ -115,7 +139,8 @@ impl Carrier {
             match machine.step() {
                 Step::Up => return Ok(()),
                 Step::Lease(speaker) => {
-                    let (ended, repeated) = self.relay.exchange(self.clock, self.question(machine, speaker)).await;
+                    let question = self.question(machine, speaker, transactions);
+                    let (ended, repeated) = self.relay.exchange(self.clock, question).await;
                     self.progress.repeated.fetch_add(repeated, Ordering::Relaxed);
                     let answer = ended.map_err(|cause| (cause, String::new()))?;
                     address = answer.address;
@@ -132,12 +157,12 @@ impl Carrier {
         }
     }
 
-    fn question(&self, machine: &Machine, speaker: Speaker) -> Question {
+    fn question(&self, machine: &Machine, speaker: Speaker, transactions: u32) -> Question {
         Question {
             speaker,
             arch: self.plan.firmware.arch(),
             mac: machine.mac(),
-            xid: transaction(machine, speaker),
+            xid: transactions | transaction(machine, speaker),
             relay: self.plan.relay,
             takes: None,
         }
@@ -177,10 +202,19 @@ impl Carrier {
     }
 }
 
+/// Bits of a transaction that tell machines and speakers apart; those above tell power-ons apart.
+const TRANSACTION_BITS: u32 = 25;
+
+/// What the transactions of a machine that failed so often have in common: a late answer to the boot
+/// before is none to this one.
+fn transactions(setbacks: usize) -> u32 {
+    (setbacks as u32) << TRANSACTION_BITS
+}
+
 /// A transaction of its own for every machine and speaker: of the MAC's last bytes, which count up.
 fn transaction(machine: &Machine, speaker: Speaker) -> u32 {
-    let [_, _, a, b, c, d] = machine.mac().0;
-    let base = u32::from_be_bytes([a, b, c, d]) << 1;
+    let [_, _, _, a, b, c] = machine.mac().0;
+    let base = u32::from_be_bytes([0, a, b, c]) << 1;
     match speaker {
         Speaker::Firmware => base,
         Speaker::Ipxe => base | 1,

@@ -14,7 +14,7 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{HOST, RETRY_AFTER, USER_AGENT},
+    header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 use std::{net::Ipv4Addr, sync::atomic::Ordering, time::Duration};
@@ -63,7 +63,7 @@ impl<'a> Http<'a> {
                 StatusCode::OK => return self.body(response, keep).await,
                 StatusCode::SERVICE_UNAVAILABLE => {
                     self.progress.http_busy.fetch_add(1, Ordering::Relaxed);
-                    let pause = retry_after(&response);
+                    let pause = retry_after(response.headers());
                     self.open = None;
                     tokio::time::sleep(pause).await;
                 }
@@ -144,11 +144,8 @@ async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
 }
 
 /// Whole seconds; iPXE reads no dates there either.
-fn retry_after(response: &Response<Incoming>) -> Duration {
-    let said = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     said.and_then(|seconds| seconds.trim().parse().ok())
         .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
 }
@@ -161,4 +158,43 @@ fn broken(error: &dyn std::error::Error) -> Failed {
         source = cause.source();
     }
     (Cause::HttpBroken, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    #[test]
+    fn a_pause_is_as_long_as_the_server_says_in_seconds() {
+        let pause = |said: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, said.parse().unwrap())]));
+        assert_eq!(pause("7"), Duration::from_secs(7));
+        assert_eq!(pause("Fri, 31 Dec 1999 23:59:59 GMT"), RETRY_AFTER_DEFAULT);
+        assert_eq!(retry_after(&HeaderMap::new()), RETRY_AFTER_DEFAULT);
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_again_and_the_wait_is_counted() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let answers = async {
+            for answer in [
+                "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nkernel",
+            ] {
+                let (mut stream, _) = server.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let progress = Progress::default();
+        let mut http = Http::new(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &progress);
+        let place = Place::url(&format!("http://127.0.0.1:{port}/linux")).unwrap();
+        let (fetched, ()) = tokio::join!(http.fetch(&place, 100), answers);
+        assert_eq!(fetched, Ok(b"kernel".to_vec()));
+        assert_eq!(progress.http_busy.load(Ordering::Relaxed), 1);
+    }
 }

@@ -28,7 +28,7 @@ mod tftp;
 
 use crate::model::{
     MacAddr,
-    limits::{STORM_MACHINES_MAX, STORM_TIME_MAX},
+    limits::{STORM_MACHINES_MAX, STORM_POWER_CYCLES_MAX, STORM_TIME_MAX},
 };
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
@@ -68,6 +68,8 @@ pub struct Plan {
     pub spread: Duration,
     /// When machines that are not up yet are given up.
     pub time_limit: Duration,
+    /// How often a machine that gave up is powered on again, as whoever stands beside it would.
+    pub power_cycles: u32,
 }
 
 /// Why a storm does not begin.
@@ -96,7 +98,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the server is not one address, when a MAC could be a real machine's, or when there are
-    /// more machines or more time than a storm may take.
+    /// more machines, time or power cycles than a storm may take.
     pub fn check(&self) -> Result<(), Refused> {
         let server = self.server;
         if server.is_unspecified() || server.is_multicast() || server.is_broadcast() {
@@ -119,6 +121,12 @@ impl Plan {
             return Err(Refused(format!(
                 "a storm takes {} s at most, and all of its machines power on before its time is over",
                 STORM_TIME_MAX.as_secs()
+            )));
+        }
+        if self.power_cycles > STORM_POWER_CYCLES_MAX {
+            return Err(Refused(format!(
+                "{} power cycles: a machine that gave up is powered on again {STORM_POWER_CYCLES_MAX} times at most",
+                self.power_cycles
             )));
         }
         let [first, last] = [0, self.machines - 1].map(|index| self.mac(index).0[0]);
@@ -158,6 +166,7 @@ mod tests {
             firmware: Firmware::Uefi,
             spread: Duration::from_secs(10),
             time_limit: Duration::from_secs(600),
+            power_cycles: 0,
         }
     }
 
@@ -177,7 +186,8 @@ mod tests {
     }
 
     #[test]
-    fn machines_and_time_are_bounded() {
+    fn machines_time_and_power_cycles_are_bounded() {
+        assert!(refused(|plan| plan.power_cycles = STORM_POWER_CYCLES_MAX + 1));
         assert!(refused(|plan| plan.machines = 0));
         assert!(refused(|plan| plan.machines = STORM_MACHINES_MAX + 1));
         assert!(refused(|plan| plan.time_limit = STORM_TIME_MAX + Duration::from_secs(1)));

@@ -28,12 +28,14 @@ impl Clock {
 pub struct Progress {
     /// Machines that powered on.
     pub powered_on: AtomicU64,
-    /// Machines that finished each stage, by [`Stage::ALL`].
+    /// Times that machines finished each stage, by [`Stage::ALL`].
     pub finished: [AtomicU64; Stage::ALL.len()],
     /// Machines that are up.
     pub up: AtomicU64,
-    /// Machines that failed.
+    /// Machines that failed for good.
     pub failed: AtomicU64,
+    /// Times that a machine gave up and was powered on again.
+    pub power_cycled: AtomicU64,
     /// Bytes of files.
     pub bytes: AtomicU64,
     /// 503s obeyed.

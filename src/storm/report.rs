@@ -133,10 +133,12 @@ impl Times {
 pub struct Outcome {
     /// Which machine.
     pub mac: MacAddr,
-    /// What its stages took.
+    /// What its stages took, the last time that it was powered on.
     pub times: Times,
-    /// When it was up, from the storm's beginning, and how long after its power-on; or what stopped
-    /// it.
+    /// What stopped it before, each time that it was powered on again.
+    pub setbacks: Vec<Failure>,
+    /// When it was up, from the storm's beginning, and how long after its first power-on; or what
+    /// stopped it for good.
     pub ended: Result<(Duration, Duration), Failure>,
 }
 
@@ -168,12 +170,16 @@ pub struct Report {
     pub http_busy: u64,
     /// Times that a client said something again.
     pub repeated: u64,
+    /// Machines that gave up and were powered on again.
+    pub power_cycled: usize,
     /// What each stage took, of the machines that finished it.
     pub stages: Vec<StageTimes>,
     /// From power-on to the kernel, of the machines that came up.
     pub whole: Option<Percentiles>,
     /// Why machines did not come up, the most frequent first.
     pub failures: Vec<Failures>,
+    /// Why machines gave up that were powered on again, by the times it happened.
+    pub setbacks: Vec<Failures>,
 }
 
 /// A stage over the fleet.
@@ -266,15 +272,25 @@ impl Report {
             repeated: counted.repeated,
             stages: Stage::ALL.into_iter().filter_map(stage_times).collect(),
             whole: Percentiles::of(up.iter().map(|(_, took)| *took).collect()),
-            failures: failures(outcomes),
+            power_cycled: outcomes.iter().filter(|one| !one.setbacks.is_empty()).count(),
+            failures: alike(
+                outcomes
+                    .iter()
+                    .filter_map(|one| Some((one.mac, one.ended.as_ref().err()?))),
+            ),
+            setbacks: alike(
+                outcomes
+                    .iter()
+                    .flat_map(|one| one.setbacks.iter().map(|setback| (one.mac, setback))),
+            ),
         }
     }
 }
 
-fn failures(outcomes: &[Outcome]) -> Vec<Failures> {
+/// Failures by their cause, the most frequent first.
+fn alike<'a>(all: impl Iterator<Item = (MacAddr, &'a Failure)>) -> Vec<Failures> {
     let mut by_cause: BTreeMap<(Stage, Cause), Failures> = BTreeMap::new();
-    for outcome in outcomes {
-        let Err(failure) = &outcome.ended else { continue };
+    for (mac, failure) in all {
         let alike = by_cause
             .entry((failure.stage, failure.cause))
             .or_insert_with(|| Failures {
@@ -282,7 +298,7 @@ fn failures(outcomes: &[Outcome]) -> Vec<Failures> {
                 cause: failure.cause,
                 sentence: failure.cause.sentence(),
                 machines: 0,
-                example: outcome.mac,
+                example: mac,
                 detail: failure.detail.clone(),
             });
         alike.machines += 1;
@@ -312,20 +328,23 @@ mod tests {
 
     #[test]
     fn machines_that_failed_alike_are_counted_together_the_most_first() {
+        let failure = |last: u8, stage, cause| Failure {
+            stage,
+            cause,
+            detail: format!("file of {last}"),
+        };
         let failed = |last: u8, stage, cause| Outcome {
             mac: MacAddr([2, 0, 0, 0, 0, last]),
             times: Times::default(),
-            ended: Err(Failure {
-                stage,
-                cause,
-                detail: format!("file of {last}"),
-            }),
+            setbacks: Vec::new(),
+            ended: Err(failure(last, stage, cause)),
         };
         let mut outcomes = vec![failed(1, Stage::Firmware, Cause::NoOffer)];
         outcomes.extend((2..5).map(|last| failed(last, Stage::Loader, Cause::TftpError(1))));
         outcomes.push(Outcome {
             mac: MacAddr([2, 0, 0, 0, 0, 9]),
             times: Times::default(),
+            setbacks: vec![failure(9, Stage::Firmware, Cause::NoOffer); 2],
             ended: Ok((ms(2500), ms(1500))),
         });
         let report = Report::of(Ipv4Addr::new(192, 0, 2, 1), &outcomes, Counted::default());
@@ -338,5 +357,10 @@ mod tests {
             .collect();
         assert_eq!(counts, [(Cause::TftpError(1), 3), (Cause::NoOffer, 1)]);
         assert_eq!(report.failures[0].detail, "file of 2");
+        assert_eq!((report.power_cycled, report.setbacks.len()), (1, 1));
+        assert_eq!(
+            (report.setbacks[0].cause, report.setbacks[0].machines),
+            (Cause::NoOffer, 2)
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! Rung 3: `bootwright storm`, the virtual fleet, against the daemon.
 
-use super::daemon::{Daemon, ask_json};
+use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{Namespace, Wire, text};
 use super::room::Room;
 use serde_json::Value;
-use std::process::Output;
+use std::{fs, process::Output, time::Duration};
 
 /// The fleet's own network behind its host, and a rule for everybody on it.
 const FLEET: &str = r#"
@@ -24,6 +24,8 @@ profile = "fleet"
 "#;
 
 const KERNEL_BYTES: usize = 300_000;
+/// How long machines may take that fail at once; the host that runs tests can be slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The host that storms, with the fleet's network on its loopback.
 fn fleet_host(wire: &Wire) -> Namespace {
@@ -78,7 +80,6 @@ fn two_hundred_machines_of_either_firmware_come_up_and_the_report_has_them() {
             "{bytes} bytes are less than the kernels'"
         );
     }
-    // Each machine was a client of its own, known by its MAC.
     // Each machine was a client of its own, and the same one both times.
     let leases = ask_json(&room, "leases");
     assert_eq!(leases.as_array().map(Vec::len), Some(200));
@@ -98,6 +99,42 @@ fn what_is_missing_is_a_cause_with_its_machines_and_the_exit_code_says_so() {
         causes(&report(&output)),
         [(serde_json::json!({ "http-status": 404 }), 20)]
     );
+}
+
+#[test]
+fn a_machine_that_gave_up_is_powered_on_again_and_what_stopped_it_is_told() {
+    let wire = Wire::new();
+    let room = Room::new(FLEET).with_script("live", "#!ipxe\nkernel {{ http }}/image/small/missing\nboot\n");
+    let room = room.with_small_image(&[7; 1000]);
+    let daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    let give_up = storm(&host, &["--machines", "5", "--spread", "0", "--power-cycles", "1"]);
+    assert_eq!(give_up.status.code(), Some(1), "{}", daemon.log_tail());
+    let given_up = report(&give_up);
+    let missing = || serde_json::json!({ "http-status": 404 });
+    assert_eq!(given_up["setbacks"][0]["machines"], 5, "{given_up}");
+    assert_eq!(causes(&given_up), [(missing(), 5)]);
+    let come_up = std::thread::scope(|scope| {
+        let storm = scope.spawn(|| storm(&host, &["--machines", "5", "--spread", "0", "--power-cycles", "100"]));
+        // Ten failures are the first storm's.
+        let failures = || {
+            daemon
+                .lines()
+                .iter()
+                .filter(|line| line.message.contains("small/missing"))
+                .count()
+        };
+        super::poll(PATIENCE, || (failures() >= 15).then_some(())).expect("every machine fails once more");
+        let script = "#!ipxe\nkernel {{ http }}/image/small/kernel.bin\nboot\n";
+        fs::write(room.path("scripts/live.ipxe"), script).expect("our own file");
+        assert!(ask(&room, &["reload"]).status.success());
+        storm.join().expect("the storm ends")
+    });
+    assert!(come_up.status.success(), "{}\n{}", text(&come_up), daemon.log_tail());
+    let came_up = report(&come_up);
+    assert_eq!((&came_up["up"], &came_up["power_cycled"]), (&5.into(), &5.into()));
+    assert_eq!(came_up["setbacks"][0]["cause"], missing());
+    assert_eq!(causes(&came_up), []);
 }
 
 #[test]
