@@ -110,6 +110,7 @@ impl Appliance {
             busy: Default::default(),
             loops: Default::default(),
             lease_log,
+            hot_files: Arc::default(),
             clock: Clock::start(),
             counters: Counters::default(),
             transfers: Default::default(),

@@ -141,6 +141,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         busy: Default::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
+        hot_files: Arc::default(),
         clock,
         counters: Counters::default(),
         transfers: Default::default(),

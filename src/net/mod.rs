@@ -13,6 +13,7 @@
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
+//! - [`hot`] keeps files whole in memory that many machines fetch at once.
 //! - [`places`] holds the limits in all and per client; [`running`] drains what is under way;
 //!   [`transfers`] knows how far each transfer is.
 //!
@@ -25,6 +26,7 @@ pub mod dhcp;
 pub mod files;
 pub mod frame;
 pub mod holder;
+pub mod hot;
 pub mod http;
 mod intake;
 pub mod interface;
@@ -57,7 +59,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -114,6 +116,8 @@ pub struct Shared {
     pub busy: Reminder,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
+    /// The loaders that machines fetch.
+    pub hot_files: Arc<hot::HotFiles>,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.

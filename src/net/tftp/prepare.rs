@@ -4,14 +4,12 @@ use crate::boot::{
     event::Stage,
     resource::{Answered, Ask, Refusal, Resource, Transport},
 };
-use crate::net::{
-    Shared,
-    files::{Opened, open_elsewhere},
-};
+use crate::net::{Shared, files::Opened, hot::Content};
 use crate::proto::tftp::{
     transfer::Transfer,
     wire::{self, ErrorCode, Mode},
 };
+use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// One request as a session needs it.
@@ -51,14 +49,15 @@ impl From<&Refusal> for Denied {
 
 /// What a transfer reads from.
 pub(super) enum Source {
-    Text(String),
+    /// Bytes in memory: a rendered text, or a file that many fetch.
+    Memory(Bytes),
     File(Opened),
 }
 
 impl Source {
     pub(super) fn length(&self) -> u64 {
         match self {
-            Source::Text(text) => text.len() as u64,
+            Source::Memory(bytes) => bytes.len() as u64,
             Source::File(opened) => opened.length(),
         }
     }
@@ -91,7 +90,7 @@ pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Req
     };
     let mut answered = shared.answer(&ask);
     let taken = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
-    let begun = source(taken).await.map(|source| {
+    let begun = source(shared, taken).await.map(|source| {
         let mut options = read.options;
         if let Some(largest) = answered.block_max {
             options.blksize = options.blksize.map(|asked| asked.min(largest));
@@ -127,19 +126,22 @@ fn nobody() -> Answered {
     }
 }
 
-async fn source(result: Result<Resource, Refusal>) -> Result<Source, Denied> {
+async fn source(shared: &Shared, result: Result<Resource, Refusal>) -> Result<Source, Denied> {
     match result {
         Err(refusal) => Err(Denied::from(&refusal)),
-        Ok(Resource::Text { body, .. }) => Ok(Source::Text(body)),
-        Ok(Resource::File { root, file, stamp, .. }) => match open_elsewhere(&root, &file, stamp).await {
-            Ok(opened) => Ok(Source::File(opened)),
-            Err(error) => Err(Denied::new(
-                match error.is_missing() {
-                    true => ErrorCode::NotFound,
-                    false => ErrorCode::AccessViolation,
-                },
-                error.to_string(),
-            )),
-        },
+        Ok(Resource::Text { body, .. }) => Ok(Source::Memory(body.into())),
+        Ok(Resource::File { root, file, stamp, .. }) => {
+            match shared.hot_files.open_elsewhere(root, file, stamp).await {
+                Ok(Content::Whole(bytes)) => Ok(Source::Memory(bytes)),
+                Ok(Content::File(opened)) => Ok(Source::File(opened)),
+                Err(error) => Err(Denied::new(
+                    match error.is_missing() {
+                        true => ErrorCode::NotFound,
+                        false => ErrorCode::AccessViolation,
+                    },
+                    error.to_string(),
+                )),
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! One client's transfer: what the machine wants sent becomes datagrams in the lane's outbox.
 //!
-//! A session holds no bytes of its file: blocks are read from the page cache straight into the
-//! datagrams. Only what is not in memory is read elsewhere, a little at a time, and kept until it was
-//! sent.
+//! A session holds no bytes of its own: the sessions of one loader share it in memory, and blocks of
+//! larger files are read from the page cache straight into the datagrams. Only what is not there is
+//! read elsewhere, a little at a time, and kept until it was sent.
 
 use super::prepare::{Prepared, Request, Source};
 use crate::boot::{
@@ -54,7 +54,7 @@ struct Carried {
 
 /// Where a transfer's bytes come from.
 enum Bytes {
-    Text(String),
+    Memory(bytes::Bytes),
     File {
         opened: Arc<Opened>,
         /// A run of the file that had to be read from the disk, and where it starts.
@@ -121,7 +121,7 @@ impl Session {
             }
         };
         let bytes = match source {
-            Source::Text(text) => Bytes::Text(text),
+            Source::Memory(bytes) => Bytes::Memory(bytes),
             Source::File(opened) => Bytes::File {
                 opened: Arc::new(opened),
                 ahead: Vec::new(),
@@ -327,7 +327,7 @@ impl Carried {
 impl Bytes {
     fn length(&self) -> u64 {
         match self {
-            Bytes::Text(text) => text.len() as u64,
+            Bytes::Memory(bytes) => bytes.len() as u64,
             Bytes::File { opened, .. } => opened.length(),
         }
     }
@@ -338,7 +338,7 @@ impl Bytes {
             return Ok(true);
         }
         let (held, start) = match self {
-            Bytes::Text(text) => (text.as_bytes(), Some(offset)),
+            Bytes::Memory(bytes) => (&bytes[..], Some(offset)),
             Bytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
         };
         let start = start.and_then(|start| usize::try_from(start).ok());
@@ -347,7 +347,7 @@ impl Bytes {
             return Ok(true);
         }
         match self {
-            Bytes::Text(_) => Ok(false),
+            Bytes::Memory(_) => Ok(false),
             Bytes::File { opened, ahead, .. } => {
                 *ahead = Vec::new();
                 opened.read_now(data, offset)
@@ -370,7 +370,7 @@ impl Bytes {
 
     fn unchanged(&self) -> Result<(), FileError> {
         match self {
-            Bytes::Text(_) => Ok(()),
+            Bytes::Memory(_) => Ok(()),
             Bytes::File { opened, .. } => opened.unchanged(),
         }
     }

@@ -1,0 +1,242 @@
+//! Files that many machines fetch at the same time, whole in memory: a room's machines all ask for
+//! the same few loaders.
+//!
+//! A file is opened anew for every request, and what is in memory serves only if it was read from
+//! that very version; whoever has it goes on with it, whatever becomes of the file meanwhile. What
+//! is too large, or finds no room beside files that are being sent, is read from its file.
+
+use super::files::{FileError, Opened, open_beneath};
+use crate::boot::snapshot::FileStamp;
+use crate::model::limits::{HOT_FILE_BYTES_MAX, HOT_FILES_BYTES_MAX};
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What a file's bytes are read from.
+#[derive(Debug)]
+pub enum Content {
+    /// All of them, in memory.
+    Whole(Bytes),
+    /// The file.
+    File(Opened),
+}
+
+/// The files in memory.
+#[derive(Debug, Default)]
+pub struct HotFiles {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    files: HashMap<Version, Entry>,
+    bytes: usize,
+    /// Counts up with every use.
+    uses: u64,
+}
+
+/// A file as it was at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Version {
+    root: PathBuf,
+    file: String,
+    stamp: FileStamp,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Filled by the first who wants it, while the others wait for their turn.
+    slot: Slot,
+    length: usize,
+    used: u64,
+}
+
+type Slot = Arc<Mutex<Option<Bytes>>>;
+
+impl HotFiles {
+    /// Opens a file as [`open_beneath`] does, and takes its bytes from memory or reads them there
+    /// where they have room. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the file can't be opened or read, or changes while it is read.
+    pub fn open(&self, root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Content, FileError> {
+        let opened = open_beneath(root, file, stamp)?;
+        let version = Version {
+            root: root.to_owned(),
+            file: file.to_owned(),
+            stamp: opened.stamp(),
+        };
+        let slot = usize::try_from(opened.length())
+            .ok()
+            .filter(|length| *length <= HOT_FILE_BYTES_MAX)
+            .and_then(|length| self.kept().slot(&version, length));
+        let Some(slot) = slot else {
+            return Ok(Content::File(opened));
+        };
+        let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = &*held {
+            return Ok(Content::Whole(bytes.clone()));
+        }
+        let bytes = whole(&opened)?;
+        *held = Some(bytes.clone());
+        Ok(Content::Whole(bytes))
+    }
+
+    /// [`HotFiles::open`], away from the event loop.
+    ///
+    /// # Errors
+    /// As [`HotFiles::open`].
+    pub async fn open_elsewhere(
+        self: &Arc<HotFiles>,
+        root: PathBuf,
+        file: String,
+        stamp: Option<FileStamp>,
+    ) -> Result<Content, FileError> {
+        let files = Arc::clone(self);
+        tokio::task::spawn_blocking(move || files.open(&root, &file, stamp))
+            .await
+            .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn whole(opened: &Opened) -> Result<Bytes, FileError> {
+    let mut bytes = vec![0; usize::try_from(opened.length()).unwrap_or(usize::MAX)];
+    opened.read_exactly(&mut bytes, 0)?;
+    Ok(bytes.into())
+}
+
+impl Kept {
+    /// The place of a version's bytes; `None` where there is no room for it.
+    fn slot(&mut self, version: &Version, length: usize) -> Option<Slot> {
+        self.uses += 1;
+        if let Some(entry) = self.files.get_mut(version) {
+            entry.used = self.uses;
+            return Some(Arc::clone(&entry.slot));
+        }
+        if !self.make_room(length) {
+            return None;
+        }
+        let entry = Entry {
+            slot: Slot::default(),
+            length,
+            used: self.uses,
+        };
+        let slot = Arc::clone(&entry.slot);
+        self.bytes += length;
+        self.files.insert(version.clone(), entry);
+        Some(slot)
+    }
+
+    /// Forgets files that nobody is being sent, the longest unused first.
+    fn make_room(&mut self, length: usize) -> bool {
+        while self.bytes + length > HOT_FILES_BYTES_MAX {
+            let idle = self.files.iter().filter(|(_, entry)| entry.is_idle());
+            let oldest = idle.min_by_key(|(_, entry)| entry.used);
+            let Some(version) = oldest.map(|(version, _)| version.clone()) else {
+                return false;
+            };
+            self.forget(&version);
+        }
+        true
+    }
+
+    fn forget(&mut self, version: &Version) {
+        if let Some(entry) = self.files.remove(version) {
+            self.bytes -= entry.length;
+        }
+    }
+}
+
+impl Entry {
+    /// Whether nobody reads it in or is being sent it: what is forgotten is gone, and the memory of
+    /// all files stays within its limit.
+    fn is_idle(&self) -> bool {
+        let held = self.slot.try_lock();
+        Arc::strong_count(&self.slot) == 1 && held.is_ok_and(|held| held.as_ref().is_none_or(Bytes::is_unique))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn folder(files: &[(&str, usize)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, length) in files {
+            fs::write(folder.path().join(file), vec![7; *length]).unwrap();
+        }
+        folder
+    }
+
+    fn bytes(files: &HotFiles, folder: &tempfile::TempDir, file: &str) -> Option<Bytes> {
+        match files.open(folder.path(), file, None).unwrap() {
+            Content::Whole(bytes) => Some(bytes),
+            Content::File(_) => None,
+        }
+    }
+
+    #[test]
+    fn two_machines_share_the_bytes_of_one_loader() {
+        let (files, folder) = (HotFiles::default(), folder(&[("loader", 5000)]));
+        let one = bytes(&files, &folder, "loader").unwrap();
+        let other = bytes(&files, &folder, "loader").unwrap();
+        assert_eq!(one.as_ptr(), other.as_ptr());
+        assert_eq!(one.len(), 5000);
+    }
+
+    #[test]
+    fn a_new_version_is_read_and_the_old_one_goes_on_to_whoever_has_it() {
+        let (files, folder) = (HotFiles::default(), folder(&[("loader", 5)]));
+        let old = bytes(&files, &folder, "loader").unwrap();
+        fs::write(folder.path().join("loader"), "newer than it was").unwrap();
+        assert_eq!(bytes(&files, &folder, "loader").unwrap(), "newer than it was");
+        assert_eq!(old, [7; 5][..]);
+        fs::remove_file(folder.path().join("loader")).unwrap();
+        assert!(
+            files.open(folder.path(), "loader", None).is_err(),
+            "a file that is gone is not served"
+        );
+    }
+
+    #[test]
+    fn what_is_large_is_read_from_its_file() {
+        let (files, folder) = (HotFiles::default(), folder(&[("kernel", HOT_FILE_BYTES_MAX + 1)]));
+        assert!(bytes(&files, &folder, "kernel").is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_what_is_being_sent_and_files_that_nobody_wants_give_way() {
+        let names: Vec<String> = (0..HOT_FILES_BYTES_MAX / HOT_FILE_BYTES_MAX)
+            .map(|at| format!("loader{at}"))
+            .collect();
+        let sizes: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), HOT_FILE_BYTES_MAX)).collect();
+        let (files, folder) = (HotFiles::default(), folder(&sizes));
+        fs::write(folder.path().join("another"), "another").unwrap();
+        let mut held: Vec<Bytes> = names.iter().map(|name| bytes(&files, &folder, name).unwrap()).collect();
+        assert!(bytes(&files, &folder, "another").is_none(), "all are being sent");
+        held.remove(0);
+        let another = bytes(&files, &folder, "another").unwrap();
+        assert!(bytes(&files, &folder, &names[0]).is_none(), "it gave way");
+        assert_eq!(another, "another");
+        assert!(files.kept().bytes <= HOT_FILES_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_verified_version_is_asked_for_and_no_other_is_served() {
+        let (files, folder) = (HotFiles::default(), folder(&[("linux", 5)]));
+        let stamp = open_beneath(folder.path(), "linux", None).unwrap().stamp();
+        assert!(files.open(folder.path(), "linux", Some(stamp)).is_ok());
+        fs::write(folder.path().join("linux"), "another").unwrap();
+        let refused = files.open(folder.path(), "linux", Some(stamp));
+        assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+}
