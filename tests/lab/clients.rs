@@ -1,7 +1,7 @@
 //! Rung 3: the TFTP and HTTP clients that systems and technicians really use.
 
 use super::daemon::Daemon;
-use super::namespace::{Namespace, SERVER, Wire};
+use super::namespace::{INTERFACE, Namespace, SERVER, Wire};
 use super::room::Room;
 use std::{fs, time::Duration};
 use tempfile::TempDir;
@@ -53,6 +53,26 @@ fn a_loader_a_script_and_an_image_arrive_byte_by_byte() {
         script,
         "the script that DHCP points to"
     );
+}
+
+#[test]
+fn a_loader_goes_out_of_an_interface_whose_frames_are_shorter_than_its_blocks() {
+    let wire = Wire::new();
+    let room = Room::new(FETCHER)
+        .with_small_image(b"kernel")
+        .with_script("fetched", "#!ipxe\n");
+    let _daemon = Daemon::start(&wire, &room);
+    wire.server.expect("ip", &["link", "set", INTERFACE, "mtu", "1000"]);
+    let client = wire.client_at("02:00:00:00:00:31", "192.0.2.31");
+    let loader = fs::read("/usr/lib/ipxe/snponly.efi").expect("package ipxe is installed");
+    for (program, fetched) in fetch_with_everything(&client, "snponly.efi") {
+        assert!(
+            fetched == loader,
+            "{program}: {} of {} bytes",
+            fetched.len(),
+            loader.len()
+        );
+    }
 }
 
 fn fetch_with_everything(client: &Namespace, path: &str) -> Vec<(&'static str, Vec<u8>)> {

@@ -163,6 +163,8 @@ pub struct Outbox {
     segments: bool,
     /// Why the last message that was lost was not taken.
     refusal: Option<Errno>,
+    /// Whether the socket sends datagrams whole or not at all.
+    whole: bool,
 }
 
 /// A state of an outbox to go back to.
@@ -180,11 +182,22 @@ impl Default for Outbox {
             sent: 0,
             segments: true,
             refusal: None,
+            whole: false,
         }
     }
 }
 
 impl Outbox {
+    /// An outbox of a socket whose datagrams fit a frame. For as long as all of them do, the kernel
+    /// numbers none (RFC 6864): a number for whoever would put its fragments together costs more
+    /// than the search for the datagram's way.
+    pub fn of_whole_datagrams(socket: &impl AsRawFd) -> Outbox {
+        Outbox {
+            whole: discover_mtu(socket, libc::IP_PMTUDISC_DO).is_ok(),
+            ..Outbox::default()
+        }
+    }
+
     /// Whether it holds so much that it wants to be sent.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= OUTBOX_BYTES
@@ -240,6 +253,12 @@ impl Outbox {
                 Ok(count) => self.sent += count,
                 Err(Errno::EAGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(Errno::EINTR) => {}
+                // A tunnel on the way, or an interface with short frames: fragments are better than
+                // silence.
+                Err(Errno::EMSGSIZE) if self.whole => {
+                    self.whole = false;
+                    let _ = discover_mtu(socket, libc::IP_PMTUDISC_WANT);
+                }
                 Err(_) if self.parcels[self.sent].is_cut_up() => self.cut_up(),
                 Err(error) => {
                     self.refusal = Some(error);
@@ -319,6 +338,21 @@ impl Outbox {
         };
         Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0))
     }
+}
+
+/// Sets what becomes of datagrams that do not fit the frames on their way.
+fn discover_mtu(socket: &impl AsRawFd, how: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one number of the length it is told, which is alive during the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const how).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    Errno::result(set).map(drop)
 }
 
 /// Writes a parcel's source address, and where it is to be cut up the length of its pieces; the

@@ -86,6 +86,7 @@ pub(super) struct Common {
 impl Lane {
     pub(super) fn new(common: Common, socket: UdpSocket, requests: mpsc::Receiver<Asked>) -> Lane {
         let (all_max, per_client_max) = common.places;
+        let outbox = Outbox::of_whole_datagrams(&socket);
         Lane {
             shared: common.shared,
             running: common.running,
@@ -98,7 +99,7 @@ impl Lane {
             alarms: BinaryHeap::new(),
             words: mpsc::unbounded_channel(),
             inbox: Inbox::new(PACKET_BYTES_MAX),
-            outbox: Outbox::default(),
+            outbox,
         }
     }
 
@@ -160,17 +161,18 @@ impl Lane {
                 return;
             }
         };
+        let now = self.shared.clock.monotonic();
         for at in 0..count {
             let (received, bytes) = self.inbox.datagram(at);
             let packet = wire::parse(bytes);
-            self.take(&received, packet);
+            self.take(now, &received, packet);
             if self.outbox.is_full() {
                 self.send().await;
             }
         }
     }
 
-    fn take(&mut self, received: &Received, packet: Result<Packet, Malformed>) {
+    fn take(&mut self, now: Duration, received: &Received, packet: Result<Packet, Malformed>) {
         if self.single_port && !matches!(packet, Ok(Packet::Ack(_) | Packet::Error { .. })) {
             if let Some(asked) = self.door.request(received, packet)
                 && self.open
@@ -185,8 +187,12 @@ impl Lane {
         };
         if let Ok(packet) = packet {
             entry.heard |= matches!(packet, Packet::Ack(_));
-            entry.session.handle(self.shared.clock.monotonic(), &packet);
-            self.transmit(client);
+            entry.session.handle(now, &packet);
+            let turn = entry.session.transmit(&self.shared, &mut self.outbox, false);
+            // Most packets change nothing but their session, which is looked for once.
+            if !(matches!(turn, Turn::Goes) && entry.session.is_alarmed()) {
+                self.go_on(client, turn);
+            }
         }
     }
 
@@ -306,7 +312,7 @@ impl Lane {
         let Some(deadline) = entry.session.deadline() else {
             return;
         };
-        if entry.session.alarm.is_none_or(|alarm| deadline < alarm) {
+        if !entry.session.is_alarmed() {
             entry.session.alarm = Some(deadline);
             self.alarms.push(Reverse((deadline, client, entry.number)));
         }

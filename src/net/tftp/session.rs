@@ -167,6 +167,15 @@ impl Session {
         self.carried.as_ref()?.transfer.deadline()
     }
 
+    /// Whether the lane looks at it in time.
+    pub(super) fn is_alarmed(&self) -> bool {
+        match (self.alarm, self.deadline()) {
+            (Some(alarm), Some(deadline)) => alarm <= deadline,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+
     /// Whether a request from its client's port is its own once more. The same request before the
     /// first acknowledgement is a repetition, and so is one that was under way while blocks were
     /// taken; anything else is a machine that started over.
