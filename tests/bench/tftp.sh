@@ -3,9 +3,14 @@
 # a gigabyte, each the median of RUNS runs. Both ends share this machine's cores. Every byte is
 # compared; a failure, and anything said twice on this wire that loses nothing, is shown.
 #
-#   BINARY   the daemon to measure (default: target/release/bootwright); LOAD and PEER beside it
+# Over a veth whoever sends a packet also carries it into the other end's socket, so part of each
+# figure is the clients' own work. Two rows show what is the kernel's alone: "bare" answers every ACK
+# with the next block, one packet at a time and without a thought, and "bare-batch" many at a time.
+#
+#   BINARY   the daemon to measure (default: target/release/bootwright); LOAD, PEER and BARE beside it
 #   RUNS     how often each is measured (default: 3)
-#   SERVERS  which (default: "bootwright single-port dnsmasq tftpd-hpa async-tftp")
+#   SERVERS  which (default: "bootwright single-port dnsmasq tftpd-hpa async-tftp bare bare-batch")
+#   CASES    what (default: "lockstep window4 window16 memory")
 #
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
@@ -14,19 +19,26 @@ cd "$(dirname "$0")/../.."
 readonly target=${CARGO_TARGET_DIR:-target}/release
 readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
 readonly load=$(readlink -m "${LOAD:-$target/examples/tftp-load}") peer=$(readlink -m "${PEER:-$target/examples/tftp-peer}")
-readonly runs=${RUNS:-3}
-readonly servers=${SERVERS:-bootwright single-port dnsmasq tftpd-hpa async-tftp}
+readonly bare=$(readlink -m "${BARE:-$target/examples/tftp-bare}")
+readonly runs=${RUNS:-3} cases=${CASES:-lockstep window4 window16 memory}
+readonly servers=${SERVERS:-bootwright single-port dnsmasq tftpd-hpa async-tftp bare bare-batch}
 readonly dnsmasq=/usr/sbin/dnsmasq tftpd=/usr/sbin/in.tftpd
 readonly net=bwtftp-$$
 readonly address=198.18.0.1 gateway=198.18.0.2 clients=198.19.0.1
 work=$(mktemp -d)
 readonly work
 server=''
-declare -A rate cpu
+declare -A rate cpu again
 
-for program in "$binary" "$load" "$peer" "$dnsmasq" "$tftpd"; do
+for program in "$binary" "$load" "$peer" "$bare" "$dnsmasq" "$tftpd"; do
     [ -x "$program" ] || { echo "tftp bench: $program is not here: make bench-tftp installs and builds what it needs" >&2; exit 1; }
 done
+
+# The server's processes are counted as a control group, children that are gone too. Where none can be
+# made, its first process is, and tftpd-hpa has no figure.
+group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+group=${group:+$group/$net}
+{ [ -n "$group" ] && mkdir "$group" 2> /dev/null && [ -r "$group/cpu.stat" ]; } || group=''
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
@@ -34,6 +46,7 @@ clean_up() {
     [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true
     ip netns del "$net-s" 2> /dev/null || true
     ip netns del "$net-c" 2> /dev/null || true
+    [ -z "$group" ] || rmdir "$group" 2> /dev/null || true
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -88,18 +101,23 @@ start() {
         --enable-tftp --tftp-root="$work/loaders" --tftp-max=1100 ;;
     tftpd-hpa) run "$tftpd" -L -4 -u root -a "$address:69" -s "$work/loaders" ;;
     async-tftp) run "$peer" "$address:69" "$work/loaders" ;;
+    bare) run "$bare" "$address:69" "$work/loaders/loader.efi" ;;
+    bare-batch) run "$bare" "$address:69" "$work/loaders/loader.efi" eno2 ;;
     esac
     for _ in $(seq 50); do
         sleep 0.1
         kill -0 "$server" 2> /dev/null || { echo "tftp bench: $1 ended: $(tail -n 3 "$work/log")" >&2; exit 1; }
-        [ "$(measure 1 0 0 loader.efi | cut -d' ' -f2)" = 0 ] && return
+        [ "$(measure 1 1468 0 loader.efi | cut -d' ' -f2)" = 0 ] && return
     done
     echo "tftp bench: $1 does not answer: $(tail -n 3 "$work/log")" >&2
     exit 1
 }
 
 run() {
-    ip netns exec "$net-s" "$@" > "$work/log" 2>&1 &
+    (
+        [ -z "$group" ] || echo "$BASHPID" > "$group/cgroup.procs"
+        exec ip netns exec "$net-s" "$@"
+    ) > "$work/log" 2>&1 &
     server=$!
 }
 
@@ -109,8 +127,14 @@ stop_server() {
     server=''
 }
 
-# User and system time of the server so far, in milliseconds.
-cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$server/stat"; }
+# User and system time of the server so far, in microseconds.
+cpu_us() {
+    if [ -n "$group" ]; then
+        awk '/^usage_usec/ { print $2 }' "$group/cpu.stat"
+    else
+        awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000000 / hz) }' "/proc/$server/stat"
+    fi
+}
 
 # CLIENTS BLKSIZE WINDOWSIZE FILE
 measure() {
@@ -121,49 +145,56 @@ median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'
 
 # SERVER CASE CLIENTS BLKSIZE WINDOWSIZE FILE
 row() {
-    local name=$1 what=$2 before used n failed bytes seconds retries repeated early rates='' costs=''
+    local name=$1 what=$2 before used n failed bytes seconds retries repeated early rates='' costs='' said=''
+    case " $cases " in *" $what "*) ;; *) return ;; esac
     for _ in $(seq "$runs"); do
-        before=$(cpu_ms)
+        before=$(cpu_us)
         read -r n failed bytes seconds retries repeated early < <(measure "$3" "$4" "$5" "$6")
         sleep 0.1
-        used=$(($(cpu_ms) - before))
+        used=$(($(cpu_us) - before))
         rates+=$(awk -v b="$bytes" -v s="$seconds" 'BEGIN { printf "%.1f\\n", b / s / 1e6 }')
-        costs+=$(awk -v b="$bytes" -v ms="$used" 'BEGIN { printf "%.2f\\n", b ? ms / 1000 / (b / 1e9) : 0 }')
-        [ "$failed $retries $repeated $early" = "0 0 0 0" ] ||
+        costs+=$(awk -v b="$bytes" -v us="$used" 'BEGIN { printf "%.2f\\n", b ? us / 1e6 / (b / 1e9) : 0 }')
+        said+="$((retries + repeated + early))\n"
+        [ "$failed $repeated $early" = "0 0 0" ] ||
             echo "    $name: of $n clients $failed failed; $retries words said again, $repeated blocks twice, $early early"
     done
     rate[$name.$what]=$(printf %b "$rates" | median)
     cpu[$name.$what]=$(printf %b "$costs" | median)
-    # A process for each request, gone before its time could be read.
-    [ "$name" != tftpd-hpa ] || cpu[$name.$what]=-
-    printf '  %-12s %7.1f MB/s  %6s s of CPU a GB\n' "$name" "${rate[$name.$what]}" "${cpu[$name.$what]}"
+    again[$name.$what]=$(printf %b "$said" | median)
+    # A process for each request, gone before its time can be read.
+    [ -n "$group" ] || [ "$name" != tftpd-hpa ] || cpu[$name.$what]=0
 }
 
-echo "== TFTP, medians of $runs, $(nproc) cores shared by both ends"
+echo "== TFTP, medians of $runs, $(nproc) cores shared by both ends, blocks of 1468 bytes"
 for name in $servers; do
     start "$name"
-    echo "$name: 1,000 clients x 850 KB in lock-step, the same in windows of 4, 20 clients x 8 MB in windows of 16; blksize 1468"
     row "$name" lockstep 1000 1468 0 loader.efi
-    row "$name" window4 1000 1468 4 loader.efi
-    row "$name" window16 20 1468 16 kernel.efi
+    case $name in bare*) ;; *)
+        row "$name" window4 1000 1468 4 loader.efi
+        row "$name" window16 20 1468 16 kernel.efi
+        ;;
+    esac
     stop_server
 done
 
-# CASE OURS PEER
-ratio() {
-    [ -n "${rate[$2.$1]:-}" ] && [ -n "${rate[$3.$1]:-}" ] || return 0
-    awk -v what="$1" -v us="$2" -v them="$3" -v a="${rate[$2.$1]}" -v b="${rate[$3.$1]}" -v c="${cpu[$2.$1]}" -v d="${cpu[$3.$1]}" \
-        'BEGIN { printf "  %-9s %s : %s  %.2f in rate%s\n", what, us, them, b ? a / b : 0,
-                 d + 0 ? sprintf(", %.2f in CPU a byte", c / d) : "" }'
+# CASE PEER WORDS: a table of one case; what stands behind a colon is PEER's figure by the row's.
+table() {
+    case " $cases " in *" $1 "*) ;; *) return ;; esac
+    echo "$3"
+    printf '  %-12s %8s  %-10s %10s  %-10s %s\n' server MB/s ": $2" "CPU s/GB" ": $2" "said again"
+    for name in $servers; do
+        [ -n "${rate[$name.$1]:-}" ] || continue
+        awk -v name="$name" -v rate="${rate[$name.$1]}" -v peer="${rate[$2.$1]:-0}" -v cpu="${cpu[$name.$1]}" \
+            -v peer_cpu="${cpu[$2.$1]:-0}" -v again="${again[$name.$1]}" '
+            function by(a, b) { return a && b ? sprintf("%.2f", a / b) : "-" }
+            BEGIN { printf "  %-12s %8.1f  %-10s %10s  %-10s %d\n", name, rate, by(rate, peer), cpu ? cpu : "-", by(cpu, peer_cpu), again }'
+    done
 }
-echo "== ratios"
-for ours in bootwright single-port; do
-    ratio lockstep "$ours" dnsmasq
-    ratio window4 "$ours" dnsmasq
-    ratio window16 "$ours" tftpd-hpa
-    ratio window16 "$ours" async-tftp
-done
+table lockstep dnsmasq "1,000 clients x 850 KB in lock-step"
+table window4 dnsmasq "1,000 clients x 850 KB in windows of 4"
+table window16 tftpd-hpa "20 clients x 8 MB in windows of 16"
 
+case " $cases " in *" memory "*) ;; *) exit 0 ;; esac
 rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
 # As its unit does; a machine that allows fewer has fewer transfers, and the row says how many.
 ulimit -n 65536 2> /dev/null || ulimit -n "$(ulimit -H -n)"
