@@ -1,11 +1,18 @@
 #!/bin/bash
-# A storm of machines at once, whole boot chains: ours beside dnsmasq (DHCP, TFTP) with nginx (HTTP).
-# All power on in the same moment, with a 1 MB loader each and an image of 8 MB, then of 50 MB, where
-# the bytes dominate both; then ours alone with more and more machines. Both ends share this
-# machine's cores, so the server's own CPU time stands beside each time.
+# A storm of machines, whole boot chains: ours beside dnsmasq (DHCP, TFTP) with nginx (HTTP), with a
+# 1 MB loader each and an image of 8 MB, then of 50 MB, where the bytes dominate both; first all in
+# the same moment, then one after the other so slowly that either brings all of them up at once.
+# Then ours alone with more and more machines. Both ends share this machine's cores, so the server's
+# own CPU time stands beside each time.
+#
+# A machine whose firmware gives up is powered on again, so that there is a last machine wherever a
+# server brings all of them up in the end; a server that never does has no ratio.
 #
 #   BINARY    the daemon to measure, and the fleet (default: target/release/bootwright)
 #   MACHINES  how many (default: 1000)
+#   SPREADS   seconds from the first power-on to the last, a storm each (default: "0 10")
+#   CYCLES    how often a machine that gave up is powered on again (default: 5)
+#   LIMIT     seconds after which a storm ends (default: 300)
 #   FLEETS    the sizes of the last part (default: 10 100 1000 4000)
 #   ROUNDS    which parts run (default: "8 50 fleets")
 #
@@ -15,13 +22,14 @@ cd "$(dirname "$0")/../.."
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly machines=${MACHINES:-1000} fleets=${FLEETS:-10 100 1000 4000} rounds=${ROUNDS:-8 50 fleets}
+readonly spreads=${SPREADS:-0 10} cycles=${CYCLES:-5} limit=${LIMIT:-300}
 readonly dnsmasq=/usr/sbin/dnsmasq nginx=/usr/sbin/nginx
 readonly net=bwstorm-$$
 readonly address=192.0.2.1 host=192.0.2.254 fleet=198.18.0.0/16 relay=198.18.0.1
 work=$(mktemp -d)
 readonly work
 servers=()
-declare -A last
+declare -A last up
 
 for program in "$binary" "$dnsmasq" "$nginx" /usr/bin/jq; do
     [ -x "$program" ] || { echo "storm bench: $program is not here: make bench-storm installs and builds what it needs" >&2; exit 1; }
@@ -160,35 +168,45 @@ used() {
     echo "$ms $mb"
 }
 
-# NAME MACHINES: one storm.
+# NAME MACHINES SPREAD: one storm.
 storm() {
     local before ms mb
     read -r before _ < <(used)
-    ip netns exec "$net-c" "$binary" storm --server "$address" --relay "$relay" --machines "$2" --spread 0 \
-        --time-limit 300 --json > "$work/report" 2> "$work/progress" || true
+    ip netns exec "$net-c" "$binary" storm --server "$address" --relay "$relay" --machines "$2" --spread "$3" \
+        --power-cycles "$cycles" --time-limit "$limit" --json > "$work/report" 2> "$work/progress" || true
     read -r ms mb < <(used)
     jq -r --arg name "$1" --arg ms $((ms - before)) --arg mb "$mb" '
         def stage(s): first(.stages[] | select(.stage == s) | .p99_ms | round) // 0;
-        "  \($name)\t\(.machines) machines\t\(.up) up\tlast \(.last_up_s // 0 | . * 100 | round / 100) s\tserver CPU \($ms) ms\tpeak \($mb) MB\tsaid again \(.repeated)\tp99 ms: DHCP \(stage("firmware")) loader \(stage("loader")) iPXE \(stage("ipxe")) script \(stage("script")) kernel \(stage("kernel")) initrd \(stage("initrd"))",
-        (.failures[] | "    \(.machines) failed at \(.stage): \(.sentence) (\(.detail))")' "$work/report"
+        def gb: .bytes / 1e9;
+        "  \($name)\t\(.machines) machines\t\(.up) up\tpowered on again \(.power_cycled)\tlast \(.last_up_s // 0 | . * 100 | round / 100) s\tsaid again \(.repeated)\tserver CPU \($ms) ms, \(if gb > 0 then ($ms | tonumber) / 1000 / gb * 100 | round / 100 else 0 end) s/GB\tpeak \($mb) MB",
+        "    p99 ms: DHCP \(stage("firmware")) loader \(stage("loader")) iPXE \(stage("ipxe")) script \(stage("script")) kernel \(stage("kernel")) initrd \(stage("initrd"))",
+        (.setbacks[] | "    \(.machines) x powered on again at \(.stage): \(.sentence) \(.detail)"),
+        (.failures[] | "    \(.machines) failed at \(.stage): \(.sentence) \(.detail)")' "$work/report"
     last[$1]=$(jq -r '.last_up_s // 0' "$work/report")
+    up[$1]=$(jq -r '.up == .machines' "$work/report")
 }
 
 for megabytes in $rounds; do
     [ "$megabytes" != fleets ] || continue
-    echo "== $machines machines at once, a 1 MB loader and $megabytes MB of image each, $(nproc) cores shared by both ends"
     make_files "$megabytes"
-    start_peers && storm dnsmasq+nginx "$machines" && stop_servers
-    start_bootwright && storm bootwright "$machines" && stop_servers
-    awk -v o="${last[bootwright]}" -v p="${last[dnsmasq+nginx]}" \
-        'BEGIN { printf "  time to the last machine, dnsmasq+nginx : ours %.2f\n", o ? p / o : 0 }'
+    for spread in $spreads; do
+        echo "== $machines machines within $spread s, a 1 MB loader and $megabytes MB of image each, $(nproc) cores shared by both ends"
+        start_peers && storm dnsmasq+nginx "$machines" "$spread" && stop_servers
+        start_bootwright && storm bootwright "$machines" "$spread" && stop_servers
+        if [ "${up[bootwright]} ${up[dnsmasq+nginx]}" = "true true" ]; then
+            awk -v o="${last[bootwright]}" -v p="${last[dnsmasq+nginx]}" \
+                'BEGIN { printf "  time to the last machine, dnsmasq+nginx : ours %.2f\n", p / o }'
+        else
+            echo "  no ratio: a machine never came up"
+        fi
+    done
 done
 
 case $rounds in *fleets*)
     echo "== ours as the fleet grows, 8 MB of image each"
     make_files 8
     for size in $fleets; do
-        start_bootwright && storm "$size" "$size" && stop_servers
+        start_bootwright && storm "$size" "$size" 0 && stop_servers
         awk -v t="${last[$size]}" -v n="$size" 'BEGIN { printf "    %.2f ms a machine\n", 1000 * t / n }'
     done
 esac
