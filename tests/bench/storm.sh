@@ -1,7 +1,7 @@
 #!/bin/bash
 # A storm of machines, whole boot chains: ours beside dnsmasq (DHCP, TFTP) with nginx (HTTP), with a
 # 1 MB loader each and an image of 8 MB, then of 50 MB, where the bytes dominate both; first all in
-# the same moment, then one after the other so slowly that either brings all of them up at once.
+# the same moment, then so slowly that either server brings all of them up at the first try.
 # Then ours alone with more and more machines. Both ends share this machine's cores, so the server's
 # own CPU time stands beside each time.
 #
