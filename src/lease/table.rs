@@ -1,7 +1,9 @@
 //! The lease table: one entry an address, one client an entry.
 
+mod written;
+
 use super::{
-    Lease, LeaseChange, LeaseRecord, LeaseState,
+    Lease, LeaseRecord, LeaseState,
     ranges::{Ranges, Turn, Worth},
 };
 use crate::model::{AddressRange, HardwareAddr, Now, WallTime, limits};
@@ -246,31 +248,6 @@ impl LeaseTable {
             client,
             expires: WallTime(now.wall.0.saturating_add(lasting.as_secs())),
         })
-    }
-
-    /// Notes that `change` is on disk; changes are noted in the order in which they were made.
-    pub fn written(&mut self, now: Now, change: &LeaseChange) {
-        let (address, record) = match change {
-            LeaseChange::Put(record) => (record.address, Some(record)),
-            LeaseChange::Remove(address) => (*address, None),
-        };
-        let Some(entry) = self.entries.get_mut(&address) else {
-            return;
-        };
-        let is_its = |record: &&LeaseRecord| entry.client == Some(record.client) && entry.holding == Holding::Leased;
-        entry.written = record.filter(is_its).map_or(Duration::ZERO, |record| {
-            let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
-            entry.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
-        });
-    }
-
-    /// How long `address` stays `client`'s by what is on disk, whatever could not be written since;
-    /// a second less, because the calendar there has whole seconds.
-    pub fn assured(&self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> Option<Duration> {
-        let entry = self.entries.get(&address)?;
-        let is_its = entry.client == Some(client) && entry.holding == Holding::Leased;
-        let remaining = entry.written.checked_sub(now.monotonic + Duration::from_secs(1));
-        remaining.filter(|remaining| is_its && !remaining.is_zero())
     }
 
     /// Ends `client`'s lease of `address`, which it may get again as long as nobody else needs it.
