@@ -34,8 +34,9 @@ pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
 pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
 /// How often a slow disk is said in the log.
 pub const SLOW_COMMIT_REMINDER: Duration = Duration::from_secs(60);
-/// Bytes of the store's journal, from which on it moves to the database: 35,000 leases.
-pub const STORE_JOURNAL_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Bytes of the store's journal, from which on it moves to the database: 4,400 leases, because those
+/// that are committed meanwhile wait, and leave in one burst.
+pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024;
 /// How long a machine whose lease runs waits for the disk to take a later end, before it is told the
 /// one that stands there: shorter than clients wait before they ask again.
 pub const LEASE_WRITE_PATIENCE: Duration = Duration::from_secs(1);
