@@ -7,7 +7,7 @@ use crate::storm::{
     progress::Progress,
     report::{Failures, Percentiles, Report, Stage},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     error::Error,
@@ -134,8 +134,10 @@ fn raise_open_files() {
 /// Shows the progress on standard error: a bar on a terminal, a line now and then elsewhere.
 async fn watch(progress: Arc<Progress>, machines: u32) {
     let terminal = io::stderr().is_terminal();
-    let bar = ProgressBar::with_draw_target(Some(machines.into()), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} up  {msg}") {
+    let target = ProgressDrawTarget::stderr();
+    let bar = ProgressBar::with_draw_target(Some(machines.into()), target).with_finish(ProgressFinish::AndClear);
+    // `wide_msg` ends where the terminal does: a line that wraps can't be drawn over.
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:20}] {pos}/{len} up  {wide_msg}") {
         bar.set_style(style);
     }
     let mut tick = tokio::time::interval(if terminal { BAR_TICK } else { LINE_TICK });

@@ -25,7 +25,7 @@ use crate::model::limits::{
 use crate::net::{
     Counter, Shared,
     intake::recover,
-    places::{Place, Places, affordable},
+    places::{Part, Place, Places, affordable},
     running::Running,
 };
 use exchange::Exchange;
@@ -62,7 +62,10 @@ pub struct HttpServer {
 
 /// The places for connections, of all interfaces together.
 pub fn connection_places() -> Places {
-    Places::new(affordable(HTTP_CONNECTIONS_MAX, 2), HTTP_CONNECTIONS_PER_CLIENT_MAX)
+    Places::new(
+        affordable(HTTP_CONNECTIONS_MAX, Part::HTTP),
+        HTTP_CONNECTIONS_PER_CLIENT_MAX,
+    )
 }
 
 /// The places for so many image files on their way, of all interfaces together.

@@ -21,17 +21,31 @@ struct Taken {
     by_client: HashMap<Ipv4Addr, usize>,
 }
 
-/// As many of `wanted` places as the process has file descriptors for, where one takes `each`: an
-/// HTTP connection its socket and a file, a TFTP transfer its file alone. Either server has two
-/// fifths of them, and a fifth is left for everything else, because without a descriptor no
-/// connection is accepted and no inventory read.
-pub fn affordable(wanted: usize, each: u64) -> usize {
-    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-    within(wanted, each, open_files)
+/// A server's part of the file descriptors that the process may have. A tenth is left for everything
+/// else, because without a descriptor no connection is accepted and no inventory read.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Tenths of all descriptors.
+    tenths: u64,
+    /// Descriptors that one place takes at most.
+    each: u64,
 }
 
-fn within(wanted: usize, each: u64, open_files: u64) -> usize {
-    let places = open_files / 5 * 2 / each;
+impl Part {
+    /// A TFTP transfer takes its file.
+    pub const TFTP: Part = Part { tenths: 5, each: 1 };
+    /// An HTTP connection takes its socket and a file.
+    pub const HTTP: Part = Part { tenths: 4, each: 2 };
+}
+
+/// As many of `wanted` places as there are descriptors for.
+pub fn affordable(wanted: usize, part: Part) -> usize {
+    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    within(wanted, part, open_files)
+}
+
+fn within(wanted: usize, part: Part, open_files: u64) -> usize {
+    let places = open_files / 10 * part.tenths / part.each;
     wanted.min(usize::try_from(places).unwrap_or(usize::MAX)).max(1)
 }
 
@@ -102,9 +116,11 @@ mod tests {
 
     #[test]
     fn two_servers_full_of_places_leave_descriptors_for_the_rest() {
-        assert_eq!(within(12_000, 1, 65_536), 12_000);
-        assert_eq!((within(12_000, 1, 20_000), within(12_000, 2, 20_000)), (8_000, 4_000));
-        assert_eq!(within(12_000, 2, u64::MAX), 12_000);
+        let both = |open_files| [Part::TFTP, Part::HTTP].map(|part| within(12_000, part, open_files));
+        assert_eq!(both(65_536), [12_000, 12_000]);
+        assert_eq!(both(20_000), [10_000, 4_000]);
+        assert_eq!(both(1_000), [500, 200]);
+        assert_eq!(both(u64::MAX), [12_000, 12_000]);
     }
 
     #[test]

@@ -16,7 +16,12 @@ mod sessions;
 
 use crate::model::limits::{TFTP_LANES_MAX, TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX};
 use crate::net::{
-    Counter, Shared, intake::datagrams, interface::Interface, places::affordable, running::Running, socket::Received,
+    Counter, Shared,
+    intake::datagrams,
+    interface::Interface,
+    places::{Part, affordable},
+    running::Running,
+    socket::Received,
 };
 use crate::proto::tftp::wire::{self, Malformed, Packet};
 use lane::{Asked, Common, Lane};
@@ -59,7 +64,7 @@ pub fn lanes() -> usize {
 /// Transfers under way at once on each of so many interfaces: no interface's clients, and nobody who
 /// forges them, take the places of another's.
 pub fn transfers_max(interfaces: usize) -> usize {
-    affordable(TFTP_TRANSFERS_MAX, 1) / interfaces.max(1)
+    affordable(TFTP_TRANSFERS_MAX, Part::TFTP) / interfaces.max(1)
 }
 
 impl TftpServer {
