@@ -10,7 +10,7 @@ use bootwright::boot::{
 };
 use bootwright::config::{Diagnostic, Loaded, Report, load, watched};
 use bootwright::images::checksum;
-use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, ServedInterface};
+use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, Probe, ServedInterface};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -808,6 +808,21 @@ fn options_are_read_at_the_subnet_the_profile_and_the_host() {
     assert_eq!(own(150).body, [192, 0, 2, 5, 192, 0, 2, 6]);
     assert_eq!((own(209).body, own(209).always), (b"x".to_vec(), true));
     assert_eq!((own(224).body, own(225).body), (vec![1, 255], vec![1, 2]));
+}
+
+#[test]
+fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
+    for (line, probe) in [
+        ("", None),
+        ("probe = \"off\"", None),
+        ("probe = \"arp\"", Some(Probe::Arp)),
+        ("probe = \"ping\"", Some(Probe::Ping)),
+    ] {
+        let room = Room::new(&format!("{SUBNET}{line}\n"));
+        assert_eq!(room.sound().snapshot.subnets[0].probe, probe, "{line}");
+    }
+    let room = Room::new(&format!("{SUBNET}probe = \"apr\"\n"));
+    assert!(shown(&room.report().errors).contains("did you mean `arp`?"));
 }
 
 #[test]

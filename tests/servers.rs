@@ -107,6 +107,7 @@ impl Appliance {
             leases: LeaseTable::default().into(),
             sightings: Default::default(),
             exhausted: Default::default(),
+            crowded: Default::default(),
             busy: Default::default(),
             loops: Default::default(),
             lease_log,
@@ -172,6 +173,7 @@ fn subnet() -> Subnet {
         kept: Vec::new(),
         pool: vec!["192.0.2.100-192.0.2.110".parse().unwrap()],
         lease: Duration::from_secs(3600),
+        probe: None,
         options: Default::default(),
     }
 }

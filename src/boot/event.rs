@@ -1,6 +1,6 @@
 //! What happened to a machine, said once: the log line now, the attempt later.
 
-use crate::model::HardwareAddr;
+use crate::model::{HardwareAddr, MacAddr};
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// Where in its boot a machine stands when it asks.
@@ -97,6 +97,13 @@ pub enum Step {
     Declined {
         /// The address.
         address: Ipv4Addr,
+    },
+    /// A probe found that somebody uses an address that was about to be offered.
+    InUse {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who answered, where that can be told.
+        by: Option<MacAddr>,
     },
     /// A file, script or answer went out whole.
     Sent {

@@ -5,7 +5,7 @@
 
 pub use crate::boot::paths::Ports;
 use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
-use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid};
+use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid};
 use crate::proto::dhcp::RawOption;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -59,6 +59,8 @@ pub struct Subnet {
     pub kept: Vec<AddressRange>,
     /// How long a lease lasts (option 51).
     pub lease: Duration,
+    /// How an address of the pool is probed before a machine is offered it for the first time.
+    pub probe: Option<Probe>,
     /// Further options by number; a host's own stand before them.
     pub options: BTreeMap<u8, Sourced<RawOption>>,
 }

@@ -7,7 +7,7 @@ use super::{
     source::{self, Source},
 };
 use crate::boot::snapshot::{BootSettings, Origin, RuleMatch, Sourced, Var};
-use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Uuid, text};
+use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid, text};
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
@@ -33,6 +33,7 @@ pub(super) struct RawSubnet {
     pub(super) domain: Option<String>,
     pub(super) pool: Vec<Sourced<AddressRange>>,
     pub(super) lease: Option<Sourced<Duration>>,
+    pub(super) probe: Option<Probe>,
     pub(super) options: Options,
 }
 
@@ -143,6 +144,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let domain = fields.take(reader, "domain", decode::domain_name);
     let pool = fields.take_all(reader, "pool", decode::parsed::<AddressRange>);
     let lease = fields.take(reader, "lease", decode::duration);
+    let probe = fields.take(reader, "probe", |reader, value| decode::word(reader, value, PROBES));
     let options = options::read(reader, &mut fields);
     if fields.value("cidr").is_none() {
         reader.error(
@@ -160,6 +162,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
         domain: domain.map(|domain| domain.value),
         pool,
         lease,
+        probe: probe.and_then(|probe| probe.value),
         options,
     })
 }
@@ -314,6 +317,8 @@ pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
     }
     found
 }
+
+const PROBES: &[(&str, Option<Probe>)] = &[("off", None), ("arp", Some(Probe::Arp)), ("ping", Some(Probe::Ping))];
 
 const TARGETS: &[(&str, BootTarget)] = &[
     ("install", BootTarget::Install),

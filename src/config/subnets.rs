@@ -44,6 +44,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
         pool: raw.pool.iter().map(|pool| pool.value).collect(),
         kept: Vec::new(),
         lease: raw.lease.as_ref().map_or(LEASE_DEFAULT, |lease| lease.value),
+        probe: raw.probe,
         options: raw.options.clone(),
     }
 }
@@ -170,6 +171,7 @@ mod tests {
             pool: pool.iter().map(|range| range.parse().unwrap()).collect(),
             kept: Vec::new(),
             lease: LEASE_DEFAULT,
+            probe: None,
             options: Default::default(),
         }];
         keep_for_listed(&mut subnets, hosts);

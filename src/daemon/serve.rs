@@ -138,6 +138,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         leases: Mutex::new(leases),
         sightings: Mutex::default(),
         exhausted: Default::default(),
+        crowded: Default::default(),
         busy: Default::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),

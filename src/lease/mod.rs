@@ -8,12 +8,14 @@
 //! has one entry, and an entry one client, so one address never goes to two clients.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod offers;
 mod ranges;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use table::LeaseTable;
+pub use offers::{Crowd, PortOfEntry};
+pub use table::{Freshness, LeaseTable, Offer, Seeker};
 
 use crate::model::{HardwareAddr, WallTime};
 use std::{fmt, net::Ipv4Addr, time::Duration};

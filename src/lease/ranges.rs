@@ -16,6 +16,8 @@ use std::{
 pub(super) enum Worth {
     /// It was only ever offered.
     Offer,
+    /// Somebody else uses it, or did: nobody's any more.
+    Disputed,
     /// A client had it.
     Lease,
 }
@@ -90,30 +92,27 @@ impl Ranges {
     ) -> Option<(Turn, Ipv4Addr)> {
         let state = self.0.get(&range.first())?;
         let lowest = Ipv4Addr::UNSPECIFIED;
-        [Worth::Offer, Worth::Lease].into_iter().find_map(|worth| {
-            state
-                .turns
-                .range((worth, Duration::ZERO, lowest)..=(worth, now, Ipv4Addr::BROADCAST))
-                .find(|(_, _, address)| usable(*address))
-                .map(|(worth, ends, address)| ((*worth, *ends), *address))
-        })
+        [Worth::Offer, Worth::Disputed, Worth::Lease]
+            .into_iter()
+            .find_map(|worth| {
+                state
+                    .turns
+                    .range((worth, Duration::ZERO, lowest)..=(worth, now, Ipv4Addr::BROADCAST))
+                    .find(|(_, _, address)| usable(*address))
+                    .map(|(worth, ends, address)| ((*worth, *ends), *address))
+            })
     }
-
-    /// The running entry of a known range that ends first, of those that `fits` allows.
-    pub fn first_running(
+    /// The entry of a known range that is in quarantine, and longest.
+    pub fn oldest_disputed(
         &self,
         range: AddressRange,
-        now: Duration,
-        fits: impl Fn(Ipv4Addr) -> bool,
+        usable: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(Duration, Ipv4Addr)> {
-        let state = self.0.get(&range.first())?;
-        let running = |worth| {
-            state
-                .turns
-                .range((worth, now, Ipv4Addr::UNSPECIFIED)..=(worth, Duration::MAX, Ipv4Addr::BROADCAST))
-                .find(|(_, ends, address)| *ends > now && fits(*address))
-                .map(|(_, ends, address)| (*ends, *address))
-        };
-        [Worth::Offer, Worth::Lease].into_iter().filter_map(running).min()
+        let first = (Worth::Disputed, Duration::ZERO, Ipv4Addr::UNSPECIFIED);
+        let last = (Worth::Disputed, Duration::MAX, Ipv4Addr::BROADCAST);
+        let mut disputed = self.0.get(&range.first())?.turns.range(first..=last);
+        disputed
+            .find(|(_, _, address)| usable(*address))
+            .map(|(_, ends, address)| (*ends, *address))
     }
 }

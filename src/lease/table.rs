@@ -1,12 +1,16 @@
 //! The lease table: one entry an address, one client an entry.
 
+mod seek;
 mod written;
+
+pub use seek::{Freshness, Offer, Seeker};
 
 use super::{
     Lease, LeaseRecord, LeaseState,
+    offers::Offers,
     ranges::{Ranges, Turn, Worth},
 };
-use crate::model::{AddressRange, HardwareAddr, Now, WallTime, limits};
+use crate::model::{HardwareAddr, Now, WallTime, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -17,6 +21,10 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holding {
     Offered,
+    /// Offered as soon as a probe finds it unused.
+    Tried {
+        since: Duration,
+    },
     Leased,
     /// In use by reservation: not to be leased to anybody else, and on no disk.
     Reserved,
@@ -45,6 +53,10 @@ impl Entry {
     fn is_running(&self, now: Now) -> bool {
         self.ends > now.monotonic
     }
+
+    fn is_tried_for(&self, client: HardwareAddr) -> bool {
+        self.client == Some(client) && matches!(self.holding, Holding::Tried { .. })
+    }
 }
 
 /// Every dynamic lease and offer.
@@ -54,6 +66,7 @@ pub struct LeaseTable {
     /// The same entries by client, so that a returning one finds its address.
     by_client: BTreeSet<(HardwareAddr, Ipv4Addr)>,
     ranges: Ranges,
+    offers: Offers,
 }
 
 impl LeaseTable {
@@ -102,7 +115,7 @@ impl LeaseTable {
             client: entry.client,
             state: match (entry.is_running(now), entry.holding) {
                 (false, _) | (true, Holding::Released) => LeaseState::Ended,
-                (true, Holding::Offered) => LeaseState::Offered,
+                (true, Holding::Offered | Holding::Tried { .. }) => LeaseState::Offered,
                 (true, Holding::Leased | Holding::Reserved) => LeaseState::Leased,
                 (true, Holding::Quarantined) => LeaseState::Quarantined,
             },
@@ -134,66 +147,6 @@ impl LeaseTable {
         self.entries
             .get(&address)
             .is_none_or(|entry| entry.client == Some(client) || !entry.is_running(now))
-    }
-
-    /// Sets an address of `pool` aside for `client` and returns it: its own from last time, else
-    /// the `wanted` one, else one that nobody ever had, else the one that ended longest ago. `None`
-    /// when the pool is used up. Addresses that `usable` refuses are never chosen.
-    pub fn offer(
-        &mut self,
-        now: Now,
-        pool: &[AddressRange],
-        client: HardwareAddr,
-        wanted: Option<Ipv4Addr>,
-        usable: impl Fn(Ipv4Addr) -> bool,
-    ) -> Option<Ipv4Addr> {
-        let address = self.choose(now, pool, client, wanted, usable)?;
-        let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
-        let in_use = |entry: &Entry| matches!(entry.holding, Holding::Leased | Holding::Reserved);
-        if kept.is_some_and(|entry| in_use(entry) && entry.is_running(now)) {
-            return Some(address);
-        }
-        let worth = kept.map_or(Worth::Offer, |entry| entry.worth);
-        let entry = Entry {
-            client: Some(client),
-            holding: Holding::Offered,
-            ends: now.monotonic + limits::OFFER_HELD,
-            written: Duration::ZERO,
-            worth,
-        };
-        self.put(address, entry);
-        Some(address)
-    }
-
-    /// Sets aside for `client` an address of `pool` that is offered to somebody else, when there is
-    /// no other: the one whose offer ends soonest, of the clients that `may_lose` names. Offers cost
-    /// nothing, so a flood of them must not keep out the machines that matter.
-    pub fn offer_instead(
-        &mut self,
-        now: Now,
-        pool: &[AddressRange],
-        client: HardwareAddr,
-        usable: impl Fn(Ipv4Addr) -> bool,
-        may_lose: impl Fn(HardwareAddr) -> bool,
-    ) -> Option<Ipv4Addr> {
-        let fits = |address: Ipv4Addr| {
-            let entry = self.entries.get(&address);
-            usable(address)
-                && entry.is_some_and(|entry| entry.holding == Holding::Offered && entry.client.is_some_and(&may_lose))
-        };
-        let running = pool
-            .iter()
-            .filter_map(|range| self.ranges.first_running(*range, now.monotonic, fits));
-        let (_, address) = running.min()?;
-        let entry = Entry {
-            client: Some(client),
-            holding: Holding::Offered,
-            ends: now.monotonic + limits::OFFER_HELD,
-            written: Duration::ZERO,
-            worth: Worth::Offer,
-        };
-        self.put(address, entry);
-        Some(address)
     }
 
     /// Notes that `client` was acknowledged `address` by reservation, for `lasting`. It is not
@@ -257,7 +210,8 @@ impl LeaseTable {
     }
 
     /// Takes `client`'s word that somebody else uses `address`: nobody gets it for
-    /// [`limits::DECLINE_QUARANTINE`]. False when the address is not the client's to decline.
+    /// [`limits::DECLINE_QUARANTINE`], unless its pool has nothing else. False when the address is not
+    /// the client's to decline.
     pub fn decline(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let ends = now.monotonic + limits::DECLINE_QUARANTINE;
         self.end(now, client, address, Holding::Quarantined, ends)
@@ -269,58 +223,12 @@ impl LeaseTable {
             .addresses_of(client)
             .filter(|address| {
                 let entry = self.entries.get(address);
-                entry.is_some_and(|entry| entry.holding == Holding::Offered)
+                entry.is_some_and(|entry| matches!(entry.holding, Holding::Offered | Holding::Tried { .. }))
             })
             .collect();
         for address in offered {
             self.end(now, client, address, Holding::Released, now.monotonic);
         }
-    }
-
-    fn choose(
-        &mut self,
-        now: Now,
-        pool: &[AddressRange],
-        client: HardwareAddr,
-        wanted: Option<Ipv4Addr>,
-        usable: impl Fn(Ipv4Addr) -> bool,
-    ) -> Option<Ipv4Addr> {
-        let allowed = |address: Ipv4Addr| pool.iter().any(|range| range.contains(address)) && usable(address);
-        let own = self.own(now, client, wanted, allowed);
-        let asked = || wanted.filter(|address| allowed(*address) && self.is_available(now, client, *address));
-        if let Some(address) = own.or_else(asked) {
-            return Some(address);
-        }
-        let LeaseTable { entries, ranges, .. } = self;
-        for range in pool {
-            ranges.know(*range, || {
-                let inside = entries.range(range.first()..=range.last());
-                inside.map(|(address, entry)| (*address, entry.turn())).collect()
-            });
-        }
-        let fresh = |address: Ipv4Addr| !entries.contains_key(&address) && usable(address);
-        pool.iter().find_map(|range| ranges.fresh(*range, fresh)).or_else(|| {
-            pool.iter()
-                .filter_map(|range| ranges.oldest_ended(*range, now.monotonic, &usable))
-                .min()
-                .map(|(_, address)| address)
-        })
-    }
-
-    /// Of the client's own addresses the running one, else the wanted one, else any.
-    fn own(
-        &self,
-        now: Now,
-        client: HardwareAddr,
-        wanted: Option<Ipv4Addr>,
-        allowed: impl Fn(Ipv4Addr) -> bool,
-    ) -> Option<Ipv4Addr> {
-        self.addresses_of(client)
-            .filter(|address| allowed(*address))
-            .max_by_key(|address| {
-                let running = self.entries.get(address).is_some_and(|entry| entry.is_running(now));
-                (running, Some(*address) == wanted)
-            })
     }
 
     fn end(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, holding: Holding, ends: Duration) -> bool {
@@ -335,7 +243,12 @@ impl LeaseTable {
             holding,
             ends,
             written: Duration::ZERO,
-            worth: entry.worth,
+            worth: match holding {
+                Holding::Quarantined => Worth::Disputed,
+                Holding::Offered | Holding::Tried { .. } | Holding::Leased | Holding::Reserved | Holding::Released => {
+                    entry.worth
+                }
+            },
         };
         self.put(address, entry);
         true
@@ -352,6 +265,7 @@ impl LeaseTable {
                 self.by_client.insert((client, address));
             }
         }
+        self.offers.forget(address);
         self.ranges.moved(address, old.map(|old| old.turn()), entry.turn());
     }
 

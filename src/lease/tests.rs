@@ -1,6 +1,6 @@
 //! The lease table on its public surface, under a scripted clock.
 
-use super::{LeaseChange, LeaseRecord, LeaseState, LeaseTable};
+use super::{LeaseChange, LeaseRecord, LeaseState, LeaseTable, Seeker};
 use crate::model::{AddressRange, HardwareAddr, MacAddr, Now, WallTime, limits};
 use proptest::prelude::*;
 use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
@@ -25,7 +25,22 @@ fn address(last: u8) -> Ipv4Addr {
 }
 
 fn offer(table: &mut LeaseTable, now: Now, pool: &[AddressRange], number: u32) -> Option<Ipv4Addr> {
-    table.offer(now, pool, client(number), None, |_| true)
+    wanting(table, now, pool, (number, None))
+}
+
+/// An offer to a listed host, which may name an address.
+fn wanting(
+    table: &mut LeaseTable,
+    now: Now,
+    pool: &[AddressRange],
+    (number, wanted): (u32, Option<Ipv4Addr>),
+) -> Option<Ipv4Addr> {
+    let seeker = Seeker {
+        client: client(number),
+        wanted,
+        stranger_at: None,
+    };
+    table.offer(now, pool, seeker, |_| true).ok().map(|offer| offer.address)
 }
 
 /// Offer and lease at once.
@@ -76,7 +91,7 @@ fn what_expired_first_is_used_again_first_and_offers_before_leases() {
 #[test]
 fn a_wanted_address_is_honoured_when_it_is_free_and_in_the_pool() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.20"));
-    let mut wants = |number, last| table.offer(START, &pool, client(number), Some(address(last)), |_| true);
+    let mut wants = |number, last| wanting(&mut table, START, &pool, (number, Some(address(last))));
     assert_eq!(wants(1, 15), Some(address(15)));
     assert_eq!(wants(2, 15), Some(address(10)));
     assert_eq!(wants(3, 99), Some(address(11)));
@@ -85,9 +100,17 @@ fn a_wanted_address_is_honoured_when_it_is_free_and_in_the_pool() {
 #[test]
 fn an_address_that_may_not_be_used_is_never_chosen() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.11"));
-    let mut offer = |number, wanted| table.offer(START, &pool, client(number), wanted, |each| each != address(10));
-    assert_eq!(offer(1, Some(address(10))), Some(address(11)));
-    assert_eq!(offer(2, None), None);
+    let mut offer = |number, wanted| {
+        let seeker = Seeker {
+            client: client(number),
+            wanted,
+            stranger_at: None,
+        };
+        let offer = table.offer(START, &pool, seeker, |each| each != address(10));
+        offer.map(|offer| offer.address)
+    };
+    assert_eq!(offer(1, Some(address(10))), Ok(address(11)));
+    assert_eq!(offer(2, None), Err(None));
 }
 
 #[test]
@@ -275,13 +298,13 @@ proptest! {
         for step in moves {
             match step {
                 Move::Offer(who) => {
-                    if let Some(given) = table.offer(now, &pool, client(who), None, |_| true) {
+                    if let Some(given) = offer(&mut table, now, &pool, who) {
                         prop_assert!(pool[0].contains(given));
                         prop_assert!(table.is_available(now, client(who), given));
                     }
                 }
                 Move::Want(who, which) => {
-                    table.offer(now, &pool, client(who), Some(address(which)), |_| true);
+                    wanting(&mut table, now, &pool, (who, Some(address(which))));
                 }
                 Move::Lease(who, which) => {
                     if table.lease(now, client(who), address(which), lasting).is_some() {

@@ -190,6 +190,15 @@ impl fmt::Display for AddressRange {
     }
 }
 
+/// An address of one of our interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The subnet it is in.
+    pub cidr: Cidr,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

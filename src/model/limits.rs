@@ -12,10 +12,31 @@ pub const DHCP_REPLY_BYTES_MIN: usize = 300;
 pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_HELD: Duration = Duration::from_secs(30);
+/// An offer that is younger is not taken back for another machine at the same port of entry: EDK2
+/// gathers offers for 4 s before it takes one.
+pub const OFFER_SPARED: Duration = Duration::from_secs(10);
+/// Offers of one pool that strangers at one interface or behind one relay may hold at once: a whole
+/// room that powers on.
+pub const OFFERS_PER_WIRE_MAX: usize = 12_000;
+/// The same at one switch port, where option 82 tells it: a rack behind a switch of its own.
+pub const OFFERS_PER_SWITCH_PORT_MAX: usize = 128;
+/// How often a port of entry that holds too many offers is said in the log.
+pub const CROWD_REMINDER: Duration = Duration::from_secs(60);
 /// How long an address that a client declined stays out of use.
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),
+/// and must have its offer by then.
+pub const PROBE_LASTS: Duration = Duration::from_millis(400);
+/// From the first packet of a probe to the second: one may be lost.
+pub const PROBE_REPEAT: Duration = Duration::from_millis(150);
+/// An offer that waits longer for its probe than this waits in vain: the probe is made anew.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// Addresses that are probed for one DISCOVER, one after the other, while each turns out to be in use.
+pub const PROBES_PER_REQUEST_MAX: u32 = 3;
+/// Probes under way at once on one interface; beyond them offers go out without one.
+pub const PROBES_MAX: usize = 1024;
 /// How often an exhausted pool is said in the log, whatever asks for it.
 pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.

@@ -7,6 +7,7 @@
 mod answer;
 mod promises;
 mod replies;
+mod trial;
 
 use self::{
     answer::Answer,
@@ -18,16 +19,17 @@ use crate::boot::{
     event::{Event, Stage, Step},
     sightings::Learned,
 };
-use crate::lease::LeaseChange;
+use crate::lease::{Crowd, LeaseChange};
 use crate::model::{
     Mode,
-    limits::{DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
+    limits::{CROWD_REMINDER, DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
 };
 use crate::net::{
     Counter, Durable, Shared,
     intake::batch,
     interface::Interface,
     others::Chosen,
+    probe::Prober,
     report,
     running::Running,
     socket::{FrameSender, Inbox, Received},
@@ -64,7 +66,9 @@ pub struct DhcpServer {
     pub interface: watch::Receiver<Interface>,
     /// Other servers whose offers machines take here.
     pub(super) chosen: Chosen,
-    /// Where the task is started that sends replies when they are durable.
+    /// Probes addresses before they are offered.
+    pub(super) prober: Prober,
+    /// Where the tasks are started whose replies wait: for the disk, or for a probe.
     pub running: Running,
 }
 
@@ -74,24 +78,28 @@ type Appended = Option<Result<Durable, String>>;
 impl DhcpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
-        let replies = || Replies::new(&self.shared, &self.socket, &self.frames, self.port);
+        let server = Arc::new(self);
         let (promise, queue) = unbounded_channel();
         let promises = Promises {
-            replies: replies(),
+            replies: server.replies(),
             queue,
         };
-        self.running.spawn(promises.run());
-        let mut replies = replies();
-        let common = ("DHCP", &*self.shared, &self.running);
+        server.running.spawn(promises.run());
+        let mut replies = server.replies();
+        let common = ("DHCP", &*server.shared, &server.running);
         let mut inbox = Inbox::new(DHCP_REQUEST_BYTES_MAX);
-        while batch(common, &self.socket, &mut inbox).await {
-            self.take(&inbox, &mut replies, &promise);
+        while batch(common, &server.socket, &mut inbox).await {
+            server.take(&inbox, &mut replies, &promise);
             replies.flush().await;
         }
     }
 
+    fn replies(&self) -> Replies {
+        Replies::new(&self.shared, &self.socket, &self.frames, self.port)
+    }
+
     /// Takes a batch of packets.
-    fn take(&self, inbox: &Inbox, replies: &mut Replies, promise: &UnboundedSender<Promise>) {
+    fn take(self: &Arc<Self>, inbox: &Inbox, replies: &mut Replies, promise: &UnboundedSender<Promise>) {
         let requests: Vec<(Ingress, Request)> = (0..inbox.len())
             .filter_map(|at| {
                 let (received, bytes) = inbox.datagram(at);
@@ -100,15 +108,14 @@ impl DhcpServer {
             .collect();
         let (outcomes, appended) = self.decide(&requests);
         let mut promised = Vec::new();
-        for ((ingress, _), outcome) in requests.iter().zip(outcomes) {
+        for ((ingress, request), outcome) in requests.into_iter().zip(outcomes) {
+            if outcome.trial.is_some() {
+                self.running
+                    .spawn(Arc::clone(self).try_out((ingress, request), outcome));
+                continue;
+            }
             self.note(&outcome);
-            let answer = Answer {
-                from: ingress.address,
-                sending: outcome.send,
-                change: outcome.change,
-                event: outcome.event,
-                is_told: false,
-            };
+            let answer = Answer::of(outcome);
             match answer.change {
                 Some(_) => promised.push(answer),
                 None => replies.say(&answer),
@@ -137,13 +144,15 @@ impl DhcpServer {
                 return None;
             }
         };
-        let Some(own) = self.interface.borrow().answering(received.asked) else {
+        let interface = self.interface.borrow();
+        let Some(own) = interface.answering(received.asked) else {
             counters.count(Counter::DhcpNoAddress);
             return None;
         };
         let ingress = Ingress {
+            interface: Arc::clone(&interface.name),
+            own: Arc::clone(&interface.addresses),
             address: own.address,
-            cidr: own.cidr,
             port: self.port,
             mode: self.mode,
             source: received.source,
@@ -173,6 +182,9 @@ impl DhcpServer {
         if outcome.learned != Learned::default() {
             self.shared.sightings().note(outcome.learned.clone());
         }
+        if let Some(crowd) = &outcome.crowd {
+            self.crowded(crowd);
+        }
         match (&outcome.event.step, &outcome.send) {
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
             (Step::Exhausted { reason }, _) => self.exhausted(reason),
@@ -190,6 +202,17 @@ impl DhcpServer {
         self.shared.counters.count(Counter::DhcpPoolExhausted);
         if self.shared.exhausted.is_due(&self.shared.clock, EXHAUSTED_REMINDER) {
             warn!("a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter");
+        }
+    }
+
+    /// Counts every offer that a crowded port of entry cost, and names the port once a minute.
+    fn crowded(&self, Crowd { port, offers }: &Crowd) {
+        self.shared.counters.count(Counter::DhcpCrowded);
+        if self.shared.crowded.is_due(&self.shared.clock, CROWD_REMINDER) {
+            warn!(
+                "{offers} machines that nobody listed hold offers and do not take them, at {port}: where so many do not \
+                 power on at once, a machine there invents MAC addresses. Its oldest offers give way to others"
+            );
         }
     }
 

@@ -38,7 +38,7 @@ pub fn udp_packet(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Optio
 }
 
 /// The one's complement sum of 16-bit words (RFC 1071).
-fn sum(start: u32, bytes: &[u8]) -> u16 {
+pub(super) fn sum(start: u32, bytes: &[u8]) -> u16 {
     let mut sum = bytes.chunks(2).fold(u64::from(start), |sum, pair| {
         let low = pair.get(1).copied().unwrap_or(0);
         sum + u64::from(u16::from_be_bytes([pair[0], low]))

@@ -10,6 +10,7 @@
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
+//! - `probe` asks an address whether somebody uses it, before a machine is offered it.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
@@ -32,6 +33,7 @@ mod intake;
 pub mod interface;
 mod others;
 pub mod places;
+mod probe;
 mod report;
 pub mod running;
 mod served;
@@ -112,6 +114,8 @@ pub struct Shared {
     pub loops: Mutex<LoaderLoops>,
     /// When an exhausted pool is said again.
     pub exhausted: Reminder,
+    /// When it is said again that a port of entry holds too many offers.
+    pub crowded: Reminder,
     /// When it is said again that machines wait for image files.
     pub busy: Reminder,
     /// Where lease changes become durable.

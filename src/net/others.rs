@@ -140,7 +140,7 @@ impl Watch {
         // Where we give the addresses, one that gives them too is wrong whatever else it says.
         let boots = boots && self.mode == Mode::Proxy;
         let due = named.due(self.shared.clock.monotonic(), (server, boots));
-        let name = interface.name.as_str();
+        let name = &*interface.name;
         match (due, self.mode) {
             (Due::Nothing, _) => {}
             (Due::Crowd, _) => warn_of_crowd(name, &format_args!("{server} ({mac})")),

@@ -91,6 +91,7 @@ pub fn report(event: &Event) {
         | Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
+        | Step::InUse { .. }
         | Step::Failed { .. }
         | Step::Looping { .. } => {
             warn!(target: "boot", machine, mac, %stage, quirks, "{said}");
@@ -112,6 +113,12 @@ fn message(step: &Step) -> String {
         Step::Misplaced { reason } => format!("not answered: {reason}"),
         Step::Released { address } => format!("released {address}"),
         Step::Declined { address } => format!("declined {address}: somebody else uses it"),
+        Step::InUse { address, by } => {
+            let who = by.map_or_else(|| "somebody".to_owned(), |mac| mac.to_string());
+            format!(
+                "not offered {address}: {who} answers there. Take the address out of the pool, or that machine off it"
+            )
+        }
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
         Step::Looping { loader, times } => format!(

@@ -1,8 +1,8 @@
 //! An interface that is served: what it is now, and what is said of it.
 
-use crate::boot::snapshot::Snapshot;
-use crate::model::Mode;
-use crate::net::interface::{Address, Interface};
+use crate::boot::snapshot::{Snapshot, Subnet};
+use crate::model::{Mode, OwnAddress};
+use crate::net::interface::Interface;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
@@ -12,6 +12,8 @@ pub(super) struct Served {
     mode: Mode,
     /// None of its addresses lies in a subnet of the inventory, and that was said.
     is_homeless: bool,
+    /// The subnets in which it has an address, and that was said.
+    subnets: Vec<String>,
     state: watch::Sender<Interface>,
     _servers: JoinSet<()>,
 }
@@ -23,6 +25,7 @@ impl Served {
             index,
             mode,
             is_homeless: false,
+            subnets: Vec::new(),
             state,
             _servers: servers,
         }
@@ -48,7 +51,7 @@ impl Served {
     /// Says once that we give addresses on an interface and have no subnet for its machines.
     pub(super) fn look_for_subnet(&mut self, name: &str, snapshot: &Snapshot) {
         let interface = self.state.borrow();
-        let is_known = |own: &Address| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
+        let is_known = |own: &OwnAddress| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
         let first = interface.addresses.first();
         let is_homeless = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_known);
         if let (true, false, Some(own)) = (is_homeless, self.is_homeless, first) {
@@ -60,14 +63,46 @@ impl Served {
                 own.cidr
             );
         }
+        let subnets = subnets_of(&interface, snapshot);
+        if subnets != self.subnets && self.mode == Mode::Dhcp {
+            announce_wire(name, &subnets);
+        }
         drop(interface);
-        self.is_homeless = is_homeless;
+        (self.is_homeless, self.subnets) = (is_homeless, subnets);
+    }
+}
+
+/// The subnets in which the interface has an address: the primary one's, then the rest in the order in
+/// which their pools are used.
+fn subnets_of(interface: &Interface, snapshot: &Snapshot) -> Vec<String> {
+    let holds = |subnet: &&Subnet| interface.addresses.iter().any(|own| subnet.cidr.contains(own.address));
+    let mut subnets: Vec<&Subnet> = snapshot.subnets.iter().filter(holds).collect();
+    // A stable sort: the place of the first address that has a subnet decides who is first.
+    let first = interface
+        .addresses
+        .iter()
+        .find(|own| subnets.iter().any(|subnet| subnet.cidr.contains(own.address)));
+    subnets.sort_by_key(|subnet| !first.is_some_and(|own| subnet.cidr.contains(own.address)));
+    subnets.iter().map(|subnet| subnet.cidr.to_string()).collect()
+}
+
+/// Says which subnets the interface's machines are served from, where they are several.
+fn announce_wire(name: &str, subnets: &[String]) {
+    if let [first, others @ ..] = subnets
+        && !others.is_empty()
+    {
+        info!(
+            interface = name,
+            "has addresses in several subnets, which are taken for one wire: a machine without an address of its own \
+             gets one of {first}, and when that pool is used up of {}",
+            others.join(", ")
+        );
     }
 }
 
 /// Says what an interface is served with.
 pub(super) fn announce(interface: &Interface) {
-    let name = interface.name.as_str();
+    let name = &*interface.name;
     let addresses: Vec<String> = interface.addresses.iter().map(|own| own.address.to_string()).collect();
     if addresses.is_empty() {
         warn!(

@@ -13,6 +13,7 @@ use crate::net::{
     interface::{self, Interface},
     others::{Chosen, Watch},
     places::Places,
+    probe::Prober,
     running::Running,
     served::{Served, announce},
     socket::{self, FrameSender},
@@ -88,7 +89,7 @@ struct Sockets {
 impl Sockets {
     fn bind(interface: &Interface, listen: Listen) -> Result<Sockets, BindError> {
         let ports = listen.ports;
-        let name = interface.name.as_str();
+        let name = &*interface.name;
         let failed = |protocol: &'static str, port| {
             move |source: io::Error| BindError {
                 interface: name.to_owned(),
@@ -277,14 +278,14 @@ impl Watcher {
     fn appear(&mut self, interface: Interface) {
         match Sockets::bind(&interface, self.listen) {
             Ok(sockets) => {
-                self.complaints.remove(&interface.name);
+                self.complaints.remove(&*interface.name);
                 self.serve(interface, sockets);
             }
             Err(error) => {
                 let said = error.to_string();
-                if self.complaints.get(&interface.name) != Some(&said) {
+                if self.complaints.get(&*interface.name) != Some(&said) {
                     warn!("{said}; tried again until it works");
-                    self.complaints.insert(interface.name, said);
+                    self.complaints.insert(interface.name.to_string(), said);
                 }
             }
         }
@@ -292,7 +293,7 @@ impl Watcher {
 
     fn serve(&mut self, interface: Interface, sockets: Sockets) {
         announce(&interface);
-        let name = interface.name.clone();
+        let name = interface.name.to_string();
         let wanted = self.wanted.iter().find(|wanted| wanted.name == name);
         let mode = wanted.map_or_else(Mode::default, |wanted| wanted.mode);
         let (state, states) = watch::channel(interface);
@@ -317,6 +318,12 @@ impl Common {
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
                 chosen: Chosen::default(),
+                prober: Prober::new(
+                    Arc::clone(&self.shared),
+                    self.running.clone(),
+                    sockets.frames.clone(),
+                    states.borrow().index,
+                ),
                 running: self.running.clone(),
             };
             servers.spawn(server.run());

@@ -17,7 +17,7 @@ use crate::model::MacAddr;
 use nix::{
     errno::Errno,
     libc,
-    sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
+    sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn, recvmsg, sendto, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::{
@@ -133,11 +133,16 @@ impl FrameSender {
 
     /// Sends an IP packet in a frame to `mac`.
     pub fn send(&self, mac: MacAddr, packet: &[u8]) -> io::Result<()> {
-        // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
-        address.sll_ifindex = self.index;
+        self.send_as(libc::ETH_P_IP, mac, packet)
+    }
+
+    /// Sends an ARP packet to everybody on the wire.
+    pub fn broadcast_arp(&self, packet: &[u8]) -> io::Result<()> {
+        self.send_as(libc::ETH_P_ARP, MacAddr([0xff; 6]), packet)
+    }
+
+    fn send_as(&self, protocol: i32, mac: MacAddr, packet: &[u8]) -> io::Result<()> {
+        let mut address = link_address(protocol, self.index);
         address.sll_halen = 6;
         address.sll_addr[..6].copy_from_slice(&mac.0);
         // SAFETY: both pointers are to live values of the lengths given, which the kernel only
@@ -157,6 +162,16 @@ impl FrameSender {
         }
         Ok(())
     }
+}
+
+/// An address of a packet socket: everything of `protocol` on one interface.
+fn link_address(protocol: i32, index: i32) -> libc::sockaddr_ll {
+    // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (protocol as u16).to_be();
+    address.sll_ifindex = index;
+    address
 }
 
 /// A packet socket that receives nothing yet: its protocol is 0.
@@ -182,12 +197,33 @@ fn packet_socket() -> io::Result<OwnedFd> {
 pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
     let filtered = Socket::from(packet_socket()?);
     filtered.attach_filter(&DHCP_REPLIES)?;
-    let socket = OwnedFd::from(filtered);
-    // SAFETY: sockaddr_ll is plain numbers; all zeros is a valid value of it.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
-    address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+    bound_to(filtered.into(), libc::ETH_P_IP, index)
+}
+
+/// Sees the ARP packets on the interface with that index; needs CAP_NET_RAW. Also gives the interface's own
+/// link-layer address. Read with [`receive_packet`].
+pub fn arp_packets(index: u32) -> io::Result<(UdpSocket, MacAddr)> {
+    let socket = bound_to(packet_socket()?, libc::ETH_P_ARP, index)?;
+    let own = own_mac(&socket)?;
+    Ok((socket, own))
+}
+
+/// The link-layer address of the interface that a packet socket is bound to. The kernel writes no more
+/// of it than there is, which the safe call takes for no address at all.
+fn own_mac(socket: &impl AsRawFd) -> io::Result<MacAddr> {
+    let mut address = link_address(0, 0);
+    let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: both pointers are to live values, and the kernel writes no more than the length says.
+    let told = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
+    let [mac @ .., _, _] = address.sll_addr;
+    match told {
+        0 => Ok(MacAddr(mac)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn bound_to(socket: OwnedFd, protocol: i32, index: u32) -> io::Result<UdpSocket> {
+    let address = link_address(protocol, i32::try_from(index).map_err(io::Error::other)?);
     // SAFETY: the pointer is to a live value of the length given, which the kernel only reads.
     let bound = unsafe {
         libc::bind(
@@ -200,6 +236,29 @@ pub fn dhcp_replies(index: u32) -> io::Result<UdpSocket> {
         0 => Ok(socket.into()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sends and sees ICMP; needs CAP_NET_RAW. A `UdpSocket` in type only, as above; read with
+/// [`receive_icmp`].
+pub fn icmp() -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Sends an ICMP message, without waiting.
+pub fn send_icmp(socket: &impl AsRawFd, message: &[u8], to: Ipv4Addr) -> io::Result<()> {
+    let to = SockaddrIn::from(SocketAddrV4::new(to, 0));
+    sendto(socket.as_raw_fd(), message, &to, MsgFlags::MSG_DONTWAIT)?;
+    Ok(())
+}
+
+/// One IP packet with an ICMP message and the address it came from, without waiting.
+pub fn receive_icmp(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Ipv4Addr)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
+    let source = message.address.ok_or(Errno::EINVAL)?;
+    Ok((message.bytes, source.ip()))
 }
 
 /// One IP packet and the link-layer address it came from, without waiting.

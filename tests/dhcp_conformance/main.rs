@@ -4,15 +4,18 @@
 
 mod captures;
 mod chain;
+mod crowds;
 mod fuzzed;
 mod loops;
 mod options;
 mod ports;
+mod probes;
 mod properties;
 mod proxy;
 mod quirks;
 mod shared;
 mod support;
+mod wires;
 
 use bootwright::boot::{
     engine::{Destination, stage},

@@ -8,7 +8,7 @@ use bootwright::boot::{
     snapshot::{BootSettings, Host, Hosts, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy},
 };
 use bootwright::lease::{LeaseChange, LeaseTable};
-use bootwright::model::{Arch, BootTarget, MacAddr, Mode, Now, WallTime};
+use bootwright::model::{Arch, BootTarget, Cidr, MacAddr, Mode, Now, OwnAddress, WallTime};
 use bootwright::proto::dhcp::{self, Request};
 use dhcproto::{
     Decodable,
@@ -91,6 +91,7 @@ pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
         kept: Vec::new(),
         pool: pool.iter().map(|text| text.parse().unwrap()).collect(),
         lease: Duration::from_secs(3600),
+        probe: None,
         options: Default::default(),
     }
 }
@@ -133,10 +134,19 @@ pub fn snapshot(unknown: UnknownPolicy) -> Snapshot {
     }
 }
 
+/// An address of ours in a subnet of 24 bits.
+pub fn own_address(address: Ipv4Addr) -> OwnAddress {
+    OwnAddress {
+        address,
+        cidr: Cidr::containing(address, 24),
+    }
+}
+
 pub fn ingress() -> Ingress {
     Ingress {
+        interface: "eno2".into(),
+        own: [own_address(SERVER)].into(),
         address: SERVER,
-        cidr: "192.0.2.0/24".parse().unwrap(),
         port: 67,
         mode: Mode::Dhcp,
         source: "0.0.0.0:68".parse().unwrap(),

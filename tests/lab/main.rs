@@ -19,6 +19,7 @@
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
+//! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
@@ -38,6 +39,7 @@ mod machine;
 mod namespace;
 mod options;
 mod others;
+mod probe;
 mod proxy;
 mod quirks;
 mod relays;

@@ -2,9 +2,9 @@
 
 use super::Asked;
 use crate::boot::snapshot::Subnet;
-use crate::lease::LeaseTable;
+use crate::lease::{Crowd, Freshness, LeaseTable, Offer, PortOfEntry, Seeker};
 use crate::model::{AddressRange, HardwareAddr};
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 /// What the inventory reserves for a machine in one subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,37 +47,51 @@ pub(super) enum Lack {
     NoPool(String),
     /// Every address of the pool is in use.
     Exhausted(String),
+    /// Its port of entry holds all the offers that it may.
+    Crowded(Crowd),
 }
 
 /// The address to offer, or why there is none.
-pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Ipv4Addr, Lack> {
+pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Offer, Lack> {
     let reserved = reservation(asked, subnet, leases);
     if let Reservation::Free(address) = reserved {
-        return Ok(address);
+        return Ok(Offer {
+            address,
+            freshness: Freshness::Known,
+            displaced: None,
+        });
     }
-    let request = asked.request;
-    let usable = |address| is_usable(asked, subnet, address);
-    let (now, client) = (asked.now, request.hardware);
-    let is_stranger = |client: HardwareAddr| {
-        let host = client.mac().and_then(|mac| asked.snapshot.hosts.by_mac(mac));
-        host.is_none()
-    };
     let is_listed = asked.who.host().is_some();
     let kept = subnet.kept.iter().filter(|_| is_listed);
     let pool: &[AddressRange] = &subnet.pool.iter().chain(kept).copied().collect::<Vec<_>>();
-    leases
-        .offer(now, pool, client, request.requested_address, usable)
-        .or_else(|| is_listed.then(|| leases.offer_instead(now, pool, client, usable, is_stranger))?)
-        .ok_or_else(|| {
-            let whose = match reserved {
-                Reservation::Taken { address, by } => format!("its address {address} is leased to {by}"),
-                Reservation::None | Reservation::Free(_) => "it has no address of its own".to_owned(),
-            };
-            match subnet.pool.is_empty() && subnet.kept.is_empty() {
-                true => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
-                false => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
-            }
-        })
+    let port = (!is_listed).then(|| Arc::new(port_of_entry(asked)));
+    let seeker = Seeker {
+        client: asked.request.hardware,
+        wanted: asked.request.requested_address,
+        stranger_at: port.as_ref(),
+    };
+    let usable = |address| is_usable(asked, subnet, address);
+    leases.offer(asked.now, pool, seeker, usable).map_err(|crowd| {
+        let whose = match reserved {
+            Reservation::Taken { address, by } => format!("its address {address} is leased to {by}"),
+            Reservation::None | Reservation::Free(_) => "it has no address of its own".to_owned(),
+        };
+        match (crowd, subnet.pool.is_empty() && subnet.kept.is_empty()) {
+            (Some(crowd), _) => Lack::Crowded(crowd),
+            (None, true) => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
+            (None, false) => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
+        }
+    })
+}
+
+/// Where a machine's packet came in.
+fn port_of_entry(asked: &Asked<'_>) -> PortOfEntry {
+    let agent = asked.request.relay_agent.as_ref();
+    PortOfEntry {
+        interface: Arc::clone(&asked.ingress.interface),
+        relay: asked.request.relay,
+        switch_port: agent.and_then(|agent| Some(agent.ports().first()?.as_str().into())),
+    }
 }
 
 /// Whether the pool may lease `address` to a machine that has no reservation. Who has an address that
@@ -95,7 +109,7 @@ pub(super) fn is_leasable(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTabl
 /// interface may get its address later.
 fn is_usable(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
     subnet.cidr.is_host_address(address)
-        && address != asked.ingress.address
+        && !asked.ingress.is_own(address)
         && subnet.router != Some(address)
         && asked.snapshot.hosts.by_address(address).is_none()
 }

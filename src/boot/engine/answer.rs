@@ -70,7 +70,7 @@ pub(super) fn boot(asked: &Asked<'_>) -> Boot {
 }
 
 fn from_network(asked: &Asked<'_>) -> Boot {
-    let (server, ports) = (asked.ingress.address, asked.snapshot.ports);
+    let (server, ports) = (asked.address, asked.snapshot.ports);
     match asked.stage {
         Stage::BiosPxe => with_loader(asked, |loader| (loader.to_owned(), FieldsKind::BiosPxe)),
         Stage::UefiPxe => with_loader(asked, |loader| (loader.to_owned(), FieldsKind::UefiPxe)),
@@ -126,7 +126,7 @@ impl BootFields {
     /// Writes the fields into a reply on port 67.
     pub fn write(self, asked: &Asked<'_>, reply: &mut Reply) {
         // Not 0.0.0.0 even beside a URL: iPXE then goes looking for a boot server.
-        reply.next_server = asked.ingress.address;
+        reply.next_server = asked.address;
         reply.options.extend(match self.kind {
             FieldsKind::BiosPxe => vec![
                 ReplyOption::VendorClass("PXEClient"),
@@ -144,7 +144,7 @@ impl BootFields {
         {
             reply
                 .options
-                .push(ReplyOption::TftpServerName(asked.ingress.address.to_string()));
+                .push(ReplyOption::TftpServerName(asked.address.to_string()));
         }
         reply.boot_file = self.file;
         add(asked, reply);
@@ -154,7 +154,7 @@ impl BootFields {
     /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
     pub fn write_for_proxy(self, asked: &Asked<'_>, reply: &mut Reply) {
         // Not 0.0.0.0: iPXE then makes the trip to port 4011.
-        reply.next_server = asked.ingress.address;
+        reply.next_server = asked.address;
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
         if self.kind == FieldsKind::BiosPxe {
             reply
@@ -179,8 +179,8 @@ impl BootFields {
     /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
     /// the client picked comes back to it.
     pub fn write_for_pxe_port(self, asked: &Asked<'_>, reply: &mut Reply) {
-        reply.next_server = asked.ingress.address;
-        reply.server_name = Some(asked.ingress.address.to_string());
+        reply.next_server = asked.address;
+        reply.server_name = Some(asked.address.to_string());
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
         reply.options.extend(boot_item(asked).map(ReplyOption::VendorOptions));
         if self.kind == FieldsKind::Ipxe {

@@ -1,14 +1,14 @@
 //! The exchange, message by message (RFC 2131 section 4.3): what each asks for and what it gets.
 
 use super::{
-    Asked, Outcome, PXE_PORT,
+    Asked, Outcome, PXE_PORT, Trial,
     address::{self, Lack, Reservation},
     answer::{self, Boot},
     pxe_port, route,
 };
 use crate::boot::{event::Step, snapshot::Subnet};
-use crate::lease::{LeaseChange, LeaseTable};
-use crate::model::limits;
+use crate::lease::{Crowd, Freshness, LeaseChange, LeaseTable, Offer};
+use crate::model::{Probe, limits};
 use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption, RequestKind,
     option_body::{self, CLASSLESS_ROUTES},
@@ -16,8 +16,9 @@ use crate::proto::dhcp::{
 use std::{iter, net::Ipv4Addr, time::Duration};
 
 /// Answers a request from a machine on the wire of `subnet`.
-pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+pub(super) fn answer<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
     let subnet = route::own_subnet(asked, subnet, leases);
+    asked.speak_in(subnet);
     if asked.ingress.port == PXE_PORT {
         return pxe_port::answer(asked);
     }
@@ -32,22 +33,66 @@ pub(super) fn answer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable
     }
 }
 
-fn discover(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    let wire = iter::once(subnet).chain(route::beside(asked.snapshot, subnet));
+fn discover<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
+    let wire = iter::once(subnet).chain(route::beside(asked, subnet));
     let mut lacks = Vec::new();
     for subnet in wire {
         match address::to_offer(asked, subnet, leases) {
-            Ok(address) => {
-                let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
-                return asked.replied(reply, None, Step::Offered { address, boot });
+            Ok(offer) => {
+                asked.speak_in(subnet);
+                return offered(asked, subnet, leases, offer);
             }
             Err(lack) => lacks.push(lack),
         }
     }
-    // A pool that is used up is worth more words than a subnet that has none.
-    let is_exhausted = |lack: &Lack| matches!(lack, Lack::Exhausted(_));
-    match lacks.iter().find(|lack| is_exhausted(lack)).or(lacks.first()) {
-        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason: reason.clone() }),
+    no_offer(asked, lacks)
+}
+
+/// The offer; where the subnet asks for it, it waits until a probe finds the address unused.
+fn offered(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, offer: Offer) -> Outcome {
+    let (now, address) = (asked.now, offer.address);
+    let is_new = match offer.freshness {
+        Freshness::Known => false,
+        Freshness::New => true,
+        Freshness::Tried { since } if now.monotonic < since + limits::PROBE_PATIENCE && subnet.probe.is_some() => {
+            return asked.ignored(format!("its offer waits until {address} is probed"));
+        }
+        Freshness::Tried { .. } => true,
+    };
+    // ARP ends at the relay.
+    let by = subnet.probe.filter(|_| is_new).map(|probe| match asked.request.relay {
+        None => probe,
+        Some(_) => Probe::Ping,
+    });
+    if by.is_some() {
+        leases.try_out(now, address);
+    }
+    let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
+    Outcome {
+        crowd: offer.displaced,
+        trial: by.map(|by| Trial { address, by }),
+        ..asked.replied(reply, None, Step::Offered { address, boot })
+    }
+}
+
+/// No subnet of the wire has an address. A crowd in the way is worth more words than a pool that is used
+/// up, and that more than a subnet that has none.
+fn no_offer(asked: &Asked<'_>, lacks: Vec<Lack>) -> Outcome {
+    let weight = |lack: &Lack| match lack {
+        Lack::Crowded(_) => 2,
+        Lack::Exhausted(_) => 1,
+        Lack::NoPool(_) => 0,
+    };
+    match lacks.into_iter().rev().max_by_key(weight) {
+        Some(Lack::Crowded(crowd)) => {
+            let Crowd { port, offers } = &crowd;
+            let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
+            Outcome {
+                crowd: Some(crowd.clone()),
+                ..asked.ignored(reason)
+            }
+        }
+        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
         Some(Lack::NoPool(reason)) => asked.ignored(reason),
         None => asked.ignored("there is no subnet where it is"),
     }

@@ -24,22 +24,27 @@ use crate::boot::{
     machine::{Who, identify},
     quirks::Effect,
     sightings::Learned,
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Subnet},
 };
-use crate::lease::{LeaseChange, LeaseTable};
-use crate::model::{Cidr, MacAddr, Mode, Now};
+use crate::lease::{Crowd, LeaseChange, LeaseTable};
+use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, Request};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
 
 pub use classify::{identity, stage};
 
 /// Where a packet came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {
-    /// The interface's own address: our server identifier and the host of our URLs.
+    /// The interface's name.
+    pub interface: Arc<str>,
+    /// Its addresses, the primary one first.
+    pub own: Arc<[OwnAddress]>,
+    /// The one of them that was asked; for a broadcast the primary one.
     pub address: Ipv4Addr,
-    /// The subnet of the interface.
-    pub cidr: Cidr,
     /// The port of ours it came to: 67 or 4011.
     pub port: u16,
     /// Whether we give the addresses there.
@@ -48,6 +53,13 @@ pub struct Ingress {
     pub source: SocketAddrV4,
     /// Whom it was sent to: our address, or everybody.
     pub to: Ipv4Addr,
+}
+
+impl Ingress {
+    /// Whether `address` is one of the interface's.
+    fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.own.iter().any(|own| own.address == address)
+    }
 }
 
 /// Where a reply goes.
@@ -75,8 +87,20 @@ pub enum Destination {
 pub struct Sending {
     /// The message.
     pub reply: Reply,
+    /// The address of ours that it comes from.
+    pub from: Ipv4Addr,
     /// Its destination.
     pub destination: Destination,
+}
+
+/// An address that is to be probed before its offer is sent. Whoever sends it tells the lease table what
+/// came of it: `LeaseTable::found_unused`, or `LeaseTable::found_used` and the request anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// How.
+    pub by: Probe,
 }
 
 /// What becomes of one request. The lease change must be durable before the reply is sent.
@@ -88,6 +112,10 @@ pub struct Outcome {
     pub change: Option<LeaseChange>,
     /// What the later stages must know of its machine.
     pub learned: Learned,
+    /// The port of entry that stood in the way because it holds too many offers.
+    pub crowd: Option<Crowd>,
+    /// What is to be found out before the reply is sent.
+    pub trial: Option<Trial>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
 }
@@ -105,6 +133,8 @@ struct Asked<'a> {
     quirks: Effect,
     who: Who<'a>,
     gate: Gate<'a>,
+    /// Our address as the machine is told it: our server identifier and the host of our URLs.
+    address: Ipv4Addr,
     /// What the machine is called in events.
     machine: String,
 }
@@ -114,7 +144,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
     let identity = identity(request);
     let who = port::keeper(snapshot, leases, (now, request), identify(snapshot, &identity));
     let quirks = snapshot.quirks.of(request, stage(request));
-    let asked = Asked {
+    let mut asked = Asked {
         now,
         snapshot,
         ingress,
@@ -123,6 +153,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         quirks,
         who,
         gate: gate(snapshot, who),
+        address: ingress.address,
         machine: identity.name(who),
     };
     if let Some(reason) = asked.nobody() {
@@ -134,7 +165,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
     let mut outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&asked),
         Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
-            Ok(subnet) => exchange::answer(&asked, subnet, leases),
+            Ok(subnet) => exchange::answer(&mut asked, subnet, leases),
             Err(reason) => asked.ignored(reason),
         },
     };
@@ -150,7 +181,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
 impl Asked<'_> {
     /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
     fn nobody(&self) -> Option<&'static str> {
-        if *self.ingress.source.ip() == self.ingress.address {
+        if self.ingress.is_own(*self.ingress.source.ip()) {
             Some("it came from our own address")
         } else if self.request.hardware.as_bytes().is_empty() {
             Some("it has no hardware address to know it by")
@@ -159,6 +190,16 @@ impl Asked<'_> {
         } else {
             None
         }
+    }
+
+    /// Speaks from now on as the one who gives an address of `subnet`: with our address there, if we
+    /// have one. A client that asks an address of ours by name has that one to renew at.
+    fn speak_in(&mut self, subnet: &Subnet) {
+        let there = self.ingress.own.iter().find(|own| subnet.cidr.contains(own.address));
+        let is_named = self.ingress.to == self.ingress.address;
+        self.address = there
+            .filter(|_| !is_named)
+            .map_or(self.ingress.address, |own| own.address);
     }
 
     /// The machine, if it is one that fetches files now: a running system does not.
@@ -177,14 +218,14 @@ impl Asked<'_> {
             .relay_agent
             .as_ref()
             .and_then(|agent| agent.server_id_override)
-            .unwrap_or(self.ingress.address)
+            .unwrap_or(self.address)
     }
 
     /// The request took another server's offer, or speaks to another server.
     fn is_for_another_server(&self) -> Option<Ipv4Addr> {
         self.request
             .server_identifier
-            .filter(|named| *named != self.server_identifier() && *named != self.ingress.address)
+            .filter(|named| *named != self.server_identifier() && !self.ingress.is_own(*named))
     }
 
     fn ignored(&self, reason: impl Into<String>) -> Outcome {
@@ -197,6 +238,8 @@ impl Asked<'_> {
             send: None,
             change: None,
             learned: Learned::default(),
+            crowd: None,
+            trial: None,
             event: self.event(step),
         }
     }
@@ -205,9 +248,15 @@ impl Asked<'_> {
         reply.leave_out.clone_from(&self.quirks.set.leave_out);
         let destination = route::destination(self, &reply);
         Outcome {
-            send: Some(Sending { reply, destination }),
+            send: Some(Sending {
+                reply,
+                from: self.address,
+                destination,
+            }),
             change,
             learned: Learned::default(),
+            crowd: None,
+            trial: None,
             event: self.event(step),
         }
     }

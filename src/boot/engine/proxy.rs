@@ -38,7 +38,7 @@ fn discover(asked: &Asked<'_>) -> Outcome {
     let Some(fields) = fields else {
         return asked.ignored(format!("as a guest we say only what to boot, and it boots {text}"));
     };
-    let mut reply = Reply::to(asked.request, ReplyKind::Offer, asked.ingress.address);
+    let mut reply = Reply::to(asked.request, ReplyKind::Offer, asked.address);
     fields.write_for_proxy(asked, &mut reply);
     asked.replied(reply, None, Step::Told { boot: text })
 }
@@ -56,8 +56,8 @@ pub(super) fn heard(asked: &Asked<'_>) -> Option<(Ipv4Addr, MacAddr)> {
     let used = request.client_address.filter(|address| *address == source);
     let address = taken.or(used)?;
     // A client behind a relay is on a wire of its own; elsewhere it is on ours, or it is lying.
-    let is_plausible = request.relay.is_some() || asked.ingress.cidr.is_host_address(address);
-    let is_ours = address == asked.ingress.address;
+    let is_plausible = request.relay.is_some() || asked.ingress.own.iter().any(|own| own.cidr.is_host_address(address));
+    let is_ours = asked.ingress.is_own(address);
     request
         .hardware
         .mac()

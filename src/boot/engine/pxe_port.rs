@@ -25,7 +25,7 @@ pub(super) fn answer(asked: &Asked<'_>) -> Outcome {
             "port 4011 is for boot files, and this machine loads none: {text}"
         ));
     };
-    let mut reply = Reply::to(asked.request, ReplyKind::Ack, asked.ingress.address);
+    let mut reply = Reply::to(asked.request, ReplyKind::Ack, asked.address);
     let address = asked.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     reply.client_address = address;
     fields.write_for_pxe_port(asked, &mut reply);

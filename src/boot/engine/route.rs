@@ -3,6 +3,7 @@
 use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::lease::LeaseTable;
+use crate::model::OwnAddress;
 use crate::proto::dhcp::{Reply, ReplyKind, Request};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -26,32 +27,47 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
     if let Some((address, source)) = told.into_iter().find_map(|(said, source)| Some((said?, source))) {
         return find(address).ok_or_else(|| format!("no subnet of the inventory holds {address}, {source}"));
     }
+    // The address that was asked, then the interface's others: any of them is on the client's wire.
+    let mut own = std::iter::once(ingress.address).chain(ingress.own.iter().map(|own| own.address));
     request
         .client_address
         .and_then(find)
-        .or_else(|| find(ingress.address))
+        .or_else(|| own.find_map(find))
         .ok_or_else(|| {
             let address = ingress.address;
             format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
         })
 }
 
-/// The other subnets on the same wire, in the order of the inventory.
-pub(super) fn beside<'s>(snapshot: &'s Snapshot, subnet: &'s Subnet) -> impl Iterator<Item = &'s Subnet> {
-    let shares = move |other: &&Subnet| other.network.is_some() && other.network == subnet.network;
-    let subnets = snapshot.subnets.iter().filter(shares);
+/// The other subnets on the same wire, in the order of the inventory: those of the same `network`, and,
+/// for a machine on our own wire, those in which the interface has an address.
+pub(super) fn beside<'a>(asked: &Asked<'a>, subnet: &'a Subnet) -> impl Iterator<Item = &'a Subnet> + use<'a> {
+    let own: &'a [OwnAddress] = match is_told(asked.request) {
+        true => &[],
+        false => &asked.ingress.own,
+    };
+    let is_attached = move |subnet: &Subnet| own.iter().any(|own| subnet.cidr.contains(own.address));
+    let shares = move |other: &Subnet| other.network.is_some() && other.network == subnet.network;
+    let is_beside = move |other: &&Subnet| shares(other) || (is_attached(subnet) && is_attached(other));
+    let subnets = asked.snapshot.subnets.iter().filter(is_beside);
     subnets.filter(move |other| other.cidr != subnet.cidr)
+}
+
+/// Whether the subnet is somebody's word, and not where the packet came in.
+fn is_told(request: &Request) -> bool {
+    let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
+    link.or(request.subnet_selection).or(request.relay).is_some()
 }
 
 /// Of the subnets on a wire the machine's own: where its reservation lies, else the address that it
 /// names, else one it had before; `first`, the one of the interface or relay, where none of them is.
 pub(super) fn own_subnet<'s>(asked: &Asked<'s>, first: &'s Subnet, leases: &LeaseTable) -> &'s Subnet {
-    let (request, snapshot) = (asked.request, asked.snapshot);
-    if first.network.is_none() {
+    let request = asked.request;
+    if first.network.is_none() && asked.ingress.own.len() < 2 {
         return first;
     }
     let find = |address: Ipv4Addr| {
-        let mut wire = std::iter::once(first).chain(beside(snapshot, first));
+        let mut wire = std::iter::once(first).chain(beside(asked, first));
         wire.find(|subnet| subnet.cidr.contains(address))
     };
     let reserved = asked.who.host().and_then(|host| host.address);

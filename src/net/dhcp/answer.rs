@@ -1,16 +1,13 @@
 //! A request that was decided, on its way to be answered.
 
 use crate::boot::{
-    engine::Sending,
+    engine::{Outcome, Sending},
     event::{Event, Step},
 };
 use crate::lease::LeaseChange;
-use std::net::Ipv4Addr;
 
 /// A request that was decided.
 pub(super) struct Answer {
-    /// The address it is answered from.
-    pub from: Ipv4Addr,
     /// The reply, if there is one.
     pub sending: Option<Sending>,
     /// The lease change that the reply waits for.
@@ -19,6 +16,17 @@ pub(super) struct Answer {
     pub event: Event,
     /// It was answered already, by what is on disk.
     pub is_told: bool,
+}
+
+impl Answer {
+    pub(super) fn of(outcome: Outcome) -> Answer {
+        Answer {
+            sending: outcome.send,
+            change: outcome.change,
+            event: outcome.event,
+            is_told: false,
+        }
+    }
 }
 
 /// The event of a reply that was never sent.

@@ -147,7 +147,7 @@ impl Replies {
             };
             let Some(sending) = &mut answer.sending else { continue };
             sending.reply.limit_lease(remaining);
-            self.push(answer.from, sending);
+            self.push(sending);
             self.shared.counters.count(Counter::DhcpAssured);
             self.shared.report(&Event {
                 step: Step::Assured {

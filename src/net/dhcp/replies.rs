@@ -45,14 +45,14 @@ impl Replies {
     /// Answers, and reports what happened.
     pub(super) fn say(&mut self, answer: &Answer) {
         if let Some(sending) = &answer.sending {
-            self.push(answer.from, sending);
+            self.push(sending);
         }
         self.shared.report(&answer.event);
     }
 
-    /// Sends a reply from `from`, an address of the interface: at the latest with the next flush.
-    pub(super) fn push(&mut self, from: Ipv4Addr, sending: &Sending) {
-        let bytes = sending.reply.encode();
+    /// Sends a reply: at the latest with the next flush.
+    pub(super) fn push(&mut self, sending: &Sending) {
+        let (bytes, from) = (sending.reply.encode(), sending.from);
         match sending.destination {
             Destination::Unicast(to) => self.datagram(&bytes, from, to),
             Destination::Broadcast { port } => self.broadcast(&bytes, from, port),

@@ -1,0 +1,219 @@
+//! Which address of a pool a client is offered.
+
+use super::{Entry, Holding, LeaseTable};
+use crate::lease::{Crowd, PortOfEntry, ranges::Worth};
+use crate::model::{AddressRange, HardwareAddr, Now, limits};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+/// Who seeks an address of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeker<'a> {
+    /// The client.
+    pub client: HardwareAddr,
+    /// The address it would like.
+    pub wanted: Option<Ipv4Addr>,
+    /// Where it comes in, if nobody listed it; `None` for a listed host.
+    pub stranger_at: Option<&'a Arc<PortOfEntry>>,
+}
+
+/// Whether a client knows the address that it is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It had it, or was offered it just now.
+    Known,
+    /// It is offered it for the first time.
+    New,
+    /// The same, and whether it is in use is being found out since then, by monotonic time.
+    Tried {
+        /// The start.
+        since: Duration,
+    },
+}
+
+/// An address that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whether the client knows it.
+    pub freshness: Freshness,
+    /// The port of entry whose oldest offer had to give way for it.
+    pub displaced: Option<Crowd>,
+}
+
+impl LeaseTable {
+    /// Sets an address of `pool` aside: the client's own from last time, else the one it wants, else one
+    /// that nobody ever had, else the one that ended longest ago, else one that is offered to a stranger
+    /// (below). Addresses that `usable` refuses are never chosen.
+    ///
+    /// Offers cost their askers nothing, so a flood of them must not keep out the machines that matter.
+    /// A listed host takes the oldest offer of the port of entry that holds most. So does a stranger
+    /// whose own port holds fewer; at the port that holds most, and at one that holds all it may, only
+    /// an offer gives way that is older than [`limits::OFFER_SPARED`]: its client would have taken it.
+    ///
+    /// The error is the port that is too crowded, or `None` where the pool is used up.
+    pub fn offer(
+        &mut self,
+        now: Now,
+        pool: &[AddressRange],
+        seeker: Seeker<'_>,
+        usable: impl Fn(Ipv4Addr) -> bool,
+    ) -> Result<Offer, Option<Crowd>> {
+        let named = pool.first().ok_or(None)?.first();
+        let place = seeker.stranger_at.map(|port| (named, Arc::clone(port)));
+        let allowed = |address: Ipv4Addr| pool.iter().any(|range| range.contains(address)) && usable(address);
+        let plain = |address| (address, None);
+        let chosen = match self.own(now, seeker.client, seeker.wanted, allowed) {
+            Some(own) => plain(own),
+            None => match place.as_ref().and_then(|place| self.offers.full(now.monotonic, place)) {
+                Some(full) => {
+                    let oldest = self
+                        .oldest_to_spare(now, place.as_ref())
+                        .filter(|oldest| allowed(*oldest));
+                    (oldest.ok_or_else(|| Some(full.clone()))?, Some(full))
+                }
+                None => match self.choose(now, pool, seeker, &usable) {
+                    Some(free) => plain(free),
+                    None => self.displace(now, named, seeker.stranger_at, allowed).ok_or(None)?,
+                },
+            },
+        };
+        let (address, displaced) = chosen;
+        let freshness = self.set_aside(now, seeker.client, address, place.as_ref());
+        Ok(Offer {
+            address,
+            freshness,
+            displaced,
+        })
+    }
+
+    /// Notes that `address`, which is offered, is not to be used before a probe found it unused.
+    pub fn try_out(&mut self, now: Now, address: Ipv4Addr) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.holding = Holding::Tried { since: now.monotonic };
+        }
+    }
+
+    /// Ends the trial of `address`: nobody uses it. False when it is no longer tried for `client`, and
+    /// so is not to be offered.
+    pub fn found_unused(&mut self, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        let entry = self.entries.get_mut(&address);
+        let tried = entry.filter(|entry| entry.is_tried_for(client));
+        tried.map(|entry| entry.holding = Holding::Offered).is_some()
+    }
+
+    /// Ends the trial of `address`: somebody uses it, and it is out of use as if `client` had declined
+    /// it. False when it is no longer tried for `client`, who may be the one that uses it.
+    pub fn found_used(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
+        let entry = self.entries.get(&address);
+        entry.is_some_and(|entry| entry.is_tried_for(client)) && self.decline(now, client, address)
+    }
+
+    /// An address of the used-up pool `named` that is offered to a stranger who must give way.
+    fn displace(
+        &mut self,
+        now: Now,
+        named: Ipv4Addr,
+        port: Option<&Arc<PortOfEntry>>,
+        allowed: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(Ipv4Addr, Option<Crowd>)> {
+        while let Some(crowd) = self.offers.fullest(now.monotonic, named, port) {
+            let (_, address) = self.offers.oldest(&(named, Arc::clone(&crowd.port)))?;
+            if allowed(address) {
+                return Some((address, Some(crowd)));
+            }
+            // A reload took it out of the pool: it is nobody's to give any more.
+            self.offers.forget(address);
+        }
+        let place = port.map(|port| (named, Arc::clone(port)));
+        let oldest = self.oldest_to_spare(now, place.as_ref())?;
+        allowed(oldest).then_some((oldest, None))
+    }
+
+    /// The oldest offer of a place, if its client had time enough to take it.
+    fn oldest_to_spare(&self, now: Now, place: Option<&(Ipv4Addr, Arc<PortOfEntry>)>) -> Option<Ipv4Addr> {
+        let (ends, address) = self.offers.oldest(place?)?;
+        let is_spared = ends + limits::OFFER_SPARED > now.monotonic + limits::OFFER_HELD;
+        (!is_spared).then_some(address)
+    }
+
+    /// Offers `address` to `client`, unless it has it.
+    fn set_aside(
+        &mut self,
+        now: Now,
+        client: HardwareAddr,
+        address: Ipv4Addr,
+        place: Option<&(Ipv4Addr, Arc<PortOfEntry>)>,
+    ) -> Freshness {
+        let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
+        let running = kept.filter(|entry| entry.is_running(now));
+        match running.map(|entry| entry.holding) {
+            Some(Holding::Leased | Holding::Reserved) => return Freshness::Known,
+            Some(Holding::Tried { since }) => return Freshness::Tried { since },
+            Some(Holding::Offered | Holding::Released | Holding::Quarantined) | None => {}
+        }
+        let is_known = running.is_some() || kept.is_some_and(|entry| entry.worth == Worth::Lease);
+        let entry = Entry {
+            client: Some(client),
+            holding: Holding::Offered,
+            ends: now.monotonic + limits::OFFER_HELD,
+            written: Duration::ZERO,
+            worth: kept.map_or(Worth::Offer, |entry| entry.worth),
+        };
+        self.put(address, entry);
+        if let Some(place) = place.filter(|_| entry.worth == Worth::Offer) {
+            self.offers.add(address, entry.ends, place);
+        }
+        if is_known { Freshness::Known } else { Freshness::New }
+    }
+
+    /// An address that nobody holds.
+    fn choose(
+        &mut self,
+        now: Now,
+        pool: &[AddressRange],
+        seeker: Seeker<'_>,
+        usable: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let allowed = |address: &Ipv4Addr| pool.iter().any(|range| range.contains(*address)) && usable(*address);
+        let is_free = |address: &Ipv4Addr| self.is_available(now, seeker.client, *address);
+        if let Some(wanted) = seeker.wanted.filter(allowed).filter(is_free) {
+            return Some(wanted);
+        }
+        let LeaseTable { entries, ranges, .. } = self;
+        for range in pool {
+            ranges.know(*range, || {
+                let inside = entries.range(range.first()..=range.last());
+                inside.map(|(address, entry)| (*address, entry.turn())).collect()
+            });
+        }
+        let fresh = |address: Ipv4Addr| !entries.contains_key(&address) && usable(address);
+        pool.iter().find_map(|range| ranges.fresh(*range, fresh)).or_else(|| {
+            pool.iter()
+                .filter_map(|range| ranges.oldest_ended(*range, now.monotonic, &usable))
+                .min()
+                .map(|(_, address)| address)
+                // A machine that declines whatever it gets must not use up the pool for the others.
+                .or_else(|| {
+                    let disputed = pool.iter().filter_map(|range| ranges.oldest_disputed(*range, &usable));
+                    disputed.min().map(|(_, address)| address)
+                })
+        })
+    }
+
+    /// Of the client's own addresses the running one, else the wanted one, else any.
+    fn own(
+        &self,
+        now: Now,
+        client: HardwareAddr,
+        wanted: Option<Ipv4Addr>,
+        allowed: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        self.addresses_of(client)
+            .filter(|address| allowed(*address))
+            .max_by_key(|address| {
+                let running = self.entries.get(address).is_some_and(|entry| entry.is_running(now));
+                (running, Some(*address) == wanted)
+            })
+    }
+}

@@ -1,0 +1,61 @@
+//! Offers that wait until a probe finds their address unused.
+
+use super::{DhcpServer, answer::Answer};
+use crate::boot::{
+    engine::{Ingress, Outcome},
+    event::{Event, Step},
+};
+use crate::model::limits::PROBES_PER_REQUEST_MAX;
+use crate::net::{Counter, report};
+use crate::proto::dhcp::Request;
+use std::sync::Arc;
+
+impl DhcpServer {
+    /// Sends the offer of `outcome` when a probe finds its address unused. Where somebody uses it, the
+    /// address is out of use as if a client had declined it, and another one is tried.
+    pub(super) async fn try_out(self: Arc<Self>, asked: (Ingress, Request), outcome: Outcome) {
+        let client = asked.1.hardware;
+        let mut first = Some(outcome);
+        for _ in 0..PROBES_PER_REQUEST_MAX {
+            let Some(outcome) = first.take().or_else(|| self.decide_anew(&asked)) else {
+                break;
+            };
+            let Some(trial) = outcome.trial else {
+                return self.settle(outcome).await;
+            };
+            let Some(by) = self.prober.probe(trial, client).await else {
+                if self.shared.lease_table().found_unused(client, trial.address) {
+                    return self.settle(outcome).await;
+                }
+                break;
+            };
+            let now = self.shared.clock.now();
+            if !self.shared.lease_table().found_used(now, client, trial.address) {
+                break;
+            }
+            self.shared.counters.count(Counter::DhcpProbeAnswered);
+            report(&Event {
+                step: Step::InUse {
+                    address: trial.address,
+                    by,
+                },
+                ..outcome.event
+            });
+        }
+        self.shared.counters.count(Counter::DhcpIgnored);
+    }
+
+    fn decide_anew(&self, asked: &(Ingress, Request)) -> Option<Outcome> {
+        // A DISCOVER changes nothing on disk.
+        let (mut outcomes, _) = self.decide(std::slice::from_ref(asked));
+        outcomes.pop()
+    }
+
+    /// Counts an outcome, and sends what it says.
+    async fn settle(&self, outcome: Outcome) {
+        self.note(&outcome);
+        let mut replies = self.replies();
+        replies.say(&Answer::of(outcome));
+        replies.flush().await;
+    }
+}

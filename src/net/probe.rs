@@ -1,0 +1,292 @@
+//! Asks an address whether somebody uses it, before a machine is offered it.
+//!
+//! The engine says which address and how; what comes of it is told to the lease table. The packet loop
+//! never waits here: each probe is a task of its own, and its offer waits in it.
+
+use crate::boot::engine::Trial;
+use crate::model::{
+    HardwareAddr, MacAddr, Probe,
+    limits::{PROBE_LASTS, PROBE_REPEAT, PROBES_MAX},
+};
+use crate::net::{
+    Counter, Shared, frame,
+    intake::packets,
+    running::Running,
+    socket::{self, FrameSender},
+};
+use std::{
+    collections::HashMap,
+    io,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{net::UdpSocket, sync::oneshot, task::JoinSet, time::timeout};
+use tracing::warn;
+
+/// An ARP packet between Ethernet and IPv4 (RFC 826), in bytes.
+const ARP_BYTES: usize = 28;
+/// The longest IP packet that is looked at for an answer to a ping; a longer one is cut.
+const PACKET_BYTES_MAX: usize = 256;
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REPLY: u8 = 0;
+
+/// Who answered a probe: its MAC, where that can be told.
+type Answer = Option<MacAddr>;
+
+/// Probes that wait for an answer, by address: whose packets are no answer, and where one is told.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Answer>)>>);
+
+/// What probes are sent by; opened with the first one.
+#[derive(Debug, Default)]
+struct Sockets {
+    arp: Option<MacAddr>,
+    ping: Option<Arc<UdpSocket>>,
+    /// Reads the answers, for as long as there is somebody to ask.
+    listening: JoinSet<()>,
+}
+
+/// Probes addresses on one interface, or behind its relays.
+pub(super) struct Prober {
+    shared: Arc<Shared>,
+    running: Running,
+    frames: Option<Arc<FrameSender>>,
+    index: u32,
+    waiting: Arc<Waiting>,
+    sockets: Mutex<Sockets>,
+}
+
+impl Prober {
+    pub fn new(shared: Arc<Shared>, running: Running, frames: Option<Arc<FrameSender>>, index: u32) -> Prober {
+        Prober {
+            shared,
+            running,
+            frames,
+            index,
+            waiting: Arc::default(),
+            sockets: Mutex::default(),
+        }
+    }
+
+    /// Who uses the address, other than `client` itself; `None` where nobody answers in time, or none
+    /// could be asked.
+    pub async fn probe(&self, trial: Trial, client: HardwareAddr) -> Option<Answer> {
+        let (told, answer) = oneshot::channel();
+        if !self.waiting.begin(trial.address, client, told) {
+            self.shared.counters.count(Counter::DhcpProbeSkipped);
+            return None;
+        }
+        let found = self.ask(trial, answer).await;
+        self.waiting.end(trial.address);
+        found
+    }
+
+    async fn ask(&self, trial: Trial, mut answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+        if let Err(error) = self.send(trial) {
+            self.shared.counters.count(Counter::DhcpProbeSkipped);
+            warn!(
+                "{} is offered without a probe, which can't be sent: {error}",
+                trial.address
+            );
+            return None;
+        }
+        self.shared.counters.count(Counter::DhcpProbed);
+        if let Ok(answer) = timeout(PROBE_REPEAT, &mut answer).await {
+            return answer.ok();
+        }
+        // The first may have been lost; should the second fail to go out, the first was sent.
+        let _ = self.send(trial);
+        let left = PROBE_LASTS.saturating_sub(PROBE_REPEAT);
+        timeout(left, answer).await.ok().and_then(Result::ok)
+    }
+
+    fn send(&self, trial: Trial) -> io::Result<()> {
+        match trial.by {
+            Probe::Arp => {
+                let own = self.arp()?;
+                let frames = self.frames.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                frames.broadcast_arp(&arp_probe(own, trial.address))
+            }
+            // Where no route leads there, nobody answers from there either.
+            Probe::Ping => match socket::send_icmp(&*self.ping()?, &echo_request(), trial.address) {
+                Err(error) if error.kind() == io::ErrorKind::HostUnreachable => Ok(()),
+                sent => sent,
+            },
+        }
+    }
+
+    /// Our own MAC on the wire, with the answers being read.
+    fn arp(&self) -> io::Result<MacAddr> {
+        let mut sockets = self.sockets();
+        if let Some(own) = sockets.arp {
+            return Ok(own);
+        }
+        let (arp, own) = socket::arp_packets(self.index)?;
+        let (arp, waiting) = (UdpSocket::from_std(arp)?, Arc::clone(&self.waiting));
+        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
+        sockets.listening.spawn(async move {
+            let common = ("ARP", &*shared, &running);
+            let receive = (ARP_BYTES, socket::receive_packet);
+            packets(common, &arp, receive, |_, packet| {
+                if let Some((address, mac)) = user_of(packet, own) {
+                    waiting.answered(address, Some(mac));
+                }
+            })
+            .await;
+        });
+        sockets.arp = Some(own);
+        Ok(own)
+    }
+
+    /// The socket that pings go out by, with the answers being read.
+    fn ping(&self) -> io::Result<Arc<UdpSocket>> {
+        let mut sockets = self.sockets();
+        if let Some(ping) = &sockets.ping {
+            return Ok(Arc::clone(ping));
+        }
+        let ping = Arc::new(UdpSocket::from_std(socket::icmp()?)?);
+        let (answers, waiting) = (Arc::clone(&ping), Arc::clone(&self.waiting));
+        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
+        sockets.listening.spawn(async move {
+            let common = ("ICMP", &*shared, &running);
+            let receive = (PACKET_BYTES_MAX, socket::receive_icmp);
+            packets(common, &answers, receive, |source, packet| {
+                if is_echo_reply(packet) {
+                    waiting.answered(source, None);
+                }
+            })
+            .await;
+        });
+        sockets.ping = Some(Arc::clone(&ping));
+        Ok(ping)
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// False where too many wait, or one for this address.
+    fn begin(&self, address: Ipv4Addr, client: HardwareAddr, told: oneshot::Sender<Answer>) -> bool {
+        let mut waiting = self.lock();
+        let has_room = waiting.len() < PROBES_MAX && !waiting.contains_key(&address);
+        if has_room {
+            waiting.insert(address, (client, told));
+        }
+        has_room
+    }
+
+    fn end(&self, address: Ipv4Addr) {
+        self.lock().remove(&address);
+    }
+
+    /// Somebody uses `address`; the client that is to have it may do so.
+    fn answered(&self, address: Ipv4Addr, by: Answer) {
+        let mut waiting = self.lock();
+        let is_other = |client: &HardwareAddr| by.is_none() || client.mac() != by;
+        if waiting.get(&address).is_some_and(|(client, _)| is_other(client))
+            && let Some((_, told)) = waiting.remove(&address)
+        {
+            // Nobody listens when the probe's time is over.
+            let _ = told.send(by);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Answer>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// "Who has `address`?" from nobody (RFC 5227 section 2.1.1): nobody's cache learns an address from it.
+fn arp_probe(own: MacAddr, address: Ipv4Addr) -> [u8; ARP_BYTES] {
+    let mut packet = [0; ARP_BYTES];
+    packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+    packet[8..14].copy_from_slice(&own.0);
+    packet[24..].copy_from_slice(&address.octets());
+    packet
+}
+
+/// The address that an ARP packet of somebody else's shows to be in use: its sender's, or the one that
+/// the sender is probing for itself (RFC 5227 section 2.1.1).
+fn user_of(packet: &[u8], own: MacAddr) -> Option<(Ipv4Addr, MacAddr)> {
+    let packet: &[u8; ARP_BYTES] = packet.try_into().ok()?;
+    let at = |start: usize| Ipv4Addr::new(packet[start], packet[start + 1], packet[start + 2], packet[start + 3]);
+    let (sender, target) = (at(14), at(24));
+    let mac: [u8; 6] = packet[8..14].try_into().ok()?;
+    let is_ours = MacAddr(mac) == own || packet[..6] != [0, 1, 8, 0, 6, 4];
+    let address = if sender.is_unspecified() { target } else { sender };
+    (!is_ours).then_some((address, MacAddr(mac)))
+}
+
+fn echo_request() -> [u8; 8] {
+    let [high, low] = identifier();
+    let mut message = [ECHO_REQUEST, 0, 0, 0, high, low, 0, 1];
+    let checksum = !frame::sum(0, &message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+/// Whether an IP packet holds the answer to an echo request of ours.
+fn is_echo_reply(packet: &[u8]) -> bool {
+    let header_bytes = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let message = packet.get(header_bytes..).unwrap_or_default();
+    matches!(message, [ECHO_REPLY, 0, _, _, high, low, ..] if [*high, *low] == identifier())
+}
+
+/// What tells our pings from those of other programs here.
+fn identifier() -> [u8; 2] {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    [high, low]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+
+    #[test]
+    fn a_probe_has_no_sender_address_and_is_no_answer_to_itself() {
+        let probe = arp_probe(OWN, ADDRESS);
+        assert_eq!(probe[14..18], [0; 4]);
+        assert_eq!(user_of(&probe, OWN), None);
+    }
+
+    #[test]
+    fn a_reply_names_its_user_and_so_does_a_probe_of_somebody_elses() {
+        let mut reply = arp_probe(OTHER, Ipv4Addr::UNSPECIFIED);
+        reply[7] = 2;
+        reply[14..18].copy_from_slice(&ADDRESS.octets());
+        assert_eq!(user_of(&reply, OWN), Some((ADDRESS, OTHER)));
+        assert_eq!(user_of(&arp_probe(OTHER, ADDRESS), OWN), Some((ADDRESS, OTHER)));
+        assert_eq!(user_of(&reply[..27], OWN), None);
+    }
+
+    #[test]
+    fn an_answer_to_our_ping_is_known_from_others() {
+        let mut packet = vec![0x45; 20];
+        packet.extend_from_slice(&echo_request());
+        assert!(!is_echo_reply(&packet), "the request itself, seen on loopback");
+        packet[20] = ECHO_REPLY;
+        assert!(is_echo_reply(&packet));
+        packet[24] ^= 1;
+        assert!(!is_echo_reply(&packet));
+        assert!(!is_echo_reply(&[]));
+    }
+
+    #[test]
+    fn the_machine_that_is_to_have_the_address_may_answer_for_it_and_nobody_else() {
+        let waiting = Waiting::default();
+        let (told, mut answer) = oneshot::channel();
+        assert!(waiting.begin(ADDRESS, OWN.into(), told));
+        waiting.answered(ADDRESS, Some(OWN));
+        assert!(answer.try_recv().is_err());
+        let (again, _) = oneshot::channel();
+        assert!(!waiting.begin(ADDRESS, OWN.into(), again));
+        waiting.answered(ADDRESS, Some(OTHER));
+        assert_eq!(answer.try_recv().unwrap(), Some(OTHER));
+    }
+}

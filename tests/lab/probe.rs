@@ -1,0 +1,63 @@
+//! Rung 3: an address of the pool that somebody has taken without asking.
+
+use super::daemon::{Daemon, ask_json};
+use super::namespace::Wire;
+use super::room::{Room, SUBNET};
+use std::time::Duration;
+
+const SQUATTER: &str = "02:bb:00:00:00:99";
+const CLIENT: &str = "02:bb:00:00:00:01";
+/// The client's name in the log.
+const NAMED: &str = "02-bb-00-00-00-01";
+
+/// A room that probes its addresses that way.
+fn room(probe: &str) -> Room {
+    let room = Room::new("");
+    room.write("inventory.toml", &format!("{SUBNET}probe = \"{probe}\"\n"));
+    room
+}
+
+/// The client gets the second address of the pool, because somebody has the first.
+fn the_second_address_is_given(probe: &str, who: &str) {
+    let wire = Wire::new();
+    let room = room(probe);
+    let daemon = Daemon::start(&wire, &room);
+    let _squatter = wire.client_at(SQUATTER, "192.0.2.100");
+    assert!(wire.client(CLIENT).gets_lease(&[]));
+    let said = |words: &'static [&'static str]| {
+        daemon.wait_for(words[0], Duration::from_secs(5), |line| line.says(NAMED, words))
+    };
+    let found = said(&["not offered 192.0.2.100"]);
+    assert!(found.level == "WARN" && found.message.contains(who), "{found:?}");
+    said(&["acknowledged 192.0.2.101"]);
+    let counters = ask_json(&room, "status")["counters"].clone();
+    assert_eq!(counters["dhcp_probe_answered"], 1, "{counters}");
+}
+
+#[test]
+fn a_squatter_is_noticed_by_arp_and_named_and_the_client_gets_another_address() {
+    the_second_address_is_given("arp", SQUATTER);
+}
+
+#[test]
+fn a_squatter_is_noticed_by_a_ping_too() {
+    the_second_address_is_given("ping", "somebody answers there");
+}
+
+#[test]
+fn where_nobody_answers_the_first_address_is_given_and_others_are_served_meanwhile() {
+    let wire = Wire::new();
+    let daemon = Daemon::start(&wire, &room("arp"));
+    let clients: Vec<_> = (1..=4)
+        .map(|number| wire.client(&format!("02:bb:00:00:00:0{number}")))
+        .collect();
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(move || assert!(client.gets_lease(&[])));
+        }
+    });
+    for last in 100..104 {
+        let words = format!("acknowledged 192.0.2.{last}");
+        daemon.wait_for(&words, Duration::from_secs(5), |line| line.message.contains(&words));
+    }
+}
