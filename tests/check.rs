@@ -811,6 +811,61 @@ fn options_are_read_at_the_subnet_the_profile_and_the_host() {
 }
 
 #[test]
+fn name_servers_and_the_domain_may_stand_at_a_host_and_its_profile_too() {
+    let room = Room::new(&format!(
+        "{SUBNET}dns = \"192.0.2.53\"\ndomain = \"rack.example\"\n\
+         [profile.p]\ndns = [\"192.0.2.5\", \"192.0.2.6\"]\ndomain = \"lab.example\"\n\
+         [[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\nprofile = \"p\"\ndomain = \"db.example\"\n"
+    ));
+    let snapshot = room.sound().snapshot;
+    let own = &snapshot.hosts.by_name("a").unwrap().settings;
+    let servers = [Ipv4Addr::new(192, 0, 2, 5), Ipv4Addr::new(192, 0, 2, 6)];
+    assert_eq!(own.dns().as_deref(), Some(&servers[..]));
+    assert_eq!(own.domain(), Some("db.example"));
+    assert_eq!(snapshot.subnets[0].domain.as_deref(), Some("rack.example"));
+}
+
+#[test]
+fn a_router_of_a_route_must_be_where_its_machines_are() {
+    let host = "[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\n";
+    let route = |via: &str| format!("routes = [{{ to = \"203.0.113.0/24\", via = \"{via}\" }}]\n");
+    for (inventory, words) in [
+        (
+            format!("{SUBNET}{}", route("198.51.100.1")),
+            "a route goes via 198.51.100.1, which is no host address of 192.0.2.0/24",
+        ),
+        (
+            format!("{SUBNET}{}", route("192.0.2.255")),
+            "no host address of 192.0.2.0/24",
+        ),
+        (
+            format!("{SUBNET}{}", route("192.0.2.150")),
+            "has the router 192.0.2.150 of a route in it",
+        ),
+        (
+            format!("{SUBNET}{host}address = \"192.0.2.7\"\n{}", route("198.51.100.1")),
+            "host `a`: a route goes via 198.51.100.1, which is no host address of 192.0.2.0/24",
+        ),
+        (
+            format!("{SUBNET}{host}{}", route("198.51.100.1")),
+            "host `a`: a route goes via 198.51.100.1, which is no host address of any subnet",
+        ),
+    ] {
+        let said = shown(&Room::new(&inventory).report().errors);
+        assert!(said.contains(words), "{said}");
+    }
+    for via in ["0.0.0.0", "192.0.2.254"] {
+        Room::new(&format!("{SUBNET}{}", route(via))).sound();
+    }
+}
+
+#[test]
+fn a_name_server_inside_a_pool_is_warned_of() {
+    let room = Room::new(&format!("{SUBNET}dns = \"192.0.2.100\"\n"));
+    assert!(shown(&room.sound().warnings).contains("has the name server 192.0.2.100 in it"));
+}
+
+#[test]
 fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
     for (line, probe) in [
         ("", None),

@@ -140,6 +140,20 @@ pub struct BootSettings {
     pub vars: BTreeMap<String, Sourced<Var>>,
 }
 
+impl BootSettings {
+    /// Its own name servers (option 6), in place of its subnet's.
+    pub fn dns(&self) -> Option<Vec<Ipv4Addr>> {
+        let body = &self.options.get(&6)?.value.body;
+        let (addresses, _) = body.as_chunks::<4>();
+        Some(addresses.iter().copied().map(Ipv4Addr::from).collect())
+    }
+
+    /// Its own domain (option 15), in place of its subnet's.
+    pub fn domain(&self) -> Option<&str> {
+        std::str::from_utf8(&self.options.get(&15)?.value.body).ok()
+    }
+}
+
 /// A template variable's value: what TOML can say without dates. No text in it has a control
 /// character (checked by `config`).
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

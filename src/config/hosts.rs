@@ -41,6 +41,10 @@ pub(super) fn judge<'a>(
         }
         let whose = format!("host `{}`", raw.name.value);
         let settled = profiles.settle(&raw.profiles, &raw.own, &whose, problems);
+        if !inventory.misses_subnets {
+            let address = raw.address.as_ref().map(|address| address.value);
+            subnets::judge_routes(subnets, (&whose, address), &settled.settings, problems);
+        }
         if !settled.whole {
             unsettled.insert(raw.origin.clone());
         }

@@ -20,6 +20,8 @@ pub(super) type Options = BTreeMap<u8, Sourced<RawOption>>;
 const MTU_BYTES_MIN: u16 = 68;
 
 const MTU: u8 = 26;
+const DNS_SERVERS: u8 = 6;
+const DOMAIN_NAME: u8 = 15;
 const NTP_SERVERS: u8 = 42;
 const DOMAIN_SEARCH: u8 = 119;
 
@@ -27,9 +29,9 @@ const DOMAIN_SEARCH: u8 = 119;
 const KEYED: &[(u8, &str)] = &[
     (1, "the subnet's `cidr`"),
     (3, "the subnet's `router`"),
-    (6, "the subnet's `dns`"),
+    (DNS_SERVERS, "`dns`"),
     (12, "the host's `hostname`"),
-    (15, "the subnet's `domain`"),
+    (DOMAIN_NAME, "`domain`"),
     (MTU, "`mtu`"),
     (NTP_SERVERS, "`ntp`"),
     (51, "the subnet's `lease`"),
@@ -41,6 +43,31 @@ const KEYED: &[(u8, &str)] = &[
 const OWN: &[u8] = &[
     0, 43, 50, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 66, 67, 77, 81, 82, 93, 94, 97, 118, 175, 255,
 ];
+
+/// Reads what a profile, a rule or a host says of options: `dns` and `domain` as well, which a subnet has
+/// apart from the rest.
+pub(super) fn read_own(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {
+    let dns = list(reader, fields, "dns", decode::address, option_body::addresses);
+    let domain = fields.take(reader, "domain", decode::domain_name);
+    let domain = domain.map(|domain| Sourced {
+        value: domain.value.into_bytes(),
+        origin: domain.origin,
+    });
+    let mut options = read(reader, fields);
+    for (code, body) in [(DNS_SERVERS, dns), (DOMAIN_NAME, domain)] {
+        if let Some(Sourced { value: body, origin }) = body {
+            // As at the subnet: every client is told its name servers.
+            let always = code == DNS_SERVERS;
+            let option = Sourced {
+                value: RawOption { code, body, always },
+                origin,
+            };
+            judge_size(reader, &option);
+            options.insert(code, option);
+        }
+    }
+    options
+}
 
 /// Reads the keys that name options.
 pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {

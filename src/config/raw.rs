@@ -336,7 +336,7 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         script: fields.take(reader, "script", decode::parsed::<Name>),
         answer: fields.take(reader, "answer", decode::parsed::<Name>),
         cmdline: fields.take_all(reader, "cmdline", decode::some_text),
-        options: options::read(reader, fields),
+        options: options::read_own(reader, fields),
         vars: fields
             .value("vars")
             .map_or_else(BTreeMap::new, |value| vars(reader, value)),

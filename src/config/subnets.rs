@@ -1,8 +1,9 @@
 //! Subnets and pools: what overlaps, and where an address may lie.
 
-use super::{problems::Problems, raw::RawSubnet};
-use crate::boot::snapshot::{Sourced, Subnet};
+use super::{options::Options, problems::Problems, raw::RawSubnet};
+use crate::boot::snapshot::{BootSettings, Origin, Sourced, Subnet};
 use crate::model::{AddressRange, limits::POOL_KEPT_DIVISOR};
+use crate::proto::dhcp::option_body::{CLASSLESS_ROUTES, route_routers};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// How long a lease lasts where the subnet does not say.
@@ -22,6 +23,8 @@ pub(super) fn judge(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
         }
         judge_router(subnet, problems);
         judge_pools(subnet, problems);
+        judge_own_routes(subnet, problems);
+        judge_name_servers(subnet, problems);
         if let Some(lease) = subnet.lease.as_ref().filter(|lease| lease.value < LEASE_SHORTEST) {
             let message = format!(
                 "leases in {} last less than {} s",
@@ -112,6 +115,74 @@ fn judge_pools(subnet: &RawSubnet, problems: &mut Problems) {
             problems.error(&pool.origin, message, super::first_said(&first.origin));
         }
     }
+}
+
+/// Judges a subnet's routes: their routers must be where its machines are, and nobody else's address.
+fn judge_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
+    let cidr = subnet.cidr.value;
+    for (via, origin) in gateways(&subnet.options) {
+        if !cidr.is_host_address(via) {
+            let message = format!("a route goes via {via}, which is no host address of {cidr}");
+            problems.error(origin, message, ROUTE_HELP);
+        }
+        if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(via)) {
+            let message = format!("the pool {} has the router {via} of a route in it", pool.value);
+            problems.error(&pool.origin, message, "leave that router out of the pool");
+        }
+    }
+}
+
+/// Warns of a name server that a machine may be given the address of.
+fn judge_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
+    for server in &subnet.dns {
+        if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(*server)) {
+            let message = format!("the pool {} has the name server {server} in it", pool.value);
+            problems.warn(
+                &pool.origin,
+                message,
+                "leave it out of the pool, or a machine may be given its address",
+            );
+        }
+    }
+}
+
+/// Judges the routes of a host: in the subnet of its address, or of any where it has none.
+pub(super) fn judge_routes(
+    subnets: &[Subnet],
+    (whose, address): (&str, Option<Ipv4Addr>),
+    settings: &BootSettings,
+    problems: &mut Problems,
+) {
+    if !settings.options.contains_key(&CLASSLESS_ROUTES) {
+        return;
+    }
+    let is_in = |subnet: &&Subnet| address.is_none_or(|address| subnet.cidr.contains(address));
+    let own: Vec<&Subnet> = subnets.iter().filter(is_in).collect();
+    for (via, origin) in gateways(&settings.options) {
+        // What lies in no subnet has been said.
+        if own.is_empty() || own.iter().any(|subnet| subnet.cidr.is_host_address(via)) {
+            continue;
+        }
+        let message = match (address, own.as_slice()) {
+            (Some(_), [subnet, ..]) => format!(
+                "{whose}: a route goes via {via}, which is no host address of {}",
+                subnet.cidr
+            ),
+            _ => format!("{whose}: a route goes via {via}, which is no host address of any subnet"),
+        };
+        problems.error(origin, message, ROUTE_HELP);
+    }
+}
+
+const ROUTE_HELP: &str = "machines can only reach a router in their own subnet";
+
+/// The routers of option 121, and where it is written. 0.0.0.0 says that the destination is on the wire
+/// itself (RFC 3442).
+fn gateways(options: &Options) -> impl Iterator<Item = (Ipv4Addr, &Origin)> {
+    let routes = options.get(&CLASSLESS_ROUTES).into_iter();
+    routes
+        .flat_map(|routes| route_routers(&routes.value.body).map(move |via| (via, &routes.origin)))
+        .filter(|(via, _)| !via.is_unspecified())
 }
 
 /// Whether some subnet has the address in it.

@@ -7,6 +7,7 @@ mod chain;
 mod crowds;
 mod fuzzed;
 mod loops;
+mod moves;
 mod options;
 mod ports;
 mod probes;

@@ -158,3 +158,19 @@ fn plain_bootp_gives_a_listed_host_its_reservation_and_none_of_dhcps_options() {
     packet.options.clear();
     assert!(room.silence(&packet).contains("no address is reserved"));
 }
+
+#[test]
+fn a_hosts_name_servers_and_domain_stand_in_place_of_its_subnets() {
+    let mut room = room(
+        &[],
+        &[option(6, &[192, 0, 2, 5], true), option(15, b"db.example", false)],
+    );
+    let offer = room.reply(&asking(LIVE, &[1, 15]).with(81, b"\0\0\0live-one"));
+    let times = |code: u8| offer.options.iter().filter(|(each, _)| *each == code).count();
+    assert_eq!((offer.option(6), times(6)), (Some(&[192, 0, 2, 5][..]), 1));
+    assert_eq!((offer.option(15), times(15)), (Some(&b"db.example"[..]), 1));
+    assert_eq!(offer.option(81), Some(&b"\x08\xff\xfflive-one.db.example"[..]));
+    let stranger = room.reply(&asking(STRANGER, &[1, 15]));
+    assert_eq!(stranger.option(6), Some(&[192, 0, 2, 53][..]));
+    assert_eq!(stranger.option(15), Some(&b"rack.example"[..]));
+}

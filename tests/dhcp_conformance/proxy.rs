@@ -88,6 +88,16 @@ fn case_23_a_bios_is_told_to_boot_the_file_without_port_4011() {
 }
 
 #[test]
+fn case_19_beside_another_server_60_comes_with_43_to_a_bios_and_without_it_to_uefi() {
+    for arch in [0, 6, 7, 9, 10, 11, 27, 39] {
+        let offer = guest().reply(&Packet::discover(LIVE).pxe(arch));
+        assert_eq!(offer.option(60), Some(&b"PXEClient"[..]), "arch {arch}");
+        let boot_the_file = (arch == 0).then_some(&[6, 1, 8, 255][..]);
+        assert_eq!(offer.option(43), boot_the_file, "arch {arch}");
+    }
+}
+
+#[test]
 fn case_24_ipxe_is_offered_its_script_with_a_next_server_and_no_43() {
     let offer = guest().reply(&Packet::discover(LIVE).ipxe(7));
     assert_is_a_guests(&offer);

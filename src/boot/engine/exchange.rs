@@ -6,7 +6,10 @@ use super::{
     answer::{self, Boot},
     pxe_port, route,
 };
-use crate::boot::{event::Step, snapshot::Subnet};
+use crate::boot::{
+    event::Step,
+    snapshot::{BootSettings, Subnet},
+};
 use crate::lease::{Crowd, Freshness, LeaseChange, LeaseTable, Offer};
 use crate::model::{Probe, limits};
 use crate::proto::dhcp::{
@@ -14,6 +17,9 @@ use crate::proto::dhcp::{
     option_body::{self, CLASSLESS_ROUTES},
 };
 use std::{iter, net::Ipv4Addr, time::Duration};
+
+const DNS_SERVERS: u8 = 6;
+const DOMAIN_NAME: u8 = 15;
 
 /// Answers a request from a machine on the wire of `subnet`.
 pub(super) fn answer<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
@@ -88,7 +94,7 @@ fn no_offer(asked: &Asked<'_>, lacks: Vec<Lack>) -> Outcome {
             let Crowd { port, offers } = &crowd;
             let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
             Outcome {
-                crowd: Some(crowd.clone()),
+                crowd: Some(crowd),
                 ..asked.ignored(reason)
             }
         }
@@ -269,7 +275,8 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
     reply.options.extend(lease.map(ReplyOption::LeaseTime));
     reply.options.push(ReplyOption::SubnetMask(subnet.cidr.mask()));
     reply.options.extend(subnet.router.map(ReplyOption::Router));
-    if !subnet.dns.is_empty() {
+    // A machine's own stand among the options that are named for it.
+    if !subnet.dns.is_empty() && !names_own(asked, DNS_SERVERS) {
         reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
     }
     let Boot { text, fields } = answer::boot(asked);
@@ -278,7 +285,11 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
         lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
         Some(ReplyOption::BroadcastAddress(subnet.cidr.broadcast())),
         host_name(asked).map(ReplyOption::HostName),
-        subnet.domain.clone().map(ReplyOption::DomainName),
+        subnet
+            .domain
+            .clone()
+            .filter(|_| !names_own(asked, DOMAIN_NAME))
+            .map(ReplyOption::DomainName),
     ];
     let wanted = optional
         .into_iter()
@@ -294,6 +305,12 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
     (reply, text)
 }
 
+/// Whether the operator named an option for the machine itself.
+fn names_own(asked: &Asked<'_>, code: u8) -> bool {
+    let own = asked.who.settings();
+    own.is_some_and(|own| own.options.contains_key(&code))
+}
+
 /// What a listed host is called by DHCP.
 fn host_name(asked: &Asked<'_>) -> Option<String> {
     let host = asked.who.host()?;
@@ -303,7 +320,8 @@ fn host_name(asked: &Asked<'_>) -> Option<String> {
 /// The answer to a client that says its full name (RFC 4702 section 4), which it must get.
 fn client_name(asked: &Asked<'_>, subnet: &Subnet) -> Option<ReplyOption> {
     let client = asked.request.client_name.clone()?;
-    let name = host_name(asked).map(|name| match &subnet.domain {
+    let own = asked.who.settings().and_then(BootSettings::domain);
+    let name = host_name(asked).map(|name| match own.or(subnet.domain.as_deref()) {
         Some(domain) if !name.contains('.') => format!("{name}.{domain}"),
         Some(_) | None => name,
     });

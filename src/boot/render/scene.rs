@@ -112,6 +112,10 @@ impl Scene {
         let serial = identity.serial.as_deref();
         let address = address.or_else(|| host.and_then(|host| host.address));
         let subnet = subnet_of(snapshot, address.unwrap_or(server));
+        let dns = settings
+            .and_then(BootSettings::dns)
+            .or_else(|| subnet.map(|subnet| subnet.dns.clone()))
+            .unwrap_or_default();
         let image = settings
             .and_then(|settings| settings.image.as_ref())
             .and_then(|image| snapshot.images.get(&image.value));
@@ -129,8 +133,11 @@ impl Scene {
             address: shown(address),
             netmask: shown(subnet.map(|subnet| subnet.cidr.mask())),
             router: shown(subnet.and_then(|subnet| subnet.router)),
-            dns: subnet.map_or_else(Vec::new, |subnet| subnet.dns.iter().map(ToString::to_string).collect()),
-            domain: subnet.and_then(|subnet| subnet.domain.as_deref()).unwrap_or_default(),
+            dns: dns.iter().map(ToString::to_string).collect(),
+            domain: settings
+                .and_then(BootSettings::domain)
+                .or(subnet.and_then(|subnet| subnet.domain.as_deref()))
+                .unwrap_or_default(),
             server: server.to_string(),
             http: paths::http_base(server, snapshot.ports),
             image: image.map(|image| image_variables(snapshot, image, server)),

@@ -64,15 +64,24 @@ pub fn add_default_route(body: &mut Vec<u8>, router: Ipv4Addr) {
     }
 }
 
-fn has_default_route(mut body: &[u8]) -> bool {
-    while let [prefix, rest @ ..] = body {
-        if *prefix == 0 {
-            return true;
-        }
-        let route_bytes = usize::from(*prefix).div_ceil(8) + 4;
-        body = rest.get(route_bytes..).unwrap_or_default();
-    }
-    false
+fn has_default_route(body: &[u8]) -> bool {
+    routes(body).any(|(prefix, _)| prefix == 0)
+}
+
+/// The routers in a body of option 121.
+pub fn route_routers(body: &[u8]) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    routes(body).map(|(_, router)| router)
+}
+
+/// The routes in a body of option 121: their prefixes and routers. What is cut short is left out.
+fn routes(mut body: &[u8]) -> impl Iterator<Item = (u8, Ipv4Addr)> + '_ {
+    std::iter::from_fn(move || {
+        let (prefix, rest) = body.split_first()?;
+        let (_, rest) = rest.split_at_checked(usize::from(*prefix).div_ceil(8))?;
+        let (router, rest) = rest.split_first_chunk::<4>()?;
+        body = rest;
+        Some((*prefix, Ipv4Addr::from(*router)))
+    })
 }
 
 #[cfg(test)]
