@@ -16,7 +16,7 @@
 //! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and leases in it |
-//! | [`images`] | import, download and verification of images |
+//! | [`images`] | import of images from files, folders and ISOs, their download and verification |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
 //! | [`proto`] | wire formats and protocol machines: DHCP and TFTP |
 //! | [`lease`] | address pools and the lease table |

@@ -26,9 +26,9 @@ impl Shelf {
         NewImage {
             name: "debian-12".parse().unwrap(),
             cpu: bootwright::model::Cpu::from_name("amd64"),
-            kernel: Some(file("linux")),
-            initrds: vec![file("initrd.gz")],
-            disk: Some(file("disk.img")),
+            kernel: Some(file("linux").into()),
+            initrds: vec![file("initrd.gz").into()],
+            disk: Some(file("disk.img").into()),
             cmdline: vec!["quiet".to_owned(), "a=\"b\\c\"".to_owned()],
             replace: false,
         }
@@ -93,9 +93,9 @@ fn the_daemon_reads_what_root_added_with_a_narrow_umask() {
 fn an_image_that_fails_leaves_nothing_behind() {
     let shelf = Shelf::new();
     let mut missing = shelf.new_image();
-    missing.initrds.push("/nonexistent/initrd".into());
+    missing.initrds.push(Path::new("/nonexistent/initrd").into());
     let mut twice = shelf.new_image();
-    twice.initrds.push(shelf.0.path().join("linux"));
+    twice.initrds.push(shelf.0.path().join("linux").into());
     let mut hostile = shelf.new_image();
     hostile.cmdline = vec!["quiet\nshell".to_owned()];
     let mut empty = shelf.new_image();

@@ -2,14 +2,35 @@
 //!
 //! An image appears whole or not at all: it is made in a hidden folder beside its place, synced,
 //! and moved. What judges an image is `config::images`; nothing here reads `image.toml`.
+//!
+//! [`found_in`] looks through a folder or an ISO for what an image needs: `tree` makes the two one
+//! (`iso` reads ISO 9660), `candidates` asks every place that may name a kernel, and what is known of
+//! distributions is a table in `distributions`. [`add`] makes the image of it. [`fetch`] downloads
+//! what a [`catalogue`] or an operator names, and makes its images the same way.
 
 mod add;
+mod candidates;
 pub mod catalogue;
 pub mod checksum;
+mod content;
+mod distributions;
+mod error;
 pub mod fetch;
+mod found;
+mod iso;
+mod kernel;
+mod menu;
+mod partial;
 mod remove;
+mod space;
+mod tree;
+mod tree_info;
 
-pub use add::{Added, ImageError, NewImage, add};
+pub use add::{Added, NewImage, Step, Watch, add, add_watched};
+pub use content::Content;
+pub use error::ImageError;
+pub use found::{Choice, DiskChoice, Found, Located, found_in};
+pub use kernel::{Kernel, kernel_of};
 pub use remove::remove;
 
 /// The file in an image's folder that describes it.

@@ -1,8 +1,12 @@
 //! Taking an image away: out of sight in one step, and then off the disk.
 
-use super::add::{ImageError, Partial, failed, sync};
+use super::{
+    add::sync,
+    error::{ImageError, failed},
+    partial::{self, Partial},
+};
 use crate::model::Name;
-use std::{fs, path::Path};
+use std::path::Path;
 
 /// Removes an image. A transfer of it that is under way goes on to its end: its file is open.
 ///
@@ -16,9 +20,8 @@ pub fn remove(images: &Path, name: &Name) -> Result<(), ImageError> {
             images.display()
         )));
     }
-    let hidden = images.join(format!(".{name}.removed-{}", std::process::id()));
-    fs::rename(&folder, &hidden).map_err(|error| failed("move", &folder, &error))?;
-    let hidden = Partial::of(hidden);
+    partial::sweep(images);
+    let hidden = Partial::removed(images, name.as_str()).map_err(|error| failed("move", folder.display(), &error))?;
     sync(images)?;
     drop(hidden);
     Ok(())

@@ -213,6 +213,27 @@ pub const FETCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Entries that a catalogue of images may have.
 pub const CATALOGUE_ENTRIES_MAX: usize = 1000;
 
+/// Files and folders that are looked at in a folder or an ISO that is to become an image.
+pub const IMAGE_SOURCE_ENTRIES_MAX: usize = 100_000;
+/// Folders within one another that are looked at there.
+pub const IMAGE_SOURCE_DEPTH_MAX: usize = 16;
+/// The longest path within a folder or an ISO; what lies deeper is not seen.
+pub const IMAGE_SOURCE_PATH_BYTES_MAX: usize = 512;
+/// Bytes of an ISO's directories in all: a hundred times what a distribution's DVD has.
+pub const ISO_DIRECTORIES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Volume descriptors of an ISO that are looked at.
+pub const ISO_DESCRIPTORS_MAX: u64 = 64;
+/// Pieces of one file in an ISO; each holds up to 4 GiB.
+pub const ISO_EXTENTS_MAX: usize = 1024;
+/// Continuation areas of one directory record in an ISO.
+pub const ISO_CONTINUATIONS_MAX: usize = 8;
+/// The largest boot configuration of an ISO or a folder that is read.
+pub const BOOT_MENU_BYTES_MAX: u64 = 256 * 1024;
+/// Boot configurations of one ISO or folder that are read.
+pub const BOOT_MENUS_MAX: usize = 256;
+/// Entries of all of them that are kept.
+pub const BOOT_ENTRIES_MAX: usize = 2048;
+
 /// Machines of one storm.
 pub const STORM_MACHINES_MAX: u32 = 10_000;
 /// How long a storm may take.

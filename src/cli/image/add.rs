@@ -1,24 +1,37 @@
-//! `bootwright image add`: files into an image.
+//! `bootwright image add`: files, a folder or an ISO into an image.
 
-use super::{Place, complain, folder};
-use crate::images::{self, NewImage, checksum};
-use crate::model::{Cpu, Name};
-use std::{path::PathBuf, process::ExitCode};
+use super::{Place, artifacts, complain, copying, folder};
+use crate::images::{self, Added, Choice, Content, DiskChoice, Found, NewImage, checksum, found_in};
+use crate::model::{Cpu, Name, text};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Add {
     /// What the inventory will call it
     name: Name,
+    /// A folder or an ISO in which kernel, initrds and parameters are found; paths are inside it then
+    #[arg(value_name = "FOLDER|ISO")]
+    source: Option<PathBuf>,
     /// The kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// An initial RAM disk; again for more, in their order
     #[arg(long = "initrd", value_name = "FILE")]
     initrds: Vec<PathBuf>,
-    /// A disk or ISO image
+    /// A disk, squashfs or ISO image
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
-    /// The architecture, such as x86_64 or arm64
+    /// Keep the ISO itself as the disk, for systems that fetch it by URL
+    #[arg(long, requires = "source", conflicts_with_all = ["disk", "no_disk"])]
+    keep_iso: bool,
+    /// No disk, even where the system on the ISO fetches one by URL
+    #[arg(long, requires = "source", conflicts_with = "disk")]
+    no_disk: bool,
+    /// The architecture, such as x86_64 or arm64; without it, what the kernel's header says
     #[arg(long, value_parser = cpu)]
     arch: Option<Cpu>,
     /// A kernel parameter of every boot; again for more
@@ -27,6 +40,9 @@ pub(super) struct Add {
     /// Replace an image of the same name
     #[arg(long)]
     force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -35,28 +51,126 @@ pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
     Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64 or loongarch64".to_owned())
 }
 
-pub(super) fn run(add: Add) -> ExitCode {
+pub(super) fn run(add: &Add) -> ExitCode {
     let folder = match folder(&add.place) {
         Ok(folder) => folder,
         Err(code) => return code,
     };
-    let new = NewImage {
-        name: add.name,
-        cpu: add.arch,
-        kernel: add.kernel,
-        initrds: add.initrds,
-        disk: add.disk,
-        cmdline: add.cmdline,
-        replace: add.force,
+    let found = match add
+        .source
+        .as_deref()
+        .map(|source| found_in(source, &add.choice()))
+        .transpose()
+    {
+        Ok(found) => found,
+        Err(error) => return complain(error),
     };
-    match images::add(&folder, &new) {
-        Ok(added) => {
-            for (file, bytes, sum) in &added.artifacts {
-                println!("{}  {bytes:>12} bytes  {file}", checksum::hex(sum));
-            }
-            println!("image `{}` is in {}", new.name, added.folder.display());
-            ExitCode::SUCCESS
-        }
-        Err(error) => complain(error),
+    let new = match &found {
+        Some(found) => add.of_found(found),
+        None => add.of_files(),
+    };
+    if let (Some(found), false) = (&found, add.json) {
+        print!("{}", in_words(found, &new));
     }
+    match copying::watched(&folder, &new) {
+        Ok(added) if add.json => println!("{}", in_json(&new, &added, found.as_ref())),
+        Ok(added) => show(&new, &added),
+        Err(error) => return complain(error),
+    }
+    ExitCode::SUCCESS
+}
+
+impl Add {
+    fn choice(&self) -> Choice {
+        let inside = |path: &Path| path.to_string_lossy().into_owned();
+        Choice {
+            kernel: self.kernel.as_deref().map(inside),
+            initrds: self.initrds.iter().map(|path| inside(path)).collect(),
+            disk: match &self.disk {
+                Some(path) => DiskChoice::Inside(inside(path)),
+                None if self.keep_iso => DiskChoice::Iso,
+                None if self.no_disk => DiskChoice::None,
+                None => DiskChoice::Usual,
+            },
+            cpu: self.arch,
+        }
+    }
+
+    fn of_found(&self, found: &Found) -> NewImage {
+        NewImage {
+            name: self.name.clone(),
+            cpu: found.cpu,
+            kernel: Some(found.kernel.content.clone()),
+            initrds: found.initrds.iter().map(|initrd| initrd.content.clone()).collect(),
+            disk: found.disk.as_ref().map(|disk| disk.content.clone()),
+            cmdline: [&found.cmdline[..], &self.cmdline].concat(),
+            replace: self.force,
+        }
+    }
+
+    /// What is no kernel is taken all the same: scripts may boot other things.
+    fn of_files(&self) -> NewImage {
+        let kernel = self.kernel.clone().map(Content::from);
+        let header = kernel.as_ref().map(images::kernel_of);
+        if let (Some(Ok(None)), Some(kernel)) = (&header, &kernel) {
+            eprintln!("bootwright: {kernel} does not have the header of a kernel");
+        }
+        let header_cpu = || header.and_then(Result::ok).flatten().and_then(|header| header.cpu);
+        NewImage {
+            name: self.name.clone(),
+            cpu: self.arch.or_else(header_cpu),
+            kernel,
+            initrds: self.initrds.iter().map(|initrd| initrd.as_path().into()).collect(),
+            disk: self.disk.clone().map(Content::from),
+            cmdline: self.cmdline.clone(),
+            replace: self.force,
+        }
+    }
+}
+
+/// What was found, one thing a line; paths of an ISO are data.
+fn in_words(found: &Found, new: &NewImage) -> String {
+    let mut lines = vec![found.what.clone()];
+    let mut line = |what: &str, value: &str| lines.push(format!("  {what:<9}{}", text::escape(value.as_bytes())));
+    let cpu = found.cpu.map_or(String::new(), |cpu| format!(" ({cpu})"));
+    line("kernel", &(found.kernel.path.clone() + &cpu));
+    found.initrds.iter().for_each(|initrd| line("initrd", &initrd.path));
+    found.disk.iter().for_each(|disk| line("disk", &disk.path));
+    if !new.cmdline.is_empty() {
+        line("cmdline", &new.cmdline.join(" "));
+    }
+    found.entry.iter().for_each(|entry| line("by entry", entry));
+    if !found.dropped.is_empty() {
+        line("dropped", &format!("{} (of the medium)", found.dropped.join(" ")));
+    }
+    found.script.iter().for_each(|script| line("script", script));
+    lines.extend(found.notes.iter().map(|note| format!("note: {note}")));
+    lines.join("\n") + "\n"
+}
+
+fn show(new: &NewImage, added: &Added) {
+    for (file, bytes, sum) in &added.artifacts {
+        println!("{}  {bytes:>12} bytes  {file}", checksum::hex(sum));
+    }
+    println!("image `{}` is in {}", new.name, added.folder.display());
+}
+
+fn in_json(new: &NewImage, added: &Added, found: Option<&Found>) -> Value {
+    json!({
+        "name": new.name,
+        "folder": added.folder,
+        "arch": new.cpu.map(Cpu::name),
+        "cmdline": new.cmdline,
+        "artifacts": artifacts(added),
+        "found": found.map(|found| json!({
+            "what": found.what,
+            "kernel": found.kernel.path,
+            "initrds": found.initrds.iter().map(|initrd| &initrd.path).collect::<Vec<_>>(),
+            "disk": found.disk.as_ref().map(|disk| &disk.path),
+            "entry": found.entry,
+            "dropped": found.dropped,
+            "script": found.script,
+            "notes": found.notes,
+        })),
+    })
 }

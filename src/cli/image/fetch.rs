@@ -1,6 +1,6 @@
 //! `bootwright image fetch`: an image of the catalogue, or files behind URLs.
 
-use super::{Place, add::cpu, complain, folder};
+use super::{Place, add::cpu, artifacts, bar::bar, complain, folder};
 use crate::config::{self, report};
 use crate::images::{
     Added, ImageError,
@@ -9,7 +9,7 @@ use crate::images::{
     fetch::{self, FilesFrom, Order, Patience, Progress},
 };
 use crate::model::{Cpu, Name, limits::FETCH_TRIES_MAX};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use std::{
     cell::RefCell,
@@ -143,11 +143,10 @@ fn interruptible(folder: PathBuf, order: Order) -> io::Result<Option<Result<Adde
 }
 
 fn in_json(name: &Name, added: &Added) -> serde_json::Value {
-    let artifact = |(file, bytes, sum): &(String, u64, [u8; 32])| json!({ "file": file, "bytes": bytes, "sha256": checksum::hex(sum) });
     json!({
         "name": name,
         "folder": added.folder,
-        "artifacts": added.artifacts.iter().map(artifact).collect::<Vec<_>>(),
+        "artifacts": artifacts(added),
     })
 }
 
@@ -291,15 +290,7 @@ impl Progress for Shown {
             }
             return;
         }
-        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-        let template = match total {
-            Some(_) => "{msg} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-            None => "{msg} {bytes}  {bytes_per_sec}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(file.to_owned());
+        let bar = bar(file, total);
         bar.set_position(here);
         // What was here before says nothing of the speed.
         bar.reset_eta();

@@ -1,7 +1,9 @@
 //! `bootwright image`: what is done with images, one file an action.
 
 mod add;
+mod bar;
 mod catalogue;
+mod copying;
 mod fetch;
 mod list;
 mod remove;
@@ -10,6 +12,8 @@ mod verify;
 
 use super::check::settings_file;
 use crate::config::{self, report};
+use crate::images::{Added, checksum};
+use serde_json::{Value, json};
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
 /// Adds, fetches, lists, verifies and removes images
@@ -17,7 +21,8 @@ use std::{fmt::Display, path::PathBuf, process::ExitCode};
 #[command(after_help = "\
 Examples:
   bootwright image fetch debian-12
-  bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
+  bootwright image add rocky-9 Rocky-9.4-x86_64-minimal.iso
+  bootwright image add rescue --kernel vmlinuz --initrd initrd.img
   bootwright image list
   bootwright image verify debian-12
   bootwright image remove debian-11")]
@@ -28,12 +33,19 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Copies files into an image, with their checksums; it appears whole or not at all
+    /// Makes an image of an ISO, a folder or files, with checksums; it appears whole or not at all
     #[command(after_help = "\
+From an ISO or a folder, kernel, initrds and the parameters of the boot entry are found, and said.
+Where there are several kernels, --kernel PATH chooses one by its path inside. ISOs are read, not
+mounted: it needs no root.
+
 Examples:
-  bootwright image add debian-12 --arch x86_64 --kernel linux --initrd initrd.gz
-  bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs
-  bootwright image add debian-12 --force --kernel linux --initrd initrd.gz --cmdline quiet")]
+  bootwright image add rocky-9 Rocky-9.4-x86_64-minimal.iso
+  bootwright image add noble ubuntu-24.04-live-server-amd64.iso
+  bootwright image add noble-hwe ubuntu-24.04-live-server-amd64.iso --kernel casper/hwe-vmlinuz
+  bootwright image add debian-12 /usr/lib/debian-installer/images/12/amd64/text
+  bootwright image add debian-12 --force --kernel linux --initrd initrd.gz --cmdline quiet
+  bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs")]
     Add(add::Add),
     /// Downloads an image of the catalogue, or files behind URLs; checks them, and goes on where it was interrupted
     #[command(after_help = "\
@@ -85,7 +97,7 @@ struct Choice {
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
     match args.action {
-        Action::Add(add) => add::run(add),
+        Action::Add(add) => add::run(&add),
         Action::Fetch(fetch) => fetch::run(fetch),
         Action::Catalogue(catalogue) => catalogue::run(&catalogue),
         Action::List(choice) => list::run(&choice),
@@ -106,6 +118,12 @@ fn folder(place: &Place) -> Result<PathBuf, ExitCode> {
             Err(complain("the folder of images is unknown; name it with --images DIR"))
         }
     }
+}
+
+/// An image's artifacts, as JSON says them.
+fn artifacts(added: &Added) -> Vec<Value> {
+    let artifact = |(file, bytes, sum): &(String, u64, [u8; 32])| json!({ "file": file, "bytes": bytes, "sha256": checksum::hex(sum) });
+    added.artifacts.iter().map(artifact).collect()
 }
 
 fn complain(what: impl Display) -> ExitCode {

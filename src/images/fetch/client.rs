@@ -2,7 +2,7 @@
 //! proxy, bounded waits, and faults in words that say whether another try may help.
 
 use super::{address, order::Patience};
-use crate::images::add::ImageError;
+use crate::images::error::ImageError;
 use crate::model::limits::FETCH_REDIRECTS_MAX;
 use std::{io, io::ErrorKind, sync::Arc, time::Duration};
 use ureq::{

@@ -11,19 +11,19 @@ use super::{
     order::Progress,
 };
 use crate::images::{
-    add::{ImageError, failed},
     checksum,
+    error::{ImageError, failed},
+    space,
 };
 use crate::model::{
     Name,
     limits::{FETCH_FILE_BYTES_MAX, FETCH_FURTHER_BYTES, FETCH_PAUSE_LONGEST},
 };
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -144,7 +144,7 @@ impl Part {
         let path = kept.path(&format!("{}.part", wanted.file));
         let note_path = kept.path(&format!("{}.note", wanted.file));
         let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let file = opened.map_err(|error| failed("open", &path, &error))?;
+        let file = opened.map_err(|error| failed("open", path.display(), &error))?;
         let note: Note = fs::read(&note_path)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
@@ -173,7 +173,7 @@ impl Part {
             match self
                 .file
                 .read(&mut chunk)
-                .map_err(|error| failed("read", &self.path, &error))?
+                .map_err(|error| failed("read", self.path.display(), &error))?
             {
                 0 => break,
                 count => {
@@ -189,7 +189,7 @@ impl Part {
     fn begin_anew(&mut self, wanted: &Wanted) -> Result<(), ImageError> {
         self.file
             .set_len(0)
-            .map_err(|error| failed("empty", &self.path, &error))?;
+            .map_err(|error| failed("empty", self.path.display(), &error))?;
         self.note = Note {
             url: wanted.url.clone(),
             ..Note::default()
@@ -257,7 +257,7 @@ impl Part {
         self.note.validator = validator(response).or(self.note.validator.take());
         self.note.total = total.or(self.note.total);
         let text = serde_json::to_vec(&self.note).unwrap_or_default();
-        kept::write_whole(&self.note_path, &text).map_err(|error| no_room(&self.note_path, &error))
+        kept::write_whole(&self.note_path, &text).map_err(|error| failed("write", self.note_path.display(), &error))
     }
 
     fn is_room_for_it(&self, wanted: &Wanted) -> Result<(), ImageError> {
@@ -266,18 +266,7 @@ impl Part {
             return Err(too_large(&wanted.url));
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let free = statvfs(folder)
-            .map(|disk| disk.blocks_free() * disk.fragment_size())
-            .unwrap_or(u64::MAX);
-        let missing = total.saturating_sub(self.length).saturating_sub(free);
-        match missing {
-            0 => Ok(()),
-            _ => Err(ImageError::new(format!(
-                "{} has {total} bytes, and the disk of {} lacks {missing} for it; make room, or name another folder with --images",
-                wanted.url,
-                folder.display()
-            ))),
-        }
+        space::enough(folder, total.saturating_sub(self.length), &wanted.url)
     }
 
     fn receive(
@@ -299,7 +288,7 @@ impl Part {
             self.file.write_all(&chunk[..count]).map_err(|error| {
                 // What of the chunk was written is not hashed; the file ends where the hash does.
                 let _ = self.file.set_len(self.length);
-                Fault::Lasting(no_room(&self.path, &error))
+                Fault::Lasting(failed("write", self.path.display(), &error))
             })?;
             self.hasher.update(&chunk[..count]);
             self.length += count as u64;
@@ -341,8 +330,8 @@ impl Part {
     fn finish(self, done: &Path, sha256: [u8; 32]) -> Result<(u64, [u8; 32]), ImageError> {
         self.file
             .sync_all()
-            .map_err(|error| failed("sync", &self.path, &error))?;
-        fs::rename(&self.path, done).map_err(|error| failed("rename", &self.path, &error))?;
+            .map_err(|error| failed("sync", self.path.display(), &error))?;
+        fs::rename(&self.path, done).map_err(|error| failed("rename", self.path.display(), &error))?;
         let _ = fs::remove_file(&self.note_path);
         Ok((self.length, sha256))
     }
@@ -368,16 +357,6 @@ fn too_large(url: &str) -> ImageError {
     ImageError::new(format!(
         "{url} is larger than {FETCH_FILE_BYTES_MAX} bytes, which no file of an image is"
     ))
-}
-
-fn no_room(path: &Path, error: &io::Error) -> ImageError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ImageError::new(format!(
-            "the disk is full ({}): make room, and say it again",
-            path.display()
-        )),
-        _ => failed("write", path, error),
-    }
 }
 
 /// What tells one version of the file from another, byte by byte (RFC 9110, 13.1.5).

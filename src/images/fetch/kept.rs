@@ -2,7 +2,10 @@
 //! goes on from there; it is no image, and no server looks into it.
 
 use super::order::Progress;
-use crate::images::add::{ImageError, failed};
+use crate::images::{
+    error::{ImageError, failed},
+    partial,
+};
 use crate::model::{Name, limits::FETCH_KEPT};
 use std::{
     ffi::OsStr,
@@ -23,14 +26,14 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn open(images: &Path, name: &Name) -> Result<Kept, ImageError> {
         let folder = images.join(format!("{PREFIX}{name}"));
-        fs::create_dir_all(&folder).map_err(|error| failed("make the folder", &folder, &error))?;
-        let lock = File::open(&folder).map_err(|error| failed("open", &folder, &error))?;
+        fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), &error))?;
+        let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), &error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Kept { folder, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(ImageError::new(format!(
                 "another command fetches `{name}` at this moment; wait for it, or end it"
             ))),
-            Err(TryLockError::Error(error)) => Err(failed("lock", &folder, &error)),
+            Err(TryLockError::Error(error)) => Err(failed("lock", folder.display(), &error)),
         }
     }
 
@@ -51,10 +54,10 @@ impl Kept {
                     .is_some_and(|rest| matches!(rest, "" | ".part" | ".note"))
             })
         };
-        let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", &self.folder, &error))?;
+        let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", self.folder.display(), &error))?;
         for entry in entries.flatten() {
             if !of_the_plan(&entry.file_name().to_string_lossy()) {
-                fs::remove_file(entry.path()).map_err(|error| failed("remove", &entry.path(), &error))?;
+                fs::remove_file(entry.path()).map_err(|error| failed("remove", entry.path().display(), &error))?;
             }
         }
         Ok(())
@@ -62,7 +65,7 @@ impl Kept {
 
     /// The image is made; nothing of this is needed any more.
     pub(super) fn remove(self) -> Result<(), ImageError> {
-        fs::remove_dir_all(&self.folder).map_err(|error| failed("remove", &self.folder, &error))
+        fs::remove_dir_all(&self.folder).map_err(|error| failed("remove", self.folder.display(), &error))
     }
 }
 
@@ -86,7 +89,7 @@ pub(super) fn look_at_others(images: &Path, own: &Name, progress: &dyn Progress)
             continue;
         };
         // A run that goes on holds the lock.
-        let Some(_lock) = File::open(entry.path()).ok().filter(|folder| folder.try_lock().is_ok()) else {
+        let Some(_lock) = partial::lock(&entry.path()) else {
             continue;
         };
         let (bytes, age) = size_and_age(&entry.path());

@@ -27,15 +27,16 @@ mod trust;
 pub use order::{FilesFrom, Order, Patience, Progress};
 
 use super::{
-    add::{self, Added, ImageError, NewImage, Provenance, failed},
+    add::{self, Added, NewImage, Provenance},
     catalogue::{Package, Remote},
     checksum,
+    content::Content,
+    error::{ImageError, failed},
 };
 use crate::model::Name;
 use client::Client;
 use kept::Kept;
 use std::{
-    collections::HashMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -49,14 +50,7 @@ use trust::Settled;
 /// is an image of that name already; when the disk is full. What came is kept and taken up by the
 /// next call, and no image has changed.
 pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
-    let folder = images.join(order.name.as_str());
-    if folder.symlink_metadata().is_ok() && !order.replace {
-        return Err(ImageError::new(format!(
-            "there is an image `{}` in {} already; use --force to replace it",
-            order.name,
-            images.display()
-        )));
-    }
+    add::may_be_made(images, &order.name, order.replace)?;
     let package = order.entry.package.as_ref();
     let on_a_server = order.entry.files().next().is_some();
     match (order.from, package) {
@@ -93,9 +87,9 @@ fn new_image(order: &Order, kernel: Option<PathBuf>, initrds: Vec<PathBuf>, disk
     NewImage {
         name: order.name.clone(),
         cpu: order.entry.cpu,
-        kernel,
-        initrds,
-        disk,
+        kernel: kernel.map(Content::from),
+        initrds: initrds.into_iter().map(Content::from).collect(),
+        disk: disk.map(Content::from),
         cmdline: order.entry.cmdline.clone(),
         replace: order.replace,
     }
@@ -115,20 +109,16 @@ fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn 
         package.name
     ));
     let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None);
-    let said = vec![made_by(order), format!("From Debian's package {}.", package.name)];
-    add::add_from(
-        images,
-        &new,
-        &Provenance {
-            known: HashMap::new(),
-            said,
-        },
-    )
+    let provenance = Provenance {
+        said: vec![made_by(order), format!("From Debian's package {}.", package.name)],
+        ..Provenance::default()
+    };
+    add::add_from(images, &new, &provenance, &mut |_| true)
 }
 
 fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
     trust::look_before(order)?;
-    fs::create_dir_all(images).map_err(|error| failed("make the folder", images, &error))?;
+    fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), &error))?;
     kept::look_at_others(images, &order.name, progress);
     let client = Client::new(order.patience);
     let kept = Kept::open(images, &order.name)?;
@@ -136,8 +126,8 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
     let settled = trust::settle(order, &sums)?;
     kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
     let mut provenance = Provenance {
-        known: HashMap::new(),
         said: vec![made_by(order)],
+        ..Provenance::default()
     };
     for one in &settled {
         let (length, sha256) = download::download(&client, &one.wanted, &kept, progress)?;
@@ -159,7 +149,7 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
         entry.initrds.iter().map(place).collect::<Result<_, _>>()?,
         entry.disk.as_ref().map(place).transpose()?,
     );
-    let added = add::add_from(images, &new, &provenance)?;
+    let added = add::add_from(images, &new, &provenance, &mut |_| true)?;
     kept.remove()?;
     Ok(added)
 }
@@ -184,7 +174,7 @@ fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf
 }
 
 fn take_out(archive: &Path, member: &str, out: &Path) -> Result<bool, ImageError> {
-    let file = File::create(out).map_err(|error| failed("make", out, &error))?;
+    let file = File::create(out).map_err(|error| failed("make", out.display(), &error))?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--to-stdout", "--file"])
         .arg(archive)

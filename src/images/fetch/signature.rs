@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a key or a signature itself.
 
-use crate::images::add::ImageError;
+use crate::images::error::ImageError;
 use crate::model::text;
 use std::{
     fs,

@@ -14,8 +14,8 @@ use super::{
     sums::{self, Sum},
 };
 use crate::images::{
-    add::{ImageError, failed},
     catalogue::{Remote, Signature, SumFile},
+    error::{ImageError, failed},
 };
 use crate::model::{Name, limits::FETCH_SUMS_BYTES_MAX};
 use sha2::{Digest, Sha256};
@@ -184,7 +184,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn write(kept: &Kept, name: &str, body: &[u8]) -> Result<Scratch, ImageError> {
         let path = kept.folder().join(format!(".{name}"));
-        fs::write(&path, body).map_err(|error| failed("write", &path, &error))?;
+        fs::write(&path, body).map_err(|error| failed("write", path.display(), &error))?;
         Ok(Scratch(path))
     }
 }

@@ -1,0 +1,289 @@
+//! Which kernel of a folder or an ISO is meant: every place that may name one, in its order.
+//!
+//! First the rows of `distributions`, then `.treeinfo`, then the medium's own boot configuration,
+//! then files with the usual names side by side. The first that names a kernel counts; what counts
+//! as a kernel is judged by its header. Several kernels of one place are an error that lists them.
+
+use super::{
+    content::Content,
+    distributions::{DISTRIBUTIONS, Disk, Distribution, SIDE_BY_SIDE, captured, filled},
+    error::ImageError,
+    kernel::{Kernel, kernel_of},
+    menu::Entry,
+    tree::Tree,
+    tree_info::TreeInfo,
+};
+use crate::model::{Cpu, text};
+use std::collections::BTreeSet;
+
+/// A kernel that may be the one, with the initrds that go with it.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub(super) kernel: String,
+    pub(super) header: Kernel,
+    pub(super) initrds: Vec<String>,
+    pub(super) row: &'static Distribution,
+    /// What the row's `*` stands for.
+    pub(super) captured: String,
+    /// What named it, in words.
+    pub(super) by: String,
+}
+
+impl Candidate {
+    /// The instruction set: by the kernel's header, or else by its path, as `install.arm64` says.
+    pub(super) fn cpu(&self) -> Option<Cpu> {
+        let by_path = || self.kernel.split(['/', '.', '-']).find_map(Cpu::from_name);
+        self.header.cpu.or_else(by_path)
+    }
+
+    /// Whether a machine of that instruction set may run it.
+    pub(super) fn fits(&self, wanted: Cpu) -> bool {
+        // A 32-bit kernel of old does not say what it is, and x86_64 machines run either.
+        let x86 = |cpu| matches!(cpu, Cpu::X86 | Cpu::X86_64);
+        self.cpu().is_none_or(|cpu| cpu == wanted || (x86(cpu) && x86(wanted)))
+    }
+
+    fn is_exactly(&self, wanted: Cpu) -> bool {
+        self.cpu() == Some(wanted)
+    }
+}
+
+/// What was looked at, and what was seen on the way.
+pub(super) struct Search<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) entries: &'a [Entry],
+    /// How many boot configurations the entries are from.
+    pub(super) menus: usize,
+    pub(super) tree_info: Option<&'a TreeInfo>,
+    /// Why a place that looked right was not.
+    pub(super) remarks: BTreeSet<String>,
+}
+
+impl Search<'_> {
+    /// The kernel at `path`, which the operator chose.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no kernel.
+    pub(super) fn chosen(&mut self, path: &str) -> Result<Candidate, ImageError> {
+        let shown = text::escape(path.as_bytes());
+        let header = match self.tree.file(path) {
+            Some(content) => header(content),
+            None => return Err(self.refuse(&format!("it has no file {shown}; at its top: {}", self.tree.top()))),
+        };
+        let Some(header) = header else {
+            return Err(self.refuse(&format!("{shown} is not a kernel: it has the header of none")));
+        };
+        let is_it = |candidate: &Candidate| candidate.kernel == path;
+        let known = DISTRIBUTIONS
+            .iter()
+            .flat_map(|row| self.of_row(row).concat())
+            .find(is_it);
+        let found = known
+            .or_else(|| self.of_tree_info().into_iter().find(is_it))
+            .or_else(|| self.of_menus().into_iter().find(is_it))
+            .or_else(|| self.of_row(&SIDE_BY_SIDE).concat().into_iter().find(is_it));
+        Ok(found.unwrap_or_else(|| Candidate {
+            kernel: path.to_owned(),
+            header,
+            initrds: Vec::new(),
+            row: &SIDE_BY_SIDE,
+            captured: String::new(),
+            by: SIDE_BY_SIDE.name.to_owned(),
+        }))
+    }
+
+    /// The one kernel that is meant, and those of other distributions that are there too.
+    ///
+    /// # Errors
+    /// When none is found, or several.
+    pub(super) fn one(&mut self, wanted: Option<Cpu>) -> Result<(Candidate, Vec<Candidate>), ImageError> {
+        let mut groups: Vec<Vec<Candidate>> = DISTRIBUTIONS
+            .iter()
+            .filter_map(|row| self.of_row(row).into_iter().next())
+            .collect();
+        if groups.is_empty() {
+            groups.extend([self.of_tree_info(), self.of_menus()]);
+            groups.extend(self.of_row(&SIDE_BY_SIDE).into_iter().next());
+            groups.retain(|group| !group.is_empty());
+            groups.truncate(1);
+        }
+        let mut groups = groups.into_iter();
+        let mut group = groups.next().ok_or_else(|| self.nothing())?;
+        if let Some(wanted) = wanted {
+            narrow(&mut group, wanted);
+        }
+        if group.len() > 1 {
+            return Err(self.ambiguous(&group));
+        }
+        let found = group.pop().ok_or_else(|| self.nothing())?;
+        let others = groups.flatten().filter(|other| other.kernel != found.kernel).collect();
+        Ok((found, others))
+    }
+
+    /// The kernels of a row, by each of its lines that has any.
+    fn of_row(&mut self, row: &'static Distribution) -> Vec<Vec<Candidate>> {
+        let mut groups = Vec::new();
+        for boot in row.boots {
+            let mut group = Vec::new();
+            for path in self.tree.paths() {
+                let Some(captured) = boot.kernels.iter().find_map(|pattern| captured(pattern, path)) else {
+                    continue;
+                };
+                match self.complete(row, boot.initrds, path, captured) {
+                    Ok(candidate) => group.push(candidate),
+                    Err(remark) => drop(self.remarks.insert(remark)),
+                }
+            }
+            self.keep_different(&mut group);
+            if !group.is_empty() {
+                groups.push(group);
+            }
+        }
+        groups
+    }
+
+    /// A kernel with everything that the row wants beside it; or what is missing.
+    fn complete(
+        &self,
+        row: &'static Distribution,
+        initrds: &[&[&str]],
+        path: &str,
+        captured: &str,
+    ) -> Result<Candidate, String> {
+        let there = |pattern: &str| Some(filled(pattern, captured)).filter(|path| self.tree.file(path).is_some());
+        let mut found = Vec::new();
+        for alternatives in initrds {
+            match alternatives.iter().find_map(|pattern| there(pattern)) {
+                Some(initrd) => found.push(initrd),
+                None if alternatives.contains(&"") => {}
+                None => return Err(format!("{path}, without {}", filled(alternatives[0], captured))),
+            }
+        }
+        if let Disk::File(pattern) | Disk::At(pattern) = row.disk
+            && there(pattern).is_none()
+        {
+            return Err(format!("{path}, without {}", filled(pattern, captured)));
+        }
+        let header = self.tree.file(path).and_then(header);
+        Ok(Candidate {
+            kernel: path.to_owned(),
+            header: header.ok_or_else(|| format!("{path}, which is not a kernel"))?,
+            initrds: found,
+            row,
+            captured: captured.to_owned(),
+            by: row.name.to_owned(),
+        })
+    }
+
+    fn of_tree_info(&mut self) -> Vec<Candidate> {
+        let Some(info) = self.tree_info else {
+            return Vec::new();
+        };
+        let images = info.images.iter();
+        let named = images.map(|(kernel, initrd)| (kernel.clone(), initrd.iter().cloned().collect(), ".treeinfo"));
+        self.named(named.collect())
+    }
+
+    fn of_menus(&mut self) -> Vec<Candidate> {
+        let entries = self.entries.iter();
+        let named = entries.map(|entry| (entry.kernel.clone(), entry.initrds.clone(), entry.file.as_str()));
+        let mut found = self.named(named.collect());
+        // Beside a system, a medium has memory tests and the like: kernels without an initrd.
+        if found.iter().any(|candidate| !candidate.initrds.is_empty()) {
+            found.retain(|candidate| !candidate.initrds.is_empty());
+        }
+        found
+    }
+
+    /// The kernels that a file names, as far as they are there.
+    fn named(&mut self, named: Vec<(String, Vec<String>, &str)>) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for (kernel, initrds, by) in named {
+            if let Some(missing) = initrds.iter().find(|path| self.tree.file(path).is_none()) {
+                self.remarks.insert(format!("{kernel} by {by}, without {missing}"));
+                continue;
+            }
+            let Some(header) = self.tree.file(&kernel).and_then(header) else {
+                self.remarks
+                    .insert(format!("{kernel} by {by}, which is not there or not a kernel"));
+                continue;
+            };
+            found.push(Candidate {
+                kernel,
+                header,
+                initrds,
+                row: &SIDE_BY_SIDE,
+                captured: String::new(),
+                by: format!("the kernel that {by} names"),
+            });
+        }
+        self.keep_different(&mut found);
+        found
+    }
+
+    /// One of those whose bytes are the same: `vmlinuz` is often a link to `vmlinuz-6.1`.
+    fn keep_different(&self, group: &mut Vec<Candidate>) {
+        let mut kept: Vec<Candidate> = Vec::new();
+        for candidate in group.drain(..) {
+            let same = |other: &Candidate| match (self.tree.file(&other.kernel), self.tree.file(&candidate.kernel)) {
+                (Some(one), Some(other)) => one.is_same(other),
+                _ => false,
+            };
+            if !kept.iter().any(same) {
+                kept.push(candidate);
+            }
+        }
+        *group = kept;
+    }
+
+    fn refuse(&self, why: &str) -> ImageError {
+        ImageError::new(format!("{}: {why}", self.tree.source.display()))
+    }
+
+    fn ambiguous(&self, group: &[Candidate]) -> ImageError {
+        let line = |candidate: &Candidate| {
+            let cpu = candidate.cpu().map_or("", Cpu::name);
+            let kernel = text::escape(candidate.kernel.as_bytes());
+            let initrds = text::escape(candidate.initrds.join(" ").as_bytes());
+            format!("\n  --kernel {kernel}  {cpu}  {initrds}")
+        };
+        let list: String = group.iter().map(line).collect();
+        let cpus: BTreeSet<Option<Cpu>> = group.iter().map(Candidate::cpu).collect();
+        let or_arch = if cpus.len() > 1 { ", or give --arch" } else { "" };
+        self.refuse(&format!("there are several kernels; choose one{or_arch}:{list}"))
+    }
+
+    fn nothing(&self) -> ImageError {
+        let mut lines = vec!["no kernel was found. Looked for:".to_owned()];
+        for row in DISTRIBUTIONS {
+            let kernels: Vec<&str> = row.boots.iter().flat_map(|boot| boot.kernels).copied().collect();
+            lines.push(format!("  {}: {}", row.name, kernels.join(" ")));
+        }
+        let tree_info = if self.tree_info.is_some() { "read" } else { "not there" };
+        lines.push(format!("  .treeinfo: {tree_info}"));
+        let menus = self.menus;
+        lines.push(format!(
+            "  a boot configuration (isolinux, syslinux, GRUB, loader entries): {menus} read"
+        ));
+        lines.push("  linux*, vmlinuz*, bzImage*, Image* or kernel* at its top or in boot".to_owned());
+        const REMARKS_SHOWN: usize = 10;
+        let remarks = self.remarks.iter().take(REMARKS_SHOWN);
+        lines.extend(remarks.map(|remark| format!("Seen: {}", text::escape(remark.as_bytes()))));
+        lines.push(format!("At its top: {}", self.tree.top()));
+        lines.push("Name the kernel with --kernel PATH and what goes with it with --initrd PATH.".to_owned());
+        self.refuse(&lines.join("\n"))
+    }
+}
+
+fn header(content: &Content) -> Option<Kernel> {
+    kernel_of(content).ok().flatten()
+}
+
+/// Leaves those for an instruction set, where there are any.
+fn narrow(group: &mut Vec<Candidate>, wanted: Cpu) {
+    if group.iter().any(|candidate| candidate.is_exactly(wanted)) {
+        group.retain(|candidate| candidate.is_exactly(wanted));
+    } else if group.iter().any(|candidate| candidate.fits(wanted)) {
+        group.retain(|candidate| candidate.fits(wanted));
+    }
+}

@@ -1,0 +1,396 @@
+//! What is known of distributions: where their media and folders keep kernel and initrds, what
+//! their systems fetch by URL, and which kernel parameters make sense on the medium alone.
+//!
+//! A new distribution is one row of [`DISTRIBUTIONS`]. Order counts: the first row that fits a
+//! folder or an ISO names it. Nothing here looks at files.
+
+/// One distribution.
+pub(super) struct Distribution {
+    /// What it is called in messages.
+    pub(super) name: &'static str,
+    /// Where kernel and initrds may be; the first that is there counts.
+    pub(super) boots: &'static [Boot],
+    /// What its system fetches by URL, so that the image needs it as its disk.
+    pub(super) disk: Disk,
+    /// Kernel parameters of every boot, where the boot entry does not have them.
+    pub(super) needs: &'static [&'static str],
+    /// The script in `ipxe-scripts` that boots it.
+    pub(super) script: Option<&'static str>,
+    /// What an operator must know before it boots; empty where there is nothing.
+    pub(super) note: &'static str,
+}
+
+/// Kernels that go with the same initrds. In a path `*` is any text without a slash, and in the
+/// paths of initrds and disk it is what it was in the kernel's.
+pub(super) struct Boot {
+    /// Any of these.
+    pub(super) kernels: &'static [&'static str],
+    /// Each of these, the first of its alternatives that is there; an empty one means that it may
+    /// be missing.
+    pub(super) initrds: &'static [&'static [&'static str]],
+}
+
+/// What is served beside kernel and initrds.
+pub(super) enum Disk {
+    /// Nothing.
+    None,
+    /// The ISO itself.
+    Iso,
+    /// A file of it, under its own name. Without it, it is not this distribution.
+    File(&'static str),
+    /// A file of it that must lie at the same path beneath the image's URL.
+    At(&'static str),
+}
+
+const fn boot(kernels: &'static [&'static str], initrds: &'static [&'static [&'static str]]) -> Boot {
+    Boot { kernels, initrds }
+}
+
+/// A row with nothing but its places: the others say what they add.
+const PLAIN: Distribution = Distribution {
+    name: "",
+    boots: &[],
+    disk: Disk::None,
+    needs: &[],
+    script: None,
+    note: "",
+};
+
+/// Every distribution that is known by where its files are.
+pub(super) const DISTRIBUTIONS: &[Distribution] = &[
+    Distribution {
+        name: "Fedora CoreOS",
+        boots: &[boot(&["images/pxeboot/vmlinuz"], &[&["images/pxeboot/initrd.img"]])],
+        disk: Disk::File("images/pxeboot/rootfs.img"),
+        script: Some("coreos"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Fedora CoreOS, its PXE files",
+        boots: &[boot(
+            &["*-live-kernel.x86_64", "*-live-kernel-x86_64"],
+            &[&["*-live-initramfs.x86_64.img"]],
+        )],
+        disk: Disk::File("*-live-rootfs.x86_64.img"),
+        script: Some("coreos"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Fedora CoreOS, its PXE files",
+        boots: &[boot(
+            &["*-live-kernel.aarch64", "*-live-kernel-aarch64"],
+            &[&["*-live-initramfs.aarch64.img"]],
+        )],
+        disk: Disk::File("*-live-rootfs.aarch64.img"),
+        script: Some("coreos"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Flatcar",
+        boots: &[
+            boot(&["flatcar/vmlinuz"], &[&["flatcar/cpio.gz"]]),
+            boot(
+                &["flatcar_production_pxe.vmlinuz"],
+                &[&["flatcar_production_pxe_image.cpio.gz"]],
+            ),
+        ],
+        script: Some("flatcar"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Ubuntu (casper)",
+        boots: &[
+            boot(
+                &["casper/vmlinuz", "casper/vmlinuz.efi"],
+                &[&["casper/initrd", "casper/initrd.lz", "casper/initrd.gz"]],
+            ),
+            boot(&["casper/hwe-vmlinuz"], &[&["casper/hwe-initrd"]]),
+            boot(&["casper/vmlinuz-*"], &[&["casper/initrd.img-*", "casper/initrd-*"]]),
+        ],
+        disk: Disk::Iso,
+        script: Some("ubuntu-autoinstall"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Debian live",
+        boots: &[
+            boot(&["live/vmlinuz"], &[&["live/initrd.img", "live/initrd"]]),
+            boot(
+                &["live/vmlinuz*"],
+                &[&["live/initrd.img*", "live/initrd*", "live/initrd*.img"]],
+            ),
+        ],
+        disk: Disk::File("live/filesystem.squashfs"),
+        needs: &["boot=live"],
+        script: Some("live"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Debian's network installer",
+        boots: &[boot(
+            &["debian-installer/*/linux"],
+            &[&["debian-installer/*/initrd.gz"]],
+        )],
+        script: Some("debian-installer"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Debian's installer for media",
+        boots: &[
+            boot(&["install.*/vmlinuz"], &[&["install.*/initrd.gz"]]),
+            boot(&["install/vmlinuz"], &[&["install/initrd.gz"]]),
+        ],
+        script: Some("debian-installer"),
+        note: "this initrd looks for its packages on the medium, and a machine that boots from the network has \
+               none: for an installation from a mirror use Debian's netboot files (package \
+               debian-installer-12-netboot-amd64, or netboot.tar.gz)",
+        ..PLAIN
+    },
+    Distribution {
+        name: "a Fedora live system",
+        boots: &[
+            boot(&["images/pxeboot/vmlinuz"], &[&["images/pxeboot/initrd.img"]]),
+            boot(&["boot/*/loader/linux"], &[&["boot/*/loader/initrd"]]),
+        ],
+        disk: Disk::File("LiveOS/squashfs.img"),
+        needs: &["rd.live.image"],
+        script: Some("dracut-live"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "the installer of Fedora, RHEL, Rocky or Alma",
+        boots: &[boot(&["images/pxeboot/vmlinuz"], &[&["images/pxeboot/initrd.img"]])],
+        script: Some("kickstart"),
+        note: "its packages and its second stage come from a tree of the same release: its URL is vars.repository",
+        ..PLAIN
+    },
+    Distribution {
+        name: "openSUSE or SLES",
+        boots: &[
+            boot(&["boot/*/loader/linux"], &[&["boot/*/loader/initrd"]]),
+            boot(&["boot/*/linux"], &[&["boot/*/initrd"]]),
+        ],
+        note: "its packages come from a tree of the same release: give its URL by install= in cmdline",
+        ..PLAIN
+    },
+    Distribution {
+        name: "Arch Linux",
+        boots: &[boot(
+            &["arch/boot/*/vmlinuz-linux"],
+            &[
+                &["arch/boot/intel-ucode.img", ""],
+                &["arch/boot/amd-ucode.img", ""],
+                &["arch/boot/*/initramfs-linux.img", "arch/boot/*/archiso.img"],
+            ],
+        )],
+        disk: Disk::At("arch/*/airootfs.sfs"),
+        needs: &["archisobasedir=arch"],
+        script: Some("arch"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Alpine",
+        boots: &[
+            boot(&["boot/vmlinuz-lts"], &[&["boot/initramfs-lts"]]),
+            boot(&["boot/vmlinuz-*"], &[&["boot/initramfs-*"]]),
+        ],
+        disk: Disk::File("boot/modloop-*"),
+        needs: &["modules=loop,squashfs"],
+        script: Some("alpine"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Alpine's netboot files",
+        boots: &[boot(&["vmlinuz-*"], &[&["initramfs-*"]])],
+        disk: Disk::File("modloop-*"),
+        needs: &["modules=loop,squashfs"],
+        script: Some("alpine"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Proxmox VE",
+        boots: &[boot(&["boot/linux26"], &[&["boot/initrd.img"]])],
+        needs: &["ramdisk_size=16777216"],
+        note: "its installer looks for its own ISO as /proxmox.iso in the initrd: add one that holds it with --initrd",
+        ..PLAIN
+    },
+    Distribution {
+        name: "Talos Linux",
+        boots: &[
+            boot(&["boot/vmlinuz"], &[&["boot/initramfs.xz"]]),
+            boot(&["vmlinuz-amd64"], &[&["initramfs-amd64.xz"]]),
+            boot(&["vmlinuz-arm64"], &[&["initramfs-arm64.xz"]]),
+        ],
+        script: Some("talos"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Ubuntu's netboot files",
+        boots: &[boot(&["*/linux"], &[&["*/initrd"]])],
+        script: Some("ubuntu-autoinstall"),
+        note: "the script wants the release's live-server ISO as `disk`: add the ISO itself instead",
+        ..PLAIN
+    },
+];
+
+const INITRDS: &[&str] = &[
+    "initrd.img*",
+    "initrd*.img",
+    "initrd*",
+    "initrd*.gz",
+    "initramfs*.img",
+    "initramfs*",
+    "initramfs*.xz",
+    "initramfs.img*",
+    "initrd.gz",
+    "initrd.img",
+    "initrd",
+    "initramfs.img",
+    "initramfs",
+];
+const INITRDS_IN_BOOT: &[&str] = &[
+    "boot/initrd.img*",
+    "boot/initrd*.img",
+    "boot/initrd*",
+    "boot/initrd*.gz",
+    "boot/initramfs*.img",
+    "boot/initramfs*",
+    "boot/initramfs*.xz",
+    "boot/initramfs.img*",
+    "boot/initrd.gz",
+    "boot/initrd.img",
+    "boot/initrd",
+    "boot/initramfs.img",
+    "boot/initramfs",
+];
+const KERNELS: &[&str] = &["linux*", "vmlinuz*", "bzImage*", "Image*", "kernel*"];
+const KERNELS_IN_BOOT: &[&str] = &[
+    "boot/linux*",
+    "boot/vmlinuz*",
+    "boot/bzImage*",
+    "boot/Image*",
+    "boot/kernel*",
+];
+
+/// What fits where nothing else does: files with the usual names, side by side.
+pub(super) const SIDE_BY_SIDE: Distribution = Distribution {
+    name: "a kernel by its usual name",
+    boots: &[
+        boot(KERNELS, &[INITRDS]),
+        boot(KERNELS_IN_BOOT, &[INITRDS_IN_BOOT]),
+        boot(KERNELS, &[]),
+        boot(KERNELS_IN_BOOT, &[]),
+    ],
+    ..PLAIN
+};
+
+/// Parameters of boot entries that mean the medium, its menu or its screen, as globs. A boot from
+/// the network has none of them.
+pub(super) const MEDIUM_ONLY: &[&str] = &[
+    // What separates the installer's parameters from those of the installed system
+    "--",
+    "---",
+    // Where the medium is found
+    "root=live:*",
+    "root=LABEL=*",
+    "root=CDLABEL=*",
+    "root=UUID=*",
+    "root=/dev/*",
+    "live-media*",
+    "findiso=*",
+    "fromiso=*",
+    "bootfrom=*",
+    "iso-scan/filename=*",
+    "cdrom-detect/*",
+    "cdroot*",
+    "isofrom*",
+    "img_dev=*",
+    "img_loop=*",
+    "archisolabel=*",
+    "archisodevice=*",
+    "archisosearch*",
+    "misolabel=*",
+    "coreos.liveiso=*",
+    "inst.stage2=hd:*",
+    "inst.stage2=cdrom*",
+    "inst.repo=hd:*",
+    "inst.repo=cdrom*",
+    "inst.ks=hd:*",
+    "inst.ks=cdrom*",
+    "stage2=hd:*",
+    "repo=hd:*",
+    "repo=cdrom*",
+    "ks=hd:*",
+    "ks=cdrom*",
+    "install=cd*",
+    "install=hd:*",
+    "autoyast=cd*",
+    "alpine_dev=*",
+    // Answers on the medium
+    "*=/cdrom/*",
+    "*=file:///cdrom/*",
+    // Looking at the medium before it is used
+    "rd.live.check*",
+    "mediacheck*",
+    "inst.mediacheck*",
+    // The menu's screen
+    "vga=*",
+    "splash*",
+    "rhgb",
+    // Names that the medium's loader gave
+    "initrd=*",
+    "BOOT_IMAGE=*",
+    // What a loader would have filled in, and what a script's line can't hold
+    "*$*",
+    "#*",
+    "||",
+    "&&",
+    ";",
+];
+
+/// What `*` stands for where `path` fits `pattern`; an empty text where the pattern has none.
+pub(super) fn captured<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return (pattern == path).then_some("");
+    };
+    let middle = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!middle.contains('/')).then_some(middle)
+}
+
+/// The path that a pattern means.
+pub(super) fn filled(pattern: &str, captured: &str) -> String {
+    pattern.replacen('*', captured, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    #[test]
+    fn a_star_is_the_same_text_in_kernel_and_initrd() {
+        assert_eq!(captured("live/vmlinuz*", "live/vmlinuz-6.1"), Some("-6.1"));
+        assert_eq!(filled("live/initrd.img*", "-6.1"), "live/initrd.img-6.1");
+        assert_eq!(captured("install.*/vmlinuz", "install.amd/vmlinuz"), Some("amd"));
+        assert_eq!(captured("*/linux", "a/b/linux"), None);
+        assert_eq!(captured("a*a", "a"), None);
+    }
+
+    #[test]
+    fn every_script_that_a_row_names_is_shipped() {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("ipxe-scripts");
+        for script in DISTRIBUTIONS.iter().filter_map(|row| row.script) {
+            assert!(fs::exists(scripts.join(format!("{script}.ipxe"))).unwrap(), "{script}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_at_most_one_star() {
+        for boot in DISTRIBUTIONS.iter().flat_map(|row| row.boots).chain(SIDE_BY_SIDE.boots) {
+            let initrds = boot.initrds.iter().copied().flatten();
+            for pattern in boot.kernels.iter().chain(initrds) {
+                assert!(pattern.matches('*').count() <= 1, "{pattern}");
+            }
+        }
+    }
+}

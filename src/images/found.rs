@@ -1,0 +1,363 @@
+//! What an image is made of when it comes from a folder or an ISO: found, and told apart into what
+//! every boot needs and what means the medium. Nothing is copied here.
+
+use super::{
+    candidates::{Candidate, Search},
+    content::Content,
+    distributions::{Disk, MEDIUM_ONLY, filled},
+    error::ImageError,
+    menu::{self, Entry},
+    tree::Tree,
+    tree_info::{self, TreeInfo},
+};
+use crate::model::{Cpu, Name, text};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+};
+
+/// What the operator decides, where it is not to be found.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// The kernel's path inside.
+    pub kernel: Option<String>,
+    /// The initrds' paths inside.
+    pub initrds: Vec<String>,
+    /// What becomes the image's disk.
+    pub disk: DiskChoice,
+    /// The instruction set.
+    pub cpu: Option<Cpu>,
+}
+
+/// Which disk an image from a folder or an ISO has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DiskChoice {
+    /// What the distribution's system fetches by URL, if it does.
+    #[default]
+    Usual,
+    /// None.
+    None,
+    /// The ISO itself.
+    Iso,
+    /// The file at this path inside.
+    Inside(String),
+}
+
+/// A file that was found: its path inside, and its bytes.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Its path inside the folder or the ISO.
+    pub path: String,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// What was found in a folder or an ISO.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it is, in words.
+    pub what: String,
+    /// The instruction set, where it is known.
+    pub cpu: Option<Cpu>,
+    /// The kernel, which has the header of one.
+    pub kernel: Located,
+    /// The initrds in their order.
+    pub initrds: Vec<Located>,
+    /// The image's disk.
+    pub disk: Option<Located>,
+    /// The boot entry that the parameters are from.
+    pub entry: Option<String>,
+    /// Kernel parameters of every boot.
+    pub cmdline: Vec<String>,
+    /// Parameters of the entry that mean the medium.
+    pub dropped: Vec<String>,
+    /// The script that boots it.
+    pub script: Option<&'static str>,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
+/// Looks through a folder or an ISO for what an image needs.
+///
+/// # Errors
+/// When it can't be read, holds no kernel, or several and none was chosen; each says what was seen
+/// and what to do.
+pub fn found_in(source: &Path, choice: &Choice) -> Result<Found, ImageError> {
+    let tree = Tree::read(source)?;
+    let (entries, menus) = menu::entries(&tree);
+    let tree_info = TreeInfo::of(&tree);
+    let mut search = Search {
+        tree: &tree,
+        entries: &entries,
+        menus,
+        tree_info: tree_info.as_ref(),
+        remarks: BTreeSet::new(),
+    };
+    let (mut candidate, others) = match &choice.kernel {
+        Some(path) => (search.chosen(&plain(path))?, Vec::new()),
+        None => search.one(choice.cpu)?,
+    };
+    if !choice.initrds.is_empty() {
+        candidate.initrds = choice.initrds.iter().map(|path| plain(path)).collect();
+    }
+    let found = Assembly {
+        tree: &tree,
+        entries: &entries,
+        tree_info: tree_info.as_ref(),
+        candidate: &candidate,
+    };
+    found.all(choice, &others)
+}
+
+/// A path as it is written in the tree.
+fn plain(path: &str) -> String {
+    path.trim_start_matches("./").trim_start_matches('/').to_owned()
+}
+
+struct Assembly<'a> {
+    tree: &'a Tree,
+    entries: &'a [Entry],
+    tree_info: Option<&'a TreeInfo>,
+    candidate: &'a Candidate,
+}
+
+impl Assembly<'_> {
+    fn all(&self, choice: &Choice, others: &[Candidate]) -> Result<Found, ImageError> {
+        let candidate = self.candidate;
+        let mut names = Names::default();
+        let kernel = names.located(self.tree, &candidate.kernel)?;
+        let initrds = candidate.initrds.iter().map(|path| names.located(self.tree, path));
+        let initrds = initrds.collect::<Result<Vec<Located>, ImageError>>()?;
+        let disk = self.disk(&choice.disk, &mut names)?;
+        let entry = self.entry();
+        let (cmdline, dropped) = self.parameters(entry);
+        let mut notes = self.notes(others);
+        if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, Disk::Iso) {
+            notes.push(
+                "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".to_owned(),
+            );
+        }
+        Ok(Found {
+            what: self.what(),
+            cpu: self.cpu(choice.cpu)?,
+            kernel,
+            initrds,
+            disk,
+            entry: entry.map(entry_in_words),
+            cmdline,
+            dropped,
+            script: candidate.row.script,
+            notes,
+        })
+    }
+
+    /// What the medium calls itself, and what it was taken for.
+    fn what(&self) -> String {
+        let said = self
+            .tree_info
+            .map(|info| info.name.clone())
+            .filter(|name| !name.is_empty());
+        match said.or_else(|| tree_info::disk_info(self.tree)) {
+            Some(said) => format!(
+                "{}: {}",
+                text::escape(said.as_bytes()),
+                text::escape(self.candidate.by.as_bytes())
+            ),
+            None => text::escape(self.candidate.by.as_bytes()),
+        }
+    }
+
+    fn cpu(&self, wanted: Option<Cpu>) -> Result<Option<Cpu>, ImageError> {
+        let found = self
+            .candidate
+            .cpu()
+            .or_else(|| self.tree_info.and_then(|info| info.cpu));
+        if let (Some(wanted), Some(found)) = (wanted, found)
+            && !self.candidate.fits(wanted)
+        {
+            let kernel = text::escape(self.candidate.kernel.as_bytes());
+            let why = format!(
+                "{}: the kernel {kernel} is for {found}, not for {wanted}",
+                self.tree.source.display()
+            );
+            return Err(ImageError::new(why));
+        }
+        Ok(wanted.or(found))
+    }
+
+    fn disk(&self, choice: &DiskChoice, names: &mut Names) -> Result<Option<Located>, ImageError> {
+        match (choice, &self.candidate.row.disk) {
+            (DiskChoice::Inside(path), _) => names.located(self.tree, &plain(path)).map(Some),
+            (DiskChoice::Iso, _) if !self.tree.is_iso => Err(ImageError::new(format!(
+                "{} is a folder; the ISO itself can be kept only where the image is made from it",
+                self.tree.source.display()
+            ))),
+            (DiskChoice::Iso, _) => Ok(Some(self.iso(names))),
+            (DiskChoice::Usual, Disk::Iso) => Ok(self.tree.is_iso.then(|| self.iso(names))),
+            (DiskChoice::Usual, Disk::File(pattern)) => {
+                let path = filled(pattern, &self.candidate.captured);
+                names.located(self.tree, &path).map(Some)
+            }
+            (DiskChoice::Usual, Disk::At(pattern)) => {
+                let path = filled(pattern, &self.candidate.captured);
+                let located = names.located(self.tree, &path)?;
+                let content = located.content.called(path.clone());
+                Ok(Some(Located { path, content }))
+            }
+            (DiskChoice::None, _) | (DiskChoice::Usual, Disk::None) => Ok(None),
+        }
+    }
+
+    fn iso(&self, names: &mut Names) -> Located {
+        let file = self
+            .tree
+            .source
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Located {
+            content: Content::from(self.tree.source.as_path()).called(names.take(&file)),
+            path: file,
+        }
+    }
+
+    /// The plainest entry of the boot menu that boots this kernel: those for experts, rescue and
+    /// odd screens have more parameters.
+    fn entry(&self) -> Option<&Entry> {
+        let same = |path: &str| match (self.tree.file(path), self.tree.file(&self.candidate.kernel)) {
+            (Some(one), Some(other)) => one.is_same(other),
+            _ => false,
+        };
+        // Some media have the kernel twice, once beside each loader.
+        let alike = |path: &str| {
+            let bytes = |path: &str| self.tree.file(path).and_then(|content| content.bytes().ok());
+            file_name(path) == file_name(&self.candidate.kernel)
+                && bytes(path).is_some()
+                && bytes(path) == bytes(&self.candidate.kernel)
+        };
+        let length = |entry: &&Entry| {
+            let other_initrds = usize::from(entry.initrds != self.candidate.initrds);
+            let kept = entry.parameters.iter().filter(|said| !is_of_medium(said)).count();
+            (other_initrds, kept, entry.parameters.len())
+        };
+        let of = |fits: &dyn Fn(&str) -> bool| {
+            self.entries
+                .iter()
+                .filter(|entry| fits(&entry.kernel))
+                .min_by_key(length)
+        };
+        of(&same).or_else(|| of(&alike))
+    }
+
+    /// What every boot needs, and what was left out.
+    fn parameters(&self, entry: Option<&Entry>) -> (Vec<String>, Vec<String>) {
+        let said = entry.map_or(&[][..], |entry| &entry.parameters);
+        let (dropped, mut kept): (Vec<String>, Vec<String>) = said.iter().cloned().partition(|said| is_of_medium(said));
+        for need in self.candidate.row.needs.iter().rev() {
+            let key = need.split_inclusive('=').next().unwrap_or(need);
+            if !kept.iter().any(|said| said.starts_with(key)) {
+                kept.insert(0, (*need).to_owned());
+            }
+        }
+        let mut seen = HashSet::new();
+        kept.retain(|said| seen.insert(said.clone()));
+        (kept, dropped)
+    }
+
+    fn notes(&self, others: &[Candidate]) -> Vec<String> {
+        let candidate = self.candidate;
+        let mut notes: Vec<String> = others
+            .iter()
+            .map(|other| {
+                let kernel = text::escape(other.kernel.as_bytes());
+                format!("{} is there too: take it with --kernel {kernel}", other.by)
+            })
+            .collect();
+        if !candidate.row.note.is_empty() {
+            notes.push(candidate.row.note.to_owned());
+        }
+        if candidate.header.is_gzip {
+            notes.push("the kernel is packed with gzip, which iPXE before 2021 does not unpack: unpack it with gunzip if it does not start".to_owned());
+        }
+        if candidate.initrds.is_empty() {
+            notes.push("no initrd was found for this kernel: name one with --initrd PATH if it needs one".to_owned());
+        }
+        notes
+    }
+}
+
+/// Whether a parameter makes sense on the medium alone, or can't be one of a network boot.
+fn is_of_medium(parameter: &str) -> bool {
+    let splits = parameter.is_empty() || parameter.contains(char::is_whitespace);
+    splits
+        || text::control_character(parameter).is_some()
+        || MEDIUM_ONLY.iter().any(|pattern| text::glob(pattern, parameter))
+}
+
+fn entry_in_words(entry: &Entry) -> String {
+    let file = text::escape(entry.file.as_bytes());
+    match entry.title.as_str() {
+        "" => file,
+        title => format!("\"{}\" of {file}", text::escape(title.as_bytes())),
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// File names of an image's artifacts: each fit for a URL, and no two the same.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    fn located(&mut self, tree: &Tree, path: &str) -> Result<Located, ImageError> {
+        let Some(content) = tree.file(path) else {
+            let shown = text::escape(path.as_bytes());
+            let why = format!(
+                "{}: it has no file {shown}; at its top: {}",
+                tree.source.display(),
+                tree.top()
+            );
+            return Err(ImageError::new(why));
+        };
+        Ok(Located {
+            path: path.to_owned(),
+            content: content.clone().called(self.take(path)),
+        })
+    }
+
+    fn take(&mut self, path: &str) -> String {
+        let name = artifact_name(file_name(path));
+        let numbered = (2..).map(|number| format!("{number}-{name}"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !self.0.contains(name));
+        let free = free.unwrap_or(name);
+        self.0.insert(free.clone());
+        free
+    }
+}
+
+/// A name that may stand in a path and a URL, as like to the file's as can be.
+fn artifact_name(file: &str) -> String {
+    const LENGTH: usize = 56;
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+            c
+        } else {
+            '_'
+        }
+    };
+    let shaped: String = file.chars().map(plain).collect();
+    let shaped = shaped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let name = &shaped[..shaped.len().min(LENGTH)];
+    match name.parse::<Name>() {
+        Ok(_) if name != super::MANIFEST => name.to_owned(),
+        _ => format!("file-{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! What a medium's own boot configuration says: kernel, initrds and parameters of each entry.
+//!
+//! Three dialects: SYSLINUX (isolinux, extlinux, pxelinux), GRUB, and the Boot Loader Specification.
+//! None of them is run: variables, conditions and includes are not followed. A file that is included
+//! is read for itself. Which entry is wanted is not decided here.
+
+use super::tree::Tree;
+use crate::model::limits::{BOOT_ENTRIES_MAX, BOOT_MENU_BYTES_MAX, BOOT_MENUS_MAX};
+use std::collections::BTreeMap;
+
+/// One entry of a boot menu. Paths have no slash in front.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The configuration it stands in.
+    pub(super) file: String,
+    /// What the menu calls it.
+    pub(super) title: String,
+    pub(super) kernel: String,
+    pub(super) initrds: Vec<String>,
+    pub(super) parameters: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Syslinux,
+    Grub,
+    Loader,
+}
+
+/// Which file is what, by a component of its path and the end of its name; the first row that fits
+/// counts, and files of earlier rows come first.
+const KINDS: [(&str, &str, Dialect); 13] = [
+    ("isolinux", ".cfg", Dialect::Syslinux),
+    ("syslinux", ".cfg", Dialect::Syslinux),
+    ("boot-screens", ".cfg", Dialect::Syslinux),
+    ("pxelinux.cfg", "default", Dialect::Syslinux),
+    ("extlinux", ".conf", Dialect::Syslinux),
+    ("", "isolinux.cfg", Dialect::Syslinux),
+    ("", "syslinux.cfg", Dialect::Syslinux),
+    ("loader", "isolinux.cfg", Dialect::Syslinux),
+    ("grub", ".cfg", Dialect::Grub),
+    ("grub2", ".cfg", Dialect::Grub),
+    ("", "grub.cfg", Dialect::Grub),
+    ("", "loopback.cfg", Dialect::Grub),
+    ("entries", ".conf", Dialect::Loader),
+];
+
+fn kind(path: &str) -> Option<(usize, Dialect)> {
+    let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let within = |folder: &str| folder.is_empty() || path.split('/').any(|part| part.eq_ignore_ascii_case(folder));
+    let row = KINDS
+        .iter()
+        .position(|(folder, end, _)| name.ends_with(end) && within(folder))?;
+    Some((row, KINDS[row].2))
+}
+
+/// Every entry of every boot configuration, and how many configurations there are.
+pub(super) fn entries(tree: &Tree) -> (Vec<Entry>, usize) {
+    let mut menus: BTreeMap<(usize, &str), Dialect> = BTreeMap::new();
+    for path in tree.paths() {
+        if let Some((row, dialect)) = kind(path) {
+            menus.insert((row, path), dialect);
+        }
+    }
+    let mut entries = Vec::new();
+    for ((_, path), dialect) in menus.iter().take(BOOT_MENUS_MAX) {
+        let head = tree
+            .file(path)
+            .and_then(|content| content.head(BOOT_MENU_BYTES_MAX).ok());
+        let text = String::from_utf8_lossy(&head.unwrap_or_default()).into_owned();
+        entries.extend(read(&text, path, *dialect));
+    }
+    entries.truncate(BOOT_ENTRIES_MAX);
+    (entries, menus.len().min(BOOT_MENUS_MAX))
+}
+
+fn read(text: &str, path: &str, dialect: Dialect) -> Vec<Entry> {
+    let mut reader = Reader {
+        path,
+        entries: Vec::new(),
+    };
+    for line in text.lines().map(str::trim) {
+        match dialect {
+            Dialect::Syslinux => reader.syslinux(line),
+            Dialect::Grub => reader.grub(line),
+            Dialect::Loader => reader.loader(line),
+        }
+    }
+    reader.entries.retain(|entry| !entry.kernel.is_empty());
+    reader.entries
+}
+
+/// A keyword and what follows it.
+fn split(line: &str) -> (String, &str) {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (word.to_ascii_lowercase(), rest.trim())
+}
+
+struct Reader<'a> {
+    path: &'a str,
+    entries: Vec<Entry>,
+}
+
+impl Reader<'_> {
+    fn begin(&mut self, title: &str) {
+        self.entries.push(Entry {
+            file: self.path.to_owned(),
+            title: title.to_owned(),
+            ..Entry::default()
+        });
+    }
+
+    fn syslinux(&mut self, line: &str) {
+        let (word, rest) = split(line);
+        if word == "label" {
+            self.begin(rest);
+            return;
+        }
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let Some(entry) = self.entries.last_mut() else {
+            return;
+        };
+        let path = |said: &str| within(folder, said);
+        match word.as_str() {
+            "kernel" | "linux" => {
+                let (kernel, more) = split_path(rest);
+                entry.kernel = path(kernel);
+                entry.parameters.extend(more.split_whitespace().map(str::to_owned));
+            }
+            "initrd" => entry.initrds = rest.split(',').map(path).collect(),
+            "append" => {
+                let words = rest.split_whitespace();
+                let (initrds, others): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with("initrd="));
+                let named = initrds.iter().flat_map(|word| word["initrd=".len()..].split(','));
+                entry.initrds.extend(named.map(path));
+                entry.parameters.extend(others.into_iter().map(str::to_owned));
+            }
+            "menu" if split(rest).0 == "label" => entry.title = split(rest).1.replace('^', ""),
+            _ => {}
+        }
+    }
+
+    fn grub(&mut self, line: &str) {
+        let words = grub_words(line);
+        let Some((word, rest)) = words.split_first() else {
+            return;
+        };
+        match word.as_str() {
+            "menuentry" => self.begin(rest.first().map_or("", String::as_str)),
+            "linux" | "linuxefi" | "linux16" if !rest.is_empty() => {
+                // A snippet without a menu entry is one by itself.
+                if self.entries.last().is_none_or(|entry| !entry.kernel.is_empty()) {
+                    self.begin("");
+                }
+                if let Some(entry) = self.entries.last_mut() {
+                    entry.kernel = within("", grub_path(&rest[0]));
+                    entry.parameters = rest[1..].to_vec();
+                }
+            }
+            "initrd" | "initrdefi" | "initrd16" => {
+                if let Some(entry) = self.entries.last_mut() {
+                    entry.initrds = rest.iter().map(|said| within("", grub_path(said))).collect();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn loader(&mut self, line: &str) {
+        if self.entries.is_empty() {
+            self.begin("");
+        }
+        let (word, rest) = split(line);
+        let Some(entry) = self.entries.last_mut() else {
+            return;
+        };
+        match word.as_str() {
+            "title" => entry.title = rest.to_owned(),
+            "linux" => entry.kernel = within("", rest),
+            "initrd" => entry.initrds.push(within("", rest)),
+            "options" => entry.parameters.extend(rest.split_whitespace().map(str::to_owned)),
+            _ => {}
+        }
+    }
+}
+
+fn split_path(rest: &str) -> (&str, &str) {
+    rest.split_once(char::is_whitespace).unwrap_or((rest, ""))
+}
+
+/// `said` as a path from the top: one without a slash in front begins in `folder`. A path that
+/// leads above the top ends there, as it does for the loader.
+fn within(folder: &str, said: &str) -> String {
+    let said = said.trim().trim_matches('"');
+    let above = if said.starts_with('/') { "" } else { folder };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in above.split('/').chain(said.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// GRUB's `(cd0)/path` and `($root)/path` mean this medium.
+fn grub_path(said: &str) -> &str {
+    match said.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, path)) => path,
+        None => said,
+    }
+}
+
+/// The words of a line of GRUB's shell: quotes join, a backslash takes the next character as it is.
+fn grub_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match (character, quote) {
+            ('#', None) if word.is_none() => break,
+            (open @ ('"' | '\''), None) => {
+                quote = Some(open);
+                word.get_or_insert_default();
+            }
+            (close, Some(open)) if close == open => quote = None,
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(characters.next()),
+            (space, None) if space.is_whitespace() => words.extend(word.take()),
+            (other, _) => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests;

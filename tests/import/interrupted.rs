@@ -1,0 +1,138 @@
+//! Imports that end in the middle: killed, stopped, or out of room.
+
+use crate::shelf::{Shelf, kernel, output, text};
+use bootwright::config;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// An ISO whose copy takes long enough to be hit.
+fn large(shelf: &Shelf) {
+    shelf.iso(&[
+        ("live/vmlinuz", kernel("x")),
+        ("live/initrd.img", vec![1; 8_000_000]),
+        ("live/filesystem.squashfs", vec![2; 40_000_000]),
+    ]);
+}
+
+#[test]
+fn an_import_that_is_killed_anywhere_leaves_no_image_or_a_whole_one() {
+    let shelf = Shelf::new();
+    large(&shelf);
+    let (mut killed_in_the_middle, mut whole) = (0, 0);
+    for round in 0..24_u64 {
+        let mut child = shelf
+            .command(&["it", "medium.iso", "--force"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From before it began to beyond its end, whatever the machine's speed.
+        thread::sleep(Duration::from_millis(round * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let names = shelf.names();
+        let hidden = names.iter().filter(|name| name.starts_with('.')).count();
+        assert!(hidden <= 1, "what was left behind piles up: {names:?}");
+        killed_in_the_middle += hidden;
+        if names.iter().any(|name| name == "it") {
+            let (images, report) = config::images(&shelf.images());
+            assert!(
+                report.errors.is_empty() && images.contains_key("it"),
+                "{}",
+                report.render(false)
+            );
+            assert_eq!(images["it"].artifacts().count(), 3);
+            whole += 1;
+        }
+    }
+    println!("{killed_in_the_middle} killed in the middle, a whole image after {whole}");
+    let added = shelf.add(&["it", "medium.iso", "--force"]);
+    assert!(added.status.success(), "{}", output(&added));
+    assert_eq!(shelf.names(), ["it"]);
+}
+
+#[test]
+fn an_import_that_is_stopped_by_ctrl_c_tidies_up() {
+    let shelf = Shelf::new();
+    large(&shelf);
+    let mut child = shelf
+        .command(&["it", "medium.iso"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Signals are minded before the hidden folder is made.
+    while shelf.names().is_empty() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before it could be stopped"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let ended = child.wait().unwrap();
+    // It was quicker than the signal, or nothing is left.
+    let left = shelf.names();
+    assert!(left.is_empty() != ended.success(), "{ended:?} {left:?}");
+    assert!(left.iter().all(|name| name == "it"), "{left:?}");
+}
+
+/// A folder of images on a file system of its own, in a mount namespace of its own.
+fn on_a_small_disk(shelf: &Shelf, options: &str) -> String {
+    let script = format!(
+        "mkdir -p images && mount -t tmpfs -o {options} none images || exit 99
+         \"$0\" image add it medium.iso --images images; echo \"exit $?\"; echo \"[left: $(ls -A images)]\""
+    );
+    let run = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script, env!("CARGO_BIN_EXE_bootwright")])
+        .current_dir(shelf.path(""))
+        .output()
+        .unwrap();
+    output(&run)
+}
+
+#[test]
+#[ignore = "needs root: it mounts a file system in a namespace of its own"]
+fn a_disk_without_room_is_said_before_and_in_the_middle_and_nothing_is_left() {
+    let shelf = Shelf::new();
+    shelf.iso(&[
+        ("live/vmlinuz", kernel("x")),
+        ("live/initrd.img", vec![1; 3_000_000]),
+        ("live/filesystem.squashfs", text("x")),
+    ]);
+    for (options, words) in [
+        ("size=1m", "free, and the image needs"),
+        // There is room for the bytes, and none for the third file.
+        ("size=8m,nr_inodes=4", "No space left on device"),
+    ] {
+        let said = on_a_small_disk(&shelf, options);
+        assert!(said.contains(words) && said.contains("--images DIR"), "{said}");
+        assert!(said.contains("exit 1") && said.contains("[left: ]"), "{said}");
+    }
+    let said = on_a_small_disk(&shelf, "size=8m");
+    assert!(said.contains("exit 0") && said.contains("[left: it]"), "{said}");
+}
+
+#[test]
+fn what_a_removal_left_behind_goes_with_the_next_import_and_an_unfinished_download_stays() {
+    let shelf = Shelf::new();
+    shelf.folder(&[("linux", kernel("x")), ("initrd.gz", text("x"))]);
+    let mut dead = Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    fs::create_dir_all(shelf.images().join(format!(".removed-{}-old", dead.id()))).unwrap();
+    // Whatever the image is called that it is of.
+    let download = format!(".fetch-partial-{}-it", dead.id());
+    fs::create_dir_all(shelf.images().join(&download)).unwrap();
+    let added = shelf.add(&["it", "tree"]);
+    assert!(added.status.success(), "{}", output(&added));
+    let mut names = shelf.names();
+    names.sort();
+    assert_eq!(names, [download.as_str(), "it"]);
+}
