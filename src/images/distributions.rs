@@ -333,7 +333,8 @@ pub(super) const MEDIUM_ONLY: &[&str] = &[
     "rd.live.check*",
     "mediacheck*",
     "inst.mediacheck*",
-    // The menu's screen
+    // The screen: a server's console must say why it does not come up, and `quiet` keeps that from it
+    "quiet",
     "vga=*",
     "splash*",
     "rhgb",

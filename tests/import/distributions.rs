@@ -76,8 +76,8 @@ fn debian_installer() {
         kernel: "install.amd/vmlinuz",
         initrds: &["install.amd/initrd.gz"],
         disk: None,
-        cmdline: "quiet",
-        dropped: "vga=788 ---",
+        cmdline: "",
+        dropped: "vga=788 --- quiet",
         script: Some("debian-installer"),
     });
 }
@@ -96,8 +96,8 @@ fn debian_live() {
         kernel: "live/vmlinuz-6.1.0-18-amd64",
         initrds: &["live/initrd.img-6.1.0-18-amd64"],
         disk: Some("live/filesystem.squashfs"),
-        cmdline: "boot=live components quiet",
-        dropped: "splash findiso=${iso_path}",
+        cmdline: "boot=live components",
+        dropped: "quiet splash findiso=${iso_path}",
         script: Some("live"),
     });
 }
@@ -160,8 +160,8 @@ fn ubuntu_desktop_with_a_preseed_on_the_medium() {
         kernel: "casper/vmlinuz",
         initrds: &["casper/initrd"],
         disk: Some("medium.iso"),
-        cmdline: "boot=casper maybe-ubiquity quiet",
-        dropped: "file=/cdrom/preseed/ubuntu.seed splash ---",
+        cmdline: "boot=casper maybe-ubiquity",
+        dropped: "file=/cdrom/preseed/ubuntu.seed quiet splash ---",
         script: Some("ubuntu-autoinstall"),
     });
 }
@@ -185,8 +185,8 @@ fn rocky_installer() {
         kernel: "images/pxeboot/vmlinuz",
         initrds: &["images/pxeboot/initrd.img"],
         disk: None,
-        cmdline: "quiet",
-        dropped: "inst.stage2=hd:LABEL=Rocky-9-4-x86_64-dvd",
+        cmdline: "",
+        dropped: "inst.stage2=hd:LABEL=Rocky-9-4-x86_64-dvd quiet",
         script: Some("kickstart"),
     });
 }
@@ -204,8 +204,8 @@ fn fedora_live() {
         kernel: "images/pxeboot/vmlinuz",
         initrds: &["images/pxeboot/initrd.img"],
         disk: Some("LiveOS/squashfs.img"),
-        cmdline: "rd.live.image quiet",
-        dropped: "root=live:CDLABEL=Fedora-WS-Live-39 rhgb",
+        cmdline: "rd.live.image",
+        dropped: "root=live:CDLABEL=Fedora-WS-Live-39 quiet rhgb",
         script: Some("dracut-live"),
     });
 }
@@ -316,8 +316,8 @@ fn alpine() {
         kernel: "boot/vmlinuz-lts",
         initrds: &["boot/initramfs-lts"],
         disk: Some("boot/modloop-lts"),
-        cmdline: "modules=loop,squashfs,sd-mod,usb-storage quiet",
-        dropped: "",
+        cmdline: "modules=loop,squashfs,sd-mod,usb-storage",
+        dropped: "quiet",
         script: Some("alpine"),
     });
 }
@@ -334,8 +334,8 @@ fn proxmox() {
         kernel: "boot/linux26",
         initrds: &["boot/initrd.img"],
         disk: None,
-        cmdline: "ro ramdisk_size=16777216 rw quiet",
-        dropped: "splash=silent",
+        cmdline: "ro ramdisk_size=16777216 rw",
+        dropped: "quiet splash=silent",
         script: None,
     });
 }

@@ -141,7 +141,10 @@ fn in_words(found: &Found, new: &NewImage) -> String {
     }
     found.entry.iter().for_each(|entry| line("by entry", entry));
     if !found.dropped.is_empty() {
-        line("dropped", &format!("{} (of the medium)", found.dropped.join(" ")));
+        line(
+            "dropped",
+            &format!("{} (of the medium or its screen)", found.dropped.join(" ")),
+        );
     }
     found.script.iter().for_each(|script| line("script", script));
     lines.extend(found.notes.iter().map(|note| format!("note: {note}")));

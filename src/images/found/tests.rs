@@ -38,6 +38,7 @@ fn what_means_the_medium_is_told_from_what_every_boot_needs() {
         "archisolabel=ARCH_202406",
         "---",
         "||",
+        "quiet",
         "a\nb",
         "",
     ] {
@@ -47,7 +48,6 @@ fn what_means_the_medium_is_told_from_what_every_boot_needs() {
         "boot=casper",
         "boot=live",
         "rd.live.image",
-        "quiet",
         "inst.stage2=http://192.0.2.1/tree",
         "console=ttyS0,115200",
         "root=/dev",
