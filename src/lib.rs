@@ -15,8 +15,8 @@
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
-//! | [`store`] | what survives a restart: an ordered key-value contract, and leases in it |
-//! | [`images`] | import of images from files, folders and ISOs, their download and verification |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases and checksums |
+//! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
 //! | [`proto`] | wire formats and protocol machines: DHCP and TFTP |
 //! | [`lease`] | address pools and the lease table |
@@ -37,6 +37,8 @@
 //!   arguments. Lints (`.clippy.toml`) and `tests/architecture.rs` hold that.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
+//! - An artifact is served while its bytes are known to be those of its checksum (`boot::ledger`): read
+//!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.

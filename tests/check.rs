@@ -3,14 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
 use bootwright::boot::{
+    ledger::ChecksumRecord,
     machine::{Identity, identify},
     paths,
     render::Scene,
-    snapshot::{Snapshot, Var},
+    snapshot::{Artifact, Snapshot, Var},
 };
 use bootwright::config::{Diagnostic, Loaded, Report, load, watched};
-use bootwright::images::checksum;
-use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, Probe, ServedInterface};
+use bootwright::images::{
+    checksum,
+    reading::From,
+    sums::{Hashing, Kept, Later, Sums},
+};
+use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -32,6 +37,11 @@ cidr = "192.0.2.0/24"
 router = "192.0.2.1"
 pool = ["192.0.2.100-192.0.2.199"]
 "#;
+
+/// As `bootwright check` reads images.
+fn hashing() -> impl Sums {
+    Hashing::silent()
+}
 
 /// A folder with the shipped scripts and answers, one small image and loaders.
 struct Room(TempDir);
@@ -73,12 +83,12 @@ impl Room {
     fn artifact(&self, image: &str, file: &str) -> String {
         let folder = self.path(&format!("images/{image}"));
         let stamp = checksum::regular_beneath(&folder, file).unwrap();
-        let sum = checksum::sha256(&folder.join(file), stamp).unwrap();
+        let sum = hashing().sum(&folder.join(file), stamp).unwrap().unwrap();
         format!("{{ file = \"{file}\", sha256 = \"{}\" }}", checksum::hex(&sum))
     }
 
     fn load(&self) -> Result<Loaded, Report> {
-        load(&self.path("bootwright.toml"), 1)
+        load(&self.path("bootwright.toml"), 1, &mut hashing())
     }
 
     fn report(&self) -> Report {
@@ -348,7 +358,7 @@ fn an_emptied_inventory_is_refused() {
 #[test]
 fn an_inventory_in_the_place_of_the_settings_is_told_from_them() {
     let room = Room::new(SUBNET);
-    let Err(report) = load(&room.path("inventory.toml"), 1) else {
+    let Err(report) = load(&room.path("inventory.toml"), 1, &mut hashing()) else {
         panic!("an inventory was taken for the settings");
     };
     let said = shown(&report.errors);
@@ -583,6 +593,59 @@ fn an_artifact_that_changed_since_the_last_load_is_hashed_again() {
 }
 
 #[test]
+fn a_daemon_takes_an_image_that_it_has_not_read_and_names_a_missing_sha256_all_the_same() {
+    let room = Room::new(SUBNET);
+    room.write("images/debian-12/linux", "other");
+    let load = || load(&room.path("bootwright.toml"), 1, &mut Later);
+    assert!(load().is_ok_and(|loaded| loaded.snapshot.images.contains_key("debian-12")));
+    room.write("images/debian-12/image.toml", "kernel = { file = \"linux\" }\n");
+    let said = shown(&load().err().unwrap_or_default().errors);
+    assert!(
+        said.contains("has no `sha256`") && said.contains("sha256sum "),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_a_daemon_has_verified_is_judged_and_not_read_again() {
+    let room = Room::new(SUBNET);
+    let image = room.sound().snapshot.images["debian-12"].clone();
+    let kept = |sum: [u8; 32]| {
+        let record = |artifact: &Artifact| ChecksumRecord {
+            path: image.path(artifact),
+            stamp: artifact.stamp,
+            sha256: if artifact.file == "linux" { sum } else { artifact.sha256 },
+            at: WallTime(7),
+        };
+        Kept::of(image.artifacts().map(record).collect())
+    };
+    let mut read = Vec::new();
+    let mut load = |kept| {
+        let progress = |path: &Path, _, _| read.push(path.to_owned());
+        let from = From::Memory;
+        load(&room.path("bootwright.toml"), 1, &mut Hashing { kept, from, progress })
+    };
+    let right = image.kernel.as_ref().unwrap().sha256;
+    assert!(load(kept(right)).is_ok());
+    let said = shown(&load(kept([7; 32])).err().unwrap_or_default().errors);
+    assert!(
+        said.contains("`linux` is not the file whose sha256 stands here"),
+        "{said}"
+    );
+    assert_eq!(read, Vec::<PathBuf>::new());
+    room.write("images/debian-12/linux", "other");
+    assert!(
+        load_hashing(&room, kept(right)).is_err(),
+        "a record of the file as it was says nothing"
+    );
+}
+
+fn load_hashing(room: &Room, kept: Kept) -> Result<Loaded, Report> {
+    let (from, progress) = (From::Memory, |_: &Path, _, _| {});
+    load(&room.path("bootwright.toml"), 1, &mut Hashing { kept, from, progress })
+}
+
+#[test]
 fn a_loader_that_the_inventory_needs_is_missed_by_name() {
     let room = Room::new(&format!(
         "{SUBNET}[[host]]\nname = \"a\"\nserial = \"1\"\nimage = \"arm\"\n"
@@ -619,6 +682,10 @@ fn the_appliance_says_what_is_wrong_with_it() {
         ("[tftp]\nsingle_port = 1\n", "true or false"),
         ("[tftp]\nsingleport = true\n", "did you mean `single_port`?"),
         ("[htpp]\nport = 80\n", "did you mean `http`?"),
+        ("[images]\nrecheck = \"0s\"\n", "write \"off\""),
+        ("[images]\nrecheck = 7\n", "say the unit"),
+        ("[images]\nrecheck = \"weekly\"\n", "is not a length of time"),
+        ("[images]\nrechek = \"7d\"\n", "did you mean `recheck`?"),
         ("[admin]\nlisten = \"8067\"\n", "127.0.0.1:8067"),
         ("[unknown]\npolicy = \"ignored\"\n", "did you mean `ignore`?"),
         ("", "no [network]"),
@@ -636,7 +703,7 @@ fn files_that_are_missing_or_not_text_are_said() {
     assert!(has(&room.report(), (2, 6), &["UTF-8"]));
     fs::remove_file(room.path("inventory.toml")).unwrap();
     assert!(shown(&room.report().errors).contains("can't be read: No such file"));
-    assert!(load(Path::new("/nonexistent/bootwright.toml"), 1).is_err());
+    assert!(load(Path::new("/nonexistent/bootwright.toml"), 1, &mut hashing()).is_err());
 }
 
 #[test]

@@ -83,6 +83,7 @@ start_daemon() {
     tail -n +1 -s 0.1 -f "$work/log" --pid "$daemon" &
     follower=$!
     wait_line "ready: " "$work/log" 30 "$daemon" "the daemon's start"
+    wait_line "image debian-12/initrd.gz is verified" "$work/log" 60 "$daemon" "the verification of its initrd"
 }
 
 firmware_arguments() {

@@ -3,6 +3,10 @@
 
 use bootwright::config;
 use bootwright::images::{NewImage, add};
+use bootwright::images::{
+    reading::From,
+    sums::{Hashing, Kept, Later},
+};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tempfile::TempDir;
 
@@ -46,7 +50,14 @@ fn names(folder: &Path) -> Vec<String> {
 fn what_was_added_is_what_check_reads() {
     let shelf = Shelf::new();
     add(&shelf.images(), &shelf.new_image()).unwrap();
-    let (images, report) = config::images(&shelf.images());
+    let mut read = 0;
+    let mut sums = Hashing {
+        kept: Kept::default(),
+        from: From::Disk,
+        progress: |_: &Path, _, _| read += 1,
+    };
+    let (images, report) = config::images(&shelf.images(), &mut sums);
+    assert_eq!(read, 3);
     assert!(report.errors.is_empty(), "{}", report.render(false));
     let image = &images["debian-12"];
     assert_eq!(image.artifacts().count(), 3);
@@ -68,7 +79,12 @@ fn an_image_is_replaced_only_by_force_and_then_whole() {
     );
     again.replace = true;
     add(&shelf.images(), &again).unwrap();
-    assert_eq!(config::images(&shelf.images()).0["debian-12"].artifacts().count(), 2);
+    assert_eq!(
+        config::images(&shelf.images(), &mut Later).0["debian-12"]
+            .artifacts()
+            .count(),
+        2
+    );
     assert_eq!(names(&shelf.images()), ["debian-12"]);
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
 use bootwright::config::{Loaded, Report, load, shipped_quirks, watched};
+use bootwright::images::sums::Later;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
@@ -43,7 +44,7 @@ impl Room {
     }
 
     fn load(&self) -> Result<Loaded, Report> {
-        load(&self.0.path().join("bootwright.toml"), 1)
+        load(&self.0.path().join("bootwright.toml"), 1, &mut Later)
     }
 
     /// The names of the rows in force.

@@ -3,6 +3,7 @@
 
 use bootwright::boot::{
     event::Stage,
+    ledger::{Finding, Ledger},
     render::Templates,
     resource::{Answered, Ask, Refusal, Resource, Transport, resource},
     sightings::Sightings,
@@ -130,9 +131,11 @@ fn room() -> Snapshot {
                 kernel: Some(Artifact {
                     file: "linux".into(),
                     sha256: [0; 32],
+                    said_at: origin(),
                     stamp: FileStamp {
                         length: 3,
                         modified_ns: 4,
+                        changed_ns: 4,
                         inode: 5,
                     },
                 }),
@@ -150,6 +153,17 @@ fn room() -> Snapshot {
 
 /// Asks over HTTP as `peer`; `path` may have a query.
 fn get(room: &Snapshot, leases: &LeaseTable, sightings: &mut Sightings, peer: Ipv4Addr, path: &str) -> Answered {
+    get_with(&Ledger::default(), room, leases, sightings, peer, path)
+}
+
+fn get_with(
+    ledger: &Ledger,
+    room: &Snapshot,
+    leases: &LeaseTable,
+    sightings: &mut Sightings,
+    peer: Ipv4Addr,
+    path: &str,
+) -> Answered {
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),
@@ -161,7 +175,7 @@ fn get(room: &Snapshot, leases: &LeaseTable, sightings: &mut Sightings, peer: Ip
         peer,
         server: SERVER,
     };
-    resource(NOW, room, leases, sightings, &ask)
+    resource(NOW, room, leases, sightings, ledger, &ask)
 }
 
 fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
@@ -272,9 +286,37 @@ fn an_answer_that_is_not_the_hosts_is_not_found() {
 }
 
 #[test]
-fn an_artifact_carries_the_stamp_it_was_verified_with_and_nothing_else_is_served() {
-    let answered = get_alone(OTHER, "/image/debian-12/linux");
-    assert!(matches!(&answered.result, Ok(Resource::File { stamp: Some(stamp), .. }) if stamp.inode == 5));
+fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_is() {
+    let room = room();
+    let image = &room.images["debian-12"];
+    let kernel = image.kernel.as_ref().unwrap();
+    let path = image.path(kernel);
+    let mut ledger = Ledger::default();
+    let ask = |ledger: &Ledger| {
+        let mut sightings = Sightings::default();
+        let leases = LeaseTable::default();
+        get_with(ledger, &room, &leases, &mut sightings, OTHER, "/image/debian-12/linux").result
+    };
+    ledger.read_so_far(&path, kernel.stamp, 2);
+    let refused = ask(&ledger);
+    assert!(
+        matches!(&refused, Err(Refusal::NotYet { reason }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
+        "{refused:?}"
+    );
+    ledger.enter(NOW, &path, kernel.stamp, Finding::Sum(kernel.sha256));
+    let served = ask(&ledger);
+    assert!(
+        matches!(&served, Ok(Resource::File { seal: Some(seal), .. }) if seal.stamp().inode == 5),
+        "{served:?}"
+    );
+    for finding in [Finding::Sum([1; 32]), Finding::Unreadable("Input/output error".into())] {
+        ledger.enter(NOW, &path, kernel.stamp, finding);
+        let refused = ask(&ledger);
+        assert!(
+            matches!(&refused, Err(Refusal::Broken { reason }) if reason.starts_with("image debian-12/linux is not served: ")),
+            "{refused:?}"
+        );
+    }
     for path in [
         "/image/debian-12/image.toml",
         "/image/debian-12",
@@ -294,7 +336,7 @@ fn a_loader_is_found_by_name_and_by_no_other_path() {
         &answered.result,
         Ok(Resource::File {
             content_type: "application/efi",
-            stamp: None,
+            seal: None,
             ..
         })
     ));
@@ -336,7 +378,15 @@ fn configurations_of_other_loaders_are_files_beside_them_and_a_missing_one_is_no
                 peer: OTHER,
                 server: SERVER,
             };
-            resource(NOW, &room, &LeaseTable::default(), &mut Sightings::default(), &ask).result
+            resource(
+                NOW,
+                &room,
+                &LeaseTable::default(),
+                &mut Sightings::default(),
+                &Ledger::default(),
+                &ask,
+            )
+            .result
         };
         for file in there {
             let result = found(file);

@@ -109,6 +109,8 @@ impl Appliance {
             exhausted: Default::default(),
             crowded: Default::default(),
             busy: Default::default(),
+            unverified: Default::default(),
+            ledger: Default::default(),
             loops: Default::default(),
             lease_log,
             hot_files: Arc::default(),

@@ -24,6 +24,8 @@ pub struct Status {
     pub leases: usize,
     /// Whether leases can be written; none is acknowledged while they can't.
     pub leases_writable: bool,
+    /// The artifacts of images.
+    pub artifacts: Artifacts,
     /// The interfaces it is told to serve.
     pub interfaces: Vec<String>,
     /// Settings of the files that hold only after a restart.
@@ -53,6 +55,30 @@ pub struct Transfer {
     pub length_bytes: u64,
     /// Seconds since it began.
     pub age_s: u64,
+}
+
+/// The artifacts of images, by what is known of their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifacts {
+    /// How many have the bytes of their sha256, and are served.
+    pub verified: usize,
+    /// The others.
+    pub unserved: Vec<Unserved>,
+}
+
+/// An artifact that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unserved {
+    /// Its image.
+    pub image: String,
+    /// Its file in there.
+    pub file: String,
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// How many of them have been read to verify it.
+    pub bytes_read: u64,
+    /// What is wrong with it; nothing while it is being verified.
+    pub problem: Option<Problem>,
 }
 
 /// A reload that took effect.

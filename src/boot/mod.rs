@@ -10,6 +10,7 @@
 pub mod engine;
 pub mod event;
 pub mod gate;
+pub mod ledger;
 pub mod loader;
 pub mod loops;
 pub mod machine;

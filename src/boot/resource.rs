@@ -4,21 +4,24 @@
 //! who that is. An answer may hold secrets, so it goes only to the address of the machine it is
 //! for. Artifacts and loaders go to anybody.
 
+mod artifact;
 mod asker;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
+    ledger::{Ledger, Seal, Standing},
     machine::{Identity, Who, identify},
     paths,
     render::{Scene, TemplateError},
     request_path::RequestPath,
     sightings::Sightings,
-    snapshot::{FileStamp, Snapshot},
+    snapshot::{Artifact, Image, Snapshot},
 };
 use crate::lease::LeaseTable;
 use crate::model::{HardwareAddr, Name, Now, text};
+use artifact::seal;
 use asker::is_beyond_words;
 use std::{net::Ipv4Addr, path::PathBuf};
 
@@ -52,7 +55,7 @@ pub enum Resource {
         /// The path beneath it.
         file: String,
         /// What the file must still be; `None` where nobody vouched for it.
-        stamp: Option<FileStamp>,
+        seal: Option<Seal>,
         /// An image's artifact: many megabytes, of which only so many go out at once.
         is_bulk: bool,
         /// Its media type.
@@ -85,9 +88,15 @@ pub enum Refusal {
         /// Whose, and who asked.
         reason: String,
     },
-    /// Our own fault: a template that `check` passed failed for this machine.
+    /// Our own fault: a template that `check` passed failed for this machine, or a file is not what
+    /// it should be.
     Broken {
         /// What failed.
+        reason: String,
+    },
+    /// It will be there by itself, in a while.
+    NotYet {
+        /// What is waited for.
         reason: String,
     },
 }
@@ -135,6 +144,8 @@ pub struct Inquiry<'a> {
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.
     subject: Identity,
+    /// The artifact that the path names, and what is known of its bytes.
+    artifact: Option<(&'a Image, &'a Artifact, Standing)>,
 }
 
 /// What a path came to before it is known whose it is.
@@ -150,9 +161,10 @@ pub fn resource(
     snapshot: &Snapshot,
     leases: &LeaseTable,
     sightings: &mut Sightings,
+    ledger: &Ledger,
     ask: &Ask<'_>,
 ) -> Answered {
-    Inquiry::begin(now, snapshot, leases, sightings, ask).answer()
+    Inquiry::begin(now, snapshot, leases, sightings, ledger, ask).answer()
 }
 
 fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answered {
@@ -288,21 +300,19 @@ impl<'a> Inquiry<'a> {
     }
 
     fn verified(&self, image: &str, file: &str) -> Result<Resource, Refusal> {
-        let Some(image) = self.snapshot.images.get(image) else {
-            return Err(Refusal::NotFound {
-                reason: format!("no image is called {image}"),
-            });
-        };
-        match image.artifacts().find(|artifact| artifact.file == file) {
-            Some(artifact) => Ok(Resource::File {
+        match &self.artifact {
+            Some((image, artifact, standing)) => Ok(Resource::File {
                 root: image.root.clone(),
                 file: artifact.file.clone(),
-                stamp: Some(artifact.stamp),
+                seal: Some(seal(image, artifact, standing)?),
                 is_bulk: true,
                 content_type: content_type(file),
             }),
             None => Err(Refusal::NotFound {
-                reason: format!("image {} has no artifact {file}", image.name),
+                reason: match self.snapshot.images.contains_key(image) {
+                    true => format!("image {image} has no artifact {file}"),
+                    false => format!("no image is called {image}"),
+                },
             }),
         }
     }
@@ -317,7 +327,7 @@ impl<'a> Inquiry<'a> {
             Some(root) => Ok(Resource::File {
                 root: root.clone(),
                 file: file.to_owned(),
-                stamp: None,
+                seal: None,
                 is_bulk: false,
                 content_type: content_type(file),
             }),

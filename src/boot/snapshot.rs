@@ -39,6 +39,15 @@ pub struct Snapshot {
     pub templates: Templates,
 }
 
+impl Snapshot {
+    /// The artifact of that image and file.
+    pub fn artifact(&self, image: &str, file: &str) -> Option<(&Image, &Artifact)> {
+        let image = self.images.get(image)?;
+        let artifact = image.artifacts().find(|artifact| artifact.file == file)?;
+        Some((image, artifact))
+    }
+}
+
 /// An IPv4 subnet of the inventory and what its machines are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnet {
@@ -290,7 +299,7 @@ pub struct RuleMatch {
     pub serial: Option<String>,
 }
 
-/// A named set of artifacts, their checksums verified when the snapshot was built.
+/// A named set of artifacts. What the bytes of their files are found to be stands in `boot::ledger`.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Its name: the folder's.
@@ -314,6 +323,11 @@ impl Image {
     pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
         self.kernel.iter().chain(&self.initrds).chain(&self.disk)
     }
+
+    /// Where the file of one of its artifacts is.
+    pub fn path(&self, artifact: &Artifact) -> PathBuf {
+        self.root.join(&artifact.file)
+    }
 }
 
 /// One file of an image.
@@ -321,19 +335,24 @@ impl Image {
 pub struct Artifact {
     /// Path beneath the image's folder, `/` between components, none of them `.` or `..`.
     pub file: String,
-    /// SHA-256 of the whole file.
+    /// The SHA-256 that the whole file must have.
     pub sha256: [u8; 32],
-    /// What the file was when its checksum was verified; one that differs is not served.
+    /// Where that is written.
+    pub said_at: Origin,
+    /// What the file was when the inventory was read; one that differs is not served.
     pub stamp: FileStamp,
 }
 
-/// What tells a file from the one that was verified.
+/// What tells a file from the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileStamp {
     /// Length in bytes.
     pub length: u64,
-    /// Modification time in nanoseconds since 1970.
+    /// Modification time in nanoseconds since 1970. Anybody who may write the file may set it back.
     pub modified_ns: i128,
+    /// Time of the last change of anything about the file, in nanoseconds since 1970. Only the
+    /// system sets it, so it tells of bytes that were written and whose time was put back.
+    pub changed_ns: i128,
     /// Inode number.
     pub inode: u64,
 }

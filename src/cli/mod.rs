@@ -4,6 +4,7 @@
 
 mod ask;
 mod check;
+mod hashing;
 mod hosts;
 mod image;
 mod leases;

@@ -5,9 +5,10 @@ use super::{
     reload::refusal_text,
 };
 use crate::admin::{
-    answer::{Status, Transfer, counted},
+    answer::{Artifacts, Status, Transfer, Unserved, counted},
     client,
 };
+use indicatif::BinaryBytes;
 use std::{error::Error, fmt::Write, process::ExitCode};
 
 const EXAMPLES: &str = "\
@@ -48,6 +49,7 @@ fn text(status: &Status) -> String {
         hosts,
         leases,
         leases_writable,
+        artifacts,
         interfaces,
         restart_needed_for,
         last_refusal,
@@ -65,6 +67,7 @@ fn text(status: &Status) -> String {
     if !leases_writable {
         text.push_str("LEASES CAN'T BE WRITTEN, so none is acknowledged: is the disk full? see the log\n");
     }
+    text.push_str(&artifacts_text(artifacts));
     for setting in restart_needed_for {
         let _ = writeln!(text, "needs a restart: `{setting}`");
     }
@@ -107,6 +110,31 @@ fn transfers_text(transfers: &[Transfer]) -> String {
     }
     if let Some(more) = transfers.len().checked_sub(TRANSFERS_SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "  and {more} more; --json has all of them");
+    }
+    text
+}
+
+/// What of the images is served, and each file that is not.
+fn artifacts_text(artifacts: &Artifacts) -> String {
+    let Artifacts { verified, unserved } = artifacts;
+    let mut text = format!("images: {} verified\n", counted(*verified, "artifact"));
+    for one in unserved {
+        let Unserved {
+            image,
+            file,
+            bytes,
+            bytes_read,
+            problem,
+        } = one;
+        let _ = match problem {
+            Some(problem) => writeln!(text, "NOT SERVED: image {image}/{file}: {problem}"),
+            None => writeln!(
+                text,
+                "not served yet: image {image}/{file} is being verified, {} of {}",
+                BinaryBytes(*bytes_read),
+                BinaryBytes(*bytes)
+            ),
+        };
     }
     text
 }

@@ -9,12 +9,13 @@ use super::{
 use crate::boot::snapshot::{Origin, UnknownPolicy};
 use crate::model::{
     Mode, ServedInterface,
-    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX},
+    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, VERIFY_AGAIN_DEFAULT},
     text,
 };
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use toml::de::DeValue;
 
@@ -60,6 +61,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
     let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
     let paths_value = fields.value("paths");
     let (paths, loaders_at) = paths(reader, paths_value, base);
+    let recheck = images(reader, fields.value("images"));
     let state = state(reader, fields.value("state"), base);
     let (admin_socket, admin_listen) = admin(reader, fields.value("admin"), base);
     let unknown = unknown(reader, fields.value("unknown"));
@@ -77,6 +79,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
             answers: paths.answers,
             images: paths.images,
             loaders: paths.loaders,
+            recheck,
             quirks: paths.quirks,
             state,
             admin_socket,
@@ -251,6 +254,30 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
     }
     fields.finish(reader);
     (paths, loaders_at)
+}
+
+/// How often artifacts are read again.
+fn images(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Option<Duration> {
+    let default = Some(VERIFY_AGAIN_DEFAULT);
+    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[images]", value)) else {
+        return default;
+    };
+    let recheck = fields.take(reader, "recheck", |reader, value| match value.get_ref() {
+        DeValue::String(said) if said == "off" => Some(None),
+        _ => recheck(reader, value).map(Some),
+    });
+    fields.finish(reader);
+    recheck.map_or(default, |recheck| recheck.value)
+}
+
+fn recheck(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
+    let every = decode::duration(reader, value)?;
+    if every.is_zero() {
+        let help = "write \"off\" to read no image again, or how often, such as \"7d\"";
+        reader.error(value, "images can't be read again all the time".to_owned(), help);
+        return None;
+    }
+    Some(every)
 }
 
 fn state(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> PathBuf {

@@ -1,13 +1,14 @@
-//! The images of a folder: `NAME/image.toml` decoded, and every artifact's checksum verified.
+//! The images of a folder: `NAME/image.toml` decoded, and every checksum judged that is known.
 
 use super::{
+    Diagnostic,
     decode::{self, Fields, Reader, Value},
     problems::Problems,
     raw,
     source::{self, Source},
 };
 use crate::boot::snapshot::{Artifact, Image, Origin};
-use crate::images::{MANIFEST, checksum};
+use crate::images::{MANIFEST, checksum, sums::Sums};
 use crate::model::{Name, text};
 use std::{collections::BTreeMap, path::Path};
 
@@ -22,7 +23,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) fn read(folder: &Path, problems: &mut Problems) -> Catalogue {
+    pub(super) fn read(folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> Catalogue {
         let shown = folder.display().to_string();
         let mut catalogue = Catalogue::default();
         let entries = source::entries(folder).unwrap_or_else(|error| {
@@ -32,12 +33,12 @@ impl Catalogue {
             Vec::new()
         });
         for path in entries.iter().filter(|path| path.is_dir()) {
-            catalogue.add(path, problems);
+            catalogue.add(path, sums, problems);
         }
         catalogue
     }
 
-    fn add(&mut self, folder: &Path, problems: &mut Problems) {
+    fn add(&mut self, folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) {
         let named = folder.file_name().unwrap_or_default().to_string_lossy();
         let place = Origin {
             file: folder.display().to_string().into(),
@@ -61,7 +62,7 @@ impl Catalogue {
             );
             return;
         }
-        match read_image(folder, &name, problems) {
+        match read_image(folder, &name, sums, problems) {
             Some(image) => {
                 self.images.insert(name, image);
             }
@@ -70,8 +71,8 @@ impl Catalogue {
     }
 }
 
-/// Reads and verifies one image; `None` after at least one error.
-fn read_image(folder: &Path, name: &Name, problems: &mut Problems) -> Option<Image> {
+/// Reads and judges one image; `None` after at least one error.
+fn read_image(folder: &Path, name: &Name, sums: &mut dyn Sums, problems: &mut Problems) -> Option<Image> {
     let source = Source::read(&folder.join(MANIFEST), problems)?;
     let (root, broken) = decode::document(&source, problems);
     let reader = &mut Reader {
@@ -83,14 +84,14 @@ fn read_image(folder: &Path, name: &Name, problems: &mut Problems) -> Option<Ima
     let cpu = fields.take(reader, "arch", raw::cpu).map(|cpu| cpu.value);
     sound &= cpu.is_some() || fields.value("arch").is_none();
     let mut one = |reader: &mut Reader<'_>, key| {
-        let found = fields.take(reader, key, |reader, value| artifact(reader, folder, value));
+        let found = fields.take(reader, key, |reader, value| artifact(reader, folder, sums, value));
         sound &= found.is_some() || fields.value(key).is_none();
         found.map(|artifact| artifact.value)
     };
     let (kernel, disk) = (one(reader, "kernel"), one(reader, "disk"));
     let mut all_initrds = true;
     let initrds = fields.take_all(reader, "initrds", |reader, value| {
-        let found = artifact(reader, folder, value);
+        let found = artifact(reader, folder, sums, value);
         all_initrds &= found.is_some();
         found
     });
@@ -107,7 +108,8 @@ fn read_image(folder: &Path, name: &Name, problems: &mut Problems) -> Option<Ima
     (sound && all_initrds).then(|| Image {
         name: name.clone(),
         cpu,
-        root: folder.to_owned(),
+        // The same file has one name, whoever looks at it and from wherever.
+        root: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
         kernel,
         initrds: initrds.into_iter().map(|initrd| initrd.value).collect(),
         disk,
@@ -115,7 +117,7 @@ fn read_image(folder: &Path, name: &Name, problems: &mut Problems) -> Option<Ima
     })
 }
 
-fn artifact(reader: &mut Reader<'_>, folder: &Path, value: &Value<'_>) -> Option<Artifact> {
+fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: &Value<'_>) -> Option<Artifact> {
     let mut fields = Fields::of(reader, "an artifact", value)?;
     let file = fields.take(reader, "file", file_name);
     let said = fields.take(reader, "sha256", digits);
@@ -138,7 +140,8 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, value: &Value<'_>) -> Option
             return None;
         }
     };
-    let found = match checksum::sha256(&folder.join(&file.value), stamp) {
+    let path = std::path::absolute(folder.join(&file.value)).unwrap_or_else(|_| folder.join(&file.value));
+    let found = match sums.sum(&path, stamp) {
         Ok(found) => found,
         Err(error) => {
             let message = format!("can't read the artifact `{}`: {error}", file.value);
@@ -146,27 +149,43 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, value: &Value<'_>) -> Option
             return None;
         }
     };
-    let shown = checksum::hex(&found);
     if !sum_said {
         let message = format!("the artifact `{}` has no `sha256`", file.value);
-        reader.error(
-            value,
-            message,
-            format!("if the file is the right one, add sha256 = \"{shown}\""),
-        );
+        let digits = match &found {
+            Some(found) => format!("sha256 = \"{}\"", checksum::hex(found)),
+            None => format!("the sha256 that `sha256sum {}` prints", path.display()),
+        };
+        reader.error(value, message, format!("if the file is the right one, add {digits}"));
     }
     let said = said?;
-    if said.value != found {
-        let message = format!("the artifact `{}` is not the file whose sha256 stands here", file.value);
-        let help = format!("the file's is {shown}; fetch it again, or correct the checksum if the file is right");
-        reader.problems.error(&said.origin, message, help);
+    let artifact = Artifact {
+        file: file.value,
+        sha256: said.value,
+        said_at: said.origin,
+        stamp,
+    };
+    if let Some(found) = found.filter(|found| *found != artifact.sha256) {
+        reader.problems.add_error(wrong(&artifact, &found));
         return None;
     }
-    Some(Artifact {
-        file: file.value,
-        sha256: found,
-        stamp,
-    })
+    Some(artifact)
+}
+
+/// What is said of an artifact whose bytes are not those of its checksum.
+pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
+    let Artifact {
+        file, sha256, said_at, ..
+    } = artifact;
+    Diagnostic {
+        message: format!(
+            "the artifact `{file}` is not the file whose sha256 stands here: {} is said and {} is the file's",
+            checksum::hex(sha256),
+            checksum::hex(found)
+        ),
+        help: Some("fetch it again, or correct the checksum if the file is right".to_owned()),
+        file: said_at.file.to_string(),
+        place: Some((said_at.line, said_at.column)),
+    }
 }
 
 /// A relative path whose every component stands in a URL and on a script's line as it is.

@@ -25,8 +25,8 @@ mod trial;
 
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
-use crate::images::catalogue::Entry;
-use crate::model::{Mode, Name, ServedInterface};
+use crate::images::{catalogue::Entry, sums::Sums};
+use crate::model::{Mode, Name, ServedInterface, limits::IMAGE_DEPTH_MAX};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
@@ -36,7 +36,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+pub use images::wrong;
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Appliance {
     pub images: PathBuf,
     /// Folders of loaders.
     pub loaders: Vec<PathBuf>,
+    /// How often every artifact is read again; `None` is never.
+    pub recheck: Option<Duration>,
     /// The operator's rows about firmware, where there are any.
     pub quirks: Option<PathBuf>,
     /// The embedded store's folder.
@@ -106,17 +111,19 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads `bootwright.toml` and everything it names.
+/// Reads `bootwright.toml` and everything it names; artifacts are held against their checksums as far
+/// as `sums` knows those by now.
 ///
 /// # Errors
 /// Either all of it is sound, or the report says everything that is not.
-pub fn load(path: &Path, generation: u64) -> Result<Loaded, Report> {
+pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
     let mut problems = Problems::default();
     let Some(read) = appliance::read(path, &mut problems) else {
         return Err(problems.into_report());
     };
     let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
-    let snapshot = snapshot(&read, &inventory, generation, &mut problems);
+    let catalogue = Catalogue::read(&read.appliance.images, sums, &mut problems);
+    let snapshot = snapshot(&read, &inventory, catalogue, generation, &mut problems);
     let is_sound = !problems.has_errors();
     let report = problems.into_report();
     match is_sound {
@@ -130,9 +137,14 @@ pub fn load(path: &Path, generation: u64) -> Result<Loaded, Report> {
 }
 
 /// Judges everything. What it builds is only used when nothing was wrong.
-fn snapshot(read: &appliance::Read, inventory: &Inventory, generation: u64, problems: &mut Problems) -> Snapshot {
+fn snapshot(
+    read: &appliance::Read,
+    inventory: &Inventory,
+    catalogue: Catalogue,
+    generation: u64,
+    problems: &mut Problems,
+) -> Snapshot {
     let appliance = &read.appliance;
-    let catalogue = Catalogue::read(&appliance.images, problems);
     let mut unread = Unread {
         images: catalogue.unread,
         ..Unread::default()
@@ -224,13 +236,13 @@ fn judge_inventory(
     trial::rehearse(snapshot, &unsettled, own_scripts_at, problems);
 }
 
-/// Reads and verifies one folder of images by itself, for the commands about images.
+/// Reads and judges one folder of images by itself, for the commands about images.
 ///
 /// # Errors
 /// When an image is not what its description says; the sound ones are returned all the same.
-pub fn images(folder: &Path) -> (BTreeMap<Name, Image>, Report) {
+pub fn images(folder: &Path, sums: &mut dyn Sums) -> (BTreeMap<Name, Image>, Report) {
     let mut problems = Problems::default();
-    let catalogue = Catalogue::read(folder, &mut problems);
+    let catalogue = Catalogue::read(folder, sums, &mut problems);
     (catalogue.images, problems.into_report())
 }
 
@@ -298,7 +310,7 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
 }
 
 /// The folders in which a change means a new generation. Folders and not files, because editors
-/// save by renaming; each image's own folder too, because watching does not descend.
+/// save by renaming; each image's own folders too, because watching does not descend.
 pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     let folder_of = |file: &Path| match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -316,10 +328,27 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         folders.push(parent.clone());
         folders.extend(children.into_iter().filter(|child| child.is_dir()));
     }
+    for image in source::entries(&appliance.images).unwrap_or_default() {
+        add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
+    }
     folders.retain(|folder| folder.is_dir());
     folders.sort();
     folders.dedup();
     folders
+}
+
+/// Adds the folders in a folder, down to `depth` below it. No artifact lies behind a symlink.
+fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
+    let children = source::entries(folder).unwrap_or_default();
+    for child in children
+        .into_iter()
+        .filter(|child| child.is_dir() && !child.is_symlink())
+    {
+        if depth > 1 {
+            add_folders_in(&child, depth - 1, folders);
+        }
+        folders.push(child);
+    }
 }
 
 fn first_said(origin: &Origin) -> String {

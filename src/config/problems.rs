@@ -17,6 +17,11 @@ impl Problems {
         self.errors.push(diagnostic(at, message, help.into()));
     }
 
+    /// An error that is worded already.
+    pub(super) fn add_error(&mut self, error: Diagnostic) {
+        self.errors.push(error);
+    }
+
     /// Something odd that does not keep the room from booting.
     pub(super) fn warn(&mut self, at: &Origin, message: String, help: impl Into<String>) {
         self.warnings.push(diagnostic(at, message, help.into()));

@@ -9,8 +9,11 @@
 //!   something in what is [`watched`] changes.
 //! - [`run`] is the life between READY and the end: signals, the drain.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
+//! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
+//!   them.
 //! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store.
 
+mod artifacts;
 mod lease_log;
 pub mod log;
 mod operator;
@@ -19,6 +22,7 @@ mod reload;
 mod run;
 mod serve;
 mod systemd;
+mod verifier;
 mod watch;
 mod watched;
 

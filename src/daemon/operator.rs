@@ -1,6 +1,9 @@
 //! What the daemon answers on the admin socket.
 
-use super::reload::{Reloaded, Reloader, Trigger};
+use super::{
+    artifacts,
+    reload::{Reloaded, Reloader, Trigger},
+};
 use crate::admin::{
     Operator,
     answer::{Accepted, Host, Lease, Problem, Refusal, Status, Transfer},
@@ -68,6 +71,7 @@ impl Operator for Desk {
             hosts: snapshot.hosts.len(),
             leases: self.records()?.len(),
             leases_writable: self.writer.is_healthy(),
+            artifacts: artifacts::known(&snapshot, &self.shared.ledger()),
             interfaces: self
                 .reloader
                 .running()

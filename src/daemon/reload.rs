@@ -4,10 +4,11 @@
 //! reload runs at a time; whoever asks meanwhile waits and gets one of its own, because the files
 //! may have changed since the other began to read.
 
-use super::{systemd, watched::Watched};
+use super::{artifacts, systemd, verifier::Verifier, watched::Watched};
 use crate::admin::answer::{Accepted, Problem, Refusal, counted};
 use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report};
+use crate::images::sums::Later;
 use crate::model::{WallTime, limits::REFUSAL_LINES_MAX};
 use crate::net::Shared;
 use std::{
@@ -53,6 +54,7 @@ pub(super) struct Reloader {
     /// The settings that the process was started with; some hold until its end.
     running: Appliance,
     shared: Arc<Shared>,
+    verifier: Arc<Verifier>,
     one_at_a_time: tokio::sync::Mutex<()>,
     standing: Mutex<Standing>,
 }
@@ -72,7 +74,12 @@ pub(super) struct Standing {
 
 impl Reloader {
     /// For the generation that `shared` has, read from `config_file` just now.
-    pub(super) fn new(config_file: &Path, running: Appliance, shared: Arc<Shared>) -> Reloader {
+    pub(super) fn new(
+        config_file: &Path,
+        running: Appliance,
+        shared: Arc<Shared>,
+        verifier: Arc<Verifier>,
+    ) -> Reloader {
         let watched = Watched::of(&running, config_file);
         let standing = Standing {
             since: shared.clock.now().wall,
@@ -85,6 +92,7 @@ impl Reloader {
             config_file: config_file.to_owned(),
             running,
             shared,
+            verifier,
             one_at_a_time: tokio::sync::Mutex::new(()),
             standing: Mutex::new(standing),
         }
@@ -150,7 +158,7 @@ impl Reloader {
         systemd::reloading();
         self.stand().fingerprint = fingerprint;
         let generation = self.shared.snapshot.load().generation;
-        match config::load(&self.config_file, generation + 1) {
+        match config::load(&self.config_file, generation + 1, &mut Later) {
             Ok(loaded) => {
                 self.watch_also(Watched::of(&loaded.appliance, &self.config_file));
                 Reloaded::Accepted(self.accept(trigger, loaded))
@@ -181,13 +189,16 @@ impl Reloader {
             http: self.running.http_port,
             tftp: self.running.tftp_port,
         };
+        let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
+        warnings.extend(artifacts::warnings(&snapshot, &self.shared.ledger()));
         let accepted = Accepted {
             generation: snapshot.generation,
             hosts: snapshot.hosts.len(),
-            warnings: warnings.iter().map(Problem::from).collect(),
+            warnings,
             restart_needed_for: restart_needed(&self.running, &appliance),
         };
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.verifier.look(appliance.recheck);
         let mut standing = self.stand();
         standing.since = self.shared.clock.now().wall;
         standing.last_refusal = None;

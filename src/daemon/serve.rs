@@ -7,6 +7,7 @@ use super::{
     privileges::{self, PrivilegeError},
     reload::{self, Reloader},
     run::{self, Ended},
+    verifier::Verifier,
 };
 use crate::admin::{
     AdminSocket, SocketError,
@@ -14,6 +15,7 @@ use crate::admin::{
 };
 use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report, report};
+use crate::images::sums::Later;
 use crate::lease::LeaseTable;
 use crate::model::{Now, limits::OPEN_FILES_MAX};
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
@@ -106,7 +108,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         appliance,
         snapshot,
         warnings,
-    } = config::load(&options.config, 1).map_err(StartError::Files)?;
+    } = config::load(&options.config, 1, &mut Later).map_err(StartError::Files)?;
     let warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
     reload::log_warnings(&warnings);
     raise_open_files();
@@ -140,6 +142,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         exhausted: Default::default(),
         crowded: Default::default(),
         busy: Default::default(),
+        unverified: Default::default(),
+        ledger: Mutex::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         hot_files: Arc::default(),
@@ -147,14 +151,23 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         counters: Counters::default(),
         transfers: Default::default(),
     });
-    let reloader = Arc::new(Reloader::new(&options.config, appliance, Arc::clone(&shared)));
+    let verifier =
+        Verifier::start(Arc::clone(&shared), Arc::clone(&store), appliance.recheck).map_err(StartError::Store)?;
+    let reloader = Arc::new(Reloader::new(
+        &options.config,
+        appliance,
+        Arc::clone(&shared),
+        Arc::clone(&verifier),
+    ));
     let desk = Desk {
         reloader: Arc::clone(&reloader),
         shared,
         store,
         writer,
     };
-    live(servers, &socket, &reloader, desk)
+    let lived = live(servers, &socket, &reloader, desk);
+    verifier.stop();
+    lived
 }
 
 /// Runs the event loop to its end.
@@ -164,7 +177,7 @@ fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: 
         .build()
         .map_err(StartError::System)?;
     let ended = runtime.block_on(run::run(servers, socket, reloader, desk));
-    // A reload may be hashing an image; nobody waits for it any more.
+    // A reload may be reading a slow disk; nobody waits for it any more.
     runtime.shutdown_background();
     match ended.map_err(StartError::System)? {
         Ended::Drained => tracing::info!("stopped"),

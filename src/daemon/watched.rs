@@ -1,9 +1,10 @@
 //! What a generation is read from, and whether that changed.
 
+use crate::boot::snapshot::FileStamp;
 use crate::config::{self, Appliance};
+use crate::images::checksum;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -60,11 +61,10 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries
 }
 
-/// Length, modification time and inode of a file; a folder's come and go with what is in it, and
-/// count only by name.
-fn stamp(path: &Path) -> Option<(u64, i64, i64, u64)> {
+/// What a file is; a folder's times come and go with what is in it, and it counts only by name.
+fn stamp(path: &Path) -> Option<FileStamp> {
     let there = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    Some((there.len(), there.mtime(), there.mtime_nsec(), there.ino()))
+    Some(checksum::stamp(&there))
 }
 
 fn is_editors(path: &Path) -> bool {

@@ -1,24 +1,25 @@
-//! SHA-256 of artifacts, hashed once as long as the file stays what it was.
+//! What tells one file from another: its stamp, where it may lie, and how a SHA-256 is written.
 
 use crate::boot::snapshot::FileStamp;
-use crate::model::limits::CHECKSUMS_KEPT_MAX;
-use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
-    fs::{self, File, Metadata},
-    io::{self, Read},
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    path::{Component, Path},
 };
 
 /// What tells this file from any other.
 pub fn stamp(metadata: &Metadata) -> FileStamp {
     FileStamp {
         length: metadata.len(),
-        modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         inode: metadata.ino(),
     }
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
 }
 
 /// The regular file at `file` beneath `root`, with no symlink on the way: what the servers will
@@ -50,51 +51,6 @@ pub fn regular_beneath(root: &Path, file: &str) -> io::Result<FileStamp> {
     }
 }
 
-type Kept = Mutex<HashMap<(PathBuf, FileStamp), [u8; 32]>>;
-
-/// Process-wide, because a reload builds everything else anew.
-static KEPT: OnceLock<Kept> = OnceLock::new();
-
-/// The file's checksum, hashed now or remembered from when the file had the same stamp.
-///
-/// # Errors
-/// When the file can't be read, or changes while it is.
-pub fn sha256(path: &Path, expected: FileStamp) -> io::Result<[u8; 32]> {
-    let key = (path.to_owned(), expected);
-    let kept = KEPT.get_or_init(Kept::default);
-    if let Some(known) = kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-        return Ok(*known);
-    }
-    let sum = hash(path, expected)?;
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= CHECKSUMS_KEPT_MAX {
-        kept.clear();
-    }
-    kept.insert(key, sum);
-    Ok(sum)
-}
-
-/// Reads it all, whatever was remembered: for `image verify`, which looks for rotten disks.
-///
-/// # Errors
-/// When the file can't be read, or changes while it is.
-pub fn hash(path: &Path, expected: FileStamp) -> io::Result<[u8; 32]> {
-    const CHUNK_BYTES: usize = 1024 * 1024;
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            count => hasher.update(&chunk[..count]),
-        }
-    }
-    if stamp(&file.metadata()?) != expected {
-        return Err(io::Error::other("it changed while it was read; try again"));
-    }
-    Ok(hasher.finalize().into())
-}
-
 /// 64 hexadecimal digits.
 pub fn hex(sum: &[u8; 32]) -> String {
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -118,14 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checksum_is_the_one_everybody_computes() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("abc"), "abc").unwrap();
-        let stamp = regular_beneath(folder.path(), "abc").unwrap();
-        let sum = sha256(&folder.path().join("abc"), stamp).unwrap();
+    fn a_checksum_is_read_as_it_is_written() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hex(&sum), known);
-        assert_eq!(from_hex(known), Some(sum));
+        let sum = from_hex(known).unwrap();
+        assert_eq!((sum[0], hex(&sum).as_str()), (0xba, known));
+        for wrong in ["", "ba78", &known[1..], &known.replace('b', "g")] {
+            assert_eq!(from_hex(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

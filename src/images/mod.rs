@@ -1,4 +1,4 @@
-//! Images: import, download and checksums.
+//! Images: import, download, and reading their bytes to verify them.
 //!
 //! An image appears whole or not at all: it is made in a hidden folder beside its place, synced,
 //! and moved. What judges an image is `config::images`; nothing here reads `image.toml`.
@@ -21,8 +21,10 @@ mod iso;
 mod kernel;
 mod menu;
 mod partial;
+pub mod reading;
 mod remove;
 mod space;
+pub mod sums;
 mod tree;
 mod tree_info;
 

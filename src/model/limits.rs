@@ -168,8 +168,8 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the command line waits for an answer.
 pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the command line waits for a reload: new images of many gigabytes are hashed in it.
-pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long the command line waits for a reload, on a machine that has much else to do.
+pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest answer the command line reads; 10,000 hosts are 3 MiB.
 pub const ADMIN_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// File descriptors we ask the system for: a socket and a file for every transfer and connection.
@@ -181,14 +181,35 @@ pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
 
 /// Folders on the way to a loader, its root among them.
 pub const LOADER_DEPTH_MAX: usize = 4;
+/// Folders in an image's folder, one in the other, in which a changed artifact is seen.
+pub const IMAGE_DEPTH_MAX: usize = 4;
 /// Files in one folder that people edit.
 pub const EDITED_FILES_MAX: usize = 10_000;
 /// Steps from a profile to its furthest ancestor.
 pub const PROFILE_DEPTH_MAX: usize = 64;
 /// Nested lists and tables in one template variable.
 pub const VAR_DEPTH_MAX: usize = 16;
-/// Checksums kept so that a reload does not hash an unchanged file again.
+/// Checksums kept over a restart, so that a file is read only once as long as it stays what it is.
 pub const CHECKSUMS_KEPT_MAX: usize = 65_536;
+/// Bytes of an artifact that are read and hashed in one go.
+pub const VERIFY_PIECE_BYTES: usize = 1024 * 1024;
+/// How fast artifacts that are known are read again, so that machines that boot do not feel it:
+/// 24 GiB in 13 minutes.
+pub const VERIFY_AGAIN_BYTES_PER_S: u64 = 32 * 1024 * 1024;
+/// How often every artifact is read again where `recheck` does not say.
+pub const VERIFY_AGAIN_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// When an artifact that could not be read is tried again.
+pub const VERIFY_RETRY: Duration = Duration::from_secs(600);
+/// How often it is looked whether the time of some artifact has come.
+pub const VERIFY_LOOK: Duration = Duration::from_secs(60);
+/// How often the log says how far the reading of a new artifact has come.
+pub const VERIFY_REMINDER: Duration = Duration::from_secs(10);
+/// How long a file must have been left alone before it is read: the system's times tell two writes
+/// apart only where they are some milliseconds from each other.
+pub const VERIFY_SETTLED: Duration = Duration::from_millis(100);
+/// How long the end of the daemon waits for the piece that is being read, of which a disk has hundreds a
+/// second.
+pub const VERIFY_STOP: Duration = Duration::from_secs(2);
 
 /// How long a server of images may take to let a connection in.
 pub const FETCH_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -71,10 +71,14 @@ counters! {
     HttpRequests "http_requests" "HTTP requests read.",
     HttpRefused "http_refused" "HTTP requests answered with an error.",
     HttpBusy "http_busy" "HTTP requests for image files that were told to come back: too many were on their way.",
+    HttpUnverified "http_unverified" "HTTP requests for image files that were told to come back: their bytes were still being verified.",
     HttpSent "http_sent" "HTTP bodies that went out whole.",
     HttpAborted "http_aborted" "HTTP bodies cut before their end.",
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
+    ImagesRead "images_read" "Artifacts of images that were read from their first byte to their last to verify them.",
+    ImagesBytesRead "images_bytes_read" "Bytes of artifacts that were read to verify them.",
+    ImagesWrong "images_wrong" "Times that an artifact was found not to have the bytes of its sha256, or could not be read.",
     AcceptFailed "accept_failed" "Connections or packets that the kernel failed to hand over.",
 }
 

@@ -3,7 +3,8 @@
 //! Only regular files are opened, never a device or a pipe that would hang. Files are read with
 //! `pread`, never mapped: a mapped file that somebody truncates kills the process.
 
-use crate::boot::snapshot::FileStamp;
+use crate::boot::{ledger::Seal, snapshot::FileStamp};
+use crate::images::checksum;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2},
@@ -26,6 +27,7 @@ use std::{
 pub struct Opened {
     file: File,
     stamp: FileStamp,
+    seal: Option<Seal>,
 }
 
 /// Why a file can't be had.
@@ -37,6 +39,8 @@ pub enum FileError {
     Unsafe(&'static str),
     /// The file is not the one whose checksum was verified.
     Changed,
+    /// The file was found to have other bytes than it should.
+    Rotten,
     /// The file changed while it was read.
     ChangedMeanwhile,
     /// The system failed.
@@ -56,6 +60,7 @@ impl fmt::Display for FileError {
             FileError::Missing => f.write_str("no such file"),
             FileError::Unsafe(reason) => f.write_str(reason),
             FileError::Changed => f.write_str("the file changed since its checksum was verified"),
+            FileError::Rotten => f.write_str("the file's bytes are not those of its checksum any more"),
             FileError::ChangedMeanwhile => f.write_str("the file changed while it was sent"),
             FileError::Io(error) => write!(f, "the file can't be read: {error}"),
         }
@@ -64,9 +69,9 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `stamp`
-/// only if the file is still what it was.
-pub fn open_beneath(root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+/// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `seal` only
+/// if the file is still what was sealed, and read only as long as the seal is whole.
+pub fn open_beneath(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opened, FileError> {
     let path = Path::new(file);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || file.is_empty() {
@@ -82,13 +87,13 @@ pub fn open_beneath(root: &Path, file: &str, stamp: Option<FileStamp>) -> Result
         Err(Errno::ENOSYS | Errno::EPERM) => walk(folder, path),
         other => other,
     };
-    check(File::from(descriptor.map_err(refused)?), stamp)
+    check(File::from(descriptor.map_err(refused)?), seal)
 }
 
 /// [`open_beneath`], away from the event loop: a folder may be on a slow disk.
-pub async fn open_elsewhere(root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+pub async fn open_elsewhere(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opened, FileError> {
     let (root, file) = (root.to_owned(), file.to_owned());
-    tokio::task::spawn_blocking(move || open_beneath(&root, &file, stamp))
+    tokio::task::spawn_blocking(move || open_beneath(&root, &file, seal))
         .await
         .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
 }
@@ -122,23 +127,15 @@ fn refused(errno: Errno) -> FileError {
     }
 }
 
-fn check(file: File, stamp: Option<FileStamp>) -> Result<Opened, FileError> {
+fn check(file: File, seal: Option<Seal>) -> Result<Opened, FileError> {
     let metadata = file.metadata().map_err(FileError::Io)?;
     if !metadata.is_file() {
         return Err(FileError::Unsafe("not a regular file"));
     }
-    let found = stamp_of(&metadata);
-    match stamp {
-        Some(verified) if verified != found => Err(FileError::Changed),
-        Some(_) | None => Ok(Opened { file, stamp: found }),
-    }
-}
-
-fn stamp_of(metadata: &std::fs::Metadata) -> FileStamp {
-    FileStamp {
-        length: metadata.len(),
-        modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
-        inode: metadata.ino(),
+    let stamp = checksum::stamp(&metadata);
+    match &seal {
+        Some(seal) if seal.stamp() != stamp => Err(FileError::Changed),
+        Some(_) | None => Ok(Opened { file, stamp, seal }),
     }
 }
 
@@ -170,11 +167,20 @@ impl Opened {
         }
     }
 
-    /// Whether the file is still the one that was opened: to be asked after its bytes were read and
-    /// before they are sent.
+    /// Whether the file is still the one that was opened, and its seal whole: to be asked after its
+    /// bytes were read and before they are sent.
     pub fn unchanged(&self) -> Result<(), FileError> {
+        if self.seal.as_ref().is_some_and(Seal::is_broken) {
+            return Err(FileError::Rotten);
+        }
         let metadata = self.file.metadata().map_err(FileError::Io)?;
-        match stamp_of(&metadata) == self.stamp {
+        let mut stamp = checksum::stamp(&metadata);
+        if metadata.nlink() == 0 {
+            // Another file took its name, or nobody has it any more. That is a change of the inode and not
+            // of its bytes: whoever is being sent the old version gets all of it.
+            stamp.changed_ns = self.stamp.changed_ns;
+        }
+        match stamp == self.stamp {
             true => Ok(()),
             false => Err(FileError::ChangedMeanwhile),
         }
@@ -190,9 +196,37 @@ impl Opened {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::boot::{
+        ledger::{Finding, Ledger, Standing},
+        snapshot::{Artifact, Image, Origin},
+    };
+    use crate::model::{Now, WallTime};
     use std::{fs, os::unix::fs::symlink};
+
+    /// An image whose kernel is the file `secret`.
+    pub(in crate::net) fn image_of(root: &Path, stamp: FileStamp) -> Image {
+        let kernel = Artifact {
+            file: "secret".to_owned(),
+            sha256: [1; 32],
+            said_at: Origin {
+                file: "image.toml".into(),
+                line: 1,
+                column: 1,
+            },
+            stamp,
+        };
+        Image {
+            name: "deb".parse().unwrap(),
+            cpu: None,
+            root: root.to_owned(),
+            kernel: Some(kernel),
+            initrds: Vec::new(),
+            disk: None,
+            cmdline: Vec::new(),
+        }
+    }
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -265,10 +299,70 @@ mod tests {
     fn a_file_that_is_not_the_verified_one_is_refused() {
         let folder = folder();
         let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
-        assert!(open_beneath(folder.path(), "secret", Some(stamp)).is_ok());
+        assert!(open_beneath(folder.path(), "secret", Some(Seal::of(stamp))).is_ok());
         fs::write(folder.path().join("secret"), "longer than it was").unwrap();
-        let refused = open_beneath(folder.path(), "secret", Some(stamp));
+        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(stamp)));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+
+    #[test]
+    fn other_bytes_are_noticed_though_their_time_was_put_back() {
+        let folder = folder();
+        let path = folder.path().join("secret");
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        let opened = open_beneath(folder.path(), "secret", None).unwrap();
+        // The system's times tell two writes apart that are some milliseconds from each other.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&path, "s3cret").unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(before)
+            .unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        let read = opened.read_exactly(&mut [0; 6], 0);
+        assert!(matches!(read, Err(FileError::ChangedMeanwhile)), "{read:?}");
+        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(opened.stamp())));
+        assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_whose_name_another_took_is_read_to_its_end_and_not_opened_again() {
+        let folder = folder();
+        let path = folder.path().join("secret");
+        let opened = open_beneath(folder.path(), "secret", None).unwrap();
+        fs::write(folder.path().join("new"), "secret too").unwrap();
+        // The system's times tell two changes apart that are some milliseconds from each other.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::rename(folder.path().join("new"), path).unwrap();
+        let mut bytes = [0; 6];
+        opened.read_exactly(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"secret");
+        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(opened.stamp())));
+        assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_reader_stops_when_the_seal_of_its_file_is_broken() {
+        let folder = folder();
+        let mut ledger = Ledger::default();
+        let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
+        let image = image_of(folder.path(), stamp);
+        let kernel = image.kernel.as_ref().unwrap();
+        let now = Now {
+            monotonic: std::time::Duration::ZERO,
+            wall: WallTime(0),
+        };
+        ledger.enter(now, &image.path(kernel), stamp, Finding::Sum(kernel.sha256));
+        let Standing::Sound { seal, .. } = ledger.standing(&image, kernel) else {
+            panic!("it was read and found right");
+        };
+        let opened = open_beneath(folder.path(), "secret", Some(seal)).unwrap();
+        opened.read_exactly(&mut [0; 6], 0).unwrap();
+        ledger.enter(now, &image.path(kernel), stamp, Finding::Sum([9; 32]));
+        let read = opened.read_exactly(&mut [0; 6], 0);
+        assert!(matches!(read, Err(FileError::Rotten)), "{read:?}");
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //! the same few loaders.
 //!
 //! A file is opened anew for every request, and what is in memory serves only if it was read from
-//! that very version; whoever has it goes on with it, whatever becomes of the file meanwhile. What
-//! is too large, or finds no room beside files that are being sent, is read from its file.
+//! that very version; whoever has it goes on with it, whatever becomes of the file meanwhile. Only
+//! what was read by a seal that is broken since is worth nothing to anybody: the disk may have been
+//! wrong before it was found to be. What is too large, or finds no room beside files that are being
+//! sent, is read from its file.
 
 use super::files::{FileError, Opened, open_beneath};
-use crate::boot::snapshot::FileStamp;
+use crate::boot::{ledger::Seal, snapshot::FileStamp};
 use crate::model::limits::{HOT_FILE_BYTES_MAX, HOT_FILES_BYTES_MAX};
 use bytes::Bytes;
 use std::{
@@ -20,9 +22,31 @@ use std::{
 #[derive(Debug)]
 pub enum Content {
     /// All of them, in memory.
-    Whole(Bytes),
+    Whole(Whole),
     /// The file.
     File(Opened),
+}
+
+/// All bytes of a file, or of a text.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// They.
+    pub bytes: Bytes,
+    /// What they were read by, where somebody vouched for them.
+    pub seal: Option<Seal>,
+}
+
+impl Whole {
+    /// Whether they may still be sent.
+    ///
+    /// # Errors
+    /// When the file was found to be rotten.
+    pub fn unchanged(&self) -> Result<(), FileError> {
+        match self.seal.as_ref().is_some_and(Seal::is_broken) {
+            true => Err(FileError::Rotten),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The files in memory.
@@ -55,7 +79,7 @@ struct Entry {
     used: u64,
 }
 
-type Slot = Arc<Mutex<Option<Bytes>>>;
+type Slot = Arc<Mutex<Option<Whole>>>;
 
 impl HotFiles {
     /// Opens a file as [`open_beneath`] does, and takes its bytes from memory or reads them there
@@ -63,8 +87,8 @@ impl HotFiles {
     ///
     /// # Errors
     /// When the file can't be opened or read, or changes while it is read.
-    pub fn open(&self, root: &Path, file: &str, stamp: Option<FileStamp>) -> Result<Content, FileError> {
-        let opened = open_beneath(root, file, stamp)?;
+    pub fn open(&self, root: &Path, file: &str, seal: Option<Seal>) -> Result<Content, FileError> {
+        let opened = open_beneath(root, file, seal.clone())?;
         let version = Version {
             root: root.to_owned(),
             file: file.to_owned(),
@@ -78,12 +102,15 @@ impl HotFiles {
             return Ok(Content::File(opened));
         };
         let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = &*held {
-            return Ok(Content::Whole(bytes.clone()));
+        if let Some(whole) = held.as_ref().filter(|whole| whole.unchanged().is_ok()) {
+            // As after reading: the seal may have been broken while this waited for its turn.
+            opened.unchanged()?;
+            return Ok(Content::Whole(whole.clone()));
         }
-        let bytes = whole(&opened)?;
-        *held = Some(bytes.clone());
-        Ok(Content::Whole(bytes))
+        let bytes = read(&opened)?;
+        let whole = Whole { bytes, seal };
+        *held = Some(whole.clone());
+        Ok(Content::Whole(whole))
     }
 
     /// [`HotFiles::open`], away from the event loop.
@@ -94,10 +121,10 @@ impl HotFiles {
         self: &Arc<HotFiles>,
         root: PathBuf,
         file: String,
-        stamp: Option<FileStamp>,
+        seal: Option<Seal>,
     ) -> Result<Content, FileError> {
         let files = Arc::clone(self);
-        tokio::task::spawn_blocking(move || files.open(&root, &file, stamp))
+        tokio::task::spawn_blocking(move || files.open(&root, &file, seal))
             .await
             .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
     }
@@ -107,7 +134,7 @@ impl HotFiles {
     }
 }
 
-fn whole(opened: &Opened) -> Result<Bytes, FileError> {
+fn read(opened: &Opened) -> Result<Bytes, FileError> {
     let mut bytes = vec![0; usize::try_from(opened.length()).unwrap_or(usize::MAX)];
     opened.read_exactly(&mut bytes, 0)?;
     Ok(bytes.into())
@@ -160,14 +187,18 @@ impl Entry {
     /// all files stays within its limit.
     fn is_idle(&self) -> bool {
         let held = self.slot.try_lock();
-        Arc::strong_count(&self.slot) == 1 && held.is_ok_and(|held| held.as_ref().is_none_or(Bytes::is_unique))
+        Arc::strong_count(&self.slot) == 1
+            && held.is_ok_and(|held| held.as_ref().is_none_or(|whole| whole.bytes.is_unique()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use crate::boot::ledger::{Finding, Ledger, Standing};
+    use crate::model::{Now, WallTime};
+    use crate::net::files::tests::image_of;
+    use std::{fs, time::Duration};
 
     fn folder(files: &[(&str, usize)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -179,7 +210,7 @@ mod tests {
 
     fn bytes(files: &HotFiles, folder: &tempfile::TempDir, file: &str) -> Option<Bytes> {
         match files.open(folder.path(), file, None).unwrap() {
-            Content::Whole(bytes) => Some(bytes),
+            Content::Whole(whole) => Some(whole.bytes),
             Content::File(_) => None,
         }
     }
@@ -234,9 +265,48 @@ mod tests {
     fn the_verified_version_is_asked_for_and_no_other_is_served() {
         let (files, folder) = (HotFiles::default(), folder(&[("linux", 5)]));
         let stamp = open_beneath(folder.path(), "linux", None).unwrap().stamp();
-        assert!(files.open(folder.path(), "linux", Some(stamp)).is_ok());
+        assert!(files.open(folder.path(), "linux", Some(Seal::of(stamp))).is_ok());
         fs::write(folder.path().join("linux"), "another").unwrap();
-        let refused = files.open(folder.path(), "linux", Some(stamp));
+        let refused = files.open(folder.path(), "linux", Some(Seal::of(stamp)));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
+    }
+
+    #[test]
+    fn what_was_read_before_a_file_was_found_rotten_is_given_to_nobody_again() {
+        let (files, folder) = (HotFiles::default(), folder(&[("secret", 5)]));
+        let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
+        let image = image_of(folder.path(), stamp);
+        let kernel = image.kernel.as_ref().unwrap();
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall: WallTime(0),
+        };
+        let mut ledger = Ledger::default();
+        let mut found = |sum| {
+            ledger.enter(now, &image.path(kernel), stamp, Finding::Sum(sum));
+            match ledger.standing(&image, kernel) {
+                Standing::Sound { seal, .. } => Some(seal),
+                _ => None,
+            }
+        };
+        let whole = |seal| match files.open(folder.path(), "secret", Some(seal)) {
+            Ok(Content::Whole(whole)) => Ok(whole),
+            Ok(Content::File(_)) => panic!("five bytes are not too many"),
+            Err(error) => Err(error),
+        };
+        let seal = found(kernel.sha256).unwrap();
+        let before = whole(seal.clone()).unwrap();
+        assert_eq!(whole(seal.clone()).unwrap().bytes.as_ptr(), before.bytes.as_ptr());
+        before.unchanged().unwrap();
+        assert!(found([9; 32]).is_none());
+        assert!(
+            matches!(before.unchanged(), Err(FileError::Rotten)),
+            "a transfer goes on"
+        );
+        assert!(matches!(whole(seal), Err(FileError::Rotten)), "another one begins");
+        // The disk is in its senses again, and the file's stamp is the same.
+        let after = whole(found(kernel.sha256).unwrap()).unwrap();
+        assert_ne!(after.bytes.as_ptr(), before.bytes.as_ptr(), "it was not read anew");
+        after.unchanged().unwrap();
     }
 }

@@ -50,6 +50,7 @@ pub use servers::{BindError, Listen, Servers};
 
 use crate::boot::{
     event::Event,
+    ledger::Ledger,
     loops::LoaderLoops,
     resource::{Answered, Ask, Inquiry},
     sightings::Sightings,
@@ -110,6 +111,8 @@ pub struct Shared {
     pub leases: Mutex<LeaseTable>,
     /// What machines said of themselves. Locked after the lease table where both are.
     pub sightings: Mutex<Sightings>,
+    /// What is known of the bytes of artifacts. Locked for a moment only, and last where others are.
+    pub ledger: Mutex<Ledger>,
     /// Machines that may be caught between their firmware and their loader.
     pub loops: Mutex<LoaderLoops>,
     /// When an exhausted pool is said again.
@@ -118,6 +121,8 @@ pub struct Shared {
     pub crowded: Reminder,
     /// When it is said again that machines wait for image files.
     pub busy: Reminder,
+    /// When it is said again that machines wait for an image that is still being verified.
+    pub unverified: Reminder,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The loaders that machines fetch.
@@ -140,6 +145,11 @@ impl Shared {
     /// What machines said of themselves, locked.
     pub fn sightings(&self) -> MutexGuard<'_, Sightings> {
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the bytes of artifacts, locked.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what happened to a machine, and raises the alarm if it is going round in circles.
@@ -165,7 +175,8 @@ impl Shared {
         let inquiry = {
             let leases = self.lease_table();
             let mut sightings = self.sightings();
-            Inquiry::begin(self.clock.now(), &snapshot, &leases, &mut sightings, ask)
+            let ledger = self.ledger();
+            Inquiry::begin(self.clock.now(), &snapshot, &leases, &mut sightings, &ledger, ask)
         };
         // Without the locks: a template at the end of its fuel must not hold up anybody's lease.
         inquiry.answer()

@@ -18,8 +18,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-const FILE: &str = "bootwright.redb";
-const JOURNAL_FILE: &str = "bootwright.journal";
+pub(super) const FILE: &str = "bootwright.redb";
+pub(super) const JOURNAL_FILE: &str = "bootwright.journal";
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("entries");
 /// redb's page cache; 10,000 leases are 2 MiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;

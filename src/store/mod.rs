@@ -1,7 +1,8 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
-//! This room owns the folder `state.path` names and how a record looks on disk. It does not decide
-//! what a lease is (`lease`) or when one is granted (`boot`).
+//! This room owns the folder `state.path` names and how a record looks on disk: leases, and the
+//! checksums of artifacts that were read. It does not decide what a lease is (`lease`), when one is
+//! granted or which artifact may be served (`boot`).
 //!
 //! # The embedded store
 //!
@@ -34,6 +35,7 @@ use std::{
     sync::Arc,
 };
 
+pub mod checksums;
 mod embedded;
 mod folder;
 mod journal;

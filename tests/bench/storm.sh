@@ -112,7 +112,7 @@ END
     rm -rf "$work/state"
     ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/bootwright.log" 2>&1 &
     servers=($!)
-    await "$binary" status --socket "$work/admin.sock"
+    await bash -c "'$binary' status --json --socket '$work/admin.sock' | jq --exit-status '.artifacts.unserved == []'"
 }
 
 start_peers() {

@@ -3,6 +3,7 @@
 
 use crate::support::*;
 use bootwright::boot::{
+    ledger::Ledger,
     render::Templates,
     resource::{Ask, Resource, Transport, resource},
     sightings::Sightings,
@@ -201,7 +202,7 @@ impl Rack {
         let Room {
             snapshot, leases, now, ..
         } = &self.room;
-        let answered = resource(*now, snapshot, leases, &mut self.sightings, &ask);
+        let answered = resource(*now, snapshot, leases, &mut self.sightings, &Ledger::default(), &ask);
         answered
             .result
             .unwrap_or_else(|refusal| panic!("{peer} {path}: {refusal:?}"))

@@ -3,6 +3,7 @@
 use super::support::*;
 use bootwright::boot::{
     event::Step,
+    ledger::Ledger,
     request_path::Transport,
     resource::{Ask, Inquiry},
     sightings::Sightings,
@@ -88,7 +89,15 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
             path: b"/boot.ipxe",
             query: None,
         };
-        let answered = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ask).answer();
+        let answered = Inquiry::begin(
+            room.now,
+            &room.snapshot,
+            &room.leases,
+            &mut sightings,
+            &Ledger::default(),
+            &ask,
+        )
+        .answer();
         (outcome.event.machine, answered.machine)
     };
     let taking = Packet::selecting(STRANGER, own);

@@ -3,6 +3,7 @@
 use super::support::*;
 use bootwright::boot::{
     engine::Destination,
+    ledger::Ledger,
     request_path::Transport,
     resource::{Answered, Ask, Inquiry},
     sightings::Sightings,
@@ -186,7 +187,15 @@ fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
         query: None,
     };
     let machine = |sightings: &mut Sightings| -> Answered {
-        Inquiry::begin(room.now, &room.snapshot, &room.leases, sightings, &ask).answer()
+        Inquiry::begin(
+            room.now,
+            &room.snapshot,
+            &room.leases,
+            sightings,
+            &Ledger::default(),
+            &ask,
+        )
+        .answer()
     };
     assert_eq!(machine(&mut sightings).machine, "unknown");
     sightings.hear(GIVEN, LIVE);

@@ -5,6 +5,7 @@ use bootwright::images::{
     Added, ImageError,
     catalogue::{Entry, Remote},
     fetch::{FilesFrom, Order, Patience, Progress, fetch},
+    sums::{Hashing, Sums},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -16,6 +17,11 @@ use std::{
 use tempfile::TempDir;
 
 pub struct Place(pub TempDir);
+
+/// Every file is read: what was fetched must be what its image says.
+fn sums() -> impl Sums {
+    Hashing::silent()
+}
 
 /// What was told.
 #[derive(Default)]
@@ -64,7 +70,7 @@ impl Place {
     /// The image is there whole, sound, and with this kernel; nothing else is.
     pub fn holds(&self, name: &str, kernel: &[u8]) {
         assert_eq!(self.names(), [name]);
-        let (images, report) = config::images(&self.images());
+        let (images, report) = config::images(&self.images(), &mut sums());
         assert!(report.errors.is_empty(), "{}", report.render(false));
         let image = &images[name];
         let file = image.root.join(&image.kernel.as_ref().unwrap().file);
@@ -73,7 +79,7 @@ impl Place {
 
     /// There is no image, and the servers would see none.
     pub fn holds_nothing(&self) {
-        let (images, report) = config::images(&self.images());
+        let (images, report) = config::images(&self.images(), &mut sums());
         assert!(images.is_empty() && report.errors.is_empty() && report.warnings.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The layouts of the distributions' media, with their boot menus' own words.
 
 use crate::shelf::{Shelf, add, arm64_kernel, found, kernel, text};
-use bootwright::config;
+use bootwright::{config, images::sums::Hashing};
 use std::fs;
 
 struct Medium {
@@ -35,7 +35,7 @@ fn holds(medium: &Medium) {
 
     add(&shelf.images(), &from_iso).unwrap();
     assert_eq!(shelf.names(), ["it"]);
-    let (images, report) = config::images(&shelf.images());
+    let (images, report) = config::images(&shelf.images(), &mut Hashing::silent());
     assert!(report.errors.is_empty(), "{}", report.render(false));
     let image = &images["it"];
     assert_eq!(

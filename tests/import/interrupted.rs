@@ -1,7 +1,7 @@
 //! Imports that end in the middle: killed, stopped, or out of room.
 
 use crate::shelf::{Shelf, kernel, output, text};
-use bootwright::config;
+use bootwright::{config, images::sums::Hashing};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -42,7 +42,7 @@ fn an_import_that_is_killed_anywhere_leaves_no_image_or_a_whole_one() {
         assert!(hidden <= 1, "what was left behind piles up: {names:?}");
         killed_in_the_middle += hidden;
         if names.iter().any(|name| name == "it") {
-            let (images, report) = config::images(&shelf.images());
+            let (images, report) = config::images(&shelf.images(), &mut Hashing::silent());
             assert!(
                 report.errors.is_empty() && images.contains_key("it"),
                 "{}",

@@ -76,8 +76,20 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon and waits until it serves.
+    /// Starts the daemon and waits until it serves, every image included that can be.
     pub fn start(wire: &Wire, room: &Room) -> Daemon {
+        let daemon = Daemon::start_at_once(wire, room);
+        let verified = super::poll(START_TIMEOUT, || {
+            let status = ask_json(room, "status");
+            let unserved = status["artifacts"]["unserved"].as_array()?;
+            unserved.iter().all(|one| !one["problem"].is_null()).then_some(())
+        });
+        assert!(verified.is_some(), "images were not verified:\n{}", daemon.log_tail());
+        daemon
+    }
+
+    /// Starts the daemon and waits until it serves, though not every image yet.
+    pub fn start_at_once(wire: &Wire, room: &Room) -> Daemon {
         let daemon = Daemon::spawn(&wire.server, room);
         let ready = super::poll(START_TIMEOUT, || {
             let output = bootwright(&["status", "--socket", &socket(room)]);

@@ -16,6 +16,7 @@
 //! | `options` | rung 3: what clients hand to their scripts, and BOOTP |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
+//! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
@@ -34,6 +35,7 @@ mod crash;
 mod daemon;
 mod firmware;
 mod frames;
+mod images;
 mod lives;
 mod machine;
 mod namespace;

@@ -2,6 +2,7 @@
 
 use super::{Ask, Inquiry, is_script};
 use crate::boot::{
+    ledger::Ledger,
     machine::{Identity, identify},
     paths,
     request_path::RequestPath,
@@ -19,6 +20,7 @@ impl<'a> Inquiry<'a> {
         snapshot: &'a Snapshot,
         leases: &LeaseTable,
         sightings: &mut Sightings,
+        ledger: &Ledger,
         ask: &'a Ask<'a>,
     ) -> Inquiry<'a> {
         let peer = holder(now, snapshot, leases, sightings, ask.peer);
@@ -29,11 +31,17 @@ impl<'a> Inquiry<'a> {
             subject: peer.clone(),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
+            artifact: None,
         };
         if let Ok(path) = inquiry.path.clone() {
             match path.components().collect::<Vec<_>>()[..] {
                 ref components if is_script(components) => inquiry.subject = inquiry.asking(sightings),
                 [paths::ANSWER, machine, ..] => inquiry.subject = inquiry.named(sightings, machine),
+                [paths::IMAGE, image, ref file @ ..] => {
+                    let found = snapshot.artifact(image, &file.join("/"));
+                    inquiry.artifact =
+                        found.map(|(image, artifact)| (image, artifact, ledger.standing(image, artifact)));
+                }
                 _ => {}
             }
         }

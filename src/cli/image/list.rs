@@ -1,7 +1,8 @@
-//! `bootwright image list`: the images that are sound.
+//! `bootwright image list`: the images there are, and what the daemon knows of their bytes.
 
-use super::{Choice, complain, folder, shown};
+use super::{Choice, complain, folder, kept, shown};
 use crate::config;
+use crate::images::sums::Later;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -16,10 +17,21 @@ pub(super) fn run(choice: &Choice) -> ExitCode {
             folder.display()
         ));
     }
-    let (images, report) = config::images(&folder);
+    let (images, report) = config::images(&folder, &mut Later);
+    let kept = kept(&choice.place);
     match choice.json {
-        true => println!("{}", json!(images.values().map(shown::in_json).collect::<Vec<_>>())),
-        false => images.values().for_each(|image| println!("{}", shown::in_words(image))),
+        true => println!(
+            "{}",
+            json!(
+                images
+                    .values()
+                    .map(|image| shown::in_json(image, Some(&kept)))
+                    .collect::<Vec<_>>()
+            )
+        ),
+        false => images
+            .values()
+            .for_each(|image| println!("{}  {}", shown::in_words(image), shown::known_in_words(image, &kept))),
     }
     let unsound = report.errors.len() + report.warnings.len();
     if unsound > 0 {

@@ -10,9 +10,9 @@ mod remove;
 mod shown;
 mod verify;
 
-use super::check::settings_file;
+use super::{check::settings_file, hashing::kept_by};
 use crate::config::{self, report};
-use crate::images::{Added, checksum};
+use crate::images::{Added, checksum, sums::Kept};
 use serde_json::{Value, json};
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
@@ -66,7 +66,7 @@ The system's certificate authorities count, and SSL_CERT_FILE; https_proxy and n
     Fetch(fetch::Fetch),
     /// Shows what can be fetched by its name
     Catalogue(catalogue::Catalogue),
-    /// Lists the images that are sound
+    /// Lists the images, and whether the daemon has verified them; reads none of them
     List(Choice),
     /// Reads every byte of one or all images again; exit code 1 when one is not what it should be
     Verify(verify::Verify),
@@ -124,6 +124,13 @@ fn folder(place: &Place) -> Result<PathBuf, ExitCode> {
 fn artifacts(added: &Added) -> Vec<Value> {
     let artifact = |(file, bytes, sum): &(String, u64, [u8; 32])| json!({ "file": file, "bytes": bytes, "sha256": checksum::hex(sum) });
     added.artifacts.iter().map(artifact).collect()
+}
+
+/// What the daemon has verified; nothing where `--images` names a folder that may be nobody's.
+fn kept(place: &Place) -> Kept {
+    let appliance = config::appliance(&settings_file(&place.config));
+    let appliance = appliance.ok().filter(|_| place.images.is_none());
+    appliance.map_or_else(Kept::default, |appliance| kept_by(&appliance))
 }
 
 fn complain(what: impl Display) -> ExitCode {

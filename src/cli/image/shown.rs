@@ -1,7 +1,11 @@
 //! An image as the commands show it: a line for people, an object for programs.
 
-use crate::boot::snapshot::{Artifact, Image};
-use crate::images::checksum;
+use crate::boot::{
+    ledger::ChecksumRecord,
+    snapshot::{Artifact, Image},
+};
+use crate::cli::ask::moment;
+use crate::images::{checksum, sums::Kept};
 use crate::model::Cpu;
 use serde_json::json;
 
@@ -17,13 +21,20 @@ pub(super) fn in_words(image: &Image) -> String {
     )
 }
 
-pub(super) fn in_json(image: &Image) -> serde_json::Value {
+/// An image; with `kept` it says of each artifact what the daemon knows of its bytes.
+pub(super) fn in_json(image: &Image, kept: Option<&Kept>) -> serde_json::Value {
     let artifact = |artifact: &Artifact| {
-        json!({
+        let mut shown = json!({
             "file": artifact.file,
             "sha256": checksum::hex(&artifact.sha256),
             "bytes": artifact.stamp.length,
-        })
+        });
+        if let Some(kept) = kept {
+            let known = kept.of_file(&image.path(artifact), artifact.stamp);
+            shown["read_at"] = json!(known.map(|record| record.at));
+            shown["sound"] = json!(known.map(|record| record.sha256 == artifact.sha256));
+        }
+        shown
     };
     json!({
         "name": image.name,
@@ -33,4 +44,23 @@ pub(super) fn in_json(image: &Image) -> serde_json::Value {
         "disk": image.disk.as_ref().map(artifact),
         "cmdline": image.cmdline,
     })
+}
+
+/// What the daemon knows of an image's bytes.
+pub(super) fn known_in_words(image: &Image, kept: &Kept) -> String {
+    let known = |artifact| Some((artifact, kept.of_file(&image.path(artifact), artifact.stamp)?));
+    let (all, known) = (image.artifacts(), image.artifacts().filter_map(known));
+    let known: Vec<(&Artifact, &ChecksumRecord)> = known.collect();
+    let wrong: Vec<&str> = known
+        .iter()
+        .filter(|(artifact, record)| record.sha256 != artifact.sha256)
+        .map(|(artifact, _)| artifact.file.as_str())
+        .collect();
+    if !wrong.is_empty() {
+        return format!("WRONG, not served: {}", wrong.join(" "));
+    }
+    match known.iter().map(|(_, record)| record.at).min() {
+        Some(oldest) if known.len() == all.count() => format!("verified {}", moment(oldest)),
+        Some(_) | None => "not verified yet".to_owned(),
+    }
 }

@@ -1,11 +1,16 @@
 //! `bootwright image verify`: every byte, read again.
 
 use super::{Choice, complain, folder, shown};
-use crate::boot::snapshot::Image;
+use crate::boot::snapshot::{FileStamp, Image};
+use crate::cli::hashing::hashing;
 use crate::config::{self, Report, report};
+use crate::images::{
+    reading::From,
+    sums::{Kept, Sums},
+};
 use crate::model::Name;
 use serde_json::json;
-use std::{path::Path, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
@@ -20,11 +25,12 @@ pub(super) fn run(verify: &Verify) -> ExitCode {
         Ok(folder) => folder,
         Err(code) => return code,
     };
-    let (mut images, mut report) = config::images(&folder);
-    if let Some(name) = &verify.name {
+    let own = verify.name.as_ref().map(|name| folder.join(name.as_str()));
+    let (mut images, mut report) =
+        config::images(&folder, &mut Of(own.as_deref(), hashing(Kept::default(), From::Disk)));
+    if let (Some(name), Some(own)) = (&verify.name, &own) {
         images.retain(|found, _| found == name);
-        let own = folder.join(name.as_str());
-        let is_own = |file: &str| Path::new(file).starts_with(&own);
+        let is_own = |file: &str| Path::new(file).starts_with(own);
         report.errors.retain(|one| is_own(&one.file));
         report.warnings.retain(|one| is_own(&one.file));
         if images.is_empty() && report.errors.is_empty() && report.warnings.is_empty() {
@@ -45,9 +51,24 @@ pub(super) fn run(verify: &Verify) -> ExitCode {
     }
 }
 
+/// Reads what lies in one folder, and nothing else.
+struct Of<'a, S>(Option<&'a Path>, S);
+
+impl<S: Sums> Sums for Of<'_, S> {
+    fn sum(&mut self, path: &Path, stamp: FileStamp) -> io::Result<Option<[u8; 32]>> {
+        let is_meant = self
+            .0
+            .is_none_or(|folder| std::path::absolute(folder).is_ok_and(|folder| path.starts_with(folder)));
+        match is_meant {
+            true => self.1.sum(path, stamp),
+            false => Ok(None),
+        }
+    }
+}
+
 fn show_verified(images: &[Image], report: &Report, as_json: bool) {
     if as_json {
-        let sound: Vec<_> = images.iter().map(shown::in_json).collect();
+        let sound: Vec<_> = images.iter().map(|image| shown::in_json(image, None)).collect();
         println!(
             "{}",
             json!({ "sound": sound, "errors": report.errors, "warnings": report.warnings })

@@ -73,6 +73,7 @@ impl From<Refusal> for Denied {
             Refusal::BadPath { reason } => Denied::new(StatusCode::BAD_REQUEST, reason),
             Refusal::Forbidden { reason } => Denied::new(StatusCode::FORBIDDEN, reason),
             Refusal::Broken { reason } => Denied::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
+            Refusal::NotYet { reason } => Denied::new(StatusCode::SERVICE_UNAVAILABLE, reason),
         }
     }
 }
@@ -82,7 +83,9 @@ impl From<FileError> for Denied {
         let status = match error {
             FileError::Missing => StatusCode::NOT_FOUND,
             FileError::Unsafe(_) => StatusCode::FORBIDDEN,
-            FileError::Changed | FileError::ChangedMeanwhile | FileError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            FileError::Changed | FileError::Rotten | FileError::ChangedMeanwhile | FileError::Io(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         Denied::new(status, error.to_string())
     }
@@ -115,15 +118,16 @@ impl Exchange {
         });
         let result = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
         let response = match result {
+            Err(Refusal::NotYet { reason }) => return self.not_yet(&answered, &reason, head),
             Err(refusal) => Err(Denied::from(refusal)),
             Ok(Resource::Text { body, content_type }) => Ok(self.text(&answered, head, body, content_type)),
             Ok(Resource::File {
                 root,
                 file,
-                stamp,
+                seal,
                 is_bulk,
                 content_type,
-            }) => match open_elsewhere(&root, &file, stamp).await {
+            }) => match open_elsewhere(&root, &file, seal).await {
                 Ok(opened) => Ok(self.file(&answered, &request, (opened, is_bulk), content_type)),
                 Err(error) => Err(Denied::from(error)),
             },
@@ -253,8 +257,21 @@ impl Exchange {
             );
         }
         debug!(client = %self.client, what = answered.what, "told to come back");
-        let denied = Denied::new(StatusCode::SERVICE_UNAVAILABLE, "too many image files are on their way");
-        let mut response = self.deny(&denied, false);
+        self.come_back("too many image files are on their way", false)
+    }
+
+    /// The file's bytes are still being verified: the machine is told when to come back.
+    fn not_yet(&self, answered: &Answered, reason: &str, head: bool) -> Response<Content> {
+        self.shared.counters.count(Counter::HttpUnverified);
+        if self.shared.unverified.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
+            warn!("machines wait, {} among them: {reason}", answered.machine);
+        }
+        debug!(client = %self.client, what = answered.what, "told to come back: {reason}");
+        self.come_back(reason, head)
+    }
+
+    fn come_back(&self, reason: &str, head: bool) -> Response<Content> {
+        let mut response = self.deny(&Denied::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
         let after_s = HTTP_RETRY_AFTER_S + self.client.to_bits() % HTTP_RETRY_SPREAD_S;
         put(&mut response, RETRY_AFTER, &after_s.to_string());
@@ -290,11 +307,12 @@ fn validators(stamp: FileStamp) -> Validators {
     let FileStamp {
         length,
         modified_ns,
+        changed_ns,
         inode,
     } = stamp;
     let nanoseconds = u64::try_from(modified_ns).unwrap_or(0);
     Validators {
-        etag: format!("\"{inode:x}-{length:x}-{modified_ns:x}\""),
+        etag: format!("\"{inode:x}-{length:x}-{modified_ns:x}-{changed_ns:x}\""),
         modified: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds),
     }
 }

@@ -4,12 +4,15 @@ use crate::boot::{
     event::Stage,
     resource::{Answered, Ask, Refusal, Resource, Transport},
 };
-use crate::net::{Shared, files::Opened, hot::Content};
+use crate::net::{
+    Shared,
+    files::Opened,
+    hot::{Content, Whole},
+};
 use crate::proto::tftp::{
     transfer::Transfer,
     wire::{self, ErrorCode, Mode},
 };
-use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// One request as a session needs it.
@@ -42,7 +45,7 @@ impl From<&Refusal> for Denied {
             Refusal::NotFound { reason } => Denied::new(ErrorCode::NotFound, reason),
             Refusal::BadPath { reason } => Denied::new(ErrorCode::AccessViolation, *reason),
             Refusal::Forbidden { reason } => Denied::new(ErrorCode::AccessViolation, reason),
-            Refusal::Broken { reason } => Denied::new(ErrorCode::Undefined, reason),
+            Refusal::Broken { reason } | Refusal::NotYet { reason } => Denied::new(ErrorCode::Undefined, reason),
         }
     }
 }
@@ -50,14 +53,14 @@ impl From<&Refusal> for Denied {
 /// What a transfer reads from.
 pub(super) enum Source {
     /// Bytes in memory: a rendered text, or a file that many fetch.
-    Memory(Bytes),
+    Memory(Whole),
     File(Opened),
 }
 
 impl Source {
     pub(super) fn length(&self) -> u64 {
         match self {
-            Source::Memory(bytes) => bytes.len() as u64,
+            Source::Memory(whole) => whole.bytes.len() as u64,
             Source::File(opened) => opened.length(),
         }
     }
@@ -129,19 +132,20 @@ fn nobody() -> Answered {
 async fn source(shared: &Shared, result: Result<Resource, Refusal>) -> Result<Source, Denied> {
     match result {
         Err(refusal) => Err(Denied::from(&refusal)),
-        Ok(Resource::Text { body, .. }) => Ok(Source::Memory(body.into())),
-        Ok(Resource::File { root, file, stamp, .. }) => {
-            match shared.hot_files.open_elsewhere(root, file, stamp).await {
-                Ok(Content::Whole(bytes)) => Ok(Source::Memory(bytes)),
-                Ok(Content::File(opened)) => Ok(Source::File(opened)),
-                Err(error) => Err(Denied::new(
-                    match error.is_missing() {
-                        true => ErrorCode::NotFound,
-                        false => ErrorCode::AccessViolation,
-                    },
-                    error.to_string(),
-                )),
-            }
-        }
+        Ok(Resource::Text { body, .. }) => Ok(Source::Memory(Whole {
+            bytes: body.into(),
+            seal: None,
+        })),
+        Ok(Resource::File { root, file, seal, .. }) => match shared.hot_files.open_elsewhere(root, file, seal).await {
+            Ok(Content::Whole(whole)) => Ok(Source::Memory(whole)),
+            Ok(Content::File(opened)) => Ok(Source::File(opened)),
+            Err(error) => Err(Denied::new(
+                match error.is_missing() {
+                    true => ErrorCode::NotFound,
+                    false => ErrorCode::AccessViolation,
+                },
+                error.to_string(),
+            )),
+        },
     }
 }

@@ -13,6 +13,7 @@ use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
     Counter, Counters, Shared,
     files::{FileError, Opened},
+    hot::Whole,
     socket::Outbox,
     transfers::UnderWay,
 };
@@ -54,7 +55,7 @@ struct Carried {
 
 /// Where a transfer's bytes come from.
 enum Bytes {
-    Memory(bytes::Bytes),
+    Memory(Whole),
     File {
         opened: Arc<Opened>,
         /// A run of the file that had to be read from the disk, and where it starts.
@@ -121,7 +122,7 @@ impl Session {
             }
         };
         let bytes = match source {
-            Source::Memory(bytes) => Bytes::Memory(bytes),
+            Source::Memory(whole) => Bytes::Memory(whole),
             Source::File(opened) => Bytes::File {
                 opened: Arc::new(opened),
                 ahead: Vec::new(),
@@ -336,7 +337,7 @@ impl Carried {
 impl Bytes {
     fn length(&self) -> u64 {
         match self {
-            Bytes::Memory(bytes) => bytes.len() as u64,
+            Bytes::Memory(whole) => whole.bytes.len() as u64,
             Bytes::File { opened, .. } => opened.length(),
         }
     }
@@ -347,7 +348,7 @@ impl Bytes {
             return Ok(true);
         }
         let (held, start) = match self {
-            Bytes::Memory(bytes) => (&bytes[..], Some(offset)),
+            Bytes::Memory(whole) => (&whole.bytes[..], Some(offset)),
             Bytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
         };
         let start = start.and_then(|start| usize::try_from(start).ok());
@@ -379,7 +380,7 @@ impl Bytes {
 
     fn unchanged(&self) -> Result<(), FileError> {
         match self {
-            Bytes::Memory(_) => Ok(()),
+            Bytes::Memory(whole) => whole.unchanged(),
             Bytes::File { opened, .. } => opened.unchanged(),
         }
     }
