@@ -3,7 +3,8 @@
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
-#               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx) (root)
+#               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
+#               what 24 GiB of images take (root)
 # make images   image debian-12 from Debian's netboot package
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 
@@ -19,7 +20,7 @@ CONFIG    = $(DESTDIR)/etc/bootwright
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm images install packages cargo
+.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install packages cargo
 
 all: cargo
 	$(CARGO) build --release
@@ -62,7 +63,7 @@ rungs: cargo
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
 
-bench: bench-room bench-dhcp bench-tftp bench-http bench-storm
+bench: bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
@@ -86,6 +87,11 @@ bench-storm: cargo
 	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light jq
 	$(CARGO) build --release
 	@$(SUDO) tests/bench/storm.sh
+
+bench-images: cargo
+	@$(SUDO) tests/install-packages.sh curl jq
+	$(CARGO) build --release
+	@$(SUDO) tests/bench/images.sh
 
 images: cargo
 	$(CARGO) run --quiet -- image fetch debian-12 --offline --images images --force
