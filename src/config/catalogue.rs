@@ -13,10 +13,9 @@ use super::{
 use crate::boot::snapshot::{Origin, Sourced};
 use crate::images::{
     catalogue::{Entry, Package, Remote, Signature, SumFile},
-    checksum,
     fetch::address,
 };
-use crate::model::{Name, limits::CATALOGUE_ENTRIES_MAX, text};
+use crate::model::{Name, limits::CATALOGUE_ENTRIES_MAX};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -153,15 +152,9 @@ impl Place {
             true => decode::some_text(reader, value),
             false => self.joined(reader, value),
         });
-        let sha256 = fields.take(reader, "sha256", digits);
+        let sha256 = fields.take(reader, "sha256", decode::sha256);
         let signature = fields.take(reader, "signature", |reader, value| self.signature(reader, value));
-        if !fields.has("file") {
-            reader.error(
-                value,
-                "this has no `file`".to_owned(),
-                "say its path beneath `base`, or its URL",
-            );
-        }
+        needs_file(reader, value, &fields);
         fields.finish(reader);
         let file = file?.value;
         let (url, member) = match archive {
@@ -186,13 +179,7 @@ impl Place {
         let mut fields = Fields::of(reader, "a file of checksums", value)?;
         let file = fields.take(reader, "file", |reader, value| self.joined(reader, value));
         let signature = fields.take(reader, "signature", |reader, value| self.signature(reader, value));
-        if !fields.has("file") {
-            reader.error(
-                value,
-                "this has no `file`".to_owned(),
-                "say its path beneath `base`, or its URL",
-            );
-        }
+        needs_file(reader, value, &fields);
         fields.finish(reader);
         Some(SumFile {
             url: file?.value,
@@ -240,18 +227,11 @@ fn judged(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<Str
     }
 }
 
-fn digits(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 32]> {
-    let said = decode::text(reader, value)?;
-    let sum = checksum::from_hex(&said);
-    if sum.is_none() {
-        let message = format!("`{}` is not a sha256", text::escape(said.as_bytes()));
-        reader.error(
-            value,
-            message,
-            "write the 64 hexadecimal digits that `sha256sum FILE` prints",
-        );
+fn needs_file(reader: &mut Reader<'_>, value: &Value<'_>, fields: &Fields<'_>) {
+    if !fields.has("file") {
+        let message = "this has no `file`".to_owned();
+        reader.error(value, message, "say its path beneath `base`, or its URL");
     }
-    sum
 }
 
 fn package(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Package> {

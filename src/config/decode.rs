@@ -3,7 +3,7 @@
 
 mod value;
 
-pub(super) use value::{address, boolean, domain_name, duration, parsed, port, some_text, text, var, word};
+pub(super) use value::{address, boolean, domain_name, duration, parsed, port, sha256, some_text, text, var, word};
 
 use super::{
     problems::{Problems, did_you_mean},

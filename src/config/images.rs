@@ -120,7 +120,7 @@ fn read_image(folder: &Path, name: &Name, sums: &mut dyn Sums, problems: &mut Pr
 fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: &Value<'_>) -> Option<Artifact> {
     let mut fields = Fields::of(reader, "an artifact", value)?;
     let file = fields.take(reader, "file", file_name);
-    let said = fields.take(reader, "sha256", digits);
+    let said = fields.take(reader, "sha256", decode::sha256);
     let (file_said, sum_said) = (fields.value("file").is_some(), fields.value("sha256").is_some());
     fields.finish(reader);
     if !file_said {
@@ -200,18 +200,4 @@ fn file_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(said)
-}
-
-fn digits(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 32]> {
-    let said = decode::text(reader, value)?;
-    let sum = checksum::from_hex(&said);
-    if sum.is_none() {
-        let message = format!("`{}` is not a sha256", text::escape(said.as_bytes()));
-        reader.error(
-            value,
-            message,
-            "write the 64 hexadecimal digits that `sha256sum FILE` prints",
-        );
-    }
-    sum
 }

@@ -15,6 +15,7 @@
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/bench/common.sh
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly light=$(readlink -m "${LOAD:-${CARGO_TARGET_DIR:-target}/release/examples/dhcp-load}")
@@ -29,31 +30,13 @@ readonly work
 server=''
 declare -A best cpu most
 
-for program in "$binary" "$light" "$kea" "$dnsmasq" /usr/sbin/perfdhcp; do
-    [ -x "$program" ] || { echo "dhcp bench: $program is not here: make bench installs and builds what it needs" >&2; exit 1; }
-done
+need "$binary" "$light" "$kea" "$dnsmasq" /usr/sbin/perfdhcp
 
-# shellcheck disable=SC2317 # called by the trap
-clean_up() {
-    trap '' INT TERM
-    [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true
-    ip netns del "$net-s" 2> /dev/null || true
-    ip netns del "$net-c" 2> /dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+# shellcheck disable=SC2317 # called at the end
+end_server() { [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true; }
+clean_up_with end_server
 
-ip netns add "$net-s"
-ip netns add "$net-c"
-ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
-ip -n "$net-s" addr add "$address/15" dev eno2
-ip -n "$net-c" addr add "$clients/15" dev eth0
-for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
-    # shellcheck disable=SC2086 # a namespace and a link
-    set -- $end
-    ip -n "$1" link set "$2" up
-done
+lay_network "$address/15" "$clients/15"
 
 start_bootwright() {
     mkdir -p "$work/images"

@@ -12,6 +12,7 @@
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/bench/common.sh
 
 readonly target=${CARGO_TARGET_DIR:-target}/release
 readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
@@ -26,43 +27,17 @@ readonly work
 pids=()
 declare -A path rates costs
 
-for program in "$binary" "$load" "$tftp_load" "$dnsmasq" "$nginx" "$wrk" /usr/bin/curl; do
-    [ -x "$program" ] || { echo "http bench: $program is not here: make bench-http installs and builds what it needs" >&2; exit 1; }
-done
+need "$binary" "$load" "$tftp_load" "$dnsmasq" "$nginx" "$wrk" /usr/bin/curl
 
-# shellcheck disable=SC2317 # called by the trap
-clean_up() {
-    trap '' INT TERM
-    stop_servers
-    ip netns del "$net-s" 2> /dev/null || true
-    ip netns del "$net-c" 2> /dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+clean_up_with stop_servers
 
-# nginx's workers are its children, and end with it.
 stop_servers() {
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2> /dev/null || true
-        wait "$pid" 2> /dev/null || true
-    done
+    stop "${pids[@]}"
     pids=()
 }
 
-# The clients are behind a router: thousands on one wire would measure the neighbour table.
-ip netns add "$net-s"
-ip netns add "$net-c"
-ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
-ip -n "$net-s" addr add "$address/24" dev eno2
-ip -n "$net-c" addr add "$host/24" dev eth0
-for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
-    # shellcheck disable=SC2086 # a namespace and a link
-    set -- $end
-    ip -n "$1" link set "$2" up
-done
-ip -n "$net-s" route add 198.18.0.0/16 via "$host"
-ip -n "$net-c" route add local 198.18.0.0/16 dev lo
+lay_network "$address/24" "$host/24"
+route_clients 198.18.0.0/16 "$host"
 ulimit -n "$(ulimit -Hn)"
 
 mkdir -p "$work/files" "$work/images"

@@ -10,6 +10,7 @@
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/bench/common.sh
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly gib=${GIB:-24}
@@ -18,38 +19,16 @@ work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/bwimages.XXXXXX")
 readonly work
 daemon=""
 
-for program in "$binary" /usr/bin/curl /usr/bin/jq; do
-    [ -x "$program" ] || { echo "images bench: $program is not here: make bench-images installs and builds what it needs" >&2; exit 1; }
-done
+need "$binary" /usr/bin/curl /usr/bin/jq
 
-# shellcheck disable=SC2317 # called by the trap
-clean_up() {
-    trap '' INT TERM
-    stop
-    ip netns del "$net-s" 2> /dev/null || true
-    ip netns del "$net-c" 2> /dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+clean_up_with stop_daemon
 
-stop() {
-    [ -n "$daemon" ] || return 0
-    kill "$daemon" 2> /dev/null || true
-    wait "$daemon" 2> /dev/null || true
+stop_daemon() {
+    stop ${daemon:+"$daemon"}
     daemon=""
 }
 
-ip netns add "$net-s"
-ip netns add "$net-c"
-ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
-ip -n "$net-s" addr add "$address/24" dev eno2
-ip -n "$net-c" addr add 192.0.2.254/24 dev eth0
-for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
-    # shellcheck disable=SC2086 # a namespace and a link
-    set -- $end
-    ip -n "$1" link set "$2" up
-done
+lay_network "$address/24" 192.0.2.254/24
 chmod 755 "$work"
 
 # room NAME FILES BYTES: a configuration with so many artifacts of that length.
@@ -120,7 +99,7 @@ measure() {
         "http://$address/image/disk-1/disk.img")
     printf '  %-6s %-6s ready %5.2f s  RSS %8s   verifying %-22s peak %8s   one of them by HTTP %5.0f MB/s  peak %8s\n' \
         "$1" "$4" "$ready" "$rss" "$took" "$verified" "$(awk -v r="$rate" 'BEGIN { print r / 1e6 }')" "$(memory VmHWM)"
-    stop
+    stop_daemon
 }
 
 readonly files=$(((gib + 3) / 4))

@@ -19,6 +19,7 @@
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/bench/common.sh
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly machines=${MACHINES:-1000} fleets=${FLEETS:-10 100 1000 4000} rounds=${ROUNDS:-8 50 fleets}
@@ -31,42 +32,17 @@ readonly work
 servers=()
 declare -A last up
 
-for program in "$binary" "$dnsmasq" "$nginx" /usr/bin/jq; do
-    [ -x "$program" ] || { echo "storm bench: $program is not here: make bench-storm installs and builds what it needs" >&2; exit 1; }
-done
+need "$binary" "$dnsmasq" "$nginx" /usr/bin/jq
 
-# shellcheck disable=SC2317 # called by the trap
-clean_up() {
-    trap '' INT TERM
-    stop_servers
-    ip netns del "$net-s" 2> /dev/null || true
-    ip netns del "$net-c" 2> /dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+clean_up_with stop_servers
 
-# nginx's workers are its children, and end with it.
 stop_servers() {
-    for pid in "${servers[@]}"; do
-        kill "$pid" 2> /dev/null || true
-        wait "$pid" 2> /dev/null || true
-    done
+    stop "${servers[@]}"
     servers=()
 }
 
-ip netns add "$net-s"
-ip netns add "$net-c"
-ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
-ip -n "$net-s" addr add "$address/24" dev eno2
-ip -n "$net-c" addr add "$host/24" dev eth0
-for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
-    # shellcheck disable=SC2086 # a namespace and a link
-    set -- $end
-    ip -n "$1" link set "$2" up
-done
-ip -n "$net-s" route add "$fleet" via "$host"
-ip -n "$net-c" route add local "$fleet" dev lo
+lay_network "$address/24" "$host/24"
+route_clients "$fleet" "$host"
 ulimit -n "$(ulimit -Hn)"
 
 # Both serve the same files: MEGABYTES of image, a quarter of it kernel.

@@ -15,6 +15,7 @@
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/bench/common.sh
 
 readonly target=${CARGO_TARGET_DIR:-target}/release
 readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
@@ -30,9 +31,7 @@ readonly work
 server=''
 declare -A rate cpu again
 
-for program in "$binary" "$load" "$peer" "$bare" "$dnsmasq" "$tftpd"; do
-    [ -x "$program" ] || { echo "tftp bench: $program is not here: make bench-tftp installs and builds what it needs" >&2; exit 1; }
-done
+need "$binary" "$load" "$peer" "$bare" "$dnsmasq" "$tftpd"
 
 # The server's processes are counted as a control group, children that are gone too. Where none can be
 # made, its first process is, and tftpd-hpa has no figure.
@@ -40,31 +39,15 @@ group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 group=${group:+$group/$net}
 { [ -n "$group" ] && mkdir "$group" 2> /dev/null && [ -r "$group/cpu.stat" ]; } || group=''
 
-# shellcheck disable=SC2317 # called by the trap
-clean_up() {
-    trap '' INT TERM
+# shellcheck disable=SC2317 # called at the end
+end_server() {
     [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true
-    ip netns del "$net-s" 2> /dev/null || true
-    ip netns del "$net-c" 2> /dev/null || true
     [ -z "$group" ] || rmdir "$group" 2> /dev/null || true
-    rm -rf "$work"
 }
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+clean_up_with end_server
 
-# The clients are behind a router: thousands on one wire would measure the neighbour table.
-ip netns add "$net-s"
-ip netns add "$net-c"
-ip -n "$net-s" link add eno2 type veth peer name eth0 netns "$net-c"
-ip -n "$net-s" addr add "$address/24" dev eno2
-ip -n "$net-c" addr add "$gateway/24" dev eth0
-for end in "$net-s lo" "$net-s eno2" "$net-c lo" "$net-c eth0"; do
-    # shellcheck disable=SC2086 # a namespace and a link
-    set -- $end
-    ip -n "$1" link set "$2" up
-done
-ip -n "$net-s" route add 198.19.0.0/16 via "$gateway"
-ip -n "$net-c" route add local 198.19.0.0/16 dev lo
+lay_network "$address/24" "$gateway/24"
+route_clients 198.19.0.0/16 "$gateway"
 
 chmod 755 "$work"
 mkdir -p "$work/loaders" "$work/images"

@@ -4,6 +4,7 @@
 use super::{Reader, Value};
 use crate::boot::snapshot::Var;
 use crate::config::problems::did_you_mean;
+use crate::images::checksum;
 use crate::model::{limits::VAR_DEPTH_MAX, text};
 use std::{fmt::Display, str::FromStr, time::Duration};
 use toml::de::DeValue;
@@ -61,6 +62,21 @@ pub(in crate::config) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>)
         return None;
     }
     Some(said)
+}
+
+/// A SHA-256 checksum.
+pub(in crate::config) fn sha256(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 32]> {
+    let said = text(reader, value)?;
+    let sum = checksum::from_hex(&said);
+    if sum.is_none() {
+        let message = format!("`{}` is not a sha256", text::escape(said.as_bytes()));
+        reader.error(
+            value,
+            message,
+            "write the 64 hexadecimal digits that `sha256sum FILE` prints",
+        );
+    }
+    sum
 }
 
 /// A text that is read as a `T`, with `T`'s own words where it can't be.
