@@ -1,7 +1,8 @@
 # What the benches share: the programs they need, and a network that is joined to nothing. To be sourced.
 #
 # A bench names its network namespaces `$net-s`, the servers' end with the interface eno2, and `$net-c`,
-# the clients' with eth0; `$work` is its temporary folder.
+# the clients' with eth0; `$work` is its temporary folder. Logs go into a folder of their own there: ours
+# watches the one of its configuration, and each line would wake it.
 # shellcheck shell=bash disable=SC2154 # the bench says them
 
 # need PROGRAM...: ends the bench where one is not here.

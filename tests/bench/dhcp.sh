@@ -27,6 +27,7 @@ readonly perfdhcp_rates=${PERFDHCP_RATES:-500 1000 2000 4000 6000 8000 10000 125
 readonly light_rates=${LOAD_RATES:-1000 2000 4000 8000 12000 16000 20000 25000 32000 40000 50000 64000 80000 100000}
 work=$(mktemp -d)
 readonly work
+mkdir "$work/logs"
 server=''
 declare -A best cpu most
 
@@ -60,7 +61,7 @@ lease = "1h"
 END
     rm -rf "$work/state"
     # An hour's log of a room is what an operator keeps: the log goes to a file here too.
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/bootwright.log" 2>&1 &
+    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
     server=$!
 }
 
@@ -72,17 +73,17 @@ start_kea() {
   "multi-threading": { "enable-multi-threading": true, "thread-pool-size": 2 },
   "valid-lifetime": 3600,
   "subnet4": [ { "subnet": "198.18.0.0/15", "pools": [ { "pool": "198.18.1.0-198.18.199.255" }, { "pool": "198.19.0.0-198.19.255.250" } ] } ],
-  "loggers": [ { "name": "kea-dhcp4", "severity": "ERROR", "output_options": [ { "output": "$work/kea.log" } ] } ]
+  "loggers": [ { "name": "kea-dhcp4", "severity": "ERROR", "output_options": [ { "output": "$work/logs/kea.log" } ] } ]
 } }
 END
-    KEA_LOCKFILE_DIR=$work KEA_PIDFILE_DIR=$work ip netns exec "$net-s" "$kea" -c "$work/kea.json" > "$work/kea.out" 2>&1 &
+    KEA_LOCKFILE_DIR=$work KEA_PIDFILE_DIR=$work ip netns exec "$net-s" "$kea" -c "$work/kea.json" > "$work/logs/kea.out" 2>&1 &
     server=$!
 }
 
 start_dnsmasq() {
     ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
         --interface=eno2 --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
-        --dhcp-range=198.18.1.0,198.18.199.255,255.254.0.0,1h > "$work/dnsmasq.out" 2>&1 &
+        --dhcp-range=198.18.1.0,198.18.199.255,255.254.0.0,1h > "$work/logs/dnsmasq.out" 2>&1 &
     server=$!
 }
 
@@ -118,10 +119,10 @@ wait_for_service() {
     on_other_core=''
     for _ in $(seq 50); do
         sleep 0.2
-        kill -0 "$server" 2> /dev/null || { echo "dhcp bench: $1 ended: $(tail -n 3 "$work"/"$1".*)" >&2; exit 1; }
+        kill -0 "$server" 2> /dev/null || { echo "dhcp bench: $1 ended: $(tail -n 3 "$work"/logs/"$1".*)" >&2; exit 1; }
         [ "$(light_load 10 20 1 | cut -d" " -f1)" -gt 0 ] && return
     done
-    echo "dhcp bench: $1 does not answer: $(tail -n 3 "$work"/"$1".* "$work/light")" >&2
+    echo "dhcp bench: $1 does not answer: $(tail -n 3 "$work"/logs/"$1".* "$work/light")" >&2
     exit 1
 }
 

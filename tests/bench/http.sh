@@ -24,6 +24,7 @@ readonly address=192.0.2.1 host=192.0.2.254 clients=198.18.0.1 probing=198.18.20
 readonly mac=52-54-00-00-00-07
 work=$(mktemp -d)
 readonly work
+mkdir "$work/logs"
 pids=()
 declare -A path rates costs
 
@@ -79,7 +80,7 @@ image   = "bench"
 boot    = "live"
 script  = "live"
 INVENTORY
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/bootwright.log" 2>&1 &
+    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
     pids=($!)
 }
 
@@ -92,21 +93,21 @@ worker_processes 2;
 worker_rlimit_nofile 20000;
 events { worker_connections 8192; }
 http {
-    access_log $work/access.log combined buffer=64k flush=1s;
+    access_log $work/logs/access.log combined buffer=64k flush=1s;
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000;
     server { listen $address:80 backlog=4096; root $work/files; }
 }
 CONFIG
-    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/nginx.log" > "$work/nginx.out" 2>&1 &
+    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/logs/nginx.log" > "$work/logs/nginx.out" 2>&1 &
     pids=($!)
 }
 
 # The peer of our TFTP beside nginx's HTTP; its time counts nowhere.
 start_dnsmasq() {
     ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
-        --enable-tftp --tftp-root="$work/files" --quiet-tftp > "$work/dnsmasq.log" 2>&1 &
+        --enable-tftp --tftp-root="$work/files" --quiet-tftp > "$work/logs/dnsmasq.log" 2>&1 &
     pids+=($!)
 }
 
@@ -119,7 +120,7 @@ start() {
         ip netns exec "$net-c" curl -sf --interface "$probing" -o "$work/got" "http://$address${path[$1.initrd]}" && break
     done
     cmp -s "$work/got" "$work/files/initrd" || {
-        echo "http bench: $1 does not serve its initrd: $(tail -n 3 "$work"/*.log)" >&2
+        echo "http bench: $1 does not serve its initrd: $(tail -n 3 "$work"/logs/*)" >&2
         exit 1
     }
 }

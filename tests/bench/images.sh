@@ -83,7 +83,7 @@ measure() {
     local start; start=$(date +%s.%N)
     ip netns exec "$net-s" "$binary" serve --config "$work/$1/bootwright.toml" > "$log" 2>&1 &
     daemon=$!
-    until grep -q "ready:" "$log"; do
+    until grep -qs "ready:" "$log"; do
         kill -0 "$daemon" || { cat "$log" >&2; exit 1; }
         sleep 0.02
     done

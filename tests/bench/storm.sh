@@ -29,6 +29,7 @@ readonly net=bwstorm-$$
 readonly address=192.0.2.1 host=192.0.2.254 fleet=198.18.0.0/16 relay=198.18.0.1
 work=$(mktemp -d)
 readonly work
+mkdir "$work/logs"
 servers=()
 declare -A last up
 
@@ -86,7 +87,7 @@ match   = { arch = "x86_64" }
 profile = "fleet"
 END
     rm -rf "$work/state"
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/bootwright.log" 2>&1 &
+    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
     servers=($!)
     await bash -c "'$binary' status --json --socket '$work/admin.sock' | jq --exit-status '.artifacts.unserved == []'"
 }
@@ -96,7 +97,7 @@ start_peers() {
         --interface=eno2 --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
         --dhcp-range=198.18.1.0,198.18.63.255,255.255.0.0,1h --dhcp-userclass=set:ipxe,iPXE \
         --dhcp-boot="tag:!ipxe,snponly.efi,,$address" --dhcp-boot="tag:ipxe,http://$address/boot.ipxe,,$address" \
-        --enable-tftp --tftp-root="$work/files" --tftp-max=10000 --quiet-tftp > "$work/dnsmasq.log" 2>&1 &
+        --enable-tftp --tftp-root="$work/files" --tftp-max=10000 --quiet-tftp > "$work/logs/dnsmasq.log" 2>&1 &
     servers=($!)
     cat > "$work/nginx.conf" << END
 daemon off;
@@ -106,13 +107,13 @@ worker_processes auto;
 worker_rlimit_nofile 20000;
 events { worker_connections 16384; }
 http {
-    access_log $work/access.log;
+    access_log $work/logs/access.log;
     sendfile on;
     tcp_nopush on;
     server { listen $address:80 backlog=4096; root $work/files; }
 }
 END
-    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/nginx.log" > "$work/nginx.out" 2>&1 &
+    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/logs/nginx.log" > "$work/logs/nginx.out" 2>&1 &
     servers+=($!)
     await ip netns exec "$net-s" bash -c "exec 3<> /dev/tcp/$address/80"
 }
@@ -122,7 +123,7 @@ await() {
         "$@" > /dev/null 2>&1 && return
         sleep 0.1
     done
-    echo "storm bench: no answer: $*: $(tail -n 3 "$work"/*.log)" >&2
+    echo "storm bench: no answer: $*: $(tail -n 3 "$work"/logs/*)" >&2
     exit 1
 }
 
