@@ -223,7 +223,8 @@ fn judge_names(own: &BootSettings, known: &Referable<'_>, problems: &mut Problem
     {
         let names = known.images.keys().map(Name::as_str);
         let otherwise = format!(
-            "add it with `bootwright image add {} --kernel FILE --initrd FILE`",
+            "`bootwright image fetch {0}` downloads it if `bootwright image catalogue` lists it; `bootwright image add {0} \
+             FILE.iso` makes it of an ISO, a folder or files",
             image.value
         );
         missing(
