@@ -62,7 +62,7 @@ pub fn loader_tftp_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
 
 /// An artifact's URL.
 pub fn image_url(server: Ipv4Addr, ports: Ports, image: &Name, file: &str) -> String {
-    format!("{}/{IMAGE}/{image}/{file}", http_base(server, ports))
+    [&http_base(server, ports), "/", IMAGE, "/", image.as_str(), "/", file].concat()
 }
 
 /// The URL of an answer's folder, with a slash at the end: what cloud-init's NoCloud wants.

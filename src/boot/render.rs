@@ -20,11 +20,15 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, syntax::SyntaxConfig,
 };
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     error::Error as _,
     fmt, io,
     ops::Range,
 };
+
+/// Most scripts are shorter, and never have to be moved while they grow.
+const USUAL_OUTPUT_BYTES: usize = 1024;
 
 /// The compiled templates of one generation.
 #[derive(Debug)]
@@ -133,7 +137,7 @@ impl Room {
             .engine
             .get_template(key)
             .map_err(|error| self.explain(key, &error))?;
-        let mut bounded = Bounded(Vec::new());
+        let mut bounded = Bounded(Vec::with_capacity(USUAL_OUTPUT_BYTES));
         template
             .render_captured_to(scene.value(), &mut bounded)
             .map_err(|error| self.explain(key, &error))?;
@@ -241,21 +245,31 @@ fn arg(value: &Value) -> Result<String, Error> {
 /// Writes one value into a script, unless iPXE would read it as more than a value. Our own query is
 /// meant to be read as more, and marked so.
 fn write_into_script(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let shown = value.to_string();
-    if let Some(reason) = command_in(&shown)
+    // Most values are texts already, and go out as they are.
+    let text = value
+        .as_str()
+        .map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
+    if let Some(reason) = command_in(&text)
         && !value.is_safe()
     {
         return Err(Error::new(
             ErrorKind::InvalidOperation,
-            format!("`{}` can't stand in a script: {reason}", text::escape(shown.as_bytes())),
+            format!("`{}` can't stand in a script: {reason}", text::escape(text.as_bytes())),
         ));
     }
-    minijinja::escape_formatter(out, state, value)
+    match state.auto_escape() {
+        AutoEscape::None => Ok(out.write_str(&text)?),
+        _ => minijinja::escape_formatter(out, state, value),
+    }
 }
 
 /// Why iPXE would read more than a value in `shown`. It knows no quotes: words are split at white
 /// space, `${` begins a setting, and these words end a command.
 fn command_in(shown: &str) -> Option<&'static str> {
+    let begins_nothing = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'$' | b'#' | b'|' | b'&' | b';');
+    if shown.bytes().all(begins_nothing) {
+        return None;
+    }
     if text::control_character(shown).is_some() {
         return Some("it has a control character, and a new line is a new command");
     }

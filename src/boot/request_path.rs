@@ -6,6 +6,7 @@
 use crate::boot::machine::{Identity, client_text};
 use crate::model::{Arch, Cpu, Firmware, limits::REQUEST_PATH_BYTES_MAX};
 use percent_encoding::percent_decode;
+use std::borrow::Cow;
 
 /// The server that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,11 @@ impl RequestPath {
         if raw.len() > REQUEST_PATH_BYTES_MAX {
             return Err("the path is too long");
         }
-        let decoded = match transport {
-            Transport::Tftp => raw.to_vec(),
-            Transport::Http => percent_decode(raw).collect(),
+        let decoded: Cow<'_, [u8]> = match transport {
+            Transport::Tftp => raw.into(),
+            Transport::Http => percent_decode(raw).into(),
         };
-        let path = String::from_utf8(decoded).map_err(|_| "the path is not UTF-8")?;
+        let path = str::from_utf8(&decoded).map_err(|_| "the path is not UTF-8")?;
         let path = path.trim_start_matches('/');
         if path.chars().any(|c| c.is_control()) {
             return Err("the path has a control character");
@@ -62,7 +63,7 @@ impl RequestPath {
     /// control characters, is left out.
     pub fn identity(query: &str) -> Identity {
         let mut said = Identity::default();
-        let (mut buildarch, mut platform) = (String::new(), String::new());
+        let (mut buildarch, mut platform) = (Cow::default(), Cow::default());
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let Ok(value) = percent_decode(value.as_bytes()).decode_utf8() else {
                 continue;
@@ -72,8 +73,8 @@ impl RequestPath {
                 "uuid" => said.uuid = value.parse().ok(),
                 "serial" => said.serial = client_text(&value),
                 "manufacturer" => said.vendor = client_text(&value),
-                "arch" => buildarch = value.into_owned(),
-                "platform" => platform = value.into_owned(),
+                "arch" => buildarch = value,
+                "platform" => platform = value,
                 _ => {}
             }
         }

@@ -79,7 +79,7 @@ impl Sightings {
     /// said now wins. Without a MAC there is nothing to join it to.
     pub fn learn(&mut self, said: Identity) -> Identity {
         let Some(mac) = said.mac else { return said };
-        let whole = merge(said, self.of(mac));
+        let whole = self.joined(said);
         self.seen.note(mac, whole.clone());
         whole
     }
@@ -132,8 +132,8 @@ impl Sightings {
 
     /// What a request says, joined to what its machine said before; nothing is remembered of it.
     pub fn joined(&self, said: Identity) -> Identity {
-        match said.mac {
-            Some(mac) => merge(said, self.of(mac)),
+        match said.mac.and_then(|mac| self.seen.get(mac)) {
+            Some(before) => merge(said, before),
             None => said,
         }
     }
@@ -147,14 +147,18 @@ impl Sightings {
     }
 }
 
-fn merge(now: Identity, before: Identity) -> Identity {
+fn merge(now: Identity, before: &Identity) -> Identity {
     Identity {
         mac: now.mac,
         uuid: now.uuid.or(before.uuid),
-        serial: now.serial.or(before.serial),
-        ports: if now.ports.is_empty() { before.ports } else { now.ports },
+        serial: now.serial.or_else(|| before.serial.clone()),
+        ports: if now.ports.is_empty() {
+            before.ports.clone()
+        } else {
+            now.ports
+        },
         arch: now.arch.or(before.arch),
-        vendor: now.vendor.or(before.vendor),
+        vendor: now.vendor.or_else(|| before.vendor.clone()),
     }
 }
 

@@ -23,6 +23,9 @@ pub fn escape(bytes: &[u8]) -> String {
 /// The first control character in `text` (C0, DEL, C1 or a Unicode line separator), if any. A value
 /// that has one is refused in scripts and on kernel command lines: a newline there is a command.
 pub fn control_character(text: &str) -> Option<char> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
     text.chars()
         .find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }

@@ -3,6 +3,8 @@
 //! A value nobody knows is an empty text, so that a script can ask `if uuid`; `image` and `answer`
 //! are `none` where the machine has none, so that using them is an error that names the line.
 
+mod variables;
+
 use super::TemplateError;
 use crate::boot::{
     gate::{Gate, gate},
@@ -11,84 +13,16 @@ use crate::boot::{
     snapshot::{BootSettings, Image, Snapshot, Subnet, Var},
 };
 use crate::model::{Arch, Cpu, Firmware, Name, text};
-use minijinja::value::{Serde, Value};
-use serde::Serialize;
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use minijinja::Value;
+use std::{net::Ipv4Addr, sync::Arc};
+use variables::{AnswerVariables, ImageVariables, Parts, Variables, Vars, on_demand, plain_vars};
 
 /// Every variable of a template, in the order the documentation has them.
-pub const VARIABLES: &[&str] = &[
-    "name",
-    "mac",
-    "mac_hyphens",
-    "uuid",
-    "serial",
-    "vendor",
-    "arch",
-    "platform",
-    "address",
-    "netmask",
-    "router",
-    "dns",
-    "domain",
-    "server",
-    "http",
-    "image",
-    "cmdline",
-    "answer",
-    "target",
-    "vars",
-];
+pub const VARIABLES: &[&str] = Variables::NAMES;
 
 /// The variables of one machine, ready for any number of templates.
 #[derive(Clone, Debug)]
 pub struct Scene(Value);
-
-#[derive(Serialize)]
-struct Variables<'a> {
-    name: String,
-    mac: String,
-    mac_hyphens: String,
-    uuid: String,
-    serial: &'a str,
-    vendor: &'a str,
-    arch: &'static str,
-    platform: &'static str,
-    address: String,
-    netmask: String,
-    router: String,
-    dns: Vec<String>,
-    domain: &'a str,
-    server: String,
-    http: String,
-    image: Option<ImageVariables<'a>>,
-    cmdline: String,
-    answer: Option<AnswerVariables>,
-    target: &'static str,
-    vars: BTreeMap<&'a str, &'a Var>,
-}
-
-#[derive(Serialize)]
-struct ImageVariables<'a> {
-    name: &'a str,
-    base: String,
-    kernel: String,
-    kernel_file: &'a str,
-    initrds: Vec<FileVariables<'a>>,
-    disk: String,
-    disk_file: &'a str,
-}
-
-#[derive(Serialize)]
-struct FileVariables<'a> {
-    url: String,
-    file: &'a str,
-}
-
-#[derive(Serialize)]
-struct AnswerVariables {
-    base: String,
-    url: String,
-}
 
 impl Scene {
     /// The variables of the machine `who`, known by `identity`, at `address` (its reservation
@@ -121,36 +55,39 @@ impl Scene {
             .and_then(|image| snapshot.images.get(&image.value));
         let name = identity.name(who);
         let variables = Variables {
-            mac: shown(mac),
-            mac_hyphens: mac.map(|mac| mac.hyphenated()).unwrap_or_default(),
-            uuid: shown(identity.uuid.or_else(|| host.and_then(|host| host.uuid))),
+            mac,
+            uuid: identity.uuid.or_else(|| host.and_then(|host| host.uuid)),
             serial: serial
                 .or_else(|| host.and_then(|host| host.serial.as_deref()))
-                .unwrap_or_default(),
-            vendor: identity.vendor.as_deref().unwrap_or_default(),
+                .unwrap_or_default()
+                .to_owned(),
+            vendor: identity.vendor.clone().unwrap_or_default(),
             arch: cpu_of(identity.arch, image),
             platform: platform_of(identity.arch),
-            address: shown(address),
-            netmask: shown(subnet.map(|subnet| subnet.cidr.mask())),
-            router: shown(subnet.and_then(|subnet| subnet.router)),
-            dns: dns.iter().map(ToString::to_string).collect(),
+            address,
+            netmask: subnet.map(|subnet| subnet.cidr.mask()),
+            router: subnet.and_then(|subnet| subnet.router),
+            dns,
             domain: settings
                 .and_then(BootSettings::domain)
                 .or(subnet.and_then(|subnet| subnet.domain.as_deref()))
-                .unwrap_or_default(),
-            server: server.to_string(),
+                .unwrap_or_default()
+                .to_owned(),
+            server,
             http: paths::http_base(server, snapshot.ports),
-            image: image.map(|image| image_variables(snapshot, image, server)),
+            image: image.map_or_else(none, |image| on_demand(image_variables(snapshot, image, server))),
             cmdline: command_line(image, settings),
             answer: settings
                 .and_then(|settings| settings.answer.as_ref())
-                .map(|answer| answer_variables(snapshot, &answer.value, &name, server)),
+                .map_or_else(none, |answer| {
+                    on_demand(answer_variables(snapshot, &answer.value, &name, server))
+                }),
             target: target_of(gate(snapshot, who)),
-            vars: settings.map_or_else(BTreeMap::new, plain_vars),
+            vars: vars_of(who),
             name,
         };
-        refuse_control_characters(&variables)?;
-        Ok(Scene(Value::from(Serde(&variables))))
+        refuse_control_characters(&variables, settings)?;
+        Ok(Scene(on_demand(variables)))
     }
 
     pub(super) fn value(&self) -> Value {
@@ -158,8 +95,16 @@ impl Scene {
     }
 }
 
-fn shown<T: ToString>(value: Option<T>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
+fn none() -> Value {
+    Value::from(())
+}
+
+fn vars_of(who: Who<'_>) -> Vars {
+    match who {
+        Who::Host(host) => Vars::OfHost(Arc::clone(host)),
+        Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
+        Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
+    }
 }
 
 fn subnet_of(snapshot: &Snapshot, address: Ipv4Addr) -> Option<&Subnet> {
@@ -190,25 +135,17 @@ fn target_of(gate: Gate<'_>) -> &'static str {
     }
 }
 
-fn image_variables<'s>(snapshot: &Snapshot, image: &'s Image, server: Ipv4Addr) -> ImageVariables<'s> {
-    let url = |file: &str| paths::image_url(server, snapshot.ports, &image.name, file);
-    let kernel = image.kernel.as_ref().map_or("", |kernel| &kernel.file);
-    let disk = image.disk.as_ref().map_or("", |disk| &disk.file);
+fn image_variables(snapshot: &Snapshot, image: &Image, server: Ipv4Addr) -> ImageVariables {
+    let base = paths::image_url(server, snapshot.ports, &image.name, "");
     ImageVariables {
-        name: image.name.as_str(),
-        base: url(""),
-        kernel: if kernel.is_empty() { String::new() } else { url(kernel) },
-        kernel_file: kernel,
-        initrds: image
-            .initrds
-            .iter()
-            .map(|initrd| FileVariables {
-                url: url(&initrd.file),
-                file: &initrd.file,
-            })
-            .collect(),
-        disk: if disk.is_empty() { String::new() } else { url(disk) },
-        disk_file: disk,
+        name: image.name.clone(),
+        kernel_file: image
+            .kernel
+            .as_ref()
+            .map_or_else(String::new, |kernel| kernel.file.clone()),
+        initrds: image.initrds.iter().map(|initrd| initrd.file.clone()).collect(),
+        disk_file: image.disk.as_ref().map_or_else(String::new, |disk| disk.file.clone()),
+        base,
     }
 }
 
@@ -216,7 +153,7 @@ fn answer_variables(snapshot: &Snapshot, answer: &Name, machine: &str, server: I
     let base = paths::answer_base(server, snapshot.ports, machine);
     let file = snapshot.templates.single_file(answer.as_str()).unwrap_or_default();
     AnswerVariables {
-        url: format!("{base}{file}"),
+        url: [base.as_str(), file].concat(),
         base,
     }
 }
@@ -224,38 +161,36 @@ fn answer_variables(snapshot: &Snapshot, answer: &Name, machine: &str, server: I
 /// The image's parameters first, so that the inventory can overrule them: the kernel takes the
 /// last of a kind.
 fn command_line(image: Option<&Image>, settings: Option<&BootSettings>) -> String {
-    let of_image = image
-        .into_iter()
-        .flat_map(|image| image.cmdline.iter().map(String::as_str));
-    let of_settings = settings
-        .into_iter()
-        .flat_map(|settings| settings.cmdline.iter().map(|parameter| parameter.value.as_str()));
-    of_image.chain(of_settings).collect::<Vec<&str>>().join(" ")
-}
-
-fn plain_vars(settings: &BootSettings) -> BTreeMap<&str, &Var> {
-    settings
-        .vars
+    let of_image = image.map_or(&[][..], |image| &image.cmdline);
+    let of_settings = settings.map_or(&[][..], |settings| &settings.cmdline);
+    let mut line = String::new();
+    let parameters = of_image
         .iter()
-        .map(|(key, var)| (key.as_str(), &var.value))
-        .collect()
+        .chain(of_settings.iter().map(|parameter| &parameter.value));
+    for (place, parameter) in parameters.enumerate() {
+        if place > 0 {
+            line.push(' ');
+        }
+        line.push_str(parameter);
+    }
+    line
 }
 
-fn refuse_control_characters(variables: &Variables<'_>) -> Result<(), TemplateError> {
+fn refuse_control_characters(variables: &Variables, settings: Option<&BootSettings>) -> Result<(), TemplateError> {
     let texts = [
-        ("serial", variables.serial),
-        ("vendor", variables.vendor),
-        ("domain", variables.domain),
+        ("serial", variables.serial.as_str()),
+        ("vendor", variables.vendor.as_str()),
+        ("domain", variables.domain.as_str()),
         ("cmdline", variables.cmdline.as_str()),
     ];
     let in_text = texts
         .into_iter()
         .find(|(_, value)| text::control_character(value).is_some());
     let in_vars = || {
-        variables
-            .vars
-            .iter()
-            .find(|(key, var)| text::control_character(key).is_some() || has_control_character(var))
+        settings
+            .into_iter()
+            .flat_map(|settings| &settings.vars)
+            .find(|(key, var)| text::control_character(key).is_some() || has_control_character(&var.value))
     };
     let named = in_text
         .map(|(name, _)| name.to_owned())

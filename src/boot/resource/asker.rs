@@ -2,12 +2,12 @@
 
 use super::{Ask, Inquiry, is_script};
 use crate::boot::{
-    ledger::Ledger,
+    ledger::{Ledger, Standing},
     machine::{Identity, identify},
     paths,
     request_path::RequestPath,
     sightings::Sightings,
-    snapshot::{Host, Snapshot},
+    snapshot::{Artifact, Host, Image, Snapshot},
 };
 use crate::lease::LeaseTable;
 use crate::model::{MacAddr, Now};
@@ -28,24 +28,36 @@ impl<'a> Inquiry<'a> {
             snapshot,
             ask,
             path: RequestPath::parse(ask.transport, ask.path),
-            subject: peer.clone(),
+            subject: Identity::default(),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
             artifact: None,
         };
-        if let Ok(path) = inquiry.path.clone() {
-            match path.components().collect::<Vec<_>>()[..] {
-                ref components if is_script(components) => inquiry.subject = inquiry.asking(sightings),
-                [paths::ANSWER, machine, ..] => inquiry.subject = inquiry.named(sightings, machine),
-                [paths::IMAGE, image, ref file @ ..] => {
-                    let found = snapshot.artifact(image, &file.join("/"));
-                    inquiry.artifact =
-                        found.map(|(image, artifact)| (image, artifact, ledger.standing(image, artifact)));
-                }
-                _ => {}
-            }
-        }
+        inquiry.subject = inquiry.subject(sightings);
+        inquiry.artifact = inquiry.named_artifact(ledger);
         inquiry
+    }
+
+    /// The machine that is asked for: the one that asks, where the path names no other.
+    fn subject(&self, sightings: &mut Sightings) -> Identity {
+        let Ok(path) = &self.path else {
+            return self.peer.clone();
+        };
+        match path.components().collect::<Vec<_>>()[..] {
+            ref components if is_script(components) => self.asking(sightings),
+            [paths::ANSWER, machine, ..] => self.named(sightings, machine),
+            _ => self.peer.clone(),
+        }
+    }
+
+    /// The artifact that the path names.
+    fn named_artifact(&self, ledger: &Ledger) -> Option<(&'a Image, &'a Artifact, Standing)> {
+        let mut components = self.path.as_ref().ok()?.as_str().splitn(3, '/');
+        let (paths::IMAGE, image, file) = (components.next()?, components.next()?, components.next()?) else {
+            return None;
+        };
+        let (image, artifact) = self.snapshot.artifact(image, file)?;
+        Some((image, artifact, ledger.standing(image, artifact)))
     }
 
     /// Who asks for a script: who the query says, or else the holder of the address.
