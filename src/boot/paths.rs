@@ -60,13 +60,13 @@ pub fn loader_tftp_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
     }
 }
 
-/// An artifact's URL.
-pub fn image_url(server: Ipv4Addr, ports: Ports, image: &Name, file: &str) -> String {
-    [&http_base(server, ports), "/", IMAGE, "/", image.as_str(), "/", file].concat()
+/// An artifact's URL, or with no file the URL of its image's folder; `base` is `http_base`.
+pub fn image_url(base: &str, image: &Name, file: &str) -> String {
+    [base, "/", IMAGE, "/", image.as_str(), "/", file].concat()
 }
 
 /// The URL of an answer's folder, with a slash at the end: what cloud-init's NoCloud wants.
-/// `machine` is `Identity::name`.
-pub fn answer_base(server: Ipv4Addr, ports: Ports, machine: &str) -> String {
-    format!("{}/{ANSWER}/{machine}/", http_base(server, ports))
+/// `base` is `http_base`, and `machine` is `Identity::name`.
+pub fn answer_base(base: &str, machine: &str) -> String {
+    [base, "/", ANSWER, "/", machine, "/"].concat()
 }

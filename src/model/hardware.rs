@@ -1,5 +1,6 @@
 //! Link-layer addresses: the MAC a host is listed by, and the wider field DHCP carries.
 
+use super::hex;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -27,13 +28,20 @@ impl MacAddr {
 
     /// `52-54-00-00-00-07`: the form used in paths and as a name.
     pub fn hyphenated(self) -> String {
-        let digits = |byte: u8| [byte >> 4, byte & 0x0f].map(|digit| char::from_digit(digit.into(), 16));
-        let mut text = String::with_capacity("52-54-00-00-00-07".len());
-        for (place, byte) in self.0.into_iter().enumerate() {
-            text.extend((place > 0).then_some('-'));
-            text.extend(digits(byte).into_iter().flatten());
-        }
-        text
+        self.hyphenated_characters().collect()
+    }
+
+    /// Whether `text` is the form used in paths and as a name.
+    pub fn is_hyphenated(self, text: &str) -> bool {
+        text.chars().eq(self.hyphenated_characters())
+    }
+
+    fn hyphenated_characters(self) -> impl Iterator<Item = char> {
+        let digit = |half: u8| char::from_digit(half.into(), 16);
+        self.0.into_iter().enumerate().flat_map(move |(place, byte)| {
+            let hyphen = (place > 0).then_some('-');
+            [hyphen, digit(byte >> 4), digit(byte & 0x0f)].into_iter().flatten()
+        })
     }
 }
 
@@ -62,20 +70,16 @@ impl FromStr for MacAddr {
                 crate::model::text::escape(text.as_bytes())
             ))
         };
-        let groups: Vec<&str> = match text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            Some(separator @ (':' | '-' | '.')) => text.split(separator).collect(),
-            Some(_) => return Err(malformed()),
-            None => vec![text],
+        let separator = text
+            .bytes()
+            .find(|byte| matches!(byte, b':' | b'-' | b'.'))
+            .unwrap_or(b':');
+        let breaks: &[usize] = match text.len() {
+            12 => &[],
+            14 => &[4, 8],
+            _ => &[2, 4, 6, 8, 10],
         };
-        let widths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-        let shaped = widths == [12] || widths == [4; 3] || widths == [2; 6];
-        let digits = groups.concat();
-        if !shaped || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(malformed());
-        }
-        let bits = u64::from_str_radix(&digits, 16).map_err(|_| malformed())?;
-        let [_, _, a, b, c, d, e, g] = bits.to_be_bytes();
-        Ok(MacAddr([a, b, c, d, e, g]))
+        hex::bytes(text, separator, breaks).map(MacAddr).ok_or_else(malformed)
     }
 }
 

@@ -8,6 +8,7 @@
 mod arch;
 mod cidr;
 mod hardware;
+mod hex;
 pub mod limits;
 mod mode;
 mod name;

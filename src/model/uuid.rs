@@ -1,5 +1,6 @@
 //! The SMBIOS machine UUID (DHCP option 97, iPXE's `${uuid}`).
 
+use super::hex;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -47,14 +48,11 @@ impl FromStr for Uuid {
                 crate::model::text::escape(text.as_bytes())
             ))
         };
-        let widths: Vec<usize> = text.split('-').map(str::len).collect();
-        let digits: String = text.split('-').collect();
-        let shaped = widths == [8, 4, 4, 4, 12] || widths == [32];
-        if !shaped || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(malformed());
-        }
-        let bits = u128::from_str_radix(&digits, 16).map_err(|_| malformed())?;
-        Ok(Uuid(bits.to_be_bytes()))
+        let bytes = match text.len() {
+            32 => hex::bytes(text, b'-', &[]),
+            _ => hex::bytes(text, b'-', &[8, 12, 16, 20]),
+        };
+        bytes.map(Uuid).ok_or_else(malformed)
     }
 }
 

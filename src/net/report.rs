@@ -34,7 +34,7 @@ impl Budget {
     /// The one that a line about this event is paid from.
     fn of(event: &Event) -> &'static Budget {
         let is_invented = match event.hardware.and_then(|hardware| hardware.mac()) {
-            Some(mac) => event.machine == mac.hyphenated(),
+            Some(mac) => mac.is_hyphenated(&event.machine),
             None => true,
         };
         match &event.step {

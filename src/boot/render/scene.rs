@@ -54,6 +54,7 @@ impl Scene {
             .and_then(|settings| settings.image.as_ref())
             .and_then(|image| snapshot.images.get(&image.value));
         let name = identity.name(who);
+        let http = paths::http_base(server, snapshot.ports);
         let variables = Variables {
             mac,
             uuid: identity.uuid.or_else(|| host.and_then(|host| host.uuid)),
@@ -74,17 +75,17 @@ impl Scene {
                 .unwrap_or_default()
                 .to_owned(),
             server,
-            http: paths::http_base(server, snapshot.ports),
-            image: image.map_or_else(none, |image| on_demand(image_variables(snapshot, image, server))),
+            image: image.map_or_else(none, |image| on_demand(image_variables(image, &http))),
             cmdline: command_line(image, settings),
             answer: settings
                 .and_then(|settings| settings.answer.as_ref())
                 .map_or_else(none, |answer| {
-                    on_demand(answer_variables(snapshot, &answer.value, &name, server))
+                    on_demand(answer_variables(snapshot, &answer.value, &name, &http))
                 }),
             target: target_of(gate(snapshot, who)),
             vars: vars_of(who),
             name,
+            http,
         };
         refuse_control_characters(&variables, settings)?;
         Ok(Scene(on_demand(variables)))
@@ -135,8 +136,8 @@ fn target_of(gate: Gate<'_>) -> &'static str {
     }
 }
 
-fn image_variables(snapshot: &Snapshot, image: &Image, server: Ipv4Addr) -> ImageVariables {
-    let base = paths::image_url(server, snapshot.ports, &image.name, "");
+fn image_variables(image: &Image, http: &str) -> ImageVariables {
+    let base = paths::image_url(http, &image.name, "");
     ImageVariables {
         name: image.name.clone(),
         kernel_file: image
@@ -149,8 +150,8 @@ fn image_variables(snapshot: &Snapshot, image: &Image, server: Ipv4Addr) -> Imag
     }
 }
 
-fn answer_variables(snapshot: &Snapshot, answer: &Name, machine: &str, server: Ipv4Addr) -> AnswerVariables {
-    let base = paths::answer_base(server, snapshot.ports, machine);
+fn answer_variables(snapshot: &Snapshot, answer: &Name, machine: &str, http: &str) -> AnswerVariables {
+    let base = paths::answer_base(http, machine);
     let file = snapshot.templates.single_file(answer.as_str()).unwrap_or_default();
     AnswerVariables {
         url: [base.as_str(), file].concat(),

@@ -163,9 +163,13 @@ impl Exchange {
             }
         };
         let mut response = Response::new(content);
-        put(&mut response, CONTENT_TYPE, content_type);
-        put(&mut response, CACHE_CONTROL, "no-store");
-        put(&mut response, CONTENT_LENGTH, &length.to_string());
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         response
     }
 
@@ -197,7 +201,9 @@ impl Exchange {
             Weighed::Part(part) => self.body(answered, (opened, is_bulk), Some(part)),
         };
         if response.status().is_success() {
-            put(&mut response, CONTENT_TYPE, content_type);
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         put(&mut response, ACCEPT_RANGES, "bytes");
         put(&mut response, ETAG, &validators.etag);
@@ -236,7 +242,7 @@ impl Exchange {
         let handing = self.handing(answered, what, size, held);
         let content = FileContent::new(opened, bytes, self.rooms.clone(), handing);
         let mut response = Response::new(Content::File(content));
-        put(&mut response, CONTENT_LENGTH, &size.to_string());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
         if let Some(part) = part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
@@ -293,7 +299,7 @@ impl Exchange {
         });
         *response.status_mut() = denied.status;
         put(&mut response, CONTENT_TYPE, "text/plain; charset=utf-8");
-        put(&mut response, CONTENT_LENGTH, &length.to_string());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         if denied.status == StatusCode::METHOD_NOT_ALLOWED || denied.status == StatusCode::URI_TOO_LONG {
             // Its body, if it has one, is never read.
             put(&mut response, CONNECTION, "close");
@@ -320,7 +326,7 @@ fn validators(stamp: FileStamp) -> Validators {
 /// The answer to HEAD: the length of the whole, and no byte of it.
 fn headed(length: u64) -> Response<Content> {
     let mut response = Response::new(empty());
-    put(&mut response, CONTENT_LENGTH, &length.to_string());
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 
