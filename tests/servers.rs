@@ -659,6 +659,61 @@ fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     assert!(appliance.shared.transfers.under_way().is_empty());
 }
 
+/// The processor time, in nanoseconds, that threads of this name and a number have had.
+fn time_of_threads(name: &str) -> u64 {
+    let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let is_one = |thread: &Path| {
+        let comm = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        comm.trim_end()
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.parse::<u32>().is_ok())
+    };
+    threads
+        .map(|thread| thread.path())
+        .filter(|thread| is_one(thread))
+        .filter_map(|thread| {
+            fs::read_to_string(thread.join("schedstat"))
+                .ok()?
+                .split(' ')
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
+#[test]
+fn a_connection_goes_to_the_threads_for_large_bodies_and_works_on() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+    let loader = appliance.loader();
+    let mut expect = |path: &str, body: &[u8]| {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        assert!(
+            head.starts_with(b"HTTP/1.1 200 OK"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
+        let mut got = vec![0; body.len()];
+        stream.read_exact(&mut got).unwrap();
+        assert!(got == body, "{path}: other bytes");
+    };
+    let large = vec![7; 64 << 20];
+    for _ in 0..8 {
+        expect("/snponly.efi", &loader);
+        expect("/big.img", &large);
+    }
+    let (large, small) = (time_of_threads("bulk-"), time_of_threads("http-"));
+    assert!(large > small, "{large} ns for large bodies, {small} ns for small ones");
+    assert_eq!(appliance.count(Counter::HttpConnections), 1);
+}
+
 #[test]
 fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
     own_network();

@@ -129,6 +129,10 @@ pub const HTTP_RETRY_SPREAD_S: u32 = 4;
 pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
 pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
+/// Threads for scripts and loaders, and as many more for image files; no more than there are processors.
+pub const HTTP_THREADS_MAX: usize = 16;
+/// Bytes of a body that goes out beside scripts and loaders; larger ones have threads of their own.
+pub const HTTP_PROMPT_BYTES_MAX: u64 = 2 << 20;
 /// Rooms for such pieces that are kept while no response needs them.
 pub const HTTP_IDLE_ROOMS_MAX: usize = 64;
 /// Bytes that a body hands over before everybody else has a turn.

@@ -1,6 +1,7 @@
 //! The HTTP server of one interface: HTTP/1.1, `GET` and `HEAD`, and only that.
 //!
-//! A request takes this way: [`HttpServer`] accepts and holds the limits; [`exchange`] turns a
+//! A request takes this way: [`HttpServer`] accepts and holds the limits; [`conversation`] drives the
+//! connection, scripts and loaders apart from image files; [`exchange`] turns a
 //! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
 //! preconditions; [`body`] reads a file piece by piece into [`rooms`]; [`wire`] counts what goes out
 //! and says when a body is really gone; [`patience`] gives up clients that take nothing.
@@ -11,38 +12,32 @@
 
 mod body;
 mod conditional;
+mod conversation;
 mod exchange;
 mod patience;
 mod rooms;
 mod wire;
 
+pub use conversation::HttpThreads;
 pub use rooms::Rooms;
 
 use crate::model::limits::{
-    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_HEADER_TIMEOUT,
-    HTTP_IDLE_ROOMS_MAX, REQUEST_PATH_BYTES_MAX,
+    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_IDLE_ROOMS_MAX,
 };
 use crate::net::{
     Counter, Shared,
     intake::recover,
-    places::{Part, Place, Places, affordable},
+    places::{Part, Places, affordable},
     running::Running,
 };
 use exchange::Exchange;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
-use wire::{Outbox, Wire};
-
-/// Bytes of a request's head: the longest path, and room for headers.
-const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 14 * 1024;
-/// Header lines of a request.
-const HEADERS_MAX: usize = 64;
+use wire::Outbox;
 
 /// The HTTP server of one interface.
 pub struct HttpServer {
@@ -57,6 +52,8 @@ pub struct HttpServer {
     /// What pieces of files are read into, whatever interface they go to.
     pub rooms: Rooms,
     /// Where connections are served.
+    pub threads: HttpThreads,
+    /// What ends them.
     pub running: Running,
 }
 
@@ -102,7 +99,12 @@ impl HttpServer {
         let Some(place) = self.places.take(client) else {
             return counters.count(Counter::HttpFull);
         };
-        let Ok(SocketAddr::V4(own)) = stream.local_addr() else {
+        // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%client, "TCP_NODELAY: {error}");
+        }
+        // It is another thread's from here on.
+        let (Ok(SocketAddr::V4(own)), Ok(stream)) = (stream.local_addr(), stream.into_std()) else {
             return counters.count(Counter::AcceptFailed);
         };
         let exchange = Exchange {
@@ -113,39 +115,6 @@ impl HttpServer {
             client,
             server: *own.ip(),
         };
-        self.running.spawn(serve(exchange, self.running.clone(), stream, place));
+        self.threads.serve(exchange, &self.running, stream, place);
     }
-}
-
-/// Serves one connection to its end.
-async fn serve(exchange: Exchange, running: Running, stream: TcpStream, place: Place) {
-    let (client, outbox) = (exchange.client, Arc::clone(&exchange.outbox));
-    // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%client, "TCP_NODELAY: {error}");
-    }
-    // Its own count: those of what all connections share go from one processor to another.
-    let exchange = Arc::new(exchange);
-    let service = service_fn(move |request| {
-        let exchange = Arc::clone(&exchange);
-        async move { Ok::<_, std::convert::Infallible>(exchange.respond(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_HEADER_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Wire::new(stream, outbox)), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = running.stopped() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        debug!(%client, "HTTP connection: {error}");
-    }
-    drop(place);
 }

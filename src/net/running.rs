@@ -35,15 +35,23 @@ impl Running {
 
     /// Starts a task that ends at the latest with the drain.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.drained(task));
+    }
+
+    /// A task that ends at the latest with the drain, which waits for it from now on.
+    pub fn drained(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (mut cut, alive) = (self.cut.clone(), self.alive.clone());
-        tokio::spawn(async move {
+        async move {
             tokio::select! {
                 () = task => {}
                 // An error means that the drain itself is gone, which cuts as well.
                 _ = cut.wait_for(|cut| *cut) => {}
             }
             drop(alive);
-        });
+        }
     }
 
     /// Ready when no new work may begin.

@@ -9,7 +9,7 @@ use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
     holder,
-    http::{self, HttpServer, Rooms},
+    http::{self, HttpServer, HttpThreads, Rooms},
     interface::{self, Interface},
     others::{Chosen, Watch},
     places::Places,
@@ -18,7 +18,6 @@ use crate::net::{
     served::{Served, announce},
     socket::{self, FrameSender},
     tftp::{self, TftpServer},
-    threads::Threads,
 };
 use std::{
     collections::BTreeMap,
@@ -27,7 +26,6 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    runtime::Handle,
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -184,11 +182,12 @@ impl Servers {
     /// they do.
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
         let (running, drain) = Running::new(stop);
-        let threads = Threads::start("http");
+        // Until the drain's end: what is under way goes on there.
+        let threads = HttpThreads::start();
         let mut watcher = Watcher {
             common: Common {
                 shared,
-                http: threads.handle().clone(),
+                threads: threads.clone(),
                 running: running.clone(),
                 transfers_max: tftp::transfers_max(self.wanted.len()),
                 connections: http::connection_places(),
@@ -222,8 +221,8 @@ fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
 /// What the servers of all interfaces have in common.
 struct Common {
     shared: Arc<Shared>,
-    /// Where HTTP is served: away from everything that is in a hurry.
-    http: Handle,
+    /// Where connections are served.
+    threads: HttpThreads,
     running: Running,
     transfers_max: usize,
     connections: Places,
@@ -350,19 +349,16 @@ impl Common {
             running: self.running.clone(),
         };
         servers.spawn(tftp.run());
-        let listener = {
-            let _on_its_threads = self.http.enter();
-            tokio::net::TcpListener::from_std(sockets.http)?
-        };
         let http = HttpServer {
             shared: Arc::clone(&self.shared),
-            listener,
+            listener: tokio::net::TcpListener::from_std(sockets.http)?,
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
             rooms: self.rooms.clone(),
+            threads: self.threads.clone(),
             running: self.running.clone(),
         };
-        servers.spawn_on(http.run(), &self.http);
+        servers.spawn(http.run());
         Ok(servers)
     }
 }

@@ -1,52 +1,162 @@
 //! HTTP's own threads.
 //!
-//! Image files keep every thread that sends them busy, and a thread that is busy looks at its other
-//! sockets only now and then. Leases and loaders are small and in a hurry: they have threads that
-//! are mostly idle, and so the kernel lets them run as soon as something comes in.
+//! Image files keep every thread that sends them busy, and a busy thread looks at its other sockets only
+//! now and then, and waits for its next share of a processor. Leases, loaders and scripts are small and
+//! in a hurry: they have threads that are mostly idle, and so the kernel lets them run as soon as
+//! something comes in. A connection is moved to the threads for image files when it is to send one.
+//!
+//! Each thread has its own connections. Threads that take tasks from each other wake each other all the
+//! time, which cost a script half as much again as making it.
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use crate::model::limits::HTTP_THREADS_MAX;
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
 use tracing::warn;
 
 /// How many turns of its tasks a thread takes before it looks at its sockets: a turn of a body is
 /// long, and a script that was asked for meanwhile waits.
 const TURNS: u32 = 8;
 
-/// Threads of their own, or those of the caller where the system has no more.
-pub(super) struct Threads {
-    /// Taken out when it ends.
-    runtime: Option<Runtime>,
+/// Threads of their own, or those of the caller where the system has no more. They end with the last
+/// clone of this.
+#[derive(Clone)]
+pub struct Threads(Arc<[Thread]>);
+
+/// One of them.
+struct Thread {
     handle: Handle,
+    /// The tasks that are on it.
+    tasks: Arc<AtomicUsize>,
+    /// Its thread waits for this to be dropped.
+    _alive: Option<oneshot::Sender<()>>,
 }
+
+/// One task on a thread, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
 
 impl Threads {
-    /// As many as there are processors. To be called on a runtime.
+    /// As many as there are processors, at most `HTTP_THREADS_MAX`. To be called on a runtime.
     pub(super) fn start(name: &str) -> Threads {
-        let runtime = Builder::new_multi_thread()
-            .thread_name(name)
-            .event_interval(TURNS)
-            .enable_all()
-            .build()
-            .inspect_err(|error| warn!("no threads for {name} alone, it shares the others': {error}"))
-            .ok();
-        Threads {
-            handle: runtime
-                .as_ref()
-                .map_or_else(Handle::current, |own| own.handle().clone()),
-            runtime,
-        }
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let processors = processors.min(HTTP_THREADS_MAX);
+        let threads: io::Result<Arc<[Thread]>> = (0..processors)
+            .map(|number| Thread::start(&format!("{name}-{number}")))
+            .collect();
+        Threads(threads.unwrap_or_else(|error| {
+            warn!("no threads for {name} alone, it shares the others': {error}");
+            Arc::new([Thread::shared()])
+        }))
     }
 
-    /// Where tasks are started.
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
+    /// Starts a task on the thread that has the fewest.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let least_busy = self.0.iter().min_by_key(|thread| thread.tasks.load(Ordering::Relaxed));
+        if let Some(thread) = least_busy {
+            let counted = Counted::new(&thread.tasks);
+            thread.handle.spawn(async move {
+                task.await;
+                drop(counted);
+            });
+        }
     }
 }
 
-impl Drop for Threads {
-    /// In the middle of a runtime, nobody may wait for another to end.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+impl Thread {
+    fn start(name: &str) -> io::Result<Thread> {
+        let runtime = Builder::new_current_thread()
+            .event_interval(TURNS)
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Nothing is ever said: an error means that nobody has the other end any more.
+            let _: Result<(), _> = runtime.block_on(ended);
+            // A file may be read from a slow disk; nobody waits for it any more.
             runtime.shutdown_background();
+        })?;
+        Ok(Thread {
+            handle,
+            tasks: Arc::default(),
+            _alive: Some(alive),
+        })
+    }
+
+    /// The caller's.
+    fn shared() -> Thread {
+        Thread {
+            handle: Handle::current(),
+            tasks: Arc::default(),
+            _alive: None,
+        }
+    }
+}
+
+impl Counted {
+    fn new(tasks: &Arc<AtomicUsize>) -> Counted {
+        tasks.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn tasks_go_where_the_fewest_are() {
+        let thread = || Thread::start("test").unwrap();
+        let threads = Threads(Arc::new([thread(), thread()]));
+        let (named, names) = mpsc::channel();
+        let (_open, never) = tokio::sync::watch::channel(());
+        for _ in 0..4 {
+            let (named, mut never) = (named.clone(), never.clone());
+            threads.spawn(async move {
+                named.send(thread::current().id()).unwrap();
+                let _ = never.changed().await;
+            });
+        }
+        let mut ran: Vec<_> = names.iter().take(4).collect();
+        assert_eq!(
+            threads
+                .0
+                .iter()
+                .map(|thread| thread.tasks.load(Ordering::Relaxed))
+                .collect::<Vec<_>>(),
+            [2, 2]
+        );
+        ran.sort_by_key(|id| format!("{id:?}"));
+        assert!(ran[0] == ran[1] && ran[1] != ran[2] && ran[2] == ran[3], "{ran:?}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_is_counted_no_more() {
+        let threads = Threads::start("test");
+        let (done, ended) = mpsc::channel();
+        threads.spawn(async move {
+            done.send(()).unwrap();
+        });
+        ended.recv().unwrap();
+        while threads.0.iter().any(|thread| thread.tasks.load(Ordering::Relaxed) > 0) {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::boot::{
     snapshot::FileStamp,
 };
 use crate::model::limits::{
-    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_BUSY_REMINDER, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S,
-    REQUEST_PATH_BYTES_MAX,
+    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_BUSY_REMINDER, HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S,
+    HTTP_RETRY_SPREAD_S, REQUEST_PATH_BYTES_MAX,
 };
 use crate::net::{
     Counter, Shared,
@@ -233,6 +233,9 @@ impl Exchange {
         };
         let bytes = part.clone().unwrap_or(0..length);
         let size = bytes.end - bytes.start;
+        if size > HTTP_PROMPT_BYTES_MAX {
+            self.outbox.takes_bulk();
+        }
         let to = (Transport::Http, self.client);
         let began = self.shared.clock.monotonic();
         let held = Held {

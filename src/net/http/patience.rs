@@ -73,6 +73,18 @@ impl<S> Patient<S> {
         }
     }
 
+    /// The connection.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The same connection for another thread: what waits has its whole time again.
+    pub(super) fn renew(&mut self, stream: S) {
+        self.stream = stream;
+        self.patience.emptied();
+        self.alarm = Box::pin(sleep_until(Instant::now() + self.patience.time));
+    }
+
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {

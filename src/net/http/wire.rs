@@ -5,14 +5,19 @@ use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
 use crate::net::{Counter, Shared, http::patience::Patient, places::Place, transfers::UnderWay};
 use std::{
     io::{self, IoSlice},
+    os::fd::AsFd,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tracing::debug;
 
 /// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
 pub(super) struct Delivery {
@@ -83,6 +88,10 @@ impl Drop for Delivery {
 pub(super) struct Outbox {
     shared: Arc<Shared>,
     delivery: Mutex<Option<Delivery>>,
+    /// A large body is to be sent.
+    has_bulk: AtomicBool,
+    /// Its connection is on another thread than before, and does not know it yet.
+    has_moved: AtomicBool,
 }
 
 impl Outbox {
@@ -90,7 +99,24 @@ impl Outbox {
         Outbox {
             shared,
             delivery: Mutex::default(),
+            has_bulk: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
         }
+    }
+
+    /// A large body is to be sent over the connection.
+    pub(super) fn takes_bulk(&self) {
+        self.has_bulk.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a large body was to be sent over the connection.
+    pub(super) fn wants_bulk_threads(&self) -> bool {
+        self.has_bulk.load(Ordering::Relaxed)
+    }
+
+    /// From now on the connection is on another thread.
+    pub(super) fn moves(&self) {
+        self.has_moved.store(true, Ordering::Release);
     }
 
     /// The body's last byte is with the connection.
@@ -121,6 +147,20 @@ impl Wire {
         }
     }
 
+    /// Has its socket watched by the thread that it is on now. Where the system has no descriptor for
+    /// that, the thread that it was on goes on to watch it.
+    fn settle(&mut self) {
+        let has_moved = &self.outbox.has_moved;
+        if !has_moved.load(Ordering::Acquire) || !has_moved.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let twin = self.stream.stream().as_fd().try_clone_to_owned();
+        match twin.and_then(|twin| TcpStream::from_std(twin.into())) {
+            Ok(stream) => self.stream.renew(stream),
+            Err(error) => debug!("a connection is watched by the thread that it was on: {error}"),
+        }
+    }
+
     fn count(&self, written: &io::Result<usize>) {
         let counters = &self.outbox.shared.counters;
         match written {
@@ -137,12 +177,14 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.settle();
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.settle();
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.count(&written);
         Poll::Ready(written)
@@ -153,6 +195,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.settle();
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
         self.count(&written);
         Poll::Ready(written)

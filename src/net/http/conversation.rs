@@ -1,0 +1,153 @@
+//! One connection, from its first request to its end, and on which threads it is.
+//!
+//! It begins among scripts, loaders and answers. Once it is to send a large body it is moved to the
+//! threads for those, and stays there: what a machine asks for next on it waits with the bulk.
+
+use crate::model::limits::{HTTP_HEADER_TIMEOUT, REQUEST_PATH_BYTES_MAX};
+use crate::net::{
+    Counter,
+    http::{
+        body::Content,
+        exchange::Exchange,
+        wire::{Outbox, Wire},
+    },
+    places::Place,
+    running::Running,
+    threads::Threads,
+};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::{Ipv4Addr, TcpStream},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+use tracing::debug;
+
+/// Bytes of a request's head: the longest path, and room for headers.
+const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 14 * 1024;
+/// Header lines of a request.
+const HEADERS_MAX: usize = 64;
+
+/// The threads that connections are served on.
+#[derive(Clone)]
+pub struct HttpThreads {
+    /// For what is small and in a hurry.
+    prompt: Threads,
+    /// For kernels, initrds and disk images.
+    bulk: Threads,
+}
+
+impl HttpThreads {
+    /// To be called on a runtime.
+    pub fn start() -> HttpThreads {
+        HttpThreads {
+            prompt: Threads::start("http"),
+            bulk: Threads::start("bulk"),
+        }
+    }
+
+    /// Serves a connection, which has `place`, to its end.
+    pub(super) fn serve(&self, exchange: Exchange, running: &Running, stream: TcpStream, place: Place) {
+        let (bulk, running) = (self.bulk.clone(), running.clone());
+        self.prompt.spawn(running.clone().drained(async move {
+            let Some(mut conversation) = Conversation::begin(exchange, running.clone(), stream, place) else {
+                return;
+            };
+            if conversation.until(Outbox::wants_bulk_threads).await == Went::ToBeMoved {
+                conversation.outbox.moves();
+                let rest = async move {
+                    conversation.until(|_| false).await;
+                };
+                bulk.spawn(running.drained(rest));
+            }
+        }));
+    }
+}
+
+/// How a conversation went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    ToItsEnd,
+    ToBeMoved,
+}
+
+/// A connection and what it holds.
+struct Conversation {
+    connection: Pin<Box<http1::Connection<TokioIo<Wire>, Answering>>>,
+    outbox: Arc<Outbox>,
+    running: Running,
+    client: Ipv4Addr,
+    _place: Place,
+}
+
+/// Answers each request. Its own count of the exchange: those of what all connections share go from one
+/// processor to another.
+struct Answering(Arc<Exchange>);
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<Content>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let exchange = Arc::clone(&self.0);
+        Box::pin(async move { Ok(exchange.respond(request).await) })
+    }
+}
+
+impl Conversation {
+    /// To be called on the thread that goes on with it.
+    fn begin(exchange: Exchange, running: Running, stream: TcpStream, place: Place) -> Option<Conversation> {
+        let (client, outbox) = (exchange.client, Arc::clone(&exchange.outbox));
+        let stream = tokio::net::TcpStream::from_std(stream).inspect_err(|error| {
+            exchange.shared.counters.count(Counter::AcceptFailed);
+            debug!(%client, "HTTP connection: {error}");
+        });
+        let wire = Wire::new(stream.ok()?, Arc::clone(&outbox));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HTTP_HEADER_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(wire), Answering(Arc::new(exchange)));
+        Some(Conversation {
+            connection: Box::pin(connection),
+            outbox,
+            running,
+            client,
+            _place: place,
+        })
+    }
+
+    /// Goes on to the end, or until `is_to_be_moved`. When no new work may begin, the response that is
+    /// on its way is the last.
+    async fn until(&mut self, is_to_be_moved: impl Fn(&Outbox) -> bool) -> Went {
+        let (connection, outbox) = (&mut self.connection, &self.outbox);
+        let mut stopped = pin!(self.running.stopped());
+        let mut is_stopping = false;
+        let ended = poll_fn(|context| {
+            if !is_stopping && stopped.as_mut().poll(context).is_ready() {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            match connection.as_mut().poll(context) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending if is_to_be_moved(outbox) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match ended {
+            Some(Ok(())) => Went::ToItsEnd,
+            Some(Err(error)) => {
+                debug!(client = %self.client, "HTTP connection: {error}");
+                Went::ToItsEnd
+            }
+            None => Went::ToBeMoved,
+        }
+    }
+}
