@@ -8,10 +8,10 @@ set -eu
 # on a guest's network · isc-dhcp-relay · bootpc: BOOTP as before DHCP · xorriso, genisoimage:
 # ISOs to import · systemd: systemd-networkd, and
 # systemd-analyze for the unit's exposure · nginx-light, openssl, gpg, gpg-agent, gpgv, gpgconf: a server
-# of images, its certificate, signatures · gcc: Rust's linker
+# of images, its certificate, signatures · strace: kills at every step · gcc: Rust's linker
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
           xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd
-          nginx-light openssl gpg gpg-agent gpgv gpgconf gcc libc6-dev"
+          nginx-light openssl gpg gpg-agent gpgv gpgconf strace gcc libc6-dev"
 
 # Debian lets only one relay be installed, and the tests go through two: this one is unpacked beside.
 unpacked="dhcp-helper"

@@ -5,8 +5,8 @@
 //!
 //! [`found_in`] looks through a folder or an ISO for what an image needs: `tree` makes the two one
 //! (`iso` reads ISO 9660), `candidates` asks every place that may name a kernel, and what is known of
-//! distributions is a table in `distributions`. [`add`] makes the image of it. [`fetch`] downloads
-//! what a [`catalogue`] or an operator names, and makes its images the same way.
+//! distributions is a table in `distributions`. [`add`] copies it into a hidden folder, [`fetch`]
+//! downloads into one what a [`catalogue`] or an operator names, and `place` makes either an image.
 
 mod add;
 mod candidates;
@@ -21,6 +21,7 @@ mod iso;
 mod kernel;
 mod menu;
 mod partial;
+mod place;
 pub mod reading;
 mod remove;
 mod space;
@@ -28,11 +29,12 @@ pub mod sums;
 mod tree;
 mod tree_info;
 
-pub use add::{Added, NewImage, Step, Watch, add, add_watched};
+pub use add::{Step, Watch, add, add_watched};
 pub use content::Content;
 pub use error::ImageError;
 pub use found::{Choice, DiskChoice, Found, Located, found_in};
 pub use kernel::{Kernel, kernel_of};
+pub use place::{Added, NewImage};
 pub use remove::remove;
 
 /// The file in an image's folder that describes it.

@@ -36,13 +36,14 @@ impl Partial {
         }
     }
 
-    /// The image called `name`, moved out of sight.
+    /// What lies at `from`, which was or is the image called `name`: moved to where it is known that
+    /// nobody needs it, however far its removal comes.
     ///
     /// # Errors
     /// When it can't be moved; then it is where it was.
-    pub(super) fn removed(images: &Path, name: &str) -> io::Result<Partial> {
+    pub(super) fn removed(images: &Path, from: &Path, name: &str) -> io::Result<Partial> {
         let folder = images.join(hidden(REMOVED, name));
-        fs::rename(images.join(name), &folder)?;
+        fs::rename(from, &folder)?;
         Ok(Partial::of(folder))
     }
 
@@ -58,8 +59,16 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Gone already where the move was made; what can't be removed is hidden and harmless.
-        let _ = fs::remove_dir_all(&self.folder);
+        // Gone already where the move was made.
+        discard(&self.folder);
+    }
+}
+
+/// Removes what is hidden: a folder, or what stood where an image should be and was replaced. What
+/// can't be removed is harmless, and nothing reads it.
+fn discard(hidden: &Path) {
+    if fs::remove_dir_all(hidden).is_err() {
+        let _ = fs::remove_file(hidden);
     }
 }
 
@@ -78,7 +87,7 @@ pub(super) fn sweep(images: &Path) {
     let entries = fs::read_dir(images).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| is_left_behind(&entry.file_name().to_string_lossy())) {
         if let Some(_lock) = lock(&entry.path()) {
-            let _ = fs::remove_dir_all(entry.path());
+            discard(&entry.path());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Taking an image away: out of sight in one step, and then off the disk.
 
 use super::{
-    add::sync,
     error::{ImageError, failed},
     partial::{self, Partial},
+    place::sync,
 };
 use crate::model::Name;
 use std::path::Path;
@@ -21,7 +21,8 @@ pub fn remove(images: &Path, name: &Name) -> Result<(), ImageError> {
         )));
     }
     partial::sweep(images);
-    let hidden = Partial::removed(images, name.as_str()).map_err(|error| failed("move", folder.display(), &error))?;
+    let hidden = Partial::removed(images, &folder, name.as_str());
+    let hidden = hidden.map_err(|error| failed("move", folder.display(), &error))?;
     sync(images)?;
     drop(hidden);
     Ok(())

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod command;
+mod killed;
 mod lies;
 mod nginx;
 mod place;

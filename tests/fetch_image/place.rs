@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub struct Place(pub TempDir);
 
 /// Every file is read: what was fetched must be what its image says.
-fn sums() -> impl Sums {
+pub fn sums() -> impl Sums {
     Hashing::silent()
 }
 

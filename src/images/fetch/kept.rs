@@ -1,16 +1,23 @@
 //! The hidden folder in which a download grows. It outlives an interrupted run, so that the next one
 //! goes on from there; it is no image, and no server looks into it.
+//!
+//! In the end it becomes the image by a rename, so that no file is copied or has a second name, and
+//! nothing is left to be removed once the image can be seen. An image that it replaces lies in the
+//! hidden folder for a moment.
 
 use super::order::Progress;
 use crate::images::{
+    MANIFEST,
     error::{ImageError, failed},
-    partial,
+    partial::{self, Partial},
+    place::{self, Added, Artifact, NewImage},
 };
 use crate::model::{Name, limits::FETCH_KEPT};
 use std::{
     ffi::OsStr,
     fs::{self, File, Metadata, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -29,7 +36,9 @@ impl Kept {
         fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), &error))?;
         let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Kept { folder, _lock: lock }),
+            Ok(()) if is_at(&lock, &folder) => Ok(Kept { folder, _lock: lock }),
+            // Between the opening and the lock another run made it an image.
+            Ok(()) => Kept::open(images, name),
             Err(TryLockError::WouldBlock) => Err(ImageError::new(format!(
                 "another command fetches `{name}` at this moment; wait for it, or end it"
             ))),
@@ -45,27 +54,52 @@ impl Kept {
         &self.folder
     }
 
-    /// Removes what no file of the plan is: an older version's, or another URL's.
+    /// Removes what no file of the plan is: an older version's, another URL's, or an image's that was
+    /// replaced.
     pub(super) fn keep_only(&self, files: &[Name]) -> Result<(), ImageError> {
-        let of_the_plan = |found: &str| {
+        self.keep_what(|found| {
             files.iter().any(|file| {
                 found
                     .strip_prefix(file.as_str())
                     .is_some_and(|rest| matches!(rest, "" | ".part" | ".note"))
             })
-        };
+        })
+    }
+
+    fn keep_what(&self, is_kept: impl Fn(&str) -> bool) -> Result<(), ImageError> {
         let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", self.folder.display(), &error))?;
         for entry in entries.flatten() {
-            if !of_the_plan(&entry.file_name().to_string_lossy()) {
-                fs::remove_file(entry.path()).map_err(|error| failed("remove", entry.path().display(), &error))?;
+            if !is_kept(&entry.file_name().to_string_lossy()) {
+                let path = entry.path();
+                let removed = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    true => fs::remove_dir_all(&path),
+                    false => fs::remove_file(&path),
+                };
+                removed.map_err(|error| failed("remove", path.display(), &error))?;
             }
         }
         Ok(())
     }
 
-    /// The image is made; nothing of this is needed any more.
-    pub(super) fn remove(self) -> Result<(), ImageError> {
-        fs::remove_dir_all(&self.folder).map_err(|error| failed("remove", self.folder.display(), &error))
+    /// Makes the folder the image, with these files and no others.
+    ///
+    /// # Errors
+    /// As of [`place::finish`].
+    pub(super) fn become_image(
+        self,
+        images: &Path,
+        new: &NewImage,
+        artifacts: Vec<Artifact>,
+        said: &[String],
+    ) -> Result<Added, ImageError> {
+        // An image that is replaced gets the hidden folder's name: no second run may take it for its own
+        // while it is removed.
+        let _replaced = partial::lock(&images.join(new.name.as_str()));
+        self.keep_what(|found| artifacts.iter().any(|(file, _, _)| file == found))?;
+        let added = place::finish(images, &self.folder, new, artifacts, said)?;
+        // Where there was an image before; else nothing is hidden any more.
+        drop(Partial::removed(images, &self.folder, new.name.as_str()));
+        Ok(added)
     }
 }
 
@@ -76,8 +110,22 @@ impl Drop for Kept {
     }
 }
 
-/// Says which downloads of other images lie unfinished, and removes those that nobody took up.
+fn is_at(folder: &File, path: &Path) -> bool {
+    let inode = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+    inode(folder.metadata()) == inode(fs::metadata(path))
+}
+
+/// Whether a hidden folder holds the image that a run replaced which was killed in that moment: what is
+/// in place is newer.
+fn was_replaced(hidden: &Path, image: &Path) -> bool {
+    let made = |folder: &Path| fs::metadata(folder.join(MANIFEST)).and_then(|manifest| manifest.modified());
+    matches!((made(hidden), made(image)), (Ok(old), Ok(new)) if old < new)
+}
+
+/// Says which downloads of other images lie unfinished, and removes those that nobody took up, and
+/// what killed runs had no time to remove.
 pub(super) fn look_at_others(images: &Path, own: &Name, progress: &dyn Progress) {
+    partial::sweep(images);
     let own = format!("{PREFIX}{own}");
     for entry in fs::read_dir(images).into_iter().flatten().flatten() {
         let file = entry.file_name();
@@ -92,6 +140,10 @@ pub(super) fn look_at_others(images: &Path, own: &Name, progress: &dyn Progress)
         let Some(_lock) = partial::lock(&entry.path()) else {
             continue;
         };
+        if was_replaced(&entry.path(), &images.join(name)) {
+            drop(Partial::removed(images, &entry.path(), name));
+            continue;
+        }
         let (bytes, age) = size_and_age(&entry.path());
         let megabytes = bytes.div_ceil(1_000_000);
         if age < FETCH_KEPT {

@@ -27,16 +27,19 @@ mod trust;
 pub use order::{FilesFrom, Order, Patience, Progress};
 
 use super::{
-    add::{self, Added, NewImage, Provenance},
+    add,
     catalogue::{Package, Remote},
     checksum,
     content::Content,
     error::{ImageError, failed},
+    place::{self, Added, Artifact, NewImage},
+    reading::{self, From},
 };
 use crate::model::Name;
 use client::Client;
 use kept::Kept;
 use std::{
+    collections::HashMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -50,7 +53,8 @@ use trust::Settled;
 /// is an image of that name already; when the disk is full. What came is kept and taken up by the
 /// next call, and no image has changed.
 pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
-    add::may_be_made(images, &order.name, order.replace)?;
+    place::may_be_made(images, &order.name, order.replace)?;
+    place::may_be_parameters(&order.entry.cmdline)?;
     let package = order.entry.package.as_ref();
     let on_a_server = order.entry.files().next().is_some();
     match (order.from, package) {
@@ -109,11 +113,8 @@ fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn 
         package.name
     ));
     let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None);
-    let provenance = Provenance {
-        said: vec![made_by(order), format!("From Debian's package {}.", package.name)],
-        ..Provenance::default()
-    };
-    add::add_from(images, &new, &provenance, &mut |_| true)
+    let said = [made_by(order), format!("From Debian's package {}.", package.name)];
+    add::add_from(images, &new, &said, &mut |_| true)
 }
 
 fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
@@ -125,21 +126,19 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
     let sums = trust::sums(&client, order, &kept, progress)?;
     let settled = trust::settle(order, &sums)?;
     kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
-    let mut provenance = Provenance {
-        said: vec![made_by(order)],
-        ..Provenance::default()
-    };
+    let mut said = vec![made_by(order)];
+    let mut sums = HashMap::new();
     for one in &settled {
-        let (length, sha256) = download::download(&client, &one.wanted, &kept, progress)?;
+        let known = download::download(&client, &one.wanted, &kept, progress)?;
         let path = kept.path(one.wanted.file.as_str());
         let checked = trust::check(&client, one, &path, &kept, progress)?;
         progress.say(&format!(
             "{}: sha256 {}, {checked}",
             one.wanted.file,
-            checksum::hex(&sha256)
+            checksum::hex(&known.1)
         ));
-        provenance.said.push(format!("{}: {checked}.", one.wanted.url));
-        provenance.known.insert(path, (length, sha256));
+        said.push(format!("{}: {checked}.", one.wanted.url));
+        sums.insert(path, known);
     }
     let place = |remote: &Remote| unpacked(remote, &settled, &kept);
     let entry = &order.entry;
@@ -149,9 +148,29 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
         entry.initrds.iter().map(place).collect::<Result<_, _>>()?,
         entry.disk.as_ref().map(place).transpose()?,
     );
-    let added = add::add_from(images, &new, &provenance, &mut |_| true)?;
-    kept.remove()?;
-    Ok(added)
+    let artifacts = add::contents(&new).filter_map(Content::file);
+    let artifacts = artifacts.map(|path| artifact(path, &sums));
+    let artifacts = artifacts.collect::<Result<Vec<Artifact>, ImageError>>()?;
+    kept.become_image(images, &new, artifacts, &said)
+}
+
+/// A file of the hidden folder, readable for everybody and on disk. What came out of an archive is not
+/// among the `sums`.
+fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Artifact, ImageError> {
+    let settled = || {
+        let file = File::open(path)?;
+        place::settle(&file)?;
+        match sums.get(path) {
+            Some(known) => Ok(*known),
+            None => {
+                let stamp = checksum::stamp(&file.metadata()?);
+                Ok((stamp.length, reading::sum(path, stamp, From::Memory)?))
+            }
+        }
+    };
+    let (length, sha256) = settled().map_err(|error| failed("read", path.display(), &error))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((name, length, sha256))
 }
 
 /// Where a file lies after the download: itself, or taken out of its archive.

@@ -1,0 +1,199 @@
+//! The last steps of making an image, wherever its files come from: it is described, everything of it
+//! is on disk, and one rename puts it into its place.
+//!
+//! Nothing touches the files afterwards, not even a second name of theirs that goes: the daemon takes
+//! the new time of such a change for a change of the bytes, and reads them again.
+
+use super::{
+    MANIFEST, checksum,
+    content::Content,
+    error::{ImageError, failed},
+};
+use crate::model::{Cpu, Name, text};
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
+};
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Everybody may fetch an image over HTTP, and the daemon that serves it is not the user who made
+/// it: root's umask must not lock it out.
+const FOLDER_MODE: u32 = 0o755;
+/// The same of the files in it.
+const FILE_MODE: u32 = 0o644;
+
+/// What an image is to be made of.
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// Its name: the folder's.
+    pub name: Name,
+    /// The instruction set its kernel is for.
+    pub cpu: Option<Cpu>,
+    /// The kernel, wherever it is.
+    pub kernel: Option<Content>,
+    /// Initial RAM disks in the order the kernel must see them.
+    pub initrds: Vec<Content>,
+    /// A disk image.
+    pub disk: Option<Content>,
+    /// Kernel parameters that every boot of it needs.
+    pub cmdline: Vec<String>,
+    /// Replace an image of the same name.
+    pub replace: bool,
+}
+
+/// An image that was made.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its artifacts, in their order.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// One file of an image: its name, its length in bytes, its checksum.
+pub type Artifact = (String, u64, [u8; 32]);
+
+/// Whether there is an image of that name, which the new one replaces.
+///
+/// # Errors
+/// When there is one, and it is not to be replaced.
+pub(super) fn may_be_made(images: &Path, name: &Name, replace: bool) -> Result<bool, ImageError> {
+    let exists = images.join(name.as_str()).symlink_metadata().is_ok();
+    match exists && !replace {
+        true => Err(is_taken(images, name)),
+        false => Ok(exists),
+    }
+}
+
+fn is_taken(images: &Path, name: &Name) -> ImageError {
+    ImageError::new(format!(
+        "there is an image `{name}` in {} already; use --force to replace it",
+        images.display()
+    ))
+}
+
+/// # Errors
+/// When no artifact may have that path in its image: it could not stand in a URL, or would hide the
+/// description.
+pub(super) fn may_be_called(file: &str) -> Result<(), ImageError> {
+    // A `+` may stand there besides, as in memtest86+: `config::images` reads it.
+    let is_named = |part: &str| part.replace('+', "-").parse::<Name>().is_ok();
+    match file != MANIFEST && file.split('/').all(is_named) {
+        true => Ok(()),
+        false => Err(ImageError::new(format!(
+            "`{}` can't be an artifact's name in a URL; rename the file",
+            text::escape(file.as_bytes())
+        ))),
+    }
+}
+
+/// # Errors
+/// When one of them can't be a kernel's parameter.
+pub(super) fn may_be_parameters(cmdline: &[String]) -> Result<(), ImageError> {
+    match cmdline.iter().find(|said| text::control_character(said).is_some()) {
+        Some(bad) => Err(ImageError::new(format!(
+            "`{}` has a control character and can't be a kernel parameter",
+            text::escape(bad.as_bytes())
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Describes the image whose files lie in the hidden folder `made`, and puts it into its place. Where
+/// it replaces another, that one lies in `made` then.
+///
+/// # Errors
+/// When it can't be written, or there is an image of that name which is not to be replaced.
+pub(super) fn finish(
+    images: &Path,
+    made: &Path,
+    new: &NewImage,
+    artifacts: Vec<Artifact>,
+    said: &[String],
+) -> Result<Added, ImageError> {
+    let manifest = made.join(MANIFEST);
+    write_synced(&manifest, describe(new, &artifacts, said).as_bytes())
+        .map_err(|error| failed("write", manifest.display(), &error))?;
+    open_up(made)?;
+    sync(made)?;
+    let folder = images.join(new.name.as_str());
+    match rename(made, &folder, new.replace) {
+        Ok(()) => {}
+        Err(Errno::EEXIST | Errno::ENOTEMPTY) => return Err(is_taken(images, &new.name)),
+        Err(errno) => return Err(failed("put into place", folder.display(), &errno.into())),
+    }
+    sync(images)?;
+    Ok(Added { folder, artifacts })
+}
+
+/// One rename either way, so that nobody ever sees half an image. Replacing swaps the two.
+fn rename(made: &Path, folder: &Path, replace: bool) -> nix::Result<()> {
+    let by = |flags| renameat2(AT_FDCWD, made, AT_FDCWD, folder, flags);
+    match by(RenameFlags::RENAME_NOREPLACE) {
+        Err(Errno::EEXIST) if replace => match by(RenameFlags::RENAME_EXCHANGE) {
+            // Somebody removed it in this moment.
+            Err(Errno::ENOENT) => by(RenameFlags::RENAME_NOREPLACE),
+            swapped => swapped,
+        },
+        done => done,
+    }
+}
+
+/// Lets everybody read a folder.
+pub(super) fn open_up(folder: &Path) -> Result<(), ImageError> {
+    fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+        .map_err(|error| failed("open up", folder.display(), &error))
+}
+
+/// Lets everybody read a file, and has it on disk.
+pub(super) fn settle(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.sync_all()
+}
+
+/// A folder's entries are durable only once the folder is synced.
+pub(super) fn sync(folder: &Path) -> Result<(), ImageError> {
+    File::open(folder)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|error| failed("sync", folder.display(), &error))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    settle(&file)
+}
+
+/// The artifacts come in the order of the image's: kernel, initrds, disk.
+fn describe(new: &NewImage, artifacts: &[Artifact], said: &[String]) -> String {
+    let artifact = |(file, _, sha256): &Artifact| {
+        let sum = checksum::hex(sha256);
+        format!("{{ file = {}, sha256 = \"{sum}\" }}", quoted(file))
+    };
+    let (kernel, rest) = artifacts.split_at(usize::from(new.kernel.is_some()).min(artifacts.len()));
+    let (initrds, disk) = rest.split_at(new.initrds.len().min(rest.len()));
+    let mut lines: Vec<String> = said.iter().map(|said| format!("# {said}")).collect();
+    lines.extend(new.cpu.map(|cpu| format!("arch    = \"{cpu}\"")));
+    lines.extend(kernel.iter().map(|kernel| format!("kernel  = {}", artifact(kernel))));
+    if !initrds.is_empty() {
+        lines.push("initrds = [".to_owned());
+        lines.extend(initrds.iter().map(|initrd| format!("    {},", artifact(initrd))));
+        lines.push("]".to_owned());
+    }
+    lines.extend(disk.iter().map(|disk| format!("disk    = {}", artifact(disk))));
+    if !new.cmdline.is_empty() {
+        let parameters: Vec<String> = new.cmdline.iter().map(|said| quoted(said)).collect();
+        lines.push(format!("cmdline = [{}]", parameters.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A TOML basic string; control characters were refused before.
+fn quoted(said: &str) -> String {
+    format!("\"{}\"", said.replace('\\', "\\\\").replace('"', "\\\""))
+}
