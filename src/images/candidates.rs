@@ -8,7 +8,7 @@ use super::{
     content::Content,
     distributions::{DISTRIBUTIONS, Disk, Distribution, SIDE_BY_SIDE, captured, filled},
     error::ImageError,
-    kernel::{Kernel, kernel_of},
+    kernel::{Kernel, kernel_of, runs},
     menu::Entry,
     tree::Tree,
     tree_info::TreeInfo,
@@ -38,9 +38,7 @@ impl Candidate {
 
     /// Whether a machine of that instruction set may run it.
     pub(super) fn fits(&self, wanted: Cpu) -> bool {
-        // A 32-bit kernel of old does not say what it is, and x86_64 machines run either.
-        let x86 = |cpu| matches!(cpu, Cpu::X86 | Cpu::X86_64);
-        self.cpu().is_none_or(|cpu| cpu == wanted || (x86(cpu) && x86(wanted)))
+        self.cpu().is_none_or(|cpu| runs(cpu, wanted))
     }
 
     fn is_exactly(&self, wanted: Cpu) -> bool {

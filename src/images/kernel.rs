@@ -3,8 +3,8 @@
 //! Sources: Linux `Documentation/arch/x86/boot.rst` (bzImage), `arch/arm64/booting.rst` and
 //! `arch/riscv/boot-image-header.rst` (Image), and the PE format, which is what UEFI runs.
 
-use super::content::Content;
-use crate::model::Cpu;
+use super::{content::Content, error::ImageError};
+use crate::model::{Cpu, text};
 use std::io;
 
 /// Bytes of a kernel that are enough to judge it.
@@ -17,6 +17,28 @@ pub struct Kernel {
     pub cpu: Option<Cpu>,
     /// Packed with gzip, as some arm64 kernels are: only newer iPXE unpacks it.
     pub is_gzip: bool,
+}
+
+/// Whether machines of an instruction set may run what is for another.
+pub(super) fn runs(found: Cpu, wanted: Cpu) -> bool {
+    // A 32-bit kernel of old does not say what it is, and x86_64 machines run either.
+    let x86 = |cpu| matches!(cpu, Cpu::X86 | Cpu::X86_64);
+    found == wanted || (x86(found) && x86(wanted))
+}
+
+/// The instruction set of an image: the one that was said, or else what the kernel's header says.
+///
+/// # Errors
+/// When the header says another one than was said.
+pub fn cpu_of(kernel: &Content, header: Option<Kernel>, said: Option<Cpu>) -> Result<Option<Cpu>, ImageError> {
+    let found = header.and_then(|header| header.cpu);
+    match (said, found) {
+        (Some(said), Some(found)) if !runs(found, said) => Err(ImageError::new(format!(
+            "the kernel {} is for {found}, not for {said}: take another one, or say {found}",
+            text::escape(kernel.name().as_bytes())
+        ))),
+        (said, found) => Ok(said.or(found)),
+    }
 }
 
 /// Magic words of raw kernel images: where they stand, and for which instruction set.

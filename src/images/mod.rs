@@ -33,7 +33,7 @@ pub use add::{Step, Watch, add, add_watched};
 pub use content::Content;
 pub use error::ImageError;
 pub use found::{Choice, DiskChoice, Found, Located, found_in};
-pub use kernel::{Kernel, kernel_of};
+pub use kernel::{Kernel, cpu_of, kernel_of};
 pub use place::{Added, NewImage};
 pub use remove::remove;
 

@@ -43,6 +43,25 @@ fn every_file_needs_its_checksum() {
 }
 
 #[test]
+fn the_kernels_header_says_the_architecture_and_may_not_be_contradicted() {
+    let arm64 = [vec![0; 0x38], b"ARM\x64".to_vec(), vec![0; 5000]].concat();
+    let (place, server) = (Place::new(), Server::of(vec![("linux", arm64.clone())]));
+    let (url, sum) = (format!("{}linux", server.base), hex(&arm64));
+    let args = ["rescue", "--kernel", url.as_str(), "--sha256", sum.as_str()];
+    let (status, told) = said(&place, &[&args[..], &["--arch", "x86_64"]].concat(), &[]);
+    let words = "the kernel linux is for arm64, not for x86_64";
+    assert!(status.code() == Some(1) && told.contains(words), "{told}");
+    place.holds_nothing();
+    let (status, told) = said(&place, &args, &[]);
+    assert!(
+        status.success() && told.contains("is here from an earlier run"),
+        "{told}"
+    );
+    let described = fs::read_to_string(place.images().join("rescue/image.toml")).unwrap();
+    assert!(described.contains("arch    = \"arm64\""), "{described}");
+}
+
+#[test]
 fn the_proxy_of_the_environment_is_asked_and_no_proxy_is_obeyed() {
     // It lets nobody through on the first day, and everybody on the second.
     let proxy = Server::start(|before, request, stream| match before {

@@ -253,3 +253,17 @@ fn files_have_their_architecture_by_the_kernels_header() {
         "{said}"
     );
 }
+
+#[test]
+fn the_header_of_a_kernel_in_a_file_may_not_be_contradicted() {
+    let shelf = Shelf::new();
+    shelf.folder(&[("Image", arm64_kernel())]);
+    let refused = shelf.add(&["it", "--kernel", "tree/Image", "--arch", "x86_64"]);
+    let said = output(&refused);
+    let words = "the kernel Image is for arm64, not for x86_64";
+    assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+    assert!(shelf.names().is_empty());
+    let added = shelf.add(&["it", "--kernel", "tree/Image", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert_eq!(said["arch"], "arm64");
+}

@@ -1,7 +1,7 @@
 //! `bootwright image add`: files, a folder or an ISO into an image.
 
 use super::{Place, artifacts, complain, copying, folder};
-use crate::images::{self, Added, Choice, Content, DiskChoice, Found, NewImage, checksum, found_in};
+use crate::images::{self, Added, Choice, Content, DiskChoice, Found, ImageError, NewImage, checksum, found_in};
 use crate::model::{Cpu, Name, text};
 use serde_json::{Value, json};
 use std::{
@@ -67,7 +67,10 @@ pub(super) fn run(add: &Add) -> ExitCode {
     };
     let new = match &found {
         Some(found) => add.of_found(found),
-        None => add.of_files(),
+        None => match add.of_files() {
+            Ok(new) => new,
+            Err(error) => return complain(error),
+        },
     };
     if let (Some(found), false) = (&found, add.json) {
         print!("{}", in_words(found, &new));
@@ -109,22 +112,28 @@ impl Add {
     }
 
     /// What is no kernel is taken all the same: scripts may boot other things.
-    fn of_files(&self) -> NewImage {
+    fn of_files(&self) -> Result<NewImage, ImageError> {
         let kernel = self.kernel.clone().map(Content::from);
-        let header = kernel.as_ref().map(images::kernel_of);
-        if let (Some(Ok(None)), Some(kernel)) = (&header, &kernel) {
-            eprintln!("bootwright: {kernel} does not have the header of a kernel");
-        }
-        let header_cpu = || header.and_then(Result::ok).flatten().and_then(|header| header.cpu);
-        NewImage {
+        let cpu = match &kernel {
+            Some(kernel) => {
+                // One that can't be read is refused when it is copied.
+                let header = images::kernel_of(kernel);
+                if matches!(header, Ok(None)) {
+                    eprintln!("bootwright: {kernel} does not have the header of a kernel");
+                }
+                images::cpu_of(kernel, header.ok().flatten(), self.arch)?
+            }
+            None => self.arch,
+        };
+        Ok(NewImage {
             name: self.name.clone(),
-            cpu: self.arch.or_else(header_cpu),
+            cpu,
             kernel,
             initrds: self.initrds.iter().map(|initrd| initrd.as_path().into()).collect(),
             disk: self.disk.clone().map(Content::from),
             cmdline: self.cmdline.clone(),
             replace: self.force,
-        }
+        })
     }
 }
 

@@ -68,7 +68,7 @@ struct Files {
     /// A disk or ISO image's URL
     #[arg(long, value_name = "URL")]
     disk: Option<String>,
-    /// The architecture, such as x86_64 or arm64
+    /// The architecture, such as x86_64 or arm64; without it, what the kernel's header says
     #[arg(long, value_parser = cpu)]
     arch: Option<Cpu>,
     /// A kernel parameter of every boot; again for more

@@ -32,6 +32,7 @@ use super::{
     checksum,
     content::Content,
     error::{ImageError, failed},
+    kernel::{cpu_of, kernel_of},
     place::{self, Added, Artifact, NewImage},
     reading::{self, From},
 };
@@ -86,17 +87,38 @@ pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Ad
     }
 }
 
-/// What the image is made of, wherever its files are.
-fn new_image(order: &Order, kernel: Option<PathBuf>, initrds: Vec<PathBuf>, disk: Option<PathBuf>) -> NewImage {
-    NewImage {
+/// What the image is made of, wherever its files are. What is no kernel is taken all the same: scripts
+/// may boot other things.
+///
+/// # Errors
+/// When the kernel is for another instruction set than was said.
+fn new_image(
+    order: &Order,
+    kernel: Option<PathBuf>,
+    initrds: Vec<PathBuf>,
+    disk: Option<PathBuf>,
+    progress: &dyn Progress,
+) -> Result<NewImage, ImageError> {
+    let kernel = kernel.map(Content::from);
+    let cpu = match &kernel {
+        Some(kernel) => {
+            let header = kernel_of(kernel).map_err(|error| failed("read", kernel, &error))?;
+            if header.is_none() {
+                progress.say(&format!("{} does not have the header of a kernel", kernel.name()));
+            }
+            cpu_of(kernel, header, order.entry.cpu)?
+        }
+        None => order.entry.cpu,
+    };
+    Ok(NewImage {
         name: order.name.clone(),
-        cpu: order.entry.cpu,
-        kernel: kernel.map(Content::from),
+        cpu,
+        kernel,
         initrds: initrds.into_iter().map(Content::from).collect(),
         disk: disk.map(Content::from),
         cmdline: order.entry.cmdline.clone(),
         replace: order.replace,
-    }
+    })
 }
 
 fn made_by(order: &Order) -> String {
@@ -112,7 +134,7 @@ fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn 
         "the files come from Debian's package {}, which is installed{newest}",
         package.name
     ));
-    let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None);
+    let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None, progress)?;
     let said = [made_by(order), format!("From Debian's package {}.", package.name)];
     add::add_from(images, &new, &said, &mut |_| true)
 }
@@ -147,7 +169,8 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
         entry.kernel.as_ref().map(place).transpose()?,
         entry.initrds.iter().map(place).collect::<Result<_, _>>()?,
         entry.disk.as_ref().map(place).transpose()?,
-    );
+        progress,
+    )?;
     let artifacts = add::contents(&new).filter_map(Content::file);
     let artifacts = artifacts.map(|path| artifact(path, &sums));
     let artifacts = artifacts.collect::<Result<Vec<Artifact>, ImageError>>()?;
