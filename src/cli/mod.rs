@@ -1,6 +1,7 @@
 //! The command line: one file a command, each with an `Args` and a `run`.
 //!
-//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense.
+//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense · 130 and 143
+//! stopped by Ctrl-C or SIGTERM while an image was made.
 
 mod ask;
 mod check;

@@ -52,7 +52,9 @@ pub(super) fn add_from(images: &Path, new: &NewImage, said: &[String], watch: Wa
     partial::sweep(images);
     let bytes = bytes_of(new)?;
     space::enough(images, bytes, "the image")?;
-    watch(Step::Begins(bytes));
+    if !watch(Step::Begins(bytes)) {
+        return Err(ImageError::stopped());
+    }
     let partial = Partial::new(images, new.name.as_str())
         .map_err(|(folder, error)| failed("make the folder", folder.display(), &error))?;
     let copied = contents(new).map(|content| copy(content, partial.folder(), watch));
@@ -128,10 +130,7 @@ fn copy_hashed(content: &Content, to: &Path, watch: Watch<'_>) -> io::Result<(u6
         to.write_all(&chunk[..count])?;
         length += count as u64;
         if !watch(Step::Copied(count as u64)) {
-            return Err(io::Error::new(
-                io::ErrorKind::Interrupted,
-                "it was stopped; nothing has changed",
-            ));
+            return Err(io::Error::new(io::ErrorKind::Interrupted, ImageError::stopped()));
         }
     }
     place::settle(&to)?;

@@ -18,6 +18,11 @@ impl ImageError {
     pub(super) fn new(why: String) -> ImageError {
         ImageError(why)
     }
+
+    /// Whoever looks on wants no more of it.
+    pub(super) fn stopped() -> ImageError {
+        ImageError("it was stopped; no image has changed".to_owned())
+    }
 }
 
 /// What was being done to what, and the system's word; where that is a full disk, what helps.

@@ -227,6 +227,8 @@ pub const FETCH_FURTHER_BYTES: u64 = 1024 * 1024;
 pub const FETCH_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause, whatever a server's Retry-After says.
 pub const FETCH_PAUSE_LONGEST: Duration = Duration::from_secs(30);
+/// How often it is looked in a pause whether anybody still wants the download.
+pub const FETCH_LOOK: Duration = Duration::from_millis(100);
 /// Redirects that one request follows.
 pub const FETCH_REDIRECTS_MAX: u32 = 10;
 /// The largest file of one image: larger than any installer's, smaller than a server's disk.
@@ -235,6 +237,8 @@ pub const FETCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub const FETCH_SUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// After so long a download that nobody took up again is removed.
 pub const FETCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long a command that makes an image and was told to stop may take to tidy up.
+pub const IMAGE_STOP: Duration = Duration::from_secs(3);
 /// Entries that a catalogue of images may have.
 pub const CATALOGUE_ENTRIES_MAX: usize = 1000;
 

@@ -1,6 +1,6 @@
 //! The catalogue: the shipped one, an operator's, and files from a Debian package.
 
-use crate::nginx::said;
+use crate::nginx::{command, said};
 use crate::place::{Place, hex};
 use crate::server::Server;
 use bootwright::config;
@@ -162,4 +162,39 @@ fn an_installed_package_serves_without_a_network_and_a_missing_one_is_named() {
     );
     place.holds("x", b"linux");
     assert!(folder.join("linux").exists());
+}
+
+#[test]
+fn a_terminal_shows_how_far_the_copy_of_a_package_is_and_a_pipe_does_not() {
+    let place = Place::new();
+    let folder = place.0.path().join("installer");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("linux"), vec![7; 8 << 20]).unwrap();
+    let catalogue = own(
+        &place,
+        &format!(
+            "[[image]]\nname = \"x\"\npackage = {{ name = \"installer-x\", folder = \"{}\", kernel = \"linux\" }}\n",
+            folder.display()
+        ),
+    );
+    let args = ["x", "--catalogue", &catalogue, "--offline"];
+    let (status, told) = said(&place, &args, &[]);
+    assert!(status.success() && !told.contains("MiB"), "{told}");
+    let told = on_a_terminal(&command(&place, &[&args[..], &["--force"]].concat(), &[]));
+    assert!(told.contains("x [") && told.contains("/8.00 MiB"), "{told}");
+    assert!(told.contains("image `x` is in"), "{told}");
+}
+
+/// All that a command writes to a terminal, which util-linux's script gives it.
+fn on_a_terminal(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+        .env("TERM", "xterm")
+        .output()
+        .unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{told}");
+    told
 }

@@ -1,7 +1,9 @@
 //! Servers that break off, change, redirect and lie.
 
+use crate::nginx::interrupted_once;
 use crate::place::{Place, hex, noise, order, sha256};
 use crate::server::{Server, answer, head, part};
+use nix::sys::signal::Signal;
 use std::{fs, io::Write, thread, time::Duration};
 
 const ETAG: &str = "\"one\"";
@@ -159,6 +161,45 @@ fn a_server_that_falls_silent_is_given_up_and_what_came_is_kept() {
         error.contains("silent for 0.2 s") && error.contains("50000 bytes of linux are kept"),
         "{error}"
     );
+}
+
+#[test]
+fn ctrl_c_is_obeyed_while_a_server_is_silent_or_a_pause_lasts_and_leaves_nothing_where_nothing_came() {
+    let silent = Server::start(|_, _, _| thread::sleep(Duration::from_secs(60)));
+    let busy = Server::start(|_, _, stream| answer(stream, "503 Busy", &[("Retry-After", "60")], b""));
+    for server in [silent, busy] {
+        let (place, url, sum) = (Place::new(), format!("{}linux", server.base), hex(b"linux"));
+        let args = ["rescue", "--kernel", url.as_str(), "--sha256", sum.as_str()];
+        let asked = || !server.requests().is_empty();
+        let (status, told) = interrupted_once(asked, &place, &args, Signal::SIGINT);
+        assert_eq!(status.code(), Some(130), "{told}");
+        assert!(
+            told.contains("nothing had come yet, and no image has changed"),
+            "{told}"
+        );
+        place.holds_nothing();
+    }
+}
+
+#[test]
+fn what_could_not_be_taken_up_is_not_kept_after_ctrl_c() {
+    let (place, body) = (Place::new(), noise(3_000_000));
+    let server = Server::start(move |_, _, stream| {
+        // No version, and nobody says what it must be.
+        head(stream, "200 OK", body.len(), &[]);
+        for piece in body.chunks(10_000) {
+            let _ = stream.write_all(piece);
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let url = format!("{}linux", server.base);
+    let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
+    let part = place.images().join(".fetch-rescue/linux.part");
+    let has_begun = || fs::metadata(&part).is_ok_and(|part| part.len() > 0);
+    let (status, told) = interrupted_once(has_begun, &place, &args, Signal::SIGTERM);
+    assert_eq!(status.code(), Some(143), "{told}");
+    assert!(told.contains("terminated: nothing had come yet"), "{told}");
+    assert_eq!(place.names(), Vec::<String>::new());
 }
 
 #[test]

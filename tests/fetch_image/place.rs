@@ -2,7 +2,7 @@
 
 use bootwright::config;
 use bootwright::images::{
-    Added, ImageError,
+    Added, ImageError, Step,
     catalogue::{Entry, Remote},
     fetch::{FilesFrom, Order, Patience, Progress, fetch},
     sums::{Hashing, Sums},
@@ -32,8 +32,12 @@ impl Progress for Told {
         self.0.lock().unwrap().push(line.to_owned());
     }
     fn begin(&self, _file: &str, _here: u64, _total: Option<u64>) {}
+    fn copy(&self, _name: &str, _step: Step) {}
     fn advance(&self, _bytes: u64) {}
     fn end(&self) {}
+    fn stopped(&self) -> bool {
+        false
+    }
 }
 
 impl Told {

@@ -1,6 +1,11 @@
 //! `bootwright image add`: files, a folder or an ISO into an image.
 
-use super::{Place, artifacts, complain, copying, folder};
+use super::{
+    Place, artifacts,
+    bar::Shown,
+    folder,
+    stopping::{self, Stop},
+};
 use crate::images::{self, Added, Choice, Content, DiskChoice, Found, ImageError, NewImage, checksum, found_in};
 use crate::model::{Cpu, Name, text};
 use serde_json::{Value, json};
@@ -51,36 +56,41 @@ pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
     Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64 or loongarch64".to_owned())
 }
 
-pub(super) fn run(add: &Add) -> ExitCode {
+pub(super) fn run(add: Add) -> ExitCode {
     let folder = match folder(&add.place) {
         Ok(folder) => folder,
         Err(code) => return code,
     };
-    let found = match add
-        .source
-        .as_deref()
-        .map(|source| found_in(source, &add.choice()))
-        .transpose()
-    {
-        Ok(found) => found,
-        Err(error) => return complain(error),
-    };
+    stopping::run(
+        move |stop| make(&add, &folder, stop),
+        |tidied| {
+            let kept = match tidied {
+                true => "nothing is kept of what was copied",
+                false => "what was copied goes with the next `bootwright image add`",
+            };
+            format!("{kept}, and no image has changed; the same command begins anew")
+        },
+    )
+}
+
+fn make(add: &Add, folder: &Path, stop: &Stop) -> Result<(), ImageError> {
+    let found = add.source.as_deref().map(|source| found_in(source, &add.choice()));
+    let found = found.transpose()?;
     let new = match &found {
         Some(found) => add.of_found(found),
-        None => match add.of_files() {
-            Ok(new) => new,
-            Err(error) => return complain(error),
-        },
+        None => add.of_files()?,
     };
     if let (Some(found), false) = (&found, add.json) {
         print!("{}", in_words(found, &new));
     }
-    match copying::watched(&folder, &new) {
-        Ok(added) if add.json => println!("{}", in_json(&new, &added, found.as_ref())),
-        Ok(added) => show(&new, &added),
-        Err(error) => return complain(error),
+    let shown = Shown::new(stop.clone());
+    let added = images::add_watched(folder, &new, &mut |step| shown.step(new.name.as_str(), step));
+    shown.clear();
+    match (added?, add.json) {
+        (added, true) => println!("{}", in_json(&new, &added, found.as_ref())),
+        (added, false) => show(&new, &added),
     }
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 impl Add {

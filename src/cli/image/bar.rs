@@ -1,9 +1,15 @@
-//! The bar that shows a person how far a download or a copy is.
+//! What a person sees of an image that is being made, on standard error: a bar on a terminal, and lines.
 
+use super::stopping::Stop;
+use crate::images::{Step, fetch::Progress};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal},
+};
 
 /// A bar, or a count where nobody knows how many bytes there are in all.
-pub(super) fn bar(what: &str, total: Option<u64>) -> ProgressBar {
+fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     let template = match total {
         Some(_) => "{msg} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
@@ -14,4 +20,81 @@ pub(super) fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     }
     bar.set_message(what.to_owned());
     bar
+}
+
+/// What is shown at this moment.
+pub(super) struct Shown {
+    bar: RefCell<Option<ProgressBar>>,
+    stop: Stop,
+}
+
+impl Shown {
+    pub(super) fn new(stop: Stop) -> Shown {
+        Shown {
+            bar: RefCell::new(None),
+            stop,
+        }
+    }
+
+    /// A step of copying; says whether to go on.
+    pub(super) fn step(&self, name: &str, step: Step) -> bool {
+        match step {
+            Step::Begins(bytes) => self.show(name, 0, Some(bytes)),
+            Step::Copied(bytes) => self.advance(bytes),
+        }
+        !self.stopped()
+    }
+
+    fn show(&self, what: &str, here: u64, total: Option<u64>) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let bar = bar(what, total);
+        bar.set_position(here);
+        // What was here before says nothing of the speed.
+        bar.reset_eta();
+        *self.bar.borrow_mut() = Some(bar);
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Shown {
+    fn say(&self, line: &str) {
+        match &*self.bar.borrow() {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn begin(&self, file: &str, here: u64, total: Option<u64>) {
+        match total {
+            _ if io::stderr().is_terminal() => self.show(file, here, total),
+            Some(total) => eprintln!("{file}: {total} bytes, {here} of them are here"),
+            None => eprintln!("{file}"),
+        }
+    }
+
+    fn copy(&self, name: &str, step: Step) {
+        self.step(name, step);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn end(&self) {
+        self.clear();
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.is_asked()
+    }
 }

@@ -1,25 +1,20 @@
 //! `bootwright image fetch`: an image of the catalogue, or files behind URLs.
 
-use super::{Place, add::cpu, artifacts, bar::bar, complain, folder};
+use super::{Place, add::cpu, artifacts, bar::Shown, complain, folder, stopping};
 use crate::config::{self, report};
 use crate::images::{
-    Added, ImageError,
+    Added,
     catalogue::{Entry, Remote, Signature, SumFile},
     checksum,
-    fetch::{self, FilesFrom, Order, Patience, Progress},
+    fetch::{self, FilesFrom, Order, Patience},
 };
 use crate::model::{Cpu, Name, limits::FETCH_TRIES_MAX};
-use indicatif::ProgressBar;
 use serde_json::json;
 use std::{
-    cell::RefCell,
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-/// What a shell expects of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 /// The operator's catalogue, beside bootwright.toml.
 const CATALOGUE_FILE: &str = "catalogue.toml";
 
@@ -106,40 +101,21 @@ pub(super) fn run(asked: Fetch) -> ExitCode {
         Ok(order) => order,
         Err(code) => return code,
     };
-    let name = order.name.clone();
-    match interruptible(folder, order) {
-        Ok(Some(Ok(added))) => {
+    let (images, name) = (folder.clone(), order.name.clone());
+    stopping::run(
+        move |stop| {
+            let added = fetch::fetch(&folder, &order, &Shown::new(stop.clone()))?;
             match as_json {
-                true => println!("{}", in_json(&name, &added)),
-                false => println!("image `{name}` is in {}", added.folder.display()),
+                true => println!("{}", in_json(&order.name, &added)),
+                false => println!("image `{}` is in {}", order.name, added.folder.display()),
             }
-            ExitCode::SUCCESS
-        }
-        Ok(Some(Err(error))) => complain(error),
-        Ok(None) => {
-            complain("interrupted; what came is kept, and the same command goes on from there");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => complain(format_args!("can't start: {error}")),
-    }
-}
-
-/// Fetches on a thread of its own, so that Ctrl-C can be answered in words; `None` after Ctrl-C.
-fn interruptible(folder: PathBuf, order: Order) -> io::Result<Option<Result<Added, ImageError>>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(async {
-        let work = tokio::task::spawn_blocking(move || {
-            let shown = Shown::default();
-            fetch::fetch(&folder, &order, &shown)
-        });
-        tokio::select! {
-            done = work => done.map(Some).map_err(io::Error::other),
-            pressed = tokio::signal::ctrl_c() => pressed.map(|()| None),
-        }
-    });
-    // After Ctrl-C the download may wait for its server; the process ends all the same.
-    runtime.shutdown_background();
-    done
+            Ok(())
+        },
+        |_| match fetch::bytes_kept(&images, &name) {
+            0 => "nothing had come yet, and no image has changed; the same command begins anew".to_owned(),
+            bytes => format!("{bytes} bytes of `{name}` are kept; the same command goes on from there"),
+        },
+    )
 }
 
 fn in_json(name: &Name, added: &Added) -> serde_json::Value {
@@ -268,44 +244,4 @@ fn pin(entry: &mut Entry, said: &[String]) -> Result<(), ExitCode> {
         })?);
     }
     Ok(())
-}
-
-/// Shows what goes on, on standard error: a bar on a terminal, and lines.
-#[derive(Default)]
-struct Shown(RefCell<Option<ProgressBar>>);
-
-impl Progress for Shown {
-    fn say(&self, line: &str) {
-        match &*self.0.borrow() {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
-        }
-    }
-
-    fn begin(&self, file: &str, here: u64, total: Option<u64>) {
-        if !io::stderr().is_terminal() {
-            match total {
-                Some(total) => eprintln!("{file}: {total} bytes, {here} of them are here"),
-                None => eprintln!("{file}"),
-            }
-            return;
-        }
-        let bar = bar(file, total);
-        bar.set_position(here);
-        // What was here before says nothing of the speed.
-        bar.reset_eta();
-        *self.0.borrow_mut() = Some(bar);
-    }
-
-    fn advance(&self, bytes: u64) {
-        if let Some(bar) = &*self.0.borrow() {
-            bar.inc(bytes);
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = self.0.borrow_mut().take() {
-            bar.finish_and_clear();
-        }
-    }
 }

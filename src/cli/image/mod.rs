@@ -3,11 +3,11 @@
 mod add;
 mod bar;
 mod catalogue;
-mod copying;
 mod fetch;
 mod list;
 mod remove;
 mod shown;
+mod stopping;
 mod verify;
 
 use super::{check::settings_file, hashing::kept_by};
@@ -97,7 +97,7 @@ struct Choice {
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
     match args.action {
-        Action::Add(add) => add::run(&add),
+        Action::Add(add) => add::run(add),
         Action::Fetch(fetch) => fetch::run(fetch),
         Action::Catalogue(catalogue) => catalogue::run(&catalogue),
         Action::List(choice) => list::run(&choice),

@@ -18,7 +18,7 @@ use crate::images::{
 };
 use crate::model::{
     Name,
-    limits::{FETCH_FILE_BYTES_MAX, FETCH_FURTHER_BYTES, FETCH_PAUSE_LONGEST},
+    limits::{FETCH_FILE_BYTES_MAX, FETCH_FURTHER_BYTES, FETCH_LOOK, FETCH_PAUSE_LONGEST},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -26,7 +26,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use ureq::{
     Body,
@@ -69,7 +69,11 @@ impl Tries {
         }
         let pause = self.pause.max(not_before.unwrap_or_default()).min(FETCH_PAUSE_LONGEST);
         progress.say(&format!("{why}; trying again in {:.1} s", pause.as_secs_f32()));
-        std::thread::sleep(pause);
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            std::thread::sleep(FETCH_LOOK.min(until.saturating_duration_since(Instant::now())));
+            super::go_on(progress)?;
+        }
         self.pause = (self.pause * 2).min(FETCH_PAUSE_LONGEST);
         Ok(())
     }
@@ -280,6 +284,7 @@ impl Part {
         let mut body = response.body_mut().as_reader();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
+            super::go_on(progress).map_err(Fault::Lasting)?;
             let count = match body.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => count,

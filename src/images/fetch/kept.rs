@@ -15,7 +15,7 @@ use crate::images::{
 use crate::model::{Name, limits::FETCH_KEPT};
 use std::{
     ffi::OsStr,
-    fs::{self, File, Metadata, TryLockError},
+    fs::{self, DirEntry, File, Metadata, TryLockError},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -159,8 +159,15 @@ pub(super) fn look_at_others(images: &Path, own: &Name, progress: &dyn Progress)
     }
 }
 
+/// Bytes that are here of an image whose download has not ended.
+pub fn bytes_kept(images: &Path, name: &Name) -> u64 {
+    size_and_age(&images.join(format!("{PREFIX}{name}"))).0
+}
+
 fn size_and_age(folder: &Path) -> (u64, Duration) {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_note = |file: &DirEntry| file.file_name().to_string_lossy().ends_with(".note");
+    let files = files.filter(|file| !is_note(file));
     let files: Vec<Metadata> = files.filter_map(|file| file.metadata().ok()).collect();
     let bytes = files.iter().map(Metadata::len).sum();
     let times = files

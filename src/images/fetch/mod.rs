@@ -24,6 +24,7 @@ mod signature;
 mod sums;
 mod trust;
 
+pub use kept::bytes_kept;
 pub use order::{FilesFrom, Order, Patience, Progress};
 
 use super::{
@@ -136,7 +137,12 @@ fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn 
     ));
     let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None, progress)?;
     let said = [made_by(order), format!("From Debian's package {}.", package.name)];
-    add::add_from(images, &new, &said, &mut |_| true)
+    let added = add::add_from(images, &new, &said, &mut |step| {
+        progress.copy(order.name.as_str(), step);
+        !progress.stopped()
+    });
+    progress.end();
+    added
 }
 
 fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
@@ -151,6 +157,7 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
     let mut said = vec![made_by(order)];
     let mut sums = HashMap::new();
     for one in &settled {
+        go_on(progress)?;
         let known = download::download(&client, &one.wanted, &kept, progress)?;
         let path = kept.path(one.wanted.file.as_str());
         let checked = trust::check(&client, one, &path, &kept, progress)?;
@@ -174,7 +181,17 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
     let artifacts = add::contents(&new).filter_map(Content::file);
     let artifacts = artifacts.map(|path| artifact(path, &sums));
     let artifacts = artifacts.collect::<Result<Vec<Artifact>, ImageError>>()?;
+    go_on(progress)?;
     kept.become_image(images, &new, artifacts, &said)
+}
+
+/// # Errors
+/// When nobody wants any more of it.
+fn go_on(progress: &dyn Progress) -> Result<(), ImageError> {
+    match progress.stopped() {
+        true => Err(ImageError::stopped()),
+        false => Ok(()),
+    }
 }
 
 /// A file of the hidden folder, readable for everybody and on disk. What came out of an archive is not

@@ -1,6 +1,6 @@
 //! What an operator asks for, and what is told meanwhile.
 
-use crate::images::catalogue::Entry;
+use crate::images::{add::Step, catalogue::Entry};
 use crate::model::{
     Name,
     limits::{FETCH_CONNECT_TIMEOUT, FETCH_PAUSE_FIRST, FETCH_SILENCE_TIMEOUT, FETCH_TRIES_MAX},
@@ -15,8 +15,12 @@ pub trait Progress {
     fn begin(&self, file: &str, here: u64, total: Option<u64>);
     /// More bytes of it came.
     fn advance(&self, bytes: u64);
+    /// Files that are on this machine are copied into the image `name`.
+    fn copy(&self, name: &str, step: Step);
     /// No more of it comes now.
     fn end(&self);
+    /// Whether nobody wants any more of it.
+    fn stopped(&self) -> bool;
 }
 
 /// Where the files may come from.
