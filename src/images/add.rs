@@ -117,6 +117,7 @@ fn make_folders(folder: &Path, file: &str) -> Result<(), ImageError> {
 
 fn copy_hashed(content: &Content, to: &Path, watch: Watch<'_>) -> io::Result<(u64, [u8; 32])> {
     const CHUNK_BYTES: usize = 1024 * 1024;
+    let before = content.written()?;
     let mut from = content.open()?;
     let mut to = File::create_new(to)?;
     let (mut hasher, mut length) = (Sha256::new(), 0);
@@ -132,6 +133,10 @@ fn copy_hashed(content: &Content, to: &Path, watch: Watch<'_>) -> io::Result<(u6
         if !watch(Step::Copied(count as u64)) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, ImageError::stopped()));
         }
+    }
+    if content.written()? != before {
+        let why = "it was written to while it was copied; wait until it is whole, and say it again";
+        return Err(io::Error::other(why));
     }
     place::settle(&to)?;
     Ok((length, hasher.finalize().into()))

@@ -4,8 +4,9 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// A run of bytes of an ISO.
@@ -110,6 +111,15 @@ impl Content {
             Some(inside) => Ok(inside.extents.iter().map(|extent| extent.bytes).sum()),
             None => Ok(regular(&self.file)?.len()),
         }
+    }
+
+    /// What changes when somebody writes to it: its file, the file's length and the time of its last write.
+    ///
+    /// # Errors
+    /// When the file can't be looked at.
+    pub(super) fn written(&self) -> io::Result<(u64, u64, SystemTime)> {
+        let file = regular(&self.file)?;
+        Ok((file.ino(), file.len(), file.modified()?))
     }
 
     /// Opens it for reading from its start.

@@ -8,6 +8,7 @@ use nix::{
 };
 use std::{
     fs,
+    os::unix::fs::FileExt,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -89,6 +90,29 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
         assert!(said.contains(word) && said.contains("no image has changed"), "{said}");
         assert_eq!(shelf.names(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_file_that_is_still_being_written_makes_no_image() {
+    let shelf = Shelf::new();
+    shelf.folder(&[("vmlinuz", kernel("x"))]);
+    let disk = fs::File::create(shelf.path("disk")).unwrap();
+    disk.set_len(64 << 20).unwrap();
+    let mut child = shelf
+        .command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Somebody who downloads it into room that was taken before.
+    while child.try_wait().unwrap().is_none() {
+        disk.write_all_at(b"more", 60 << 20).unwrap();
+    }
+    let ended = child.wait_with_output().unwrap();
+    let said = output(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("disk: it was written to while it was copied"), "{said}");
+    assert_eq!(shelf.names(), Vec::<String>::new());
 }
 
 /// A folder of images on a file system of its own, in a mount namespace of its own.
