@@ -1,5 +1,6 @@
 //! Files of checksums and files that are signed, with keys made here and checked by gpgv.
 
+use crate::nginx::command;
 use crate::place::{Place, hex, order};
 use crate::server::Server;
 use bootwright::images::catalogue::{Remote, Signature, SumFile};
@@ -292,4 +293,39 @@ fn files_are_taken_out_of_an_archive_whose_version_the_checksums_know() {
     let error = place.fetch(&asked).0.unwrap_err().to_string();
     assert!(error.contains("has no boot/missing in it"), "{error}");
     place.holds_nothing();
+}
+
+#[test]
+fn a_keyring_without_a_folder_in_its_name_is_the_one_here_and_not_gnupgs_own() {
+    let (rack, stranger) = (Signer::new("Rack <rack@example.org>"), Signer::new("Stranger"));
+    let sums = |signer: &Signer| signer.clear(&format!("{}  linux\n", hex(b"linux")));
+    let files = vec![
+        ("linux", b"linux".to_vec()),
+        ("good", sums(&rack)),
+        ("foreign", sums(&stranger)),
+    ];
+    let server = Server::of(files);
+    let (place, home) = (Place::new(), tempfile::tempdir().unwrap());
+    // gpgv takes a bare name for one in its own folder, and there somebody else's keys are.
+    fs::copy(rack.keyring(), place.0.path().join("keys.gpg")).unwrap();
+    fs::create_dir(home.path().join(".gnupg")).unwrap();
+    fs::copy(stranger.keyring(), home.path().join(".gnupg/keys.gpg")).unwrap();
+    let url = format!("{}linux", server.base);
+    let by = |sums: &str| {
+        let sums = format!("{}{sums}", server.base);
+        let args = ["rescue", "--kernel", &url, "--sums", &sums, "--keyring", "keys.gpg"];
+        let home = home.path().display().to_string();
+        let output = command(&place, &args, &[("HOME", home.as_str())])
+            .current_dir(place.0.path())
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (done, told) = by("foreign");
+    assert!(!done && told.contains("is not among ours"), "{told}");
+    let (done, told) = by("good");
+    assert!(done, "{told}");
 }

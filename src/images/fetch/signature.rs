@@ -7,7 +7,7 @@ use crate::model::text;
 use std::{
     fs,
     io::ErrorKind,
-    path::Path,
+    path::{self, Path},
     process::{Command, Stdio},
 };
 
@@ -45,12 +45,15 @@ pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<
 }
 
 fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Result<String, ImageError> {
-    let begins = fs::read(keyring).map_err(|error| {
+    let unread = |error| {
         ImageError::new(format!(
             "can't check {of}: the keyring {} can't be read: {error}",
             keyring.display()
         ))
-    })?;
+    };
+    // gpgv looks for a name without a folder in GnuPG's own, where somebody else's keys may be.
+    let keyring = &path::absolute(keyring).map_err(unread)?;
+    let begins = fs::read(keyring).map_err(unread)?;
     if begins.starts_with(ARMOUR) {
         return Err(ImageError::new(format!(
             "the keyring {0} is armoured, which gpgv can't read; say `gpg --dearmor {0}` and name what it makes",
