@@ -153,7 +153,14 @@ impl Place {
             false => self.joined(reader, value),
         });
         let sha256 = fields.take(reader, "sha256", decode::sha256);
-        let signature = fields.take(reader, "signature", |reader, value| self.signature(reader, value));
+        let signature = fields.take(reader, "signature", |reader, value| {
+            let signature = self.signature(reader, value)?;
+            if signature.url.is_none() {
+                let message = "only a file of checksums carries its signature inside".to_owned();
+                reader.error(value, message, "say where the signature of this file is");
+            }
+            signature.url.is_some().then_some(signature)
+        });
         needs_file(reader, value, &fields);
         fields.finish(reader);
         let file = file?.value;

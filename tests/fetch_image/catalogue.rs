@@ -110,6 +110,11 @@ fn a_mistake_in_a_catalogue_is_shown_with_its_place() {
             "needs the keys",
         ),
         (
+            "[[image]]\nname = \"a\"\nkeyring = \"/k\"\nkernel = { file = \"https://a/b\", signature = \"inside\" }\n",
+            "catalogue.toml:4:46",
+            "only a file of checksums carries its signature",
+        ),
+        (
             "[[image]]\nname = \"a\"\nkernel = \"https://a/b\"\n[[image]]\nname = \"a\"\nkernel = \"https://a/b\"\n",
             "catalogue.toml:5:8",
             "two images are called `a`",

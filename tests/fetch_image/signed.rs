@@ -329,3 +329,19 @@ fn a_keyring_without_a_folder_in_its_name_is_the_one_here_and_not_gnupgs_own() {
     let (done, told) = by("good");
     assert!(done, "{told}");
 }
+
+#[test]
+fn two_checksums_for_one_file_are_an_error_and_not_a_matter_of_their_order() {
+    let rack = Signer::new("Rack <rack@example.org>");
+    for bodies in [["linux", "older"], ["older", "linux"]] {
+        let lines = bodies.map(|body| format!("{}  linux\n", hex(body.as_bytes())));
+        let sums = rack.clear(&lines.concat());
+        let server = Server::of(vec![("linux", b"linux".to_vec()), ("SUMS", sums)]);
+        let mut asked = ordered(&server, vec![("SUMS", Some(signature(&rack, None)))]);
+        asked.entry.kernel.as_mut().unwrap().url = format!("{}linux", server.base);
+        let place = Place::new();
+        let error = place.fetch(&asked).0.unwrap_err().to_string();
+        assert!(error.contains("has two different checksums"), "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}

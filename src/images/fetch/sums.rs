@@ -104,15 +104,26 @@ fn stream(value: &serde_json::Value, from: &str, found: &mut Vec<Sum>) {
 }
 
 /// The file that `wanted` names among `sums`. It may have a `*` in it, for a version that changes;
-/// of several the newest is meant.
+/// of several the newest is meant. It stands for no folder: `gtk/mini.iso` is another file.
 pub(super) fn find<'a>(sums: &'a [Sum], wanted: &str) -> Option<&'a Sum> {
     match wanted.contains('*') {
         false => sums.iter().find(|sum| sum.url == wanted),
         true => sums
             .iter()
             .filter(|sum| text::glob(wanted, &sum.url) && address::host(&sum.url) == address::host(wanted))
+            .filter(|sum| folders(&sum.url) == folders(wanted))
             .max_by(|one, other| by_version(&one.url, &other.url)),
     }
+}
+
+fn folders(url: &str) -> usize {
+    url.bytes().filter(|byte| *byte == b'/').count()
+}
+
+/// Whether the file has another checksum among the `sums` too: which is right, nobody can tell.
+pub(super) fn is_contradicted(sums: &[Sum], one: &Sum) -> bool {
+    sums.iter()
+        .any(|other| other.url == one.url && other.sha256 != one.sha256)
 }
 
 /// Digits count as numbers: 24.04.10 is newer than 24.04.9.
@@ -190,5 +201,8 @@ mod tests {
             Some(0xbb)
         );
         assert_eq!(read_one("https://a.example/SUMS", &body, "https://*/u-99.iso"), None);
+        let deeper = format!("{A}  n/24.04/mini.iso\n{B}  n/24.04/gtk/mini.iso\n");
+        let wanted = "https://a.example/n/*/mini.iso";
+        assert_eq!(read_one("https://a.example/SUMS", &deeper, wanted), Some(0xaa));
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::images::{
     catalogue::{Remote, Signature, SumFile},
     error::{ImageError, failed},
+    place,
 };
 use crate::model::{Name, limits::FETCH_SUMS_BYTES_MAX};
 use sha2::{Digest, Sha256};
@@ -248,6 +249,12 @@ pub(super) fn settle(order: &Order, known: &Known) -> Result<Vec<Settled>, Image
 
 fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, ImageError> {
     let listed = sums::find(&known.sums, &remote.url);
+    if let Some(sum) = listed.filter(|sum| remote.sha256.is_none() && sums::is_contradicted(&known.sums, sum)) {
+        return Err(ImageError::new(format!(
+            "{} has two different checksums in its file of checksums; look there which is right, and name it with --sha256 or in a catalogue.toml of your own",
+            sum.url
+        )));
+    }
     let url = listed.map_or(&remote.url, |sum| &sum.url);
     let (sha256, check) = match (remote.sha256, listed, &remote.signature) {
         (Some(sha256), _, _) => (Some(sha256), Check::Pinned),
@@ -263,6 +270,7 @@ fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, 
     address::refuse(url).map_err(ImageError::new)?;
     let file: Name =
         address::kept_as(address::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
+    place::may_be_called(file.as_str())?;
     let wanted = Wanted {
         url: url.clone(),
         file,
