@@ -3,6 +3,7 @@
 use crate::nginx::interrupted_once;
 use crate::place::{Place, hex, noise, order, sha256};
 use crate::server::{Server, answer, head, part};
+use bootwright::images::catalogue::Remote;
 use nix::sys::signal::Signal;
 use std::{fs, io::Write, thread, time::Duration};
 
@@ -45,7 +46,7 @@ fn a_later_run_takes_up_what_an_earlier_one_left() {
     let (done, _) = place.fetch(&asked);
     let error = done.unwrap_err().to_string();
     assert!(error.contains("200000 bytes of linux are kept"), "{error}");
-    assert_eq!(place.kept("rescue"), ["linux.note", "linux.part"]);
+    assert_eq!(place.kept("rescue"), [".linux.note", ".linux.part"]);
     place.holds_nothing();
     place.fetch(&asked).0.unwrap();
     place.holds("rescue", &body);
@@ -194,7 +195,7 @@ fn what_could_not_be_taken_up_is_not_kept_after_ctrl_c() {
     });
     let url = format!("{}linux", server.base);
     let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
-    let part = place.images().join(".fetch-rescue/linux.part");
+    let part = place.images().join(".fetch-rescue/.linux.part");
     let has_begun = || fs::metadata(&part).is_ok_and(|part| part.len() > 0);
     let (status, told) = interrupted_once(has_begun, &place, &args, Signal::SIGTERM);
     assert_eq!(status.code(), Some(143), "{told}");
@@ -331,9 +332,9 @@ fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
     for (name, days) in [("young", 1), ("old", 20)] {
         let folder = place.images().join(format!(".fetch-{name}"));
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("linux.part"), noise(2_000_000)).unwrap();
+        fs::write(folder.join(".linux.part"), noise(2_000_000)).unwrap();
         let then = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600);
-        for path in [folder.join("linux.part"), folder.clone()] {
+        for path in [folder.join(".linux.part"), folder.clone()] {
             fs::File::open(path).unwrap().set_modified(then).unwrap();
         }
     }
@@ -342,4 +343,55 @@ fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
     assert!(told.contains("unfinished download of `young` takes 2 MB"), "{told}");
     assert!(told.contains("removed the download of `old`"), "{told}");
     assert_eq!(place.names(), [".fetch-young", "rescue"]);
+}
+
+#[test]
+fn a_part_that_is_longer_than_the_file_is_not_taken() {
+    let (place, body) = (Place::new(), noise(200_000));
+    let served = body.clone();
+    let server = Server::start(move |before, request, stream| match (before, request.from()) {
+        (0, _) => {
+            head(stream, "200 OK", served.len(), &[("ETag", ETAG)]);
+            stream.write_all(&served[..100_000]).unwrap();
+        }
+        (1, Some(from)) => {
+            let range = format!("bytes {from}-{}/{}", served.len() - 1, served.len());
+            let body = [&served[from..], b"and more"].concat();
+            answer(
+                stream,
+                "206 Partial Content",
+                &[("Content-Range", &range), ("ETag", ETAG)],
+                &body,
+            );
+        }
+        (_, _) => answer(stream, "200 OK", &[("ETag", ETAG)], &served),
+    });
+    let mut asked = order(format!("{}linux", server.base), None);
+    asked.accept = true;
+    let (done, told) = place.fetch(&asked);
+    done.unwrap();
+    assert!(told.contains("more than it said"), "{told}");
+    place.holds("rescue", &body);
+}
+
+#[test]
+fn two_files_of_which_one_is_called_as_the_others_unfinished_part_do_not_meet() {
+    let place = Place::new();
+    let files = [
+        ("linux", noise(1000)),
+        ("linux.part", noise(2000)),
+        ("linux.note", noise(30)),
+    ];
+    let server = Server::of(files.to_vec());
+    let remote = |(name, body): &(&str, Vec<u8>)| Remote {
+        url: format!("{}{name}", server.base),
+        sha256: Some(sha256(body)),
+        ..Remote::default()
+    };
+    let mut asked = order(String::new(), None);
+    // Whatever the order, each is the other's while it comes.
+    asked.entry.kernel = Some(remote(&files[1]));
+    asked.entry.initrds = vec![remote(&files[2]), remote(&files[0])];
+    place.fetch(&asked).0.unwrap();
+    place.holds("rescue", &files[1].1);
 }

@@ -119,7 +119,7 @@ pub fn said(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> (Exit
 }
 
 fn part_of(place: &Place) -> PathBuf {
-    place.images().join(".fetch-rescue/linux.part")
+    place.images().join(".fetch-rescue/.linux.part")
 }
 
 /// Ends a download with a signal once some of it is there; what the command said.

@@ -86,7 +86,7 @@ pub(super) fn download(
     kept: &Kept,
     progress: &dyn Progress,
 ) -> Result<(u64, [u8; 32]), ImageError> {
-    let done = kept.path(wanted.file.as_str());
+    let done = kept.path(&wanted.file);
     if let Some(found) = already_there(&done, wanted) {
         progress.say(&format!("{} is here from an earlier run", wanted.file));
         return Ok(found);
@@ -146,8 +146,8 @@ struct Part {
 
 impl Part {
     fn take_up(wanted: &Wanted, kept: &Kept) -> Result<Part, ImageError> {
-        let path = kept.path(&format!("{}.part", wanted.file));
-        let note_path = kept.path(&format!("{}.note", wanted.file));
+        let path = kept.part(&wanted.file);
+        let note_path = kept.note(&wanted.file);
         let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = opened.map_err(|error| failed("open", path.display(), &error))?;
         let note: Note = fs::read(&note_path)
@@ -308,6 +308,13 @@ impl Part {
                 "{} ended after {} of {total} bytes",
                 wanted.url, self.length
             ))),
+            Some(total) if self.length > total => {
+                self.begin_anew(wanted).map_err(Fault::Lasting)?;
+                Err(Fault::passing(format!(
+                    "{} gave more than it said, which were {total} bytes; nothing of it is kept",
+                    wanted.url
+                )))
+            }
             Some(_) | None => Ok(()),
         }
     }

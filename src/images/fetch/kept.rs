@@ -23,6 +23,8 @@ use std::{
 };
 
 const PREFIX: &str = ".fetch-";
+/// How the name of what is known of an unfinished file ends.
+const NOTE: &str = ".note";
 
 /// One image's folder, locked against a second run as long as this lives.
 pub(super) struct Kept {
@@ -46,8 +48,18 @@ impl Kept {
         }
     }
 
-    pub(super) fn path(&self, file: &str) -> PathBuf {
-        self.folder.join(file)
+    pub(super) fn path(&self, file: &Name) -> PathBuf {
+        self.folder.join(file.as_str())
+    }
+
+    /// The beginning of a file. Hidden, so that no file of an image has that name.
+    pub(super) fn part(&self, file: &Name) -> PathBuf {
+        self.folder.join(format!(".{file}.part"))
+    }
+
+    /// What is known of the file that a part is of.
+    pub(super) fn note(&self, file: &Name) -> PathBuf {
+        self.folder.join(format!(".{file}{NOTE}"))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -57,20 +69,18 @@ impl Kept {
     /// Removes what no file of the plan is: an older version's, another URL's, or an image's that was
     /// replaced.
     pub(super) fn keep_only(&self, files: &[Name]) -> Result<(), ImageError> {
-        self.keep_what(|found| {
-            files.iter().any(|file| {
-                found
-                    .strip_prefix(file.as_str())
-                    .is_some_and(|rest| matches!(rest, "" | ".part" | ".note"))
-            })
-        })
+        let is_of_the_plan = |found: &Path| {
+            let paths = |file| [self.path(file), self.part(file), self.note(file)];
+            files.iter().any(|file| paths(file).iter().any(|path| path == found))
+        };
+        self.keep_what(is_of_the_plan)
     }
 
-    fn keep_what(&self, is_kept: impl Fn(&str) -> bool) -> Result<(), ImageError> {
+    fn keep_what(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), ImageError> {
         let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", self.folder.display(), &error))?;
         for entry in entries.flatten() {
-            if !is_kept(&entry.file_name().to_string_lossy()) {
-                let path = entry.path();
+            let path = entry.path();
+            if !is_kept(&path) {
                 let removed = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     true => fs::remove_dir_all(&path),
                     false => fs::remove_file(&path),
@@ -95,7 +105,7 @@ impl Kept {
         // An image that is replaced gets the hidden folder's name: no second run may take it for its own
         // while it is removed.
         let _replaced = partial::lock(&images.join(new.name.as_str()));
-        self.keep_what(|found| artifacts.iter().any(|(file, _, _)| file == found))?;
+        self.keep_what(|found| artifacts.iter().any(|(file, _, _)| self.folder.join(file) == found))?;
         let added = place::finish(images, &self.folder, new, artifacts, said)?;
         // Where there was an image before; else nothing is hidden any more.
         drop(Partial::removed(images, &self.folder, new.name.as_str()));
@@ -166,7 +176,7 @@ pub fn bytes_kept(images: &Path, name: &Name) -> u64 {
 
 fn size_and_age(folder: &Path) -> (u64, Duration) {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_note = |file: &DirEntry| file.file_name().to_string_lossy().ends_with(".note");
+    let is_note = |file: &DirEntry| file.file_name().to_string_lossy().ends_with(NOTE);
     let files = files.filter(|file| !is_note(file));
     let files: Vec<Metadata> = files.filter_map(|file| file.metadata().ok()).collect();
     let bytes = files.iter().map(Metadata::len).sum();

@@ -159,7 +159,7 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
     for one in &settled {
         go_on(progress)?;
         let known = download::download(&client, &one.wanted, &kept, progress)?;
-        let path = kept.path(one.wanted.file.as_str());
+        let path = kept.path(&one.wanted.file);
         let checked = trust::check(&client, one, &path, &kept, progress)?;
         progress.say(&format!(
             "{}: sha256 {}, {checked}",
@@ -216,14 +216,14 @@ fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Art
 /// Where a file lies after the download: itself, or taken out of its archive.
 fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf, ImageError> {
     let of = settled.iter().find(|one| one.asked == remote.url);
-    let Some(archive) = of.map(|one| kept.path(one.wanted.file.as_str())) else {
+    let Some(archive) = of.map(|one| kept.path(&one.wanted.file)) else {
         return Err(ImageError::new(format!("{} was not fetched", remote.url)));
     };
     let Some(member) = &remote.member else {
         return Ok(archive);
     };
     let name = address::kept_as(address::file_name(member)).map_err(ImageError::new)?;
-    let out = kept.path(name.as_str());
+    let out = kept.path(&name);
     // Archives are made with and without `./` in front.
     let taken = take_out(&archive, member, &out)? || take_out(&archive, &format!("./{member}"), &out)?;
     match taken {
