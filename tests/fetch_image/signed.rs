@@ -1,7 +1,7 @@
 //! Files of checksums and files that are signed, with keys made here and checked by gpgv.
 
 use crate::nginx::command;
-use crate::place::{Place, hex, order};
+use crate::place::{Place, hex, order, sha256};
 use crate::server::Server;
 use bootwright::images::catalogue::{Remote, Signature, SumFile};
 use std::{
@@ -291,7 +291,10 @@ fn files_are_taken_out_of_an_archive_whose_version_the_checksums_know() {
     let place = Place::new();
     asked.entry.initrds = vec![inside("boot/missing")];
     let error = place.fetch(&asked).0.unwrap_err().to_string();
-    assert!(error.contains("has no boot/missing in it"), "{error}");
+    assert!(
+        error.contains("can't take boot/missing out of") && error.contains("Not found in archive"),
+        "{error}"
+    );
     place.holds_nothing();
 }
 
@@ -328,6 +331,19 @@ fn a_keyring_without_a_folder_in_its_name_is_the_one_here_and_not_gnupgs_own() {
     assert!(!done && told.contains("is not among ours"), "{told}");
     let (done, told) = by("good");
     assert!(done, "{told}");
+}
+
+#[test]
+fn an_archive_that_can_not_be_unpacked_says_why() {
+    let server = Server::of(vec![("net.tar.gz", b"no archive at all".to_vec())]);
+    let place = Place::new();
+    let mut asked = order(format!("{}net.tar.gz", server.base), Some(sha256(b"no archive at all")));
+    asked.entry.kernel.as_mut().unwrap().member = Some("boot/vmlinuz".to_owned());
+    let error = place.fetch(&asked).0.unwrap_err().to_string();
+    assert!(
+        error.contains("does not look like a tar archive") || error.contains("not in gzip format"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -37,13 +37,13 @@ use super::{
     place::{self, Added, Artifact, NewImage},
     reading::{self, From},
 };
-use crate::model::Name;
+use crate::model::{Name, text};
 use client::Client;
 use kept::Kept;
 use std::{
     collections::HashMap,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, Stdio},
 };
 use trust::Settled;
@@ -225,22 +225,41 @@ fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf
     let name = address::kept_as(address::file_name(member)).map_err(ImageError::new)?;
     let out = kept.path(&name);
     // Archives are made with and without `./` in front.
-    let taken = take_out(&archive, member, &out)? || take_out(&archive, &format!("./{member}"), &out)?;
-    match taken {
-        true => Ok(out),
-        false => Err(ImageError::new(format!("{} has no {member} in it", remote.url))),
+    let mut why = String::new();
+    for inside in [member.clone(), format!("./{member}")] {
+        match take_out(&archive, &inside, &out)? {
+            Ok(()) => return Ok(out),
+            Err(said) => why = said,
+        }
     }
+    Err(ImageError::new(format!(
+        "can't take {member} out of {}: {why}",
+        remote.url
+    )))
 }
 
-fn take_out(archive: &Path, member: &str, out: &Path) -> Result<bool, ImageError> {
+/// Takes one file out of an archive; else what tar says of it.
+fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), String>, ImageError> {
     let file = File::create(out).map_err(|error| failed("make", out.display(), &error))?;
+    // A colon would make a relative path one on another machine.
+    let archive = &path::absolute(archive).map_err(|error| failed("unpack", archive.display(), &error))?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--to-stdout", "--file"])
         .arg(archive)
         .arg("--")
         .arg(member);
-    let done = tar.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).status();
+    let done = tar.env("LC_ALL", "C").stdin(Stdio::null()).stdout(file).output();
     let done = done.map_err(|error| ImageError::new(format!("can't unpack {}: tar: {error}", archive.display())))?;
     let length = fs::metadata(out).map_or(0, |file| file.len());
-    Ok(done.success() && length > 0)
+    Ok(match (done.status.success(), length) {
+        (true, 1..) => Ok(()),
+        (true, 0) => Err("it is empty there, or no file".to_owned()),
+        (false, _) => Err(first_line(&done.stderr)),
+    })
+}
+
+fn first_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let line = said.lines().find(|line| !line.trim().is_empty());
+    text::escape(line.unwrap_or("tar failed and said nothing").as_bytes())
 }
