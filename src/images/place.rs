@@ -122,11 +122,14 @@ pub(super) fn finish(
     open_up(made)?;
     sync(made)?;
     let folder = images.join(new.name.as_str());
-    match rename(made, &folder, new.replace) {
-        Ok(()) => {}
-        Err(Errno::EEXIST | Errno::ENOTEMPTY) => return Err(is_taken(images, &new.name)),
-        Err(errno) => return Err(failed("put into place", folder.display(), &errno.into())),
-    }
+    rename(made, &folder, new.replace).map_err(|errno| match errno {
+        Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR => is_taken(images, &new.name),
+        Errno::EINVAL => ImageError::new(format!(
+            "the file system of {} can't replace a folder in one step: take `{}` away first (bootwright image remove), or name another folder of images with --images DIR",
+            images.display(), new.name
+        )),
+        errno => failed("put into place", folder.display(), &errno.into()),
+    })?;
     sync(images)?;
     Ok(Added { folder, artifacts })
 }
@@ -134,10 +137,16 @@ pub(super) fn finish(
 /// One rename either way, so that nobody ever sees half an image. Replacing swaps the two.
 fn rename(made: &Path, folder: &Path, replace: bool) -> nix::Result<()> {
     let by = |flags| renameat2(AT_FDCWD, made, AT_FDCWD, folder, flags);
-    match by(RenameFlags::RENAME_NOREPLACE) {
+    let new = || match by(RenameFlags::RENAME_NOREPLACE) {
+        // NFS knows neither flag. A plain rename replaces no folder that has anything in it.
+        Err(Errno::EINVAL) if folder.symlink_metadata().is_err() => by(RenameFlags::empty()),
+        Err(Errno::EINVAL) => Err(Errno::EEXIST),
+        done => done,
+    };
+    match new() {
         Err(Errno::EEXIST) if replace => match by(RenameFlags::RENAME_EXCHANGE) {
             // Somebody removed it in this moment.
-            Err(Errno::ENOENT) => by(RenameFlags::RENAME_NOREPLACE),
+            Err(Errno::ENOENT) => new(),
             swapped => swapped,
         },
         done => done,

@@ -227,8 +227,11 @@ pub const FETCH_FURTHER_BYTES: u64 = 1024 * 1024;
 pub const FETCH_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause, whatever a server's Retry-After says.
 pub const FETCH_PAUSE_LONGEST: Duration = Duration::from_secs(30);
-/// How often it is looked in a pause whether anybody still wants the download.
+/// How often it is looked in a pause whether anybody still wants the download, and whether its folder is
+/// free.
 pub const FETCH_LOOK: Duration = Duration::from_millis(100);
+/// How often a download's folder is tried to be locked, before it is taken for another run's.
+pub const FETCH_LOCK_TRIES: u32 = 10;
 /// Redirects that one request follows.
 pub const FETCH_REDIRECTS_MAX: u32 = 10;
 /// The largest file of one image: larger than any installer's, smaller than a server's disk.

@@ -327,6 +327,28 @@ fn two_runs_at_once_do_not_write_into_one_file() {
 }
 
 #[test]
+fn a_run_that_only_looks_at_the_folder_of_another_is_not_taken_for_one_that_fetches() {
+    let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
+    let folder = place.images().join(".fetch-rescue");
+    fs::create_dir_all(&folder).unwrap();
+    let looking = fs::File::open(&folder).unwrap();
+    looking.lock().unwrap();
+    let looked = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(150));
+        drop(looking);
+    });
+    let asked = order(format!("{}linux", server.base), Some(sha256(b"linux")));
+    place.fetch(&asked).0.unwrap();
+    looked.join().unwrap();
+    // And a run that has just made its folder has not left a download behind.
+    fs::create_dir(place.images().join(".fetch-young")).unwrap();
+    let mut asked = order(format!("{}linux", server.base), Some(sha256(b"linux")));
+    asked.replace = true;
+    let (done, told) = place.fetch(&asked);
+    assert!(done.is_ok() && !told.contains("young"), "{told}");
+}
+
+#[test]
 fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
     for (name, days) in [("young", 1), ("old", 20)] {

@@ -9,7 +9,7 @@ use nix::{
 use std::{
     fs,
     os::unix::fs::FileExt,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -89,6 +89,45 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
         assert_eq!(ended.status.code(), Some(code), "{said}");
         assert!(said.contains(word) && said.contains("no image has changed"), "{said}");
         assert_eq!(shelf.names(), Vec::<String>::new());
+    }
+}
+
+/// What add says where the file system knows no renames but plain ones, as NFS; strace plays it.
+fn on_plain_renames(shelf: &Shelf, arguments: &[&str]) -> Output {
+    let plain = shelf.command(arguments);
+    Command::new("strace")
+        .args([
+            "--follow-forks",
+            "--quiet=all",
+            "--output=/dev/null",
+            "--trace=renameat2",
+        ])
+        .arg("--inject=renameat2:error=EINVAL")
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(shelf.path(""))
+        .output()
+        .expect("strace is installed by tests/install-packages.sh")
+}
+
+#[test]
+fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
+    let shelf = Shelf::new();
+    shelf.folder(&[("vmlinuz", kernel("x")), ("newer", kernel("y"))]);
+    let added = on_plain_renames(&shelf, &["it", "--kernel", "tree/vmlinuz"]);
+    assert!(added.status.success(), "{}", output(&added));
+    for (arguments, words) in [
+        (&["it", "--kernel", "tree/newer"][..], "use --force"),
+        (
+            &["it", "--kernel", "tree/newer", "--force"],
+            "can't replace a folder in one step",
+        ),
+    ] {
+        let refused = on_plain_renames(&shelf, arguments);
+        let said = output(&refused);
+        assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+        assert_eq!(shelf.names(), ["it"]);
+        assert!(shelf.images().join("it/vmlinuz").exists());
     }
 }
 

@@ -12,7 +12,10 @@ use crate::images::{
     partial::{self, Partial},
     place::{self, Added, Artifact, NewImage},
 };
-use crate::model::{Name, limits::FETCH_KEPT};
+use crate::model::{
+    Name,
+    limits::{FETCH_KEPT, FETCH_LOCK_TRIES, FETCH_LOOK},
+};
 use std::{
     ffi::OsStr,
     fs::{self, DirEntry, File, Metadata, TryLockError},
@@ -37,7 +40,7 @@ impl Kept {
         let folder = images.join(format!("{PREFIX}{name}"));
         fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), &error))?;
         let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), &error))?;
-        match lock.try_lock() {
+        match locked(&lock) {
             Ok(()) if is_at(&lock, &folder) => Ok(Kept { folder, _lock: lock }),
             // Between the opening and the lock another run made it an image.
             Ok(()) => Kept::open(images, name),
@@ -120,6 +123,17 @@ impl Drop for Kept {
     }
 }
 
+/// Locks a folder. A run that looks whether anybody needs it holds the lock for a moment.
+fn locked(folder: &File) -> Result<(), TryLockError> {
+    for _ in 1..FETCH_LOCK_TRIES {
+        if folder.try_lock().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(FETCH_LOOK);
+    }
+    folder.try_lock()
+}
+
 fn is_at(folder: &File, path: &Path) -> bool {
     let inode = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.ino()).ok();
     inode(folder.metadata()) == inode(fs::metadata(path))
@@ -157,6 +171,10 @@ pub(super) fn look_at_others(images: &Path, own: &Name, progress: &dyn Progress)
         let (bytes, age) = size_and_age(&entry.path());
         let megabytes = bytes.div_ceil(1_000_000);
         if age < FETCH_KEPT {
+            // A run that begins at this moment has made its folder, and has no lock yet.
+            if bytes == 0 {
+                continue;
+            }
             progress.say(&format!(
                 "an unfinished download of `{name}` takes {megabytes} MB: fetch it again to go on, or remove {}",
                 entry.path().display()
