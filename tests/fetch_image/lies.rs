@@ -305,6 +305,22 @@ fn an_image_that_is_there_is_replaced_only_by_force() {
 }
 
 #[test]
+fn what_a_url_says_behind_its_path_is_asked_for_and_not_written_down() {
+    let (place, server) = (
+        Place::new(),
+        Server::of(vec![("linux?token=secret", b"linux".to_vec())]),
+    );
+    let url = format!("{}linux?token=secret", server.base);
+    place.fetch(&order(url, Some(sha256(b"linux")))).0.unwrap();
+    place.holds("rescue", b"linux");
+    let described = fs::read_to_string(place.images().join("rescue/image.toml")).unwrap();
+    assert!(
+        described.contains("/linux: ") && !described.contains("secret"),
+        "{described}"
+    );
+}
+
+#[test]
 fn two_runs_at_once_do_not_write_into_one_file() {
     let (place, body) = (Place::new(), noise(1000));
     let served = body.clone();

@@ -154,18 +154,27 @@ fn what_nobody_that_we_know_signed_is_not_used() {
     // Two texts in one file, of which only the second is signed by somebody that we know.
     let smuggled = [foreign.clone(), good.clone()].concat();
     let unsigned = sums.clone().into_bytes();
+    // gpgv prints the first text of these, and would call the second one good.
+    let whole = rack.gpg(&["--sign", "--armor"], sums.as_bytes());
+    let before_whole = [foreign.clone(), whole].concat();
+    let bare = rack.gpg(&["--store", "--armor"], b"trojan");
+    let with_bare = [good.clone(), bare].concat();
     let server = Server::of(vec![
         ("n/linux", b"linux".to_vec()),
         ("changed", changed),
         ("foreign", foreign),
         ("smuggled", smuggled),
         ("unsigned", unsigned),
+        ("before-whole", before_whole),
+        ("with-bare", with_bare),
     ]);
     for (file, words) in [
         ("changed", "the signature does not fit"),
         ("foreign", "is not among ours"),
         ("smuggled", "not one signed text"),
         ("unsigned", "not one signed text"),
+        ("before-whole", "not one signed text"),
+        ("with-bare", "not one signed text"),
     ] {
         let place = Place::new();
         let (done, _) = place.fetch(&ordered(&server, vec![(file, Some(signature(&rack, None)))]));
@@ -289,6 +298,9 @@ fn files_are_taken_out_of_an_archive_whose_version_the_checksums_know() {
     place.holds("rescue", b"linux");
     assert_eq!(server.requests().len(), 2);
     let place = Place::new();
+    asked.entry.initrds = vec![inside("other/vmlinuz")];
+    let error = place.fetch(&asked).0.unwrap_err().to_string();
+    assert!(error.contains("two files are called `vmlinuz`"), "{error}");
     asked.entry.initrds = vec![inside("boot/missing")];
     let error = place.fetch(&asked).0.unwrap_err().to_string();
     assert!(

@@ -35,10 +35,14 @@ pub fn join(base: &str, said: &str) -> String {
     format!("{folder}{}", said.trim_start_matches("./"))
 }
 
+/// The URL as others may read it: a query may have a password in it.
+pub(super) fn public(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// What the file is called: the last part of the path, without a query.
 pub(super) fn file_name(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default()
+    public(url).rsplit('/').next().unwrap_or_default()
 }
 
 /// The server that is asked.

@@ -166,7 +166,7 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
             one.wanted.file,
             checksum::hex(&known.1)
         ));
-        said.push(format!("{}: {checked}.", one.wanted.url));
+        said.push(format!("{}: {checked}.", address::public(&one.wanted.url)));
         sums.insert(path, known);
     }
     let place = |remote: &Remote| unpacked(remote, &settled, &kept);

@@ -11,12 +11,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-const CLEAR_SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
+const BEGIN: &[u8] = b"-----BEGIN PGP ";
+const CLEAR_SIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
+const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const ARMOUR: &[u8] = b"-----BEGIN PGP PUBLIC KEY";
 
-/// Whether a text carries its own signature.
-pub(super) fn is_clear_signed(body: &[u8]) -> bool {
-    body.starts_with(CLEAR_SIGNED.as_bytes())
+/// Whether it is one text with one signature. gpgv prints the first text of a file, and says of any that
+/// somebody signed it. In a signed text itself no line begins with dashes: they are escaped (RFC 9580, 7.2).
+fn is_one_signed_text(body: &[u8]) -> bool {
+    let begins = body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(BEGIN));
+    let begins: Vec<&[u8]> = begins.map(<[u8]>::trim_ascii_end).collect();
+    body.starts_with(CLEAR_SIGNED) && begins == [CLEAR_SIGNED, SIGNATURE]
 }
 
 /// Checks `file` against the signature beside it; who signed it, in GnuPG's words.
@@ -27,12 +32,7 @@ pub(super) fn check(file: &Path, signature: &Path, keyring: &Path, of: &str) -> 
 /// Checks a text that carries its signature, and returns what of it is signed.
 pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<u8>, String), ImageError> {
     let body = fs::read(file).map_err(|error| ImageError::new(format!("can't read {}: {error}", file.display())))?;
-    // gpgv would print every message in the file, signed by whomever.
-    let messages = body
-        .split(|byte| *byte == b'\n')
-        .filter(|line| line.starts_with(CLEAR_SIGNED.as_bytes()))
-        .count();
-    if messages != 1 || !is_clear_signed(&body) {
+    if !is_one_signed_text(&body) {
         return Err(ImageError::new(format!(
             "{of} is not one signed text; it is not trusted"
         )));

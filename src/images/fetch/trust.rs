@@ -235,16 +235,27 @@ pub(super) fn settle(order: &Order, known: &Known) -> Result<Vec<Settled>, Image
         }
         settled.push(settle_one(remote, order, known)?);
     }
+    let members = order.entry.files().filter_map(|remote| remote.member.as_deref());
+    let members = members.map(|member| kept_as(address::file_name(member)));
+    let files = settled.iter().map(|one| Ok(one.wanted.file.clone()));
     let mut names = BTreeSet::new();
-    for one in &settled {
-        if !names.insert(&one.wanted.file) {
+    for name in files.chain(members) {
+        let name = name?;
+        if names.contains(&name) {
             return Err(ImageError::new(format!(
-                "two files are called `{}`; an image can't hold both",
-                one.wanted.file
+                "two files are called `{name}`; an image can't hold both"
             )));
         }
+        names.insert(name);
     }
     Ok(settled)
+}
+
+/// What a file is called in the image.
+fn kept_as(file: &str) -> Result<Name, ImageError> {
+    let name = address::kept_as(file).map_err(ImageError::new)?;
+    place::may_be_called(name.as_str())?;
+    Ok(name)
 }
 
 fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, ImageError> {
@@ -268,9 +279,7 @@ fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, 
     }
     // What a file of checksums says is judged as what people say.
     address::refuse(url).map_err(ImageError::new)?;
-    let file: Name =
-        address::kept_as(address::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
-    place::may_be_called(file.as_str())?;
+    let file = kept_as(address::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
     let wanted = Wanted {
         url: url.clone(),
         file,
