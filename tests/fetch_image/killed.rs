@@ -2,13 +2,15 @@
 
 use crate::nginx::{command, said};
 use crate::place::{Place, hex, sums};
-use crate::server::Server;
+use crate::server::{Server, answer};
 use bootwright::{config, images::checksum};
 use std::{
     fs,
     os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// A system call, and its how-manieth.
@@ -27,17 +29,24 @@ const CALLS: [&str; 9] = [
     "fsync",
 ];
 
-/// A fetch that is killed when it is about to do this, so often; whether it came so far.
-fn killed_at((call, time): Step, place: &Place, args: &[&str]) -> bool {
-    let plain = command(place, args, &[]);
-    let status = Command::new("strace")
+/// A command under strace, which lets it feel `inject` at the system call `call`.
+fn traced(plain: &Command, call: &str, inject: &str) -> Command {
+    let mut traced = Command::new("strace");
+    traced
         .args(["--follow-forks", "--quiet=all", "--output=/dev/null"])
         .arg(format!("--trace={call}"))
-        .arg(format!("--inject={call}:signal=KILL:when={time}"))
+        .arg(format!("--inject={call}:{inject}"))
         .arg(plain.get_program())
         .args(plain.get_args())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::null());
+    traced
+}
+
+/// A fetch that is killed when it is about to do this, so often; whether it came so far.
+fn killed_at((call, time): Step, place: &Place, args: &[&str]) -> bool {
+    let plain = command(place, args, &[]);
+    let status = traced(&plain, call, &format!("signal=KILL:when={time}"))
         .status()
         .expect("strace is installed by tests/install-packages.sh");
     assert!(status.success() || status.signal() == Some(9), "{status:?}");
@@ -139,6 +148,30 @@ impl Round {
         }
         killed
     }
+}
+
+#[test]
+fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
+    let server = Server::start(|_, request, stream| {
+        // The first run goes on while the second one waits for this.
+        thread::sleep(Duration::from_millis(if request.path == "/slow" { 1500 } else { 0 }));
+        answer(stream, "200 OK", &[], b"linux");
+    });
+    let (place, sum) = (Place::new(), hex(b"linux"));
+    let args = |file: &str| {
+        let url = format!("{}{file}", server.base);
+        ["rescue", "--kernel", &url, "--sha256", &sum, "--force"].map(str::to_owned)
+    };
+    let words = args("linux");
+    let plain = command(&place, &words.each_ref().map(String::as_str), &[]);
+    let mut first = traced(&plain, "renameat2", "delay_exit=1000000").spawn().unwrap();
+    while !place.images().join("rescue").exists() {
+        assert!(first.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (status, told) = said(&place, &args("slow").each_ref().map(String::as_str), &[]);
+    assert!(first.wait().unwrap().success() && status.success(), "{told}");
+    assert_eq!(place.names(), ["rescue"]);
 }
 
 #[test]

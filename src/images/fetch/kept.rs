@@ -107,11 +107,15 @@ impl Kept {
     ) -> Result<Added, ImageError> {
         // An image that is replaced gets the hidden folder's name: no second run may take it for its own
         // while it is removed.
-        let _replaced = partial::lock(&images.join(new.name.as_str()));
+        let replaced = partial::lock(&images.join(new.name.as_str()));
         self.keep_what(|found| artifacts.iter().any(|(file, _, _)| self.folder.join(file) == found))?;
-        let added = place::finish(images, &self.folder, new, artifacts, said)?;
-        // Where there was an image before; else nothing is hidden any more.
-        drop(Partial::removed(images, &self.folder, new.name.as_str()));
+        let added = place::finish(images, &self.folder, new, artifacts, said).inspect_err(|_| {
+            let _ = fs::remove_file(self.folder.join(MANIFEST));
+        })?;
+        // Where nothing was replaced, the folder of that name is the next run's.
+        if replaced.is_some_and(|image| is_at(&image, &self.folder)) {
+            drop(Partial::removed(images, &self.folder, new.name.as_str()));
+        }
         Ok(added)
     }
 }
