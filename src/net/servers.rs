@@ -349,16 +349,21 @@ impl Common {
             running: self.running.clone(),
         };
         servers.spawn(tftp.run());
+        let prompt = self.threads.prompt();
+        let listener = {
+            let _on_its_thread = prompt.enter();
+            tokio::net::TcpListener::from_std(sockets.http)?
+        };
         let http = HttpServer {
             shared: Arc::clone(&self.shared),
-            listener: tokio::net::TcpListener::from_std(sockets.http)?,
+            listener,
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
             rooms: self.rooms.clone(),
             threads: self.threads.clone(),
             running: self.running.clone(),
         };
-        servers.spawn(http.run());
+        servers.spawn_on(http.run(), &prompt);
         Ok(servers)
     }
 }

@@ -59,6 +59,13 @@ impl Threads {
         }))
     }
 
+    /// One of them, always the same.
+    pub(super) fn first(&self) -> Handle {
+        self.0
+            .first()
+            .map_or_else(Handle::current, |thread| thread.handle.clone())
+    }
+
     /// Starts a task on the thread that has the fewest.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let least_busy = self.0.iter().min_by_key(|thread| thread.tasks.load(Ordering::Relaxed));

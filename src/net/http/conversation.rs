@@ -25,6 +25,7 @@ use std::{
     sync::Arc,
     task::Poll,
 };
+use tokio::runtime::Handle;
 use tracing::debug;
 
 /// Bytes of a request's head: the longest path, and room for headers.
@@ -48,6 +49,11 @@ impl HttpThreads {
             prompt: Threads::start("http"),
             bulk: Threads::start("bulk"),
         }
+    }
+
+    /// Where connections are accepted.
+    pub fn prompt(&self) -> Handle {
+        self.prompt.first()
     }
 
     /// Serves a connection, which has `place`, to its end.
