@@ -2,6 +2,10 @@
 //!
 //! Only regular files are opened, never a device or a pipe that would hang. Files are read with
 //! `pread`, never mapped: a mapped file that somebody truncates kills the process.
+//!
+//! [`hot`] keeps files whole in memory that many machines fetch at once.
+
+pub mod hot;
 
 use crate::boot::{ledger::Seal, snapshot::FileStamp};
 use crate::images::checksum;
@@ -196,7 +200,7 @@ impl Opened {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::boot::{
         ledger::{Finding, Ledger, Standing},
@@ -206,7 +210,7 @@ pub(super) mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     /// An image whose kernel is the file `secret`.
-    pub(in crate::net) fn image_of(root: &Path, stamp: FileStamp) -> Image {
+    pub(super) fn image_of(root: &Path, stamp: FileStamp) -> Image {
         let kernel = Artifact {
             file: "secret".to_owned(),
             sha256: [1; 32],

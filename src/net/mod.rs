@@ -13,8 +13,8 @@
 //! - `probe` asks an address whether somebody uses it, before a machine is offered it.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
-//! - [`files`] opens files beneath a root, and notices when one changes under a transfer.
-//! - [`hot`] keeps files whole in memory that many machines fetch at once.
+//! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
+//!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
 //! - [`places`] holds the limits in all and per client; [`running`] drains what is under way;
 //!   [`transfers`] knows how far each transfer is.
 //!
@@ -27,7 +27,6 @@ pub mod dhcp;
 pub mod files;
 pub mod frame;
 pub mod holder;
-pub mod hot;
 pub mod http;
 mod intake;
 pub mod interface;
@@ -126,7 +125,7 @@ pub struct Shared {
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The loaders that machines fetch.
-    pub hot_files: Arc<hot::HotFiles>,
+    pub hot_files: Arc<files::hot::HotFiles>,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.

@@ -6,8 +6,10 @@ use crate::boot::{
 };
 use crate::net::{
     Shared,
-    files::Opened,
-    hot::{Content, Whole},
+    files::{
+        Opened,
+        hot::{Content, Whole},
+    },
 };
 use crate::proto::tftp::{
     transfer::Transfer,

@@ -12,8 +12,7 @@ use crate::boot::{
 use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
     Counter, Counters, Shared,
-    files::{FileError, Opened},
-    hot::Whole,
+    files::{FileError, Opened, hot::Whole},
     socket::Outbox,
     transfers::UnderWay,
 };

@@ -7,7 +7,7 @@
 //! wrong before it was found to be. What is too large, or finds no room beside files that are being
 //! sent, is read from its file.
 
-use super::files::{FileError, Opened, open_beneath};
+use super::{FileError, Opened, open_beneath};
 use crate::boot::{ledger::Seal, snapshot::FileStamp};
 use crate::model::limits::{HOT_FILE_BYTES_MAX, HOT_FILES_BYTES_MAX};
 use bytes::Bytes;
