@@ -28,27 +28,22 @@ impl MacAddr {
 
     /// `52-54-00-00-00-07`: the form used in paths and as a name.
     pub fn hyphenated(self) -> String {
-        self.hyphenated_characters().collect()
+        self.text(b'-').as_str().to_owned()
     }
 
     /// Whether `text` is the form used in paths and as a name.
     pub fn is_hyphenated(self, text: &str) -> bool {
-        text.chars().eq(self.hyphenated_characters())
+        self.text(b'-').as_str() == text
     }
 
-    fn hyphenated_characters(self) -> impl Iterator<Item = char> {
-        let digit = |half: u8| char::from_digit(half.into(), 16);
-        self.0.into_iter().enumerate().flat_map(move |(place, byte)| {
-            let hyphen = (place > 0).then_some('-');
-            [hyphen, digit(byte >> 4), digit(byte & 0x0f)].into_iter().flatten()
-        })
+    fn text(self, separator: u8) -> hex::Text {
+        hex::Text::new(&self.0, separator, hex::EVERY_BYTE)
     }
 }
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        f.write_str(self.text(b':').as_str())
     }
 }
 
@@ -150,11 +145,7 @@ impl fmt::Display for HardwareAddr {
         if self.htype != ETHERNET {
             write!(f, "htype{}/", self.htype)?;
         }
-        for (index, byte) in self.as_bytes().iter().enumerate() {
-            let separator = if index == 0 { "" } else { ":" };
-            write!(f, "{separator}{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(hex::Text::new(self.as_bytes(), b':', hex::EVERY_BYTE).as_str())
     }
 }
 
@@ -196,6 +187,19 @@ mod tests {
         }
         let error = "\x1b[31m".parse::<MacAddr>().unwrap_err();
         assert!(!error.to_string().contains('\x1b'));
+    }
+
+    #[test]
+    fn an_address_is_shown_whole_and_a_foreign_one_with_its_type() {
+        let mac = MacAddr([0x52, 0x54, 0, 0xab, 0, 7]);
+        assert_eq!(mac.to_string(), "52:54:00:ab:00:07");
+        assert_eq!(HardwareAddr::from(mac).to_string(), "52:54:00:ab:00:07");
+        assert_eq!(mac.hyphenated(), "52-54-00-ab-00-07");
+        assert!(mac.is_hyphenated("52-54-00-ab-00-07"));
+        assert!(!mac.is_hyphenated("52-54-00-AB-00-07") && !mac.is_hyphenated("52-54-00-ab-00-070"));
+        let foreign = HardwareAddr::from_wire(32, 16, [0xfe; 16]);
+        assert_eq!(foreign.to_string(), format!("htype32/{}fe", "fe:".repeat(15)));
+        assert_eq!(HardwareAddr::from_wire(6, 0, [7; 16]).to_string(), "htype6/");
     }
 
     #[test]

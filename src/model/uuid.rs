@@ -8,6 +8,9 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uuid([u8; 16]);
 
+/// After how many digits a field of the text ends.
+const FIELDS: &[usize] = &[8, 12, 16, 20];
+
 /// Why a text is not a UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UuidError(String);
@@ -50,7 +53,7 @@ impl FromStr for Uuid {
         };
         let bytes = match text.len() {
             32 => hex::bytes(text, b'-', &[]),
-            _ => hex::bytes(text, b'-', &[8, 12, 16, 20]),
+            _ => hex::bytes(text, b'-', FIELDS),
         };
         bytes.map(Uuid).ok_or_else(malformed)
     }
@@ -58,11 +61,7 @@ impl FromStr for Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let separator = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-            write!(f, "{separator}{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(hex::Text::new(&self.0, b'-', FIELDS).as_str())
     }
 }
 
@@ -97,6 +96,8 @@ mod tests {
         ];
         let printed = "4C4C4544-0042-3510-8051-B4C04F475931";
         assert_eq!(Uuid::from_option_97(&wire), printed.parse().ok());
+        let uuid = Uuid::from_option_97(&wire).unwrap();
+        assert_eq!(uuid.to_string(), printed.to_lowercase());
     }
 
     #[test]

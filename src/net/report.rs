@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::{debug, info, warn};
 
 /// How many lines one second may have before the rest waits for `debug`: a flood must not fill the
 /// disk, nor drown what is said of other machines.
@@ -60,23 +60,41 @@ impl Budget {
 
 /// Says what happened, in one line with target `boot` and the fields `machine`, `mac` and `stage`.
 pub fn report(event: &Event) {
-    let is_paid = Budget::of(event).has_room(second());
-    // In a storm most lines are left out: what no log takes is not even written.
-    if !is_paid && !enabled!(target: "boot", Level::DEBUG) {
-        return;
+    // In a storm most lines are left out: the macros put nothing into words that no log takes.
+    macro_rules! say {
+        ($level:ident) => {
+            $level!(
+                target: "boot",
+                machine = event.machine.as_str(),
+                mac = mac(event).as_str(),
+                stage = %event.stage,
+                quirks = quirks(event).as_deref(),
+                "{}",
+                message(&event.step),
+            )
+        };
     }
-    let mac = event
+    match Budget::of(event).has_room(second()) {
+        false => say!(debug),
+        true if is_warning(&event.step) => say!(warn),
+        true => say!(info),
+    }
+}
+
+fn mac(event: &Event) -> String {
+    event
         .hardware
-        .map_or_else(|| "-".to_owned(), |hardware| hardware.to_string());
-    let (machine, stage) = (event.machine.as_str(), event.stage);
-    let said = message(&event.step);
-    // A field of its own only where there is one: `None` is not written.
-    let quirks = (!event.quirks.is_empty()).then(|| event.quirks.join(","));
-    let quirks = quirks.as_deref();
-    if !is_paid {
-        return debug!(target: "boot", machine, mac, %stage, quirks, "{said}");
-    }
-    match &event.step {
+        .map_or_else(|| "-".to_owned(), |hardware| hardware.to_string())
+}
+
+/// A field of its own only where there is one: `None` is not written.
+fn quirks(event: &Event) -> Option<String> {
+    (!event.quirks.is_empty()).then(|| event.quirks.join(","))
+}
+
+/// Whether somebody should look at what happened.
+fn is_warning(step: &Step) -> bool {
+    match step {
         Step::Offered { .. }
         | Step::Told { .. }
         | Step::Acknowledged { .. }
@@ -84,18 +102,14 @@ pub fn report(event: &Event) {
         | Step::Sent { .. }
         | Step::Exhausted { .. }
         | Step::WentElsewhere { .. }
-        | Step::Ignored { .. } => {
-            info!(target: "boot", machine, mac, %stage, quirks, "{said}");
-        }
+        | Step::Ignored { .. } => false,
         Step::Assured { .. }
         | Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
         | Step::InUse { .. }
         | Step::Failed { .. }
-        | Step::Looping { .. } => {
-            warn!(target: "boot", machine, mac, %stage, quirks, "{said}");
-        }
+        | Step::Looping { .. } => true,
     }
 }
 
