@@ -9,7 +9,7 @@ use nix::{
 use std::{
     fs,
     os::unix::fs::FileExt,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -59,6 +59,20 @@ fn an_import_that_is_killed_anywhere_leaves_no_image_or_a_whole_one() {
     assert_eq!(shelf.names(), ["it"]);
 }
 
+/// An import under way, of a disk so large, which takes no room; and the disk.
+fn import_of_a_disk(shelf: &Shelf, bytes: u64) -> (fs::File, Child) {
+    shelf.folder(&[("vmlinuz", kernel("x"))]);
+    let disk = fs::File::create(shelf.path("disk")).unwrap();
+    disk.set_len(bytes).unwrap();
+    let child = shelf
+        .command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (disk, child)
+}
+
 #[test]
 fn an_import_that_is_stopped_by_a_signal_tidies_up() {
     for (signal, code, word) in [
@@ -66,16 +80,8 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
         (Signal::SIGTERM, 143, "terminated"),
     ] {
         let shelf = Shelf::new();
-        shelf.folder(&[("vmlinuz", kernel("x"))]);
-        let disk = fs::File::create(shelf.path("disk")).unwrap();
-        // It takes no room, and its copy takes longer than a signal.
-        disk.set_len(1 << 30).unwrap();
-        let mut child = shelf
-            .command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        // Its copy takes longer than a signal.
+        let (_, mut child) = import_of_a_disk(&shelf, 1 << 30);
         while shelf.names().is_empty() {
             assert!(
                 child.try_wait().unwrap().is_none(),
@@ -134,15 +140,7 @@ fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
 #[test]
 fn a_file_that_is_still_being_written_makes_no_image() {
     let shelf = Shelf::new();
-    shelf.folder(&[("vmlinuz", kernel("x"))]);
-    let disk = fs::File::create(shelf.path("disk")).unwrap();
-    disk.set_len(64 << 20).unwrap();
-    let mut child = shelf
-        .command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let (disk, mut child) = import_of_a_disk(&shelf, 64 << 20);
     // Somebody who downloads it into room that was taken before.
     while child.try_wait().unwrap().is_none() {
         disk.write_all_at(b"more", 60 << 20).unwrap();

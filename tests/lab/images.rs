@@ -29,6 +29,12 @@ fn is_served(client: &Namespace, path: &str) -> bool {
     get(client, path).starts_with("HTTP/1.1 200")
 }
 
+fn must_be_refused_by_tftp(client: &Namespace, path: &str) {
+    let url = format!("tftp://{SERVER}{path}");
+    let output = client.run("curl", &["-sS", "-m", "20", "-o", "/dev/null", &url]);
+    assert!(!output.status.success(), "{}", text(&output));
+}
+
 /// The artifacts that are not served, by what `status` says of them.
 fn unserved(room: &Room) -> Vec<Value> {
     let status = ask_json(room, "status");
@@ -97,18 +103,7 @@ fn a_terabyte_that_is_new_holds_nothing_up_and_is_not_served_before_it_is_verifi
     assert!(refused.contains("retry-after: "), "{refused}");
     assert!(refused.contains("image big/disk.img is being verified, "), "{refused}");
     assert!(refused.contains(" of 1099511627776 bytes"), "{refused}");
-    let tftp = client.run(
-        "curl",
-        &[
-            "-sS",
-            "-m",
-            "20",
-            "-o",
-            "/dev/null",
-            &format!("tftp://{SERVER}/image/big/disk.img"),
-        ],
-    );
-    assert!(!tftp.status.success(), "{}", text(&tftp));
+    must_be_refused_by_tftp(&client, "/image/big/disk.img");
     daemon.wait_for("the request that TFTP refused", SOON, |line| {
         line.target == "boot" && line.message.contains("image big/disk.img is being verified, ")
     });
@@ -210,18 +205,7 @@ fn one_byte_flipped_while_it_is_served_breaks_the_transfer_and_the_next_is_refus
         answer.contains("is not served").then_some(())
     });
     assert!(refused.is_some(), "{}", daemon.log_tail());
-    let tftp = client.run(
-        "curl",
-        &[
-            "-sS",
-            "-m",
-            "20",
-            "-o",
-            "/dev/null",
-            &format!("tftp://{SERVER}{KERNEL_URL}"),
-        ],
-    );
-    assert!(!tftp.status.success(), "{}", text(&tftp));
+    must_be_refused_by_tftp(&client, KERNEL_URL);
 }
 
 #[test]

@@ -153,14 +153,7 @@ fn a_client_that_falls_silent_gets_six_packets_at_most() {
     let _daemon = Daemon::start(&wire, &room);
     let client = wire.client_at("02:00:00:00:00:53", "192.0.2.53");
     let packets = client.enter(|| {
-        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(12)))
-            .expect("a timeout above zero");
-        let request = read_request(b"snponly.efi", &[]);
-        socket
-            .send_to(&request, (SERVER, 69))
-            .expect("the server's port exists");
+        let socket = said_to_tftp(0, &read_request(b"snponly.efi", &[]), Duration::from_secs(12));
         let mut buffer = [0; 2048];
         // Twelve quiet seconds are longer than the longest wait between two packets.
         std::iter::from_fn(|| socket.recv(&mut buffer).ok()).take(20).count()
@@ -332,24 +325,12 @@ fn servers_do_not_answer_each_other() {
     let _daemon = Daemon::start(&wire, &room);
     let client = wire.client_at("02:00:00:00:00:57", "192.0.2.57");
     let answered = client.enter(|| {
-        let socket = UdpSocket::bind("0.0.0.0:69").expect("a socket in our own namespace");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(2)))
-            .expect("a timeout above zero");
-        socket
-            .send_to(&read_request(b"missing", &[]), (SERVER, 69))
-            .expect("the server's port exists");
+        let socket = said_to_tftp(69, &read_request(b"missing", &[]), Duration::from_secs(2));
         socket.recv(&mut [0; 512]).is_ok()
     });
     assert!(!answered, "a packet from another server's port was answered");
     let answered = client.enter(|| {
-        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(2)))
-            .expect("a timeout above zero");
-        socket
-            .send_to(b"\0\x05\0\x01no such file\0", (SERVER, 69))
-            .expect("the server's port exists");
+        let socket = said_to_tftp(0, b"\0\x05\0\x01no such file\0", Duration::from_secs(2));
         socket.recv(&mut [0; 512]).is_ok()
     });
     assert!(!answered, "an ERROR was answered");
@@ -367,13 +348,18 @@ fn http(request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// The socket at `port` (0: one that is free) that sent the TFTP server a packet; it waits no longer than
+/// `patience` for an answer.
+fn said_to_tftp(port: u16, packet: &[u8], patience: Duration) -> UdpSocket {
+    let socket = UdpSocket::bind(("0.0.0.0", port)).expect("a socket in our own namespace");
+    socket.set_read_timeout(Some(patience)).expect("a timeout above zero");
+    socket.send_to(packet, (SERVER, 69)).expect("the server's port exists");
+    socket
+}
+
 /// Sends one TFTP packet and reads the first answer; then ends the transfer.
 fn tftp(request: &[u8]) -> Vec<u8> {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(3)))
-        .expect("a timeout above zero");
-    socket.send_to(request, (SERVER, 69)).expect("the server's port exists");
+    let socket = said_to_tftp(0, request, Duration::from_secs(3));
     let mut buffer = [0; 2048];
     let Ok((length, from)) = socket.recv_from(&mut buffer) else {
         return Vec::new();
