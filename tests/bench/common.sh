@@ -1,9 +1,14 @@
-# What the benches share: the programs they need, and a network that is joined to nothing. To be sourced.
+# What the benches share: the programs they need, a network that is joined to nothing, the files and the
+# servers that several of them measure, and what is counted of a process. To be sourced.
 #
 # A bench names its network namespaces `$net-s`, the servers' end with the interface eno2, and `$net-c`,
-# the clients' with eth0; `$work` is its temporary folder. Logs go into a folder of their own there: ours
-# watches the one of its configuration, and each line would wake it.
-# shellcheck shell=bash disable=SC2154 # the bench says them
+# the clients' with eth0; `$work` is its temporary folder, and `$binary` the daemon. Logs go into a folder
+# of their own there: ours watches the one of its configuration, and each line would wake it.
+# shellcheck shell=bash disable=SC2154,SC2034 # the bench says them, and uses them
+
+readonly nginx=/usr/sbin/nginx
+# It serves nothing yet: what it is to serve is said behind that.
+readonly dnsmasq=(/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file)
 
 # need PROGRAM...: ends the bench where one is not here.
 need() {
@@ -49,6 +54,95 @@ lay_network() {
         ip -n "$namespace" link set "$link" up
     done
 }
+
+# launch LOG COMMAND...: at the servers' end; $! is its process.
+launch() {
+    local log=$work/logs/$1
+    shift
+    ip netns exec "$net-s" "$@" > "$log" 2>&1 &
+}
+
+# launch_nginx ADDRESS CONNECTIONS: it serves the files; CONNECTIONS are those of one worker.
+launch_nginx() {
+    cat > "$work/nginx.conf" << END
+daemon off;
+user root;
+pid $work/nginx.pid;
+worker_processes auto;
+worker_rlimit_nofile 20000;
+events { worker_connections $2; }
+http {
+    access_log $work/logs/access.log combined buffer=64k flush=1s;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    server { listen $1:80 backlog=4096; root $work/files; }
+}
+END
+    launch nginx.out "$nginx" -c "$work/nginx.conf" -e "$work/logs/nginx.log"
+}
+
+# configure FOLDER LOADERS: a configuration of ours in the folder, with its inventory from standard input.
+# The images are in its folder images.
+configure() {
+    mkdir -p "$1/images"
+    cat > "$1/bootwright.toml" << END
+[network]
+interfaces = ["eno2"]
+[paths]
+scripts = "$PWD/ipxe-scripts"
+answers = "$PWD/config/answers"
+images = "images"
+loaders = ["$2"]
+[state]
+path = "state"
+[admin]
+socket = "admin.sock"
+END
+    cat > "$1/inventory.toml"
+}
+
+# make_files KERNEL-BYTES INITRD-BYTES: loaders of 1 MB, a kernel and an initrd in files, and image "bench"
+# of the latter two.
+make_files() {
+    rm -rf "$work/files" "$work/images"
+    mkdir -p "$work/files" "$work/images"
+    head -c 1000000 /dev/urandom > "$work/files/snponly.efi"
+    cp "$work/files/snponly.efi" "$work/files/undionly.kpxe"
+    head -c "$1" /dev/urandom > "$work/files/linux"
+    head -c "$2" /dev/urandom > "$work/files/initrd"
+    "$binary" image add bench --images "$work/images" --kernel "$work/files/linux" --initrd "$work/files/initrd" > /dev/null
+    # dnsmasq serves what everybody may read.
+    chmod -R a+rX "$work"
+}
+
+# with_children PROCESS...
+with_children() {
+    local pid
+    for pid in "$@"; do
+        echo "$pid"
+        cat "/proc/$pid/task/$pid/children"
+    done
+}
+
+# cpu_ms PROCESS...: user and system time so far with their children's, in milliseconds.
+cpu_ms() {
+    local pid ms=0
+    for pid in $(with_children "$@"); do
+        ms=$((ms + $(awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$pid/stat")))
+    done
+    echo "$ms"
+}
+
+# peak_kb PROCESS...: the peak of resident memory with their children's.
+peak_kb() {
+    local pid kb=0
+    for pid in $(with_children "$@"); do kb=$((kb + $(awk '/^VmHWM:/ { print $2 }' "/proc/$pid/status"))); done
+    echo "$kb"
+}
+
+# The middle one of the figures on standard input.
+median() { tr ' ' '\n' | grep . | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 # route_clients NETWORK GATEWAY: every address of the network is a client behind the gateway. Thousands on
 # one wire would measure the neighbour table.

@@ -20,7 +20,7 @@ cd "$(dirname "$0")/../.."
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly light=$(readlink -m "${LOAD:-${CARGO_TARGET_DIR:-target}/release/examples/dhcp-load}")
 readonly period=${SECONDS_PER_RATE:-5}
-readonly kea=/usr/sbin/kea-dhcp4 dnsmasq=/usr/sbin/dnsmasq
+readonly kea=/usr/sbin/kea-dhcp4
 readonly net=bwbench-$$
 readonly address=198.18.0.1 clients=198.18.200.1
 readonly perfdhcp_rates=${PERFDHCP_RATES:-500 1000 2000 4000 6000 8000 10000 12500 16000 20000}
@@ -31,7 +31,7 @@ mkdir "$work/logs"
 server=''
 declare -A best cpu most
 
-need "$binary" "$light" "$kea" "$dnsmasq" /usr/sbin/perfdhcp
+need "$binary" "$light" "$kea" "${dnsmasq[0]}" /usr/sbin/perfdhcp
 
 # shellcheck disable=SC2317 # called at the end
 end_server() { [ -z "$server" ] || kill -9 "$server" 2> /dev/null || true; }
@@ -40,20 +40,7 @@ clean_up_with end_server
 lay_network "$address/15" "$clients/15"
 
 start_bootwright() {
-    mkdir -p "$work/images"
-    cat > "$work/bootwright.toml" << END
-[network]
-interfaces = ["eno2"]
-[paths]
-scripts = "$PWD/ipxe-scripts"
-answers = "$PWD/config/answers"
-images = "images"
-[state]
-path = "state"
-[admin]
-socket = "admin.sock"
-END
-    cat > "$work/inventory.toml" << END
+    configure "$work" /usr/lib/ipxe << END
 [[subnet]]
 cidr  = "198.18.0.0/15"
 pool  = ["198.18.1.0-198.18.199.255", "198.19.0.0-198.19.255.250"]
@@ -61,7 +48,7 @@ lease = "1h"
 END
     rm -rf "$work/state"
     # An hour's log of a room is what an operator keeps: the log goes to a file here too.
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
+    launch bootwright.log "$binary" serve --config "$work/bootwright.toml"
     server=$!
 }
 
@@ -76,14 +63,14 @@ start_kea() {
   "loggers": [ { "name": "kea-dhcp4", "severity": "ERROR", "output_options": [ { "output": "$work/logs/kea.log" } ] } ]
 } }
 END
-    KEA_LOCKFILE_DIR=$work KEA_PIDFILE_DIR=$work ip netns exec "$net-s" "$kea" -c "$work/kea.json" > "$work/logs/kea.out" 2>&1 &
+    KEA_LOCKFILE_DIR=$work KEA_PIDFILE_DIR=$work launch kea.out "$kea" -c "$work/kea.json"
     server=$!
 }
 
 start_dnsmasq() {
-    ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
-        --interface=eno2 --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
-        --dhcp-range=198.18.1.0,198.18.199.255,255.254.0.0,1h > "$work/logs/dnsmasq.out" 2>&1 &
+    launch dnsmasq.out "${dnsmasq[@]}" --interface=eno2 \
+        --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
+        --dhcp-range=198.18.1.0,198.18.199.255,255.254.0.0,1h
     server=$!
 }
 
@@ -92,9 +79,6 @@ stop_server() {
     wait "$server" 2> /dev/null || true
     server=''
 }
-
-# User and system time of the server so far, in milliseconds.
-cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$server/stat"; }
 
 # perfdhcp MACHINES RATE: prints "exchanges drop-percent its-CPU-ms".
 perfdhcp_load() {
@@ -139,9 +123,9 @@ climb() {
     shift 3
     best[$row]=0 cpu[$row]=0 most[$row]=0
     for rate in "$@"; do
-        before=$(cpu_ms)
+        before=$(cpu_ms "$server")
         read -r exchanges drops load_ms late < <("${load}_load" "$machines" "$rate")
-        used=$(($(cpu_ms) - before))
+        used=$(($(cpu_ms "$server") - before))
         awk -v r="$row" -v a="$rate" -v n="$exchanges" -v s="$period" -v d="$drops" -v ms="$used" -v l="$load_ms" -v t="${late:+  99 % within $late ms}" \
             'BEGIN { printf "  %-26s asked %6d/s  did %8.0f/s  dropped %7.3f %%  CPU %5.1f us an exchange, the load %5.1f%s\n",
                      r, a, n / s, d, n ? ms * 1000 / n : 0, n ? l * 1000 / n : 0, t }'
@@ -180,9 +164,9 @@ echo "== ours as the table grows, 100,000 exchanges at 20,000 a second"
 start_bootwright && wait_for_service bootwright
 for leases in 1000 30000 60000; do
     preload bootwright "$leases" $((leases < 10000 ? leases : 10000))
-    before=$(cpu_ms)
+    before=$(cpu_ms "$server")
     read -r exchanges drops load_ms late < <(light_load "$leases" 20000 5)
-    used=$(($(cpu_ms) - before))
+    used=$(($(cpu_ms "$server") - before))
     awk -v l="$leases" -v ms="$used" -v n="$exchanges" -v d="$drops" -v t="$late" \
         'BEGIN { printf "  %6d leases  CPU %6.1f us an exchange  dropped %.3f %%  99 %% within %s ms\n", l, ms * 1000 / n, d, t }'
 done

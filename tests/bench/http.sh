@@ -18,7 +18,7 @@ readonly target=${CARGO_TARGET_DIR:-target}/release
 readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
 readonly load=$(readlink -m "${LOAD:-$target/examples/http-load}") tftp_load=$(readlink -m "${TFTP_LOAD:-$target/examples/tftp-load}")
 readonly rounds=${ROUNDS:-5} parts=${PARTS:-rates beside memory} servers=${SERVERS:-nginx bootwright}
-readonly dnsmasq=/usr/sbin/dnsmasq nginx=/usr/sbin/nginx wrk=/usr/bin/wrk
+readonly wrk=/usr/bin/wrk
 readonly net=bwhttp-$$
 readonly address=192.0.2.1 host=192.0.2.254 clients=198.18.0.1 probing=198.18.200.1
 readonly mac=52-54-00-00-00-07
@@ -28,7 +28,7 @@ mkdir "$work/logs"
 pids=()
 declare -A path rates costs
 
-need "$binary" "$load" "$tftp_load" "$dnsmasq" "$nginx" "$wrk" /usr/bin/curl
+need "$binary" "$load" "$tftp_load" "${dnsmasq[0]}" "$nginx" "$wrk" /usr/bin/curl
 
 clean_up_with stop_servers
 
@@ -41,14 +41,8 @@ lay_network "$address/24" "$host/24"
 route_clients 198.18.0.0/16 "$host"
 ulimit -n "$(ulimit -Hn)"
 
-mkdir -p "$work/files" "$work/images"
-head -c 40000000 /dev/urandom > "$work/files/initrd"
-head -c 8000000 /dev/urandom > "$work/files/linux"
-head -c 1000000 /dev/urandom > "$work/files/snponly.efi"
-cp "$work/files/snponly.efi" "$work/files/undionly.kpxe"
+make_files 8000000 40000000
 head -c 300 /dev/urandom | base64 -w 79 | head -c 400 > "$work/files/boot.ipxe"
-"$binary" image add bench --images "$work/images" --kernel "$work/files/linux" --initrd "$work/files/initrd" > /dev/null
-chmod -R a+rX "$work"
 path=(
     [nginx.initrd]=/initrd [nginx.linux]=/linux [nginx.script]=/boot.ipxe
     [bootwright.initrd]=/image/bench/initrd [bootwright.linux]=/image/bench/linux
@@ -56,20 +50,7 @@ path=(
 )
 
 start_bootwright() {
-    cat > "$work/bootwright.toml" << CONFIG
-[network]
-interfaces = ["eno2"]
-[paths]
-scripts = "$PWD/ipxe-scripts"
-answers = "$PWD/config/answers"
-images = "images"
-loaders = ["files"]
-[state]
-path = "state"
-[admin]
-socket = "admin.sock"
-CONFIG
-    cat > "$work/inventory.toml" << INVENTORY
+    configure "$work" files << INVENTORY
 [[subnet]]
 cidr = "192.0.2.0/24"
 [[host]]
@@ -80,34 +61,18 @@ image   = "bench"
 boot    = "live"
 script  = "live"
 INVENTORY
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
+    launch bootwright.log "$binary" serve --config "$work/bootwright.toml"
     pids=($!)
 }
 
 start_nginx() {
-    cat > "$work/nginx.conf" << CONFIG
-daemon off;
-user root;
-pid $work/nginx.pid;
-worker_processes 2;
-worker_rlimit_nofile 20000;
-events { worker_connections 8192; }
-http {
-    access_log $work/logs/access.log combined buffer=64k flush=1s;
-    sendfile on;
-    tcp_nopush on;
-    keepalive_requests 1000000;
-    server { listen $address:80 backlog=4096; root $work/files; }
-}
-CONFIG
-    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/logs/nginx.log" > "$work/logs/nginx.out" 2>&1 &
+    launch_nginx "$address" 8192
     pids=($!)
 }
 
 # The peer of our TFTP beside nginx's HTTP; its time counts nowhere.
 start_dnsmasq() {
-    ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
-        --enable-tftp --tftp-root="$work/files" --quiet-tftp > "$work/logs/dnsmasq.log" 2>&1 &
+    launch dnsmasq.log "${dnsmasq[@]}" --enable-tftp --tftp-root="$work/files" --quiet-tftp
     pids+=($!)
 }
 
@@ -125,27 +90,12 @@ start() {
     }
 }
 
-# The HTTP server's process, and its children's.
-processes() {
-    echo "${pids[0]}"
-    cat "/proc/${pids[0]}/task/${pids[0]}/children"
-}
-
-# User and system time of the HTTP server so far, in milliseconds.
-cpu_ms() {
-    local pid ms=0
-    for pid in $(processes); do
-        ms=$((ms + $(awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$pid/stat")))
-    done
-    echo "$ms"
-}
-
 client() { ip netns exec "$net-c" "$@"; }
 
 # NAME FILE CONNECTIONS TIMES
 fetch() {
     local before failed bytes seconds
-    before=$(cpu_ms)
+    before=$(cpu_ms "${pids[0]}")
     read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$1.$2]}" "$clients" "$3" "$4")
     keep "$1" "$2-$3" "$before" "$bytes" "$seconds" 1e9
     [ "$failed" = 0 ] || echo "    $1: of $3 connections $failed failed"
@@ -154,7 +104,7 @@ fetch() {
 # NAME: scripts for a few seconds, over 64 connections that are kept.
 scripts() {
     local before asked seconds
-    before=$(cpu_ms)
+    before=$(cpu_ms "${pids[0]}")
     client "$wrk" -t 2 -c 64 -d 4 "http://$address${path[$1.script]}" > "$work/wrk"
     asked=$(awk '/requests in/ { print $1 }' "$work/wrk")
     seconds=$(awk '/requests in/ { sub("s,", "", $4); print $4 }' "$work/wrk")
@@ -166,10 +116,8 @@ scripts() {
 keep() {
     sleep 0.1
     rates[$1.$2]+="$(awk -v a="$4" -v s="$5" 'BEGIN { print a / s }') "
-    costs[$1.$2]+="$(awk -v a="$4" -v ms=$(($(cpu_ms) - $3)) -v unit="$6" 'BEGIN { print a ? ms / 1000 / (a / unit) : 0 }') "
+    costs[$1.$2]+="$(awk -v a="$4" -v ms=$(($(cpu_ms "${pids[0]}") - $3)) -v unit="$6" 'BEGIN { print a ? ms / 1000 / (a / unit) : 0 }') "
 }
-
-median() { tr ' ' '\n' | grep . | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 # CASE WHAT RATE-UNIT DIVISOR COST-UNIT
 row() {
@@ -242,8 +190,7 @@ measure_memory() {
     for name in $servers; do
         start "$name"
         read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$name.linux]}" "$clients" 1000 2)
-        kb=0
-        for pid in $(processes); do kb=$((kb + $(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status"))); done
+        kb=$(peak_kb "${pids[0]}")
         awk -v n="$name" -v f="$failed" -v b="$bytes" -v s="$seconds" -v kb="$kb" \
             'BEGIN { printf "  %-11s %d failed, %.0f MB/s, peak %.1f MB\n", n, f, b / s / 1e6, kb / 1024 }'
         stop_servers

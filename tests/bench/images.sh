@@ -33,22 +33,7 @@ chmod 755 "$work"
 
 # room NAME FILES BYTES: a configuration with so many artifacts of that length.
 room() {
-    mkdir -p "$work/$1/images"
-    cat > "$work/$1/bootwright.toml" <<END
-[network]
-interfaces = ["eno2"]
-[paths]
-inventory = "inventory.toml"
-scripts = "$PWD/ipxe-scripts"
-answers = "$PWD/config/answers"
-images = "images"
-loaders = ["/usr/lib/ipxe"]
-[state]
-path = "state"
-[admin]
-socket = "admin.sock"
-END
-    printf '[[subnet]]\ncidr = "192.0.2.0/24"\npool = ["192.0.2.100-192.0.2.199"]\n' > "$work/$1/inventory.toml"
+    printf '[[subnet]]\ncidr = "192.0.2.0/24"\npool = ["192.0.2.100-192.0.2.199"]\n' | configure "$work/$1" /usr/lib/ipxe
     truncate -s "$3" "$work/$1/hole"
     local sum number
     sum=$(sha256sum "$work/$1/hole" | cut -d' ' -f1)

@@ -24,7 +24,6 @@ cd "$(dirname "$0")/../.."
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
 readonly machines=${MACHINES:-1000} fleets=${FLEETS:-10 100 1000 4000} rounds=${ROUNDS:-8 50 fleets}
 readonly spreads=${SPREADS:-0 10} cycles=${CYCLES:-5} limit=${LIMIT:-300}
-readonly dnsmasq=/usr/sbin/dnsmasq nginx=/usr/sbin/nginx
 readonly net=bwstorm-$$
 readonly address=192.0.2.1 host=192.0.2.254 fleet=198.18.0.0/16 relay=198.18.0.1
 work=$(mktemp -d)
@@ -33,7 +32,7 @@ mkdir "$work/logs"
 servers=()
 declare -A last up
 
-need "$binary" "$dnsmasq" "$nginx" /usr/bin/jq
+need "$binary" "${dnsmasq[0]}" "$nginx" /usr/bin/jq
 
 clean_up_with stop_servers
 
@@ -46,40 +45,20 @@ lay_network "$address/24" "$host/24"
 route_clients "$fleet" "$host"
 ulimit -n "$(ulimit -Hn)"
 
-# Both serve the same files: MEGABYTES of image, a quarter of it kernel.
-make_files() {
-    rm -rf "$work/files" "$work/images"
-    mkdir -p "$work/files" "$work/images"
-    head -c 1000000 /dev/urandom > "$work/files/snponly.efi"
-    cp "$work/files/snponly.efi" "$work/files/undionly.kpxe"
-    head -c $(($1 * 250000)) /dev/urandom > "$work/files/linux"
-    head -c $(($1 * 750000)) /dev/urandom > "$work/files/initrd"
+# MEGABYTES: both serve the same image of that size, a quarter of it kernel.
+make_image() {
+    make_files $(($1 * 250000)) $(($1 * 750000))
     printf '#!ipxe\nkernel linux\ninitrd initrd\nboot\n' > "$work/files/boot.ipxe"
-    "$binary" image add storm --images "$work/images" --kernel "$work/files/linux" --initrd "$work/files/initrd" > /dev/null
-    chmod -R a+rX "$work"
 }
 
 start_bootwright() {
-    cat > "$work/bootwright.toml" << END
-[network]
-interfaces = ["eno2"]
-[paths]
-scripts = "$PWD/ipxe-scripts"
-answers = "$PWD/config/answers"
-images = "images"
-loaders = ["files"]
-[state]
-path = "state"
-[admin]
-socket = "admin.sock"
-END
-    cat > "$work/inventory.toml" << END
+    configure "$work" files << END
 [[subnet]]
 cidr  = "$fleet"
 pool  = ["198.18.1.0-198.18.63.255"]
 lease = "1h"
 [profile.fleet]
-image  = "storm"
+image  = "bench"
 boot   = "live"
 script = "live"
 [[rule]]
@@ -87,33 +66,19 @@ match   = { arch = "x86_64" }
 profile = "fleet"
 END
     rm -rf "$work/state"
-    ip netns exec "$net-s" "$binary" serve --config "$work/bootwright.toml" > "$work/logs/bootwright.log" 2>&1 &
+    launch bootwright.log "$binary" serve --config "$work/bootwright.toml"
     servers=($!)
     await bash -c "'$binary' status --json --socket '$work/admin.sock' | jq --exit-status '.artifacts.unserved == []'"
 }
 
 start_peers() {
-    ip netns exec "$net-s" "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
-        --interface=eno2 --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
+    launch dnsmasq.log "${dnsmasq[@]}" --interface=eno2 \
+        --dhcp-leasefile="$work/dnsmasq.leases" --dhcp-lease-max=150000 --quiet-dhcp --no-ping \
         --dhcp-range=198.18.1.0,198.18.63.255,255.255.0.0,1h --dhcp-userclass=set:ipxe,iPXE \
         --dhcp-boot="tag:!ipxe,snponly.efi,,$address" --dhcp-boot="tag:ipxe,http://$address/boot.ipxe,,$address" \
-        --enable-tftp --tftp-root="$work/files" --tftp-max=10000 --quiet-tftp > "$work/logs/dnsmasq.log" 2>&1 &
+        --enable-tftp --tftp-root="$work/files" --tftp-max=10000 --quiet-tftp
     servers=($!)
-    cat > "$work/nginx.conf" << END
-daemon off;
-user root;
-pid $work/nginx.pid;
-worker_processes auto;
-worker_rlimit_nofile 20000;
-events { worker_connections 16384; }
-http {
-    access_log $work/logs/access.log;
-    sendfile on;
-    tcp_nopush on;
-    server { listen $address:80 backlog=4096; root $work/files; }
-}
-END
-    ip netns exec "$net-s" "$nginx" -c "$work/nginx.conf" -e "$work/logs/nginx.log" > "$work/logs/nginx.out" 2>&1 &
+    launch_nginx "$address" 16384
     servers+=($!)
     await ip netns exec "$net-s" bash -c "exec 3<> /dev/tcp/$address/80"
 }
@@ -127,32 +92,14 @@ await() {
     exit 1
 }
 
-# The servers' processes with their children.
-processes() {
-    for pid in "${servers[@]}"; do
-        echo "$pid"
-        cat "/proc/$pid/task/$pid/children"
-    done
-}
-
-# User and system time in milliseconds, and the peak of resident memory in MB, over all of them.
-used() {
-    local pid ms=0 mb=0
-    for pid in $(processes); do
-        ms=$((ms + $(awk -v hz="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000 / hz) }' "/proc/$pid/stat")))
-        mb=$((mb + $(awk '/^VmHWM:/ { print int($2 / 1024) }' "/proc/$pid/status")))
-    done
-    echo "$ms $mb"
-}
-
 # NAME MACHINES SPREAD: one storm.
 storm() {
     local before ms mb
-    read -r before _ < <(used)
+    before=$(cpu_ms "${servers[@]}")
     ip netns exec "$net-c" "$binary" storm --server "$address" --relay "$relay" --machines "$2" --spread "$3" \
         --power-cycles "$cycles" --time-limit "$limit" --json > "$work/report" 2> "$work/progress" || true
-    read -r ms mb < <(used)
-    jq -r --arg name "$1" --arg ms $((ms - before)) --arg mb "$mb" '
+    ms=$(($(cpu_ms "${servers[@]}") - before)) mb=$(($(peak_kb "${servers[@]}") / 1024))
+    jq -r --arg name "$1" --arg ms "$ms" --arg mb "$mb" '
         def stage(s): first(.stages[] | select(.stage == s) | .p99_ms | round) // 0;
         def gb: .bytes / 1e9;
         "  \($name)\t\(.machines) machines\t\(.up) up\tpowered on again \(.power_cycled)\tlast \(.last_up_s // 0 | . * 100 | round / 100) s\tsaid again \(.repeated)\tserver CPU \($ms) ms, \(if gb > 0 then ($ms | tonumber) / 1000 / gb * 100 | round / 100 else 0 end) s/GB\tpeak \($mb) MB",
@@ -165,7 +112,7 @@ storm() {
 
 for megabytes in $rounds; do
     [ "$megabytes" != fleets ] || continue
-    make_files "$megabytes"
+    make_image "$megabytes"
     for spread in $spreads; do
         echo "== $machines machines within $spread s, a 1 MB loader and $megabytes MB of image each, $(nproc) cores shared by both ends"
         start_peers && storm dnsmasq+nginx "$machines" "$spread" && stop_servers
@@ -181,7 +128,7 @@ done
 
 case $rounds in *fleets*)
     echo "== ours as the fleet grows, 8 MB of image each"
-    make_files 8
+    make_image 8
     for size in $fleets; do
         start_bootwright && storm "$size" "$size" 0 && stop_servers
         awk -v t="${last[$size]}" -v n="$size" 'BEGIN { printf "    %.2f ms a machine\n", 1000 * t / n }'

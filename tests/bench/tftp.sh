@@ -23,7 +23,7 @@ readonly load=$(readlink -m "${LOAD:-$target/examples/tftp-load}") peer=$(readli
 readonly bare=$(readlink -m "${BARE:-$target/examples/tftp-bare}")
 readonly runs=${RUNS:-3} cases=${CASES:-lockstep window4 window16 memory}
 readonly servers=${SERVERS:-bootwright single-port dnsmasq tftpd-hpa async-tftp bare bare-batch}
-readonly dnsmasq=/usr/sbin/dnsmasq tftpd=/usr/sbin/in.tftpd
+readonly tftpd=/usr/sbin/in.tftpd
 readonly net=bwtftp-$$
 readonly address=198.18.0.1 gateway=198.18.0.2 clients=198.19.0.1
 work=$(mktemp -d)
@@ -31,7 +31,7 @@ readonly work
 server=''
 declare -A rate cpu again
 
-need "$binary" "$load" "$peer" "$bare" "$dnsmasq" "$tftpd"
+need "$binary" "$load" "$peer" "$bare" "${dnsmasq[0]}" "$tftpd"
 
 # The server's processes are counted as a control group, children that are gone too. Where none can be
 # made, its first process is, and tftpd-hpa has no figure.
@@ -50,29 +50,13 @@ lay_network "$address/24" "$gateway/24"
 route_clients 198.19.0.0/16 "$gateway"
 
 chmod 755 "$work"
-mkdir -p "$work/loaders" "$work/images"
+mkdir "$work/loaders"
 head -c 850000 /dev/urandom > "$work/loaders/loader.efi"
 head -c 8000000 /dev/urandom > "$work/loaders/kernel.efi"
 
 start_bootwright() {
-    cat > "$work/bootwright.toml" << END
-[network]
-interfaces = ["eno2"]
-[tftp]
-$1
-[paths]
-scripts = "$PWD/ipxe-scripts"
-answers = "$PWD/config/answers"
-images = "images"
-loaders = ["loaders"]
-[state]
-path = "state"
-[admin]
-socket = "admin.sock"
-[unknown]
-policy = "lease"
-END
-    printf '[[subnet]]\ncidr = "198.18.0.0/24"\n' > "$work/inventory.toml"
+    printf '[[subnet]]\ncidr = "198.18.0.0/24"\n' | configure "$work" loaders
+    printf '[tftp]\n%s\n[unknown]\npolicy = "lease"\n' "$1" >> "$work/bootwright.toml"
     run "$binary" serve --config "$work/bootwright.toml"
 }
 
@@ -80,8 +64,7 @@ start() {
     case $1 in
     bootwright) start_bootwright "" ;;
     single-port) start_bootwright "single_port = true" ;;
-    dnsmasq) run "$dnsmasq" --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file \
-        --enable-tftp --tftp-root="$work/loaders" --tftp-max=1100 ;;
+    dnsmasq) run "${dnsmasq[@]}" --enable-tftp --tftp-root="$work/loaders" --tftp-max=1100 ;;
     tftpd-hpa) run "$tftpd" -L -4 -u root -a "$address:69" -s "$work/loaders" ;;
     async-tftp) run "$peer" "$address:69" "$work/loaders" ;;
     bare) run "$bare" "$address:69" "$work/loaders/loader.efi" ;;
@@ -124,8 +107,6 @@ measure() {
     ip netns exec "$net-c" "$load" "$address:69" "$4" "$work/loaders/$4" "$clients" "$1" "$2" "$3"
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
-
 # SERVER CASE CLIENTS BLKSIZE WINDOWSIZE FILE
 row() {
     local name=$1 what=$2 before used n failed bytes seconds retries repeated early rates='' costs='' said=''
@@ -135,15 +116,15 @@ row() {
         read -r n failed bytes seconds retries repeated early < <(measure "$3" "$4" "$5" "$6")
         sleep 0.1
         used=$(($(cpu_us) - before))
-        rates+=$(awk -v b="$bytes" -v s="$seconds" 'BEGIN { printf "%.1f\\n", b / s / 1e6 }')
-        costs+=$(awk -v b="$bytes" -v us="$used" 'BEGIN { printf "%.2f\\n", b ? us / 1e6 / (b / 1e9) : 0 }')
-        said+="$((retries + repeated + early))\n"
+        rates+=$(awk -v b="$bytes" -v s="$seconds" 'BEGIN { printf "%.1f ", b / s / 1e6 }')
+        costs+=$(awk -v b="$bytes" -v us="$used" 'BEGIN { printf "%.2f ", b ? us / 1e6 / (b / 1e9) : 0 }')
+        said+="$((retries + repeated + early)) "
         [ "$failed $repeated $early" = "0 0 0" ] ||
             echo "    $name: of $n clients $failed failed; $retries words said again, $repeated blocks twice, $early early"
     done
-    rate[$name.$what]=$(printf %b "$rates" | median)
-    cpu[$name.$what]=$(printf %b "$costs" | median)
-    again[$name.$what]=$(printf %b "$said" | median)
+    rate[$name.$what]=$(median <<< "$rates")
+    cpu[$name.$what]=$(median <<< "$costs")
+    again[$name.$what]=$(median <<< "$said")
     # A process for each request, gone before its time can be read.
     [ -n "$group" ] || [ "$name" != tftpd-hpa ] || cpu[$name.$what]=0
 }
