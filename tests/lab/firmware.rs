@@ -44,6 +44,22 @@ address = "192.0.2.12"
 boot    = "local"
 "#;
 
+/// Waits for each step of a worker from its loader, where it needs one, to its initrd's last byte.
+pub fn boots_to_the_kernel(daemon: &Daemon, machine: &str, loader: Option<&str>) {
+    if let Some(loader) = loader {
+        // As a guest we do not know whose address it is that asks.
+        let sent = format!("sent loader {loader}");
+        daemon.wait_for("the loader", LOADER, |line| line.message.contains(&sent));
+    }
+    for (what, timeout, words) in [
+        ("the script", LOADER, &["sent script debian-installer"][..]),
+        ("the kernel", KERNEL, &["sent image", "linux"]),
+        ("the initrd", KERNEL, &["sent image", "initrd.gz"]),
+    ] {
+        daemon.wait_for(what, timeout, |line| line.says(machine, words));
+    }
+}
+
 /// Boots the worker and waits for each step. `stage` is what its first packet shows; `loader` is the file the firmware must be given, and
 /// `None` where the NIC has iPXE already.
 fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
@@ -54,18 +70,13 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
     daemon.wait_for("the first offer", LOADER, |line| {
         line.says("r1u07", &["offered"]) && line.stage == stage
     });
-    if let Some(loader) = loader {
-        let sent = format!("sent loader {loader}");
-        daemon.wait_for("the loader", LOADER, |line| line.message.contains(&sent));
+    boots_to_the_kernel(&daemon, "r1u07", loader);
+    for (what, timeout, words) in [
+        ("the reservation", LOADER, "acknowledged 192.0.2.11"),
+        ("the answer", ANSWER, "sent answer preseed"),
+    ] {
+        daemon.wait_for(what, timeout, |line| line.says("r1u07", &[words]));
     }
-    let step = |what, timeout, words: &[&str]| {
-        daemon.wait_for(what, timeout, |line| line.says("r1u07", words));
-    };
-    step("the reservation", LOADER, &["acknowledged 192.0.2.11"]);
-    step("the script", LOADER, &["sent script debian-installer"]);
-    step("the kernel", KERNEL, &["sent", "linux"]);
-    step("the initrd", KERNEL, &["sent", "initrd.gz"]);
-    step("the answer", ANSWER, &["sent answer preseed"]);
     if loader.is_none() {
         let second = daemon
             .lines()

@@ -227,7 +227,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
 mod firmware {
     use super::super::{
         daemon::Daemon,
-        firmware::{KERNEL, LOADER},
+        firmware::{LOADER, boots_to_the_kernel},
         machine::{Firmware, Machine},
         namespace::Wire,
         room::Room,
@@ -267,15 +267,7 @@ vars    = { disk = "/dev/vda" }
         daemon.wait_for("the first offer", LOADER, |line| {
             line.says("r2u07", &["offered 198.51.100.7"]) && line.stage == stage
         });
-        let step = |what, timeout, words: &[&str]| {
-            daemon.wait_for(what, timeout, |line| line.says("r2u07", words));
-        };
-        if let Some(loader) = loader {
-            step("the loader", LOADER, &["sent loader", loader]);
-        }
-        step("the script", LOADER, &["sent script debian-installer"]);
-        step("the kernel", KERNEL, &["sent image", "linux"]);
-        step("the initrd", KERNEL, &["sent image", "initrd.gz"]);
+        boots_to_the_kernel(&daemon, "r2u07", loader);
     }
 
     #[test]
