@@ -15,7 +15,7 @@ use bootwright::images::{
     reading::From,
     sums::{Hashing, Kept, Later, Sums},
 };
-use bootwright::model::{Arch, Cpu, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
+use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -477,7 +477,7 @@ fn script(snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {
     let unknown: Name = "unknown".parse().unwrap();
     let named = who.settings().and_then(|settings| settings.script.as_ref());
     let name = named.map_or(&unknown, |script| &script.value);
-    snapshot.templates.script(name, &scene).unwrap()
+    snapshot.templates.script(name, Dialect::Ipxe, &scene).unwrap()
 }
 
 #[test]

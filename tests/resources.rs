@@ -13,7 +13,7 @@ use bootwright::boot::{
     },
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};
-use bootwright::model::{BootTarget, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
+use bootwright::model::{BootTarget, Dialect, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
 use std::{net::Ipv4Addr, time::Duration};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -78,15 +78,16 @@ fn room() -> Snapshot {
     templates
         .add_script(
             &name("debian-installer"),
+            Dialect::Ipxe,
             "debian-installer.ipxe",
             "#!ipxe\nkernel {{ image.kernel }}\n# {{ name }}",
         )
         .unwrap();
     templates
-        .add_script(&name("local"), "local.ipxe", "#!ipxe\n# disk")
+        .add_script(&name("local"), Dialect::Ipxe, "local.ipxe", "#!ipxe\n# disk")
         .unwrap();
     templates
-        .add_script(&name("unknown"), "unknown.ipxe", "#!ipxe\n# who are you")
+        .add_script(&name("unknown"), Dialect::Ipxe, "unknown.ipxe", "#!ipxe\n# who are you")
         .unwrap();
     templates
         .add_answer(

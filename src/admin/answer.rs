@@ -188,6 +188,9 @@ pub struct Host {
     pub image: Option<String>,
     /// Its script.
     pub script: Option<String>,
+    /// The loaders it is given in place of iPXE, each where its firmware runs it.
+    #[serde(default)]
+    pub loaders: Vec<String>,
     /// Whether it is locked to its disk.
     pub locked: bool,
     /// Where it is written: file and line.

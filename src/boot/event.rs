@@ -1,6 +1,6 @@
 //! What happened to a machine, said once: the log line now, the attempt later.
 
-use crate::model::{HardwareAddr, MacAddr};
+use crate::model::{Dialect, HardwareAddr, MacAddr};
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// Where in its boot a machine stands when it asks.
@@ -16,12 +16,27 @@ pub enum Stage {
     BareIpxe,
     /// iPXE, ready for its script.
     Ipxe,
+    /// GRUB, which fetches its configuration, a kernel and an initrd.
+    Grub,
+    /// PXELINUX, the same.
+    Pxelinux,
     /// A Raspberry Pi's boot ROM.
     RaspberryPi,
     /// An installer or a running system.
     System,
     /// Not told: a file was asked for, and a file request says nothing of its stage.
     Unknown,
+}
+
+impl Stage {
+    /// That of a loader at its script.
+    pub fn of_loader(dialect: Dialect) -> Stage {
+        match dialect {
+            Dialect::Ipxe => Stage::Ipxe,
+            Dialect::Grub => Stage::Grub,
+            Dialect::Pxelinux => Stage::Pxelinux,
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -32,6 +47,8 @@ impl fmt::Display for Stage {
             Stage::UefiHttp => "uefi-http",
             Stage::BareIpxe => "bare-ipxe",
             Stage::Ipxe => "ipxe",
+            Stage::Grub => "grub",
+            Stage::Pxelinux => "pxelinux",
             Stage::RaspberryPi => "raspberry-pi",
             Stage::System => "system",
             Stage::Unknown => "-",
@@ -124,7 +141,7 @@ pub enum Step {
         /// Where it belongs and where it is.
         reason: String,
     },
-    /// The same loader went out again and again, and the machine never came back as iPXE.
+    /// The same loader went out again and again, and the machine never asked for its script.
     Looping {
         /// The loader.
         loader: String,

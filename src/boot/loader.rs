@@ -43,21 +43,49 @@ const CANDIDATES: &[(Firmware, Cpu, &[&str])] = &[
 /// Raspberry Pi's ROM fetches fixed names of its own. UEFI HTTP boot runs the same binaries as
 /// UEFI PXE.
 pub fn candidates(arch: Arch) -> &'static [&'static str] {
+    let runs = what_runs_on(arch);
+    CANDIDATES
+        .iter()
+        .find(|(firmware, cpu, _)| *firmware == runs.firmware && *cpu == runs.cpu)
+        .map_or(&[], |(_, _, files)| *files)
+}
+
+/// The architecture whose programs run on `arch`, however they are fetched.
+fn what_runs_on(arch: Arch) -> Arch {
     let firmware = match arch.firmware {
         Firmware::UefiHttp => Firmware::Uefi,
         Firmware::BiosHttp => Firmware::Bios,
         other @ (Firmware::Bios | Firmware::Uefi | Firmware::RaspberryPi) => other,
     };
-    CANDIDATES
-        .iter()
-        .find(|(listed, cpu, _)| *listed == firmware && *cpu == arch.cpu)
-        .map_or(&[], |(_, _, files)| *files)
+    Arch { firmware, ..arch }
+}
+
+/// The instruction set that an EFI program is for, from its beginning (PE format: the place of its header
+/// stands at 60, and the machine behind the header's four letters); `None` where it is no EFI program, or
+/// one for a machine we do not know.
+pub fn cpu_of_efi(beginning: &[u8]) -> Option<Cpu> {
+    let place = beginning.get(0x3c..0x40).and_then(|bytes| bytes.try_into().ok())?;
+    let header = usize::try_from(u32::from_le_bytes(place)).ok()?;
+    let machine = beginning
+        .starts_with(b"MZ")
+        .then(|| beginning.get(header..)?.strip_prefix(b"PE\0\0"))??;
+    match u16::from_le_bytes([*machine.first()?, *machine.get(1)?]) {
+        0x014c => Some(Cpu::X86),
+        0x8664 => Some(Cpu::X86_64),
+        0x01c2 => Some(Cpu::Arm32),
+        0xaa64 => Some(Cpu::Arm64),
+        0x5064 => Some(Cpu::Riscv64),
+        0x6264 => Some(Cpu::LoongArch64),
+        _ => None,
+    }
 }
 
 /// The loaders found: every regular file beneath the folders of `paths.loaders`.
 #[derive(Clone, Debug, Default)]
 pub struct Loaders {
     files: BTreeMap<String, PathBuf>,
+    /// What runs those that the inventory names.
+    named: BTreeMap<String, Arch>,
 }
 
 impl Loaders {
@@ -70,6 +98,21 @@ impl Loaders {
     /// The folder that `file` lies beneath, if it is a loader.
     pub fn root_of(&self, file: &str) -> Option<&PathBuf> {
         self.files.get(file)
+    }
+
+    /// Notes which firmware runs `file`, which the inventory names.
+    pub fn set_arch(&mut self, file: String, arch: Arch) {
+        self.named.insert(file, arch);
+    }
+
+    /// Whether firmware of that kind can run `file`, as far as it was noted.
+    pub fn runs_on(&self, file: &str, arch: Arch) -> bool {
+        self.named.get(file) == Some(&what_runs_on(arch))
+    }
+
+    /// The names of all files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
     }
 
     /// The best loader for `arch` that was found.
@@ -91,6 +134,42 @@ mod tests {
             let expected = arch.firmware != Firmware::RaspberryPi;
             assert_eq!(!candidates(arch).is_empty(), expected, "{arch}");
         }
+    }
+
+    #[test]
+    fn an_efi_program_says_which_machine_runs_it() {
+        let program = |machine: u16| {
+            let mut program = vec![0; 0x46];
+            program[..2].copy_from_slice(b"MZ");
+            program[0x3c] = 0x40;
+            program[0x40..0x44].copy_from_slice(b"PE\0\0");
+            program[0x44..].copy_from_slice(&machine.to_le_bytes());
+            program
+        };
+        assert_eq!(cpu_of_efi(&program(0x8664)), Some(Cpu::X86_64));
+        assert_eq!(cpu_of_efi(&program(0xaa64)), Some(Cpu::Arm64));
+        assert_eq!(cpu_of_efi(&program(0x0ebc)), None);
+        assert_eq!(cpu_of_efi(&program(0x8664)[..0x45]), None);
+        assert_eq!(cpu_of_efi(b"\x7fELF"), None);
+        assert_eq!(cpu_of_efi(b""), None);
+    }
+
+    #[test]
+    fn a_named_loader_runs_on_its_own_kind_of_firmware_however_it_is_fetched() {
+        let arch = |value| Arch::from_option_93(value).unwrap();
+        let mut loaders = Loaders::default();
+        loaders.set_arch("shimx64.efi".into(), arch(7));
+        loaders.set_arch("lpxelinux.0".into(), arch(0));
+        for (value, shim, pxelinux) in [
+            (7, true, false),
+            (16, true, false),
+            (0, false, true),
+            (11, false, false),
+        ] {
+            assert_eq!(loaders.runs_on("shimx64.efi", arch(value)), shim, "{value}");
+            assert_eq!(loaders.runs_on("lpxelinux.0", arch(value)), pxelinux, "{value}");
+        }
+        assert!(!loaders.runs_on("other.efi", arch(7)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The alarm for a machine that loads the same loader again and again and never comes back as iPXE.
+//! The alarm for a machine that loads the same loader again and again and never asks for its
+//! script.
 //!
 //! What counts is a loader that went out whole, not an offer or an ACK: firmware repeats its DHCP
-//! for many reasons, and takes a whole file for one. The machine's next word as iPXE (its DHCP, or
-//! the script it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. Nothing
+//! for many reasons, and takes a whole file for one. The loader's next word (iPXE's DHCP, or the
+//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. Nothing
 //! here stops a machine: people are told.
 
 use crate::boot::{
@@ -15,7 +16,7 @@ use crate::model::{
 };
 use std::time::Duration;
 
-/// The machines that took a loader and were not heard as iPXE since.
+/// The machines that took a loader which was not heard since.
 #[derive(Debug, Default)]
 pub struct LoaderLoops {
     rows: Recent<MacAddr, Row>,
@@ -33,7 +34,7 @@ struct Row {
 /// What an event says of the row its machine is in.
 enum Said<'e> {
     Loaded(&'e str),
-    IsIpxe,
+    Runs,
 }
 
 impl LoaderLoops {
@@ -42,7 +43,7 @@ impl LoaderLoops {
         let mac = event.hardware.and_then(|hardware| hardware.mac())?;
         let loader = match said(event)? {
             Said::Loaded(loader) => loader,
-            Said::IsIpxe => {
+            Said::Runs => {
                 self.rows.forget(mac);
                 return None;
             }
@@ -76,7 +77,7 @@ impl LoaderLoops {
 
 fn said(event: &Event) -> Option<Said<'_>> {
     match (event.stage, &event.step) {
-        (Stage::Ipxe, _) => Some(Said::IsIpxe),
+        (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Said::Runs),
         // A file that firmware asks for is a loader; a HEAD takes nothing.
         (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {
             Some(Said::Loaded(what.strip_prefix("loader ").unwrap_or(what)))

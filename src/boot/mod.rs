@@ -19,5 +19,6 @@ pub mod quirks;
 pub mod render;
 pub mod request_path;
 pub mod resource;
+pub mod script_path;
 pub mod sightings;
 pub mod snapshot;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `boot.ipxe?mac=…&uuid=…&serial=…` | the script of the machine that asks |
 //! | `autoexec.ipxe` | the same, for an iPXE that looks beside its own binary |
+//! | `grub.cfg…`, `pxelinux.cfg/…` | the same for GRUB and PXELINUX (`script_path`) |
 //! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
 //! | `image/IMAGE/FILE` | an artifact |
 //! | anything else | a loader |
@@ -37,6 +38,14 @@ pub fn http_base(server: Ipv4Addr, ports: Ports) -> String {
     }
 }
 
+/// `tftp://192.0.2.1`, with the port where it is not 69, and no slash at the end.
+pub fn tftp_base(server: Ipv4Addr, ports: Ports) -> String {
+    match ports.tftp {
+        69 => format!("tftp://{server}"),
+        port => format!("tftp://{server}:{port}"),
+    }
+}
+
 /// The query with which iPXE says who it is. iPXE fills in what it knows: the serial number and the
 /// manufacturer are known at no earlier stage.
 pub const SCRIPT_QUERY: &str = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
@@ -54,15 +63,17 @@ pub fn loader_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
 
 /// A loader's full TFTP URL, for an iPXE that can do no better.
 pub fn loader_tftp_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
-    match ports.tftp {
-        69 => format!("tftp://{server}/{file}"),
-        port => format!("tftp://{server}:{port}/{file}"),
-    }
+    format!("{}/{file}", tftp_base(server, ports))
 }
 
 /// An artifact's URL, or with no file the URL of its image's folder; `base` is `http_base`.
 pub fn image_url(base: &str, image: &Name, file: &str) -> String {
     [base, "/", IMAGE, "/", image.as_str(), "/", file].concat()
+}
+
+/// The path of an image's folder on either server, with a slash at both ends.
+pub fn image_path(image: &Name) -> String {
+    ["/", IMAGE, "/", image.as_str(), "/"].concat()
 }
 
 /// The URL of an answer's folder, with a slash at the end: what cloud-init's NoCloud wants.

@@ -2,9 +2,9 @@
 //!
 //! Strict: an unknown variable is an error of `check`. Bounded: fuel and output. A value with a
 //! control character never reaches a template: in a script a newline is a command. Scripts go one
-//! step further, because iPXE expands `${…}` and obeys `||`, `&&`, `;` and `#` wherever a value
-//! puts them: such values are refused as well. Owns the template engine and its errors; what a
-//! template may name is in `scene`. Reads no file: sources are arguments.
+//! step further: `dialect` refuses what their loader would read as more than a value. A script may be
+//! written for several loaders, a template each; `room` is the engine of one language and its errors;
+//! what a template may name is in `scene`. Reads no file: sources are arguments.
 
 mod dialect;
 mod room;
@@ -12,18 +12,21 @@ mod scene;
 
 pub use scene::{Scene, VARIABLES};
 
-use super::paths::SCRIPT_QUERY;
-use crate::model::Name;
-use minijinja::Value;
+use crate::model::{Dialect, Name};
 use room::Room;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// The compiled templates of one generation.
 #[derive(Debug)]
 pub struct Templates {
     /// Files of each answer: one for `NAME.ext`, several for a folder `NAME/`.
     pub answers: BTreeMap<Name, Vec<String>>,
-    scripts: Room,
+    ipxe: Room,
+    grub: Room,
+    pxelinux: Room,
     answer_files: Room,
 }
 
@@ -51,16 +54,20 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
+/// An empty room for the scripts of a loader.
+fn room_of(dialect: Dialect) -> Room {
+    let mut room = Room::new();
+    dialect::teach(dialect, &mut room.engine);
+    room
+}
+
 impl Default for Templates {
     fn default() -> Self {
-        let mut scripts = Room::new();
-        scripts.engine.set_formatter(dialect::write_into_script);
-        scripts
-            .engine
-            .add_global("query", Value::from_safe_string(SCRIPT_QUERY.to_owned()));
         Templates {
             answers: BTreeMap::new(),
-            scripts,
+            ipxe: room_of(Dialect::Ipxe),
+            grub: room_of(Dialect::Grub),
+            pxelinux: room_of(Dialect::Pxelinux),
             answer_files: Room::new(),
         }
     }
@@ -72,10 +79,23 @@ impl Templates {
         Templates::default()
     }
 
-    /// Compiles a script's template. `file` is what errors call it. A template that does not
-    /// compile is known by name all the same, so that nobody is told it is missing as well.
-    pub fn add_script(&mut self, name: &Name, file: &str, source: &str) -> Result<(), TemplateError> {
-        self.scripts.add(name.to_string(), file, source)
+    fn scripts(&self, dialect: Dialect) -> &Room {
+        match dialect {
+            Dialect::Ipxe => &self.ipxe,
+            Dialect::Grub => &self.grub,
+            Dialect::Pxelinux => &self.pxelinux,
+        }
+    }
+
+    /// Compiles a script's template for one loader. `file` is what errors call it. A template that does
+    /// not compile is known by name all the same, so that nobody is told it is missing as well.
+    pub fn add_script(&mut self, name: &Name, dialect: Dialect, file: &str, source: &str) -> Result<(), TemplateError> {
+        let scripts = match dialect {
+            Dialect::Ipxe => &mut self.ipxe,
+            Dialect::Grub => &mut self.grub,
+            Dialect::Pxelinux => &mut self.pxelinux,
+        };
+        scripts.add(name.to_string(), file, source)
     }
 
     /// Compiles one file of an answer: `preseed.cfg` of the answer `preseed`, or `user-data` of
@@ -85,9 +105,14 @@ impl Templates {
         self.answer_files.add(format!("{answer}/{file}"), origin, source)
     }
 
-    /// Whether there is a script of that name.
+    /// Whether there is a script of that name, for whatever loader.
     pub fn has_script(&self, name: &str) -> bool {
-        self.scripts.files.contains_key(name)
+        Dialect::ALL.into_iter().any(|dialect| self.has_form(name, dialect))
+    }
+
+    /// Whether the script is written for that loader too.
+    pub fn has_form(&self, name: &str, dialect: Dialect) -> bool {
+        self.scripts(dialect).files.contains_key(name)
     }
 
     /// Whether there is an answer of that name.
@@ -95,9 +120,10 @@ impl Templates {
         self.answers.contains_key(name)
     }
 
-    /// Whether the script can be rendered at all: what is wrong with it was said when it was added.
-    pub fn is_sound_script(&self, name: &str) -> bool {
-        self.scripts.sound.contains(name)
+    /// Whether the script can be rendered for that loader at all: what is wrong with it was said when it
+    /// was added.
+    pub fn is_sound_script(&self, name: &str, dialect: Dialect) -> bool {
+        self.scripts(dialect).sound.contains(name)
     }
 
     /// Whether every file of the answer can be rendered at all.
@@ -108,9 +134,21 @@ impl Templates {
 
     /// The scripts' names, sorted.
     pub fn script_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.scripts.files.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
+        let all: BTreeSet<&str> = Dialect::ALL
+            .into_iter()
+            .flat_map(|dialect| self.names(dialect))
+            .collect();
+        all.into_iter().collect()
+    }
+
+    /// The names of the scripts that are written for that loader, sorted.
+    pub fn names_for(&self, dialect: Dialect) -> Vec<&str> {
+        let names: BTreeSet<&str> = self.names(dialect).collect();
+        names.into_iter().collect()
+    }
+
+    fn names(&self, dialect: Dialect) -> impl Iterator<Item = &str> {
+        self.scripts(dialect).files.keys().map(String::as_str)
     }
 
     /// The file of an answer that is a single `NAME.ext`; `None` for a folder.
@@ -124,9 +162,9 @@ impl Templates {
         }
     }
 
-    /// Renders a script for one machine.
-    pub fn script(&self, name: &Name, scene: &Scene) -> Result<String, TemplateError> {
-        self.scripts.render(name.as_str(), scene)
+    /// Renders a script for one machine and its loader.
+    pub fn script(&self, name: &Name, dialect: Dialect, scene: &Scene) -> Result<String, TemplateError> {
+        self.scripts(dialect).render(name.as_str(), scene)
     }
 
     /// Renders one file of an answer for one machine.

@@ -1,11 +1,12 @@
 //! From a path to what it stands for: the one function behind TFTP, HTTP and `explain`.
 //!
-//! A script is for whoever asks; the query string, or else the lease of the address that asks, says
-//! who that is. An answer may hold secrets, so it goes only to the address of the machine it is
+//! A script is for whoever asks; the query string or the file's name, or else the lease of the address
+//! that asks, says who that is. An answer may hold secrets, so it goes only to the address of the machine it is
 //! for. Artifacts and loaders go to anybody.
 
 mod artifact;
 mod asker;
+mod script;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
@@ -16,6 +17,7 @@ use crate::boot::{
     paths,
     render::{Scene, TemplateError},
     request_path::RequestPath,
+    script_path::ScriptPath,
     sightings::Sightings,
     snapshot::{Artifact, Image, Snapshot},
 };
@@ -23,12 +25,8 @@ use crate::lease::LeaseTable;
 use crate::model::{HardwareAddr, Name, Now, text};
 use artifact::seal;
 use asker::is_beyond_words;
+pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
 use std::{net::Ipv4Addr, path::PathBuf};
-
-/// The script of a machine that boots its disk.
-pub const LOCAL_SCRIPT: &str = "local";
-/// The script of a machine nobody knows.
-pub const UNKNOWN_SCRIPT: &str = "unknown";
 
 /// One request for a file.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +136,8 @@ pub struct Inquiry<'a> {
     snapshot: &'a Snapshot,
     ask: &'a Ask<'a>,
     path: Result<RequestPath, &'static str>,
+    /// The script that the path stands for.
+    script: Option<ScriptPath>,
     /// The machine that holds the address that asks.
     peer: Identity,
     /// The largest TFTP block it may be given.
@@ -192,36 +192,16 @@ impl<'a> Inquiry<'a> {
                 return answered(&self, &self.peer, found);
             }
         };
-        let components: Vec<&str> = path.components().collect();
-        if is_script(&components) {
-            return answered(&self, &self.subject, self.script());
+        if let Some(wanted) = self.script {
+            return answered(&self, &self.subject, self.script_for(wanted.dialect));
         }
+        let components: Vec<&str> = path.components().collect();
         let found = match components[..] {
             [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
             [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
             _ => self.loader(path.as_str()),
         };
         answered(&self, &self.peer, found)
-    }
-
-    /// The script of the machine that asks.
-    fn script(&self) -> Found {
-        let who = identify(self.snapshot, &self.subject);
-        let (name, why) = match gate(self.snapshot, who) {
-            Gate::Network { script, .. } => (script.clone(), String::new()),
-            Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
-            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), String::new()),
-            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), String::new()),
-        };
-        let templates = &self.snapshot.templates;
-        let rendered = self
-            .scene(who, &self.subject)
-            .and_then(|scene| templates.script(&name, &scene));
-        Found {
-            stage: Stage::Ipxe,
-            what: format!("script {name}{why}"),
-            result: as_text(rendered, "text/plain; charset=utf-8"),
-        }
     }
 
     /// One file of an answer, for the machine in the path and for nobody else.
@@ -293,7 +273,7 @@ impl<'a> Inquiry<'a> {
 
     fn artifact(&self, image: &str, file: &str) -> Found {
         Found {
-            stage: Stage::Ipxe,
+            stage: self.stage_of_loader(),
             what: format!("image {image}/{file}"),
             result: self.verified(image, file),
         }
@@ -353,14 +333,6 @@ impl<'a> Inquiry<'a> {
             self.ask.server,
         )
     }
-}
-
-fn is_script(components: &[&str]) -> bool {
-    matches!(components, [paths::SCRIPT]) || components.last() == Some(&paths::AUTOEXEC)
-}
-
-fn shipped(script: &str) -> Name {
-    script.parse().expect("the shipped scripts' names are names")
 }
 
 fn as_text(rendered: Result<String, TemplateError>, content_type: &'static str) -> Result<Resource, Refusal> {

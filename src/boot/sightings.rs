@@ -21,6 +21,9 @@ pub struct Learned {
     pub arrived: Option<(MacAddr, Vec<String>)>,
     /// Firmware, which fetches files next, and the largest TFTP block it can take, in bytes.
     pub block_max: Option<(MacAddr, Option<u16>)>,
+    /// Firmware that was told to load GRUB or PXELINUX, which ask for their script without saying what
+    /// machine they are on.
+    pub firmware: Option<Identity>,
 }
 
 /// The identities seen, by MAC, and the addresses that machines have from other servers.
@@ -94,6 +97,9 @@ impl Sightings {
         }
         if let Some((mac, bytes_max)) = learned.block_max {
             self.limit_blocks(mac, bytes_max);
+        }
+        if let Some(said) = learned.firmware {
+            self.learn(said);
         }
     }
 

@@ -5,7 +5,7 @@
 
 pub use crate::boot::paths::Ports;
 use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
-use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid};
+use crate::model::{AddressRange, Arch, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid};
 use crate::proto::dhcp::RawOption;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -45,6 +45,14 @@ impl Snapshot {
         let image = self.images.get(image)?;
         let artifact = image.artifacts().find(|artifact| artifact.file == file)?;
         Some((image, artifact))
+    }
+
+    /// The loader that the settings name for firmware of that kind; the first of theirs where the kind is
+    /// not known.
+    pub fn named_loader<'s>(&self, settings: Option<&'s BootSettings>, arch: Option<Arch>) -> Option<&'s str> {
+        let named = settings.map_or(&[][..], |settings| &settings.loaders);
+        let runs = |file: &str| arch.is_none_or(|arch| self.loaders.runs_on(file, arch));
+        named.iter().map(|loader| loader.value.as_str()).find(|file| runs(file))
     }
 }
 
@@ -141,6 +149,8 @@ pub struct BootSettings {
     pub script: Option<Sourced<Name>>,
     /// The answer's name; it is in `Snapshot::templates`.
     pub answer: Option<Sourced<Name>>,
+    /// Files in `Snapshot::loaders` in place of iPXE, each for the firmware that runs it.
+    pub loaders: Vec<Sourced<String>>,
     /// Kernel parameters, the ancestors' first.
     pub cmdline: Vec<Sourced<String>>,
     /// DHCP options by number.

@@ -30,7 +30,7 @@ fn hosts(ask: &Ask) -> Result<(), Box<dyn Error>> {
 
 fn text(hosts: &[Host]) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let rows: Vec<[String; 6]> = hosts
+    let rows: Vec<[String; 7]> = hosts
         .iter()
         .map(|host| {
             let locked = if host.locked { " (locked)" } else { "" };
@@ -40,9 +40,10 @@ fn text(hosts: &[Host]) -> String {
                 or_dash(host.address.map(|address| address.to_string())),
                 format!("{}{locked}", host.boot),
                 or_dash(host.image.clone()),
+                or_dash((!host.loaders.is_empty()).then(|| host.loaders.join(", "))),
                 host.written.clone(),
             ]
         })
         .collect();
-    table(["HOST", "MAC", "ADDRESS", "BOOT", "IMAGE", "WRITTEN"], &rows)
+    table(["HOST", "MAC", "ADDRESS", "BOOT", "IMAGE", "LOADER", "WRITTEN"], &rows)
 }

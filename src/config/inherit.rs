@@ -205,6 +205,7 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
         image,
         script,
         answer,
+        loaders,
         cmdline,
         options,
         vars,
@@ -213,6 +214,9 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
     win(&mut below.image, image);
     win(&mut below.script, script);
     win(&mut below.answer, answer);
+    if !loaders.is_empty() {
+        below.loaders.clone_from(loaders);
+    }
     below.cmdline.extend(cmdline.iter().cloned());
     for (code, option) in options {
         below.options.insert(*code, option.clone());

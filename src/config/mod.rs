@@ -56,7 +56,7 @@ pub struct Appliance {
     pub tftp_single_port: bool,
     /// The inventory: a file or a folder.
     pub inventory: PathBuf,
-    /// Folder of `NAME.ipxe`.
+    /// Folder of `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux`.
     pub scripts: PathBuf,
     /// Folder of `NAME.ext` or `NAME/`.
     pub answers: PathBuf,
@@ -221,6 +221,10 @@ fn judge_inventory(
     };
     hosts::judge_references(inventory, &known, problems);
     hosts::judge_targets(&hosts, &snapshot.rules, problems);
+    loaders::judge_named(inventory, &read.appliance.loaders, &mut snapshot.loaders, problems);
+    if !unread.scripts {
+        loaders::judge_forms(&hosts, &snapshot.rules, &snapshot.templates, problems);
+    }
     let needs = loaders::needs(&hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
     loaders::judge(
         &snapshot.loaders,

@@ -335,6 +335,7 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         image: fields.take(reader, "image", decode::parsed::<Name>),
         script: fields.take(reader, "script", decode::parsed::<Name>),
         answer: fields.take(reader, "answer", decode::parsed::<Name>),
+        loaders: fields.take_all(reader, "loader", decode::some_text),
         cmdline: fields.take_all(reader, "cmdline", decode::some_text),
         options: options::read_own(reader, fields),
         vars: fields

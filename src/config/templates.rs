@@ -5,24 +5,22 @@ use crate::boot::{
     render::{TemplateError, Templates},
     snapshot::Origin,
 };
-use crate::model::{Name, text};
+use crate::model::{Dialect, Name, text};
 use std::path::Path;
 
-/// The extension of a script's file.
-const SCRIPT_EXTENSION: &str = "ipxe";
-
-/// Reads `NAME.ipxe` from one folder, and `NAME.ext` and `NAME/` from the other; a folder that
+/// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from the other; a folder that
 /// can't be read is said and noted in `unread`.
 pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems: &mut Problems) -> Templates {
     let mut templates = Templates::new();
     let paths = list(scripts, "scripts", problems);
     unread.scripts = paths.is_none();
     for path in paths.unwrap_or_default() {
-        if path.extension().is_some_and(|extension| extension == SCRIPT_EXTENSION)
+        let is_in = |dialect: &Dialect| path.extension().is_some_and(|said| said == dialect.extension());
+        if let Some(dialect) = Dialect::ALL.into_iter().find(is_in)
             && let Some(name) = name_of(&path, path.file_stem(), problems)
             && let Some(source) = Source::read(&path, problems)
         {
-            let added = templates.add_script(&name, &source.file, &source.text);
+            let added = templates.add_script(&name, dialect, &source.file, &source.text);
             say(added, problems);
         }
     }

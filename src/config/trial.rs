@@ -10,7 +10,7 @@ use crate::boot::{
     render::{Scene, TemplateError},
     snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
 };
-use crate::model::{Arch, Cpu, Firmware, MacAddr, Name};
+use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
 use std::net::Ipv4Addr;
 
 /// Stands for our own address in texts nobody sees.
@@ -68,13 +68,17 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, fail
         return;
     };
     let nothing_to_render = settings.script.is_none() && settings.answer.is_none();
-    if nothing_to_render || !can_render(snapshot, settings) {
+    if nothing_to_render {
         return;
     }
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let identity = identity(snapshot, who, settings, firmware);
-        let rendered =
-            Scene::new(snapshot, who, &identity, None, SERVER).and_then(|scene| render(snapshot, settings, &scene));
+        let forms = forms(snapshot, settings, identity.arch);
+        if !can_render(snapshot, settings, &forms) {
+            return;
+        }
+        let rendered = Scene::new(snapshot, who, &identity, None, SERVER)
+            .and_then(|scene| render(snapshot, settings, &forms, &scene));
         if let Err(error) = rendered {
             // One cause is one diagnostic: only an error without a template needs the host's place.
             let place = match &error.file {
@@ -91,18 +95,32 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, fail
     }
 }
 
+/// The languages that the machine's loaders ask its script in: iPXE's, which its network card may have,
+/// and that of the loader it is told to load. What is missing has been said.
+fn forms(snapshot: &Snapshot, settings: &BootSettings, arch: Option<Arch>) -> Vec<Dialect> {
+    let Some(script) = &settings.script else {
+        return Vec::new();
+    };
+    let named = snapshot.named_loader(Some(settings), arch).and_then(Dialect::of_loader);
+    let is_asked = |dialect: &Dialect| *dialect == Dialect::Ipxe || named == Some(*dialect);
+    let is_there = |dialect: &Dialect| snapshot.templates.has_form(script.value.as_str(), *dialect);
+    Dialect::ALL.into_iter().filter(is_asked).filter(is_there).collect()
+}
+
 /// Everything the settings name is there and sound.
-fn can_render(snapshot: &Snapshot, settings: &BootSettings) -> bool {
+fn can_render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect]) -> bool {
     let BootSettings {
         image, script, answer, ..
     } = settings;
     let templates = &snapshot.templates;
+    let is_sound = |script: &Name| {
+        let mut forms = forms.iter();
+        templates.has_script(script.as_str()) && forms.all(|form| templates.is_sound_script(script.as_str(), *form))
+    };
     image
         .as_ref()
         .is_none_or(|image| snapshot.images.contains_key(&image.value))
-        && script
-            .as_ref()
-            .is_none_or(|script| templates.is_sound_script(script.value.as_str()))
+        && script.as_ref().is_none_or(|script| is_sound(&script.value))
         && answer
             .as_ref()
             .is_none_or(|answer| templates.is_sound_answer(answer.value.as_str()))
@@ -124,10 +142,12 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
     }
 }
 
-fn render(snapshot: &Snapshot, settings: &BootSettings, scene: &Scene) -> Result<(), TemplateError> {
+fn render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect], scene: &Scene) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
     if let Some(script) = &settings.script {
-        templates.script(&script.value, scene)?;
+        for form in forms {
+            templates.script(&script.value, *form, scene)?;
+        }
     }
     if let Some(answer) = &settings.answer {
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
@@ -147,23 +167,31 @@ fn own_scripts(snapshot: &Snapshot, paths: &Origin, failures: &mut Crowd<Cause>,
         let Ok(name) = named.parse::<Name>() else {
             continue;
         };
-        if is_needed && !snapshot.templates.has_script(named) {
+        if is_needed && !snapshot.templates.has_form(named, Dialect::Ipxe) {
             let message = format!("there is no script `{named}`, which the appliance itself needs");
             problems.error(
                 paths,
                 message,
                 format!("put the shipped {named}.ipxe into the folder of scripts"),
             );
-        } else if is_needed && snapshot.templates.is_sound_script(named) {
-            let identity = Identity {
-                mac: Some(STRANGER),
-                ..Identity::default()
-            };
-            let rendered = Scene::new(snapshot, Who::Unknown, &identity, None, SERVER)
-                .and_then(|scene| snapshot.templates.script(&name, &scene));
-            if let Err(error) = rendered {
-                failures.add((error, paths.clone()), "an unknown machine".to_owned());
-            }
+        } else if is_needed {
+            own_script(snapshot, &name, paths, failures);
+        }
+    }
+}
+
+/// One of them, in every language it is written in.
+fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, failures: &mut Crowd<Cause>) {
+    let identity = Identity {
+        mac: Some(STRANGER),
+        ..Identity::default()
+    };
+    let is_sound = |form: &Dialect| snapshot.templates.is_sound_script(name.as_str(), *form);
+    for form in Dialect::ALL.into_iter().filter(is_sound) {
+        let rendered = Scene::new(snapshot, Who::Unknown, &identity, None, SERVER)
+            .and_then(|scene| snapshot.templates.script(name, form, &scene));
+        if let Err(error) = rendered {
+            failures.add((error, paths.clone()), "an unknown machine".to_owned());
         }
     }
 }

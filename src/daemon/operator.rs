@@ -132,6 +132,7 @@ fn host(listed: &snapshot::Host) -> Host {
         boot: boot.to_string(),
         image: text(&settings.image),
         script: text(&settings.script),
+        loaders: settings.loaders.iter().map(|loader| loader.value.clone()).collect(),
         locked: listed.locked,
         written: format!("{}:{}", listed.origin.file, listed.origin.line),
     }

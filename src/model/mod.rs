@@ -7,6 +7,7 @@
 
 mod arch;
 mod cidr;
+mod dialect;
 mod hardware;
 mod hex;
 pub mod limits;
@@ -20,6 +21,7 @@ mod uuid;
 
 pub use arch::{Arch, Cpu, Firmware};
 pub use cidr::{AddressRange, Cidr, CidrError, OwnAddress};
+pub use dialect::Dialect;
 pub use hardware::{HardwareAddr, MacAddr, MacError};
 pub use mode::{Mode, ServedInterface};
 pub use name::{Name, NameError};

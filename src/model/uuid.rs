@@ -32,6 +32,12 @@ impl Uuid {
         let placeholder = raw == [0; 16] || raw == [0xff; 16];
         (*kind == 0 && !placeholder).then(|| Uuid(swap_fields(raw)))
     }
+
+    /// The same with its first three fields the other way round: PXELINUX names itself by the bytes of
+    /// option 97 as they stand there.
+    pub fn swapped(self) -> Uuid {
+        Uuid(swap_fields(self.0))
+    }
 }
 
 fn swap_fields(mut raw: [u8; 16]) -> [u8; 16] {

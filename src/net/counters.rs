@@ -51,7 +51,7 @@ counters! {
     DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
     DhcpAssured "dhcp_assured" "DHCP leases acknowledged only until the end that is on disk already, because the disk did not take a later one in time.",
     DhcpStoreFailed "dhcp_store_failed" "DHCP replies given up because their lease change did not become durable.",
-    LoaderLoops "loader_loops" "Alarms of a machine that took the same loader three times in a row and never came back as iPXE.",
+    LoaderLoops "loader_loops" "Alarms of a machine that took the same loader three times in a row and never asked for its script.",
     TftpReceived "tftp_received" "Packets read from the TFTP port.",
     TftpMalformed "tftp_malformed" "Packets on the TFTP port that are no request.",
     TftpUnanswerable "tftp_unanswerable" "Packets on the TFTP port that must not be answered: replies, errors, and other servers' source ports.",

@@ -136,9 +136,9 @@ fn message(step: &Step) -> String {
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
         Step::Looping { loader, times } => format!(
-            "loaded {loader} {times} times and never came back as iPXE: the loader does not start, or its network driver \
-             finds no network; look at the machine's console, and try another loader (paths.loaders, or a quirk's \
-             `loader`)"
+            "loaded {loader} {times} times and never asked for its script: the loader does not start, or its network \
+             driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \
+             quirk's `loader`)"
         ),
         Step::WentElsewhere { server } => format!("ignored: it took the offer of another DHCP server, {server}"),
         Step::Ignored { reason } | Step::Exhausted { reason } => format!("ignored: {reason}"),
@@ -209,7 +209,7 @@ mod tests {
         };
         let line = logged(&event(&["raspberry-pi", "ours"]));
         assert!(line.contains("quirks=\"raspberry-pi,ours\""), "{line}");
-        assert!(line.contains("WARN") && line.contains("loaded snponly.efi 3 times and never came back as iPXE"));
+        assert!(line.contains("WARN") && line.contains("loaded snponly.efi 3 times and never asked for its script"));
         let line = logged(&event(&[]));
         assert!(!line.contains("quirks="), "{line}");
     }

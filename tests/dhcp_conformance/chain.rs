@@ -10,7 +10,7 @@ use bootwright::boot::{
     snapshot::{Host, Hosts},
 };
 use bootwright::lease::LeaseChange;
-use bootwright::model::{BootTarget, MacAddr};
+use bootwright::model::{BootTarget, Dialect, MacAddr};
 use dhcproto::v4::MessageType;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -142,7 +142,9 @@ fn rack() -> Rack {
     let mut room = Room::new();
     let mut templates = Templates::new();
     let (live, preseed) = ("live".parse().unwrap(), "preseed".parse().unwrap());
-    templates.add_script(&live, "live.ipxe", "{{ answer.url }}").unwrap();
+    templates
+        .add_script(&live, Dialect::Ipxe, "live.ipxe", "{{ answer.url }}")
+        .unwrap();
     templates
         .add_answer(&preseed, "preseed.cfg", "preseed.cfg", "for {{ name }}")
         .unwrap();

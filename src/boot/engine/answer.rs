@@ -2,7 +2,7 @@
 
 use super::{Asked, classify};
 use crate::boot::{event::Stage, gate::Gate, paths};
-use crate::model::Arch;
+use crate::model::{Arch, Dialect};
 use crate::proto::dhcp::{RawOption, Reply, ReplyOption};
 
 /// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
@@ -96,20 +96,35 @@ fn from_network(asked: &Asked<'_>) -> Boot {
                 kind: FieldsKind::RaspberryPi,
             }),
         },
-        Stage::System | Stage::Unknown => Boot::nothing("nothing: it is not firmware that asks"),
+        // No DHCP request shows GRUB or PXELINUX: they have their address from the firmware.
+        Stage::System | Stage::Grub | Stage::Pxelinux | Stage::Unknown => {
+            Boot::nothing("nothing: it is not firmware that asks")
+        }
     }
 }
 
 fn with_loader(asked: &Asked<'_>, fields: impl FnOnce(&str) -> (String, FieldsKind)) -> Boot {
     let arch = classify::arch(asked.request);
-    let chosen = asked.quirks.set.loader.as_deref();
-    match chosen.or_else(|| asked.snapshot.loaders.for_arch(arch?)) {
+    match chosen_loader(asked, arch).or_else(|| asked.snapshot.loaders.for_arch(arch?)) {
         Some(loader) => {
             let (file, kind) = fields(loader);
             Boot::load(format!("loader {file}"), file, kind)
         }
         None => Boot::nothing(format!("no loader for {} in paths.loaders", arch_text(asked, arch))),
     }
+}
+
+/// The loader that somebody chose for the machine: a quirk, or else the inventory.
+fn chosen_loader<'a>(asked: &'a Asked<'_>, arch: Option<Arch>) -> Option<&'a str> {
+    let named = || asked.snapshot.named_loader(asked.who.settings(), Some(arch?));
+    asked.quirks.set.loader.as_deref().or_else(named)
+}
+
+/// Whether the machine is told to load another loader than iPXE. What it says of itself is known from
+/// such a request or not at all.
+pub(super) fn loads_another(asked: &Asked<'_>) -> bool {
+    let dialect = || Dialect::of_loader(chosen_loader(asked, classify::arch(asked.request))?);
+    asked.firmware().is_some() && dialect().is_some_and(|dialect| dialect != Dialect::Ipxe)
 }
 
 fn arch_text(asked: &Asked<'_>, arch: Option<Arch>) -> String {

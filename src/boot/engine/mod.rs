@@ -21,7 +21,7 @@ mod route;
 use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
-    machine::{Who, identify},
+    machine::{Identity, Who, identify},
     quirks::Effect,
     sightings::Learned,
     snapshot::{Snapshot, Subnet},
@@ -171,6 +171,10 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
     };
     let block_max = asked.quirks.set.tftp_block_max;
     outcome.learned = Learned {
+        firmware: answer::loads_another(&asked).then(|| Identity {
+            ports: Vec::new(),
+            ..identity.clone()
+        }),
         address: proxy::heard(&asked),
         arrived: port::arrived(&asked, identity.ports),
         block_max: asked.firmware().map(|mac| (mac, block_max)),
@@ -208,7 +212,7 @@ impl Asked<'_> {
             Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe | Stage::Ipxe | Stage::RaspberryPi => {
                 self.request.hardware.mac()
             }
-            Stage::System | Stage::Unknown => None,
+            Stage::System | Stage::Grub | Stage::Pxelinux | Stage::Unknown => None,
         }
     }
 

@@ -1,43 +1,48 @@
 //! What a loader reads as more than a value, and the words that keep a value what it is.
+//!
+//! A script's value is written out only where its loader reads nothing but a value in it, quoted or not:
+//! nobody can tell from a template's text whether a place stands in quotes. What a kernel parameter may
+//! have all the same goes through a filter that quotes it.
 
-use crate::model::text;
-use minijinja::{AutoEscape, Error, ErrorKind, Output, State, Value};
+use crate::boot::paths::SCRIPT_QUERY;
+use crate::model::{Dialect, text};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value};
 use std::borrow::Cow;
 
-/// The filter `arg`: a value that must stay one argument, because neither iPXE nor the kernel's
-/// command line can be told so by quoting alone.
-pub(super) fn arg(value: &Value) -> Result<String, Error> {
-    if value.is_undefined() {
-        return Err(ErrorKind::UndefinedError.into());
+/// Why a text would be more than a value.
+type Reason = Option<&'static str>;
+
+/// Teaches the template engine of a loader's scripts what the loader reads.
+pub(super) fn teach(dialect: Dialect, engine: &mut Environment<'static>) {
+    match dialect {
+        Dialect::Ipxe => {
+            engine.set_formatter(|out, state, value| write(out, state, value, more_to_ipxe));
+            engine.add_global("query", Value::from_safe_string(SCRIPT_QUERY.to_owned()));
+        }
+        Dialect::Grub => {
+            engine.set_formatter(|out, state, value| write(out, state, value, more_to_grub));
+            engine.add_filter("args", args);
+        }
+        Dialect::Pxelinux => engine.set_formatter(|out, state, value| write(out, state, value, more_to_pxelinux)),
     }
-    let shown = value.to_string();
-    let splits = shown.is_empty() || shown.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
-    if splits {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            format!(
-                "`{}` can't be one argument of a command line; use a value without spaces and quotes",
-                text::escape(shown.as_bytes())
-            ),
-        ));
-    }
-    Ok(shown)
 }
 
-/// Writes one value into a script, unless iPXE would read it as more than a value. Our own query is
-/// meant to be read as more, and marked so.
-pub(super) fn write_into_script(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+/// Writes one value into a script, unless its loader would read it as more than a value. What is ours and
+/// meant to be read as more is marked so.
+fn write(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+    more: fn(&str) -> Reason,
+) -> Result<(), Error> {
     // Most values are texts already, and go out as they are.
     let text = value
         .as_str()
         .map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
-    if let Some(reason) = command_in(&text)
+    if let Some(reason) = more(&text)
         && !value.is_safe()
     {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            format!("`{}` can't stand in a script: {reason}", text::escape(text.as_bytes())),
-        ));
+        return Err(refused(&text, &format!("can't stand in a script: {reason}")));
     }
     match state.auto_escape() {
         AutoEscape::None => Ok(out.write_str(&text)?),
@@ -45,15 +50,22 @@ pub(super) fn write_into_script(out: &mut Output<'_>, state: &mut State<'_, '_>,
     }
 }
 
-/// Why iPXE would read more than a value in `shown`. It knows no quotes: words are split at white
-/// space, `${` begins a setting, and these words end a command.
-fn command_in(shown: &str) -> Option<&'static str> {
+fn refused(shown: &str, why: &str) -> Error {
+    let message = format!("`{}` {why}", text::escape(shown.as_bytes()));
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+const NEW_LINE: &str = "it has a control character, and a new line is a new command";
+
+/// iPXE knows no quotes: words are split at white space, `${` begins a setting, and some words end a
+/// command.
+fn more_to_ipxe(shown: &str) -> Reason {
     let begins_nothing = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'$' | b'#' | b'|' | b'&' | b';');
     if shown.bytes().all(begins_nothing) {
         return None;
     }
     if text::control_character(shown).is_some() {
-        return Some("it has a control character, and a new line is a new command");
+        return Some(NEW_LINE);
     }
     if shown.contains("${") {
         return Some("iPXE would expand the `${`");
@@ -63,4 +75,117 @@ fn command_in(shown: &str) -> Option<&'static str> {
         .split_whitespace()
         .any(ends_command)
         .then_some("iPXE would end the command at `||`, `&&`, `;` or `#`")
+}
+
+/// GRUB's shell: quotes, variables, operators, blocks, wildcards, and comments where a word begins.
+fn more_to_grub(shown: &str) -> Reason {
+    if shown.bytes().all(is_plain_to_grub) {
+        return None;
+    }
+    if text::control_character(shown).is_some() {
+        return Some(NEW_LINE);
+    }
+    if shown.contains(['\'', '"', '\\']) {
+        return Some("GRUB would read a quote in it");
+    }
+    if shown.contains(['$', ';', '|', '&', '<', '>', '{', '}']) {
+        return Some("GRUB would read more than a value in it; kernel parameters are quoted by `| args`");
+    }
+    if shown.contains(['*', '?', '[', ']']) {
+        return Some("GRUB would look for files by it; kernel parameters are quoted by `| args`");
+    }
+    shown
+        .split_whitespace()
+        .any(|word| word.starts_with('#'))
+        .then_some("GRUB would read a comment from the `#` on")
+}
+
+fn is_plain_to_grub(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" _.,:=/@%+-".contains(&byte)
+}
+
+/// PXELINUX takes a line as it is, but for the file names in `initrd=`, which it fetches, and for an
+/// `APPEND -`, which takes the parameters away.
+fn more_to_pxelinux(shown: &str) -> Reason {
+    if text::control_character(shown).is_some() {
+        return Some(NEW_LINE);
+    }
+    if shown.trim() == "-" {
+        return Some("behind APPEND, PXELINUX would take all parameters away");
+    }
+    shown
+        .split_whitespace()
+        .any(|word| word.starts_with("initrd="))
+        .then_some("PXELINUX would fetch what `initrd=` names")
+}
+
+/// The filter `arg`: a value that must stay one argument, because neither a loader nor the kernel's
+/// command line can be told so by quoting alone.
+pub(super) fn arg(value: &Value) -> Result<String, Error> {
+    let shown = defined(value)?;
+    let splits = shown.is_empty() || shown.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
+    if splits {
+        let why = "can't be one argument of a command line; use a value without spaces and quotes";
+        return Err(refused(&shown, why));
+    }
+    Ok(shown)
+}
+
+/// The filter `args` of GRUB's scripts: kernel parameters, each a word in GRUB's quotes, so that the
+/// kernel gets what was said whatever GRUB reads elsewhere in such a text. The kernel's own quotes group a
+/// parameter with blanks; GRUB puts them around it again. Neither `'` nor `\` can be handed on: GRUB
+/// writes a `\` before each.
+fn args(value: &Value) -> Result<Value, Error> {
+    let shown = defined(value)?;
+    if text::control_character(&shown).is_some() {
+        return Err(refused(&shown, &format!("can't stand in a script: {NEW_LINE}")));
+    }
+    if shown.contains(['\'', '\\']) {
+        let why = "can't be handed to the kernel: GRUB changes `'` and `\\` on the way";
+        return Err(refused(&shown, why));
+    }
+    let words: Option<Vec<String>> = parameters(&shown).into_iter().map(grub_word).collect();
+    let Some(words) = words else {
+        let why = "has a `\"` inside of a parameter; write it around the parameter or its value";
+        return Err(refused(&shown, why));
+    };
+    Ok(Value::from_safe_string(words.join(" ")))
+}
+
+/// Splits as the kernel does: at blanks that stand in no double quotes.
+fn parameters(line: &str) -> Vec<&str> {
+    let mut is_quoted = false;
+    line.split(|c: char| {
+        is_quoted ^= c == '"';
+        c.is_whitespace() && !is_quoted
+    })
+    .filter(|word| !word.is_empty())
+    .collect()
+}
+
+/// One parameter as a word of GRUB's; `None` where its double quotes are neither around it nor around
+/// its value.
+fn grub_word(parameter: &str) -> Option<String> {
+    let unquoted = |text: &str| {
+        text.strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .map(str::to_owned)
+    };
+    let whole = unquoted(parameter).or_else(|| {
+        let (key, value) = parameter.split_once('=')?;
+        Some(format!("{key}={}", unquoted(value)?))
+    });
+    let plain = whole.unwrap_or_else(|| parameter.to_owned());
+    if plain.contains('"') {
+        return None;
+    }
+    let needs_no_quotes = plain.bytes().all(|byte| byte != b' ' && is_plain_to_grub(byte));
+    Some(if needs_no_quotes { plain } else { format!("'{plain}'") })
+}
+
+fn defined(value: &Value) -> Result<String, Error> {
+    match value.is_undefined() {
+        true => Err(ErrorKind::UndefinedError.into()),
+        false => Ok(value.to_string()),
+    }
 }

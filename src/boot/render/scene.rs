@@ -75,6 +75,11 @@ impl Scene {
                 .unwrap_or_default()
                 .to_owned(),
             server,
+            ports: snapshot.ports,
+            loader: snapshot
+                .named_loader(settings, identity.arch)
+                .unwrap_or_default()
+                .to_owned(),
             image: image.map_or_else(none, |image| on_demand(image_variables(image, &http))),
             cmdline: command_line(image, settings),
             answer: settings

@@ -51,6 +51,10 @@ fn snapshot(disk: &str) -> Snapshot {
 }
 
 fn rendered(source: &str, disk: &str) -> Result<String, TemplateError> {
+    rendered_for(Dialect::Ipxe, source, disk)
+}
+
+fn rendered_for(dialect: Dialect, source: &str, disk: &str) -> Result<String, TemplateError> {
     let snapshot = snapshot(disk);
     let identity = Identity {
         mac: "52:54:00:00:00:07".parse().ok(),
@@ -59,8 +63,8 @@ fn rendered(source: &str, disk: &str) -> Result<String, TemplateError> {
     let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER)?;
     let name: Name = "test".parse().unwrap();
     let mut templates = Templates::new();
-    templates.add_script(&name, "test.ipxe", source)?;
-    templates.script(&name, &scene)
+    templates.add_script(&name, dialect, "test.ipxe", source)?;
+    templates.script(&name, dialect, &scene)
 }
 
 #[test]
@@ -138,4 +142,95 @@ fn an_endless_text_is_stopped() {
 #[test]
 fn a_template_includes_no_file_of_the_machine() {
     assert!(rendered("{% include '/etc/passwd' %}", "x").is_err());
+}
+
+/// A value by itself, in GRUB's language.
+fn grub(value: &str) -> Result<String, TemplateError> {
+    rendered_for(Dialect::Grub, "echo {{ vars.disk }}", value)
+}
+
+/// Kernel parameters, in GRUB's language.
+fn grub_args(parameters: &str) -> Result<String, TemplateError> {
+    rendered_for(Dialect::Grub, "linux /l {{ vars.disk | args }}", parameters)
+}
+
+#[test]
+fn no_value_becomes_a_command_of_grub() {
+    for hostile in [
+        "$root", "${root}", "a;reboot", "a|b", "a & b", "a>b", "<b", "{ a", "a}", "it's", "a\"b", "a\\", "a #b", "*",
+        "/[a-z]?",
+    ] {
+        let error = grub(hostile).unwrap_err();
+        assert!(
+            error.message.contains("can't stand in a script"),
+            "{hostile:?}: {error}"
+        );
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    for plain in ["/dev/vda", "R1 (left), 3%: a+b=c@d~e!", "a#b", "größe", "ip=::1"] {
+        assert_eq!(grub(plain).unwrap(), format!("echo {plain}"));
+    }
+}
+
+#[test]
+fn kernel_parameters_are_quoted_for_grub_and_arrive_as_they_were_said() {
+    for (said, written) in [
+        ("console=ttyS0,115200 quiet", "console=ttyS0,115200 quiet"),
+        (
+            "ds=nocloud-net;s=http://192.0.2.1/a/  x=$a#{b}|&<>*?[c]",
+            "'ds=nocloud-net;s=http://192.0.2.1/a/' 'x=$a#{b}|&<>*?[c]'",
+        ),
+        ("dyndbg=\"file x +p\" a", "'dyndbg=file x +p' a"),
+        ("\"dyndbg=file x +p\" a=\"b\"", "'dyndbg=file x +p' a=b"),
+        ("", ""),
+    ] {
+        assert_eq!(grub_args(said).unwrap(), format!("linux /l {written}"));
+    }
+    for lost in ["a=it's", "a=b\\c", "a\"b\"c", "\"open", "a\nb"] {
+        assert!(grub_args(lost).is_err(), "{lost:?}");
+    }
+    let error = rendered_for(Dialect::Grub, "linux {{ vars.dsk | args }}", "x").unwrap_err();
+    assert_eq!(error.message, "`vars.dsk` has no value here");
+}
+
+#[test]
+fn what_is_joined_to_quoted_parameters_is_looked_at_again() {
+    let source = "linux {{ (vars.disk | args) ~ vars.disk }}";
+    assert!(rendered_for(Dialect::Grub, source, "a;b").is_err());
+}
+
+#[test]
+fn no_value_becomes_a_line_or_a_file_of_pxelinux() {
+    let pxelinux = |value: &str| rendered_for(Dialect::Pxelinux, "APPEND {{ vars.disk }}", value);
+    for hostile in ["a\nLABEL b", "a\u{2028}b", "-", " - ", "quiet initrd=other"] {
+        assert!(pxelinux(hostile).is_err(), "{hostile:?}");
+    }
+    for plain in [
+        "ds=nocloud-net;s=http://192.0.2.1/",
+        "a=$b#c{d}|&<>",
+        "x=\"a b\" y='c'",
+        "a - b",
+        "rd.initrd=x",
+    ] {
+        assert_eq!(pxelinux(plain).unwrap(), format!("APPEND {plain}"));
+    }
+}
+
+#[test]
+fn each_loaders_language_has_its_own_templates() {
+    let name: Name = "test".parse().unwrap();
+    let mut templates = Templates::new();
+    templates.add_script(&name, Dialect::Grub, "test.grub", "echo").unwrap();
+    assert!(templates.has_script("test") && templates.has_form("test", Dialect::Grub));
+    assert!(!templates.has_form("test", Dialect::Ipxe) && !templates.has_form("test", Dialect::Pxelinux));
+    assert_eq!(templates.script_names(), ["test"]);
+    let error = rendered_for(Dialect::Grub, "{{ query }}", "x").unwrap_err();
+    assert!(error.message.contains("unknown variable `query`"), "{error}");
+}
+
+#[test]
+fn a_script_knows_our_address_on_both_servers_and_that_no_loader_was_named() {
+    let source = "(http,{{ server }}) {{ http }} {{ tftp }} [{{ loader }}]";
+    let text = rendered_for(Dialect::Grub, source, "x").unwrap();
+    assert_eq!(text, "(http,192.0.2.1) http://192.0.2.1 tftp://192.0.2.1 []");
 }

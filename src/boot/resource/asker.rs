@@ -1,16 +1,17 @@
 //! Who asks for a file, and which machine it is for: what the lease table and the sightings know.
 
-use super::{Ask, Inquiry, is_script};
+use super::{Ask, Inquiry};
 use crate::boot::{
     ledger::{Ledger, Standing},
     machine::{Identity, identify},
     paths,
     request_path::RequestPath,
+    script_path::{Named, ScriptPath},
     sightings::Sightings,
     snapshot::{Artifact, Host, Image, Snapshot},
 };
 use crate::lease::LeaseTable;
-use crate::model::{MacAddr, Now};
+use crate::model::{Dialect, MacAddr, Now, Uuid};
 use std::net::Ipv4Addr;
 
 impl<'a> Inquiry<'a> {
@@ -24,29 +25,46 @@ impl<'a> Inquiry<'a> {
         ask: &'a Ask<'a>,
     ) -> Inquiry<'a> {
         let peer = holder(now, snapshot, leases, sightings, ask.peer);
+        let path = RequestPath::parse(ask.transport, ask.path);
+        let script = path.as_ref().ok().and_then(|path| script_at(snapshot, path));
         let mut inquiry = Inquiry {
             snapshot,
             ask,
-            path: RequestPath::parse(ask.transport, ask.path),
+            path,
+            script,
             subject: Identity::default(),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
             artifact: None,
         };
-        inquiry.subject = inquiry.subject(sightings);
+        inquiry.subject = match inquiry.script.map(|script| script.names) {
+            Some(Named::Address(address)) if address != ask.peer => holder(now, snapshot, leases, sightings, address),
+            Some(Named::Mac(mac)) => sightings.of(mac),
+            Some(Named::Uuid(uuid)) => inquiry.with_uuid(uuid),
+            Some(Named::Nobody | Named::Address(_)) => inquiry.asking(sightings),
+            None => inquiry.answered_for(sightings),
+        };
         inquiry.artifact = inquiry.named_artifact(ledger);
         inquiry
     }
 
-    /// The machine that is asked for: the one that asks, where the path names no other.
-    fn subject(&self, sightings: &mut Sightings) -> Identity {
-        let Ok(path) = &self.path else {
-            return self.peer.clone();
-        };
-        match path.components().collect::<Vec<_>>()[..] {
-            ref components if is_script(components) => self.asking(sightings),
-            [paths::ANSWER, machine, ..] => self.named(sightings, machine),
+    /// The machine that an answer is for; any other file is for the one that asks.
+    fn answered_for(&self, sightings: &Sightings) -> Identity {
+        let mut components = self.path.as_ref().ok().into_iter().flat_map(RequestPath::components);
+        match (components.next(), components.next()) {
+            (Some(paths::ANSWER), Some(machine)) => self.named(sightings, machine),
             _ => self.peer.clone(),
+        }
+    }
+
+    /// The machine that asks and says this UUID, of which nothing is remembered: firmware has said it
+    /// by DHCP. PXELINUX writes option 97's bytes as they come.
+    fn with_uuid(&self, said: Uuid) -> Identity {
+        let is_listed = |uuid: &Uuid| self.snapshot.hosts.by_uuid(*uuid).is_some();
+        let listed = [said, said.swapped()].into_iter().find(is_listed);
+        Identity {
+            uuid: listed.or(self.peer.uuid),
+            ..self.peer.clone()
         }
     }
 
@@ -109,6 +127,14 @@ impl<'a> Inquiry<'a> {
             },
         }
     }
+}
+
+/// The script that a path stands for. A file of exactly that name beside the loaders is the operator's own
+/// configuration of GRUB or PXELINUX, and goes out as it is.
+fn script_at(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath> {
+    let is_own =
+        |script: &ScriptPath| script.dialect != Dialect::Ipxe && snapshot.loaders.root_of(path.as_str()).is_some();
+    ScriptPath::of(path).filter(|script| !is_own(script))
 }
 
 /// The machine that holds `address`: by its lease, by what was heard of another server, or by its

@@ -1,7 +1,10 @@
 //! What a template's variables are made from. A script names a few of them, and most of their cost
 //! is to write them out as text: each is written when a template asks for it.
 
-use crate::boot::snapshot::{BootSettings, Host, Var};
+use crate::boot::{
+    paths::{self, Ports},
+    snapshot::{BootSettings, Host, Var},
+};
 use crate::model::{MacAddr, Name, Uuid};
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
@@ -55,6 +58,8 @@ pub(super) struct Variables {
     pub domain: String,
     pub server: Ipv4Addr,
     pub http: String,
+    pub ports: Ports,
+    pub loader: String,
     /// `ImageVariables`, or `none`.
     pub image: Value,
     pub cmdline: String,
@@ -81,6 +86,8 @@ impl Parts for Variables {
         "domain",
         "server",
         "http",
+        "tftp",
+        "loader",
         "image",
         "cmdline",
         "answer",
@@ -105,6 +112,8 @@ impl Parts for Variables {
             "domain" => text(&self.domain),
             "server" => shown(Some(self.server)),
             "http" => text(&self.http),
+            "tftp" => Value::from(paths::tftp_base(self.server, self.ports)),
+            "loader" => text(&self.loader),
             "image" => self.image.clone(),
             "cmdline" => text(&self.cmdline),
             "answer" => self.answer.clone(),
@@ -145,12 +154,22 @@ impl ImageVariables {
 }
 
 impl Parts for ImageVariables {
-    const NAMES: &'static [&'static str] = &["name", "base", "kernel", "kernel_file", "initrds", "disk", "disk_file"];
+    const NAMES: &'static [&'static str] = &[
+        "name",
+        "base",
+        "path",
+        "kernel",
+        "kernel_file",
+        "initrds",
+        "disk",
+        "disk_file",
+    ];
 
     fn part(&self, name: &str) -> Option<Value> {
         Some(match name {
             "name" => text(self.name.as_str()),
             "base" => text(&self.base),
+            "path" => Value::from(paths::image_path(&self.name)),
             "kernel" => self.url(&self.kernel_file),
             "kernel_file" => text(&self.kernel_file),
             "initrds" => self.initrds.iter().map(|file| self.file(file)).collect(),

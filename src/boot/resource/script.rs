@@ -1,0 +1,65 @@
+//! The script of a machine, in the language of the loader that asks: every road asks the gate here.
+
+use super::{Found, Inquiry, Refusal, as_text};
+use crate::boot::{
+    event::Stage,
+    gate::{Gate, gate},
+    machine::identify,
+};
+use crate::model::{Dialect, Name};
+
+/// The script of a machine that boots its disk.
+pub const LOCAL_SCRIPT: &str = "local";
+/// The script of a machine nobody knows.
+pub const UNKNOWN_SCRIPT: &str = "unknown";
+
+impl Inquiry<'_> {
+    /// The script of the machine that asks, or that the path names.
+    pub(super) fn script_for(&self, dialect: Dialect) -> Found {
+        let who = identify(self.snapshot, &self.subject);
+        let (name, why) = match gate(self.snapshot, who) {
+            Gate::Network { script, .. } => (script.clone(), String::new()),
+            Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
+            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), String::new()),
+            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), String::new()),
+        };
+        let form = match dialect {
+            Dialect::Ipxe => String::new(),
+            other @ (Dialect::Grub | Dialect::Pxelinux) => format!(" ({})", other.extension()),
+        };
+        let templates = &self.snapshot.templates;
+        let result = match templates.has_form(name.as_str(), dialect) {
+            true => {
+                let rendered = self
+                    .scene(who, &self.subject)
+                    .and_then(|scene| templates.script(&name, dialect, &scene));
+                as_text(rendered, "text/plain; charset=utf-8")
+            }
+            // At once: PXELINUX and GRUB have other names to ask for.
+            false => Err(Refusal::NotFound {
+                reason: format!(
+                    "script {name} is not written for {dialect}: the folder of scripts has no {name}.{}",
+                    dialect.extension()
+                ),
+            }),
+        };
+        Found {
+            stage: Stage::of_loader(dialect),
+            what: format!("script {name}{form}{why}"),
+            result,
+        }
+    }
+
+    /// The stage of a machine that fetches an image: no request tells which loader it comes from, and
+    /// the inventory may.
+    pub(super) fn stage_of_loader(&self) -> Stage {
+        let settings = identify(self.snapshot, &self.peer).settings();
+        let loader = self.snapshot.named_loader(settings, self.peer.arch);
+        let dialect = loader.and_then(Dialect::of_loader).unwrap_or(Dialect::Ipxe);
+        Stage::of_loader(dialect)
+    }
+}
+
+fn shipped(script: &str) -> Name {
+    script.parse().expect("the shipped scripts' names are names")
+}
