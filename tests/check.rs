@@ -2,6 +2,9 @@
 //! place and what to do.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
+#[path = "check/loaders.rs"]
+mod loaders;
+
 use bootwright::boot::{
     ledger::ChecksumRecord,
     machine::{Identity, identify},
@@ -464,6 +467,10 @@ vars = {{ disk = "/dev/vda" }}
 }
 
 fn script(snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {
+    script_for(Dialect::Ipxe, snapshot, mac, firmware)
+}
+
+fn script_for(dialect: Dialect, snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {
     let identity = Identity {
         mac: mac.parse().ok(),
         arch: Some(Arch {
@@ -477,7 +484,7 @@ fn script(snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {
     let unknown: Name = "unknown".parse().unwrap();
     let named = who.settings().and_then(|settings| settings.script.as_ref());
     let name = named.map_or(&unknown, |script| &script.value);
-    snapshot.templates.script(name, Dialect::Ipxe, &scene).unwrap()
+    snapshot.templates.script(name, dialect, &scene).unwrap()
 }
 
 #[test]

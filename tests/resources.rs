@@ -1,6 +1,9 @@
 //! From a path to what it stands for, on a small room with no files and no sockets.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
+#[path = "resources/other_loaders.rs"]
+mod other_loaders;
+
 use bootwright::boot::{
     event::Stage,
     ledger::{Finding, Ledger},
@@ -349,57 +352,6 @@ fn a_loader_is_found_by_name_and_by_no_other_path() {
         get_alone(OTHER, "/%2e%2e/passwd").result,
         Err(Refusal::BadPath { .. })
     ));
-}
-
-#[test]
-fn configurations_of_other_loaders_are_files_beside_them_and_a_missing_one_is_not_found() {
-    let mut room = room();
-    let there = [
-        "grub/grub.cfg",
-        "grub/grub.cfg-01-52-54-00-00-00-07",
-        "pxelinux.cfg/default",
-        "r1u07/boot.cfg",
-    ];
-    for file in there {
-        room.loaders.add("/srv/loaders".into(), file.to_owned());
-    }
-    let missing = [
-        "grub/grub.cfg-01-52-54-00-00-00-08",
-        "grub/x86_64-efi/command.lst",
-        "pxelinux.cfg/01-52-54-00-00-00-07",
-        "pxelinux.cfg/C000020B",
-        "r1u08/boot.cfg",
-    ];
-    for transport in [Transport::Tftp, Transport::Http] {
-        let found = |path: &str| {
-            let ask = Ask {
-                transport,
-                path: path.as_bytes(),
-                query: None,
-                peer: OTHER,
-                server: SERVER,
-            };
-            resource(
-                NOW,
-                &room,
-                &LeaseTable::default(),
-                &mut Sightings::default(),
-                &Ledger::default(),
-                &ask,
-            )
-            .result
-        };
-        for file in there {
-            let result = found(file);
-            assert!(
-                matches!(&result, Ok(Resource::File { file: named, .. }) if named == file),
-                "{result:?}"
-            );
-        }
-        for file in missing {
-            assert!(matches!(found(file), Err(Refusal::NotFound { .. })), "{file}");
-        }
-    }
 }
 
 /// [`room`], with r1u07 listed by a serial number and a UUID beside its MAC.

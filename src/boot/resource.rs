@@ -273,7 +273,7 @@ impl<'a> Inquiry<'a> {
 
     fn artifact(&self, image: &str, file: &str) -> Found {
         Found {
-            stage: self.stage_of_loader(),
+            stage: self.another_loader(file).unwrap_or(Stage::Ipxe),
             what: format!("image {image}/{file}"),
             result: self.verified(image, file),
         }
@@ -301,7 +301,7 @@ impl<'a> Inquiry<'a> {
         let stage = match self.ask.transport {
             Transport::Http => Stage::UefiHttp,
             Transport::Tftp if file.ends_with(".efi") => Stage::UefiPxe,
-            Transport::Tftp => Stage::BiosPxe,
+            Transport::Tftp => self.another_loader(file).unwrap_or(Stage::BiosPxe),
         };
         let result = match self.snapshot.loaders.root_of(file) {
             Some(root) => Ok(Resource::File {

@@ -6,6 +6,7 @@ mod captures;
 mod chain;
 mod crowds;
 mod fuzzed;
+mod loaders;
 mod loops;
 mod moves;
 mod options;

@@ -123,8 +123,15 @@ fn chosen_loader<'a>(asked: &'a Asked<'_>, arch: Option<Arch>) -> Option<&'a str
 /// Whether the machine is told to load another loader than iPXE. What it says of itself is known from
 /// such a request or not at all.
 pub(super) fn loads_another(asked: &Asked<'_>) -> bool {
-    let dialect = || Dialect::of_loader(chosen_loader(asked, classify::arch(asked.request))?);
-    asked.firmware().is_some() && dialect().is_some_and(|dialect| dialect != Dialect::Ipxe)
+    match (asked.gate, asked.stage) {
+        (
+            Gate::Network { .. } | Gate::Introduce,
+            Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe,
+        ) => chosen_loader(asked, classify::arch(asked.request))
+            .and_then(Dialect::of_loader)
+            .is_some_and(|dialect| dialect != Dialect::Ipxe),
+        (_, _) => false,
+    }
 }
 
 fn arch_text(asked: &Asked<'_>, arch: Option<Arch>) -> String {

@@ -50,13 +50,13 @@ impl Inquiry<'_> {
         }
     }
 
-    /// The stage of a machine that fetches an image: no request tells which loader it comes from, and
-    /// the inventory may.
-    pub(super) fn stage_of_loader(&self) -> Stage {
+    /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which
+    /// loader it comes from, and the inventory may. The loader itself is fetched by firmware.
+    pub(super) fn another_loader(&self, file: &str) -> Option<Stage> {
         let settings = identify(self.snapshot, &self.peer).settings();
-        let loader = self.snapshot.named_loader(settings, self.peer.arch);
-        let dialect = loader.and_then(Dialect::of_loader).unwrap_or(Dialect::Ipxe);
-        Stage::of_loader(dialect)
+        let loader = self.snapshot.named_loader(settings, self.peer.arch)?;
+        let dialect = Dialect::of_loader(loader).filter(|_| loader != file)?;
+        (dialect != Dialect::Ipxe).then(|| Stage::of_loader(dialect))
     }
 }
 

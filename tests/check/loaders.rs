@@ -1,0 +1,193 @@
+//! The key `loader`, and scripts that are written for several loaders.
+
+use super::*;
+
+/// An EFI program for a machine of that number, as far as anybody reads it.
+fn efi(machine: u16) -> Vec<u8> {
+    let mut program = vec![0; 0x46];
+    program[..2].copy_from_slice(b"MZ");
+    program[0x3c] = 0x40;
+    program[0x40..0x44].copy_from_slice(b"PE\0\0");
+    program[0x44..].copy_from_slice(&machine.to_le_bytes());
+    program
+}
+
+/// A room with shim, GRUB and PXELINUX beside iPXE, and one host; `lines` are its lines from 8 on.
+fn room(lines: &str) -> Room {
+    let host = "[[host]]\nname = \"r1u07\"\nmac = \"52:54:00:00:00:07\"\n";
+    let room = Room::new(&format!("{SUBNET}{host}{lines}"));
+    for (file, content) in [
+        ("shimx64.efi", efi(0x8664)),
+        ("grubx64.efi", efi(0x8664)),
+        ("grubaa64.efi", efi(0xaa64)),
+        ("broken.efi", b"<html>".to_vec()),
+        ("lpxelinux.0", vec![0xea, 0x05]),
+    ] {
+        fs::write(room.path("loaders").join(file), content).unwrap();
+    }
+    room
+}
+
+/// What a host needs that boots an image.
+const LIVE: &str = "image = \"debian-12\"\nboot = \"live\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\" }\n";
+
+#[test]
+fn a_named_loader_is_a_file_of_the_loaders_folders_that_some_firmware_runs() {
+    let mistakes: [(&str, (u32, u32), &[&str]); 5] = [
+        (
+            "loader = \"shimx46.efi\"",
+            (8, 10),
+            &["no loader `shimx46.efi`", "/loaders", "did you mean `shimx64.efi`?"],
+        ),
+        (
+            "loader = \"other\"",
+            (8, 10),
+            &["no loader `other`", "/loaders", "copy it there"],
+        ),
+        ("loader = \"broken.efi\"", (8, 10), &["`broken.efi` is no EFI program"]),
+        (
+            "loader = [\"shimx64.efi\", \"grubx64.efi\"]",
+            (8, 26),
+            &["`shimx64.efi` and `grubx64.efi` are both for uefi-x86_64"],
+        ),
+        ("loader = 64", (8, 10), &["must be a text"]),
+    ];
+    for (line, place, words) in mistakes {
+        let report = room(line).report();
+        assert!(has(&report, place, words), "{line}: {}", shown(&report.errors));
+        assert_eq!(report.errors.len(), 1, "{line}: {}", shown(&report.errors));
+    }
+}
+
+#[test]
+fn the_nearest_loader_wins_and_each_is_for_the_firmware_that_runs_it() {
+    let profiles = "profile = \"both\"\nloader = [\"grubx64.efi\", \"grubaa64.efi\"]\n\
+         [profile.both]\nloader = [\"shimx64.efi\", \"lpxelinux.0\"]\n\
+         [[host]]\nname = \"r1u08\"\nmac = \"52:54:00:00:00:08\"\nprofile = \"both\"\n";
+    let snapshot = room(profiles).sound().snapshot;
+    let loader = |host: &str, arch| {
+        let settings = &snapshot.hosts.by_name(host).unwrap().settings;
+        snapshot.named_loader(Some(settings), Arch::from_option_93(arch))
+    };
+    assert_eq!(
+        [0, 7, 11, 16].map(|arch| loader("r1u07", arch)),
+        [None, Some("grubx64.efi"), Some("grubaa64.efi"), Some("grubx64.efi"),]
+    );
+    assert_eq!(
+        [0, 7, 11].map(|arch| loader("r1u08", arch)),
+        [Some("lpxelinux.0"), Some("shimx64.efi"), None,]
+    );
+}
+
+#[test]
+fn a_script_that_the_loader_cannot_read_is_said_at_the_loader() {
+    let report = room(&format!("loader = \"shimx64.efi\"\nscript = \"talos\"\n{LIVE}")).report();
+    let words = [
+        "host `r1u07` loads `shimx64.efi`, and the script `talos` is not written for GRUB",
+        "write talos.grub",
+        "debian-installer",
+    ];
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+
+    let room = room(&format!("loader = \"lpxelinux.0\"\nscript = \"live\"\n{LIVE}"));
+    fs::remove_file(room.path("scripts/local.pxelinux")).unwrap();
+    let report = room.report();
+    let words = ["the script `local` is not written for PXELINUX"];
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+}
+
+#[test]
+fn a_script_that_is_not_written_for_ipxe_needs_another_loader() {
+    let room = |loader: &str| {
+        let room = room(&format!("script = \"own\"\n{LIVE}{loader}"));
+        room.write("scripts/own.grub", "linux {{ image.path }}{{ image.kernel_file }}\n");
+        room
+    };
+    let report = room("").report();
+    let words = ["host `r1u07` loads iPXE, and the script `own` is not written for iPXE"];
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+    room("loader = \"grubx64.efi\"\n").sound();
+}
+
+#[test]
+fn a_host_is_rehearsed_in_the_language_of_its_loader_and_in_no_other() {
+    let lines = |loader: &str| {
+        format!("cmdline = [\"ds=nocloud-net;s=http://192.0.2.1/\", \"a=it's\"]\nscript = \"live\"\n{LIVE}{loader}")
+    };
+    room(&lines("")).sound();
+    room(&lines("loader = \"lpxelinux.0\"\n")).sound();
+    let said = shown(&room(&lines("loader = \"grubx64.efi\"\n")).report().errors);
+    assert!(
+        said.contains("live.grub") && said.contains("GRUB changes `'`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
+    let mut inventory = String::new();
+    for (number, script) in ["debian-installer", "live", "local"].iter().enumerate() {
+        inventory += &format!(
+            "loader = [\"shimx64.efi\", \"lpxelinux.0\"]\ncmdline = \"ds=nocloud-net;s=http://192.0.2.1/\"\n\
+             script = \"{script}\"\n{LIVE}[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:01:0{number}\"\n"
+        );
+    }
+    let snapshot = room(&inventory).sound().snapshot;
+    let text = |dialect, mac, firmware| script_for(dialect, &snapshot, mac, firmware);
+    for (mac, script) in [("52:54:00:00:00:07", "debian-installer"), ("52:54:00:00:01:00", "live")] {
+        let grub = text(Dialect::Grub, mac, Firmware::Uefi);
+        assert!(grub.contains("if linux /image/debian-12/linux "), "{script}: {grub}");
+        assert!(
+            grub.contains("if initrd /image/debian-12/initrd.gz; then"),
+            "{script}: {grub}"
+        );
+        assert!(
+            grub.contains(" quiet 'ds=nocloud-net;s=http://192.0.2.1/'; then\n"),
+            "{script}: {grub}"
+        );
+        let ends = |word: &str| grub.split_whitespace().filter(|said| *said == word).count();
+        assert_eq!(
+            (ends("if"), ends("while")),
+            (ends("fi"), ends("done")),
+            "{script}: {grub}"
+        );
+        assert!(
+            grub.contains(&format!("\n    source $prefix/grub.cfg-01-{}\n", mac.replace(':', "-"))),
+            "{script}: {grub}"
+        );
+        let pxelinux = text(Dialect::Pxelinux, mac, Firmware::Bios);
+        for line in [
+            "  KERNEL http://192.0.2.1/image/debian-12/linux",
+            "  INITRD http://192.0.2.1/image/debian-12/initrd.gz",
+            "DEFAULT linux",
+            "ONTIMEOUT again",
+            &format!("  CONFIG pxelinux.cfg/01-{}", mac.replace(':', "-")),
+        ] {
+            assert!(
+                pxelinux.lines().any(|said| said == line),
+                "{script}: {line}: {pxelinux}"
+            );
+        }
+        assert!(
+            pxelinux.contains(" quiet ds=nocloud-net;s=http://192.0.2.1/\n"),
+            "{script}: {pxelinux}"
+        );
+        // pxelinux.0 has no HTTP, and nobody said which of the two asks.
+        let by_tftp = text(Dialect::Pxelinux, mac, Firmware::Uefi);
+        assert!(
+            by_tftp.contains("  KERNEL tftp://192.0.2.1/image/debian-12/linux\n"),
+            "{script}: {by_tftp}"
+        );
+    }
+    let unknown = "52:54:00:00:00:99";
+    for (dialect, asks) in [
+        (Dialect::Grub, "    source $prefix/grub.cfg-01-52-54-00-00-00-99\n"),
+        (Dialect::Pxelinux, "  CONFIG pxelinux.cfg/01-52-54-00-00-00-99\n"),
+    ] {
+        let text = text(dialect, unknown, Firmware::Bios);
+        assert!(
+            text.contains("mac = \"52:54:00:00:00:99\"") && text.contains(asks),
+            "{text}"
+        );
+    }
+}

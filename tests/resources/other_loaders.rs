@@ -1,0 +1,242 @@
+//! GRUB and PXELINUX: what they ask for beside themselves, and what each machine gets.
+
+use super::*;
+use bootwright::boot::machine::Identity;
+use bootwright::model::Uuid;
+
+const UUID: &str = "11223344-5566-7788-99aa-bbccddeeff00";
+/// [`UUID`] as PXELINUX writes it: the bytes of option 97 as they come.
+const UUID_OF_PXELINUX: &str = "44332211-6655-8877-99aa-bbccddeeff00";
+
+/// [`room`], with every script for GRUB too and all but the installer's for PXELINUX, and a host that is
+/// listed by its UUID.
+fn room_of_loaders() -> Snapshot {
+    let mut room = room();
+    let scripts = [
+        (
+            "debian-installer",
+            Dialect::Grub,
+            "linux {{ image.path }} # {{ name }} {{ mac }}",
+        ),
+        ("local", Dialect::Grub, "exit"),
+        ("unknown", Dialect::Grub, "echo who are you"),
+        ("local", Dialect::Pxelinux, "LOCALBOOT 0"),
+        ("unknown", Dialect::Pxelinux, "SAY who are you"),
+    ];
+    for (script, dialect, text) in scripts {
+        room.templates.add_script(&name(script), dialect, script, text).unwrap();
+    }
+    let by_uuid = Host {
+        macs: Vec::new(),
+        address: None,
+        uuid: UUID.parse::<Uuid>().ok(),
+        ..host("r1u10", 10, live(BootTarget::Live))
+    };
+    let hosts = room.hosts.iter().map(|listed| Host::clone(listed));
+    room.hosts = Hosts::new(hosts.chain([by_uuid]).collect());
+    room
+}
+
+fn ask(room: &Snapshot, sightings: &mut Sightings, transport: Transport, peer: Ipv4Addr, path: &str) -> Answered {
+    let ask = Ask {
+        transport,
+        path: path.as_bytes(),
+        query: None,
+        peer,
+        server: SERVER,
+    };
+    let leases = leased("52:54:00:00:00:99");
+    resource(NOW, room, &leases, sightings, &Ledger::default(), &ask)
+}
+
+fn fetch(peer: Ipv4Addr, path: &str) -> Answered {
+    ask(
+        &room_of_loaders(),
+        &mut Sightings::default(),
+        Transport::Tftp,
+        peer,
+        path,
+    )
+}
+
+#[test]
+fn grub_gets_its_machines_script_by_the_first_name_that_it_asks_for_on_either_server() {
+    let room = room_of_loaders();
+    for path in [
+        "grub/grub.cfg",
+        "grub/grub.cfg-C000020B",
+        "boot/grub/grub.cfg-C0000",
+        "EFI/debian/grub.cfg-01-52-54-00-00-00-07",
+        "grub.cfg-52-54-00-00-00-07",
+    ] {
+        for transport in [Transport::Tftp, Transport::Http] {
+            let answered = ask(&room, &mut Sightings::default(), transport, HOST, path);
+            assert_eq!(
+                text(&answered),
+                "linux /image/debian-12/ # r1u07 52:54:00:00:00:07",
+                "{path}"
+            );
+            assert_eq!(answered.what, "script debian-installer (grub)");
+            assert_eq!((answered.stage, answered.machine.as_str()), (Stage::Grub, "r1u07"));
+        }
+    }
+}
+
+#[test]
+fn a_script_that_is_not_written_for_the_loader_is_refused_with_what_is_missing_at_every_name() {
+    for path in [
+        UUID_OF_PXELINUX,
+        "01-52-54-00-00-00-07",
+        "C000020B",
+        "C000",
+        "C",
+        "default",
+    ] {
+        let answered = fetch(HOST, &format!("pxelinux.cfg/{path}"));
+        assert_eq!(answered.what, "script debian-installer (pxelinux)", "{path}");
+        assert!(
+            matches!(&answered.result, Err(Refusal::NotFound { reason })
+                if reason.contains("not written for PXELINUX") && reason.contains("debian-installer.pxelinux")),
+            "{:?}",
+            answered.result
+        );
+    }
+}
+
+#[test]
+fn every_loader_asks_the_gate() {
+    let mut room = room_of_loaders();
+    let locked = Host {
+        locked: true,
+        ..host("r1u11", 11, live(BootTarget::Live))
+    };
+    let hosts = room.hosts.iter().map(|listed| Host::clone(listed));
+    room.hosts = Hosts::new(hosts.chain([locked]).collect());
+    // The host that is set to install and not armed, and the one that is locked.
+    for mac in ["52-54-00-00-00-08", "52-54-00-00-00-0b"] {
+        for (path, disk) in [("grub/grub.cfg-01-", "exit"), ("pxelinux.cfg/01-", "LOCALBOOT 0")] {
+            for peer in [OTHER, HOST, DYNAMIC] {
+                let path = format!("{path}{mac}");
+                let answered = ask(&room, &mut Sightings::default(), Transport::Tftp, peer, &path);
+                assert_eq!(text(&answered), disk, "{path} by {peer}");
+                assert!(answered.what.contains(" (its disk: it is "), "{}", answered.what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
+    let mut room = room_of_loaders();
+    for (policy, said) in [(UnknownPolicy::Discover, "who are you"), (UnknownPolicy::Lease, "exit")] {
+        room.unknown = policy;
+        let answered = ask(
+            &room,
+            &mut Sightings::default(),
+            Transport::Tftp,
+            DYNAMIC,
+            "grub/grub.cfg",
+        );
+        assert!(text(&answered).ends_with(said), "{answered:?}");
+        assert_eq!(answered.machine, "52-54-00-00-00-99");
+    }
+}
+
+#[test]
+fn a_name_that_means_another_machine_gets_what_is_that_machines_own_and_leaves_no_trace() {
+    let room = room_of_loaders();
+    let mut sightings = Sightings::default();
+    for (path, said) in [
+        // Of the host with that interface, as `boot.ipxe?mac=` says it, and of nobody.
+        ("grub/grub.cfg-01-52-54-00-00-00-07", "r1u07"),
+        ("grub/grub.cfg-C000020B", "r1u07"),
+        ("grub/grub.cfg-01-02-00-00-00-00-01", "who are you"),
+        ("grub/grub.cfg-C0000263", "who are you"),
+    ] {
+        let answered = ask(&room, &mut sightings, Transport::Http, DYNAMIC, path);
+        assert!(text(&answered).contains(said), "{path}: {answered:?}");
+    }
+    let invented = mac("02:00:00:00:00:01");
+    assert_eq!(
+        sightings.of(invented),
+        Identity {
+            mac: Some(invented),
+            ..Identity::default()
+        }
+    );
+    assert!(
+        format!("{sightings:?}").contains("seen: Recent { values: {}"),
+        "{sightings:?}"
+    );
+}
+
+#[test]
+fn a_host_listed_by_its_uuid_is_known_by_either_order_of_its_bytes_and_a_mac_weighs_more() {
+    for uuid in [UUID, UUID_OF_PXELINUX] {
+        let path = format!("grub/grub.cfg-{uuid}");
+        assert!(text(&fetch(DYNAMIC, &path)).contains("# r1u10"), "{uuid}");
+        // Boards are sold with the same placeholder.
+        assert!(text(&fetch(HOST, &path)).contains("# r1u07"), "{uuid}");
+    }
+}
+
+#[test]
+fn what_firmware_said_by_dhcp_still_holds_when_grub_asks() {
+    let room = room_of_loaders();
+    let mut sightings = Sightings::default();
+    let firmware = Identity {
+        mac: Some(mac("52:54:00:00:00:99")),
+        vendor: Some("ACME:Arch:00007".into()),
+        ..Identity::default()
+    };
+    sightings.note(bootwright::boot::sightings::Learned {
+        firmware: Some(firmware),
+        ..Default::default()
+    });
+    let answered = ask(&room, &mut sightings, Transport::Tftp, DYNAMIC, "grub/grub.cfg");
+    assert!(text(&answered).contains("# 52-54-00-00-00-99"), "{answered:?}");
+}
+
+#[test]
+fn a_file_of_exactly_that_name_beside_the_loaders_goes_out_as_it_is() {
+    let mut room = room_of_loaders();
+    let own = [
+        "grub/grub.cfg",
+        "grub/grub.cfg-01-52-54-00-00-00-07",
+        "pxelinux.cfg/default",
+    ];
+    for file in own {
+        room.loaders.add("/srv/loaders".into(), file.to_owned());
+    }
+    for file in own {
+        let answered = ask(&room, &mut Sightings::default(), Transport::Tftp, HOST, file);
+        assert!(
+            matches!(&answered.result, Ok(Resource::File { file: named, .. }) if named == file),
+            "{answered:?}"
+        );
+        assert_eq!(answered.what, format!("loader {file}"));
+    }
+    let other = ask(
+        &room,
+        &mut Sightings::default(),
+        Transport::Tftp,
+        HOST,
+        "grub/grub.cfg-C000020B",
+    );
+    assert!(text(&other).contains("# r1u07"));
+}
+
+#[test]
+fn other_files_beside_a_configuration_are_loaders_or_not_there() {
+    for path in [
+        "grub/x86_64-efi/command.lst",
+        "grub/grub.cfg-theme",
+        "pxelinux.cfg/graphics.conf",
+        "image/debian-12/grub.cfg",
+        "answer/r1u08/grub.cfg",
+    ] {
+        let answered = fetch(HOST, path);
+        assert!(answered.result.is_err(), "{path}");
+        assert!(!answered.what.starts_with("script"), "{}", answered.what);
+    }
+}
