@@ -8,13 +8,16 @@ set -eu
 # on a guest's network · isc-dhcp-relay · bootpc: BOOTP as before DHCP · xorriso, genisoimage:
 # ISOs to import · systemd: systemd-networkd, and
 # systemd-analyze for the unit's exposure · nginx-light, openssl, gpg, gpg-agent, gpgv, gpgconf: a server
-# of images, its certificate, signatures · strace: kills at every step · gcc: Rust's linker
+# of images, its certificate, signatures · strace: kills at every step · pxelinux,
+# syslinux-common: a loader beside iPXE · gcc: Rust's linker
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
           xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd
-          nginx-light openssl gpg gpg-agent gpgv gpgconf strace gcc libc6-dev"
+          nginx-light openssl gpg gpg-agent gpgv gpgconf strace pxelinux syslinux-common gcc libc6-dev"
 
-# Debian lets only one relay be installed, and the tests go through two: this one is unpacked beside.
-unpacked="dhcp-helper"
+# Single files of packages that are not installed: Debian lets only one relay be, and the tests go through
+# two; shim and signed GRUB would see to how this machine boots. PACKAGE:FILE.
+unpacked="dhcp-helper:usr/sbin/dhcp-helper shim-signed:usr/lib/shim/shimx64.efi.signed
+          grub-efi-amd64-signed:usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
 beside=/usr/local/lib/bootwright-tests
 
 # Other programs in their place, such as the peers of the benchmarks.
@@ -25,8 +28,8 @@ for package in $packages; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $package"
 done
-for package in $unpacked; do
-    [ -e "$beside/$package" ] || missing_beside="$missing_beside $package"
+for file in $unpacked; do
+    [ -e "$beside/${file##*/}" ] || missing_beside="$missing_beside $file"
 done
 [ -n "$missing$missing_beside" ] || exit 0
 
@@ -38,11 +41,12 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 
-for package in $missing_beside; do
+for file in $missing_beside; do
+    package=${file%%:*}
     echo "unpacking: $package"
     folder=$(mktemp -d)
     (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "$package" && dpkg-deb --extract ./*.deb content)
-    install -Dm755 "$folder/content/usr/sbin/$package" "$beside/$package"
+    install -Dm755 "$folder/content/${file#*:}" "$beside/${file##*/}"
     rm -r "$folder"
 done
 [ -n "$missing" ] || exit 0

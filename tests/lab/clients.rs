@@ -6,6 +6,9 @@ use super::room::Room;
 use std::{fs, time::Duration};
 use tempfile::TempDir;
 
+/// What happens at once; machines that run tests can be slow.
+const LOG: Duration = Duration::from_secs(10);
+
 const FETCHER: &str = r#"
 [profile.live]
 image   = "small"
@@ -53,6 +56,51 @@ fn a_loader_a_script_and_an_image_arrive_byte_by_byte() {
         script,
         "the script that DHCP points to"
     );
+}
+
+#[test]
+fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
+    let wire = Wire::new();
+    let room = Room::new(FETCHER)
+        .with_small_image(b"kernel")
+        .with_script("fetched", "#!ipxe\n");
+    room.write_script(
+        "fetched.grub",
+        "linux {{ image.path }}{{ image.kernel_file }} {{ name }}\n",
+    );
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:31", "192.0.2.31");
+    for path in [
+        "grub/grub.cfg",
+        "grub/grub.cfg-01-02-00-00-00-00-31",
+        "boot/grub/grub.cfg-C000021F",
+    ] {
+        for (program, fetched) in fetch_with_everything(&client, path) {
+            let fetched = String::from_utf8_lossy(&fetched);
+            assert_eq!(fetched, "linux /image/small/kernel.bin fetcher\n", "{program} {path}");
+        }
+    }
+    daemon.wait_for("its log line", LOG, |line| {
+        line.says("fetcher", &["sent script fetched (grub), 38 bytes"]) && line.stage == "grub"
+    });
+    // PXELINUX goes on to its next name by each of these.
+    for path in [
+        "pxelinux.cfg/01-02-00-00-00-00-31",
+        "pxelinux.cfg/C000021F",
+        "pxelinux.cfg/default",
+    ] {
+        let said = client.run("tftp", &["-v", "-m", "binary", SERVER, "-c", "get", path, "/dev/null"]);
+        let said = super::namespace::text(&said);
+        assert!(
+            said.contains("Error code 1: script fetched is not written for PXELINUX"),
+            "{path}: {said}"
+        );
+    }
+    room.write_script("fetched.pxelinux", "SAY {{ name }}\n");
+    daemon.wait_for("the new generation", LOG, |line| line.message.contains("generation 2"));
+    for (program, fetched) in fetch_with_everything(&client, "pxelinux.cfg/01-02-00-00-00-00-31") {
+        assert_eq!(String::from_utf8_lossy(&fetched), "SAY fetcher\n", "{program}");
+    }
 }
 
 #[test]

@@ -140,6 +140,78 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
     }
 }
 
+/// [`WORKER`] with other loaders, and a parameter that only this host has and that GRUB's shell would make
+/// four things of.
+const OTHER_LOADERS: &str = r#"
+[[host]]
+name    = "r1u07"
+mac     = "52:54:00:00:00:07"
+address = "192.0.2.11"
+image   = "debian-12"
+boot    = "live"
+script  = "debian-installer"
+answer  = "preseed"
+loader  = ["shimx64.efi", "lpxelinux.0"]
+cmdline = ["console=ttyS0,115200", "lab=nocloud;s=$r1u07|#{1}", 'lab.words="two words"']
+vars    = { disk = "/dev/vda" }
+"#;
+
+/// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters.
+/// `second` is what the loader fetches for itself; `words` is what the parameters look like on the console.
+fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 2], dialect: &str, words: &[&str]) {
+    let wire = Wire::new();
+    let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
+    let daemon = Daemon::start(&wire, &room);
+    let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
+    let step = |what: &str, stage: &str, words: &[&str]| {
+        daemon.wait_for(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
+    };
+    step("the offer", stage, &["offered 192.0.2.11: loader", first]);
+    step("the loader", stage, &["sent loader", first]);
+    daemon.wait_for("its second part", LOADER, |line| {
+        line.says("r1u07", &["sent loader", second])
+    });
+    let script = format!("sent script debian-installer ({dialect})");
+    step("the script", dialect, &[&script]);
+    for file in ["debian-12/linux", "debian-12/initrd.gz"] {
+        step("the image", dialect, &["sent image", file]);
+    }
+    machine.wait_for("Kernel command line: ", KERNEL);
+    for words in words {
+        machine.wait_for(words, Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn ovmf_with_secure_boot_goes_through_shim_and_signed_grub_to_the_hosts_own_kernel_parameters() {
+    boot_another_loader(
+        Firmware::OvmfSecureBoot,
+        "uefi-pxe",
+        ["shimx64.efi", "grubx64.efi"],
+        "grub",
+        &[
+            "Secure boot enabled",
+            " lab=nocloud;s=$r1u07|#{1} \"lab.words=two words\"",
+            "url=http://192.0.2.1/answer/r1u07/preseed.cfg",
+        ],
+    );
+}
+
+#[test]
+fn seabios_goes_through_lpxelinux_to_the_hosts_own_kernel_parameters() {
+    boot_another_loader(
+        Firmware::SeaBiosPxe,
+        "bios-pxe",
+        ["lpxelinux.0", "ldlinux.c32"],
+        "pxelinux",
+        &[
+            " lab=nocloud;s=$r1u07|#{1} lab.words=\"two words\"",
+            "url=http://192.0.2.1/answer/r1u07/preseed.cfg",
+            "initrd=http://192.0.2.1/image/debian-12/initrd.gz",
+        ],
+    );
+}
+
 #[test]
 fn a_machine_that_nobody_listed_shows_who_it_is() {
     let wire = Wire::new();

@@ -16,13 +16,20 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Below this the installer stops to say that the memory is low.
 const MEMORY_MB: &str = "1024";
 
+/// An iPXE that asks as a plain PXE ROM does, and starts what it is told to.
+const OLD_ROM: &str = "#!ipxe\nset user-class PXE\ndhcp\nchain tftp://${next-server}/${filename}\n";
+
 /// What the machine has in its flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
     /// SeaBIOS with the iPXE of its NIC's option ROM.
     SeaBios,
+    /// SeaBIOS with a PXE ROM that takes its boot file as PXE says: iPXE, but it does not say so.
+    SeaBiosPxe,
     /// OVMF without an option ROM: EDK2's own PXE stack.
     OvmfPxe,
+    /// The same with Secure Boot on, and the keys that PCs are sold with.
+    OvmfSecureBoot,
     /// OVMF's HTTP boot; PXE is switched off so that it comes first.
     OvmfHttp,
 }
@@ -127,14 +134,27 @@ fn firmware_arguments(firmware: Firmware, mac: &str, folder: &Path) -> Vec<Strin
             add(["-device", &nic]);
             add(["-boot", "order=nc"]);
         }
-        Firmware::OvmfPxe | Firmware::OvmfHttp => {
+        Firmware::SeaBiosPxe => {
+            let script = folder.join("old-rom.ipxe");
+            fs::write(&script, OLD_ROM).expect("a new file in our own folder");
+            add(["-device", &format!("{nic},romfile=")]);
+            add(["-kernel", "/usr/lib/ipxe/ipxe.lkrn"]);
+            add(["-initrd", &script.display().to_string()]);
+        }
+        Firmware::OvmfPxe | Firmware::OvmfSecureBoot | Firmware::OvmfHttp => {
             let variables = folder.join("variables.fd");
-            fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("package ovmf is installed");
+            let keys = match firmware {
+                Firmware::OvmfSecureBoot => ".ms",
+                _ => "",
+            };
+            let ovmf = |what: &str| format!("/usr/share/OVMF/OVMF_{what}_4M{keys}.fd");
+            fs::copy(ovmf("VARS"), &variables).expect("package ovmf is installed");
+            if firmware == Firmware::OvmfSecureBoot {
+                add(["-machine", "q35,smm=on"]);
+                add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+            }
             let flash = "if=pflash,format=raw";
-            add([
-                "-drive",
-                &format!("{flash},unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"),
-            ]);
+            add(["-drive", &format!("{flash},unit=0,readonly=on,file={}", ovmf("CODE"))]);
             add(["-drive", &format!("{flash},unit=1,file={}", variables.display())]);
             add(["-device", &format!("{nic},romfile=")]);
             add(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// Debian's own netboot kernel and initrd, from package `debian-installer-12-netboot-amd64`.
 const INSTALLER: &str = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64";
 
+/// Where tests/install-packages.sh puts single files of packages.
+const UNPACKED: &str = "/usr/local/lib/bootwright-tests";
+
 /// The subnet every room has: a hundred dynamic addresses above the reservations.
 pub const SUBNET: &str = r#"
 [[subnet]]
@@ -94,6 +97,24 @@ impl Room {
     /// Adds a script beside the shipped ones.
     pub fn with_script(self, name: &str, text: &str) -> Room {
         fs::write(self.path(&format!("scripts/{name}.ipxe")), text).expect("a new file in our own folder");
+        self
+    }
+
+    /// Writes a script for any loader: `live.grub`.
+    pub fn write_script(&self, file: &str, text: &str) {
+        fs::write(self.path("scripts").join(file), text).expect("a new file in our own folder");
+    }
+
+    /// Adds shim and GRUB, and PXELINUX where its package has it.
+    pub fn with_other_loaders(self) -> Room {
+        for (signed, name) in [("shimx64.efi", "shimx64.efi"), ("grubnetx64.efi", "grubx64.efi")] {
+            let file = format!("{UNPACKED}/{signed}.signed");
+            fs::copy(&file, self.path("loaders").join(name))
+                .unwrap_or_else(|error| panic!("{file}: {error}: tests/install-packages.sh unpacks it"));
+        }
+        let ipxe = "\"/usr/lib/ipxe\"";
+        let beside = "\"/usr/lib/PXELINUX\", \"/usr/lib/syslinux/modules/bios\"";
+        self.set(ipxe, &format!("{beside}, {ipxe}"));
         self
     }
 
