@@ -1,7 +1,8 @@
 //! Bootwright: the daemon that racked servers meet when they power on.
 //!
 //! One process is the DHCP, TFTP and HTTP server of a provisioning network. From a TOML inventory
-//! it hands each machine its own iPXE script, kernel and answer file, and says what it did.
+//! it hands each machine its own loader, script, kernel and answer file, and says what it did. Scripts are
+//! iPXE's, GRUB's or PXELINUX's.
 //!
 //! # The map
 //!
