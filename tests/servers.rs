@@ -520,10 +520,20 @@ fn head(arguments: &[&str]) -> String {
 
 /// A header's value in a head.
 fn header(head: &str, name: &str) -> String {
-    let line = head
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let line = lines.find_map(|(said, value)| said.eq_ignore_ascii_case(name).then_some(value));
     line.unwrap_or_else(|| panic!("no {name}: {head}")).trim().to_owned()
+}
+
+#[test]
+fn a_length_is_written_as_grub_looks_for_it() {
+    own_network();
+    let _appliance = Appliance::start(&["lo"]);
+    let said = curl(&["-I", LOADER_URL]);
+    assert!(
+        said.contains(&format!("\nContent-Length: {LOADER_BYTES}\r\n")),
+        "{said}"
+    );
 }
 
 #[test]

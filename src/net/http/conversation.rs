@@ -119,6 +119,8 @@ impl Conversation {
             .header_read_timeout(HTTP_HEADER_TIMEOUT)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
+            // GRUB 2.06 knows a `Content-Length` by its capitals, and loads no file of unknown length.
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(wire), Answering(Arc::new(exchange)));
         Some(Conversation {
             connection: Box::pin(connection),
