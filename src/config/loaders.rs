@@ -104,8 +104,14 @@ pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Or
     }
 }
 
-/// Judges the loaders that profiles, hosts and rules name, and notes which firmware runs each.
-pub(super) fn judge_named(inventory: &Inventory, roots: &[PathBuf], loaders: &mut Loaders, problems: &mut Problems) {
+/// Judges the loaders that profiles, hosts and rules name, and notes which firmware runs each. `is_guest`
+/// is whether another DHCP server gives the addresses on some interface.
+pub(super) fn judge_named(
+    inventory: &Inventory,
+    (roots, is_guest): (&[PathBuf], bool),
+    loaders: &mut Loaders,
+    problems: &mut Problems,
+) {
     let of_profiles = inventory.profiles.iter().map(|profile| &profile.own);
     let of_hosts = inventory.hosts.iter().map(|host| &host.own);
     let of_rules = inventory.rules.iter().map(|rule| &rule.own);
@@ -125,6 +131,15 @@ pub(super) fn judge_named(inventory: &Inventory, roots: &[PathBuf], loaders: &mu
                 }
             };
             loaders.set_arch(file.to_owned(), arch);
+            if is_guest && Dialect::of_loader(file) == Some(Dialect::Grub) {
+                let message = format!(
+                    "GRUB (`{}`) asks the server that gave its address for its configuration, and on some \
+                     interface that is another one",
+                    text::escape(file.as_bytes())
+                );
+                let help = "keep to iPXE or PXELINUX where mode = \"proxy\", or give the addresses here";
+                problems.warn(&loader.origin, message, help);
+            }
             if let Some(other) = first.insert(arch, file) {
                 let message = format!("`{other}` and `{file}` are both for {arch}");
                 problems.error(&loader.origin, message, "name one loader for each kind of firmware");

@@ -24,7 +24,7 @@ mod templates;
 mod trial;
 
 use crate::boot::quirks::Quirks;
-use crate::boot::snapshot::{Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
+use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::Entry, sums::Sums};
 use crate::model::{Mode, Name, ServedInterface, limits::IMAGE_DEPTH_MAX};
 use hosts::{Referable, Unread, Unsettled};
@@ -221,23 +221,34 @@ fn judge_inventory(
     };
     hosts::judge_references(inventory, &known, problems);
     hosts::judge_targets(&hosts, &snapshot.rules, problems);
-    loaders::judge_named(inventory, &read.appliance.loaders, &mut snapshot.loaders, problems);
-    if !unread.scripts {
-        loaders::judge_forms(&hosts, &snapshot.rules, &snapshot.templates, problems);
-    }
-    let needs = loaders::needs(&hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
-    loaders::judge(
-        &snapshot.loaders,
-        &read.appliance.loaders,
-        &needs,
-        &read.loaders_at,
-        problems,
-    );
+    judge_loaders(read, inventory, (&hosts, unread), snapshot, problems);
     let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
     subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
     trial::rehearse(snapshot, &unsettled, own_scripts_at, problems);
+}
+
+/// The loaders that are named and those that are needed, and the scripts in their languages.
+fn judge_loaders(
+    read: &appliance::Read,
+    inventory: &Inventory,
+    (hosts, unread): (&[Host], Unread),
+    snapshot: &mut Snapshot,
+    problems: &mut Problems,
+) {
+    let roots = &read.appliance.loaders;
+    let is_guest = read
+        .appliance
+        .interfaces
+        .iter()
+        .any(|served| served.mode == Mode::Proxy);
+    loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems);
+    if !unread.scripts {
+        loaders::judge_forms(hosts, &snapshot.rules, &snapshot.templates, problems);
+    }
+    let needs = loaders::needs(hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
+    loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems);
 }
 
 /// Reads and judges one folder of images by itself, for the commands about images.

@@ -8,8 +8,8 @@ use crate::boot::{
 use crate::model::{Dialect, Name, text};
 use std::path::Path;
 
-/// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from the other; a folder that
-/// can't be read is said and noted in `unread`.
+/// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from
+/// the other; a folder that can't be read is said and noted in `unread`.
 pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems: &mut Problems) -> Templates {
     let mut templates = Templates::new();
     let paths = list(scripts, "scripts", problems);

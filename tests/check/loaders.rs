@@ -97,6 +97,27 @@ fn a_script_that_the_loader_cannot_read_is_said_at_the_loader() {
 }
 
 #[test]
+fn grub_on_a_guests_interface_is_warned_of_and_pxelinux_is_not() {
+    let room = room(&format!(
+        "loader = [\"shimx64.efi\", \"lpxelinux.0\"]\nscript = \"live\"\n{LIVE}"
+    ));
+    assert_eq!(shown(&room.sound().warnings), "");
+    room.write(
+        "bootwright.toml",
+        &CONFIG.replace("[paths]", "mode = \"proxy\"\n[paths]"),
+    );
+    let warnings = room.sound().warnings;
+    let [warning] = &warnings[..] else {
+        panic!("{}", shown(&warnings));
+    };
+    assert_eq!(warning.place, Some((8, 11)));
+    assert!(
+        warning.message.starts_with("GRUB (`shimx64.efi`) asks the server"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn a_script_that_is_not_written_for_ipxe_needs_another_loader() {
     let room = |loader: &str| {
         let room = room(&format!("script = \"own\"\n{LIVE}{loader}"));

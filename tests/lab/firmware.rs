@@ -3,7 +3,7 @@
 //! The emulation is slow and the machines of a test run are shared, so the limits are wide: a
 //! machine takes one to two minutes to its answer on two cores.
 
-use super::daemon::{Daemon, Line};
+use super::daemon::{Daemon, Line, ask_json};
 use super::machine::{Firmware, Machine};
 use super::namespace::{SERVER, Wire};
 use super::room::Room;
@@ -162,6 +162,8 @@ fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 
     let wire = Wire::new();
     let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
     let daemon = Daemon::start(&wire, &room);
+    let listed = ask_json(&room, "hosts");
+    assert_eq!(listed[0]["loaders"], serde_json::json!(["shimx64.efi", "lpxelinux.0"]));
     let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
     let step = |what: &str, stage: &str, words: &[&str]| {
         daemon.wait_for(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
