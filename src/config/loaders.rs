@@ -137,7 +137,7 @@ pub(super) fn judge_named(
                      interface that is another one",
                     text::escape(file.as_bytes())
                 );
-                let help = "keep to iPXE or PXELINUX where mode = \"proxy\", or give the addresses here";
+                let help = "keep to iPXE where mode = \"proxy\", or give the addresses here";
                 problems.warn(&loader.origin, message, help);
             }
             if let Some(other) = first.insert(arch, file) {
