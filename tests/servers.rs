@@ -669,27 +669,53 @@ fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     assert!(appliance.shared.transfers.under_way().is_empty());
 }
 
-/// The processor time, in nanoseconds, that threads of this name and a number have had.
-fn time_of_threads(name: &str) -> u64 {
+/// What the kernel's `file` says of each thread of this test whose name begins so, and of those that wait
+/// for a disk on its behalf.
+fn told_of_threads(name: &str, file: &str) -> Vec<String> {
     let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let own_network = fs::read_link("/proc/thread-self/ns/net").unwrap();
     let is_one = |thread: &Path| {
         let comm = fs::read_to_string(thread.join("comm")).unwrap_or_default();
-        comm.trim_end()
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.parse::<u32>().is_ok())
+        comm.starts_with(name) && fs::read_link(thread.join("ns/net")).is_ok_and(|network| network == own_network)
     };
     threads
         .map(|thread| thread.path())
         .filter(|thread| is_one(thread))
-        .filter_map(|thread| {
-            fs::read_to_string(thread.join("schedstat"))
-                .ok()?
-                .split(' ')
-                .next()?
-                .parse::<u64>()
-                .ok()
-        })
+        .filter_map(|thread| fs::read_to_string(thread.join(file)).ok())
+        .collect()
+}
+
+/// The processor time, in nanoseconds, that threads whose names begin so have had.
+fn time_of_threads(name: &str) -> u64 {
+    told_of_threads(name, "schedstat")
+        .iter()
+        .filter_map(|told| told.split(' ').next()?.parse::<u64>().ok())
         .sum()
+}
+
+/// Bytes of files that threads whose names begin so have read.
+fn bytes_read_by_threads(name: &str) -> u64 {
+    told_of_threads(name, "io")
+        .iter()
+        .filter_map(|told| told.lines().find_map(|line| line.strip_prefix("rchar: ")))
+        .filter_map(|bytes| bytes.parse::<u64>().ok())
+        .sum()
+}
+
+#[test]
+fn not_a_byte_of_a_large_file_is_read_by_the_threads_for_small_ones() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    let mut said = String::new();
+    for range in ["0-", "1000000-1999999"] {
+        let fetch = ["-sS", "-r", range, "-o", "/dev/null", "http://127.0.0.1/big.img"];
+        said += &run("curl", &fetch, Path::new("/")).1;
+    }
+    appliance.counted(Counter::HttpSent, 2);
+    let (large, small) = (bytes_read_by_threads("bulk-"), bytes_read_by_threads("http-"));
+    assert!(large >= 64 << 20, "{large} bytes; {said}");
+    // Their bells are files too.
+    assert!(small < 4096, "{small} bytes");
 }
 
 #[test]

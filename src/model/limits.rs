@@ -131,7 +131,11 @@ pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
 pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
 /// Threads for scripts and loaders, and as many more for image files; no more than there are processors.
 pub const HTTP_THREADS_MAX: usize = 16;
-/// Bytes of a body that goes out beside scripts and loaders; larger ones have threads of their own.
+/// Threads that wait for a disk so that those for scripts and loaders need not, and as many more for those
+/// of image files: as long a queue as fast disks want, however many machines there are.
+pub const HTTP_DISK_THREADS_MAX: usize = 256;
+/// Bytes of a file that goes out beside scripts and loaders. Larger ones have threads of their own, and so
+/// has every part of them: less of them is in memory, and who waits for a disk waits there.
 pub const HTTP_PROMPT_BYTES_MAX: u64 = 2 << 20;
 /// Rooms for such pieces that are kept while no response needs them.
 pub const HTTP_IDLE_ROOMS_MAX: usize = 64;

@@ -8,7 +8,7 @@
 //! Each thread has its own connections. Threads that take tasks from each other wake each other all the
 //! time, which cost a script half as much again as making it.
 
-use crate::model::limits::HTTP_THREADS_MAX;
+use crate::model::limits::{HTTP_DISK_THREADS_MAX, HTTP_THREADS_MAX};
 use std::{
     future::Future,
     io,
@@ -51,7 +51,7 @@ impl Threads {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let processors = processors.min(HTTP_THREADS_MAX);
         let threads: io::Result<Arc<[Thread]>> = (0..processors)
-            .map(|number| Thread::start(&format!("{name}-{number}")))
+            .map(|number| Thread::start(&format!("{name}-{number}"), HTTP_DISK_THREADS_MAX / processors))
             .collect();
         Threads(threads.unwrap_or_else(|error| {
             warn!("no threads for {name} alone, it shares the others': {error}");
@@ -80,9 +80,12 @@ impl Threads {
 }
 
 impl Thread {
-    fn start(name: &str) -> io::Result<Thread> {
+    /// A thread, and as many as `disk_threads_max` to wait for disks on its behalf.
+    fn start(name: &str, disk_threads_max: usize) -> io::Result<Thread> {
         let runtime = Builder::new_current_thread()
             .event_interval(TURNS)
+            .max_blocking_threads(disk_threads_max)
+            .thread_name(format!("{name} disk"))
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
@@ -130,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_go_where_the_fewest_are() {
-        let thread = || Thread::start("test").unwrap();
+        let thread = || Thread::start("test", 1).unwrap();
         let threads = Threads(Arc::new([thread(), thread()]));
         let (named, names) = mpsc::channel();
         let (_open, never) = tokio::sync::watch::channel(());
@@ -155,9 +158,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_is_counted_no_more() {
-        let threads = Threads::start("test");
+    async fn a_task_that_ends_or_breaks_is_counted_no_more_and_its_thread_goes_on() {
+        let threads = Threads(Arc::new([Thread::start("test", 1).unwrap()]));
         let (done, ended) = mpsc::channel();
+        threads.spawn(async { panic!("a test breaks its task") });
         threads.spawn(async move {
             done.send(()).unwrap();
         });

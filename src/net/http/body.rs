@@ -7,6 +7,7 @@ use crate::net::{
         rooms::{Room, Rooms},
         wire::{Delivery, Outbox},
     },
+    places::Place,
 };
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -51,6 +52,7 @@ pub(super) struct FileContent {
     opened: Arc<Opened>,
     left: Range<u64>,
     rooms: Rooms,
+    place: Option<Arc<Place>>,
     reading: Option<JoinHandle<Result<Room, FileError>>>,
     /// Bytes handed over since everybody else had a turn.
     in_turn: usize,
@@ -61,11 +63,12 @@ impl FileContent {
     pub(super) fn new(opened: Opened, part: Range<u64>, rooms: Rooms, handing: Handing) -> FileContent {
         FileContent {
             opened: Arc::new(opened),
-            left: part,
             rooms,
+            place: handing.delivery.place(),
             reading: None,
             in_turn: 0,
             handing: Some(handing),
+            left: part,
         }
     }
 
@@ -87,12 +90,16 @@ impl FileContent {
         }
     }
 
-    /// Starts to read the next piece from the disk.
+    /// Starts to read the next piece from the disk. What is read goes on when its client is gone, with
+    /// a descriptor and a thread, and so with the client's place: who asks a slow disk for much and
+    /// leaves, again and again, would have all threads wait for it.
     fn read_later(&self) -> JoinHandle<Result<Room, FileError>> {
         let (opened, (start, mut room)) = (Arc::clone(&self.opened), self.next());
+        let place = self.place.clone();
         tokio::task::spawn_blocking(move || {
-            opened.read_exactly(room.bytes_mut(), start)?;
-            Ok(room)
+            let read = opened.read_exactly(room.bytes_mut(), start);
+            drop(place);
+            read.map(|()| room)
         })
     }
 
@@ -188,5 +195,45 @@ impl Body for Content {
             Content::Text { bytes, .. } => bytes.len() as u64,
             Content::File(file) => file.left.end - file.left.start,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{files::open_beneath, places::Places};
+    use std::{fs, net::Ipv4Addr, sync::mpsc, thread};
+
+    #[test]
+    fn a_read_that_nobody_waits_for_any_more_keeps_its_clients_place_until_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("initrd"), "initrd").unwrap();
+        // Its only disk is busy until it is told otherwise.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let (go_on, wait) = mpsc::channel::<()>();
+        runtime.spawn_blocking(move || wait.recv());
+
+        let places = Places::new(1, 1);
+        let place = || places.take(Ipv4Addr::LOCALHOST);
+        let mut content = FileContent {
+            opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),
+            left: 0..6,
+            rooms: Rooms::new(1),
+            place: place().map(Arc::new),
+            reading: None,
+            in_turn: 0,
+            handing: None,
+        };
+        content.reading = Some(content.read_later());
+        drop(content);
+        assert!(place().is_none(), "the disk still reads for it");
+        drop(go_on);
+        while place().is_none() {
+            thread::yield_now();
+        }
     }
 }

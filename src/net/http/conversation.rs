@@ -1,7 +1,8 @@
 //! One connection, from its first request to its end, and on which threads it is.
 //!
-//! It begins among scripts, loaders and answers. Once it is to send a large body it is moved to the
-//! threads for those, and stays there: what a machine asks for next on it waits with the bulk.
+//! It begins among scripts, loaders and answers. Once it is to send a large file, or a part of one, it is
+//! moved to the threads for those before a byte of it is read, and stays there: what a machine asks for
+//! next on it waits with the bulk.
 
 use crate::model::limits::{HTTP_HEADER_TIMEOUT, REQUEST_PATH_BYTES_MAX};
 use crate::net::{
@@ -25,7 +26,7 @@ use std::{
     sync::Arc,
     task::Poll,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::yield_now};
 use tracing::debug;
 
 /// Bytes of a request's head: the longest path, and room for headers.
@@ -101,7 +102,15 @@ impl Service<Request<Incoming>> for Answering {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let exchange = Arc::clone(&self.0);
-        Box::pin(async move { Ok(exchange.respond(request).await) })
+        Box::pin(async move {
+            let response = exchange.respond(request).await;
+            if exchange.outbox.wants_bulk_threads() {
+                // That is the moment to be moved: a disk that is slow to give the first byte would keep
+                // others' loaders waiting here.
+                yield_now().await;
+            }
+            Ok(response)
+        })
     }
 }
 

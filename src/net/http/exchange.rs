@@ -233,13 +233,13 @@ impl Exchange {
         };
         let bytes = part.clone().unwrap_or(0..length);
         let size = bytes.end - bytes.start;
-        if size > HTTP_PROMPT_BYTES_MAX {
+        if length > HTTP_PROMPT_BYTES_MAX {
             self.outbox.takes_bulk();
         }
         let to = (Transport::Http, self.client);
         let began = self.shared.clock.monotonic();
         let held = Held {
-            place,
+            place: place.map(Arc::new),
             under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
         };
         let handing = self.handing(answered, what, size, held);

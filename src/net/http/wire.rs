@@ -34,9 +34,8 @@ pub(super) struct Delivery {
 /// What a body holds until the kernel has its last byte.
 #[derive(Default)]
 pub(super) struct Held {
-    /// An image file's place.
-    #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
-    pub place: Option<Place>,
+    /// An image file's place. Whoever reads for the body holds it too.
+    pub place: Option<Arc<Place>>,
     /// A file's entry among the transfers under way.
     pub under_way: Option<UnderWay>,
 }
@@ -53,6 +52,11 @@ impl Delivery {
             whole: false,
             held,
         }
+    }
+
+    /// The place that it holds.
+    pub(super) fn place(&self) -> Option<Arc<Place>> {
+        self.held.place.clone()
     }
 
     /// So many more of its bytes are with the connection.
@@ -88,7 +92,7 @@ impl Drop for Delivery {
 pub(super) struct Outbox {
     shared: Arc<Shared>,
     delivery: Mutex<Option<Delivery>>,
-    /// A large body is to be sent.
+    /// A large file, or a part of one, is to be sent.
     has_bulk: AtomicBool,
     /// Its connection is on another thread than before, and does not know it yet.
     has_moved: AtomicBool,
@@ -104,12 +108,12 @@ impl Outbox {
         }
     }
 
-    /// A large body is to be sent over the connection.
+    /// A large file, or a part of one, is to be sent over the connection.
     pub(super) fn takes_bulk(&self) {
         self.has_bulk.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a large body was to be sent over the connection.
+    /// Whether such a one was to be sent over the connection.
     pub(super) fn wants_bulk_threads(&self) -> bool {
         self.has_bulk.load(Ordering::Relaxed)
     }
