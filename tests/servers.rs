@@ -751,6 +751,20 @@ fn a_connection_goes_to_the_threads_for_large_bodies_and_works_on() {
 }
 
 #[test]
+fn an_empty_file_is_sent_whole() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    fs::write(appliance.folder.path().join("gone.efi"), "").unwrap();
+    let said = curl(&["-o", "/dev/null", LOADER_URL, "http://127.0.0.1/gone.efi"]);
+    assert!(
+        said.starts_with("HTTP/1.1 200 OK") && said.contains("content-length: 0"),
+        "{said}"
+    );
+    appliance.counted(Counter::HttpSent, 2);
+    assert_eq!(appliance.count(Counter::HttpAborted), 0);
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
     own_network();
     let appliance = Appliance::start(&["lo"]);

@@ -45,6 +45,23 @@ impl Handing {
     fn over(self) {
         self.outbox.put(self.delivery);
     }
+
+    /// An empty body is never asked for: it is over with its head.
+    fn unless_empty(self, is_empty: bool) -> Option<Handing> {
+        if is_empty {
+            self.over();
+            return None;
+        }
+        Some(self)
+    }
+}
+
+impl Content {
+    /// A text that becomes an event.
+    pub(super) fn text(bytes: Bytes, handing: Handing) -> Content {
+        let handing = handing.unless_empty(bytes.is_empty());
+        Content::Text { bytes, handing }
+    }
 }
 
 /// A part of a file on its way: at most one piece of it is in memory.
@@ -67,7 +84,7 @@ impl FileContent {
             place: handing.delivery.place(),
             reading: None,
             in_turn: 0,
-            handing: Some(handing),
+            handing: handing.unless_empty(part.is_empty()),
             left: part,
         }
     }

@@ -157,10 +157,8 @@ impl Exchange {
         let content = if head {
             empty()
         } else {
-            Content::Text {
-                bytes: body.into(),
-                handing: Some(self.handing(answered, answered.what.clone(), length, Held::default())),
-            }
+            let handing = self.handing(answered, answered.what.clone(), length, Held::default());
+            Content::text(body.into(), handing)
         };
         let mut response = Response::new(content);
         response
