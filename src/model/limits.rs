@@ -96,6 +96,9 @@ pub const TFTP_LANES_MAX: usize = 8;
 pub const TFTP_REQUEST_QUEUE_MAX: usize = 4096;
 /// Bytes of a file that one transfer holds in memory, where the page cache does not have them.
 pub const TFTP_READ_AHEAD_BYTES: usize = 16 * 1024;
+/// Such reads that one lane has under way at once; the others wait for their turn, and the system's
+/// threads are there for whatever else has to be read.
+pub const TFTP_READS_PER_LANE_MAX: usize = 32;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 

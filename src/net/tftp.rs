@@ -3,12 +3,14 @@
 //! - [`lane`] is one socket and the transfers on it; a client's address chooses its lane.
 //! - [`session`] is one transfer: the machine's wishes become datagrams.
 //! - [`sessions`] are the places of a lane, and who gives way.
+//! - [`disk`] are a lane's reads from the disk, and their bounds.
 //! - [`prepare`] finds what a request reads from, off the lane.
 //!
 //! Packets on the request port that are themselves replies or errors, or that come from the DHCP
 //! or TFTP port of another server, are never answered: two servers would answer each other for ever
 //! (CVE-2024-2169).
 
+mod disk;
 mod lane;
 mod prepare;
 mod session;

@@ -10,7 +10,9 @@
 //! With `single_port` the only lane of an interface is the request port itself.
 
 use super::{
-    Door, may_answer,
+    Door,
+    disk::Disk,
+    may_answer,
     prepare::{Prepared, Request, prepare},
     session::{Read, Reading, Session, Turn},
     sessions::{Room, Sessions},
@@ -69,6 +71,7 @@ pub(super) struct Lane {
     /// Words come back one for each session that waits for one, so their number has the table's
     /// limit.
     words: (mpsc::UnboundedSender<Word>, mpsc::UnboundedReceiver<Word>),
+    disk: Disk,
     inbox: Inbox,
     outbox: Outbox,
 }
@@ -98,6 +101,7 @@ impl Lane {
             sessions: Sessions::new(all_max, per_client_max),
             alarms: BinaryHeap::new(),
             words: mpsc::unbounded_channel(),
+            disk: Disk::new(all_max, per_client_max),
             inbox: Inbox::new(PACKET_BYTES_MAX),
             outbox,
         }
@@ -293,14 +297,22 @@ impl Lane {
     }
 
     fn read(&mut self, client: SocketAddrV4, reading: Reading) {
-        let Some(number) = self.sessions.get_mut(client).map(|entry| entry.number) else {
+        let Some(entry) = self.sessions.get_mut(client) else {
             return;
         };
-        let words = self.words.0.clone();
-        tokio::task::spawn_blocking(move || {
-            let news = News::Read(reading.read());
+        let (number, words) = (entry.number, self.words.0.clone());
+        let take = move |read| {
+            let news = News::Read(read);
             let _ = words.send(Word { client, number, news });
-        });
+        };
+        let is_read = self
+            .disk
+            .read(&self.running, *client.ip(), move || reading.read(), take);
+        if !is_read {
+            let reason = "the disk is still busy with what this machine asked for before".to_owned();
+            entry.session.fail(&self.shared, &mut self.outbox, reason);
+            self.sessions.remove(client);
+        }
     }
 
     /// A deadline moves on with every packet; an alarm that comes too early is set again then, so

@@ -244,7 +244,8 @@ impl Session {
         }
     }
 
-    fn fail(&self, shared: &Shared, outbox: &mut Outbox, reason: String) -> Turn {
+    /// Says that it can't go on, to its client too.
+    pub(super) fn fail(&self, shared: &Shared, outbox: &mut Outbox, reason: String) -> Turn {
         shared.counters.count(Counter::TftpAborted);
         self.send_error(outbox, ErrorCode::Undefined, &reason);
         if let Some(carried) = &self.carried {

@@ -1,0 +1,78 @@
+//! A lane's reads from the disk: so many at once, and so many for one client.
+//!
+//! A read that nobody waits for any more goes on, with a thread and a descriptor. It keeps its client's
+//! place until it is over: who starts over, again and again, would have all threads wait for a slow disk,
+//! those of other clients and of operators too.
+
+use crate::model::limits::TFTP_READS_PER_LANE_MAX;
+use crate::net::{places::Places, running::Running};
+use std::{net::Ipv4Addr, sync::Arc};
+use tokio::sync::Semaphore;
+
+pub(super) struct Disk {
+    places: Places,
+    turns: Arc<Semaphore>,
+}
+
+impl Disk {
+    /// So many reads that are under way or wait for their turn, in all and for one client.
+    pub(super) fn new(all_max: usize, per_client_max: usize) -> Disk {
+        Disk {
+            places: Places::new(all_max, per_client_max),
+            turns: Arc::new(Semaphore::new(TFTP_READS_PER_LANE_MAX)),
+        }
+    }
+
+    /// Has `read` run on a thread that may wait, once it is its turn, and then what takes its result, which
+    /// finds the place free again; false where there is no place.
+    pub(super) fn read<T: 'static>(
+        &self,
+        running: &Running,
+        client: Ipv4Addr,
+        read: impl FnOnce() -> T + Send + 'static,
+        take: impl FnOnce(T) + Send + 'static,
+    ) -> bool {
+        let Some(place) = self.places.take(client) else {
+            return false;
+        };
+        let turns = Arc::clone(&self.turns);
+        running.spawn(async move {
+            // An error means that the turns are closed, which nobody does.
+            let Ok(turn) = turns.acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let result = read();
+                drop((place, turn));
+                take(result);
+            });
+        });
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use tokio::{sync::watch, task::yield_now};
+
+    #[tokio::test]
+    async fn a_client_that_starts_over_has_no_more_reads_than_places_and_keeps_nobody_out() {
+        let (_stop, stopped) = watch::channel(false);
+        let (running, _drain) = Running::new(stopped);
+        let disk = Disk::new(9, 2);
+        let (own, other) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        let waits: Vec<_> = (0..2)
+            .map(|_| {
+                let (go_on, wait) = mpsc::channel::<()>();
+                assert!(disk.read(&running, own, move || wait.recv().is_ok(), |_| {}));
+                go_on
+            })
+            .collect();
+        assert!(!disk.read(&running, own, || {}, |()| {}), "the disk still reads for it");
+        assert!(disk.read(&running, other, || {}, |()| {}));
+        drop(waits);
+        while !disk.read(&running, own, || {}, |()| {}) {
+            yield_now().await;
+        }
+    }
+}
