@@ -68,7 +68,8 @@ END
     rm -rf "$work/state"
     launch bootwright.log "$binary" serve --config "$work/bootwright.toml"
     servers=($!)
-    await bash -c "'$binary' status --json --socket '$work/admin.sock' | jq --exit-status '.artifacts.unserved == []'"
+    # jq of Debian 12 is content with no answer at all.
+    await bash -o pipefail -c "'$binary' status --json --socket '$work/admin.sock' | jq --exit-status '.artifacts.unserved == []'"
 }
 
 start_peers() {
