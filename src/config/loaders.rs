@@ -87,10 +87,9 @@ pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Or
             if files.is_empty() || loaders.for_arch(arch).is_some() {
                 continue;
             }
-            let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-            let looked = match roots.is_empty() {
-                true => "`loaders` names no folder".to_owned(),
-                false => format!("none of {} is a regular file in {}", files.join(", "), roots.join(", ")),
+            let looked = match roots {
+                [] => "`loaders` names no folder".to_owned(),
+                roots => format!("none of {} is a regular file in {}", files.join(", "), listed(roots)),
             };
             let message = format!("no loader for {arch}, which {whose} needs: {looked}");
             let help = match cpu {
@@ -152,12 +151,11 @@ pub(super) fn judge_named(
 fn arch_of(file: &str, roots: &[PathBuf], loaders: &Loaders) -> Result<Arch, (String, String)> {
     let shown = text::escape(file.as_bytes());
     let Some(root) = loaders.root_of(file) else {
-        let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-        let message = match roots.is_empty() {
-            true => format!("there is no loader `{shown}`: `loaders` under [paths] names no folder"),
-            false => format!(
+        let message = match roots {
+            [] => format!("there is no loader `{shown}`: `loaders` under [paths] names no folder"),
+            roots => format!(
                 "there is no loader `{shown}`: it is no regular file in {}",
-                roots.join(", ")
+                listed(roots)
             ),
         };
         let otherwise = "copy it there, or add the folder that has it to `loaders` under [paths]";
@@ -183,6 +181,12 @@ fn arch_of(file: &str, roots: &[PathBuf], loaders: &Loaders) -> Result<Arch, (St
             Err((message, "copy the file again, or name another".to_owned()))
         }
     }
+}
+
+/// The folders that were looked in, as the operator named them.
+fn listed(roots: &[PathBuf]) -> String {
+    let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    roots.join(", ")
 }
 
 fn beginning(path: &Path) -> io::Result<Vec<u8>> {

@@ -72,7 +72,7 @@ impl FromStr for MacAddr {
         let breaks: &[usize] = match text.len() {
             12 => &[],
             14 => &[4, 8],
-            _ => &[2, 4, 6, 8, 10],
+            _ => &hex::EVERY_BYTE[..5],
         };
         hex::bytes(text, separator, breaks).map(MacAddr).ok_or_else(malformed)
     }

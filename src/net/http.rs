@@ -1,7 +1,7 @@
 //! The HTTP server of one interface: HTTP/1.1, `GET` and `HEAD`, and only that.
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits; [`conversation`] drives the
-//! connection, scripts and loaders apart from image files; [`exchange`] turns a
+//! connection, scripts and loaders apart from large files; [`exchange`] turns a
 //! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
 //! preconditions; [`body`] reads a file piece by piece into [`rooms`]; [`wire`] counts what goes out
 //! and says when a body is really gone; [`patience`] gives up clients that take nothing.

@@ -1,9 +1,9 @@
 //! HTTP's own threads.
 //!
-//! Image files keep every thread that sends them busy, and a busy thread looks at its other sockets only
+//! Large files keep every thread that sends them busy, and a busy thread looks at its other sockets only
 //! now and then, and waits for its next share of a processor. Leases, loaders and scripts are small and
 //! in a hurry: they have threads that are mostly idle, and so the kernel lets them run as soon as
-//! something comes in. A connection is moved to the threads for image files when it is to send one.
+//! something comes in. A connection is moved to the threads for large files when it is to send one.
 //!
 //! Each thread has its own connections. Threads that take tasks from each other wake each other all the
 //! time, which cost a script half as much again as making it.

@@ -26,8 +26,8 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{
-        ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-        HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER,
+        ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+        HeaderValue, LAST_MODIFIED, RETRY_AFTER,
     },
 };
 use std::{
@@ -161,13 +161,9 @@ impl Exchange {
             Content::text(body.into(), handing)
         };
         let mut response = Response::new(content);
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response
-            .headers_mut()
-            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
+        set(&mut response, CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        set(&mut response, CONTENT_LENGTH, length);
         response
     }
 
@@ -199,9 +195,7 @@ impl Exchange {
             Weighed::Part(part) => self.body(answered, (opened, is_bulk), Some(part)),
         };
         if response.status().is_success() {
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         put(&mut response, ACCEPT_RANGES, "bytes");
         put(&mut response, ETAG, &validators.etag);
@@ -243,7 +237,7 @@ impl Exchange {
         let handing = self.handing(answered, what, size, held);
         let content = FileContent::new(opened, bytes, self.rooms.clone(), handing);
         let mut response = Response::new(Content::File(content));
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
+        set(&mut response, CONTENT_LENGTH, size);
         if let Some(part) = part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
@@ -300,7 +294,7 @@ impl Exchange {
         });
         *response.status_mut() = denied.status;
         put(&mut response, CONTENT_TYPE, "text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        set(&mut response, CONTENT_LENGTH, length);
         if denied.status == StatusCode::METHOD_NOT_ALLOWED || denied.status == StatusCode::URI_TOO_LONG {
             // Its body, if it has one, is never read.
             put(&mut response, CONNECTION, "close");
@@ -327,7 +321,7 @@ fn validators(stamp: FileStamp) -> Validators {
 /// The answer to HEAD: the length of the whole, and no byte of it.
 fn headed(length: u64) -> Response<Content> {
     let mut response = Response::new(empty());
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    set(&mut response, CONTENT_LENGTH, length);
     response
 }
 
@@ -346,8 +340,12 @@ fn status(status: StatusCode) -> Response<Content> {
 
 /// Sets a header to a text of ours; one that could not be a header is left out.
 fn put(response: &mut Response<Content>, name: HeaderName, value: &str) {
-    let headers: &mut HeaderMap = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
+        set(response, name, value);
     }
+}
+
+/// Sets a header to a number, or to a text that was looked at before.
+fn set(response: &mut Response<Content>, name: HeaderName, value: impl Into<HeaderValue>) {
+    response.headers_mut().insert(name, value.into());
 }
