@@ -7,9 +7,10 @@ use nix::{
 };
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     thread,
     time::Duration,
 };
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 struct Nginx {
     folder: TempDir,
     process: Child,
-    address: String,
+    address: SocketAddr,
 }
 
 impl Nginx {
@@ -30,14 +31,10 @@ impl Nginx {
         for (name, body) in files {
             fs::write(folder.path().join("www").join(name), body).unwrap();
         }
+        let address = own_address();
         if !listen.is_empty() {
-            certificate(folder.path());
+            certificate(folder.path(), address.ip());
         }
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string();
         let settings = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;\n\
              events {{ worker_connections 64; }}\n\
@@ -51,22 +48,25 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is in the package nginx-light");
-        let nginx = Nginx {
+        let mut nginx = Nginx {
             folder,
             process,
             address,
         };
-        for _ in 0..500 {
-            if TcpStream::connect(&nginx.address).is_ok() {
-                return nginx;
-            }
+        while TcpStream::connect(nginx.address).is_err() {
+            let ended = nginx.process.try_wait().unwrap();
+            assert!(ended.is_none(), "nginx: {ended:?}: {}", nginx.wrote("error.log"));
             thread::sleep(Duration::from_millis(10));
         }
-        panic!("nginx does not listen");
+        nginx
+    }
+
+    fn wrote(&self, log: &str) -> String {
+        fs::read_to_string(self.folder.path().join(log)).unwrap_or_default()
     }
 
     fn asked(&self) -> String {
-        fs::read_to_string(self.folder.path().join("access.log")).unwrap()
+        self.wrote("access.log")
     }
 }
 
@@ -76,15 +76,25 @@ impl Drop for Nginx {
     }
 }
 
-/// A certificate authority that nobody knows, and a certificate of it for 127.0.0.1.
-fn certificate(folder: &Path) {
+/// A port of an address that no other test asks from or listens on, so that nobody takes it before
+/// nginx does: all of 127.0.0.0/8 is this machine, and what asks nginx does so from 127.0.0.1.
+fn own_address() -> SocketAddr {
+    static TAKEN: AtomicU8 = AtomicU8::new(2);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, high, low, TAKEN.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A certificate authority that nobody knows, and a certificate of it for an address.
+fn certificate(folder: &Path, address: IpAddr) {
     let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
                   -subj '/CN=Rack CA' -addext basicConstraints=critical,CA:TRUE &&
                   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj '/CN=mirror' &&
-                  printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > ext &&
+                  printf 'subjectAltName=IP:%s\\nbasicConstraints=CA:FALSE\\n' $ADDRESS > ext &&
                   openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -extfile ext";
     let made = Command::new("sh")
         .args(["-ec", script])
+        .env("ADDRESS", address.to_string())
         .current_dir(folder)
         .stderr(Stdio::null())
         .status()
@@ -212,10 +222,8 @@ fn a_server_of_an_unknown_authority_is_not_trusted_and_of_a_known_one_is() {
     place.holds_nothing();
     let authority = nginx.folder.path().join("ca.pem").display().to_string();
     let (status, told) = said(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
-    assert!(
-        status.success() && told.contains("not signed and came from 127.0.0.1"),
-        "{told}"
-    );
+    let came_from = format!("not signed and came from {}", nginx.address.ip());
+    assert!(status.success() && told.contains(&came_from), "{told}");
     place.holds("rescue", b"linux");
 }
 
