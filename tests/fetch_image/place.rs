@@ -138,8 +138,8 @@ pub fn order(url: String, sha256: Option<[u8; 32]>) -> Order {
         accept: false,
         unsigned: false,
         patience: Patience {
-            connect: Duration::from_secs(5),
-            silence: Duration::from_millis(500),
+            connect: Duration::from_secs(20),
+            silence: Duration::from_secs(5),
             tries: 3,
             pause: Duration::from_millis(1),
         },
