@@ -175,7 +175,7 @@ fn a_machine_that_is_not_listed_may_read_images_and_gets_the_unknown_script() {
     let url = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-32");
     let script = client.expect("curl", &["-sSf", &url]);
     assert!(script.starts_with(b"#!ipxe"), "{}", String::from_utf8_lossy(&script));
-    daemon.wait_for("the unknown machine's script", Duration::from_secs(5), |line| {
+    daemon.wait_for("the unknown machine's script", super::SOON, |line| {
         line.target == "boot" && line.message.starts_with("sent script unknown")
     });
 }

@@ -29,7 +29,7 @@ fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
         std::thread::scope(|scope| {
             let run = scope.spawn(|| lease_until_silence(&rack, clients.clone(), &acknowledged));
             let before = acknowledged.lock().expect("no panic").len();
-            let under_way = super::poll(Duration::from_secs(20), || {
+            let under_way = super::poll(super::SOON, || {
                 (acknowledged.lock().expect("no panic").len() >= before + 20).then_some(())
             });
             assert!(
@@ -202,7 +202,7 @@ fn an_interface_that_comes_late_is_served_without_a_restart() {
     wire.server.expect("ip", &["link", "set", "other0", "name", "eno2"]);
     wire.server.expect("ip", &["link", "set", "eno2", "up"]);
     let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
-    let served = super::poll(Duration::from_secs(5), || rack.lease(1));
+    let served = super::poll(super::SOON, || rack.lease(1));
     assert!(served.is_some(), "{}", daemon.log_tail());
 }
 

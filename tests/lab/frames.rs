@@ -174,7 +174,7 @@ impl Watch {
     /// Waits for the server's answer of that kind to that client.
     pub fn answer(&self, mac: [u8; 6], kind: MessageType) -> Frame {
         let what = format!("{kind:?}");
-        self.wait_for(&what, Duration::from_secs(5), |frame| frame.answers(mac, kind))
+        self.wait_for(&what, super::SOON, |frame| frame.answers(mac, kind))
     }
 
     /// Every frame in a line, for a failure's report.

@@ -14,7 +14,6 @@ use std::{
 use tempfile::TempDir;
 
 /// How long a small image may take to be verified, or to be found wrong.
-const SOON: Duration = Duration::from_secs(20);
 const KERNEL: &str = "images/small/kernel.bin";
 const KERNEL_URL: &str = "/image/small/kernel.bin";
 
@@ -104,17 +103,17 @@ fn a_terabyte_that_is_new_holds_nothing_up_and_is_not_served_before_it_is_verifi
     assert!(refused.contains("image big/disk.img is being verified, "), "{refused}");
     assert!(refused.contains(" of 1099511627776 bytes"), "{refused}");
     must_be_refused_by_tftp(&client, "/image/big/disk.img");
-    daemon.wait_for("the request that TFTP refused", SOON, |line| {
+    daemon.wait_for("the request that TFTP refused", super::SOON, |line| {
         line.target == "boot" && line.message.contains("image big/disk.img is being verified, ")
     });
-    daemon.wait_for("the progress", SOON, |line| {
+    daemon.wait_for("the progress", super::SOON, |line| {
         line.level == "INFO" && line.message.contains("image big/disk.img is being verified, ")
     });
 
     // What is small does not wait for what is large, and a reload waits for neither.
     let room = room.with_small_image(b"kernel");
     assert!(ask(&room, &["reload"]).status.success());
-    let served = super::poll(SOON, || is_served(&client, KERNEL_URL).then_some(()));
+    let served = super::poll(super::SOON, || is_served(&client, KERNEL_URL).then_some(()));
     assert!(served.is_some(), "{}", daemon.log_tail());
     let waiting = unserved(&room);
     assert_eq!(waiting.len(), 1, "{waiting:?}");
@@ -181,7 +180,7 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
     );
 
     fs::write(room.path(KERNEL), &kernel).expect("our own file");
-    let served = super::poll(SOON, || is_served(&client, KERNEL_URL).then_some(()));
+    let served = super::poll(super::SOON, || is_served(&client, KERNEL_URL).then_some(()));
     assert!(
         served.is_some(),
         "the right file is served by itself\n{}",
@@ -199,7 +198,7 @@ fn one_byte_flipped_while_it_is_served_breaks_the_transfer_and_the_next_is_refus
     let transfer = Transfer::begin(&client, &target);
     flip_a_byte(&room.path(KERNEL), (48 << 20) - 7);
     transfer.must_break();
-    let refused = super::poll(SOON, || {
+    let refused = super::poll(super::SOON, || {
         let answer = get(&client, KERNEL_URL);
         assert!(!answer.starts_with("HTTP/1.1 200"), "wrong bytes were served");
         answer.contains("is not served").then_some(())
@@ -244,7 +243,7 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
     // A new file beside the rotten one, renamed over it: served by itself.
     fs::write(room.path("images/small/.new"), &kernel).expect("room on the disk");
     fs::rename(room.path("images/small/.new"), room.path(KERNEL)).expect("our own file");
-    let served = super::poll(SOON, || is_served(&client, KERNEL_URL).then_some(()));
+    let served = super::poll(super::SOON, || is_served(&client, KERNEL_URL).then_some(()));
     assert!(served.is_some(), "{}", daemon.log_tail());
 }
 
@@ -263,7 +262,7 @@ impl Transfer {
             .arg(&file)
             .arg(format!("http://{SERVER}{KERNEL_URL}"));
         let running = Running(command.spawn().expect("curl is installed"));
-        let begun = super::poll(SOON, || {
+        let begun = super::poll(super::SOON, || {
             fs::metadata(&file).is_ok_and(|found| found.len() > 0).then_some(())
         });
         assert!(begun.is_some(), "the transfer did not begin");

@@ -17,7 +17,6 @@ const MAC_TEXT: &str = "02:00:00:00:00:21";
 const MACHINE: &str = "02-00-00-00-00-21";
 /// Longer than the shortest lease that the daemon gives, so that clients' own clocks come round.
 const TURN: Duration = Duration::from_secs(45);
-const SOON: Duration = Duration::from_secs(10);
 const SHORTEST: &str = "30s";
 
 /// What dhclient and udhcpc run at every turn: sets the address and leaves the rest of the system,
@@ -119,7 +118,7 @@ impl Life {
     fn granted(&self, sent: Sent) -> Message {
         let ack = self.exchange(sent, MessageType::Ack);
         self.granted.set(self.granted.get() + 1);
-        let logged = super::poll(SOON, || {
+        let logged = super::poll(super::SOON, || {
             let lines = self.daemon.lines();
             let grants = lines.iter().filter(|line| line.says(MACHINE, &["acknowledged"]));
             (grants.count() >= self.granted.get()).then_some(())
@@ -151,12 +150,12 @@ impl Life {
     fn refused(&self, sent: Sent) {
         self.exchange(sent, MessageType::Nak);
         self.daemon
-            .wait_for("the refusal", SOON, |line| line.says(MACHINE, &["refused"]));
+            .wait_for("the refusal", super::SOON, |line| line.says(MACHINE, &["refused"]));
     }
 
     fn released(&self) {
         self.daemon
-            .wait_for("the release", SOON, |line| line.says(MACHINE, &["released"]));
+            .wait_for("the release", super::SOON, |line| line.says(MACHINE, &["released"]));
         let sent = self
             .watch
             .frames()
@@ -180,7 +179,7 @@ impl Life {
         let server = &self.wire.server;
         server.expect("ip", &["addr", "flush", "dev", INTERFACE]);
         server.expect("ip", &["addr", "add", &format!("{to}/24"), "dev", INTERFACE]);
-        let serves = super::poll(SOON, || {
+        let serves = super::poll(super::SOON, || {
             let lines = self.daemon.lines();
             let last = lines.iter().rfind(|line| !line.addresses.is_empty())?;
             (last.addresses == to).then_some(())
@@ -196,8 +195,9 @@ impl Life {
 
     fn write_inventory(&self, text: &str) {
         self.room.write("inventory.toml", text);
-        self.daemon
-            .wait_for("the new generation", SOON, |line| line.message.contains("generation 2"));
+        self.daemon.wait_for("the new generation", super::SOON, |line| {
+            line.message.contains("generation 2")
+        });
     }
 }
 
@@ -358,7 +358,7 @@ fn udhcpc_declines_an_address_that_a_stranger_uses_and_gets_another() {
     let _stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.100");
     // -a asks by ARP before it takes an address, -A is how long it then waits.
     let _client = udhcpc(&life, &["-a", "-A", "1"]);
-    life.daemon.wait_for("the refusal", SOON, |line| {
+    life.daemon.wait_for("the refusal", super::SOON, |line| {
         line.says(MACHINE, &["declined 192.0.2.100"])
     });
     // The first lease went with the refusal: this one is another exchange's.

@@ -53,6 +53,10 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+/// How long what must come is waited for: on a loaded machine it is late, and a test that passes waits
+/// for none of it.
+const SOON: Duration = Duration::from_secs(20);
+
 /// Asks until `ask` has an answer or the time is up; the only way the lab waits.
 fn poll<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + timeout;

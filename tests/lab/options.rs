@@ -5,7 +5,7 @@ use super::daemon::Daemon;
 use super::frames::Watch;
 use super::namespace::{Namespace, Wire};
 use super::room::Room;
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 use tempfile::TempDir;
 
 const MAC: &str = "02:00:00:00:00:21";
@@ -53,7 +53,7 @@ fn told(turn: &str, ask: impl FnOnce(&Namespace, &TempDir, &str)) -> BTreeMap<St
     fs::write(&hook, script).expect("our own folder");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("our own file");
     ask(&client, &folder, &hook.to_string_lossy());
-    let text = super::poll(Duration::from_secs(10), || fs::read_to_string(&seen).ok());
+    let text = super::poll(super::SOON, || fs::read_to_string(&seen).ok());
     let text = text.unwrap_or_else(|| panic!("its script was not run at {turn}\n{}", daemon.log_tail()));
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -204,13 +204,13 @@ fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
     for words in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
         assert!(said.contains(words), "{said}\n{}\n{}", watch.text(), daemon.log_tail());
     }
-    daemon.wait_for("the reservation", Duration::from_secs(5), |line| {
+    daemon.wait_for("the reservation", super::SOON, |line| {
         line.says("r1u07", &["acknowledged 192.0.2.7"])
     });
     client.expect("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:22"]);
     let said = ask();
     assert!(!said.contains("IPADDR"), "{said}");
-    daemon.wait_for("the reason", Duration::from_secs(5), |line| {
+    daemon.wait_for("the reason", super::SOON, |line| {
         line.says("02-00-00-00-00-22", &["ignored", "plain BOOTP"])
     });
 }

@@ -2,7 +2,7 @@
 
 use super::namespace::{Namespace, Running, Wire};
 use super::room::Room;
-use std::{net::UdpSocket, process::Stdio, time::Duration};
+use std::{net::UdpSocket, process::Stdio};
 
 /// What dnsmasq gives away.
 const POOL: &str = "192.0.2.60,192.0.2.69,255.255.255.0,1h";
@@ -43,7 +43,7 @@ impl OtherServer {
             namespace,
             _process: Running(process),
         };
-        let serves = super::poll(Duration::from_secs(10), || {
+        let serves = super::poll(super::SOON, || {
             let taken = server.namespace.enter(|| UdpSocket::bind("0.0.0.0:67").is_err());
             taken.then_some(())
         });
@@ -61,7 +61,7 @@ fn a_system_gets_its_address_from_the_other_server_and_nothing_from_the_guest() 
     let _other = OtherServer::start(&wire, &[]);
     let client = wire.client("02:bb:00:00:00:01");
     assert!(client.gets_lease(&[]));
-    daemon.wait_for("the DISCOVER", Duration::from_secs(10), |line| {
+    daemon.wait_for("the DISCOVER", super::SOON, |line| {
         line.says("02-bb-00-00-00-01", &["ignored", "not firmware"])
     });
     let told = daemon.lines().into_iter().find(|line| line.message.contains("told"));

@@ -93,7 +93,7 @@ impl Relayed {
             router,
             _process: Running(process),
         };
-        let serves = super::poll(Duration::from_secs(10), || {
+        let serves = super::poll(super::SOON, || {
             let taken = relayed.router.enter(|| UdpSocket::bind("0.0.0.0:67").is_err());
             taken.then_some(())
         });
@@ -120,7 +120,7 @@ fn a_client_behind_a_relay_gets_a_lease_of_its_own_network_and_renews_it() {
         assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
         let says = |line: &&Line| line.says("02-bb-00-00-02-01", &["acknowledged 198.51.100.1"]);
         let acknowledged = || daemon.lines().iter().filter(says).count();
-        super::poll(Duration::from_secs(5), || (acknowledged() >= 1).then_some(()));
+        super::poll(super::SOON, || (acknowledged() >= 1).then_some(()));
         assert_eq!(acknowledged(), 1, "{}", daemon.log_tail());
         // A renewal goes past the relay, from the address itself.
         let leases = ask_json(&room, "leases");
@@ -190,7 +190,7 @@ fn machines_of_two_wires_behind_one_relay_get_addresses_of_their_own_wires_subne
         let expect = |client: &Namespace, machine: &str, network: &str| {
             assert!(client.gets_lease(&[]), "{machine}\n{}", daemon.log_tail());
             let words = format!("acknowledged {network}.1");
-            daemon.wait_for(&words, Duration::from_secs(5), |line| line.says(machine, &[&words]));
+            daemon.wait_for(&words, super::SOON, |line| line.says(machine, &[&words]));
         };
         expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
         expect(&clients[1], "02-bb-00-00-02-02", "198.18.5");
@@ -209,7 +209,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
     let daemon = Daemon::start(&wire, &room);
     let (_relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:07");
     assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
-    daemon.wait_for("the reservation", Duration::from_secs(5), |line| {
+    daemon.wait_for("the reservation", super::SOON, |line| {
         line.says("r2u07", &["acknowledged 198.51.100.7"])
     });
     client.expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:08"]);
@@ -218,7 +218,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
         "a host at the wrong port was answered\n{}",
         daemon.log_tail()
     );
-    let line = daemon.wait_for("both ports", Duration::from_secs(5), |line| {
+    let line = daemon.wait_for("both ports", super::SOON, |line| {
         line.says("r2u08", &["not answered", "back9", "asks from back0"])
     });
     assert_eq!(line.level, "WARN");

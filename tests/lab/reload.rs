@@ -4,7 +4,6 @@ use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{SERVER, Wire, text};
 use super::room::Room;
 use nix::sys::signal::Signal;
-use std::time::Duration;
 
 const GOOD: &str = r#"
 [[host]]
@@ -47,10 +46,10 @@ fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {
     assert_eq!(script(), "#!ipxe\necho r1u01\n");
 
     room.write_inventory(BAD);
-    daemon.wait_for("the bad address, with its line", Duration::from_secs(5), |line| {
+    daemon.wait_for("the bad address, with its line", super::SOON, |line| {
         line.level == "ERROR" && line.message.contains("inventory.toml:") && line.message.contains("198.51.100.41")
     });
-    daemon.wait_for("the unknown key, of the same edit", Duration::from_secs(5), |line| {
+    daemon.wait_for("the unknown key, of the same edit", super::SOON, |line| {
         line.level == "ERROR" && line.message.contains("colour")
     });
     assert_eq!(script(), "#!ipxe\necho r1u01\n", "the old generation serves");
@@ -70,7 +69,7 @@ fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {
     };
     let before = refusals(&daemon);
     daemon.signal(Signal::SIGHUP);
-    let again = super::poll(Duration::from_secs(5), || (refusals(&daemon) > before).then_some(()));
+    let again = super::poll(super::SOON, || (refusals(&daemon) > before).then_some(()));
     assert!(again.is_some(), "SIGHUP was not heard\n{}", daemon.log_tail());
     let status = ask_json(&room, "status").to_string();
     assert!(
@@ -79,9 +78,7 @@ fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {
     );
 
     room.write_inventory(BETTER);
-    let renamed = super::poll(Duration::from_secs(5), || {
-        (script() == "#!ipxe\necho r1u02\n").then_some(())
-    });
+    let renamed = super::poll(super::SOON, || (script() == "#!ipxe\necho r1u02\n").then_some(()));
     assert!(
         renamed.is_some(),
         "the edit took no effect: {}\n{}",
@@ -109,14 +106,14 @@ fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one()
     let room = Room::new("");
     room.write("inventory.toml", "[[subnet]]\ncidr = \"198.51.100.0/24\"\n");
     let daemon = Daemon::start(&wire, &room);
-    let line = daemon.wait_for("the missing subnet", Duration::from_secs(5), |line| {
+    let line = daemon.wait_for("the missing subnet", super::SOON, |line| {
         line.message
             .contains("no subnet of the inventory holds its address 192.0.2.1")
     });
     assert_eq!(line.level, "WARN");
     assert!(line.message.contains("cidr = \"192.0.2.0/24\""), "{line:?}");
     room.write_inventory("");
-    daemon.wait_for("the next generation", Duration::from_secs(5), |line| {
+    daemon.wait_for("the next generation", super::SOON, |line| {
         line.message.contains("generation 2")
     });
     assert!(wire.client("02:bb:00:00:00:01").gets_lease(&[]));

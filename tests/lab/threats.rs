@@ -232,7 +232,7 @@ fn images_beyond_their_places_wait_and_nothing_else_does() {
             .is_some_and(|all| !all.is_empty())
             .then_some(())
     };
-    super::poll(Duration::from_secs(5), is_under_way).expect("the first file is on its way");
+    super::poll(super::SOON, is_under_way).expect("the first file is on its way");
     let busy = head(&["-r", "0-9"], "/image/debian-12/initrd.gz");
     assert!(busy.starts_with("http/1.1 503"), "the only place is taken: {busy}");
     let after = busy.lines().find_map(|line| line.strip_prefix("retry-after: "));
@@ -259,7 +259,7 @@ fn images_beyond_their_places_wait_and_nothing_else_does() {
     );
     let said = head(&[], "/image/debian-12/initrd.gz");
     assert!(said.starts_with("http/1.1 200"), "{said}");
-    daemon.wait_for("the log says it", Duration::from_secs(5), |line| {
+    daemon.wait_for("the log says it", super::SOON, |line| {
         line.level == "WARN" && line.message.contains("machines wait for image files")
     });
 }
