@@ -17,7 +17,7 @@ use bootwright::{
         snapshot::{Hosts, Ports, Snapshot, Subnet, UnknownPolicy},
     },
     lease::{LeaseChange, LeaseTable},
-    model::{MacAddr, Mode, ServedInterface},
+    model::{MacAddr, Mode, ServedInterface, limits::DRAIN_DEADLINE},
     net::{Clock, Counter, Counters, Durable, LeaseLog, Listen, Servers, Shared},
 };
 use std::{
@@ -37,7 +37,8 @@ const PORTS: Ports = Ports { http: 80, tftp: 69 };
 /// How long what must come is waited for: a loaded machine is slow, and a test that passes waits for
 /// none of it.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing must come: less than any retransmission takes.
+/// How long nothing must come, and how long what no retransmission may bring: less than the first one
+/// takes.
 const SILENCE: Duration = Duration::from_millis(400);
 const LISTEN: Listen = Listen {
     ports: PORTS,
@@ -443,7 +444,7 @@ fn case_30_a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_a
         hand.send(b"\0\x05\0\x08size only\0", port);
         let asked = Instant::now();
         hand.send(second, 69);
-        let (answer, _) = hand.hear().unwrap();
+        let (answer, _) = hand.hear_within(SILENCE).unwrap();
         quickest = quickest.min(asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
     }
@@ -462,7 +463,8 @@ fn a_request_right_behind_a_clients_error_is_never_taken_for_a_repetition() {
         let (_, port) = hand.hear().unwrap();
         hand.send(b"\0\x05\0\x08size only\0", port);
         hand.send(PROBE, 69);
-        let (_, again) = hand.hear().unwrap_or_else(|| panic!("silence in round {round}"));
+        let again = hand.hear_within(SILENCE);
+        let (_, again) = again.unwrap_or_else(|| panic!("silence in round {round}"));
         hand.send(b"\0\x05\0\x08size only\0", again);
     }
     appliance.counted(Counter::TftpProbed, 800);
@@ -505,9 +507,16 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let refused = |request: &[u8]| {
-        let hand = Hand::new();
-        hand.send(request, 69);
-        hand.hear().map(|(packet, _)| (packet[1], packet[3]))
+        let ask = || {
+            let (hand, asked) = (Hand::new(), Instant::now());
+            hand.send(request, 69);
+            let (packet, _) = hand.hear()?;
+            Some((asked.elapsed(), (packet[1], packet[3])))
+        };
+        // Of many, for a loaded machine may be slow once.
+        let (quickest, answer) = std::iter::repeat_with(ask).take(5).min().unwrap()?;
+        assert!(quickest < Duration::from_millis(100), "{quickest:?}");
+        Some(answer)
     };
     assert_eq!(refused(b"\0\x01missing.efi\0octet\0"), Some((5, 1)));
     assert_eq!(refused(b"\0\x01gone.efi\0octet\0"), Some((5, 1)));
@@ -1045,11 +1054,14 @@ fn a_stop_lets_a_running_body_end_and_takes_no_new_connection() {
     stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut all = vec![0; 1024];
     stream.read_exact(&mut all).unwrap();
+    let stopped = Instant::now();
     appliance.stop.send(true).unwrap();
     assert!(comes_true(|| TcpStream::connect("127.0.0.1:80").is_err()));
     stream.read_to_end(&mut all).unwrap();
     assert!(all.len() > 64 << 20);
     appliance.runtime.block_on(appliance.served).unwrap();
+    // The body's end was waited for, and not the deadline.
+    assert!(stopped.elapsed() < DRAIN_DEADLINE, "{:?}", stopped.elapsed());
     assert_eq!(appliance.shared.counters.value(Counter::HttpSent), 1);
 }
 
