@@ -3,11 +3,8 @@
 use super::daemon::Daemon;
 use super::namespace::{INTERFACE, Namespace, SERVER, Wire};
 use super::room::Room;
-use std::{fs, time::Duration};
+use std::fs;
 use tempfile::TempDir;
-
-/// What happens at once; machines that run tests can be slow.
-const LOG: Duration = Duration::from_secs(10);
 
 const FETCHER: &str = r#"
 [profile.live]
@@ -80,7 +77,7 @@ fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
             assert_eq!(fetched, "linux /image/small/kernel.bin fetcher\n", "{program} {path}");
         }
     }
-    daemon.wait_for("its log line", LOG, |line| {
+    daemon.wait_for("its log line", |line| {
         line.says("fetcher", &["sent script fetched (grub), 38 bytes"]) && line.stage == "grub"
     });
     // PXELINUX goes on to its next name by each of these.
@@ -97,7 +94,7 @@ fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
         );
     }
     room.write_script("fetched.pxelinux", "SAY {{ name }}\n");
-    daemon.wait_for("the new generation", LOG, |line| line.message.contains("generation 2"));
+    daemon.wait_for("the new generation", |line| line.message.contains("generation 2"));
     for (program, fetched) in fetch_with_everything(&client, "pxelinux.cfg/01-02-00-00-00-00-31") {
         assert_eq!(String::from_utf8_lossy(&fetched), "SAY fetcher\n", "{program}");
     }
@@ -175,7 +172,7 @@ fn a_machine_that_is_not_listed_may_read_images_and_gets_the_unknown_script() {
     let url = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-32");
     let script = client.expect("curl", &["-sSf", &url]);
     assert!(script.starts_with(b"#!ipxe"), "{}", String::from_utf8_lossy(&script));
-    daemon.wait_for("the unknown machine's script", super::SOON, |line| {
+    daemon.wait_for("the unknown machine's script", |line| {
         line.target == "boot" && line.message.starts_with("sent script unknown")
     });
 }

@@ -125,7 +125,12 @@ impl Daemon {
     }
 
     /// Waits for a line; panics with the end of the log when it does not come.
-    pub fn wait_for(&self, what: &str, timeout: Duration, wanted: impl Fn(&Line) -> bool) -> Line {
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Line) -> bool) -> Line {
+        self.wait_for_within(what, super::SOON, wanted)
+    }
+
+    /// The same, where an emulated machine or a disk takes its time.
+    pub fn wait_for_within(&self, what: &str, timeout: Duration, wanted: impl Fn(&Line) -> bool) -> Line {
         super::poll(timeout, || self.lines().into_iter().find(|line| wanted(line)))
             .unwrap_or_else(|| panic!("no line in {timeout:?}: {what}\n{}", self.log_tail()))
     }

@@ -49,14 +49,14 @@ pub fn boots_to_the_kernel(daemon: &Daemon, machine: &str, loader: Option<&str>)
     if let Some(loader) = loader {
         // As a guest we do not know whose address it is that asks.
         let sent = format!("sent loader {loader}");
-        daemon.wait_for("the loader", LOADER, |line| line.message.contains(&sent));
+        daemon.wait_for_within("the loader", LOADER, |line| line.message.contains(&sent));
     }
     for (what, timeout, words) in [
         ("the script", LOADER, &["sent script debian-installer"][..]),
         ("the kernel", KERNEL, &["sent image", "linux"]),
         ("the initrd", KERNEL, &["sent image", "initrd.gz"]),
     ] {
-        daemon.wait_for(what, timeout, |line| line.says(machine, words));
+        daemon.wait_for_within(what, timeout, |line| line.says(machine, words));
     }
 }
 
@@ -67,7 +67,7 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
     let room = Room::new(WORKER).with_debian();
     let daemon = Daemon::start(&wire, &room);
     let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
-    daemon.wait_for("the first offer", LOADER, |line| {
+    daemon.wait_for_within("the first offer", LOADER, |line| {
         line.says("r1u07", &["offered"]) && line.stage == stage
     });
     boots_to_the_kernel(&daemon, "r1u07", loader);
@@ -75,7 +75,7 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
         ("the reservation", LOADER, "acknowledged 192.0.2.11"),
         ("the answer", ANSWER, "sent answer preseed"),
     ] {
-        daemon.wait_for(what, timeout, |line| line.says("r1u07", &[words]));
+        daemon.wait_for_within(what, timeout, |line| line.says("r1u07", &[words]));
     }
     if loader.is_none() {
         let second = daemon
@@ -136,7 +136,7 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
     assert!(early.is_none(), "the only place was not taken: {early:?}");
     drop(held);
     for file in ["initrd.gz", "linux"] {
-        daemon.wait_for("the image", KERNEL, |line| line.says("r1u07", &["sent image", file]));
+        daemon.wait_for_within("the image", KERNEL, |line| line.says("r1u07", &["sent image", file]));
     }
 }
 
@@ -166,11 +166,11 @@ fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 
     assert_eq!(listed[0]["loaders"], serde_json::json!(["shimx64.efi", "lpxelinux.0"]));
     let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
     let step = |what: &str, stage: &str, words: &[&str]| {
-        daemon.wait_for(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
+        daemon.wait_for_within(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
     };
     step("the offer", stage, &["offered 192.0.2.11: loader", first]);
     step("the loader", stage, &["sent loader", first]);
-    daemon.wait_for("its second part", LOADER, |line| {
+    daemon.wait_for_within("its second part", LOADER, |line| {
         line.says("r1u07", &["sent loader", second])
     });
     let script = format!("sent script debian-installer ({dialect})");
@@ -220,7 +220,7 @@ fn a_machine_that_nobody_listed_shows_who_it_is() {
     let room = Room::new(WORKER).with_debian();
     let daemon = Daemon::start(&wire, &room);
     let machine = Machine::power_on(&wire, Firmware::SeaBios, "52:54:00:00:00:99");
-    daemon.wait_for("the unknown machine's script", LOADER, |line| {
+    daemon.wait_for_within("the unknown machine's script", LOADER, |line| {
         line.says("52-54-00-00-00-99", &["sent script unknown"])
     });
     machine.wait_for("does not know this machine", Duration::from_secs(30));
@@ -234,7 +234,7 @@ fn a_machine_told_to_boot_its_disk_boots_its_disk() {
     let daemon = Daemon::start(&wire, &room);
     let words = "this is the local disk";
     let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", words);
-    daemon.wait_for("the reservation", LOADER, |line| {
+    daemon.wait_for_within("the reservation", LOADER, |line| {
         line.says("r1u08", &["acknowledged 192.0.2.12", "disk"])
     });
     machine.wait_for(words, Duration::from_secs(60));

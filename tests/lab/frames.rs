@@ -11,7 +11,6 @@ use std::{
     cell::RefCell,
     io::Read,
     net::{Ipv4Addr, SocketAddrV4},
-    time::Duration,
 };
 
 /// The link-layer address that everybody takes.
@@ -166,15 +165,15 @@ impl Watch {
     }
 
     /// Waits for a frame; panics with all of them when it does not come.
-    pub fn wait_for(&self, what: &str, timeout: Duration, wanted: impl Fn(&Frame) -> bool) -> Frame {
-        super::poll(timeout, || self.frames().into_iter().find(|frame| wanted(frame)))
-            .unwrap_or_else(|| panic!("no frame in {timeout:?}: {what}\n{}", self.text()))
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        super::poll(super::SOON, || self.frames().into_iter().find(|frame| wanted(frame)))
+            .unwrap_or_else(|| panic!("no frame: {what}\n{}", self.text()))
     }
 
     /// Waits for the server's answer of that kind to that client.
     pub fn answer(&self, mac: [u8; 6], kind: MessageType) -> Frame {
         let what = format!("{kind:?}");
-        self.wait_for(&what, super::SOON, |frame| frame.answers(mac, kind))
+        self.wait_for(&what, |frame| frame.answers(mac, kind))
     }
 
     /// Every frame in a line, for a failure's report.

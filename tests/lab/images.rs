@@ -103,10 +103,10 @@ fn a_terabyte_that_is_new_holds_nothing_up_and_is_not_served_before_it_is_verifi
     assert!(refused.contains("image big/disk.img is being verified, "), "{refused}");
     assert!(refused.contains(" of 1099511627776 bytes"), "{refused}");
     must_be_refused_by_tftp(&client, "/image/big/disk.img");
-    daemon.wait_for("the request that TFTP refused", super::SOON, |line| {
+    daemon.wait_for("the request that TFTP refused", |line| {
         line.target == "boot" && line.message.contains("image big/disk.img is being verified, ")
     });
-    daemon.wait_for("the progress", super::SOON, |line| {
+    daemon.wait_for("the progress", |line| {
         line.level == "INFO" && line.message.contains("image big/disk.img is being verified, ")
     });
 
@@ -227,7 +227,7 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
     };
     let before = stamp(&room);
     disk.rot(&kernel[(40 << 20)..(40 << 20) + 512]);
-    daemon.wait_for("the rot", Duration::from_secs(60), |line| {
+    daemon.wait_for_within("the rot", Duration::from_secs(60), |line| {
         line.level == "ERROR" && line.message.contains("was right when it was read last")
     });
     assert_eq!(stamp(&room), before, "nobody touched the file");

@@ -150,12 +150,12 @@ impl Life {
     fn refused(&self, sent: Sent) {
         self.exchange(sent, MessageType::Nak);
         self.daemon
-            .wait_for("the refusal", super::SOON, |line| line.says(MACHINE, &["refused"]));
+            .wait_for("the refusal", |line| line.says(MACHINE, &["refused"]));
     }
 
     fn released(&self) {
         self.daemon
-            .wait_for("the release", super::SOON, |line| line.says(MACHINE, &["released"]));
+            .wait_for("the release", |line| line.says(MACHINE, &["released"]));
         let sent = self
             .watch
             .frames()
@@ -195,9 +195,8 @@ impl Life {
 
     fn write_inventory(&self, text: &str) {
         self.room.write("inventory.toml", text);
-        self.daemon.wait_for("the new generation", super::SOON, |line| {
-            line.message.contains("generation 2")
-        });
+        self.daemon
+            .wait_for("the new generation", |line| line.message.contains("generation 2"));
     }
 }
 
@@ -358,9 +357,8 @@ fn udhcpc_declines_an_address_that_a_stranger_uses_and_gets_another() {
     let _stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.100");
     // -a asks by ARP before it takes an address, -A is how long it then waits.
     let _client = udhcpc(&life, &["-a", "-A", "1"]);
-    life.daemon.wait_for("the refusal", super::SOON, |line| {
-        line.says(MACHINE, &["declined 192.0.2.100"])
-    });
+    life.daemon
+        .wait_for("the refusal", |line| line.says(MACHINE, &["declined 192.0.2.100"]));
     // The first lease went with the refusal: this one is another exchange's.
     life.has(Ipv4Addr::new(192, 0, 2, 101));
     assert_eq!(life.leases(), ["192.0.2.101"]);

@@ -204,13 +204,13 @@ fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
     for words in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
         assert!(said.contains(words), "{said}\n{}\n{}", watch.text(), daemon.log_tail());
     }
-    daemon.wait_for("the reservation", super::SOON, |line| {
+    daemon.wait_for("the reservation", |line| {
         line.says("r1u07", &["acknowledged 192.0.2.7"])
     });
     client.expect("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:22"]);
     let said = ask();
     assert!(!said.contains("IPADDR"), "{said}");
-    daemon.wait_for("the reason", super::SOON, |line| {
+    daemon.wait_for("the reason", |line| {
         line.says("02-00-00-00-00-22", &["ignored", "plain BOOTP"])
     });
 }

@@ -19,7 +19,7 @@ fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
     }
     let names_it =
         |message: &str| message.contains(&format!("another DHCP server answers here: {}", OtherServer::ADDRESS));
-    let line = daemon.wait_for("the other server's name", super::SOON, |line| names_it(&line.message));
+    let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
     assert_eq!(line.level, "WARN");
     assert!(line.message.contains("02:00:c0:00:02:09"), "{line:?}");
     let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
@@ -49,7 +49,7 @@ fn a_second_dhcp_server_whose_replies_nobody_overhears_is_named_by_the_machines_
         let words = format!("take the offers of another DHCP server, {}", OtherServer::ADDRESS);
         message.contains(&words)
     };
-    let line = daemon.wait_for("the other server's name", super::SOON, |line| names_it(&line.message));
+    let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
     assert_eq!(line.level, "WARN");
     let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
     assert_eq!(times, 1);
@@ -66,15 +66,13 @@ fn a_guest_warns_of_another_server_that_tells_machines_what_to_boot() {
     let ask = || assert!(client.gets_lease(&["-B"]));
     ask();
     let server = format!("the DHCP server here is {}", OtherServer::ADDRESS);
-    let line = daemon.wait_for("its host", super::SOON, |line| line.message.contains(&server));
+    let line = daemon.wait_for("its host", |line| line.message.contains(&server));
     assert_eq!(line.level, "INFO");
     drop(other);
     let _other = OtherServer::start(&wire, &["--no-ping", "--dhcp-boot=pxelinux.0"]);
     ask();
     let boots = format!("another server tells machines what to boot: {}", OtherServer::ADDRESS);
-    let line = daemon.wait_for("the boot server's name", super::SOON, |line| {
-        line.message.contains(&boots)
-    });
+    let line = daemon.wait_for("the boot server's name", |line| line.message.contains(&boots));
     assert_eq!(line.level, "WARN");
 }
 
@@ -88,7 +86,7 @@ fn two_appliances_with_one_inventory_give_a_reserved_host_the_same_address() {
     let first = Daemon::start(&wire, &room);
     let other = Daemon::spawn(&second, &twin);
     let serving = |line: &super::daemon::Line| line.message.contains("serving");
-    other.wait_for("the second appliance", super::SOON, serving);
+    other.wait_for("the second appliance", serving);
     let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
     for _ in 0..5 {
         assert_eq!(
@@ -97,9 +95,7 @@ fn two_appliances_with_one_inventory_give_a_reserved_host_the_same_address() {
         );
     }
     for appliance in [&first, &other] {
-        appliance.wait_for("the same offer", super::SOON, |line| {
-            line.says("r1u07", &["offered 192.0.2.11"])
-        });
+        appliance.wait_for("the same offer", |line| line.says("r1u07", &["offered 192.0.2.11"]));
     }
     // Which of the two is taken is the client's choice; the other keeps quiet.
     let left = super::poll(super::SOON, || {

@@ -23,7 +23,7 @@ fn the_second_address_is_given(probe: &str, who: &str) {
     let daemon = Daemon::start(&wire, &room);
     let _squatter = wire.client_at(SQUATTER, "192.0.2.100");
     assert!(wire.client(CLIENT).gets_lease(&[]));
-    let said = |words: &'static [&'static str]| daemon.wait_for(words[0], super::SOON, |line| line.says(NAMED, words));
+    let said = |words: &'static [&'static str]| daemon.wait_for(words[0], |line| line.says(NAMED, words));
     let found = said(&["not offered 192.0.2.100"]);
     assert!(found.level == "WARN" && found.message.contains(who), "{found:?}");
     said(&["acknowledged 192.0.2.101"]);
@@ -55,6 +55,6 @@ fn where_nobody_answers_the_first_address_is_given_and_others_are_served_meanwhi
     });
     for last in 100..104 {
         let words = format!("acknowledged 192.0.2.{last}");
-        daemon.wait_for(&words, super::SOON, |line| line.message.contains(&words));
+        daemon.wait_for(&words, |line| line.message.contains(&words));
     }
 }

@@ -61,7 +61,7 @@ fn a_system_gets_its_address_from_the_other_server_and_nothing_from_the_guest() 
     let _other = OtherServer::start(&wire, &[]);
     let client = wire.client("02:bb:00:00:00:01");
     assert!(client.gets_lease(&[]));
-    daemon.wait_for("the DISCOVER", super::SOON, |line| {
+    daemon.wait_for("the DISCOVER", |line| {
         line.says("02-bb-00-00-00-01", &["ignored", "not firmware"])
     });
     let told = daemon.lines().into_iter().find(|line| line.message.contains("told"));
@@ -93,11 +93,11 @@ mod firmware {
         ];
         let _other = OtherServer::start(&wire, &said);
         let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
-        daemon.wait_for("what to boot", LOADER, |line| {
+        daemon.wait_for_within("what to boot", LOADER, |line| {
             line.says("r1u07", &["told what to boot"]) && line.stage == stage
         });
         boots_to_the_kernel(&daemon, "r1u07", loader);
-        daemon.wait_for("the answer", ANSWER, |line| {
+        daemon.wait_for_within("the answer", ANSWER, |line| {
             line.says("r1u07", &["sent answer preseed"])
         });
         let gave = daemon.lines().into_iter().find(|line| line.message.contains("offered"));

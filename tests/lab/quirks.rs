@@ -28,16 +28,14 @@ fn case_28_the_log_names_the_rows_of_a_raspberry_pi_and_an_operators_row_needs_n
     let daemon = Daemon::start(&wire, &room);
     let client = wire.client(PI);
     let named = |rows: &str| {
-        daemon.wait_for(rows, super::SOON, |line| {
+        daemon.wait_for(rows, |line| {
             line.says(PI_NAME, &["acknowledged"]) && line.stage == "raspberry-pi" && line.quirks == rows
         });
     };
     ask(&client);
     named("raspberry-pi-by-address,raspberry-pi-answer");
     room.write("quirks.toml", OURS);
-    daemon.wait_for("the new generation", super::SOON, |line| {
-        line.message.contains("generation 2")
-    });
+    daemon.wait_for("the new generation", |line| line.message.contains("generation 2"));
     ask(&client);
     named("our-boards,raspberry-pi-by-address,raspberry-pi-answer");
 }

@@ -190,7 +190,7 @@ fn machines_of_two_wires_behind_one_relay_get_addresses_of_their_own_wires_subne
         let expect = |client: &Namespace, machine: &str, network: &str| {
             assert!(client.gets_lease(&[]), "{machine}\n{}", daemon.log_tail());
             let words = format!("acknowledged {network}.1");
-            daemon.wait_for(&words, super::SOON, |line| line.says(machine, &[&words]));
+            daemon.wait_for(&words, |line| line.says(machine, &[&words]));
         };
         expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
         expect(&clients[1], "02-bb-00-00-02-02", "198.18.5");
@@ -209,7 +209,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
     let daemon = Daemon::start(&wire, &room);
     let (_relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:07");
     assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
-    daemon.wait_for("the reservation", super::SOON, |line| {
+    daemon.wait_for("the reservation", |line| {
         line.says("r2u07", &["acknowledged 198.51.100.7"])
     });
     client.expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:08"]);
@@ -218,7 +218,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
         "a host at the wrong port was answered\n{}",
         daemon.log_tail()
     );
-    let line = daemon.wait_for("both ports", super::SOON, |line| {
+    let line = daemon.wait_for("both ports", |line| {
         line.says("r2u08", &["not answered", "back9", "asks from back0"])
     });
     assert_eq!(line.level, "WARN");
@@ -264,7 +264,7 @@ vars    = { disk = "/dev/vda" }
             router.expect("ip", &["link", "set", "back0", "up"]);
         });
         let _machine = Machine::power_on_at(&relayed.router, "back0", firmware, "52:54:00:00:00:07");
-        daemon.wait_for("the first offer", LOADER, |line| {
+        daemon.wait_for_within("the first offer", LOADER, |line| {
             line.says("r2u07", &["offered 198.51.100.7"]) && line.stage == stage
         });
         boots_to_the_kernel(&daemon, "r2u07", loader);

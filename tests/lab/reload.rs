@@ -46,10 +46,10 @@ fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {
     assert_eq!(script(), "#!ipxe\necho r1u01\n");
 
     room.write_inventory(BAD);
-    daemon.wait_for("the bad address, with its line", super::SOON, |line| {
+    daemon.wait_for("the bad address, with its line", |line| {
         line.level == "ERROR" && line.message.contains("inventory.toml:") && line.message.contains("198.51.100.41")
     });
-    daemon.wait_for("the unknown key, of the same edit", super::SOON, |line| {
+    daemon.wait_for("the unknown key, of the same edit", |line| {
         line.level == "ERROR" && line.message.contains("colour")
     });
     assert_eq!(script(), "#!ipxe\necho r1u01\n", "the old generation serves");
@@ -106,15 +106,13 @@ fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one()
     let room = Room::new("");
     room.write("inventory.toml", "[[subnet]]\ncidr = \"198.51.100.0/24\"\n");
     let daemon = Daemon::start(&wire, &room);
-    let line = daemon.wait_for("the missing subnet", super::SOON, |line| {
+    let line = daemon.wait_for("the missing subnet", |line| {
         line.message
             .contains("no subnet of the inventory holds its address 192.0.2.1")
     });
     assert_eq!(line.level, "WARN");
     assert!(line.message.contains("cidr = \"192.0.2.0/24\""), "{line:?}");
     room.write_inventory("");
-    daemon.wait_for("the next generation", super::SOON, |line| {
-        line.message.contains("generation 2")
-    });
+    daemon.wait_for("the next generation", |line| line.message.contains("generation 2"));
     assert!(wire.client("02:bb:00:00:00:01").gets_lease(&[]));
 }

@@ -259,7 +259,7 @@ fn images_beyond_their_places_wait_and_nothing_else_does() {
     );
     let said = head(&[], "/image/debian-12/initrd.gz");
     assert!(said.starts_with("http/1.1 200"), "{said}");
-    daemon.wait_for("the log says it", super::SOON, |line| {
+    daemon.wait_for("the log says it", |line| {
         line.level == "WARN" && line.message.contains("machines wait for image files")
     });
 }
