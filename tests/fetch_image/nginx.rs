@@ -53,12 +53,15 @@ impl Nginx {
             process,
             address,
         };
-        while TcpStream::connect(nginx.address).is_err() {
+        for _ in 0..6000 {
+            if TcpStream::connect(nginx.address).is_ok() {
+                return nginx;
+            }
             let ended = nginx.process.try_wait().unwrap();
             assert!(ended.is_none(), "nginx: {ended:?}: {}", nginx.wrote("error.log"));
             thread::sleep(Duration::from_millis(10));
         }
-        nginx
+        panic!("nginx does not listen: {}", nginx.wrote("error.log"));
     }
 
     fn wrote(&self, log: &str) -> String {
