@@ -58,7 +58,17 @@ impl Namespace {
         ]);
         other.ip(&["link", "set", port, "up"]);
         client.ip(&["link", "set", "eth0", "up"]);
+        other.wait_for_link(port);
+        client.wait_for_link("eth0");
         client
+    }
+
+    /// Waits until the kernel sends what it is given on `interface`. For a moment after its carrier came
+    /// it takes every packet and drops it without a word, while packets from the other side come in.
+    fn wait_for_link(&self, interface: &str) {
+        let state = || text(&self.run("ip", &["-o", "link", "show", "dev", interface]));
+        let is_up = super::poll(super::SOON, || state().contains(" state UP ").then_some(()));
+        assert!(is_up.is_some(), "{interface} has no carrier: {}", state());
     }
 
     fn ip(&self, arguments: &[&str]) {
@@ -172,6 +182,7 @@ impl Wire {
         let port = port_name("v");
         let client = Namespace::beside(&self.server, &port, mac);
         self.server.ip(&["link", "set", &port, "master", INTERFACE]);
+        self.server.wait_for_link(INTERFACE);
         client
     }
 
