@@ -3,8 +3,9 @@
 //! A request takes this way: [`HttpServer`] accepts and holds the limits; [`conversation`] drives the
 //! connection, scripts and loaders apart from large files; [`exchange`] turns a
 //! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
-//! preconditions; [`body`] reads a file piece by piece into [`rooms`]; [`wire`] counts what goes out
-//! and says when a body is really gone; [`patience`] gives up clients that take nothing.
+//! preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads into
+//! [`rooms`]; [`wire`] counts what goes out and says when a body is really gone; [`patience`] gives up
+//! clients that take nothing.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
@@ -16,6 +17,7 @@ mod conversation;
 mod exchange;
 mod patience;
 mod rooms;
+mod source;
 mod wire;
 
 pub use conversation::HttpThreads;

@@ -101,6 +101,21 @@ fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
 }
 
 #[test]
+fn a_loader_that_went_out_once_is_read_from_its_file_no_more() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:31", "192.0.2.31");
+    let length = fetch_with_everything(&client, "snponly.efi")[0].1.len() as u64;
+    let before = daemon.read_bytes();
+    for (program, fetched) in fetch_with_everything(&client, "snponly.efi") {
+        assert_eq!(fetched.len() as u64, length, "{program}");
+    }
+    let read = daemon.read_bytes() - before;
+    assert!(read < length, "{read} bytes read for a file of {length}");
+}
+
+#[test]
 fn a_loader_goes_out_of_an_interface_whose_frames_are_shorter_than_its_blocks() {
     let wire = Wire::new();
     let room = Room::new(FETCHER)

@@ -143,15 +143,21 @@ impl Daemon {
 
     /// Resident memory in kilobytes.
     pub fn resident_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
-        let line = status
+        self.told_by_kernel("status", "VmRSS:")
+    }
+
+    /// Bytes that it has read from files so far, from the disk or from the page cache.
+    pub fn read_bytes(&self) -> u64 {
+        self.told_by_kernel("io", "rchar:")
+    }
+
+    /// The number in a line of a table in /proc.
+    fn told_by_kernel(&self, table: &str, name: &str) -> u64 {
+        let table = std::fs::read_to_string(format!("/proc/{}/{table}", self.child.id())).expect("the daemon runs");
+        table
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("a process has memory");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kb| kb.parse().ok())
-            .expect("VmRSS is a number")
+            .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in\n{table}"))
     }
 
     /// Its process id.

@@ -22,9 +22,24 @@ use std::{
 #[derive(Debug)]
 pub enum Content {
     /// All of them, in memory.
-    Whole(Whole),
+    Whole {
+        /// They.
+        whole: Whole,
+        /// What the file was when it was opened.
+        stamp: FileStamp,
+    },
     /// The file.
     File(Opened),
+}
+
+impl Content {
+    /// What the file was when it was opened.
+    pub fn stamp(&self) -> FileStamp {
+        match self {
+            Content::Whole { stamp, .. } => *stamp,
+            Content::File(opened) => opened.stamp(),
+        }
+    }
 }
 
 /// All bytes of a file, or of a text.
@@ -105,12 +120,18 @@ impl HotFiles {
         if let Some(whole) = held.as_ref().filter(|whole| whole.unchanged().is_ok()) {
             // As after reading: the seal may have been broken while this waited for its turn.
             opened.unchanged()?;
-            return Ok(Content::Whole(whole.clone()));
+            return Ok(Content::Whole {
+                whole: whole.clone(),
+                stamp: version.stamp,
+            });
         }
         let bytes = read(&opened)?;
         let whole = Whole { bytes, seal };
         *held = Some(whole.clone());
-        Ok(Content::Whole(whole))
+        Ok(Content::Whole {
+            whole,
+            stamp: version.stamp,
+        })
     }
 
     /// [`HotFiles::open`], away from the event loop.
@@ -210,7 +231,7 @@ mod tests {
 
     fn bytes(files: &HotFiles, folder: &tempfile::TempDir, file: &str) -> Option<Bytes> {
         match files.open(folder.path(), file, None).unwrap() {
-            Content::Whole(whole) => Some(whole.bytes),
+            Content::Whole { whole, .. } => Some(whole.bytes),
             Content::File(_) => None,
         }
     }
@@ -290,7 +311,7 @@ mod tests {
             }
         };
         let whole = |seal| match files.open(folder.path(), "secret", Some(seal)) {
-            Ok(Content::Whole(whole)) => Ok(whole),
+            Ok(Content::Whole { whole, .. }) => Ok(whole),
             Ok(Content::File(_)) => panic!("five bytes are not too many"),
             Err(error) => Err(error),
         };

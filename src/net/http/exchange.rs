@@ -11,7 +11,7 @@ use crate::model::limits::{
 };
 use crate::net::{
     Counter, Shared,
-    files::{FileError, Opened, open_elsewhere},
+    files::{FileError, hot, open_elsewhere},
     http::{
         body::{Content, FileContent, Handing},
         conditional::{Validators, Weighed, weigh},
@@ -127,10 +127,16 @@ impl Exchange {
                 seal,
                 is_bulk,
                 content_type,
-            }) => match open_elsewhere(&root, &file, seal).await {
-                Ok(opened) => Ok(self.file(&answered, &request, (opened, is_bulk), content_type)),
-                Err(error) => Err(Denied::from(error)),
-            },
+            }) => {
+                let opened = match is_bulk {
+                    true => open_elsewhere(&root, &file, seal).await.map(hot::Content::File),
+                    // A loader is kept beside images that take its pages from the page cache.
+                    false => self.shared.hot_files.open_elsewhere(root, file, seal).await,
+                };
+                opened
+                    .map(|content| self.file(&answered, &request, (content, is_bulk), content_type))
+                    .map_err(Denied::from)
+            }
         };
         response.unwrap_or_else(|denied| {
             let what = answered.what.clone();
@@ -171,11 +177,11 @@ impl Exchange {
         &self,
         answered: &Answered,
         request: &Request<Incoming>,
-        (opened, is_bulk): (Opened, bool),
+        (content, is_bulk): (hot::Content, bool),
         content_type: &'static str,
     ) -> Response<Content> {
-        let length = opened.length();
-        let validators = validators(opened.stamp());
+        let length = content.stamp().length;
+        let validators = validators(content.stamp());
         // A range of HEAD means nothing (RFC 9110 section 14.2): it gets the length of the whole.
         let head = request.method() == Method::HEAD;
         let mut response = match weigh(request.headers(), &validators, length) {
@@ -191,8 +197,8 @@ impl Exchange {
                 response
             }
             Weighed::Whole | Weighed::Part(_) | Weighed::Unsatisfiable if head => headed(length),
-            Weighed::Whole | Weighed::Unsatisfiable => self.body(answered, (opened, is_bulk), None),
-            Weighed::Part(part) => self.body(answered, (opened, is_bulk), Some(part)),
+            Weighed::Whole | Weighed::Unsatisfiable => self.body(answered, (content, is_bulk), None),
+            Weighed::Part(part) => self.body(answered, (content, is_bulk), Some(part)),
         };
         if response.status().is_success() {
             set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -211,14 +217,14 @@ impl Exchange {
     fn body(
         &self,
         answered: &Answered,
-        (opened, is_bulk): (Opened, bool),
+        (content, is_bulk): (hot::Content, bool),
         part: Option<Range<u64>>,
     ) -> Response<Content> {
         let place = is_bulk.then(|| self.bulk.take(self.client)).flatten();
         if is_bulk && place.is_none() {
             return self.busy(answered);
         }
-        let length = opened.length();
+        let length = content.stamp().length;
         let what = match &part {
             Some(part) => format!("{} (bytes {}-{} of {length})", answered.what, part.start, part.end - 1),
             None => answered.what.clone(),
@@ -235,7 +241,7 @@ impl Exchange {
             under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
         };
         let handing = self.handing(answered, what, size, held);
-        let content = FileContent::new(opened, bytes, self.rooms.clone(), handing);
+        let content = FileContent::new(content, bytes, self.rooms.clone(), handing);
         let mut response = Response::new(Content::File(content));
         set(&mut response, CONTENT_LENGTH, size);
         if let Some(part) = part {

@@ -139,7 +139,7 @@ async fn source(shared: &Shared, result: Result<Resource, Refusal>) -> Result<So
             seal: None,
         })),
         Ok(Resource::File { root, file, seal, .. }) => match shared.hot_files.open_elsewhere(root, file, seal).await {
-            Ok(Content::Whole(whole)) => Ok(Source::Memory(whole)),
+            Ok(Content::Whole { whole, .. }) => Ok(Source::Memory(whole)),
             Ok(Content::File(opened)) => Ok(Source::File(opened)),
             Err(error) => Err(Denied::new(
                 match error.is_missing() {

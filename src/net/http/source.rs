@@ -1,0 +1,177 @@
+//! Where the bytes of a file's body come from: memory, or the file, piece by piece.
+
+use crate::model::limits::HTTP_PIECE_BYTES;
+use crate::net::{
+    files::{
+        FileError, Opened,
+        hot::{self, Whole},
+    },
+    http::rooms::{Room, Rooms},
+    places::Place,
+};
+use bytes::Bytes;
+use std::{
+    future::Future,
+    io,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::task::JoinHandle;
+
+/// What a file's body is read from.
+pub(super) enum Source {
+    /// All of it is in memory, for everybody who is being sent it.
+    Memory(Whole),
+    /// At most one piece of it is in memory.
+    File(Reader),
+}
+
+/// Reads a file piece by piece.
+pub(super) struct Reader {
+    opened: Arc<Opened>,
+    rooms: Rooms,
+    place: Option<Arc<Place>>,
+    reading: Option<JoinHandle<Result<Room, FileError>>>,
+}
+
+impl Source {
+    /// A body's, which holds `place`.
+    pub(super) fn new(content: hot::Content, rooms: Rooms, place: Option<Arc<Place>>) -> Source {
+        match content {
+            hot::Content::Whole { whole, .. } => Source::Memory(whole),
+            hot::Content::File(opened) => Source::File(Reader {
+                opened: Arc::new(opened),
+                rooms,
+                place,
+                reading: None,
+            }),
+        }
+    }
+
+    /// The first piece of `left`, which is not empty: at most `HTTP_PIECE_BYTES`.
+    pub(super) fn poll_piece(
+        &mut self,
+        left: &Range<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, FileError>> {
+        let length = usize::try_from(left.end - left.start).map_or(HTTP_PIECE_BYTES, |all| all.min(HTTP_PIECE_BYTES));
+        match self {
+            Source::Memory(whole) => Poll::Ready(piece_of(whole, left.start, length)),
+            Source::File(reader) => reader.poll_read(left.start, length, context).map_ok(Room::into_piece),
+        }
+    }
+}
+
+fn piece_of(whole: &Whole, start: u64, length: usize) -> Result<Bytes, FileError> {
+    whole.unchanged()?;
+    let start = usize::try_from(start).ok();
+    let end = start.and_then(|start| start.checked_add(length));
+    match (start, end) {
+        (Some(start), Some(end)) if end <= whole.bytes.len() => Ok(whole.bytes.slice(start..end)),
+        _ => Err(FileError::Io(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+impl Reader {
+    fn poll_read(&mut self, start: u64, length: usize, context: &mut Context<'_>) -> Poll<Result<Room, FileError>> {
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => match self.read_now(start, length) {
+                Some(read) => return Poll::Ready(read),
+                None => self.read_later(start, length),
+            },
+        };
+        match Pin::new(&mut reading).poll(context) {
+            Poll::Ready(Ok(read)) => Poll::Ready(read),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(FileError::Io(io::Error::other(error)))),
+            Poll::Pending => {
+                self.reading = Some(reading);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// A piece, where the page cache has it; `None` where the disk has to be waited for.
+    fn read_now(&self, start: u64, length: usize) -> Option<Result<Room, FileError>> {
+        let mut room = self.rooms.take(length);
+        let read = self.opened.read_now(room.bytes_mut(), start);
+        match read.and_then(|is_read| self.opened.unchanged().map(|()| is_read)) {
+            Ok(true) => Some(Ok(room)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Starts to read a piece from the disk. What is read goes on when its client is gone, with a
+    /// descriptor and a thread, and so with the client's place: who asks a slow disk for much and
+    /// leaves, again and again, would have all threads wait for it.
+    fn read_later(&self, start: u64, length: usize) -> JoinHandle<Result<Room, FileError>> {
+        let (opened, mut room) = (Arc::clone(&self.opened), self.rooms.take(length));
+        let place = self.place.clone();
+        tokio::task::spawn_blocking(move || {
+            let read = opened.read_exactly(room.bytes_mut(), start);
+            drop(place);
+            read.map(|()| room)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{files::open_beneath, places::Places};
+    use std::{fs, net::Ipv4Addr, sync::mpsc, task::Waker, thread};
+
+    #[test]
+    fn a_read_that_nobody_waits_for_any_more_keeps_its_clients_place_until_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("initrd"), "initrd").unwrap();
+        // Its only disk is busy until it is told otherwise.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let (go_on, wait) = mpsc::channel::<()>();
+        runtime.spawn_blocking(move || wait.recv());
+
+        let places = Places::new(1, 1);
+        let place = || places.take(Ipv4Addr::LOCALHOST);
+        let mut reader = Reader {
+            opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),
+            rooms: Rooms::new(1),
+            place: place().map(Arc::new),
+            reading: None,
+        };
+        reader.reading = Some(reader.read_later(0, 6));
+        drop(reader);
+        assert!(place().is_none(), "the disk still reads for it");
+        drop(go_on);
+        while place().is_none() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn pieces_of_what_is_in_memory_are_the_ones_asked_for_and_none_beyond_its_end() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(HTTP_PIECE_BYTES + 10).collect();
+        let mut source = Source::Memory(Whole {
+            bytes: bytes.clone().into(),
+            seal: None,
+        });
+        let length = bytes.len() as u64;
+        let mut piece = |left| match source.poll_piece(&left, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => panic!("memory is not waited for"),
+        };
+        assert_eq!(piece(0..length).unwrap(), bytes[..HTTP_PIECE_BYTES]);
+        assert_eq!(
+            piece(HTTP_PIECE_BYTES as u64..length).unwrap(),
+            bytes[HTTP_PIECE_BYTES..]
+        );
+        assert_eq!(piece(3..5).unwrap(), bytes[3..5]);
+        assert!(piece(length..length + 1).is_err());
+    }
+}
