@@ -136,6 +136,11 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// A file that is not there was asked for, and the loader goes on without it.
+    DidWithout {
+        /// What was asked for, escaped.
+        what: String,
+    },
     /// A host asked from a switch port that is not its own, and got no answer.
     Misplaced {
         /// Where it belongs and where it is.

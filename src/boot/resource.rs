@@ -7,6 +7,7 @@
 mod artifact;
 mod asker;
 mod script;
+mod spare;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
@@ -26,6 +27,7 @@ use crate::model::{HardwareAddr, Name, Now, text};
 use artifact::seal;
 use asker::is_beyond_words;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
+use spare::is_spare;
 use std::{net::Ipv4Addr, path::PathBuf};
 
 /// One request for a file.
@@ -76,6 +78,11 @@ pub enum Refusal {
         /// What is missing, for the log.
         reason: String,
     },
+    /// There is no such thing, and who asks goes on without it.
+    Spared {
+        /// What is missing.
+        reason: String,
+    },
     /// The path is not one we would ever look at.
     BadPath {
         /// What is wrong with it.
@@ -112,11 +119,22 @@ pub struct Answered {
     pub what: String,
     /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
     pub block_max: Option<u16>,
+    /// There is no such thing, and who asks goes on without it.
+    pub is_spared: bool,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
 }
 
 impl Answered {
+    /// That the thing was not to be had, as an event of its machine.
+    pub fn refused(&self, reason: String) -> Event {
+        let what = self.what.clone();
+        self.event(match self.is_spared {
+            true => Step::DidWithout { what },
+            false => Step::Failed { what, reason },
+        })
+    }
+
     /// What became of the answer, as an event of its machine.
     pub fn event(&self, step: Step) -> Event {
         Event {
@@ -174,6 +192,7 @@ fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answere
         stage: found.stage,
         what: found.what,
         block_max: inquiry.block_max,
+        is_spared: matches!(found.result, Err(Refusal::Spared { .. })),
         result: found.result,
     }
 }
@@ -311,9 +330,13 @@ impl<'a> Inquiry<'a> {
                 is_bulk: false,
                 content_type: content_type(file),
             }),
-            None => Err(Refusal::NotFound {
-                reason: format!("no folder of paths.loaders has {file}"),
-            }),
+            None => {
+                let reason = format!("no folder of paths.loaders has {file}");
+                Err(match is_spare(file) {
+                    true => Refusal::Spared { reason },
+                    false => Refusal::NotFound { reason },
+                })
+            }
         };
         Found {
             stage,

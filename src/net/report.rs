@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
 
 /// How many lines one second may have before the rest waits for `debug`: a flood must not fill the
 /// disk, nor drown what is said of other machines.
@@ -74,10 +74,11 @@ pub fn report(event: &Event) {
             )
         };
     }
-    match Budget::of(event).has_room(second()) {
-        false => say!(debug),
-        true if is_warning(&event.step) => say!(warn),
-        true => say!(info),
+    match level(&event.step) {
+        Level::DEBUG => say!(debug),
+        _ if !Budget::of(event).has_room(second()) => say!(debug),
+        Level::WARN => say!(warn),
+        _ => say!(info),
     }
 }
 
@@ -92,9 +93,11 @@ fn quirks(event: &Event) -> Option<String> {
     (!event.quirks.is_empty()).then(|| event.quirks.join(","))
 }
 
-/// Whether somebody should look at what happened.
-fn is_warning(step: &Step) -> bool {
+/// Who should see what happened: whoever looks at the machine closely, whoever follows its boot, or the
+/// operator, to do something about it.
+fn level(step: &Step) -> Level {
     match step {
+        Step::DidWithout { .. } => Level::DEBUG,
         Step::Offered { .. }
         | Step::Told { .. }
         | Step::Acknowledged { .. }
@@ -102,14 +105,14 @@ fn is_warning(step: &Step) -> bool {
         | Step::Sent { .. }
         | Step::Exhausted { .. }
         | Step::WentElsewhere { .. }
-        | Step::Ignored { .. } => false,
+        | Step::Ignored { .. } => Level::INFO,
         Step::Assured { .. }
         | Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
         | Step::InUse { .. }
         | Step::Failed { .. }
-        | Step::Looping { .. } => true,
+        | Step::Looping { .. } => Level::WARN,
     }
 }
 
@@ -135,6 +138,7 @@ fn message(step: &Step) -> String {
         }
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
+        Step::DidWithout { what } => format!("does without {what}, which is not there"),
         Step::Looping { loader, times } => format!(
             "loaded {loader} {times} times and never asked for its script: the loader does not start, or its network \
              driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \

@@ -129,6 +129,7 @@ mod tests {
             stage: Stage::Ipxe,
             what: "image debian-12/linux".to_owned(),
             block_max: None,
+            is_spared: false,
             result: Err(Refusal::BadPath { reason: "" }),
         };
         let transfers = Transfers::default();

@@ -182,6 +182,9 @@ fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 
     for words in words {
         machine.wait_for(words, Duration::from_secs(10));
     }
+    let missing = |line: &Line| line.level == "WARN" && line.says("r1u07", &["no folder of paths.loaders has"]);
+    let missed = daemon.lines().into_iter().find(missing);
+    assert!(missed.is_none(), "it came up without: {missed:?}");
 }
 
 #[test]

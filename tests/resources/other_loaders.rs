@@ -1,7 +1,7 @@
 //! GRUB and PXELINUX: what they ask for beside themselves, and what each machine gets.
 
 use super::*;
-use bootwright::boot::machine::Identity;
+use bootwright::boot::{event::Step, machine::Identity};
 use bootwright::model::Uuid;
 
 const UUID: &str = "11223344-5566-7788-99aa-bbccddeeff00";
@@ -100,6 +100,20 @@ fn a_script_that_is_not_written_for_the_loader_is_refused_with_what_is_missing_a
             "{:?}",
             answered.result
         );
+    }
+}
+
+#[test]
+fn a_file_that_loaders_do_without_is_no_failure_and_one_that_a_boot_needs_is() {
+    for (path, is_needed) in [
+        ("grub/x86_64-efi/fs.lst", false),
+        ("shim_certificate_0.efi", false),
+        ("grubx64.efi", true),
+    ] {
+        let answered = fetch(HOST, path);
+        let step = answered.refused("it is not there".to_owned()).step;
+        assert_eq!(matches!(step, Step::Failed { .. }), is_needed, "{path}: {step:?}");
+        assert_eq!(matches!(step, Step::DidWithout { .. }), !is_needed, "{path}: {step:?}");
     }
 }
 

@@ -69,7 +69,7 @@ impl Denied {
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Denied {
         match refusal {
-            Refusal::NotFound { reason } => Denied::new(StatusCode::NOT_FOUND, reason),
+            Refusal::NotFound { reason } | Refusal::Spared { reason } => Denied::new(StatusCode::NOT_FOUND, reason),
             Refusal::BadPath { reason } => Denied::new(StatusCode::BAD_REQUEST, reason),
             Refusal::Forbidden { reason } => Denied::new(StatusCode::FORBIDDEN, reason),
             Refusal::Broken { reason } => Denied::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
@@ -139,9 +139,7 @@ impl Exchange {
             }
         };
         response.unwrap_or_else(|denied| {
-            let what = answered.what.clone();
-            let reason = denied.reason.clone();
-            report(&answered.event(Step::Failed { what, reason }));
+            report(&answered.refused(denied.reason.clone()));
             self.deny(&denied, head)
         })
     }

@@ -44,7 +44,7 @@ impl Denied {
 impl From<&Refusal> for Denied {
     fn from(refusal: &Refusal) -> Denied {
         match refusal {
-            Refusal::NotFound { reason } => Denied::new(ErrorCode::NotFound, reason),
+            Refusal::NotFound { reason } | Refusal::Spared { reason } => Denied::new(ErrorCode::NotFound, reason),
             Refusal::BadPath { reason } => Denied::new(ErrorCode::AccessViolation, *reason),
             Refusal::Forbidden { reason } => Denied::new(ErrorCode::AccessViolation, reason),
             Refusal::Broken { reason } | Refusal::NotYet { reason } => Denied::new(ErrorCode::Undefined, reason),
@@ -127,6 +127,7 @@ fn nobody() -> Answered {
         stage: Stage::Unknown,
         what: "a TFTP request".to_owned(),
         block_max: None,
+        is_spared: false,
         result: Err(Refusal::BadPath { reason: "" }),
     }
 }

@@ -116,7 +116,7 @@ impl Session {
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
                 self.send_error(outbox, denied.code, &denied.message);
-                shared.report(&prepared.answered.event(failed(&prepared.answered, denied.message)));
+                shared.report(&prepared.answered.refused(denied.message));
                 return false;
             }
         };

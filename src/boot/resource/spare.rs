@@ -1,0 +1,54 @@
+//! Files that loaders look for and do without: that such a one is missing is no fault, and a log that
+//! warns of seven of them a boot hides the line that matters.
+
+/// shim 15.3 and later: revocations of a later date than its own (15.8 asks for the first two), and
+/// certificates of the owner's.
+const SHIM: [&str; 3] = ["revocations.efi", "revocations_sbat.efi", "revocations_sku.efi"];
+const SHIM_CERTIFICATE: &str = "shim_certificate";
+/// Which module has which command, file system, cipher, terminal and partition tool. A signed GRUB has all
+/// of its modules built in.
+const GRUB_LISTS: [&str; 5] = ["command.lst", "crypto.lst", "fs.lst", "parttool.lst", "terminal.lst"];
+/// Translations of GRUB's own messages, in a folder `locale`.
+const GRUB_TRANSLATIONS: [&str; 4] = [".mo", ".mo.gz", ".gmo", ".gmo.gz"];
+
+/// Whether the loader that asks for the path goes on without it.
+pub(super) fn is_spare(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_below = |parent: &str| folder.rsplit('/').next() == Some(parent);
+    SHIM.contains(&name)
+        || name.starts_with(SHIM_CERTIFICATE) && name.ends_with(".efi")
+        || GRUB_LISTS.contains(&name) && !folder.is_empty()
+        || is_below("locale") && GRUB_TRANSLATIONS.iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shim_and_grub_look_for_is_told_from_what_a_boot_needs() {
+        for spare in [
+            "revocations.efi",
+            "revocations_sku.efi",
+            "debian/revocations_sbat.efi",
+            "shim_certificate_0.efi",
+            "grub/x86_64-efi/command.lst",
+            "boot/grub/arm64-efi/terminal.lst",
+            "grub/locale/de.mo",
+        ] {
+            assert!(is_spare(spare), "{spare}");
+        }
+        for needed in [
+            "shimx64.efi",
+            "grubx64.efi",
+            "snponly.efi",
+            "command.lst",
+            "grub/x86_64-efi/normal.mod",
+            "grub/x86_64-efi/moddep.lst",
+            "de.mo",
+            "ldlinux.c32",
+        ] {
+            assert!(!is_spare(needed), "{needed}");
+        }
+    }
+}
