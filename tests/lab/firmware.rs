@@ -142,7 +142,7 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
 
 /// [`WORKER`] with other loaders, and a parameter that only this host has and that GRUB's shell would make
 /// four things of.
-const OTHER_LOADERS: &str = r#"
+pub const OTHER_LOADERS: &str = r#"
 [[host]]
 name    = "r1u07"
 mac     = "52:54:00:00:00:07"
@@ -157,18 +157,29 @@ vars    = { disk = "/dev/vda" }
 "#;
 
 /// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters.
-/// `second` is what the loader fetches for itself; `words` is what the parameters look like on the console.
-fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 2], dialect: &str, words: &[&str]) {
+fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, words: &[&str]) {
     let wire = Wire::new();
     let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
     let daemon = Daemon::start(&wire, &room);
     let listed = ask_json(&room, "hosts");
     assert_eq!(listed[0]["loaders"], serde_json::json!(["shimx64.efi", "lpxelinux.0"]));
     let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
+    daemon.wait_for_within("the offer", LOADER, |line| {
+        line.says("r1u07", &["offered 192.0.2.11: loader", loaders[0]]) && line.stage == stage
+    });
+    loads_another_loader(&daemon, stage, loaders, dialect);
+    machine.wait_for("Kernel command line: ", KERNEL);
+    for words in words {
+        machine.wait_for(words, Duration::from_secs(10));
+    }
+}
+
+/// Waits for each step of r1u07 from its loader, `first`, which fetches `second` for itself, to its initrd's
+/// last byte.
+pub fn loads_another_loader(daemon: &Daemon, stage: &str, [first, second]: [&str; 2], dialect: &str) {
     let step = |what: &str, stage: &str, words: &[&str]| {
         daemon.wait_for_within(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
     };
-    step("the offer", stage, &["offered 192.0.2.11: loader", first]);
     step("the loader", stage, &["sent loader", first]);
     daemon.wait_for_within("its second part", LOADER, |line| {
         line.says("r1u07", &["sent loader", second])
@@ -177,10 +188,6 @@ fn boot_another_loader(firmware: Firmware, stage: &str, [first, second]: [&str; 
     step("the script", dialect, &[&script]);
     for file in ["debian-12/linux", "debian-12/initrd.gz"] {
         step("the image", dialect, &["sent image", file]);
-    }
-    machine.wait_for("Kernel command line: ", KERNEL);
-    for words in words {
-        machine.wait_for(words, Duration::from_secs(10));
     }
     let missing = |line: &Line| line.level == "WARN" && line.says("r1u07", &["no folder of paths.loaders has"]);
     let missed = daemon.lines().into_iter().find(missing);

@@ -16,8 +16,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Below this the installer stops to say that the memory is low.
 const MEMORY_MB: &str = "1024";
 
-/// An iPXE that asks as a plain PXE ROM does, and starts what it is told to.
-const OLD_ROM: &str = "#!ipxe\nset user-class PXE\ndhcp\nchain tftp://${next-server}/${filename}\n";
+/// An iPXE that asks as a plain PXE ROM does, and starts what it is told to, by whichever server told it.
+const OLD_ROM: &str = "#!ipxe\nset user-class PXE\nautoboot net0\n";
 
 /// What the machine has in its flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -71,7 +71,7 @@ fn a_system_gets_its_address_from_the_other_server_and_nothing_from_the_guest() 
 mod firmware {
     use super::super::{
         daemon::Daemon,
-        firmware::{ANSWER, LOADER, WORKER, boots_to_the_kernel},
+        firmware::{ANSWER, KERNEL, LOADER, OTHER_LOADERS, WORKER, boots_to_the_kernel, loads_another_loader},
         machine::{Firmware, Machine},
         namespace::Wire,
         room::Room,
@@ -117,5 +117,22 @@ mod firmware {
     #[test]
     fn ovmf_http_boot_boots_beside_another_server() {
         boot_to_the_answer(Firmware::OvmfHttp, "uefi-http", Some("snponly.efi"));
+    }
+
+    #[test]
+    fn pxelinux_that_has_tftp_alone_boots_beside_another_server() {
+        let wire = Wire::new();
+        let inventory = OTHER_LOADERS.replace("lpxelinux.0", "pxelinux.0");
+        let room = Room::new(&inventory).with_debian().with_other_loaders();
+        room.set("mode = \"dhcp\"", "mode = \"proxy\"");
+        let daemon = Daemon::start(&wire, &room);
+        let _other = OtherServer::start(&wire, &[]);
+        let machine = Machine::power_on(&wire, Firmware::SeaBiosPxe, "52:54:00:00:00:07");
+        loads_another_loader(&daemon, "bios-pxe", ["loader pxelinux.0", "ldlinux.c32"], "pxelinux");
+        machine.wait_for(
+            "Kernel command line: BOOT_IMAGE=tftp://192.0.2.1/image/debian-12/linux",
+            KERNEL,
+        );
+        machine.wait_for(" lab=nocloud;s=$r1u07|#{1} ", KERNEL);
     }
 }
