@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::RwLock,
     time::Duration,
 };
 
@@ -18,6 +19,15 @@ use std::{
 const ROLE_FOLDER: &str = "BOOTWRIGHT_TEST_STORE";
 /// The first number that a granting process takes.
 const ROLE_FIRST: &str = "BOOTWRIGHT_TEST_FIRST";
+
+/// Written while a process is started, read while a test has a store open. Until it runs its program a new
+/// process has every lock of the tests beside its own, and a store that is closed meanwhile stays locked.
+static STARTING: RwLock<()> = RwLock::new(());
+
+fn start(command: &mut Command) -> Child {
+    let _alone = STARTING.write();
+    command.spawn().unwrap()
+}
 
 fn record(number: u64) -> LeaseRecord {
     let address = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (number % 500) as u32);
@@ -30,6 +40,7 @@ fn record(number: u64) -> LeaseRecord {
 }
 
 fn load(folder: &Path) -> Vec<LeaseRecord> {
+    let _open = STARTING.read();
     let (records, unreadable) = leases::load(&*store::open(folder).unwrap().store).unwrap();
     assert_eq!(unreadable, Vec::<String>::new());
     records
@@ -37,13 +48,13 @@ fn load(folder: &Path) -> Vec<LeaseRecord> {
 
 /// Starts this test binary again, to play `role` (a test below that does nothing by itself).
 fn child(role: &str, folder: &Path, first: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", role, "--nocapture", "--quiet"])
         .env(ROLE_FOLDER, folder)
         .env(ROLE_FIRST, first.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::piped());
+    start(&mut command)
 }
 
 /// Role: grants leases through the writer, 32 at a time, and prints each once it is durable.
@@ -115,7 +126,7 @@ fn role_holds_the_store() {
     };
     let _held = store::open(Path::new(&folder)).unwrap();
     println!("\nheld");
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 #[test]
@@ -124,6 +135,7 @@ fn a_second_process_learns_who_holds_the_store() {
     let mut holder = child("role_holds_the_store", folder.path(), 0);
     let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("held")));
+    let _open = STARTING.read();
     let refusal = store::open(folder.path()).err().unwrap().to_string();
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -136,6 +148,7 @@ fn a_second_process_learns_who_holds_the_store() {
 
 #[test]
 fn only_the_owner_and_the_group_can_read_leases() {
+    let _open = STARTING.read();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     drop(store::open(&state).unwrap());
@@ -148,6 +161,7 @@ fn only_the_owner_and_the_group_can_read_leases() {
 
 #[test]
 fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
+    let _open = STARTING.read();
     let folder = tempfile::tempdir().unwrap();
     let writes: Vec<Write> = (0..200).map(|n| leases::write(&LeaseChange::Put(record(n)))).collect();
     store::open(folder.path()).unwrap().store.commit(&writes).unwrap();
@@ -180,6 +194,7 @@ fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
 
 #[test]
 fn an_unreadable_record_is_reported_and_the_others_load() {
+    let _open = STARTING.read();
     let folder = tempfile::tempdir().unwrap();
     let opened = store::open(folder.path()).unwrap();
     let garbage = Write::Put {
@@ -232,12 +247,14 @@ fn a_full_disk_refuses_and_heals_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let script =
         r#"mount -t tmpfs -o size=8m none "$0" && exec "$1" --exact role_meets_a_full_disk --nocapture --quiet"#;
-    let run = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    command
         .args(["-m", "sh", "-c", script])
         .arg(folder.path())
         .arg(std::env::current_exe().unwrap())
         .env(ROLE_FOLDER, folder.path())
-        .output();
-    let run = run.expect("unshare is part of util-linux");
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let run = start(&mut command).wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&run.stdout).contains("healed"), "{run:?}");
 }
