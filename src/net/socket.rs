@@ -287,6 +287,16 @@ static DHCP_REPLIES: [SockFilter; 11] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    /// Waits until something is there to be received. A busy kernel hands a datagram over some time after
+    /// it was sent, on loopback too.
+    pub(super) fn wait_for_datagram(socket: &UdpSocket) {
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.peek_from(&mut [0; 16]).unwrap();
+        socket.set_nonblocking(true).unwrap();
+    }
 
     #[test]
     fn a_second_daemon_cannot_bind_the_same_port_of_the_same_interface() {
@@ -305,6 +315,7 @@ mod tests {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let asked = Ipv4Addr::new(127, 0, 0, 77);
         client.send_to(b"ask", (asked, port)).unwrap();
+        wait_for_datagram(&server);
         let mut buffer = [0; 16];
         let received = receive(&server, &mut buffer).unwrap();
         assert_eq!((received.length, received.asked, received.cut), (3, asked, false));

@@ -390,14 +390,14 @@ fn fill_control(header: &libc::msghdr, parcel: &Parcel) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::socket::udp;
+    use crate::net::socket::{tests::wait_for_datagram, udp};
     use std::{net::UdpSocket, time::Duration};
 
     const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
     fn client() -> (UdpSocket, SocketAddrV4) {
         let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let port = socket.local_addr().unwrap().port();
         (socket, SocketAddrV4::new(LOOPBACK, port))
     }
@@ -471,10 +471,22 @@ mod tests {
         let port = server.local_addr().unwrap().port();
         let ((one, from_one), (other, from_other)) = (client(), client());
         let asked = Ipv4Addr::new(127, 0, 0, 77);
-        one.send_to(b"one", (asked, port)).unwrap();
-        other.send_to(&[7; 100], (LOOPBACK, port)).unwrap();
         let mut inbox = Inbox::new(64);
-        assert_eq!(inbox.receive(&server).unwrap(), 2);
+        let mut receive = || {
+            wait_for_datagram(&server);
+            inbox.receive(&server).unwrap()
+        };
+        let is_one_batch = (0..100).any(|_| {
+            one.send_to(b"one", (asked, port)).unwrap();
+            other.send_to(&[7; 100], (LOOPBACK, port)).unwrap();
+            let is_whole = receive() == 2;
+            if !is_whole {
+                // A busy kernel hands the second over behind the first one's batch: then once more.
+                receive();
+            }
+            is_whole
+        });
+        assert!(is_one_batch, "each came by itself");
         let (received, bytes) = inbox.datagram(0);
         assert_eq!((received.source, received.asked, bytes), (from_one, asked, &b"one"[..]));
         let (received, bytes) = inbox.datagram(1);
