@@ -82,12 +82,16 @@ fn served(name: &str) -> ServedInterface {
 
 /// Whether it is so before patience ends.
 fn comes_true(is_so: impl Fn() -> bool) -> bool {
+    comes_true_within(PATIENCE, is_so)
+}
+
+fn comes_true_within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     loop {
         if is_so() {
             return true;
         }
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -116,7 +120,6 @@ impl Appliance {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         fs::write(folder.path().join("snponly.efi"), bytes).unwrap();
-        fs::write(folder.path().join("big.img"), vec![7; 64 << 20]).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.efi")).unwrap();
         let mut loaders = Loaders::default();
         for file in ["snponly.efi", "big.img", "link.efi", "gone.efi"] {
@@ -154,6 +157,12 @@ impl Appliance {
 
     fn loader(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("snponly.efi")).unwrap()
+    }
+
+    /// Puts a file there that goes out by the threads for large ones.
+    fn with_a_large_file(self) -> Appliance {
+        fs::write(self.folder.path().join("big.img"), vec![7; 64 << 20]).unwrap();
+        self
     }
 
     fn count(&self, counter: Counter) -> u64 {
@@ -207,7 +216,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> (bool, String) {
 }
 
 fn curl(arguments: &[&str]) -> String {
-    let mut all = vec!["-s", "-S", "-i", "--max-time", "10"];
+    let mut all = vec!["-s", "-S", "-i", "--max-time", "60"];
     all.extend_from_slice(arguments);
     run("curl", &all, Path::new("/")).1
 }
@@ -236,7 +245,7 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
         stranger.send(packet, 69);
         assert!(stranger.hears_nothing(), "{packet:?}");
     }
-    assert_eq!(appliance.count(Counter::TftpUnanswerable), 3);
+    appliance.counted(Counter::TftpUnanswerable, 3);
     hand.send(b"\0\x04\0\0", 69);
     // The OACK may have been repeated meanwhile.
     let first = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
@@ -329,8 +338,8 @@ fn independent_server(folder: &Path) -> u16 {
     port
 }
 
-/// Fetches the loader by hand from a server's `port` as a client that obeys whatever is agreed: the
-/// OACK's options, sorted, and the bytes.
+/// Fetches the loader by hand from a server's `port` as a client that obeys whatever is agreed, and pays no
+/// heed to what a server says again that the machine let wait: the OACK's options, sorted, and the bytes.
 fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u8>) {
     let hand = Hand::new();
     let mut request = b"\0\x01snponly.efi\0octet\0".to_vec();
@@ -351,7 +360,7 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
             .collect();
         agreed.sort();
         hand.send(&[0, 4, 0, 0], transfer);
-        packet = hand.hear().unwrap().0;
+        packet = hand.hear_block(1);
     }
     let said = |name: &str, otherwise: usize| {
         let value = agreed.iter().find(|(known, _)| known == name);
@@ -360,7 +369,7 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
     let (block_bytes, window) = (said("blksize", 512), said("windowsize", 1));
     let mut bytes = Vec::new();
     for number in 1_u16.. {
-        assert_eq!((packet[1], u16::from_be_bytes([packet[2], packet[3]])), (3, number));
+        assert_eq!(block_number(&packet), Some(number));
         bytes.extend_from_slice(&packet[4..]);
         let last = packet.len() < 4 + block_bytes;
         if last || usize::from(number) % window == 0 {
@@ -370,9 +379,15 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
         if last {
             break;
         }
-        packet = hand.hear().unwrap().0;
+        packet = hand.hear_block(number + 1);
     }
     (agreed, bytes)
+}
+
+/// The number of a DATA packet.
+fn block_number(packet: &[u8]) -> Option<u16> {
+    let numbered = packet[1] == 3;
+    numbered.then(|| u16::from_be_bytes([packet[2], packet[3]]))
 }
 
 #[test]
@@ -416,6 +431,14 @@ impl Hand {
         self.hear_within(PATIENCE)
     }
 
+    /// The DATA packet of that number; others before it are repeated or come too early.
+    fn hear_block(&self, number: u16) -> Vec<u8> {
+        std::iter::from_fn(|| self.hear())
+            .map(|(packet, _)| packet)
+            .find(|packet| block_number(packet) == Some(number))
+            .unwrap_or_else(|| panic!("block {number} never came"))
+    }
+
     fn hears_nothing(&self) -> bool {
         self.hear_within(SILENCE).is_none()
     }
@@ -444,13 +467,15 @@ fn case_30_a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_a
         hand.send(b"\0\x05\0\x08size only\0", port);
         let asked = Instant::now();
         hand.send(second, 69);
-        let (answer, _) = hand.hear_within(SILENCE).unwrap();
+        let (answer, _) = hand.hear().unwrap();
         quickest = quickest.min(asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
     }
     // No timer of ours, nor the client's, brought it; of many, for a loaded machine may be slow once.
     assert!(quickest < Duration::from_millis(10), "{quickest:?}");
     appliance.counted(Counter::TftpProbed, 20);
+    // Nor did the transfer before it, which would have said its own first word again after a while.
+    assert_eq!(appliance.count(Counter::TftpDuplicate), 0);
 }
 
 #[test]
@@ -463,26 +488,35 @@ fn a_request_right_behind_a_clients_error_is_never_taken_for_a_repetition() {
         let (_, port) = hand.hear().unwrap();
         hand.send(b"\0\x05\0\x08size only\0", port);
         hand.send(PROBE, 69);
-        let again = hand.hear_within(SILENCE);
+        // What is taken for a repetition has no answer, however long: the ERROR has ended what it repeats.
+        let again = hand.hear();
         let (_, again) = again.unwrap_or_else(|| panic!("silence in round {round}"));
         hand.send(b"\0\x05\0\x08size only\0", again);
     }
     appliance.counted(Counter::TftpProbed, 800);
+    assert_eq!(appliance.count(Counter::TftpDuplicate), 0);
 }
 
 #[test]
 fn a_repeated_request_starts_no_second_transfer() {
     own_network();
-    let _appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]);
     let hand = Hand::new();
     for _ in 0..3 {
         hand.send(PLAIN, 69);
     }
     hand.hear().unwrap();
-    assert!(hand.hears_nothing(), "nothing more before the retransmission");
+    appliance.counted(Counter::TftpDuplicate, 2);
+    let more = std::iter::from_fn(|| hand.hear_within(SILENCE)).count() as u64;
+    let retransmitted = appliance.count(Counter::TftpRetransmitted);
+    assert!(
+        more <= retransmitted,
+        "{more} packets, {retransmitted} of them said again"
+    );
     // The machine was switched off and on: the same port asks for something else.
     hand.send(PROBE, 69);
-    assert_eq!(hand.hear().unwrap().0[1], 6);
+    let mut heard = std::iter::from_fn(|| hand.hear());
+    assert!(heard.any(|(packet, _)| packet[1] == 6));
 }
 
 #[test]
@@ -499,7 +533,7 @@ fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
     hand.send(b"\0\x04\0\x01", port);
     let next = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 2]);
     assert!(next.is_some());
-    assert_eq!(appliance.count(Counter::TftpStranger), 2);
+    appliance.counted(Counter::TftpStranger, 2);
 }
 
 #[test]
@@ -510,13 +544,13 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
         let ask = || {
             let (hand, asked) = (Hand::new(), Instant::now());
             hand.send(request, 69);
-            let (packet, _) = hand.hear()?;
-            Some((asked.elapsed(), (packet[1], packet[3])))
+            let (packet, _) = hand.hear().unwrap();
+            (asked.elapsed(), (packet[1], packet[3]))
         };
-        // Of many, for a loaded machine may be slow once.
-        let (quickest, answer) = std::iter::repeat_with(ask).take(5).min().unwrap()?;
-        assert!(quickest < Duration::from_millis(100), "{quickest:?}");
-        Some(answer)
+        let is_at_once = |(elapsed, _): &(Duration, _)| *elapsed < Duration::from_millis(100);
+        // One of many, for a loaded machine may be slow now and then.
+        let quick = std::iter::repeat_with(ask).take(50).find(is_at_once);
+        quick.map(|(_, answer)| answer)
     };
     assert_eq!(refused(b"\0\x01missing.efi\0octet\0"), Some((5, 1)));
     assert_eq!(refused(b"\0\x01gone.efi\0octet\0"), Some((5, 1)));
@@ -538,7 +572,7 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
         hand.send(silent, 69);
         assert!(hand.hears_nothing(), "{silent:?}");
     }
-    assert_eq!(appliance.count(Counter::TftpMalformed), 4);
+    appliance.counted(Counter::TftpMalformed, 4);
 }
 
 const LOADER_URL: &str = "http://127.0.0.1/snponly.efi";
@@ -660,7 +694,7 @@ fn curl_gets_wholes_and_refusals() {
         "{said}"
     );
     appliance.counted(Counter::HttpSent, 1);
-    assert!(appliance.shared.transfers.under_way().is_empty());
+    assert!(comes_true(|| appliance.shared.transfers.under_way().is_empty()));
 
     let begins = |arguments: &[&str], status: &str| {
         let mut all = vec!["-o", "/dev/null", "-D", "-"];
@@ -681,7 +715,7 @@ fn curl_gets_wholes_and_refusals() {
 #[test]
 fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]).with_a_large_file();
     let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
     stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut taken = vec![0; 1 << 20];
@@ -696,7 +730,7 @@ fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     assert!(((1 << 20) - 1024..64 << 20).contains(&sent), "{sent} bytes");
     drop(stream);
     appliance.counted(Counter::HttpAborted, 1);
-    assert!(appliance.shared.transfers.under_way().is_empty());
+    assert!(comes_true(|| appliance.shared.transfers.under_way().is_empty()));
 }
 
 /// What the kernel's `file` says of each thread of this test whose name begins so, and of those that wait
@@ -735,7 +769,7 @@ fn bytes_read_by_threads(name: &str) -> u64 {
 #[test]
 fn not_a_byte_of_a_large_file_is_read_by_the_threads_for_small_ones() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]).with_a_large_file();
     let mut said = String::new();
     for range in ["0-", "1000000-1999999"] {
         let fetch = ["-sS", "-r", range, "-o", "/dev/null", "http://127.0.0.1/big.img"];
@@ -751,7 +785,7 @@ fn not_a_byte_of_a_large_file_is_read_by_the_threads_for_small_ones() {
 #[test]
 fn a_connection_goes_to_the_threads_for_large_bodies_and_works_on() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]).with_a_large_file();
     let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
     let loader = appliance.loader();
     let mut expect = |path: &str, body: &[u8]| {
@@ -797,7 +831,7 @@ fn an_empty_file_is_sent_whole() {
 #[test]
 fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]).with_a_large_file();
     let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
     stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 1024]).unwrap();
@@ -812,7 +846,7 @@ fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
 #[test]
 fn a_file_that_is_written_to_while_it_is_sent_never_arrives_as_a_mixture() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
+    let appliance = Appliance::start(&["lo"]).with_a_large_file();
     let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
     stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut all = vec![0; 1 << 20];
@@ -895,7 +929,7 @@ struct ClientRoom {
 
 impl ClientRoom {
     fn open() -> ClientRoom {
-        let keeper = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
+        let keeper = Command::new("unshare").args(["-n", "sleep", "600"]).spawn().unwrap();
         // It sleeps in its own namespace, and no sooner.
         let name = format!("/proc/{}/comm", keeper.id());
         assert!(comes_true(|| fs::read_to_string(&name).unwrap() == "sleep\n"));
@@ -921,6 +955,10 @@ impl ClientRoom {
         ip(&format!("address add {ours} dev {interface}"));
         ip(&format!("link set {interface} up"));
         assert!(self.run("ip link set client0 up"));
+        // For a moment after its carrier came an interface takes every packet and drops it without a word.
+        let state = |interface: &str| run("ip", &["-o", "link", "show", "dev", interface], Path::new("/")).1;
+        assert!(comes_true(|| state(interface).contains(" state UP ")));
+        assert!(comes_true(|| self.within(|| state("client0")).contains(" state UP ")));
         self.address(theirs);
     }
 
@@ -943,7 +981,8 @@ impl ClientRoom {
     }
 
     fn is_served_by(&self, server: &str) -> bool {
-        let asked = format!("curl -s -o /dev/null --max-time 1 --fail http://{server}/snponly.efi");
+        let bounds = "--connect-timeout 1 --max-time 10";
+        let asked = format!("curl -s -o /dev/null {bounds} --fail http://{server}/snponly.efi");
         comes_true(|| self.run(&asked))
     }
 }
@@ -972,7 +1011,7 @@ fn another_server_is_never_answered() {
     assert!(!answered(69, SILENCE));
     assert!(!answered(67, SILENCE));
     assert!(answered(2070, PATIENCE));
-    assert_eq!(appliance.count(Counter::TftpUnanswerable), 2);
+    appliance.counted(Counter::TftpUnanswerable, 2);
 }
 
 #[test]
@@ -981,8 +1020,8 @@ fn a_dhcp_client_gets_a_lease_and_garbage_is_counted() {
     let client = ClientRoom::open();
     client.join("boot0", "192.0.2.1/24", "198.51.100.9/24");
     let appliance = Appliance::start(&["boot0"]);
-    assert!(client.run("busybox udhcpc -i client0 -n -q -t 5 -T 1 -s /bin/true"));
-    assert!(appliance.count(Counter::DhcpReplied) >= 2);
+    assert!(client.run("busybox udhcpc -i client0 -n -q -t 20 -T 1 -s /bin/true"));
+    assert!(comes_true(|| appliance.count(Counter::DhcpReplied) >= 2));
     assert_eq!(appliance.count(Counter::DhcpFrameFallback), 0);
     client.address("192.0.2.50/24");
     client.within(|| {
@@ -1041,28 +1080,38 @@ fn a_silent_client_gets_six_packets_on_the_wire() {
     let appliance = Appliance::start(&["lo"]);
     let hand = Hand::new();
     hand.send(PROBE, 69);
-    let packets = std::iter::from_fn(|| hand.hear_within(Duration::from_secs(12))).count();
-    assert_eq!(packets, 6);
+    comes_true_within(Duration::from_secs(60), || appliance.count(Counter::TftpSilent) == 1);
     appliance.counted(Counter::TftpSilent, 1);
+    let packets = std::iter::from_fn(|| hand.hear_within(SILENCE)).count();
+    assert_eq!(packets, 6);
 }
 
 #[test]
 fn a_stop_lets_a_running_body_end_and_takes_no_new_connection() {
     own_network();
-    let appliance = Appliance::start(&["lo"]);
-    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
-    stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut all = vec![0; 1024];
-    stream.read_exact(&mut all).unwrap();
-    let stopped = Instant::now();
-    appliance.stop.send(true).unwrap();
-    assert!(comes_true(|| TcpStream::connect("127.0.0.1:80").is_err()));
-    stream.read_to_end(&mut all).unwrap();
-    assert!(all.len() > 64 << 20);
-    appliance.runtime.block_on(appliance.served).unwrap();
-    // The body's end was waited for, and not the deadline.
-    assert!(stopped.elapsed() < DRAIN_DEADLINE, "{:?}", stopped.elapsed());
-    assert_eq!(appliance.shared.counters.value(Counter::HttpSent), 1);
+    let body_ends_before_the_deadline = || {
+        let appliance = Appliance::start(&["lo"]).with_a_large_file();
+        let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+        stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut all = vec![0; 1024];
+        stream.read_exact(&mut all).unwrap();
+        let stopped = Instant::now();
+        appliance.stop.send(true).unwrap();
+        assert!(comes_true(|| TcpStream::connect("127.0.0.1:80").is_err()));
+        let read = stream.read_to_end(&mut all);
+        appliance.runtime.block_on(appliance.served).unwrap();
+        let is_in_time = stopped.elapsed() < DRAIN_DEADLINE;
+        if is_in_time {
+            read.unwrap();
+            assert!(all.len() > 64 << 20, "{} bytes", all.len());
+            assert_eq!(appliance.shared.counters.value(Counter::HttpSent), 1);
+        }
+        is_in_time
+    };
+    // The body's end is waited for, and not the deadline; on a busy machine the deadline may come first,
+    // and cuts it.
+    let mut rounds = std::iter::repeat_with(body_ends_before_the_deadline).take(5);
+    assert!(rounds.any(|is_in_time| is_in_time));
 }
 
 #[test]

@@ -89,7 +89,7 @@ mod tests {
         let (running, drain) = Running::new(seen.clone());
         running.spawn(async {});
         drop(running);
-        assert!(drain.wait(Duration::from_secs(5)).await);
+        assert!(drain.wait(Duration::from_secs(60)).await);
 
         let (running, drain) = Running::new(seen);
         running.spawn(std::future::pending());

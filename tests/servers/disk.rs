@@ -1,6 +1,6 @@
 //! Leases on a disk that fails or hangs: what it holds is kept, and nothing new is promised.
 
-use super::{Appliance, LISTEN, ip, own_network};
+use super::{Appliance, LISTEN, PATIENCE, ip, own_network};
 use bootwright::{
     lease::LeaseChange,
     net::{Counter, Durable, LeaseLog},
@@ -12,7 +12,6 @@ use dhcproto::{
 use std::{
     future::ready,
     net::{Ipv4Addr, UdpSocket},
-    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -54,7 +53,7 @@ struct Relay(UdpSocket);
 impl Relay {
     fn new() -> Relay {
         let socket = UdpSocket::bind((RELAY, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Relay(socket)
     }
 
