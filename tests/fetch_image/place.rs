@@ -139,7 +139,7 @@ pub fn order(url: String, sha256: Option<[u8; 32]>) -> Order {
         unsigned: false,
         patience: Patience {
             connect: Duration::from_secs(20),
-            silence: Duration::from_secs(5),
+            silence: Duration::from_secs(20),
             tries: 3,
             pause: Duration::from_millis(1),
         },

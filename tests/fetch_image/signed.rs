@@ -5,9 +5,9 @@ use crate::place::{Place, hex, order, sha256};
 use crate::server::Server;
 use bootwright::images::catalogue::{Remote, Signature, SumFile};
 use std::{
-    fs,
+    fs, io,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ struct Signer(TempDir);
 impl Signer {
     fn new(who: &str) -> Signer {
         let signer = Signer(tempfile::tempdir().unwrap());
+        signer.start_agent();
         signer.gpg(
             &["--passphrase", "", "--quick-gen-key", who, "ed25519", "sign", "never"],
             b"",
@@ -24,6 +25,21 @@ impl Signer {
         let keys = signer.gpg(&["--export"], b"");
         fs::write(signer.keyring(), keys).unwrap();
         signer
+    }
+
+    /// gpg starts its agent itself, but waits no longer than 5 s for it, which a busy machine may take.
+    fn start_agent(&self) {
+        let launch = || {
+            self.gpgconf(&["--launch", "gpg-agent"])
+                .is_ok_and(|status| status.success())
+        };
+        assert!((0..10).any(|_| launch()), "gpg-agent does not start");
+    }
+
+    fn gpgconf(&self, args: &[&str]) -> io::Result<ExitStatus> {
+        let mut gpgconf = Command::new("gpgconf");
+        gpgconf.arg("--homedir").arg(self.0.path()).args(args);
+        gpgconf.status()
     }
 
     fn keyring(&self) -> PathBuf {
@@ -57,11 +73,7 @@ impl Signer {
 impl Drop for Signer {
     fn drop(&mut self) {
         // gpg starts an agent for each home, and it would stay.
-        let _ = Command::new("gpgconf")
-            .arg("--homedir")
-            .arg(self.0.path())
-            .args(["--kill", "all"])
-            .status();
+        let _ = self.gpgconf(&["--kill", "all"]);
     }
 }
 
