@@ -39,13 +39,28 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+
+# The machine's own apt may be at work: its lock is waited for. A mirror that fails is asked again.
+debian() {
+    apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 "$@"
+}
+
+# Lists have a lock that apt does not wait for, and it takes old lists for new ones where a mirror fails.
+update() {
+    for pause in 5 10 20 40; do
+        debian -o APT::Update::Error-Mode=any update && return
+        sleep "$pause"
+    done
+    debian update
+}
+
+update
 
 for file in $missing_beside; do
     package=${file%%:*}
     echo "unpacking: $package"
     folder=$(mktemp -d)
-    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "$package" && dpkg-deb --extract ./*.deb content)
+    (cd "$folder" && debian download -o APT::Sandbox::User=root "$package" && dpkg-deb --extract ./*.deb content)
     install -Dm755 "$folder/content/${file#*:}" "$beside/${file##*/}"
     rm -r "$folder"
 done
@@ -63,4 +78,4 @@ fi
 
 echo "installing:$missing"
 # shellcheck disable=SC2086 # one word a package
-apt-get install -y -qq --no-install-recommends $missing > /dev/null
+debian install -y --no-install-recommends $missing > /dev/null
