@@ -1,6 +1,6 @@
 //! Leases on a disk that fails or hangs: what it holds is kept, and nothing new is promised.
 
-use super::{Appliance, LISTEN, PATIENCE, ip, own_network};
+use super::{Appliance, LISTEN, PATIENCE, ip, own_network, receive};
 use bootwright::{
     lease::LeaseChange,
     net::{Counter, Durable, LeaseLog},
@@ -80,7 +80,7 @@ impl Relay {
 
     fn heard(&self) -> Message {
         let mut buffer = [0; 1500];
-        let length = self.0.recv(&mut buffer).unwrap();
+        let (length, _) = receive(&self.0, &mut buffer).unwrap();
         Message::decode(&mut Decoder::new(&buffer[..length])).unwrap()
     }
 
