@@ -61,7 +61,9 @@ fn folder() -> (tempfile::TempDir, Vec<u8>) {
     let bytes: Vec<u8> = (0..FILE_BYTES)
         .map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0])
         .collect();
-    fs::write(folder.path().join("snponly.efi"), &bytes).unwrap();
+    let file = folder.path().join("snponly.efi");
+    fs::write(&file, &bytes).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     (folder, bytes)
 }
 
