@@ -4,14 +4,15 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use std::{
-    fs::File,
+    fs::{self, File},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-/// How long a program of a test may run before it is killed.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a program of a test may run before it is killed: what takes five seconds here takes a minute
+/// on a machine that has much else to do.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The provisioning interface's name in the server's namespace, as the shipped configuration has it.
 pub const INTERFACE: &str = "eno2";
@@ -91,11 +92,28 @@ impl Namespace {
         finish(command, program)
     }
 
-    /// Whether busybox's DHCP client gets a lease on `eth0` within some tries; it configures nothing.
+    /// Whether busybox's DHCP client gets a lease on `eth0` within many tries; it configures nothing.
     pub fn gets_lease(&self, options: &[&str]) -> bool {
-        let once = "udhcpc -i eth0 -n -q -t 5 -T 2 -s /bin/true".split(' ');
-        let all: Vec<&str> = once.chain(options.iter().copied()).collect();
-        self.run("busybox", &all).status.success()
+        self.udhcpc(&["-t", "15"], options)
+    }
+
+    /// Whether it gets none within some: who waits for nothing waits no longer than it must.
+    pub fn gets_no_lease(&self, options: &[&str]) -> bool {
+        !self.udhcpc(&["-t", "5"], options)
+    }
+
+    fn udhcpc(&self, tries: &[&str], options: &[&str]) -> bool {
+        let once = ["udhcpc", "-i", "eth0", "-n", "-q", "-T", "2", "-s", "/bin/true"];
+        self.run("busybox", &[&once, tries, options].concat()).status.success()
+    }
+
+    /// Waits until a program has UDP's `port`. The kernel's list is read: whoever tries to take the port
+    /// to see whether it is free may hold it in the moment in which the program asks for it.
+    pub fn wait_for_udp(&self, port: u16, program: &str) {
+        let local = format!(":{port:04X} ");
+        let list = || fs::read_to_string("/proc/thread-self/net/udp").expect("the kernel lists its sockets");
+        let is_taken = super::poll(super::SOON, || self.enter(list).contains(&local).then_some(()));
+        assert!(is_taken.is_some(), "{program} did not take its port");
     }
 
     /// Runs a program that must succeed; its standard output.
@@ -139,14 +157,23 @@ impl Namespace {
 
     /// SIGKILL to whatever runs inside.
     pub fn kill_all(&self) {
-        let pids = Command::new("ip").args(["netns", "pids", &self.name]).output();
-        let pids = pids.map(|output| output.stdout).unwrap_or_default();
-        for pid in String::from_utf8_lossy(&pids)
-            .lines()
-            .filter_map(|line| line.parse().ok())
-        {
+        for pid in self.pids() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+
+    /// The same, until nothing holds its locks and sockets any more.
+    pub fn end_all(&self) {
+        self.kill_all();
+        let ended = super::poll(super::SOON, || self.pids().is_empty().then_some(()));
+        assert!(ended.is_some(), "{:?} outlive SIGKILL", self.pids());
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let pids = Command::new("ip").args(["netns", "pids", &self.name]).output();
+        let pids = pids.map(|output| output.stdout).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&pids);
+        lines.lines().filter_map(|line| line.parse().ok()).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::namespace::{Namespace, Running, Wire};
 use super::room::Room;
-use std::{net::UdpSocket, process::Stdio};
+use std::process::Stdio;
 
 /// What dnsmasq gives away.
 const POOL: &str = "192.0.2.60,192.0.2.69,255.255.255.0,1h";
@@ -43,11 +43,7 @@ impl OtherServer {
             namespace,
             _process: Running(process),
         };
-        let serves = super::poll(super::SOON, || {
-            let taken = server.namespace.enter(|| UdpSocket::bind("0.0.0.0:67").is_err());
-            taken.then_some(())
-        });
-        assert!(serves.is_some(), "dnsmasq did not take its port");
+        server.namespace.wait_for_udp(67, "dnsmasq");
         server
     }
 }
