@@ -1,9 +1,11 @@
 //! Rung 3: the daemon is killed at a bad moment, and a second one is started by mistake.
 
 use super::daemon::{Daemon, ask_json};
-use super::namespace::{SERVER, Wire};
+use super::held::Held;
+use super::namespace::Wire;
 use super::room::Room;
 use super::wire::Rack;
+use nix::sys::signal::Signal;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Mutex, time::Duration};
 
 /// Room for every client of the run.
@@ -15,12 +17,15 @@ pool   = ["192.0.2.10-192.0.2.239"]
 lease  = "1h"
 "#;
 
+/// How long a client waits before it takes the daemon for dead.
+const SILENCE: Duration = Duration::from_secs(6);
+
 #[test]
 fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
     let wire = Wire::new();
     let room = Room::new("");
     room.write("inventory.toml", WIDE_SUBNET);
-    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250"));
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250")).with_patience(SILENCE);
     let acknowledged = Mutex::new(HashMap::new());
 
     // Three crashes, each in the middle of a run; clients that got no answer just never got one.
@@ -42,6 +47,7 @@ fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
         });
     }
 
+    let rack = rack.with_patience(super::SOON);
     let acknowledged = acknowledged.into_inner().expect("no panic");
     let _daemon = Daemon::start(&wire, &room);
     let known = ask_json(&room, "leases").to_string();
@@ -208,18 +214,22 @@ fn an_interface_that_comes_late_is_served_without_a_restart() {
 
 #[test]
 fn sigterm_lets_a_running_transfer_end() {
-    let kernel = vec![0x42; 6_000_000];
+    let kernel = vec![0x42; 24_000_000];
     let wire = Wire::new();
     let room = Room::new("").with_small_image(&kernel);
-    let daemon = Daemon::start(&wire, &room);
+    let mut daemon = Daemon::start(&wire, &room);
     let client = wire.client_at("02:00:00:00:00:61", "192.0.2.61");
-    // Three seconds at this rate; the drain's deadline is five.
-    let url = format!("http://{SERVER}/image/small/kernel.bin");
-    let fetched = std::thread::scope(|scope| {
-        let fetching = scope.spawn(|| client.expect("curl", &["-sSf", "--limit-rate", "2M", &url]));
-        std::thread::sleep(Duration::from_secs(1));
-        assert!(daemon.stop().success(), "SIGTERM is a clean end");
-        fetching.join().expect("curl got everything")
+    let transfer = Held::begin(&client, "/image/small/kernel.bin");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for("the drain's beginning", |line| {
+        line.message.contains("running transfers have ")
     });
-    assert!(fetched == kernel, "{} of {} bytes", fetched.len(), kernel.len());
+    let (is_whole, fetched) = transfer.end();
+    assert!(
+        is_whole && fetched == kernel,
+        "{} of {} bytes",
+        fetched.len(),
+        kernel.len()
+    );
+    assert!(daemon.wait_exit().success(), "SIGTERM is a clean end");
 }

@@ -9,13 +9,14 @@ use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 
 /// How long a start may take. A start takes a second; the machines that run tests can be slow.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a stop may take: the drain's deadline and then some.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a stop may take: the drain's deadline and then some, for the same reason.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One line of the log.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ impl Line {
 pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Those who read the log; they end with it.
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Daemon {
@@ -113,9 +116,11 @@ impl Daemon {
             .spawn()
             .expect("the built binary runs");
         let log = Arc::new(Mutex::new(Vec::new()));
-        follow(child.stdout.take().expect("piped above"), Arc::clone(&log));
-        follow(child.stderr.take().expect("piped above"), Arc::clone(&log));
-        Daemon { child, log }
+        let readers = [
+            follow(child.stdout.take().expect("piped above"), Arc::clone(&log)),
+            follow(child.stderr.take().expect("piped above"), Arc::clone(&log)),
+        ];
+        Daemon { child, log, readers }
     }
 
     /// The log so far.
@@ -182,10 +187,14 @@ impl Daemon {
         self.wait_exit()
     }
 
-    /// Waits for an end that the test expects.
+    /// Waits for an end that the test expects, and for the end of the log.
     pub fn wait_exit(&mut self) -> ExitStatus {
-        super::poll(STOP_TIMEOUT, || self.child.try_wait().expect("a child can be asked"))
-            .unwrap_or_else(|| panic!("the daemon did not end in {STOP_TIMEOUT:?}\n{}", self.log_tail()))
+        let has_ended = |child: &mut Child| child.try_wait().expect("a child can be asked");
+        super::poll(STOP_TIMEOUT, || {
+            let status = has_ended(&mut self.child)?;
+            self.readers.iter().all(JoinHandle::is_finished).then_some(status)
+        })
+        .unwrap_or_else(|| panic!("the daemon did not end in {STOP_TIMEOUT:?}\n{}", self.log_tail()))
     }
 
     /// Sends a signal.
@@ -224,11 +233,11 @@ fn socket(room: &Room) -> String {
     room.path("admin.sock").to_string_lossy().into_owned()
 }
 
-fn follow(pipe: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+fn follow(pipe: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             log.lock().expect("the log's readers do not panic").push(line);
         }
-    });
+    })
 }

@@ -1,7 +1,8 @@
 //! Rung 3: images are served only while their bytes are those of their checksums.
 
 use super::daemon::{Daemon, ask, ask_json};
-use super::namespace::{Namespace, Running, SERVER, Wire, text};
+use super::held::Held;
+use super::namespace::{Namespace, SERVER, Wire, text};
 use super::room::{Room, bootwright};
 use serde_json::Value;
 use std::{
@@ -42,12 +43,6 @@ fn unserved(room: &Room) -> Vec<Value> {
 
 fn counter(room: &Room, name: &str) -> u64 {
     ask_json(room, "status")["counters"][name].as_u64().expect("a count")
-}
-
-fn said(daemon: &Daemon, level: &str, words: &[&str]) -> bool {
-    let says_it = |message: &str| words.iter().all(|word| message.contains(word));
-    let mut lines = daemon.lines().into_iter();
-    lines.any(|line| line.level == level && says_it(&line.message))
 }
 
 /// Changes one byte and puts the file's time back, as nobody who means well does.
@@ -144,6 +139,10 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
     let room = Room::new("").with_small_image(&kernel);
     let client = wire.client_at("02:00:00:00:00:72", "192.0.2.72");
     let daemon = Daemon::start(&wire, &room);
+    // Said when its checksum is kept.
+    daemon.wait_for("the checksum", |line| {
+        line.message.contains("image small/kernel.bin is verified, ")
+    });
     assert_eq!(counter(&room, "images_read"), 1);
     assert!(daemon.stop().success());
 
@@ -162,7 +161,9 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
     );
     assert!(is_served(&client, "/snponly.efi"), "the room goes on");
     let words = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
-    assert!(said(&daemon, "ERROR", &words), "{}", daemon.log_tail());
+    daemon.wait_for("what is wrong", |line| {
+        line.level == "ERROR" && words.iter().all(|word| line.message.contains(word))
+    });
     assert_eq!(counter(&room, "images_wrong"), 1);
     assert_eq!(unserved(&room)[0]["problem"]["line"], 2);
     let status = text(&ask(&room, &["status"]));
@@ -194,16 +195,15 @@ fn one_byte_flipped_while_it_is_served_breaks_the_transfer_and_the_next_is_refus
     let room = Room::new("").with_small_image(&noise(48 << 20));
     let daemon = Daemon::start(&wire, &room);
     let client = wire.client_at("02:00:00:00:00:73", "192.0.2.73");
-    let target = TempDir::new().expect("a temporary folder");
-    let transfer = Transfer::begin(&client, &target);
+    let transfer = Held::begin(&client, KERNEL_URL);
     flip_a_byte(&room.path(KERNEL), (48 << 20) - 7);
-    transfer.must_break();
     let refused = super::poll(super::SOON, || {
         let answer = get(&client, KERNEL_URL);
         assert!(!answer.starts_with("HTTP/1.1 200"), "wrong bytes were served");
         answer.contains("is not served").then_some(())
     });
     assert!(refused.is_some(), "{}", daemon.log_tail());
+    must_break(transfer);
     must_be_refused_by_tftp(&client, KERNEL_URL);
 }
 
@@ -218,8 +218,7 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
     room = room.with_small_image(&kernel);
     let daemon = Daemon::start(&wire, &room);
     let client = wire.client_at("02:00:00:00:00:74", "192.0.2.74");
-    let target = TempDir::new().expect("a temporary folder");
-    let transfer = Transfer::begin(&client, &target);
+    let transfer = Held::begin(&client, KERNEL_URL);
     let stamp = |room: &Room| {
         fs::metadata(room.path(KERNEL))
             .and_then(|found| found.modified())
@@ -231,7 +230,7 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
         line.level == "ERROR" && line.message.contains("was right when it was read last")
     });
     assert_eq!(stamp(&room), before, "nobody touched the file");
-    transfer.must_break();
+    must_break(transfer);
     let refused = get(&client, KERNEL_URL);
     assert!(
         refused.starts_with("HTTP/1.1 500") && refused.contains("is not served"),
@@ -247,38 +246,12 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
     assert!(served.is_some(), "{}", daemon.log_tail());
 }
 
-/// A transfer of the small image that is slow enough to be under way for a while.
-struct Transfer {
-    running: Running,
-    file: PathBuf,
-}
-
-impl Transfer {
-    fn begin(client: &Namespace, target: &TempDir) -> Transfer {
-        let file = target.path().join("got");
-        let mut command = client.command("curl");
-        command
-            .args(["-sS", "--limit-rate", "1M", "-o"])
-            .arg(&file)
-            .arg(format!("http://{SERVER}{KERNEL_URL}"));
-        let running = Running(command.spawn().expect("curl is installed"));
-        let begun = super::poll(super::SOON, || {
-            fs::metadata(&file).is_ok_and(|found| found.len() > 0).then_some(())
-        });
-        assert!(begun.is_some(), "the transfer did not begin");
-        Transfer { running, file }
-    }
-
-    /// It ends before its end: the client knows that it has not got the file.
-    fn must_break(mut self) {
-        let ended = super::poll(Duration::from_secs(60), || {
-            self.running.0.try_wait().expect("our own child")
-        });
-        let got = fs::metadata(&self.file).expect("curl made it").len();
-        let ended = ended.unwrap_or_else(|| panic!("the transfer goes on, {got} bytes so far"));
-        assert!(!ended.success(), "a transfer of {got} bytes was called whole");
-        assert!(got < 48 << 20, "{got} bytes");
-    }
+/// A transfer ends before its end: the client knows that it has not got the file.
+fn must_break(transfer: Held) {
+    let (is_whole, got) = transfer.end();
+    let got = got.len();
+    assert!(!is_whole, "a transfer of {got} bytes was called whole");
+    assert!(got < 48 << 20, "{got} bytes");
 }
 
 /// A small disk whose blocks can be changed beneath its file system.

@@ -10,6 +10,7 @@
 //! | `machine` | a virtual machine: firmware, serial console, perhaps a disk |
 //! | `wire` | DHCP clients by the dozen over one socket |
 //! | `frames` | what goes over an interface, frame by frame |
+//! | `held` | a transfer that stays under way until its test lets it go on |
 //! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
 //! | `lives` | rung 3: dhclient, dhcpcd, udhcpc and systemd-networkd from their first lease to the release |
@@ -35,6 +36,7 @@ mod crash;
 mod daemon;
 mod firmware;
 mod frames;
+mod held;
 mod images;
 mod lives;
 mod machine;

@@ -11,9 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long one answer may take, and how long a client waits before it asks again: datagrams get
-/// lost where buffers are full.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a client waits before it asks again: datagrams get lost where buffers are full.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The clients' shared socket.
@@ -36,16 +34,20 @@ impl Rack {
         });
         Rack {
             socket: socket.expect("a socket in our own namespace").into(),
-            patience: ANSWER_TIMEOUT,
+            patience: super::SOON,
         }
     }
 
     /// The same with clients that give up soon: for a server that is about to die.
     pub fn impatient(self) -> Rack {
-        let patience = Duration::from_millis(300);
         self.socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout that is not zero");
+        self.with_patience(Duration::from_millis(300))
+    }
+
+    /// The same with clients that wait so long for each answer.
+    pub fn with_patience(self, patience: Duration) -> Rack {
         Rack { patience, ..self }
     }
 
