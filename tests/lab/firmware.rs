@@ -170,7 +170,7 @@ fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dial
     loads_another_loader(&daemon, stage, loaders, dialect);
     machine.wait_for("Kernel command line: ", KERNEL);
     for words in words {
-        machine.wait_for(words, Duration::from_secs(10));
+        machine.wait_for(words, KERNEL);
     }
 }
 
@@ -233,8 +233,8 @@ fn a_machine_that_nobody_listed_shows_who_it_is() {
     daemon.wait_for_within("the unknown machine's script", LOADER, |line| {
         line.says("52-54-00-00-00-99", &["sent script unknown"])
     });
-    machine.wait_for("does not know this machine", Duration::from_secs(30));
-    machine.wait_for("52:54:00:00:00:99", Duration::from_secs(30));
+    machine.wait_for("does not know this machine", LOADER);
+    machine.wait_for("52:54:00:00:00:99", LOADER);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_machine_told_to_boot_its_disk_boots_its_disk() {
     daemon.wait_for_within("the reservation", LOADER, |line| {
         line.says("r1u08", &["acknowledged 192.0.2.12", "disk"])
     });
-    machine.wait_for(words, Duration::from_secs(60));
+    machine.wait_for(words, LOADER);
     let loaded = daemon.lines().into_iter().find(|line| line.message.starts_with("sent"));
     assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
 }

@@ -47,8 +47,9 @@ fn told(turn: &str, ask: impl FnOnce(&Namespace, &TempDir, &str)) -> BTreeMap<St
     let folder = TempDir::new().expect("a temporary folder");
     let (hook, seen) = (folder.path().join("hook"), folder.path().join("seen"));
     let script = format!(
-        "#!/bin/sh\n[ \"${{reason:-$1}}\" = {turn} ] && env > {}\ntrue\n",
-        seen.display()
+        // Whole or not at all.
+        "#!/bin/sh\n[ \"${{reason:-$1}}\" = {turn} ] && env > {seen}.new && mv {seen}.new {seen}\ntrue\n",
+        seen = seen.display()
     );
     fs::write(&hook, script).expect("our own folder");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("our own file");
@@ -116,7 +117,9 @@ fn udhcpc_is_told_everything_that_it_asks_for() {
     let wanted = ["hostname", "ntpsrv", "search", "mtu", "staticroutes", "224"];
     let wanted: Vec<&str> = wanted.iter().flat_map(|option| ["-O", option]).collect();
     let told = told("bound", |client, _, hook| {
-        let common = ["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", hook, "-F", WISH];
+        let common = [
+            "udhcpc", "-f", "-q", "-n", "-t", "15", "-i", "eth0", "-s", hook, "-F", WISH,
+        ];
         client.expect("busybox", &[&common[..], &wanted].concat());
     });
     expect(

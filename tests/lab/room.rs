@@ -70,9 +70,11 @@ impl Room {
 
     /// Writes a file as editors do: a new one beside it, renamed over it.
     pub fn write(&self, name: &str, text: &str) {
-        let beside = self.path(&format!(".{name}.swp"));
+        let file = self.path(name);
+        let own_name = file.file_name().expect("a file has a name").to_string_lossy();
+        let beside = file.with_file_name(format!(".{own_name}.swp"));
         fs::write(&beside, text).expect("a new file in our own folder");
-        fs::rename(&beside, self.path(name)).expect("a rename in our own folder");
+        fs::rename(&beside, &file).expect("a rename in our own folder");
     }
 
     /// Replaces the inventory; the subnet stays.
@@ -96,13 +98,13 @@ impl Room {
 
     /// Adds a script beside the shipped ones.
     pub fn with_script(self, name: &str, text: &str) -> Room {
-        fs::write(self.path(&format!("scripts/{name}.ipxe")), text).expect("a new file in our own folder");
+        self.write_script(&format!("{name}.ipxe"), text);
         self
     }
 
     /// Writes a script for any loader: `live.grub`.
     pub fn write_script(&self, file: &str, text: &str) {
-        fs::write(self.path("scripts").join(file), text).expect("a new file in our own folder");
+        self.write(&format!("scripts/{file}"), text);
     }
 
     /// Adds shim and GRUB, and PXELINUX where its package has it.

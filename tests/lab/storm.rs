@@ -4,7 +4,7 @@ use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{Namespace, Wire, text};
 use super::room::Room;
 use serde_json::Value;
-use std::{fs, process::Output, time::Duration};
+use std::{collections::BTreeMap, process::Output, time::Duration};
 
 /// The fleet's own network behind its host, and a rule for everybody on it.
 const FLEET: &str = r#"
@@ -116,17 +116,19 @@ fn a_machine_that_gave_up_is_powered_on_again_and_what_stopped_it_is_told() {
     assert_eq!(causes(&given_up), [(missing(), 5)]);
     let come_up = std::thread::scope(|scope| {
         let storm = scope.spawn(|| storm(&host, &["--machines", "5", "--spread", "0", "--power-cycles", "100"]));
-        // Ten failures are the first storm's.
-        let failures = || {
-            daemon
-                .lines()
-                .iter()
-                .filter(|line| line.message.contains("small/missing"))
-                .count()
+        // Two failures of each are the first storm's.
+        let have_failed_again = || {
+            let mut failures = BTreeMap::<String, u32>::new();
+            for line in daemon.lines() {
+                if line.message.contains("small/missing") {
+                    *failures.entry(line.machine).or_default() += 1;
+                }
+            }
+            (failures.len() == 5 && failures.values().all(|times| *times >= 3)).then_some(())
         };
-        super::poll(PATIENCE, || (failures() >= 15).then_some(())).expect("every machine fails once more");
+        super::poll(PATIENCE, have_failed_again).expect("every machine fails once more");
         let script = "#!ipxe\nkernel {{ http }}/image/small/kernel.bin\nboot\n";
-        fs::write(room.path("scripts/live.ipxe"), script).expect("our own file");
+        room.write_script("live.ipxe", script);
         assert!(ask(&room, &["reload"]).status.success());
         storm.join().expect("the storm ends")
     });
