@@ -33,6 +33,27 @@ const ECHO_REPLY: u8 = 0;
 /// Who answered a probe: its MAC, where that can be told.
 type Answer = Option<MacAddr>;
 
+/// What a probe came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Somebody other than the client uses the address.
+    User(Answer),
+    /// Nobody answers in time, or none could be asked.
+    Nobody,
+    /// Another probe of the address is under way, and what it comes to decides: the client asked again
+    /// while this process was kept from its answers.
+    AskedAlready,
+}
+
+/// Why a probe can't begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotBegun {
+    /// Too many wait.
+    Full,
+    /// One waits for this address.
+    AskedAlready,
+}
+
 /// Probes that wait for an answer, by address: whose packets are no answer, and where one is told.
 #[derive(Debug, Default)]
 struct Waiting(Mutex<HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Answer>)>>);
@@ -68,17 +89,20 @@ impl Prober {
         }
     }
 
-    /// Who uses the address, other than `client` itself; `None` where nobody answers in time, or none
-    /// could be asked.
-    pub async fn probe(&self, trial: Trial, client: HardwareAddr) -> Option<Answer> {
+    /// Who uses the address, other than `client` itself.
+    pub async fn probe(&self, trial: Trial, client: HardwareAddr) -> Found {
         let (told, answer) = oneshot::channel();
-        if !self.waiting.begin(trial.address, client, told) {
-            self.shared.counters.count(Counter::DhcpProbeSkipped);
-            return None;
+        match self.waiting.begin(trial.address, client, told) {
+            Ok(()) => {}
+            Err(NotBegun::AskedAlready) => return Found::AskedAlready,
+            Err(NotBegun::Full) => {
+                self.shared.counters.count(Counter::DhcpProbeSkipped);
+                return Found::Nobody;
+            }
         }
         let found = self.ask(trial, answer).await;
         self.waiting.end(trial.address);
-        found
+        found.map_or(Found::Nobody, Found::User)
     }
 
     async fn ask(&self, trial: Trial, mut answer: oneshot::Receiver<Answer>) -> Option<Answer> {
@@ -167,14 +191,16 @@ impl Prober {
 }
 
 impl Waiting {
-    /// False where too many wait, or one for this address.
-    fn begin(&self, address: Ipv4Addr, client: HardwareAddr, told: oneshot::Sender<Answer>) -> bool {
+    fn begin(&self, address: Ipv4Addr, client: HardwareAddr, told: oneshot::Sender<Answer>) -> Result<(), NotBegun> {
         let mut waiting = self.lock();
-        let has_room = waiting.len() < PROBES_MAX && !waiting.contains_key(&address);
-        if has_room {
-            waiting.insert(address, (client, told));
+        if waiting.contains_key(&address) {
+            return Err(NotBegun::AskedAlready);
         }
-        has_room
+        if waiting.len() >= PROBES_MAX {
+            return Err(NotBegun::Full);
+        }
+        waiting.insert(address, (client, told));
+        Ok(())
     }
 
     fn end(&self, address: Ipv4Addr) {
@@ -281,12 +307,24 @@ mod tests {
     fn the_machine_that_is_to_have_the_address_may_answer_for_it_and_nobody_else() {
         let waiting = Waiting::default();
         let (told, mut answer) = oneshot::channel();
-        assert!(waiting.begin(ADDRESS, OWN.into(), told));
+        assert_eq!(waiting.begin(ADDRESS, OWN.into(), told), Ok(()));
         waiting.answered(ADDRESS, Some(OWN));
         assert!(answer.try_recv().is_err());
-        let (again, _) = oneshot::channel();
-        assert!(!waiting.begin(ADDRESS, OWN.into(), again));
         waiting.answered(ADDRESS, Some(OTHER));
         assert_eq!(answer.try_recv().unwrap(), Some(OTHER));
+    }
+
+    #[test]
+    fn an_address_that_is_asked_already_is_left_to_that_probe_even_in_a_crowd() {
+        let waiting = Waiting::default();
+        let begin = |number: usize| {
+            let address = u32::from(ADDRESS) + u32::try_from(number).unwrap();
+            waiting.begin(address.into(), OWN.into(), oneshot::channel().0)
+        };
+        assert_eq!(begin(0), Ok(()));
+        assert_eq!(begin(0), Err(NotBegun::AskedAlready));
+        assert!((1..PROBES_MAX).all(|number| begin(number) == Ok(())));
+        assert_eq!(begin(PROBES_MAX), Err(NotBegun::Full));
+        assert_eq!(begin(0), Err(NotBegun::AskedAlready));
     }
 }

@@ -6,7 +6,7 @@ use crate::boot::{
     event::{Event, Step},
 };
 use crate::model::limits::PROBES_PER_REQUEST_MAX;
-use crate::net::{Counter, report};
+use crate::net::{Counter, probe::Found, report};
 use crate::proto::dhcp::Request;
 use std::sync::Arc;
 
@@ -23,11 +23,12 @@ impl DhcpServer {
             let Some(trial) = outcome.trial else {
                 return self.settle(outcome).await;
             };
-            let Some(by) = self.prober.probe(trial, client).await else {
-                if self.shared.lease_table().found_unused(client, trial.address) {
+            let by = match self.prober.probe(trial, client).await {
+                Found::User(by) => by,
+                Found::Nobody if self.shared.lease_table().found_unused(client, trial.address) => {
                     return self.settle(outcome).await;
                 }
-                break;
+                Found::Nobody | Found::AskedAlready => break,
             };
             let now = self.shared.clock.now();
             if !self.shared.lease_table().found_used(now, client, trial.address) {
