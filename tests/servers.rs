@@ -876,6 +876,28 @@ fn a_file_that_is_written_to_while_it_is_sent_never_arrives_as_a_mixture() {
 }
 
 #[test]
+fn a_connection_beyond_the_limit_is_served_once_others_of_its_client_end() {
+    own_network();
+    let _appliance = Appliance::start(&["lo"]);
+    let connect = || TcpStream::connect("127.0.0.1:80").unwrap();
+    let is_served = || {
+        let others: Vec<TcpStream> = (0..64).map(|_| connect()).collect();
+        let mut stream = connect();
+        stream
+            .write_all(b"HEAD /snponly.efi HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        stream.set_read_timeout(Some(SILENCE)).unwrap();
+        assert!(stream.read(&mut [0; 64]).is_err(), "it is one too many");
+        drop(others);
+        let mut said = String::new();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_to_string(&mut said).is_ok() && said.starts_with("HTTP/1.1 200")
+    };
+    // It waits a second: where nobody has a processor for so long, it is tried again.
+    assert!((0..10).any(|_| is_served()));
+}
+
+#[test]
 fn garbage_on_the_http_port_and_slow_heads_stop_nobody() {
     own_network();
     let appliance = Appliance::start(&["lo"]);

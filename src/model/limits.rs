@@ -111,6 +111,10 @@ pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 /// HTTP connections at once from one client address: one machine can't take all places.
 pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+/// How long a connection beyond these waits for another to end before it is closed.
+pub const HTTP_PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections of one interface that wait so.
+pub const HTTP_WAITING_MAX: usize = 64;
 /// How long a client may take to send a request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take for so much of what waits for it: one that takes less is no machine

@@ -1,11 +1,11 @@
 //! The HTTP server of one interface: HTTP/1.1, `GET` and `HEAD`, and only that.
 //!
-//! A request takes this way: [`HttpServer`] accepts and holds the limits; [`conversation`] drives the
-//! connection, scripts and loaders apart from large files; [`exchange`] turns a
-//! request into a response by asking `boot::resource`; [`conditional`] weighs ranges and
-//! preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads into
-//! [`rooms`]; [`wire`] counts what goes out and says when a body is really gone; [`patience`] gives up
-//! clients that take nothing.
+//! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
+//! [`waiting`] a moment; [`conversation`] drives the connection, scripts and loaders apart from large
+//! files; [`exchange`] turns a request into a response by asking `boot::resource`; [`conditional`] weighs
+//! ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
+//! into [`rooms`]; [`wire`] counts what goes out and says when a body is really gone; [`patience`] gives
+//! up clients that take nothing.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
@@ -18,6 +18,7 @@ mod exchange;
 mod patience;
 mod rooms;
 mod source;
+mod waiting;
 mod wire;
 
 pub use conversation::HttpThreads;
@@ -29,16 +30,17 @@ use crate::model::limits::{
 use crate::net::{
     Counter, Shared,
     intake::recover,
-    places::{Part, Places, affordable},
+    places::{Part, Place, Places, affordable},
     running::Running,
 };
 use exchange::Exchange;
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
+use waiting::{Waited, Waiting};
 use wire::Outbox;
 
 /// The HTTP server of one interface.
@@ -81,33 +83,48 @@ impl HttpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
         let stopped = self.running.clone();
+        let mut waiting = Waiting::new(self.places.clone());
         tokio::select! {
             () = stopped.stopped() => {}
             () = async {
                 loop {
-                    match self.listener.accept().await {
-                        Ok((stream, peer)) => self.admit(stream, peer),
-                        Err(error) => recover(&self.shared, "HTTP", &error).await,
+                    tokio::select! {
+                        accepted = self.listener.accept() => match accepted {
+                            Ok((stream, peer)) => self.admit(stream, peer, &mut waiting),
+                            Err(error) => recover(&self.shared, "HTTP", &error).await,
+                        },
+                        waited = waiting.next() => self.admit_late(waited),
                     }
                 }
             } => {}
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let counters = &self.shared.counters;
-        counters.count(Counter::HttpConnections);
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, waiting: &mut Waiting) {
+        self.shared.counters.count(Counter::HttpConnections);
         let IpAddr::V4(client) = peer.ip() else { return };
-        let Some(place) = self.places.take(client) else {
-            return counters.count(Counter::HttpFull);
-        };
+        match self.places.take(client) {
+            Some(place) => self.serve(stream, client, place),
+            None if waiting.add(stream, client) => {}
+            None => self.shared.counters.count(Counter::HttpFull),
+        }
+    }
+
+    fn admit_late(&self, waited: Waited) {
+        match waited.place {
+            Some(place) => self.serve(waited.stream, waited.client, place),
+            None => self.shared.counters.count(Counter::HttpFull),
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, client: Ipv4Addr, place: Place) {
         // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%client, "TCP_NODELAY: {error}");
         }
         // It is another thread's from here on.
         let (Ok(SocketAddr::V4(own)), Ok(stream)) = (stream.local_addr(), stream.into_std()) else {
-            return counters.count(Counter::AcceptFailed);
+            return self.shared.counters.count(Counter::AcceptFailed);
         };
         let exchange = Exchange {
             shared: Arc::clone(&self.shared),

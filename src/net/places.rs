@@ -4,19 +4,29 @@ use nix::sys::resource::{Resource, getrlimit};
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tokio::{sync::Notify, time::timeout};
 
 /// A counted number of places.
 #[derive(Clone, Debug)]
 pub struct Places {
     all_max: usize,
     per_client_max: usize,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Taken>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
+    counts: Mutex<Counts>,
+    /// Whoever waits is told of every place that is given back.
+    given_back: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     all: usize,
     by_client: HashMap<Ipv4Addr, usize>,
 }
@@ -53,7 +63,7 @@ fn within(wanted: usize, part: Part, open_files: u64) -> usize {
 #[derive(Debug)]
 pub struct Place {
     client: Ipv4Addr,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Taken>,
 }
 
 impl Places {
@@ -68,35 +78,53 @@ impl Places {
 
     /// A place for `client`, if one is free.
     pub fn take(&self, client: Ipv4Addr) -> Option<Place> {
-        let mut taken = lock(&self.taken);
-        let own = taken.by_client.get(&client).copied().unwrap_or(0);
-        if taken.all >= self.all_max || own >= self.per_client_max {
+        let mut counts = lock(&self.taken.counts);
+        let own = counts.by_client.get(&client).copied().unwrap_or(0);
+        if counts.all >= self.all_max || own >= self.per_client_max {
             return None;
         }
-        taken.all += 1;
-        taken.by_client.insert(client, own + 1);
+        counts.all += 1;
+        counts.by_client.insert(client, own + 1);
         Some(Place {
             client,
             taken: Arc::clone(&self.taken),
         })
     }
+
+    /// The same, if one is free or becomes free in time.
+    pub async fn take_within(&self, patience: Duration, client: Ipv4Addr) -> Option<Place> {
+        let taken = async {
+            loop {
+                let mut given_back = pin!(self.taken.given_back.notified());
+                // From here on: a place that is given back after this found none is not missed.
+                given_back.as_mut().enable();
+                match self.take(client) {
+                    Some(place) => return place,
+                    None => given_back.await,
+                }
+            }
+        };
+        timeout(patience, taken).await.ok()
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        taken.all -= 1;
-        if let Some(own) = taken.by_client.get_mut(&self.client) {
+        let mut counts = lock(&self.taken.counts);
+        counts.all -= 1;
+        if let Some(own) = counts.by_client.get_mut(&self.client) {
             *own -= 1;
             if *own == 0 {
-                taken.by_client.remove(&self.client);
+                counts.by_client.remove(&self.client);
             }
         }
+        drop(counts);
+        self.taken.given_back.notify_waiters();
     }
 }
 
-fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -121,6 +149,23 @@ mod tests {
         assert_eq!(both(20_000), [10_000, 4_000]);
         assert_eq!(both(1_000), [500, 200]);
         assert_eq!(both(u64::MAX), [12_000, 12_000]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_has_the_place_that_is_given_back_and_not_anothers() {
+        let places = Places::new(3, 1);
+        let (own, other) = (places.take(ONE), places.take(OTHER));
+        assert!(places.take_within(Duration::from_millis(10), ONE).await.is_none());
+        let waiting = tokio::spawn({
+            let places = places.clone();
+            async move { places.take_within(Duration::from_secs(60), ONE).await }
+        });
+        tokio::task::yield_now().await;
+        drop(other);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "that was another client's");
+        drop(own);
+        assert!(waiting.await.unwrap().is_some());
     }
 
     #[test]

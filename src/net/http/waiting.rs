@@ -1,0 +1,57 @@
+//! Connections that found no place, and wait a moment for one.
+//!
+//! A client that closes its connections and opens others has both for a while: how long is up to how soon
+//! this process sees the end of the old ones. The new ones would be refused for what is over.
+
+use crate::model::limits::{HTTP_PLACE_TIMEOUT, HTTP_WAITING_MAX};
+use crate::net::places::{Place, Places};
+use std::{future::pending, net::Ipv4Addr};
+use tokio::{net::TcpStream, task::JoinSet};
+
+/// The connections that wait; they are closed when it is dropped.
+pub(super) struct Waiting {
+    places: Places,
+    connections: JoinSet<Waited>,
+}
+
+/// A connection that waited.
+pub(super) struct Waited {
+    pub(super) stream: TcpStream,
+    pub(super) client: Ipv4Addr,
+    /// `None` where none became free in time.
+    pub(super) place: Option<Place>,
+}
+
+impl Waiting {
+    pub(super) fn new(places: Places) -> Waiting {
+        Waiting {
+            places,
+            connections: JoinSet::new(),
+        }
+    }
+
+    /// Has a connection wait; false where too many do.
+    pub(super) fn add(&mut self, stream: TcpStream, client: Ipv4Addr) -> bool {
+        if self.connections.len() >= HTTP_WAITING_MAX {
+            return false;
+        }
+        let places = self.places.clone();
+        self.connections.spawn(async move {
+            let place = places.take_within(HTTP_PLACE_TIMEOUT, client).await;
+            Waited { stream, client, place }
+        });
+        true
+    }
+
+    /// The next one that has waited to the end.
+    pub(super) async fn next(&mut self) -> Waited {
+        loop {
+            match self.connections.join_next().await {
+                Some(Ok(waited)) => return waited,
+                // It broke, and is closed.
+                Some(Err(_)) => {}
+                None => pending().await,
+            }
+        }
+    }
+}
