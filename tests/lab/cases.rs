@@ -6,6 +6,7 @@ use super::daemon::Daemon;
 use super::frames::{Content, EVERYBODY, Frame, Watch, option};
 use super::namespace::{Namespace, SERVER, Wire};
 use super::room::Room;
+use super::wire::hear;
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -64,7 +65,7 @@ fn send(socket: &UdpSocket, message: &Message, to: SocketAddrV4) {
 fn receive(socket: &UdpSocket, timeout: Duration) -> Option<(Message, SocketAddr)> {
     socket.set_read_timeout(Some(timeout)).expect("a timeout above zero");
     let mut buffer = [0; 2048];
-    let (length, from) = socket.recv_from(&mut buffer).ok()?;
+    let (length, from) = hear(socket, &mut buffer)?;
     let message = Message::decode(&mut Decoder::new(&buffer[..length])).expect("a reply is DHCP");
     Some((message, from))
 }

@@ -4,6 +4,7 @@ use super::daemon::{Daemon, Line, ask_json};
 use super::frames::{Frame, Sent, Watch};
 use super::namespace::{Namespace, Running, SERVER, Wire};
 use super::room::Room;
+use super::wire::hear;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
 use dhcproto::{Decodable, Encodable};
 use std::{
@@ -154,7 +155,7 @@ fn renew(address: &str) -> Option<String> {
         // What the relay still has for the client is not meant.
         let mut buffer = [0; 2048];
         let replies = std::iter::from_fn(|| {
-            let length = socket.recv(&mut buffer).ok()?;
+            let (length, _) = hear(&socket, &mut buffer)?;
             Some(Message::from_bytes(&buffer[..length]).expect("a reply is DHCP"))
         });
         let is_ack = |reply: &Message| reply.opts().msg_type() == Some(MessageType::Ack);

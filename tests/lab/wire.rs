@@ -7,7 +7,8 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -97,7 +98,7 @@ impl Rack {
                 self.send(&bytes);
                 ask_again += ASK_AGAIN;
             }
-            let Ok(length) = self.socket.recv(&mut buffer) else {
+            let Some((length, _)) = hear(&self.socket, &mut buffer) else {
                 continue;
             };
             let Ok(reply) = Message::decode(&mut Decoder::new(&buffer[..length])) else {
@@ -127,6 +128,17 @@ fn message(client: u32, kind: MessageType) -> Message {
         OptionCode::DomainNameServer,
     ]));
     message
+}
+
+/// Receives a datagram, until the socket's timeout. A machine that stops for a moment ends the wait early,
+/// and so does the end of a program that another test runs: then it is waited for again.
+pub fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received.ok(),
+        }
+    }
 }
 
 /// Sends one datagram to a UDP port of the daemon from the client namespace.
