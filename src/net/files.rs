@@ -23,7 +23,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{FileExt, MetadataExt},
     },
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 /// A regular file, open for reading.
@@ -95,8 +95,7 @@ pub fn open_beneath(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opene
 }
 
 /// [`open_beneath`], away from the event loop: a folder may be on a slow disk.
-pub async fn open_elsewhere(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opened, FileError> {
-    let (root, file) = (root.to_owned(), file.to_owned());
+pub async fn open_elsewhere(root: PathBuf, file: String, seal: Option<Seal>) -> Result<Opened, FileError> {
     tokio::task::spawn_blocking(move || open_beneath(&root, &file, seal))
         .await
         .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))

@@ -281,8 +281,8 @@ fn without_anybody_who_vouches_nothing_is_asked_for() {
     place.holds_nothing();
 }
 
-#[test]
-fn an_image_that_is_there_is_replaced_only_by_force() {
+/// A place whose image is a server's file `a`, and that server, which has a file `b` too.
+fn place_with_an_image() -> (Place, Server) {
     let (place, server) = (
         Place::new(),
         Server::of(vec![("a", b"one".to_vec()), ("b", b"two".to_vec())]),
@@ -291,6 +291,12 @@ fn an_image_that_is_there_is_replaced_only_by_force() {
         .fetch(&order(format!("{}a", server.base), Some(sha256(b"one"))))
         .0
         .unwrap();
+    (place, server)
+}
+
+#[test]
+fn an_image_that_is_there_is_replaced_only_by_force() {
+    let (place, server) = place_with_an_image();
     let mut second = order(format!("{}b", server.base), Some(sha256(b"two")));
     let error = place.fetch(&second).0.unwrap_err().to_string();
     assert!(error.contains("use --force"), "{error}");
@@ -308,14 +314,7 @@ fn an_image_that_is_there_is_replaced_only_by_force() {
 
 #[test]
 fn an_image_whose_maker_has_yet_to_end_is_replaced_and_leaves_nothing() {
-    let (place, server) = (
-        Place::new(),
-        Server::of(vec![("a", b"one".to_vec()), ("b", b"two".to_vec())]),
-    );
-    place
-        .fetch(&order(format!("{}a", server.base), Some(sha256(b"one"))))
-        .0
-        .unwrap();
+    let (place, server) = place_with_an_image();
     let made = fs::File::open(place.images().join("rescue")).unwrap();
     made.lock().unwrap();
     let downloaded = place.images().join(".fetch-rescue/b");

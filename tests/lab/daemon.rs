@@ -189,9 +189,8 @@ impl Daemon {
 
     /// Waits for an end that the test expects, and for the end of the log.
     pub fn wait_exit(&mut self) -> ExitStatus {
-        let has_ended = |child: &mut Child| child.try_wait().expect("a child can be asked");
         super::poll(STOP_TIMEOUT, || {
-            let status = has_ended(&mut self.child)?;
+            let status = self.child.try_wait().expect("a child can be asked")?;
             self.readers.iter().all(JoinHandle::is_finished).then_some(status)
         })
         .unwrap_or_else(|| panic!("the daemon did not end in {STOP_TIMEOUT:?}\n{}", self.log_tail()))

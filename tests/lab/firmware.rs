@@ -156,7 +156,8 @@ cmdline = ["console=ttyS0,115200", "lab=nocloud;s=$r1u07|#{1}", 'lab.words="two 
 vars    = { disk = "/dev/vda" }
 "#;
 
-/// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters.
+/// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters:
+/// `words` is what they look like on the console.
 fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, words: &[&str]) {
     let wire = Wire::new();
     let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
@@ -180,9 +181,9 @@ pub fn loads_another_loader(daemon: &Daemon, stage: &str, [first, second]: [&str
     let step = |what: &str, stage: &str, words: &[&str]| {
         daemon.wait_for_within(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
     };
-    step("the loader", stage, &["sent loader", first]);
+    step("the loader", stage, &[&format!("sent loader {first},")]);
     daemon.wait_for_within("its second part", LOADER, |line| {
-        line.says("r1u07", &["sent loader", second])
+        line.says("r1u07", &[&format!("sent loader {second},")])
     });
     let script = format!("sent script debian-installer ({dialect})");
     step("the script", dialect, &[&script]);

@@ -124,7 +124,7 @@ mod firmware {
         let daemon = Daemon::start(&wire, &room);
         let _other = OtherServer::start(&wire, &[]);
         let machine = Machine::power_on(&wire, Firmware::SeaBiosPxe, "52:54:00:00:00:07");
-        loads_another_loader(&daemon, "bios-pxe", ["loader pxelinux.0", "ldlinux.c32"], "pxelinux");
+        loads_another_loader(&daemon, "bios-pxe", ["pxelinux.0", "ldlinux.c32"], "pxelinux");
         machine.wait_for(
             "Kernel command line: BOOT_IMAGE=tftp://192.0.2.1/image/debian-12/linux",
             KERNEL,

@@ -1,8 +1,8 @@
 //! Files that loaders look for and do without: that such a one is missing is no fault, and a log that
 //! warns of seven of them a boot hides the line that matters.
 
-/// shim 15.3 and later: revocations of a later date than its own (15.8 asks for the first two), and
-/// certificates of the owner's.
+/// shim: revocations of a later date than its own, and certificates of the owner's. Debian 12's asks for
+/// the last two and `shim_certificate_0.efi`.
 const SHIM: [&str; 3] = ["revocations.efi", "revocations_sbat.efi", "revocations_sku.efi"];
 const SHIM_CERTIFICATE: &str = "shim_certificate";
 /// Which module has which command, file system, cipher, terminal and partition tool. A signed GRUB has all
@@ -14,11 +14,10 @@ const GRUB_TRANSLATIONS: [&str; 4] = [".mo", ".mo.gz", ".gmo", ".gmo.gz"];
 /// Whether the loader that asks for the path goes on without it.
 pub(super) fn is_spare(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let is_below = |parent: &str| folder.rsplit('/').next() == Some(parent);
     SHIM.contains(&name)
         || name.starts_with(SHIM_CERTIFICATE) && name.ends_with(".efi")
         || GRUB_LISTS.contains(&name) && !folder.is_empty()
-        || is_below("locale") && GRUB_TRANSLATIONS.iter().any(|end| name.ends_with(end))
+        || folder.rsplit('/').next() == Some("locale") && GRUB_TRANSLATIONS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]

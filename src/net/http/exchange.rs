@@ -129,7 +129,7 @@ impl Exchange {
                 content_type,
             }) => {
                 let opened = match is_bulk {
-                    true => open_elsewhere(&root, &file, seal).await.map(hot::Content::File),
+                    true => open_elsewhere(root, file, seal).await.map(hot::Content::File),
                     // A loader is kept beside images that take its pages from the page cache.
                     false => self.shared.hot_files.open_elsewhere(root, file, seal).await,
                 };
