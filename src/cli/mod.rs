@@ -14,12 +14,13 @@ mod serve;
 mod status;
 mod storm;
 
+use crate::daemon::log;
 use clap::{Parser, Subcommand};
 use std::{fmt::Display, process::ExitCode};
 
 /// Boots the machines of an inventory over the network: DHCP, TFTP and HTTP in one daemon.
 #[derive(Debug, Parser)]
-#[command(name = "bootwright", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "bootwright", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,7 +49,11 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unread(&error),
+    };
+    match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
         Command::Reload(args) => reload::run(args),
@@ -60,12 +65,23 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Arguments that make no sense; or help, which is no error and goes to standard output.
+fn unread(error: &clap::Error) -> ExitCode {
+    match error.use_stderr() && log::journald_reads() {
+        // Such a line in a unit is an error in the journal too.
+        true => log::last_words(error),
+        // A reader that went away needs no help.
+        false => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 /// The exit code of a command that is done; why it is not goes to standard error.
 fn finish<E: Display>(done: Result<(), E>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bootwright: {error}");
+            log::last_words(&error);
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,10 @@
-//! Where log lines go: standard error, as text for people and journald, or as JSON.
+//! Where log lines go: standard error, as text for people and journald, or as JSON. Also the last words
+//! of a process that has no log yet, and those of a panic.
 //!
 //! What clients say is escaped by tracing-subscriber (RUSTSEC-2025-0055).
 
 use std::{
+    backtrace::Backtrace,
     fmt,
     io::{IsTerminal, stderr},
     os::{linux::fs::MetadataExt, unix::fs::MetadataExt as _},
@@ -61,14 +63,48 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
     if let Some(word) = misspelt_level(&wanted) {
         return Err(refused(&format_args!("`{}` is no level", word.escape_debug())));
     }
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| refused(&error))?;
+    let filter = EnvFilter::try_new(apart(&wanted)).map_err(|error| refused(&error))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text if journald_reads() => builder.event_format(ForJournald::new()).try_init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).compact().try_init(),
     };
-    started.map_err(|error| LogError(error.to_string()))
+    started.map_err(|error| LogError(error.to_string()))?;
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
+    }));
+    Ok(())
+}
+
+/// Says why a process ends: to people as it is, else a line an error in the log; under journald with the
+/// priority of an error where there is no log yet.
+pub fn last_words(said: &dyn fmt::Display) {
+    let is_logged = !stderr().is_terminal() && tracing::enabled!(Level::ERROR);
+    let priority = if journald_reads() { "<3>" } else { "" };
+    let said = said.to_string();
+    match is_logged {
+        true => said.lines().for_each(|line| tracing::error!("{line}")),
+        false => format!("bootwright: {said}")
+            .lines()
+            .for_each(|line| eprintln!("{priority}{line}")),
+    }
+}
+
+/// The filter with `boot`, the steps of machines, kept apart from `bootwright`, all of our modules: tracing
+/// takes the one for the beginning of the other, and `warn,boot=info` would be `info` for everything.
+fn apart(filter: &str) -> String {
+    let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
+    let names = |place: &str| {
+        let mut places = directives.iter().map(|said| said.split(['=', '[']).next());
+        places.any(|said| said.map(str::trim) == Some(place))
+    };
+    if !names("boot") || names("bootwright") {
+        return filter.to_owned();
+    }
+    let is_level = |word: &&&str| word.parse::<LevelFilter>().is_ok();
+    let general = directives.iter().rfind(is_level).unwrap_or(&"off");
+    format!("{filter},bootwright={general}")
 }
 
 /// The first word of `filter` that stands alone and is no level: `inof` would be taken for the name
@@ -83,7 +119,7 @@ fn misspelt_level(filter: &str) -> Option<&str> {
 }
 
 /// Whether standard error goes to journald: systemd names its device and inode (systemd.exec(5)).
-fn journald_reads() -> bool {
+pub fn journald_reads() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
@@ -127,7 +163,53 @@ fn priority(level: Level) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    /// Which levels of a target's lines are wanted; the target must be a literal.
+    macro_rules! levels {
+        ($target:literal) => {
+            [
+                tracing::enabled!(target: $target, Level::ERROR).then_some(LevelFilter::ERROR),
+                tracing::enabled!(target: $target, Level::WARN).then_some(LevelFilter::WARN),
+                tracing::enabled!(target: $target, Level::INFO).then_some(LevelFilter::INFO),
+                tracing::enabled!(target: $target, Level::DEBUG).then_some(LevelFilter::DEBUG),
+            ]
+        };
+    }
+
     use super::*;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    /// The most that a filter lets through of one place's lines.
+    fn level_of(filter: &str, place: &str) -> LevelFilter {
+        let filter = EnvFilter::try_new(apart(filter)).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
+            let enabled = match place {
+                "boot" => levels!("boot"),
+                "bootwright::net" => levels!("bootwright::net"),
+                _ => levels!("hyper"),
+            };
+            enabled.into_iter().flatten().max().unwrap_or(LevelFilter::OFF)
+        })
+    }
+
+    #[test]
+    fn boot_is_not_the_beginning_of_bootwright() {
+        let levels = |filter| ["boot", "bootwright::net", "hyper"].map(|place| level_of(filter, place));
+        let (off, warn, info, debug) = (
+            LevelFilter::OFF,
+            LevelFilter::WARN,
+            LevelFilter::INFO,
+            LevelFilter::DEBUG,
+        );
+        assert_eq!(levels("warn,boot=info"), [info, warn, warn]);
+        assert_eq!(levels("boot=info,warn"), [info, warn, warn]);
+        assert_eq!(levels("info,boot=debug"), [debug, info, info]);
+        assert_eq!(levels("info,boot=off"), [off, info, info]);
+        assert_eq!(levels("boot=info"), [info, off, off]);
+        assert_eq!(levels("warn,boot=info,bootwright=debug"), [info, debug, warn]);
+        assert_eq!(levels("warn,boot=info,bootwright::net=debug"), [info, debug, warn]);
+        assert_eq!(levels("info"), [info, info, info]);
+        assert_eq!(levels("warn,bootwright=info"), [warn, info, warn]);
+    }
 
     #[test]
     fn a_misspelt_level_is_no_name_of_a_module() {

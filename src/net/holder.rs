@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// The process that holds `port` of `protocol` (`udp` or `tcp`), as `dnsmasq (process 812)`; `None`
-/// where `/proc` does not tell.
+/// where `/proc` does not tell, which it does to root alone.
 pub fn holder(protocol: &str, port: u16) -> Option<String> {
     let inodes: Vec<String> = [protocol.to_owned(), format!("{protocol}6")]
         .iter()
@@ -25,7 +25,12 @@ pub fn holder(protocol: &str, port: u16) -> Option<String> {
             let number = process.file_name();
             format!("{} (process {})", name.trim(), number.to_string_lossy())
         })
-        .or_else(|| Some("a process that this user may not look at".to_owned()))
+}
+
+/// The command by which root sees who holds `port` of `protocol`.
+pub fn shown_by(protocol: &str, port: u16) -> String {
+    let kind = if protocol == "tcp" { "t" } else { "u" };
+    format!("sudo ss -lnp{kind} 'sport = :{port}'")
 }
 
 /// The inodes of the sockets bound to `port` in a table of `/proc/PID/net`. A TCP socket counts when it

@@ -57,9 +57,13 @@ impl fmt::Display for BindError {
             holder,
         } = self;
         write!(f, "{interface}: {protocol} port {port}: {source}")?;
-        match holder {
-            Some(holder) => write!(f, "; it is held by {holder}"),
-            None => Ok(()),
+        match (holder, source.kind()) {
+            (Some(holder), _) => write!(f, "; it is held by {holder}"),
+            (None, io::ErrorKind::AddrInUse) => {
+                let command = holder::shown_by(&protocol.to_ascii_lowercase(), *port);
+                write!(f, "; `{command}` names the process that holds it")
+            }
+            (None, _) => Ok(()),
         }
     }
 }
