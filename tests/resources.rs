@@ -220,6 +220,21 @@ fn a_script_names_the_host_that_its_query_names() {
 }
 
 #[test]
+fn a_machine_one_digit_from_a_host_is_told_from_other_strangers() {
+    let what = |mac: &str| get_alone(DYNAMIC, &format!("/boot.ipxe?mac={mac}")).what;
+    let slip = "script unknown (its MAC is one digit from r1u07)";
+    assert_eq!([what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")], [slip; 2]);
+    assert_eq!(what("52-54-00-00-01-17"), "script unknown");
+}
+
+#[test]
+fn who_has_no_name_and_no_mac_is_called_by_its_address() {
+    let answered = get_alone(DYNAMIC, "/none.efi");
+    assert_eq!((answered.machine, answered.hardware), (DYNAMIC.to_string(), None));
+    assert_eq!(get_alone(HOST, "/none.efi").machine, "r1u07");
+}
+
+#[test]
 fn an_autoexec_script_is_the_one_of_the_address_that_asks() {
     for path in ["/autoexec.ipxe", "/x86_64-efi/autoexec.ipxe"] {
         assert!(text(&get_alone(HOST, path)).ends_with("# r1u07"));

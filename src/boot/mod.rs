@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod loader;
 pub mod loops;
 pub mod machine;
+mod near;
 pub mod paths;
 pub mod quirks;
 pub mod render;

@@ -186,8 +186,14 @@ pub fn resource(
 }
 
 fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answered {
+    let who = identify(inquiry.snapshot, identity);
+    let machine = match (identity.mac, who.host()) {
+        // Nobody knows who has the address that asks; it is all there is to find the line by.
+        (None, None) => inquiry.ask.peer.to_string(),
+        (_, _) => identity.name(who),
+    };
     Answered {
-        machine: identity.name(identify(inquiry.snapshot, identity)),
+        machine,
         hardware: identity.mac.map(HardwareAddr::from),
         stage: found.stage,
         what: found.what,

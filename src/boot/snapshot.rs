@@ -8,7 +8,7 @@ use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
 use crate::model::{AddressRange, Arch, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid};
 use crate::proto::dhcp::RawOption;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::Ipv4Addr,
     path::PathBuf,
     sync::Arc,
@@ -202,6 +202,8 @@ pub struct Hosts {
     by_serial: HashMap<String, usize>,
     by_address: HashMap<Ipv4Addr, usize>,
     by_port: HashMap<String, usize>,
+    /// The first and the last three bytes of every MAC.
+    halves: HashSet<[u8; 3]>,
 }
 
 impl Hosts {
@@ -213,6 +215,8 @@ impl Hosts {
             index.by_name.entry(host.name.clone()).or_insert(place);
             for mac in &host.macs {
                 index.by_mac.entry(*mac).or_insert(place);
+                let [a, b, c, d, e, f] = mac.0;
+                index.halves.extend([[a, b, c], [d, e, f]]);
             }
             if let Some(uuid) = host.uuid {
                 index.by_uuid.entry(uuid).or_insert(place);
@@ -255,6 +259,11 @@ impl Hosts {
     /// The host that owns the MAC.
     pub fn by_mac(&self, mac: MacAddr) -> Option<&Arc<Host>> {
         self.by_mac.get(&mac).map(|place| &self.all[*place])
+    }
+
+    /// Whether three bytes begin or end any host's MAC.
+    pub fn know_half(&self, half: [u8; 3]) -> bool {
+        self.halves.contains(&half)
     }
 
     /// The host with the SMBIOS UUID.

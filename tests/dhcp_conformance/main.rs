@@ -819,6 +819,11 @@ fn the_unknown_get_what_the_policy_says() {
         room.silence(&Packet::discover(STRANGER).pxe(7))
             .contains("unknown machines are ignored")
     );
+    let slip = MacAddr([LIVE.0[0], LIVE.0[1], LIVE.0[2], LIVE.0[3], LIVE.0[4], LIVE.0[5] ^ 0x40]);
+    assert!(
+        room.silence(&Packet::discover(slip).pxe(7))
+            .contains("one digit from live-one")
+    );
     assert_eq!(room.reply(&Packet::discover(LIVE).pxe(7)).kind(), MessageType::Offer);
 }
 

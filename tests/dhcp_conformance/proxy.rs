@@ -197,7 +197,7 @@ fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
         )
         .answer()
     };
-    assert_eq!(machine(&mut sightings).machine, "unknown");
+    assert_eq!(machine(&mut sightings).machine, GIVEN.to_string());
     sightings.hear(GIVEN, LIVE);
     assert_eq!(machine(&mut sightings).machine, "live-one");
 }

@@ -63,7 +63,10 @@ impl Boot {
 pub(super) fn boot(asked: &Asked<'_>) -> Boot {
     match asked.gate {
         Gate::Disk(reason) => Boot::nothing(format!("its disk: {reason}")),
-        Gate::LeaseOnly => Boot::nothing("nothing: no host or rule names it, and unknown machines get a lease only"),
+        Gate::LeaseOnly => Boot::nothing(format!(
+            "nothing: {}, and unknown machines get a lease only",
+            asked.unlisted()
+        )),
         Gate::Silence => Boot::nothing("nothing: unknown machines are ignored"),
         Gate::Network { .. } | Gate::Introduce => from_network(asked),
     }

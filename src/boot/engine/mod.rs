@@ -22,6 +22,7 @@ use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
     machine::{Identity, Who, identify},
+    near,
     quirks::Effect,
     sightings::Learned,
     snapshot::{Snapshot, Subnet},
@@ -184,15 +185,23 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
 
 impl Asked<'_> {
     /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
-    fn nobody(&self) -> Option<&'static str> {
+    fn nobody(&self) -> Option<String> {
         if self.ingress.is_own(*self.ingress.source.ip()) {
-            Some("it came from our own address")
+            Some("it came from our own address".to_owned())
         } else if self.request.hardware.as_bytes().is_empty() {
-            Some("it has no hardware address to know it by")
+            Some("it has no hardware address to know it by".to_owned())
         } else if self.gate == Gate::Silence {
-            Some("no host or rule names it, and unknown machines are ignored")
+            Some(format!("{}, and unknown machines are ignored", self.unlisted()))
         } else {
             None
+        }
+    }
+
+    /// That nobody listed the machine; if it is nearly one that is listed, that too.
+    fn unlisted(&self) -> String {
+        match near::slip(&self.snapshot.hosts, self.request.hardware.mac()) {
+            Some(slip) => format!("no host or rule names it ({slip})"),
+            None => "no host or rule names it".to_owned(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
     machine::identify,
+    near,
 };
 use crate::model::{Dialect, Name};
 
@@ -20,8 +21,8 @@ impl Inquiry<'_> {
         let (name, why) = match gate(self.snapshot, who) {
             Gate::Network { script, .. } => (script.clone(), String::new()),
             Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
-            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), String::new()),
-            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), String::new()),
+            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), self.slip()),
+            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), self.slip()),
         };
         let form = match dialect {
             Dialect::Ipxe => String::new(),
@@ -48,6 +49,12 @@ impl Inquiry<'_> {
             what: format!("script {name}{form}{why}"),
             result,
         }
+    }
+
+    /// That the machine nobody listed is nearly one that is.
+    fn slip(&self) -> String {
+        let slip = near::slip(&self.snapshot.hosts, self.subject.mac);
+        slip.map_or(String::new(), |slip| format!(" ({slip})"))
     }
 
     /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which
