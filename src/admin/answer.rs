@@ -32,6 +32,8 @@ pub struct Status {
     pub restart_needed_for: Vec<String>,
     /// Why the files as they are now are not in force, if they are not.
     pub last_refusal: Option<Refusal>,
+    /// The files in force, where those on disk were refused at the start already.
+    pub kept_files: Option<KeptFiles>,
     /// Files on their way, the oldest first.
     pub transfers: Vec<Transfer>,
     /// Everything that is counted, since the start.
@@ -103,6 +105,15 @@ pub struct Refusal {
     pub generation: u64,
     /// Everything that is wrong.
     pub errors: Vec<Problem>,
+}
+
+/// Files that were accepted once and kept, and are served in place of those on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFiles {
+    /// When they were accepted.
+    pub accepted: WallTime,
+    /// The folder they lie in.
+    pub folder: PathBuf,
 }
 
 /// One thing that is wrong or odd.

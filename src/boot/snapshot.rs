@@ -375,3 +375,13 @@ pub struct FileStamp {
     /// Inode number.
     pub inode: u64,
 }
+
+impl FileStamp {
+    /// That of a file which was not there: no file has it.
+    pub const NO_FILE: FileStamp = FileStamp {
+        length: 0,
+        modified_ns: 0,
+        changed_ns: 0,
+        inode: 0,
+    };
+}

@@ -5,7 +5,7 @@ use super::{
     reload::refusal_text,
 };
 use crate::admin::{
-    answer::{Artifacts, Status, Transfer, Unserved, counted},
+    answer::{Artifacts, KeptFiles, Status, Transfer, Unserved, counted},
     client,
 };
 use indicatif::BinaryBytes;
@@ -53,6 +53,7 @@ fn text(status: &Status) -> String {
         interfaces,
         restart_needed_for,
         last_refusal,
+        kept_files,
         transfers,
         counters,
     } = status;
@@ -70,6 +71,14 @@ fn text(status: &Status) -> String {
     text.push_str(&artifacts_text(artifacts));
     for setting in restart_needed_for {
         let _ = writeln!(text, "needs a restart: `{setting}`");
+    }
+    if let Some(KeptFiles { accepted, folder }) = kept_files {
+        let _ = writeln!(
+            text,
+            "SERVED ARE THE FILES THAT WERE ACCEPTED {}, kept in {}: those on disk were refused at the start",
+            moment(*accepted),
+            folder.display()
+        );
     }
     if let Some(refusal) = last_refusal {
         let _ = writeln!(

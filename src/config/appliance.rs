@@ -22,6 +22,9 @@ use toml::de::DeValue;
 /// Linux's interface names have at most 15 bytes (IFNAMSIZ less the NUL).
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
+/// The state's folder where the file names none.
+pub(super) const STATE: &str = "/var/lib/bootwright";
+
 /// The appliance's settings and where its `loaders` stand, for errors that are about them.
 pub(super) struct Read {
     pub(super) appliance: Appliance,
@@ -31,6 +34,11 @@ pub(super) struct Read {
 
 /// Reads the file; `None` where nothing can be made of it at all.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
+    read_as(path, path, problems)
+}
+
+/// The same of a copy: paths in it are relative to the folder of `original`.
+pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> Option<Read> {
     let source = Source::read(path, problems)?;
     let (root, broken) = decode::document(&source, problems);
     if broken {
@@ -47,7 +55,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
         problems.whole_file(&source.file, message, help);
         return None;
     }
-    let base = path.parent().unwrap_or(Path::new(""));
+    let base = original.parent().unwrap_or(Path::new(""));
     let interfaces = network(reader, fields.value("network"));
     if fields.value("network").is_none() {
         let help = "add [network] with interfaces = [\"eno2\"]";
@@ -89,6 +97,21 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
         loaders_at: loaders_at.unwrap_or_else(|| top.clone()),
         paths_at: paths_value.map_or(top, |value| source.at(value.span())),
     })
+}
+
+/// The folder of the state that the file names, whatever else is wrong with it; `None` where it names none.
+pub(super) fn state_named(path: &Path) -> Option<PathBuf> {
+    let source = Source::read(path, &mut Problems::default())?;
+    // What can be read of a broken file may well have it.
+    let (root, _) = decode::document(&source, &mut Problems::default());
+    let DeValue::Table(root) = root.get_ref() else {
+        return None;
+    };
+    let DeValue::Table(state) = root.get("state")?.get_ref() else {
+        return None;
+    };
+    let said = state.get("path")?.get_ref().as_str()?;
+    Some(path.parent().unwrap_or(Path::new("")).join(said))
 }
 
 /// Whether somebody named the file they had just edited.
@@ -281,7 +304,7 @@ fn recheck(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
 }
 
 fn state(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> PathBuf {
-    let default = PathBuf::from("/var/lib/bootwright");
+    let default = PathBuf::from(STATE);
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[state]", value)) else {
         return default;
     };

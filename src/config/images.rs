@@ -7,7 +7,7 @@ use super::{
     raw,
     source::{self, Source},
 };
-use crate::boot::snapshot::{Artifact, Image, Origin};
+use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
 use crate::images::{MANIFEST, checksum, sums::Sums};
 use crate::model::{Name, text};
 use std::{collections::BTreeMap, path::Path};
@@ -38,6 +38,28 @@ impl Catalogue {
         catalogue
     }
 
+    /// The images of a folder as they are now, and in place of those that are not sound or not there any
+    /// more what the descriptions in `kept` say of them.
+    pub(super) fn with_kept(folder: &Path, kept: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> Catalogue {
+        let mut catalogue = problems.outside(|problems| Catalogue::read(folder, sums, problems));
+        catalogue.unread = false;
+        for path in source::entries(kept).unwrap_or_default() {
+            let named = path.file_name().unwrap_or_default().to_string_lossy();
+            let Ok(name) = named.parse::<Name>() else {
+                continue;
+            };
+            if catalogue.images.contains_key(&name) {
+                continue;
+            }
+            let manifest = path.join(MANIFEST);
+            if let Some(image) = read_image(&manifest, &folder.join(name.as_str()), &name, sums, problems) {
+                catalogue.unsound.retain(|unsound| *unsound != name);
+                catalogue.images.insert(name, image);
+            }
+        }
+        catalogue
+    }
+
     fn add(&mut self, folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) {
         let named = folder.file_name().unwrap_or_default().to_string_lossy();
         let place = Origin {
@@ -62,7 +84,7 @@ impl Catalogue {
             );
             return;
         }
-        match read_image(folder, &name, sums, problems) {
+        match read_image(&folder.join(MANIFEST), folder, &name, sums, problems) {
             Some(image) => {
                 self.images.insert(name, image);
             }
@@ -71,9 +93,15 @@ impl Catalogue {
     }
 }
 
-/// Reads and judges one image; `None` after at least one error.
-fn read_image(folder: &Path, name: &Name, sums: &mut dyn Sums, problems: &mut Problems) -> Option<Image> {
-    let source = Source::read(&folder.join(MANIFEST), problems)?;
+/// Reads and judges one image, its artifacts in `folder`; `None` after at least one error.
+fn read_image(
+    manifest: &Path,
+    folder: &Path,
+    name: &Name,
+    sums: &mut dyn Sums,
+    problems: &mut Problems,
+) -> Option<Image> {
+    let source = Source::read(manifest, problems)?;
     let (root, broken) = decode::document(&source, problems);
     let reader = &mut Reader {
         source: &source,
@@ -136,8 +164,13 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
         Err(error) => {
             let message = format!("the artifact `{}`: {error}", file.value);
             let help = format!("put the file into {}", folder.display());
-            reader.problems.error(&file.origin, message, help);
-            return None;
+            let problems = &mut *reader.problems;
+            problems.outside(|problems| problems.error(&file.origin, message, help));
+            match problems.are_of_kept_files() {
+                // Nothing has that stamp, so nothing is served in its place.
+                true => FileStamp::NO_FILE,
+                false => return None,
+            }
         }
     };
     let path = std::path::absolute(folder.join(&file.value)).unwrap_or_else(|_| folder.join(&file.value));

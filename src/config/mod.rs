@@ -2,7 +2,8 @@
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
-//! `trial` renders everything once. `catalogue` stands apart: what can be fetched. Nothing stops at the
+//! `trial` renders everything once. `kept` is what is kept of an accepted version, and the way back from it.
+//! `catalogue` stands apart: what can be fetched. Nothing stops at the
 //! first error: each step says what it finds to `problems` and goes on with what is left, and `report`
 //! shows it all to people.
 
@@ -12,6 +13,7 @@ mod decode;
 mod hosts;
 mod images;
 mod inherit;
+mod kept;
 mod loaders;
 mod options;
 mod problems;
@@ -40,6 +42,7 @@ use std::{
 };
 
 pub use images::wrong;
+pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders};
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,17 +124,28 @@ pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded,
     let Some(read) = appliance::read(path, &mut problems) else {
         return Err(problems.into_report());
     };
-    let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
     let catalogue = Catalogue::read(&read.appliance.images, sums, &mut problems);
-    let snapshot = snapshot(&read, &inventory, catalogue, generation, &mut problems);
+    let appliance = read.appliance.clone();
+    judge(&read, catalogue, generation, problems).map(|(snapshot, warnings)| Loaded {
+        appliance,
+        snapshot,
+        warnings,
+    })
+}
+
+/// Reads and judges what the settings name; the snapshot with what is odd about it, or what is wrong.
+fn judge(
+    read: &appliance::Read,
+    catalogue: Catalogue,
+    generation: u64,
+    mut problems: Problems,
+) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
+    let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
+    let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
     let is_sound = !problems.has_errors();
     let report = problems.into_report();
     match is_sound {
-        true => Ok(Loaded {
-            appliance: read.appliance,
-            snapshot,
-            warnings: report.warnings,
-        }),
+        true => Ok((snapshot, report.warnings)),
         false => Err(report),
     }
 }
@@ -243,12 +257,12 @@ fn judge_loaders(
         .interfaces
         .iter()
         .any(|served| served.mode == Mode::Proxy);
-    loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems);
+    problems.outside(|problems| loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems));
     if !unread.scripts {
         loaders::judge_forms(hosts, &snapshot.rules, &snapshot.templates, problems);
     }
     let needs = loaders::needs(hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
-    loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems);
+    problems.outside(|problems| loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems));
 }
 
 /// Reads and judges one folder of images by itself, for the commands about images.

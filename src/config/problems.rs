@@ -9,9 +9,35 @@ use std::collections::HashSet;
 pub(super) struct Problems {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
+    /// What is judged are kept files: what lies outside of them may have changed since, and is odd then
+    /// and no error.
+    of_kept_files: bool,
 }
 
 impl Problems {
+    /// Those of files that are kept.
+    pub(super) fn of_kept_files() -> Problems {
+        Problems {
+            of_kept_files: true,
+            ..Problems::default()
+        }
+    }
+
+    /// Whether what is judged are kept files.
+    pub(super) fn are_of_kept_files(&self) -> bool {
+        self.of_kept_files
+    }
+
+    /// Looks at what lies outside of the files that are kept: loaders, images.
+    pub(super) fn outside<T>(&mut self, look: impl FnOnce(&mut Problems) -> T) -> T {
+        let before = self.errors.len();
+        let found = look(self);
+        if self.of_kept_files {
+            self.warnings.extend(self.errors.drain(before..));
+        }
+        found
+    }
+
     /// A value that can't be used.
     pub(super) fn error(&mut self, at: &Origin, message: String, help: impl Into<String>) {
         self.errors.push(diagnostic(at, message, help.into()));

@@ -7,6 +7,8 @@
 //! - [`serve`] is that order.
 //! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
 //!   something in what is [`watched`] changes.
+//! - [`kept`] is what a start falls back to when the files on disk are refused.
+//! - [`complaints`] says in the log what is wrong with the files.
 //! - [`run`] is the life between READY and the end: signals, the drain.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
@@ -14,6 +16,8 @@
 //! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store.
 
 mod artifacts;
+mod complaints;
+mod kept;
 mod lease_log;
 pub mod log;
 mod operator;

@@ -81,6 +81,7 @@ impl Operator for Desk {
                 .collect(),
             restart_needed_for: standing.restart_needed_for,
             last_refusal: standing.last_refusal,
+            kept_files: standing.kept_files,
             transfers: self.transfers(),
             counters: counters
                 .into_iter()

@@ -7,10 +7,11 @@
 //! Capabilities belong to threads (capabilities(7)), hence the order.
 
 use capctl::{Cap, CapSet, CapState, ambient, bounding, prctl};
-use nix::unistd::{Gid, Uid, User, chown, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, User, geteuid, setgroups, setresgid, setresuid};
 use std::{
     fmt,
     fs::File,
+    os::unix::fs::lchown,
     path::{Path, PathBuf},
 };
 
@@ -79,7 +80,8 @@ fn cut_bounding_set() -> Result<(), PrivilegeError> {
 
 fn become_user(user: &User, owned: &[PathBuf]) -> Result<(), PrivilegeError> {
     for path in owned {
-        chown(path, Some(user.uid), Some(user.gid))
+        // Not what a link names: the folder belongs to somebody with fewer rights than we have now.
+        lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(|error| failed("the owner of our files")(&format!("{}: {error}", path.display())))?;
     }
     // Without this the kernel takes all capabilities at the change of user.

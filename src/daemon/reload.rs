@@ -4,17 +4,25 @@
 //! reload runs at a time; whoever asks meanwhile waits and gets one of its own, because the files
 //! may have changed since the other began to read.
 
-use super::{artifacts, systemd, verifier::Verifier, watched::Watched};
-use crate::admin::answer::{Accepted, Problem, Refusal, counted};
+use super::{
+    artifacts,
+    complaints::{log_errors, log_warnings},
+    kept::{Instead, Keeper},
+    systemd,
+    verifier::Verifier,
+    watched::Watched,
+};
+use crate::admin::answer::{Accepted, KeptFiles, Problem, Refusal, counted};
 use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report};
 use crate::images::sums::Later;
-use crate::model::{WallTime, limits::REFUSAL_LINES_MAX};
+use crate::model::{WallTime, limits::REFUSAL_REMINDER};
 use crate::net::Shared;
 use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// Who asked for a reload.
@@ -55,6 +63,7 @@ pub(super) struct Reloader {
     running: Appliance,
     shared: Arc<Shared>,
     verifier: Arc<Verifier>,
+    keeper: Keeper,
     one_at_a_time: tokio::sync::Mutex<()>,
     standing: Mutex<Standing>,
 }
@@ -66,6 +75,12 @@ pub(super) struct Standing {
     pub(super) since: WallTime,
     /// Why the files as they are now are not, if they are not.
     pub(super) last_refusal: Option<Refusal>,
+    /// The files in force, where those on disk were refused at the start already.
+    pub(super) kept_files: Option<KeptFiles>,
+    /// When the refusal was said last, by the clock that never jumps.
+    said: Duration,
+    /// The settings of the generation in force.
+    appliance: Appliance,
     /// Settings of the files that hold only after a restart.
     pub(super) restart_needed_for: Vec<String>,
     watched: Watched,
@@ -79,17 +94,35 @@ impl Reloader {
         running: Appliance,
         shared: Arc<Shared>,
         verifier: Arc<Verifier>,
+        instead: Option<Instead>,
     ) -> Reloader {
         let watched = Watched::of(&running, config_file);
+        let now = shared.clock.now().wall;
+        let (last_refusal, kept_files) = match instead {
+            None => (None, None),
+            Some(Instead { errors, kept }) => {
+                let refusal = Refusal {
+                    at: now,
+                    generation: shared.snapshot.load().generation,
+                    errors: errors.iter().map(Problem::from).collect(),
+                };
+                log_begun_with_kept(&refusal, &kept);
+                (Some(refusal), Some(kept))
+            }
+        };
         let standing = Standing {
-            since: shared.clock.now().wall,
-            last_refusal: None,
+            since: now,
+            last_refusal,
+            kept_files,
+            said: shared.clock.monotonic(),
+            appliance: running.clone(),
             restart_needed_for: Vec::new(),
             fingerprint: watched.fingerprint(),
             watched,
         };
         Reloader {
             config_file: config_file.to_owned(),
+            keeper: Keeper::new(&running.state, config_file),
             running,
             shared,
             verifier,
@@ -123,12 +156,42 @@ impl Reloader {
         let snapshot = self.shared.snapshot.load();
         let hosts = counted(snapshot.hosts.len(), "host");
         let serving = format!("generation {}: {hosts}", snapshot.generation);
-        match &self.stand().last_refusal {
+        let standing = self.stand();
+        let refused = match &standing.kept_files {
+            None => "reload refused",
+            Some(_) => "NOT FROM THE FILES ON DISK, which are refused, but from those accepted before",
+        };
+        match &standing.last_refusal {
             None => serving,
             Some(refusal) => match refusal.errors.first() {
-                Some(first) => format!("{serving}; reload refused: {first}"),
-                None => format!("{serving}; reload refused"),
+                Some(first) => format!("{serving}; {refused}: {first}"),
+                None => format!("{serving}; {refused}"),
             },
+        }
+    }
+
+    /// Says again that the files on disk are refused, where that is so and was not said for long.
+    pub(super) fn remind(&self) {
+        let now = self.shared.clock.monotonic();
+        let mut standing = self.stand();
+        if let Some(line) = standing.reminder(now) {
+            standing.said = now;
+            tracing::error!("{line}");
+        }
+    }
+
+    /// Keeps the files of the generation in force for a start that finds worse ones, in the background.
+    /// A start from kept files has them already.
+    pub(super) fn keep(self: &Arc<Self>) {
+        let Standing {
+            appliance,
+            since,
+            kept_files,
+            ..
+        } = self.standing();
+        if kept_files.is_none() {
+            let this = Arc::clone(self);
+            tokio::task::spawn_blocking(move || this.keeper.keep(&appliance, since));
         }
     }
 
@@ -146,6 +209,9 @@ impl Reloader {
         match done {
             Reloaded::Unchanged => {}
             Reloaded::Accepted(_) | Reloaded::Refused(_) => systemd::ready(&self.summary()),
+        }
+        if let Reloaded::Accepted(_) = done {
+            self.keep();
         }
         done
     }
@@ -202,6 +268,8 @@ impl Reloader {
         let mut standing = self.stand();
         standing.since = self.shared.clock.now().wall;
         standing.last_refusal = None;
+        standing.kept_files = None;
+        standing.appliance = appliance;
         standing.restart_needed_for.clone_from(&accepted.restart_needed_for);
         drop(standing);
         log_accepted(trigger, &accepted);
@@ -214,7 +282,10 @@ impl Reloader {
             generation: self.shared.snapshot.load().generation,
             errors,
         };
-        self.stand().last_refusal = Some(refusal.clone());
+        let mut standing = self.stand();
+        standing.last_refusal = Some(refusal.clone());
+        standing.said = self.shared.clock.monotonic();
+        drop(standing);
         log_refused(trigger, &refusal);
         refusal
     }
@@ -222,6 +293,28 @@ impl Reloader {
     /// Every change of it is whole before the next can panic, so a poisoned one is sound.
     fn stand(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing {
+    /// What is said again of refused files, if it is time for that.
+    fn reminder(&self, now: Duration) -> Option<String> {
+        let refusal = self.last_refusal.as_ref()?;
+        if now.saturating_sub(self.said) < REFUSAL_REMINDER {
+            return None;
+        }
+        let errors = counted(refusal.errors.len(), "error");
+        let first = refusal
+            .errors
+            .first()
+            .map_or(String::new(), |first| format!(": {first}"));
+        let served = match &self.kept_files {
+            None => format!("generation {} is served", refusal.generation),
+            Some(kept) => format!("what is served are older ones, kept in {}", kept.folder.display()),
+        };
+        Some(format!(
+            "the files on disk are still refused and {served}; see `bootwright check`: {errors}{first}"
+        ))
     }
 }
 
@@ -258,28 +351,72 @@ fn log_accepted(trigger: Trigger, accepted: &Accepted) {
     }
 }
 
-/// One line for each thing that is odd.
-pub(super) fn log_warnings(warnings: &[Problem]) {
-    for warning in warnings.iter().take(REFUSAL_LINES_MAX) {
-        tracing::warn!("{warning}");
-    }
-    log_rest(warnings.len());
-}
-
 fn log_refused(trigger: Trigger, refusal: &Refusal) {
     tracing::error!(
         "reload by {trigger} refused, {}: generation {} stays in force",
         counted(refusal.errors.len(), "error"),
         refusal.generation
     );
-    for error in refusal.errors.iter().take(REFUSAL_LINES_MAX) {
-        tracing::error!("{error}");
-    }
-    log_rest(refusal.errors.len());
+    log_errors(&refusal.errors);
 }
 
-fn log_rest(problems: usize) {
-    if problems > REFUSAL_LINES_MAX {
-        tracing::warn!("and {} more; see `bootwright check`", problems - REFUSAL_LINES_MAX);
+fn log_begun_with_kept(refusal: &Refusal, kept: &KeptFiles) {
+    log_errors(&refusal.errors);
+    tracing::error!(
+        "THE FILES ON DISK ARE REFUSED, {}: what is served is the version that was accepted last, kept in {}; \
+         correct the files, and they are in force without a restart",
+        counted(refusal.errors.len(), "error"),
+        kept.folder.display()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(kept_files: Option<KeptFiles>) -> Standing {
+        let appliance = config::appliance(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/config/bootwright.toml"
+        )));
+        let appliance = appliance.unwrap();
+        Standing {
+            since: WallTime(7),
+            last_refusal: Some(Refusal {
+                at: WallTime(8),
+                generation: 3,
+                errors: vec![Problem::new("host r1u07 twice"), Problem::new("no image")],
+            }),
+            kept_files,
+            said: Duration::from_secs(100),
+            watched: Watched::of(&appliance, Path::new("bootwright.toml")),
+            appliance,
+            restart_needed_for: Vec::new(),
+            fingerprint: 0,
+        }
+    }
+
+    #[test]
+    fn refused_files_are_said_again_and_again_and_accepted_ones_never() {
+        let due = Duration::from_secs(100) + REFUSAL_REMINDER;
+        let mut standing = standing(None);
+        assert_eq!(standing.reminder(due - Duration::from_secs(1)), None);
+        let line = standing.reminder(due).unwrap();
+        assert!(
+            line.contains("generation 3 is served") && line.contains("2 errors: host r1u07 twice"),
+            "{line}"
+        );
+        standing.kept_files = Some(KeptFiles {
+            accepted: WallTime(5),
+            folder: "/var/lib/bootwright/accepted/4".into(),
+        });
+        assert!(
+            standing
+                .reminder(due)
+                .unwrap()
+                .contains("/var/lib/bootwright/accepted/4")
+        );
+        standing.last_refusal = None;
+        assert_eq!(standing.reminder(due), None);
     }
 }

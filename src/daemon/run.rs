@@ -6,7 +6,7 @@ use super::{
     systemd, watch,
 };
 use crate::admin::{self, AdminSocket};
-use crate::model::limits::DRAIN_DEADLINE;
+use crate::model::limits::{DRAIN_DEADLINE, REFUSAL_LOOK};
 use crate::net::Servers;
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
@@ -61,9 +61,11 @@ pub(super) async fn run(
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
     let watchdog = tokio::spawn(systemd::watchdog(shared));
     let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
+    let reminding = tokio::spawn(remind(Arc::clone(reloader)));
     let desk = Arc::new(desk);
     systemd::ready(&reloader.summary());
     tracing::info!("ready: {}", reloader.summary());
+    reloader.keep();
 
     let operators = admin::serve(socket, desk, stopped);
     tokio::pin!(operators);
@@ -82,6 +84,7 @@ pub(super) async fn run(
     tracing::info!("{name}: running transfers have {} s to end", DRAIN_DEADLINE.as_secs());
     systemd::stopping("draining transfers");
     watching.abort();
+    reminding.abort();
     let _ = stop.send(true);
     let ended = tokio::select! {
         ended = drained(&mut serving) => ended,
@@ -90,6 +93,15 @@ pub(super) async fn run(
     };
     watchdog.abort();
     Ok(ended)
+}
+
+/// Refused files are said again for as long as they are: who follows the log did not see its beginning.
+async fn remind(reloader: Arc<Reloader>) {
+    let mut look = tokio::time::interval(REFUSAL_LOOK);
+    loop {
+        look.tick().await;
+        reloader.remind();
+    }
 }
 
 async fn drained(serving: &mut JoinHandle<()>) -> Ended {

@@ -1,11 +1,12 @@
 //! The start, in the order that keeps it safe, and the way out.
 
 use super::{
+    kept::{self, Beginning},
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
     operator::Desk,
     privileges::{self, PrivilegeError},
-    reload::{self, Reloader},
+    reload::Reloader,
     run::{self, Ended},
     verifier::Verifier,
 };
@@ -15,7 +16,6 @@ use crate::admin::{
 };
 use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report, report};
-use crate::images::sums::Later;
 use crate::lease::LeaseTable;
 use crate::model::{Now, limits::OPEN_FILES_MAX};
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
@@ -104,13 +104,10 @@ impl std::error::Error for StartError {}
 pub fn serve(options: &Options) -> Result<(), StartError> {
     log::start(options.log_format, &options.log_level).map_err(StartError::Log)?;
     run::hold_reload_signal();
+    let Beginning { loaded, instead } = kept::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
-        appliance,
-        snapshot,
-        warnings,
-    } = config::load(&options.config, 1, &mut Later).map_err(StartError::Files)?;
-    let warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
-    reload::log_warnings(&warnings);
+        appliance, snapshot, ..
+    } = loaded;
     raise_open_files();
 
     let clock = Clock::start();
@@ -158,6 +155,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         appliance,
         Arc::clone(&shared),
         Arc::clone(&verifier),
+        instead,
     ));
     let desk = Desk {
         reloader: Arc::clone(&reloader),
@@ -189,14 +187,20 @@ fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: 
 
 /// What the daemon writes, and so what its user must own.
 fn ours(state: &Path, socket: &AdminSocket) -> Vec<PathBuf> {
-    let kept = std::fs::read_dir(state)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = kept.collect();
-    paths.push(state.to_owned());
+    let mut paths = vec![state.to_owned()];
+    add_all_in(state, &mut paths);
     paths.extend(socket.made().map(Path::to_owned));
     paths
+}
+
+/// Everything in a folder, with what is in its folders.
+fn add_all_in(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add_all_in(&entry.path(), paths);
+        }
+        paths.push(entry.path());
+    }
 }
 
 /// What the operator writes, and so what the daemon must be able to read.

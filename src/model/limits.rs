@@ -191,6 +191,16 @@ pub const ADMIN_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const OPEN_FILES_MAX: u64 = 65_536;
 /// Problems of a refused reload that are logged; `bootwright status` shows all of them.
 pub const REFUSAL_LINES_MAX: usize = 50;
+/// How often it is said again that the files on disk are refused.
+pub const REFUSAL_REMINDER: Duration = Duration::from_secs(600);
+/// How often it is looked whether that is due.
+pub const REFUSAL_LOOK: Duration = Duration::from_secs(30);
+/// Files of one accepted version that are kept over a restart.
+pub const KEPT_FILES_MAX: usize = 20_000;
+/// The bytes of these.
+pub const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Folders in the folder of answers, one in the other, that are kept.
+pub const KEPT_DEPTH_MAX: usize = 8;
 /// How long a watched folder may go on changing before the inventory is read all the same.
 pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
 

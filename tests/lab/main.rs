@@ -48,6 +48,7 @@ mod proxy;
 mod quirks;
 mod relays;
 mod reload;
+mod restart;
 mod room;
 mod storm;
 mod threats;

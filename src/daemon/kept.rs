@@ -1,0 +1,124 @@
+//! The last accepted version of the operator's files: kept at each acceptance, and what a start falls back
+//! to when the files on disk are refused.
+//!
+//! A restart must not take down a room that a bad edit left alone. What is served then is said loudly and
+//! again and again (`reload`), because it is not what the files say.
+
+use super::complaints::log_warnings;
+use crate::admin::answer::{KeptFiles, Problem, counted};
+use crate::config::{self, Appliance, Diagnostic, KEPT_FOLDERS, Loaded, Report};
+use crate::images::sums::Later;
+use crate::model::WallTime;
+use crate::store::{
+    StoreError,
+    kept::{self, Kept},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// What the daemon begins with.
+pub(super) struct Beginning {
+    /// The version that is served.
+    pub(super) loaded: Loaded,
+    /// Why that is a kept one, if it is.
+    pub(super) instead: Option<Instead>,
+}
+
+/// A version that is served in place of the files on disk.
+pub(super) struct Instead {
+    /// What is wrong with these.
+    pub(super) errors: Vec<Diagnostic>,
+    /// The version that is served.
+    pub(super) kept: KeptFiles,
+}
+
+/// Loads the files on disk, or else those that were accepted last, and says what is odd about them.
+///
+/// # Errors
+/// The files on disk are refused, and no version of them is kept that could be served.
+pub(super) fn begin(config_file: &Path) -> Result<Beginning, Report> {
+    let beginning = load(config_file)?;
+    let warnings: Vec<Problem> = beginning.loaded.warnings.iter().map(Problem::from).collect();
+    log_warnings(&warnings);
+    Ok(beginning)
+}
+
+fn load(config_file: &Path) -> Result<Beginning, Report> {
+    let refused = match config::load(config_file, 1, &mut Later) {
+        Ok(loaded) => return Ok(Beginning { loaded, instead: None }),
+        Err(refused) => refused,
+    };
+    let latest = |state: PathBuf| kept::latest(&state, config_file);
+    let Some(Kept { folder, accepted }) = config::state_folders(config_file).into_iter().find_map(latest) else {
+        return Err(refused);
+    };
+    match config::load_kept(&folder, config_file, 1, &mut Later) {
+        Ok(loaded) => Ok(Beginning {
+            loaded,
+            instead: Some(Instead {
+                errors: refused.errors,
+                kept: KeptFiles { accepted, folder },
+            }),
+        }),
+        Err(report) => {
+            // An older version of bootwright kept them, or somebody wrote there.
+            tracing::error!(
+                "the files that were accepted last, kept in {}, are refused as well: {}",
+                folder.display(),
+                counted(report.errors.len(), "error")
+            );
+            Err(refused)
+        }
+    }
+}
+
+/// Keeps the version that is in force, one at a time.
+pub(super) struct Keeper {
+    /// The state's folder of this process.
+    state: PathBuf,
+    config_file: PathBuf,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Keeper {
+    pub(super) fn new(state: &Path, config_file: &Path) -> Keeper {
+        Keeper {
+            state: state.to_owned(),
+            config_file: config_file.to_owned(),
+            one_at_a_time: Mutex::default(),
+        }
+    }
+
+    /// Keeps the files of an accepted version. They are read once more for it, and judged where they lie
+    /// then: what is kept is known to be a start.
+    pub(super) fn keep(&self, appliance: &Appliance, accepted: WallTime) {
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.write(appliance, accepted) {
+            tracing::warn!(
+                "the accepted files can't be kept ({error}): were they refused at the next restart, nothing or an \
+                 older version of them would be served"
+            );
+        }
+    }
+
+    fn write(&self, appliance: &Appliance, accepted: WallTime) -> Result<(), StoreError> {
+        let files =
+            config::files_to_keep(appliance, &self.config_file).map_err(|error| StoreError(error.to_string()))?;
+        let files: Vec<(&Path, &[u8])> = files.iter().map(|file| (&*file.path, &*file.bytes)).collect();
+        let is_sound = |folder: &Path| match config::load_kept(folder, &self.config_file, 0, &mut Later) {
+            Ok(_) => Ok(()),
+            Err(Report { errors, .. }) => Err(match errors.first() {
+                Some(first) => format!("they changed meanwhile: {first}"),
+                None => "they changed meanwhile".to_owned(),
+            }),
+        };
+        kept::keep(
+            &self.state,
+            (&self.config_file, accepted),
+            (&KEPT_FOLDERS, &files),
+            is_sound,
+        )
+    }
+}

@@ -1,0 +1,113 @@
+//! The files of an accepted version, kept elsewhere: they load to the same whatever became of the originals.
+
+use super::*;
+use bootwright::boot::snapshot::FileStamp;
+use bootwright::config::{KEPT_FOLDERS, files_to_keep, load_kept};
+
+/// A host that needs an image, a script, an answer and the loaders.
+const HOST: &str = "mac = \"52:54:00:00:00:07\"\nimage = \"debian-12\"\nboot = \"live\"\n\
+                    script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\" }";
+
+/// What is kept of a room, as it is written elsewhere.
+fn keep(room: &Room) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files_to_keep(&room.sound().appliance, &room.path("bootwright.toml")).unwrap();
+    for kept in KEPT_FOLDERS {
+        fs::create_dir(folder.path().join(kept)).unwrap();
+    }
+    for file in files {
+        let path = folder.path().join(file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file.bytes).unwrap();
+    }
+    folder
+}
+
+fn load_back(kept: &TempDir, room: &Room) -> Loaded {
+    let loaded = load_kept(kept.path(), &room.path("bootwright.toml"), 1, &mut Later);
+    loaded.unwrap_or_else(|report| panic!("{}", report.render(false)))
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    loaded.snapshot.hosts.iter().map(|host| host.name.as_str()).collect()
+}
+
+#[test]
+fn what_is_kept_loads_though_every_original_is_broken_or_gone() {
+    let room = Room::new(&host_with(HOST));
+    let (kept, accepted) = (keep(&room), room.sound());
+    for folder in ["scripts", "answers", "images/debian-12", "loaders"] {
+        fs::remove_dir_all(room.path(folder)).unwrap();
+    }
+    room.write("inventory.toml", "[[host");
+    room.write("bootwright.toml", "");
+    let loaded = load_back(&kept, &room);
+    assert_eq!(loaded.appliance, accepted.appliance, "paths are those of the originals");
+    assert_eq!(names(&loaded), names(&accepted));
+    let script = |loaded: &Loaded| script(&loaded.snapshot, "52:54:00:00:00:07", Firmware::Uefi);
+    assert_eq!(script(&loaded), script(&accepted));
+    let stamps: Vec<FileStamp> = loaded.snapshot.images["debian-12"]
+        .artifacts()
+        .map(|one| one.stamp)
+        .collect();
+    assert_eq!(
+        stamps,
+        [FileStamp::NO_FILE; 3],
+        "nothing is taken for an artifact that is gone"
+    );
+    let said = shown(&loaded.warnings);
+    assert!(
+        said.contains("the artifact `linux`") && said.contains("no loader for"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_image_that_was_fetched_anew_is_used_as_it_is_now() {
+    let room = Room::new(&host_with(HOST));
+    let kept = keep(&room);
+    room.write("images/debian-12/linux", "a newer kernel");
+    let newer = room.artifact("debian-12", "linux");
+    room.write(
+        "images/debian-12/image.toml",
+        &format!(
+            "arch = \"x86_64\"\nkernel = {newer}\ninitrds = {}\n",
+            room.artifact("debian-12", "initrd.gz")
+        ),
+    );
+    room.write("inventory.toml", "[[host");
+    let sum = |loaded: &Loaded| loaded.snapshot.images["debian-12"].kernel.as_ref().unwrap().sha256;
+    let loaded = load_back(&kept, &room);
+    assert!(newer.contains(&checksum::hex(&sum(&loaded))), "{newer}");
+}
+
+#[test]
+fn a_folder_of_inventories_and_rows_about_firmware_are_kept_too() {
+    let room = Room::new("");
+    room.write(
+        "bootwright.toml",
+        &CONFIG.replace("[paths]", "[paths]\ninventory = \"racks\""),
+    );
+    room.write("racks/1-subnets.toml", SUBNET);
+    room.write("racks/2-hosts.toml", &format!("[[host]]\nname = \"a\"\n{HOST}\n"));
+    room.write(
+        "quirks.toml",
+        "[[quirk]]\nname = \"ours\"\nwhy = \"x\"\nmatch = { oui = [\"52:54:00\"] }\nset = { reply = \"broadcast\" }\n",
+    );
+    let accepted = room.load().map_err(|report| report.render(false));
+    let accepted = accepted.unwrap();
+    let kept = keep(&room);
+    fs::remove_dir_all(room.path("racks")).unwrap();
+    fs::remove_file(room.path("quirks.toml")).unwrap();
+    let loaded = load_back(&kept, &room);
+    assert_eq!(names(&loaded), names(&accepted));
+    assert!(kept.path().join("quirks.toml").exists());
+}
+
+#[test]
+fn what_was_kept_and_changed_by_somebody_is_refused() {
+    let room = Room::new(&host_with(HOST));
+    let kept = keep(&room);
+    fs::write(kept.path().join("inventory.toml"), "[[host]]\nname = \"a\"\n").unwrap();
+    assert!(load_kept(kept.path(), &room.path("bootwright.toml"), 1, &mut Later).is_err());
+}

@@ -1,0 +1,132 @@
+//! Rung 3: the daemon starts again while the files on disk are refused.
+
+use super::SOON;
+use super::daemon::{Daemon, ask, ask_json};
+use super::namespace::{Namespace, SERVER, Wire, text};
+use super::room::Room;
+use serde_json::Value;
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+fn inventory(name: &str) -> String {
+    format!(
+        "[[host]]\nname = \"{name}\"\nmac = \"02:00:00:00:00:41\"\naddress = \"192.0.2.41\"\nboot = \"live\"\nscript = \"who\"\n"
+    )
+}
+
+/// An address in no subnet.
+const BAD: &str = "[[host]]\nname = \"r1u03\"\nmac = \"02:00:00:00:00:41\"\naddress = \"198.51.100.41\"\n";
+
+fn who() -> Room {
+    Room::new(&inventory("r1u01")).with_script("who", "#!ipxe\necho {{ name }}\n")
+}
+
+fn script(client: &Namespace) -> String {
+    let url = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-41");
+    String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned()
+}
+
+/// The folder of the version that is kept, once `file` in it says `words`.
+fn kept(room: &Room, file: &str, words: &str) -> PathBuf {
+    let all = room.path("state/accepted");
+    let found = super::poll(SOON, || {
+        let folders = fs::read_dir(&all).ok()?.flatten().map(|entry| entry.path());
+        let mut numbered = folders.filter(|folder| !folder.ends_with(".new"));
+        numbered.find(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(words)))
+    });
+    found.unwrap_or_else(|| panic!("no version whose {file} says {words} is kept in {}", all.display()))
+}
+
+/// The daemon's next life, which finds its files refused.
+fn start_with_kept(wire: &Wire, room: &Room, client: &Namespace, refused_for: &str) -> Daemon {
+    let daemon = Daemon::start(wire, room);
+    assert_eq!(
+        script(client),
+        "#!ipxe\necho r1u01\n",
+        "the version accepted last serves"
+    );
+    let line = daemon.wait_for("what is served instead", |line| {
+        line.message.contains("THE FILES ON DISK ARE REFUSED")
+    });
+    assert_eq!(line.level, "ERROR");
+    daemon.wait_for("why", |line| {
+        line.level == "ERROR" && line.message.contains(refused_for)
+    });
+    let status = ask_json(room, "status");
+    let folder = status["kept_files"]["folder"].as_str().unwrap_or_default();
+    assert!(
+        PathBuf::from(folder).starts_with(room.path("state/accepted")),
+        "{status}"
+    );
+    let said = status["last_refusal"]["errors"].to_string();
+    assert!(said.contains(refused_for), "{said}");
+    let shown = text(&ask(room, &["status"]));
+    assert!(shown.contains("SERVED ARE THE FILES THAT WERE ACCEPTED"), "{shown}");
+    daemon
+}
+
+#[test]
+fn a_restart_that_finds_a_refused_inventory_serves_the_one_accepted_last() {
+    let wire = Wire::new();
+    let room = who();
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    let folder = kept(&room, "inventory.toml", "r1u01");
+    let mode = |path: PathBuf| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(folder.join("answers/preseed.cfg")), 0o600, "answers have secrets");
+    assert_eq!(mode(room.path("state/accepted")), 0o700);
+    room.write_inventory(BAD);
+    assert!(daemon.stop().success());
+
+    let daemon = start_with_kept(&wire, &room, &client, "198.51.100.41");
+    assert!(!ask(&room, &["reload"]).status.success());
+    assert_eq!(
+        script(&client),
+        "#!ipxe\necho r1u01\n",
+        "a refused reload changes nothing"
+    );
+    room.write_inventory(&inventory("r1u02"));
+    let renamed = super::poll(SOON, || (script(&client) == "#!ipxe\necho r1u02\n").then_some(()));
+    assert!(renamed.is_some(), "a corrected file takes over\n{}", daemon.log_tail());
+    assert_eq!(ask_json(&room, "status")["kept_files"], Value::Null);
+    kept(&room, "inventory.toml", "r1u02");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_restart_serves_though_settings_scripts_images_and_loaders_are_broken_or_gone() {
+    let wire = Wire::new();
+    let kernel = vec![7u8; 1000];
+    let image = "image = \"small\"\n";
+    let room = Room::new(&(inventory("r1u01") + image))
+        .with_script("who", "#!ipxe\necho {{ name }}\n")
+        .with_small_image(&kernel);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    kept(&room, "bootwright.toml", "[state]");
+    assert!(daemon.stop().success());
+
+    // A file that an editor left half written, whose `[state]` can still be read.
+    let settings = fs::read_to_string(room.config()).unwrap();
+    room.write("bootwright.toml", &settings.replace("mode = \"dhcp\"", "mode = \"dhcp"));
+    let daemon = start_with_kept(&wire, &room, &client, "bootwright.toml");
+    assert!(daemon.stop().success());
+    room.write("bootwright.toml", &settings);
+
+    room.write_script("who.ipxe", "#!ipxe\necho {{ nam }}\n");
+    let daemon = start_with_kept(&wire, &room, &client, "who.ipxe");
+    let url = format!("http://{SERVER}/image/small/kernel.bin");
+    assert_eq!(
+        client.expect("curl", &["-sSf", &url]),
+        kernel,
+        "a sound image is served"
+    );
+    assert!(daemon.stop().success());
+    room.write_script("who.ipxe", "#!ipxe\necho {{ name }}\n");
+
+    room.set("\"/usr/lib/ipxe\"", "\"nothing\"");
+    fs::remove_file(room.path("images/small/kernel.bin")).unwrap();
+    let daemon = start_with_kept(&wire, &room, &client, "kernel.bin");
+    let status = ask_json(&room, "status");
+    assert_eq!(status["artifacts"]["unserved"][0]["file"], "kernel.bin", "{status}");
+    assert!(daemon.stop().success());
+}
