@@ -137,6 +137,7 @@ impl Appliance {
             loops: Default::default(),
             lease_log,
             hot_files: Arc::default(),
+            interfaces: Default::default(),
             clock: Clock::start(),
             counters: Counters::default(),
             transfers: Default::default(),

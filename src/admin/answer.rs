@@ -27,7 +27,7 @@ pub struct Status {
     /// The artifacts of images.
     pub artifacts: Artifacts,
     /// The interfaces it is told to serve.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<Interface>,
     /// Settings of the files that hold only after a restart.
     pub restart_needed_for: Vec<String>,
     /// Why the files as they are now are not in force, if they are not.
@@ -38,6 +38,23 @@ pub struct Status {
     pub transfers: Vec<Transfer>,
     /// Everything that is counted, since the start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// An interface that is to be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name in the settings.
+    pub name: String,
+    /// `dhcp` or `proxy`.
+    pub mode: String,
+    /// `up`, `no carrier` or `off`; nothing where it is not served.
+    pub link: Option<String>,
+    /// Its IPv4 addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Why no machine is served there, if none is.
+    pub problem: Option<String>,
+    /// Since when it stands so.
+    pub since: WallTime,
 }
 
 /// A file on its way to a machine.

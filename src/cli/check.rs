@@ -3,6 +3,8 @@
 use super::hashing::{hashing, kept_by};
 use crate::config::{self, Diagnostic, Loaded, Report, report};
 use crate::images::reading::From;
+use crate::model::ServedInterface;
+use crate::net::interface;
 use serde::Serialize;
 use std::{
     io::Write,
@@ -62,17 +64,20 @@ pub fn run(args: Args) -> ExitCode {
     let started = Instant::now();
     let settings = settings_file(&args.path);
     // What is wrong with the settings is said with everything else.
-    let kept = config::appliance(&settings).map(|appliance| kept_by(&appliance));
+    let appliance = config::appliance(&settings).ok();
+    let kept = appliance.as_ref().map(kept_by);
     let mut sums = hashing(kept.unwrap_or_default(), From::Memory);
     let loaded = config::load(&settings, 1, &mut sums);
     let counts = loaded.as_ref().ok().map(counts);
-    let report = match loaded {
+    let mut report = match loaded {
         Ok(loaded) => Report {
             errors: Vec::new(),
             warnings: loaded.warnings,
         },
         Err(report) => report,
     };
+    let interfaces = appliance.map_or(Vec::new(), |appliance| appliance.interfaces);
+    report.warnings.extend(misspelt(&interfaces, &settings));
     let printed = match args.json {
         true => print_json(&report, counts),
         false => print_text(&report, counts, started.elapsed()),
@@ -83,6 +88,23 @@ pub fn run(args: Args) -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// The interfaces that this machine does not have though it has one of nearly that name. Others may come
+/// later, or this machine is not the appliance.
+fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
+    let there = interface::names().unwrap_or_default();
+    let slip = |ServedInterface { name, .. }: &ServedInterface| {
+        let near = config::nearest(name, there.iter().map(String::as_str))?;
+        Some(Diagnostic {
+            message: format!("this machine has no interface `{name}`"),
+            help: Some(format!("did you mean `{near}`?")),
+            file: settings.display().to_string(),
+            place: None,
+        })
+    };
+    let missing = wanted.iter().filter(|wanted| !there.contains(&wanted.name));
+    missing.filter_map(slip).collect()
 }
 
 /// A folder stands for the settings in it.

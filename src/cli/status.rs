@@ -5,7 +5,7 @@ use super::{
     reload::refusal_text,
 };
 use crate::admin::{
-    answer::{Artifacts, KeptFiles, Status, Transfer, Unserved, counted},
+    answer::{Artifacts, Interface, KeptFiles, Status, Transfer, Unserved, counted},
     client,
 };
 use indicatif::BinaryBytes;
@@ -58,13 +58,13 @@ fn text(status: &Status) -> String {
         counters,
     } = status;
     let mut text = format!(
-        "bootwright {version}, pid {pid}, {}\ngeneration {generation} since {}: {}\n{}\ninterfaces {}\n",
+        "bootwright {version}, pid {pid}, {}\ngeneration {generation} since {}: {}\n{}\n",
         config.display(),
         moment(*since),
         counted(*hosts, "host"),
         counted(*leases, "lease"),
-        interfaces.join(", "),
     );
+    text.extend(interfaces.iter().map(interface_text));
     if !leases_writable {
         text.push_str("LEASES CAN'T BE WRITTEN, so none is acknowledged: is the disk full? see the log\n");
     }
@@ -93,6 +93,24 @@ fn text(status: &Status) -> String {
         let _ = writeln!(text, "{count:>12} {name}");
     }
     text
+}
+
+/// An interface as it stands, in capitals where no machine is served.
+fn interface_text(interface: &Interface) -> String {
+    let Interface {
+        name,
+        mode,
+        link: _,
+        addresses,
+        problem,
+        since,
+    } = interface;
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let since = moment(*since);
+    match problem {
+        None => format!("interface {name} ({mode}) serves with {}\n", addresses.join(", ")),
+        Some(problem) => format!("INTERFACE {name} ({mode}) SERVES NOBODY since {since}: {problem}\n"),
+    }
 }
 
 /// The oldest transfers, a line each.

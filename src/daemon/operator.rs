@@ -6,7 +6,7 @@ use super::{
 };
 use crate::admin::{
     Operator,
-    answer::{Accepted, Host, Lease, Problem, Refusal, Status, Transfer},
+    answer::{Accepted, Host, Interface, Lease, Problem, Refusal, Status, Transfer},
 };
 use crate::boot::{
     resource::Transport,
@@ -14,7 +14,11 @@ use crate::boot::{
 };
 use crate::lease::LeaseRecord;
 use crate::model::{BootTarget, Name};
-use crate::net::{Shared, transfers};
+use crate::net::{
+    Shared,
+    interface::{Presence, Standing},
+    transfers,
+};
 use crate::store::{Store, leases, writer::LeaseWriter};
 use std::{sync::Arc, time::Duration};
 
@@ -72,13 +76,7 @@ impl Operator for Desk {
             leases: self.records()?.len(),
             leases_writable: self.writer.is_healthy(),
             artifacts: artifacts::known(&snapshot, &self.shared.ledger()),
-            interfaces: self
-                .reloader
-                .running()
-                .interfaces
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            interfaces: self.shared.interfaces.load().iter().map(interface).collect(),
             restart_needed_for: standing.restart_needed_for,
             last_refusal: standing.last_refusal,
             kept_files: standing.kept_files,
@@ -104,6 +102,22 @@ impl Operator for Desk {
     fn leases(&self) -> Result<Vec<Lease>, Problem> {
         let snapshot = self.shared.snapshot.load();
         Ok(self.records()?.iter().map(|record| lease(&snapshot, record)).collect())
+    }
+}
+
+fn interface(standing: &Standing) -> Interface {
+    let served = match &standing.presence {
+        Presence::Served(interface) => Some(interface),
+        Presence::Missing { .. } | Presence::Unserved { .. } => None,
+    };
+    let addresses = served.into_iter().flat_map(|served| served.addresses.iter());
+    Interface {
+        name: standing.name.clone(),
+        mode: standing.mode.to_string(),
+        link: served.map(|served| served.link.to_string()),
+        addresses: addresses.map(|own| own.address).collect(),
+        problem: standing.problem(),
+        since: standing.since,
     }
 }
 

@@ -136,11 +136,6 @@ impl Reloader {
         &self.config_file
     }
 
-    /// The settings that the process was started with.
-    pub(super) fn running(&self) -> &Appliance {
-        &self.running
-    }
-
     /// How the last reload left things.
     pub(super) fn standing(&self) -> Standing {
         self.stand().clone()

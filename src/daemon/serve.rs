@@ -144,6 +144,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         hot_files: Arc::default(),
+        interfaces: Default::default(),
         clock,
         counters: Counters::default(),
         transfers: Default::default(),

@@ -21,12 +21,12 @@ pub struct ServedInterface {
     pub mode: Mode,
 }
 
-impl fmt::Display for ServedInterface {
-    /// The name; a guest's says so.
+impl fmt::Display for Mode {
+    /// The word of the settings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mode {
-            Mode::Dhcp => f.write_str(&self.name),
-            Mode::Proxy => write!(f, "{} (proxy)", self.name),
-        }
+        f.write_str(match self {
+            Mode::Dhcp => "dhcp",
+            Mode::Proxy => "proxy",
+        })
     }
 }

@@ -1,9 +1,45 @@
 //! The configured interfaces as they are now: they appear late, lose and change addresses, and come
 //! back with another index.
 
-use crate::model::{Cidr, OwnAddress};
-use nix::ifaddrs::getifaddrs;
-use std::{collections::BTreeMap, io, net::Ipv4Addr, sync::Arc};
+use crate::config::nearest;
+use crate::model::{Cidr, Mode, OwnAddress, WallTime};
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
+
+/// What an interface's link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Switched off on this machine.
+    Off,
+    /// Switched on, and there is nobody at the other end.
+    NoCarrier,
+    /// It carries packets.
+    Up,
+}
+
+impl Link {
+    /// From the kernel's flags (netdevice(7)).
+    pub(super) fn of(flags: InterfaceFlags) -> Link {
+        match (
+            flags.contains(InterfaceFlags::IFF_UP),
+            flags.contains(InterfaceFlags::IFF_RUNNING),
+        ) {
+            (false, _) => Link::Off,
+            (true, false) => Link::NoCarrier,
+            (true, true) => Link::Up,
+        }
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Link::Off => "off",
+            Link::NoCarrier => "no carrier",
+            Link::Up => "up",
+        })
+    }
+}
 
 /// One interface at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +48,8 @@ pub struct Interface {
     pub name: Arc<str>,
     /// The kernel's number for it: another one means another interface of the same name.
     pub index: u32,
+    /// Its link.
+    pub link: Link,
     /// Its IPv4 addresses, the primary one first.
     pub addresses: Arc<[OwnAddress]>,
 }
@@ -23,10 +61,87 @@ impl Interface {
         self.own(asked).or_else(|| self.addresses.first().copied())
     }
 
+    /// What is wrong with its link, if anything is.
+    pub(super) fn link_problem(&self) -> Option<String> {
+        match self.link {
+            Link::Up => None,
+            Link::Off => Some(format!(
+                "is switched off; `ip link set {} up` switches it on",
+                self.name
+            )),
+            Link::NoCarrier => Some("has no link: see to its cable and the port at the other end".to_owned()),
+        }
+    }
+
     /// The address, if it is the interface's own.
     pub fn own(&self, asked: Ipv4Addr) -> Option<OwnAddress> {
         self.addresses.iter().find(|own| own.address == asked).copied()
     }
+}
+
+/// An interface that is to be served, as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name in the settings.
+    pub name: String,
+    /// Whether we are the network's DHCP server or a guest there.
+    pub mode: Mode,
+    /// What of it is there.
+    pub presence: Presence,
+    /// Since when that is so.
+    pub since: WallTime,
+}
+
+/// What of an interface is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// No interface has that name.
+    Missing {
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// It is there, and its ports can't be had.
+    Unserved {
+        /// Why.
+        reason: String,
+    },
+    /// It is served, as far as its link and its addresses allow.
+    Served(Interface),
+}
+
+impl Standing {
+    /// Why no machine is served there, in words; `None` where machines can be.
+    pub fn problem(&self) -> Option<String> {
+        match &self.presence {
+            Presence::Missing { there } => Some(missing(&self.name, there)),
+            Presence::Unserved { reason } => Some(reason.clone()),
+            Presence::Served(interface) => interface
+                .link_problem()
+                .or_else(|| interface.addresses.is_empty().then(|| NO_ADDRESS.to_owned())),
+        }
+    }
+}
+
+/// What is said of an interface without an address.
+pub(super) const NO_ADDRESS: &str = "has no IPv4 address: no request is answered until it has one";
+
+/// What is said of a name that no interface has.
+pub(super) fn missing(name: &str, there: &[String]) -> String {
+    let guess = nearest(name, there.iter().map(String::as_str))
+        .map_or(String::new(), |guess| format!("; did you mean `{guess}`?"));
+    format!(
+        "there is no such interface now, it is served when it appears; there are {}{guess}",
+        there.join(", ")
+    )
+}
+
+/// The names of all interfaces but the loopback, in order.
+pub fn names() -> io::Result<Vec<String>> {
+    let all = getifaddrs()?.filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK));
+    let mut names: Vec<String> = all.map(|entry| entry.interface_name).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// Those of `names` that exist now.
@@ -41,6 +156,7 @@ pub fn survey(names: &[String]) -> io::Result<BTreeMap<String, Interface>> {
             let interface = Interface {
                 name: entry.interface_name.as_str().into(),
                 index: u32::try_from(link.ifindex()).unwrap_or(0),
+                link: Link::of(entry.flags),
                 addresses: Arc::default(),
             };
             found.insert(entry.interface_name.clone(), interface);
@@ -78,6 +194,41 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_name_is_told_from_an_interface_that_comes_later() {
+        let there = ["eno1".to_owned(), "eno2".to_owned()];
+        assert!(missing("eno22", &there).ends_with("there are eno1, eno2; did you mean `eno2`?"));
+        assert!(missing("wlan0", &there).ends_with("there are eno1, eno2"));
+        assert!(!names().unwrap().contains(&"lo".to_owned()));
+    }
+
+    #[test]
+    fn an_interface_is_worth_its_link_and_its_address() {
+        let problem = |link, addresses: &[OwnAddress]| {
+            let interface = Interface {
+                name: "eno2".into(),
+                index: 3,
+                link,
+                addresses: addresses.into(),
+            };
+            let standing = Standing {
+                name: "eno2".to_owned(),
+                mode: Mode::Dhcp,
+                presence: Presence::Served(interface),
+                since: WallTime(0),
+            };
+            standing.problem()
+        };
+        let own = OwnAddress {
+            address: Ipv4Addr::new(192, 0, 2, 1),
+            cidr: Cidr::containing(Ipv4Addr::new(192, 0, 2, 1), 24),
+        };
+        assert_eq!(problem(Link::Up, &[own]), None);
+        assert_eq!(problem(Link::Up, &[]).as_deref(), Some(NO_ADDRESS));
+        assert!(problem(Link::NoCarrier, &[own]).unwrap().contains("no link"));
+        assert!(problem(Link::Off, &[own]).unwrap().contains("ip link set eno2 up"));
+    }
+
+    #[test]
     fn the_address_that_was_asked_answers_and_for_a_broadcast_the_primary_one() {
         let own = |text: &str| OwnAddress {
             address: text.parse().unwrap(),
@@ -86,6 +237,7 @@ mod tests {
         let interface = Interface {
             name: "eno2".into(),
             index: 3,
+            link: Link::Up,
             addresses: [own("192.0.2.1"), own("198.51.100.1")].into(),
         };
         let answering = |asked: Ipv4Addr| interface.answering(asked).map(|own| own.address.to_string());

@@ -2,8 +2,8 @@
 //!
 //! A shell receives, asks a pure function, sends and counts; it decides nothing.
 //!
-//! - [`interface`] watches the configured interfaces: they may appear late, go away and change
-//!   address.
+//! - [`interface`] is the configured interfaces at one moment: they may appear late, lose their link, go
+//!   away and change address. `news` is what the kernel tells of that.
 //! - [`socket`] is the room of `unsafe`: sockets of one interface, and frames to clients that can't
 //!   answer an ARP question yet.
 //! - [`frame`] builds the packet in such a frame.
@@ -30,6 +30,7 @@ pub mod holder;
 pub mod http;
 mod intake;
 pub mod interface;
+mod news;
 mod others;
 pub mod places;
 mod probe;
@@ -126,6 +127,8 @@ pub struct Shared {
     pub lease_log: Box<dyn LeaseLog>,
     /// The loaders that machines fetch.
     pub hot_files: Arc<files::hot::HotFiles>,
+    /// How the interfaces stand that are to be served.
+    pub interfaces: ArcSwap<Vec<interface::Standing>>,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.

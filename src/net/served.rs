@@ -2,7 +2,7 @@
 
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::model::{Mode, OwnAddress};
-use crate::net::interface::Interface;
+use crate::net::interface::{Interface, Link, NO_ADDRESS};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
@@ -36,16 +36,32 @@ impl Served {
         now.index == self.index
     }
 
-    /// Hands changed addresses to the servers; their sockets stay as they are.
+    /// Hands a changed link or changed addresses to the servers; their sockets stay as they are.
     pub(super) fn renew(&self, interface: Interface) {
         self.state.send_if_modified(|state| {
-            let changed = *state != interface;
-            if changed {
-                announce(&interface);
-                *state = interface;
+            if state.link != interface.link {
+                announce_link(&interface);
             }
+            if state.addresses != interface.addresses {
+                announce(&interface);
+            }
+            let changed = *state != interface;
+            *state = interface;
             changed
         });
+    }
+
+    /// Takes what the kernel told of a link, if it is this interface's.
+    pub(super) fn hear(&self, index: u32, link: Link) {
+        if index == self.index {
+            let now = self.interface();
+            self.renew(Interface { link, ..now });
+        }
+    }
+
+    /// The interface as it is now.
+    pub(super) fn interface(&self) -> Interface {
+        self.state.borrow().clone()
     }
 
     /// Says once that we give addresses on an interface and have no subnet for its machines.
@@ -100,15 +116,21 @@ fn announce_wire(name: &str, subnets: &[String]) {
     }
 }
 
+/// Says what became of an interface's link.
+pub(super) fn announce_link(interface: &Interface) {
+    let name = &*interface.name;
+    match interface.link_problem() {
+        Some(problem) => warn!(interface = name, "{problem}"),
+        None => info!(interface = name, "has its link"),
+    }
+}
+
 /// Says what an interface is served with.
 pub(super) fn announce(interface: &Interface) {
     let name = &*interface.name;
     let addresses: Vec<String> = interface.addresses.iter().map(|own| own.address.to_string()).collect();
     if addresses.is_empty() {
-        warn!(
-            interface = name,
-            "has no IPv4 address: no request is answered until it has one"
-        );
+        warn!(interface = name, "{NO_ADDRESS}");
     } else {
         info!(interface = name, addresses = addresses.join(" "), "serving");
     }

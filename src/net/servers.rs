@@ -1,10 +1,9 @@
-//! The servers of every interface: bound, run, drained.
+//! The servers of every interface: bound, run, drained. Which interfaces there are is the watcher's.
+
+mod watcher;
 
 use crate::boot::snapshot::Ports;
-use crate::model::{
-    Mode, ServedInterface,
-    limits::{DRAIN_DEADLINE, INTERFACE_POLL},
-};
+use crate::model::{Mode, ServedInterface, limits::DRAIN_DEADLINE};
 use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
@@ -15,7 +14,6 @@ use crate::net::{
     places::Places,
     probe::Prober,
     running::Running,
-    served::{Served, announce},
     socket::{self, FrameSender},
     tftp::{self, TftpServer},
 };
@@ -25,12 +23,9 @@ use std::{
     net::{TcpListener, UdpSocket},
     sync::Arc,
 };
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
+use watcher::Watcher;
 
 /// Why a port of an interface can't be had.
 #[derive(Debug)]
@@ -43,7 +38,7 @@ pub struct BindError {
     pub port: u16,
     /// What the kernel says.
     pub source: io::Error,
-    /// Who holds the port, where that can be told.
+    /// Who holds the port, where the user that this runs as may see it.
     pub holder: Option<String>,
 }
 
@@ -168,8 +163,9 @@ impl Servers {
             warn!("the interfaces can't be listed yet: {error}");
             BTreeMap::new()
         });
+        let there = interface::names().unwrap_or_default();
         for name in names.iter().filter(|name| !found.contains_key(*name)) {
-            warn!(interface = name, "not there yet; it is served when it appears");
+            warn!(interface = name, "{}", interface::missing(name, &there));
         }
         let bound = found
             .into_values()
@@ -188,21 +184,16 @@ impl Servers {
         let (running, drain) = Running::new(stop);
         // Until the drain's end: what is under way goes on there.
         let threads = HttpThreads::start();
-        let mut watcher = Watcher {
-            common: Common {
-                shared,
-                threads: threads.clone(),
-                running: running.clone(),
-                transfers_max: tftp::transfers_max(self.wanted.len()),
-                connections: http::connection_places(),
-                bulk: http::bulk_places(self.listen.bulk_streams),
-                rooms: http::rooms(),
-            },
-            wanted: self.wanted,
-            listen: self.listen,
-            served: BTreeMap::new(),
-            complaints: BTreeMap::new(),
+        let common = Common {
+            shared,
+            threads: threads.clone(),
+            running: running.clone(),
+            transfers_max: tftp::transfers_max(self.wanted.len()),
+            connections: http::connection_places(),
+            bulk: http::bulk_places(self.listen.bulk_streams),
+            rooms: http::rooms(),
         };
+        let mut watcher = Watcher::new(self.wanted, self.listen, common);
         for bound in self.bound {
             watcher.serve(bound.interface, bound.sockets);
         }
@@ -232,81 +223,6 @@ struct Common {
     connections: Places,
     bulk: Places,
     rooms: Rooms,
-}
-
-/// Follows the interfaces as they come, change and go.
-struct Watcher {
-    wanted: Vec<ServedInterface>,
-    listen: Listen,
-    common: Common,
-    served: BTreeMap<String, Served>,
-    /// The last thing said of an interface that can't be bound, so that it is said once.
-    complaints: BTreeMap<String, String>,
-}
-
-impl Watcher {
-    async fn watch(&mut self) {
-        let names = names_of(&self.wanted);
-        let mut ticks = interval(INTERFACE_POLL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match interface::survey(&names) {
-                Ok(found) => self.compare(found),
-                Err(error) => warn!("the interfaces can't be listed: {error}"),
-            }
-        }
-    }
-
-    fn compare(&mut self, found: BTreeMap<String, Interface>) {
-        self.served.retain(|name, served| {
-            let stays = found.get(name).is_some_and(|now| served.is_same(now));
-            if !stays {
-                warn!(interface = name, "gone; it is served when it comes back");
-            }
-            stays
-        });
-        for (name, interface) in found {
-            match self.served.get(&name) {
-                Some(served) => served.renew(interface),
-                None => self.appear(interface),
-            }
-        }
-        let snapshot = self.common.shared.snapshot.load();
-        for (name, served) in &mut self.served {
-            served.look_for_subnet(name, &snapshot);
-        }
-    }
-
-    fn appear(&mut self, interface: Interface) {
-        match Sockets::bind(&interface, self.listen) {
-            Ok(sockets) => {
-                self.complaints.remove(&*interface.name);
-                self.serve(interface, sockets);
-            }
-            Err(error) => {
-                let said = error.to_string();
-                if self.complaints.get(&*interface.name) != Some(&said) {
-                    warn!("{said}; tried again until it works");
-                    self.complaints.insert(interface.name.to_string(), said);
-                }
-            }
-        }
-    }
-
-    fn serve(&mut self, interface: Interface, sockets: Sockets) {
-        announce(&interface);
-        let name = interface.name.to_string();
-        let wanted = self.wanted.iter().find(|wanted| wanted.name == name);
-        let mode = wanted.map_or_else(Mode::default, |wanted| wanted.mode);
-        let (state, states) = watch::channel(interface);
-        match self.common.start(sockets, mode, &states) {
-            Ok(servers) => {
-                self.served.insert(name, Served::new(mode, state, servers));
-            }
-            Err(error) => warn!(interface = name, "its sockets can't be waited on: {error}"),
-        }
-    }
 }
 
 impl Common {

@@ -1,8 +1,8 @@
-//! Rung 3: the daemon starts again while the files on disk are refused.
+//! Rung 3: the daemon starts again while the files on disk are refused, and shows how its interfaces stand.
 
 use super::SOON;
 use super::daemon::{Daemon, ask, ask_json};
-use super::namespace::{Namespace, SERVER, Wire, text};
+use super::namespace::{INTERFACE, Namespace, SERVER, Wire, text};
 use super::room::Room;
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
@@ -128,5 +128,73 @@ fn a_restart_serves_though_settings_scripts_images_and_loaders_are_broken_or_gon
     let daemon = start_with_kept(&wire, &room, &client, "kernel.bin");
     let status = ask_json(&room, "status");
     assert_eq!(status["artifacts"]["unserved"][0]["file"], "kernel.bin", "{status}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_said_and_shown() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.set("[\"eno2\"]", "[\"eno2\", \"eno22\"]");
+    let client = wire.client("02:bb:00:00:00:01");
+    let config = room.config();
+    let checked = wire
+        .server
+        .run(env!("CARGO_BIN_EXE_bootwright"), &["check", &config.to_string_lossy()]);
+    assert!(checked.status.success(), "it may come later");
+    assert!(text(&checked).contains("no interface `eno22`"), "{}", text(&checked));
+    let daemon = Daemon::start(&wire, &room);
+    let missing = daemon.wait_for("the misspelt interface", |line| {
+        line.message.contains("did you mean `eno2`?")
+    });
+    assert_eq!(missing.level, "WARN");
+    let interface = |place: usize| ask_json(&room, "status")["interfaces"][place].clone();
+    let becomes = |what: &str, is: &dyn Fn(&Value) -> bool| {
+        let seen = super::poll(SOON, || is(&interface(0)).then_some(()));
+        assert!(seen.is_some(), "{what}: {}\n{}", interface(0), daemon.log_tail());
+    };
+    let of_other = interface(1);
+    assert_eq!((&of_other["name"], &of_other["link"]), (&"eno22".into(), &Value::Null));
+    assert!(
+        of_other["problem"]
+            .as_str()
+            .unwrap()
+            .contains("there is no such interface")
+    );
+    becomes("it serves", &|eno2| {
+        eno2["link"] == "up" && eno2["problem"] == Value::Null
+    });
+    assert_eq!(interface(0)["addresses"][0], SERVER);
+
+    let ip = |arguments: &[&str]| wire.server.expect("ip", arguments);
+    let port = String::from_utf8(ip(&["-o", "link", "show", "master", INTERFACE])).unwrap();
+    let port = port.split(": ").nth(1).unwrap().split('@').next().unwrap().to_owned();
+    ip(&["link", "set", &port, "down"]);
+    daemon.wait_for("no carrier", |line| {
+        line.level == "WARN" && line.message.contains("has no link")
+    });
+    becomes("it shows no carrier", &|eno2| {
+        eno2["link"] == "no carrier" && eno2["problem"] != Value::Null
+    });
+    let shown = text(&ask(&room, &["status"]));
+    assert!(shown.contains("INTERFACE eno2 (dhcp) SERVES NOBODY since "), "{shown}");
+    ip(&["link", "set", &port, "up"]);
+    daemon.wait_for("the link again", |line| line.message.contains("has its link"));
+    becomes("it serves again", &|eno2| {
+        eno2["link"] == "up" && eno2["problem"] == Value::Null
+    });
+
+    ip(&["addr", "flush", "dev", INTERFACE]);
+    daemon.wait_for("no address", |line| line.message.contains("has no IPv4 address"));
+    becomes("it shows no address", &|eno2| {
+        eno2["addresses"].as_array().unwrap().is_empty()
+    });
+    ip(&["addr", "add", "192.0.2.1/24", "dev", INTERFACE]);
+    becomes("it has its address", &|eno2| eno2["addresses"][0] == SERVER);
+    ip(&["link", "set", INTERFACE, "down"]);
+    becomes("it is off", &|eno2| eno2["link"] == "off");
+    ip(&["link", "set", INTERFACE, "up"]);
+    becomes("it is on", &|eno2| eno2["link"] == "up");
+    assert!(client.gets_lease(&[]));
     assert!(daemon.stop().success());
 }

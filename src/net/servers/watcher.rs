@@ -1,0 +1,169 @@
+//! Follows the interfaces as they come, change and go: binds them, tells their servers, says what is wrong.
+
+use super::{Common, Listen, Sockets, names_of};
+use crate::model::{Mode, ServedInterface, limits::INTERFACE_POLL};
+use crate::net::{
+    interface::{self, Interface, Link, Presence, Standing},
+    news::News,
+    served::{Served, announce, announce_link},
+};
+use std::{collections::BTreeMap, future, sync::Arc};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::warn;
+
+/// Everything about the interfaces that are to be served.
+pub(super) struct Watcher {
+    wanted: Vec<ServedInterface>,
+    listen: Listen,
+    common: Common,
+    served: BTreeMap<String, Served>,
+    /// The last thing said of an interface that can't be bound, so that it is said once.
+    complaints: BTreeMap<String, String>,
+}
+
+impl Watcher {
+    pub(super) fn new(wanted: Vec<ServedInterface>, listen: Listen, common: Common) -> Watcher {
+        Watcher {
+            wanted,
+            listen,
+            common,
+            served: BTreeMap::new(),
+            complaints: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at the interfaces whenever the kernel has news of them, and now and then anyway: what could
+    /// not be bound is tried again.
+    pub(super) async fn watch(&mut self) {
+        let names = names_of(&self.wanted);
+        let mut ticks = interval(INTERFACE_POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = News::subscribe()
+            .inspect_err(|error| warn!("changed links are seen every {INTERFACE_POLL:?} only: {error}"))
+            .ok();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                told = next(news.as_ref()) => match told {
+                    Ok(links) => self.hear(&links),
+                    Err(error) => {
+                        warn!("changed links are seen every {INTERFACE_POLL:?} only: {error}");
+                        news = None;
+                    }
+                },
+            }
+            match interface::survey(&names) {
+                Ok(found) => self.compare(found),
+                Err(error) => warn!("the interfaces can't be listed: {error}"),
+            }
+        }
+    }
+
+    fn hear(&self, links: &[(u32, Link)]) {
+        for (index, link) in links {
+            self.served.values().for_each(|served| served.hear(*index, *link));
+        }
+    }
+
+    fn compare(&mut self, found: BTreeMap<String, Interface>) {
+        self.served.retain(|name, served| {
+            let stays = found.get(name).is_some_and(|now| served.is_same(now));
+            if !stays {
+                warn!(interface = name, "gone; it is served when it comes back");
+            }
+            stays
+        });
+        self.complaints.retain(|name, _| found.contains_key(name));
+        for (name, interface) in found {
+            match self.served.get(&name) {
+                Some(served) => served.renew(interface),
+                None => self.appear(interface),
+            }
+        }
+        let snapshot = self.common.shared.snapshot.load();
+        for (name, served) in &mut self.served {
+            served.look_for_subnet(name, &snapshot);
+        }
+        self.publish();
+    }
+
+    fn appear(&mut self, interface: Interface) {
+        match Sockets::bind(&interface, self.listen) {
+            Ok(sockets) => {
+                self.complaints.remove(&*interface.name);
+                self.serve(interface, sockets);
+            }
+            Err(error) => {
+                let said = error.to_string();
+                if self.complaints.get(&*interface.name) != Some(&said) {
+                    warn!("{said}; tried again until it works");
+                    self.complaints.insert(interface.name.to_string(), said);
+                }
+            }
+        }
+    }
+
+    pub(super) fn serve(&mut self, interface: Interface, sockets: Sockets) {
+        announce(&interface);
+        if interface.link != Link::Up {
+            announce_link(&interface);
+        }
+        let name = interface.name.to_string();
+        let wanted = self.wanted.iter().find(|wanted| wanted.name == name);
+        let mode = wanted.map_or_else(Mode::default, |wanted| wanted.mode);
+        let (state, states) = watch::channel(interface);
+        match self.common.start(sockets, mode, &states) {
+            Ok(servers) => {
+                self.served.insert(name, Served::new(mode, state, servers));
+            }
+            Err(error) => {
+                warn!(interface = name, "its sockets can't be waited on: {error}");
+                self.complaints.insert(name, error.to_string());
+            }
+        }
+    }
+
+    /// Tells the operators how the interfaces stand.
+    fn publish(&self) {
+        let shared = &self.common.shared;
+        let before = shared.interfaces.load();
+        let now = shared.clock.now().wall;
+        let standing = |wanted: &ServedInterface| {
+            let presence = self.presence(&wanted.name);
+            let known = before.iter().find(|known| known.name == wanted.name);
+            Standing {
+                name: wanted.name.clone(),
+                mode: wanted.mode,
+                since: known
+                    .filter(|known| known.presence == presence)
+                    .map_or(now, |known| known.since),
+                presence,
+            }
+        };
+        let all: Vec<Standing> = self.wanted.iter().map(standing).collect();
+        if **before != all {
+            shared.interfaces.store(Arc::new(all));
+        }
+    }
+
+    fn presence(&self, name: &str) -> Presence {
+        match (self.served.get(name), self.complaints.get(name)) {
+            (Some(served), _) => Presence::Served(served.interface()),
+            (None, Some(reason)) => Presence::Unserved { reason: reason.clone() },
+            (None, None) => Presence::Missing {
+                there: interface::names().unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// The kernel's next news, if it tells any.
+async fn next(news: Option<&News>) -> std::io::Result<Vec<(u32, Link)>> {
+    match news {
+        Some(news) => news.next().await,
+        None => future::pending().await,
+    }
+}
