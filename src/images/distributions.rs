@@ -112,6 +112,18 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
         ..PLAIN
     },
     Distribution {
+        name: "Pop!_OS (casper)",
+        boots: &[boot(
+            &["casper_*/vmlinuz.efi", "casper_*/vmlinuz"],
+            &[&["casper_*/initrd.gz", "casper_*/initrd", "casper_*/initrd.lz"]],
+        )],
+        disk: Disk::Iso,
+        needs: &["boot=casper"],
+        note: "its system fetches the ISO by url= and looks in it at live-media-path=: a script of your own gives it \
+               `url={{ image.disk }} ip=dhcp`",
+        ..PLAIN
+    },
+    Distribution {
         name: "Debian live",
         boots: &[
             boot(&["live/vmlinuz"], &[&["live/initrd.img", "live/initrd"]]),
@@ -155,6 +167,15 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
         disk: Disk::File("LiveOS/squashfs.img"),
         needs: &["rd.live.image"],
         script: Some("dracut-live"),
+        ..PLAIN
+    },
+    Distribution {
+        name: "Harvester, Elemental or Kairos",
+        boots: &[boot(&["boot/kernel"], &[&["boot/initrd"]])],
+        disk: Disk::File("rootfs.squashfs"),
+        script: Some("dracut-live"),
+        note: "what it installs, and where it finds its own ISO, are parameters of its own (harvester.install.* and \
+               the like): give them in cmdline",
         ..PLAIN
     },
     Distribution {
@@ -284,24 +305,24 @@ pub(super) const SIDE_BY_SIDE: Distribution = Distribution {
     ..PLAIN
 };
 
-/// Parameters of boot entries that mean the medium, its menu or its screen, as globs. A boot from
-/// the network has none of them.
-pub(super) const MEDIUM_ONLY: &[&str] = &[
-    // What separates the installer's parameters from those of the installed system
-    "--",
-    "---",
-    // Where the medium is found
+/// Parameters by which a system finds its root on the medium, as globs: by a label, a device, a path of
+/// the ISO. Without them it needs its root from somewhere else.
+pub(super) const MEDIUM_ROOT: &[&str] = &[
     "root=live:*",
     "root=LABEL=*",
     "root=CDLABEL=*",
     "root=UUID=*",
+    "root=PARTUUID=*",
     "root=/dev/*",
-    "live-media*",
+    "live-media=*",
+    "live-media-timeout=*",
+    "rd.live.dir=*",
+    "rd.live.squashimg=*",
     "findiso=*",
     "fromiso=*",
     "bootfrom=*",
     "iso-scan/filename=*",
-    "cdrom-detect/*",
+    "cdrom",
     "cdroot*",
     "isofrom*",
     "img_dev=*",
@@ -313,11 +334,25 @@ pub(super) const MEDIUM_ONLY: &[&str] = &[
     "coreos.liveiso=*",
     "inst.stage2=hd:*",
     "inst.stage2=cdrom*",
+    "stage2=hd:*",
+    "alpine_dev=*",
+];
+
+/// What files with a live system's root are called.
+pub(super) const ROOT_FILES: &[&str] = &["*.squashfs", "*.sfs", "*squashfs.img", "*.erofs", "*rootfs.img"];
+
+/// Parameters of boot entries that mean the medium, its menu or its screen, as globs. A boot from
+/// the network has none of them.
+pub(super) const MEDIUM_ONLY: &[&str] = &[
+    // What separates the installer's parameters from those of the installed system
+    "--",
+    "---",
+    // Where an installer finds its packages and its answers
+    "cdrom-detect/*",
     "inst.repo=hd:*",
     "inst.repo=cdrom*",
     "inst.ks=hd:*",
     "inst.ks=cdrom*",
-    "stage2=hd:*",
     "repo=hd:*",
     "repo=cdrom*",
     "ks=hd:*",
@@ -325,7 +360,6 @@ pub(super) const MEDIUM_ONLY: &[&str] = &[
     "install=cd*",
     "install=hd:*",
     "autoyast=cd*",
-    "alpine_dev=*",
     // Answers on the medium
     "*=/cdrom/*",
     "*=file:///cdrom/*",

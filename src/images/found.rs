@@ -1,16 +1,21 @@
 //! What an image is made of when it comes from a folder or an ISO: found, and told apart into what
 //! every boot needs and what means the medium. Nothing is copied here.
 
+mod names;
+mod notes;
+
 use super::{
     candidates::{Candidate, Search},
     content::Content,
-    distributions::{Disk, MEDIUM_ONLY, filled},
+    distributions::{Disk, MEDIUM_ONLY, MEDIUM_ROOT, filled},
     error::ImageError,
     menu::{self, Entry},
     tree::Tree,
     tree_info::{self, TreeInfo},
 };
-use crate::model::{Cpu, Name, text};
+use crate::model::{Cpu, text};
+use names::Names;
+use notes::under_hypervisor;
 use std::{
     collections::{BTreeSet, HashSet},
     path::Path,
@@ -128,10 +133,22 @@ impl Assembly<'_> {
         let kernel = names.located(self.tree, &candidate.kernel)?;
         let initrds = candidate.initrds.iter().map(|path| names.located(self.tree, path));
         let initrds = initrds.collect::<Result<Vec<Located>, ImageError>>()?;
-        let disk = self.disk(&choice.disk, &mut names)?;
         let entry = self.entry();
         let (cmdline, dropped) = self.parameters(entry);
+        let archiso = self.archiso_root(&cmdline);
+        let disk = match (&choice.disk, &archiso) {
+            (DiskChoice::Usual, Some(path)) if self.tree.file(path).is_some() => Some(self.at(path, &mut names)?),
+            _ => self.disk(&choice.disk, &mut names)?,
+        };
+        let script = match archiso {
+            Some(_) if disk.is_some() => Some("arch"),
+            _ => candidate.row.script,
+        };
         let mut notes = self.notes(others);
+        notes.extend(entry.and_then(under_hypervisor));
+        if disk.is_none() && choice.disk == DiskChoice::Usual {
+            notes.extend(self.without_root(&dropped, archiso.as_deref()));
+        }
         if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, Disk::Iso) {
             notes.push(
                 "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".to_owned(),
@@ -146,7 +163,7 @@ impl Assembly<'_> {
             entry: entry.map(entry_in_words),
             cmdline,
             dropped,
-            script: candidate.row.script,
+            script,
             notes,
         })
     }
@@ -200,12 +217,19 @@ impl Assembly<'_> {
             }
             (DiskChoice::Usual, Disk::At(pattern)) => {
                 let path = filled(pattern, &self.candidate.captured);
-                let located = names.located(self.tree, &path)?;
-                let content = located.content.called(path.clone());
-                Ok(Some(Located { path, content }))
+                self.at(&path, names).map(Some)
             }
             (DiskChoice::None, _) | (DiskChoice::Usual, Disk::None) => Ok(None),
         }
+    }
+
+    /// A file that keeps its path beneath the image's URL.
+    fn at(&self, path: &str, names: &mut Names) -> Result<Located, ImageError> {
+        let located = names.located(self.tree, path)?;
+        Ok(Located {
+            content: located.content.called(path.to_owned()),
+            path: path.to_owned(),
+        })
     }
 
     fn iso(&self, names: &mut Names) -> Located {
@@ -264,27 +288,6 @@ impl Assembly<'_> {
         kept.retain(|said| seen.insert(said.clone()));
         (kept, dropped)
     }
-
-    fn notes(&self, others: &[Candidate]) -> Vec<String> {
-        let candidate = self.candidate;
-        let mut notes: Vec<String> = others
-            .iter()
-            .map(|other| {
-                let kernel = text::escape(other.kernel.as_bytes());
-                format!("{} is there too: take it with --kernel {kernel}", other.by)
-            })
-            .collect();
-        if !candidate.row.note.is_empty() {
-            notes.push(candidate.row.note.to_owned());
-        }
-        if candidate.header.is_gzip {
-            notes.push("the kernel is packed with gzip, which iPXE before 2021 does not unpack: unpack it with gunzip if it does not start".to_owned());
-        }
-        if candidate.initrds.is_empty() {
-            notes.push("no initrd was found for this kernel: name one with --initrd PATH if it needs one".to_owned());
-        }
-        notes
-    }
 }
 
 /// Whether a parameter makes sense on the medium alone, or can't be one of a network boot.
@@ -292,7 +295,10 @@ fn is_of_medium(parameter: &str) -> bool {
     let splits = parameter.is_empty() || parameter.contains(char::is_whitespace);
     splits
         || text::control_character(parameter).is_some()
-        || MEDIUM_ONLY.iter().any(|pattern| text::glob(pattern, parameter))
+        || MEDIUM_ONLY
+            .iter()
+            .chain(MEDIUM_ROOT)
+            .any(|pattern| text::glob(pattern, parameter))
 }
 
 fn entry_in_words(entry: &Entry) -> String {
@@ -305,58 +311,6 @@ fn entry_in_words(entry: &Entry) -> String {
 
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// File names of an image's artifacts: each fit for a URL, and no two the same.
-#[derive(Default)]
-struct Names(HashSet<String>);
-
-impl Names {
-    fn located(&mut self, tree: &Tree, path: &str) -> Result<Located, ImageError> {
-        let Some(content) = tree.file(path) else {
-            let shown = text::escape(path.as_bytes());
-            let why = format!(
-                "{}: it has no file {shown}; at its top: {}",
-                tree.source.display(),
-                tree.top()
-            );
-            return Err(ImageError::new(why));
-        };
-        Ok(Located {
-            path: path.to_owned(),
-            content: content.clone().called(self.take(path)),
-        })
-    }
-
-    fn take(&mut self, path: &str) -> String {
-        let name = artifact_name(file_name(path));
-        let numbered = (2..).map(|number| format!("{number}-{name}"));
-        let free = std::iter::once(name.clone())
-            .chain(numbered)
-            .find(|name| !self.0.contains(name));
-        let free = free.unwrap_or(name);
-        self.0.insert(free.clone());
-        free
-    }
-}
-
-/// A name that may stand in a path and a URL, as like to the file's as can be.
-fn artifact_name(file: &str) -> String {
-    const LENGTH: usize = 56;
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-            c
-        } else {
-            '_'
-        }
-    };
-    let shaped: String = file.chars().map(plain).collect();
-    let shaped = shaped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let name = &shaped[..shaped.len().min(LENGTH)];
-    match name.parse::<Name>() {
-        Ok(_) if name != super::MANIFEST => name.to_owned(),
-        _ => format!("file-{name}"),
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,39 @@ pub(super) struct Entry {
     pub(super) kernel: String,
     pub(super) initrds: Vec<String>,
     pub(super) parameters: Vec<String>,
+    /// The hypervisor that the entry starts, with the kernel and the initrds as its modules.
+    pub(super) hypervisor: Option<String>,
+}
+
+impl Entry {
+    /// A module of a hypervisor: the first is the kernel with its parameters, the others are its initrds.
+    fn take_module(&mut self, words: &[String], folder: &str) {
+        let Some((file, parameters)) = words.split_first() else {
+            return;
+        };
+        let file = within(folder, grub_path(file));
+        if self.kernel.is_empty() {
+            self.kernel = file;
+            self.parameters = parameters.to_vec();
+        } else {
+            self.initrds.push(file);
+        }
+    }
+
+    /// SYSLINUX' `mboot.c32`: the hypervisor and its modules in one line, `---` between them.
+    fn take_modules(&mut self, line: &str, folder: &str) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let mut parts = words.split(|word| word == "---");
+        self.kernel.clear();
+        let hypervisor = parts.next().and_then(<[String]>::first);
+        self.hypervisor = hypervisor.map(|file| within(folder, file));
+        parts.for_each(|module| self.take_module(module, folder));
+    }
+}
+
+/// SYSLINUX' module that starts hypervisors.
+fn is_multiboot(kernel: &str) -> bool {
+    kernel == "mboot.c32" || kernel.ends_with("/mboot.c32")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +161,7 @@ impl Reader<'_> {
                 entry.parameters.extend(more.split_whitespace().map(str::to_owned));
             }
             "initrd" => entry.initrds = rest.split(',').map(path).collect(),
+            "append" if is_multiboot(&entry.kernel) => entry.take_modules(rest, folder),
             "append" => {
                 let words = rest.split_whitespace();
                 let (initrds, others): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with("initrd="));
@@ -155,6 +189,22 @@ impl Reader<'_> {
                 if let Some(entry) = self.entries.last_mut() {
                     entry.kernel = within("", grub_path(&rest[0]));
                     entry.parameters = rest[1..].to_vec();
+                }
+            }
+            "multiboot" | "multiboot2" if !rest.is_empty() => {
+                if self.entries.last().is_none_or(|entry| !entry.kernel.is_empty()) {
+                    self.begin("");
+                }
+                if let Some(entry) = self.entries.last_mut() {
+                    entry.hypervisor = Some(within("", grub_path(&rest[0])));
+                }
+            }
+            "module" | "module2" => {
+                if let Some(entry) = self.entries.last_mut()
+                    && entry.hypervisor.is_some()
+                {
+                    let named = rest.iter().position(|word| !word.starts_with("--"));
+                    entry.take_module(named.map_or(&rest[..0], |at| &rest[at..]), "");
                 }
             }
             "initrd" | "initrdefi" | "initrd16" => {

@@ -1,7 +1,10 @@
 //! The layouts of the distributions' media, with their boot menus' own words.
 
 use crate::shelf::{Shelf, add, arm64_kernel, found, kernel, text};
-use bootwright::{config, images::sums::Hashing};
+use bootwright::{
+    config,
+    images::{Choice, DiskChoice, found_in, sums::Hashing},
+};
 use std::fs;
 
 struct Medium {
@@ -420,5 +423,159 @@ fn files_with_the_usual_names_side_by_side() {
             (found.kernel.path.as_str(), found.initrds[0].path.as_str()),
             (kernel_file, initrd)
         );
+    }
+}
+
+const ARCHISO_MENU: &str = "menuentry \"live\" {\n    linux /base/boot/x86_64/vmlinuz archisobasedir=base archisolabel=LABEL\n    \
+                            initrd /base/boot/ucode.img /base/boot/x86_64/system.img\n}\n";
+
+#[test]
+fn a_child_of_archiso_has_its_root_where_its_folder_says() {
+    holds(&Medium {
+        files: vec![
+            ("base/boot/x86_64/vmlinuz", kernel("rescue")),
+            ("base/boot/ucode.img", text("ucode")),
+            ("base/boot/x86_64/system.img", text("initrd")),
+            ("base/x86_64/airootfs.sfs", text("root")),
+            ("boot/grub/grub.cfg", text(ARCHISO_MENU)),
+        ],
+        kernel: "base/boot/x86_64/vmlinuz",
+        initrds: &["base/boot/ucode.img", "base/boot/x86_64/system.img"],
+        disk: Some("base/x86_64/airootfs.sfs"),
+        cmdline: "archisobasedir=base",
+        dropped: "archisolabel=LABEL",
+        script: Some("arch"),
+    });
+    let shelf = Shelf::new();
+    let tree = shelf.folder(&[
+        ("base/boot/x86_64/vmlinuz", kernel("rescue")),
+        ("base/boot/ucode.img", text("ucode")),
+        ("base/boot/x86_64/system.img", text("initrd")),
+        ("base/x86_64/airootfs.sfs", text("root")),
+        ("boot/grub/grub.cfg", text(ARCHISO_MENU)),
+    ]);
+    let found = found(&tree);
+    add(&shelf.images(), &found).unwrap();
+    assert!(shelf.path("images/it/base/x86_64/airootfs.sfs").exists());
+    assert_eq!(found.notes, [""; 0]);
+}
+
+/// The only note of an import, which must say that such an image can't boot.
+fn cannot_boot(files: &[(&'static str, Vec<u8>)]) -> String {
+    let found = found(&Shelf::new().folder(files));
+    let [note] = found.notes.as_slice() else {
+        panic!("{:?}", found.notes);
+    };
+    assert!(note.starts_with("as it is, this can't boot: "), "{note}");
+    note.clone()
+}
+
+#[test]
+fn a_root_that_is_found_by_a_label_and_did_not_come_along_is_said() {
+    let archiso = cannot_boot(&[
+        ("base/boot/x86_64/vmlinuz", kernel("rescue")),
+        ("base/boot/ucode.img", text("ucode")),
+        ("base/boot/x86_64/system.img", text("initrd")),
+        ("boot/grub/grub.cfg", text(ARCHISO_MENU)),
+    ]);
+    assert!(archiso.contains(" archisolabel=LABEL,"), "{archiso}");
+    assert!(
+        archiso.contains("it will want base/x86_64/airootfs.sfs, which is not here"),
+        "{archiso}"
+    );
+    let menu = "menuentry \"live\" {\n linux /k/vmlinuz root=live:CDLABEL=ODD rd.live.dir=/k cdrom quiet\n initrd /k/ramdisk\n}\n";
+    let odd = [
+        ("k/vmlinuz", kernel("odd")),
+        ("k/ramdisk", text("initrd")),
+        ("boot/grub/grub.cfg", text(menu)),
+    ];
+    let without = cannot_boot(&odd);
+    assert!(
+        without.contains("by root=live:CDLABEL=ODD rd.live.dir=/k cdrom,"),
+        "{without}"
+    );
+    assert!(without.contains("no file here looks like one"), "{without}");
+    let with = cannot_boot(&[&odd[..], &[("k/root.squashfs", text("root"))]].concat());
+    assert!(with.contains("; k/root.squashfs looks like one"), "{with}");
+
+    // Who names the file has said what becomes of it.
+    let shelf = Shelf::new();
+    let tree = shelf.folder(&[&odd[..], &[("k/root.squashfs", text("root"))]].concat());
+    let choice = Choice {
+        disk: DiskChoice::Inside("k/root.squashfs".to_owned()),
+        ..Choice::default()
+    };
+    assert_eq!(found_in(&tree, &choice).unwrap().notes, [""; 0]);
+}
+
+#[test]
+fn a_casper_of_another_name_keeps_its_path_and_its_iso() {
+    let menu = "menuentry \"live\" {\n    linux /casper_NAME/vmlinuz.efi boot=casper live-media-path=/casper_NAME ---\n    \
+                initrd /casper_NAME/initrd.gz\n}\n";
+    let files = [
+        ("casper_NAME/vmlinuz.efi", kernel("pop")),
+        ("casper_NAME/initrd.gz", text("initrd")),
+        ("casper_NAME/filesystem.squashfs", text("root")),
+        ("boot/grub/grub.cfg", text(menu)),
+    ];
+    holds(&Medium {
+        files: files.to_vec(),
+        kernel: "casper_NAME/vmlinuz.efi",
+        initrds: &["casper_NAME/initrd.gz"],
+        disk: Some("medium.iso"),
+        cmdline: "boot=casper live-media-path=/casper_NAME",
+        dropped: "---",
+        script: None,
+    });
+    let notes = found(&Shelf::new().folder(&files)).notes.join("\n");
+    assert!(notes.contains("make the image from the ISO itself"), "{notes}");
+    assert!(notes.contains("url={{ image.disk }}"), "{notes}");
+}
+
+#[test]
+fn harvesters_root_is_beside_its_kernel() {
+    let menu = "menuentry \"Harvester\" {\n linux ($root)/boot/kernel cdrom root=live:CDLABEL=COS_LIVE rd.live.dir=/ \
+                rd.live.squashimg=rootfs.squashfs console=tty1 rd.cos.disable net.ifnames=1\n initrd ($root)/boot/initrd\n}\n";
+    holds(&Medium {
+        files: vec![
+            ("boot/kernel", kernel("harvester")),
+            ("boot/initrd", text("initrd")),
+            ("rootfs.squashfs", text("root")),
+            ("boot/grub2/grub.cfg", text(menu)),
+        ],
+        kernel: "boot/kernel",
+        initrds: &["boot/initrd"],
+        disk: Some("rootfs.squashfs"),
+        cmdline: "console=tty1 rd.cos.disable net.ifnames=1",
+        dropped: "cdrom root=live:CDLABEL=COS_LIVE rd.live.dir=/ rd.live.squashimg=rootfs.squashfs",
+        script: Some("dracut-live"),
+    });
+}
+
+#[test]
+fn a_kernel_that_its_medium_starts_under_a_hypervisor_is_said() {
+    let grub = "menuentry \"install\" {\n  multiboot2 /boot/xen.gz dom0_mem=max:8192M\n  \
+                module2 /boot/vmlinuz console=hvc0 console=tty0\n  module2 /install.img\n}\n";
+    let isolinux = "LABEL install\n  KERNEL mboot.c32\n  \
+                    APPEND /boot/xen.gz dom0_mem=max:8192M --- /boot/vmlinuz console=hvc0 console=tty0 --- /install.img\n";
+    for (path, menu) in [
+        ("EFI/xenserver/grub.cfg", grub),
+        ("boot/isolinux/isolinux.cfg", isolinux),
+    ] {
+        let files = [
+            ("boot/xen.gz", text("a hypervisor")),
+            ("boot/vmlinuz", kernel("dom0")),
+            ("install.img", text("initrd")),
+            (path, text(menu)),
+        ];
+        let note = cannot_boot(&files);
+        assert!(note.contains("starts boot/xen.gz, a hypervisor"), "{note}");
+        let found = found(&Shelf::new().folder(&files));
+        let initrds: Vec<&str> = found.initrds.iter().map(|initrd| initrd.path.as_str()).collect();
+        assert_eq!(
+            (found.kernel.path.as_str(), initrds),
+            ("boot/vmlinuz", vec!["install.img"])
+        );
+        assert_eq!(found.cmdline, ["console=hvc0", "console=tty0"]);
     }
 }

@@ -1,6 +1,8 @@
 //! The names that artifacts get, and what a parameter means.
 
+use super::names::artifact_name;
 use super::*;
+use crate::model::Name;
 
 #[test]
 fn an_artifacts_name_is_fit_for_a_url_whatever_the_file_is_called() {

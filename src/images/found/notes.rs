@@ -1,0 +1,95 @@
+//! What an import says besides what it took: other systems of the medium, and why a boot from the network
+//! would not find its root.
+
+use super::{Assembly, plain};
+use crate::images::{
+    candidates::Candidate,
+    distributions::{MEDIUM_ROOT, ROOT_FILES},
+    menu::Entry,
+};
+use crate::model::{Cpu, text};
+
+impl Assembly<'_> {
+    pub(super) fn notes(&self, others: &[Candidate]) -> Vec<String> {
+        let candidate = self.candidate;
+        let mut notes: Vec<String> = others
+            .iter()
+            .map(|other| {
+                let kernel = text::escape(other.kernel.as_bytes());
+                format!("{} is there too: take it with --kernel {kernel}", other.by)
+            })
+            .collect();
+        if !candidate.row.note.is_empty() {
+            notes.push(candidate.row.note.to_owned());
+        }
+        if candidate.header.is_gzip {
+            notes.push("the kernel is packed with gzip, which iPXE before 2021 does not unpack: unpack it with gunzip if it does not start".to_owned());
+        }
+        if candidate.initrds.is_empty() {
+            notes.push("no initrd was found for this kernel: name one with --initrd PATH if it needs one".to_owned());
+        }
+        notes
+    }
+
+    /// Where a system of archiso looks for its root beneath the URL that it is given, on a medium that no row
+    /// knows: Arch Linux has many children, each with a folder of its own.
+    pub(super) fn archiso_root(&self, cmdline: &[String]) -> Option<String> {
+        if !self.is_stranger() {
+            return None;
+        }
+        let folder = cmdline.iter().find_map(|said| said.strip_prefix("archisobasedir="))?;
+        let machine = match self.candidate.cpu()? {
+            Cpu::X86_64 => "x86_64",
+            Cpu::X86 => "i686",
+            Cpu::Arm64 => "aarch64",
+            other => other.name(),
+        };
+        Some(plain(&format!("{folder}/{machine}/airootfs.sfs")))
+    }
+
+    /// Whether no row says how such a system gets its root from the network.
+    fn is_stranger(&self) -> bool {
+        let row = self.candidate.row;
+        row.script.is_none() && row.note.is_empty()
+    }
+
+    /// What to say where the medium told the kernel where its root is, and neither that nor a file with the
+    /// root came along.
+    pub(super) fn without_root(&self, dropped: &[String], archiso: Option<&str>) -> Option<String> {
+        let finds_root = |said: &&String| MEDIUM_ROOT.iter().any(|pattern| text::glob(pattern, said));
+        let root: Vec<&str> = dropped.iter().filter(finds_root).map(String::as_str).collect();
+        if !self.is_stranger() || root.is_empty() {
+            return None;
+        }
+        const FILES_SHOWN: usize = 3;
+        let is_root = |path: &&str| ROOT_FILES.iter().any(|pattern| text::glob(pattern, path));
+        let files: Vec<&str> = self.tree.paths().filter(is_root).take(FILES_SHOWN).collect();
+        let next = match (archiso, files.is_empty()) {
+            (Some(path), _) => format!("it will want {path}, which is not here"),
+            (None, true) => "no file here looks like one: name it with --disk PATH".to_owned(),
+            (None, false) => format!(
+                "{} looks like one: take it with --disk PATH, and tell the kernel of it in a script of your own",
+                files.join(", ")
+            ),
+        };
+        Some(escaped(&format!(
+            "as it is, this can't boot: its root is found on the medium by {}, which was dropped, and no file with \
+             the root was taken; {next}",
+            root.join(" ")
+        )))
+    }
+}
+
+/// What to say of a kernel that the medium does not start by itself.
+pub(super) fn under_hypervisor(entry: &Entry) -> Option<String> {
+    let hypervisor = entry.hypervisor.as_ref()?;
+    Some(escaped(&format!(
+        "as it is, this can't boot: the medium starts {hypervisor}, a hypervisor, with this kernel and its initrds as \
+         modules; no script here does that, and GRUB can: `multiboot2` and `module2` in a script of your own"
+    )))
+}
+
+/// Paths and parameters of a medium are data.
+fn escaped(words: &str) -> String {
+    text::escape(words.as_bytes())
+}
