@@ -545,7 +545,11 @@ fn the_shipped_settings_and_inventory_are_sound() {
         .replace("/usr/lib/ipxe", "loaders");
     room.write("bootwright.toml", &local);
     let loaded = room.sound();
-    assert!(loaded.warnings.is_empty(), "{}", shown(&loaded.warnings));
+    // The demo's host is honest about what it would do to a disk, and nothing else is odd.
+    let [warning] = &loaded.warnings[..] else {
+        panic!("{}", shown(&loaded.warnings));
+    };
+    assert!(warning.message.starts_with("host `r1u07` boots `live`"), "{warning}");
     assert_eq!(loaded.appliance.interfaces, [served("eno2", Mode::Dhcp)]);
     let text = script(&loaded.snapshot, "52:54:00:00:00:07", Firmware::Bios);
     assert!(text.contains("hostname=r1u07 domain=rack.example"), "{text}");
@@ -822,6 +826,111 @@ fn what_cannot_install_yet_and_what_nobody_uses_is_warned_of() {
         said.contains("host `a` is set to install; nothing can arm it yet"),
         "{said}"
     );
+    // Nobody is told to erase a disk at every power-on instead.
+    assert!(!said.contains("live"), "{said}");
+}
+
+/// Two hosts of one profile, which begins at line 5 and boots from the network.
+fn installs(script: &str) -> String {
+    format!(
+        "{SUBNET}[profile.p]\nboot = \"live\"\nimage = \"debian-12\"\n{script}\n\
+         [[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\nprofile = \"p\"\n\
+         [[host]]\nname = \"b\"\nmac = \"52:54:00:00:00:02\"\nprofile = \"p\"\n"
+    )
+}
+
+#[test]
+fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
+    for (script, words) in [
+        (
+            "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\", mirror = \"192.0.2.9\" }",
+            "Debian's installer",
+        ),
+        ("script = \"own\"", "Agama"),
+        (
+            "script = \"coreos\"\nanswer = \"ignition\"\nvars = { disk = \"/dev/sda\" }",
+            "Fedora CoreOS",
+        ),
+    ] {
+        let room = Room::new(&installs(script));
+        room.write(
+            "scripts/own.ipxe",
+            "#!ipxe\nkernel {{ image.kernel }} inst.auto=http://192.0.2.1/x\n",
+        );
+        let warnings = room.sound().warnings;
+        let [warning] = &warnings[..] else {
+            panic!("{script}: {}", shown(&warnings));
+        };
+        assert_eq!(warning.place, Some((6, 8)), "{warning}");
+        for words in ["host `a` (and 1 more) boots `live`", words, "at every power-on"] {
+            assert!(warning.message.contains(words), "{warning}");
+        }
+        assert!(warning.help.as_ref().unwrap().contains("boot = \"local\""), "{warning}");
+        let local = Room::new(&installs(script).replace("\"live\"", "\"local\""));
+        local.write(
+            "scripts/own.ipxe",
+            "#!ipxe\nkernel {{ image.kernel }} inst.auto=http://192.0.2.1/x\n",
+        );
+        assert_eq!(shown(&local.sound().warnings), "");
+    }
+    for script in ["script = \"live\"", "script = \"coreos\"\nanswer = \"ignition\""] {
+        assert_eq!(shown(&Room::new(&installs(script)).sound().warnings), "", "{script}");
+    }
+}
+
+#[test]
+fn a_name_that_a_machine_without_a_name_server_is_sent_is_warned_of() {
+    let script = "script = \"live\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\" }";
+    let warned = |inventory: &str| shown(&Room::new(inventory).sound().warnings);
+    let room = Room::new(&installs(script));
+    let warnings = room.sound().warnings;
+    let [warning] = &warnings[..] else {
+        panic!("{}", shown(&warnings));
+    };
+    assert_eq!(warning.place, Some((9, 10)), "{warning}");
+    let words = "host `a` (and 1 more) is sent the name deb.debian.org in answer preseed.cfg, and no name server";
+    assert!(warning.message.starts_with(words), "{warning}");
+    // An address needs no name server, and one may be the subnet's, the profile's or another DHCP server's.
+    for (words, by) in [
+        ("/dev/sda\"", "/dev/sda\", mirror = \"192.0.2.9\""),
+        ("/dev/sda\"", "/dev/sda\", proxy = \"http://192.0.2.9:3128/\""),
+        ("[profile.p]\n", "dns = [\"192.0.2.1\"]\n[profile.p]\n"),
+        ("[profile.p]\n", "[profile.p]\ndns = [\"192.0.2.1\"]\n"),
+    ] {
+        assert_eq!(warned(&installs(script).replacen(words, by, 1)), "", "{by}");
+    }
+    room.write(
+        "bootwright.toml",
+        &CONFIG.replace("[paths]", "mode = \"proxy\"\n[paths]"),
+    );
+    assert_eq!(shown(&room.sound().warnings), "");
+    // A script is judged as it is sent: Alpine's has a mirror of its own.
+    let said = warned(&installs("script = \"alpine\""));
+    assert!(
+        said.contains("the name dl-cdn.alpinelinux.org in script alpine"),
+        "{said}"
+    );
+}
+
+#[test]
+fn debians_installer_is_answered_what_it_asks_where_dhcp_gives_no_name_server_or_router() {
+    let rest =
+        "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\", mirror = \"192.0.2.9\" }";
+    let (nameless, routeless) = ("netcfg/get_nameservers= ", "netcfg/no_default_route=true ");
+    let dns = |inventory: String| inventory.replacen("[profile.p]", "dns = [\"192.0.2.1\"]\n[profile.p]", 1);
+    let smallest = installs(rest).replacen("router = \"192.0.2.1\"\n", "", 1);
+    for (inventory, asks) in [
+        (installs(rest), [true, false]),
+        (dns(installs(rest)), [false, false]),
+        (smallest.clone(), [true, true]),
+        (dns(smallest), [false, true]),
+    ] {
+        let loaded = Room::new(&inventory).sound();
+        for form in Dialect::ALL {
+            let text = script_for(form, &loaded.snapshot, "52:54:00:00:00:01", Firmware::Bios);
+            assert_eq!([nameless, routeless].map(|words| text.contains(words)), asks, "{text}");
+        }
+    }
 }
 
 fn served(name: &str, mode: Mode) -> ServedInterface {

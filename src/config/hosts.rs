@@ -305,7 +305,7 @@ pub(super) fn judge_targets(hosts: &[Host], rules: &[Rule], problems: &mut Probl
         problems.warn(
             &origin,
             message,
-            "use boot = \"live\" with the installer's script to install now",
+            "say boot = \"local\" where that is meant; an install that happens once is not in this version yet",
         );
     }
 }

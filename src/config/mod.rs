@@ -2,13 +2,14 @@
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
-//! `trial` renders everything once. `kept` is what is kept of an accepted version, and the way back from it.
-//! `catalogue` stands apart: what can be fetched. Nothing stops at the
-//! first error: each step says what it finds to `problems` and goes on with what is left, and `report`
-//! shows it all to people.
+//! `trial` renders everything once, and `cautions` looks at what came of it. `kept` is what is kept of an
+//! accepted version, and the way back from it. `catalogue` stands apart: what can be fetched. Nothing stops
+//! at the first error: each step says what it finds to `problems` and goes on with what is left, and
+//! `report` shows it all to people.
 
 mod appliance;
 mod catalogue;
+mod cautions;
 mod decode;
 mod hosts;
 mod images;
@@ -240,7 +241,7 @@ fn judge_inventory(
     subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
-    trial::rehearse(snapshot, &unsettled, own_scripts_at, problems);
+    trial::rehearse(snapshot, (&unsettled, gives_addresses), own_scripts_at, problems);
 }
 
 /// The loaders that are named and those that are needed, and the scripts in their languages.

@@ -2,6 +2,7 @@
 //! through the same function that serves them.
 
 use super::{
+    cautions::{Cautions, Look, knows_names},
     hosts::{Crowd, Unsettled},
     problems::Problems,
 };
@@ -24,15 +25,32 @@ const UNKNOWN_SCRIPT: &str = "unknown";
 /// What failed, and the first value to look at.
 type Cause = (TemplateError, Origin);
 
+/// Who looks on: what fails, and what is to be warned of.
+struct Audience {
+    failures: Crowd<Cause>,
+    cautions: Cautions,
+    /// Whether addresses and name servers are ours to give.
+    gives_addresses: bool,
+}
+
 /// Renders everything for everybody whose own settings are sound: a missing profile, image or
 /// template has been said, and what it leaves out is no second error. `paths` is where to say that
 /// the appliance's own scripts are missing, and `None` where no script could be read.
-pub(super) fn rehearse(snapshot: &Snapshot, unsettled: &Unsettled, paths: Option<&Origin>, problems: &mut Problems) {
-    let mut failures = Crowd::default();
+pub(super) fn rehearse(
+    snapshot: &Snapshot,
+    (unsettled, gives_addresses): (&Unsettled, bool),
+    paths: Option<&Origin>,
+    problems: &mut Problems,
+) {
+    let mut audience = Audience {
+        failures: Crowd::default(),
+        cautions: Cautions::default(),
+        gives_addresses,
+    };
     let is_settled = |origin: &Origin| !unsettled.contains(origin);
     for host in snapshot.hosts.iter().filter(|host| is_settled(&host.origin)) {
         let whose = format!("host `{}`", host.name);
-        machine(snapshot, Who::Host(host), &whose, &host.origin, &mut failures);
+        machine(snapshot, Who::Host(host), &whose, &host.origin, &mut audience);
     }
     for rule in snapshot.rules.iter().filter(|rule| is_settled(&rule.origin)) {
         machine(
@@ -40,13 +58,14 @@ pub(super) fn rehearse(snapshot: &Snapshot, unsettled: &Unsettled, paths: Option
             Who::Rule(rule),
             "a machine of this rule",
             &rule.origin,
-            &mut failures,
+            &mut audience,
         );
     }
     if let Some(paths) = paths {
-        own_scripts(snapshot, paths, &mut failures, problems);
+        own_scripts(snapshot, paths, &mut audience.failures, problems);
     }
-    for ((error, origin), whose) in failures.said() {
+    audience.cautions.say(problems);
+    for ((error, origin), whose) in audience.failures.said() {
         let message = format!("template: {}; rendered for {whose}", error.message);
         problems.template(&error, &origin, message, help(&error.message));
     }
@@ -63,7 +82,7 @@ fn help(message: &str) -> &'static str {
     }
 }
 
-fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, failures: &mut Crowd<Cause>) {
+fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audience: &mut Audience) {
     let Some(settings) = who.settings() else {
         return;
     };
@@ -71,14 +90,22 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, fail
     if nothing_to_render {
         return;
     }
+    // What is to be warned of, a first look finds.
+    let mut look = Some(Look {
+        whose,
+        knows_names: !audience.gives_addresses
+            || knows_names(snapshot, settings, who.host().and_then(|host| host.address)),
+        cautions: &mut audience.cautions,
+    });
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let identity = identity(snapshot, who, settings, firmware);
         let forms = forms(snapshot, settings, identity.arch);
         if !can_render(snapshot, settings, &forms) {
             return;
         }
+        let look = look.take();
         let rendered = Scene::new(snapshot, who, &identity, None, SERVER)
-            .and_then(|scene| render(snapshot, settings, &forms, &scene));
+            .and_then(|scene| render(snapshot, settings, &forms, &scene, look));
         if let Err(error) = rendered {
             // One cause is one diagnostic: only an error without a template needs the host's place.
             let place = match &error.file {
@@ -89,7 +116,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, fail
                 },
                 None => origin.clone(),
             };
-            failures.add((error, place), whose.to_owned());
+            audience.failures.add((error, place), whose.to_owned());
             return;
         }
     }
@@ -142,16 +169,29 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
     }
 }
 
-fn render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect], scene: &Scene) -> Result<(), TemplateError> {
+/// Renders it all, and has the script's first language and the answers looked at.
+fn render(
+    snapshot: &Snapshot,
+    settings: &BootSettings,
+    forms: &[Dialect],
+    scene: &Scene,
+    mut look: Option<Look<'_>>,
+) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
     if let Some(script) = &settings.script {
-        for form in forms {
-            templates.script(&script.value, *form, scene)?;
+        for (place, form) in forms.iter().enumerate() {
+            let sent = templates.script(&script.value, *form, scene)?;
+            if let (0, Some(look)) = (place, &mut look) {
+                look.at_script(&sent, settings);
+            }
         }
     }
     if let Some(answer) = &settings.answer {
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
-            templates.answer(&answer.value, file, scene)?;
+            let sent = templates.answer(&answer.value, file, scene)?;
+            if let Some(look) = &mut look {
+                look.at_answer(file, &sent, settings);
+            }
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ fn room(lines: &str) -> Room {
 }
 
 /// What a host needs that boots an image.
-const LIVE: &str = "image = \"debian-12\"\nboot = \"live\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\" }\n";
+const LIVE: &str = "image = \"debian-12\"\nboot = \"live\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\", mirror = \"192.0.2.9\" }\n";
 
 #[test]
 fn a_named_loader_is_a_file_of_the_loaders_folders_that_some_firmware_runs() {

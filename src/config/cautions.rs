@@ -1,0 +1,234 @@
+//! What a rendered script or answer does that nobody may have meant: an installer that asks no question at
+//! every power-on, and servers called by names that the machine has nobody to ask for.
+//!
+//! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
+//! one. Nothing of it keeps the room from booting, so all of it is warned of.
+
+use super::{hosts::Crowd, problems::Problems};
+use crate::boot::snapshot::{BootSettings, Origin, Snapshot, Subnet};
+use crate::model::{BootTarget, text};
+use std::net::Ipv4Addr;
+
+/// Parameters by which installers go on without a question, as globs, and whose they are. Talos is not
+/// among them: it leaves a disk alone that it is installed on.
+const UNATTENDED: [(&str, &str); 11] = [
+    ("auto=true", "Debian's installer"),
+    ("auto-install/enable=true", "Debian's installer"),
+    ("preseed/url=*", "Debian's installer"),
+    ("autoinstall", "Ubuntu's installer"),
+    ("inst.ks=*", "Anaconda with a kickstart"),
+    ("inst.ks.*", "Anaconda with a kickstart"),
+    ("coreos.inst.install_dev=*", "the installer of Fedora CoreOS"),
+    ("autoyast=*", "AutoYaST"),
+    ("inst.auto=*", "Agama"),
+    ("proxmox-start-auto-installer", "Proxmox' installer"),
+    ("harvester.install.automatic=true", "Harvester's installer"),
+];
+
+/// Where and by which parameter an installer starts; the target's word.
+type Unattended = (Origin, &'static str, String, BootTarget);
+/// Where the script or the answer is named; the file, and the name in it.
+type Nameless = (Origin, String, String);
+
+/// What is to be warned of, each cause once.
+#[derive(Default)]
+pub(super) struct Cautions {
+    unattended: Crowd<Unattended>,
+    nameless: Crowd<Nameless>,
+}
+
+/// A look at what one machine gets.
+pub(super) struct Look<'a> {
+    /// Whose it is, in words.
+    pub(super) whose: &'a str,
+    /// Whether the machine is given a name server.
+    pub(super) knows_names: bool,
+    /// Where to say what is found.
+    pub(super) cautions: &'a mut Cautions,
+}
+
+impl Look<'_> {
+    /// Looks at a script.
+    pub(super) fn at_script(&mut self, script: &str, settings: &BootSettings) {
+        if let Some(boot) = &settings.boot
+            && matches!(boot.value, BootTarget::Live | BootTarget::Rescue)
+            && let Some((parameter, installer)) = unattended(script)
+        {
+            let cause = (boot.origin.clone(), installer, parameter.to_owned(), boot.value);
+            self.cautions.unattended.add(cause, self.whose.to_owned());
+        }
+        if let Some(said) = &settings.script {
+            self.at_names(script, settings, &said.origin, &format!("script {}", said.value));
+        }
+    }
+
+    /// Looks at a file of an answer.
+    pub(super) fn at_answer(&mut self, file: &str, answer: &str, settings: &BootSettings) {
+        if let Some(said) = &settings.answer {
+            self.at_names(answer, settings, &said.origin, &format!("answer {file}"));
+        }
+    }
+
+    fn at_names(&mut self, sent: &str, settings: &BootSettings, origin: &Origin, what: &str) {
+        let is_sent = |boot: &BootTarget| !matches!(boot, BootTarget::Local | BootTarget::Discover);
+        if self.knows_names || !settings.boot.as_ref().map(|boot| &boot.value).is_some_and(is_sent) {
+            return;
+        }
+        for name in server_names(sent) {
+            let cause = (origin.clone(), what.to_owned(), name.to_owned());
+            self.cautions.nameless.add(cause, self.whose.to_owned());
+        }
+    }
+}
+
+impl Cautions {
+    pub(super) fn say(self, problems: &mut Problems) {
+        for ((origin, installer, parameter, target), whose) in self.unattended.said() {
+            let parameter = text::escape(parameter.as_bytes());
+            let message = format!(
+                "{whose} boots `{target}` with a script that starts {installer} without a question (`{parameter}`): \
+                 it installs, and erases a disk, at every power-on"
+            );
+            let help = "set boot = \"local\" as soon as it is installed; an install that happens once is not in \
+                        this version yet";
+            problems.warn(&origin, message, help);
+        }
+        for ((origin, what, name), whose) in self.nameless.said() {
+            let message = format!(
+                "{whose} is sent the name {} in {what}, and no name server (`dns`) to look it up",
+                text::escape(name.as_bytes())
+            );
+            let help = "give its [[subnet]], its profile or itself a `dns`, or have the template name an address";
+            problems.warn(&origin, message, help);
+        }
+    }
+}
+
+/// Whether a machine at `address`, or at one of any pool, is given a name server.
+pub(super) fn knows_names(snapshot: &Snapshot, settings: &BootSettings, address: Option<Ipv4Addr>) -> bool {
+    let is_its = |subnet: &&Subnet| address.is_none_or(|address| subnet.cidr.contains(address));
+    match settings.dns() {
+        Some(own) => !own.is_empty(),
+        None => snapshot
+            .subnets
+            .iter()
+            .filter(is_its)
+            .any(|subnet| !subnet.dns.is_empty()),
+    }
+}
+
+/// The first parameter by which an installer would ask nothing, and whose it is.
+fn unattended(script: &str) -> Option<(&str, &'static str)> {
+    let words = script
+        .lines()
+        .filter(|line| !is_said(line))
+        .flat_map(str::split_whitespace);
+    words.map(|word| word.trim_matches(['\'', '"'])).find_map(|word| {
+        let row = UNATTENDED.iter().find(|(pattern, _)| text::glob(pattern, word))?;
+        Some((word, row.1))
+    })
+}
+
+/// Whether a line is for people alone: a comment, or words for the console.
+fn is_said(line: &str) -> bool {
+    let line = line.trim_start();
+    let first = line.split_whitespace().next().unwrap_or_default();
+    line.starts_with('#') || line.starts_with("//") || matches!(first, "echo" | "SAY" | "say")
+}
+
+/// The names of servers in a text: in its URLs, and in a preseed's lines about the mirror.
+fn server_names(sent: &str) -> Vec<&str> {
+    let lines: Vec<&str> = sent.lines().filter(|line| !is_said(line)).collect();
+    let preseeded = |end: &'static str| lines.iter().filter_map(move |line| preseed_value(line, end));
+    let is_proxied = preseeded("/proxy").next().is_some();
+    let mirrors = preseeded("/hostname").filter(|_| !is_proxied);
+    let in_urls = lines
+        .iter()
+        .map(|line| line.split(" #").next().unwrap_or(line))
+        .flat_map(str::split_whitespace)
+        .filter(|word| !word.starts_with("xmlns"))
+        .flat_map(hosts_of_urls);
+    let mut names: Vec<&str> = in_urls.chain(mirrors).filter(|host| is_name(host)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The value of a preseed's line about the mirror whose key ends so; an empty one is none.
+fn preseed_value<'l>(line: &'l str, end: &str) -> Option<&'l str> {
+    let mut words = line.split_whitespace();
+    let (_, key, kind, value) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    (key.starts_with("mirror/") && key.ends_with(end) && kind == "string").then_some(value)
+}
+
+/// What stands for the server in each URL of a word.
+fn hosts_of_urls(word: &str) -> impl Iterator<Item = &str> {
+    word.match_indices("://").map(|(at, mark)| {
+        let rest = &word[at + mark.len()..];
+        let end = rest.find(['/', '?', '#', '"', '\'', ',', ';', ')', '<', '|']);
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        host.split(':').next().unwrap_or(host)
+    })
+}
+
+/// A name that has to be looked up: no address, and nothing that somebody fills in later.
+fn is_name(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    host != "localhost" && host.chars().all(plain) && host.contains(|c: char| c.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installer_that_asks_nothing_is_known_by_its_parameters_in_every_language() {
+        let installers = [
+            (
+                "kernel --name linux http://192.0.2.1/linux auto=true url=x || goto failed",
+                "Debian's installer",
+            ),
+            (
+                "if linux /image/i/vmlinuz 'autoinstall' 'ds=nocloud;s=x'; then",
+                "Ubuntu's installer",
+            ),
+            (
+                "  APPEND inst.ks=http://192.0.2.1/a ip=dhcp",
+                "Anaconda with a kickstart",
+            ),
+            (
+                "kernel vmlinuz coreos.inst.install_dev=/dev/sda",
+                "the installer of Fedora CoreOS",
+            ),
+        ];
+        for (script, installer) in installers {
+            assert_eq!(unattended(script).map(|found| found.1), Some(installer), "{script}");
+        }
+        for script in [
+            "echo no autoinstall here",
+            "# auto=true",
+            "kernel vmlinuz root=live:http://192.0.2.1/x ip=dhcp",
+            "kernel vmlinuz autoinstalled no-auto=true ignition.config.url=x",
+        ] {
+            assert_eq!(unattended(script), None, "{script}");
+        }
+    }
+
+    #[test]
+    fn names_to_look_up_are_those_of_urls_and_of_a_preseeds_mirror() {
+        let sent = "#cloud-config http://comment.example/\n\
+                    url --url=\"http://mirror.example:8080/rocky\"\n\
+                    apt: [deb https://user:word@deb.example/debian]\n\
+                    a: http://192.0.2.1/x http://[2001:db8::1]/y http://${server}/z http://localhost/ # http://late.example\n\
+                    d-i mirror/http/hostname string deb.debian.org\n\
+                    d-i mirror/http/proxy string \n\
+                    d-i time/zone string UTC\n\
+                    <profile xmlns=\"http://www.suse.com/1.0/yast2ns\" xmlns:config=\"http://www.suse.com/1.0/configns\">\n";
+        assert_eq!(server_names(sent), ["deb.debian.org", "deb.example", "mirror.example"]);
+        // A proxy looks the mirror up; itself it is looked up like any other.
+        let proxied =
+            "d-i mirror/http/hostname string deb.debian.org\nd-i mirror/http/proxy string http://proxy.example:3128/\n";
+        assert_eq!(server_names(proxied), ["proxy.example"]);
+    }
+}
