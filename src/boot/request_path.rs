@@ -18,12 +18,14 @@ pub enum Transport {
 }
 
 /// A path with no empty, `.` or `..` component, no control character and no backslash.
+///
+/// Clients write it in many ways that mean the same: shim has two slashes in front, GRUB two inside where
+/// its prefix ends with one, Windows' loaders have backslashes, others a `.` or a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPath(String);
 
 impl RequestPath {
-    /// Reads a TFTP file name, or an HTTP path that is still percent-encoded (once). Slashes in
-    /// front mean nothing: firmware sends none, one or two.
+    /// Reads a TFTP file name, or an HTTP path that is still percent-encoded (once).
     pub fn parse(transport: Transport, raw: &[u8]) -> Result<RequestPath, &'static str> {
         if raw.len() > REQUEST_PATH_BYTES_MAX {
             return Err("the path is too long");
@@ -33,20 +35,20 @@ impl RequestPath {
             Transport::Http => percent_decode(raw).into(),
         };
         let path = str::from_utf8(&decoded).map_err(|_| "the path is not UTF-8")?;
-        let path = path.trim_start_matches('/');
         if path.chars().any(|c| c.is_control()) {
             return Err("the path has a control character");
         }
-        if path.contains('\\') {
-            return Err("the path has a backslash");
-        }
-        if path.is_empty() {
+        let said = path
+            .split(['/', '\\'])
+            .filter(|component| !matches!(*component, "" | "."));
+        let components: Vec<&str> = said.collect();
+        if components.is_empty() {
             return Err("the path is empty");
         }
-        if path.split('/').any(|component| matches!(component, "" | "." | "..")) {
-            return Err("the path has an empty, `.` or `..` component");
+        if components.contains(&"..") {
+            return Err("the path has a `..` component");
         }
-        Ok(RequestPath(path.to_owned()))
+        Ok(RequestPath(components.join("/")))
     }
 
     /// The path, without a slash in front.
@@ -114,16 +116,35 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_the_same_however_it_is_written() {
+        for (raw, path) in [
+            (&b"grub//x86_64-efi/command.lst"[..], "grub/x86_64-efi/command.lst"),
+            (b"./grub/./grub.cfg", "grub/grub.cfg"),
+            (b"pxelinux.cfg/", "pxelinux.cfg"),
+            (b"/dtb//", "dtb"),
+            (b"\\Boot\\BCD", "Boot/BCD"),
+            (b"boot\\x64/wdsmgfw.efi", "boot/x64/wdsmgfw.efi"),
+        ] {
+            for transport in [Transport::Tftp, Transport::Http] {
+                assert_eq!(RequestPath::parse(transport, raw).unwrap().as_str(), path, "{raw:?}");
+            }
+        }
+        let encoded = RequestPath::parse(Transport::Http, b"Boot%5cBCD%2f").unwrap();
+        assert_eq!(encoded.as_str(), "Boot/BCD");
+    }
+
+    #[test]
     fn nothing_that_leaves_a_folder_passes_on_either_server() {
-        let hostile: [&[u8]; 12] = [
+        let hostile: [&[u8]; 13] = [
             b"",
             b"/",
             b"..",
             b"../etc/passwd",
             b"/../../etc/passwd",
             b"image/../../etc/passwd",
-            b"image/./x",
-            b"a//b",
+            b"./.",
+            b"a/.\\../b",
+            b"..\\..\\boot.ini",
             b"a\\..\\b",
             b"a\0b",
             b"a\nb",
