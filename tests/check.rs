@@ -693,6 +693,18 @@ fn the_appliance_says_what_is_wrong_with_it() {
             "[network]\ninterfaces = [{ name = \"a\", mode = \"prox\" }]\n",
             "did you mean `proxy`?",
         ),
+        (
+            "[network]\ninterfaces = [\"a\"]\nmachines_per_address = 48\n",
+            "this must be a table",
+        ),
+        (
+            "[network]\ninterfaces = [\"a\"]\nmachines_per_address = { \"192.0.2.7\" = 0 }\n",
+            "a whole number from 1 to 1024",
+        ),
+        (
+            "[network]\ninterfaces = [\"a\"]\nmachines_per_address = { rack1 = 48 }\n",
+            "`rack1` has no prefix length",
+        ),
         ("[http]\nport = 0\n", "1 to 65535"),
         ("[http]\nbulk_streams = 0\n", "a whole number from 1 to"),
         ("[http]\nbulk_streams = \"many\"\n", "a number"),

@@ -305,6 +305,44 @@ fn an_answer_that_is_not_the_hosts_is_not_found() {
 }
 
 #[test]
+fn optional_files_of_a_nocloud_folder_that_are_not_there_are_empty_and_not_missing() {
+    let mut room = room();
+    for file in ["user-data", "meta-data"] {
+        let template = format!("answers/autoinstall/{file}");
+        room.templates
+            .add_answer(&name("autoinstall"), file, &template, "for {{ name }}")
+            .unwrap();
+    }
+    let settings = BootSettings {
+        answer: Some(sourced(name("autoinstall"))),
+        ..live(BootTarget::Live)
+    };
+    room.hosts = Hosts::new(vec![host("r1u07", 7, settings)]);
+    let ask = |peer, file: &str| {
+        let path = format!("/answer/r1u07/{file}");
+        get(&room, &LeaseTable::default(), &mut Sightings::default(), peer, &path)
+    };
+    assert_eq!(text(&ask(HOST, "user-data")), "for r1u07");
+    for file in ["network-config", "vendor-data"] {
+        let answered = ask(HOST, file);
+        assert_eq!(
+            (text(&answered), answered.what.as_str()),
+            ("", &*format!("answer {file} (empty: its folder has none)"))
+        );
+        assert!(
+            matches!(ask(OTHER, file).result, Err(Refusal::Forbidden { .. })),
+            "{file}"
+        );
+    }
+    assert!(matches!(ask(HOST, "preseed.cfg").result, Err(Refusal::NotFound { .. })));
+    let preseed = get_alone(HOST, "/answer/r1u07/network-config");
+    assert!(
+        matches!(preseed.result, Err(Refusal::NotFound { .. })),
+        "no NoCloud folder"
+    );
+}
+
+#[test]
 fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_is() {
     let room = room();
     let image = &room.images["debian-12"];
@@ -319,7 +357,7 @@ fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_
     ledger.read_so_far(&path, kernel.stamp, 2);
     let refused = ask(&ledger);
     assert!(
-        matches!(&refused, Err(Refusal::NotYet { reason }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
+        matches!(&refused, Err(Refusal::NotYet { reason, length: 3 }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
         "{refused:?}"
     );
     ledger.enter(NOW, &path, kernel.stamp, Finding::Sum(kernel.sha256));

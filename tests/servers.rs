@@ -17,7 +17,7 @@ use bootwright::{
         snapshot::{Hosts, Ports, Snapshot, Subnet, UnknownPolicy},
     },
     lease::{LeaseChange, LeaseTable},
-    model::{MacAddr, Mode, ServedInterface, limits::DRAIN_DEADLINE},
+    model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE},
     net::{Clock, Counter, Counters, Durable, LeaseLog, Listen, Servers, Shared},
 };
 use std::{
@@ -44,10 +44,13 @@ const LISTEN: Listen = Listen {
     ports: PORTS,
     bulk_streams: 2,
     tftp_single_port: false,
+    shared_addresses: SharedAddresses::NONE,
 };
 const SINGLE_PORT: Listen = Listen {
+    ports: PORTS,
+    bulk_streams: 2,
     tftp_single_port: true,
-    ..LISTEN
+    shared_addresses: SharedAddresses::NONE,
 };
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;
@@ -133,6 +136,8 @@ impl Appliance {
             crowded: Default::default(),
             busy: Default::default(),
             unverified: Default::default(),
+            notices: Default::default(),
+            verified: Default::default(),
             ledger: Default::default(),
             loops: Default::default(),
             lease_log,

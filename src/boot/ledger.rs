@@ -62,6 +62,8 @@ pub enum Finding {
     Sum([u8; 32]),
     /// It could not be read; why.
     Unreadable(String),
+    /// Another file has its name by now, which the next generation will know.
+    Another,
 }
 
 /// A checksum that was found, as it is kept over restarts.
@@ -177,6 +179,8 @@ impl Ledger {
             },
             Finding::Sum(found) => Standing::Wrong { found: *found },
             Finding::Unreadable(reason) => Standing::Unreadable { reason: reason.clone() },
+            // Not a fault: who asks in that moment has only to wait for it.
+            Finding::Another => Standing::Unread { done: 0 },
         }
     }
 
@@ -200,6 +204,8 @@ impl Ledger {
         let earlier = self.facts.remove(path).filter(|fact| fact.seal.stamp == stamp);
         let seal = match earlier {
             Some(fact) if fact.finding == finding => fact.seal,
+            // Whoever is being sent the old file gets all of it.
+            Some(_) if finding == Finding::Another => Seal::of(stamp),
             Some(fact) => {
                 fact.seal.break_open();
                 Seal::of(stamp)
@@ -275,7 +281,7 @@ impl Ledger {
     fn is_new(&self, now: Now, path: &Path, stamp: FileStamp) -> bool {
         match self.fact(path, stamp) {
             None => true,
-            Some(fact) => matches!(fact.finding, Finding::Unreadable(_)) && fact.age(now) >= VERIFY_RETRY,
+            Some(fact) => !matches!(fact.finding, Finding::Sum(_)) && fact.age(now) >= VERIFY_RETRY,
         }
     }
 }

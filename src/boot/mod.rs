@@ -9,6 +9,7 @@
 
 pub mod engine;
 pub mod event;
+pub mod fetcher;
 pub mod gate;
 pub mod ledger;
 pub mod loader;

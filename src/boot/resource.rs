@@ -27,7 +27,7 @@ use crate::model::{HardwareAddr, Name, Now, text};
 use artifact::seal;
 use asker::is_beyond_words;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
-use spare::is_spare;
+use spare::{is_spare, is_spare_of_nocloud};
 use std::{net::Ipv4Addr, path::PathBuf};
 
 /// One request for a file.
@@ -103,6 +103,8 @@ pub enum Refusal {
     NotYet {
         /// What is waited for.
         reason: String,
+        /// Bytes of the file.
+        length: u64,
     },
 }
 
@@ -164,6 +166,14 @@ pub struct Inquiry<'a> {
     subject: Identity,
     /// The artifact that the path names, and what is known of its bytes.
     artifact: Option<(&'a Image, &'a Artifact, Standing)>,
+}
+
+/// A file of a machine's answer.
+enum Configured<'w> {
+    /// It is a template of the answer with that name.
+    Written(&'w Name),
+    /// It is not there, and as good as empty.
+    Empty,
 }
 
 /// What a path came to before it is known whose it is.
@@ -232,18 +242,25 @@ impl<'a> Inquiry<'a> {
     /// One file of an answer, for the machine in the path and for nobody else.
     fn answer_file(&self, machine: &str, file: &str) -> Found {
         let who = identify(self.snapshot, &self.subject);
+        let mut what = format!("answer {file}");
         let result = self
             .admitted(machine, &self.subject, who)
             .and_then(|()| self.configured_answer(machine, who, file))
-            .and_then(|answer| {
-                let rendered = self
-                    .scene(who, &self.subject)
-                    .and_then(|scene| self.snapshot.templates.answer(answer, file, &scene));
-                as_text(rendered, content_type(file))
+            .and_then(|configured| match configured {
+                Configured::Written(answer) => {
+                    let rendered = self
+                        .scene(who, &self.subject)
+                        .and_then(|scene| self.snapshot.templates.answer(answer, file, &scene));
+                    as_text(rendered, content_type(file))
+                }
+                Configured::Empty => {
+                    what.push_str(" (empty: its folder has none)");
+                    as_text(Ok(String::new()), content_type(file))
+                }
             });
         Found {
             stage: Stage::System,
-            what: format!("answer {file}"),
+            what,
             result,
         }
     }
@@ -279,7 +296,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<&'w Name, Refusal> {
+    fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<Configured<'w>, Refusal> {
         let answer = who.settings().and_then(|settings| settings.answer.as_ref());
         let Some(answer) = answer else {
             return Err(Refusal::NotFound {
@@ -289,11 +306,14 @@ impl<'a> Inquiry<'a> {
         let known = self.snapshot.templates.answers.get(&answer.value);
         let files = known.map_or(&[][..], Vec::as_slice);
         if !files.iter().any(|known| known == file) {
+            if is_spare_of_nocloud(files, file) {
+                return Ok(Configured::Empty);
+            }
             return Err(Refusal::NotFound {
                 reason: format!("answer {} has the files {}", answer.value, files.join(", ")),
             });
         }
-        Ok(&answer.value)
+        Ok(Configured::Written(&answer.value))
     }
 
     fn artifact(&self, image: &str, file: &str) -> Found {

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
 use crate::model::{
-    Mode, ServedInterface,
-    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, VERIFY_AGAIN_DEFAULT},
+    Cidr, Mode, ServedInterface, SharedAddresses,
+    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, MACHINES_PER_ADDRESS_MAX, VERIFY_AGAIN_DEFAULT},
     text,
 };
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,7 +56,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
         return None;
     }
     let base = original.parent().unwrap_or(Path::new(""));
-    let interfaces = network(reader, fields.value("network"));
+    let (interfaces, shared_addresses) = network(reader, fields.value("network"));
     if fields.value("network").is_none() {
         let help = "add [network] with interfaces = [\"eno2\"]";
         reader.error(
@@ -78,6 +78,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     Some(Read {
         appliance: Appliance {
             interfaces,
+            shared_addresses,
             http_port,
             bulk_streams,
             tftp_port,
@@ -128,10 +129,10 @@ fn mode(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Mode> {
     said.map(|said| said.value)
 }
 
-fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<ServedInterface> {
+fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (Vec<ServedInterface>, SharedAddresses) {
     let Some((value, mut fields)) = value.and_then(|value| Some((value, Fields::of(reader, "[network]", value)?)))
     else {
-        return Vec::new();
+        return Default::default();
     };
     let interfaces = fields.take_all(reader, "interfaces", interface);
     let said_none = match fields.value("interfaces").map(|said| said.get_ref()) {
@@ -147,6 +148,8 @@ fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<ServedInte
         );
     }
     let common = mode(reader, &mut fields).unwrap_or_default();
+    let shared = fields.value("machines_per_address");
+    let shared = shared.map_or(SharedAddresses::NONE, |value| shared_addresses(reader, value));
     fields.finish(reader);
     let mut served: Vec<ServedInterface> = Vec::new();
     for interface in interfaces {
@@ -159,7 +162,42 @@ fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<ServedInte
             served.push(ServedInterface { name, mode });
         }
     }
-    served
+    (served, shared)
+}
+
+/// `{ "198.51.100.7" = 48, "203.0.113.0/24" = 24 }`.
+fn shared_addresses(reader: &mut Reader<'_>, value: &Value<'_>) -> SharedAddresses {
+    let help = "write it as { \"198.51.100.7\" = 48 }: so many machines ask from that address";
+    let DeValue::Table(table) = value.get_ref() else {
+        let _: Option<()> = reader.wrong_type_with_help(value, "a table", help);
+        return SharedAddresses::NONE;
+    };
+    let mut networks = Vec::new();
+    for (key, machines) in table.iter() {
+        let said = key.get_ref();
+        let network = match said.parse::<Ipv4Addr>() {
+            Ok(address) => Ok(Cidr::containing(address, 32)),
+            Err(_) => said
+                .parse::<Cidr>()
+                .map_err(|error| text::escape(error.to_string().as_bytes())),
+        };
+        let count = match machines.get_ref() {
+            DeValue::Integer(digits) => usize::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        let count = count.filter(|count| (1..=MACHINES_PER_ADDRESS_MAX).contains(count));
+        if let Err(error) = &network {
+            let origin = reader.source.at(key.span());
+            reader.problems.error(&origin, error.clone(), help);
+        }
+        if count.is_none() {
+            let message =
+                format!("machines_per_address is a whole number from 1 to {MACHINES_PER_ADDRESS_MAX} for each address");
+            reader.error(machines, message, help);
+        }
+        networks.extend(network.ok().zip(count));
+    }
+    SharedAddresses::new(networks)
 }
 
 /// `"eno2"`, or `{ name = "eno3", mode = "proxy" }` where an interface has a mode of its own.

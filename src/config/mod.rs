@@ -29,7 +29,7 @@ mod trial;
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::Entry, sums::Sums};
-use crate::model::{Mode, Name, ServedInterface, limits::IMAGE_DEPTH_MAX};
+use crate::model::{Mode, Name, ServedInterface, SharedAddresses, limits::IMAGE_DEPTH_MAX};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
@@ -50,6 +50,8 @@ pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders};
 pub struct Appliance {
     /// Interfaces to serve, by name.
     pub interfaces: Vec<ServedInterface>,
+    /// Addresses that many machines ask from.
+    pub shared_addresses: SharedAddresses,
     /// TCP port.
     pub http_port: u16,
     /// Image files that go out by HTTP at once.

@@ -317,6 +317,10 @@ impl Standing {
 fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
     let rows = [
         ("interfaces under [network]", running.interfaces != wanted.interfaces),
+        (
+            "machines_per_address under [network]",
+            running.shared_addresses != wanted.shared_addresses,
+        ),
         ("port under [http]", running.http_port != wanted.http_port),
         ("bulk_streams under [http]", running.bulk_streams != wanted.bulk_streams),
         ("port under [tftp]", running.tftp_port != wanted.tftp_port),

@@ -120,6 +120,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         },
         bulk_streams: appliance.bulk_streams,
         tftp_single_port: appliance.tftp_single_port,
+        shared_addresses: appliance.shared_addresses.clone(),
     };
     let servers = Servers::bind(&appliance.interfaces, listen).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
@@ -140,6 +141,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         crowded: Default::default(),
         busy: Default::default(),
         unverified: Default::default(),
+        notices: Default::default(),
+        verified: Default::default(),
         ledger: Mutex::default(),
         loops: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),

@@ -240,6 +240,10 @@ impl Verifier {
     /// Enters what a file came to, says it and keeps it.
     fn found(&self, wanted: Wanted<'_>, path: &Path, finding: Finding) {
         let Wanted { image, artifact, why } = wanted;
+        let finding = match finding {
+            Finding::Unreadable(_) if is_another(wanted) => Finding::Another,
+            other => other,
+        };
         let now = self.shared.clock.now();
         let (before, after) = {
             let mut ledger = self.shared.ledger();
@@ -247,6 +251,7 @@ impl Verifier {
             ledger.enter(now, path, artifact.stamp, finding.clone());
             (before, ledger.standing(image, artifact))
         };
+        self.shared.verified.notify_waiters();
         if let Finding::Sum(sha256) = finding {
             self.shared.counters.count(Counter::ImagesRead);
             let record = ChecksumRecord {
@@ -258,6 +263,12 @@ impl Verifier {
             self.keep(&checksums::put(&record).into_iter().collect::<Vec<Write>>());
         }
         let Some(problem) = artifacts::problem(image, artifact, &after) else {
+            if let Standing::Unread { .. } = after {
+                return tracing::info!(
+                    "{} changed while it was read; the next reload begins anew",
+                    name(wanted)
+                );
+            }
             match (why, before) {
                 (Why::New, _) => tracing::info!("{} is verified, {} bytes", name(wanted), artifact.stamp.length),
                 (Why::Again, Standing::Sound { .. }) => tracing::debug!("{} is verified again", name(wanted)),

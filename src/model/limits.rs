@@ -84,6 +84,8 @@ pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);
 pub const TFTP_TRANSFERS_MAX: usize = 12_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
+/// How often it is said that TFTP requests find no place.
+pub const TFTP_FULL_REMINDER: Duration = Duration::from_secs(60);
 /// First wait of our own TFTP client before it repeats its last word; doubles up to
 /// `TFTP_RETRANSMIT_LONGEST`. Longer than a server's, which is the one that should repeat.
 pub const TFTP_FETCH_RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -107,6 +109,9 @@ pub const HOT_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of all such files.
 pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Machines behind one address: more than any rack, or any row of them, has.
+pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
+
 /// HTTP connections at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 /// HTTP connections at once from one client address: one machine can't take all places.
@@ -127,6 +132,22 @@ pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
 pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
 /// Image files on their way at once to one client address.
 pub const HTTP_BULK_STREAMS_PER_CLIENT_MAX: usize = 8;
+/// Requests for image files that wait with their connection open: a third of all connections, so that
+/// scripts and loaders find theirs.
+pub const HTTP_HELD_MAX: usize = HTTP_CONNECTIONS_MAX / 3;
+/// Such requests of one machine.
+pub const HTTP_HELD_PER_CLIENT_MAX: usize = 32;
+/// How long such a request waits: wget and busybox give up after 15 minutes without a byte.
+pub const HTTP_HELD_LONGEST: Duration = Duration::from_secs(14 * 60);
+/// How often who waits for an image to be verified looks whether there is another inventory by now.
+pub const HTTP_HELD_LOOK: Duration = Duration::from_secs(2);
+/// A connection that is silent so long is asked whether its machine is still there, and so often again:
+/// one that was switched off while it waited holds nothing for long.
+pub const HTTP_ALIVE_IDLE: Duration = Duration::from_secs(20);
+/// From one such question to the next.
+pub const HTTP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Such questions without an answer, after which the connection is closed.
+pub const HTTP_ALIVE_QUESTIONS_MAX: u32 = 4;
 /// The shortest time after which a machine that found no place for an image file comes back.
 pub const HTTP_RETRY_AFTER_S: u32 = 2;
 /// So many different times are given, so that machines that were turned away together do not come

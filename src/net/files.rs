@@ -47,6 +47,8 @@ pub enum FileError {
     Rotten,
     /// The file changed while it was read.
     ChangedMeanwhile,
+    /// It had to be waited for, and for too long.
+    NotInTime,
     /// The system failed.
     Io(io::Error),
 }
@@ -66,6 +68,7 @@ impl fmt::Display for FileError {
             FileError::Changed => f.write_str("the file changed since its checksum was verified"),
             FileError::Rotten => f.write_str("the file's bytes are not those of its checksum any more"),
             FileError::ChangedMeanwhile => f.write_str("the file changed while it was sent"),
+            FileError::NotInTime => f.write_str("its turn did not come in time"),
             FileError::Io(error) => write!(f, "the file can't be read: {error}"),
         }
     }

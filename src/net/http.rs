@@ -2,10 +2,10 @@
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
 //! [`waiting`] a moment; [`conversation`] drives the connection, scripts and loaders apart from large
-//! files; [`exchange`] turns a request into a response by asking `boot::resource`; [`conditional`] weighs
-//! ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
+//! files; [`exchange`] turns a request into a response by asking `boot::resource`; [`held`] are those for
+//! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
 //! into [`rooms`]; [`wire`] counts what goes out and says when a body is really gone; [`patience`] gives
-//! up clients that take nothing.
+//! up clients that take nothing, and [`unread`] says what hyper refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
@@ -15,17 +15,23 @@ mod body;
 mod conditional;
 mod conversation;
 mod exchange;
+mod held;
 mod patience;
 mod rooms;
 mod source;
+mod unread;
 mod waiting;
 mod wire;
 
 pub use conversation::HttpThreads;
 pub use rooms::Rooms;
 
-use crate::model::limits::{
-    HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX, HTTP_IDLE_ROOMS_MAX,
+use crate::model::{
+    SharedAddresses,
+    limits::{
+        HTTP_BULK_STREAMS_PER_CLIENT_MAX, HTTP_BUSY_REMINDER, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_CLIENT_MAX,
+        HTTP_HELD_MAX, HTTP_HELD_PER_CLIENT_MAX, HTTP_IDLE_ROOMS_MAX,
+    },
 };
 use crate::net::{
     Counter, Shared,
@@ -39,7 +45,7 @@ use std::{
     sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tracing::debug;
+use tracing::{debug, warn};
 use waiting::{Waited, Waiting};
 use wire::Outbox;
 
@@ -53,6 +59,8 @@ pub struct HttpServer {
     pub places: Places,
     /// The places of image files on their way, of every interface too.
     pub bulk: Places,
+    /// The places of those who wait for one of them.
+    pub seats: Places,
     /// What pieces of files are read into, whatever interface they go to.
     pub rooms: Rooms,
     /// Where connections are served.
@@ -62,16 +70,24 @@ pub struct HttpServer {
 }
 
 /// The places for connections, of all interfaces together.
-pub fn connection_places() -> Places {
-    Places::new(
-        affordable(HTTP_CONNECTIONS_MAX, Part::HTTP),
-        HTTP_CONNECTIONS_PER_CLIENT_MAX,
-    )
+pub fn connection_places(shared: &SharedAddresses) -> Places {
+    Places::new(connections_max(), HTTP_CONNECTIONS_PER_CLIENT_MAX, shared)
+}
+
+fn connections_max() -> usize {
+    affordable(HTTP_CONNECTIONS_MAX, Part::HTTP)
 }
 
 /// The places for so many image files on their way, of all interfaces together.
-pub fn bulk_places(streams: usize) -> Places {
-    Places::new(streams, HTTP_BULK_STREAMS_PER_CLIENT_MAX)
+pub fn bulk_places(streams: usize, shared: &SharedAddresses) -> Places {
+    Places::new(streams, HTTP_BULK_STREAMS_PER_CLIENT_MAX, shared)
+}
+
+/// The places for those who wait for an image file, of all interfaces together: of few connections a third
+/// too, however few the system allows.
+pub fn seats(shared: &SharedAddresses) -> Places {
+    let few = (connections_max() / 3).max(1);
+    Places::new(HTTP_HELD_MAX.min(few), HTTP_HELD_PER_CLIENT_MAX, shared)
 }
 
 /// What pieces of files are read into, for all interfaces together.
@@ -106,14 +122,35 @@ impl HttpServer {
         match self.places.take(client) {
             Some(place) => self.serve(stream, client, place),
             None if waiting.add(stream, client) => {}
-            None => self.shared.counters.count(Counter::HttpFull),
+            None => self.close(client),
         }
     }
 
     fn admit_late(&self, waited: Waited) {
         match waited.place {
             Some(place) => self.serve(waited.stream, waited.client, place),
-            None => self.shared.counters.count(Counter::HttpFull),
+            None => self.close(waited.client),
+        }
+    }
+
+    /// A connection finds no place, and is closed without a word.
+    fn close(&self, client: Ipv4Addr) {
+        self.shared.counters.count(Counter::HttpFull);
+        if !self
+            .shared
+            .notices
+            .http_full
+            .is_due(&self.shared.clock, HTTP_BUSY_REMINDER)
+        {
+            return;
+        }
+        match self.places.has_all(client) {
+            true => warn!(
+                "an HTTP connection of {client} is closed: it has {} already, as many as one address may have; if many \
+                 machines ask from it, say so by machines_per_address under [network]",
+                self.places.of(client)
+            ),
+            false => warn!("an HTTP connection of {client} is closed: no more can be open at once"),
         }
     }
 
@@ -130,6 +167,7 @@ impl HttpServer {
             shared: Arc::clone(&self.shared),
             outbox: Arc::new(Outbox::new(Arc::clone(&self.shared))),
             bulk: self.bulk.clone(),
+            seats: self.seats.clone(),
             rooms: self.rooms.clone(),
             client,
             server: *own.ip(),

@@ -15,7 +15,7 @@
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
 //!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
-//! - [`places`] holds the limits in all and per client; [`running`] drains what is under way;
+//! - [`places`] holds the limits in all and per client, and the line of who waits; [`running`] drains what is under way;
 //!   [`transfers`] knows how far each transfer is.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
@@ -52,7 +52,7 @@ use crate::boot::{
     event::Event,
     ledger::Ledger,
     loops::LoaderLoops,
-    resource::{Answered, Ask, Inquiry},
+    resource::{Answered, Ask, Inquiry, Transport},
     sightings::Sightings,
     snapshot::Snapshot,
 };
@@ -60,6 +60,7 @@ use crate::lease::{LeaseChange, LeaseTable};
 use arc_swap::ArcSwap;
 use std::{
     future::Future,
+    net::Ipv4Addr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -67,6 +68,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::Notify;
 use transfers::Transfers;
 
 /// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
@@ -103,6 +105,17 @@ impl Reminder {
     }
 }
 
+/// When each thing is said again that concerns many machines, and would be said for every one of them.
+#[derive(Debug, Default)]
+pub struct Notices {
+    /// So many machines wait for image files that no other may.
+    pub too_many_wait: Reminder,
+    /// No more HTTP connections are taken.
+    pub http_full: Reminder,
+    /// No more TFTP transfers are begun.
+    pub tftp_full: Reminder,
+}
+
 /// What every server shares.
 pub struct Shared {
     /// The generation that answers; swapped whole by a reload.
@@ -123,6 +136,10 @@ pub struct Shared {
     pub busy: Reminder,
     /// When it is said again that machines wait for an image that is still being verified.
     pub unverified: Reminder,
+    /// When other things that concern many machines are said again.
+    pub notices: Notices,
+    /// Whoever waits for an artifact to be verified is told of every one that was read to its end.
+    pub verified: Notify,
     /// Where lease changes become durable.
     pub lease_log: Box<dyn LeaseLog>,
     /// The loaders that machines fetch.
@@ -167,6 +184,21 @@ impl Shared {
         if let Some(alarm) = alarm {
             self.counters.count(Counter::LoaderLoops);
             report(&alarm);
+        }
+    }
+
+    /// A request that nobody looks at any closer, as the machine's that holds its client's address.
+    pub fn unread(&self, what: &str, peer: Ipv4Addr) -> Answered {
+        let answered = self.answer(&Ask {
+            transport: Transport::Http,
+            path: b"",
+            query: None,
+            peer,
+            server: Ipv4Addr::UNSPECIFIED,
+        });
+        Answered {
+            what: format!("{what} of {peer}"),
+            ..answered
         }
     }
 

@@ -3,7 +3,7 @@
 mod watcher;
 
 use crate::boot::snapshot::Ports;
-use crate::model::{Mode, ServedInterface, limits::DRAIN_DEADLINE};
+use crate::model::{Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE};
 use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
@@ -84,7 +84,7 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(interface: &Interface, listen: Listen) -> Result<Sockets, BindError> {
+    fn bind(interface: &Interface, listen: &Listen) -> Result<Sockets, BindError> {
         let ports = listen.ports;
         let name = &*interface.name;
         let failed = |protocol: &'static str, port| {
@@ -129,7 +129,7 @@ impl Sockets {
 }
 
 /// What the servers listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// The ports that machines are told of.
     pub ports: Ports,
@@ -138,6 +138,8 @@ pub struct Listen {
     /// Whether TFTP's transfers go over its request port: for clients behind a NAT or a firewall that
     /// lets no answer in from another port.
     pub tftp_single_port: bool,
+    /// Addresses that many machines ask from: the limits of one hold for each of them.
+    pub shared_addresses: SharedAddresses,
 }
 
 /// An interface whose sockets are bound, and not served yet.
@@ -170,7 +172,7 @@ impl Servers {
         let bound = found
             .into_values()
             .map(|interface| {
-                let sockets = Sockets::bind(&interface, listen)?;
+                let sockets = Sockets::bind(&interface, &listen)?;
                 Ok(Bound { interface, sockets })
             })
             .collect::<Result<_, BindError>>()?;
@@ -189,8 +191,10 @@ impl Servers {
             threads: threads.clone(),
             running: running.clone(),
             transfers_max: tftp::transfers_max(self.wanted.len()),
-            connections: http::connection_places(),
-            bulk: http::bulk_places(self.listen.bulk_streams),
+            connections: http::connection_places(&self.listen.shared_addresses),
+            bulk: http::bulk_places(self.listen.bulk_streams, &self.listen.shared_addresses),
+            seats: http::seats(&self.listen.shared_addresses),
+            shared_addresses: self.listen.shared_addresses.clone(),
             rooms: http::rooms(),
         };
         let mut watcher = Watcher::new(self.wanted, self.listen, common);
@@ -222,6 +226,8 @@ struct Common {
     transfers_max: usize,
     connections: Places,
     bulk: Places,
+    seats: Places,
+    shared_addresses: SharedAddresses,
     rooms: Rooms,
 }
 
@@ -266,6 +272,7 @@ impl Common {
                 .collect::<io::Result<_>>()?,
             interface: states.clone(),
             transfers_max: self.transfers_max,
+            shared_addresses: self.shared_addresses.clone(),
             running: self.running.clone(),
         };
         servers.spawn(tftp.run());
@@ -279,6 +286,7 @@ impl Common {
             listener,
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
+            seats: self.seats.clone(),
             rooms: self.rooms.clone(),
             threads: self.threads.clone(),
             running: self.running.clone(),

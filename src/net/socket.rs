@@ -13,7 +13,10 @@ mod batch;
 
 pub use batch::{Inbox, Mark, Outbox};
 
-use crate::model::MacAddr;
+use crate::model::{
+    MacAddr,
+    limits::{HTTP_ALIVE_IDLE, HTTP_ALIVE_INTERVAL, HTTP_ALIVE_QUESTIONS_MAX},
+};
 use nix::{
     errno::Errno,
     libc,
@@ -25,6 +28,7 @@ use std::{
     io::{self, IoSliceMut},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 /// Bytes of packets that may wait in the kernel for a server: a storm's DISCOVERs come at once.
@@ -63,8 +67,19 @@ pub fn tcp(interface: &str, port: u16) -> io::Result<TcpListener> {
         Protocol::TCP,
         SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
     )?;
+    keep_alive(&socket)?;
     socket.listen(ACCEPT_QUEUE)?;
     Ok(socket.into())
+}
+
+/// Has the kernel ask silent clients whether they are still there. What is accepted inherits it.
+fn keep_alive(socket: &Socket) -> io::Result<()> {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &seconds(HTTP_ALIVE_IDLE))?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &seconds(HTTP_ALIVE_INTERVAL))?;
+    setsockopt(socket, sockopt::TcpKeepCount, &HTTP_ALIVE_QUESTIONS_MAX)?;
+    Ok(())
 }
 
 fn bound(interface: &str, kind: Type, protocol: Protocol, address: SocketAddrV4) -> io::Result<Socket> {
@@ -287,7 +302,6 @@ static DHCP_REPLIES: [SockFilter; 11] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// Waits until something is there to be received. A busy kernel hands a datagram over some time after
     /// it was sent, on loopback too.

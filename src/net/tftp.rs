@@ -16,7 +16,10 @@ mod prepare;
 mod session;
 mod sessions;
 
-use crate::model::limits::{TFTP_LANES_MAX, TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX};
+use crate::model::{
+    SharedAddresses,
+    limits::{TFTP_LANES_MAX, TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX},
+};
 use crate::net::{
     Counter, Shared,
     intake::datagrams,
@@ -54,6 +57,8 @@ pub struct TftpServer {
     pub interface: watch::Receiver<Interface>,
     /// Transfers under way at once on this interface.
     pub transfers_max: usize,
+    /// Addresses that many machines ask from.
+    pub shared_addresses: SharedAddresses,
     /// Where sessions are started.
     pub running: Running,
 }
@@ -97,6 +102,7 @@ impl TftpServer {
                     door: door(),
                     single_port,
                     places: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
+                    shared_addresses: self.shared_addresses.clone(),
                 };
                 running.spawn(Lane::new(common, socket, receiver).run());
                 sender

@@ -18,10 +18,11 @@ use tempfile::TempDir;
 const KERNEL: &str = "images/small/kernel.bin";
 const KERNEL_URL: &str = "/image/small/kernel.bin";
 
-/// Asks for a path over HTTP; the status, the headers and the body as text.
+/// Asks for a path over HTTP, as who is told at once when it can't be had yet; the status, the headers and
+/// the body as text.
 fn get(client: &Namespace, path: &str) -> String {
     let url = format!("http://{SERVER}{path}");
-    let output = client.run("curl", &["-sS", "-m", "20", "-i", &url]);
+    let output = client.run("curl", &["-sS", "-m", "20", "-A", "iPXE/2.0.0", "-i", &url]);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -17,6 +17,8 @@
 //! | `options` | rung 3: what clients hand to their scripts, and BOOTP |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
+//! | `waits` | rung 3: image files that have to be waited for, and racks behind one address |
+//! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
@@ -52,6 +54,8 @@ mod restart;
 mod room;
 mod storm;
 mod threats;
+mod unread;
+mod waits;
 mod wire;
 
 use std::time::{Duration, Instant};

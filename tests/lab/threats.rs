@@ -226,7 +226,11 @@ fn images_beyond_their_places_wait_and_nothing_else_does() {
     let first = Held::begin(&holder, image);
     let head = |arguments: &[&str], path: &str| {
         let url = format!("http://{SERVER}{path}");
-        let all = [arguments, &["-sS", "-o", "/dev/null", "-D", "-", &url]].concat();
+        let all = [
+            arguments,
+            &["-sS", "-A", "iPXE/2.0.0", "-o", "/dev/null", "-D", "-", &url],
+        ]
+        .concat();
         String::from_utf8_lossy(&other.run("curl", &all).stdout).to_ascii_lowercase()
     };
     // What was written is counted a moment later.

@@ -129,6 +129,22 @@ fn rot_under_the_same_stamp_breaks_the_seal_of_transfers_under_way() {
 }
 
 #[test]
+fn a_file_that_another_took_the_name_of_is_waited_for_and_who_has_the_old_one_gets_all_of_it() {
+    let mut ledger = Ledger::default();
+    read(&mut ledger, NOW, "linux", GOOD);
+    let given = seal(&ledger);
+    let images = images();
+    let (image, kernel) = kernel_of(&images);
+    ledger.enter(NOW, &image.path(kernel), kernel.stamp, Finding::Another);
+    assert_eq!(standing(&ledger), Standing::Unread { done: 0 });
+    assert!(!given.is_broken());
+    read(&mut ledger, NOW, "disk", GOOD);
+    assert_eq!(wanted(&ledger, NOW, None), None, "it is not opened again and again");
+    let later = NOW.after(VERIFY_RETRY);
+    assert_eq!(wanted(&ledger, later, None), Some(("linux".to_owned(), Why::New)));
+}
+
+#[test]
 fn everything_is_read_again_when_its_time_has_come_and_the_oldest_first() {
     let mut ledger = Ledger::default();
     read(&mut ledger, NOW, "disk", GOOD);

@@ -13,6 +13,7 @@ pub(super) fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> R
         Standing::Sound { seal, .. } => Ok(seal.clone()),
         Standing::Unread { done } => Err(Refusal::NotYet {
             reason: format!("{name} is being verified, {done} of {} bytes", artifact.stamp.length),
+            length: artifact.stamp.length,
         }),
         Standing::Wrong { .. } => Err(Refusal::Broken {
             reason: format!("{name} is not served: its bytes are not those of its sha256; see `bootwright status`"),

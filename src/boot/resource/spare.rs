@@ -20,6 +20,15 @@ pub(super) fn is_spare(path: &str) -> bool {
         || folder.rsplit('/').next() == Some("locale") && GRUB_TRANSLATIONS.iter().any(|end| name.ends_with(end))
 }
 
+/// What cloud-init takes from a NoCloud folder if it is there. From 24.3 on it asks ten times, a second apart,
+/// for what gets a 404; an empty file says the same at once.
+const NOCLOUD_SPARES: [&str; 2] = ["network-config", "vendor-data"];
+
+/// Whether an answer of these files is a NoCloud folder, and the file one that it may lack.
+pub(super) fn is_spare_of_nocloud(files: &[String], file: &str) -> bool {
+    NOCLOUD_SPARES.contains(&file) && files.iter().any(|known| known == "user-data")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +58,20 @@ mod tests {
         ] {
             assert!(!is_spare(needed), "{needed}");
         }
+    }
+
+    #[test]
+    fn a_nocloud_folder_may_lack_two_files_and_another_answer_none() {
+        let nocloud = ["meta-data", "user-data"].map(str::to_owned);
+        for (file, spare) in [
+            ("network-config", true),
+            ("vendor-data", true),
+            ("meta-data", false),
+            ("user-data", false),
+            ("preseed.cfg", false),
+        ] {
+            assert_eq!(is_spare_of_nocloud(&nocloud, file), spare, "{file}");
+        }
+        assert!(!is_spare_of_nocloud(&["preseed.cfg".to_owned()], "network-config"));
     }
 }

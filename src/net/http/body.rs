@@ -1,4 +1,4 @@
-//! Response bodies: a text, or a part of a file piece by piece.
+//! Response bodies: a text, or a part of a file piece by piece, at once or when it can be had.
 
 use crate::model::limits::HTTP_TURN_BYTES;
 use crate::net::{
@@ -29,6 +29,16 @@ pub(super) enum Content {
     },
     /// A part of a file.
     File(FileContent),
+    /// The same, and its bytes are waited for.
+    Promised(Promise),
+}
+
+/// A part of a file that can't be had yet; the head went out with its length.
+pub(super) struct Promise {
+    /// Its bytes, one at least.
+    pub length: u64,
+    /// It, once it can be had.
+    pub file: Pin<Box<dyn Future<Output = Result<FileContent, FileError>> + Send>>,
 }
 
 /// A delivery and the connection that it is handed to.
@@ -127,7 +137,8 @@ impl Body for Content {
     type Error = FileError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FileError>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        match this {
             Content::Text { bytes, handing } => {
                 let whole = std::mem::take(bytes);
                 if let Some(handing) = handing.take() {
@@ -139,6 +150,14 @@ impl Body for Content {
                 let piece = ready!(file.poll_piece(context));
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
             }
+            Content::Promised(promise) => match ready!(promise.file.as_mut().poll(context)) {
+                Ok(file) => {
+                    *this = Content::File(file);
+                    Pin::new(this).poll_frame(context)
+                }
+                // The connection is cut: the head said that there is something.
+                Err(error) => Poll::Ready(Some(Err(error))),
+            },
         }
     }
 
@@ -147,6 +166,7 @@ impl Body for Content {
             // A body that becomes an event is asked for until it was handed over.
             Content::Text { bytes, handing } => bytes.is_empty() && handing.is_none(),
             Content::File(file) => file.left.is_empty() && file.handing.is_none(),
+            Content::Promised(_) => false,
         }
     }
 
@@ -154,6 +174,7 @@ impl Body for Content {
         SizeHint::with_exact(match self {
             Content::Text { bytes, .. } => bytes.len() as u64,
             Content::File(file) => file.left.end - file.left.start,
+            Content::Promised(promise) => promise.length,
         })
     }
 }

@@ -30,9 +30,10 @@ use tokio::{runtime::Handle, task::yield_now};
 use tracing::debug;
 
 /// Bytes of a request's head: the longest path, and room for headers.
-const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 14 * 1024;
-/// Header lines of a request.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
+/// Header lines of a request: anaconda sends one for each interface of its machine
+/// (`X-RHN-Provisioning-MAC-0`), virtual ones too.
+pub(super) const HEADERS_MAX: usize = 256;
 
 /// The threads that connections are served on.
 #[derive(Clone)]
@@ -162,9 +163,20 @@ impl Conversation {
             Some(Ok(())) => Went::ToItsEnd,
             Some(Err(error)) => {
                 debug!(client = %self.client, "HTTP connection: {error}");
+                self.say_refused(&error);
                 Went::ToItsEnd
             }
             None => Went::ToBeMoved,
         }
+    }
+
+    /// hyper answers what it can't read (400, 431) and closes the connection; only its error tells.
+    fn say_refused(&self, error: &hyper::Error) {
+        let Some(reason) = self.outbox.heard().refused(error) else {
+            return;
+        };
+        let shared = self.outbox.shared();
+        shared.counters.count(Counter::HttpMalformed);
+        shared.report(&shared.unread("an HTTP request", self.client).refused(reason));
     }
 }

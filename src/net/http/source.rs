@@ -137,7 +137,7 @@ mod tests {
         let (go_on, wait) = mpsc::channel::<()>();
         runtime.spawn_blocking(move || wait.recv());
 
-        let places = Places::new(1, 1);
+        let places = Places::new(1, 1, &Default::default());
         let place = || places.take(Ipv4Addr::LOCALHOST);
         let mut reader = Reader {
             opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),

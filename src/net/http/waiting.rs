@@ -4,7 +4,7 @@
 //! this process sees the end of the old ones. The new ones would be refused for what is over.
 
 use crate::model::limits::{HTTP_PLACE_TIMEOUT, HTTP_WAITING_MAX};
-use crate::net::places::{Place, Places};
+use crate::net::places::{Place, Places, Rank};
 use std::{future::pending, net::Ipv4Addr};
 use tokio::{net::TcpStream, task::JoinSet};
 
@@ -37,7 +37,7 @@ impl Waiting {
         }
         let places = self.places.clone();
         self.connections.spawn(async move {
-            let place = places.take_within(HTTP_PLACE_TIMEOUT, client).await;
+            let place = places.take_within(HTTP_PLACE_TIMEOUT, client, Rank::Second).await;
             Waited { stream, client, place }
         });
         true

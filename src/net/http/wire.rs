@@ -2,13 +2,18 @@
 
 use crate::boot::event::{Event, Step};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
-use crate::net::{Counter, Shared, http::patience::Patient, places::Place, transfers::UnderWay};
+use crate::net::{
+    Counter, Shared,
+    http::{patience::Patient, unread::Heard},
+    places::Place,
+    transfers::UnderWay,
+};
 use std::{
     io::{self, IoSlice},
     os::fd::AsFd,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -96,6 +101,7 @@ pub(super) struct Outbox {
     has_bulk: AtomicBool,
     /// Its connection is on another thread than before, and does not know it yet.
     has_moved: AtomicBool,
+    heard: Mutex<Heard>,
 }
 
 impl Outbox {
@@ -105,7 +111,18 @@ impl Outbox {
             delivery: Mutex::default(),
             has_bulk: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
+            heard: Mutex::default(),
         }
+    }
+
+    /// What every server shares.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What its client said since the last answer.
+    pub(super) fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A large file, or a part of one, is to be sent over the connection.
@@ -168,7 +185,10 @@ impl Wire {
     fn count(&self, written: &io::Result<usize>) {
         let counters = &self.outbox.shared.counters;
         match written {
-            Ok(bytes) => counters.add(Counter::HttpBytes, *bytes as u64),
+            Ok(bytes) => {
+                counters.add(Counter::HttpBytes, *bytes as u64);
+                self.outbox.heard().answered();
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => counters.count(Counter::HttpStalled),
             Err(_) => {}
         }
@@ -182,7 +202,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.settle();
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.outbox.heard().hear(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 

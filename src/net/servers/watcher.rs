@@ -91,7 +91,7 @@ impl Watcher {
     }
 
     fn appear(&mut self, interface: Interface) {
-        match Sockets::bind(&interface, self.listen) {
+        match Sockets::bind(&interface, &self.listen) {
             Ok(sockets) => {
                 self.complaints.remove(&*interface.name);
                 self.serve(interface, sockets);

@@ -4,7 +4,7 @@
 //! place until it is over: who starts over, again and again, would have all threads wait for a slow disk,
 //! those of other clients and of operators too.
 
-use crate::model::limits::TFTP_READS_PER_LANE_MAX;
+use crate::model::{SharedAddresses, limits::TFTP_READS_PER_LANE_MAX};
 use crate::net::{places::Places, running::Running};
 use std::{net::Ipv4Addr, sync::Arc};
 use tokio::sync::Semaphore;
@@ -16,9 +16,9 @@ pub(super) struct Disk {
 
 impl Disk {
     /// So many reads that are under way or wait for their turn, in all and for one client.
-    pub(super) fn new(all_max: usize, per_client_max: usize) -> Disk {
+    pub(super) fn new(all_max: usize, per_client_max: usize, shared: &SharedAddresses) -> Disk {
         Disk {
-            places: Places::new(all_max, per_client_max),
+            places: Places::new(all_max, per_client_max, shared),
             turns: Arc::new(Semaphore::new(TFTP_READS_PER_LANE_MAX)),
         }
     }
@@ -59,7 +59,7 @@ mod tests {
     async fn a_client_that_starts_over_has_no_more_reads_than_places_and_keeps_nobody_out() {
         let (_stop, stopped) = watch::channel(false);
         let (running, _drain) = Running::new(stopped);
-        let disk = Disk::new(9, 2);
+        let disk = Disk::new(9, 2, &SharedAddresses::NONE);
         let (own, other) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
         let waits: Vec<_> = (0..2)
             .map(|_| {

@@ -17,6 +17,7 @@ use super::{
     session::{Read, Reading, Session, Turn},
     sessions::{Room, Sessions},
 };
+use crate::model::{SharedAddresses, limits::TFTP_FULL_REMINDER};
 use crate::net::{
     Counter, Shared,
     running::Running,
@@ -30,7 +31,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Bytes read of a packet: requests are the longest, and longer ones are malformed.
 const PACKET_BYTES_MAX: usize = 600;
@@ -82,13 +83,15 @@ pub(super) struct Common {
     pub(super) running: Running,
     pub(super) door: Door,
     pub(super) single_port: bool,
-    /// Transfers in all and for one client.
+    /// Transfers in all and for one machine.
     pub(super) places: (usize, usize),
+    pub(super) shared_addresses: SharedAddresses,
 }
 
 impl Lane {
     pub(super) fn new(common: Common, socket: UdpSocket, requests: mpsc::Receiver<Asked>) -> Lane {
-        let (all_max, per_client_max) = common.places;
+        let (all_max, per_machine_max) = common.places;
+        let addresses = common.shared_addresses;
         let outbox = Outbox::of_whole_datagrams(&socket);
         Lane {
             shared: common.shared,
@@ -98,10 +101,10 @@ impl Lane {
             single_port: common.single_port,
             requests,
             open: true,
-            sessions: Sessions::new(all_max, per_client_max),
+            disk: Disk::new(all_max, per_machine_max, &addresses),
+            sessions: Sessions::new(all_max, per_machine_max, addresses),
             alarms: BinaryHeap::new(),
             words: mpsc::unbounded_channel(),
-            disk: Disk::new(all_max, per_client_max),
             inbox: Inbox::new(PACKET_BYTES_MAX),
             outbox,
         }
@@ -246,10 +249,8 @@ impl Lane {
                 counters.count(Counter::TftpDisplaced);
                 debug!(what = session.what(), "never heard, and another client needs the place");
             }
-            Room::Full => {
-                counters.count(Counter::TftpFull);
-                return debug!(%client, "TFTP request left alone: too many transfers under way");
-            }
+            Room::Full => return self.leave_alone(client, None),
+            Room::FullOfItsOwn(own) => return self.leave_alone(client, Some(own)),
         }
         let number = self.sessions.insert(client, Session::new(client, request.clone()));
         let (shared, words) = (Arc::clone(&self.shared), self.words.0.clone());
@@ -258,6 +259,24 @@ impl Lane {
             // The lane is gone when the drain has cut it.
             let _ = words.send(Word { client, number, news });
         });
+    }
+
+    /// There is no place for a transfer; `own` of them are the client's. It asks again by itself.
+    fn leave_alone(&self, client: SocketAddrV4, own: Option<usize>) {
+        self.shared.counters.count(Counter::TftpFull);
+        debug!(%client, "TFTP request left alone: too many transfers under way");
+        let notice = &self.shared.notices.tftp_full;
+        if !notice.is_due(&self.shared.clock, TFTP_FULL_REMINDER) {
+            return;
+        }
+        let address = client.ip();
+        match own {
+            Some(own) => warn!(
+                "TFTP requests of {address} wait: {own} transfers to it are under way, as many as one address may have; \
+                 if many machines ask from it, say so by machines_per_address under [network]"
+            ),
+            None => warn!("TFTP requests wait, one of {address} among them: no more transfers can be under way"),
+        }
     }
 
     fn take_word(&mut self, word: Word) {

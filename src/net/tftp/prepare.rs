@@ -1,9 +1,6 @@
 //! From a request to what its transfer reads from, or to the ERROR it gets.
 
-use crate::boot::{
-    event::Stage,
-    resource::{Answered, Ask, Refusal, Resource, Transport},
-};
+use crate::boot::resource::{Answered, Ask, Refusal, Resource, Transport};
 use crate::net::{
     Shared,
     files::{
@@ -12,6 +9,7 @@ use crate::net::{
     },
 };
 use crate::proto::tftp::{
+    netascii,
     transfer::Transfer,
     wire::{self, ErrorCode, Mode},
 };
@@ -47,7 +45,7 @@ impl From<&Refusal> for Denied {
             Refusal::NotFound { reason } | Refusal::Spared { reason } => Denied::new(ErrorCode::NotFound, reason),
             Refusal::BadPath { reason } => Denied::new(ErrorCode::AccessViolation, *reason),
             Refusal::Forbidden { reason } => Denied::new(ErrorCode::AccessViolation, reason),
-            Refusal::Broken { reason } | Refusal::NotYet { reason } => Denied::new(ErrorCode::Undefined, reason),
+            Refusal::Broken { reason } | Refusal::NotYet { reason, .. } => Denied::new(ErrorCode::Undefined, reason),
         }
     }
 }
@@ -77,14 +75,11 @@ pub(super) struct Prepared {
 
 /// Answers a request as far as that needs a template or a disk.
 pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Request) -> Prepared {
-    let read = match readable(request) {
-        Ok(read) => read,
-        Err(denied) => {
-            return Prepared {
-                answered: nobody(),
-                begun: Err(denied),
-            };
-        }
+    let Some(read) = &request.read else {
+        return Prepared {
+            answered: shared.unread("a TFTP request to write", *client.ip()),
+            begun: Err(Denied::new(ErrorCode::AccessViolation, "this server is read-only")),
+        };
     };
     let ask = Ask {
         transport: Transport::Tftp,
@@ -95,7 +90,11 @@ pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Req
     };
     let mut answered = shared.answer(&ask);
     let taken = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
-    let begun = source(shared, taken).await.map(|source| {
+    let begun = match in_mode(read.mode, taken) {
+        Ok(result) => source(shared, result).await,
+        Err(denied) => Err(denied),
+    };
+    let begun = begun.map(|source| {
         let mut options = read.options;
         if let Some(largest) = answered.block_max {
             options.blksize = options.blksize.map(|asked| asked.min(largest));
@@ -106,29 +105,22 @@ pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Req
     Prepared { answered, begun }
 }
 
-/// The request, if it is one that can be served.
-fn readable(request: &Request) -> Result<&wire::Request, Denied> {
+/// What is sent in the mode that was asked for. A text may be asked for as such; a loader would arrive as
+/// another one at whoever takes the bytes as they come, and would have to be held in memory for each.
+fn in_mode(mode: Mode, result: Result<Resource, Refusal>) -> Result<Result<Resource, Refusal>, Denied> {
     let denied = |message| Err(Denied::new(ErrorCode::IllegalOperation, message));
-    match &request.read {
-        None => Err(Denied::new(ErrorCode::AccessViolation, "this server is read-only")),
-        Some(read) => match read.mode {
-            Mode::Octet => Ok(read),
-            Mode::Netascii => denied("netascii is not served; use octet (binary) mode"),
-            Mode::Other => denied("unknown mode; use octet (binary) mode"),
-        },
-    }
-}
-
-/// Whoever asks what can't be answered is not looked up.
-fn nobody() -> Answered {
-    Answered {
-        machine: "unknown".to_owned(),
-        hardware: None,
-        stage: Stage::Unknown,
-        what: "a TFTP request".to_owned(),
-        block_max: None,
-        is_spared: false,
-        result: Err(Refusal::BadPath { reason: "" }),
+    match (mode, result) {
+        (Mode::Octet, result) | (Mode::Netascii, result @ Err(_)) => Ok(result),
+        (Mode::Netascii, Ok(Resource::Text { body, content_type })) => {
+            // Two bytes that were one are ASCII, whatever stands beside them.
+            let body = String::from_utf8(netascii(body.as_bytes()));
+            let broken = |_| Refusal::BadPath { reason: "no text" };
+            Ok(body.map(|body| Resource::Text { body, content_type }).map_err(broken))
+        }
+        (Mode::Netascii, Ok(Resource::File { .. })) => {
+            denied("netascii is for texts; ask for a file in octet (binary) mode")
+        }
+        (Mode::Other, _) => denied("unknown mode; use octet (binary) mode"),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the oldest first: forged requests keep nobody from booting, neither all machines at once nor one
 //! in whose name they are sent. A client that answered once keeps its place.
 
+use crate::model::SharedAddresses;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -13,7 +14,9 @@ use std::{
 /// The sessions under way, by the client's address and port.
 pub(super) struct Sessions<S> {
     all_max: usize,
-    per_client_max: usize,
+    /// For one machine; an address that many share has as many times that.
+    per_machine_max: usize,
+    shared: SharedAddresses,
     entries: BTreeMap<SocketAddrV4, Entry<S>>,
     /// Those that may still give way, oldest first; one whose client was heard leaves at a look.
     unheard: BTreeMap<u64, SocketAddrV4>,
@@ -37,16 +40,19 @@ pub(super) enum Room<S> {
     Free,
     /// There is now, because this one gave way.
     GaveWay(S),
-    /// There is none.
+    /// There is none: all are taken.
     Full,
+    /// There is none for this client, which has so many.
+    FullOfItsOwn(usize),
 }
 
 impl<S> Sessions<S> {
-    /// So many places in all, and so many for one client address.
-    pub(super) fn new(all_max: usize, per_client_max: usize) -> Sessions<S> {
+    /// So many places in all, and so many for one machine.
+    pub(super) fn new(all_max: usize, per_machine_max: usize, shared: SharedAddresses) -> Sessions<S> {
         Sessions {
             all_max,
-            per_client_max,
+            per_machine_max,
+            shared,
             entries: BTreeMap::new(),
             unheard: BTreeMap::new(),
             begun: 0,
@@ -91,19 +97,22 @@ impl<S> Sessions<S> {
     /// Makes room for another session of `client`, whose port has none.
     pub(super) fn make_room(&mut self, client: Ipv4Addr) -> Room<S> {
         let own = self.own(client).count();
-        if own < self.per_client_max && self.entries.len() < self.all_max {
+        let own_max = self.per_machine_max.saturating_mul(self.shared.machines_at(client));
+        if own < own_max && self.entries.len() < self.all_max {
             return Room::Free;
         }
         let unheard_own = self.own(client).filter(|(_, entry)| !entry.heard);
         let oldest_own = unheard_own.min_by_key(|(_, entry)| entry.number);
         let oldest = match oldest_own.map(|(client, _)| *client) {
             Some(client) => Some(client),
-            None if own < self.per_client_max => self.oldest(),
+            None if own < own_max => self.oldest(),
             None => None,
         };
-        oldest
-            .and_then(|client| self.remove(client))
-            .map_or(Room::Full, Room::GaveWay)
+        match oldest.and_then(|client| self.remove(client)) {
+            Some(session) => Room::GaveWay(session),
+            None if own < own_max => Room::Full,
+            None => Room::FullOfItsOwn(own),
+        }
     }
 
     fn own(&self, client: Ipv4Addr) -> impl Iterator<Item = (&SocketAddrV4, &Entry<S>)> {
@@ -133,7 +142,7 @@ mod tests {
     /// Begins a session that is its client's name; what became of its wish for room.
     fn begin(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) -> Room<SocketAddrV4> {
         let room = sessions.make_room(*client.ip());
-        if room != Room::Full {
+        if matches!(room, Room::Free | Room::GaveWay(_)) {
             sessions.insert(client, client);
         }
         room
@@ -145,7 +154,7 @@ mod tests {
 
     #[test]
     fn forged_requests_of_many_addresses_keep_nobody_out() {
-        let mut sessions = Sessions::new(4, 2);
+        let mut sessions = Sessions::new(4, 2, SharedAddresses::NONE);
         for ip in 10..14 {
             assert_eq!(begin(&mut sessions, client(ip, 2000)), Room::Free);
         }
@@ -164,7 +173,7 @@ mod tests {
 
     #[test]
     fn forged_requests_in_one_machines_name_do_not_keep_it_out() {
-        let mut sessions = Sessions::new(9, 2);
+        let mut sessions = Sessions::new(9, 2, SharedAddresses::NONE);
         begin(&mut sessions, client(11, 1));
         for port in 1..=2 {
             begin(&mut sessions, client(10, port));
@@ -178,19 +187,32 @@ mod tests {
 
     #[test]
     fn one_client_never_takes_more_than_its_places_from_the_others() {
-        let mut sessions = Sessions::new(9, 2);
+        let mut sessions = Sessions::new(9, 2, SharedAddresses::NONE);
         begin(&mut sessions, client(11, 1));
         for port in 1..=2 {
             begin(&mut sessions, client(10, port));
             hear(&mut sessions, client(10, port));
         }
-        assert_eq!(begin(&mut sessions, client(10, 3)), Room::Full);
+        assert_eq!(begin(&mut sessions, client(10, 3)), Room::FullOfItsOwn(2));
         assert!(sessions.get_mut(client(11, 1)).is_some());
     }
 
     #[test]
+    fn a_rack_behind_one_address_has_the_places_of_all_its_machines() {
+        let shared = SharedAddresses::new(vec![("192.0.2.10/32".parse().unwrap(), 3)]);
+        let mut sessions = Sessions::new(90, 2, shared);
+        for (ip, places) in [(10, 6), (11, 2)] {
+            for port in 1..=places {
+                assert_eq!(begin(&mut sessions, client(ip, port)), Room::Free);
+                hear(&mut sessions, client(ip, port));
+            }
+            assert_eq!(begin(&mut sessions, client(ip, 99)), Room::FullOfItsOwn(places.into()));
+        }
+    }
+
+    #[test]
     fn clients_that_answered_are_never_displaced() {
-        let mut sessions = Sessions::new(2, 2);
+        let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
         for ip in 1..=2 {
             begin(&mut sessions, client(ip, 1));
             hear(&mut sessions, client(ip, 1));
@@ -202,7 +224,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_sessions_that_ended() {
-        let mut sessions = Sessions::new(2, 2);
+        let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
         for port in 1..100 {
             begin(&mut sessions, client(1, port));
             hear(&mut sessions, client(1, port));
@@ -213,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_word_about_a_session_that_ended_is_not_its_successors() {
-        let mut sessions = Sessions::new(2, 2);
+        let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
         let first = sessions.insert(client(1, 1), client(1, 1));
         sessions.remove(client(1, 1));
         let second = sessions.insert(client(1, 1), client(1, 1));

@@ -55,7 +55,7 @@ pub struct Request {
 pub enum Mode {
     /// Bytes as they are.
     Octet,
-    /// Line ends rewritten; nothing that boots is text of that kind.
+    /// A text, with its line ends rewritten.
     Netascii,
     /// `mail`, or a word nobody defined.
     Other,

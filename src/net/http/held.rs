@@ -1,0 +1,300 @@
+//! Requests for image files that can't be sent yet: told to come back, or held with their connection open.
+//!
+//! Two things are waited for: that an artifact's bytes are verified, and that one of the places for image
+//! files becomes free. Who comes back by itself is told to ([`crate::boot::fetcher`]). Everybody else waits,
+//! in a line of so many in all and for one machine, and at most `HTTP_HELD_LONGEST`. Whose patience for a
+//! head is short has it at once, with the length of what will follow, and waits for the body.
+
+use super::{
+    body::{Content, FileContent, Promise},
+    exchange::{Exchange, Wanted, headed, set},
+};
+use crate::boot::{
+    event::{Event, Step},
+    fetcher::Manner,
+    resource::{Answered, Refusal, Resource},
+};
+use crate::model::limits::{HTTP_BUSY_REMINDER, HTTP_HELD_LONGEST, HTTP_HELD_LOOK, HTTP_PROMPT_BYTES_MAX};
+use crate::net::{
+    Counter, Shared,
+    files::{FileError, hot, open_elsewhere},
+    places::{Place, Rank},
+};
+use hyper::{Response, Uri, header::CONTENT_LENGTH};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+/// What becomes of a request for what is not verified yet.
+pub(super) enum Settled {
+    /// It waited, and has another answer now.
+    Answered(Box<Answered>, Hold),
+    Response(Box<Response<Content>>),
+}
+
+/// What one request may wait, and its seat once it does.
+pub(super) struct Hold {
+    pub(super) manner: Manner,
+    until: Instant,
+    seat: Option<Seat>,
+}
+
+/// One of those that wait; dropping it while it does says that its client left.
+struct Seat {
+    shared: Arc<Shared>,
+    since: Instant,
+    /// `None` once the wait is over.
+    left: Option<Event>,
+    _place: Place,
+}
+
+impl Hold {
+    pub(super) fn new(manner: Manner) -> Hold {
+        Hold {
+            manner,
+            until: Instant::now() + HTTP_HELD_LONGEST,
+            seat: None,
+        }
+    }
+
+    /// Whether the request waits from here on; else its client is to be told to come back.
+    pub(super) fn begins(&mut self, exchange: &Exchange, answered: &Answered) -> bool {
+        if self.manner == Manner::ComesBack {
+            return false;
+        }
+        if self.seat.is_some() {
+            return true;
+        }
+        let Some(place) = exchange.seats.take(exchange.client) else {
+            exchange.in_vain(answered, "too many wait already");
+            return false;
+        };
+        exchange.shared.counters.count(Counter::HttpHeld);
+        debug!(client = %exchange.client, what = answered.what, "waits with its connection open");
+        let step = Step::Failed {
+            what: answered.what.clone(),
+            reason: String::new(),
+        };
+        self.seat = Some(Seat {
+            shared: Arc::clone(&exchange.shared),
+            since: Instant::now(),
+            left: Some(answered.event(step)),
+            _place: place,
+        });
+        true
+    }
+
+    /// The rest of it, for a body that goes on waiting.
+    pub(super) fn take(&mut self) -> Hold {
+        Hold {
+            manner: self.manner,
+            until: self.until,
+            seat: self.seat.take(),
+        }
+    }
+
+    /// There is nothing to wait for any more; whether it waited until now.
+    pub(super) fn ends(&mut self) -> bool {
+        let mut seat = self.seat.take();
+        if let Some(seat) = &mut seat {
+            seat.left = None;
+        }
+        seat.is_some()
+    }
+
+    /// What is left of the time.
+    fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether nobody may wait any longer.
+    pub(super) fn is_over(&self) -> bool {
+        self.time_left().is_zero()
+    }
+
+    fn rank(&self) -> Rank {
+        match self.manner {
+            Manner::WaitsForBody => Rank::First,
+            Manner::ComesBack | Manner::Waits => Rank::Second,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(mut event) = self.left.take() else { return };
+        self.shared.counters.count(Counter::HttpHeldLeft);
+        if let Step::Failed { reason, .. } = &mut event.step {
+            let waited_s = self.since.elapsed().as_secs();
+            *reason = format!("its client left after it had waited {waited_s} s for its turn");
+        }
+        self.shared.report(&event);
+    }
+}
+
+impl Exchange {
+    /// Says now and then that too many image files are on their way.
+    pub(super) fn say_busy(&self, answered: &Answered) {
+        if self.shared.busy.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
+            let own = self.bulk.of(self.client);
+            match self.bulk.has_all(self.client) {
+                true => warn!(
+                    "machines wait for image files, {} among them: {own} are on their way to {}, as many as one address \
+                     may have; if many machines ask from it, say so by machines_per_address under [network]",
+                    answered.machine, self.client
+                ),
+                false => warn!(
+                    "machines wait for image files, {} among them: bulk_streams under [http] are all under way",
+                    answered.machine
+                ),
+            }
+        }
+        debug!(client = %self.client, what = answered.what, "finds no place");
+    }
+
+    /// The file's bytes are still being verified: the machine waits, or is told when to come back.
+    pub(super) async fn not_yet(
+        self: &Arc<Self>,
+        answered: &Answered,
+        (reason, length): (&str, u64),
+        (uri, head): (&Uri, bool),
+        mut hold: Hold,
+    ) -> Settled {
+        let response = |response| Settled::Response(Box::new(response));
+        if head && hold.manner != Manner::ComesBack {
+            // What it is to know is known, and no byte goes out.
+            return response(headed(length));
+        }
+        if self.shared.unverified.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
+            warn!("machines wait, {} among them: {reason}", answered.machine);
+        }
+        if !hold.begins(self, answered) {
+            self.shared.counters.count(Counter::HttpUnverified);
+            debug!(client = %self.client, what = answered.what, "told to come back: {reason}");
+            return response(self.come_back(reason, head));
+        }
+        if hold.manner == Manner::WaitsForBody && length > 0 {
+            let mut promised = Response::new(self.promise_verified(uri.clone(), length, hold));
+            set(&mut promised, CONTENT_LENGTH, length);
+            return response(promised);
+        }
+        let later = self.verified(uri, &hold).await;
+        Settled::Answered(Box::new(later), hold)
+    }
+
+    /// The answer once the artifact is verified; the same as before where that takes too long.
+    async fn verified(&self, uri: &Uri, hold: &Hold) -> Answered {
+        loop {
+            let mut told = pin!(self.shared.verified.notified());
+            // From here on: what is found after the next look is not missed.
+            told.as_mut().enable();
+            let answered = self.answer(uri);
+            if !matches!(answered.result, Err(Refusal::NotYet { .. })) || hold.is_over() {
+                return answered;
+            }
+            // Both mean that it is time to look.
+            let _ = timeout(hold.time_left().min(HTTP_HELD_LOOK), told).await;
+        }
+    }
+
+    /// The answer once something was verified, or a while later.
+    pub(super) async fn later(&self, uri: &Uri, hold: &Hold) -> Answered {
+        let told = self.shared.verified.notified();
+        let _ = timeout(hold.time_left().min(HTTP_HELD_LOOK), told).await;
+        self.answer(uri)
+    }
+
+    /// A place for an image file, where one becomes free in time.
+    pub(super) async fn place_in_time(&self, hold: &Hold) -> Option<Place> {
+        self.bulk.take_within(hold.time_left(), self.client, hold.rank()).await
+    }
+
+    /// A body of `length` bytes that is an artifact's, once it is verified and there is a place for it.
+    fn promise_verified(self: &Arc<Self>, uri: Uri, length: u64, mut hold: Hold) -> Content {
+        let exchange = Arc::clone(self);
+        self.promise(length, length, async move {
+            let mut answered = exchange.verified(&uri, &hold).await;
+            let result = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
+            let content = match result {
+                Ok(Resource::File { root, file, seal, .. }) => open_elsewhere(root, file, seal).await,
+                Ok(Resource::Text { .. }) => Err(FileError::Changed),
+                Err(Refusal::NotYet { .. }) => Err(FileError::NotInTime),
+                Err(Refusal::NotFound { .. }) => Err(FileError::Missing),
+                // Its bytes are wrong, or can't be read.
+                Err(_) => Err(FileError::Rotten),
+            };
+            let content = content.and_then(|opened| match opened.length() == length {
+                true => Ok(hot::Content::File(opened)),
+                false => Err(FileError::Changed),
+            });
+            let wanted = content.map(|content| Wanted {
+                content,
+                part: None,
+                is_bulk: true,
+            });
+            exchange.keep_promise(&answered, wanted, &mut hold).await
+        })
+    }
+
+    /// A body that is a file, once there is a place for it.
+    pub(super) fn promise_place(self: &Arc<Self>, answered: &Answered, wanted: Wanted, mut hold: Hold) -> Content {
+        let (exchange, answered) = (Arc::clone(self), answered.clone());
+        self.promise(wanted.size(), wanted.content.stamp().length, async move {
+            exchange.keep_promise(&answered, Ok(wanted), &mut hold).await
+        })
+    }
+
+    fn promise(
+        &self,
+        size: u64,
+        file_length: u64,
+        file: impl Future<Output = Result<FileContent, FileError>> + Send + 'static,
+    ) -> Content {
+        if file_length > HTTP_PROMPT_BYTES_MAX {
+            self.outbox.takes_bulk();
+        }
+        Content::Promised(Promise {
+            length: size,
+            file: Box::pin(file),
+        })
+    }
+
+    async fn keep_promise(
+        &self,
+        answered: &Answered,
+        wanted: Result<Wanted, FileError>,
+        hold: &mut Hold,
+    ) -> Result<FileContent, FileError> {
+        let kept = match wanted {
+            Ok(wanted) => match self.place_in_time(hold).await {
+                Some(place) => Ok((wanted, place)),
+                None => Err(FileError::NotInTime),
+            },
+            Err(error) => Err(error),
+        };
+        hold.ends();
+        match kept {
+            Ok((wanted, place)) => Ok(self.content(answered, wanted, Some(place))),
+            Err(error) => {
+                self.shared.counters.count(Counter::HttpAborted);
+                if matches!(error, FileError::NotInTime) {
+                    self.shared.counters.count(Counter::HttpHeldInVain);
+                }
+                self.shared.report(&answered.refused(error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    /// That a request waited for nothing, or could not wait.
+    pub(super) fn in_vain(&self, answered: &Answered, why: &str) {
+        self.shared.counters.count(Counter::HttpHeldInVain);
+        let notice = &self.shared.notices.too_many_wait;
+        if notice.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
+            warn!(
+                "machines are told to come back for image files, and many programs never do, {} ({}) among them: {why}",
+                answered.machine, self.client
+            );
+        }
+    }
+}
