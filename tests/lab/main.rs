@@ -54,6 +54,7 @@ mod restart;
 mod room;
 mod storm;
 mod threats;
+mod unit;
 mod unread;
 mod waits;
 mod wire;
