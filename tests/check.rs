@@ -517,8 +517,21 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
             // An initrd that the kernel's command line does not name is lost on UEFI.
             let fetched = text.matches("initrd --name").count();
             assert_eq!(fetched, text.matches(" initrd=initrd").count(), "{name}: {text}");
+            if *name != "local" {
+                asks_again_by_the_network(&text);
+            }
         }
     }
+}
+
+/// A script that asks again opens the interface first, and goes on by DHCP where that was of no use.
+fn asks_again_by_the_network(text: &str) {
+    let lines: Vec<&str> = text.lines().collect();
+    let chains = |line: &&str| line.starts_with("chain --replace --autofree http://192.0.2.1/boot.ipxe?");
+    let asks = lines.iter().position(chains).expect("a script that fails asks again");
+    assert_eq!(lines[asks - 1], "ifopen ||", "{text}");
+    assert_eq!(lines[lines.len() - 2..], ["dhcp ||", "goto again"], "{text}");
+    assert!(lines[..asks].contains(&":again"), "{text}");
 }
 
 #[test]
@@ -529,6 +542,7 @@ fn the_unknown_script_asks_again_where_ipxe_asked_first() {
         text.contains(&paths::script_url(SERVER, loaded.snapshot.ports)),
         "{text}"
     );
+    asks_again_by_the_network(&text);
     assert!(text.contains("Bootwright does not know this machine"), "{text}");
     // iPXE's `echo` takes a word that begins with `-` for an option and ends the script.
     assert!(!text.contains("\necho -"), "{text}");

@@ -235,11 +235,31 @@ fn who_has_no_name_and_no_mac_is_called_by_its_address() {
 }
 
 #[test]
-fn an_autoexec_script_is_the_one_of_the_address_that_asks() {
-    for path in ["/autoexec.ipxe", "/x86_64-efi/autoexec.ipxe"] {
-        assert!(text(&get_alone(HOST, path)).ends_with("# r1u07"));
+fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
+    let chain = "chain --replace --autofree http://192.0.2.1/boot.ipxe?mac=${mac:hexhyp}&uuid=${uuid}\
+                 &serial=${serial:uristring}&arch=${buildarch}&platform=${platform}\
+                 &manufacturer=${manufacturer:uristring} ||";
+    for path in [
+        "/autoexec.ipxe",
+        "/x86_64-efi/autoexec.ipxe",
+        "/answer/r1u08/autoexec.ipxe",
+    ] {
+        let answered = get_alone(HOST, path);
+        assert_eq!(
+            (answered.machine.as_str(), answered.what.as_str()),
+            ("r1u07", "autoexec.ipxe")
+        );
+        let text = text(&answered);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..6],
+            ["#!ipxe", ":again", "ifopen ||", chain, "dhcp ||", chain],
+            "{path}"
+        );
+        // Without the last line, iPXE gives the machine back to its firmware when we do not answer once.
+        assert_eq!(lines.last(), Some(&"goto again"));
+        assert_eq!(self::text(&get_alone(DYNAMIC, path)), text, "it is nobody's own");
     }
-    assert!(text(&get_alone(DYNAMIC, "/autoexec.ipxe")).contains("who are you"));
 }
 
 #[test]

@@ -3,11 +3,13 @@
 //!
 //! What counts is a loader that went out whole, not an offer or an ACK: firmware repeats its DHCP
 //! for many reasons, and takes a whole file for one. The loader's next word (iPXE's DHCP, or the
-//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. Nothing
-//! here stops a machine: people are told.
+//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. An
+//! `autoexec.ipxe` is no such word: it comes by the firmware's road. Nothing here stops a machine: people are
+//! told.
 
 use crate::boot::{
     event::{Event, Stage, Step},
+    paths,
     sightings::Recent,
 };
 use crate::model::{
@@ -77,6 +79,7 @@ impl LoaderLoops {
 
 fn said(event: &Event) -> Option<Said<'_>> {
     match (event.stage, &event.step) {
+        (Stage::Ipxe, Step::Sent { what, .. } | Step::Failed { what, .. }) if what == paths::AUTOEXEC => None,
         (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Said::Runs),
         // A file that firmware asks for is a loader; a HEAD takes nothing.
         (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {

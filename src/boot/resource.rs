@@ -6,6 +6,7 @@
 
 mod artifact;
 mod asker;
+mod autoexec;
 mod script;
 mod spare;
 
@@ -232,6 +233,7 @@ impl<'a> Inquiry<'a> {
         }
         let components: Vec<&str> = path.components().collect();
         let found = match components[..] {
+            [.., paths::AUTOEXEC] => self.autoexec(),
             [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
             [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
             _ => self.loader(path.as_str()),

@@ -5,7 +5,7 @@
 //!
 //! | loader | asks for, in any folder |
 //! |---|---|
-//! | iPXE | `boot.ipxe` (at the top), `autoexec.ipxe` |
+//! | iPXE | `boot.ipxe` (at the top); `autoexec.ipxe` leads there (`resource::autoexec`) |
 //! | GRUB | `grub.cfg-UUID`, `grub.cfg-01-MAC`, `grub.cfg-ADDRESS` and its beginnings, `grub.cfg` |
 //! | PXELINUX | `pxelinux.cfg/UUID`, `01-MAC`, `ADDRESS` and its beginnings, `default` |
 //!
@@ -55,7 +55,6 @@ impl ScriptPath {
         let path = path.as_str();
         let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
         let (dialect, names) = match file {
-            paths::AUTOEXEC => (Dialect::Ipxe, Named::Nobody),
             paths::SCRIPT if folder.is_empty() => (Dialect::Ipxe, Named::Nobody),
             // An artifact and an answer may have any name.
             _ if is_content(folder) => return None,
@@ -127,9 +126,7 @@ mod tests {
                 assert_eq!(of(&path), Some((Dialect::Pxelinux, names)), "{path}");
             }
         }
-        for path in ["boot.ipxe", "autoexec.ipxe", "x86_64-efi/autoexec.ipxe"] {
-            assert_eq!(of(path), Some((Dialect::Ipxe, Named::Nobody)), "{path}");
-        }
+        assert_eq!(of("boot.ipxe"), Some((Dialect::Ipxe, Named::Nobody)));
     }
 
     #[test]
@@ -137,6 +134,7 @@ mod tests {
         for path in [
             "snponly.efi",
             "x/boot.ipxe",
+            "autoexec.ipxe",
             "grub/x86_64-efi/command.lst",
             "grub/grub.cfg.bak",
             "grub/grub.cfg-",

@@ -73,6 +73,26 @@ fn case_25_a_machine_that_came_back_as_ipxe_begins_anew() {
 }
 
 #[test]
+fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
+    let sent = |what: &str| {
+        let (what, bytes) = (what.to_owned(), 400);
+        event(LIVE, Stage::Ipxe, Step::Sent { what, bytes })
+    };
+    for (word, expected) in [
+        ("autoexec.ipxe", [false, false, true]),
+        ("script debian-installer", [false; 3]),
+    ] {
+        let mut loops = LoaderLoops::default();
+        let alarms = expected.map(|_| {
+            let alarm = loops.see(START, &loaded(LIVE, "snponly.efi"));
+            loops.see(START, &sent(word));
+            alarm.is_some()
+        });
+        assert_eq!(alarms, expected, "{word}");
+    }
+}
+
+#[test]
 fn case_25_a_size_question_and_a_broken_transfer_are_no_loader_taken() {
     let mut loops = LoaderLoops::default();
     for _ in 0..5 {

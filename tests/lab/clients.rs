@@ -33,11 +33,7 @@ fn a_loader_a_script_and_an_image_arrive_byte_by_byte() {
     let client = wire.client_at("02:00:00:00:00:31", "192.0.2.31");
     let loader = fs::read("/usr/lib/ipxe/snponly.efi").expect("package ipxe is installed");
     let script = "#!ipxe\necho fetcher\n".as_bytes();
-    for (path, content) in [
-        ("snponly.efi", loader.as_slice()),
-        ("autoexec.ipxe", script),
-        ("image/small/kernel.bin", &kernel),
-    ] {
+    for (path, content) in [("snponly.efi", loader.as_slice()), ("image/small/kernel.bin", &kernel)] {
         for (program, fetched) in fetch_with_everything(&client, path) {
             assert!(
                 fetched == content,

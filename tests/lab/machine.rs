@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Emulation without KVM takes a core for itself; two machines at once only slow each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// The serial number that every machine's board says.
+pub const SERIAL: &str = "SN-77";
+
 /// Below this the installer stops to say that the memory is low.
 const MEMORY_MB: &str = "1024";
 
@@ -76,6 +79,7 @@ impl Machine {
                 "-no-reboot",
             ])
             .args(["-monitor", "none", "-serial", &format!("file:{}", console.display())])
+            .args(["-smbios", &format!("type=1,serial={SERIAL}")])
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
             .args(firmware_arguments(firmware, mac, folder.path()));
         if let Some(words) = disk {

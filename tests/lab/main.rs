@@ -27,6 +27,7 @@
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
+//! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
@@ -43,6 +44,7 @@ mod images;
 mod lives;
 mod machine;
 mod namespace;
+mod newer;
 mod options;
 mod others;
 mod probe;

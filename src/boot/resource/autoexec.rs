@@ -1,0 +1,46 @@
+//! `autoexec.ipxe`: what iPXE for EFI runs before it has asked DHCP anything.
+//!
+//! It is fetched by the firmware's road, before iPXE has a network: since 1.21.1 (2025) every EFI build runs it
+//! with its network interface closed (2.0 opens it first), and a machine's whole script would fail there
+//! at its first fetch. Nor does its request say who asks. So it is no machine's script, and leads to
+//! that one: the interface is opened, which takes over the address that the firmware had (no second DHCP,
+//! and no wait for an IPv6 router), and `boot.ipxe` is asked for with the query that says who it is. Where
+//! the firmware's address is of no use, DHCP gives another.
+
+use super::{Found, Inquiry, Resource, content_type};
+use crate::boot::{
+    event::Stage,
+    paths::{self, Ports},
+};
+use std::net::Ipv4Addr;
+
+impl Inquiry<'_> {
+    /// The same for every machine: who it is, it says to `boot.ipxe`.
+    pub(super) fn autoexec(&self) -> Found {
+        let body = script(self.ask.server, self.snapshot.ports);
+        Found {
+            stage: Stage::Ipxe,
+            what: paths::AUTOEXEC.to_owned(),
+            result: Ok(Resource::Text {
+                body,
+                content_type: content_type(paths::AUTOEXEC),
+            }),
+        }
+    }
+}
+
+/// A build without one of these commands goes on behind its `||`.
+fn script(server: Ipv4Addr, ports: Ports) -> String {
+    let chain = format!("chain --replace --autofree {} ||", paths::script_url(server, ports));
+    format!(
+        "#!ipxe\n\
+         :again\n\
+         ifopen ||\n\
+         {chain}\n\
+         dhcp ||\n\
+         {chain}\n\
+         echo Bootwright: {server} does not answer. Asking again in 15 seconds.\n\
+         sleep 15\n\
+         goto again\n"
+    )
+}

@@ -1,0 +1,58 @@
+//! Loaders of newer Debian releases than the one of this machine.
+
+use super::daemon::Daemon;
+use super::firmware::LOADER;
+use super::machine::{Firmware, Machine, SERIAL};
+use super::namespace::{Wire, text};
+use super::room::Room;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The root of a Debian suite that has these packages; nothing of it touches the system.
+pub fn root_of(suite: &str, packages: &[&str]) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/newer-root.sh");
+    let output = Command::new(script).arg(suite).args(packages).output();
+    let output = output.expect("tests/newer-root.sh is in the checkout");
+    assert!(output.status.success(), "{}", text(&output));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+/// Boots a machine through the `snponly.efi` of a suite, whose autoexec.ipxe comes before any DHCP of its own.
+fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str) {
+    let wire = Wire::new();
+    // A host that is known by what only its script's request says.
+    let host = format!("[[host]]\nname = \"r1u07\"\nserial = \"{SERIAL}\"\nboot = \"live\"\nscript = \"shown\"\n");
+    let room = Room::new(&host).with_script("shown", "#!ipxe\necho {{ name }} came up with ${net0/ip}\nsleep 600\n");
+    let loader = root_of(suite, &["ipxe"]).join("usr/lib/ipxe/snponly.efi");
+    fs::copy(&loader, room.path("loaders/snponly.efi")).expect("the suite's package ipxe has it");
+    let daemon = Daemon::start(&wire, &room);
+    let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
+    daemon.wait_for_within("the loader", LOADER, |line| {
+        line.message.starts_with("sent loader snponly.efi") && line.stage == stage
+    });
+    daemon.wait_for_within("its autoexec", LOADER, |line| {
+        line.message.starts_with("sent autoexec.ipxe")
+    });
+    daemon.wait_for_within("the script", LOADER, |line| line.says("r1u07", &["sent script shown"]));
+    machine.wait_for("r1u07 came up with 192.0.2.1", LOADER);
+    let steps = daemon.lines().into_iter().filter(|line| line.target == "boot");
+    let again = steps.filter(|line| line.stage == "ipxe" && !line.message.starts_with("sent"));
+    assert_eq!(
+        again.map(|line| line.message).collect::<Vec<_>>(),
+        [""; 0],
+        "it asked DHCP again"
+    );
+}
+
+#[test]
+fn ipxe_1_21_1_that_runs_its_autoexec_with_a_closed_interface_comes_to_the_hosts_script() {
+    boots_by_autoexec(Firmware::OvmfPxe, "uefi-pxe", "trixie");
+}
+
+#[test]
+fn ipxe_2_0_by_uefi_http_boot_comes_to_the_hosts_script() {
+    boots_by_autoexec(Firmware::OvmfHttp, "uefi-http", "sid");
+}
