@@ -828,6 +828,7 @@ fn a_report_shows_the_line_and_json_has_the_place() {
 #[test]
 fn the_watched_folders_cover_every_file_that_counts() {
     let room = Room::new(SUBNET);
+    room.write("loaders/debian-installer/arm64/grub/arm64-efi/sleep.mod", "module");
     let folders = watched(&room.sound().appliance, &room.path("bootwright.toml"));
     for folder in [
         "",
@@ -836,6 +837,8 @@ fn the_watched_folders_cover_every_file_that_counts() {
         "answers/autoinstall",
         "images",
         "images/debian-12",
+        "loaders",
+        "loaders/debian-installer/arm64/grub/arm64-efi",
     ] {
         let wanted = room.path(folder);
         let is_watched = folders.iter().any(|one| one.components().eq(wanted.components()));

@@ -1,10 +1,12 @@
-//! Which loader each architecture gets: a table, and the files found for it.
+//! Which loader each architecture gets: a table, and the files found for it. What a loader's bytes say of it is
+//! in `program`.
 
-use crate::model::{Arch, Cpu, Firmware};
+use crate::model::{Arch, Cpu, Dialect, Firmware};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// File names to look for, best first, by firmware and instruction set. `snponly` comes before
-/// `ipxe` on UEFI: it speaks through the firmware's own driver of the NIC it was loaded from.
+/// `ipxe` on UEFI: it speaks through the firmware's own driver of the NIC it was loaded from. Debian names
+/// its builds `ipxe-amd64.efi` since 13, and its `ipxe.efi` is a link to that one.
 const CANDIDATES: &[(Firmware, Cpu, &[&str])] = &[
     (Firmware::Bios, Cpu::X86_64, &["undionly.kpxe", "ipxe.pxe"]),
     (
@@ -15,7 +17,7 @@ const CANDIDATES: &[(Firmware, Cpu, &[&str])] = &[
     (
         Firmware::Uefi,
         Cpu::X86_64,
-        &["snponly.efi", "x86_64-efi/snponly.efi", "ipxe.efi"],
+        &["snponly.efi", "x86_64-efi/snponly.efi", "ipxe.efi", "ipxe-amd64.efi"],
     ),
     (
         Firmware::Uefi,
@@ -60,44 +62,56 @@ fn what_runs_on(arch: Arch) -> Arch {
     Arch { firmware, ..arch }
 }
 
-/// The instruction set that an EFI program is for, from its beginning (PE format: the place of its header
-/// stands at 60, and the machine behind the header's four letters); `None` where it is no EFI program, or
-/// one for a machine we do not know.
-pub fn cpu_of_efi(beginning: &[u8]) -> Option<Cpu> {
-    let place = beginning.get(0x3c..0x40).and_then(|bytes| bytes.try_into().ok())?;
-    let header = usize::try_from(u32::from_le_bytes(place)).ok()?;
-    let machine = beginning
-        .starts_with(b"MZ")
-        .then(|| beginning.get(header..)?.strip_prefix(b"PE\0\0"))??;
-    match u16::from_le_bytes([*machine.first()?, *machine.get(1)?]) {
-        0x014c => Some(Cpu::X86),
-        0x8664 => Some(Cpu::X86_64),
-        0x01c2 => Some(Cpu::Arm32),
-        0xaa64 => Some(Cpu::Arm64),
-        0x5064 => Some(Cpu::Riscv64),
-        0x6264 => Some(Cpu::LoongArch64),
-        _ => None,
-    }
+/// Where the bytes of a loader are: a regular file, with no symlink on the way from the folder to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub root: PathBuf,
+    /// The path beneath it.
+    pub file: String,
 }
 
-/// The loaders found: every regular file beneath the folders of `paths.loaders`.
+/// The loaders found: every regular file beneath the folders of `paths.loaders`, and the links there that
+/// are followed.
 #[derive(Clone, Debug, Default)]
 pub struct Loaders {
-    files: BTreeMap<String, PathBuf>,
+    files: BTreeMap<String, Place>,
+    /// Links that are not followed, and why.
+    unfollowed: BTreeMap<String, String>,
     /// What runs those that the inventory names.
     named: BTreeMap<String, Arch>,
+    /// What those load in the end whose bytes say more than their names.
+    dialects: BTreeMap<String, Dialect>,
+    /// iPXE that Secure Boot takes, the best for each architecture.
+    signed: BTreeMap<Arch, String>,
 }
 
 impl Loaders {
     /// Adds a file by its path beneath `root`: also what firmware asks for. Where two folders have
     /// a file of one name, the one added first has it.
     pub fn add(&mut self, root: PathBuf, file: String) {
-        self.files.entry(file).or_insert(root);
+        self.add_link(file.clone(), Place { root, file });
     }
 
-    /// The folder that `file` lies beneath, if it is a loader.
-    pub fn root_of(&self, file: &str) -> Option<&PathBuf> {
+    /// Adds a link by its path beneath its folder, and what it names.
+    pub fn add_link(&mut self, link: String, target: Place) {
+        self.files.entry(link).or_insert(target);
+    }
+
+    /// Notes a link that is not followed, and why.
+    pub fn leave_link(&mut self, link: String, why: String) {
+        self.unfollowed.entry(link).or_insert(why);
+    }
+
+    /// Where the bytes of `file` are, if it is a loader.
+    pub fn place_of(&self, file: &str) -> Option<&Place> {
         self.files.get(file)
+    }
+
+    /// Why `file` is no loader although there is a link of that name.
+    pub fn why_unfollowed(&self, file: &str) -> Option<&str> {
+        let why = self.unfollowed.get(file).map(String::as_str);
+        why.filter(|_| !self.files.contains_key(file))
     }
 
     /// Notes which firmware runs `file`, which the inventory names.
@@ -110,17 +124,32 @@ impl Loaders {
         self.named.get(file) == Some(&what_runs_on(arch))
     }
 
+    /// Notes which language the scripts of `file` are in, where its bytes tell.
+    pub fn set_dialect(&mut self, file: String, dialect: Dialect) {
+        self.dialects.insert(file, dialect);
+    }
+
+    /// The language that `file`, or what it loads in the end, reads its scripts in.
+    pub fn dialect_of(&self, file: &str) -> Option<Dialect> {
+        self.dialects.get(file).copied().or_else(|| Dialect::of_loader(file))
+    }
+
+    /// Notes an iPXE that Secure Boot takes; the first for an architecture stays.
+    pub fn set_signed(&mut self, arch: Arch, file: String) {
+        self.signed.entry(arch).or_insert(file);
+    }
+
     /// The names of all files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// The best loader for `arch` that was found.
-    pub fn for_arch(&self, arch: Arch) -> Option<&'static str> {
-        candidates(arch)
-            .iter()
-            .find(|file| self.files.contains_key(**file))
-            .copied()
+    /// The best loader for `arch` that was found. Nothing tells before a boot whether Secure Boot is on, and
+    /// what it takes runs without it too.
+    pub fn for_arch(&self, arch: Arch) -> Option<&str> {
+        let signed = self.signed.get(&what_runs_on(arch)).map(String::as_str);
+        let there = |file: &&&str| self.files.contains_key(**file);
+        signed.or_else(|| candidates(arch).iter().find(there).copied())
     }
 }
 
@@ -134,24 +163,6 @@ mod tests {
             let expected = arch.firmware != Firmware::RaspberryPi;
             assert_eq!(!candidates(arch).is_empty(), expected, "{arch}");
         }
-    }
-
-    #[test]
-    fn an_efi_program_says_which_machine_runs_it() {
-        let program = |machine: u16| {
-            let mut program = vec![0; 0x46];
-            program[..2].copy_from_slice(b"MZ");
-            program[0x3c] = 0x40;
-            program[0x40..0x44].copy_from_slice(b"PE\0\0");
-            program[0x44..].copy_from_slice(&machine.to_le_bytes());
-            program
-        };
-        assert_eq!(cpu_of_efi(&program(0x8664)), Some(Cpu::X86_64));
-        assert_eq!(cpu_of_efi(&program(0xaa64)), Some(Cpu::Arm64));
-        assert_eq!(cpu_of_efi(&program(0x0ebc)), None);
-        assert_eq!(cpu_of_efi(&program(0x8664)[..0x45]), None);
-        assert_eq!(cpu_of_efi(b"\x7fELF"), None);
-        assert_eq!(cpu_of_efi(b""), None);
     }
 
     #[test]
@@ -181,6 +192,33 @@ mod tests {
         loaders.add("/first".into(), "snponly.efi".into());
         loaders.add("/second".into(), "snponly.efi".into());
         assert_eq!(loaders.for_arch(arch), Some("snponly.efi"));
-        assert_eq!(loaders.root_of("snponly.efi"), Some(&PathBuf::from("/first")));
+        assert_eq!(loaders.place_of("snponly.efi").unwrap().root, PathBuf::from("/first"));
+    }
+
+    #[test]
+    fn an_ipxe_that_secure_boot_takes_is_the_default_for_its_own_architecture() {
+        let arch = |value| Arch::from_option_93(value).unwrap();
+        let mut loaders = Loaders::default();
+        for file in ["snponly.efi", "snponly-arm64.efi", "snponly-shim.efi"] {
+            loaders.add("/loaders".into(), file.into());
+        }
+        loaders.set_signed(arch(7), "snponly-shim.efi".into());
+        for (value, loader) in [
+            (7, "snponly-shim.efi"),
+            (16, "snponly-shim.efi"),
+            (11, "snponly-arm64.efi"),
+        ] {
+            assert_eq!(loaders.for_arch(arch(value)), Some(loader), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_not_followed_is_no_loader_unless_another_folder_has_the_file() {
+        let mut loaders = Loaders::default();
+        loaders.leave_link("ipxe.efi".into(), "it belongs to user 1000".into());
+        assert_eq!(loaders.place_of("ipxe.efi"), None);
+        assert_eq!(loaders.why_unfollowed("ipxe.efi"), Some("it belongs to user 1000"));
+        loaders.add("/second".into(), "ipxe.efi".into());
+        assert_eq!(loaders.why_unfollowed("ipxe.efi"), None);
     }
 }

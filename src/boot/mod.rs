@@ -17,6 +17,7 @@ pub mod loops;
 pub mod machine;
 mod near;
 pub mod paths;
+pub mod program;
 pub mod quirks;
 pub mod render;
 pub mod request_path;

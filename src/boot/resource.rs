@@ -350,16 +350,20 @@ impl<'a> Inquiry<'a> {
             Transport::Tftp if file.ends_with(".efi") => Stage::UefiPxe,
             Transport::Tftp => self.another_loader(file).unwrap_or(Stage::BiosPxe),
         };
-        let result = match self.snapshot.loaders.root_of(file) {
-            Some(root) => Ok(Resource::File {
-                root: root.clone(),
-                file: file.to_owned(),
+        let loaders = &self.snapshot.loaders;
+        let result = match loaders.place_of(file) {
+            Some(place) => Ok(Resource::File {
+                root: place.root.clone(),
+                file: place.file.clone(),
                 seal: None,
                 is_bulk: false,
                 content_type: content_type(file),
             }),
             None => {
-                let reason = format!("no folder of paths.loaders has {file}");
+                let reason = match loaders.why_unfollowed(file) {
+                    Some(why) => format!("{file} is a symbolic link that is not followed: {why}"),
+                    None => format!("no folder of paths.loaders has {file}"),
+                };
                 Err(match is_spare(file) {
                     true => Refusal::Spared { reason },
                     false => Refusal::NotFound { reason },

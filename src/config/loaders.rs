@@ -1,18 +1,21 @@
-//! The loaders that are there, those the inventory names, and those it will miss at night.
+//! The loaders that the inventory names, and those it will miss at night. Those that are there: `found`.
+
+mod found;
 
 use super::{
     hosts::Crowd,
     problems::{Problems, did_you_mean},
     raw::Inventory,
-    source,
 };
 use crate::boot::{
-    loader::{Loaders, candidates, cpu_of_efi},
+    loader::{Loaders, candidates},
+    program::{cpu_of_efi, dialect_of_shim},
     render::Templates,
     resource::LOCAL_SCRIPT,
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, UnknownPolicy},
 };
-use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_DEPTH_MAX, text};
+use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_LOOK_BYTES_MAX, text};
+pub(super) use found::find;
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
@@ -23,83 +26,68 @@ use std::{
 /// As much of a loader as says what it is for, in bytes: an EFI program's header begins in there.
 const BEGINNING_BYTES: u64 = 4096;
 
-/// Every regular file beneath `roots`, as deep as loaders are kept (`arm64-efi/snponly.efi`).
-/// Symlinks are no loaders: the servers would not open them.
-pub(super) fn find(roots: &[PathBuf]) -> Loaders {
-    let mut loaders = Loaders::default();
-    for root in roots {
-        let mut folders = vec![(root.clone(), String::new())];
-        while let Some((folder, path)) = folders.pop() {
-            for entry in source::entries(&folder).unwrap_or_default() {
-                let Some(name) = entry.file_name().and_then(|name| name.to_str()) else {
-                    continue;
-                };
-                let file = format!("{path}{name}");
-                let deep = path.matches('/').count() + 1 >= LOADER_DEPTH_MAX;
-                match entry.symlink_metadata() {
-                    Ok(metadata) if metadata.is_file() => loaders.add(root.clone(), file),
-                    Ok(metadata) if metadata.is_dir() && !deep => folders.push((entry, format!("{file}/"))),
-                    Ok(_) | Err(_) => {}
-                }
+/// Who needs iPXE for a kind of firmware.
+type Needs = BTreeMap<Arch, String>;
+
+/// The kinds of firmware that the inventory speaks of, each with one machine that needs an iPXE for it. A
+/// machine whose image does not say is a PC; one that is told another loader needs none for the firmware that
+/// runs it.
+pub(super) fn needs(
+    hosts: &[Host],
+    (rules, images): (&[Rule], &BTreeMap<Name, Image>),
+    unknown: UnknownPolicy,
+    loaders: &Loaders,
+) -> Needs {
+    let mut needs = Needs::new();
+    let mut need = |cpu: Option<Cpu>, settings: &BootSettings, whose: &dyn Fn() -> String| {
+        let image = settings.image.as_ref().and_then(|image| images.get(&image.value));
+        let cpu = cpu.or(image.and_then(|image| image.cpu)).unwrap_or(Cpu::X86_64);
+        for firmware in [Firmware::Bios, Firmware::Uefi] {
+            let arch = Arch { firmware, cpu };
+            let has_another = |named: &Sourced<String>| loaders.runs_on(&named.value, arch);
+            if !settings.loaders.iter().any(has_another) {
+                needs.entry(arch).or_insert_with(whose);
             }
         }
-    }
-    loaders
-}
-
-/// Who needs the loaders of an instruction set.
-type Needs = BTreeMap<Cpu, String>;
-
-/// The instruction sets that the inventory speaks of, each with one machine that needs it. A
-/// machine whose image does not say is a PC.
-pub(super) fn needs(hosts: &[Host], rules: &[Rule], images: &BTreeMap<Name, Image>, unknown: UnknownPolicy) -> Needs {
-    let mut needs = Needs::new();
+    };
     for host in hosts {
-        let image = host.settings.image.as_ref().and_then(|image| images.get(&image.value));
-        let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
-        needs.entry(cpu).or_insert_with(|| format!("host `{}`", host.name));
+        need(None, &host.settings, &|| format!("host `{}`", host.name));
     }
     for rule in rules {
-        let image = rule.settings.image.as_ref().and_then(|image| images.get(&image.value));
-        let cpu = rule
-            .matches
-            .cpu
-            .or(image.and_then(|image| image.cpu))
-            .unwrap_or(Cpu::X86_64);
-        needs
-            .entry(cpu)
-            .or_insert_with(|| format!("the rule at {}:{}", rule.origin.file, rule.origin.line));
+        let whose = || format!("the rule at {}:{}", rule.origin.file, rule.origin.line);
+        need(rule.matches.cpu, &rule.settings, &whose);
     }
     if unknown == UnknownPolicy::Discover {
-        needs
-            .entry(Cpu::X86_64)
-            .or_insert_with(|| "an unknown machine".to_owned());
+        need(None, &BootSettings::default(), &|| "an unknown machine".to_owned());
     }
     needs
 }
 
 /// Says each loader that is needed and not there.
 pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Origin, problems: &mut Problems) {
-    for (cpu, whose) in needs {
-        for firmware in [Firmware::Bios, Firmware::Uefi] {
-            let arch = Arch { firmware, cpu: *cpu };
-            let files = candidates(arch);
-            if files.is_empty() || loaders.for_arch(arch).is_some() {
-                continue;
-            }
-            let looked = match roots {
-                [] => "`loaders` names no folder".to_owned(),
-                roots => format!("none of {} is a regular file in {}", files.join(", "), listed(roots)),
-            };
-            let message = format!("no loader for {arch}, which {whose} needs: {looked}");
-            let help = match cpu {
-                Cpu::X86_64 => "install the package `ipxe`, or add the folder that has it to `loaders` under [paths]",
-                Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 => {
-                    "put an iPXE built for it into a folder, and name the folder in `loaders` under [paths]"
-                }
-            };
-            problems.error(at, message, help);
+    for (arch, whose) in needs {
+        let files = candidates(*arch);
+        if files.is_empty() || loaders.for_arch(*arch).is_some() {
+            continue;
         }
+        let looked = match roots {
+            [] => "`loaders` names no folder".to_owned(),
+            roots => format!("none of {} is in {}", files.join(", "), listed(roots)),
+        };
+        let links = files
+            .iter()
+            .filter_map(|file| Some((file, loaders.why_unfollowed(file)?)));
+        let links: String = links
+            .map(|(file, why)| format!("; {file} is a symbolic link, and {why}"))
+            .collect();
+        let message = format!("no loader for {arch}, which {whose} needs: {looked}{links}");
+        let help = match arch.cpu {
+            Cpu::X86_64 => "install the package `ipxe`, or add the folder that has it to `loaders` under [paths]",
+            Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 => {
+                "put an iPXE built for it into a folder, and name the folder in `loaders` under [paths]"
+            }
+        };
+        problems.error(at, message, help);
     }
 }
 
@@ -130,13 +118,20 @@ pub(super) fn judge_named(
                 }
             };
             loaders.set_arch(file.to_owned(), arch);
-            if is_guest && Dialect::of_loader(file) == Some(Dialect::Grub) {
+            note_dialect(file, loaders);
+            if is_guest && loaders.dialect_of(file) == Some(Dialect::Grub) {
                 let message = format!(
                     "GRUB (`{}`) asks the server that gave its address for its configuration, and on some \
                      interface that is another one",
                     text::escape(file.as_bytes())
                 );
                 let help = "keep to iPXE where mode = \"proxy\", or give the addresses here";
+                problems.warn(&loader.origin, message, help);
+            }
+            if let Some(own) = own_configuration(file, loaders) {
+                let message =
+                    format!("`{own}` is beside the loaders, and GRUB gets it in place of the machine's script");
+                let help = "copy the loader and what it loads into a folder without it, or take that file away";
                 problems.warn(&loader.origin, message, help);
             }
             if let Some(other) = first.insert(arch, file) {
@@ -147,21 +142,50 @@ pub(super) fn judge_named(
     }
 }
 
+/// The configuration that a GRUB finds where it looks, although nobody wrote it for the room: Debian's netboot
+/// trees have one.
+fn own_configuration(file: &str, loaders: &Loaders) -> Option<String> {
+    if loaders.dialect_of(file) != Some(Dialect::Grub) {
+        return None;
+    }
+    let folder = file.rfind('/').map_or("", |slash| &file[..=slash]);
+    let names = [
+        format!("{folder}grub.cfg"),
+        format!("{folder}grub/grub.cfg"),
+        "grub/grub.cfg".to_owned(),
+    ];
+    names.into_iter().find(|name| loaders.place_of(name).is_some())
+}
+
+/// Notes what a loader that has any name reads, such as a shim called `bootx64.efi`.
+fn note_dialect(file: &str, loaders: &mut Loaders) {
+    if loaders.dialect_of(file).is_none()
+        && let Some(place) = loaders.place_of(file)
+        && let Ok(program) = read_at_most(&place.root.join(&place.file), LOADER_LOOK_BYTES_MAX)
+        && let Some(dialect) = dialect_of_shim(&program)
+    {
+        loaders.set_dialect(file.to_owned(), dialect);
+    }
+}
+
 /// What firmware runs a loader, or what is wrong with it and what to do.
 fn arch_of(file: &str, roots: &[PathBuf], loaders: &Loaders) -> Result<Arch, (String, String)> {
     let shown = text::escape(file.as_bytes());
-    let Some(root) = loaders.root_of(file) else {
+    if let Some(why) = loaders.why_unfollowed(file) {
+        let message = format!("the loader `{shown}` is a symbolic link that is not followed: {why}");
+        let help = "make root the owner of the link and of what it names, or copy the file there";
+        return Err((message, help.to_owned()));
+    }
+    let Some(place) = loaders.place_of(file) else {
         let message = match roots {
             [] => format!("there is no loader `{shown}`: `loaders` under [paths] names no folder"),
-            roots => format!(
-                "there is no loader `{shown}`: it is no regular file in {}",
-                listed(roots)
-            ),
+            roots => format!("there is no loader `{shown}`: it is no file in {}", listed(roots)),
         };
         let otherwise = "copy it there, or add the folder that has it to `loaders` under [paths]";
         return Err((message, did_you_mean(file, loaders.names(), otherwise)));
     };
-    let beginning = beginning(&root.join(file)).map_err(|error| {
+    let path = place.root.join(&place.file);
+    let beginning = read_at_most(&path, BEGINNING_BYTES).map_err(|error| {
         let message = format!("the loader `{shown}` can't be read: {error}");
         (message, String::new())
     })?;
@@ -189,9 +213,9 @@ fn listed(roots: &[PathBuf]) -> String {
     roots.join(", ")
 }
 
-fn beginning(path: &Path) -> io::Result<Vec<u8>> {
+fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut beginning = Vec::new();
-    File::open(path)?.take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
+    File::open(path)?.take(bytes_max).read_to_end(&mut beginning)?;
     Ok(beginning)
 }
 
@@ -199,7 +223,12 @@ fn beginning(path: &Path) -> io::Result<Vec<u8>> {
 type Unreadable = (Origin, String, Dialect, Option<String>);
 
 /// Says the scripts that are not written for the loader that will ask for them.
-pub(super) fn judge_forms(hosts: &[Host], rules: &[Rule], templates: &Templates, problems: &mut Problems) {
+pub(super) fn judge_forms(
+    hosts: &[Host],
+    rules: &[Rule],
+    (templates, loaders): (&Templates, &Loaders),
+    problems: &mut Problems,
+) {
     let mut unreadable: Crowd<Unreadable> = Crowd::default();
     let named_hosts = hosts
         .iter()
@@ -208,7 +237,7 @@ pub(super) fn judge_forms(hosts: &[Host], rules: &[Rule], templates: &Templates,
         .iter()
         .map(|rule| ("a machine of this rule".to_owned(), &rule.settings));
     for (whose, settings) in named_hosts.chain(named_rules) {
-        for missing in unreadable_scripts(settings, templates) {
+        for missing in unreadable_scripts(settings, templates, loaders) {
             unreadable.add(missing, whose.clone());
         }
     }
@@ -224,7 +253,7 @@ pub(super) fn judge_forms(hosts: &[Host], rules: &[Rule], templates: &Templates,
     }
 }
 
-fn unreadable_scripts(settings: &BootSettings, templates: &Templates) -> Vec<Unreadable> {
+fn unreadable_scripts(settings: &BootSettings, templates: &Templates, loaders: &Loaders) -> Vec<Unreadable> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
     // One that is in no language is missing, and that has been said.
     let script = script.filter(|script| templates.has_script(script));
@@ -236,7 +265,7 @@ fn unreadable_scripts(settings: &BootSettings, templates: &Templates) -> Vec<Unr
         missing.push((said.origin.clone(), script.to_owned(), Dialect::Ipxe, None));
     }
     for Sourced { value: file, origin } in &settings.loaders {
-        let Some(dialect) = Dialect::of_loader(file) else {
+        let Some(dialect) = loaders.dialect_of(file) else {
             continue;
         };
         // A machine that was told to load it may be sent to its disk before it asks for its script.

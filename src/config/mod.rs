@@ -29,7 +29,10 @@ mod trial;
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::Entry, sums::Sums};
-use crate::model::{Mode, Name, ServedInterface, SharedAddresses, limits::IMAGE_DEPTH_MAX};
+use crate::model::{
+    Mode, Name, ServedInterface, SharedAddresses,
+    limits::{IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX},
+};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
@@ -167,7 +170,7 @@ fn snapshot(
         ..Unread::default()
     };
     let templates = templates::read(&appliance.scripts, &appliance.answers, &mut unread, problems);
-    let loaders = loaders::find(&appliance.loaders);
+    let loaders = loaders::find(&appliance.loaders, &read.loaders_at, problems);
     let mut snapshot = Snapshot {
         generation,
         ports: Ports {
@@ -262,9 +265,11 @@ fn judge_loaders(
         .any(|served| served.mode == Mode::Proxy);
     problems.outside(|problems| loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems));
     if !unread.scripts {
-        loaders::judge_forms(hosts, &snapshot.rules, &snapshot.templates, problems);
+        let read_by = (&snapshot.templates, &snapshot.loaders);
+        loaders::judge_forms(hosts, &snapshot.rules, read_by, problems);
     }
-    let needs = loaders::needs(hosts, &snapshot.rules, &snapshot.images, snapshot.unknown);
+    let others = (&snapshot.rules[..], &snapshot.images);
+    let needs = loaders::needs(hosts, others, snapshot.unknown, &snapshot.loaders);
     problems.outside(|problems| loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems));
 }
 
@@ -363,13 +368,17 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     for image in source::entries(&appliance.images).unwrap_or_default() {
         add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
     }
+    for loaders in &appliance.loaders {
+        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, &mut folders);
+        folders.push(loaders.clone());
+    }
     folders.retain(|folder| folder.is_dir());
     folders.sort();
     folders.dedup();
     folders
 }
 
-/// Adds the folders in a folder, down to `depth` below it. No artifact lies behind a symlink.
+/// Adds the folders in a folder, down to `depth` below it. Nothing is served from a folder behind a symlink.
 fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
     let children = source::entries(folder).unwrap_or_default();
     for child in children

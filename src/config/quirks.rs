@@ -74,8 +74,10 @@ pub(super) fn read(file: Option<&Path>, loaders: &Loaders, problems: &mut Proble
     let source = file.and_then(|file| Source::read(file, problems));
     let own = source.map_or_else(Vec::new, |source| rows(&source, problems));
     for loader in own.iter().filter_map(|row| row.loader.as_ref()) {
-        if loaders.root_of(&loader.value).is_none() {
-            let message = format!("there is no loader `{}`", text::escape(loader.value.as_bytes()));
+        if loaders.place_of(&loader.value).is_none() {
+            let why = loaders.why_unfollowed(&loader.value);
+            let why = why.map_or_else(String::new, |why| format!(": it is a symbolic link, and {why}"));
+            let message = format!("there is no loader `{}`{why}", text::escape(loader.value.as_bytes()));
             let help = "name a file beneath a folder of `loaders` under [paths], as firmware asks for it";
             problems.error(&loader.origin, message, help);
         }

@@ -128,7 +128,8 @@ fn forms(snapshot: &Snapshot, settings: &BootSettings, arch: Option<Arch>) -> Ve
     let Some(script) = &settings.script else {
         return Vec::new();
     };
-    let named = snapshot.named_loader(Some(settings), arch).and_then(Dialect::of_loader);
+    let named = snapshot.named_loader(Some(settings), arch);
+    let named = named.and_then(|loader| snapshot.loaders.dialect_of(loader));
     let is_asked = |dialect: &Dialect| *dialect == Dialect::Ipxe || named == Some(*dialect);
     let is_there = |dialect: &Dialect| snapshot.templates.has_form(script.value.as_str(), *dialect);
     Dialect::ALL.into_iter().filter(is_asked).filter(is_there).collect()

@@ -15,7 +15,7 @@ pub(super) struct Watched {
     pub(super) folders: Vec<PathBuf>,
     /// Folders in and beneath which every file counts. Elsewhere only TOML files do: a log beside
     /// `bootwright.toml` that each reload writes to must not cause the next.
-    whole: [PathBuf; 3],
+    whole: Vec<PathBuf>,
 }
 
 impl Watched {
@@ -25,11 +25,13 @@ impl Watched {
             scripts,
             answers,
             images,
+            loaders,
             ..
         } = appliance;
+        let whole = [scripts, answers, images].into_iter().chain(loaders);
         Watched {
             folders: config::watched(appliance, config_file),
-            whole: [scripts.clone(), answers.clone(), images.clone()],
+            whole: whole.cloned().collect(),
         }
     }
 
@@ -80,7 +82,7 @@ mod tests {
     fn watched(folder: &Path, scripts: &Path) -> Watched {
         Watched {
             folders: vec![folder.to_owned(), scripts.to_owned()],
-            whole: [scripts.to_owned(), scripts.to_owned(), scripts.to_owned()],
+            whole: vec![scripts.to_owned()],
         }
     }
 

@@ -27,16 +27,17 @@ impl Dialect {
         }
     }
 
-    /// What the loader of that file reads, as far as its name tells: shim loads GRUB.
+    /// What the loader of that file reads, as far as its name tells. A shim loads GRUB, but for iPXE's own;
+    /// `bootnetx64.efi` is a shim of Debian's netboot tree.
     pub fn of_loader(file: &str) -> Option<Dialect> {
         let name = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
         let named = |word: &str| name.contains(word);
-        if named("grub") || named("shim") {
-            Some(Dialect::Grub)
-        } else if named("pxelinux") {
+        if named("pxelinux") {
             Some(Dialect::Pxelinux)
         } else if ["ipxe", "snponly", "undionly"].into_iter().any(named) {
             Some(Dialect::Ipxe)
+        } else if ["grub", "shim", "bootnet"].into_iter().any(named) {
+            Some(Dialect::Grub)
         } else {
             None
         }
@@ -63,6 +64,12 @@ mod tests {
         for (file, dialect) in [
             ("shimx64.efi", Some(Dialect::Grub)),
             ("debian/grubnetx64.efi.signed", Some(Dialect::Grub)),
+            ("debian-installer/amd64/bootnetx64.efi", Some(Dialect::Grub)),
+            ("bootnetaa64.efi", Some(Dialect::Grub)),
+            ("bootnetriscv64.efi", Some(Dialect::Grub)),
+            ("snponly-shim.efi", Some(Dialect::Ipxe)),
+            ("x86_64-sb/ipxe-shimx64.efi", Some(Dialect::Ipxe)),
+            ("ipxe-riscv64.efi", Some(Dialect::Ipxe)),
             ("lpxelinux.0", Some(Dialect::Pxelinux)),
             ("arm64-efi/snponly.efi", Some(Dialect::Ipxe)),
             ("undionly.kpxe", Some(Dialect::Ipxe)),

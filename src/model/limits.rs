@@ -226,7 +226,13 @@ pub const KEPT_DEPTH_MAX: usize = 8;
 pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
 
 /// Folders on the way to a loader, its root among them.
-pub const LOADER_DEPTH_MAX: usize = 4;
+pub const LOADER_DEPTH_MAX: usize = 8;
+/// Files and folders beneath one folder of loaders.
+pub const LOADER_FILES_MAX: usize = 20_000;
+/// Bytes of a loader that are read to see what it loads; shims have one million.
+pub const LOADER_LOOK_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Symbolic links from a loader's name to its file.
+pub const LOADER_LINKS_MAX: usize = 8;
 /// Folders in an image's folder, one in the other, in which a changed artifact is seen.
 pub const IMAGE_DEPTH_MAX: usize = 4;
 /// Files in one folder that people edit.

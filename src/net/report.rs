@@ -140,8 +140,8 @@ fn message(step: &Step) -> String {
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
         Step::DidWithout { what } => format!("does without {what}, which is not there"),
         Step::Looping { loader, times } => format!(
-            "loaded {loader} {times} times and never asked for its script: the loader does not start, or its network \
-             driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \
+            "loaded {loader} {times} times and never asked for its script: the loader does not start (Secure Boot \
+             takes a signed one only), or its network driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \
              quirk's `loader`)"
         ),
         Step::WentElsewhere { server } => format!("ignored: it took the offer of another DHCP server, {server}"),

@@ -1,16 +1,30 @@
 //! The key `loader`, and scripts that are written for several loaders.
 
 use super::*;
+use bootwright::model::limits::LOADER_DEPTH_MAX;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
 
 /// An EFI program for a machine of that number, as far as anybody reads it.
 fn efi(machine: u16) -> Vec<u8> {
-    let mut program = vec![0; 0x46];
+    program(machine, 0, b"")
+}
+
+/// The same, 64-bit, with signatures of that many bytes and `words` in it.
+fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
+    let mut program = vec![0; 0x100];
     program[..2].copy_from_slice(b"MZ");
     program[0x3c] = 0x40;
     program[0x40..0x44].copy_from_slice(b"PE\0\0");
-    program[0x44..].copy_from_slice(&machine.to_le_bytes());
-    program
+    program[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
+    program[0x58..0x5a].copy_from_slice(&0x20b_u16.to_le_bytes());
+    program[0xec..0xf0].copy_from_slice(&signatures.to_le_bytes());
+    [&program, words].concat()
 }
+
+/// What tells iPXE's shim from another.
+const IPXE_SHIM: &[u8] = b"sbat,1\nshim.ipxe,1,iPXE,shim,1,https://github.com/ipxe/shim\n";
+/// What any other shim loads.
+const GRUB_SHIM: &[u8] = b"\\\0\\\0g\0r\0u\0b\0x\x006\x004\0.\0e\0f\0i\0";
 
 /// A room with shim, GRUB and PXELINUX beside iPXE, and one host; `lines` are its lines from 8 on.
 fn room(lines: &str) -> Room {
@@ -157,7 +171,8 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
     let text = |dialect, mac, firmware| script_for(dialect, &snapshot, mac, firmware);
     for (mac, script) in [("52:54:00:00:00:07", "debian-installer"), ("52:54:00:00:01:00", "live")] {
         let grub = text(Dialect::Grub, mac, Firmware::Uefi);
-        assert!(grub.contains("if linux /image/debian-12/linux "), "{script}: {grub}");
+        let lines = "if [ -s /image/debian-12/initrd.gz ]; then\nif linux /image/debian-12/linux ";
+        assert!(grub.contains(lines), "{script}: {grub}");
         assert!(
             grub.contains("if initrd /image/debian-12/initrd.gz; then"),
             "{script}: {grub}"
@@ -211,4 +226,158 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_link_of_roots_is_a_loader_and_another_is_said_to_be_a_link() {
+    let room = room("loader = \"linked.efi\"\n");
+    let (link, target) = (room.path("loaders/linked.efi"), room.path("boot/ipxe.efi"));
+    room.write("boot/ipxe.efi", "");
+    fs::write(&target, efi(0x8664)).unwrap();
+    symlink("../boot/ipxe.efi", &link).unwrap();
+    // Only root can give a file away.
+    if fs::metadata(&target).unwrap().uid() == 0 {
+        let snapshot = room.sound().snapshot;
+        let place = snapshot.loaders.place_of("linked.efi").unwrap();
+        assert_eq!(place.root, fs::canonicalize(room.path("boot")).unwrap());
+        assert_eq!(place.file, "ipxe.efi");
+        lchown(&link, Some(1000), None).unwrap();
+    }
+    let words = [
+        "`linked.efi` is a symbolic link that is not followed",
+        "linked.efi belongs to user",
+    ];
+    let report = room.report();
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+    assert_eq!(report.errors.len(), 1, "{}", shown(&report.errors));
+}
+
+#[test]
+fn a_link_of_roots_to_somebody_elses_file_or_to_nothing_is_not_followed() {
+    let room = room("loader = \"linked.efi\"\n");
+    let link = room.path("loaders/linked.efi");
+    symlink("ipxe-amd64.efi", &link).unwrap();
+    let why = || {
+        let report = room.report();
+        assert!(
+            has(&report, (8, 10), &["`linked.efi` is a symbolic link"]),
+            "{}",
+            shown(&report.errors)
+        );
+        shown(&report.errors)
+    };
+    let is_roots = fs::symlink_metadata(&link).unwrap().uid() == 0;
+    let said = why();
+    assert!(
+        !is_roots || said.contains("it leads to") && said.contains("No such file"),
+        "{said}"
+    );
+    let target = room.path("loaders/ipxe-amd64.efi");
+    fs::write(&target, efi(0x8664)).unwrap();
+    if is_roots {
+        room.sound();
+        lchown(&target, Some(1000), None).unwrap();
+        let said = why();
+        assert!(
+            said.contains("ipxe-amd64.efi belongs to user 1000 and not to root"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_shim_is_known_by_its_bytes_and_not_by_its_name() {
+    let room = room(&format!("loader = \"bootx64.efi\"\nscript = \"live\"\n{LIVE}"));
+    for (shim, words, dialect) in [
+        ("bootx64.efi", GRUB_SHIM, Some(Dialect::Grub)),
+        ("shimx64.efi", IPXE_SHIM, Some(Dialect::Ipxe)),
+        ("shimaa64.efi", GRUB_SHIM, Some(Dialect::Grub)),
+    ] {
+        fs::write(room.path("loaders").join(shim), program(0x8664, 9000, words)).unwrap();
+        let snapshot = room.sound().snapshot;
+        assert_eq!(snapshot.loaders.dialect_of(shim), dialect, "{shim}");
+    }
+}
+
+#[test]
+fn a_signed_ipxe_behind_its_shim_is_what_uefi_machines_get_and_half_of_it_is_not() {
+    let uefi = Arch::from_option_93(7).unwrap();
+    let default = |room: &Room| room.sound().snapshot.loaders.for_arch(uefi).map(str::to_owned);
+    let with = |files: &[(&str, u32, &[u8])]| {
+        let room = room("");
+        for (file, signatures, words) in files {
+            fs::write(room.path("loaders").join(file), program(0x8664, *signatures, words)).unwrap();
+        }
+        default(&room).unwrap()
+    };
+    let (ipxe, snponly) = (("ipxe.efi", 9000, &b""[..]), ("snponly.efi", 9000, &b""[..]));
+    let shims = [
+        ("ipxe-shim.efi", 9000, IPXE_SHIM),
+        ("snponly-shimx64.efi", 9000, IPXE_SHIM),
+    ];
+    assert_eq!(with(&[ipxe, snponly, shims[0], shims[1]]), "snponly-shimx64.efi");
+    assert_eq!(with(&[ipxe, ("shimx64.efi", 9000, IPXE_SHIM)]), "shimx64.efi");
+    // Another vendor's shim does not take it, nor does Secure Boot where either is not signed.
+    for (shim, signatures, words) in [("ipxe-shim.efi", 9000, GRUB_SHIM), ("ipxe-shim.efi", 0, IPXE_SHIM)] {
+        assert_eq!(with(&[ipxe, (shim, signatures, words)]), "snponly.efi");
+    }
+    assert_eq!(with(&[("ipxe.efi", 0, b""), shims[0]]), "snponly.efi");
+}
+
+#[test]
+fn an_arm64_room_whose_hosts_all_name_grub_needs_no_ipxe() {
+    let named = "image = \"arm\"\nscript = \"live\"\nboot = \"live\"\nloader = \"grubaa64.efi\"\n";
+    let other = "[[host]]\nname = \"r1u08\"\nmac = \"52:54:00:00:00:08\"\nimage = \"arm\"\n";
+    let report = |lines: &str| {
+        let room = room(lines);
+        room.image("arm", "arm64");
+        room.load()
+    };
+    if let Err(report) = report(named) {
+        panic!("{}", shown(&report.errors));
+    }
+    let said = shown(&report(&format!("{named}{other}")).err().unwrap().errors);
+    assert!(
+        said.contains("no loader for uefi-arm64, which host `r1u08` needs"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_tree_as_deep_as_debians_is_served_whole_and_what_lies_deeper_than_the_limit_is_said() {
+    let room = room("");
+    let module = "debian-installer/riscv64/grub/riscv64-efi/sleep.mod";
+    room.write(&format!("loaders/{module}"), "module");
+    let loaded = room.sound();
+    assert!(loaded.snapshot.loaders.place_of(module).is_some());
+    assert_eq!(shown(&loaded.warnings), "");
+    let deepest = format!("loaders/{}", "d/".repeat(LOADER_DEPTH_MAX - 1));
+    room.write(&format!("{deepest}last.efi"), "loader");
+    assert_eq!(shown(&room.sound().warnings), "");
+    room.write(&format!("{deepest}deeper/one.efi"), "loader");
+    let warnings = room.sound().warnings;
+    let said = shown(&warnings);
+    assert!(
+        said.contains("/deeper is not served: it lies deeper than") && warnings.len() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_tree_with_a_configuration_of_its_own_is_warned_of_where_its_grub_is_named() {
+    let tree = "debian-installer/amd64";
+    let room = room(&format!(
+        "loader = \"{tree}/bootnetx64.efi\"\nscript = \"live\"\n{LIVE}"
+    ));
+    room.write(&format!("loaders/{tree}/grub/fonts.pf2"), "font");
+    fs::write(room.path("loaders").join(tree).join("bootnetx64.efi"), efi(0x8664)).unwrap();
+    assert_eq!(shown(&room.sound().warnings), "");
+    room.write(&format!("loaders/{tree}/grub/grub.cfg"), "menuentry install { }\n");
+    let warnings = room.sound().warnings;
+    let said = "`debian-installer/amd64/grub/grub.cfg` is beside the loaders";
+    assert!(
+        warnings.len() == 1 && warnings[0].message.starts_with(said),
+        "{}",
+        shown(&warnings)
+    );
 }

@@ -4,6 +4,7 @@ use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{SERVER, Wire, text};
 use super::room::Room;
 use nix::sys::signal::Signal;
+use std::fs;
 
 const GOOD: &str = r#"
 [[host]]
@@ -108,4 +109,39 @@ fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one()
     room.write_inventory("");
     daemon.wait_for("the next generation", |line| line.message.contains("generation 2"));
     assert!(wire.client("02:bb:00:00:00:01").gets_lease(&[]));
+}
+
+#[test]
+fn a_loader_that_is_copied_in_is_served_and_one_that_is_taken_away_is_noticed() {
+    let wire = Wire::new();
+    let room = Room::new(GOOD).with_script("who", "#!ipxe\n");
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let asked = |file: &str| {
+        let url = format!("http://{SERVER}/{file}");
+        let output = client.run("curl", &["-s", "-o", "/dev/null", "-w", "%{http_code}", &url]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let becomes = |file: &str, code: &str| {
+        let seen = super::poll(super::SOON, || (asked(file) == code).then_some(()));
+        assert!(seen.is_some(), "{file}: {}\n{}", asked(file), daemon.log_tail());
+    };
+    let ipxe = fs::read("/usr/lib/ipxe/snponly.efi").expect("package ipxe is installed");
+    for file in ["late2.efi", "modules/new/sleep.mod"] {
+        assert_eq!(asked(file), "404");
+        let path = room.path("loaders").join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("our own folder");
+        fs::write(path, &ipxe).expect("our own folder");
+        becomes(file, "200");
+    }
+    room.write_inventory(&format!("{GOOD}loader = \"late2.efi\"\n"));
+    let listed = super::poll(super::SOON, || {
+        let hosts = ask_json(&room, "hosts");
+        (hosts[0]["loaders"] == serde_json::json!(["late2.efi"])).then_some(())
+    });
+    assert!(listed.is_some(), "{}", daemon.log_tail());
+    fs::remove_file(room.path("loaders/late2.efi")).expect("our own file");
+    daemon.wait_for("what is missed", |line| {
+        line.level == "ERROR" && line.message.contains("there is no loader `late2.efi`")
+    });
 }

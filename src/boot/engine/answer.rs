@@ -131,7 +131,7 @@ pub(super) fn loads_another(asked: &Asked<'_>) -> bool {
             Gate::Network { .. } | Gate::Introduce,
             Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe,
         ) => chosen_loader(asked, classify::arch(asked.request))
-            .and_then(Dialect::of_loader)
+            .and_then(|loader| asked.snapshot.loaders.dialect_of(loader))
             .is_some_and(|dialect| dialect != Dialect::Ipxe),
         (_, _) => false,
     }

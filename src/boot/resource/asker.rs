@@ -133,7 +133,7 @@ impl<'a> Inquiry<'a> {
 /// configuration of GRUB or PXELINUX, and goes out as it is.
 fn script_at(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath> {
     let is_own =
-        |script: &ScriptPath| script.dialect != Dialect::Ipxe && snapshot.loaders.root_of(path.as_str()).is_some();
+        |script: &ScriptPath| script.dialect != Dialect::Ipxe && snapshot.loaders.place_of(path.as_str()).is_some();
     ScriptPath::of(path).filter(|script| !is_own(script))
 }
 

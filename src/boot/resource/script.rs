@@ -62,7 +62,7 @@ impl Inquiry<'_> {
     pub(super) fn another_loader(&self, file: &str) -> Option<Stage> {
         let settings = identify(self.snapshot, &self.peer).settings();
         let loader = self.snapshot.named_loader(settings, self.peer.arch)?;
-        let dialect = Dialect::of_loader(loader).filter(|_| loader != file)?;
+        let dialect = self.snapshot.loaders.dialect_of(loader).filter(|_| loader != file)?;
         (dialect != Dialect::Ipxe).then(|| Stage::of_loader(dialect))
     }
 }
