@@ -106,7 +106,7 @@ const MISTAKES: &[Mistake] = &[
         "oui = \"52:54\"",
         "",
         (4, 17),
-        &["first half of a MAC address", "b8:27:eb"],
+        &["`52:54` is not a block of MAC addresses", "b8:27:eb", "8c:1f:64:34:a"],
     ),
     ("oui = []", "", (4, 17), &["`oui` lists nothing"]),
     ("arch = \"arm64\"", "", (4, 18), &["number from 0 to 65535"]),

@@ -6,7 +6,7 @@
 //! matched by what it says itself, so that the same packet gets the same answer at any time.
 
 use crate::boot::event::Stage;
-use crate::model::text::glob;
+use crate::model::{MacBlock, text::glob};
 use crate::proto::dhcp::Request;
 
 /// The rows in the order they apply.
@@ -29,12 +29,14 @@ pub struct Quirk {
 /// A row's conditions; an absent or empty one always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuirkMatch {
-    /// The first three bytes of the MAC address; one of these.
-    pub ouis: Vec<[u8; 3]>,
+    /// The beginning of the MAC address; one of these.
+    pub ouis: Vec<MacBlock>,
     /// Glob over option 60.
     pub vendor_class: Option<String>,
     /// Glob over the classes of option 77; one must fit.
     pub user_class: Option<String>,
+    /// Glob over option 97's 16 bytes, as letters.
+    pub machine_id: Option<String>,
     /// Values of option 93, or of option 60's `Arch` where 93 is missing; one in both lists.
     pub archs: Vec<u16>,
     /// The first and the last UNDI version (major, minor) in option 60.
@@ -123,6 +125,7 @@ impl QuirkMatch {
             ouis,
             vendor_class,
             user_class,
+            machine_id,
             archs,
             undi,
             stage,
@@ -130,12 +133,15 @@ impl QuirkMatch {
         let fits = |pattern: &String, said: &[u8]| glob(pattern, &String::from_utf8_lossy(said));
         let mac = request.hardware.mac();
         stage.is_none_or(|wanted| wanted == standing)
-            && (ouis.is_empty() || mac.is_some_and(|mac| ouis.iter().any(|oui| mac.0.starts_with(oui))))
+            && (ouis.is_empty() || mac.is_some_and(|mac| ouis.iter().any(|oui| oui.holds(mac))))
             && (archs.is_empty() || archs.iter().any(|arch| says_arch(request, *arch)))
             && undi.is_none_or(|[first, last]| undi_of(request).is_some_and(|said| (first..=last).contains(&said)))
             && vendor_class
                 .as_ref()
                 .is_none_or(|wanted| request.vendor_class.as_ref().is_some_and(|said| fits(wanted, said)))
+            && machine_id
+                .as_ref()
+                .is_none_or(|wanted| request.uuid.is_some_and(|said| fits(wanted, &said.option_97())))
             && user_class
                 .as_ref()
                 .is_none_or(|wanted| request.user_classes.iter().any(|said| fits(wanted, said)))

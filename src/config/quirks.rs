@@ -19,6 +19,7 @@ use crate::boot::{
     snapshot::{Origin, Sourced},
 };
 use crate::model::{
+    MacBlock, MacBlockError,
     limits::{QUIRKS_MAX, TFTP_BLOCK_BYTES_MAX},
     text,
 };
@@ -189,6 +190,9 @@ fn row_match(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<QuirkMatch> {
         user_class: fields
             .take(reader, "user_class", decode::some_text)
             .map(|glob| glob.value),
+        machine_id: fields
+            .take(reader, "machine_id", decode::some_text)
+            .map(|glob| glob.value),
         archs: plain(fields.take_all(reader, "arch", |reader, value| {
             value::number(reader, value, 0..=u16::MAX)
         })),
@@ -243,25 +247,15 @@ fn plain<T>(said: Vec<Sourced<T>>) -> Vec<T> {
     said.into_iter().map(|said| said.value).collect()
 }
 
-/// The first half of a MAC address: `b8:27:eb`, `b8-27-eb` or `b827eb`.
-fn oui(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 3]> {
+/// The beginning of a MAC address: `b8:27:eb`, or one digit or three more.
+fn oui(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacBlock> {
     let said = decode::text(reader, value)?;
-    let digits: String = said.chars().filter(|c| !matches!(c, ':' | '-')).collect();
-    let is_hex = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match u32::from_str_radix(&digits, 16) {
-        Ok(number) if is_hex => {
-            let [_, a, b, c] = number.to_be_bytes();
-            Some([a, b, c])
-        }
-        Ok(_) | Err(_) => {
-            let message = format!(
-                "`{}` is not the first half of a MAC address",
-                text::escape(said.as_bytes())
-            );
-            reader.error(value, message, "write it as b8:27:eb");
-            None
-        }
-    }
+    let read: Result<MacBlock, MacBlockError> = said.parse();
+    read.map_err(|error| {
+        let help = "write its first 24, 28 or 36 bits: b8:27:eb, f0:40:af:9 or 8c:1f:64:34:a";
+        reader.error(value, error.to_string(), help);
+    })
+    .ok()
 }
 
 /// `3.16`, or a range such as `2.0-3.10`.

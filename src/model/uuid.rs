@@ -33,6 +33,11 @@ impl Uuid {
         (*kind == 0 && !placeholder).then(|| Uuid(swap_fields(raw)))
     }
 
+    /// The 16 bytes as option 97 has them. Some firmware writes letters there that say what it is.
+    pub fn option_97(self) -> [u8; 16] {
+        swap_fields(self.0)
+    }
+
     /// The same with its first three fields the other way round: PXELINUX names itself by the bytes of
     /// option 97 as they stand there.
     pub fn swapped(self) -> Uuid {

@@ -33,7 +33,7 @@ fn with(set: QuirkSet) -> Room {
         name: "ours".to_owned(),
         why: "a test".to_owned(),
         matches: QuirkMatch {
-            ouis: vec![[0x52, 0x54, 0]],
+            ouis: vec!["52:54:00".parse().unwrap()],
             ..QuirkMatch::default()
         },
         set,
@@ -77,6 +77,35 @@ fn case_28_a_packet_built_like_a_pi_5s_gets_the_pi_answer() {
         .collect();
     let reply = Room::new().reply_to(&parse(&bytes).unwrap());
     assert_eq!(reply.option(43), Some(PI_MENU));
+}
+
+#[test]
+fn a_pi_is_known_by_what_it_says_and_by_each_block_that_is_raspberry_pis() {
+    let mac = |text: &str| text.parse::<MacAddr>().unwrap();
+    for known in [
+        "88:a2:9e:00:00:05",
+        "98:fe:54:00:00:05",
+        "f0:40:af:90:00:05",
+        "8c:1f:64:34:a0:05",
+    ] {
+        let reply = Room::new().reply(&Packet::discover(mac(known)).pxe(0));
+        assert_eq!(reply.option(43), Some(PI_MENU), "{known}");
+    }
+    let says_so = |mac: MacAddr, arch: u16| {
+        let class = format!("PXEClient:Arch:{arch:05}:UNDI:002001");
+        Packet::discover(mac)
+            .with(60, class.as_bytes())
+            .with(93, &arch.to_be_bytes())
+            .with(97, b"\0RPi5\x17\x04\xd0\0\0\0\0\x05\x12\x34\x56\x78")
+    };
+    for stranger in ["f0:40:af:a0:00:05", "8c:1f:64:34:b0:05", "02:00:00:00:00:05"] {
+        let reply = Room::new().reply(&Packet::discover(mac(stranger)).pxe(0));
+        assert_eq!(reply.file(), "undionly.kpxe", "{stranger}");
+        let reply = Room::new().reply(&says_so(mac(stranger), 0));
+        assert_eq!(reply.option(43), Some(PI_MENU), "{stranger}");
+    }
+    // Its UEFI firmware begins its UUID in the same way.
+    assert_eq!(Room::new().reply(&says_so(PI, 11)).file(), "snponly-arm64.efi");
 }
 
 #[test]
@@ -208,7 +237,7 @@ fn no_quirk_makes_firmware_of_ipxe_or_of_a_system() {
 #[test]
 fn every_shipped_row_says_why() {
     let shipped = shipped_quirks();
-    assert_eq!(shipped.0.len(), 4);
+    assert_eq!(shipped.0.len(), 5);
     assert!(
         shipped
             .0
