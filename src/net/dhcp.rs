@@ -152,6 +152,7 @@ impl DhcpServer {
         let ingress = Ingress {
             interface: Arc::clone(&interface.name),
             own: Arc::clone(&interface.addresses),
+            elsewhere: Arc::clone(&interface.elsewhere),
             address: own.address,
             port: self.port,
             mode: self.mode,

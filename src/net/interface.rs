@@ -52,6 +52,8 @@ pub struct Interface {
     pub link: Link,
     /// Its IPv4 addresses, the primary one first.
     pub addresses: Arc<[OwnAddress]>,
+    /// The addresses of the other interfaces that are served.
+    pub elsewhere: Arc<[OwnAddress]>,
 }
 
 impl Interface {
@@ -158,6 +160,7 @@ pub fn survey(names: &[String]) -> io::Result<BTreeMap<String, Interface>> {
                 index: u32::try_from(link.ifindex()).unwrap_or(0),
                 link: Link::of(entry.flags),
                 addresses: Arc::default(),
+                elsewhere: Arc::default(),
             };
             found.insert(entry.interface_name.clone(), interface);
         }
@@ -175,7 +178,9 @@ pub fn survey(names: &[String]) -> io::Result<BTreeMap<String, Interface>> {
         }
     }
     for (name, interface) in &mut found {
-        interface.addresses = addresses.remove(name.as_str()).unwrap_or_default().into();
+        let others = addresses.iter().filter(|(other, _)| *other != name);
+        interface.elsewhere = others.flat_map(|(_, own)| own).copied().collect();
+        interface.addresses = addresses.get(name.as_str()).cloned().unwrap_or_default().into();
     }
     Ok(found)
 }
@@ -239,6 +244,7 @@ mod tests {
             index: 3,
             link: Link::Up,
             addresses: [own("192.0.2.1"), own("198.51.100.1")].into(),
+            elsewhere: Arc::default(),
         };
         let answering = |asked: Ipv4Addr| interface.answering(asked).map(|own| own.address.to_string());
         assert_eq!(answering(Ipv4Addr::new(198, 51, 100, 1)).unwrap(), "198.51.100.1");

@@ -146,6 +146,7 @@ pub fn ingress() -> Ingress {
     Ingress {
         interface: "eno2".into(),
         own: [own_address(SERVER)].into(),
+        elsewhere: [].into(),
         address: SERVER,
         port: 67,
         mode: Mode::Dhcp,
@@ -220,6 +221,8 @@ pub struct Answer {
     pub message: Message,
     pub options: Vec<(u8, Vec<u8>)>,
     pub destination: Destination,
+    /// The second copy: from which address of ours, and where to.
+    pub copy: Option<(Ipv4Addr, Destination)>,
     pub step: Step,
     pub change: Option<LeaseChange>,
     pub bytes: Vec<u8>,
@@ -233,6 +236,7 @@ impl Answer {
             message: Message::from_bytes(&bytes).unwrap(),
             options: raw_options(&bytes),
             destination: sending.destination,
+            copy: sending.copy,
             step,
             change,
             bytes,

@@ -506,4 +506,13 @@ fn assert_reply(outcome: &Outcome, ingress: &Ingress, request: &Request, asked: 
         Destination::Broadcast { port } => assert_eq!(port, 68),
         Destination::Frame { to, .. } => assert_eq!((*to.ip(), to.port()), (yiaddr, 68)),
     }
+    if let Some((_, copy)) = sending.copy {
+        let used = word(asked, 12);
+        assert_eq!(sending.reply.kind, ReplyKind::Nak, "only a NAK is sent twice");
+        assert_eq!(sending.destination, Destination::Broadcast { port: 68 });
+        match copy {
+            Destination::Unicast(to) | Destination::Frame { to, .. } => assert_eq!((*to.ip(), to.port()), (used, 68)),
+            Destination::Broadcast { .. } => panic!("two broadcasts"),
+        }
+    }
 }

@@ -120,7 +120,7 @@ enum Claim {
 impl Claim {
     fn of(asked: &Asked<'_>) -> Claim {
         let request = asked.request;
-        let names_us = request.relay.is_none() && asked.ingress.to == asked.ingress.address;
+        let names_us = request.relay.is_none() && asked.ingress.is_by_name();
         match (request.server_identifier, request.client_address) {
             (Some(_), _) => Claim::Selecting,
             (None, None) => Claim::Rebooting,
@@ -254,7 +254,8 @@ fn inform(asked: &Asked<'_>, subnet: &Subnet) -> Outcome {
     };
     // Unicast to any address a packet names would make us a reflector.
     if !subnet.cidr.contains(address) {
-        return asked.ignored(format!("its address {address} is in no subnet of the inventory"));
+        let subnet = subnet.cidr;
+        return asked.ignored(format!("its address {address} is not in {subnet}, where it is now"));
     }
     let (mut reply, boot) = described(asked, subnet, ReplyKind::Ack, None);
     reply.client_address = address;

@@ -44,6 +44,8 @@ pub struct Ingress {
     pub interface: Arc<str>,
     /// Its addresses, the primary one first.
     pub own: Arc<[OwnAddress]>,
+    /// The addresses of the other interfaces that we serve: of other wires.
+    pub elsewhere: Arc<[OwnAddress]>,
     /// The one of them that was asked; for a broadcast the primary one.
     pub address: Ipv4Addr,
     /// The port of ours it came to: 67 or 4011.
@@ -60,6 +62,13 @@ impl Ingress {
     /// Whether `address` is one of the interface's.
     fn is_own(&self, address: Ipv4Addr) -> bool {
         self.own.iter().any(|own| own.address == address)
+    }
+
+    /// Whether the packet was sent to us by name. Linux answers for an address of ours on every wire, so
+    /// that of another interface is a name too.
+    fn is_by_name(&self) -> bool {
+        let named = |own: &OwnAddress| own.address == self.to;
+        self.own.iter().chain(&*self.elsewhere).any(named)
     }
 }
 
@@ -92,6 +101,8 @@ pub struct Sending {
     pub from: Ipv4Addr,
     /// Its destination.
     pub destination: Destination,
+    /// A second copy of it: the address of ours that it comes from, and where it goes.
+    pub copy: Option<(Ipv4Addr, Destination)>,
 }
 
 /// An address that is to be probed before its offer is sent. Whoever sends it tells the lease table what
@@ -260,11 +271,13 @@ impl Asked<'_> {
     fn replied(&self, mut reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
         reply.leave_out.clone_from(&self.quirks.set.leave_out);
         let destination = route::destination(self, &reply);
+        let copy = route::copy(self, &reply);
         Outcome {
             send: Some(Sending {
                 reply,
                 from: self.address,
                 destination,
+                copy,
             }),
             change,
             learned: Learned::default(),

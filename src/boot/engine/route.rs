@@ -4,8 +4,11 @@ use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::lease::LeaseTable;
 use crate::model::OwnAddress;
-use crate::proto::dhcp::{Reply, ReplyKind, Request};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use crate::proto::dhcp::{Reply, ReplyKind, Request, RequestKind};
+use std::{
+    iter,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 /// The ports of DHCP clients and servers.
 const CLIENT_PORT: u16 = 68;
@@ -15,7 +18,7 @@ const FRAME_ADDRESS_BYTES: std::ops::RangeInclusive<usize> = 1..=14;
 
 /// The subnet the client is on, or why we serve none there. A relay's word (82.5, 118, `giaddr`)
 /// is final: what it names and we don't serve gets no answer. A client's own address counts only
-/// where it lies in a subnet of ours; one that moved here from elsewhere is on the wire it came from.
+/// where it can have it: one that was moved here from another wire is on the wire that it asks from.
 pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
     let find = |address: Ipv4Addr| snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(address));
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
@@ -28,15 +31,46 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
         return find(address).ok_or_else(|| format!("no subnet of the inventory holds {address}, {source}"));
     }
     // The address that was asked, then the interface's others: any of them is on the client's wire.
-    let mut own = std::iter::once(ingress.address).chain(ingress.own.iter().map(|own| own.address));
+    let mut own = iter::once(ingress.address).chain(ingress.own.iter().map(|own| own.address));
     request
         .client_address
         .and_then(find)
+        .filter(|claimed| may_be_in(snapshot, ingress, request, claimed))
         .or_else(|| own.find_map(find))
         .ok_or_else(|| {
             let address = ingress.address;
             format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
         })
+}
+
+/// Whether a client that no relay speaks for may be in `claimed`, where the address lies that it says it
+/// has: on the wire that it asks from, or behind a router.
+fn may_be_in(snapshot: &Snapshot, ingress: &Ingress, request: &Request, claimed: &Subnet) -> bool {
+    is_on_a_wire_of(snapshot, claimed, &ingress.own) || is_routed(snapshot, ingress, request, claimed)
+}
+
+/// Whether a packet from an address of `claimed` came through a router.
+///
+/// A renewal did that goes to our address on this interface though the client is not on its wire, or to one
+/// on another interface when the client is not on that one's wire either. To an address of ours on the
+/// client's old wire it comes straight from a machine that was moved here, because Linux answers for that
+/// address here too. What is broadcast comes from this wire, and a DISCOVER has no address, though
+/// NetworkManager leaves its old one in.
+fn is_routed(snapshot: &Snapshot, ingress: &Ingress, request: &Request, claimed: &Subnet) -> bool {
+    let is_near = |own: &[OwnAddress]| is_on_a_wire_of(snapshot, claimed, own);
+    match request.kind {
+        RequestKind::Discover => false,
+        _ if is_near(&ingress.own) => false,
+        _ if ingress.is_own(ingress.to) => true,
+        _ => ingress.is_by_name() && !is_near(&ingress.elsewhere),
+    }
+}
+
+/// Whether `subnet` is on one of the wires on which we have those addresses.
+fn is_on_a_wire_of(snapshot: &Snapshot, subnet: &Subnet, own: &[OwnAddress]) -> bool {
+    let shares = |other: &&Subnet| other.network.is_some() && other.network == subnet.network;
+    let mut beside = iter::once(subnet).chain(snapshot.subnets.iter().filter(shares));
+    beside.any(|subnet| own.iter().any(|own| subnet.cidr.contains(own.address)))
 }
 
 /// The other subnets on the same wire, in the order of the inventory: those of the same `network`, and,
@@ -67,7 +101,7 @@ pub(super) fn own_subnet<'s>(asked: &Asked<'s>, first: &'s Subnet, leases: &Leas
         return first;
     }
     let find = |address: Ipv4Addr| {
-        let mut wire = std::iter::once(first).chain(beside(asked, first));
+        let mut wire = iter::once(first).chain(beside(asked, first));
         wire.find(|subnet| subnet.cidr.contains(address))
     };
     let reserved = asked.who.host().and_then(|host| host.address);
@@ -97,8 +131,7 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
     let no_frame = !FRAME_ADDRESS_BYTES.contains(&request.hardware.as_bytes().len()) || request.hardware.htype() == 0;
     let wants_broadcast = asked.quirks.set.broadcast.unwrap_or(request.wants_broadcast());
     let broadcast = Destination::Broadcast { port: CLIENT_PORT };
-    let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
-    match (reply.kind, request.client_address.filter(is_ours)) {
+    match (reply.kind, used_address(snapshot, request)) {
         (ReplyKind::Nak, _) => broadcast,
         (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, Some(client)) => {
             Destination::Unicast(SocketAddrV4::new(client, CLIENT_PORT))
@@ -111,6 +144,38 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
             },
             Some(_) | None => broadcast,
         },
+    }
+}
+
+/// Where a second copy of a NAK goes, and which address of ours it comes from. RFC 2131 has it broadcast;
+/// but in RENEWING systemd-networkd, dhcpcd and NetworkManager listen with a socket of their address alone,
+/// and would go on using it until they rebind. So it is sent to that address too: by the address of ours
+/// that was asked, which is all that a client's firewall lets in. A client on this wire is addressed by
+/// its MAC, because there may be no route from this wire to an address of another one.
+pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destination)> {
+    let (snapshot, ingress, request) = (asked.snapshot, asked.ingress, asked.request);
+    if reply.kind != ReplyKind::Nak || ingress.port == PXE_PORT || request.relay.is_some() {
+        return None;
+    }
+    let used = used_address(snapshot, request)?;
+    let to = SocketAddrV4::new(used, CLIENT_PORT);
+    let subnet = snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(used))?;
+    let is_routed = is_routed(snapshot, ingress, request, subnet);
+    let from = if ingress.is_by_name() { ingress.to } else { asked.address };
+    Some(match request.hardware.mac() {
+        Some(mac) if !is_routed => (from, Destination::Frame { mac, to }),
+        Some(_) | None => (from, Destination::Unicast(to)),
+    })
+}
+
+/// The address that a client uses now, if it is one that we serve. A DISCOVER and the REQUEST that takes an
+/// offer have none: what stands there is left from before.
+fn used_address(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
+    let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
+    match request.kind {
+        RequestKind::Discover => None,
+        RequestKind::Request if request.server_identifier.is_some() => None,
+        _ => request.client_address.filter(is_ours),
     }
 }
 

@@ -52,11 +52,13 @@ impl Replies {
 
     /// Sends a reply: at the latest with the next flush.
     pub(super) fn push(&mut self, sending: &Sending) {
-        let (bytes, from) = (sending.reply.encode(), sending.from);
-        match sending.destination {
-            Destination::Unicast(to) => self.datagram(&bytes, from, to),
-            Destination::Broadcast { port } => self.broadcast(&bytes, from, port),
-            Destination::Frame { mac, to } => self.frame(&bytes, from, (mac, to)),
+        let bytes = sending.reply.encode();
+        for (from, destination) in [(sending.from, sending.destination)].into_iter().chain(sending.copy) {
+            match destination {
+                Destination::Unicast(to) => self.datagram(&bytes, from, to),
+                Destination::Broadcast { port } => self.broadcast(&bytes, from, port),
+                Destination::Frame { mac, to } => self.frame(&bytes, from, (mac, to)),
+            }
         }
     }
 
