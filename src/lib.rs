@@ -19,7 +19,7 @@
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases and checksums |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
-//! | [`proto`] | wire formats and protocol machines: DHCP and TFTP |
+//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, and as much of IPv6's router discovery as says that none is here |
 //! | [`lease`] | address pools and the lease table |
 //! | [`model`] | the vocabulary as types, and every limit |
 //!
@@ -47,7 +47,7 @@
 //!
 //! # Deliberately absent
 //!
-//! DNS, IPv6 on the provisioning network, HTTP/2, TLS on the provisioning network (firmware can't
+//! DNS, IPv6 on the provisioning network (but for the word that no router is there), HTTP/2, TLS on the provisioning network (firmware can't
 //! check it), TFTP writes, memory-mapped files (a truncated one kills the process), and arming:
 //! until it exists, nothing installs.
 

@@ -9,9 +9,9 @@ use bootwright::boot::{
     ledger::{Finding, Ledger},
     render::Templates,
     resource::{Answered, Ask, Refusal, Resource, Transport, resource},
-    sightings::Sightings,
+    sightings::{Learned, Sightings},
     snapshot::{
-        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
+        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced, Subnet,
         UnknownPolicy,
     },
 };
@@ -477,4 +477,61 @@ fn invented_machines_do_not_push_a_real_one_out_of_memory() {
     }
     let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_loader() {
+    let (room, leases) = (room(), leased("52:54:00:00:00:07"));
+    let mut sightings = Sightings::default();
+    let mut stage_after = |answered_as: Stage, path: &str| {
+        sightings.note(Learned {
+            stands: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
+            ..Learned::default()
+        });
+        get(&room, &leases, &mut sightings, DYNAMIC, path).stage
+    };
+    assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
+    assert_eq!(stage_after(Stage::System, "/image/debian-12/linux"), Stage::System);
+    assert_eq!(stage_after(Stage::System, "/snponly.efi"), Stage::System);
+    // It is powered on again.
+    assert_eq!(stage_after(Stage::UefiHttp, "/snponly.efi"), Stage::UefiHttp);
+    assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
+}
+
+#[test]
+fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there() {
+    let mut room = room();
+    let subnet = |net: &str| Subnet {
+        cidr: format!("{net}.0/24").parse().unwrap(),
+        network: None,
+        router: Some(format!("{net}.254").parse().unwrap()),
+        dns: Vec::new(),
+        domain: None,
+        pool: Vec::new(),
+        kept: Vec::new(),
+        lease: Duration::from_secs(3600),
+        probe: None,
+        options: Default::default(),
+    };
+    room.subnets = vec![subnet("192.0.2"), subnet("198.51.100")];
+    let network = "{{ address }} {{ netmask }} {{ router }}";
+    room.templates
+        .add_answer(&name("preseed"), "preseed.cfg", "answers/preseed.cfg", network)
+        .unwrap();
+    let there = Ipv4Addr::new(198, 51, 100, 100);
+    let mut leases = LeaseTable::default();
+    let hour = Duration::from_secs(3600);
+    leases.lease(NOW, mac("52:54:00:00:00:07").into(), there, hour).unwrap();
+    let answer = |peer| {
+        let answered = get(
+            &room,
+            &leases,
+            &mut Sightings::default(),
+            peer,
+            "/answer/r1u07/preseed.cfg",
+        );
+        text(&answered).to_owned()
+    };
+    assert_eq!(answer(there), "198.51.100.100 255.255.255.0 198.51.100.254");
+    assert_eq!(answer(HOST), "192.0.2.11 255.255.255.0 192.0.2.254");
 }

@@ -45,12 +45,14 @@ const LISTEN: Listen = Listen {
     bulk_streams: 2,
     tftp_single_port: false,
     shared_addresses: SharedAddresses::NONE,
+    router_advertisements: true,
 };
 const SINGLE_PORT: Listen = Listen {
     ports: PORTS,
     bulk_streams: 2,
     tftp_single_port: true,
     shared_addresses: SharedAddresses::NONE,
+    router_advertisements: true,
 };
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;

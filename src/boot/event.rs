@@ -37,6 +37,22 @@ impl Stage {
             Dialect::Pxelinux => Stage::Pxelinux,
         }
     }
+
+    /// Whether a machine that sends such a DHCP request is in its boot: it fetches files next, and a running
+    /// system does not.
+    pub fn is_in_boot(self) -> bool {
+        match self {
+            Stage::BiosPxe
+            | Stage::UefiPxe
+            | Stage::UefiHttp
+            | Stage::BareIpxe
+            | Stage::Ipxe
+            | Stage::Grub
+            | Stage::Pxelinux
+            | Stage::RaspberryPi => true,
+            Stage::System | Stage::Unknown => false,
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -122,6 +138,8 @@ pub enum Step {
         /// Who answered, where that can be told.
         by: Option<MacAddr>,
     },
+    /// It asked for an IPv6 router and was told that none is here, so that it waits for none.
+    NoRouter,
     /// A file, script or answer went out whole.
     Sent {
         /// What it is, such as `script debian-installer`.

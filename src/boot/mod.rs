@@ -22,6 +22,7 @@ pub mod quirks;
 pub mod render;
 pub mod request_path;
 pub mod resource;
+pub mod routers;
 pub mod script_path;
 pub mod sightings;
 pub mod snapshot;

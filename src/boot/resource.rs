@@ -161,6 +161,8 @@ pub struct Inquiry<'a> {
     script: Option<ScriptPath>,
     /// The machine that holds the address that asks.
     peer: Identity,
+    /// Where that machine stood when DHCP answered it last.
+    peer_stage: Option<Stage>,
     /// The largest TFTP block it may be given.
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.
@@ -320,7 +322,10 @@ impl<'a> Inquiry<'a> {
 
     fn artifact(&self, image: &str, file: &str) -> Found {
         Found {
-            stage: self.another_loader(file).unwrap_or(Stage::Ipxe),
+            stage: self
+                .running_system()
+                .or_else(|| self.another_loader(file))
+                .unwrap_or(Stage::Ipxe),
             what: format!("image {image}/{file}"),
             result: self.verified(image, file),
         }
@@ -346,7 +351,7 @@ impl<'a> Inquiry<'a> {
 
     fn loader(&self, file: &str) -> Found {
         let stage = match self.ask.transport {
-            Transport::Http => Stage::UefiHttp,
+            Transport::Http => self.running_system().unwrap_or(Stage::UefiHttp),
             Transport::Tftp if file.ends_with(".efi") => Stage::UefiPxe,
             Transport::Tftp => self.another_loader(file).unwrap_or(Stage::BiosPxe),
         };
@@ -377,16 +382,34 @@ impl<'a> Inquiry<'a> {
         }
     }
 
+    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
+    /// asks as a system does (U-Boot) fetch by TFTP.
+    fn running_system(&self) -> Option<Stage> {
+        let asks_by_http = self.ask.transport == Transport::Http;
+        self.peer_stage
+            .filter(|stage| asks_by_http && *stage == Stage::System)
+    }
+
     /// The variables of one machine: its reservation where it has one, else the address that asks.
     fn scene(&self, who: Who<'_>, identity: &Identity) -> Result<Scene, TemplateError> {
         let reservation = who.host().and_then(|host| host.address);
+        let address = reservation.filter(|reserved| !self.is_away_from(who, *reserved));
         Scene::new(
             self.snapshot,
             who,
             identity,
-            reservation.or(Some(self.ask.peer)),
+            address.or(Some(self.ask.peer)),
             self.ask.server,
         )
+    }
+
+    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
+    /// The router and the netmask there are those of the address that it has.
+    fn is_away_from(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
+        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
+        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
+        let here = self.snapshot.subnet_of(self.ask.peer);
+        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
     }
 }
 

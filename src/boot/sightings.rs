@@ -4,12 +4,16 @@
 //! serial number, an installer nothing but its MAC. What was said earlier is put together here, so
 //! that a host listed by serial, or a rule on the vendor, still holds when the answer is fetched.
 
-use crate::boot::machine::Identity;
-use crate::model::{MacAddr, limits::SIGHTINGS_MAX};
+use crate::boot::{event::Stage, machine::Identity};
+use crate::model::{
+    MacAddr, Now,
+    limits::{BOOT_LASTS, SIGHTINGS_MAX},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
     net::Ipv4Addr,
+    time::Duration,
 };
 
 /// What one DHCP request taught for the later stages of its machine's boot.
@@ -24,6 +28,8 @@ pub struct Learned {
     /// Firmware that was told to load GRUB or PXELINUX, which ask for their script without saying what
     /// machine they are on.
     pub firmware: Option<Identity>,
+    /// Where a machine stands in its boot now that it was answered, and the monotonic time.
+    pub stands: Option<(MacAddr, Stage, Duration)>,
 }
 
 /// The identities seen, by MAC, and the addresses that machines have from other servers.
@@ -32,6 +38,7 @@ pub struct Sightings {
     seen: Recent<MacAddr, Identity>,
     heard: Recent<Ipv4Addr, MacAddr>,
     blocks: Recent<MacAddr, u16>,
+    stands: Recent<MacAddr, (Stage, Duration)>,
 }
 
 /// The last [`SIGHTINGS_MAX`] things noted; the longest unnoted go first.
@@ -101,6 +108,22 @@ impl Sightings {
         if let Some(said) = learned.firmware {
             self.learn(said);
         }
+        if let Some((mac, stage, at)) = learned.stands {
+            self.stands.note(mac, (stage, at));
+        }
+    }
+
+    /// Where a machine stood when DHCP answered it last.
+    pub fn stage(&self, mac: MacAddr) -> Option<Stage> {
+        self.stands.get(mac).map(|(stage, _)| *stage)
+    }
+
+    /// Whether a machine is in its boot: firmware or a loader was answered last, and not long ago.
+    pub fn is_in_boot(&self, now: Now, mac: MacAddr) -> bool {
+        let is_recent = |at: Duration| now.monotonic.saturating_sub(at) <= BOOT_LASTS;
+        self.stands
+            .get(mac)
+            .is_some_and(|(stage, at)| stage.is_in_boot() && is_recent(*at))
     }
 
     /// Notes the largest TFTP block, in bytes, that a quirk allows to a machine, or that none does.

@@ -40,6 +40,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The subnet that holds an address.
+    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.cidr.contains(address))
+    }
+
     /// The artifact of that image and file.
     pub fn artifact(&self, image: &str, file: &str) -> Option<(&Image, &Artifact)> {
         let image = self.images.get(image)?;

@@ -56,7 +56,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
         return None;
     }
     let base = original.parent().unwrap_or(Path::new(""));
-    let (interfaces, shared_addresses) = network(reader, fields.value("network"));
+    let network = network(reader, fields.value("network"));
     if fields.value("network").is_none() {
         let help = "add [network] with interfaces = [\"eno2\"]";
         reader.error(
@@ -78,7 +78,9 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     Some(Read {
         appliance: Appliance {
             interfaces,
-            shared_addresses,
+            interfaces: network.interfaces,
+            shared_addresses: network.shared_addresses,
+            router_advertisements: network.router_advertisements,
             http_port,
             bulk_streams,
             tftp_port,
@@ -129,10 +131,27 @@ fn mode(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Mode> {
     said.map(|said| said.value)
 }
 
-fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (Vec<ServedInterface>, SharedAddresses) {
+/// What `[network]` says.
+struct Network {
+    interfaces: Vec<ServedInterface>,
+    shared_addresses: SharedAddresses,
+    router_advertisements: bool,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            interfaces: Vec::new(),
+            shared_addresses: SharedAddresses::NONE,
+            router_advertisements: true,
+        }
+    }
+}
+
+fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Network {
     let Some((value, mut fields)) = value.and_then(|value| Some((value, Fields::of(reader, "[network]", value)?)))
     else {
-        return Default::default();
+        return Network::default();
     };
     let interfaces = fields.take_all(reader, "interfaces", interface);
     let said_none = match fields.value("interfaces").map(|said| said.get_ref()) {
@@ -150,6 +169,7 @@ fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (Vec<ServedInt
     let common = mode(reader, &mut fields).unwrap_or_default();
     let shared = fields.value("machines_per_address");
     let shared = shared.map_or(SharedAddresses::NONE, |value| shared_addresses(reader, value));
+    let advertises = fields.take(reader, "router_advertisements", decode::boolean);
     fields.finish(reader);
     let mut served: Vec<ServedInterface> = Vec::new();
     for interface in interfaces {
@@ -162,7 +182,11 @@ fn network(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (Vec<ServedInt
             served.push(ServedInterface { name, mode });
         }
     }
-    (served, shared)
+    Network {
+        interfaces: served,
+        shared_addresses: shared,
+        router_advertisements: advertises.is_none_or(|said| said.value),
+    }
 }
 
 /// `{ "198.51.100.7" = 48, "203.0.113.0/24" = 24 }`.

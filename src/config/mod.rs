@@ -55,6 +55,8 @@ pub struct Appliance {
     pub interfaces: Vec<ServedInterface>,
     /// Addresses that many machines ask from.
     pub shared_addresses: SharedAddresses,
+    /// Whether machines in their boot are told that there is no IPv6 router, where there is none.
+    pub router_advertisements: bool,
     /// TCP port.
     pub http_port: u16,
     /// Image files that go out by HTTP at once.

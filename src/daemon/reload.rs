@@ -321,6 +321,10 @@ fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
             "machines_per_address under [network]",
             running.shared_addresses != wanted.shared_addresses,
         ),
+        (
+            "router_advertisements under [network]",
+            running.router_advertisements != wanted.router_advertisements,
+        ),
         ("port under [http]", running.http_port != wanted.http_port),
         ("bulk_streams under [http]", running.bulk_streams != wanted.bulk_streams),
         ("port under [tftp]", running.tftp_port != wanted.tftp_port),

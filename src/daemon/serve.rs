@@ -121,6 +121,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         bulk_streams: appliance.bulk_streams,
         tftp_single_port: appliance.tftp_single_port,
         shared_addresses: appliance.shared_addresses.clone(),
+        router_advertisements: appliance.router_advertisements,
     };
     let servers = Servers::bind(&appliance.interfaces, listen).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;

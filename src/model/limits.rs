@@ -37,6 +37,17 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 pub const PROBES_PER_REQUEST_MAX: u32 = 3;
 /// Probes under way at once on one interface; beyond them offers go out without one.
 pub const PROBES_MAX: usize = 1024;
+/// How long a machine that was acknowledged as firmware or iPXE is taken to be in its boot, unless its
+/// system asks before: slow firmware takes minutes over a loader.
+pub const BOOT_LASTS: Duration = Duration::from_secs(600);
+/// How long an IPv6 router may take to answer a solicitation: half a second (RFC 4861), and then some.
+pub const ROUTER_ANSWER: Duration = Duration::from_millis(600);
+/// How long our own question for an IPv6 router, which none answered, holds: then it is asked again.
+pub const ROUTER_ASKED: Duration = Duration::from_secs(60);
+/// How long an IPv6 router that was heard is taken to be there: none is silent for longer (RFC 4861).
+pub const ROUTER_REMEMBERED: Duration = Duration::from_secs(1800);
+/// Machines of one interface that wait for the answer to that question.
+pub const ROUTER_WAITING_MAX: usize = 4096;
 /// How often an exhausted pool is said in the log, whatever asks for it.
 pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.

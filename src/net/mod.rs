@@ -11,6 +11,7 @@
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
 //! - `probe` asks an address whether somebody uses it, before a machine is offered it.
+//! - `solicitations` tells machines in their boot that no IPv6 router is here.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
@@ -39,6 +40,7 @@ pub mod running;
 mod served;
 mod servers;
 pub mod socket;
+mod solicitations;
 pub mod tftp;
 mod threads;
 pub mod transfers;

@@ -102,6 +102,7 @@ fn level(step: &Step) -> Level {
         | Step::Told { .. }
         | Step::Acknowledged { .. }
         | Step::Released { .. }
+        | Step::NoRouter
         | Step::Sent { .. }
         | Step::Exhausted { .. }
         | Step::WentElsewhere { .. }
@@ -136,6 +137,7 @@ fn message(step: &Step) -> String {
                 "not offered {address}: {who} answers there. Take the address out of the pool, or that machine off it"
             )
         }
+        Step::NoRouter => "told that no IPv6 router is here, so that it waits for none".to_owned(),
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
         Step::DidWithout { what } => format!("does without {what}, which is not there"),

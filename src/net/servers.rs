@@ -3,7 +3,7 @@
 mod watcher;
 
 use crate::boot::snapshot::Ports;
-use crate::model::{Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE};
+use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE};
 use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
@@ -15,13 +15,15 @@ use crate::net::{
     probe::Prober,
     running::Running,
     socket::{self, FrameSender},
+    solicitations::Solicitations,
     tftp::{self, TftpServer},
 };
+use crate::proto::ndp;
 use std::{
     collections::BTreeMap,
     fmt, io,
     net::{TcpListener, UdpSocket},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
@@ -81,6 +83,9 @@ struct Sockets {
     frames: Option<Arc<FrameSender>>,
     /// `None` where the kernel refused one: other DHCP servers go unnoticed.
     replies: Option<UdpSocket>,
+    /// With the interface's own link-layer address. `None` where they are not wanted or the kernel refused
+    /// one: machines wait for an IPv6 router.
+    solicitations: Option<(UdpSocket, MacAddr)>,
 }
 
 impl Sockets {
@@ -112,7 +117,16 @@ impl Sockets {
         let replies = socket::dhcp_replies(interface.index)
             .inspect_err(|error| warn!(interface = name, "other DHCP servers can't be noticed: {error}"))
             .ok();
+        let groups = [ndp::ALL_ROUTERS_MAC, ndp::ALL_NODES_MAC];
+        let solicitations = listen
+            .router_advertisements
+            .then(|| socket::router_packets(interface.index, groups))
+            .transpose()
+            .inspect_err(|error| warn!(interface = name, "machines may wait for an IPv6 router: {error}"))
+            .ok()
+            .flatten();
         Ok(Sockets {
+            solicitations,
             dhcp: vec![
                 (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
                 (dhcp::PXE_PORT, udp(dhcp::PXE_PORT)?),
@@ -140,6 +154,8 @@ pub struct Listen {
     pub tftp_single_port: bool,
     /// Addresses that many machines ask from: the limits of one hold for each of them.
     pub shared_addresses: SharedAddresses,
+    /// Whether machines in their boot are told that there is no IPv6 router, where there is none.
+    pub router_advertisements: bool,
 }
 
 /// An interface whose sockets are bound, and not served yet.
@@ -261,6 +277,17 @@ impl Common {
                 running: self.running.clone(),
             };
             servers.spawn(watch.run(tokio::net::UdpSocket::from_std(replies)?));
+        }
+        if let (Some((socket, own)), Some(frames)) = (sockets.solicitations, sockets.frames) {
+            let solicitations = Solicitations {
+                shared: Arc::clone(&self.shared),
+                interface: states.clone(),
+                frames,
+                own,
+                running: self.running.clone(),
+                routers: Mutex::default(),
+            };
+            servers.spawn(solicitations.run(tokio::net::UdpSocket::from_std(socket)?));
         }
         let tftp = TftpServer {
             shared: Arc::clone(&self.shared),

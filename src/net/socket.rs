@@ -156,6 +156,11 @@ impl FrameSender {
         self.send_as(libc::ETH_P_ARP, MacAddr([0xff; 6]), packet)
     }
 
+    /// Sends an IPv6 packet in a frame to `mac`.
+    pub fn send_ipv6(&self, mac: MacAddr, packet: &[u8]) -> io::Result<()> {
+        self.send_as(libc::ETH_P_IPV6, mac, packet)
+    }
+
     fn send_as(&self, protocol: i32, mac: MacAddr, packet: &[u8]) -> io::Result<()> {
         let mut address = link_address(protocol, self.index);
         address.sll_halen = 6;
@@ -221,6 +226,44 @@ pub fn arp_packets(index: u32) -> io::Result<(UdpSocket, MacAddr)> {
     let socket = bound_to(packet_socket()?, libc::ETH_P_ARP, index)?;
     let own = own_mac(&socket)?;
     Ok((socket, own))
+}
+
+/// Sees the IPv6 router solicitations and advertisements on the interface with that index; needs CAP_NET_RAW.
+/// Also gives the interface's own link-layer address. Read with [`receive_packet`].
+pub fn router_packets(index: u32, groups: [MacAddr; 2]) -> io::Result<(UdpSocket, MacAddr)> {
+    let filtered = Socket::from(packet_socket()?);
+    filtered.attach_filter(&ROUTER_DISCOVERY)?;
+    for group in groups {
+        join(&filtered, index, group)?;
+    }
+    let socket = bound_to(filtered.into(), libc::ETH_P_IPV6, index)?;
+    let own = own_mac(&socket)?;
+    Ok((socket, own))
+}
+
+/// Has an interface take the frames for a multicast group, for as long as the socket is open.
+fn join(socket: &impl AsRawFd, index: u32, group: MacAddr) -> io::Result<()> {
+    let mut wanted = libc::packet_mreq {
+        mr_ifindex: i32::try_from(index).map_err(io::Error::other)?,
+        mr_type: libc::PACKET_MR_MULTICAST as u16,
+        mr_alen: 6,
+        mr_address: [0; 8],
+    };
+    wanted.mr_address[..6].copy_from_slice(&group.0);
+    // SAFETY: the pointer is to a live value of the length given, which the kernel only reads.
+    let joined = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const wanted).cast(),
+            size_of::<libc::packet_mreq>() as libc::socklen_t,
+        )
+    };
+    match joined {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The link-layer address of the interface that a packet socket is bound to. The kernel writes no more
@@ -295,6 +338,17 @@ static DHCP_REPLIES: [SockFilter; 11] = [
     SockFilter::new(0x15, 0, 3, 67),          // a server's?
     SockFilter::new(0x48, 0, 0, 2),           // A = destination port
     SockFilter::new(0x15, 0, 1, 68),          // a client's?
+    SockFilter::new(0x06, 0, 0, 0x0004_0000), // take the packet
+    SockFilter::new(0x06, 0, 0, 0),           // leave it
+];
+
+/// The same over an IPv6 packet: ICMPv6 in its first header, of the types 133 and 134.
+static ROUTER_DISCOVERY: [SockFilter; 7] = [
+    SockFilter::new(0x30, 0, 0, 6),           // A = next header
+    SockFilter::new(0x15, 0, 4, 58),          // ICMPv6?
+    SockFilter::new(0x30, 0, 0, 40),          // A = its type
+    SockFilter::new(0x15, 1, 0, 133),         // a router solicitation?
+    SockFilter::new(0x15, 0, 1, 134),         // a router advertisement?
     SockFilter::new(0x06, 0, 0, 0x0004_0000), // take the packet
     SockFilter::new(0x06, 0, 0, 0),           // leave it
 ];

@@ -2,4 +2,5 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod dhcp;
+pub mod ndp;
 pub mod tftp;

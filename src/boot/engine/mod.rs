@@ -29,10 +29,11 @@ use crate::boot::{
 };
 use crate::lease::{Crowd, LeaseChange, LeaseTable};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
-use crate::proto::dhcp::{Reply, Request};
+use crate::proto::dhcp::{Reply, Request, RequestKind};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
+    time::Duration,
 };
 
 pub use classify::{identity, stage};
@@ -190,6 +191,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         address: proxy::heard(&asked),
         arrived: port::arrived(&asked, identity.ports),
         block_max: asked.firmware().map(|mac| (mac, block_max)),
+        stands: asked.stands(&outcome.event.step),
     };
     outcome
 }
@@ -228,12 +230,18 @@ impl Asked<'_> {
 
     /// The machine, if it is one that fetches files now: a running system does not.
     fn firmware(&self) -> Option<MacAddr> {
-        match self.stage {
-            Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe | Stage::Ipxe | Stage::RaspberryPi => {
-                self.request.hardware.mac()
-            }
-            Stage::System | Stage::Grub | Stage::Pxelinux | Stage::Unknown => None,
-        }
+        self.request.hardware.mac().filter(|_| self.stage.is_in_boot())
+    }
+
+    /// Where the machine stands from now on: it has what it needs to go on from there. As a guest we do not
+    /// hear what its server answers to its REQUEST.
+    fn stands(&self, step: &Step) -> Option<(MacAddr, Stage, Duration)> {
+        let goes_on = match step {
+            Step::Acknowledged { .. } | Step::Told { .. } => true,
+            _ => self.ingress.mode == Mode::Proxy && self.request.kind == RequestKind::Request,
+        };
+        let mac = self.request.hardware.mac().filter(|_| goes_on)?;
+        Some((mac, self.stage, self.now.monotonic))
     }
 
     /// What option 54 says: the address that clients renew at.

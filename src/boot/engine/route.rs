@@ -20,7 +20,7 @@ const FRAME_ADDRESS_BYTES: std::ops::RangeInclusive<usize> = 1..=14;
 /// is final: what it names and we don't serve gets no answer. A client's own address counts only
 /// where it can have it: one that was moved here from another wire is on the wire that it asks from.
 pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
-    let find = |address: Ipv4Addr| snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(address));
+    let find = |address: Ipv4Addr| snapshot.subnet_of(address);
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
     let told = [
         (link, "the relay's link selection (option 82.5)"),
@@ -159,7 +159,7 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
     }
     let used = used_address(snapshot, request)?;
     let to = SocketAddrV4::new(used, CLIENT_PORT);
-    let subnet = snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(used))?;
+    let subnet = snapshot.subnet_of(used)?;
     let is_routed = is_routed(snapshot, ingress, request, subnet);
     let from = if ingress.is_by_name() { ingress.to } else { asked.address };
     Some(match request.hardware.mac() {
@@ -171,7 +171,7 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
 /// The address that a client uses now, if it is one that we serve. A DISCOVER and the REQUEST that takes an
 /// offer have none: what stands there is left from before.
 fn used_address(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
-    let is_ours = |address: &Ipv4Addr| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(*address));
+    let is_ours = |address: &Ipv4Addr| snapshot.subnet_of(*address).is_some();
     match request.kind {
         RequestKind::Discover => None,
         RequestKind::Request if request.server_identifier.is_some() => None,

@@ -10,7 +10,7 @@ use crate::boot::{
     gate::{Gate, gate},
     machine::{Identity, Who},
     paths,
-    snapshot::{BootSettings, Image, Snapshot, Subnet, Var},
+    snapshot::{BootSettings, Image, Snapshot, Var},
 };
 use crate::model::{Arch, Cpu, Firmware, Name, text};
 use minijinja::Value;
@@ -45,7 +45,7 @@ impl Scene {
             .or_else(|| host.and_then(|host| host.macs.first().copied()));
         let serial = identity.serial.as_deref();
         let address = address.or_else(|| host.and_then(|host| host.address));
-        let subnet = subnet_of(snapshot, address.unwrap_or(server));
+        let subnet = snapshot.subnet_of(address.unwrap_or(server));
         let dns = settings
             .and_then(BootSettings::dns)
             .or_else(|| subnet.map(|subnet| subnet.dns.clone()))
@@ -111,10 +111,6 @@ fn vars_of(who: Who<'_>) -> Vars {
         Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
         Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
     }
-}
-
-fn subnet_of(snapshot: &Snapshot, address: Ipv4Addr) -> Option<&Subnet> {
-    snapshot.subnets.iter().find(|subnet| subnet.cidr.contains(address))
 }
 
 /// What the machine says it is, and where it does not say, what its image is for.

@@ -33,6 +33,7 @@ impl<'a> Inquiry<'a> {
             path,
             script,
             subject: Identity::default(),
+            peer_stage: peer.mac.and_then(|mac| sightings.stage(mac)),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
             artifact: None,

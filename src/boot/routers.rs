@@ -1,0 +1,163 @@
+//! Whether a machine that asks for an IPv6 router is told that none is here.
+//!
+//! iPXE configures IPv6 beside IPv4, and where nobody answers its solicitation it sits between its ACK and
+//! its script: 16 s with Debian 12's build, 4 s with those of 2025 and later. One advertisement of no router
+//! ends that at once. It goes to machines in their boot alone, and never where a router advertises: that one
+//! answers for itself, and a second voice would cut short what it has to say.
+//!
+//! Whether a router is here is found out when somebody asks for one: it was heard of late, or we ask for it
+//! ourselves and give it the time that it may take.
+
+use crate::model::{
+    MacAddr, Now,
+    limits::{ROUTER_ANSWER, ROUTER_ASKED, ROUTER_REMEMBERED, ROUTER_WAITING_MAX},
+};
+use std::{net::Ipv6Addr, time::Duration};
+
+/// A machine that solicits: its link-layer address and that of its packet.
+pub type Solicitor = (MacAddr, Ipv6Addr);
+
+/// What becomes of a solicitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is told now that there is no router.
+    Tell,
+    /// We ask for a router ourselves; [`Routers::unanswered`] says, after [`ROUTER_ANSWER`], who is told then.
+    AskFirst,
+    /// The same, and the question is out already.
+    Waits,
+    /// A router advertises here.
+    RouterHere,
+    /// It is no machine in its boot.
+    NotInBoot,
+    /// Too many wait.
+    Full,
+}
+
+/// What is known of the routers on one link.
+#[derive(Debug, Default)]
+pub struct Routers {
+    /// When one was heard, by monotonic time.
+    heard: Option<Duration>,
+    /// When we asked.
+    asked: Option<Duration>,
+    waiting: Vec<Solicitor>,
+}
+
+impl Routers {
+    /// A router advertises. True when that is news.
+    pub fn advertised(&mut self, now: Now) -> bool {
+        let is_news = !self.is_here(now);
+        self.heard = Some(now.monotonic);
+        self.waiting.clear();
+        is_news
+    }
+
+    /// A machine asks for a router.
+    pub fn solicited(&mut self, now: Now, who: Solicitor, is_in_boot: bool) -> Verdict {
+        if !is_in_boot {
+            return Verdict::NotInBoot;
+        }
+        if self.is_here(now) {
+            return Verdict::RouterHere;
+        }
+        let since_asked = self.asked.map(|asked| now.monotonic.saturating_sub(asked));
+        match since_asked.filter(|since| *since < ROUTER_ASKED) {
+            Some(since) if since >= ROUTER_ANSWER => Verdict::Tell,
+            Some(_) => self.wait(who),
+            None => {
+                self.asked = Some(now.monotonic);
+                self.waiting.clear();
+                self.waiting.push(who);
+                Verdict::AskFirst
+            }
+        }
+    }
+
+    /// Who waited for our own question, which no router has answered.
+    pub fn unanswered(&mut self) -> Vec<Solicitor> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn wait(&mut self, who: Solicitor) -> Verdict {
+        if self.waiting.contains(&who) {
+            return Verdict::Waits;
+        }
+        if self.waiting.len() >= ROUTER_WAITING_MAX {
+            return Verdict::Full;
+        }
+        self.waiting.push(who);
+        Verdict::Waits
+    }
+
+    fn is_here(&self, now: Now) -> bool {
+        self.heard
+            .is_some_and(|heard| now.monotonic.saturating_sub(heard) < ROUTER_REMEMBERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::WallTime;
+
+    fn at(monotonic: Duration) -> Now {
+        Now {
+            monotonic,
+            wall: WallTime(1_700_000_000),
+        }
+    }
+
+    fn machine(last: u8) -> Solicitor {
+        (MacAddr([2, 0, 0, 0, 0, last]), Ipv6Addr::LOCALHOST)
+    }
+
+    const START: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn the_first_waits_for_our_own_question_and_the_next_are_told_at_once() {
+        let mut routers = Routers::default();
+        assert_eq!(routers.solicited(at(START), machine(1), true), Verdict::AskFirst);
+        let meanwhile = at(START + ROUTER_ANSWER / 2);
+        assert_eq!(routers.solicited(meanwhile, machine(2), true), Verdict::Waits);
+        assert_eq!(routers.solicited(meanwhile, machine(1), true), Verdict::Waits);
+        assert_eq!(routers.unanswered(), [machine(1), machine(2)]);
+        let later = at(START + ROUTER_ANSWER);
+        assert_eq!(routers.solicited(later, machine(3), true), Verdict::Tell);
+        let much_later = at(START + ROUTER_ASKED);
+        assert_eq!(routers.solicited(much_later, machine(3), true), Verdict::AskFirst);
+    }
+
+    #[test]
+    fn where_a_router_advertises_nobody_is_told_that_there_is_none() {
+        let mut routers = Routers::default();
+        routers.solicited(at(START), machine(1), true);
+        assert!(routers.advertised(at(START)));
+        assert_eq!(routers.unanswered(), []);
+        assert!(!routers.advertised(at(START + ROUTER_ANSWER)));
+        let heard = START + ROUTER_ANSWER;
+        let late = at(heard + ROUTER_REMEMBERED - ROUTER_ANSWER);
+        assert_eq!(routers.solicited(late, machine(1), true), Verdict::RouterHere);
+        // It has been switched off.
+        let gone = at(heard + ROUTER_REMEMBERED);
+        assert_eq!(routers.solicited(gone, machine(1), true), Verdict::AskFirst);
+    }
+
+    #[test]
+    fn a_running_system_and_a_stranger_are_told_nothing_and_cause_no_question() {
+        let mut routers = Routers::default();
+        assert_eq!(routers.solicited(at(START), machine(1), false), Verdict::NotInBoot);
+        assert_eq!(routers.solicited(at(START), machine(2), true), Verdict::AskFirst);
+    }
+
+    #[test]
+    fn a_flood_of_solicitors_waits_in_bounded_memory() {
+        let mut routers = Routers::default();
+        for last in 0..u16::MAX {
+            let [high, low] = last.to_be_bytes();
+            let who = (MacAddr([2, 0, 0, 0, high, low]), Ipv6Addr::LOCALHOST);
+            routers.solicited(at(START), who, true);
+        }
+        assert_eq!(routers.unanswered().len(), ROUTER_WAITING_MAX);
+    }
+}

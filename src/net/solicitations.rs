@@ -1,0 +1,131 @@
+//! IPv6 router solicitations of one interface: a machine in its boot is told that no router is here, where
+//! none is (`boot::routers` decides).
+//!
+//! Frames are read and written beside the kernel's own IPv6, which may well be switched off: all that is
+//! asked of it is a packet socket.
+
+use crate::boot::{
+    event::{Event, Stage, Step},
+    machine::identify,
+    routers::{Routers, Solicitor, Verdict},
+};
+use crate::model::{MacAddr, limits::ROUTER_ANSWER};
+use crate::net::{
+    Counter, Shared,
+    intake::packets,
+    interface::Interface,
+    running::Running,
+    socket::{self, FrameSender},
+};
+use crate::proto::ndp::{self, Heard};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{net::UdpSocket, sync::watch};
+use tracing::{debug, info};
+
+/// The longest packet that is looked at: an advertisement with a dozen prefixes. A longer one is cut, and says
+/// nothing.
+const PACKET_BYTES_MAX: usize = 1500;
+
+/// Answers solicitations on one interface.
+pub(super) struct Solicitations {
+    pub shared: Arc<Shared>,
+    pub interface: watch::Receiver<Interface>,
+    pub frames: Arc<FrameSender>,
+    /// The interface's own link-layer address.
+    pub own: MacAddr,
+    pub running: Running,
+    pub routers: Mutex<Routers>,
+}
+
+impl Solicitations {
+    /// Answers until no new work may begin.
+    pub async fn run(self, socket: UdpSocket) {
+        let server = Arc::new(self);
+        let common = ("IPv6 router solicitations", &*server.shared, &server.running);
+        let receive = (PACKET_BYTES_MAX, socket::receive_packet);
+        packets(common, &socket, receive, |mac, packet| server.take(mac, packet)).await;
+    }
+
+    fn take(self: &Arc<Self>, mac: MacAddr, packet: &[u8]) {
+        match ndp::hear(packet) {
+            Some(Heard::Solicitation { from }) if mac != self.own => self.solicited((mac, from)),
+            // Another appliance's, or ours.
+            Some(Heard::Advertisement { is_empty: true } | Heard::Solicitation { .. }) | None => {}
+            Some(Heard::Advertisement { is_empty: false }) => {
+                if self.routers().advertised(self.shared.clock.now()) {
+                    let interface = self.interface.borrow();
+                    info!(
+                        interface = &*interface.name,
+                        "an IPv6 router advertises here ({mac}): machines are left to it"
+                    );
+                }
+            }
+        }
+    }
+
+    fn solicited(self: &Arc<Self>, who: Solicitor) {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let is_in_boot = shared.sightings().is_in_boot(now, who.0);
+        let verdict = self.routers().solicited(now, who, is_in_boot);
+        match verdict {
+            Verdict::Tell => self.tell(who),
+            Verdict::AskFirst => self.ask_first(),
+            Verdict::Waits => {}
+            Verdict::RouterHere => shared.counters.count(Counter::RouterLeft),
+            Verdict::NotInBoot => shared.counters.count(Counter::RouterIgnored),
+            Verdict::Full => shared.counters.count(Counter::RouterFull),
+        }
+    }
+
+    /// Asks for a router, and tells those who wait when none has answered.
+    fn ask_first(self: &Arc<Self>) {
+        self.send(ndp::ALL_ROUTERS_MAC, &ndp::solicitation(self.own));
+        let server = Arc::clone(self);
+        self.running.spawn(async move {
+            tokio::time::sleep(ROUTER_ANSWER).await;
+            let waiting = server.routers().unanswered();
+            for who in waiting {
+                server.tell(who);
+            }
+        });
+    }
+
+    fn tell(&self, who: Solicitor) {
+        let (mac, address) = who;
+        if self.send(mac, &ndp::no_router(self.own, address)) {
+            self.shared.counters.count(Counter::RouterTold);
+            self.shared.report(&self.told(mac));
+        }
+    }
+
+    fn told(&self, mac: MacAddr) -> Event {
+        let snapshot = self.shared.snapshot.load();
+        let (identity, stage) = {
+            let sightings = self.shared.sightings();
+            (sightings.of(mac), sightings.stage(mac))
+        };
+        Event {
+            machine: identity.name(identify(&snapshot, &identity)),
+            hardware: Some(mac.into()),
+            stage: stage.unwrap_or(Stage::Unknown),
+            quirks: Vec::new(),
+            step: Step::NoRouter,
+        }
+    }
+
+    fn send(&self, to: MacAddr, packet: &[u8]) -> bool {
+        let sent: io::Result<()> = self.frames.send_ipv6(to, packet);
+        if let Err(error) = &sent {
+            self.shared.counters.count(Counter::RouterSendFailed);
+            debug!(%to, "IPv6 packet not sent: {error}");
+        }
+        sent.is_ok()
+    }
+
+    fn routers(&self) -> MutexGuard<'_, Routers> {
+        self.routers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
