@@ -11,8 +11,8 @@ use bootwright::boot::{
     resource::{Answered, Ask, Refusal, Resource, Transport, resource},
     sightings::{Learned, Sightings},
     snapshot::{
-        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced, Subnet,
-        UnknownPolicy,
+        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
+        Subnet, UnknownPolicy,
     },
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};

@@ -142,6 +142,7 @@ impl Appliance {
             verified: Default::default(),
             ledger: Default::default(),
             loops: Default::default(),
+            disputes: Default::default(),
             lease_log,
             hot_files: Arc::default(),
             interfaces: Default::default(),

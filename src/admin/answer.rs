@@ -210,6 +210,9 @@ pub struct Host {
     pub macs: Vec<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,
+    /// The addresses that its interfaces have from us now: not always its reservation.
+    #[serde(default)]
+    pub holds: Vec<Held>,
     /// What it boots: `live`, `local`, …
     pub boot: String,
     /// Its image.
@@ -223,6 +226,15 @@ pub struct Host {
     pub locked: bool,
     /// Where it is written: file and line.
     pub written: String,
+}
+
+/// An address that an interface of a host has from us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The interface.
+    pub mac: String,
+    /// The address.
+    pub address: Ipv4Addr,
 }
 
 /// One lease.

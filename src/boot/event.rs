@@ -1,6 +1,6 @@
 //! What happened to a machine, said once: the log line now, the attempt later.
 
-use crate::model::{Dialect, HardwareAddr, MacAddr};
+use crate::model::{Cidr, Dialect, HardwareAddr, MacAddr};
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// Where in its boot a machine stands when it asks.
@@ -109,6 +109,15 @@ pub enum Step {
         /// What it is told to load, or why nothing.
         boot: String,
     },
+    /// A host was given another address than its own.
+    NotItsOwn {
+        /// What it was given.
+        given: Ipv4Addr,
+        /// Its own.
+        own: Ipv4Addr,
+        /// Why it does not get that.
+        why: NotItsOwn,
+    },
     /// REQUEST answered with what is on disk already: a later end could not be written.
     Assured {
         /// The address.
@@ -130,6 +139,14 @@ pub enum Step {
     Declined {
         /// The address.
         address: Ipv4Addr,
+    },
+    /// DECLINE of an address that is reserved for the host: it stays so, and only people can say who is to have
+    /// it.
+    Disputed {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who uses it, where that was found out.
+        by: Option<MacAddr>,
     },
     /// A probe found that somebody uses an address that was about to be offered.
     InUse {
@@ -186,4 +203,35 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+}
+
+/// Why a host does not get its own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotItsOwn {
+    /// It asks from a subnet that does not hold it.
+    OtherSubnet {
+        /// Where it is.
+        here: Cidr,
+    },
+    /// Its system uses it on another interface; which one, a restart may have forgotten.
+    OtherInterface {
+        /// That interface.
+        by: Option<HardwareAddr>,
+    },
+    /// It was a pool's, and is leased to somebody else still.
+    Leased {
+        /// To whom.
+        by: HardwareAddr,
+    },
+}
+
+impl fmt::Display for NotItsOwn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotItsOwn::OtherSubnet { here } => write!(f, "is not in {here}, where it asks from"),
+            NotItsOwn::OtherInterface { by: Some(by) } => write!(f, "is in use by its other interface {by}"),
+            NotItsOwn::OtherInterface { by: None } => f.write_str("is in use by another of its interfaces"),
+            NotItsOwn::Leased { by } => write!(f, "is leased to {by}"),
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! a random source. Time and addresses are arguments.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod disputes;
 pub mod engine;
 pub mod event;
 pub mod fetcher;

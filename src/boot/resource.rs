@@ -25,7 +25,7 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use crate::model::{HardwareAddr, Name, Now, text};
-use artifact::seal;
+use artifact::content_type;
 use asker::is_beyond_words;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
 use spare::{is_spare, is_spare_of_nocloud};
@@ -320,35 +320,6 @@ impl<'a> Inquiry<'a> {
         Ok(Configured::Written(&answer.value))
     }
 
-    fn artifact(&self, image: &str, file: &str) -> Found {
-        Found {
-            stage: self
-                .running_system()
-                .or_else(|| self.another_loader(file))
-                .unwrap_or(Stage::Ipxe),
-            what: format!("image {image}/{file}"),
-            result: self.verified(image, file),
-        }
-    }
-
-    fn verified(&self, image: &str, file: &str) -> Result<Resource, Refusal> {
-        match &self.artifact {
-            Some((image, artifact, standing)) => Ok(Resource::File {
-                root: image.root.clone(),
-                file: artifact.file.clone(),
-                seal: Some(seal(image, artifact, standing)?),
-                is_bulk: true,
-                content_type: content_type(file),
-            }),
-            None => Err(Refusal::NotFound {
-                reason: match self.snapshot.images.contains_key(image) {
-                    true => format!("image {image} has no artifact {file}"),
-                    false => format!("no image is called {image}"),
-                },
-            }),
-        }
-    }
-
     fn loader(&self, file: &str) -> Found {
         let stage = match self.ask.transport {
             Transport::Http => self.running_system().unwrap_or(Stage::UefiHttp),
@@ -382,14 +353,6 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
-    /// asks as a system does (U-Boot) fetch by TFTP.
-    fn running_system(&self) -> Option<Stage> {
-        let asks_by_http = self.ask.transport == Transport::Http;
-        self.peer_stage
-            .filter(|stage| asks_by_http && *stage == Stage::System)
-    }
-
     /// The variables of one machine: its reservation where it has one, else the address that asks.
     fn scene(&self, who: Who<'_>, identity: &Identity) -> Result<Scene, TemplateError> {
         let reservation = who.host().and_then(|host| host.address);
@@ -402,15 +365,6 @@ impl<'a> Inquiry<'a> {
             self.ask.server,
         )
     }
-
-    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
-    /// The router and the netmask there are those of the address that it has.
-    fn is_away_from(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
-        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
-        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
-        let here = self.snapshot.subnet_of(self.ask.peer);
-        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
-    }
 }
 
 fn as_text(rendered: Result<String, TemplateError>, content_type: &'static str) -> Result<Resource, Refusal> {
@@ -419,23 +373,5 @@ fn as_text(rendered: Result<String, TemplateError>, content_type: &'static str) 
         Err(error) => Err(Refusal::Broken {
             reason: error.to_string(),
         }),
-    }
-}
-
-/// The media type by the file's name. UEFI HTTP boot takes a loader by its `application/efi` where
-/// the path does not tell.
-fn content_type(file: &str) -> &'static str {
-    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
-    match extension {
-        "efi" => "application/efi",
-        "iso" => "application/vnd.efi-iso",
-        "img" => "application/vnd.efi-img",
-        "json" | "ign" => "application/json",
-        "yaml" | "yml" => "application/yaml",
-        "cfg" | "ks" | "ipxe" | "txt" => "text/plain; charset=utf-8",
-        _ if matches!(file, "user-data" | "meta-data" | "vendor-data" | "network-config") => {
-            "text/plain; charset=utf-8"
-        }
-        _ => "application/octet-stream",
     }
 }

@@ -1,7 +1,10 @@
 //! `bootwright hosts`.
 
 use super::ask::{Ask, table};
-use crate::admin::{answer::Host, client};
+use crate::admin::{
+    answer::{Held, Host},
+    client,
+};
 use std::{error::Error, process::ExitCode};
 
 const EXAMPLES: &str = "\
@@ -28,6 +31,24 @@ fn hosts(ask: &Ask) -> Result<(), Box<dyn Error>> {
     Ok(ask.show(&hosts, |hosts| text(hosts))?)
 }
 
+/// Its own address, and what its interfaces have beside that.
+fn address(host: &Host) -> String {
+    let own = host
+        .address
+        .map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let others = host.holds.iter().filter(|held| Some(held.address) != host.address);
+    let others: Vec<String> = others
+        .map(|Held { mac, address }| match host.macs.len() {
+            1 => format!("has {address}"),
+            _ => format!("{mac} has {address}"),
+        })
+        .collect();
+    match others.is_empty() {
+        true => own,
+        false => format!("{own} ({})", others.join(", ")),
+    }
+}
+
 fn text(hosts: &[Host]) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<[String; 7]> = hosts
@@ -37,7 +58,7 @@ fn text(hosts: &[Host]) -> String {
             [
                 host.name.clone(),
                 or_dash(host.macs.first().cloned()),
-                or_dash(host.address.map(|address| address.to_string())),
+                address(host),
                 format!("{}{locked}", host.boot),
                 or_dash(host.image.clone()),
                 or_dash((!host.loaders.is_empty()).then(|| host.loaders.join(", "))),
@@ -46,4 +67,39 @@ fn text(hosts: &[Host]) -> String {
         })
         .collect();
     table(["HOST", "MAC", "ADDRESS", "BOOT", "IMAGE", "LOADER", "WRITTEN"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_the_hosts_own_is_shown_beside_it() {
+        let host = |macs: &[&str], holds: &[(&str, [u8; 4])]| Host {
+            name: "r1u07".to_owned(),
+            macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
+            address: Some([192, 0, 2, 11].into()),
+            holds: holds
+                .iter()
+                .map(|(mac, address)| Held {
+                    mac: (*mac).to_owned(),
+                    address: (*address).into(),
+                })
+                .collect(),
+            boot: "live".to_owned(),
+            image: None,
+            script: None,
+            loaders: Vec::new(),
+            locked: false,
+            written: "inventory.toml:1".to_owned(),
+        };
+        let own = ("02:00:00:00:00:07", [192, 0, 2, 11]);
+        let other = ("02:00:00:00:00:08", [192, 0, 2, 100]);
+        assert_eq!(address(&host(&[own.0], &[])), "192.0.2.11");
+        assert_eq!(address(&host(&[own.0], &[own])), "192.0.2.11");
+        let away = host(&[own.0], &[(own.0, [198, 51, 100, 100])]);
+        assert_eq!(address(&away), "192.0.2.11 (has 198.51.100.100)");
+        let both = host(&[own.0, other.0], &[own, other]);
+        assert_eq!(address(&both), "192.0.2.11 (02:00:00:00:00:08 has 192.0.2.100)");
+    }
 }

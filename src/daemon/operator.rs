@@ -6,14 +6,14 @@ use super::{
 };
 use crate::admin::{
     Operator,
-    answer::{Accepted, Host, Interface, Lease, Problem, Refusal, Status, Transfer},
+    answer::{Accepted, Held, Host, Interface, Lease, Problem, Refusal, Status, Transfer},
 };
 use crate::boot::{
     resource::Transport,
     snapshot::{self, Snapshot, Sourced},
 };
-use crate::lease::LeaseRecord;
-use crate::model::{BootTarget, Name};
+use crate::lease::{LeaseRecord, LeaseTable};
+use crate::model::{BootTarget, MacAddr, Name, Now};
 use crate::net::{
     Shared,
     interface::{Presence, Standing},
@@ -89,14 +89,11 @@ impl Operator for Desk {
     }
 
     fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        Ok(self
-            .shared
-            .snapshot
-            .load()
-            .hosts
-            .iter()
-            .map(|listed| host(listed))
-            .collect())
+        let snapshot = self.shared.snapshot.load();
+        let now = self.shared.clock.now();
+        let leases = self.shared.lease_table();
+        let hosts = snapshot.hosts.iter();
+        Ok(hosts.map(|listed| host(listed, held(now, &leases, listed))).collect())
     }
 
     fn leases(&self) -> Result<Vec<Lease>, Problem> {
@@ -136,7 +133,20 @@ fn transfer(now: Duration, under_way: &transfers::Transfer) -> Transfer {
     }
 }
 
-fn host(listed: &snapshot::Host) -> Host {
+/// The addresses that a host's interfaces have.
+fn held(now: Now, leases: &LeaseTable, listed: &snapshot::Host) -> Vec<Held> {
+    let of = |mac: &MacAddr| {
+        let mac = *mac;
+        let addresses = leases.held_by(now, mac.into());
+        addresses.map(move |address| Held {
+            mac: mac.to_string(),
+            address,
+        })
+    };
+    listed.macs.iter().flat_map(of).collect()
+}
+
+fn host(listed: &snapshot::Host, holds: Vec<Held>) -> Host {
     let settings = &listed.settings;
     let text = |name: &Option<Sourced<Name>>| name.as_ref().map(|name| name.value.to_string());
     let boot = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
@@ -144,6 +154,7 @@ fn host(listed: &snapshot::Host) -> Host {
         name: listed.name.to_string(),
         macs: listed.macs.iter().map(ToString::to_string).collect(),
         address: listed.address,
+        holds,
         boot: boot.to_string(),
         image: text(&settings.image),
         script: text(&settings.script),

@@ -146,6 +146,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         verified: Default::default(),
         ledger: Mutex::default(),
         loops: Default::default(),
+        disputes: Default::default(),
         lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
         hot_files: Arc::default(),
         interfaces: Default::default(),

@@ -15,7 +15,7 @@ mod table;
 mod tests;
 
 pub use offers::{Crowd, PortOfEntry};
-pub use table::{Freshness, LeaseTable, Offer, Seeker};
+pub use table::{Freshness, LeaseTable, Offer, Seeker, Tenure};
 
 use crate::model::{HardwareAddr, WallTime};
 use std::{fmt, net::Ipv4Addr, time::Duration};

@@ -27,10 +27,19 @@ enum Holding {
     },
     Leased,
     /// In use by reservation: not to be leased to anybody else, and on no disk.
-    Reserved,
+    Reserved(Tenure),
     /// Released: ended from the moment it was.
     Released,
     Quarantined,
+}
+
+/// How long a client means to use an address that is reserved for its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// Firmware or a loader: until whatever boots next asks for itself.
+    Boot,
+    /// A system, which renews it.
+    System,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +76,8 @@ pub struct LeaseTable {
     by_client: BTreeSet<(HardwareAddr, Ipv4Addr)>,
     ranges: Ranges,
     offers: Offers,
+    /// When this table began with what the disk had; `None` where it began with nothing.
+    restored: Option<Duration>,
 }
 
 impl LeaseTable {
@@ -78,6 +89,7 @@ impl LeaseTable {
     /// ended longest ago are given to others first.
     pub fn restore(&mut self, now: Now, mut records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
         let mut refused = Vec::new();
+        self.restored = Some(now.monotonic);
         records.sort_by_key(|record| (record.expires, record.address));
         for (place, record) in (0..).zip(records) {
             match self.senseless(&record) {
@@ -100,8 +112,23 @@ impl LeaseTable {
     pub fn holder_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
         self.entries
             .get(&address)
-            .filter(|entry| matches!(entry.holding, Holding::Leased | Holding::Reserved) && entry.is_running(now))
+            .filter(|entry| matches!(entry.holding, Holding::Leased | Holding::Reserved(_)) && entry.is_running(now))
             .and_then(|entry| entry.client)
+    }
+
+    /// The same, but for who was acknowledged it as firmware: that gives way to its host's system, and to the
+    /// firmware of its other interfaces.
+    pub fn lasting_holder_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
+        let is_lasting = |entry: &&Entry| entry.holding != Holding::Reserved(Tenure::Boot);
+        let lasting = self.entries.get(&address).filter(is_lasting);
+        lasting.and_then(|_| self.holder_at(now, address))
+    }
+
+    /// Whether somebody may hold an address by reservation unknown to us, since before the last restart: such a
+    /// hold is on no disk, and its holder renews it within the lease time `lasting`.
+    pub fn may_have_forgotten(&self, now: Now, lasting: Duration) -> bool {
+        self.restored
+            .is_some_and(|restored| now.monotonic.saturating_sub(restored) < lasting)
     }
 
     /// Every dynamic address of the table in order, ended ones included.
@@ -109,14 +136,14 @@ impl LeaseTable {
         let dynamic = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.holding != Holding::Reserved);
+            .filter(|(_, entry)| !matches!(entry.holding, Holding::Reserved(_)));
         dynamic.map(move |(address, entry)| Lease {
             address: *address,
             client: entry.client,
             state: match (entry.is_running(now), entry.holding) {
                 (false, _) | (true, Holding::Released) => LeaseState::Ended,
                 (true, Holding::Offered | Holding::Tried { .. }) => LeaseState::Offered,
-                (true, Holding::Leased | Holding::Reserved) => LeaseState::Leased,
+                (true, Holding::Leased | Holding::Reserved(_)) => LeaseState::Leased,
                 (true, Holding::Quarantined) => LeaseState::Quarantined,
             },
             remaining: entry.ends.saturating_sub(now.monotonic),
@@ -152,9 +179,10 @@ impl LeaseTable {
     /// Notes that `client` was acknowledged `address` by reservation, for `lasting`. It is not
     /// written to disk: it only keeps the address from others for as long as it is in use, should
     /// the reservation go meanwhile or another machine claim to be the same host.
-    pub fn hold(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, lasting: Duration) {
+    pub fn hold(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, lasting: Duration, tenure: Tenure) {
         let ends = now.monotonic + lasting.min(limits::LEASE_LONGEST);
-        let leased = |entry: &&Entry| entry.holding == Holding::Leased && entry.is_running(now);
+        let is_its = |entry: &&Entry| entry.client == Some(client) && entry.is_running(now);
+        let leased = |entry: &&Entry| entry.holding == Holding::Leased && is_its(entry);
         // A lease from before the reservation stays what it is, because its record is on disk; but
         // it lasts as long as the client was told now.
         let entry = match self.entries.get(&address).filter(leased) {
@@ -164,7 +192,7 @@ impl LeaseTable {
             },
             None => Entry {
                 client: Some(client),
-                holding: Holding::Reserved,
+                holding: Holding::Reserved(tenure),
                 ends,
                 written: Duration::ZERO,
                 worth: Worth::Lease,
@@ -245,9 +273,11 @@ impl LeaseTable {
             written: Duration::ZERO,
             worth: match holding {
                 Holding::Quarantined => Worth::Disputed,
-                Holding::Offered | Holding::Tried { .. } | Holding::Leased | Holding::Reserved | Holding::Released => {
-                    entry.worth
-                }
+                Holding::Offered
+                | Holding::Tried { .. }
+                | Holding::Leased
+                | Holding::Reserved(_)
+                | Holding::Released => entry.worth,
             },
         };
         self.put(address, entry);

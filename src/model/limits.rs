@@ -48,6 +48,10 @@ pub const ROUTER_ASKED: Duration = Duration::from_secs(60);
 pub const ROUTER_REMEMBERED: Duration = Duration::from_secs(1800);
 /// Machines of one interface that wait for the answer to that question.
 pub const ROUTER_WAITING_MAX: usize = 4096;
+/// Declines of one host's own address that are no longer than this apart are one row, which is said once.
+pub const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
+/// How often such a row is said again while it goes on.
+pub const DISPUTE_REMINDER: Duration = Duration::from_secs(600);
 /// How often an exhausted pool is said in the log, whatever asks for it.
 pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.

@@ -40,6 +40,8 @@ counters! {
     DhcpMisplaced "dhcp_misplaced" "DHCP requests of hosts that asked from a switch port that is not theirs.",
     DhcpPoolExhausted "dhcp_pool_exhausted" "DHCP requests left unanswered because their subnet's pool was used up.",
     DhcpCrowded "dhcp_crowded" "DHCP requests that found too many untaken offers at a port of entry: refused there, or served with the oldest of them.",
+    DhcpNotOwn "dhcp_not_own" "Times that a host was given another address than its own: it asked from another subnet, or another interface of it has that address.",
+    DhcpDisputed "dhcp_disputed" "DHCP declines of addresses that are reserved for who declined them.",
     DhcpProbed "dhcp_probed" "Addresses probed before they were offered.",
     DhcpProbeAnswered "dhcp_probe_answered" "Probed addresses that somebody uses: put out of use.",
     DhcpProbeSkipped "dhcp_probe_skipped" "Addresses offered without their probe: too many were under way, or it could not be sent.",

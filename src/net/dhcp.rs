@@ -115,6 +115,10 @@ impl DhcpServer {
                 continue;
             }
             self.note(&outcome);
+            if let (Step::Disputed { address, .. }, Some(mac)) = (&outcome.event.step, request.hardware.mac()) {
+                self.disputed((mac, *address), request.relay.is_some(), outcome.event);
+                continue;
+            }
             let answer = Answer::of(outcome);
             match answer.change {
                 Some(_) => promised.push(answer),
@@ -186,7 +190,12 @@ impl DhcpServer {
         if let Some(crowd) = &outcome.crowd {
             self.crowded(crowd);
         }
+        if let Some(notice) = &outcome.notice {
+            counters.count(Counter::DhcpNotOwn);
+            report(notice);
+        }
         match (&outcome.event.step, &outcome.send) {
+            (Step::Disputed { .. }, _) => counters.count(Counter::DhcpDisputed),
             (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
             (Step::Exhausted { reason }, _) => self.exhausted(reason),
             (Step::WentElsewhere { server }, _) => {

@@ -214,6 +214,7 @@ mod tests {
                 index: 3,
                 link,
                 addresses: addresses.into(),
+                elsewhere: Arc::default(),
             };
             let standing = Standing {
                 name: "eno2".to_owned(),

@@ -51,6 +51,7 @@ pub use report::report;
 pub use servers::{BindError, Listen, Servers};
 
 use crate::boot::{
+    disputes::Disputes,
     event::Event,
     ledger::Ledger,
     loops::LoaderLoops,
@@ -130,6 +131,8 @@ pub struct Shared {
     pub ledger: Mutex<Ledger>,
     /// Machines that may be caught between their firmware and their loader.
     pub loops: Mutex<LoaderLoops>,
+    /// Hosts that decline their own address again and again.
+    pub disputes: Mutex<Disputes>,
     /// When an exhausted pool is said again.
     pub exhausted: Reminder,
     /// When it is said again that a port of entry holds too many offers.
@@ -173,9 +176,18 @@ impl Shared {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Hosts that decline their own address, locked.
+    pub(in crate::net) fn disputes(&self) -> MutexGuard<'_, Disputes> {
+        self.disputes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says what happened to a machine, and raises the alarm if it is going round in circles.
     pub fn report(&self, event: &Event) {
-        report(event);
+        if self.disputes().is_known(self.clock.now(), event) {
+            report::hush(event);
+        } else {
+            report(event);
+        }
         if !LoaderLoops::concerns(event) {
             return;
         }

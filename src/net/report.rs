@@ -1,7 +1,9 @@
 //! One log line per step of a machine's boot.
 
-use crate::boot::event::{Event, Step};
+use crate::boot::event::{Event, NotItsOwn, Step};
+use crate::model::{MacAddr, limits::DISPUTE_REMINDER};
 use std::{
+    net::Ipv4Addr,
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -60,6 +62,15 @@ impl Budget {
 
 /// Says what happened, in one line with target `boot` and the fields `machine`, `mac` and `stage`.
 pub fn report(event: &Event) {
+    say(event, false);
+}
+
+/// Says it to who looks at everything: it was said before, and goes on.
+pub(super) fn hush(event: &Event) {
+    say(event, true);
+}
+
+fn say(event: &Event, is_hushed: bool) {
     // In a storm most lines are left out: the macros put nothing into words that no log takes.
     macro_rules! say {
         ($level:ident) => {
@@ -75,6 +86,7 @@ pub fn report(event: &Event) {
         };
     }
     match level(&event.step) {
+        _ if is_hushed => say!(debug),
         Level::DEBUG => say!(debug),
         _ if !Budget::of(event).has_room(second()) => say!(debug),
         Level::WARN => say!(warn),
@@ -108,6 +120,8 @@ fn level(step: &Step) -> Level {
         | Step::WentElsewhere { .. }
         | Step::Ignored { .. } => Level::INFO,
         Step::Assured { .. }
+        | Step::NotItsOwn { .. }
+        | Step::Disputed { .. }
         | Step::Refused { .. }
         | Step::Misplaced { .. }
         | Step::Declined { .. }
@@ -127,6 +141,8 @@ fn message(step: &Step) -> String {
             "acknowledged {address} for {} s only, the rest of the lease that is on disk: the disk takes no later end",
             remaining.as_secs()
         ),
+        Step::NotItsOwn { given, own, why } => not_its_own(*given, *own, why),
+        Step::Disputed { address, by } => disputed(*address, *by),
         Step::Refused { reason } => format!("refused: {reason}"),
         Step::Misplaced { reason } => format!("not answered: {reason}"),
         Step::Released { address } => format!("released {address}"),
@@ -149,6 +165,27 @@ fn message(step: &Step) -> String {
         Step::WentElsewhere { server } => format!("ignored: it took the offer of another DHCP server, {server}"),
         Step::Ignored { reason } | Step::Exhausted { reason } => format!("ignored: {reason}"),
     }
+}
+
+fn not_its_own(given: Ipv4Addr, own: Ipv4Addr, why: &NotItsOwn) -> String {
+    let advice = match why {
+        NotItsOwn::OtherSubnet { .. } => "; is it in the wrong rack, or at the wrong port of a switch?",
+        NotItsOwn::OtherInterface { .. } => "; give each of its interfaces that runs at once a host of its own",
+        NotItsOwn::Leased { .. } => " until that lease ends",
+    };
+    format!("gets {given} and not its own address: {own} {why}{advice}")
+}
+
+fn disputed(address: Ipv4Addr, by: Option<MacAddr>) -> String {
+    let who = by.map_or_else(
+        || "somebody uses it who does not answer us".to_owned(),
+        |mac| format!("{mac} uses it"),
+    );
+    format!(
+        "declined its own address {address}: {who}. Take that machine off the address, or give this host another \
+         one. It may ask again and again; that is said every {} minutes",
+        DISPUTE_REMINDER.as_secs() / 60
+    )
 }
 
 fn second() -> u64 {

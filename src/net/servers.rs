@@ -278,16 +278,9 @@ impl Common {
             };
             servers.spawn(watch.run(tokio::net::UdpSocket::from_std(replies)?));
         }
-        if let (Some((socket, own)), Some(frames)) = (sockets.solicitations, sockets.frames) {
-            let solicitations = Solicitations {
-                shared: Arc::clone(&self.shared),
-                interface: states.clone(),
-                frames,
-                own,
-                running: self.running.clone(),
-                routers: Mutex::default(),
-            };
-            servers.spawn(solicitations.run(tokio::net::UdpSocket::from_std(socket)?));
+        if let (Some(bound), Some(frames)) = (sockets.solicitations, sockets.frames) {
+            let (solicitations, socket) = self.solicitations(bound, frames, states)?;
+            servers.spawn(solicitations.run(socket));
         }
         let tftp = TftpServer {
             shared: Arc::clone(&self.shared),
@@ -320,5 +313,22 @@ impl Common {
         };
         servers.spawn_on(http.run(), &prompt);
         Ok(servers)
+    }
+
+    fn solicitations(
+        &self,
+        (socket, own): (UdpSocket, MacAddr),
+        frames: Arc<FrameSender>,
+        states: &watch::Receiver<Interface>,
+    ) -> io::Result<(Solicitations, tokio::net::UdpSocket)> {
+        let solicitations = Solicitations {
+            shared: Arc::clone(&self.shared),
+            interface: states.clone(),
+            frames,
+            own,
+            running: self.running.clone(),
+            routers: Mutex::default(),
+        };
+        Ok((solicitations, tokio::net::UdpSocket::from_std(socket)?))
     }
 }

@@ -154,7 +154,11 @@ mod tests {
         let packet = no_router(OWN, Ipv6Addr::UNSPECIFIED);
         assert_eq!(address(&packet[24..40]), Some(ALL_NODES));
         let elsewhere = no_router(OWN, "2001:db8::1".parse().unwrap());
-        assert_eq!(address(&elsewhere[24..40]), Some(ALL_NODES), "no packet leaves the link");
+        assert_eq!(
+            address(&elsewhere[24..40]),
+            Some(ALL_NODES),
+            "no packet leaves the link"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod captures;
 mod chain;
 mod crowds;
 mod fuzzed;
+mod interfaces;
 mod loaders;
 mod loops;
 mod moves;
@@ -550,13 +551,13 @@ fn what_was_not_asked_for_is_not_sent() {
 // Who gets which address.
 
 #[test]
-fn a_reservation_needs_no_lease_record_and_serves_every_interface_of_its_host() {
+fn a_reservation_needs_no_lease_record_and_boots_every_interface_of_its_host() {
     let mut room = Room::new();
     let address = Ipv4Addr::new(192, 0, 2, 11);
     for mac in [LIVE, LIVE_SECOND] {
-        let offer = room.reply(&Packet::discover(mac));
+        let offer = room.reply(&Packet::discover(mac).pxe(7));
         assert_eq!(offer.message.yiaddr(), address);
-        let ack = room.reply(&Packet::selecting(mac, address));
+        let ack = room.reply(&Packet::selecting(mac, address).pxe(7));
         assert_eq!((ack.kind(), ack.change), (MessageType::Ack, None));
     }
     assert_eq!(room.leases.iter(room.now).count(), 0);

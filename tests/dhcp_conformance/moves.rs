@@ -2,13 +2,18 @@
 //! moves the machine to another of our wires.
 
 use super::support::*;
-use bootwright::boot::{engine::Destination, event::Step, snapshot::Hosts};
+use bootwright::boot::{
+    engine::Destination,
+    event::{NotItsOwn, Step},
+    snapshot::Hosts,
+};
 use bootwright::lease::LeaseChange;
 use bootwright::model::{BootTarget, MacAddr};
 use dhcproto::v4::MessageType;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 const OLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+const FIRST_OF_POOL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 
 /// A room in which the host has its old address, and whose inventory says another now.
 fn moved_to(address: &str) -> Room {
@@ -70,7 +75,10 @@ fn who_has_no_address_yet_is_refused_by_broadcast_alone() {
     let taken = Packet::selecting(LIVE, OLD);
     for packet in [Packet::rebooting(LIVE, OLD), taken.clone(), taken.at(OLD)] {
         let nak = room.reply(&packet);
-        assert_eq!((nak.kind(), nak.destination, nak.copy), (MessageType::Nak, BROADCAST, None));
+        assert_eq!(
+            (nak.kind(), nak.destination, nak.copy),
+            (MessageType::Nak, BROADCAST, None)
+        );
     }
 }
 
@@ -104,6 +112,7 @@ fn a_machine_that_was_moved_to_another_wire_is_refused_there_when_it_renews_and_
         assert_eq!(nak.change, Some(LeaseChange::Remove(old)), "its lease over there ends");
         let from = if to == SERVER { SERVER } else { SECOND };
         assert_eq!(nak.copy, Some((from, frame(STRANGER, old))));
+        assert_eq!(nak.server_identifier(), from, "the server that it knows");
         assert!(matches!(nak.step, Step::Refused { reason } if reason.contains("is not in 198.51.100.0/24")));
     }
 }
@@ -125,7 +134,9 @@ fn a_machine_that_was_moved_gets_an_address_of_its_new_wire_whatever_its_discove
 #[test]
 fn a_relayed_machine_renews_through_a_router_at_any_address_of_ours() {
     let mut room = Room::new();
-    room.snapshot.subnets.push(subnet("203.0.113.0/24", None, &["203.0.113.100-203.0.113.199"]));
+    room.snapshot
+        .subnets
+        .push(subnet("203.0.113.0/24", None, &["203.0.113.100-203.0.113.199"]));
     let relayed = Packet::discover(STRANGER).through(Ipv4Addr::new(203, 0, 113, 2));
     let far = room.reply(&relayed).message.yiaddr();
     let taken = Packet::selecting(STRANGER, far).through(Ipv4Addr::new(203, 0, 113, 2));
@@ -148,4 +159,39 @@ fn a_machine_that_a_relay_of_its_own_wire_led_to_our_address_elsewhere_renews_th
     (room.ingress.address, room.ingress.to) = (SECOND, SECOND);
     let ack = room.reply(&Packet::renewing(STRANGER, address));
     assert_eq!((ack.kind(), ack.message.yiaddr()), (MessageType::Ack, address));
+}
+
+#[test]
+fn a_host_in_another_subnet_gets_an_address_there_and_it_is_said_why_that_is_not_its_own() {
+    let (mut room, _) = moved_to_the_second_wire();
+    let offered = room.reply(&Packet::discover(LIVE)).message.yiaddr();
+    let taken = Packet::rebooting(LIVE, offered).with(54, &SECOND.octets());
+    let outcome = room.outcome(&taken);
+    assert!(matches!(outcome.event.step, Step::Acknowledged { address, .. } if address == offered));
+    let notice = outcome.notice.unwrap();
+    assert_eq!(notice.machine, "live-one");
+    let why = NotItsOwn::OtherSubnet {
+        here: "198.51.100.0/24".parse().unwrap(),
+    };
+    let given = offered;
+    assert_eq!(notice.step, Step::NotItsOwn { given, own: OLD, why });
+    // A renewal says nothing new.
+    room.ingress.to = SECOND;
+    assert_eq!(room.outcome(&Packet::renewing(LIVE, offered)).notice, None);
+    room.snapshot.subnets[1].pool.clear();
+    let reason = room.silence(&Packet::discover(LIVE));
+    assert!(reason.contains("192.0.2.11 is not in 198.51.100.0/24"), "{reason}");
+}
+
+#[test]
+fn who_gets_its_own_address_and_who_has_none_is_not_said_to_be_away() {
+    let mut room = Room::new();
+    for (mac, address) in [
+        (LIVE, OLD),
+        (INSTALL, FIRST_OF_POOL),
+        (STRANGER, Ipv4Addr::new(192, 0, 2, 101)),
+    ] {
+        assert_eq!(room.dora(mac), address);
+        assert_eq!(room.outcome(&Packet::selecting(mac, address)).notice, None);
+    }
 }

@@ -77,6 +77,15 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
     ] {
         daemon.wait_for_within(what, timeout, |line| line.says("r1u07", &[words]));
     }
+    // Without this word it would have waited for a router before it fetched its script.
+    let lines = daemon.lines();
+    let first = |words: &str| lines.iter().position(|line| line.says("r1u07", &[words]));
+    let (told, script) = (first("told that no IPv6 router is here"), first("sent script"));
+    assert!(
+        told.is_some_and(|told| Some(told) < script),
+        "{told:?} {script:?}\n{}",
+        daemon.log_tail()
+    );
     if loader.is_none() {
         let second = daemon
             .lines()

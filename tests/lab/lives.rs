@@ -4,6 +4,9 @@
 //! Which state a client is in is read off the wire, and what came of it off the daemon's log and
 //! `bootwright leases`.
 
+mod newer;
+mod own;
+
 use super::daemon::{Daemon, ask_json};
 use super::frames::{Sent, Watch, option};
 use super::namespace::{INTERFACE, Namespace, Running, Wire};
@@ -45,9 +48,15 @@ struct Life {
 impl Life {
     /// With leases that last so long.
     fn new(lease: &str) -> Life {
+        Life::in_room(lease, |_, _| {})
+    }
+
+    /// The same where the wire or the room is not as they are at first.
+    fn in_room(lease: &str, change: impl FnOnce(&Wire, &Room)) -> Life {
         let wire = Wire::new();
         let room = Room::new("");
         room.write("inventory.toml", &inventory("192.0.2", "100-192.0.2.199", lease));
+        change(&wire, &room);
         let daemon = Daemon::start(&wire, &room);
         let client = wire.client(MAC_TEXT);
         let folder = TempDir::new().expect("a temporary folder");

@@ -14,7 +14,10 @@
 //! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
 //! | `lives` | rung 3: dhclient, dhcpcd, udhcpc and systemd-networkd from their first lease to the release |
+//! | `lives::newer` | rung 3: the same for clients of newer suites, NetworkManager and connman among them |
+//! | `lives::own` | rung 3: a host's own address, and who else may have it |
 //! | `options` | rung 3: what clients hand to their scripts, and BOOTP |
+//! | `routers` | rung 3: machines that ask for an IPv6 router |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `waits` | rung 3: image files that have to be waited for, and racks behind one address |
@@ -54,6 +57,7 @@ mod relays;
 mod reload;
 mod restart;
 mod room;
+mod routers;
 mod storm;
 mod threats;
 mod unit;

@@ -16,6 +16,8 @@ const PROGRAM_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The provisioning interface's name in the server's namespace, as the shipped configuration has it.
 pub const INTERFACE: &str = "eno2";
+/// The name of a second one, where there is one.
+const SECOND_INTERFACE: &str = "eno3";
 /// The daemon's address on it.
 pub const SERVER: &str = "192.0.2.1";
 
@@ -227,6 +229,26 @@ impl Wire {
         wire.server.ip(&["addr", "flush", "dev", INTERFACE]);
         wire.server.ip(&["addr", "add", "198.18.0.1/16", "dev", INTERFACE]);
         wire
+    }
+
+    /// A second bridge, `eno3`, with the address 198.51.100.1 and the first one's link-layer address: the
+    /// interfaces of a trunk have one in common.
+    pub fn add_second(&self) {
+        let server = &self.server;
+        server.ip(&["link", "add", SECOND_INTERFACE, "type", "bridge", "forward_delay", "0"]);
+        server.ip(&["link", "set", SECOND_INTERFACE, "address", "02:00:c0:00:02:01"]);
+        server.ip(&["addr", "add", "198.51.100.1/24", "dev", SECOND_INTERFACE]);
+        server.ip(&["link", "set", SECOND_INTERFACE, "up"]);
+    }
+
+    /// Plugs what is on the first bridge into the second; nobody's link goes down.
+    pub fn rewire(&self) {
+        let listed = self.server.expect("ip", &["-o", "link", "show", "master", INTERFACE]);
+        for line in String::from_utf8_lossy(&listed).lines() {
+            let port = line.split_whitespace().nth(1).and_then(|name| name.split('@').next());
+            let port = port.expect("ip names each link");
+            self.server.ip(&["link", "set", port, "master", SECOND_INTERFACE]);
+        }
     }
 
     /// A tap device on the bridge; its name.

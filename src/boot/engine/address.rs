@@ -1,10 +1,13 @@
 //! Which address a machine gets: its reservation, or a lease from the subnet's pool.
 
-use super::Asked;
-use crate::boot::snapshot::Subnet;
+use super::{Asked, Outcome, route};
+use crate::boot::{
+    event::{NotItsOwn, Step},
+    snapshot::{Host, Subnet},
+};
 use crate::lease::{Crowd, Freshness, LeaseTable, Offer, PortOfEntry, Seeker};
 use crate::model::{AddressRange, HardwareAddr};
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{iter, net::Ipv4Addr, sync::Arc};
 
 /// What the inventory reserves for a machine in one subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,12 @@ pub(super) enum Reservation {
     /// An address that is leased to somebody else until that lease ends, which happens when the
     /// inventory reserves an address that was a pool's.
     Taken { address: Ipv4Addr, by: HardwareAddr },
+    /// An address that its host's system uses on another interface, whose MAC is not known yet after a
+    /// restart. RFC 2131 section 1.6: an address is one client's at a time.
+    Beside {
+        address: Ipv4Addr,
+        by: Option<HardwareAddr>,
+    },
 }
 
 /// What is reserved here for the machine that asks.
@@ -37,7 +46,52 @@ pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTabl
     };
     match holder.filter(|holder| *holder != client && !is_listed(holder)) {
         Some(by) => Reservation::Taken { address, by },
-        None => Reservation::Free(address),
+        None => match beside(asked, host, (subnet, address), leases) {
+            Some(by) => Reservation::Beside { address, by },
+            None => Reservation::Free(address),
+        },
+    }
+}
+
+/// The other interface of the host on which its system uses the address; `Some(None)` where there must be
+/// one. A machine whose firmware asks runs no system, and what its firmware held it gives up to its system.
+fn beside(
+    asked: &Asked<'_>,
+    host: &Host,
+    (subnet, address): (&Subnet, Ipv4Addr),
+    leases: &LeaseTable,
+) -> Option<Option<HardwareAddr>> {
+    if host.macs.len() < 2 || asked.stage.is_in_boot() {
+        return None;
+    }
+    let (now, client) = (asked.now, asked.request.hardware);
+    if leases.holder_at(now, address).is_some() {
+        let is_other = |by: &HardwareAddr| *by != client && by.mac().is_some_and(|mac| host.macs.contains(&mac));
+        return leases.lasting_holder_at(now, address).filter(is_other).map(Some);
+    }
+    // After a restart no disk tells who has the address; but who has another one beside it was given that
+    // because the address was in use.
+    let has_another = || {
+        let mut own = leases.held_by(now, client);
+        own.any(|own| own != address && subnet.cidr.contains(own))
+    };
+    (leases.may_have_forgotten(now, subnet.lease) && has_another()).then_some(None)
+}
+
+/// Why a host that asks in `subnet` gets another address than its own, which comes first; `None` for who
+/// gets its own, and who has none.
+pub(super) fn not_its_own(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable) -> Option<(Ipv4Addr, NotItsOwn)> {
+    let host = asked.who.host()?;
+    match reservation(asked, subnet, leases) {
+        Reservation::Free(_) => None,
+        Reservation::Taken { address, by } => Some((address, NotItsOwn::Leased { by })),
+        Reservation::Beside { address, by } => Some((address, NotItsOwn::OtherInterface { by })),
+        Reservation::None => {
+            let mut wire = iter::once(subnet).chain(route::beside(asked, subnet));
+            let address = host.address?;
+            let is_elsewhere = !wire.any(|subnet| subnet.cidr.contains(address));
+            is_elsewhere.then_some((address, NotItsOwn::OtherSubnet { here: subnet.cidr }))
+        }
     }
 }
 
@@ -53,8 +107,7 @@ pub(super) enum Lack {
 
 /// The address to offer, or why there is none.
 pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Offer, Lack> {
-    let reserved = reservation(asked, subnet, leases);
-    if let Reservation::Free(address) = reserved {
+    if let Reservation::Free(address) = reservation(asked, subnet, leases) {
         return Ok(Offer {
             address,
             freshness: Freshness::Known,
@@ -72,9 +125,9 @@ pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTab
     };
     let usable = |address| is_usable(asked, subnet, address);
     leases.offer(asked.now, pool, seeker, usable).map_err(|crowd| {
-        let whose = match reserved {
-            Reservation::Taken { address, by } => format!("its address {address} is leased to {by}"),
-            Reservation::None | Reservation::Free(_) => "it has no address of its own".to_owned(),
+        let whose = match not_its_own(asked, subnet, leases) {
+            Some((own, why)) => format!("its address {own} {why}"),
+            None => "it has no address of its own".to_owned(),
         };
         match (crowd, subnet.pool.is_empty() && subnet.kept.is_empty()) {
             (Some(crowd), _) => Lack::Crowded(crowd),
@@ -82,6 +135,29 @@ pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTab
             (None, false) => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
         }
     })
+}
+
+/// No subnet of the wire has an address. A crowd in the way is worth more words than a pool that is used
+/// up, and that more than a subnet that has none.
+pub(super) fn no_offer(asked: &Asked<'_>, lacks: Vec<Lack>) -> Outcome {
+    let weight = |lack: &Lack| match lack {
+        Lack::Crowded(_) => 2,
+        Lack::Exhausted(_) => 1,
+        Lack::NoPool(_) => 0,
+    };
+    match lacks.into_iter().rev().max_by_key(weight) {
+        Some(Lack::Crowded(crowd)) => {
+            let Crowd { port, offers } = &crowd;
+            let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
+            Outcome {
+                crowd: Some(crowd),
+                ..asked.ignored(reason)
+            }
+        }
+        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
+        Some(Lack::NoPool(reason)) => asked.ignored(reason),
+        None => asked.ignored("there is no subnet where it is"),
+    }
 }
 
 /// Where a machine's packet came in.

@@ -2,15 +2,15 @@
 
 use super::{
     Asked, Outcome, PXE_PORT, Trial,
-    address::{self, Lack, Reservation},
+    address::{self, Reservation},
     answer::{self, Boot},
     pxe_port, route,
 };
 use crate::boot::{
-    event::Step,
+    event::{Event, NotItsOwn, Step},
     snapshot::{BootSettings, Subnet},
 };
-use crate::lease::{Crowd, Freshness, LeaseChange, LeaseTable, Offer};
+use crate::lease::{Freshness, LeaseChange, LeaseTable, Offer, Tenure};
 use crate::model::{Probe, limits};
 use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption, RequestKind,
@@ -51,7 +51,7 @@ fn discover<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTab
             Err(lack) => lacks.push(lack),
         }
     }
-    no_offer(asked, lacks)
+    address::no_offer(asked, lacks)
 }
 
 /// The offer; where the subnet asks for it, it waits until a probe finds the address unused.
@@ -78,29 +78,6 @@ fn offered(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, offer: O
         crowd: offer.displaced,
         trial: by.map(|by| Trial { address, by }),
         ..asked.replied(reply, None, Step::Offered { address, boot })
-    }
-}
-
-/// No subnet of the wire has an address. A crowd in the way is worth more words than a pool that is used
-/// up, and that more than a subnet that has none.
-fn no_offer(asked: &Asked<'_>, lacks: Vec<Lack>) -> Outcome {
-    let weight = |lack: &Lack| match lack {
-        Lack::Crowded(_) => 2,
-        Lack::Exhausted(_) => 1,
-        Lack::NoPool(_) => 0,
-    };
-    match lacks.into_iter().rev().max_by_key(weight) {
-        Some(Lack::Crowded(crowd)) => {
-            let Crowd { port, offers } = &crowd;
-            let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
-            Outcome {
-                crowd: Some(crowd),
-                ..asked.ignored(reason)
-            }
-        }
-        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
-        Some(Lack::NoPool(reason)) => asked.ignored(reason),
-        None => asked.ignored("there is no subnet where it is"),
     }
 }
 
@@ -141,14 +118,24 @@ fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
     };
     match address::reservation(asked, subnet, leases) {
         Reservation::Free(reserved) if reserved == address => {
-            leases.hold(asked.now, request.hardware, address, lease_time(subnet));
+            let tenure = match asked.stage.is_in_boot() {
+                true => Tenure::Boot,
+                false => Tenure::System,
+            };
+            leases.hold(asked.now, request.hardware, address, lease_time(subnet), tenure);
             acknowledged(asked, subnet, address, None)
+        }
+        Reservation::Beside { address: own, by } if own == address => {
+            let why = NotItsOwn::OtherInterface { by };
+            refused(asked, leases, address, format!("its address {own} {why}"))
         }
         Reservation::Free(reserved) => {
             let reason = format!("its address is {reserved}, not {address}");
             refused(asked, leases, address, reason)
         }
-        Reservation::None | Reservation::Taken { .. } => dynamic(asked, subnet, leases, address),
+        Reservation::None | Reservation::Taken { .. } | Reservation::Beside { .. } => {
+            dynamic(asked, subnet, leases, address)
+        }
     }
 }
 
@@ -179,9 +166,24 @@ fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address:
         return refused(asked, leases, address, reason);
     }
     match leases.lease(now, client, address, lease_time(subnet)) {
-        Some(record) => acknowledged(asked, subnet, address, Some(LeaseChange::Put(record))),
+        Some(record) => Outcome {
+            notice: another_than_its_own(asked, subnet, leases, (claim, address)),
+            ..acknowledged(asked, subnet, address, Some(LeaseChange::Put(record)))
+        },
         None => refused(asked, leases, address, format!("{address} is held by another machine")),
     }
+}
+
+/// That a host is given another address than its own: said as often as it takes one.
+fn another_than_its_own(
+    asked: &Asked<'_>,
+    subnet: &Subnet,
+    leases: &LeaseTable,
+    (claim, given): (Claim, Ipv4Addr),
+) -> Option<Event> {
+    let is_new = matches!(claim, Claim::Selecting | Claim::Rebooting);
+    let (own, why) = is_new.then(|| address::not_its_own(asked, subnet, leases))??;
+    Some(asked.event(Step::NotItsOwn { given, own, why }))
 }
 
 fn acknowledged(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr, change: Option<LeaseChange>) -> Outcome {
@@ -233,7 +235,7 @@ fn decline(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
     };
     // A reservation stays: only people can say whether the host or the stranger is to have it.
     if address::reservation(asked, subnet, leases) == Reservation::Free(address) {
-        return asked.quiet(Step::Declined { address });
+        return asked.quiet(Step::Disputed { address, by: None });
     }
     let client = asked.request.hardware;
     // What was only offered has no record: to decline it must not cost a write.
@@ -361,9 +363,15 @@ fn bootp(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome
                 "it is plain BOOTP, and its address {address} is leased to {by}"
             ));
         }
+        Reservation::Beside { address, by } => {
+            let why = NotItsOwn::OtherInterface { by };
+            return asked.ignored(format!("it is plain BOOTP, and its address {address} {why}"));
+        }
         Reservation::None => return asked.ignored("it is plain BOOTP, and no address is reserved for it"),
     };
-    leases.hold(asked.now, asked.request.hardware, address, limits::LEASE_LONGEST);
+    // It never renews: what it was given gives way to a system that does.
+    let client = asked.request.hardware;
+    leases.hold(asked.now, client, address, limits::LEASE_LONGEST, Tenure::Boot);
     let (mut reply, boot) = described(asked, subnet, ReplyKind::Bootp, None);
     reply.your_address = address;
     asked.replied(reply, None, Step::Acknowledged { address, boot })

@@ -131,6 +131,8 @@ pub struct Outcome {
     pub trial: Option<Trial>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
+    /// What people should know besides.
+    pub notice: Option<Event>,
 }
 
 /// The port of ours that PXE clients ask for their boot file after a proxy's offer.
@@ -244,12 +246,13 @@ impl Asked<'_> {
         Some((mac, self.stage, self.now.monotonic))
     }
 
-    /// What option 54 says: the address that clients renew at.
+    /// What option 54 says: the address that clients renew at. Who asks us by name has that one, and no other
+    /// is its server: systemd-networkd and udhcpc leave a NAK alone that says another.
     fn server_identifier(&self) -> Ipv4Addr {
-        self.request
-            .relay_agent
-            .as_ref()
-            .and_then(|agent| agent.server_id_override)
+        let told = self.request.relay_agent.as_ref();
+        let named = || (self.request.relay.is_none() && self.ingress.is_by_name()).then_some(self.ingress.to);
+        told.and_then(|agent| agent.server_id_override)
+            .or_else(named)
             .unwrap_or(self.address)
     }
 
@@ -273,6 +276,7 @@ impl Asked<'_> {
             crowd: None,
             trial: None,
             event: self.event(step),
+            notice: None,
         }
     }
 
@@ -292,6 +296,7 @@ impl Asked<'_> {
             crowd: None,
             trial: None,
             event: self.event(step),
+            notice: None,
         }
     }
 

@@ -161,7 +161,11 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
     let to = SocketAddrV4::new(used, CLIENT_PORT);
     let subnet = snapshot.subnet_of(used)?;
     let is_routed = is_routed(snapshot, ingress, request, subnet);
-    let from = if ingress.is_by_name() { ingress.to } else { asked.address };
+    let from = if ingress.is_by_name() {
+        ingress.to
+    } else {
+        asked.address
+    };
     Some(match request.hardware.mac() {
         Some(mac) if !is_routed => (from, Destination::Frame { mac, to }),
         Some(_) | None => (from, Destination::Unicast(to)),

@@ -1,13 +1,45 @@
-//! What is known of an artifact's bytes, as the answer to a request for it.
+//! Artifacts of images: what is known of their bytes, as the answer to a request for one.
 
-use super::Refusal;
+use super::{Found, Inquiry, Refusal, Resource};
 use crate::boot::{
+    event::Stage,
     ledger::{Seal, Standing},
     snapshot::{Artifact, Image},
 };
 
+impl Inquiry<'_> {
+    pub(super) fn artifact(&self, image: &str, file: &str) -> Found {
+        Found {
+            stage: self
+                .running_system()
+                .or_else(|| self.another_loader(file))
+                .unwrap_or(Stage::Ipxe),
+            what: format!("image {image}/{file}"),
+            result: self.verified(image, file),
+        }
+    }
+
+    fn verified(&self, image: &str, file: &str) -> Result<Resource, Refusal> {
+        match &self.artifact {
+            Some((image, artifact, standing)) => Ok(Resource::File {
+                root: image.root.clone(),
+                file: artifact.file.clone(),
+                seal: Some(seal(image, artifact, standing)?),
+                is_bulk: true,
+                content_type: content_type(file),
+            }),
+            None => Err(Refusal::NotFound {
+                reason: match self.snapshot.images.contains_key(image) {
+                    true => format!("image {image} has no artifact {file}"),
+                    false => format!("no image is called {image}"),
+                },
+            }),
+        }
+    }
+}
+
 /// The seal of an artifact whose bytes are right; nothing else is served.
-pub(super) fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> Result<Seal, Refusal> {
+fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> Result<Seal, Refusal> {
     let name = format!("image {}/{}", image.name, artifact.file);
     match standing {
         Standing::Sound { seal, .. } => Ok(seal.clone()),
@@ -21,5 +53,23 @@ pub(super) fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> R
         Standing::Unreadable { reason } => Err(Refusal::Broken {
             reason: format!("{name} is not served: {reason}"),
         }),
+    }
+}
+
+/// The media type by the file's name. UEFI HTTP boot takes a loader by its `application/efi` where
+/// the path does not tell.
+pub(super) fn content_type(file: &str) -> &'static str {
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension {
+        "efi" => "application/efi",
+        "iso" => "application/vnd.efi-iso",
+        "img" => "application/vnd.efi-img",
+        "json" | "ign" => "application/json",
+        "yaml" | "yml" => "application/yaml",
+        "cfg" | "ks" | "ipxe" | "txt" => "text/plain; charset=utf-8",
+        _ if matches!(file, "user-data" | "meta-data" | "vendor-data" | "network-config") => {
+            "text/plain; charset=utf-8"
+        }
+        _ => "application/octet-stream",
     }
 }

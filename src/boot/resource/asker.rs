@@ -1,9 +1,10 @@
 //! Who asks for a file, and which machine it is for: what the lease table and the sightings know.
 
-use super::{Ask, Inquiry};
+use super::{Ask, Inquiry, Transport};
 use crate::boot::{
+    event::Stage,
     ledger::{Ledger, Standing},
-    machine::{Identity, identify},
+    machine::{Identity, Who, identify},
     paths,
     request_path::RequestPath,
     script_path::{Named, ScriptPath},
@@ -99,6 +100,22 @@ impl<'a> Inquiry<'a> {
             let host = self.snapshot.hosts.by_mac(mac);
             peer == mac || host.is_some_and(|host| host.macs.contains(&peer))
         })
+    }
+
+    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
+    /// asks as a system does (U-Boot) fetch by TFTP.
+    pub(super) fn running_system(&self) -> Option<Stage> {
+        let asks_by_http = self.ask.transport == Transport::Http;
+        self.peer_stage.filter(|stage| asks_by_http && *stage == Stage::System)
+    }
+
+    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
+    /// The router and the netmask there are those of the address that it has.
+    pub(super) fn is_away_from(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
+        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
+        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
+        let here = self.snapshot.subnet_of(self.ask.peer);
+        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
     }
 
     /// The identity of the machine that an answer's path names.

@@ -148,7 +148,7 @@ impl LeaseTable {
         let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
         let running = kept.filter(|entry| entry.is_running(now));
         match running.map(|entry| entry.holding) {
-            Some(Holding::Leased | Holding::Reserved) => return Freshness::Known,
+            Some(Holding::Leased | Holding::Reserved(_)) => return Freshness::Known,
             Some(Holding::Tried { since }) => return Freshness::Tried { since },
             Some(Holding::Offered | Holding::Released | Holding::Quarantined) | None => {}
         }

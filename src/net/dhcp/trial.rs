@@ -1,14 +1,14 @@
-//! Offers that wait until a probe finds their address unused.
+//! Offers that wait until a probe finds their address unused, and declines whose cause a probe finds.
 
 use super::{DhcpServer, answer::Answer};
 use crate::boot::{
-    engine::{Ingress, Outcome},
+    engine::{Ingress, Outcome, Trial},
     event::{Event, Step},
 };
-use crate::model::limits::PROBES_PER_REQUEST_MAX;
+use crate::model::{MacAddr, Probe, limits::PROBES_PER_REQUEST_MAX};
 use crate::net::{Counter, probe::Found, report};
 use crate::proto::dhcp::Request;
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 impl DhcpServer {
     /// Sends the offer of `outcome` when a probe finds its address unused. Where somebody uses it, the
@@ -44,6 +44,27 @@ impl DhcpServer {
             });
         }
         self.shared.counters.count(Counter::DhcpIgnored);
+    }
+
+    /// Says, where that is news, that a host declines its own address, and who uses it: that one is asked.
+    pub(super) fn disputed(self: &Arc<Self>, (host, address): (MacAddr, Ipv4Addr), is_relayed: bool, event: Event) {
+        let now = self.shared.clock.now();
+        if !self.shared.disputes().declined(now, host, address) {
+            return;
+        }
+        let server = Arc::clone(self);
+        self.running.spawn(async move {
+            let by = if is_relayed { Probe::Ping } else { Probe::Arp };
+            let found = server.prober.probe(Trial { address, by }, host.into()).await;
+            let by = match found {
+                Found::User(by) => by,
+                Found::Nobody | Found::AskedAlready => None,
+            };
+            report(&Event {
+                step: Step::Disputed { address, by },
+                ..event
+            });
+        });
     }
 
     fn decide_anew(&self, asked: &(Ingress, Request)) -> Option<Outcome> {

@@ -1,0 +1,116 @@
+//! Hosts that decline their own address again and again, because somebody else uses it.
+//!
+//! A reservation stays the host's, and a client that checks its address first (dhcpcd, NetworkManager) asks
+//! for it anew each second or ten: an offer, an ACK and a DECLINE each time. That is said once, and then now
+//! and then while it goes on.
+
+use crate::boot::{
+    event::{Event, Step},
+    sightings::Recent,
+};
+use crate::model::{
+    MacAddr, Now,
+    limits::{DISPUTE_PAUSE, DISPUTE_REMINDER},
+};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// The hosts that declined their own address of late.
+#[derive(Debug, Default)]
+pub struct Disputes {
+    rows: Recent<MacAddr, Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    address: Ipv4Addr,
+    /// The last DECLINE, by monotonic time.
+    declined: Duration,
+    /// When it was said.
+    said: Duration,
+}
+
+impl Row {
+    fn goes_on(&self, now: Now, address: Ipv4Addr) -> bool {
+        self.address == address && now.monotonic.saturating_sub(self.declined) <= DISPUTE_PAUSE
+    }
+}
+
+impl Disputes {
+    /// A host declines its own address. True when that is to be said.
+    pub fn declined(&mut self, now: Now, host: MacAddr, address: Ipv4Addr) -> bool {
+        let said = self
+            .rows
+            .get(host)
+            .filter(|row| row.goes_on(now, address) && now.monotonic.saturating_sub(row.said) < DISPUTE_REMINDER)
+            .map(|row| row.said);
+        let row = Row {
+            address,
+            declined: now.monotonic,
+            said: said.unwrap_or(now.monotonic),
+        };
+        self.rows.note(host, row);
+        said.is_none()
+    }
+
+    /// Whether an event is one more turn of what was said.
+    pub fn is_known(&self, now: Now, event: &Event) -> bool {
+        let Some(mac) = event.hardware.and_then(|hardware| hardware.mac()) else {
+            return false;
+        };
+        match event.step {
+            Step::Offered { address, .. } | Step::Acknowledged { address, .. } => {
+                self.rows.get(mac).is_some_and(|row| row.goes_on(now, address))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::event::Stage;
+    use crate::model::WallTime;
+
+    const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+    const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(seconds),
+            wall: WallTime(1_700_000_000),
+        }
+    }
+
+    fn offered(address: Ipv4Addr) -> Event {
+        Event {
+            machine: "r1u07".to_owned(),
+            hardware: Some(HOST.into()),
+            stage: Stage::System,
+            quirks: Vec::new(),
+            step: Step::Offered {
+                address,
+                boot: String::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_row_of_declines_is_said_once_and_again_while_it_goes_on() {
+        let mut disputes = Disputes::default();
+        let said = (0..1300).filter(|second| disputes.declined(at(*second), HOST, OWN));
+        assert_eq!(said.collect::<Vec<_>>(), [0, 600, 1200]);
+    }
+
+    #[test]
+    fn what_belongs_to_the_row_is_known_until_it_ends_and_nothing_else_is() {
+        let mut disputes = Disputes::default();
+        assert!(!disputes.is_known(at(1), &offered(OWN)));
+        disputes.declined(at(1), HOST, OWN);
+        assert!(disputes.is_known(at(2), &offered(OWN)));
+        assert!(!disputes.is_known(at(2), &offered(Ipv4Addr::new(192, 0, 2, 12))));
+        let over = at(2 + DISPUTE_PAUSE.as_secs());
+        assert!(!disputes.is_known(over, &offered(OWN)));
+        assert!(disputes.declined(over, HOST, OWN), "a new row is said");
+    }
+}

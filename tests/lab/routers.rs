@@ -1,0 +1,191 @@
+//! Rung 3: IPv6 router solicitations, asked through the kernel's own IPv6: who is told that no router is
+//! here, and who is left alone.
+
+use super::daemon::{Daemon, ask_json};
+use super::namespace::{Namespace, Wire};
+use super::room::Room;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::{
+    io::Read,
+    net::{Ipv6Addr, SocketAddrV6},
+    time::Duration,
+};
+
+const MACHINE: [u8; 6] = [0x02, 0, 0, 0, 0, 0x71];
+const MACHINE_TEXT: &str = "02:00:00:00:00:71";
+const MACHINE_NAME: &str = "02-00-00-00-00-71";
+/// UEFI's PXE stack by its DHCP: options 60 and 93.
+const FIRMWARE: &[&str] = &["-V", "PXEClient:Arch:00007:UNDI:003016", "-x", "93:0007"];
+const IPV6: [u8; 2] = [0x86, 0xdd];
+const SOLICITATION: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// A machine's IPv6: what it sends goes through its kernel, and what it gets is read off its wire.
+struct Host6 {
+    icmp: Socket,
+    wire: Socket,
+    index: u32,
+}
+
+impl Host6 {
+    fn new(namespace: &Namespace) -> Host6 {
+        let index = namespace.expect("cat", &["/sys/class/net/eth0/ifindex"]);
+        let index = String::from_utf8_lossy(&index).trim().parse().expect("a number");
+        let sockets = namespace.enter(|| {
+            let icmp = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+            icmp.set_multicast_hops_v6(255)?;
+            let everything = Protocol::from(i32::from(3_u16.to_be()));
+            let wire = Socket::new(Domain::PACKET, Type::RAW, Some(everything))?;
+            wire.set_nonblocking(true)?;
+            std::io::Result::Ok((icmp, wire))
+        });
+        let (icmp, wire) = sockets.expect("root may open sockets in a namespace it made");
+        Host6 { icmp, wire, index }
+    }
+
+    /// Sends to everybody of a group; the kernel has no address to send from until it knows that nobody else
+    /// on the link has it.
+    fn send(&self, message: &[u8], group: Ipv6Addr) {
+        let to = SockAddr::from(SocketAddrV6::new(group, 0, 0, self.index));
+        let sent = super::poll(super::SOON, || self.icmp.send_to(message, &to).ok());
+        assert!(sent.is_some(), "the kernel has no IPv6 on eth0");
+    }
+
+    /// The next advertisement on the wire, as a whole frame.
+    fn advertisement(&self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2048];
+        while let Ok(length) = (&self.wire).read(&mut buffer) {
+            let frame = &buffer[..length];
+            if frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&134) {
+                return Some(frame.to_vec());
+            }
+        }
+        None
+    }
+
+    /// Solicits as iPXE does, again and again, until it is answered.
+    fn solicits(&self) -> Vec<u8> {
+        let answered = super::poll(super::SOON, || {
+            self.send(&SOLICITATION, ALL_ROUTERS);
+            super::poll(Duration::from_secs(1), || self.advertisement())
+        });
+        answered.expect("nobody answers the solicitation")
+    }
+}
+
+fn counter(room: &Room, name: &str) -> u64 {
+    ask_json(room, "status")["counters"][name].as_u64().expect("a counter")
+}
+
+/// Waits until a solicitation was counted under that name; the machine goes on asking.
+fn solicits_and_is_counted(host: &Host6, room: &Room, name: &str) {
+    let before = counter(room, name);
+    let counted = super::poll(super::SOON, || {
+        host.send(&SOLICITATION, ALL_ROUTERS);
+        (counter(room, name) > before).then_some(())
+    });
+    assert!(counted.is_some(), "no solicitation is counted as {name}");
+}
+
+#[test]
+fn a_machine_in_its_boot_is_told_that_no_router_is_here_and_a_system_is_told_nothing() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    let host = Host6::new(&machine);
+    // Nobody has acknowledged it yet.
+    solicits_and_is_counted(&host, &room, "router_ignored");
+    assert!(machine.gets_lease(FIRMWARE));
+    let frame = host.solicits();
+    assert_eq!(frame[..6], MACHINE, "to the machine alone");
+    assert_eq!(frame[21], 255, "the hop limit");
+    assert_eq!(frame[22..24], [0xfe, 0x80], "from a link-local address");
+    assert_eq!(frame[38..40], [0xfe, 0x80], "to one");
+    assert_eq!(frame[54..56], [134, 0]);
+    assert_eq!(frame[58..70], [0; 12], "M, O and the lifetime among them");
+    assert_eq!(frame.len(), 70, "no prefix, no option");
+    daemon.wait_for("the event", |line| {
+        line.says(MACHINE_NAME, &["no IPv6 router"]) && line.stage == "uefi-pxe"
+    });
+    assert!(counter(&room, "router_told") >= 1);
+    // The kernel believes it, and has no router by it.
+    let routes = machine.expect("ip", &["-6", "route", "show", "default"]);
+    assert_eq!(String::from_utf8_lossy(&routes), "");
+    // Its system asks by DHCP, and is left alone from then on.
+    assert!(machine.gets_lease(&[]));
+    while host.advertisement().is_some() {}
+    solicits_and_is_counted(&host, &room, "router_ignored");
+    assert_eq!(host.advertisement(), None);
+}
+
+#[test]
+fn where_a_router_advertises_a_machine_in_its_boot_is_left_to_it() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    let router = wire.client("02:00:00:00:00:72");
+    // A lifetime of half an hour, and nothing else.
+    let advertisement = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    Host6::new(&router).send(&advertisement, ALL_NODES);
+    daemon.wait_for("the router", |line| {
+        line.message
+            .contains("an IPv6 router advertises here (02:00:00:00:00:72)")
+    });
+    assert!(machine.gets_lease(FIRMWARE));
+    let host = Host6::new(&machine);
+    solicits_and_is_counted(&host, &room, "router_left");
+    assert_eq!(counter(&room, "router_told"), 0);
+}
+
+#[test]
+fn a_router_that_answers_our_own_question_is_in_time() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    let router = wire.client("02:00:00:00:00:72");
+    let routing = Host6::new(&router);
+    assert!(machine.gets_lease(FIRMWARE));
+    let host = Host6::new(&machine);
+    std::thread::scope(|scope| {
+        // It says something as soon as anybody solicits: the daemon does, when the machine has.
+        let answering = scope.spawn(|| {
+            let mut buffer = [0; 2048];
+            super::poll(super::SOON, || {
+                let length = (&routing.wire).read(&mut buffer).ok()?;
+                let frame = &buffer[..length];
+                (frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&133)).then_some(())
+            })
+            .expect("somebody solicits");
+            let advertisement = [134, 0, 0, 0, 64, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            routing.send(&advertisement, ALL_NODES);
+        });
+        host.send(&SOLICITATION, ALL_ROUTERS);
+        answering.join().expect("the router does not panic");
+    });
+    daemon.wait_for("the router", |line| {
+        line.message.contains("an IPv6 router advertises here")
+    });
+    solicits_and_is_counted(&host, &room, "router_left");
+    assert_eq!(counter(&room, "router_told"), 0);
+}
+
+#[test]
+fn a_key_turns_it_off() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.set("mode = \"dhcp\"", "mode = \"dhcp\"\nrouter_advertisements = false");
+    let _daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    assert!(machine.gets_lease(FIRMWARE));
+    let host = Host6::new(&machine);
+    host.send(&SOLICITATION, ALL_ROUTERS);
+    // What is asked after it is answered, and it is not.
+    assert!(machine.gets_lease(FIRMWARE));
+    assert_eq!(host.advertisement(), None);
+    let all = ["router_told", "router_ignored", "router_left"];
+    assert!(all.iter().all(|name| counter(&room, name) == 0));
+}
