@@ -19,6 +19,7 @@ mod wire;
 pub use ipxe::IpxeFeatures;
 pub use option_body::RawOption;
 pub use overheard::{Overheard, overhear};
+pub use port::names_a_vlan;
 pub use relay::RelayAgent;
 pub use reply::{Reply, ReplyKind, ReplyOption};
 pub use request::{ClientName, Request, RequestKind, parse};
@@ -28,7 +29,7 @@ use std::fmt;
 /// Why bytes are not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Shorter than the fixed header and the magic cookie.
+    /// Shorter than the fixed header, or cut in the magic cookie behind it.
     Short,
     /// `op` is not 1: a reply, or nothing of DHCP's.
     NotARequest,

@@ -6,10 +6,14 @@
 //!
 //! | who | circuit-id | written as |
 //! |---|---|---|
-//! | Arista, Huawei, Juniper, ISC's and Linux's relays | text: `Ethernet7`, `ge-0/0/7.0:v10`, `eth0` | the text, or what stands before its `:` |
+//! | Huawei, Linux' relays, Cumulus with `use-pif-circuit-id` | text: `swp7`, `Ethernet 1/7` | the text, and its last word |
+//! | Juniper | `ge-0/0/7.0:v10` | the text, what stands before its `:`, and that without the unit: `ge-0/0/7` |
+//! | SONiC, ISC's relay with `%h:%p` | `leaf1:Ethernet4:Vlan100`, `leaf1:Ethernet4` | `Ethernet4` of switch `leaf1` |
+//! | TR-101 (Edgecore, Eltex, D-Link) | `leaf1 eth 0/1/12:20` | `0/1/12` of switch `leaf1` |
 //! | Cisco IOS | `00 04`, VLAN (2), module (1), port (1) | `1/7`: module and port |
-//! | Cisco IOS, Arista (format string) | `01`, length, text | the text |
+//! | Cisco IOS, Arista (format string) | `01`, length, text | as that text |
 //! | HPE, Aruba (ProCurve) | port number (2) | `7` |
+//! | Cumulus as it comes | `vlan10` at every port | the text, which names no port ([`names_a_vlan`]) |
 //! | anybody | any bytes | `0x0004000a0107` |
 //!
 //! A remote-id is a text, a MAC (bare, or behind Cisco's `00 06`), or hexadecimal.
@@ -21,32 +25,106 @@ impl RelayAgent {
     /// Every way of writing the port that the request came from, best first: `SWITCH/PORT` where
     /// the switch is named, then `PORT` alone. Empty where no port is named.
     pub fn ports(&self) -> Vec<String> {
-        let circuits = self.circuit_id.as_deref().map(circuit).unwrap_or_default();
-        let switches = self.remote_id.as_deref().map(switch).unwrap_or_default();
+        let Circuit { switch: named, ports } = self.circuit_id.as_deref().map(circuit).unwrap_or_default();
+        let remote = self.remote_id.as_deref().map(switch).unwrap_or_default();
+        let switches = named.iter().chain(&remote);
+        // A part of a text may be the switch itself, whose every port would be it.
+        let is_switch = |port: &String| switches.clone().any(|switch| switch.eq_ignore_ascii_case(port));
+        let circuits: Vec<&String> = ports.iter().filter(|port| !is_switch(port)).collect();
         let whole = switches
-            .iter()
+            .clone()
             .flat_map(|switch| circuits.iter().map(move |circuit| format!("{switch}/{circuit}")));
         let mut ports: Vec<String> = whole.collect();
-        ports.extend(circuits);
+        ports.extend(circuits.into_iter().cloned());
         ports
     }
 }
 
-/// Ways of writing a circuit-id, best first.
-fn circuit(body: &[u8]) -> Vec<String> {
-    let mut said = Vec::new();
+/// Whether a port, with its switch or without, is a VLAN's name: some switches say that of all their ports.
+pub fn names_a_vlan(port: &str) -> bool {
+    let name = port.rsplit('/').next().unwrap_or(port).to_ascii_lowercase();
+    name.strip_prefix("vlan").is_some_and(is_number)
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '_', ' ']);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What a circuit-id says.
+#[derive(Default)]
+struct Circuit {
+    /// The switch, where it names itself there.
+    switch: Option<String>,
+    /// Ways of writing the port, best first.
+    ports: Vec<String>,
+}
+
+fn circuit(body: &[u8]) -> Circuit {
+    let mut said = Circuit::default();
     if let Some(text) = printable(body).or_else(|| format_string(body)) {
-        let before_vlan = text.split(':').next().filter(|port| !port.is_empty() && *port != text);
-        said.extend(before_vlan.map(str::to_owned));
-        said.insert(0, text);
+        let (switch, parts) = taken_apart(&text);
+        said.switch = switch.map(str::to_owned);
+        said.ports = parts.iter().map(|part| (*part).to_owned()).collect();
+        said.ports.extend(parts.iter().filter_map(|part| without_unit(part)));
+        said.ports.extend(without_unit(&text));
+        // With the switch in it the whole is its name for the port, and no word that people use.
+        let place = if switch.is_some() { said.ports.len() } else { 0 };
+        said.ports.insert(place, text);
     }
     match *body {
-        [0, 4, _, _, module, port] => said.push(format!("{module}/{port}")),
-        [high, low] => said.push(u16::from_be_bytes([high, low]).to_string()),
+        [0, 4, _, _, module, port] => said.ports.push(format!("{module}/{port}")),
+        [high, low] => said.ports.push(u16::from_be_bytes([high, low]).to_string()),
         _ => {}
     }
-    said.extend(hexadecimal(body));
+    said.ports.extend(hexadecimal(body));
     said
+}
+
+/// The switch in a text, where it is there, and the port in it, where that is not the whole.
+fn taken_apart(text: &str) -> (Option<&str>, Vec<&str>) {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words[..] {
+        [node, "eth" | "atm", port] => return (Some(node), vec![before_colon(port)]),
+        [_, .., last] => return (None, vec![before_colon(last)]),
+        _ => {}
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts[..] {
+        [first, port, _] | [first, port] if looks_like_a_port(port) && !is_surely_a_port(first) => {
+            (Some(first), vec![port])
+        }
+        [first, _] if !first.is_empty() => (None, vec![first]),
+        [_, _, ..] => (None, text.rsplit_once(':').map(|(port, _)| port).into_iter().collect()),
+        _ => (None, Vec::new()),
+    }
+}
+
+fn before_colon(text: &str) -> &str {
+    text.split(':').next().unwrap_or(text)
+}
+
+/// `Ethernet4`, `swp7`: letters, then digits, and no VLAN, whose name Juniper has in this place.
+fn looks_like_a_port(text: &str) -> bool {
+    let digits = text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_vlan = names_a_vlan(text) || text.strip_prefix(['v', 'V']).is_some_and(is_number);
+    let is_digits = |c: char| c.is_ascii_digit() || matches!(c, '/' | '.' | '-' | '_');
+    digits.len() < text.len()
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.chars().all(is_digits)
+        && !is_vlan
+}
+
+/// `ge-0/0/7.0`, `ae0.0`: no host's name has a slash, or a number behind a dot.
+fn is_surely_a_port(text: &str) -> bool {
+    text.contains('/') || without_unit(text).is_some()
+}
+
+/// Juniper's `.0` behind a port is the logical unit on it, which people do not say.
+fn without_unit(text: &str) -> Option<String> {
+    let (port, unit) = text.rsplit_once('.')?;
+    let is_unit = is_number(unit) && port.bytes().any(|byte| byte.is_ascii_alphabetic()) && !port.contains(':');
+    is_unit.then(|| port.to_owned())
 }
 
 /// Ways of writing a remote-id, best first.
@@ -98,12 +176,15 @@ mod tests {
             [
                 "sw7/ge-0/0/7.0:v10",
                 "sw7/ge-0/0/7.0",
+                "sw7/ge-0/0/7",
                 "sw7/0x67652d302f302f372e303a763130",
                 "0x737737/ge-0/0/7.0:v10",
                 "0x737737/ge-0/0/7.0",
+                "0x737737/ge-0/0/7",
                 "0x737737/0x67652d302f302f372e303a763130",
                 "ge-0/0/7.0:v10",
                 "ge-0/0/7.0",
+                "ge-0/0/7",
                 "0x67652d302f302f372e303a763130",
             ]
         );
@@ -116,6 +197,52 @@ mod tests {
         assert!(said.contains(&"1/7".to_owned()));
         assert!(said.contains(&"0x0004000a0107".to_owned()));
         assert_eq!(ports(b"\x01\x05Gi1/7", b"\x01\x03sw7")[0], "sw7/Gi1/7");
+    }
+
+    #[test]
+    fn what_switches_write_today_is_the_port_that_people_say() {
+        let said = |circuit: &str, remote: &[u8]| ports(circuit.as_bytes(), remote);
+        for (circuit, wanted) in [
+            ("leaf1:Ethernet4:Vlan100", &["leaf1/Ethernet4", "Ethernet4"][..]),
+            ("leaf1:Ethernet4", &["leaf1/Ethernet4", "Ethernet4"]),
+            ("ge-1/0/1.0:43", &["ge-1/0/1", "ge-1/0/1.0", "ge-1/0/1.0:43"]),
+            ("ge-0/0/7.0:prod1", &["ge-0/0/7"]),
+            ("ae0.0:v10", &["ae0"]),
+            ("ge-4/1/1:100-200", &["ge-4/1/1"]),
+            ("leaf1 eth 0/1/12:20", &["leaf1/0/1/12", "0/1/12"]),
+            ("GigabitEthernet 1/0/7", &["1/0/7", "GigabitEthernet 1/0/7"]),
+            ("swp7", &["swp7"]),
+            ("eth0:servers", &["eth0"]),
+        ] {
+            let said = said(circuit, &[]);
+            for port in wanted {
+                assert!(said.iter().any(|way| way == port), "{circuit}: {port}: {said:?}");
+            }
+        }
+        // Its own name is no port of it, wherever it says it.
+        for (circuit, remote) in [
+            ("leaf1:Ethernet4:Vlan100", &b"leaf1"[..]),
+            ("leaf1:Ethernet4:Vlan100", b"\xaa\xbb\xcc\x00\x01\x02"),
+            ("leaf1:Ethernet4", b""),
+            ("leaf1 eth 0/1/12:20", b""),
+            ("leaf1:uplink", b"leaf1"),
+        ] {
+            let said = said(circuit, remote);
+            assert!(
+                !said.iter().any(|way| way == "leaf1" || way.ends_with("/leaf1")),
+                "{circuit}: {said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_vlan_is_told_from_a_port() {
+        for port in ["vlan10", "leaf1/Vlan100", "VLAN 7"] {
+            assert!(names_a_vlan(port), "{port}");
+        }
+        for port in ["swp7", "Ethernet4", "vlan", "vlanx1", "10"] {
+            assert!(!names_a_vlan(port), "{port}");
+        }
     }
 
     #[test]
