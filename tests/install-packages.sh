@@ -5,13 +5,13 @@ set -eu
 
 # iproute2: namespaces and bridges · qemu, ovmf, seabios, ipxe-qemu: machines · ipxe: loaders ·
 # the installer's netboot kernel · DHCP, TFTP and HTTP clients · dnsmasq-base: the other DHCP server
-# on a guest's network · isc-dhcp-relay · bootpc: BOOTP as before DHCP · xorriso, genisoimage:
+# on a guest's network · isc-dhcp-relay · bootpc, klibc-utils: BOOTP as before DHCP · xorriso, genisoimage:
 # ISOs to import · systemd: systemd-networkd, and
 # systemd-analyze for the unit's exposure · nginx-light, openssl, gpg, gpg-agent, gpgv, gpgconf: a server
 # of images, its certificate, signatures · strace: kills at every step · pxelinux,
 # syslinux-common: a loader beside iPXE · gcc: Rust's linker
 packages="iproute2 procps qemu-system-x86 ovmf seabios ipxe ipxe-qemu debian-installer-12-netboot-amd64
-          xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd
+          xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc klibc-utils dnsmasq-base isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd
           nginx-light openssl gpg gpg-agent gpgv gpgconf strace pxelinux syslinux-common gcc libc6-dev"
 
 # Single files of packages that are not installed: Debian lets only one relay be, and the tests go through

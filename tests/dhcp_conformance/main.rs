@@ -61,6 +61,7 @@ fn case_02_what_is_not_a_request_is_dropped_with_its_reason() {
     assert_eq!(parse(&magic), Err(Malformed::BadMagic));
     assert_eq!(parse(&reply), Err(Malformed::NotARequest));
     assert_eq!(parse(&good[..239]), Err(Malformed::Short));
+    assert_eq!(parse(&good[..235]), Err(Malformed::Short));
     assert_eq!(parse(&[]), Err(Malformed::Short));
 }
 
@@ -353,6 +354,26 @@ fn plain_bootp_and_servers_messages_are_ignored_with_a_reason() {
     bootp.options.clear();
     assert!(Room::new().silence(&bootp).contains("BOOTP"));
     assert!(Room::new().silence(&Packet::new(5, STRANGER)).contains("type 5"));
+}
+
+/// `BOOTP=yes` of networkd and klibc's `ipconfig -c bootp` send the fixed header and nothing behind it.
+#[test]
+fn a_bootp_request_without_a_vendor_area_is_answered_with_our_address_whatever_it_boots() {
+    for mac in [LIVE, LOCAL] {
+        let mut packet = Packet::discover(mac);
+        packet.options.clear();
+        let whole = packet.bytes();
+        let mut empty = whole.clone();
+        empty[236..].fill(0);
+        for bytes in [&whole[..236], &empty] {
+            let request = parse(bytes).unwrap();
+            let reply = Room::new().reply_to(&request);
+            assert_eq!(reply.message.siaddr(), SERVER);
+            assert!(!reply.message.yiaddr().is_unspecified());
+            let codes: Vec<u8> = reply.options.iter().map(|(code, _)| *code).collect();
+            assert!([51, 53, 54].iter().all(|code| !codes.contains(code)), "{codes:?}");
+        }
+    }
 }
 
 #[test]

@@ -217,3 +217,24 @@ fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
         line.says("02-00-00-00-00-22", &["ignored", "plain BOOTP"])
     });
 }
+
+/// Its request ends with the fixed header, and a reply that names no server is none to it.
+#[test]
+fn klibcs_bootp_client_gets_its_reservation_and_the_server() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    room.write("inventory.toml", INVENTORY);
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client(MAC);
+    // It leaves a file in /run, which all namespaces share.
+    let ask = "mount -t tmpfs none /run && exec /usr/lib/klibc/bin/ipconfig -c bootp -t 30 eth0";
+    let said = client.expect("unshare", &["--mount", "sh", "-c", ask]);
+    let said = String::from_utf8_lossy(&said);
+    for words in ["192.0.2.7", "255.255.255.0", "rootserver: 192.0.2.1"] {
+        assert!(said.contains(words), "{said}\n{}", daemon.log_tail());
+    }
+    assert_eq!(client.addresses("eth0"), ["192.0.2.7"], "{said}");
+    daemon.wait_for("the reservation", |line| {
+        line.says("r1u07", &["acknowledged 192.0.2.7"])
+    });
+}

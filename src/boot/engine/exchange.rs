@@ -374,6 +374,8 @@ fn bootp(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome
     leases.hold(asked.now, client, address, limits::LEASE_LONGEST, Tenure::Boot);
     let (mut reply, boot) = described(asked, subnet, ReplyKind::Bootp, None);
     reply.your_address = address;
+    // It has no option 54: this is where a client finds out who answers, whatever it boots.
+    reply.next_server = asked.address;
     asked.replied(reply, None, Step::Acknowledged { address, boot })
 }
 

@@ -15,6 +15,10 @@ pub(super) const OP_REPLY: u8 = 2;
 pub(super) const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// The fixed header with the cookie, in bytes.
 pub(super) const HEADER_BYTES: usize = 240;
+/// The fixed header alone. A BOOTP request may end there (RFC 951 has no options), as klibc's does.
+const FIXED_BYTES: usize = 236;
+/// What stands in the place of the cookie where a BOOTP request leaves its vendor area empty.
+const NO_MAGIC: [u8; 4] = [0; 4];
 /// `sname` in the header.
 const SNAME: std::ops::Range<usize> = 44..108;
 /// `file` in the header.
@@ -43,12 +47,15 @@ pub(super) type Options = BTreeMap<u8, Vec<u8>>;
 
 /// Reads the header, or says why these bytes are no request.
 pub(super) fn header(bytes: &[u8]) -> Result<Header, Malformed> {
-    let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Malformed::Short)?;
+    let (fixed, rest) = bytes.split_first_chunk::<FIXED_BYTES>().ok_or(Malformed::Short)?;
     if fixed[0] != OP_REQUEST {
         return Err(Malformed::NotARequest);
     }
-    if fixed[236..] != MAGIC {
-        return Err(Malformed::BadMagic);
+    match rest.first_chunk() {
+        Some(&MAGIC | &NO_MAGIC) => {}
+        Some(_) => return Err(Malformed::BadMagic),
+        None if rest.is_empty() => {}
+        None => return Err(Malformed::Short),
     }
     let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
     let mut chaddr = [0; 16];
@@ -68,6 +75,9 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, Malformed> {
 /// then `sname` (RFC 2131 section 4.1).
 pub(super) fn options(bytes: &[u8]) -> Options {
     let mut options = Options::new();
+    if bytes.get(FIXED_BYTES..HEADER_BYTES) != Some(&MAGIC) {
+        return options;
+    }
     walk(bytes.get(HEADER_BYTES..).unwrap_or_default(), &mut options);
     // The overload option counts only where it stands in the options field itself.
     let overload = match options.get(&OVERLOAD).map(Vec::as_slice) {
