@@ -10,6 +10,9 @@ pub const DHCP_REPLY_BYTES_MAX: usize = 1472;
 pub const DHCP_REPLY_BYTES_MIN: usize = 300;
 /// The largest DHCP payload we read; one Ethernet jumbo frame.
 pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
+/// How long what a client said in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
+/// 4, 8, 16 and 32 s.
+pub const EXCHANGE_LASTS: Duration = Duration::from_secs(60);
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_HELD: Duration = Duration::from_secs(30);
 /// An offer that is younger is not taken back for another machine at the same port of entry: EDK2

@@ -15,7 +15,7 @@ use self::{
     replies::Replies,
 };
 use crate::boot::{
-    engine::{self, Ingress, Outcome},
+    engine::{self, Ingress, Outcome, Words},
     event::{Event, Stage, Step},
     sightings::Learned,
 };
@@ -35,7 +35,7 @@ use crate::net::{
     socket::{FrameSender, Inbox, Received},
 };
 use crate::proto::dhcp::{self, Request};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
     net::UdpSocket,
     sync::{
@@ -64,6 +64,8 @@ pub struct DhcpServer {
     pub frames: Option<Arc<FrameSender>>,
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
+    /// What clients said in the exchanges that are under way.
+    pub words: Mutex<Words>,
     /// Other servers whose offers machines take here.
     pub(super) chosen: Chosen,
     /// Probes addresses before they are offered.
@@ -137,7 +139,7 @@ impl DhcpServer {
     fn read(&self, received: &Received, bytes: &[u8]) -> Option<(Ingress, Request)> {
         let counters = &self.shared.counters;
         counters.count(Counter::DhcpReceived);
-        let request = match dhcp::parse(bytes) {
+        let mut request = match dhcp::parse(bytes) {
             Ok(request) if !received.cut => request,
             Ok(_) => {
                 self.malformed(received, "longer than any DHCP packet");
@@ -148,6 +150,9 @@ impl DhcpServer {
                 return None;
             }
         };
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.complete(self.shared.clock.now(), &mut request);
+        drop(words);
         let interface = self.interface.borrow();
         let Some(own) = interface.answering(received.asked) else {
             counters.count(Counter::DhcpNoAddress);

@@ -258,6 +258,7 @@ impl Common {
                 mode,
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
+                words: Mutex::default(),
                 chosen: Chosen::default(),
                 prober: Prober::new(
                     Arc::clone(&self.shared),

@@ -1,7 +1,7 @@
 //! A room to ask in: a small inventory by hand, and packets by hand.
 
 use bootwright::boot::{
-    engine::{self, Destination, Ingress, Outcome, Sending},
+    engine::{self, Destination, Ingress, Outcome, Sending, Words},
     event::Step,
     loader::{Loaders, candidates},
     render::Templates,
@@ -159,6 +159,7 @@ pub fn ingress() -> Ingress {
 pub struct Room {
     pub snapshot: Snapshot,
     pub leases: LeaseTable,
+    pub words: Words,
     pub ingress: Ingress,
     pub now: Now,
 }
@@ -168,6 +169,7 @@ impl Room {
         Room {
             snapshot: snapshot(UnknownPolicy::Discover),
             leases: LeaseTable::default(),
+            words: Words::default(),
             ingress: ingress(),
             now: START,
         }
@@ -178,7 +180,9 @@ impl Room {
     }
 
     fn decide(&mut self, request: &Request) -> Outcome {
-        engine::handle(self.now, &self.snapshot, &mut self.leases, &self.ingress, request)
+        let mut request = request.clone();
+        self.words.complete(self.now, &mut request);
+        engine::handle(self.now, &self.snapshot, &mut self.leases, &self.ingress, &request)
     }
 
     /// The reply that a packet gets, as its client decodes it.
@@ -366,7 +370,7 @@ impl Packet {
     pub fn pxe(self, arch: u16) -> Packet {
         let class = format!("PXEClient:Arch:{arch:05}:UNDI:003016");
         let mut uuid = [7; 17];
-        uuid[0] = 0;
+        (uuid[0], uuid[16]) = (0, 8);
         self.with(60, class.as_bytes())
             .with(93, &arch.to_be_bytes())
             .with(94, &[1, 3, 16])

@@ -17,6 +17,7 @@ mod port;
 mod proxy;
 mod pxe_port;
 mod route;
+mod words;
 
 use crate::boot::{
     event::{Event, Stage, Step},
@@ -37,6 +38,7 @@ use std::{
 };
 
 pub use classify::{identity, stage};
+pub use words::Words;
 
 /// Where a packet came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
