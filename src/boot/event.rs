@@ -18,7 +18,7 @@ pub enum Stage {
     Ipxe,
     /// GRUB, which fetches its configuration, a kernel and an initrd.
     Grub,
-    /// PXELINUX, the same.
+    /// PXELINUX, the same; and firmware that reads PXELINUX's configuration itself.
     Pxelinux,
     /// A Raspberry Pi's boot ROM.
     RaspberryPi,

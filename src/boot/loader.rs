@@ -42,7 +42,7 @@ const CANDIDATES: &[(Firmware, Cpu, &[&str])] = &[
 ];
 
 /// The files that would serve `arch`, best first. Empty where no loader of ours can: the
-/// Raspberry Pi's ROM fetches fixed names of its own. UEFI HTTP boot runs the same binaries as
+/// Raspberry Pi's ROM fetches fixed names of its own, and firmware that reads `pxelinux.cfg` needs none. UEFI HTTP boot runs the same binaries as
 /// UEFI PXE.
 pub fn candidates(arch: Arch) -> &'static [&'static str] {
     let runs = what_runs_on(arch);
@@ -57,7 +57,7 @@ fn what_runs_on(arch: Arch) -> Arch {
     let firmware = match arch.firmware {
         Firmware::UefiHttp => Firmware::Uefi,
         Firmware::BiosHttp => Firmware::Bios,
-        other @ (Firmware::Bios | Firmware::Uefi | Firmware::RaspberryPi) => other,
+        other @ (Firmware::Bios | Firmware::Uefi | Firmware::RaspberryPi | Firmware::Pxelinux) => other,
     };
     Arch { firmware, ..arch }
 }
@@ -158,9 +158,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_architecture_but_the_pi_has_a_candidate() {
+    fn every_architecture_that_takes_a_loader_has_a_candidate() {
         for arch in Arch::all() {
-            let expected = arch.firmware != Firmware::RaspberryPi;
+            let expected = !matches!(arch.firmware, Firmware::RaspberryPi | Firmware::Pxelinux);
             assert_eq!(!candidates(arch).is_empty(), expected, "{arch}");
         }
     }

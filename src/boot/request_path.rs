@@ -45,6 +45,9 @@ impl RequestPath {
         if components.is_empty() {
             return Err("the path is empty");
         }
+        if transport == Transport::Tftp && path.contains("://") {
+            return Err("it is a URL of another server: this one has no such address");
+        }
         if components.contains(&"..") {
             return Err("the path has a `..` component");
         }
@@ -131,6 +134,12 @@ mod tests {
         }
         let encoded = RequestPath::parse(Transport::Http, b"Boot%5cBCD%2f").unwrap();
         assert_eq!(encoded.as_str(), "Boot/BCD");
+    }
+
+    #[test]
+    fn a_url_of_another_server_is_called_what_it_is() {
+        let refused = RequestPath::parse(Transport::Tftp, b"tftp://198.51.100.9/x").unwrap_err();
+        assert!(refused.contains("another server"), "{refused}");
     }
 
     #[test]

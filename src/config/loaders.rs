@@ -83,7 +83,7 @@ pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Or
         let message = format!("no loader for {arch}, which {whose} needs: {looked}{links}");
         let help = match arch.cpu {
             Cpu::X86_64 => "install the package `ipxe`, or add the folder that has it to `loaders` under [paths]",
-            Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 => {
+            Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 | Cpu::Ppc64 | Cpu::S390x => {
                 "put an iPXE built for it into a folder, and name the folder in `loaders` under [paths]"
             }
         };
@@ -222,28 +222,56 @@ fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// A script that a loader can't read: the setting that leads there, the script and the loader.
 type Unreadable = (Origin, String, Dialect, Option<String>);
 
+/// Who boots, with the instruction sets that tell their firmware.
+type Machines<'a> = (&'a [Host], &'a [Rule], &'a BTreeMap<Name, Image>);
+
 /// Says the scripts that are not written for the loader that will ask for them.
 pub(super) fn judge_forms(
-    hosts: &[Host],
-    rules: &[Rule],
+    (hosts, rules, images): Machines<'_>,
     (templates, loaders): (&Templates, &Loaders),
     problems: &mut Problems,
 ) {
     let mut unreadable: Crowd<Unreadable> = Crowd::default();
-    let named_hosts = hosts
-        .iter()
-        .map(|host| (format!("host `{}`", host.name), &host.settings));
-    let named_rules = rules
-        .iter()
-        .map(|rule| ("a machine of this rule".to_owned(), &rule.settings));
-    for (whose, settings) in named_hosts.chain(named_rules) {
-        for missing in unreadable_scripts(settings, templates, loaders) {
-            unreadable.add(missing, whose.clone());
+    let mut unloaded: Crowd<(Origin, String)> = Crowd::default();
+    let of_image = |settings: &BootSettings| images.get(&settings.image.as_ref()?.value)?.cpu;
+    let named_hosts = hosts.iter().map(|host| {
+        (
+            format!("host `{}`", host.name),
+            &host.settings,
+            of_image(&host.settings),
+        )
+    });
+    let named_rules = rules.iter().map(|rule| {
+        let cpu = rule.matches.cpu.or_else(|| of_image(&rule.settings));
+        ("a machine of this rule".to_owned(), &rule.settings, cpu)
+    });
+    for (whose, settings, cpu) in named_hosts.chain(named_rules) {
+        for missing in unreadable_scripts(settings, cpu, (templates, loaders)) {
+            match (missing.2, cpu.is_some_and(Cpu::may_boot_by_pxelinux)) {
+                // U-Boot may be what it has, and no inventory tells.
+                (Dialect::Ipxe, true) if templates.has_form(&missing.1, Dialect::Pxelinux) => {
+                    unloaded.add((missing.0, missing.1), whose.clone());
+                }
+                (_, _) => unreadable.add(missing, whose.clone()),
+            }
         }
     }
+    for ((origin, script), whose) in unloaded.said() {
+        let message =
+            format!("{whose} boots only with firmware that reads pxelinux.cfg itself: `{script}` is {script}.pxelinux");
+        problems.warn(
+            &origin,
+            message,
+            format!("write {script}.ipxe too for machines with UEFI"),
+        );
+    }
     for ((origin, script, dialect, loader), whose) in unreadable.said() {
-        let loads = loader.map_or_else(|| dialect.to_string(), |loader| format!("`{loader}`"));
-        let message = format!("{whose} loads {loads}, and the script `{script}` is not written for {dialect}");
+        let loads = match (loader, dialect) {
+            (Some(loader), _) => format!("loads `{loader}`"),
+            (None, Dialect::Pxelinux) => "has firmware that reads pxelinux.cfg itself".to_owned(),
+            (None, Dialect::Ipxe | Dialect::Grub) => format!("loads {dialect}"),
+        };
+        let message = format!("{whose} {loads}, and the script `{script}` is not written for {dialect}");
         let help = format!(
             "write {script}.{} in the folder of scripts; written for {dialect} are {}",
             dialect.extension(),
@@ -253,16 +281,23 @@ pub(super) fn judge_forms(
     }
 }
 
-fn unreadable_scripts(settings: &BootSettings, templates: &Templates, loaders: &Loaders) -> Vec<Unreadable> {
+fn unreadable_scripts(
+    settings: &BootSettings,
+    cpu: Option<Cpu>,
+    (templates, loaders): (&Templates, &Loaders),
+) -> Vec<Unreadable> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
     // One that is in no language is missing, and that has been said.
     let script = script.filter(|script| templates.has_script(script));
     let mut missing = Vec::new();
-    if let (Some(said), Some(script)) = (&settings.script, script)
-        && settings.loaders.is_empty()
-        && !templates.has_form(script, Dialect::Ipxe)
+    let by_itself = match cpu.is_some_and(Cpu::boots_by_pxelinux_alone) {
+        true => Some(Dialect::Pxelinux),
+        false => settings.loaders.is_empty().then_some(Dialect::Ipxe),
+    };
+    if let (Some(said), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
+        && !templates.has_form(script, dialect)
     {
-        missing.push((said.origin.clone(), script.to_owned(), Dialect::Ipxe, None));
+        missing.push((said.origin.clone(), script.to_owned(), dialect, None));
     }
     for Sourced { value: file, origin } in &settings.loaders {
         let Some(dialect) = loaders.dialect_of(file) else {

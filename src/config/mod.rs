@@ -268,7 +268,8 @@ fn judge_loaders(
     problems.outside(|problems| loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems));
     if !unread.scripts {
         let read_by = (&snapshot.templates, &snapshot.loaders);
-        loaders::judge_forms(hosts, &snapshot.rules, read_by, problems);
+        let machines = (hosts, &snapshot.rules[..], &snapshot.images);
+        loaders::judge_forms(machines, read_by, problems);
     }
     let others = (&snapshot.rules[..], &snapshot.images);
     let needs = loaders::needs(hosts, others, snapshot.unknown, &snapshot.loaders);

@@ -44,6 +44,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("bare-ipxe", Stage::BareIpxe),
     ("ipxe", Stage::Ipxe),
     ("raspberry-pi", Stage::RaspberryPi),
+    ("pxelinux", Stage::Pxelinux),
     ("system", Stage::System),
 ];
 /// What firmware can be answered as.
@@ -52,6 +53,7 @@ const ANSWERS: &[(&str, Stage)] = &[
     ("uefi-pxe", Stage::UefiPxe),
     ("uefi-http", Stage::UefiHttp),
     ("raspberry-pi", Stage::RaspberryPi),
+    ("pxelinux", Stage::Pxelinux),
 ];
 const REPLIES: &[(&str, bool)] = &[("broadcast", true), ("unicast", false)];
 

@@ -312,7 +312,7 @@ pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
         reader.error(
             value,
             message,
-            "it is one of x86, x86_64, arm32, arm64, riscv64, loongarch64",
+            "it is one of x86, x86_64, arm32, arm64, riscv64, loongarch64, ppc64, s390x",
         );
     }
     found

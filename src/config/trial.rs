@@ -123,14 +123,20 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
 }
 
 /// The languages that the machine's loaders ask its script in: iPXE's, which its network card may have,
-/// and that of the loader it is told to load. What is missing has been said.
+/// that of the loader it is told to load, and that of firmware which needs none. What is missing has been
+/// said.
 fn forms(snapshot: &Snapshot, settings: &BootSettings, arch: Option<Arch>) -> Vec<Dialect> {
     let Some(script) = &settings.script else {
         return Vec::new();
     };
     let named = snapshot.named_loader(Some(settings), arch);
     let named = named.and_then(|loader| snapshot.loaders.dialect_of(loader));
-    let is_asked = |dialect: &Dialect| *dialect == Dialect::Ipxe || named == Some(*dialect);
+    let cpu = arch.map(|arch| arch.cpu);
+    let is_asked = |dialect: &Dialect| match dialect {
+        Dialect::Ipxe => !cpu.is_some_and(Cpu::boots_by_pxelinux_alone),
+        Dialect::Pxelinux => cpu.is_some_and(Cpu::may_boot_by_pxelinux) || named == Some(*dialect),
+        Dialect::Grub => named == Some(*dialect),
+    };
     let is_there = |dialect: &Dialect| snapshot.templates.has_form(script.value.as_str(), *dialect);
     Dialect::ALL.into_iter().filter(is_asked).filter(is_there).collect()
 }

@@ -19,17 +19,23 @@ pub enum Cpu {
     Riscv64,
     /// 64-bit LoongArch.
     LoongArch64,
+    /// 64-bit POWER, in either byte order.
+    Ppc64,
+    /// IBM Z, "s390".
+    S390x,
 }
 
 impl Cpu {
     /// Every instruction set with the names technicians use for it, the canonical one first.
-    const NAMES: [(Cpu, &'static [&'static str]); 6] = [
+    const NAMES: [(Cpu, &'static [&'static str]); 8] = [
         (Cpu::X86, &["x86", "i386", "ia32"]),
         (Cpu::X86_64, &["x86_64", "amd64", "x64"]),
         (Cpu::Arm32, &["arm32", "arm", "armhf"]),
         (Cpu::Arm64, &["arm64", "aarch64"]),
         (Cpu::Riscv64, &["riscv64"]),
         (Cpu::LoongArch64, &["loongarch64", "loong64"]),
+        (Cpu::Ppc64, &["ppc64", "ppc64le", "ppc64el"]),
+        (Cpu::S390x, &["s390x", "s390"]),
     ];
 
     /// The instruction set called `name`, in any common spelling.
@@ -46,6 +52,21 @@ impl Cpu {
             .iter()
             .find(|(cpu, _)| *cpu == self)
             .map_or("unknown", |(_, names)| names[0])
+    }
+
+    /// Whether every machine of it that we know of has firmware that reads `pxelinux.cfg` itself.
+    pub fn boots_by_pxelinux_alone(self) -> bool {
+        let mut known = TABLE.iter().filter(|(_, _, cpu)| *cpu == self);
+        known.all(|(_, firmware, _)| *firmware == Firmware::Pxelinux)
+    }
+
+    /// Whether some machines of it have such firmware.
+    pub fn may_boot_by_pxelinux(self) -> bool {
+        match self {
+            Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::Ppc64 | Cpu::S390x => true,
+            // U-Boot runs on boards with x86 too, but nobody racks those.
+            Cpu::X86 | Cpu::X86_64 | Cpu::LoongArch64 => false,
+        }
     }
 }
 
@@ -68,6 +89,9 @@ pub enum Firmware {
     BiosHttp,
     /// The Raspberry Pi's boot ROM: TFTP with fixed file names.
     RaspberryPi,
+    /// Firmware that needs no loader, because it reads PXELINUX's configuration and boots the kernel in
+    /// it: U-Boot, POWER's SLOF and petitboot, the boot ROM of s390.
+    Pxelinux,
 }
 
 /// A client system architecture: DHCP option 93 (RFC 4578 and the IANA registry behind it).
@@ -81,21 +105,26 @@ pub struct Arch {
 
 /// Option 93's values that we know. 7 and 9 are both UEFI x64: the RFC's erratum swapped EBC with
 /// x64, and firmware of both schools is in the field.
-const TABLE: [(u16, Firmware, Cpu); 17] = [
+const TABLE: [(u16, Firmware, Cpu); 22] = [
     (0, Firmware::Bios, Cpu::X86_64),
     (6, Firmware::Uefi, Cpu::X86),
     (7, Firmware::Uefi, Cpu::X86_64),
     (9, Firmware::Uefi, Cpu::X86_64),
     (10, Firmware::Uefi, Cpu::Arm32),
     (11, Firmware::Uefi, Cpu::Arm64),
+    (12, Firmware::Pxelinux, Cpu::Ppc64),
+    (14, Firmware::Pxelinux, Cpu::Ppc64),
     (15, Firmware::UefiHttp, Cpu::X86),
     (16, Firmware::UefiHttp, Cpu::X86_64),
     (17, Firmware::UefiHttp, Cpu::X86_64),
     (18, Firmware::UefiHttp, Cpu::Arm32),
     (19, Firmware::UefiHttp, Cpu::Arm64),
     (20, Firmware::BiosHttp, Cpu::X86_64),
+    (21, Firmware::Pxelinux, Cpu::Arm32),
+    (22, Firmware::Pxelinux, Cpu::Arm64),
     (27, Firmware::Uefi, Cpu::Riscv64),
     (28, Firmware::UefiHttp, Cpu::Riscv64),
+    (31, Firmware::Pxelinux, Cpu::S390x),
     (39, Firmware::Uefi, Cpu::LoongArch64),
     (40, Firmware::UefiHttp, Cpu::LoongArch64),
     (41, Firmware::RaspberryPi, Cpu::Arm64),
@@ -130,6 +159,7 @@ impl fmt::Display for Arch {
             Firmware::UefiHttp => "uefi-http",
             Firmware::BiosHttp => "bios-http",
             Firmware::RaspberryPi => "raspberry-pi",
+            Firmware::Pxelinux => "pxelinux",
         };
         write!(f, "{firmware}-{}", self.cpu)
     }
@@ -148,6 +178,23 @@ mod tests {
     #[test]
     fn an_unregistered_value_is_not_guessed() {
         assert_eq!(Arch::from_option_93(4711), None);
+    }
+
+    #[test]
+    fn firmware_that_reads_pxelinux_cfg_is_known_by_its_number() {
+        for (value, shown) in [
+            (12, "pxelinux-ppc64"),
+            (21, "pxelinux-arm32"),
+            (22, "pxelinux-arm64"),
+            (31, "pxelinux-s390x"),
+        ] {
+            assert_eq!(Arch::from_option_93(value).unwrap().to_string(), shown);
+        }
+        let alone: Vec<Cpu> = Arch::all()
+            .map(|arch| arch.cpu)
+            .filter(|cpu| cpu.boots_by_pxelinux_alone())
+            .collect();
+        assert_eq!(alone, [Cpu::Ppc64, Cpu::Ppc64, Cpu::S390x]);
     }
 
     #[test]

@@ -144,6 +144,76 @@ fn a_script_that_is_not_written_for_ipxe_needs_another_loader() {
     room("loader = \"grubx64.efi\"\n").sound();
 }
 
+/// An image for machines whose firmware reads `pxelinux.cfg` itself needs no script for iPXE, and one for
+/// machines some of which do is sound with a word.
+#[test]
+fn a_script_for_pxelinux_alone_is_sound_where_firmware_reads_it_itself() {
+    let checked = |arch: &str, scripts: &[&str]| {
+        let image = "image = \"other\"\nboot = \"live\"\nscript = \"own\"\n";
+        let room = room(image);
+        room.image("other", arch);
+        for script in scripts {
+            room.write(
+                &format!("scripts/{script}"),
+                "LABEL linux\n  KERNEL {{ tftp }}{{ image.path }}linux\n",
+            );
+        }
+        room
+    };
+    for arch in ["s390x", "ppc64el"] {
+        let loaded = checked(arch, &["own.pxelinux"]).sound();
+        assert_eq!(shown(&loaded.warnings), "", "{arch}");
+        let report = checked(arch, &["own.ipxe"]).report();
+        let words = [
+            "host `r1u07` has firmware that reads pxelinux.cfg itself",
+            "write own.pxelinux",
+        ];
+        assert!(has(&report, (10, 10), &words), "{}", shown(&report.errors));
+    }
+    for arch in ["arm64", "riscv64"] {
+        let room = checked(arch, &["own.pxelinux"]);
+        let number = match arch {
+            "arm64" => "snponly-arm64.efi",
+            _ => "snponly-riscv64.efi",
+        };
+        room.write(&format!("loaders/{number}"), "loader");
+        let said = shown(&room.sound().warnings);
+        assert!(
+            said.contains("pxelinux.cfg itself") && said.contains("own.ipxe"),
+            "{said}"
+        );
+    }
+    let report = checked("x86_64", &["own.pxelinux"]).report();
+    assert!(
+        has(&report, (10, 10), &["not written for iPXE"]),
+        "{}",
+        shown(&report.errors)
+    );
+    // What is wrong in it is found here, and not by the machine.
+    let room = checked("s390x", &[]);
+    room.write("scripts/own.pxelinux", "KERNEL {{ image.kernle }}\n");
+    assert!(shown(&room.report().errors).contains("own.pxelinux"));
+}
+
+#[test]
+fn the_shipped_script_has_no_append_where_there_are_no_parameters() {
+    let room = room("image = \"bare\"\nboot = \"live\"\nscript = \"live\"\n");
+    room.image("bare", "s390x");
+    room.write(
+        "images/bare/image.toml",
+        &fs::read_to_string(room.path("images/bare/image.toml"))
+            .unwrap()
+            .lines()
+            .filter(|line| !line.starts_with("cmdline") && !line.starts_with("disk"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
+    );
+    let snapshot = room.sound().snapshot;
+    let text = script_for(Dialect::Pxelinux, &snapshot, "52:54:00:00:00:07", Firmware::Pxelinux);
+    assert!(text.contains("  KERNEL tftp://192.0.2.1/image/bare/linux\n"), "{text}");
+    assert!(!text.contains("APPEND"), "{text}");
+}
+
 #[test]
 fn a_host_is_rehearsed_in_the_language_of_its_loader_and_in_no_other() {
     let lines = |loader: &str| {

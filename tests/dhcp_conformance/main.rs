@@ -546,6 +546,57 @@ fn a_host_that_boots_its_disk_gets_a_lease_and_no_boot_fields() {
     }
 }
 
+/// What the ROMs of s390 and POWER say in a DISCOVER: this list and nothing else.
+const WANTED_BY_SLOF: [u8; 6] = [1, 3, 6, 66, 67, 93];
+
+#[test]
+fn firmware_that_reads_pxelinux_cfg_is_told_the_server_and_no_file() {
+    let mut room = Room::new();
+    let said = [&b"U-Boot.armv7"[..], b"U-Boot.armv8", b"U-Boot"];
+    for (arch, class) in [
+        (Some(21_u16), Some(said[0])),
+        (Some(22), Some(said[1])),
+        (None, Some(said[2])),
+        (Some(12), None),
+        (Some(14), None),
+        (Some(31), None),
+    ] {
+        for mac in [LIVE, STRANGER] {
+            let mut packet = Packet::discover(mac).with(55, &WANTED_BY_SLOF);
+            packet = class.map_or(packet.clone(), |class| packet.clone().with(60, class));
+            packet = arch.map_or(packet.clone(), |arch| packet.clone().with(93, &arch.to_be_bytes()));
+            let reply = room.reply(&packet);
+            assert_eq!(reply.message.siaddr(), SERVER, "{arch:?} {class:?}");
+            assert_eq!(reply.option(66), Some(&b"192.0.2.1\0"[..]));
+            assert_eq!((reply.option(67), reply.file()), (None, String::new()));
+            assert_eq!((reply.option(43), reply.option(60)), (None, None));
+            let event = room.outcome(&packet).event;
+            assert_eq!(event.stage, Stage::Pxelinux);
+        }
+    }
+}
+
+#[test]
+fn whatever_may_boot_from_the_network_is_told_our_address_before_it_says_what_it_is() {
+    let mut room = Room::new();
+    for mac in [LIVE, STRANGER] {
+        let offer = room.reply(&Packet::discover(mac).with(55, &WANTED_BY_SLOF));
+        assert_eq!(offer.message.siaddr(), SERVER);
+        let taking = Packet::selecting(mac, offer.message.yiaddr()).with(55, &WANTED_BY_SLOF);
+        let outcome = room.outcome(&taking.with(93, &[0, 31]));
+        // What it is is kept for its script, which it asks for by names that do not tell.
+        let kept = outcome.learned.firmware.unwrap();
+        assert_eq!((kept.mac, kept.arch), (Some(mac), Arch::from_option_93(31)));
+        let ack = outcome.send.unwrap().reply;
+        assert_eq!((ack.next_server, ack.boot_file), (SERVER, None));
+    }
+    // It tries the next of its boot devices then, and this is what the operator wants.
+    for mac in [LOCAL, INSTALL] {
+        let packet = Packet::discover(mac).with(55, &WANTED_BY_SLOF).with(93, &[0, 31]);
+        assert_eq!(room.reply(&packet).message.siaddr(), NOBODY);
+    }
+}
+
 #[test]
 fn a_running_system_gets_plain_dhcp() {
     let packet = Packet::discover(LIVE)

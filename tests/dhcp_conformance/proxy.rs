@@ -38,6 +38,15 @@ fn assert_is_a_guests(answer: &Answer) {
     assert!(answer.change.is_none());
 }
 
+/// It takes one offer for all: one without an address would leave it with none.
+#[test]
+fn firmware_that_reads_pxelinux_cfg_is_left_to_the_server_of_its_address_with_what_to_do() {
+    let mut room = guest();
+    let reason = room.silence(&Packet::discover(LIVE).with(60, b"U-Boot.armv8").with(93, &[0, 22]));
+    assert!(reason.contains("siaddr"), "{reason}");
+    room.silence(&Packet::discover(LIVE).with(55, &[1, 3, 6, 66, 67, 93]));
+}
+
 #[test]
 fn case_20_uefi_is_offered_no_43_and_comes_to_port_4011() {
     let mut room = guest();

@@ -4,7 +4,7 @@ use super::namespace::{Namespace, Running, Wire};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -35,6 +35,37 @@ pub enum Firmware {
     OvmfSecureBoot,
     /// OVMF's HTTP boot; PXE is switched off so that it comes first.
     OvmfHttp,
+    /// An s390x machine, whose boot ROM reads `pxelinux.cfg` itself.
+    S390x,
+    /// A POWER machine: SLOF, the same.
+    Slof,
+}
+
+impl Firmware {
+    /// The QEMU that has such a machine, and where its firmware is. Those of other instruction sets are
+    /// in `machines` (tests/other-machines.sh).
+    fn program(self) -> (String, &'static [&'static str]) {
+        let beside = |name: &str| format!("{}/{name}", machines().display());
+        // A program that lies elsewhere than it was built for looks for its firmware beside itself.
+        let share: &[&str] = &["-L", "/usr/share/qemu"];
+        match self {
+            Firmware::S390x => (beside("qemu-system-s390x"), share),
+            Firmware::Slof => (beside("qemu-system-ppc64"), share),
+            Firmware::SeaBios
+            | Firmware::SeaBiosPxe
+            | Firmware::OvmfPxe
+            | Firmware::OvmfSecureBoot
+            | Firmware::OvmfHttp => ("qemu-system-x86_64".to_owned(), &[]),
+        }
+    }
+}
+
+/// The folder with QEMU and kernels for other instruction sets, made where it is not there yet.
+pub fn machines() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/other-machines.sh");
+    let output = Command::new(script).output().expect("the script is shipped");
+    assert!(output.status.success(), "{}", super::namespace::text(&output));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 /// A running machine; powered off on drop.
@@ -66,8 +97,10 @@ impl Machine {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
         let console = folder.path().join("console");
-        let mut command = namespace.command("qemu-system-x86_64");
+        let (program, share) = firmware.program();
+        let mut command = namespace.command(&program);
         command
+            .args(share)
             .args([
                 "-accel",
                 "tcg",
@@ -133,6 +166,8 @@ fn firmware_arguments(firmware: Firmware, mac: &str, folder: &Path) -> Vec<Strin
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |pair: [&str; 2]| arguments.extend(pair.map(str::to_owned));
     match firmware {
+        Firmware::S390x => add(["-device", &format!("virtio-net-ccw,netdev=net0,mac={mac},bootindex=0")]),
+        Firmware::Slof => add(["-device", &format!("{nic},romfile=,bootindex=0")]),
         // QEMU's own choice of ROM for this NIC is iPXE; the network boots before the disk.
         Firmware::SeaBios => {
             add(["-device", &nic]);

@@ -31,6 +31,7 @@
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
 //! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
+//! | `pxelinux` | rung 4 in `pxelinux::firmware`: s390x and POWER, whose firmware reads `pxelinux.cfg` itself |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
 //!
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
@@ -52,6 +53,7 @@ mod options;
 mod others;
 mod probe;
 mod proxy;
+mod pxelinux;
 mod quirks;
 mod relays;
 mod reload;

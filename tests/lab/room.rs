@@ -127,19 +127,16 @@ impl Room {
             Path::new(&kernel).exists(),
             "{kernel} is missing: tests/install-packages.sh installs debian-installer-12-netboot-amd64"
         );
-        let images = self.path("images");
-        let arguments = [
-            "image",
-            "add",
-            "debian-12",
-            "--arch",
-            "x86_64",
-            "--kernel",
-            &kernel,
-            "--initrd",
-            &initrd,
+        self.with_image("debian-12", "x86_64", [&kernel, &initrd])
+    }
+
+    /// Adds an image of a kernel and an initrd, with the command an operator would use.
+    pub fn with_image(self, name: &str, arch: &str, [kernel, initrd]: [&str; 2]) -> Room {
+        let images = self.path("images").to_string_lossy().into_owned();
+        let what = [
+            "image", "add", name, "--arch", arch, "--kernel", kernel, "--initrd", initrd,
         ];
-        let output = bootwright(&[&arguments[..], &["--images", &images.to_string_lossy()]].concat());
+        let output = bootwright(&[&what[..], &["--images", &images]].concat());
         assert!(
             output.status.success(),
             "image add: {}",

@@ -103,6 +103,40 @@ fn a_script_that_is_not_written_for_the_loader_is_refused_with_what_is_missing_a
     }
 }
 
+/// Firmware that reads `pxelinux.cfg` itself does not take a URL apart, and U-Boot puts the folder of its
+/// configuration in front.
+#[test]
+fn our_own_url_as_a_tftp_file_name_is_the_file_that_it_names() {
+    let whole = |path: &str| fetch(HOST, path);
+    let plain = whole("pxelinux.cfg/default");
+    for path in [
+        "tftp://192.0.2.1/pxelinux.cfg/default",
+        "/tftp://192.0.2.1/pxelinux.cfg/default",
+        "arm64-efi/tftp://192.0.2.1/pxelinux.cfg/default",
+    ] {
+        assert_eq!(
+            (whole(path).what, whole(path).result),
+            (plain.what.clone(), plain.result.clone()),
+            "{path}"
+        );
+    }
+    for path in [
+        "tftp://192.0.2.9/pxelinux.cfg/default",
+        "tftp://192.0.2.11/x",
+        "xtftp://192.0.2.1/pxelinux.cfg/default",
+        "tftp://192.0.2.1/../etc/passwd",
+    ] {
+        assert!(matches!(whole(path).result, Err(Refusal::BadPath { .. })), "{path}");
+    }
+}
+
+#[test]
+fn u_boots_folder_of_device_trees_is_a_file_it_does_without() {
+    for path in ["dtb/", "boot.scr.uimg", "C000020B.img"] {
+        assert!(fetch(HOST, path).is_spared, "{path}");
+    }
+}
+
 #[test]
 fn a_file_that_loaders_do_without_is_no_failure_and_one_that_a_boot_needs_is() {
     for (path, is_needed) in [

@@ -4,6 +4,7 @@ use super::{Asked, classify};
 use crate::boot::{event::Stage, gate::Gate, paths};
 use crate::model::{Arch, Dialect};
 use crate::proto::dhcp::{RawOption, Reply, ReplyOption};
+use std::net::Ipv4Addr;
 
 /// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
 /// was sent 60 goes looking for a boot server on port 4011.
@@ -43,6 +44,8 @@ enum FieldsKind {
     Ipxe,
     /// Nothing but what a quirk adds.
     RaspberryPi,
+    /// Nothing but the server's address.
+    Pxelinux,
 }
 
 impl Boot {
@@ -99,10 +102,17 @@ fn from_network(asked: &Asked<'_>) -> Boot {
                 kind: FieldsKind::RaspberryPi,
             }),
         },
-        // No DHCP request shows GRUB or PXELINUX: they have their address from the firmware.
-        Stage::System | Stage::Grub | Stage::Pxelinux | Stage::Unknown => {
-            Boot::nothing("nothing: it is not firmware that asks")
-        }
+        // It asks us by TFTP for names of its own (`script_path`), and needs to know who we are. A boot
+        // file would be fetched for a kernel (SLOF), or its folder put in front of every name (U-Boot).
+        Stage::Pxelinux => Boot {
+            text: format!("its own pxelinux.cfg, by TFTP from {server}"),
+            fields: Some(BootFields {
+                file: None,
+                kind: FieldsKind::Pxelinux,
+            }),
+        },
+        // No DHCP request shows GRUB: it has its address from the firmware.
+        Stage::System | Stage::Grub | Stage::Unknown => Boot::nothing("nothing: it is not firmware that asks"),
     }
 }
 
@@ -123,10 +133,21 @@ fn chosen_loader<'a>(asked: &'a Asked<'_>, arch: Option<Arch>) -> Option<&'a str
     asked.quirks.set.loader.as_deref().or_else(named)
 }
 
-/// Whether the machine is told to load another loader than iPXE. What it says of itself is known from
-/// such a request or not at all.
+/// The server that a machine is told in its reply, whatever else it is told; `None` for one that is to
+/// leave the network alone. Firmware of s390 and POWER asks like any system in its DISCOVER, and gives up
+/// an offer that names no server; to systems it means nothing.
+pub(super) fn server(asked: &Asked<'_>) -> Option<Ipv4Addr> {
+    match asked.gate {
+        Gate::Network { .. } | Gate::Introduce => Some(asked.address),
+        Gate::Disk(_) | Gate::LeaseOnly | Gate::Silence => None,
+    }
+}
+
+/// Whether the machine is told to load another loader than iPXE, or needs none. What it says of itself is
+/// known from such a request or not at all.
 pub(super) fn loads_another(asked: &Asked<'_>) -> bool {
     match (asked.gate, asked.stage) {
+        (Gate::Network { .. } | Gate::Introduce, Stage::Pxelinux) => true,
         (
             Gate::Network { .. } | Gate::Introduce,
             Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe,
@@ -159,12 +180,12 @@ impl BootFields {
             ],
             FieldsKind::UefiHttp => vec![ReplyOption::VendorClass("HTTPClient")],
             FieldsKind::Ipxe => vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())],
-            FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::RaspberryPi => Vec::new(),
+            FieldsKind::UefiPxe | FieldsKind::BareIpxe | FieldsKind::RaspberryPi | FieldsKind::Pxelinux => Vec::new(),
         });
         if asked.request.wants(66)
             && matches!(
                 self.kind,
-                FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::RaspberryPi
+                FieldsKind::BiosPxe | FieldsKind::UefiPxe | FieldsKind::RaspberryPi | FieldsKind::Pxelinux
             )
         {
             reply
@@ -197,6 +218,7 @@ impl BootFields {
             | FieldsKind::UefiPxe
             | FieldsKind::BareIpxe
             | FieldsKind::Ipxe
+            | FieldsKind::Pxelinux
             | FieldsKind::RaspberryPi => "PXEClient",
         }
     }

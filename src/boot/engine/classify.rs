@@ -16,6 +16,9 @@ const IPXE_CLASS: &[u8] = b"iPXE";
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
 /// How PXE firmware introduces itself in option 60.
 const PXE_CLIENT: &[u8] = b"PXEClient";
+/// How U-Boot introduces itself in option 60: `U-Boot.armv8`, or the bare word where option 93 has no
+/// number for it.
+const U_BOOT: &[u8] = b"U-Boot";
 
 /// What a BIOS from before option 93 is.
 const BIOS: Arch = Arch {
@@ -37,12 +40,16 @@ pub fn stage(request: &Request) -> Stage {
     if is_ipxe {
         return Stage::BareIpxe;
     }
+    if vendor_begins(request, U_BOOT) {
+        return Stage::Pxelinux;
+    }
     if !vendor_begins(request, PXE_CLIENT) && request.archs.is_empty() {
         return Stage::System;
     }
     match arch(request).map(|arch| arch.firmware) {
         Some(Firmware::Uefi) => Stage::UefiPxe,
         Some(Firmware::UefiHttp | Firmware::BiosHttp) => Stage::UefiHttp,
+        Some(Firmware::Pxelinux) => Stage::Pxelinux,
         // What has no loader gets none, whatever the stage is called. The Pi's answer is a quirk's.
         Some(Firmware::Bios | Firmware::RaspberryPi) | None => Stage::BiosPxe,
     }
@@ -85,7 +92,7 @@ fn can_run_our_scripts(request: &Request) -> bool {
     let boots_kernels = match request.arch().map(|arch| arch.firmware) {
         Some(Firmware::Bios | Firmware::BiosHttp) => bzimage,
         Some(Firmware::Uefi | Firmware::UefiHttp) => efi,
-        Some(Firmware::RaspberryPi) | None => bzimage || efi,
+        Some(Firmware::RaspberryPi | Firmware::Pxelinux) | None => bzimage || efi,
     };
     http && boots_kernels
 }

@@ -282,6 +282,7 @@ fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<
     if !subnet.dns.is_empty() && !names_own(asked, DNS_SERVERS) {
         reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
     }
+    reply.next_server = answer::server(asked).unwrap_or(Ipv4Addr::UNSPECIFIED);
     let Boot { text, fields } = answer::boot(asked);
     let optional = [
         lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),

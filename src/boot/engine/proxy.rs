@@ -13,7 +13,7 @@ use super::{
     answer::{self, Boot},
     pxe_port,
 };
-use crate::boot::event::Step;
+use crate::boot::event::{Stage, Step};
 use crate::model::{MacAddr, Mode};
 use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::net::Ipv4Addr;
@@ -34,6 +34,12 @@ pub(super) fn answer(asked: &Asked<'_>) -> Outcome {
 }
 
 fn discover(asked: &Asked<'_>) -> Outcome {
+    if asked.stage == Stage::Pxelinux {
+        return asked.ignored(
+            "firmware that reads pxelinux.cfg itself takes one offer for all, and as a guest we give no address: let the \
+             DHCP server name us as its next server (siaddr)",
+        );
+    }
     let Boot { text, fields } = answer::boot(asked);
     let Some(fields) = fields else {
         return asked.ignored(format!("as a guest we say only what to boot, and it boots {text}"));

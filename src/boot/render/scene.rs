@@ -124,7 +124,7 @@ fn platform_of(arch: Option<Arch>) -> &'static str {
     match arch.map(|arch| arch.firmware) {
         Some(Firmware::Bios | Firmware::BiosHttp) => "bios",
         Some(Firmware::Uefi | Firmware::UefiHttp) => "efi",
-        Some(Firmware::RaspberryPi) | None => "unknown",
+        Some(Firmware::RaspberryPi | Firmware::Pxelinux) | None => "unknown",
     }
 }
 

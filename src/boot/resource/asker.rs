@@ -26,7 +26,7 @@ impl<'a> Inquiry<'a> {
         ask: &'a Ask<'a>,
     ) -> Inquiry<'a> {
         let peer = holder(now, snapshot, leases, sightings, ask.peer);
-        let path = RequestPath::parse(ask.transport, ask.path);
+        let path = RequestPath::parse(ask.transport, own_path(snapshot, ask));
         let script = path.as_ref().ok().and_then(|path| script_at(snapshot, path));
         let mut inquiry = Inquiry {
             snapshot,
@@ -144,6 +144,23 @@ impl<'a> Inquiry<'a> {
                 ..Identity::default()
             },
         }
+    }
+}
+
+/// The path that a client asks by TFTP for, where it took our URL for a file's name: firmware that reads
+/// `pxelinux.cfg` itself hands on what stands there, with the configuration's own folder in front. A URL of
+/// another server stays what it is, and is refused.
+fn own_path<'a>(snapshot: &Snapshot, ask: &'a Ask<'a>) -> &'a [u8] {
+    let host = format!("tftp://{}/", ask.server);
+    let named = format!("{}/", paths::tftp_base(ask.server, snapshot.ports));
+    let behind = |url: &str| {
+        let at = ask.path.windows(url.len()).position(|part| part == url.as_bytes())?;
+        let is_whole = at == 0 || ask.path[at - 1] == b'/';
+        is_whole.then(|| &ask.path[at + url.len()..])
+    };
+    match ask.transport {
+        Transport::Tftp => behind(&named).or_else(|| behind(&host)).unwrap_or(ask.path),
+        Transport::Http => ask.path,
     }
 }
 

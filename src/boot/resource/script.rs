@@ -7,7 +7,7 @@ use crate::boot::{
     machine::identify,
     near,
 };
-use crate::model::{Dialect, Name};
+use crate::model::{Dialect, Firmware, Name};
 
 /// The script of a machine that boots its disk.
 pub const LOCAL_SCRIPT: &str = "local";
@@ -58,8 +58,12 @@ impl Inquiry<'_> {
     }
 
     /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which
-    /// loader it comes from, and the inventory may. The loader itself is fetched by firmware.
+    /// loader it comes from, and the inventory may, or what its firmware said of itself. The loader itself
+    /// is fetched by firmware.
     pub(super) fn another_loader(&self, file: &str) -> Option<Stage> {
+        if self.peer.arch.is_some_and(|arch| arch.firmware == Firmware::Pxelinux) {
+            return Some(Stage::Pxelinux);
+        }
         let settings = identify(self.snapshot, &self.peer).settings();
         let loader = self.snapshot.named_loader(settings, self.peer.arch)?;
         let dialect = self.snapshot.loaders.dialect_of(loader).filter(|_| loader != file)?;

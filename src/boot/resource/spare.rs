@@ -11,11 +11,21 @@ const GRUB_LISTS: [&str; 5] = ["command.lst", "crypto.lst", "fs.lst", "parttool.
 /// Translations of GRUB's own messages, in a folder `locale`.
 const GRUB_TRANSLATIONS: [&str; 4] = [".mo", ".mo.gz", ".gmo", ".gmo.gz"];
 
+/// U-Boot: a script of its own, for which it asks before `pxelinux.cfg`; a boot file by its address, where
+/// it was told none; and the device tree of its board, whose name it may not know.
+const U_BOOT: [&str; 2] = ["boot.scr", "boot.scr.uimg"];
+const U_BOOT_DEVICE_TREES: &str = "dtb";
+const U_BOOT_IMAGE: &str = ".img";
+
 /// Whether the loader that asks for the path goes on without it.
 pub(super) fn is_spare(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     SHIM.contains(&name)
         || name.starts_with(SHIM_CERTIFICATE) && name.ends_with(".efi")
+        || U_BOOT.contains(&path)
+        || path == U_BOOT_DEVICE_TREES
+        || folder == U_BOOT_DEVICE_TREES
+        || path.strip_suffix(U_BOOT_IMAGE).is_some_and(is_address)
         || GRUB_LISTS.contains(&name) && !folder.is_empty()
         || folder.rsplit('/').next() == Some("locale") && GRUB_TRANSLATIONS.iter().any(|end| name.ends_with(end))
 }
@@ -27,6 +37,11 @@ const NOCLOUD_SPARES: [&str; 2] = ["network-config", "vendor-data"];
 /// Whether an answer of these files is a NoCloud folder, and the file one that it may lack.
 pub(super) fn is_spare_of_nocloud(files: &[String], file: &str) -> bool {
     NOCLOUD_SPARES.contains(&file) && files.iter().any(|known| known == "user-data")
+}
+
+/// `C000020B`: an address as U-Boot and PXELINUX write it.
+fn is_address(name: &str) -> bool {
+    name.len() == 8 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
 }
 
 #[cfg(test)]
@@ -43,6 +58,10 @@ mod tests {
             "grub/x86_64-efi/command.lst",
             "boot/grub/arm64-efi/terminal.lst",
             "grub/locale/de.mo",
+            "dtb",
+            "dtb/qemu-arm.dtb",
+            "boot.scr.uimg",
+            "C000020B.img",
         ] {
             assert!(is_spare(spare), "{spare}");
         }
@@ -55,6 +74,9 @@ mod tests {
             "grub/x86_64-efi/moddep.lst",
             "de.mo",
             "ldlinux.c32",
+            "rescue.img",
+            "C000020.img",
+            "my/dtb/board.dtb",
         ] {
             assert!(!is_spare(needed), "{needed}");
         }

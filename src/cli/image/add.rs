@@ -53,7 +53,7 @@ pub(super) struct Add {
 }
 
 pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
-    Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64 or loongarch64".to_owned())
+    Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64, loongarch64, ppc64 or s390x".to_owned())
 }
 
 pub(super) fn run(add: Add) -> ExitCode {
