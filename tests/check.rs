@@ -137,6 +137,25 @@ const HOST_MISTAKES: &[(&str, (u32, u32), &[&str])] = &[
     ),
     ("", (5, 1), &["can't be recognised", "`mac`"]),
     ("mac = \"52:54:00:00:00\"", (7, 7), &["is not a MAC address"]),
+    ("mac = []", (5, 1), &["can't be recognised", "`mac`"]),
+    ("client_id = []", (5, 1), &["can't be recognised"]),
+    ("mac = \"00:00:00:00:00:00:00:00\"", (7, 7), &["no port's"]),
+    ("client_id = \"ff:0\"", (7, 13), &["is not a client identifier"]),
+    (
+        "uuid = \"ffffffff-ffff-ffff-ffff-ffffffffffff\"",
+        (7, 8),
+        &["makers leave on thousands of boards", "`mac`"],
+    ),
+    (
+        "mac = \"52:54:00:00:00:09\"\nuuid = \"03000200-0400-0500-0006-000700080009\"",
+        (8, 8),
+        &["makers leave on thousands of boards"],
+    ),
+    (
+        "serial = \"Default string\"",
+        (7, 10),
+        &["`Default string`", "makers leave on thousands of boards"],
+    ),
     ("mac = \"ff:ff:ff:ff:ff:ff\"", (7, 7), &["can't be a machine's"]),
     ("mac = 7", (7, 7), &["must be a text", "a number"]),
     ("uuid = \"7\"", (7, 8), &["is not a UUID"]),
@@ -403,7 +422,7 @@ fn what_a_profile_lacks_is_said_beside_other_errors_and_once_for_all_hosts() {
         "{SUBNET}[profile.w]\nimage = \"debian-12\"\nboot = \"live\"\nscript = \"debian-installer\"\nanswer = \"preseed\"\nwrong = 1\n"
     );
     for number in 0..50 {
-        inventory += &format!("[[host]]\nname = \"h{number}\"\nserial = \"{number}\"\nprofile = \"w\"\n");
+        inventory += &format!("[[host]]\nname = \"h{number}\"\nserial = \"S{number}\"\nprofile = \"w\"\n");
     }
     let report = Room::new(&inventory).report();
     let said = shown(&report.errors);

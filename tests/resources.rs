@@ -65,6 +65,7 @@ fn host(called: &str, last: u8, settings: BootSettings) -> Host {
     Host {
         name: name(called),
         macs: vec![MacAddr([0x52, 0x54, 0, 0, 0, last])],
+        links: Vec::new(),
         uuid: None,
         serial: None,
         port: None,

@@ -206,7 +206,7 @@ impl fmt::Display for Problem {
 pub struct Host {
     /// Its name.
     pub name: String,
-    /// Its MACs.
+    /// Its MACs, and its interfaces without one.
     pub macs: Vec<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,

@@ -1,7 +1,7 @@
 //! Who is asking: from what one request says of a machine to a host, a rule or a stranger.
 
 use crate::boot::snapshot::{BootSettings, Host, Rule, RuleMatch, Snapshot};
-use crate::model::{Arch, Cpu, MacAddr, Uuid, text};
+use crate::model::{Arch, Cpu, HardwareAddr, MacAddr, Uuid, text};
 use std::sync::Arc;
 
 /// What one request lets us know of the machine behind it. Every field but the MAC may be missing
@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Identity {
     /// The interface that asks.
     pub mac: Option<MacAddr>,
+    /// The same where it has no MAC: an InfiniBand port, or a client that is known by its identifier.
+    pub link: Option<HardwareAddr>,
     /// Option 97 or iPXE's `${uuid}`.
     pub uuid: Option<Uuid>,
     /// iPXE's `${serial}`.
@@ -56,22 +58,41 @@ impl Identity {
     /// What a machine is called in logs, paths and templates: its host name, or its MAC with
     /// hyphens, or `unknown`.
     pub fn name(&self, who: Who<'_>) -> String {
-        match (who.host(), self.mac) {
-            (Some(host), _) => host.name.to_string(),
-            (None, Some(mac)) => mac.hyphenated(),
-            (None, None) => "unknown".to_owned(),
+        match (who.host(), self.mac, self.link) {
+            (Some(host), _, _) => host.name.to_string(),
+            (None, Some(mac), _) => mac.hyphenated(),
+            (None, None, Some(link)) => link.hyphenated(),
+            (None, None, None) => "unknown".to_owned(),
+        }
+    }
+
+    /// The interface as events show it.
+    pub fn hardware(&self) -> Option<HardwareAddr> {
+        self.mac.map(HardwareAddr::from).or(self.link)
+    }
+
+    /// All that is known of whoever has a hardware address.
+    pub fn of_hardware(hardware: HardwareAddr) -> Identity {
+        let mac = hardware.mac();
+        let is_told = mac.is_none() && !hardware.as_bytes().is_empty();
+        Identity {
+            mac,
+            link: is_told.then_some(hardware),
+            ..Identity::default()
         }
     }
 }
 
 /// Who is asking. The MAC decides before the switch port, that before the UUID, and the UUID before
-/// the serial number: a MAC is on every packet, a switch port does not lie, and boards are sold with
-/// the same placeholder UUID and serial.
+/// the serial number: a MAC is on every packet, and a switch port does not lie. A UUID and a serial number
+/// name only a host that lists no address: boards are sold with the same ones, and who says one is not
+/// another machine's host for it ([`remark`] says it).
 pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
     let hosts = &snapshot.hosts;
     let listed = identity
         .mac
         .and_then(|mac| hosts.by_mac(mac))
+        .or_else(|| identity.link.and_then(|link| hosts.by_link(link)))
         .or_else(|| identity.ports.iter().find_map(|port| hosts.by_port(port)))
         .or_else(|| identity.uuid.and_then(|uuid| hosts.by_uuid(uuid)))
         .or_else(|| identity.serial.as_deref().and_then(|serial| hosts.by_serial(serial)));
@@ -83,6 +104,29 @@ pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
         .iter()
         .find(|rule| holds(&rule.matches, identity))
         .map_or(Who::Unknown, Who::Rule)
+}
+
+/// What does not fit between a machine's own words and the inventory, for the log: one that says the UUID
+/// or serial number of a host with other addresses, or a host that says others than are listed.
+pub fn remark(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Option<String> {
+    let Some(host) = who.host() else {
+        let (what, host) = snapshot.hosts.by_words(identity.uuid, identity.serial.as_deref())?;
+        return Some(format!(
+            "its {what} is that of host `{}`, which lists other addresses",
+            host.name
+        ));
+    };
+    let is_other = |listed: &Uuid, said: &Uuid| listed != said && listed.swapped() != *said;
+    if let Some((listed, said)) = host
+        .uuid
+        .zip(identity.uuid)
+        .filter(|(listed, said)| is_other(listed, said))
+    {
+        return Some(format!("it says the UUID {said}, and the inventory {listed}"));
+    }
+    let (listed, said) = host.serial.as_ref().zip(identity.serial.as_ref())?;
+    let shown = || text::escape(said.as_bytes());
+    (listed != said).then(|| format!("it says the serial number {}, and the inventory {listed}", shown()))
 }
 
 /// Whether a rule speaks of the machine. A condition on something the request does not tell does

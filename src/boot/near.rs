@@ -39,6 +39,7 @@ mod tests {
         let host = |(number, mac): (usize, &&str)| Host {
             name: format!("r1u{number:02}").parse().unwrap(),
             macs: vec![mac.parse().unwrap()],
+            links: Vec::new(),
             uuid: None,
             serial: None,
             port: None,

@@ -4,7 +4,7 @@
 //! folder; the servers open it beneath a root with no symlinks all the same.
 
 use crate::boot::machine::{Identity, client_text};
-use crate::model::{Arch, Cpu, Firmware, limits::REQUEST_PATH_BYTES_MAX};
+use crate::model::{Arch, Cpu, Firmware, Uuid, is_placeholder_serial, limits::REQUEST_PATH_BYTES_MAX};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 
@@ -75,8 +75,8 @@ impl RequestPath {
             };
             match key {
                 "mac" => said.mac = value.parse().ok(),
-                "uuid" => said.uuid = value.parse().ok(),
-                "serial" => said.serial = client_text(&value),
+                "uuid" => said.uuid = value.parse().ok().filter(|uuid: &Uuid| !uuid.is_placeholder()),
+                "serial" => said.serial = client_text(&value).filter(|serial| !is_placeholder_serial(serial)),
                 "manufacturer" => said.vendor = client_text(&value),
                 "arch" => buildarch = value,
                 "platform" => platform = value,
@@ -197,5 +197,7 @@ mod tests {
         assert_eq!(said.serial.as_deref(), Some("S/1"));
         assert_eq!(said.arch, Arch::from_option_93(7));
         assert_eq!(said.vendor, None);
+        let nothing = RequestPath::identity("uuid=03000200-0400-0500-0006-000700080009&serial=Default%20string");
+        assert_eq!(nothing, Identity::default());
     }
 }

@@ -200,14 +200,14 @@ pub fn resource(
 
 fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answered {
     let who = identify(inquiry.snapshot, identity);
-    let machine = match (identity.mac, who.host()) {
+    let machine = match (identity.hardware(), who.host()) {
         // Nobody knows who has the address that asks; it is all there is to find the line by.
         (None, None) => inquiry.ask.peer.to_string(),
         (_, _) => identity.name(who),
     };
     Answered {
         machine,
-        hardware: identity.mac.map(HardwareAddr::from),
+        hardware: identity.hardware(),
         stage: found.stage,
         what: found.what,
         block_max: inquiry.block_max,
@@ -274,7 +274,7 @@ impl<'a> Inquiry<'a> {
         let peer = identify(self.snapshot, &self.peer);
         let same_machine = match (who.host(), peer.host()) {
             (Some(host), Some(peer)) => host.name == peer.name && is_beyond_words(host, &self.peer),
-            (None, None) => identity.mac.is_some() && identity.mac == self.peer.mac,
+            (None, None) => identity.hardware().is_some() && identity.hardware() == self.peer.hardware(),
             _ => false,
         };
         if !same_machine {
@@ -282,7 +282,7 @@ impl<'a> Inquiry<'a> {
                 reason: format!(
                     "the answer is for {machine}, and {} is {}",
                     self.ask.peer,
-                    match self.peer.mac {
+                    match self.peer.hardware() {
                         Some(_) => self.peer.name(peer),
                         None => "nobody's address: no lease and no reservation".to_owned(),
                     }

@@ -179,6 +179,7 @@ impl Sightings {
 fn merge(now: Identity, before: &Identity) -> Identity {
     Identity {
         mac: now.mac,
+        link: now.link,
         uuid: now.uuid.or(before.uuid),
         serial: now.serial.or_else(|| before.serial.clone()),
         ports: if now.ports.is_empty() {

@@ -3,17 +3,14 @@
 //! Immutable once built. `config` is the only room that builds one from files; tests build their
 //! own from inventory text through the same door.
 
+mod hosts;
+
 pub use crate::boot::paths::Ports;
 use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
-use crate::model::{AddressRange, Arch, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid};
+use crate::model::{AddressRange, Arch, BootTarget, Cidr, Cpu, HardwareAddr, MacAddr, Name, Probe, Uuid};
 use crate::proto::dhcp::RawOption;
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    net::Ipv4Addr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+pub use hosts::Hosts;
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 /// One accepted version of the inventory with everything that decisions need.
 pub struct Snapshot {
@@ -125,6 +122,8 @@ pub struct Host {
     pub name: Name,
     /// Its interfaces' addresses; each belongs to one host.
     pub macs: Vec<MacAddr>,
+    /// Its interfaces without a MAC: InfiniBand ports, and clients known by their identifier alone.
+    pub links: Vec<HardwareAddr>,
     /// Its SMBIOS UUID.
     pub uuid: Option<Uuid>,
     /// Its chassis serial number.
@@ -141,6 +140,20 @@ pub struct Host {
     pub settings: BootSettings,
     /// Where the host is written.
     pub origin: Origin,
+}
+
+impl Host {
+    /// Whether `client` is one of its interfaces.
+    pub fn lists(&self, client: &HardwareAddr) -> bool {
+        let of_port = |mac| self.links.iter().any(|link| link.mac_of_guid() == Some(mac));
+        let by_mac = client.mac().is_some_and(|mac| self.macs.contains(&mac) || of_port(mac));
+        by_mac || self.links.contains(client)
+    }
+
+    /// Whether it lists any interface; else it is known by its port, UUID or serial number.
+    pub fn lists_hardware(&self) -> bool {
+        !self.macs.is_empty() || !self.links.is_empty()
+    }
 }
 
 /// What a machine boots, after inheritance.
@@ -195,108 +208,6 @@ pub enum Var {
     List(Vec<Var>),
     /// A table.
     Table(BTreeMap<String, Var>),
-}
-
-/// The listed hosts and every way to find one.
-#[derive(Clone, Debug, Default)]
-pub struct Hosts {
-    all: Vec<Arc<Host>>,
-    by_name: HashMap<Name, usize>,
-    by_mac: HashMap<MacAddr, usize>,
-    by_uuid: HashMap<Uuid, usize>,
-    by_serial: HashMap<String, usize>,
-    by_address: HashMap<Ipv4Addr, usize>,
-    by_port: HashMap<String, usize>,
-    /// The first and the last three bytes of every MAC.
-    halves: HashSet<[u8; 3]>,
-}
-
-impl Hosts {
-    /// Indexes hosts that `config` has checked for duplicates; where two claim a key, the first
-    /// keeps it.
-    pub fn new(hosts: Vec<Host>) -> Hosts {
-        let mut index = Hosts::default();
-        for (place, host) in hosts.into_iter().enumerate() {
-            index.by_name.entry(host.name.clone()).or_insert(place);
-            for mac in &host.macs {
-                index.by_mac.entry(*mac).or_insert(place);
-                let [a, b, c, d, e, f] = mac.0;
-                index.halves.extend([[a, b, c], [d, e, f]]);
-            }
-            if let Some(uuid) = host.uuid {
-                index.by_uuid.entry(uuid).or_insert(place);
-            }
-            if let Some(serial) = &host.serial {
-                index.by_serial.entry(serial.clone()).or_insert(place);
-            }
-            if let Some(address) = host.address {
-                index.by_address.entry(address).or_insert(place);
-            }
-            // Where a host lists MACs, the port is a lock and no name.
-            if let Some(port) = host.port.as_ref().filter(|_| host.macs.is_empty()) {
-                index.by_port.entry(port.to_ascii_lowercase()).or_insert(place);
-            }
-            index.all.push(Arc::new(host));
-        }
-        index
-    }
-
-    /// In the order of the inventory.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
-        self.all.iter()
-    }
-
-    /// How many are listed.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether none is listed.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    /// The host of that name.
-    pub fn by_name(&self, name: &str) -> Option<&Arc<Host>> {
-        self.by_name.get(name).map(|place| &self.all[*place])
-    }
-
-    /// The host that owns the MAC.
-    pub fn by_mac(&self, mac: MacAddr) -> Option<&Arc<Host>> {
-        self.by_mac.get(&mac).map(|place| &self.all[*place])
-    }
-
-    /// Whether three bytes begin or end any host's MAC.
-    pub fn know_half(&self, half: [u8; 3]) -> bool {
-        self.halves.contains(&half)
-    }
-
-    /// The host with the SMBIOS UUID.
-    pub fn by_uuid(&self, uuid: Uuid) -> Option<&Arc<Host>> {
-        self.by_uuid.get(&uuid).map(|place| &self.all[*place])
-    }
-
-    /// The host with the serial number.
-    pub fn by_serial(&self, serial: &str) -> Option<&Arc<Host>> {
-        self.by_serial.get(serial).map(|place| &self.all[*place])
-    }
-
-    /// The host that is whatever machine stands at the switch port.
-    pub fn by_port(&self, port: &str) -> Option<&Arc<Host>> {
-        self.by_port
-            .get(&port.to_ascii_lowercase())
-            .map(|place| &self.all[*place])
-    }
-
-    /// Whether any host is known by its switch port alone.
-    pub fn are_any_by_port(&self) -> bool {
-        !self.by_port.is_empty()
-    }
-
-    /// The host whose reservation is `address`.
-    pub fn by_address(&self, address: Ipv4Addr) -> Option<&Arc<Host>> {
-        self.by_address.get(&address).map(|place| &self.all[*place])
-    }
 }
 
 /// Settings for machines nobody listed.

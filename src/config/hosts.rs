@@ -1,6 +1,7 @@
 //! Hosts and rules: who claims what twice, and what each of them boots.
 
 use super::{
+    identity::Named,
     inherit::{Profiles, Settled},
     problems::{Problems, did_you_mean},
     raw::{Inventory, RawHost, RawRule},
@@ -50,10 +51,11 @@ pub(super) fn judge<'a>(
         }
         hosts.push(Host {
             name: raw.name.value.clone(),
-            macs: raw.macs.iter().map(|mac| mac.value).collect(),
-            uuid: raw.uuid.as_ref().map(|uuid| uuid.value),
-            serial: raw.serial.as_ref().map(|serial| serial.value.clone()),
-            port: raw.port.as_ref().map(|port| port.value.clone()),
+            macs: raw.named.macs.iter().map(|mac| mac.value).collect(),
+            links: raw.named.links.iter().map(|link| link.value).collect(),
+            uuid: raw.named.uuid.as_ref().map(|uuid| uuid.value),
+            serial: raw.named.serial.as_ref().map(|serial| serial.value.clone()),
+            port: raw.named.port.as_ref().map(|port| port.value.clone()),
             address: raw.address.as_ref().map(|address| address.value),
             hostname: raw.hostname.as_ref().map(|hostname| hostname.value.clone()),
             locked: raw.locked,
@@ -107,6 +109,7 @@ struct Claims<'a> {
 enum Claim {
     Name(String),
     Mac([u8; 6]),
+    Link(crate::model::HardwareAddr),
     Uuid(crate::model::Uuid),
     Serial(String),
     Port(String),
@@ -128,13 +131,26 @@ impl<'a> Claims<'a> {
             // A host copied whole has everything twice, and is one mistake.
             return;
         }
-        for mac in &host.macs {
+        let Named {
+            macs,
+            links,
+            uuid,
+            serial,
+            port,
+            is_said: _,
+        } = &host.named;
+        for mac in macs {
             self.claim(name, "MAC address", mac, Claim::Mac(mac.value.0), problems);
         }
-        if let Some(uuid) = &host.uuid {
-            self.claim(name, "UUID", uuid, Claim::Uuid(uuid.value), problems);
+        for link in links {
+            self.claim(name, "interface", link, Claim::Link(link.value), problems);
         }
-        if let Some(serial) = &host.serial {
+        if let Some(uuid) = uuid {
+            // Either byte order is known, so that one is the other.
+            let claim = Claim::Uuid(uuid.value.min(uuid.value.swapped()));
+            self.claim(name, "UUID", uuid, claim, problems);
+        }
+        if let Some(serial) = serial {
             self.claim(
                 name,
                 "serial number",
@@ -143,7 +159,7 @@ impl<'a> Claims<'a> {
                 problems,
             );
         }
-        if let Some(port) = &host.port {
+        if let Some(port) = port {
             self.claim(name, "switch port", port, Claim::Port(port.value.clone()), problems);
         }
         if let Some(address) = &host.address {

@@ -12,6 +12,7 @@ mod catalogue;
 mod cautions;
 mod decode;
 mod hosts;
+mod identity;
 mod images;
 mod inherit;
 mod kept;

@@ -2,12 +2,13 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
+    identity::{self, Named},
     options::{self, Options},
     problems::Problems,
     source::{self, Source},
 };
 use crate::boot::snapshot::{BootSettings, Origin, RuleMatch, Sourced, Var};
-use crate::model::{AddressRange, BootTarget, Cidr, Cpu, MacAddr, Name, Probe, Uuid, text};
+use crate::model::{AddressRange, BootTarget, Cidr, Cpu, Name, Probe, text};
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
@@ -47,10 +48,7 @@ pub(super) struct RawProfile {
 /// One `[[host]]`.
 pub(super) struct RawHost {
     pub(super) name: Sourced<Name>,
-    pub(super) macs: Vec<Sourced<MacAddr>>,
-    pub(super) uuid: Option<Sourced<Uuid>>,
-    pub(super) serial: Option<Sourced<String>>,
-    pub(super) port: Option<Sourced<String>>,
+    pub(super) named: Named,
     pub(super) address: Option<Sourced<Ipv4Addr>>,
     pub(super) hostname: Option<Sourced<String>>,
     pub(super) locked: bool,
@@ -199,10 +197,7 @@ fn profile(reader: &mut Reader<'_>, name: Sourced<Name>, value: &Value<'_>) -> O
 fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let mut fields = Fields::of(reader, "a host", value)?;
     let name = fields.take(reader, "name", decode::parsed::<Name>);
-    let macs = fields.take_all(reader, "mac", unicast_mac);
-    let uuid = fields.take(reader, "uuid", decode::parsed::<Uuid>);
-    let serial = fields.take(reader, "serial", decode::some_text);
-    let port = fields.take(reader, "port", decode::some_text);
+    let named = identity::read(reader, &mut fields);
     let address = fields.take(reader, "address", decode::address);
     let hostname = fields.take(reader, "hostname", decode::domain_name);
     let locked = fields.take(reader, "locked", decode::boolean);
@@ -215,8 +210,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
             "add one, such as name = \"r1u07\"",
         );
     }
-    let identified = ["mac", "uuid", "serial", "port"].map(|key| fields.value(key).is_some());
-    if identified == [false; 4] {
+    if !named.is_said {
         let shown = name
             .as_ref()
             .map_or("this host".to_owned(), |name| format!("host `{}`", name.value));
@@ -226,10 +220,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     fields.finish(reader);
     Some(RawHost {
         name: name?,
-        macs,
-        uuid,
-        serial,
-        port,
+        named,
         address,
         hostname,
         // A misspelt lock must never unlock; its error keeps this generation out anyway.
@@ -238,20 +229,6 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
         own,
         origin: reader.origin(value),
     })
-}
-
-fn unicast_mac(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacAddr> {
-    let mac: MacAddr = decode::parsed(reader, value)?;
-    if mac.is_multicast() || mac.0 == [0; 6] {
-        let message = format!("{mac} can't be a machine's MAC address");
-        reader.error(
-            value,
-            message,
-            "multicast, broadcast and all-zero addresses belong to no interface",
-        );
-        return None;
-    }
-    Some(mac)
 }
 
 fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawRule> {

@@ -9,6 +9,7 @@ use crate::admin::{
     answer::{Accepted, Held, Host, Interface, Lease, Problem, Refusal, Status, Transfer},
 };
 use crate::boot::{
+    machine::{Identity, identify},
     resource::Transport,
     snapshot::{self, Snapshot, Sourced},
 };
@@ -152,7 +153,12 @@ fn host(listed: &snapshot::Host, holds: Vec<Held>) -> Host {
     let boot = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
     Host {
         name: listed.name.to_string(),
-        macs: listed.macs.iter().map(ToString::to_string).collect(),
+        macs: listed
+            .macs
+            .iter()
+            .map(ToString::to_string)
+            .chain(listed.links.iter().map(ToString::to_string))
+            .collect(),
         address: listed.address,
         holds,
         boot: boot.to_string(),
@@ -165,7 +171,8 @@ fn host(listed: &snapshot::Host, holds: Vec<Held>) -> Host {
 }
 
 fn lease(snapshot: &Snapshot, record: &LeaseRecord) -> Lease {
-    let host = record.client.mac().and_then(|mac| snapshot.hosts.by_mac(mac));
+    let client = Identity::of_hardware(record.client);
+    let host = identify(snapshot, &client).host();
     Lease {
         address: record.address,
         client: record.client.to_string(),

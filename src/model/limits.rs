@@ -10,6 +10,8 @@ pub const DHCP_REPLY_BYTES_MAX: usize = 1472;
 pub const DHCP_REPLY_BYTES_MIN: usize = 300;
 /// The largest DHCP payload we read; one Ethernet jumbo frame.
 pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
+/// Bytes of a client identifier (option 61) that a host may be listed by: what one option holds.
+pub const CLIENT_ID_BYTES_MAX: usize = 255;
 /// How long what a client said in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
 /// 4, 8, 16 and 32 s.
 pub const EXCHANGE_LASTS: Duration = Duration::from_secs(60);

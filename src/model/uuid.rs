@@ -8,6 +8,13 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uuid([u8; 16]);
 
+/// What makers of boards leave in place of a UUID: AMI's first, then two of those who fill in digits.
+const PLACEHOLDERS: [u128; 3] = [
+    0x0300_0200_0400_0500_0006_0007_0008_0009,
+    0x1234_5678_1234_5678_90ab_cdde_efaa_bbcc,
+    0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+];
+
 /// After how many digits a field of the text ends.
 const FIELDS: &[usize] = &[8, 12, 16, 20];
 
@@ -29,8 +36,14 @@ impl Uuid {
     pub fn from_option_97(body: &[u8]) -> Option<Uuid> {
         let (kind, raw) = body.split_first()?;
         let raw: [u8; 16] = raw.try_into().ok()?;
-        let placeholder = raw == [0; 16] || raw == [0xff; 16];
-        (*kind == 0 && !placeholder).then(|| Uuid(swap_fields(raw)))
+        let uuid = Uuid(swap_fields(raw));
+        (*kind == 0 && !uuid.is_placeholder()).then_some(uuid)
+    }
+
+    /// Whether it is one that boards are sold with by the thousand: it names no machine.
+    pub fn is_placeholder(self) -> bool {
+        let is_one = |uuid: Uuid| PLACEHOLDERS.contains(&u128::from_be_bytes(uuid.0));
+        self.0.iter().all(|byte| *byte == self.0[0]) || is_one(self) || is_one(self.swapped())
     }
 
     /// The 16 bytes as option 97 has them. Some firmware writes letters there that say what it is.
@@ -116,5 +129,19 @@ mod tests {
         assert_eq!(Uuid::from_option_97(&[0; 17]), None);
         assert_eq!(Uuid::from_option_97(&[]), None);
         assert_eq!(Uuid::from_option_97(&[0, 1, 2]), None);
+        for text in [
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "03000200-0400-0500-0006-000700080009",
+            "00020003-0004-0005-0006-000700080009",
+        ] {
+            let uuid: Uuid = text.parse().unwrap();
+            assert!(uuid.is_placeholder(), "{text}");
+            for wire in [uuid.0, uuid.swapped().0] {
+                assert_eq!(Uuid::from_option_97(&[&[0], &wire[..]].concat()), None, "{text}");
+            }
+        }
+        let real: Uuid = "4c4c4544-0042-3510-8051-b4c04f475931".parse().unwrap();
+        assert!(!real.is_placeholder());
     }
 }

@@ -6,7 +6,7 @@ use bootwright::model::{Arch, MacAddr};
 use bootwright::proto::dhcp::{Request, RequestKind, parse};
 
 /// The bytes in a file of `tests/packets`: hex, and comments behind `#`.
-fn capture(text: &str) -> Vec<u8> {
+pub fn capture(text: &str) -> Vec<u8> {
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .flat_map(str::split_ascii_whitespace)

@@ -6,6 +6,7 @@ mod captures;
 mod chain;
 mod crowds;
 mod fuzzed;
+mod identities;
 mod interfaces;
 mod loaders;
 mod loops;
@@ -663,8 +664,8 @@ fn a_reserved_address_leased_to_another_is_ignored_with_a_reason_when_the_pool_i
     );
 }
 
-/// Option 97 with a UUID of ones, and the host that has it.
-const UUID_97: [u8; 17] = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+/// Option 97 with a UUID, and the host that has it.
+const UUID_97: [u8; 17] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
 fn host_with_uuid(macs: &[MacAddr]) -> Host {
     Host {

@@ -62,6 +62,7 @@ pub fn host(name: &str, macs: &[MacAddr], address: Option<&str>, target: BootTar
     Host {
         name: name.parse().unwrap(),
         macs: macs.to_vec(),
+        links: Vec::new(),
         uuid: None,
         serial: None,
         port: None,

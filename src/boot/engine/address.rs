@@ -35,11 +35,11 @@ pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTabl
     let Some(address) = host.address.filter(|address| subnet.cidr.contains(*address)) else {
         return Reservation::None;
     };
-    let is_listed = |client: &HardwareAddr| client.mac().is_some_and(|mac| host.macs.contains(&mac));
+    let is_listed = |client: &HardwareAddr| host.lists(client);
     let client = asked.request.hardware;
     // The host's UUID or serial number is anybody's to say, and boards are sold with the same one:
     // where MACs are listed the reservation is theirs, and elsewhere one machine's at a time.
-    let holder = match (host.macs.is_empty(), is_listed(&client)) {
+    let holder = match (!host.lists_hardware(), is_listed(&client)) {
         (false, false) => return Reservation::None,
         (false, true) => leases.client_at(asked.now, address),
         (true, _) => leases.holder_at(asked.now, address),

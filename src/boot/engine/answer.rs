@@ -64,6 +64,14 @@ impl Boot {
 
 /// What the machine that asks is told to load.
 pub(super) fn boot(asked: &Asked<'_>) -> Boot {
+    let mut boot = by_gate(asked);
+    if let Some(remark) = &asked.remark {
+        boot.text = format!("{} ({remark})", boot.text);
+    }
+    boot
+}
+
+fn by_gate(asked: &Asked<'_>) -> Boot {
     match asked.gate {
         Gate::Disk(reason) => Boot::nothing(format!("its disk: {reason}")),
         Gate::LeaseOnly => Boot::nothing(format!(

@@ -72,7 +72,6 @@ pub(super) fn arch(request: &Request) -> Option<Arch> {
 pub fn identity(request: &Request) -> Identity {
     let vendor = request.vendor_class.as_deref();
     Identity {
-        mac: request.hardware.mac(),
         uuid: request.uuid,
         serial: None,
         ports: request.relay_agent.as_ref().map(RelayAgent::ports).unwrap_or_default(),
@@ -82,6 +81,7 @@ pub fn identity(request: &Request) -> Identity {
         vendor: vendor
             .and_then(|said| std::str::from_utf8(said).ok())
             .and_then(client_text),
+        ..Identity::of_hardware(request.hardware)
     }
 }
 

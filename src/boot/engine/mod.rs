@@ -22,7 +22,7 @@ mod words;
 use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
-    machine::{Identity, Who, identify},
+    machine::{Identity, Who, identify, remark},
     near,
     quirks::Effect,
     sightings::Learned,
@@ -154,6 +154,8 @@ struct Asked<'a> {
     address: Ipv4Addr,
     /// What the machine is called in events.
     machine: String,
+    /// What it says of itself that does not fit the inventory.
+    remark: Option<String>,
 }
 
 /// Decides one request.
@@ -172,6 +174,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         gate: gate(snapshot, who),
         address: ingress.address,
         machine: identity.name(who),
+        remark: remark(snapshot, who, &identity),
     };
     if let Some(reason) = asked.nobody() {
         return asked.ignored(reason);
@@ -206,7 +209,7 @@ impl Asked<'_> {
         if self.ingress.is_own(*self.ingress.source.ip()) {
             Some("it came from our own address".to_owned())
         } else if self.request.hardware.as_bytes().is_empty() {
-            Some("it has no hardware address to know it by".to_owned())
+            Some("it has neither a hardware address nor a client identifier to know it by".to_owned())
         } else if self.gate == Gate::Silence {
             Some(format!("{}, and unknown machines are ignored", self.unlisted()))
         } else {

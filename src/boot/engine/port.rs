@@ -9,7 +9,7 @@ use super::{Asked, PXE_PORT};
 use crate::boot::{machine::Who, snapshot::Snapshot};
 use crate::lease::LeaseTable;
 use crate::model::{MacAddr, Now, text};
-use crate::proto::dhcp::Request;
+use crate::proto::dhcp::{Request, names_a_vlan};
 
 /// Who asks, where that can't be told from the packet alone: the machine that holds the reserved
 /// address of a host that is known by its port only.
@@ -27,7 +27,7 @@ pub(super) fn keeper<'s>(
         .client_address
         .filter(is_held)
         .and_then(|address| snapshot.hosts.by_address(address))
-        .filter(|host| host.port.is_some() && host.macs.is_empty())
+        .filter(|host| host.port.is_some() && !host.lists_hardware())
         .map_or(who, Who::Host)
 }
 
@@ -39,8 +39,12 @@ pub(super) fn misplaced(asked: &Asked<'_>, ports: &[String]) -> Option<String> {
     }
     match ports.first() {
         Some(port) => Some(format!(
-            "it belongs to the switch port {own} and asks from {}",
-            text::escape(port.as_bytes())
+            "it belongs to the switch port {own} and asks from {}{}",
+            text::escape(port.as_bytes()),
+            match ports.iter().any(|port| names_a_vlan(port)) {
+                true => ", which is a VLAN and no port: the switch must say the port in option 82",
+                false => "",
+            }
         )),
         // It goes straight to us because it has its address already.
         None if asked.request.client_address.is_some() || asked.ingress.port == PXE_PORT => None,
@@ -57,7 +61,7 @@ pub(super) fn arrived(asked: &Asked<'_>, ports: Vec<String>) -> Option<(MacAddr,
         return None;
     }
     let host = asked.who.host();
-    let is_by_port = host.is_some_and(|host| host.port.is_some() && host.macs.is_empty());
+    let is_by_port = host.is_some_and(|host| host.port.is_some() && !host.lists_hardware());
     let ports = if is_by_port { ports } else { Vec::new() };
     asked.request.hardware.mac().map(|mac| (mac, ports))
 }

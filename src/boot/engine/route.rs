@@ -13,8 +13,6 @@ use std::{
 /// The ports of DHCP clients and servers.
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
-/// Hardware address lengths that a frame can be addressed with, in bytes.
-const FRAME_ADDRESS_BYTES: std::ops::RangeInclusive<usize> = 1..=14;
 
 /// The subnet the client is on, or why we serve none there. A relay's word (82.5, 118, `giaddr`)
 /// is final: what it names and we don't serve gets no answer. A client's own address counts only
@@ -128,7 +126,8 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
     if let Some(relay) = request.relay {
         return Destination::Unicast(SocketAddrV4::new(relay, relay_port(ingress, request)));
     }
-    let no_frame = !FRAME_ADDRESS_BYTES.contains(&request.hardware.as_bytes().len()) || request.hardware.htype() == 0;
+    // A client of InfiniBand has no address that fits here, and wants a broadcast (RFC 4390 section 2.1).
+    let no_frame = !request.chaddr.takes_frames();
     let wants_broadcast = asked.quirks.set.broadcast.unwrap_or(request.wants_broadcast());
     let broadcast = Destination::Broadcast { port: CLIENT_PORT };
     match (reply.kind, used_address(snapshot, request)) {
@@ -137,7 +136,7 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
             Destination::Unicast(SocketAddrV4::new(client, CLIENT_PORT))
         }
         (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) if no_frame || wants_broadcast => broadcast,
-        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) => match request.hardware.mac() {
+        (ReplyKind::Offer | ReplyKind::Ack | ReplyKind::Bootp, None) => match request.chaddr.mac() {
             Some(mac) if !reply.your_address.is_unspecified() => Destination::Frame {
                 mac,
                 to: SocketAddrV4::new(reply.your_address, CLIENT_PORT),

@@ -27,6 +27,7 @@ fn snapshot(disk: &str) -> Snapshot {
     let host = Host {
         name: "r1u07".parse().unwrap(),
         macs: vec!["52:54:00:00:00:07".parse().unwrap()],
+        links: Vec::new(),
         uuid: None,
         serial: None,
         port: None,

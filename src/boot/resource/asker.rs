@@ -12,7 +12,7 @@ use crate::boot::{
     snapshot::{Artifact, Host, Image, Snapshot},
 };
 use crate::lease::LeaseTable;
-use crate::model::{Dialect, MacAddr, Now, Uuid};
+use crate::model::{Dialect, HardwareAddr, MacAddr, Now, Uuid};
 use std::net::Ipv4Addr;
 
 impl<'a> Inquiry<'a> {
@@ -98,7 +98,7 @@ impl<'a> Inquiry<'a> {
     fn is_of_peer(&self, mac: MacAddr) -> bool {
         self.peer.mac.is_some_and(|peer| {
             let host = self.snapshot.hosts.by_mac(mac);
-            peer == mac || host.is_some_and(|host| host.macs.contains(&peer))
+            peer == mac || host.is_some_and(|host| host.lists(&peer.into()))
         })
     }
 
@@ -139,6 +139,7 @@ impl<'a> Inquiry<'a> {
             _ if asks_itself => self.peer.clone(),
             Some(mac) => sightings.of(*mac),
             None => Identity {
+                link: host.links.first().copied(),
                 uuid: host.uuid,
                 serial: host.serial.clone(),
                 ..Identity::default()
@@ -175,21 +176,22 @@ fn script_at(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath> {
 /// The machine that holds `address`: by its lease, by what was heard of another server, or by its
 /// reservation.
 fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sightings, address: Ipv4Addr) -> Identity {
-    let leased = leases.holder_at(now, address).and_then(|client| client.mac());
-    let reserved = || {
-        snapshot
-            .hosts
-            .by_address(address)
-            .and_then(|host| host.macs.first().copied())
+    let known = |client: HardwareAddr| {
+        let bare = Identity::of_hardware(client);
+        bare.mac.map_or(bare, |mac| sightings.of(mac))
     };
-    leased
-        .or_else(|| sightings.heard_at(address))
-        .or_else(reserved)
-        .map_or_else(Identity::default, |mac| sightings.of(mac))
+    let leased = leases.holder_at(now, address).map(known);
+    let heard = || sightings.heard_at(address).map(|mac| sightings.of(mac));
+    let reserved = || {
+        let host = snapshot.hosts.by_address(address)?;
+        let first = host.macs.first().map(|mac| HardwareAddr::from(*mac));
+        first.or(host.links.first().copied()).map(known)
+    };
+    leased.or_else(heard).or_else(reserved).unwrap_or_default()
 }
 
 /// Whether `peer` is known for `host` by more than its own words. A UUID or a serial number is
 /// anybody's to say, so where the inventory lists MACs, one of them must hold the address that asks.
 pub(super) fn is_beyond_words(host: &Host, peer: &Identity) -> bool {
-    host.macs.is_empty() || peer.mac.is_some_and(|mac| host.macs.contains(&mac))
+    !host.lists_hardware() || peer.hardware().is_some_and(|hardware| host.lists(&hardware))
 }

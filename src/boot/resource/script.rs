@@ -4,7 +4,7 @@ use super::{Found, Inquiry, Refusal, as_text};
 use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
-    machine::identify,
+    machine::{identify, remark},
     near,
 };
 use crate::model::{Dialect, Firmware, Name};
@@ -44,9 +44,10 @@ impl Inquiry<'_> {
                 ),
             }),
         };
+        let remark = remark(self.snapshot, who, &self.subject).map_or_else(String::new, |said| format!(" ({said})"));
         Found {
             stage: Stage::of_loader(dialect),
-            what: format!("script {name}{form}{why}"),
+            what: format!("script {name}{form}{why}{remark}"),
             result,
         }
     }

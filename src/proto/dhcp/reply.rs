@@ -137,7 +137,7 @@ impl Reply {
             leave_out: Vec::new(),
             xid: request.xid,
             relay: request.relay.unwrap_or(Ipv4Addr::UNSPECIFIED),
-            hardware: request.hardware,
+            hardware: request.chaddr,
             client_identifier: request.client_identifier.clone(),
             machine_identifier: request.machine_identifier.clone(),
             relay_agent: request

@@ -37,14 +37,17 @@ pub struct Request {
     pub client_address: Option<Ipv4Addr>,
     /// The relay, also known as `giaddr`.
     pub relay: Option<Ipv4Addr>,
-    /// `htype`, `hlen` and `chaddr`.
+    /// `htype`, `hlen` and `chaddr`, to be echoed.
+    pub chaddr: HardwareAddr,
+    /// What the client is known by: the same, or what its client identifier tells of one that sends no
+    /// address (RFC 4390).
     pub hardware: HardwareAddr,
     /// Option 50.
     pub requested_address: Option<Ipv4Addr>,
     /// Option 54.
     pub server_identifier: Option<Ipv4Addr>,
-    /// Option 61 with its type byte, to be echoed; never a key, because it changes between
-    /// firmware, iPXE and system.
+    /// Option 61 with its type byte, to be echoed. No key where there is an address, because it changes
+    /// between firmware, iPXE and system.
     pub client_identifier: Option<Vec<u8>>,
     /// Option 60.
     pub vendor_class: Option<Vec<u8>>,
@@ -139,16 +142,22 @@ impl Request {
 pub fn parse(bytes: &[u8]) -> Result<Request, Malformed> {
     let header = wire::header(bytes)?;
     let options = Read(wire::options(bytes));
+    let chaddr = HardwareAddr::from_wire(header.htype, header.hlen, header.chaddr);
+    let client_identifier = options.bytes(61);
     Ok(Request {
         kind: options.kind(),
         xid: header.xid,
         flags: header.flags,
         client_address: specified(header.ciaddr),
         relay: specified(header.giaddr),
-        hardware: HardwareAddr::from_wire(header.htype, header.hlen, header.chaddr),
+        chaddr,
+        hardware: match &client_identifier {
+            Some(identifier) if chaddr.as_bytes().is_empty() => HardwareAddr::of_client_identifier(identifier),
+            Some(_) | None => chaddr,
+        },
         requested_address: options.address(50),
         server_identifier: options.address(54),
-        client_identifier: options.bytes(61),
+        client_identifier,
         vendor_class: options.bytes(60),
         user_classes: options.bytes(77).map(user_classes).unwrap_or_default(),
         archs: options.bytes(93).map(archs).unwrap_or_default(),

@@ -1,0 +1,140 @@
+//! How a host is recognised, as the inventory writes it: its interfaces, and what names it where it lists
+//! none. What can name no machine, or any of a thousand, is refused here.
+
+use super::decode::{self, Fields, Reader, Value};
+use crate::boot::snapshot::Sourced;
+use crate::model::{HardwareAddr, MacAddr, MacError, Uuid, is_placeholder_serial, limits::CLIENT_ID_BYTES_MAX, text};
+use crate::proto::dhcp::names_a_vlan;
+use toml::de::DeValue;
+
+/// What a host is known by.
+pub(super) struct Named {
+    pub(super) macs: Vec<Sourced<MacAddr>>,
+    /// Interfaces without a MAC.
+    pub(super) links: Vec<Sourced<HardwareAddr>>,
+    pub(super) uuid: Option<Sourced<Uuid>>,
+    pub(super) serial: Option<Sourced<String>>,
+    pub(super) port: Option<Sourced<String>>,
+    /// Something was written, sound or not.
+    pub(super) is_said: bool,
+}
+
+/// The keys that name a machine.
+const KEYS: [&str; 5] = ["mac", "client_id", "uuid", "serial", "port"];
+
+/// Reads them.
+pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Named {
+    let mut named = Named {
+        macs: Vec::new(),
+        links: Vec::new(),
+        uuid: None,
+        serial: None,
+        port: None,
+        is_said: false,
+    };
+    for Sourced { value, origin } in fields.take_all(reader, "mac", interface) {
+        match value {
+            Interface::Mac(value) => named.macs.push(Sourced { value, origin }),
+            Interface::Port(value) => named.links.push(Sourced { value, origin }),
+        }
+    }
+    named.links.extend(fields.take_all(reader, "client_id", client_id));
+    named.uuid = fields.take(reader, "uuid", uuid);
+    named.serial = fields.take(reader, "serial", serial);
+    named.port = fields.take(reader, "port", port);
+    let is_said = |value: &Value<'_>| !matches!(value.get_ref(), DeValue::Array(items) if items.is_empty());
+    named.is_said = KEYS.iter().any(|key| fields.value(key).is_some_and(is_said));
+    named
+}
+
+/// An entry of `mac`.
+enum Interface {
+    Mac(MacAddr),
+    /// Of InfiniBand.
+    Port(HardwareAddr),
+}
+
+fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Interface> {
+    let said = decode::text(reader, value)?;
+    let parsed: Result<MacAddr, MacError> = said.parse();
+    let mac = match (parsed, said.parse::<HardwareAddr>()) {
+        (Ok(mac), _) => mac,
+        (Err(_), Ok(port)) if port.as_bytes().iter().all(|byte| *byte == 0) => {
+            reader.error(value, "this GUID is all zeros, and no port's".to_owned(), "");
+            return None;
+        }
+        (Err(_), Ok(port)) => return Some(Interface::Port(port)),
+        (Err(error), Err(_)) => {
+            reader.error(value, error.to_string(), "");
+            return None;
+        }
+    };
+    if mac.is_multicast() || mac.0 == [0; 6] {
+        let message = format!("{mac} can't be a machine's MAC address");
+        reader.error(
+            value,
+            message,
+            "multicast, broadcast and all-zero addresses belong to no interface",
+        );
+        return None;
+    }
+    Some(Interface::Mac(mac))
+}
+
+/// Option 61 of a client without a hardware address, in hexadecimal digits with or without colons.
+fn client_id(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<HardwareAddr> {
+    let said = decode::text(reader, value)?;
+    let digits = said.replace([':', '-'], "");
+    let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    let is_hexadecimal = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let identifier: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(pair).collect();
+    match identifier.filter(|bytes| is_hexadecimal && (2..=CLIENT_ID_BYTES_MAX).contains(&bytes.len())) {
+        Some(identifier) => Some(HardwareAddr::of_client_identifier(&identifier)),
+        None => {
+            let message = format!("`{}` is not a client identifier", text::escape(said.as_bytes()));
+            let help = "write option 61's bytes as ff:00:00:00:01:00:03:00:20:...";
+            reader.error(value, message, help);
+            None
+        }
+    }
+}
+
+fn uuid(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Uuid> {
+    let uuid: Uuid = decode::parsed(reader, value)?;
+    if uuid.is_placeholder() {
+        placeholder(reader, value, &format!("the UUID {uuid}"));
+        return None;
+    }
+    Some(uuid)
+}
+
+fn serial(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let serial = decode::some_text(reader, value)?;
+    if is_placeholder_serial(&serial) {
+        placeholder(
+            reader,
+            value,
+            &format!("the serial number `{}`", text::escape(serial.as_bytes())),
+        );
+        return None;
+    }
+    Some(serial)
+}
+
+fn placeholder(reader: &mut Reader<'_>, value: &Value<'_>, what: &str) {
+    let message = format!("{what} is what makers leave on thousands of boards, and names none");
+    reader.error(value, message, "take it out, and name the host by its `mac`");
+}
+
+fn port(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
+    let port = decode::some_text(reader, value)?;
+    if names_a_vlan(&port) {
+        let message = format!(
+            "`{}` names a VLAN, and all of its ports: every machine there has it",
+            text::escape(port.as_bytes())
+        );
+        let help = "let the switch say the port in option 82 (Cumulus: dhcrelay with use-pif-circuit-id)";
+        reader.problems.warn(&reader.origin(value), message, help);
+    }
+    Some(port)
+}
