@@ -113,17 +113,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let clock = Clock::start();
     let store = open_store(&appliance.state).map_err(StartError::Store)?;
     let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
-    let listen = Listen {
-        ports: Ports {
-            http: appliance.http_port,
-            tftp: appliance.tftp_port,
-        },
-        bulk_streams: appliance.bulk_streams,
-        tftp_single_port: appliance.tftp_single_port,
-        shared_addresses: appliance.shared_addresses.clone(),
-        router_advertisements: appliance.router_advertisements,
-    };
-    let servers = Servers::bind(&appliance.interfaces, listen).map_err(StartError::Bind)?;
+    let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     if let Some(listen) = appliance.admin_listen {
         tracing::warn!("`listen` under [admin] ({listen}) is not served yet; the socket is");
@@ -172,6 +162,20 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let lived = live(servers, &socket, &reloader, desk);
     verifier.stop();
     lived
+}
+
+/// What the settings have the servers listen on.
+fn listen(appliance: &Appliance) -> Listen {
+    Listen {
+        ports: Ports {
+            http: appliance.http_port,
+            tftp: appliance.tftp_port,
+        },
+        bulk_streams: appliance.bulk_streams,
+        tftp_single_port: appliance.tftp_single_port,
+        shared_addresses: appliance.shared_addresses.clone(),
+        router_advertisements: appliance.router_advertisements,
+    }
 }
 
 /// Runs the event loop to its end.
