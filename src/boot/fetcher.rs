@@ -15,18 +15,19 @@ pub enum Manner {
     ComesBack,
     /// It waits for the answer.
     Waits,
-    /// It waits for the answer's body, and for its head a few seconds only.
+    /// It waits for the answer's body, but not for long, and for its head a few seconds only.
     WaitsForBody,
 }
 
 /// Names as they begin. All were seen to do so, but for `UefiHttpBoot`: EDK2 waits 5 s for a head
 /// (`HTTP_RESPONSE_TIMEOUT` in its HttpDxe), and GRUB fetches through it under that name too. GRUB's own
-/// HTTP waits half a minute for either.
-const ROWS: [(&str, Manner); 4] = [
+/// HTTP waits half a minute for either, and systemd-pull a minute.
+const ROWS: [(&str, Manner); 5] = [
     ("iPXE/", Manner::ComesBack),
     ("Cloud-Init/", Manner::ComesBack),
     ("UefiHttpBoot/", Manner::WaitsForBody),
     ("GRUB ", Manner::WaitsForBody),
+    ("systemd-pull/", Manner::WaitsForBody),
 ];
 
 /// The manner of who says that it is `user_agent`.
@@ -55,7 +56,7 @@ mod tests {
             ("Wget/1.25.0", Manner::Waits),
             ("debian-installer", Manner::Waits),
             ("curl/8.14.1", Manner::Waits),
-            ("systemd-pull/262.1-1", Manner::Waits),
+            ("systemd-pull/262.1-1", Manner::WaitsForBody),
             ("Python-urllib/3.13", Manner::Waits),
             ("GRUBBY/1", Manner::Waits),
             ("iPXE", Manner::Waits),
