@@ -140,6 +140,11 @@ pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 pub const HTTP_PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of one interface that wait so.
 pub const HTTP_WAITING_MAX: usize = 64;
+/// Bytes of a request's head: the longest path, and room for headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
+/// Header lines of a request: anaconda sends one for each interface of its machine
+/// (`X-RHN-Provisioning-MAC-0`), virtual ones too.
+pub const HTTP_HEADERS_MAX: usize = 256;
 /// How long a client may take to send a request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take for so much of what waits for it: one that takes less is no machine

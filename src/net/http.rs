@@ -2,7 +2,7 @@
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
 //! [`waiting`] a moment; [`conversation`] drives the connection, scripts and loaders apart from large
-//! files; [`exchange`] turns a request into a response by asking `boot::resource`; [`held`] are those for
+//! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
 //! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
 //! into [`rooms`]; [`wire`] counts what goes out and says when a body is really gone; [`patience`] gives
 //! up clients that take nothing, and [`unread`] says what hyper refuses by itself.
@@ -17,6 +17,7 @@ mod conversation;
 mod exchange;
 mod held;
 mod patience;
+mod response;
 mod rooms;
 mod source;
 mod unread;
@@ -39,7 +40,8 @@ use crate::net::{
     places::{Part, Place, Places, affordable},
     running::Running,
 };
-use exchange::Exchange;
+
+use response::Exchange;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,

@@ -4,12 +4,12 @@
 //! moved to the threads for those before a byte of it is read, and stays there: what a machine asks for
 //! next on it waits with the bulk.
 
-use crate::model::limits::{HTTP_HEADER_TIMEOUT, REQUEST_PATH_BYTES_MAX};
+use crate::model::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
 use crate::net::{
     Counter,
     http::{
         body::Content,
-        exchange::Exchange,
+        response::Exchange,
         wire::{Outbox, Wire},
     },
     places::Place,
@@ -28,12 +28,6 @@ use std::{
 };
 use tokio::{runtime::Handle, task::yield_now};
 use tracing::debug;
-
-/// Bytes of a request's head: the longest path, and room for headers.
-pub(super) const HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
-/// Header lines of a request: anaconda sends one for each interface of its machine
-/// (`X-RHN-Provisioning-MAC-0`), virtual ones too.
-pub(super) const HEADERS_MAX: usize = 256;
 
 /// The threads that connections are served on.
 #[derive(Clone)]
@@ -127,8 +121,8 @@ impl Conversation {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HTTP_HEADER_TIMEOUT)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
+            .max_buf_size(HTTP_HEAD_BYTES_MAX)
+            .max_headers(HTTP_HEADERS_MAX)
             // GRUB 2.06 knows a `Content-Length` by its capitals, and loads no file of unknown length.
             .title_case_headers(true)
             .serve_connection(TokioIo::new(wire), Answering(Arc::new(exchange)));

@@ -7,7 +7,7 @@
 
 use super::{
     body::{Content, FileContent, Promise},
-    exchange::{Exchange, Wanted, headed, set},
+    response::{Exchange, Wanted, headed, set},
 };
 use crate::boot::{
     event::{Event, Step},

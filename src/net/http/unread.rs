@@ -1,7 +1,9 @@
 //! Heads that hyper refuses before any code of ours sees a request: what was heard, and what it most likely is.
 
-use super::conversation::{HEAD_BYTES_MAX, HEADERS_MAX};
-use crate::model::{limits::HTTP_HEADER_TIMEOUT, text};
+use crate::model::{
+    limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX},
+    text,
+};
 
 /// Bytes of a request's beginning that are kept, to say what it was.
 const HEARD_BYTES_MAX: usize = 96;
@@ -39,7 +41,7 @@ impl Heard {
         }
         if error.is_parse_too_large() {
             return Some(format!(
-                "its head has more than {HEADERS_MAX} lines or {HEAD_BYTES_MAX} bytes{}",
+                "its head has more than {HTTP_HEADERS_MAX} lines or {HTTP_HEAD_BYTES_MAX} bytes{}",
                 begins()
             ));
         }
