@@ -1,11 +1,15 @@
-# make demo     a virtual machine boots Debian's installer from the shipped configuration
+# make demo     a virtual machine boots Debian's installer from the shipped configuration; installs the
+#               packages it needs (root). FIRMWARE=bios for SeaBIOS
 # make test     every rung of the tests; installs the programs they need (root)
+# make test-matrix   loaders and firmware of Debian 12, 13 and of the newest suite with each other, and a
+#               table of how far each gets (root, 30 minutes); the roots they are read from are made first
+# make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
 #               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
 #               what 24 GiB of images take (root)
-# make images   image debian-12 from Debian's netboot package
+# make images   Debian's installer as an image, from the netboot package of this machine's release
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 
 CARGO   ?= cargo
@@ -17,10 +21,15 @@ IMAGES    = $(DESTDIR)/srv/bootwright/images
 UNITS     = $(DESTDIR)$(PREFIX)/lib/systemd/system
 CONFIG    = $(DESTDIR)/etc/bootwright
 
+# The installer that this release has in a package. The shipped inventory names debian-13.
+NETBOOT   = /usr/lib/debian-installer/images
+PACKAGED  = $(notdir $(lastword $(shell ls -dv $(NETBOOT)/[0-9]* 2> /dev/null)))
+IMAGE     = debian-$(or $(PACKAGED),13)
+
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install packages cargo
+.PHONY: all demo test test-matrix test-fresh check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -30,13 +39,16 @@ cargo:
 	  echo "bootwright: '$(CARGO)' is not here. Rust 1.90 or later builds it: https://rustup.rs, then run make again." >&2; \
 	  exit 1; }
 
-packages:
-	@$(SUDO) tests/install-packages.sh
+demo-packages:
+	@$(SUDO) tests/install-packages.sh demo
 
-demo: cargo packages
+test-packages:
+	@$(SUDO) tests/install-packages.sh tests
+
+demo: cargo demo-packages
 	@$(CARGO) build
-	@test -e images/debian-12/image.toml || $(MAKE) --no-print-directory images
-	@$(SUDO) tests/demo.sh
+	@test -e images/$(IMAGE)/image.toml || $(MAKE) --no-print-directory images
+	@$(SUDO) env FIRMWARE="$(FIRMWARE)" IMAGE="$(IMAGE)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" tests/demo.sh
 
 check: lint
 	$(CARGO) test --lib --quiet
@@ -45,7 +57,15 @@ lint: cargo
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 
-test: packages check rungs
+test: test-packages check rungs
+
+test-matrix: cargo test-packages
+	@$(SUDO) tests/install-packages.sh qemu-system-arm
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)" \
+	$(CARGO) test --quiet --test lab -- matrix:: --ignored --nocapture --test-threads=1
+
+test-fresh:
+	@$(SUDO) tests/fresh-root.sh $(or $(SUITE),trixie)
 
 # The programs are built by whoever runs make and run by root: the lab makes network namespaces.
 # The firmware rung emulates one machine at a time.
@@ -93,8 +113,9 @@ bench-images: cargo
 	$(CARGO) build --release
 	@$(SUDO) tests/bench/images.sh
 
+# Without such a package (Ubuntu) they come from Debian's own servers, checked by its signature.
 images: cargo
-	$(CARGO) run --quiet -- image fetch debian-12 --offline --images images --force
+	$(CARGO) run --quiet -- image fetch $(IMAGE) $(if $(PACKAGED),--offline) --images images --force
 
 # The checkout's configuration points beside itself; an installed one points where things lie then.
 install:

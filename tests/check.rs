@@ -571,6 +571,7 @@ fn the_unknown_script_asks_again_where_ipxe_asked_first() {
 fn the_shipped_settings_and_inventory_are_sound() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let room = Room::new(&fs::read_to_string(shipped.join("inventory.toml")).unwrap());
+    room.image("debian-13", "x86_64");
     let config = fs::read_to_string(shipped.join("bootwright.toml")).unwrap();
     let local = config
         .replace("../ipxe-scripts", "scripts")

@@ -155,7 +155,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
         script: Some("debian-installer"),
         note: "this initrd looks for its packages on the medium, and a machine that boots from the network has \
                none: for an installation from a mirror use Debian's netboot files (package \
-               debian-installer-12-netboot-amd64, or netboot.tar.gz)",
+               debian-installer-13-netboot-amd64, or netboot.tar.gz)",
         ..PLAIN
     },
     Distribution {

@@ -20,11 +20,11 @@ use std::{fmt::Display, path::PathBuf, process::ExitCode};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  bootwright image fetch debian-12
+  bootwright image fetch debian-13
   bootwright image add rocky-9 Rocky-9.4-x86_64-minimal.iso
   bootwright image add rescue --kernel vmlinuz --initrd initrd.img
   bootwright image list
-  bootwright image verify debian-12
+  bootwright image verify debian-13
   bootwright image remove debian-11")]
 pub struct Args {
     #[command(subcommand)]
@@ -43,16 +43,16 @@ Examples:
   bootwright image add rocky-9 Rocky-9.4-x86_64-minimal.iso
   bootwright image add noble ubuntu-24.04-live-server-amd64.iso
   bootwright image add noble-hwe ubuntu-24.04-live-server-amd64.iso --kernel casper/hwe-vmlinuz
-  bootwright image add debian-12 /usr/lib/debian-installer/images/12/amd64/text
-  bootwright image add debian-12 --force --kernel linux --initrd initrd.gz --cmdline quiet
+  bootwright image add debian-13 /usr/lib/debian-installer/images/13/amd64/text
+  bootwright image add debian-13 --force --kernel linux --initrd initrd.gz --cmdline quiet
   bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs")]
     Add(add::Add),
     /// Downloads an image of the catalogue, or files behind URLs; checks them, and goes on where it was interrupted
     #[command(after_help = "\
 Examples:
   bootwright image catalogue
-  bootwright image fetch debian-12
-  bootwright image fetch debian-12 --offline
+  bootwright image fetch debian-13
+  bootwright image fetch debian-13 --offline
   bootwright image fetch rocky-9 --as rocky --cmdline console=ttyS0,115200
   bootwright image fetch rescue --kernel https://mirror.example/vmlinuz --initrd https://mirror.example/initrd \\
       --sums https://mirror.example/SHA256SUMS
