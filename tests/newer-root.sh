@@ -7,12 +7,13 @@
 #
 # Prints the root's path. The mirror is the one of this machine's own sources.
 set -euo pipefail
+source "$(dirname "$0")/roots.sh"
 
 [ $# -ge 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-readonly suite=$1
+suite=$1
 shift
 readonly roots=${BOOTWRIGHT_TEST_ROOTS:-/usr/local/lib/bootwright-tests/roots}
-readonly root=$roots/$suite
+root=$roots/$suite
 
 [ "$(id -u)" = 0 ] || { echo "tests/newer-root.sh: a root is made by root: sudo $0 $suite $*" >&2; exit 1; }
 mkdir -p "$roots"
@@ -20,24 +21,9 @@ mkdir -p "$roots"
 exec 9> "$roots/.$suite.lock"
 flock 9
 
-mirror() {
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' \
-        | sed -n 's|^\([^ ]*/debian/\{0,1\}\) .*|\1|p' | head -n 1
-}
-
 if [ ! -e "$root/.made" ]; then
-    command -v mmdebstrap > /dev/null || "$(dirname "$0")/install-packages.sh" mmdebstrap >&2
-    [ ! -d "$root" ] || rm -r --one-file-system "$root"
-    from=$(mirror)
-    # What this machine's apt is told of its mirror (a proxy, a snapshot whose dates are old) holds for
-    # the other suite too.
-    acquire=$(mktemp)
-    apt-config dump | grep '^Acquire::' > "$acquire" || true
-    mmdebstrap --quiet --variant=apt --skip=cleanup/apt/lists \
-        --aptopt="$acquire" --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "5"' \
-        --customize-hook='printf "#!/bin/sh\nexit 101\n" > "$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"' \
-        "$suite" "$root" "${from:-http://deb.debian.org/debian}" >&2
-    rm -f "$acquire"
+    make_root "$suite" "$root" "" \
+        --customize-hook='printf "#!/bin/sh\nexit 101\n" > "$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"'
     touch "$root/.made"
 fi
 
@@ -48,10 +34,10 @@ for package in "$@"; do
 done
 if [ ${#missing[@]} -gt 0 ]; then
     # Services ask the policy of the root, which says no; scripts of packages find what a system has.
-    unshare --mount --fork --kill-child sh -c '
-        mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; mount -t sysfs -o ro sysfs "$0/sys"
-        cp -L /etc/resolv.conf "$0/etc/resolv.conf" 2> /dev/null || true
-        cp -L /etc/hosts "$0/etc/hosts" 2> /dev/null || true
+    export -f dress_root
+    unshare --mount --fork --kill-child bash -c '
+        set -e
+        dress_root "$0"
         exec chroot "$0" env DEBIAN_FRONTEND=noninteractive sh -c "
             apt-get -qq -o Acquire::Retries=5 update &&
             apt-get -qq -o Acquire::Retries=5 install -y --no-install-recommends \"\$@\" > /tmp/install.log 2>&1 ||
