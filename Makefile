@@ -2,7 +2,8 @@
 #               packages it needs (root). FIRMWARE=bios for SeaBIOS
 # make test     every rung of the tests; installs the programs they need (root)
 # make test-matrix   loaders and firmware of Debian 12, 13 and of the newest suite with each other, and a
-#               table of how far each gets (root, 30 minutes); the roots they are read from are made first
+#               table of how far each gets (root, half an hour; ROWS="HTTP of trixie" for some of it); the roots
+#               that they are read from are made first
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
@@ -61,7 +62,7 @@ test: test-packages check rungs
 
 test-matrix: cargo test-packages
 	@$(SUDO) tests/install-packages.sh qemu-system-arm
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)" \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(if $(SUDO),$(SUDO) --preserve-env=ROWS,env)" \
 	$(CARGO) test --quiet --test lab -- matrix:: --ignored --nocapture --test-threads=1
 
 test-fresh:

@@ -16,7 +16,8 @@ readonly binary=${BOOTWRIGHT:-${CARGO_TARGET_DIR:-target}/debug/bootwright}
 readonly mac=52:54:00:00:00:07 host=r1u07
 # A good boot is never silent for so long, on its console and in the log, however slow the machine it runs on.
 readonly silence_seconds=90
-readonly limit_seconds=420
+# While it goes on it may take its time: emulation on a busy machine is slow.
+readonly limit_seconds=1800
 readonly net=bootwright-demo-$$
 work=$(mktemp -d)
 readonly work

@@ -1,6 +1,7 @@
 //! A virtual machine on the wire: real firmware, a serial console, perhaps a disk.
 
 use super::namespace::{Namespace, Running, Wire};
+use super::release::Release;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -35,6 +36,12 @@ pub enum Firmware {
     OvmfSecureBoot,
     /// OVMF's HTTP boot; PXE is switched off so that it comes first.
     OvmfHttp,
+    /// The same with Secure Boot on.
+    OvmfSecureHttp,
+    /// EDK2 on an arm64 machine: its PXE stack.
+    ArmPxe,
+    /// The same; HTTP boot.
+    ArmHttp,
     /// An s390x machine, whose boot ROM reads `pxelinux.cfg` itself.
     S390x,
     /// A POWER machine: SLOF, the same.
@@ -55,8 +62,22 @@ impl Firmware {
             | Firmware::SeaBiosPxe
             | Firmware::OvmfPxe
             | Firmware::OvmfSecureBoot
-            | Firmware::OvmfHttp => ("qemu-system-x86_64".to_owned(), &[]),
+            | Firmware::OvmfHttp
+            | Firmware::OvmfSecureHttp => ("qemu-system-x86_64".to_owned(), &[]),
+            Firmware::ArmPxe | Firmware::ArmHttp => ("qemu-system-aarch64".to_owned(), &[]),
         }
+    }
+
+    fn is_arm(self) -> bool {
+        matches!(self, Firmware::ArmPxe | Firmware::ArmHttp)
+    }
+
+    fn is_secure(self) -> bool {
+        matches!(self, Firmware::OvmfSecureBoot | Firmware::OvmfSecureHttp)
+    }
+
+    fn is_http(self) -> bool {
+        matches!(self, Firmware::OvmfHttp | Firmware::OvmfSecureHttp | Firmware::ArmHttp)
     }
 }
 
@@ -79,20 +100,35 @@ pub struct Machine {
 impl Machine {
     /// Powers on a machine without a disk, once no other machine runs.
     pub fn power_on(wire: &Wire, firmware: Firmware, mac: &str) -> Machine {
-        Machine::start((&wire.server, &wire.tap()), firmware, mac, None)
+        Machine::power_on_with_parts(wire, firmware, &Release::own(), mac)
+    }
+
+    /// The same with the firmware and option ROM of a release.
+    pub fn power_on_with_parts(wire: &Wire, firmware: Firmware, parts: &Release, mac: &str) -> Machine {
+        Machine::start((&wire.server, &wire.tap()), (firmware, parts), mac, None)
     }
 
     /// The same on a tap device of any namespace.
     pub fn power_on_at(namespace: &Namespace, tap: &str, firmware: Firmware, mac: &str) -> Machine {
-        Machine::start((namespace, tap), firmware, mac, None)
+        Machine::start((namespace, tap), (firmware, &Release::own()), mac, None)
     }
 
     /// The same with a disk that boots and says `words` on the console; the network comes first.
     pub fn power_on_with_disk(wire: &Wire, firmware: Firmware, mac: &str, words: &str) -> Machine {
-        Machine::start((&wire.server, &wire.tap()), firmware, mac, Some(words))
+        Machine::start(
+            (&wire.server, &wire.tap()),
+            (firmware, &Release::own()),
+            mac,
+            Some(words),
+        )
     }
 
-    fn start((namespace, tap): (&Namespace, &str), firmware: Firmware, mac: &str, disk: Option<&str>) -> Machine {
+    fn start(
+        (namespace, tap): (&Namespace, &str),
+        (firmware, parts): (Firmware, &Release),
+        mac: &str,
+        disk: Option<&str>,
+    ) -> Machine {
         // A test that failed while it had its turn has powered its machine off all the same.
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
@@ -114,7 +150,7 @@ impl Machine {
             .args(["-monitor", "none", "-serial", &format!("file:{}", console.display())])
             .args(["-smbios", &format!("type=1,serial={SERIAL}")])
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
-            .args(firmware_arguments(firmware, mac, folder.path()));
+            .args(firmware_arguments(firmware, parts, mac, folder.path()));
         if let Some(words) = disk {
             let file = folder.path().join("disk.img");
             fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
@@ -148,7 +184,8 @@ impl Machine {
         );
     }
 
-    fn console_tail(&self) -> String {
+    /// The end of what it showed.
+    pub fn console_tail(&self) -> String {
         format!("--- the machine's console\n{}", super::tail(&self.console(), 30))
     }
 }
@@ -161,48 +198,97 @@ impl Drop for Machine {
     }
 }
 
-fn firmware_arguments(firmware: Firmware, mac: &str, folder: &Path) -> Vec<String> {
+fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &Path) -> Vec<String> {
     let nic = format!("virtio-net-pci,netdev=net0,mac={mac}");
-    let mut arguments: Vec<String> = Vec::new();
-    let mut add = |pair: [&str; 2]| arguments.extend(pair.map(str::to_owned));
     match firmware {
-        Firmware::S390x => add(["-device", &format!("virtio-net-ccw,netdev=net0,mac={mac},bootindex=0")]),
-        Firmware::Slof => add(["-device", &format!("{nic},romfile=,bootindex=0")]),
-        // QEMU's own choice of ROM for this NIC is iPXE; the network boots before the disk.
-        Firmware::SeaBios => {
-            add(["-device", &nic]);
-            add(["-boot", "order=nc"]);
-        }
+        Firmware::S390x => owned(&["-device", &format!("virtio-net-ccw,netdev=net0,mac={mac},bootindex=0")]),
+        Firmware::Slof => owned(&["-device", &format!("{nic},romfile=,bootindex=0")]),
+        Firmware::SeaBios => seabios_arguments(parts, &nic),
         Firmware::SeaBiosPxe => {
             let script = folder.join("old-rom.ipxe");
             fs::write(&script, OLD_ROM).expect("a new file in our own folder");
-            add(["-device", &format!("{nic},romfile=")]);
-            add(["-kernel", "/usr/lib/ipxe/ipxe.lkrn"]);
-            add(["-initrd", &script.display().to_string()]);
+            let rom = shown(&Release::own().file("usr/lib/ipxe/ipxe.lkrn"));
+            let nic = format!("{nic},romfile=");
+            owned(&["-device", &nic, "-kernel", &rom, "-initrd", &shown(&script)])
         }
-        Firmware::OvmfPxe | Firmware::OvmfSecureBoot | Firmware::OvmfHttp => {
-            let variables = folder.join("variables.fd");
-            let keys = match firmware {
-                Firmware::OvmfSecureBoot => ".ms",
-                _ => "",
-            };
-            let ovmf = |what: &str| format!("/usr/share/OVMF/OVMF_{what}_4M{keys}.fd");
-            fs::copy(ovmf("VARS"), &variables).expect("package ovmf is installed");
-            if firmware == Firmware::OvmfSecureBoot {
-                add(["-machine", "q35,smm=on"]);
-                add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
-            }
-            let flash = "if=pflash,format=raw";
-            add(["-drive", &format!("{flash},unit=0,readonly=on,file={}", ovmf("CODE"))]);
-            add(["-drive", &format!("{flash},unit=1,file={}", variables.display())]);
-            add(["-device", &format!("{nic},romfile=")]);
-            add(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
-            if firmware == Firmware::OvmfHttp {
-                add(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
-            }
+        Firmware::OvmfPxe
+        | Firmware::OvmfSecureBoot
+        | Firmware::OvmfHttp
+        | Firmware::OvmfSecureHttp
+        | Firmware::ArmPxe
+        | Firmware::ArmHttp => edk2_arguments(firmware, parts, &nic, folder),
+    }
+}
+
+/// QEMU's own choice of ROM for this NIC is iPXE; the network boots before the disk.
+fn seabios_arguments(parts: &Release, nic: &str) -> Vec<String> {
+    if parts.is_own() {
+        return owned(&["-device", nic, "-boot", "order=nc"]);
+    }
+    let bios = shown(&parts.file("usr/share/seabios/bios-256k.bin"));
+    let rom = parts.first(&["usr/share/qemu/pxe-virtio.rom", "usr/lib/ipxe/qemu/pxe-virtio.rom"]);
+    let modern = if is_for_modern_virtio(&rom) {
+        ",disable-legacy=on"
+    } else {
+        ""
+    };
+    let nic = format!("{nic},romfile={}{modern}", shown(&rom));
+    owned(&["-bios", &bios, "-device", &nic, "-boot", "order=nc"])
+}
+
+/// Whether a ROM names virtio's PCI device of today, 1041 hexadecimal. SeaBIOS runs a ROM for the device that the
+/// ROM names and no other, and the one of before is 1000.
+fn is_for_modern_virtio(rom: &Path) -> bool {
+    let bytes = fs::read(rom).expect("a ROM of a package");
+    let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let described = usize::from(word(0x18));
+    word(described + 6) == 0x1041
+}
+
+/// EDK2 without an option ROM in the NIC: its own stack is what boots.
+fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, folder: &Path) -> Vec<String> {
+    let keys = if firmware.is_secure() { ".ms" } else { "" };
+    let flash = |what: &str| {
+        if firmware.is_arm() {
+            parts.file(&format!("usr/share/AAVMF/AAVMF_{what}.fd"))
+        } else {
+            parts.file(&format!("usr/share/OVMF/OVMF_{what}_4M{keys}.fd"))
         }
+    };
+    let variables = folder.join("variables.fd");
+    fs::copy(flash("VARS"), &variables).expect("room for a copy");
+    let mut arguments = Vec::new();
+    let mut add = |pair: [&str; 2]| arguments.extend(owned(&pair));
+    if firmware.is_arm() {
+        add(["-machine", "virt"]);
+        add(["-cpu", "cortex-a57"]);
+    }
+    if firmware.is_secure() {
+        add(["-machine", "q35,smm=on"]);
+        add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+    }
+    // Without it EDK2 from 2025.02 on has no network at all.
+    add(["-device", "virtio-rng-pci"]);
+    let raw = "if=pflash,format=raw";
+    add([
+        "-drive",
+        &format!("{raw},unit=0,readonly=on,file={}", shown(&flash("CODE"))),
+    ]);
+    add(["-drive", &format!("{raw},unit=1,file={}", shown(&variables))]);
+    add(["-device", &format!("{nic},romfile=")]);
+    add(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
+    if firmware.is_http() {
+        add(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
     }
     arguments
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|one| (*one).to_owned()).collect()
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// A disk whose boot sector prints `words` on the first serial port and halts.

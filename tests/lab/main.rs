@@ -8,6 +8,7 @@
 //! | `room` | a folder of configuration, as an operator would write it |
 //! | `daemon` | the running binary and its log |
 //! | `machine` | a virtual machine: firmware, serial console, perhaps a disk |
+//! | `release` | loaders, firmware and installers of other Debian releases |
 //! | `wire` | DHCP clients by the dozen over one socket |
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `held` | a transfer that stays under way until its test lets it go on |
@@ -34,6 +35,8 @@
 //! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
 //! | `pxelinux` | rung 4 in `pxelinux::firmware`: s390x and POWER, whose firmware reads `pxelinux.cfg` itself |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
+//! | `matrix` | rung 4: loaders and firmware of three releases with each other; one of each kind in `make test`, all in `make test-matrix` |
+//! | `demo` | rung 4: the demo says why it can't succeed |
 //!
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
 //! documentation ranges, and nothing here is joined to a network outside.
@@ -42,6 +45,7 @@ mod cases;
 mod clients;
 mod crash;
 mod daemon;
+mod demo;
 mod firmware;
 mod frames;
 mod held;
@@ -49,6 +53,7 @@ mod images;
 mod installers;
 mod lives;
 mod machine;
+mod matrix;
 mod namespace;
 mod newer;
 mod options;
@@ -58,6 +63,7 @@ mod proxy;
 mod pxelinux;
 mod quirks;
 mod relays;
+mod release;
 mod reload;
 mod restart;
 mod room;

@@ -1,5 +1,6 @@
 //! A folder of configuration as an operator would write it, in a temporary place.
 
+use super::release::Release;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -7,9 +8,6 @@ use std::{
     process::{Command, Output},
 };
 use tempfile::TempDir;
-
-/// Debian's own netboot kernel and initrd, from package `debian-installer-12-netboot-amd64`.
-const INSTALLER: &str = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64";
 
 /// Where tests/install-packages.sh puts single files of packages.
 const UNPACKED: &str = "/usr/local/lib/bootwright-tests";
@@ -42,7 +40,7 @@ impl Room {
             fs::create_dir(folder.path().join(name)).expect("a new folder");
         }
         let room = Room { folder };
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let shipped = shipped();
         let appliance = format!(
             "[network]\ninterfaces = [\"eno2\"]\nmode = \"dhcp\"\n\n[paths]\ninventory = \"inventory.toml\"\n\
              scripts = \"scripts\"\nanswers = \"answers\"\nimages = \"images\"\n\
@@ -120,14 +118,16 @@ impl Room {
         self
     }
 
-    /// Adds Debian's installer as image `debian-12`, with the command an operator would use.
+    /// Adds this machine's installer of Debian as image `debian-12`, with the command an operator would use.
+    /// Which Debian it is of depends on the machine.
     pub fn with_debian(self) -> Room {
-        let (kernel, initrd) = (format!("{INSTALLER}/linux"), format!("{INSTALLER}/initrd.gz"));
-        assert!(
-            Path::new(&kernel).exists(),
-            "{kernel} is missing: tests/install-packages.sh installs debian-installer-12-netboot-amd64"
-        );
-        self.with_image("debian-12", "x86_64", [&kernel, &initrd])
+        self.with_installer(&Release::own().installer("amd64"), "x86_64")
+    }
+
+    /// The same of any release, for machines of that architecture.
+    pub fn with_installer(self, folder: &Path, arch: &str) -> Room {
+        let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        self.with_image("debian-12", arch, [&path("linux"), &path("initrd.gz")])
     }
 
     /// Adds an image of a kernel and an initrd, with the command an operator would use.
@@ -164,7 +164,13 @@ impl Room {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// The checkout.
+pub fn shipped() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Copies what is in a folder.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a new folder");
     for entry in fs::read_dir(from).expect("the folder is shipped") {
         let path = entry.expect("a readable folder").path();
