@@ -33,7 +33,7 @@ fn systemd_and_its_journal_tell_of_starts_that_fail_and_of_files_that_are_refuse
 
     let first = part("a first start is refused");
     assert!(
-        says(first, "exit: 1", "") && says(first, "err: ", "there is no image `debian-12`"),
+        says(first, "exit: 1", "") && says(first, "err: ", "there is no image `debian-13`"),
         "{first}"
     );
     assert!(!first.contains("info: "), "{first}");

@@ -26,7 +26,7 @@ reap; lines
 echo "== a sound start"
 head -c 5000 /dev/zero > /tmp/kernel; cp /tmp/kernel /tmp/initrd
 cp /tmp/kernel /usr/lib/ipxe/undionly.kpxe; cp /tmp/kernel /usr/lib/ipxe/snponly.efi
-bootwright image add debian-12 --arch x86_64 --kernel /tmp/kernel --initrd /tmp/initrd --images /srv/bootwright/images > /dev/null 2>&1
+bootwright image add debian-13 --arch x86_64 --kernel /tmp/kernel --initrd /tmp/initrd --images /srv/bootwright/images > /dev/null 2>&1
 systemctl start bootwright; echo "exit: $?"
 for _ in $(seq 100); do [ -e /var/lib/bootwright/accepted/1 ] && break; sleep 0.1; done
 text; stat -c 'kept: %a %U' /var/lib/bootwright/accepted
