@@ -384,11 +384,8 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
 
 /// Adds the folders in a folder, down to `depth` below it. Nothing is served from a folder behind a symlink.
 fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
-    let children = source::entries(folder).unwrap_or_default();
-    for child in children
-        .into_iter()
-        .filter(|child| child.is_dir() && !child.is_symlink())
-    {
+    let is_own = |child: &PathBuf| child.is_dir() && !child.is_symlink();
+    for child in source::entries(folder).unwrap_or_default().into_iter().filter(is_own) {
         if depth > 1 {
             add_folders_in(&child, depth - 1, folders);
         }
