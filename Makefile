@@ -12,11 +12,14 @@
 #               what 24 GiB of images take (root)
 # make images   Debian's installer as an image, from the netboot package of this machine's release
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
+# make check-release  the release build, and the tests of `check` against it: before a release, as it
+#               builds everything once more
 
 CARGO   ?= cargo
 DESTDIR ?=
 PREFIX  ?= /usr
 PROFILE ?= release
+BINARY  ?= target/release/bootwright
 
 IMAGES    = $(DESTDIR)/srv/bootwright/images
 UNITS     = $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -30,7 +33,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -57,6 +60,9 @@ check: lint
 lint: cargo
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+check-release: all
+	$(CARGO) test --release --quiet --lib --test check -- render:: config:: check
 
 test: test-packages check rungs
 
@@ -118,10 +124,17 @@ bench-images: cargo
 images: cargo
 	$(CARGO) run --quiet -- image fetch $(IMAGE) $(if $(PACKAGED),--offline) --images images --force
 
+# An inventory has secrets in it: root writes it, the daemon reads it, nobody else does either. Where a
+# package is built there are no users yet; its postinst runs systemd-sysusers and
+# `chgrp bootwright /etc/bootwright/inventory.toml`.
+MAKE_USER = test ! -w $(DESTDIR)/etc/group || ! command -v systemd-sysusers > /dev/null || \
+            systemd-sysusers --root=$(or $(DESTDIR),/) bootwright.conf
+GROUP     = $$(sed -n 's/^bootwright:[^:]*:\([0-9]*\):.*/-g \1/p' $(DESTDIR)/etc/group 2> /dev/null)
+
 # The checkout's configuration points beside itself; an installed one points where things lie then.
 install:
-	@test -x target/release/bootwright || { echo "bootwright: nothing is built yet, run make first" >&2; exit 1; }
-	install -Dm755 target/release/bootwright $(DESTDIR)$(PREFIX)/bin/bootwright
+	@test -x $(BINARY) || { echo "bootwright: nothing is built yet, run make first" >&2; exit 1; }
+	install -Dm755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/bootwright
 	install -d $(UNITS)
 	sed 's|=/usr/bin/|=$(PREFIX)/bin/|' systemd/bootwright.service > $(UNITS)/bootwright.service
 	install -Dm644 systemd/bootwright.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bootwright.conf
@@ -130,7 +143,8 @@ install:
 	install -Dm644 config/quirks.toml $(DESTDIR)$(PREFIX)/share/bootwright/quirks.toml
 	install -Dm644 images/catalogue.toml $(DESTDIR)$(PREFIX)/share/bootwright/catalogue.toml
 	umask 022; cp -Rn ipxe-scripts/. $(CONFIG)/ipxe-scripts/
-	test -e $(CONFIG)/inventory.toml || install -m644 config/inventory.toml $(CONFIG)/inventory.toml
+	$(MAKE_USER)
+	test -e $(CONFIG)/inventory.toml || install -m640 $(GROUP) config/inventory.toml $(CONFIG)/inventory.toml
 	test -e $(CONFIG)/bootwright.toml || sed \
-	  -e 's|"\.\./ipxe-scripts"|"ipxe-scripts"|' -e 's|"\.\./images"|"/srv/bootwright/images"|' \
+	  -e 's|^scripts = .*|scripts = "ipxe-scripts"|' -e 's|^images = .*|images = "/srv/bootwright/images"|' \
 	  config/bootwright.toml | install -m644 /dev/stdin $(CONFIG)/bootwright.toml

@@ -69,3 +69,66 @@ fn state_and_socket_are_closed_to_others() {
         assert_eq!(values(&unit, &format!("{folder}Mode")), ["0750"]);
     }
 }
+
+/// `make install` into a folder of its own, whose `/etc/group` has `group`.
+fn install(group: Option<&str>) -> (tempfile::TempDir, std::fs::Metadata) {
+    use std::fs;
+    let root = tempfile::tempdir().unwrap();
+    if let Some(group) = group {
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/group"), group).unwrap();
+        let user = group
+            .contains("bootwright")
+            .then_some("bootwright:x:4321:4321::/:/usr/sbin/nologin\n");
+        let users = format!("root:x:0:0::/root:/bin/sh\n{}", user.unwrap_or_default());
+        fs::write(root.path().join("etc/passwd"), users).unwrap();
+    }
+    let run = Command::new("make")
+        .arg("install")
+        .arg(format!("DESTDIR={}", root.path().display()))
+        .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_bootwright")))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let inventory = fs::metadata(root.path().join("etc/bootwright/inventory.toml")).unwrap();
+    (root, inventory)
+}
+
+#[test]
+fn an_installed_inventory_is_for_root_and_the_daemon_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (_package, inventory) = install(None);
+    assert_eq!(inventory.permissions().mode() & 0o777, 0o640);
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (root, inventory) = install(Some("root:x:0:\nbootwright:x:4321:\n"));
+    assert_eq!(
+        (inventory.permissions().mode() & 0o777, inventory.uid(), inventory.gid()),
+        (0o640, 0, 4321)
+    );
+    // The group is made where it is missing.
+    drop(root);
+    let (root, inventory) = install(Some("root:x:0:\n"));
+    let group = std::fs::read_to_string(root.path().join("etc/group")).unwrap();
+    let made = group.lines().find(|line| line.starts_with("bootwright:")).unwrap();
+    assert!(
+        made.contains(&format!(":{}:", inventory.gid())) && inventory.gid() != 0,
+        "{group}"
+    );
+}
+
+#[test]
+fn installed_settings_are_sound_and_say_which_of_them_are_no_defaults() {
+    let (root, _) = install(None);
+    let at = root.path().join("etc/bootwright/bootwright.toml");
+    let text = std::fs::read_to_string(at).unwrap();
+    for line in ["scripts = \"ipxe-scripts\"", "images = \"/srv/bootwright/images\""] {
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+    for line in ["\"../ipxe-scripts\".", "Where nothing is said: \"../images\"."] {
+        assert!(text.contains(line), "{text}");
+    }
+}
