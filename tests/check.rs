@@ -6,6 +6,10 @@
 mod kept;
 #[path = "check/loaders.rs"]
 mod loaders;
+#[path = "check/slips.rs"]
+mod slips;
+#[path = "check/texts.rs"]
+mod texts;
 
 use bootwright::boot::{
     ledger::ChecksumRecord,
@@ -427,21 +431,21 @@ fn what_a_profile_lacks_is_said_beside_other_errors_and_once_for_all_hosts() {
     let report = Room::new(&inventory).report();
     let said = shown(&report.errors);
     assert_eq!(report.errors.len(), 2, "{said}");
-    let wanted = "preseed.cfg:1:1: template: `vars.disk` has no value here; rendered for host `h0` (and 49 more)";
+    let wanted = "preseed.cfg:1:53: template: `vars.disk` has no value here; rendered for host `h0` (and 49 more)";
     assert!(said.contains(wanted), "{said}");
 }
 
 #[test]
 fn a_template_that_names_nothing_known_is_an_error_although_nobody_uses_it() {
     let room = Room::new(SUBNET);
-    room.write("answers/folder/user-data", "a\nb {{ hostname }}\n");
+    room.write("answers/folder/user-data", "a\nb {{ host_name }}\n");
     room.write("scripts/broken.ipxe", "#!ipxe\n\n{% if %}\n");
     let said = shown(&room.report().errors);
     assert!(
-        said.contains("folder/user-data:2:1: template: unknown variable `hostname`"),
+        said.contains("folder/user-data:2:6: template: unknown variable `host_name`"),
         "{said}"
     );
-    assert!(said.contains("broken.ipxe:3:1: template: syntax error"), "{said}");
+    assert!(said.contains("broken.ipxe:3:7: template: syntax error"), "{said}");
 }
 
 #[test]

@@ -7,8 +7,10 @@
 //! what a template may name is in `scene`. Reads no file: sources are arguments.
 
 mod dialect;
+mod marks;
 mod room;
 mod scene;
+mod words;
 
 pub use scene::{Scene, VARIABLES};
 
@@ -38,17 +40,23 @@ pub struct TemplateError {
     pub file: Option<String>,
     /// Line in that file, from 1.
     pub line: Option<u32>,
+    /// Column in that line, in characters from 1.
+    pub column: Option<u32>,
     /// What is wrong.
     pub message: String,
 }
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "{file}:{line}: {}", self.message),
-            (Some(file), None) => write!(f, "{file}: {}", self.message),
-            (None, _) => f.write_str(&self.message),
+        if let Some(file) = &self.file {
+            f.write_str(file)?;
+            let place = [self.line, self.line.and(self.column)];
+            for number in place.into_iter().flatten() {
+                write!(f, ":{number}")?;
+            }
+            f.write_str(": ")?;
         }
+        f.write_str(&self.message)
     }
 }
 
@@ -71,6 +79,19 @@ impl Default for Templates {
             answer_files: Room::new(),
         }
     }
+}
+
+/// The lines of an answer's text that a comment of the template takes up, where it is longer than one: that
+/// may be meant, and may as well be a shell's or a program's own text. Each with its line and column.
+pub fn long_comments(source: &str) -> Vec<(u32, u32, usize)> {
+    let comments = marks::Marks::of(source).comments.into_iter();
+    comments
+        .filter(|comment| comment.lines > 1)
+        .filter_map(|comment| match words::place(source, comment.range.start) {
+            (Some(line), Some(column)) => Some((line, column, comment.lines)),
+            (_, _) => None,
+        })
+        .collect()
 }
 
 impl Templates {
@@ -115,6 +136,17 @@ impl Templates {
         self.scripts(dialect).files.contains_key(name)
     }
 
+    /// The operator's file behind a script; its name where there is none.
+    pub fn file_of_script<'t>(&'t self, name: &'t str, dialect: Dialect) -> &'t str {
+        self.scripts(dialect).files.get(name).map_or(name, String::as_str)
+    }
+
+    /// The operator's file behind one file of an answer; its name where there is none.
+    pub fn file_of_answer<'t>(&'t self, answer: &Name, file: &'t str) -> &'t str {
+        let known = self.answer_files.files.get(&format!("{answer}/{file}"));
+        known.map_or(file, String::as_str)
+    }
+
     /// Whether there is an answer of that name.
     pub fn has_answer(&self, name: &str) -> bool {
         self.answers.contains_key(name)
@@ -130,6 +162,26 @@ impl Templates {
     pub fn is_sound_answer(&self, name: &str) -> bool {
         let is_sound = |file: &String| self.answer_files.sound.contains(&format!("{name}/{file}"));
         self.answers.get(name).is_some_and(|files| files.iter().all(is_sound))
+    }
+
+    /// Whether some template may ask for that one of the inventory's `vars`.
+    pub fn asks_for_var(&self, key: &str) -> bool {
+        self.rooms().any(|room| room.takes_all_vars || room.vars.contains(key))
+    }
+
+    /// Those of the inventory's `vars` that templates name, sorted.
+    pub fn vars_asked_for(&self) -> BTreeSet<&str> {
+        self.rooms().flat_map(|room| &room.vars).map(String::as_str).collect()
+    }
+
+    /// Whether every template can be rendered at all.
+    pub fn are_all_sound(&self) -> bool {
+        self.rooms().all(|room| room.sound.len() == room.files.len())
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = &Room> {
+        let scripts = Dialect::ALL.into_iter().map(|dialect| self.scripts(dialect));
+        scripts.chain([&self.answer_files])
     }
 
     /// The scripts' names, sorted.

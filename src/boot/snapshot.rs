@@ -130,7 +130,7 @@ pub struct Host {
     pub serial: Option<String>,
     /// The one switch port it may boot on, as `RelayAgent::ports` writes it.
     pub port: Option<String>,
-    /// What it is called by DHCP (option 12), where that is not its name.
+    /// What it is called by DHCP (option 12) and by its answers, where that is not its name.
     pub hostname: Option<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,
@@ -153,6 +153,11 @@ impl Host {
     /// Whether it lists any interface; else it is known by its port, UUID or serial number.
     pub fn lists_hardware(&self) -> bool {
         !self.macs.is_empty() || !self.links.is_empty()
+    }
+
+    /// What it calls itself: by DHCP (option 12), and once it is installed.
+    pub fn host_name(&self) -> &str {
+        self.hostname.as_deref().unwrap_or(self.name.as_str())
     }
 }
 
@@ -279,7 +284,7 @@ pub struct Artifact {
 }
 
 /// What tells a file from the one that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileStamp {
     /// Length in bytes.
     pub length: u64,

@@ -2,7 +2,7 @@
 
 use super::hashing::{hashing, kept_by};
 use crate::config::{self, Diagnostic, Loaded, Report, report};
-use crate::images::reading::From;
+use crate::images::{reading::From, sums::Absent};
 use crate::model::ServedInterface;
 use crate::net::interface;
 use serde::Serialize;
@@ -24,6 +24,8 @@ Examples:
   bootwright check                          /etc/bootwright
   bootwright check config                   the files of a working copy, before it is rolled out
   bootwright check --json config | jq .errors
+  bootwright check --stdout config | less
+  bootwright check --without-images config  in CI, where the repository has no images
 
 Images are held against their checksums. Whoever may read the daemon's [state] need not wait for
 those that it has verified since they changed last; `bootwright image verify` reads every byte.
@@ -36,6 +38,12 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print errors and warnings to standard output, for a pager or a file
+    #[arg(long, conflicts_with = "json")]
+    stdout: bool,
+    /// Look at no image: whatever image is named is taken to be there, with a kernel, an initrd and a disk
+    #[arg(long)]
+    without_images: bool,
 }
 
 /// What `--json` prints.
@@ -54,7 +62,8 @@ struct Counts {
     hosts: usize,
     subnets: usize,
     rules: usize,
-    images: usize,
+    /// `None` where no image was looked at.
+    images: Option<usize>,
     scripts: usize,
     answers: usize,
 }
@@ -65,10 +74,14 @@ pub fn run(args: Args) -> ExitCode {
     let settings = settings_file(&args.path);
     // What is wrong with the settings is said with everything else.
     let appliance = config::appliance(&settings).ok();
-    let kept = appliance.as_ref().map(kept_by);
-    let mut sums = hashing(kept.unwrap_or_default(), From::Memory);
-    let loaded = config::load(&settings, 1, &mut sums);
-    let counts = loaded.as_ref().ok().map(counts);
+    let loaded = match args.without_images {
+        true => config::load(&settings, 1, &mut Absent),
+        false => {
+            let kept = appliance.as_ref().map(kept_by);
+            config::load(&settings, 1, &mut hashing(kept.unwrap_or_default(), From::Memory))
+        }
+    };
+    let counts = loaded.as_ref().ok().map(|loaded| counts(loaded, args.without_images));
     let mut report = match loaded {
         Ok(loaded) => Report {
             errors: Vec::new(),
@@ -80,7 +93,7 @@ pub fn run(args: Args) -> ExitCode {
     report.warnings.extend(misspelt(&interfaces, &settings));
     let printed = match args.json {
         true => print_json(&report, counts),
-        false => print_text(&report, counts, started.elapsed()),
+        false => print_text(&report, counts, started.elapsed(), args.stdout),
     };
     // A reader that went away (`| head`) is no error of the inventory.
     let _ = printed;
@@ -115,13 +128,13 @@ pub(super) fn settings_file(path: &Path) -> PathBuf {
     }
 }
 
-fn counts(loaded: &Loaded) -> Counts {
+fn counts(loaded: &Loaded, without_images: bool) -> Counts {
     let snapshot = &loaded.snapshot;
     Counts {
         hosts: snapshot.hosts.len(),
         subnets: snapshot.subnets.len(),
         rules: snapshot.rules.len(),
-        images: snapshot.images.len(),
+        images: (!without_images).then_some(snapshot.images.len()),
         scripts: snapshot.templates.script_names().len(),
         answers: snapshot.templates.answers.len(),
     }
@@ -139,9 +152,15 @@ fn print_json(report: &Report, counts: Option<Counts>) -> std::io::Result<()> {
     writeln!(out)
 }
 
-fn print_text(report: &Report, counts: Option<Counts>, took: Duration) -> std::io::Result<()> {
-    let mut complaints = std::io::stderr().lock();
-    complaints.write_all(report.render(report::wants_colours()).as_bytes())?;
+fn print_text(report: &Report, counts: Option<Counts>, took: Duration, to_stdout: bool) -> std::io::Result<()> {
+    let (mut complaints, colours): (Box<dyn Write>, bool) = match to_stdout {
+        true => (
+            Box::new(std::io::stdout()),
+            report::stream_wants_colours(&std::io::stdout()),
+        ),
+        false => (Box::new(std::io::stderr()), report::wants_colours()),
+    };
+    complaints.write_all(report.render(colours).as_bytes())?;
     let warnings = match report.warnings.len() {
         0 => String::new(),
         count => format!(", {}", plural(count, "warning")),
@@ -152,7 +171,9 @@ fn print_text(report: &Report, counts: Option<Counts>, took: Duration) -> std::i
                 plural(counts.hosts, "host"),
                 plural(counts.subnets, "subnet"),
                 plural(counts.rules, "rule"),
-                plural(counts.images, "image"),
+                counts
+                    .images
+                    .map_or("images not looked at".to_owned(), |images| plural(images, "image")),
                 plural(counts.scripts, "script"),
                 plural(counts.answers, "answer"),
             ];

@@ -69,7 +69,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let (paths, loaders_at) = paths(reader, paths_value, base);
     let recheck = images(reader, fields.value("images"));
     let state = state(reader, fields.value("state"), base);
-    let (admin_socket, admin_listen) = admin(reader, fields.value("admin"), base);
+    let admin_socket = admin(reader, fields.value("admin"), base);
     let unknown = unknown(reader, fields.value("unknown"));
     fields.finish(reader);
     let top = source.origin(0);
@@ -91,7 +91,6 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
             quirks: paths.quirks,
             state,
             admin_socket,
-            admin_listen,
             unknown,
         },
         loaders_at: loaders_at.unwrap_or_else(|| top.clone()),
@@ -243,12 +242,13 @@ fn state(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> Pat
     path.map_or(default, |path| base.join(path.value))
 }
 
-fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (PathBuf, Option<SocketAddr>) {
+fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> PathBuf {
     let default = PathBuf::from("/run/bootwright/admin.sock");
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[admin]", value)) else {
-        return (default, None);
+        return default;
     };
     let socket = fields.take(reader, "socket", decode::some_text);
+    // An address that is said and not served would be looked for in vain.
     let listen = fields.take(reader, "listen", |reader, value| {
         let said = decode::text(reader, value)?;
         let read = said.parse::<SocketAddr>().ok();
@@ -259,8 +259,12 @@ fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
         read
     });
     fields.finish(reader);
-    let socket = socket.map_or(default, |socket| base.join(socket.value));
-    (socket, listen.map(|listen| listen.value))
+    if let Some(listen) = listen {
+        let message = "`listen` does nothing: this version has no web page, API or metrics over TCP".to_owned();
+        let help = "take it out; `bootwright status --json` and the other commands talk to the `socket`";
+        reader.problems.warn(&listen.origin, message, help);
+    }
+    socket.map_or(default, |socket| base.join(socket.value))
 }
 
 const POLICIES: &[(&str, UnknownPolicy)] = &[

@@ -6,11 +6,12 @@ mod value;
 pub(super) use value::{address, boolean, domain_name, duration, parsed, port, sha256, some_text, text, var, word};
 
 use super::{
-    problems::{Problems, did_you_mean},
+    problems::{Problems, closest, did_you_mean},
     source::Source,
 };
 use crate::boot::snapshot::{Origin, Sourced};
 use crate::model::text;
+use std::ops::Range;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -58,11 +59,18 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+/// The keys that are written as `[[key]]`, in whatever file.
+const LISTS: &[&str] = &["host", "image", "quirk", "rule", "subnet"];
+
+/// What is said beside the first syntax error of a file.
+const HIDES_THE_REST: &str = "nothing else is judged until this is mended";
+
 /// Parses a file into its top table. Syntax errors are said, all of them; the flag tells whether
 /// there were any, because what is left of such a file is not worth judging.
 pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Value<'a>, bool) {
     let (root, mut errors) = DeTable::parse_recoverable(&source.text);
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+    let mut said = Vec::new();
     let mut last_line = None;
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -71,21 +79,64 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
         if last_line.replace(origin.line) == Some(origin.line) {
             continue;
         }
-        let (message, help) = match error.message().trim() {
-            "duplicate key" => {
-                let key = text::escape(source.text.get(span).unwrap_or_default().trim().as_bytes());
-                (
-                    format!("`{key}` is written twice"),
-                    "one table has each key once: put both together",
-                )
-            }
-            said => (said.replace('\n', "; "), syntax_help(source.line(origin.line))),
+        // One `[host]` among many `[[host]]` is one mistake, and it is not the others'.
+        if let Some(key) = header(source.line(origin.line)).filter(|key| LISTS.contains(key))
+            && let Some(single) = single_header(source, key)
+        {
+            let message = format!("`{key}` is a list of tables, and this is a single one");
+            said.push((single, message, format!("write it as [[{key}]], as every {key} is")));
+            continue;
+        }
+        let (message, help) = syntax_error(error.message().trim(), source, span);
+        said.push((origin, message, help.to_owned()));
+    }
+    said.dedup();
+    for (place, (origin, message, help)) in said.into_iter().enumerate() {
+        let help = match (place, help.as_str()) {
+            (0, "") => HIDES_THE_REST.to_owned(),
+            (0, help) => format!("{help}; {HIDES_THE_REST}"),
+            (_, _) => help,
         };
-        problems.error(&origin, format!("not TOML: {message}"), help);
+        problems.error(&origin, message, help);
     }
     let span = root.span();
     let value = Spanned::new(span, DeValue::Table(root.into_inner()));
     (value, !errors.is_empty())
+}
+
+/// The parser's words, and what to do.
+fn syntax_error(words: &str, source: &Source, span: Range<usize>) -> (String, &'static str) {
+    let (message, help) = match words {
+        "duplicate key" => {
+            let key = source.text.get(span).unwrap_or_default().trim();
+            (
+                format!("`{}` is written twice", text::escape(key.as_bytes())),
+                "one table has each key once: put both together",
+            )
+        }
+        said => {
+            let line = source.line(source.at(span).line);
+            (said.replace('\n', "; "), syntax_help(line))
+        }
+    };
+    (format!("not TOML: {message}"), help)
+}
+
+/// The key of a line that begins a table, or one of a list of tables.
+fn header(line: &str) -> Option<&str> {
+    let inside = line.trim().strip_prefix('[')?;
+    let inside = inside.strip_prefix('[').unwrap_or(inside);
+    let (key, _) = inside.split_once(']')?;
+    Some(key.trim())
+}
+
+/// Where `[key]` stands by itself on a line.
+fn single_header(source: &Source, key: &str) -> Option<Origin> {
+    let is_single = |line: &&str| header(line) == Some(key) && !line.trim().starts_with("[[");
+    let line = source.text.lines().find(is_single)?;
+    // Both are of the same text, so that one's place in the other is known.
+    let at = line.as_ptr().addr() - source.text.as_ptr().addr();
+    Some(source.origin(at + line.find('[').unwrap_or_default()))
 }
 
 /// What people most often mean by a line that is not TOML; the parser's words are a programmer's.
@@ -176,8 +227,9 @@ impl<'a> Fields<'a> {
         taken
     }
 
-    /// Every key nobody took is one nobody knows.
-    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+    /// Every key nobody took is one nobody knows. Says which known keys were most likely meant.
+    pub(super) fn finish(self, reader: &mut Reader<'_>) -> Vec<&'static str> {
+        let mut meant = Vec::new();
         for (key, _) in self.table.iter() {
             let said = key.get_ref();
             if self.known.iter().any(|known| known == said) {
@@ -186,9 +238,11 @@ impl<'a> Fields<'a> {
             let origin = reader.source.at(key.span());
             let otherwise = format!("{} has {}", self.what, self.known.join(", "));
             let help = did_you_mean(said, self.known.iter().copied(), &otherwise);
+            meant.extend(closest(said, self.known.iter().copied()));
             let message = format!("unknown key `{}` in {}", text::escape(said.as_bytes()), self.what);
             reader.problems.error(&origin, message, help);
         }
+        meant
     }
 }
 

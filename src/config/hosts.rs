@@ -11,7 +11,7 @@ use crate::boot::{
     render::Templates,
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, Subnet},
 };
-use crate::model::{BootTarget, Name};
+use crate::model::{BootTarget, Name, text};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
@@ -33,6 +33,7 @@ pub(super) fn judge<'a>(
     let mut hosts = Vec::with_capacity(inventory.hosts.len());
     for raw in &inventory.hosts {
         claims.judge(raw, problems);
+        judge_host_name(raw, problems);
         // Where nobody gives addresses, nobody needs a subnet for them.
         if let Some(address) = &raw.address
             && (gives_addresses || !subnets.is_empty())
@@ -64,6 +65,23 @@ pub(super) fn judge<'a>(
         });
     }
     hosts
+}
+
+/// A host is called by its name, unless it has a `hostname`; installers stop at one that is none.
+fn judge_host_name(raw: &RawHost, problems: &mut Problems) {
+    let name = raw.name.value.as_str();
+    if raw.hostname.is_some() || text::is_domain_name(name) {
+        return;
+    }
+    let plain = name.replace('_', "-");
+    let labels = plain.split('.').map(|label| label.trim_matches('-'));
+    let plain: Vec<&str> = labels.filter(|label| !label.is_empty()).collect();
+    let message = format!("the name `{name}` is what the machine is told to call itself, and no installer takes it");
+    let help = format!(
+        "a host name has letters, digits and hyphens, and no hyphen at either end (RFC 1123): rename it, or add hostname = \"{}\"",
+        plain.join(".")
+    );
+    problems.error(&raw.name.origin, message, help);
 }
 
 /// Judges every rule.
@@ -102,6 +120,8 @@ pub(super) fn judge_rules<'a>(
 #[derive(Default)]
 struct Claims<'a> {
     seen: HashMap<Claim, (&'a str, &'a Origin)>,
+    /// The host that has the name of the one that is judged.
+    twin: Option<&'a str>,
 }
 
 /// What one host alone may have.
@@ -120,17 +140,10 @@ enum Claim {
 impl<'a> Claims<'a> {
     fn judge(&mut self, host: &'a RawHost, problems: &mut Problems) {
         let name = host.name.value.as_str();
-        let is_new = self.claim(
-            name,
-            "name",
-            &host.name,
-            Claim::Name(name.to_ascii_lowercase()),
-            problems,
-        );
-        if !is_new {
-            // A host copied whole has everything twice, and is one mistake.
-            return;
-        }
+        let named = Claim::Name(name.to_ascii_lowercase());
+        // A host copied whole has everything twice, and is one mistake. What it has of others is another.
+        self.twin = self.seen.get(&named).map(|(first, _)| *first);
+        self.claim_name(host, named, problems);
         let Named {
             macs,
             links,
@@ -165,13 +178,31 @@ impl<'a> Claims<'a> {
         if let Some(address) = &host.address {
             self.claim(name, "address", address, Claim::Address(address.value), problems);
         }
-        if let Some(hostname) = &host.hostname {
-            let claim = Claim::Hostname(hostname.value.to_ascii_lowercase());
-            self.claim(name, "hostname", hostname, claim, problems);
+        match &host.hostname {
+            Some(hostname) => {
+                let claim = Claim::Hostname(hostname.value.to_ascii_lowercase());
+                self.claim(name, "hostname", hostname, claim, problems);
+            }
+            None => {
+                let claim = Claim::Hostname(name.to_ascii_lowercase());
+                self.claim(name, "hostname", &host.name, claim, problems);
+            }
         }
     }
 
-    /// Whether nobody had claimed it; a second claim is said.
+    fn claim_name(&mut self, host: &'a RawHost, claim: Claim, problems: &mut Problems) {
+        match self.seen.get(&claim) {
+            None => {
+                self.seen.insert(claim, (host.name.value.as_str(), &host.name.origin));
+            }
+            Some((_, origin)) => {
+                let message = format!("host `{}` is listed twice", host.name.value);
+                problems.error(&host.name.origin, message, super::first_said(origin));
+            }
+        }
+    }
+
+    /// A second claim is said.
     fn claim<T: Display>(
         &mut self,
         host: &'a str,
@@ -179,22 +210,18 @@ impl<'a> Claims<'a> {
         said: &'a Sourced<T>,
         claim: Claim,
         problems: &mut Problems,
-    ) -> bool {
+    ) {
         match self.seen.get(&claim) {
             None => {
                 self.seen.insert(claim, (host, &said.origin));
-                true
             }
+            Some((first, _)) if Some(*first) == self.twin => {}
             Some((first, origin)) => {
-                let message = if *first == host && what == "name" {
-                    format!("host `{host}` is listed twice")
-                } else if *first == host {
-                    format!("host `{host}` has the {what} {} twice", said.value)
-                } else {
-                    format!("host `{host}` has the {what} {} of host `{first}`", said.value)
+                let message = match *first == host {
+                    true => format!("host `{host}` has the {what} {} twice", said.value),
+                    false => format!("host `{host}` has the {what} {} of host `{first}`", said.value),
                 };
                 problems.error(&said.origin, message, super::first_said(origin));
-                false
             }
         }
     }

@@ -4,7 +4,7 @@ use super::{
     Diagnostic,
     decode::{self, Fields, Reader, Value},
     problems::Problems,
-    raw,
+    raw::{self, Inventory},
     source::{self, Source},
 };
 use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
@@ -20,13 +20,21 @@ pub(super) struct Catalogue {
     pub(super) unsound: Vec<Name>,
     /// The folder itself can't be read.
     pub(super) unread: bool,
+    /// No image is looked at; each that is named has one to stand in for it.
+    stands_in: bool,
 }
 
 impl Catalogue {
     pub(super) fn read(folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> Catalogue {
         let shown = folder.display().to_string();
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = Catalogue {
+            stands_in: !sums.are_at_hand(),
+            ..Catalogue::default()
+        };
         let entries = source::entries(folder).unwrap_or_else(|error| {
+            if catalogue.stands_in {
+                return Vec::new();
+            }
             let message = format!("the folder of images can't be read: {error}");
             problems.whole_file(&shown, message, "make the folder, or correct `images` under [paths]");
             catalogue.unread = true;
@@ -75,7 +83,11 @@ impl Catalogue {
             problems.warn(&place, message, "rename it, or move it out of the folder of images");
             return;
         };
-        if !folder.join(MANIFEST).exists() {
+        let has_manifest = folder.join(MANIFEST).exists();
+        if !has_manifest && self.stands_in {
+            return;
+        }
+        if !has_manifest {
             let message = format!("the image folder `{name}` has no {MANIFEST}");
             problems.warn(
                 &place,
@@ -90,6 +102,48 @@ impl Catalogue {
             }
             None => self.unsound.push(name),
         }
+    }
+}
+
+impl Catalogue {
+    /// Where images are not looked at, puts one in the place of each that the inventory names and that is not
+    /// here, with whatever a template may ask of one.
+    pub(super) fn stand_in(&mut self, folder: &Path, inventory: &Inventory) {
+        if !self.stands_in {
+            return;
+        }
+        let profiles = inventory.profiles.iter().map(|profile| &profile.own);
+        let hosts = inventory.hosts.iter().map(|host| &host.own);
+        let rules = inventory.rules.iter().map(|rule| &rule.own);
+        let named = profiles.chain(hosts).chain(rules).filter_map(|own| own.image.as_ref());
+        for name in named.map(|image| &image.value) {
+            if !self.images.contains_key(name) && !self.unsound.contains(name) {
+                self.images.insert(name.clone(), stand_in(folder, name));
+            }
+        }
+    }
+}
+
+fn stand_in(folder: &Path, name: &Name) -> Image {
+    let root = folder.join(name.as_str());
+    let artifact = |file: &str| Artifact {
+        file: file.to_owned(),
+        sha256: [0; 32],
+        said_at: Origin {
+            file: root.display().to_string().into(),
+            line: 1,
+            column: 1,
+        },
+        stamp: FileStamp::default(),
+    };
+    Image {
+        name: name.clone(),
+        cpu: None,
+        kernel: Some(artifact("kernel")),
+        initrds: vec![artifact("initrd")],
+        disk: Some(artifact("disk")),
+        cmdline: Vec::new(),
+        root,
     }
 }
 
@@ -159,7 +213,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
         );
     }
     let file = file?;
-    let stamp = match checksum::regular_beneath(folder, &file.value) {
+    let stamp = match sums.stamp(folder, &file.value) {
         Ok(stamp) => stamp,
         Err(error) => {
             let message = format!("the artifact `{}`: {error}", file.value);

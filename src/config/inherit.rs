@@ -19,6 +19,8 @@ pub(super) struct Profiles<'a> {
     used: HashSet<&'a str>,
     /// Every parent exists and no circle was found.
     whole: bool,
+    /// Some profile could not be read: one that is not there may be it.
+    misses_some: bool,
 }
 
 /// What a host or rule is made of.
@@ -30,7 +32,7 @@ pub(super) struct Settled {
 
 impl<'a> Profiles<'a> {
     /// Checks names and circles. A profile said twice and a parent nobody wrote are errors.
-    pub(super) fn check(profiles: &'a [RawProfile], problems: &mut Problems) -> Profiles<'a> {
+    pub(super) fn check(profiles: &'a [RawProfile], misses_some: bool, problems: &mut Problems) -> Profiles<'a> {
         let mut by_name: HashMap<&str, &RawProfile> = HashMap::new();
         for profile in profiles {
             let name = &profile.name;
@@ -49,6 +51,7 @@ impl<'a> Profiles<'a> {
             resolved: HashMap::new(),
             used: HashSet::new(),
             whole: true,
+            misses_some,
         };
         for profile in profiles {
             checked.check_parents(
@@ -73,7 +76,9 @@ impl<'a> Profiles<'a> {
                     known,
                     "write it as [profile.NAME], or correct the name",
                 );
-                problems.error(&parent.origin, message, help);
+                if !self.misses_some {
+                    problems.error(&parent.origin, message, help);
+                }
                 all_known = false;
             }
         }

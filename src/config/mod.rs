@@ -2,10 +2,10 @@
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
-//! `trial` renders everything once, and `cautions` looks at what came of it. `kept` is what is kept of an
-//! accepted version, and the way back from it. `catalogue` stands apart: what can be fetched. Nothing stops
-//! at the first error: each step says what it finds to `problems` and goes on with what is left, and
-//! `report` shows it all to people.
+//! `vars` compares what is written with what is asked for; `trial` renders everything once, and `rendered`
+//! and `cautions` look at what came of it. `kept` is what is kept of an accepted version, and the way back
+//! from it. `catalogue` stands apart: what can be fetched. Nothing stops at the first error: each step says
+//! what it finds to `problems` and goes on with what is left, and `report` shows it all to people.
 
 mod appliance;
 mod catalogue;
@@ -21,18 +21,20 @@ mod options;
 mod problems;
 mod quirks;
 mod raw;
+mod rendered;
 pub mod report;
 mod source;
 mod subnets;
 mod templates;
 mod trial;
+mod vars;
 
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::Entry, sums::Sums};
 use crate::model::{
     Mode, Name, ServedInterface, SharedAddresses,
-    limits::{IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX},
+    limits::{ANSWER_DEPTH_MAX, IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX},
 };
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
@@ -41,7 +43,6 @@ use problems::Problems;
 use raw::Inventory;
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -84,8 +85,6 @@ pub struct Appliance {
     pub state: PathBuf,
     /// The operator's socket.
     pub admin_socket: PathBuf,
-    /// The operator's web page, API and metrics.
-    pub admin_listen: Option<SocketAddr>,
     /// What becomes of unknown machines.
     pub unknown: UnknownPolicy,
 }
@@ -145,11 +144,12 @@ pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded,
 /// Reads and judges what the settings name; the snapshot with what is odd about it, or what is wrong.
 fn judge(
     read: &appliance::Read,
-    catalogue: Catalogue,
+    mut catalogue: Catalogue,
     generation: u64,
     mut problems: Problems,
 ) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
     let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
+    catalogue.stand_in(&read.appliance.images, &inventory);
     let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
     let is_sound = !problems.has_errors();
     let report = problems.into_report();
@@ -210,7 +210,7 @@ fn judge_inventory(
         problems.whole_file(&file, message, "write one, with its cidr: see config/inventory.toml");
     }
     snapshot.subnets = subnets::judge(&inventory.subnets, problems);
-    let mut profiles = Profiles::check(&inventory.profiles, problems);
+    let mut profiles = Profiles::check(&inventory.profiles, inventory.misses_profiles, problems);
     let mut unsettled = Unsettled::new();
     let hosts = hosts::judge(
         inventory,
@@ -243,6 +243,9 @@ fn judge_inventory(
         unread,
     };
     hosts::judge_references(inventory, &known, problems);
+    if !unread.scripts && !unread.answers {
+        vars::judge_asked(inventory, &snapshot.templates, problems);
+    }
     hosts::judge_targets(&hosts, &snapshot.rules, problems);
     judge_loaders(read, inventory, (&hosts, unread), snapshot, problems);
     let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
@@ -369,6 +372,9 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         folders.push(parent.clone());
         folders.extend(children.into_iter().filter(|child| child.is_dir()));
     }
+    for answer in source::entries(&appliance.answers).unwrap_or_default() {
+        add_folders_in(&answer, ANSWER_DEPTH_MAX, &mut folders);
+    }
     for image in source::entries(&appliance.images).unwrap_or_default() {
         add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
     }
@@ -382,7 +388,8 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Adds the folders in a folder, down to `depth` below it. Nothing is served from a folder behind a symlink.
+/// Adds the folders in a folder, down to `depth` below it. No loader and no artifact is served from a folder
+/// behind a symlink, and what an answer has behind one is seen at the next change.
 fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
     let is_own = |child: &PathBuf| child.is_dir() && !child.is_symlink();
     for child in source::entries(folder).unwrap_or_default().into_iter().filter(is_own) {

@@ -70,7 +70,7 @@ impl Problems {
             help: Some(help.to_owned()).filter(|help| !help.is_empty()),
             file: error.file.clone().unwrap_or_else(|| fallback.file.to_string()),
             place: match (&error.file, error.line) {
-                (Some(_), line) => line.map(|line| (line, 1)),
+                (Some(_), line) => line.map(|line| (line, error.column.unwrap_or(1))),
                 (None, _) => Some((fallback.line, fallback.column)),
             },
         });

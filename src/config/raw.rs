@@ -23,6 +23,8 @@ pub(super) struct Inventory {
     pub(super) broken: bool,
     /// Some subnet could not be read: what lies in no other may lie in it.
     pub(super) misses_subnets: bool,
+    /// Some profile could not be read: who names one that is not there may mean it.
+    pub(super) misses_profiles: bool,
 }
 
 /// One `[[subnet]]`.
@@ -99,7 +101,7 @@ impl Inventory {
             }
         }
         if let Some(profiles) = fields.value("profile") {
-            self.profiles.extend(all_profiles(reader, profiles));
+            self.misses_profiles |= !all_profiles(reader, profiles, &mut self.profiles);
         }
         let hosts = decode::tables(reader, "host", fields.value("host"));
         self.hosts
@@ -107,7 +109,10 @@ impl Inventory {
         let rules = decode::tables(reader, "rule", fields.value("rule"));
         self.rules
             .extend(rules.into_iter().filter_map(|value| rule(reader, value)));
-        fields.finish(reader);
+        // `[profiles.x]` is one mistake, however many hosts name `x`.
+        let misspelt = fields.finish(reader);
+        self.misses_profiles |= misspelt.contains(&"profile");
+        self.misses_subnets |= misspelt.contains(&"subnet");
     }
 }
 
@@ -118,6 +123,16 @@ fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let shown = path.display().to_string();
     match source::entries(path) {
         Ok(mut files) => {
+            for folder in files.iter().filter(|file| file.is_dir()) {
+                let place = Origin {
+                    file: folder.display().to_string().into(),
+                    line: 1,
+                    column: 1,
+                };
+                let message = "this folder is not read: an inventory is the *.toml files of one folder".to_owned();
+                problems.warn(&place, message, "move its files up, or the folder elsewhere");
+            }
+            files.retain(|file| !file.is_dir());
             files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
             if files.is_empty() {
                 let message = "this folder of inventories has no *.toml file".to_owned();
@@ -165,25 +180,30 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     })
 }
 
-fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RawProfile> {
+/// Whether all of them could be read.
+fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>, profiles: &mut Vec<RawProfile>) -> bool {
     let DeValue::Table(table) = value.get_ref() else {
         reader.error(
             value,
             "`profile` must be a table of profiles".to_owned(),
             "write [profile.NAME]",
         );
-        return Vec::new();
+        return false;
     };
-    let mut profiles = Vec::new();
+    let (mut all_read, mut read) = (true, Vec::new());
     for (key, value) in table.iter() {
         let origin = reader.source.at(key.span());
         match key.get_ref().parse::<Name>() {
-            Ok(name) => profiles.extend(profile(reader, Sourced { value: name, origin }, value)),
+            Ok(name) => read.extend(profile(reader, Sourced { value: name, origin }, value)),
             Err(error) => reader.problems.error(&origin, error.to_string(), "rename the profile"),
         }
+        all_read &= read
+            .last()
+            .is_some_and(|profile: &RawProfile| profile.name.value.as_str() == key.get_ref());
     }
-    profiles.sort_by_key(|profile| (profile.name.origin.line, profile.name.origin.column));
-    profiles
+    read.sort_by_key(|profile| (profile.name.origin.line, profile.name.origin.column));
+    profiles.append(&mut read);
+    all_read
 }
 
 fn profile(reader: &mut Reader<'_>, name: Sourced<Name>, value: &Value<'_>) -> Option<RawProfile> {

@@ -1,11 +1,14 @@
 //! Diagnostics for people, the way rustc shows them, and for programs.
 
+mod secrets;
+
 use super::{Diagnostic, Report};
 use crate::model::limits::EDITED_FILE_BYTES_MAX;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
+use secrets::Veil;
 use serde::{Serializer, ser::SerializeMap};
 use std::{
     collections::HashMap,
@@ -13,9 +16,14 @@ use std::{
     io::{IsTerminal, Read},
 };
 
-/// Whether standard error wants colours: a terminal, and nobody said NO_COLOR.
+/// Whether what goes to `stream` wants colours: it is a terminal, and nobody said NO_COLOR.
+pub fn stream_wants_colours(stream: &impl IsTerminal) -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && stream.is_terminal()
+}
+
+/// Whether standard error wants colours.
 pub fn wants_colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
+    stream_wants_colours(&std::io::stderr())
 }
 
 impl Report {
@@ -100,7 +108,8 @@ fn read(file: &str) -> Option<Vec<String>> {
         return None;
     }
     opened.take(EDITED_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text.lines().map(printable).collect())
+    let mut veil = Veil::default();
+    Some(text.lines().map(|line| veil.over(&printable(line))).collect())
 }
 
 /// A few lines of a file that know their numbers: miette would count lines from the file's

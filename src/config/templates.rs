@@ -1,12 +1,23 @@
 //! The folders of scripts and answers, read and compiled.
+//!
+//! Who reads them looks at the first bytes and at whole lines, so an editor's byte order mark and a
+//! Windows editor's line ends are left out.
 
 use super::{hosts::Unread, problems::Problems, source, source::Source};
 use crate::boot::{
-    render::{TemplateError, Templates},
+    render::{TemplateError, Templates, long_comments},
     snapshot::Origin,
 };
-use crate::model::{Dialect, Name, text};
-use std::path::Path;
+use crate::model::{Dialect, Name, limits::ANSWER_DEPTH_MAX, text};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+
+/// What an editor may put before a file's first byte.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Files that Windows reads line by line: they keep their line ends.
+const WINDOWS_OWN: &[&str] = &["bat", "cmd", "inf", "ini", "ps1", "reg"];
 
 /// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from
 /// the other; a folder that can't be read is said and noted in `unread`.
@@ -20,7 +31,7 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems
             && let Some(name) = name_of(&path, path.file_stem(), problems)
             && let Some(source) = Source::read(&path, problems)
         {
-            let added = templates.add_script(&name, dialect, &source.file, &source.text);
+            let added = templates.add_script(&name, dialect, &source.file, &plain(&path, &source.text));
             say(added, problems);
         }
     }
@@ -35,7 +46,7 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems
     templates
 }
 
-fn list(folder: &Path, key: &str, problems: &mut Problems) -> Option<Vec<std::path::PathBuf>> {
+fn list(folder: &Path, key: &str, problems: &mut Problems) -> Option<Vec<PathBuf>> {
     let listed = source::entries(folder).map_err(|error| {
         let shown = folder.display().to_string();
         let message = format!("the folder of {key} can't be read: {error}");
@@ -84,7 +95,8 @@ fn add_file(templates: &mut Templates, path: &Path, problems: &mut Problems) {
         );
         return;
     }
-    add(templates, &name, path, problems);
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    add(templates, &name, &file, path, problems);
 }
 
 fn add_folder(templates: &mut Templates, folder: &Path, problems: &mut Problems) {
@@ -100,25 +112,66 @@ fn add_folder(templates: &mut Templates, folder: &Path, problems: &mut Problems)
         );
         return;
     }
+    add_files_in(templates, &name, folder, "", problems);
+}
+
+/// Adds the files of an answer's folder, and of the folders in it: `beneath` is the path so far, with a
+/// slash at its end.
+fn add_files_in(templates: &mut Templates, name: &Name, folder: &Path, beneath: &str, problems: &mut Problems) {
+    if beneath.matches('/').count() > ANSWER_DEPTH_MAX {
+        let message = format!("folders in an answer are read {ANSWER_DEPTH_MAX} deep, and this one is deeper");
+        problems.warn(&beginning(folder), message, "move its files further up");
+        return;
+    }
     for path in list(folder, "answers", problems).unwrap_or_default() {
-        add(templates, &name, &path, problems);
+        let named = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = format!("{beneath}{named}");
+        match path.is_dir() {
+            true => add_files_in(templates, name, &path, &format!("{file}/"), problems),
+            false => add(templates, name, &file, &path, problems),
+        }
     }
 }
 
-fn add(templates: &mut Templates, name: &Name, path: &Path, problems: &mut Problems) {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
+fn add(templates: &mut Templates, name: &Name, file: &str, path: &Path, problems: &mut Problems) {
     // The file's name is part of a URL.
-    if file.parse::<Name>().is_err() {
+    if let Some(odd) = file.split('/').find(|part| part.parse::<Name>().is_err()) {
         let message = format!(
             "`{}` can't stand in a URL, so the file is left out",
-            text::escape(file.as_bytes())
+            text::escape(odd.as_bytes())
         );
-        problems.warn(&beginning(path), message, "rename the file");
+        problems.warn(&beginning(path), message, "rename it");
         return;
     }
-    if let Some(source) = Source::read(path, problems) {
-        let added = templates.add_answer(name, &file, &source.file, &source.text);
-        say(added, problems);
+    let Some(source) = Source::read(path, problems) else {
+        return;
+    };
+    let text = plain(path, &source.text);
+    for (line, column, lines) in long_comments(&text) {
+        let at = Origin {
+            file: source.file.clone(),
+            line,
+            column,
+        };
+        let message = format!("`{{#` opens a comment of the template here, and its {lines} lines are cut out");
+        problems.warn(&at, message, RAW);
+    }
+    let added = templates.add_answer(name, file, &source.file, &text);
+    say(added, problems);
+}
+
+/// The way out for text that has the template language's own marks in it.
+const RAW: &str = "write {% raw %} before text that has such marks of its own and {% endraw %} behind it, or close the comment on its line";
+
+/// The text as its readers want it.
+fn plain<'t>(path: &Path, text: &'t str) -> Cow<'t, str> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let is_windows_own = path
+        .extension()
+        .is_some_and(|said| WINDOWS_OWN.iter().any(|own| said.eq_ignore_ascii_case(own)));
+    match text.contains("\r\n") && !is_windows_own {
+        true => text.replace("\r\n", "\n").into(),
+        false => text.into(),
     }
 }
 
@@ -130,11 +183,8 @@ fn say(added: Result<(), TemplateError>, problems: &mut Problems) {
             column: 1,
         };
         let message = format!("template: {}", error.message);
-        problems.template(
-            &error,
-            &nowhere,
-            message,
-            "see ipxe-scripts/README.md for what a template may say",
-        );
+        let help = "text that has `{{`, `{%` or `{#` of its own stands between {% raw %} and {% endraw %}; \
+                    ipxe-scripts/README.md says what a template may name";
+        problems.template(&error, &nowhere, message, help);
     }
 }

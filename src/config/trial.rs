@@ -5,6 +5,7 @@ use super::{
     cautions::{Cautions, Look, knows_names},
     hosts::{Crowd, Unsettled},
     problems::Problems,
+    rendered::{self, Flaw},
 };
 use crate::boot::{
     machine::{Identity, Who},
@@ -28,6 +29,8 @@ type Cause = (TemplateError, Origin);
 /// Who looks on: what fails, and what is to be warned of.
 struct Audience {
     failures: Crowd<Cause>,
+    /// What is wrong with a text, and where.
+    flaws: Crowd<(Flaw, Origin)>,
     cautions: Cautions,
     /// Whether addresses and name servers are ours to give.
     gives_addresses: bool,
@@ -44,6 +47,7 @@ pub(super) fn rehearse(
 ) {
     let mut audience = Audience {
         failures: Crowd::default(),
+        flaws: Crowd::default(),
         cautions: Cautions::default(),
         gives_addresses,
     };
@@ -62,18 +66,27 @@ pub(super) fn rehearse(
         );
     }
     if let Some(paths) = paths {
-        own_scripts(snapshot, paths, &mut audience.failures, problems);
+        own_scripts(snapshot, paths, &mut audience, problems);
     }
     audience.cautions.say(problems);
     for ((error, origin), whose) in audience.failures.said() {
         let message = format!("template: {}; rendered for {whose}", error.message);
         problems.template(&error, &origin, message, help(&error.message));
     }
+    for ((flaw, origin), whose) in audience.flaws.said() {
+        let message = format!("{}; rendered for {whose}", flaw.what);
+        match flaw.is_error {
+            true => problems.error(&origin, message, flaw.help),
+            false => problems.warn(&origin, message, flaw.help),
+        }
+    }
 }
 
 /// What to add. `image` and `answer` are not among the `vars`, where people would look first.
 fn help(message: &str) -> &'static str {
-    if message.contains("`image") {
+    if message.contains(" can't ") {
+        "change that value in the inventory, or the template; ipxe-scripts/README.md says what no value may have"
+    } else if message.contains("`image") {
         "give the machine or its profile an `image` that has it, or correct the template"
     } else if message.contains("`answer") {
         "give the machine or its profile an `answer`, or correct the template"
@@ -97,6 +110,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             || knows_names(snapshot, settings, who.host().and_then(|host| host.address)),
         cautions: &mut audience.cautions,
     });
+    let mut flaws = Vec::new();
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let identity = identity(snapshot, who, settings, firmware);
         let forms = forms(snapshot, settings, identity.arch);
@@ -105,7 +119,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
         }
         let look = look.take();
         let rendered = Scene::new(snapshot, who, &identity, None, SERVER)
-            .and_then(|scene| render(snapshot, settings, &forms, &scene, look));
+            .and_then(|scene| render(snapshot, settings, (&forms, identity.arch), &scene, (look, &mut flaws)));
         if let Err(error) = rendered {
             // One cause is one diagnostic: only an error without a template needs the host's place.
             let place = match &error.file {
@@ -118,6 +132,12 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             };
             audience.failures.add((error, place), whose.to_owned());
             return;
+        }
+    }
+    // Most are said of both firmwares' texts.
+    for (place, flaw) in flaws.iter().enumerate() {
+        if !flaws[..place].contains(flaw) {
+            audience.flaws.add(flaw.clone(), whose.to_owned());
         }
     }
 }
@@ -176,13 +196,14 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
     }
 }
 
-/// Renders it all, and has the script's first language and the answers looked at.
+/// Renders it all, notes what is wrong with a text, and has the script's first language and the answers
+/// looked at.
 fn render(
     snapshot: &Snapshot,
     settings: &BootSettings,
-    forms: &[Dialect],
+    (forms, arch): (&[Dialect], Option<Arch>),
     scene: &Scene,
-    mut look: Option<Look<'_>>,
+    (mut look, flaws): (Option<Look<'_>>, &mut Vec<(Flaw, Origin)>),
 ) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
     if let Some(script) = &settings.script {
@@ -191,6 +212,10 @@ fn render(
             if let (0, Some(look)) = (place, &mut look) {
                 look.at_script(&sent, settings);
             }
+            let file = templates.file_of_script(script.value.as_str(), *form);
+            flaws.extend(rendered::script(*form, &sent).map(|flaw| (flaw, beginning(file))));
+            let length = rendered::parameters_length(*form, &sent);
+            flaws.extend(arch.and_then(|arch| too_long(settings, arch.cpu, length)));
         }
     }
     if let Some(answer) = &settings.answer {
@@ -199,13 +224,40 @@ fn render(
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
             }
+            let place = || beginning(templates.file_of_answer(&answer.value, file));
+            flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, place())));
         }
     }
     Ok(())
 }
 
+/// What is said of a kernel's parameters that are longer than it reads, at the longest of them.
+fn too_long(settings: &BootSettings, cpu: Cpu, length: usize) -> Option<(Flaw, Origin)> {
+    let max = rendered::parameters_max(cpu);
+    if length <= max {
+        return None;
+    }
+    let longest = settings.cmdline.iter().max_by_key(|parameter| parameter.value.len())?;
+    let flaw = Flaw {
+        is_error: false,
+        what: format!(
+            "the kernel's parameters are longer than the {max} bytes that a kernel for {cpu} reads: the rest is lost"
+        ),
+        help: "shorten them; what is long can be fetched by its URL",
+    };
+    Some((flaw, longest.origin.clone()))
+}
+
+fn beginning(file: &str) -> Origin {
+    Origin {
+        file: file.into(),
+        line: 1,
+        column: 1,
+    }
+}
+
 /// The scripts that no inventory names: of a machine that boots its disk, and of a stranger.
-fn own_scripts(snapshot: &Snapshot, paths: &Origin, failures: &mut Crowd<Cause>, problems: &mut Problems) {
+fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut Audience, problems: &mut Problems) {
     let wanted = [
         (LOCAL_SCRIPT, true),
         (UNKNOWN_SCRIPT, snapshot.unknown == UnknownPolicy::Discover),
@@ -222,13 +274,13 @@ fn own_scripts(snapshot: &Snapshot, paths: &Origin, failures: &mut Crowd<Cause>,
                 format!("put the shipped {named}.ipxe into the folder of scripts"),
             );
         } else if is_needed {
-            own_script(snapshot, &name, paths, failures);
+            own_script(snapshot, &name, paths, audience);
         }
     }
 }
 
 /// One of them, in every language it is written in.
-fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, failures: &mut Crowd<Cause>) {
+fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut Audience) {
     let identity = Identity {
         mac: Some(STRANGER),
         ..Identity::default()
@@ -237,8 +289,15 @@ fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, failures: &mut C
     for form in Dialect::ALL.into_iter().filter(is_sound) {
         let rendered = Scene::new(snapshot, Who::Unknown, &identity, None, SERVER)
             .and_then(|scene| snapshot.templates.script(name, form, &scene));
-        if let Err(error) = rendered {
-            failures.add((error, paths.clone()), "an unknown machine".to_owned());
+        let whose = "an unknown machine".to_owned();
+        match rendered {
+            Ok(sent) => {
+                let place = beginning(snapshot.templates.file_of_script(name.as_str(), form));
+                if let Some(flaw) = rendered::script(form, &sent) {
+                    audience.flaws.add((flaw, place), whose);
+                }
+            }
+            Err(error) => audience.failures.add((error, paths.clone()), whose),
         }
     }
 }

@@ -334,7 +334,6 @@ fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
         ),
         ("path under [state]", running.state != wanted.state),
         ("socket under [admin]", running.admin_socket != wanted.admin_socket),
-        ("listen under [admin]", running.admin_listen != wanted.admin_listen),
     ];
     rows.into_iter()
         .filter(|(_, differs)| *differs)

@@ -115,9 +115,6 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
-    if let Some(listen) = appliance.admin_listen {
-        tracing::warn!("`listen` under [admin] ({listen}) is not served yet; the socket is");
-    }
     privileges::drop_privileges(options.user.as_deref(), &ours(&appliance.state, &socket))
         .map_err(StartError::Privileges)?;
     privileges::warn_of_unreadable(&theirs(&appliance, &options.config));

@@ -213,6 +213,13 @@ pub const LOADER_LOOP_PAUSE: Duration = Duration::from_secs(3600);
 pub const TEMPLATE_FUEL: u64 = 200_000;
 /// The longest text one template may render.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of parameters that a kernel for x86, 64-bit ARM or POWER takes (COMMAND_LINE_SIZE of its asm/setup.h,
+/// less the zero byte at its end).
+pub const KERNEL_PARAMETERS_BYTES_MAX: usize = 2047;
+/// The same of a kernel for 32-bit ARM or RISC-V.
+pub const KERNEL_PARAMETERS_BYTES_MAX_ARM32_RISCV: usize = 1023;
+/// The same of a kernel for LoongArch or IBM Z.
+pub const KERNEL_PARAMETERS_BYTES_MAX_LOONGARCH_S390: usize = 4095;
 /// The largest file that people edit: a configuration, an inventory, a template.
 pub const EDITED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -260,6 +267,8 @@ pub const LOADER_LOOK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const LOADER_LINKS_MAX: usize = 8;
 /// Folders in an image's folder, one in the other, in which a changed artifact is seen.
 pub const IMAGE_DEPTH_MAX: usize = 4;
+/// Folders in an answer's folder, one in the other.
+pub const ANSWER_DEPTH_MAX: usize = 4;
 /// Files in one folder that people edit.
 pub const EDITED_FILES_MAX: usize = 10_000;
 /// Steps from a profile to its furthest ancestor.

@@ -30,6 +30,16 @@ pub fn control_character(text: &str) -> Option<char> {
         .find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
+/// Whether `text` is a domain name, a host's among them (RFC 1123): labels of letters, digits and hyphens
+/// between dots, none with a hyphen at either end.
+pub fn is_domain_name(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 /// Whether `text` fits `pattern`: `*` stands for any run, `?` for one character, ASCII case is
 /// ignored. Linear in both: at a mismatch only the last `*` is tried again.
 pub fn glob(pattern: &str, text: &str) -> bool {

@@ -317,8 +317,7 @@ fn names_own(asked: &Asked<'_>, code: u8) -> bool {
 
 /// What a listed host is called by DHCP.
 fn host_name(asked: &Asked<'_>) -> Option<String> {
-    let host = asked.who.host()?;
-    Some(host.hostname.clone().unwrap_or_else(|| host.name.to_string()))
+    asked.who.host().map(|host| host.host_name().to_owned())
 }
 
 /// The answer to a client that says its full name (RFC 4702 section 4), which it must get.

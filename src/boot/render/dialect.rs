@@ -7,7 +7,7 @@
 use crate::boot::paths::SCRIPT_QUERY;
 use crate::model::{Dialect, text};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// Why a text would be more than a value.
 type Reason = Option<&'static str>;
@@ -42,7 +42,7 @@ fn write(
     if let Some(reason) = more(&text)
         && !value.is_safe()
     {
-        return Err(refused(&text, &format!("can't stand in a script: {reason}")));
+        return Err(refused(&format!("can't stand in a script: {reason}")));
     }
     match state.auto_escape() {
         AutoEscape::None => Ok(out.write_str(&text)?),
@@ -50,9 +50,22 @@ fn write(
     }
 }
 
-fn refused(shown: &str, why: &str) -> Error {
-    let message = format!("`{}` {why}", text::escape(shown.as_bytes()));
-    Error::new(ErrorKind::InvalidOperation, message)
+/// Why a value may not stand where a template puts it. It goes without the value, which may be a secret
+/// and would go to the log; the template's word for it is said instead.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+fn refused(why: &str) -> Error {
+    let why = Refused(why.to_owned());
+    Error::new(ErrorKind::InvalidOperation, why.to_string()).with_source(why)
 }
 
 const NEW_LINE: &str = "it has a control character, and a new line is a new command";
@@ -126,7 +139,7 @@ pub(super) fn arg(value: &Value) -> Result<String, Error> {
     let splits = shown.is_empty() || shown.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
     if splits {
         let why = "can't be one argument of a command line; use a value without spaces and quotes";
-        return Err(refused(&shown, why));
+        return Err(refused(why));
     }
     Ok(shown)
 }
@@ -138,16 +151,16 @@ pub(super) fn arg(value: &Value) -> Result<String, Error> {
 fn args(value: &Value) -> Result<Value, Error> {
     let shown = defined(value)?;
     if text::control_character(&shown).is_some() {
-        return Err(refused(&shown, &format!("can't stand in a script: {NEW_LINE}")));
+        return Err(refused(&format!("can't stand in a script: {NEW_LINE}")));
     }
     if shown.contains(['\'', '\\']) {
         let why = "can't be handed to the kernel: GRUB changes `'` and `\\` on the way";
-        return Err(refused(&shown, why));
+        return Err(refused(why));
     }
     let words: Option<Vec<String>> = parameters(&shown).into_iter().map(grub_word).collect();
     let Some(words) = words else {
         let why = "has a `\"` inside of a parameter; write it around the parameter or its value";
-        return Err(refused(&shown, why));
+        return Err(refused(why));
     };
     Ok(Value::from_safe_string(words.join(" ")))
 }
@@ -181,6 +194,13 @@ fn grub_word(parameter: &str) -> Option<String> {
     }
     let needs_no_quotes = plain.bytes().all(|byte| byte != b' ' && is_plain_to_grub(byte));
     Some(if needs_no_quotes { plain } else { format!("'{plain}'") })
+}
+
+/// The filter `quote`: a value as one word of a POSIX shell, whatever is in it. It goes without
+/// backslashes, which the files that such a word stands in may read first.
+pub(super) fn quote(value: &Value) -> Result<String, Error> {
+    let shown = defined(value)?;
+    Ok(format!("'{}'", shown.replace('\'', "'\"'\"'")))
 }
 
 fn defined(value: &Value) -> Result<String, Error> {

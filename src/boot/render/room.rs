@@ -1,16 +1,20 @@
 //! A template engine and what it says: templates that are rendered under the same rules.
 
-use super::{Scene, TemplateError, VARIABLES, dialect};
+use super::{
+    Scene, TemplateError, VARIABLES,
+    dialect::{self, Refused},
+    marks::Marks,
+    words,
+};
 use crate::model::{
     limits::{TEMPLATE_FUEL, TEMPLATE_OUTPUT_BYTES_MAX},
     text,
 };
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, syntax::SyntaxConfig};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     error::Error as _,
     io,
-    ops::Range,
 };
 
 /// Most scripts are shorter, and never have to be moved while they grow.
@@ -24,11 +28,17 @@ pub(super) struct Room {
     pub(super) files: HashMap<String, String>,
     /// Templates that compile and name nothing unknown.
     pub(super) sound: HashSet<String>,
+    /// The keys of `vars` that they name.
+    pub(super) vars: BTreeSet<String>,
+    /// Some template takes `vars` whole, and so may use any of them.
+    pub(super) takes_all_vars: bool,
 }
 
 impl Room {
     pub(super) fn new() -> Room {
         let mut engine = Environment::new();
+        // Errors name the template's own words. The engine does so by itself only in debug builds.
+        engine.set_debug(true);
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         engine.set_auto_escape_callback(|_| AutoEscape::None);
         engine.set_fuel(Some(TEMPLATE_FUEL));
@@ -41,19 +51,24 @@ impl Room {
             .expect("the default delimiters are valid");
         engine.set_syntax(syntax);
         engine.add_filter("arg", dialect::arg);
+        engine.add_filter("quote", dialect::quote);
         Room {
             engine,
             files: HashMap::new(),
             sound: HashSet::new(),
+            vars: BTreeSet::new(),
+            takes_all_vars: false,
         }
     }
 
     pub(super) fn add(&mut self, key: String, file: &str, source: &str) -> Result<(), TemplateError> {
         self.files.insert(key.clone(), file.to_owned());
+        refuse_lengths(file, source)?;
         self.engine
             .add_template_owned(key.clone(), source.to_owned())
             .map_err(|error| self.explain(&key, &error))?;
         self.check_names(&key, source)?;
+        self.note_vars(&key);
         self.sound.insert(key);
         Ok(())
     }
@@ -74,15 +89,33 @@ impl Room {
         let Some(name) = unknown.first() else {
             return Ok(());
         };
+        let (line, column) = words::first(source, name).map_or((None, None), |at| words::place(source, at));
         Err(TemplateError {
             file: self.files.get(key).cloned(),
-            line: line_of_word(source, name),
+            line,
+            column,
             message: format!(
                 "unknown variable `{}`; a template may use {}",
                 text::escape(name.as_bytes()),
                 VARIABLES.join(", ")
             ),
         })
+    }
+
+    /// Remembers which of the inventory's `vars` the template may ask for.
+    fn note_vars(&mut self, key: &str) {
+        let Ok(template) = self.engine.get_template(key) else {
+            return;
+        };
+        for name in template.undeclared_variables(true) {
+            match name.split('.').collect::<Vec<_>>()[..] {
+                ["vars"] => self.takes_all_vars = true,
+                ["vars", named, ..] => {
+                    self.vars.insert(named.to_owned());
+                }
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn render(&self, key: &str, scene: &Scene) -> Result<String, TemplateError> {
@@ -97,6 +130,7 @@ impl Room {
         String::from_utf8(bounded.0).map_err(|_| TemplateError {
             file: self.files.get(key).cloned(),
             line: None,
+            column: None,
             message: "the rendered text is not UTF-8".to_owned(),
         })
     }
@@ -108,52 +142,96 @@ impl Room {
             innermost = source;
         }
         let named = innermost.name().unwrap_or(key);
+        let (place, message) = describe(innermost);
         TemplateError {
             file: Some(self.files.get(named).cloned().unwrap_or_else(|| named.to_owned())),
-            line: innermost.line().and_then(|line| u32::try_from(line).ok()),
-            message: describe(innermost),
+            line: place.0,
+            column: place.1,
+            message,
         }
     }
 }
 
-/// The engine's words, with the words of the template where they say more.
-fn describe(error: &Error) -> String {
+/// A line and a column, from 1, as far as they are known.
+type Place = (Option<u32>, Option<u32>);
+
+/// Where it is, and the engine's words, with the words of the template where they say more.
+fn describe(error: &Error) -> (Place, String) {
+    let line = (error.line().and_then(|line| u32::try_from(line).ok()), None);
     if error.kind() == ErrorKind::OutOfFuel {
-        return "the template does too much work; look for a loop that is too long".to_owned();
+        let message = "the template does too much work; look for a loop that is too long";
+        return (line, message.to_owned());
     }
     if let Some(source) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        return source.to_string();
+        return (line, source.to_string());
     }
-    let named = match (error.kind(), error.template_source(), error.range()) {
-        (ErrorKind::UndefinedError, Some(source), Some(range)) => undefined(source, range),
-        _ => None,
+    let (Some(source), Some(range)) = (error.template_source(), error.range()) else {
+        return (line, engines_words(error));
     };
-    match (named, error.detail()) {
-        (Some(expression), _) if !expression.is_empty() => format!("`{}` has no value here", expression.trim()),
-        (_, Some(detail)) => format!("{}: {detail}", error.kind()),
-        (_, None) => error.kind().to_string(),
+    let refused = error.source().and_then(|source| source.downcast_ref::<Refused>());
+    match (error.kind(), refused) {
+        (ErrorKind::SyntaxError, _) => syntax_error(error, source, range.start),
+        (_, Some(Refused(why))) => {
+            let (at, named) = words::meant(source, range);
+            (words::place(source, at), format!("`{named}` {why}"))
+        }
+        (ErrorKind::UndefinedError, None) => {
+            let (at, named) = words::meant(source, range);
+            (words::place(source, at), format!("`{named}` has no value here"))
+        }
+        (_, None) => (words::place(source, range.start), engines_words(error)),
     }
 }
 
-/// The words of the template that have no value. A filter that misses its value points at itself:
-/// of `vars.disk | arg` it is what stands before the bar.
-fn undefined(source: &str, range: Range<usize>) -> Option<&str> {
-    let piped = source
-        .get(..range.start)
-        .and_then(|before| before.trim_end().strip_suffix('|'));
-    match piped {
-        None => source.get(range),
-        Some(before) => before.trim_end().rsplit([' ', '\t', '\n', '{', '(', ',']).next(),
+fn engines_words(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
     }
 }
 
-/// The first line on which `word` stands by itself, from 1.
-fn line_of_word(source: &str, word: &str) -> Option<u32> {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let line = source
-        .lines()
-        .position(|line| line.split(|c: char| !is_part(c)).any(|part| part == word))?;
-    u32::try_from(line + 1).ok()
+/// A syntax error, at what it is about: a comment or a block without its end is said where it begins,
+/// and not where the file ends.
+fn syntax_error(error: &Error, source: &str, at: usize) -> (Place, String) {
+    let marks = Marks::of(source);
+    let unclosed = marks.comments.iter().find(|comment| !comment.is_closed);
+    if let Some(comment) = unclosed.filter(|comment| comment.range.start <= at) {
+        let message = "syntax error: a comment opens here (`{#`), and no `#}` closes it";
+        return (words::place(source, comment.range.start), message.to_owned());
+    }
+    // The engine points at the last thing that it read.
+    let found_the_end = |said: &str| said.contains("end of input") || said.contains("end of raw block");
+    let is_at_end = error.detail().is_some_and(found_the_end);
+    if let Some(opened) = marks.open.last().filter(|_| is_at_end) {
+        let message = format!(
+            "syntax error: `{{% {} %}}` has no `{{% end{} %}}`",
+            text::escape(opened.tag.as_bytes()),
+            opened.word
+        );
+        return (words::place(source, opened.at), message);
+    }
+    (words::place(source, at), engines_words(error))
+}
+
+/// `${#…}` is a shell's length in every text that has one, and would be cut out as the beginning of a
+/// comment.
+fn refuse_lengths(file: &str, source: &str) -> Result<(), TemplateError> {
+    let comments = Marks::of(source).comments;
+    let Some(length) = comments.iter().find(|comment| comment.is_length) else {
+        return Ok(());
+    };
+    let (line, column) = words::place(source, length.range.start);
+    let cut = match length.lines {
+        _ if !length.is_closed => "all that follows".to_owned(),
+        1 => "the rest of it up to `#}`".to_owned(),
+        lines => format!("{lines} lines, up to `#}}`,"),
+    };
+    Err(TemplateError {
+        file: Some(file.to_owned()),
+        line,
+        column,
+        message: format!("`${{#` opens a comment of the template, and {cut} would be cut out"),
+    })
 }
 
 /// A text that stops growing at its limit.

@@ -56,6 +56,7 @@ impl Scene {
         let name = identity.name(who);
         let http = paths::http_base(server, snapshot.ports);
         let variables = Variables {
+            hostname: host.map_or(name.as_str(), |host| host.host_name()).to_owned(),
             mac,
             uuid: identity.uuid.or_else(|| host.and_then(|host| host.uuid)),
             serial: serial
@@ -202,6 +203,7 @@ fn refuse_control_characters(variables: &Variables, settings: Option<&BootSettin
         Some(name) => Err(TemplateError {
             file: None,
             line: None,
+            column: None,
             message: format!(
                 "`{name}` of {} has a control character and is kept out of templates",
                 variables.name

@@ -90,7 +90,7 @@ fn an_unknown_variable_is_named_with_its_line_even_behind_an_if() {
 #[test]
 fn a_variable_that_this_machine_lacks_is_named_with_its_line() {
     let error = rendered("#!ipxe\nkernel {{ vars.kernel }}", "x").unwrap_err();
-    assert_eq!(error.to_string(), "test.ipxe:2: `vars.kernel` has no value here");
+    assert_eq!(error.to_string(), "test.ipxe:2:11: `vars.kernel` has no value here");
     let error = rendered("#!ipxe\n\nkernel {{ image.kernel }}", "x").unwrap_err();
     assert_eq!(error.line, Some(3), "{error}");
 }

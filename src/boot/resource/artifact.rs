@@ -65,6 +65,7 @@ pub(super) fn content_type(file: &str) -> &'static str {
         "iso" => "application/vnd.efi-iso",
         "img" => "application/vnd.efi-img",
         "json" | "ign" => "application/json",
+        "xml" => "application/xml",
         "yaml" | "yml" => "application/yaml",
         "cfg" | "ks" | "ipxe" | "txt" => "text/plain; charset=utf-8",
         _ if matches!(file, "user-data" | "meta-data" | "vendor-data" | "network-config") => {

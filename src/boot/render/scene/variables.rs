@@ -45,6 +45,7 @@ pub(super) fn on_demand(parts: impl Parts) -> Value {
 #[derive(Debug)]
 pub(super) struct Variables {
     pub name: String,
+    pub hostname: String,
     pub mac: Option<MacAddr>,
     pub uuid: Option<Uuid>,
     pub serial: String,
@@ -72,6 +73,7 @@ pub(super) struct Variables {
 impl Parts for Variables {
     const NAMES: &'static [&'static str] = &[
         "name",
+        "hostname",
         "mac",
         "mac_hyphens",
         "uuid",
@@ -98,6 +100,7 @@ impl Parts for Variables {
     fn part(&self, name: &str) -> Option<Value> {
         Some(match name {
             "name" => text(&self.name),
+            "hostname" => text(&self.hostname),
             "mac" => shown(self.mac),
             "mac_hyphens" => Value::from(self.mac.map(MacAddr::hyphenated).unwrap_or_default()),
             "uuid" => shown(self.uuid),

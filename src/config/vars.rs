@@ -1,0 +1,36 @@
+//! The inventory's `vars` held against what the templates ask for: a misspelt one is missed by nobody, and
+//! its default goes out in its place.
+
+use super::{
+    problems::{Problems, did_you_mean},
+    raw::Inventory,
+};
+use crate::boot::{render::Templates, snapshot::Origin};
+use std::collections::BTreeMap;
+
+/// Warns of each name that no script and no answer has, at the first place that says it. Templates that
+/// could not be read may have asked for anything.
+pub(super) fn judge_asked(inventory: &Inventory, templates: &Templates, problems: &mut Problems) {
+    if !templates.are_all_sound() {
+        return;
+    }
+    let profiles = inventory.profiles.iter().map(|profile| &profile.own);
+    let hosts = inventory.hosts.iter().map(|host| &host.own);
+    let rules = inventory.rules.iter().map(|rule| &rule.own);
+    let mut unasked: BTreeMap<&str, (&Origin, usize)> = BTreeMap::new();
+    for (key, var) in profiles.chain(hosts).chain(rules).flat_map(|own| &own.vars) {
+        if !templates.asks_for_var(key) {
+            unasked.entry(key).or_insert((&var.origin, 0)).1 += 1;
+        }
+    }
+    let asked = templates.vars_asked_for();
+    for (key, (origin, times)) in unasked {
+        let more = match times {
+            1 => String::new(),
+            times => format!("; it is written {times} times"),
+        };
+        let message = format!("no script and no answer asks for `vars.{key}`{more}");
+        let help = did_you_mean(key, asked.iter().copied(), "correct its name, or take it out");
+        problems.warn(origin, message, help);
+    }
+}

@@ -1,0 +1,222 @@
+//! Slips in an inventory that once hid behind others, or drew a crowd of complaints about what was right;
+//! and what `check` can be asked to do.
+
+use super::*;
+use std::process::{Command, Output};
+
+fn errors(inventory: &str) -> Vec<Diagnostic> {
+    Room::new(inventory).report().errors
+}
+
+/// How often a diagnostic stands at that place.
+fn at(diagnostics: &[Diagnostic], place: (u32, u32)) -> usize {
+    diagnostics.iter().filter(|one| one.place == Some(place)).count()
+}
+
+fn many_hosts(more: &str) -> String {
+    let host = |number: u32| format!("[[host]]\nname = \"h{number}\"\nserial = \"{number}\"\n{more}");
+    (0..95).map(host).collect()
+}
+
+#[test]
+fn one_single_bracket_among_many_hosts_is_one_error_at_its_line() {
+    let hosts = many_hosts("");
+    for before in [true, false] {
+        let single = "[host]\nname = \"single\"\nserial = \"x\"\n";
+        let inventory = match before {
+            true => format!("{SUBNET}{single}{hosts}"),
+            false => format!("{SUBNET}{hosts}{single}{}", many_hosts("").replace("\"h", "\"i")),
+        };
+        let line = inventory.lines().position(|line| line == "[host]").unwrap() + 1;
+        let errors = errors(&inventory);
+        assert_eq!(errors.len(), 1, "{}", shown(&errors));
+        assert_eq!(at(&errors, (u32::try_from(line).unwrap(), 1)), 1, "{}", shown(&errors));
+        assert!(errors[0].to_string().contains("write it as [[host]]"), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn a_misspelt_table_is_one_error_and_not_one_for_every_host_that_counts_on_it() {
+    let hosts = many_hosts("profile = \"x\"\n");
+    let profiles = errors(&format!("{SUBNET}[profiles.x]\nboot = \"local\"\n{hosts}"));
+    assert_eq!((profiles.len(), at(&profiles, (5, 2))), (1, 1), "{}", shown(&profiles));
+    let reserved = "[[host]]\nname = \"a\"\nserial = \"1\"\naddress = \"192.0.2.9\"\n";
+    let subnets = errors(&format!("[[subnets]]\ncidr = \"192.0.2.0/24\"\n{reserved}"));
+    assert_eq!((subnets.len(), at(&subnets, (1, 3))), (1, 1), "{}", shown(&subnets));
+    let unnamed = errors(&format!(
+        "{SUBNET}[profile.\"a b\"]\n[[host]]\nname = \"a\"\nserial = \"1\"\nprofile = \"c\"\n"
+    ));
+    assert_eq!((unnamed.len(), at(&unnamed, (5, 10))), (1, 1), "{}", shown(&unnamed));
+}
+
+#[test]
+fn a_hosts_twin_has_its_other_faults_named() {
+    let host = |name: &str, mac: u8, address: u8| {
+        format!("[[host]]\nname = \"{name}\"\nmac = \"52:54:00:00:00:{mac:02}\"\naddress = \"192.0.2.{address}\"\n")
+    };
+    let inventory = format!("{SUBNET}{}{}{}", host("a", 1, 11), host("b", 2, 12), host("a", 2, 11));
+    let errors = errors(&inventory);
+    // Its name is `a`'s, its MAC is `b`'s; that its address is `a`'s goes without saying.
+    assert_eq!(
+        [at(&errors, (14, 8)), at(&errors, (15, 7)), errors.len()],
+        [1, 1, 2],
+        "{}",
+        shown(&errors)
+    );
+}
+
+#[test]
+fn a_hostname_that_is_another_hosts_name_is_said() {
+    let errors = errors(&format!(
+        "{SUBNET}[[host]]\nname = \"a\"\nserial = \"1\"\n[[host]]\nname = \"b\"\nserial = \"2\"\nhostname = \"A\"\n"
+    ));
+    assert_eq!((at(&errors, (11, 12)), errors.len()), (1, 1), "{}", shown(&errors));
+}
+
+#[test]
+fn a_syntax_error_says_that_it_hides_the_rest() {
+    let errors = errors(&format!("{SUBNET}[[host]]\nname = a b\nadress = 1 2\n"));
+    let said: Vec<bool> = errors
+        .iter()
+        .map(|one| one.to_string().contains("nothing else is judged until this is mended"))
+        .collect();
+    assert_eq!(said, [true, false], "{}", shown(&errors));
+}
+
+#[test]
+fn a_name_that_no_installer_takes_is_refused_unless_it_has_a_hostname() {
+    for (name, better) in [
+        ("r1_u01", "r1-u01"),
+        ("r1u02-", "r1u02"),
+        ("r1.-a", "r1.a"),
+        ("r1u03.", "r1u03"),
+    ] {
+        let host = format!("{SUBNET}[[host]]\nname = \"{name}\"\nserial = \"1\"\n");
+        let report = errors(&host);
+        assert_eq!(
+            (at(&report, (6, 8)), report.len()),
+            (1, 1),
+            "{name}: {}",
+            shown(&report)
+        );
+        assert!(
+            report[0].to_string().contains(&format!("hostname = \"{better}")),
+            "{}",
+            report[0]
+        );
+        assert_eq!(errors(&format!("{host}hostname = \"r1u01\"\n")).len(), 0);
+    }
+    assert_eq!(
+        errors(&format!("{SUBNET}[[host]]\nname = \"r1u07.rack-1\"\nserial = \"1\"\n")).len(),
+        0
+    );
+    assert_eq!(at(&errors(&host_with("serial = \"1\"\nhostname = \"-a\"")), (8, 12)), 1);
+}
+
+#[test]
+fn what_a_host_calls_itself_is_in_its_templates() {
+    let room = Room::new(&host_with(
+        "serial = \"1\"\nmac = \"52:54:00:00:00:07\"\nhostname = \"db1\"\nscript = \"own\"",
+    ));
+    room.write("scripts/own.ipxe", "#!ipxe\n{{ name }} {{ hostname }}\n");
+    let text = script(&room.sound().snapshot, "52:54:00:00:00:07", Firmware::Bios);
+    assert_eq!(text, "#!ipxe\na db1\n");
+}
+
+#[test]
+fn a_var_that_no_template_asks_for_is_warned_of_once() {
+    let room = Room::new(&format!(
+        "{SUBNET}{}",
+        many_hosts("vars = { pasword_hash = \"x\", disk = \"y\" }\n")
+    ));
+    let warnings = room.sound().warnings;
+    assert_eq!((at(&warnings, (8, 25)), warnings.len()), (1, 1), "{}", shown(&warnings));
+    let said = warnings[0].to_string();
+    assert!(
+        said.contains("`vars.pasword_hash`") && said.contains("did you mean `password_hash`?"),
+        "{said}"
+    );
+    room.write("answers/all.json", "{{ vars | tojson }}\n");
+    assert_eq!(room.sound().warnings.len(), 0);
+}
+
+#[test]
+fn a_folder_in_a_folder_of_inventories_is_said() {
+    let room = Room::new("");
+    fs::remove_file(room.path("inventory.toml")).unwrap();
+    room.write("inventory.toml/a.toml", SUBNET);
+    room.write(
+        "inventory.toml/row-2/b.toml",
+        "[[host]]\nname = \"a\"\nserial = \"1\"\n",
+    );
+    let loaded = room.sound();
+    assert_eq!(loaded.snapshot.hosts.len(), 0);
+    assert_eq!(loaded.warnings.len(), 1, "{}", shown(&loaded.warnings));
+    assert!(loaded.warnings[0].file.ends_with("inventory.toml/row-2"));
+}
+
+#[test]
+fn an_address_to_listen_at_does_nothing_and_says_so() {
+    let room = Room::new(SUBNET);
+    room.write(
+        "bootwright.toml",
+        &format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:8067\"\n"),
+    );
+    let warnings = room.sound().warnings;
+    assert_eq!((at(&warnings, (9, 10)), warnings.len()), (1, 1), "{}", shown(&warnings));
+}
+
+#[test]
+fn what_stands_in_the_shipped_settings_is_the_default() {
+    let room = Room::new(SUBNET);
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/bootwright.toml");
+    let of = |config: &str| {
+        room.write("bootwright.toml", config);
+        bootwright::config::appliance(&room.path("bootwright.toml")).unwrap()
+    };
+    let text = fs::read_to_string(shipped).unwrap();
+    assert_eq!(of(&text), of("[network]\ninterfaces = [\"eno2\"]\n"));
+    assert!(text.contains("but for `scripts` and `images` where `make install` put this file"));
+}
+
+fn check(room: &Room, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright"));
+    command.arg("check").args(arguments).arg(room.path("bootwright.toml"));
+    command.output().unwrap()
+}
+
+#[test]
+fn an_inventory_can_be_checked_where_its_images_are_not() {
+    let room = Room::new(&host_with(
+        "mac = \"52:54:00:00:00:07\"\nboot = \"live\"\nimage = \"elsewhere\"\nscript = \"debian-installer\"\n\
+         answer = \"preseed\"\nvars = { disk = \"/dev/vda\" }",
+    ));
+    fs::remove_dir_all(room.path("images")).unwrap();
+    assert!(!check(&room, &[]).status.success());
+    assert!(check(&room, &["--without-images"]).status.success());
+    // A description that is kept beside the inventory is judged, and its artifacts are not looked for.
+    room.image("described", "arm64");
+    fs::remove_file(room.path("images/described/linux")).unwrap();
+    assert!(check(&room, &["--without-images"]).status.success());
+    room.write("images/described/image.toml", "kernel = { file = \"linux\" }\n");
+    assert!(!check(&room, &["--without-images"]).status.success());
+    // Everything else is judged as ever.
+    fs::remove_dir_all(room.path("images")).unwrap();
+    fs::remove_file(room.path("scripts/debian-installer.ipxe")).unwrap();
+    assert!(!check(&room, &["--without-images"]).status.success());
+}
+
+#[test]
+fn what_check_finds_goes_to_standard_output_where_it_is_asked_to() {
+    let room = Room::new(&host_with("serial = \"1\"\nadress = 1"));
+    for (arguments, to_stdout) in [(&[][..], false), (&["--stdout"], true)] {
+        let run = check(&room, arguments);
+        let (said, silent) = match to_stdout {
+            true => (run.stdout, run.stderr),
+            false => (run.stderr, run.stdout),
+        };
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("`adress`") && said.ends_with("1 error\n"), "{said}");
+        assert!(silent.is_empty() && run.status.code() == Some(1));
+    }
+}
