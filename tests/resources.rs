@@ -209,6 +209,26 @@ fn text(answered: &Answered) -> &str {
 }
 
 #[test]
+fn a_file_in_a_folder_of_an_answer_is_served_by_its_path() {
+    let mut room = room();
+    let rules = ("rules/rules.xml", "answers/preseed/rules/rules.xml", "<{{ name }}/>");
+    let added = room.templates.add_answer(&name("preseed"), rules.0, rules.1, rules.2);
+    added.unwrap();
+    let ask = |path: &str| get(&room, &LeaseTable::default(), &mut Sightings::default(), HOST, path).result;
+    let Ok(Resource::Text { body, content_type }) = ask("/answer/r1u07/rules/rules.xml") else {
+        panic!("no text");
+    };
+    assert_eq!((body.as_str(), content_type), ("<r1u07/>", "application/xml"));
+    for path in [
+        "/answer/r1u07/rules",
+        "/answer/r1u07/rules.xml",
+        "/answer/r1u07/classes/x.xml",
+    ] {
+        assert!(matches!(ask(path), Err(Refusal::NotFound { .. })), "{path}");
+    }
+}
+
+#[test]
 fn a_script_names_the_host_that_its_query_names() {
     let answered = get_alone(HOST, "/boot.ipxe?mac=52-54-00-00-00-07");
     assert_eq!(
