@@ -14,7 +14,7 @@ fn at(diagnostics: &[Diagnostic], place: (u32, u32)) -> usize {
 }
 
 fn many_hosts(more: &str) -> String {
-    let host = |number: u32| format!("[[host]]\nname = \"h{number}\"\nserial = \"{number}\"\n{more}");
+    let host = |number: u32| format!("[[host]]\nname = \"h{number}\"\nserial = \"S{number}\"\n{more}");
     (0..95).map(host).collect()
 }
 
