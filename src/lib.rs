@@ -16,7 +16,7 @@
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
-//! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases and checksums |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases and checksums; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
 //! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, and as much of IPv6's router discovery as says that none is here |
@@ -36,6 +36,7 @@
 //!
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
 //!   arguments. Lints (`.clippy.toml`) and `tests/architecture.rs` hold that.
+//! - Refused files take nothing away: what was accepted last serves, over restarts too, and is said.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::ledger`): read

@@ -225,8 +225,23 @@ impl Reloader {
                 Reloaded::Accepted(self.accept(trigger, loaded))
             }
             Err(Report { errors, .. }) => {
+                self.look_again_beside_kept(generation);
                 Reloaded::Refused(self.refuse(trigger, errors.iter().map(Problem::from).collect()))
             }
+        }
+    }
+
+    /// Where kept files are served, loaders and images that changed beside them are taken as they are now:
+    /// one that was gone at the start and is there again must not wait for the files.
+    fn look_again_beside_kept(&self, generation: u64) {
+        let Standing {
+            kept_files, appliance, ..
+        } = self.standing();
+        let loaded =
+            kept_files.and_then(|kept| config::load_kept(&kept.folder, &self.config_file, generation, &mut Later).ok());
+        if let Some(Loaded { snapshot, .. }) = loaded {
+            self.shared.snapshot.store(Arc::new(snapshot));
+            self.verifier.look(appliance.recheck);
         }
     }
 

@@ -128,6 +128,16 @@ fn a_restart_serves_though_settings_scripts_images_and_loaders_are_broken_or_gon
     let daemon = start_with_kept(&wire, &room, &client, "kernel.bin");
     let status = ask_json(&room, "status");
     assert_eq!(status["artifacts"]["unserved"][0]["file"], "kernel.bin", "{status}");
+    fs::write(room.path("images/small/kernel.bin"), &kernel).unwrap();
+    let served = super::poll(SOON, || {
+        client.run("curl", &["-sSf", &url]).stdout.eq(&kernel).then_some(())
+    });
+    assert!(served.is_some(), "the image is there again\n{}", daemon.log_tail());
+    assert_ne!(
+        ask_json(&room, "status")["kept_files"],
+        Value::Null,
+        "the files are still refused"
+    );
     assert!(daemon.stop().success());
 }
 

@@ -139,11 +139,14 @@ impl Exchange {
             let own = self.bulk.of(self.client);
             match self.bulk.has_all(self.client) {
                 true => warn!(
+                    mac = answered.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: {own} are on their way to {}, as many as one address \
                      may have; if many machines ask from it, say so by machines_per_address under [network]",
-                    answered.machine, self.client
+                    answered.machine,
+                    self.client
                 ),
                 false => warn!(
+                    mac = answered.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: bulk_streams under [http] are all under way",
                     answered.machine
                 ),
@@ -166,7 +169,10 @@ impl Exchange {
             return response(headed(length));
         }
         if self.shared.unverified.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
-            warn!("machines wait, {} among them: {reason}", answered.machine);
+            warn!(
+                mac = answered.hardware.as_ref().map(display),
+                "machines wait, {} among them: {reason}", answered.machine
+            );
         }
         if !hold.begins(self, answered) {
             self.shared.counters.count(Counter::HttpUnverified);
@@ -292,8 +298,10 @@ impl Exchange {
         let notice = &self.shared.notices.too_many_wait;
         if notice.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
             warn!(
+                mac = answered.hardware.as_ref().map(display),
                 "machines are told to come back for image files, and many programs never do, {} ({}) among them: {why}",
-                answered.machine, self.client
+                answered.machine,
+                self.client
             );
         }
     }
