@@ -7,12 +7,13 @@
 
 use super::daemon::{Daemon, ask_json};
 use super::firmware::{ANSWER, KERNEL, LOADER};
-use super::held::Held;
 use super::machine::{Firmware, Machine};
 use super::namespace::{Namespace, SERVER, Wire, text};
 use super::room::{Room, bootwright};
 use std::{
     fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -113,45 +114,71 @@ enum Meanwhile {
     Verified,
 }
 
-/// It goes on until it is ended.
-enum Trouble {
-    None,
-    Full(Held),
-    Verified(Arc<AtomicBool>, JoinHandle<()>),
+/// What goes on until it is ended.
+struct Trouble {
+    is_over: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
 }
 
 impl Trouble {
     fn begin(meanwhile: Meanwhile, holder: &Namespace, room: &Room) -> Trouble {
         let images = room.path("images/it");
-        match meanwhile {
-            Meanwhile::Nothing => Trouble::None,
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let worker = match meanwhile {
+            Meanwhile::Nothing => None,
             Meanwhile::Full => {
-                let files = fs::read_dir(&images).expect("it was imported");
-                let files = files.map(|entry| entry.expect("our own folder"));
-                let largest = files.max_by_key(|entry| entry.metadata().expect("our own file").len());
-                let name = largest.expect("it has files").file_name();
-                Trouble::Full(Held::begin(holder, &format!("/image/it/{}", name.to_string_lossy())))
+                let held = take_the_place(holder, &largest(&images));
+                Some(std::thread::spawn(move || sip(held, &ends)))
             }
-            Meanwhile::Verified => {
-                let is_over = Arc::new(AtomicBool::new(false));
-                let writer = {
-                    let is_over = Arc::clone(&is_over);
-                    std::thread::spawn(move || touch(&images, &is_over))
-                };
-                Trouble::Verified(is_over, writer)
-            }
-        }
+            Meanwhile::Verified => Some(std::thread::spawn(move || touch(&images, &ends))),
+        };
+        Trouble { is_over, worker }
     }
 
-    fn end(self) {
-        match self {
-            Trouble::None => {}
-            Trouble::Full(held) => drop(held),
-            Trouble::Verified(is_over, writer) => {
-                is_over.store(true, Ordering::Relaxed);
-                writer.join().expect("touching a file does not panic");
-            }
+    fn end(mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(worker) = self.worker.take() {
+            worker.join().expect("it went on to its end");
         }
+    }
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The name of the image's largest file, which is on its way for as long as somebody wants.
+fn largest(images: &Path) -> String {
+    let files = fs::read_dir(images).expect("it was imported");
+    let files = files.map(|entry| entry.expect("our own folder"));
+    let largest = files.max_by_key(|entry| entry.metadata().expect("our own file").len());
+    largest
+        .expect("it has files")
+        .file_name()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Begins to fetch a file of the image: from here on nobody else finds a place.
+fn take_the_place(holder: &Namespace, file: &str) -> TcpStream {
+    let mut held = holder.enter(|| TcpStream::connect((SERVER, 80)).expect("the daemon is up"));
+    let ask = format!("GET /image/it/{file} HTTP/1.1\r\nHost: x\r\n\r\n");
+    held.write_all(ask.as_bytes()).expect("a request");
+    let mut status = [0; 12];
+    held.read_exact(&mut status).expect("the place is taken");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    held
+}
+
+/// Takes little, but goes on: who takes nothing for a minute is cut.
+fn sip(mut held: TcpStream, is_over: &AtomicBool) {
+    let mut little = vec![0; 16 * 1024];
+    while !is_over.load(Ordering::Relaxed) {
+        held.read_exact(&mut little).expect("a slow client is not cut");
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 
