@@ -4,7 +4,7 @@
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
 //! `vars` compares what is written with what is asked for; `trial` renders everything once, and `rendered`
 //! and `cautions` look at what came of it. `kept` is what is kept of an accepted version, and the way back
-//! from it. `catalogue` stands apart: what can be fetched. Nothing stops at the first error: each step says
+//! from it, `watched` where a change means that all is read again. `catalogue` stands apart: what can be fetched. Nothing stops at the first error: each step says
 //! what it finds to `problems` and goes on with what is left, and `report` shows it all to people.
 
 mod appliance;
@@ -28,14 +28,12 @@ mod subnets;
 mod templates;
 mod trial;
 mod vars;
+mod watched;
 
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::Entry, sums::Sums};
-use crate::model::{
-    Mode, Name, ServedInterface, SharedAddresses,
-    limits::{ANSWER_DEPTH_MAX, IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX},
-};
+use crate::model::{Mode, Name, ServedInterface, SharedAddresses};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
@@ -49,6 +47,7 @@ use std::{
 
 pub use images::wrong;
 pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders};
+pub use watched::watched;
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -351,53 +350,6 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
         Some((who, said.origin.clone()))
     });
     Ok(named.collect())
-}
-
-/// The folders in which a change means a new generation. Folders and not files, because editors
-/// save by renaming; each image's own folders too, because watching does not descend.
-pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
-    let folder_of = |file: &Path| match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        Some(_) | None => PathBuf::from("."),
-    };
-    let mut folders = vec![folder_of(config_file)];
-    match appliance.inventory.is_dir() {
-        true => folders.push(appliance.inventory.clone()),
-        false => folders.push(folder_of(&appliance.inventory)),
-    }
-    folders.extend(appliance.quirks.as_deref().map(folder_of));
-    folders.push(appliance.scripts.clone());
-    for parent in [&appliance.answers, &appliance.images] {
-        let children = source::entries(parent).unwrap_or_default();
-        folders.push(parent.clone());
-        folders.extend(children.into_iter().filter(|child| child.is_dir()));
-    }
-    for answer in source::entries(&appliance.answers).unwrap_or_default() {
-        add_folders_in(&answer, ANSWER_DEPTH_MAX, &mut folders);
-    }
-    for image in source::entries(&appliance.images).unwrap_or_default() {
-        add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
-    }
-    for loaders in &appliance.loaders {
-        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, &mut folders);
-        folders.push(loaders.clone());
-    }
-    folders.retain(|folder| folder.is_dir());
-    folders.sort();
-    folders.dedup();
-    folders
-}
-
-/// Adds the folders in a folder, down to `depth` below it. No loader and no artifact is served from a folder
-/// behind a symlink, and what an answer has behind one is seen at the next change.
-fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
-    let is_own = |child: &PathBuf| child.is_dir() && !child.is_symlink();
-    for child in source::entries(folder).unwrap_or_default().into_iter().filter(is_own) {
-        if depth > 1 {
-            add_folders_in(&child, depth - 1, folders);
-        }
-        folders.push(child);
-    }
 }
 
 fn first_said(origin: &Origin) -> String {
