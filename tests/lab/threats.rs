@@ -12,14 +12,15 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
-    os::unix::fs::symlink,
+    os::unix::fs::{lchown, symlink},
     time::Duration,
 };
 
 /// A file outside of every folder that is served; no answer may hold its words.
 const SECRET: &str = "the-words-that-must-not-leave";
 
-/// A room with a secret beside it and symlinks that lead there.
+/// A room with a secret beside it and symlinks that lead there. A loader's is followed where root made it, so
+/// that one is somebody else's.
 fn room_with_a_secret() -> Room {
     let room = Room::new("").with_small_image(b"kernel");
     fs::write(room.path("secret"), SECRET).expect("a new file in our own folder");
@@ -31,6 +32,8 @@ fn room_with_a_secret() -> Room {
         };
         symlink(target, room.path(link)).expect("a new link in our own folder");
     }
+    let nobody = Some(65_534);
+    lchown(room.path("loaders/link.efi"), nobody, nobody).expect("the lab is run by root");
     room
 }
 
