@@ -25,7 +25,7 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use crate::model::{HardwareAddr, Name, Now, text};
-use artifact::content_type;
+pub use artifact::content_type;
 use asker::is_beyond_words;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
 use spare::{is_spare, is_spare_of_nocloud};

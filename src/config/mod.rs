@@ -4,8 +4,9 @@
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
 //! `vars` compares what is written with what is asked for; `trial` renders everything once, and `rendered`
 //! and `cautions` look at what came of it. `kept` is what is kept of an accepted version, and the way back
-//! from it, `watched` where a change means that all is read again. `catalogue` stands apart: what can be fetched. Nothing stops at the first error: each step says
-//! what it finds to `problems` and goes on with what is left, and `report` shows it all to people.
+//! from it; `watched` is where a change means that all is read again. `catalogue` stands apart: what can be
+//! fetched. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
+//! what is left, and `report` shows it all to people.
 
 mod appliance;
 mod catalogue;

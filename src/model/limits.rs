@@ -227,6 +227,8 @@ pub const EDITED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// How often interfaces are looked at for links and addresses that came or went.
 pub const INTERFACE_POLL: Duration = Duration::from_millis(500);
+/// How long after news of an interface all of them are looked at: news come in numbers.
+pub const INTERFACE_SETTLE: Duration = Duration::from_millis(100);
 /// How long after the last change in a watched folder the inventory is read again.
 pub const RELOAD_SETTLE: Duration = Duration::from_millis(300);
 

@@ -111,6 +111,20 @@ pub enum Presence {
     Served(Interface),
 }
 
+impl Presence {
+    /// Whether this is what was there before, whatever other interfaces came and went meanwhile.
+    pub fn is_as_before(&self, before: &Presence) -> bool {
+        match (self, before) {
+            (Presence::Missing { .. }, Presence::Missing { .. }) => true,
+            (Presence::Unserved { reason }, Presence::Unserved { reason: before }) => reason == before,
+            (Presence::Served(now), Presence::Served(before)) => {
+                (now.index, now.link, &now.addresses) == (before.index, before.link, &before.addresses)
+            }
+            (Presence::Missing { .. } | Presence::Unserved { .. } | Presence::Served(_), _) => false,
+        }
+    }
+}
+
 impl Standing {
     /// Why no machine is served there, in words; `None` where machines can be.
     pub fn problem(&self) -> Option<String> {
@@ -204,6 +218,30 @@ mod tests {
         assert!(missing("eno22", &there).ends_with("there are eno1, eno2; did you mean `eno2`?"));
         assert!(missing("wlan0", &there).ends_with("there are eno1, eno2"));
         assert!(!names().unwrap().contains(&"lo".to_owned()));
+    }
+
+    #[test]
+    fn what_other_interfaces_do_changes_nothing_of_how_long_one_stands() {
+        let missing = |there: &[&str]| Presence::Missing {
+            there: there.iter().map(ToString::to_string).collect(),
+        };
+        assert!(missing(&["eno1"]).is_as_before(&missing(&["eno1", "veth7"])));
+        let served = |link, elsewhere: &[OwnAddress]| {
+            Presence::Served(Interface {
+                name: "eno2".into(),
+                index: 3,
+                link,
+                addresses: Arc::default(),
+                elsewhere: elsewhere.into(),
+            })
+        };
+        let other = OwnAddress {
+            address: Ipv4Addr::new(198, 51, 100, 1),
+            cidr: Cidr::containing(Ipv4Addr::new(198, 51, 100, 1), 24),
+        };
+        assert!(served(Link::Up, &[]).is_as_before(&served(Link::Up, &[other])));
+        assert!(!served(Link::Up, &[]).is_as_before(&served(Link::NoCarrier, &[])));
+        assert!(!served(Link::Up, &[]).is_as_before(&missing(&[])));
     }
 
     #[test]

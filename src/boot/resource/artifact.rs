@@ -56,9 +56,9 @@ fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> Result<Seal,
     }
 }
 
-/// The media type by the file's name. UEFI HTTP boot takes a loader by its `application/efi` where
+/// The media type by the file's name or its path. UEFI HTTP boot takes a loader by its `application/efi` where
 /// the path does not tell.
-pub(super) fn content_type(file: &str) -> &'static str {
+pub fn content_type(file: &str) -> &'static str {
     let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension {
         "efi" => "application/efi",

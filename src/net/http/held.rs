@@ -12,7 +12,7 @@ use super::{
 use crate::boot::{
     event::{Event, Step},
     fetcher::Manner,
-    resource::{Answered, Refusal, Resource},
+    resource::{Answered, Refusal, Resource, content_type},
 };
 use crate::model::limits::{HTTP_BUSY_REMINDER, HTTP_HELD_LONGEST, HTTP_HELD_LOOK, HTTP_PROMPT_BYTES_MAX};
 use crate::net::{
@@ -20,7 +20,10 @@ use crate::net::{
     files::{FileError, hot, open_elsewhere},
     places::{Place, Rank},
 };
-use hyper::{Response, Uri, header::CONTENT_LENGTH};
+use hyper::{
+    Response, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
@@ -120,6 +123,13 @@ impl Hold {
     }
 }
 
+/// With the media type of the file that is asked for: UEFI HTTP boot may know a loader by nothing else.
+fn typed(mut response: Response<Content>, uri: &Uri) -> Response<Content> {
+    let content_type = HeaderValue::from_static(content_type(uri.path()));
+    set(&mut response, CONTENT_TYPE, content_type);
+    response
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let Some(mut event) = self.left.take() else { return };
@@ -166,7 +176,7 @@ impl Exchange {
         let response = |response| Settled::Response(Box::new(response));
         if head && hold.manner != Manner::ComesBack {
             // What it is to know is known, and no byte goes out.
-            return response(headed(length));
+            return response(typed(headed(length), uri));
         }
         if self.shared.unverified.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
             warn!(
@@ -182,7 +192,7 @@ impl Exchange {
         if hold.manner == Manner::WaitsForBody && length > 0 {
             let mut promised = Response::new(self.promise_verified(uri.clone(), length, hold));
             set(&mut promised, CONTENT_LENGTH, length);
-            return response(promised);
+            return response(typed(promised, uri));
         }
         let later = self.verified(uri, &hold).await;
         Settled::Answered(Box::new(later), hold)

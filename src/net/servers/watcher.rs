@@ -1,7 +1,10 @@
 //! Follows the interfaces as they come, change and go: binds them, tells their servers, says what is wrong.
 
 use super::{Common, Listen, Sockets, names_of};
-use crate::model::{Mode, ServedInterface, limits::INTERFACE_POLL};
+use crate::model::{
+    Mode, ServedInterface,
+    limits::{INTERFACE_POLL, INTERFACE_SETTLE},
+};
 use crate::net::{
     interface::{self, Interface, Link, Presence, Standing},
     news::News,
@@ -10,7 +13,7 @@ use crate::net::{
 use std::{collections::BTreeMap, future, sync::Arc};
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::warn;
 
@@ -48,7 +51,11 @@ impl Watcher {
             tokio::select! {
                 _ = ticks.tick() => {}
                 told = next(news.as_ref()) => match told {
-                    Ok(links) => self.hear(&links),
+                    Ok(links) => {
+                        self.hear(&links);
+                        // A host that starts a hundred containers has much news, and one look does for all.
+                        sleep(INTERFACE_SETTLE).await;
+                    }
                     Err(error) => {
                         warn!("changed links are seen every {INTERFACE_POLL:?} only: {error}");
                         news = None;
@@ -138,7 +145,7 @@ impl Watcher {
                 name: wanted.name.clone(),
                 mode: wanted.mode,
                 since: known
-                    .filter(|known| known.presence == presence)
+                    .filter(|known| known.presence.is_as_before(&presence))
                     .map_or(now, |known| known.since),
                 presence,
             }
