@@ -128,7 +128,7 @@ images: cargo
 # package is built there are no users yet; its postinst runs systemd-sysusers and
 # `chgrp bootwright /etc/bootwright/inventory.toml`.
 MAKE_USER = test ! -w $(DESTDIR)/etc/group || ! command -v systemd-sysusers > /dev/null || \
-            systemd-sysusers --root=$(or $(DESTDIR),/) bootwright.conf
+            systemd-sysusers --root=$(or $(DESTDIR),/) - < systemd/bootwright.sysusers
 GROUP     = $$(sed -n 's/^bootwright:[^:]*:\([0-9]*\):.*/-g \1/p' $(DESTDIR)/etc/group 2> /dev/null)
 
 # The checkout's configuration points beside itself; an installed one points where things lie then.

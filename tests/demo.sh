@@ -10,6 +10,8 @@
 # succeed ends as soon as that is seen, with its reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# The daemon is not root, and reads what is written here.
+umask 022
 
 readonly firmware=${FIRMWARE:-uefi} config=${CONFIG:-config} images=${IMAGES:-images}
 readonly binary=${BOOTWRIGHT:-${CARGO_TARGET_DIR:-target}/debug/bootwright}

@@ -7,7 +7,7 @@ started_at_boot() {
 
 # Programs that serve, and outlive the step that installed them.
 still_running() {
-    ps -eo comm= 2> /dev/null | grep -E 'nginx|in\.tftpd|dhcrelay|dnsmasq|dhcpcd|dhclient|kea|qemu|bootwright' | sort -u
+    cat /proc/[0-9]*/comm 2> /dev/null | grep -E 'nginx|in\.tftpd|dhcrelay|dnsmasq|dhcpcd|dhclient|kea|qemu|bootwright' | sort -u
 }
 
 demo() {
