@@ -86,6 +86,8 @@ fn install(group: Option<&str>) -> (tempfile::TempDir, std::fs::Metadata) {
     let run = Command::new("make")
         .arg("install")
         .arg(format!("DESTDIR={}", root.path().display()))
+        // A folder that systemd-sysusers does not search.
+        .arg("PREFIX=/opt/bootwright")
         .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_bootwright")))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("MAKEFLAGS")
