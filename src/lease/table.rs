@@ -6,7 +6,7 @@ mod written;
 pub use seek::{Freshness, Offer, Seeker};
 
 use super::{
-    Lease, LeaseRecord, LeaseState,
+    Lease, LeaseChange, LeaseRecord, LeaseState,
     offers::Offers,
     ranges::{Ranges, Turn, Worth},
 };
@@ -179,7 +179,20 @@ impl LeaseTable {
     /// Notes that `client` was acknowledged `address` by reservation, for `lasting`. It is not
     /// written to disk: it only keeps the address from others for as long as it is in use, should
     /// the reservation go meanwhile or another machine claim to be the same host.
-    pub fn hold(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, lasting: Duration, tenure: Tenure) {
+    ///
+    /// A lease that another client has or had of it is over: what is returned takes its record off the disk.
+    #[must_use]
+    pub fn hold(
+        &mut self,
+        now: Now,
+        client: HardwareAddr,
+        address: Ipv4Addr,
+        lasting: Duration,
+        tenure: Tenure,
+    ) -> Option<LeaseChange> {
+        let is_others = |entry: &&Entry| entry.holding == Holding::Leased && entry.client != Some(client);
+        let ousted = self.entries.get(&address).filter(is_others);
+        let change = ousted.map(|_| LeaseChange::Remove(address));
         let ends = now.monotonic + lasting.min(limits::LEASE_LONGEST);
         let is_its = |entry: &&Entry| entry.client == Some(client) && entry.is_running(now);
         let leased = |entry: &&Entry| entry.holding == Holding::Leased && is_its(entry);
@@ -199,6 +212,7 @@ impl LeaseTable {
             },
         };
         self.put(address, entry);
+        change
     }
 
     /// Leases `address` to `client` for `lasting`, or prolongs its lease; the record must be durable

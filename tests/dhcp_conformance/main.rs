@@ -26,7 +26,7 @@ use bootwright::boot::{
     event::{Stage, Step},
     snapshot::{Host, Hosts, RuleMatch, UnknownPolicy},
 };
-use bootwright::lease::LeaseChange;
+use bootwright::lease::{LeaseChange, LeaseTable};
 use bootwright::model::{Arch, BootTarget, HardwareAddr, MacAddr, Uuid, limits};
 use bootwright::proto::dhcp::{Malformed, Reply, ReplyKind, parse};
 use dhcproto::v4::MessageType;
@@ -649,6 +649,42 @@ fn a_reserved_address_that_is_leased_to_another_is_given_when_that_lease_ends() 
     assert_eq!(nak.kind(), MessageType::Nak);
     assert_eq!(nak.change, Some(LeaseChange::Remove(address)));
     assert_eq!(room.reply(&Packet::discover(LIVE)).message.yiaddr(), address);
+}
+
+#[test]
+fn a_lease_of_a_hosts_other_interface_goes_from_the_disk_when_its_reservation_takes_over() {
+    let mut room = Room::new();
+    let hosts = std::mem::replace(&mut room.snapshot.hosts, Hosts::new(Vec::new()));
+    let address = room.dora(LIVE);
+    let both = host(
+        "live-one",
+        &[LIVE, LIVE_SECOND],
+        Some(&address.to_string()),
+        BootTarget::Live,
+    );
+    room.snapshot.hosts = Hosts::new(vec![both]);
+    let taken = Packet::selecting(LIVE_SECOND, address).pxe(7);
+    let ack = room.reply(&taken);
+    assert_eq!(
+        (ack.kind(), ack.change),
+        (MessageType::Ack, Some(LeaseChange::Remove(address)))
+    );
+    assert_eq!(room.reply(&taken).change, None, "its record is gone");
+    // Plain BOOTP takes it over too, when that lease has ended; one of its own stays its own.
+    let other = Ipv4Addr::new(192, 0, 2, 11);
+    room.snapshot.hosts = hosts;
+    for (mac, change) in [(LIVE_SECOND, Some(LeaseChange::Remove(other))), (LIVE, None)] {
+        room.leases = LeaseTable::default();
+        let lasting = Duration::from_secs(3600);
+        let record = room.leases.lease(room.now, LIVE.into(), other, lasting);
+        assert!(record.is_some());
+        room.now.monotonic += lasting;
+        let mut bootp = Packet::new(1, mac);
+        bootp.options.clear();
+        let reply = room.outcome(&bootp);
+        assert!(reply.send.is_some(), "{:?}", reply.event.step);
+        assert_eq!(reply.change, change);
+    }
 }
 
 #[test]

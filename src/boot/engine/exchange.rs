@@ -122,8 +122,8 @@ fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outco
                 true => Tenure::Boot,
                 false => Tenure::System,
             };
-            leases.hold(asked.now, request.hardware, address, lease_time(subnet), tenure);
-            acknowledged(asked, subnet, address, None)
+            let change = leases.hold(asked.now, request.hardware, address, lease_time(subnet), tenure);
+            acknowledged(asked, subnet, address, change)
         }
         Reservation::Beside { address: own, by } if own == address => {
             let why = NotItsOwn::OtherInterface { by };
@@ -371,12 +371,12 @@ fn bootp(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome
     };
     // It never renews: what it was given gives way to a system that does.
     let client = asked.request.hardware;
-    leases.hold(asked.now, client, address, limits::LEASE_LONGEST, Tenure::Boot);
+    let change = leases.hold(asked.now, client, address, limits::LEASE_LONGEST, Tenure::Boot);
     let (mut reply, boot) = described(asked, subnet, ReplyKind::Bootp, None);
     reply.your_address = address;
     // It has no option 54: this is where a client finds out who answers, whatever it boots.
     reply.next_server = asked.address;
-    asked.replied(reply, None, Step::Acknowledged { address, boot })
+    asked.replied(reply, change, Step::Acknowledged { address, boot })
 }
 
 /// What the client is told and what the table keeps must be the same.
