@@ -70,6 +70,18 @@ fn who_renews_an_address_that_is_no_longer_its_own_is_refused_by_broadcast_and_a
 }
 
 #[test]
+fn who_takes_no_ethernet_frame_is_refused_without_one() {
+    let mut room = moved_to("192.0.2.21");
+    let mut packet = Packet::renewing(LIVE, OLD);
+    // InfiniBand, with the MAC that its card would have on Ethernet.
+    packet.htype = 32;
+    let nak = room.reply(&packet);
+    let unicast = Destination::Unicast(SocketAddrV4::new(OLD, 68));
+    assert_eq!(nak.kind(), MessageType::Nak);
+    assert_eq!(nak.copy.map(|(_, to)| to), Some(unicast));
+}
+
+#[test]
 fn who_has_no_address_yet_is_refused_by_broadcast_alone() {
     let mut room = moved_to("192.0.2.21");
     let taken = Packet::selecting(LIVE, OLD);

@@ -165,8 +165,9 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
     } else {
         asked.address
     };
-    Some(match request.hardware.mac() {
-        Some(mac) if !is_routed => (from, Destination::Frame { mac, to }),
+    let no_frame = is_routed || !request.chaddr.takes_frames();
+    Some(match request.chaddr.mac() {
+        Some(mac) if !no_frame => (from, Destination::Frame { mac, to }),
         Some(_) | None => (from, Destination::Unicast(to)),
     })
 }
