@@ -79,6 +79,12 @@ impl Routers {
         std::mem::take(&mut self.waiting)
     }
 
+    /// Our own question could not be sent: it is to be asked again, and who waited for it is told nothing.
+    pub fn not_asked(&mut self) {
+        self.asked = None;
+        self.waiting.clear();
+    }
+
     fn wait(&mut self, who: Solicitor) -> Verdict {
         if self.waiting.contains(&who) {
             return Verdict::Waits;
@@ -148,6 +154,16 @@ mod tests {
         let mut routers = Routers::default();
         assert_eq!(routers.solicited(at(START), machine(1), false), Verdict::NotInBoot);
         assert_eq!(routers.solicited(at(START), machine(2), true), Verdict::AskFirst);
+    }
+
+    #[test]
+    fn a_question_that_could_not_be_sent_says_nothing_and_is_asked_anew() {
+        let mut routers = Routers::default();
+        assert_eq!(routers.solicited(at(START), machine(1), true), Verdict::AskFirst);
+        routers.not_asked();
+        assert_eq!(routers.unanswered(), []);
+        let later = at(START + ROUTER_ANSWER);
+        assert_eq!(routers.solicited(later, machine(1), true), Verdict::AskFirst);
     }
 
     #[test]

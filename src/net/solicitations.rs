@@ -82,7 +82,10 @@ impl Solicitations {
 
     /// Asks for a router, and tells those who wait when none has answered.
     fn ask_first(self: &Arc<Self>) {
-        self.send(ndp::ALL_ROUTERS_MAC, &ndp::solicitation(self.own));
+        if !self.send(ndp::ALL_ROUTERS_MAC, &ndp::solicitation(self.own)) {
+            self.routers().not_asked();
+            return;
+        }
         let server = Arc::clone(self);
         self.running.spawn(async move {
             tokio::time::sleep(ROUTER_ANSWER).await;

@@ -23,6 +23,10 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 /// The fixed parts of both, in bytes.
 const SOLICITATION_BYTES: usize = 8;
 const ADVERTISEMENT_BYTES: usize = 16;
+/// Options are counted in this many bytes.
+const OPTION_UNIT: usize = 8;
+/// The option with the sender's own link-layer address.
+const SOURCE_LINK_LAYER: u8 = 1;
 /// The flags "addresses by DHCPv6" (M) and "the rest by DHCPv6" (O).
 const DHCPV6_FLAGS: u8 = 0xc0;
 
@@ -41,7 +45,8 @@ pub enum Heard {
     },
 }
 
-/// What an IPv6 packet says of routers, if it is sound (RFC 4861 sections 6.1.1 and 6.1.2).
+/// What an IPv6 packet says of routers, if it is sound (RFC 4861 sections 6.1.1 and 6.1.2); a solicitation
+/// from no address that names a link-layer address all the same is let pass.
 pub fn hear(packet: &[u8]) -> Option<Heard> {
     let (header, rest) = packet.split_at_checked(IP_HEADER_BYTES)?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -51,27 +56,36 @@ pub fn hear(packet: &[u8]) -> Option<Heard> {
     if !is_of_link || message.get(1) != Some(&0) || checksum(from, to, message) != 0 {
         return None;
     }
-    match (message[0], message.len()) {
-        (ROUTER_SOLICITATION, SOLICITATION_BYTES..) => Some(Heard::Solicitation { from }),
-        (ROUTER_ADVERTISEMENT, ADVERTISEMENT_BYTES..) => Some(Heard::Advertisement {
-            is_empty: is_empty(message),
-        }),
-        (_, _) => None,
+    match message[0] {
+        ROUTER_SOLICITATION => {
+            option_kinds(message.get(SOLICITATION_BYTES..)?)?;
+            Some(Heard::Solicitation { from })
+        }
+        ROUTER_ADVERTISEMENT if from.is_unicast_link_local() => {
+            let kinds = option_kinds(message.get(ADVERTISEMENT_BYTES..)?)?;
+            Some(Heard::Advertisement {
+                is_empty: is_empty(message, &kinds),
+            })
+        }
+        _ => None,
     }
 }
 
 /// Lifetime 0, no DHCPv6, and no option but the router's own link-layer address.
-fn is_empty(message: &[u8]) -> bool {
-    const SOURCE_LINK_LAYER: u8 = 1;
-    let mut options = &message[ADVERTISEMENT_BYTES..];
-    while let [kind, eights, ..] = *options {
-        let rest = options.get(usize::from(eights).max(1) * 8..);
-        match rest {
-            Some(rest) if kind == SOURCE_LINK_LAYER => options = rest,
-            Some(_) | None => return false,
-        }
+fn is_empty(message: &[u8], kinds: &[u8]) -> bool {
+    let offers_nothing = message[5] & DHCPV6_FLAGS == 0 && message[6..8] == [0, 0];
+    offers_nothing && kinds.iter().all(|kind| *kind == SOURCE_LINK_LAYER)
+}
+
+/// The kinds of a message's options; `None` where one has no length, or more than there is.
+fn option_kinds(mut options: &[u8]) -> Option<Vec<u8>> {
+    let mut kinds = Vec::new();
+    while let Some(kind) = options.first() {
+        let units = usize::from(*options.get(1)?);
+        options = options.get(units * OPTION_UNIT..).filter(|_| units > 0)?;
+        kinds.push(*kind);
     }
-    message[5] & DHCPV6_FLAGS == 0 && message[6..8] == [0, 0]
+    Some(kinds)
 }
 
 /// The advertisement that ends a host's wait for a router: lifetime 0, so that it is nobody's router; no
@@ -83,10 +97,13 @@ pub fn no_router(own: MacAddr, to: Ipv6Addr) -> Vec<u8> {
     packet(link_local(own), to, &mut message)
 }
 
-/// The question whether there is a router.
+/// The question whether there is a router. It names our link-layer address, because a router that answers us
+/// alone would have to ask for it, and nobody answers that where the kernel's IPv6 is switched off.
 pub fn solicitation(own: MacAddr) -> Vec<u8> {
-    let mut message = [0; SOLICITATION_BYTES];
+    let mut message = [0; SOLICITATION_BYTES + OPTION_UNIT];
     message[0] = ROUTER_SOLICITATION;
+    message[SOLICITATION_BYTES..][..2].copy_from_slice(&[SOURCE_LINK_LAYER, 1]);
+    message[SOLICITATION_BYTES + 2..].copy_from_slice(&own.0);
     packet(link_local(own), ALL_ROUTERS, &mut message)
 }
 
@@ -167,6 +184,7 @@ mod tests {
         let from = link_local(OWN);
         assert_eq!(hear(&packet), Some(Heard::Solicitation { from }));
         assert_eq!(address(&packet[24..40]), Some(ALL_ROUTERS));
+        assert_eq!(packet[48..], [1, 1, 2, 0, 0xc0, 0, 2, 1], "where an answer goes");
     }
 
     #[test]
@@ -183,7 +201,19 @@ mod tests {
         assert!(!is_empty(|message| message[7] = 30), "a lifetime");
         assert!(!is_empty(|message| message[5] = 0x80), "addresses by DHCPv6");
         assert!(!is_empty(|message| message[5] = 0x40), "the rest by DHCPv6");
-        assert!(!is_empty(|message| message.extend([3; 32])), "a prefix");
+        let with_a_prefix = advertised(|message| {
+            message.extend([3, 4]);
+            message.extend([0; 30]);
+        });
+        assert_eq!(with_a_prefix, Some(Heard::Advertisement { is_empty: false }));
+        // None that RFC 4861 has hosts take.
+        assert_eq!(advertised(|message| message.extend([1, 0, 2, 0, 0, 0, 0, 1])), None);
+        assert_eq!(advertised(|message| message.extend([3, 4, 0, 0, 0, 0, 0, 0])), None);
+        assert_eq!(advertised(|message| message.push(1)), None);
+        let mut message = [0; ADVERTISEMENT_BYTES];
+        message[0] = ROUTER_ADVERTISEMENT;
+        let elsewhere = "2001:db8::1".parse().unwrap();
+        assert_eq!(hear(&packet(elsewhere, ALL_NODES, &mut message)), None);
     }
 
     #[test]

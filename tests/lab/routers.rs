@@ -12,6 +12,7 @@ use std::{
 };
 
 const MACHINE: [u8; 6] = [0x02, 0, 0, 0, 0, 0x71];
+const ROUTER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x72];
 const MACHINE_TEXT: &str = "02:00:00:00:00:71";
 const MACHINE_NAME: &str = "02-00-00-00-00-71";
 /// UEFI's PXE stack by its DHCP: options 60 and 93.
@@ -35,6 +36,7 @@ impl Host6 {
         let sockets = namespace.enter(|| {
             let icmp = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
             icmp.set_multicast_hops_v6(255)?;
+            icmp.set_unicast_hops_v6(255)?;
             let everything = Protocol::from(i32::from(3_u16.to_be()));
             let wire = Socket::new(Domain::PACKET, Type::RAW, Some(everything))?;
             wire.set_nonblocking(true)?;
@@ -44,10 +46,10 @@ impl Host6 {
         Host6 { icmp, wire, index }
     }
 
-    /// Sends to everybody of a group; the kernel has no address to send from until it knows that nobody else
+    /// Sends to everybody of a group, or to one; the kernel has no address to send from until it knows that nobody else
     /// on the link has it.
-    fn send(&self, message: &[u8], group: Ipv6Addr) {
-        let to = SockAddr::from(SocketAddrV6::new(group, 0, 0, self.index));
+    fn send(&self, message: &[u8], to: Ipv6Addr) {
+        let to = SockAddr::from(SocketAddrV6::new(to, 0, 0, self.index));
         let sent = super::poll(super::SOON, || self.icmp.send_to(message, &to).ok());
         assert!(sent.is_some(), "the kernel has no IPv6 on eth0");
     }
@@ -141,8 +143,10 @@ fn where_a_router_advertises_a_machine_in_its_boot_is_left_to_it() {
 }
 
 #[test]
-fn a_router_that_answers_our_own_question_is_in_time() {
+fn a_router_that_answers_our_own_question_alone_is_in_time_though_our_kernel_has_no_ipv6() {
     let wire = Wire::new();
+    let no_ipv6 = "net.ipv6.conf.all.disable_ipv6=1";
+    wire.server.expect("sysctl", &["-q", "-w", no_ipv6]);
     let room = Room::new("");
     let daemon = Daemon::start(&wire, &room);
     let machine = wire.client(MACHINE_TEXT);
@@ -151,17 +155,27 @@ fn a_router_that_answers_our_own_question_is_in_time() {
     assert!(machine.gets_lease(FIRMWARE));
     let host = Host6::new(&machine);
     std::thread::scope(|scope| {
-        // It says something as soon as anybody solicits: the daemon does, when the machine has.
+        // It answers the daemon alone, which asks when the machine has, where its question says that it is.
         let answering = scope.spawn(|| {
             let mut buffer = [0; 2048];
-            super::poll(super::SOON, || {
+            let (to, mac) = super::poll(super::SOON, || {
                 let length = (&routing.wire).read(&mut buffer).ok()?;
                 let frame = &buffer[..length];
-                (frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&133)).then_some(())
+                let is_asked = frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&133);
+                let is_others = frame.get(6..12) != Some(&ROUTER) && frame.get(6..12) != Some(&MACHINE);
+                let address = <[u8; 16]>::try_from(frame.get(22..38)?).ok()?;
+                let named = frame.get(62..70)?.strip_prefix(&[1, 1])?;
+                let mac: Vec<String> = named.iter().map(|byte| format!("{byte:02x}")).collect();
+                (is_asked && is_others).then(|| (Ipv6Addr::from(address), mac.join(":")))
             })
-            .expect("somebody solicits");
+            .expect("somebody solicits and says where it is");
+            let to_text = to.to_string();
+            router.expect(
+                "ip",
+                &["-6", "neigh", "replace", &to_text, "lladdr", &mac, "dev", "eth0"],
+            );
             let advertisement = [134, 0, 0, 0, 64, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            routing.send(&advertisement, ALL_NODES);
+            routing.send(&advertisement, to);
         });
         host.send(&SOLICITATION, ALL_ROUTERS);
         answering.join().expect("the router does not panic");
