@@ -5,7 +5,7 @@
 //! and then while it goes on.
 
 use crate::boot::{
-    event::{Event, Step},
+    event::{Event, Stage, Step},
     sightings::Recent,
 };
 use crate::model::{
@@ -25,8 +25,8 @@ struct Row {
     address: Ipv4Addr,
     /// The last DECLINE, by monotonic time.
     declined: Duration,
-    /// When it was said.
-    said: Duration,
+    /// When it was said, if it was.
+    said: Option<Duration>,
 }
 
 impl Row {
@@ -38,28 +38,36 @@ impl Row {
 impl Disputes {
     /// A host declines its own address. True when that is to be said.
     pub fn declined(&mut self, now: Now, host: MacAddr, address: Ipv4Addr) -> bool {
-        let said = self
-            .rows
-            .get(host)
-            .filter(|row| row.goes_on(now, address) && now.monotonic.saturating_sub(row.said) < DISPUTE_REMINDER)
-            .map(|row| row.said);
+        let row = self.rows.get(host).filter(|row| row.goes_on(now, address));
+        let said = row
+            .and_then(|row| row.said)
+            .filter(|said| now.monotonic.saturating_sub(*said) < DISPUTE_REMINDER);
         let row = Row {
             address,
             declined: now.monotonic,
-            said: said.unwrap_or(now.monotonic),
+            said: said.or(Some(now.monotonic)),
         };
         self.rows.note(host, row);
         said.is_none()
     }
 
-    /// Whether an event is one more turn of what was said.
+    /// What was to be said of a host could not be: its next DECLINE is to be said.
+    pub fn unsaid(&mut self, host: MacAddr) {
+        if let Some(row) = self.rows.get(host).copied() {
+            self.rows.note(host, Row { said: None, ..row });
+        }
+    }
+
+    /// Whether an event is one more turn of what was said. Firmware and loaders don't decline: where one of
+    /// them asks, the host boots.
     pub fn is_known(&self, now: Now, event: &Event) -> bool {
         let Some(mac) = event.hardware.and_then(|hardware| hardware.mac()) else {
             return false;
         };
         match event.step {
-            Step::Offered { address, .. } | Step::Acknowledged { address, .. } => {
-                self.rows.get(mac).is_some_and(|row| row.goes_on(now, address))
+            Step::Offered { address, .. } | Step::Acknowledged { address, .. } if event.stage == Stage::System => {
+                let row = self.rows.get(mac);
+                row.is_some_and(|row| row.said.is_some() && row.goes_on(now, address))
             }
             _ => false,
         }
@@ -69,7 +77,6 @@ impl Disputes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::event::Stage;
     use crate::model::WallTime;
 
     const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -103,12 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_said_is_said_at_the_next_decline() {
+        let mut disputes = Disputes::default();
+        assert!(disputes.declined(at(1), HOST, OWN));
+        disputes.unsaid(HOST);
+        assert!(!disputes.is_known(at(2), &offered(OWN)));
+        assert!(disputes.declined(at(3), HOST, OWN));
+        assert!(!disputes.declined(at(4), HOST, OWN));
+    }
+
+    #[test]
     fn what_belongs_to_the_row_is_known_until_it_ends_and_nothing_else_is() {
         let mut disputes = Disputes::default();
         assert!(!disputes.is_known(at(1), &offered(OWN)));
         disputes.declined(at(1), HOST, OWN);
         assert!(disputes.is_known(at(2), &offered(OWN)));
         assert!(!disputes.is_known(at(2), &offered(Ipv4Addr::new(192, 0, 2, 12))));
+        let booting = Event {
+            stage: Stage::UefiPxe,
+            ..offered(OWN)
+        };
+        assert!(!disputes.is_known(at(2), &booting), "the host was switched on anew");
         let over = at(2 + DISPUTE_PAUSE.as_secs());
         assert!(!disputes.is_known(over, &offered(OWN)));
         assert!(disputes.declined(over, HOST, OWN), "a new row is said");

@@ -38,8 +38,10 @@ type Answer = Option<MacAddr>;
 pub(super) enum Found {
     /// Somebody other than the client uses the address.
     User(Answer),
-    /// Nobody answers in time, or none could be asked.
+    /// Nobody answers in time.
     Nobody,
+    /// Nobody could be asked: too many probes wait, or it can't be sent.
+    NotAsked,
     /// Another probe of the address is under way, and what it comes to decides: the client asked again
     /// while this process was kept from its answers.
     AskedAlready,
@@ -97,31 +99,29 @@ impl Prober {
             Err(NotBegun::AskedAlready) => return Found::AskedAlready,
             Err(NotBegun::Full) => {
                 self.shared.counters.count(Counter::DhcpProbeSkipped);
-                return Found::Nobody;
+                return Found::NotAsked;
             }
         }
         let found = self.ask(trial, answer).await;
         self.waiting.end(trial.address);
-        found.map_or(Found::Nobody, Found::User)
+        found
     }
 
-    async fn ask(&self, trial: Trial, mut answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+    async fn ask(&self, trial: Trial, mut answer: oneshot::Receiver<Answer>) -> Found {
         if let Err(error) = self.send(trial) {
             self.shared.counters.count(Counter::DhcpProbeSkipped);
-            warn!(
-                "{} is offered without a probe, which can't be sent: {error}",
-                trial.address
-            );
-            return None;
+            warn!("{} is not probed, because no probe can be sent: {error}", trial.address);
+            return Found::NotAsked;
         }
         self.shared.counters.count(Counter::DhcpProbed);
+        let found = |answer: Option<Answer>| answer.map_or(Found::Nobody, Found::User);
         if let Ok(answer) = timeout(PROBE_REPEAT, &mut answer).await {
-            return answer.ok();
+            return found(answer.ok());
         }
         // The first may have been lost; should the second fail to go out, the first was sent.
         let _ = self.send(trial);
         let left = PROBE_LASTS.saturating_sub(PROBE_REPEAT);
-        timeout(left, answer).await.ok().and_then(Result::ok)
+        found(timeout(left, answer).await.ok().and_then(Result::ok))
     }
 
     fn send(&self, trial: Trial) -> io::Result<()> {

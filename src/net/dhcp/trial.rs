@@ -25,10 +25,11 @@ impl DhcpServer {
             };
             let by = match self.prober.probe(trial, client).await {
                 Found::User(by) => by,
-                Found::Nobody if self.shared.lease_table().found_unused(client, trial.address) => {
+                // Better an address that may be in use than none.
+                Found::Nobody | Found::NotAsked if self.shared.lease_table().found_unused(client, trial.address) => {
                     return self.settle(outcome).await;
                 }
-                Found::Nobody | Found::AskedAlready => break,
+                Found::Nobody | Found::NotAsked | Found::AskedAlready => break,
             };
             let now = self.shared.clock.now();
             if !self.shared.lease_table().found_used(now, client, trial.address) {
@@ -47,6 +48,7 @@ impl DhcpServer {
     }
 
     /// Says, where that is news, that a host declines its own address, and who uses it: that one is asked.
+    /// Where it can't be asked, the next DECLINE is news again.
     pub(super) fn disputed(self: &Arc<Self>, (host, address): (MacAddr, Ipv4Addr), is_relayed: bool, event: Event) {
         let now = self.shared.clock.now();
         if !self.shared.disputes().declined(now, host, address) {
@@ -58,7 +60,8 @@ impl DhcpServer {
             let found = server.prober.probe(Trial { address, by }, host.into()).await;
             let by = match found {
                 Found::User(by) => by,
-                Found::Nobody | Found::AskedAlready => None,
+                Found::Nobody => None,
+                Found::NotAsked | Found::AskedAlready => return server.shared.disputes().unsaid(host),
             };
             report(&Event {
                 step: Step::Disputed { address, by },
