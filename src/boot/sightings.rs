@@ -73,8 +73,26 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         }
     }
 
+    /// Drops the longest unnoted until there are no more than `most`, and none of them `is_past`.
+    pub(super) fn shed(&mut self, most: usize, is_past: impl Fn(&V) -> bool) {
+        while let Some(oldest) = self.order.first_entry() {
+            let key = *oldest.get();
+            let is_kept = |(_, value): &(u64, V)| !is_past(value);
+            if self.values.len() <= most && self.values.get(&key).is_some_and(is_kept) {
+                return;
+            }
+            oldest.remove();
+            self.values.remove(&key);
+        }
+    }
+
     pub(super) fn get(&self, key: K) -> Option<&V> {
         self.values.get(&key).map(|(_, value)| value)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
     }
 
     pub(super) fn forget(&mut self, key: K) {

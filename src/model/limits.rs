@@ -15,6 +15,13 @@ pub const CLIENT_ID_BYTES_MAX: usize = 255;
 /// How long what a client said in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
 /// 4, 8, 16 and 32 s.
 pub const EXCHANGE_LASTS: Duration = Duration::from_secs(60);
+/// Exchanges of one socket whose client's words are remembered.
+pub const EXCHANGES_MAX: usize = 12_000;
+/// Bytes of a client's words (options 60, 77 and 93 together) that are remembered for its REQUEST. Firmware
+/// says some 40; who says more is not remembered at all.
+pub const EXCHANGE_WORDS_BYTES_MAX: usize = 512;
+/// User classes (option 77) among them.
+pub const EXCHANGE_USER_CLASSES_MAX: usize = 8;
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_HELD: Duration = Duration::from_secs(30);
 /// An offer that is younger is not taken back for another machine at the same port of entry: EDK2
