@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | Huawei, Linux' relays, Cumulus with `use-pif-circuit-id` | text: `swp7`, `Ethernet 1/7` | the text, and its last word |
 //! | Juniper | `ge-0/0/7.0:v10` | the text, what stands before its `:`, and that without the unit: `ge-0/0/7` |
+//! | Linux' bridges | `swp7:br10`, `port 3 vlan 7` | the text, and its part without the bridge or the VLAN |
 //! | SONiC, ISC's relay with `%h:%p` | `leaf1:Ethernet4:Vlan100`, `leaf1:Ethernet4` | `Ethernet4` of switch `leaf1` |
 //! | TR-101 (Edgecore, Eltex, D-Link) | `leaf1 eth 0/1/12:20` | `0/1/12` of switch `leaf1` |
 //! | Cisco IOS | `00 04`, VLAN (2), module (1), port (1) | `1/7`: module and port |
@@ -84,9 +85,10 @@ fn circuit(body: &[u8]) -> Circuit {
 /// The switch in a text, where it is there, and the port in it, where that is not the whole.
 fn taken_apart(text: &str) -> (Option<&str>, Vec<&str>) {
     let words: Vec<&str> = text.split_whitespace().collect();
-    match words[..] {
+    match *without_vlan(&words) {
+        [] => return (None, Vec::new()),
         [node, "eth" | "atm", port] => return (Some(node), vec![before_colon(port)]),
-        [_, .., last] => return (None, vec![before_colon(last)]),
+        [.., last] if words.len() > 1 => return (None, vec![before_colon(last)]),
         _ => {}
     }
     let parts: Vec<&str> = text.split(':').collect();
@@ -100,14 +102,29 @@ fn taken_apart(text: &str) -> (Option<&str>, Vec<&str>) {
     }
 }
 
+/// The words in front of a VLAN that the text ends with: in `port 3 vlan 7` and `swp7 vlan10` they name the
+/// port, in `VLAN 7` there are none.
+fn without_vlan<'w, 't>(words: &'w [&'t str]) -> &'w [&'t str] {
+    let means_vlan = |word: &str| {
+        let word = word.trim_end_matches([':', '=']).to_ascii_lowercase();
+        matches!(word.as_str(), "vlan" | "vlan-id" | "vlanid" | "vid")
+    };
+    match words {
+        [front @ .., vlan, "id" | "ID" | "Id", _] if means_vlan(vlan) => front,
+        [front @ .., vlan, _] if means_vlan(vlan) => front,
+        [front @ .., last] if names_a_vlan(last) => front,
+        _ => words,
+    }
+}
+
 fn before_colon(text: &str) -> &str {
     text.split(':').next().unwrap_or(text)
 }
 
-/// `Ethernet4`, `swp7`: letters, then digits, and no VLAN, whose name Juniper has in this place.
+/// `Ethernet4`, `swp7`: letters, then digits, and no VLAN or bridge, whose name others have in this place.
 fn looks_like_a_port(text: &str) -> bool {
     let digits = text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
-    let is_vlan = names_a_vlan(text) || text.strip_prefix(['v', 'V']).is_some_and(is_number);
+    let is_vlan = names_a_vlan(text) || BRIDGES.iter().any(|bridge| is_numbered(text, bridge));
     let is_digits = |c: char| c.is_ascii_digit() || matches!(c, '/' | '.' | '-' | '_');
     digits.len() < text.len()
         && digits.starts_with(|c: char| c.is_ascii_digit())
@@ -115,16 +132,46 @@ fn looks_like_a_port(text: &str) -> bool {
         && !is_vlan
 }
 
-/// `ge-0/0/7.0`, `ae0.0`: no host's name has a slash, or a number behind a dot.
+/// What bridges and VLANs are called, with a number behind it.
+const BRIDGES: [&str; 6] = ["v", "br", "bridge", "vmbr", "irb", "bvi"];
+
+/// What ports are called, with a number behind it, where no `/` tells them from a switch.
+const INTERFACES: [&str; 13] = [
+    "ethernet",
+    "eth",
+    "swp",
+    "eno",
+    "ens",
+    "enp",
+    "em",
+    "lan",
+    "port",
+    "portchannel",
+    "port-channel",
+    "bond",
+    "ae",
+];
+
+/// `ge-0/0/7.0`, `ae0.0`, `Ethernet7`: no host's name has a slash or ends with a number behind a dot, and
+/// none is called as the interfaces of every switch are.
 fn is_surely_a_port(text: &str) -> bool {
-    text.contains('/') || without_unit(text).is_some()
+    text.contains('/') || without_unit(text).is_some() || INTERFACES.iter().any(|name| is_numbered(text, name))
 }
 
-/// Juniper's `.0` behind a port is the logical unit on it, which people do not say.
+/// Whether a text is `name` with a number behind it, and perhaps more: `swp1s0`, `eth0.100`.
+fn is_numbered(text: &str, name: &str) -> bool {
+    let start = text.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name));
+    start.is_some() && text.as_bytes().get(name.len()).is_some_and(u8::is_ascii_digit)
+}
+
+/// Juniper's `.0` behind a port is the logical unit on it, which people do not say; behind `ge-0/0/7` any
+/// number is. Linux' `eth0.100` is another interface than `eth0`.
 fn without_unit(text: &str) -> Option<String> {
     let (port, unit) = text.rsplit_once('.')?;
-    let is_unit = is_number(unit) && port.bytes().any(|byte| byte.is_ascii_alphabetic()) && !port.contains(':');
-    is_unit.then(|| port.to_owned())
+    let has_place = port.rsplit_once('/').is_some_and(|(_, last)| is_number(last));
+    let is_unit = unit == "0" || (has_place && is_number(unit));
+    let has_letters = port.bytes().any(|byte| byte.is_ascii_alphabetic());
+    (is_unit && has_letters && !port.contains(':')).then(|| port.to_owned())
 }
 
 /// Ways of writing a remote-id, best first.
@@ -213,6 +260,18 @@ mod tests {
             ("GigabitEthernet 1/0/7", &["1/0/7", "GigabitEthernet 1/0/7"]),
             ("swp7", &["swp7"]),
             ("eth0:servers", &["eth0"]),
+            ("Ethernet7:prod1", &["Ethernet7"]),
+            ("swp7:br10", &["swp7"]),
+            ("swp1s0:br10", &["swp1s0"]),
+            ("eth0:bond0", &["eth0"]),
+            ("eth0.100:prod1", &["eth0.100"]),
+            ("sw-7:eth0", &["sw-7/eth0", "eth0"]),
+            ("leaf1:PortChannel3:Vlan100", &["leaf1/PortChannel3", "PortChannel3"]),
+            ("port 3 vlan 7", &["3", "port 3 vlan 7"]),
+            ("GigabitEthernet 1/0/7 VLAN: 20", &["1/0/7"]),
+            ("leaf1 eth 0/1/12 vlan id 20", &["leaf1/0/1/12", "0/1/12"]),
+            ("swp7 vlan10", &["swp7"]),
+            ("ge-0/0/7.100", &["ge-0/0/7", "ge-0/0/7.100"]),
         ] {
             let said = said(circuit, &[]);
             for port in wanted {
@@ -233,6 +292,33 @@ mod tests {
                 "{circuit}: {said:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_many_ports_have_in_common_is_none_of_them() {
+        for (circuit, common) in [
+            ("VLAN 7", "7"),
+            ("vlan 7", "7"),
+            ("port 3 vlan 7", "7"),
+            ("GigabitEthernet 1/0/7 VLAN: 20", "20"),
+            ("leaf1 eth 0/1/12 vlan id 20", "20"),
+            ("swp7 vlan10", "vlan10"),
+            ("Ethernet7:prod1", "prod1"),
+            ("swp7:br10", "br10"),
+            ("sw7:br10", "br10"),
+            ("eth0:bond0", "bond0"),
+            ("leaf1:Ethernet4:Vlan100", "Vlan100"),
+            ("leaf1:Vlan100", "Vlan100"),
+            // An interface of a VLAN on it is not that port.
+            ("eth0.100", "eth0"),
+            ("leaf1/eth0.100", "leaf1/eth0"),
+        ] {
+            let said = ports(circuit.as_bytes(), &[]);
+            let is_common = |way: &String| way == common || way.ends_with(&format!("/{common}"));
+            assert!(!said.iter().any(is_common), "{circuit}: {said:?}");
+        }
+        // The whole stays, for the log and for who lists it.
+        assert_eq!(ports(b"VLAN 7", &[]), ["VLAN 7", "0x564c414e2037"]);
     }
 
     #[test]
