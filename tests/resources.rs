@@ -16,7 +16,7 @@ use bootwright::boot::{
     },
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};
-use bootwright::model::{BootTarget, Dialect, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
+use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
 use std::{net::Ipv4Addr, time::Duration};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -187,13 +187,13 @@ fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
     get(&room(), &LeaseTable::default(), &mut Sightings::default(), peer, path)
 }
 
-fn leased(client: &str) -> LeaseTable {
+fn leased(client: impl Into<HardwareAddr>) -> LeaseTable {
     let mut leases = LeaseTable::default();
     let refused = leases.restore(
         NOW,
         vec![LeaseRecord {
             address: DYNAMIC,
-            client: mac(client).into(),
+            client: client.into(),
             expires: WallTime(NOW.wall.0 + 3600),
         }],
     );
@@ -284,6 +284,70 @@ fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
 }
 
 #[test]
+fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
+    let mut room = room();
+    let own = "x86_64-efi/autoexec.ipxe";
+    room.loaders.add("/srv/loaders".into(), own.into());
+    let image = room.images.get_mut(&name("debian-12")).unwrap();
+    let mut script = image.kernel.clone().unwrap();
+    script.file = "autoexec.ipxe".into();
+    image.initrds.push(script);
+    let mut ledger = Ledger::default();
+    for artifact in room.images["debian-12"].artifacts() {
+        let path = room.images["debian-12"].path(artifact);
+        ledger.enter(NOW, &path, artifact.stamp, Finding::Sum(artifact.sha256));
+    }
+    let ask = |path: &str| {
+        let leases = LeaseTable::default();
+        get_with(&ledger, &room, &leases, &mut Sightings::default(), HOST, path)
+    };
+    for (path, root, file, what) in [
+        (format!("/{own}"), "/srv/loaders", own, format!("loader {own}")),
+        (
+            "/image/debian-12/autoexec.ipxe".into(),
+            "/srv/images/debian-12",
+            "autoexec.ipxe",
+            "image debian-12/autoexec.ipxe".into(),
+        ),
+    ] {
+        let answered = ask(&path);
+        assert_eq!((answered.stage, answered.what), (Stage::Ipxe, what));
+        match answered.result {
+            Ok(Resource::File {
+                root: of, file: sent, ..
+            }) => assert_eq!((of, sent), (root.into(), file.into())),
+            other => panic!("{path}: no file but {other:?}"),
+        }
+    }
+    for path in ["/autoexec.ipxe", "/image/fedora/autoexec.ipxe"] {
+        assert!(text(&ask(path)).contains("ifopen"), "{path}");
+    }
+}
+
+#[test]
+fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
+    let mut room = room();
+    room.rules[0].matches = RuleMatch::default();
+    for client in [
+        HardwareAddr::of_guid([0xec, 0x0d, 0x9a, 0x03, 0x00, 0x9c, 0x81, 0xe2]),
+        HardwareAddr::of_client_identifier(b"\x00something else"),
+    ] {
+        let leases = leased(client);
+        let called = client.hyphenated();
+        let ask = |peer, machine: &str| {
+            let path = format!("/answer/{machine}/preseed.cfg");
+            get(&room, &leases, &mut Sightings::default(), peer, &path)
+        };
+        assert_eq!(text(&ask(DYNAMIC, &called)), format!("for {called} at {DYNAMIC}"));
+        for thief in [HOST, Ipv4Addr::new(192, 0, 2, 101)] {
+            assert!(matches!(ask(thief, &called).result, Err(Refusal::Forbidden { .. })));
+        }
+        let other = called.replace('e', "f");
+        assert!(matches!(ask(DYNAMIC, &other).result, Err(Refusal::Forbidden { .. })));
+    }
+}
+
+#[test]
 fn an_unarmed_install_host_gets_the_disk_script_and_no_answer() {
     assert!(text(&get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08")).contains("disk"));
     let answered = get_alone(OTHER, "/answer/r1u08/preseed.cfg");
@@ -304,7 +368,7 @@ fn an_answer_goes_to_its_own_machine_and_to_no_other_address() {
 
 #[test]
 fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
-    let (room, leases) = (room(), leased("52:54:00:00:00:99"));
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:99")));
     let mut sightings = Sightings::default();
     let before = get(
         &room,
@@ -325,7 +389,7 @@ fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
 
 #[test]
 fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
-    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut sightings = Sightings::default();
     let script = get(
         &room,
@@ -462,7 +526,7 @@ fn room_with_a_serial() -> Snapshot {
 
 #[test]
 fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
-    let (room, leases) = (room_with_a_serial(), leased("52:54:00:00:00:99"));
+    let (room, leases) = (room_with_a_serial(), leased(mac("52:54:00:00:00:99")));
     let mut sightings = Sightings::default();
     let claim = "/boot.ipxe?mac=52-54-00-00-00-99&serial=SN-7";
     get(&room, &leases, &mut sightings, DYNAMIC, claim);
@@ -475,7 +539,7 @@ fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
 
 #[test]
 fn nobody_changes_what_another_machine_said_of_itself() {
-    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut sightings = Sightings::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
     get(&room, &leases, &mut sightings, DYNAMIC, own);
@@ -487,7 +551,7 @@ fn nobody_changes_what_another_machine_said_of_itself() {
 
 #[test]
 fn invented_machines_do_not_push_a_real_one_out_of_memory() {
-    let (room, leases) = (room(), leased("52:54:00:00:00:09"));
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut sightings = Sightings::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
     get(&room, &leases, &mut sightings, DYNAMIC, own);
@@ -502,7 +566,7 @@ fn invented_machines_do_not_push_a_real_one_out_of_memory() {
 
 #[test]
 fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_loader() {
-    let (room, leases) = (room(), leased("52:54:00:00:00:07"));
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:07")));
     let mut sightings = Sightings::default();
     let mut stage_after = |answered_as: Stage, path: &str| {
         sightings.note(Learned {

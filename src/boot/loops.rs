@@ -79,7 +79,7 @@ impl LoaderLoops {
 
 fn said(event: &Event) -> Option<Said<'_>> {
     match (event.stage, &event.step) {
-        (Stage::Ipxe, Step::Sent { what, .. } | Step::Failed { what, .. }) if what == paths::AUTOEXEC => None,
+        (Stage::Ipxe, Step::Sent { what, .. } | Step::Failed { what, .. }) if what.ends_with(paths::AUTOEXEC) => None,
         (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Said::Runs),
         // A file that firmware asks for is a loader; a HEAD takes nothing.
         (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {

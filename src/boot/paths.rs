@@ -3,7 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `boot.ipxe?mac=…&uuid=…&serial=…` | the script of the machine that asks |
-//! | `autoexec.ipxe` | in any folder: leads an iPXE that looks beside its own binary to `boot.ipxe` |
+//! | `autoexec.ipxe` | in any folder that has none of its own: leads an iPXE that looks beside its own binary to `boot.ipxe` |
 //! | `grub.cfg…`, `pxelinux.cfg/…` | the same for GRUB and PXELINUX (`script_path`) |
 //! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
 //! | `image/IMAGE/FILE` | an artifact |

@@ -235,7 +235,7 @@ impl<'a> Inquiry<'a> {
         }
         let components: Vec<&str> = path.components().collect();
         let found = match components[..] {
-            [.., paths::AUTOEXEC] => self.autoexec(),
+            [.., paths::AUTOEXEC] if self.artifact.is_none() => self.autoexec(path.as_str()),
             [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
             [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
             _ => self.loader(path.as_str()),

@@ -80,6 +80,7 @@ fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
     };
     for (word, expected) in [
         ("autoexec.ipxe", [false, false, true]),
+        ("loader x86_64-efi/autoexec.ipxe", [false, false, true]),
         ("script debian-installer", [false; 3]),
     ] {
         let mut loops = LoaderLoops::default();

@@ -45,7 +45,7 @@ fn ask(room: &Snapshot, sightings: &mut Sightings, transport: Transport, peer: I
         peer,
         server: SERVER,
     };
-    let leases = leased("52:54:00:00:00:99");
+    let leases = leased(mac("52:54:00:00:00:99"));
     resource(NOW, room, &leases, sightings, &Ledger::default(), &ask)
 }
 

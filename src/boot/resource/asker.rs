@@ -130,7 +130,7 @@ impl<'a> Inquiry<'a> {
     /// the answer knows the interface it was asked from.
     fn listed(&self, sightings: &Sightings, name: &str) -> Identity {
         let Some(host) = self.snapshot.hosts.by_name(name) else {
-            return Identity::default();
+            return self.unlisted(name);
         };
         let asks_itself = identify(self.snapshot, &self.peer)
             .host()
@@ -144,6 +144,15 @@ impl<'a> Inquiry<'a> {
                 serial: host.serial.clone(),
                 ..Identity::default()
             },
+        }
+    }
+
+    /// The machine that asks, where it has no MAC and its path calls it by the address that it has: a name of
+    /// 8 or 16 bytes that no host is listed by.
+    fn unlisted(&self, name: &str) -> Identity {
+        match self.peer.link {
+            Some(link) if link.hyphenated() == name => self.peer.clone(),
+            Some(_) | None => Identity::default(),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! at its first fetch. Nor does its request say who asks. So it is no machine's script, and leads to
 //! that one: the interface is opened, which takes over the address that the firmware had (no second DHCP,
 //! and no wait for an IPv6 router), and `boot.ipxe` is asked for with the query that says who it is. Where
-//! the firmware's address is of no use, DHCP gives another.
+//! the firmware's address is of no use, DHCP gives another. A file of exactly that path beside the loaders
+//! is the operator's own, and goes out as it is.
 
 use super::{Found, Inquiry, Resource, content_type};
 use crate::boot::{
@@ -16,7 +17,13 @@ use std::net::Ipv4Addr;
 
 impl Inquiry<'_> {
     /// The same for every machine: who it is, it says to `boot.ipxe`.
-    pub(super) fn autoexec(&self) -> Found {
+    pub(super) fn autoexec(&self, path: &str) -> Found {
+        if self.snapshot.loaders.place_of(path).is_some() {
+            return Found {
+                stage: Stage::Ipxe,
+                ..self.loader(path)
+            };
+        }
         let body = script(self.ask.server, self.snapshot.ports);
         Found {
             stage: Stage::Ipxe,
