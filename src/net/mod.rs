@@ -11,7 +11,8 @@
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
 //! - `probe` asks an address whether somebody uses it, before a machine is offered it.
-//! - `solicitations` tells machines in their boot that no IPv6 router is here.
+//! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
+//!   host is one.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
@@ -26,6 +27,7 @@ mod clock;
 mod counters;
 pub mod dhcp;
 pub mod files;
+mod forwarding;
 pub mod frame;
 pub mod holder;
 pub mod http;

@@ -11,7 +11,7 @@ use crate::boot::{
 };
 use crate::model::{MacAddr, limits::ROUTER_ANSWER};
 use crate::net::{
-    Counter, Shared,
+    Counter, Shared, forwarding,
     intake::packets,
     interface::Interface,
     running::Running,
@@ -69,6 +69,13 @@ impl Solicitations {
     fn solicited(self: &Arc<Self>, who: Solicitor) {
         let (shared, now) = (&self.shared, self.shared.clock.now());
         let is_in_boot = shared.sightings().is_in_boot(now, who.0);
+        if is_in_boot && self.is_router() && self.routers().advertised(now) {
+            let interface = self.interface.borrow();
+            info!(
+                interface = &*interface.name,
+                "this host forwards IPv6 here, so it is taken for the router: machines that ask for one are told nothing"
+            );
+        }
         let verdict = self.routers().solicited(now, who, is_in_boot);
         match verdict {
             Verdict::Tell => self.tell(who),
@@ -78,6 +85,16 @@ impl Solicitations {
             Verdict::NotInBoot => shared.counters.count(Counter::RouterIgnored),
             Verdict::Full => shared.counters.count(Counter::RouterFull),
         }
+    }
+
+    /// Whether this very host is a router here. What it advertises we don't hear: a packet socket of one protocol
+    /// sees no frame that leaves.
+    fn is_router(&self) -> bool {
+        let index = self.interface.borrow().index;
+        forwarding::forwards_ipv6(index).unwrap_or_else(|error| {
+            debug!("whether this host forwards IPv6 can't be told: {error}");
+            false
+        })
     }
 
     /// Asks for a router, and tells those who wait when none has answered.

@@ -188,6 +188,22 @@ fn a_router_that_answers_our_own_question_alone_is_in_time_though_our_kernel_has
 }
 
 #[test]
+fn where_this_host_forwards_ipv6_it_is_the_router() {
+    let wire = Wire::new();
+    let forwarding = format!("net.ipv6.conf.{}.forwarding=1", super::namespace::INTERFACE);
+    wire.server.expect("sysctl", &["-q", "-w", &forwarding]);
+    let room = Room::new("");
+    let daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    assert!(machine.gets_lease(FIRMWARE));
+    solicits_and_is_counted(&Host6::new(&machine), &room, "router_left");
+    assert_eq!(counter(&room, "router_told"), 0);
+    daemon.wait_for("the notice", |line| {
+        line.message.contains("this host forwards IPv6 here")
+    });
+}
+
+#[test]
 fn a_key_turns_it_off() {
     let wire = Wire::new();
     let room = Room::new("");
