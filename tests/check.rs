@@ -853,6 +853,7 @@ fn a_report_shows_the_line_and_json_has_the_place() {
 fn the_watched_folders_cover_every_file_that_counts() {
     let room = Room::new(SUBNET);
     room.write("loaders/debian-installer/arm64/grub/arm64-efi/sleep.mod", "module");
+    room.write("loaders/lost+found/1", "");
     let folders = watched(&room.sound().appliance, &room.path("bootwright.toml"));
     for folder in [
         "",
@@ -868,6 +869,10 @@ fn the_watched_folders_cover_every_file_that_counts() {
         let is_watched = folders.iter().any(|one| one.components().eq(wanted.components()));
         assert!(is_watched, "{folder}: {folders:?}");
     }
+    assert!(
+        !folders.iter().any(|one| one.ends_with("loaders/lost+found")),
+        "{folders:?}"
+    );
 }
 
 #[test]

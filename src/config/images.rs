@@ -10,7 +10,10 @@ use super::{
 use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
 use crate::images::{MANIFEST, checksum, sums::Sums};
 use crate::model::{Name, text};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// What a folder of images holds.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub(super) struct Catalogue {
     pub(super) unread: bool,
     /// No image is looked at; each that is named has one to stand in for it.
     stands_in: bool,
+    /// Those that stand in for images that nobody has seen.
+    pub(super) stand_ins: BTreeSet<Name>,
 }
 
 impl Catalogue {
@@ -119,12 +124,15 @@ impl Catalogue {
         for name in named.map(|image| &image.value) {
             if !self.images.contains_key(name) && !self.unsound.contains(name) {
                 self.images.insert(name.clone(), stand_in(folder, name));
+                self.stand_ins.insert(name.clone());
             }
         }
     }
 }
 
 fn stand_in(folder: &Path, name: &Name) -> Image {
+    /// As many as any script asks for by number.
+    const INITRDS: usize = 8;
     let root = folder.join(name.as_str());
     let artifact = |file: &str| Artifact {
         file: file.to_owned(),
@@ -140,7 +148,7 @@ fn stand_in(folder: &Path, name: &Name) -> Image {
         name: name.clone(),
         cpu: None,
         kernel: Some(artifact("kernel")),
-        initrds: vec![artifact("initrd")],
+        initrds: vec![artifact("initrd"); INITRDS],
         disk: Some(artifact("disk")),
         cmdline: Vec::new(),
         root,

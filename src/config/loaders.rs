@@ -15,9 +15,9 @@ use crate::boot::{
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, UnknownPolicy},
 };
 use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_LOOK_BYTES_MAX, text};
-pub(super) use found::find;
+pub(super) use found::{RECOVERED, find};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -32,16 +32,14 @@ type Needs = BTreeMap<Arch, String>;
 /// The kinds of firmware that the inventory speaks of, each with one machine that needs an iPXE for it. A
 /// machine whose image does not say is a PC; one that is told another loader needs none for the firmware that
 /// runs it.
-pub(super) fn needs(
-    hosts: &[Host],
-    (rules, images): (&[Rule], &BTreeMap<Name, Image>),
-    unknown: UnknownPolicy,
-    loaders: &Loaders,
-) -> Needs {
+pub(super) fn needs(machines: &Machines<'_>, unknown: UnknownPolicy, loaders: &Loaders) -> Needs {
     let mut needs = Needs::new();
     let mut need = |cpu: Option<Cpu>, settings: &BootSettings, whose: &dyn Fn() -> String| {
-        let image = settings.image.as_ref().and_then(|image| images.get(&image.value));
-        let cpu = cpu.or(image.and_then(|image| image.cpu)).unwrap_or(Cpu::X86_64);
+        let cpu = cpu.or_else(|| machines.cpu_of_image(settings));
+        if cpu.is_none() && machines.has_stand_in(settings) {
+            return;
+        }
+        let cpu = cpu.unwrap_or(Cpu::X86_64);
         for firmware in [Firmware::Bios, Firmware::Uefi] {
             let arch = Arch { firmware, cpu };
             let has_another = |named: &Sourced<String>| loaders.runs_on(&named.value, arch);
@@ -50,10 +48,10 @@ pub(super) fn needs(
             }
         }
     };
-    for host in hosts {
+    for host in machines.hosts {
         need(None, &host.settings, &|| format!("host `{}`", host.name));
     }
-    for rule in rules {
+    for rule in machines.rules {
         let whose = || format!("the rule at {}:{}", rule.origin.file, rule.origin.line);
         need(rule.matches.cpu, &rule.settings, &whose);
     }
@@ -222,31 +220,50 @@ fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// A script that a loader can't read: the setting that leads there, the script and the loader.
 type Unreadable = (Origin, String, Dialect, Option<String>);
 
-/// Who boots, with the instruction sets that tell their firmware.
-type Machines<'a> = (&'a [Host], &'a [Rule], &'a BTreeMap<Name, Image>);
+/// Who boots, with the images whose instruction sets tell their firmware.
+pub(super) struct Machines<'a> {
+    pub(super) hosts: &'a [Host],
+    pub(super) rules: &'a [Rule],
+    pub(super) images: &'a BTreeMap<Name, Image>,
+    /// Images that nobody has seen: what firmware their machines have, nothing tells.
+    pub(super) stand_ins: &'a BTreeSet<Name>,
+}
+
+impl Machines<'_> {
+    fn cpu_of_image(&self, settings: &BootSettings) -> Option<Cpu> {
+        self.images.get(&settings.image.as_ref()?.value)?.cpu
+    }
+
+    fn has_stand_in(&self, settings: &BootSettings) -> bool {
+        let image = settings.image.as_ref();
+        image.is_some_and(|image| self.stand_ins.contains(&image.value))
+    }
+}
 
 /// Says the scripts that are not written for the loader that will ask for them.
 pub(super) fn judge_forms(
-    (hosts, rules, images): Machines<'_>,
+    machines: &Machines<'_>,
     (templates, loaders): (&Templates, &Loaders),
     problems: &mut Problems,
 ) {
     let mut unreadable: Crowd<Unreadable> = Crowd::default();
     let mut unloaded: Crowd<(Origin, String)> = Crowd::default();
-    let of_image = |settings: &BootSettings| images.get(&settings.image.as_ref()?.value)?.cpu;
-    let named_hosts = hosts.iter().map(|host| {
-        (
-            format!("host `{}`", host.name),
-            &host.settings,
-            of_image(&host.settings),
-        )
+    let named_hosts = machines.hosts.iter().map(|host| {
+        let cpu = machines.cpu_of_image(&host.settings);
+        (format!("host `{}`", host.name), &host.settings, cpu)
     });
-    let named_rules = rules.iter().map(|rule| {
-        let cpu = rule.matches.cpu.or_else(|| of_image(&rule.settings));
+    let named_rules = machines.rules.iter().map(|rule| {
+        let cpu = rule.matches.cpu.or_else(|| machines.cpu_of_image(&rule.settings));
         ("a machine of this rule".to_owned(), &rule.settings, cpu)
     });
     for (whose, settings, cpu) in named_hosts.chain(named_rules) {
-        for missing in unreadable_scripts(settings, cpu, (templates, loaders)) {
+        let script = settings.script.as_ref().map_or("", |script| script.value.as_str());
+        let may_be_either = cpu.is_none() && machines.has_stand_in(settings);
+        let by_itself = match may_be_either && templates.has_form(script, Dialect::Pxelinux) {
+            true => None,
+            false => read_by_itself(settings, cpu),
+        };
+        for missing in unreadable_scripts(settings, by_itself, (templates, loaders)) {
             match (missing.2, cpu.is_some_and(Cpu::may_boot_by_pxelinux)) {
                 // U-Boot may be what it has, and no inventory tells.
                 (Dialect::Ipxe, true) if templates.has_form(&missing.1, Dialect::Pxelinux) => {
@@ -281,19 +298,23 @@ pub(super) fn judge_forms(
     }
 }
 
+/// What a machine that is told no loader reads its script in.
+fn read_by_itself(settings: &BootSettings, cpu: Option<Cpu>) -> Option<Dialect> {
+    match cpu.is_some_and(Cpu::boots_by_pxelinux_alone) {
+        true => Some(Dialect::Pxelinux),
+        false => settings.loaders.is_empty().then_some(Dialect::Ipxe),
+    }
+}
+
 fn unreadable_scripts(
     settings: &BootSettings,
-    cpu: Option<Cpu>,
+    by_itself: Option<Dialect>,
     (templates, loaders): (&Templates, &Loaders),
 ) -> Vec<Unreadable> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
     // One that is in no language is missing, and that has been said.
     let script = script.filter(|script| templates.has_script(script));
     let mut missing = Vec::new();
-    let by_itself = match cpu.is_some_and(Cpu::boots_by_pxelinux_alone) {
-        true => Some(Dialect::Pxelinux),
-        false => settings.loaders.is_empty().then_some(Dialect::Ipxe),
-    };
     if let (Some(said), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
         && !templates.has_form(script, dialect)
     {

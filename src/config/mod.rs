@@ -38,10 +38,11 @@ use crate::model::{Mode, Name, ServedInterface, SharedAddresses};
 use hosts::{Referable, Unread, Unsettled};
 use images::Catalogue;
 use inherit::Profiles;
+use loaders::Machines;
 use problems::Problems;
 use raw::Inventory;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -190,18 +191,35 @@ fn snapshot(
         templates,
     };
     if !inventory.broken {
-        judge_inventory(read, inventory, (&catalogue.unsound, unread), &mut snapshot, problems);
+        let seen = Seen {
+            unsound: &catalogue.unsound,
+            stand_ins: &catalogue.stand_ins,
+            unread,
+        };
+        judge_inventory(read, inventory, seen, &mut snapshot, problems);
     }
     snapshot
+}
+
+/// What was found where the inventory's images and templates lie.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// Images with an error of their own.
+    unsound: &'a [Name],
+    /// Images that nobody has seen.
+    stand_ins: &'a BTreeSet<Name>,
+    /// Folders that can't be read.
+    unread: Unread,
 }
 
 fn judge_inventory(
     read: &appliance::Read,
     inventory: &Inventory,
-    (unsound, unread): (&[Name], Unread),
+    seen: Seen<'_>,
     snapshot: &mut Snapshot,
     problems: &mut Problems,
 ) {
+    let Seen { unsound, unread, .. } = seen;
     let gives_addresses = read.appliance.interfaces.iter().any(|served| served.mode == Mode::Dhcp);
     if inventory.subnets.is_empty() && !inventory.misses_subnets && gives_addresses {
         // A file that was emptied by accident must not take the room's addresses away.
@@ -247,19 +265,20 @@ fn judge_inventory(
         vars::judge_asked(inventory, &snapshot.templates, problems);
     }
     hosts::judge_targets(&hosts, &snapshot.rules, problems);
-    judge_loaders(read, inventory, (&hosts, unread), snapshot, problems);
+    judge_loaders(read, inventory, (&hosts, seen), snapshot, problems);
     let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
     subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
-    trial::rehearse(snapshot, (&unsettled, gives_addresses), own_scripts_at, problems);
+    // What is kept rendered when it was accepted: what makes it fail now are images and loaders of today.
+    problems.outside(|problems| trial::rehearse(snapshot, (&unsettled, gives_addresses), own_scripts_at, problems));
 }
 
 /// The loaders that are named and those that are needed, and the scripts in their languages.
 fn judge_loaders(
     read: &appliance::Read,
     inventory: &Inventory,
-    (hosts, unread): (&[Host], Unread),
+    (hosts, seen): (&[Host], Seen<'_>),
     snapshot: &mut Snapshot,
     problems: &mut Problems,
 ) {
@@ -270,13 +289,18 @@ fn judge_loaders(
         .iter()
         .any(|served| served.mode == Mode::Proxy);
     problems.outside(|problems| loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems));
-    if !unread.scripts {
+    let machines = Machines {
+        hosts,
+        rules: &snapshot.rules,
+        images: &snapshot.images,
+        stand_ins: seen.stand_ins,
+    };
+    if !seen.unread.scripts {
         let read_by = (&snapshot.templates, &snapshot.loaders);
-        let machines = (hosts, &snapshot.rules[..], &snapshot.images);
-        loaders::judge_forms(machines, read_by, problems);
+        // What a loader reads, its bytes may say.
+        problems.outside(|problems| loaders::judge_forms(&machines, read_by, problems));
     }
-    let others = (&snapshot.rules[..], &snapshot.images);
-    let needs = loaders::needs(hosts, others, snapshot.unknown, &snapshot.loaders);
+    let needs = loaders::needs(&machines, snapshot.unknown, &snapshot.loaders);
     problems.outside(|problems| loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems));
 }
 

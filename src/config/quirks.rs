@@ -76,6 +76,19 @@ pub(super) fn shipped(problems: &mut Problems) -> Quirks {
 pub(super) fn read(file: Option<&Path>, loaders: &Loaders, problems: &mut Problems) -> Quirks {
     let source = file.and_then(|file| Source::read(file, problems));
     let own = source.map_or_else(Vec::new, |source| rows(&source, problems));
+    problems.outside(|problems| judge_loaders(&own, loaders, problems));
+    let mut quirks: Vec<Quirk> = own.into_iter().map(|row| row.quirk).collect();
+    let behind: Vec<Quirk> = shipped(problems)
+        .0
+        .into_iter()
+        .filter(|shipped| !quirks.iter().any(|own| own.name == shipped.name))
+        .collect();
+    quirks.extend(behind);
+    Quirks(quirks)
+}
+
+/// Says the loaders that rows name and that are not there.
+fn judge_loaders(own: &[Row], loaders: &Loaders, problems: &mut Problems) {
     for loader in own.iter().filter_map(|row| row.loader.as_ref()) {
         if loaders.place_of(&loader.value).is_none() {
             let why = loaders.why_unfollowed(&loader.value);
@@ -85,14 +98,6 @@ pub(super) fn read(file: Option<&Path>, loaders: &Loaders, problems: &mut Proble
             problems.error(&loader.origin, message, help);
         }
     }
-    let mut quirks: Vec<Quirk> = own.into_iter().map(|row| row.quirk).collect();
-    let behind: Vec<Quirk> = shipped(problems)
-        .0
-        .into_iter()
-        .filter(|shipped| !quirks.iter().any(|own| own.name == shipped.name))
-        .collect();
-    quirks.extend(behind);
-    Quirks(quirks)
 }
 
 fn rows(source: &Source, problems: &mut Problems) -> Vec<Row> {

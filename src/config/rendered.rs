@@ -21,6 +21,10 @@ pub(super) struct Flaw {
 }
 
 const IPXE: &str = "#!ipxe";
+/// What iPXE knows a script by: its own mark and that of what it was called before.
+const IPXE_MARKS: [&str; 2] = [IPXE, "#!gpxe"];
+/// What iPXE wants behind the mark: one byte of C's white space.
+const BEHIND_MARK: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 const CLOUD_CONFIG: &str = "#cloud-config";
 /// What cloud-init 26 knows its parts by, in small letters.
 const CLOUD_INIT: &[&str] = &[
@@ -44,10 +48,15 @@ pub(super) fn script(dialect: Dialect, text: &str) -> Option<Flaw> {
         what,
         help,
     };
-    let begins = |rest: &str| rest.is_empty() || rest.starts_with(char::is_whitespace);
+    let mark = IPXE_MARKS.into_iter().find(|mark| text.starts_with(mark));
+    let is_script = mark.is_some_and(|mark| text[mark.len()..].starts_with(BEHIND_MARK));
     match dialect {
         _ if text.contains('\0') => Some(error(nul(), NUL_HELP)),
-        Dialect::Ipxe if !text.strip_prefix(IPXE).is_some_and(begins) => Some(error(
+        Dialect::Ipxe if mark == Some(text) => Some(error(
+            format!("the script ends right behind `{text}`, and iPXE knows none without the line's end"),
+            "end the line, and write behind it what the machine is to do",
+        )),
+        Dialect::Ipxe if !is_script => Some(error(
             format!("the script begins with `{}` and not with `{IPXE}`", first_line(text)),
             "begin its first line with #!ipxe, with nothing before it: iPXE takes anything else for a program and runs it",
         )),
@@ -67,7 +76,12 @@ fn answer_flaw(file: &str, text: &str) -> Option<(bool, String, &'static str)> {
     if text.contains('\0') {
         return Some((false, nul(), NUL_HELP));
     }
-    if matches!(extension, "ign" | "json") {
+    if text.trim().is_empty() && extension == "json" {
+        let what = "the rendered text is empty, and that is not JSON".to_owned();
+        return Some((false, what, "write `{}` where it is to say nothing"));
+    }
+    // Ignition takes an empty text for a configuration that says nothing.
+    if matches!(extension, "ign" | "json") && !text.trim().is_empty() {
         let error = serde_json::from_str::<IgnoredAny>(text).err()?;
         let what = format!("the rendered text is not JSON: {error} of it");
         return Some((
@@ -179,10 +193,27 @@ mod tests {
 
     #[test]
     fn an_ipxe_script_begins_with_its_mark_and_others_need_none() {
-        for sound in ["#!ipxe\necho", "#!ipxe", "#!ipxe \r\n"] {
+        for sound in [
+            "#!ipxe\necho",
+            "#!ipxe\n",
+            "#!ipxe \r\n",
+            "#!ipxe\u{b}\n",
+            "#!gpxe\necho",
+        ] {
             assert_eq!(script(Dialect::Ipxe, sound), None, "{sound:?}");
         }
-        for odd in ["", "\n#!ipxe\n", " #!ipxe\n", "\u{feff}#!ipxe\n", "#!ipxes\n", "echo\n"] {
+        for odd in [
+            "",
+            "#!ipxe",
+            "#!gpxe",
+            "\n#!ipxe\n",
+            " #!ipxe\n",
+            "\u{feff}#!ipxe\n",
+            "#!ipxes\n",
+            "#!ipxe\u{a0}\n",
+            "#!xpxe\n",
+            "echo\n",
+        ] {
             assert!(script(Dialect::Ipxe, odd).is_some_and(|flaw| flaw.is_error), "{odd:?}");
             assert_eq!(script(Dialect::Grub, odd), None, "{odd:?}");
         }
@@ -204,6 +235,9 @@ mod tests {
             ("a.ign", "{\"ignition\": {}}", None),
             ("a.ign", "{\"ignition\": {}", Some(true)),
             ("a.json", "variant: fcos", Some(true)),
+            ("a.ign", " \n\n", None),
+            ("a.ign", "", None),
+            ("a.json", "\n", Some(false)),
             ("rules/rules.xml", "<?xml version=\"1.0\"?>\n<a/>", None),
             ("rules/rules.xml", "\n<?xml version=\"1.0\"?>\n<a/>", Some(true)),
             ("a.xml", "<a/>", None),

@@ -215,7 +215,7 @@ fn render(
             let file = templates.file_of_script(script.value.as_str(), *form);
             flaws.extend(rendered::script(*form, &sent).map(|flaw| (flaw, beginning(file))));
             let length = rendered::parameters_length(*form, &sent);
-            flaws.extend(arch.and_then(|arch| too_long(settings, arch.cpu, length)));
+            flaws.extend(arch.and_then(|arch| too_long((settings, &script.origin), arch.cpu, length)));
         }
     }
     if let Some(answer) = &settings.answer {
@@ -231,13 +231,16 @@ fn render(
     Ok(())
 }
 
-/// What is said of a kernel's parameters that are longer than it reads, at the longest of them.
-fn too_long(settings: &BootSettings, cpu: Cpu, length: usize) -> Option<(Flaw, Origin)> {
+/// What is said of a kernel's parameters that are longer than it reads, at the longest of the machine's own,
+/// and at its script where they are all the image's or the script's.
+fn too_long((settings, script): (&BootSettings, &Origin), cpu: Cpu, length: usize) -> Option<(Flaw, Origin)> {
     let max = rendered::parameters_max(cpu);
     if length <= max {
         return None;
     }
-    let longest = settings.cmdline.iter().max_by_key(|parameter| parameter.value.len())?;
+    let own = settings.cmdline.iter();
+    let longest = own.max_by_key(|parameter| parameter.value.len());
+    let place = longest.map_or(script, |parameter| &parameter.origin);
     let flaw = Flaw {
         is_error: false,
         what: format!(
@@ -245,7 +248,7 @@ fn too_long(settings: &BootSettings, cpu: Cpu, length: usize) -> Option<(Flaw, O
         ),
         help: "shorten them; what is long can be fetched by its URL",
     };
-    Some((flaw, longest.origin.clone()))
+    Some((flaw, place.clone()))
 }
 
 fn beginning(file: &str) -> Origin {

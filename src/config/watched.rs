@@ -1,6 +1,6 @@
 //! The folders in which a change of the operator's files is seen.
 
-use super::{Appliance, source};
+use super::{Appliance, loaders::RECOVERED, source};
 use crate::model::limits::{ANSWER_DEPTH_MAX, IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,11 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
     }
     for loaders in &appliance.loaders {
-        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, &mut folders);
+        let mut beneath = Vec::new();
+        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, &mut beneath);
+        // Nothing is served from one that is closed to us.
+        beneath.retain(|folder| !folder.ends_with(RECOVERED) && folder.read_dir().is_ok());
+        folders.extend(beneath);
         folders.push(loaders.clone());
     }
     folders.retain(|folder| folder.is_dir());

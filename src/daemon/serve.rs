@@ -212,7 +212,12 @@ fn add_all_in(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 /// What the operator writes, and so what the daemon must be able to read.
 fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
-    let mut paths = config::watched(appliance, config_file);
+    // A folder beneath one of loaders that is closed to us is passed over, and no reload fails for it.
+    let without_loaders = Appliance {
+        loaders: Vec::new(),
+        ..appliance.clone()
+    };
+    let mut paths = config::watched(&without_loaders, config_file);
     paths.push(config_file.to_owned());
     paths.push(appliance.inventory.clone());
     paths.extend(appliance.loaders.iter().cloned());
@@ -271,5 +276,24 @@ fn raise_open_files() {
         tracing::warn!(
             "only {hard} files may be open at once, and a storm of machines needs {wanted}; raise LimitNOFILE"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_folder_beneath_one_of_loaders_may_be_closed_to_us() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |file: &str| room.path().join(file);
+        fs::create_dir_all(at("loaders/lost+found")).unwrap();
+        let settings = "[network]\ninterfaces = [\"eno2\"]\n[paths]\nloaders = [\"loaders\"]\n";
+        fs::write(at("bootwright.toml"), settings).unwrap();
+        let appliance = config::appliance(&at("bootwright.toml")).unwrap();
+        let paths = theirs(&appliance, &at("bootwright.toml"));
+        assert!(paths.contains(&at("loaders")), "{paths:?}");
+        assert!(!paths.contains(&at("loaders/lost+found")), "{paths:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! The files of an accepted version, kept elsewhere: they load to the same whatever became of the originals.
 
+use super::loaders::{IPXE_SHIM, program};
 use super::*;
 use bootwright::boot::snapshot::FileStamp;
 use bootwright::config::{KEPT_FOLDERS, files_to_keep, load_kept};
@@ -110,4 +111,48 @@ fn what_was_kept_and_changed_by_somebody_is_refused() {
     let kept = keep(&room);
     fs::write(kept.path().join("inventory.toml"), "[[host]]\nname = \"a\"\n").unwrap();
     assert!(load_kept(kept.path(), &room.path("bootwright.toml"), 1, &mut Later).is_err());
+}
+
+#[test]
+fn what_is_kept_loads_though_the_loaders_that_it_names_are_gone() {
+    let room = Room::new(&host_with(
+        "mac = \"52:54:00:00:00:07\"\nimage = \"debian-12\"\nboot = \"live\"\nscript = \"own\"\nloader = \"shimx64.efi\"",
+    ));
+    room.write("scripts/own.ipxe", "#!ipxe\nkernel {{ image.kernel }}\nboot\n");
+    room.write("loaders/old.kpxe", "loader");
+    // Its bytes say that it loads iPXE, and its name GRUB.
+    fs::write(room.path("loaders/shimx64.efi"), program(0x8664, 9000, IPXE_SHIM)).unwrap();
+    room.write(
+        "quirks.toml",
+        "[[quirk]]\nname = \"ours\"\nwhy = \"x\"\nmatch = {}\nset = { loader = \"old.kpxe\" }\n",
+    );
+    let accepted = room.sound();
+    let kept = keep(&room);
+    for loader in fs::read_dir(room.path("loaders")).unwrap() {
+        fs::remove_file(loader.unwrap().path()).unwrap();
+    }
+    assert!(!room.report().errors.is_empty(), "the files themselves are refused");
+    let loaded = load_back(&kept, &room);
+    assert_eq!(names(&loaded), names(&accepted));
+    let said = shown(&loaded.warnings);
+    for gone in [
+        "there is no loader `old.kpxe`",
+        "there is no loader `shimx64.efi`",
+        "the script `own` is not written for GRUB",
+    ] {
+        assert!(said.contains(gone), "{gone}: {said}");
+    }
+}
+
+#[test]
+fn what_is_kept_loads_though_its_image_has_no_longer_what_its_script_boots() {
+    let room = Room::new(&host_with(HOST));
+    let (kept, accepted) = (keep(&room), room.sound());
+    let kernel = room.artifact("debian-12", "linux");
+    room.write(
+        "images/debian-12/image.toml",
+        &format!("arch = \"x86_64\"\nkernel = {kernel}\n"),
+    );
+    assert!(!room.report().errors.is_empty(), "the files themselves are refused");
+    assert_eq!(names(&load_back(&kept, &room)), names(&accepted));
 }

@@ -1,7 +1,7 @@
 //! The key `loader`, and scripts that are written for several loaders.
 
 use super::*;
-use bootwright::model::limits::LOADER_DEPTH_MAX;
+use bootwright::model::limits::{LOADER_DEPTH_MAX, LOADER_FILES_MAX};
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 
 /// An EFI program for a machine of that number, as far as anybody reads it.
@@ -10,7 +10,7 @@ fn efi(machine: u16) -> Vec<u8> {
 }
 
 /// The same, 64-bit, with signatures of that many bytes and `words` in it.
-fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
+pub(super) fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
     let mut program = vec![0; 0x100];
     program[..2].copy_from_slice(b"MZ");
     program[0x3c] = 0x40;
@@ -22,7 +22,7 @@ fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
 }
 
 /// What tells iPXE's shim from another.
-const IPXE_SHIM: &[u8] = b"sbat,1\nshim.ipxe,1,iPXE,shim,1,https://github.com/ipxe/shim\n";
+pub(super) const IPXE_SHIM: &[u8] = b"sbat,1\nshim.ipxe,1,iPXE,shim,1,https://github.com/ipxe/shim\n";
 /// What any other shim loads.
 const GRUB_SHIM: &[u8] = b"\\\0\\\0g\0r\0u\0b\0x\x006\x004\0.\0e\0f\0i\0";
 
@@ -450,4 +450,33 @@ fn a_tree_with_a_configuration_of_its_own_is_warned_of_where_its_grub_is_named()
         "{}",
         shown(&warnings)
     );
+}
+
+#[test]
+fn what_a_file_system_keeps_for_itself_in_a_folder_of_loaders_is_neither_served_nor_complained_of() {
+    let room = room("");
+    room.write("loaders/lost+found/#1234.efi", "loader");
+    room.write("loaders/lost+found/5678.efi", "loader");
+    let loaded = room.sound();
+    assert_eq!(loaded.snapshot.loaders.place_of("lost+found/5678.efi"), None);
+    assert_eq!(shown(&loaded.warnings), "");
+}
+
+#[test]
+fn where_there_are_too_many_files_the_deepest_are_left_out_and_the_whole_folder_is_named() {
+    let room = room("");
+    for folder in ["z/1", "z/2"] {
+        for number in 0..LOADER_FILES_MAX / 2 {
+            let path = room.path("loaders").join(folder);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join(number.to_string()), "").unwrap();
+        }
+    }
+    room.write("loaders/a/shallow.efi", "loader");
+    let loaded = room.sound();
+    assert!(loaded.snapshot.loaders.place_of("a/shallow.efi").is_some());
+    assert_eq!(loaded.snapshot.loaders.place_of("z/2/0"), None);
+    let said = shown(&loaded.warnings);
+    let rest = format!("the rest of {} is not served", room.path("loaders").display());
+    assert!(loaded.warnings.len() == 1 && said.contains(&rest), "{said}");
 }

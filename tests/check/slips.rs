@@ -202,8 +202,35 @@ fn an_inventory_can_be_checked_where_its_images_are_not() {
     assert!(!check(&room, &["--without-images"]).status.success());
     // Everything else is judged as ever.
     fs::remove_dir_all(room.path("images")).unwrap();
+    // What reads `pxelinux.cfg` itself needs none for iPXE, and the image may be for such a machine.
     fs::remove_file(room.path("scripts/debian-installer.ipxe")).unwrap();
+    assert!(check(&room, &["--without-images"]).status.success());
+    fs::remove_file(room.path("scripts/debian-installer.pxelinux")).unwrap();
     assert!(!check(&room, &["--without-images"]).status.success());
+}
+
+/// Of an image that is not there nobody knows what machines it is for, and how many initrds it has.
+#[test]
+fn an_image_that_is_not_there_to_be_checked_is_not_held_against_its_script_and_loader() {
+    let host = "mac = \"52:54:00:00:00:07\"\nboot = \"live\"\nimage = \"elsewhere\"\nscript = \"own\"";
+    let is_sound = |script: &str, text: &str| {
+        let room = Room::new(&host_with(host));
+        room.write("bootwright.toml", &format!("{CONFIG}[unknown]\npolicy = \"ignore\"\n"));
+        room.write(&format!("scripts/{script}"), text);
+        for loader in ["undionly.kpxe", "snponly.efi"] {
+            fs::remove_file(room.path("loaders").join(loader)).unwrap();
+        }
+        let run = check(&room, &["--without-images"]);
+        (run.status.success(), String::from_utf8(run.stderr).unwrap())
+    };
+    for (script, text, sound) in [
+        ("own.pxelinux", "LABEL linux\n  KERNEL {{ image.path }}linux\n", true),
+        ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[1].url }}\n", true),
+        ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[99].url }}\n", false),
+    ] {
+        let (is_sound, said) = is_sound(script, text);
+        assert_eq!(is_sound, sound, "{script} {text}: {said}");
+    }
 }
 
 #[test]

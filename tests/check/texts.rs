@@ -236,3 +236,25 @@ fn a_kernels_parameters_that_it_would_cut_off_are_warned_of_at_the_longest() {
         assert_eq!(places, wanted, "{}", shown(&warnings));
     }
 }
+
+#[test]
+fn parameters_of_the_image_that_a_kernel_would_cut_off_are_warned_of_at_the_script() {
+    let room = room("script = \"live\"\n");
+    let manifest = fs::read_to_string(room.path("images/debian-12/image.toml")).unwrap();
+    let long = manifest.replace("\"quiet\"", &format!("\"a={}\"", "A".repeat(5000)));
+    room.write("images/debian-12/image.toml", &long);
+    let warnings = room.sound().warnings;
+    let found = warnings.iter().filter(|one| one.message.contains("2047 bytes"));
+    let places: Vec<_> = found.map(|one| one.place).collect();
+    assert_eq!(places, [Some((11, 10))], "{}", shown(&warnings));
+}
+
+#[test]
+fn an_empty_ignition_is_sound_and_any_other_empty_json_is_warned_of() {
+    for (file, found) in [("a.ign", &[][..]), ("a.json", &[Some((1, 1))])] {
+        let warnings = with_answer(file, "{% if vars.x is defined %}{}{% endif %}\n")
+            .sound()
+            .warnings;
+        assert_eq!(places(&warnings, file), found, "{}", shown(&warnings));
+    }
+}

@@ -12,13 +12,18 @@ use crate::model::{
     limits::{LOADER_DEPTH_MAX, LOADER_FILES_MAX, LOADER_LINKS_MAX, LOADER_LOOK_BYTES_MAX},
 };
 use std::{
+    collections::VecDeque,
     fs::{self, Metadata},
+    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 /// The user whose links are followed.
 const ROOT: u32 = 0;
+
+/// What every file system of Linux has at its top, closed to all but root.
+pub(in crate::config) const RECOVERED: &str = "lost+found";
 
 /// A folder beneath one of the roots.
 struct Folder {
@@ -39,12 +44,12 @@ pub(in crate::config) fn find(roots: &[PathBuf], at: &Origin, problems: &mut Pro
 }
 
 fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Problems) {
-    let mut left_out = |folder: &Path, why: String| {
-        let message = format!("what is in {} is not served: {why}", folder.display());
+    let mut left_out = |what: &str, folder: &Path, why: String| {
+        let message = format!("{what} {} is not served: {why}", folder.display());
         problems.warn(
             at,
             message,
-            "name that folder itself in `loaders`, or take it away from there",
+            "name the folder that is meant itself in `loaders`, or take away what is not",
         );
     };
     let mut found = 0;
@@ -52,22 +57,26 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
         path: root.to_owned(),
         beneath: String::new(),
     };
-    let mut folders = vec![top];
-    while let Some(folder) = folders.pop() {
+    // Shallow folders first: what is asked for by a short name is never behind a deep tree.
+    let mut folders = VecDeque::from([top]);
+    while let Some(folder) = folders.pop_front() {
         let entries = match source::entries(&folder.path) {
             Ok(entries) => entries,
             // A root that is not there is said where a loader is missed in it.
             Err(_) if folder.beneath.is_empty() => continue,
+            // Whoever closed a folder beneath a root did not mean it to be served.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
             Err(error) => {
-                left_out(&folder.path, error.to_string());
+                left_out("what is in", &folder.path, error.to_string());
                 continue;
             }
         };
         found += entries.len();
         if found > LOADER_FILES_MAX {
             left_out(
-                &folder.path,
-                format!("{} has more than {LOADER_FILES_MAX} files", root.display()),
+                "the rest of",
+                root,
+                format!("it has more than {LOADER_FILES_MAX} files"),
             );
             return;
         }
@@ -77,8 +86,12 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
             .filter_map(|entry| take(root, &folder, entry, loaders))
         {
             match is_deepest {
-                true => left_out(&inner.path, format!("it lies deeper than {LOADER_DEPTH_MAX} folders")),
-                false => folders.push(inner),
+                true => left_out(
+                    "what is in",
+                    &inner.path,
+                    format!("it lies deeper than {LOADER_DEPTH_MAX} folders"),
+                ),
+                false => folders.push_back(inner),
             }
         }
     }
@@ -96,7 +109,7 @@ fn take(root: &Path, folder: &Folder, entry: PathBuf, loaders: &mut Loaders) -> 
             Ok(None) => {}
             Err(why) => loaders.leave_link(file, why),
         }
-    } else if metadata.is_dir() {
+    } else if metadata.is_dir() && entry.file_name()? != RECOVERED {
         let beneath = format!("{file}/");
         return Some(Folder { path: entry, beneath });
     }
