@@ -89,8 +89,10 @@ pub fn run(args: Args) -> ExitCode {
         },
         Err(report) => report,
     };
-    let interfaces = appliance.map_or(Vec::new(), |appliance| appliance.interfaces);
-    report.warnings.extend(misspelt(&interfaces, &settings));
+    // Where the images are not, the interfaces are not either.
+    if let Some(appliance) = appliance.filter(|_| !args.without_images) {
+        report.warnings.extend(misspelt(&appliance.interfaces, &settings));
+    }
     let printed = match args.json {
         true => print_json(&report, counts),
         false => print_text(&report, counts, started.elapsed(), args.stdout),
@@ -108,7 +110,8 @@ pub fn run(args: Args) -> ExitCode {
 fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
     let there = interface::names().unwrap_or_default();
     let slip = |ServedInterface { name, .. }: &ServedInterface| {
-        let near = config::nearest(name, there.iter().map(String::as_str))?;
+        let there = there.iter().map(String::as_str);
+        let near = config::nearest(name, there.filter(|there| !is_next_to(name, there)))?;
         Some(Diagnostic {
             message: format!("this machine has no interface `{name}`"),
             help: Some(format!("did you mean `{near}`?")),
@@ -118,6 +121,16 @@ fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
     };
     let missing = wanted.iter().filter(|wanted| !there.contains(&wanted.name));
     missing.filter_map(slip).collect()
+}
+
+/// Whether the names differ in their last digit alone, as those of two interfaces of one card do.
+fn is_next_to(name: &str, other: &str) -> bool {
+    let but_last = |name: &str| {
+        let mut characters = name.chars();
+        let is_digit = characters.next_back().is_some_and(|last| last.is_ascii_digit());
+        is_digit.then(|| characters.as_str().to_owned())
+    };
+    but_last(name).is_some_and(|one| but_last(other) == Some(one))
 }
 
 /// A folder stands for the settings in it.
@@ -187,4 +200,24 @@ fn print_text(report: &Report, counts: Option<Counts>, took: Duration, to_stdout
 fn plural(count: usize, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {what}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_interface_of_a_card_is_no_slip() {
+        for (name, other) in [("eno1", "eno2"), ("eth0", "eth1"), ("enp1s0f0", "enp1s0f1")] {
+            assert!(is_next_to(name, other), "{name} {other}");
+        }
+        for (name, other) in [
+            ("eno22", "eno2"),
+            ("emo2", "eno2"),
+            ("eno", "eno2"),
+            ("enp1s0", "enp2s0"),
+        ] {
+            assert!(!is_next_to(name, other), "{name} {other}");
+        }
+    }
 }

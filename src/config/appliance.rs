@@ -22,6 +22,8 @@ use toml::de::DeValue;
 
 /// The state's folder where the file names none.
 pub(super) const STATE: &str = "/var/lib/bootwright";
+/// Where the operator's socket is unless the settings say otherwise.
+pub(super) const SOCKET: &str = "/run/bootwright/admin.sock";
 
 /// The appliance's settings and where its `loaders` stand, for errors that are about them.
 pub(super) struct Read {
@@ -100,16 +102,25 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
 
 /// The folder of the state that the file names, whatever else is wrong with it; `None` where it names none.
 pub(super) fn state_named(path: &Path) -> Option<PathBuf> {
+    path_named(path, "state", "path")
+}
+
+/// The same for the operator's socket.
+pub(super) fn socket_named(path: &Path) -> Option<PathBuf> {
+    path_named(path, "admin", "socket")
+}
+
+fn path_named(path: &Path, table: &str, key: &str) -> Option<PathBuf> {
     let source = Source::read(path, &mut Problems::default())?;
     // What can be read of a broken file may well have it.
     let (root, _) = decode::document(&source, &mut Problems::default());
     let DeValue::Table(root) = root.get_ref() else {
         return None;
     };
-    let DeValue::Table(state) = root.get("state")?.get_ref() else {
+    let DeValue::Table(table) = root.get(table)?.get_ref() else {
         return None;
     };
-    let said = state.get("path")?.get_ref().as_str()?;
+    let said = table.get(key)?.get_ref().as_str()?;
     Some(path.parent().unwrap_or(Path::new("")).join(said))
 }
 
@@ -243,7 +254,7 @@ fn state(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> Pat
 }
 
 fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> PathBuf {
-    let default = PathBuf::from("/run/bootwright/admin.sock");
+    let default = PathBuf::from(SOCKET);
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[admin]", value)) else {
         return default;
     };

@@ -159,3 +159,14 @@ pub fn state_folders(config_file: &Path) -> Vec<PathBuf> {
     folders.dedup();
     folders
 }
+
+/// The first path of `kept` settings at which root would write or change owners, and which is named neither
+/// by the settings on disk, as far as those can be read, nor by default: with the setting that says it.
+/// Whoever the daemon runs as can change kept settings, and must not choose that.
+pub fn written_elsewhere<'k>(kept: &'k Appliance, config_file: &Path) -> Option<(&'static str, &'k Path)> {
+    if !state_folders(config_file).contains(&kept.state) {
+        return Some(("path under [state]", &kept.state));
+    }
+    let socket = appliance::socket_named(config_file).unwrap_or_else(|| PathBuf::from(appliance::SOCKET));
+    (kept.admin_socket != socket).then_some(("socket under [admin]", &*kept.admin_socket))
+}

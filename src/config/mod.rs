@@ -48,7 +48,7 @@ use std::{
 };
 
 pub use images::wrong;
-pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders};
+pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders, written_elsewhere};
 pub use watched::watched;
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.

@@ -4,7 +4,7 @@
 //! A restart must not take down a room that a bad edit left alone. What is served then is said loudly and
 //! again and again (`reload`), because it is not what the files say.
 
-use super::complaints::log_warnings;
+use super::complaints::{log_errors, log_warnings};
 use crate::admin::answer::{KeptFiles, Problem, counted};
 use crate::config::{self, Appliance, Diagnostic, KEPT_FOLDERS, Loaded, Report};
 use crate::images::sums::Later;
@@ -13,6 +13,7 @@ use crate::store::{
     StoreError,
     kept::{self, Kept},
 };
+use nix::unistd::geteuid;
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -34,15 +35,30 @@ pub(super) struct Instead {
     pub(super) kept: KeptFiles,
 }
 
-/// Loads the files on disk, or else those that were accepted last, and says what is odd about them.
+/// Loads the files on disk, or else those that were accepted last, and says that and what is odd about them:
+/// at once, because the start may fail yet.
 ///
 /// # Errors
 /// The files on disk are refused, and no version of them is kept that could be served.
 pub(super) fn begin(config_file: &Path) -> Result<Beginning, Report> {
     let beginning = load(config_file)?;
+    if let Some(instead) = &beginning.instead {
+        log_instead(instead);
+    }
     let warnings: Vec<Problem> = beginning.loaded.warnings.iter().map(Problem::from).collect();
     log_warnings(&warnings);
     Ok(beginning)
+}
+
+fn log_instead(Instead { errors, kept }: &Instead) {
+    let errors: Vec<Problem> = errors.iter().map(Problem::from).collect();
+    log_errors(&errors);
+    tracing::error!(
+        "THE FILES ON DISK ARE REFUSED, {}: what is served is the version that was accepted last, kept in {}; \
+         correct the files, and they are in force without a restart",
+        counted(errors.len(), "error"),
+        kept.folder.display()
+    );
 }
 
 fn load(config_file: &Path) -> Result<Beginning, Report> {
@@ -55,6 +71,7 @@ fn load(config_file: &Path) -> Result<Beginning, Report> {
         return Err(refused);
     };
     match config::load_kept(&folder, config_file, 1, &mut Later) {
+        Ok(loaded) if is_strange(&loaded.appliance, &folder, config_file) => Err(refused),
         Ok(loaded) => Ok(Beginning {
             loaded,
             instead: Some(Instead {
@@ -72,6 +89,21 @@ fn load(config_file: &Path) -> Result<Beginning, Report> {
             Err(refused)
         }
     }
+}
+
+/// Whether these are kept settings that root must not act upon; says so.
+fn is_strange(appliance: &Appliance, folder: &Path, config_file: &Path) -> bool {
+    let strange = config::written_elsewhere(appliance, config_file).filter(|_| geteuid().is_root());
+    if let Some((setting, path)) = strange {
+        tracing::error!(
+            "the files that were accepted last, kept in {}, are not served: their `{setting}` is {}, which {} does \
+             not say, and a start as root takes that from nowhere else; correct the files on disk",
+            folder.display(),
+            path.display(),
+            config_file.display()
+        );
+    }
+    strange.is_some()
 }
 
 /// Keeps the version that is in force, one at a time.

@@ -72,7 +72,12 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
     };
     started.map_err(|error| LogError(error.to_string()))?;
     std::panic::set_hook(Box::new(|panic| {
-        tracing::error!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
+        let said = format!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
+        // A filter that lets no error through must not hide it.
+        match tracing::enabled!(Level::ERROR) {
+            true => tracing::error!("{said}"),
+            false => eprintln!("{said}"),
+        }
     }));
     Ok(())
 }
@@ -103,7 +108,7 @@ fn apart(filter: &str) -> String {
         return filter.to_owned();
     }
     let is_level = |word: &&&str| word.parse::<LevelFilter>().is_ok();
-    let general = directives.iter().rfind(is_level).unwrap_or(&"off");
+    let general = directives.iter().rfind(is_level).unwrap_or(&"error");
     format!("{filter},bootwright={general}")
 }
 
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(levels("boot=info,warn"), [info, warn, warn]);
         assert_eq!(levels("info,boot=debug"), [debug, info, info]);
         assert_eq!(levels("info,boot=off"), [off, info, info]);
-        assert_eq!(levels("boot=info"), [info, off, off]);
+        assert_eq!(levels("boot=info"), [info, LevelFilter::ERROR, off]);
         assert_eq!(levels("warn,boot=info,bootwright=debug"), [info, debug, warn]);
         assert_eq!(levels("warn,boot=info,bootwright::net=debug"), [info, debug, warn]);
         assert_eq!(levels("info"), [info, info, info]);

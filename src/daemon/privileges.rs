@@ -6,9 +6,17 @@
 //!
 //! Capabilities belong to threads (capabilities(7)), hence the order.
 
+use crate::model::limits::KEPT_DEPTH_MAX;
 use capctl::{Cap, CapSet, CapState, ambient, bounding, prctl};
-use nix::unistd::{Gid, Uid, User, geteuid, setgroups, setresgid, setresuid};
+use nix::{
+    dir::Dir,
+    errno::Errno,
+    fcntl::{AtFlags, OFlag},
+    sys::stat::Mode,
+    unistd::{Gid, Uid, User, fchownat, geteuid, setgroups, setresgid, setresuid},
+};
 use std::{
+    ffi::CString,
     fmt,
     fs::File,
     os::unix::fs::lchown,
@@ -18,7 +26,21 @@ use std::{
 /// The user that the package makes (systemd/bootwright.sysusers).
 pub const DEFAULT_USER: &str = "bootwright";
 
+/// How a folder is opened that somebody else may have put a link in place of.
+const FOLDER_ONLY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
 const KEPT: [Cap; 2] = [Cap::NET_BIND_SERVICE, Cap::NET_RAW];
+
+/// What the user that we become must own.
+pub struct Owned {
+    /// These, and nothing in them.
+    pub paths: Vec<PathBuf>,
+    /// Everything in this folder of ours and in its folders, where it is there.
+    pub all_below: PathBuf,
+}
 
 /// Why privileges can't be given up; the daemon doesn't start then.
 #[derive(Debug)]
@@ -43,7 +65,7 @@ fn failed(what: &'static str) -> impl Fn(&dyn fmt::Display) -> PrivilegeError {
 /// # Errors
 ///
 /// The named user does not exist, or the system refuses.
-pub fn drop_privileges(user: Option<&str>, owned: &[PathBuf]) -> Result<(), PrivilegeError> {
+pub fn drop_privileges(user: Option<&str>, owned: &Owned) -> Result<(), PrivilegeError> {
     if geteuid().is_root() {
         cut_bounding_set()?;
         match wanted_user(user)? {
@@ -78,15 +100,50 @@ fn cut_bounding_set() -> Result<(), PrivilegeError> {
     bounding::clear_unknown().map_err(|error| failed("the bounding set")(&error))
 }
 
-fn become_user(user: &User, owned: &[PathBuf]) -> Result<(), PrivilegeError> {
-    for path in owned {
+fn become_user(user: &User, owned: &Owned) -> Result<(), PrivilegeError> {
+    for path in &owned.paths {
         // Not what a link names: the folder belongs to somebody with fewer rights than we have now.
         lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(|error| failed("the owner of our files")(&format!("{}: {error}", path.display())))?;
     }
+    hand_over_below(&owned.all_below, user.uid, user.gid)
+        .map_err(|error| failed("the owner of our files")(&format!("{}: {error}", owned.all_below.display())))?;
     // Without this the kernel takes all capabilities at the change of user.
     prctl::set_keepcaps(true).map_err(|error| failed("PR_SET_KEEPCAPS")(&error))?;
     become_ids(user.uid, user.gid).map_err(|error| failed("the change of user")(&error))
+}
+
+/// Hands over everything below a folder. Each step goes from an open folder to what is in it and follows no
+/// link: who owns these folders may swap one for a link to another's while we walk.
+fn hand_over_below(folder: &Path, uid: Uid, gid: Gid) -> nix::Result<()> {
+    match Dir::open(folder, FOLDER_ONLY, Mode::empty()) {
+        Ok(folder) => hand_over_in(folder, uid, gid, KEPT_DEPTH_MAX + 1),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn hand_over_in(mut folder: Dir, uid: Uid, gid: Gid, depth: usize) -> nix::Result<()> {
+    let entries = folder.iter().map(|entry| Ok(entry?.file_name().to_owned()));
+    let names: Vec<CString> = entries.collect::<nix::Result<_>>()?;
+    for name in names
+        .iter()
+        .filter(|name| ![&b"."[..], b".."].contains(&name.as_bytes()))
+    {
+        fchownat(
+            &folder,
+            name.as_c_str(),
+            Some(uid),
+            Some(gid),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?;
+        match Dir::openat(&folder, name.as_c_str(), FOLDER_ONLY, Mode::empty()) {
+            Ok(inner) if depth > 0 => hand_over_in(inner, uid, gid, depth - 1)?,
+            Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn become_ids(uid: Uid, gid: Gid) -> nix::Result<()> {
@@ -150,4 +207,47 @@ fn unreadable(path: &Path) -> Vec<(PathBuf, std::io::Error)> {
 
 fn check_file(path: &Path) -> Option<(PathBuf, std::io::Error)> {
     File::open(path).err().map(|error| (path.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, symlink},
+    };
+
+    #[test]
+    fn all_below_a_folder_is_handed_over_and_nothing_that_a_link_in_it_leads_to() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let room = tempfile::tempdir().unwrap();
+        let path = |name: &str| room.path().join(name);
+        for folder in ["accepted/4/answers/preseed", "others"] {
+            fs::create_dir_all(path(folder)).unwrap();
+        }
+        for file in ["accepted/4/answers/preseed/a.cfg", "others/shadow"] {
+            fs::write(path(file), "").unwrap();
+        }
+        symlink(path("others"), path("accepted/4/scripts")).unwrap();
+        let owner = |name: &str| {
+            let there = fs::symlink_metadata(path(name)).unwrap();
+            (there.uid(), there.gid())
+        };
+        hand_over_below(&path("accepted"), Uid::from_raw(4711), Gid::from_raw(4712)).unwrap();
+        for ours in [
+            "4",
+            "4/answers",
+            "4/answers/preseed",
+            "4/answers/preseed/a.cfg",
+            "4/scripts",
+        ] {
+            assert_eq!(owner(&format!("accepted/{ours}")), (4711, 4712), "{ours}");
+        }
+        symlink(path("others"), path("linked")).unwrap();
+        hand_over_below(&path("linked"), Uid::from_raw(4711), Gid::from_raw(4712)).unwrap();
+        hand_over_below(&path("missing"), Uid::from_raw(4711), Gid::from_raw(4712)).unwrap();
+        assert_eq!([owner("others"), owner("others/shadow")], [(0, 0); 2]);
+    }
 }

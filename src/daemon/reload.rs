@@ -106,7 +106,6 @@ impl Reloader {
                     generation: shared.snapshot.load().generation,
                     errors: errors.iter().map(Problem::from).collect(),
                 };
-                log_begun_with_kept(&refusal, &kept);
                 (Some(refusal), Some(kept))
             }
         };
@@ -375,16 +374,6 @@ fn log_refused(trigger: Trigger, refusal: &Refusal) {
         refusal.generation
     );
     log_errors(&refusal.errors);
-}
-
-fn log_begun_with_kept(refusal: &Refusal, kept: &KeptFiles) {
-    log_errors(&refusal.errors);
-    tracing::error!(
-        "THE FILES ON DISK ARE REFUSED, {}: what is served is the version that was accepted last, kept in {}; \
-         correct the files, and they are in force without a restart",
-        counted(refusal.errors.len(), "error"),
-        kept.folder.display()
-    );
 }
 
 #[cfg(test)]

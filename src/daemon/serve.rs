@@ -5,7 +5,7 @@ use super::{
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
     operator::Desk,
-    privileges::{self, PrivilegeError},
+    privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
     run::{self, Ended},
     verifier::Verifier,
@@ -115,8 +115,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
-    privileges::drop_privileges(options.user.as_deref(), &ours(&appliance.state, &socket))
-        .map_err(StartError::Privileges)?;
+    let ours = ours(&appliance.state, &socket);
+    privileges::drop_privileges(options.user.as_deref(), &ours).map_err(StartError::Privileges)?;
     privileges::warn_of_unreadable(&theirs(&appliance, &options.config));
 
     // Threads from here on.
@@ -193,20 +193,20 @@ fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: 
 }
 
 /// What the daemon writes, and so what its user must own.
-fn ours(state: &Path, socket: &AdminSocket) -> Vec<PathBuf> {
+fn ours(state: &Path, socket: &AdminSocket) -> Owned {
     let mut paths = vec![state.to_owned()];
-    add_all_in(state, &mut paths);
+    // Not what lies in its folders: an operator may have put them there, such as the images.
+    paths.extend(
+        std::fs::read_dir(state)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path()),
+    );
     paths.extend(socket.made().map(Path::to_owned));
-    paths
-}
-
-/// Everything in a folder, with what is in its folders.
-fn add_all_in(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            add_all_in(&entry.path(), paths);
-        }
-        paths.push(entry.path());
+    Owned {
+        paths,
+        all_below: store::kept::folder_in(state),
     }
 }
 

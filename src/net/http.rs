@@ -171,6 +171,7 @@ impl HttpServer {
             bulk: self.bulk.clone(),
             seats: self.seats.clone(),
             rooms: self.rooms.clone(),
+            cut: self.running.cut(),
             client,
             server: *own.ip(),
         };

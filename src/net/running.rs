@@ -14,6 +14,18 @@ pub struct Running {
     alive: mpsc::Sender<()>,
 }
 
+/// Whether the drain has ended what was under way; unlike a [`Running`] nothing waits for who has it.
+#[derive(Clone, Debug)]
+pub struct Cut(watch::Receiver<bool>);
+
+impl Cut {
+    /// Whether it is so.
+    pub fn is_made(&self) -> bool {
+        // An error means that the drain itself is gone, which cuts as well.
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
 /// The other end: waits for every task of a [`Running`].
 #[derive(Debug)]
 pub struct Drain {
@@ -52,6 +64,11 @@ impl Running {
             }
             drop(alive);
         }
+    }
+
+    /// To tell later whether a task was cut by the drain.
+    pub fn cut(&self) -> Cut {
+        Cut(self.cut.clone())
     }
 
     /// Ready when no new work may begin.

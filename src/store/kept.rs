@@ -45,9 +45,16 @@ struct Note {
 /// The files of a version: where each lies in its folder, and its bytes.
 pub type Files<'f> = &'f [(&'f Path, &'f [u8])];
 
+/// Where the versions lie in the state's folder.
+pub fn folder_in(state: &Path) -> PathBuf {
+    state.join(FOLDER)
+}
+
 /// The version that was accepted last of the appliance with these settings, if one is kept in `state`.
 pub fn latest(state: &Path, config_file: &Path) -> Option<Kept> {
-    let (_, folder) = numbered(&state.join(FOLDER)).pop()?;
+    let (_, folder) = numbered(&folder_in(state)).pop()?;
+    // Somebody put a link there otherwise, and root would read what it leads to.
+    count(&folder).ok()?;
     let note: Note = serde_json::from_slice(&fs::read(folder.join(NOTE)).ok()?).ok()?;
     (note.config == absolute(config_file)).then_some(Kept {
         folder,
@@ -66,7 +73,7 @@ pub fn keep(
     (folders, files): (&[&str], Files<'_>),
     is_sound: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<(), StoreError> {
-    let all = state.join(FOLDER);
+    let all = folder_in(state);
     if latest(state, config_file).is_some_and(|kept| has_just(&kept.folder, files)) {
         return Ok(());
     }
@@ -77,6 +84,7 @@ pub fn keep(
         config: absolute(config_file),
         accepted,
     };
+    let is_first = !all.exists();
     let written = write(&new, folders, files, &note).map_err(failed);
     let judged = written.and_then(|()| is_sound(&new).map_err(StoreError));
     if let Err(error) = judged {
@@ -88,6 +96,10 @@ pub fn keep(
     let number = kept.last().map_or(0, |(number, _)| *number) + 1;
     fs::rename(&new, all.join(number.to_string())).map_err(failed)?;
     sync(&all).map_err(failed)?;
+    if is_first {
+        // Else a power cut may leave a state without any of it.
+        sync(state).map_err(failed)?;
+    }
     for (_, folder) in kept {
         remove(&folder).map_err(failed)?;
     }
@@ -115,13 +127,15 @@ fn has_just(folder: &Path, files: Files<'_>) -> bool {
     count(folder).is_ok_and(|count| count == files.len() + 1) && files.iter().all(is_same)
 }
 
+/// How many files lie in a folder and those in it; an error where something is neither, such as a link.
 fn count(folder: &Path) -> io::Result<usize> {
     let mut found = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        found += match entry.file_type()?.is_dir() {
-            true => count(&entry.path())?,
-            false => 1,
+        found += match entry.file_type()? {
+            kind if kind.is_dir() => count(&entry.path())?,
+            kind if kind.is_file() => 1,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
         };
     }
     Ok(found)
@@ -235,6 +249,17 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         keep_text(state.path(), 7, "one").unwrap();
         assert_eq!(latest(state.path(), Path::new("/srv/other/bootwright.toml")), None);
+    }
+
+    #[test]
+    fn a_version_with_a_link_in_it_is_not_taken() {
+        let state = tempfile::tempdir().unwrap();
+        keep_text(state.path(), 7, "one").unwrap();
+        let folder = latest(state.path(), Path::new(CONFIG)).unwrap().folder;
+        std::os::unix::fs::symlink("/etc/shadow", folder.join("answers/shadow")).unwrap();
+        assert_eq!(latest(state.path(), Path::new(CONFIG)), None);
+        keep_text(state.path(), 8, "two").unwrap();
+        assert_eq!(text(state.path()), "two", "the next one takes its place");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::loaders::{IPXE_SHIM, program};
 use super::*;
 use bootwright::boot::snapshot::FileStamp;
-use bootwright::config::{KEPT_FOLDERS, files_to_keep, load_kept};
+use bootwright::config::{Appliance, KEPT_FOLDERS, files_to_keep, load_kept, written_elsewhere};
 
 /// A host that needs an image, a script, an answer and the loaders.
 const HOST: &str = "mac = \"52:54:00:00:00:07\"\nimage = \"debian-12\"\nboot = \"live\"\n\
@@ -103,6 +103,46 @@ fn a_folder_of_inventories_and_rows_about_firmware_are_kept_too() {
     let loaded = load_back(&kept, &room);
     assert_eq!(names(&loaded), names(&accepted));
     assert!(kept.path().join("quirks.toml").exists());
+}
+
+#[test]
+fn kept_settings_choose_no_place_to_write_that_those_on_disk_do_not() {
+    let room = Room::new(SUBNET);
+    let config = room.path("bootwright.toml");
+    let named = format!("{CONFIG}\n[state]\npath = \"state\"\n[admin]\nsocket = \"admin.sock\"\n");
+    room.write("bootwright.toml", &named);
+    let accepted = room.sound().appliance;
+    assert_eq!(written_elsewhere(&accepted, &config), None);
+    room.write("bootwright.toml", &named.replace("\"answers\"", "\"answers"));
+    assert_eq!(
+        written_elsewhere(&accepted, &config),
+        None,
+        "half of a file names them too"
+    );
+    let elsewhere = |kept: &Appliance| written_elsewhere(kept, &config).map(|(_, path)| path.to_owned());
+    let (state, socket) = (PathBuf::from("/etc"), PathBuf::from("/etc/cron.d/a"));
+    let stateful = Appliance {
+        state: state.clone(),
+        ..accepted.clone()
+    };
+    assert_eq!(elsewhere(&stateful), Some(state));
+    let listening = Appliance {
+        admin_socket: socket.clone(),
+        ..accepted.clone()
+    };
+    assert_eq!(elsewhere(&listening), Some(socket));
+    let default = Appliance {
+        state: "/var/lib/bootwright".into(),
+        admin_socket: "/run/bootwright/admin.sock".into(),
+        ..accepted.clone()
+    };
+    room.write("bootwright.toml", "");
+    assert_eq!(written_elsewhere(&default, &config), None);
+    assert_eq!(
+        elsewhere(&accepted),
+        Some(accepted.state.clone()),
+        "nothing names it any more"
+    );
 }
 
 #[test]

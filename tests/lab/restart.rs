@@ -142,6 +142,56 @@ fn a_restart_serves_though_settings_scripts_images_and_loaders_are_broken_or_gon
 }
 
 #[test]
+fn a_start_that_fails_said_before_that_it_would_have_served_kept_files() {
+    let wire = Wire::new();
+    let room = who();
+    let daemon = Daemon::start(&wire, &room);
+    kept(&room, "inventory.toml", "r1u01");
+    assert!(daemon.stop().success());
+    room.write_inventory(BAD);
+    room.write("admin.sock", "somebody's file");
+    let mut daemon = Daemon::spawn(&wire.server, &room);
+    assert!(!daemon.wait_exit().success());
+    let said = |words: &str| {
+        let lines = daemon.lines().into_iter();
+        lines
+            .filter(|line| line.level == "ERROR" && line.message.contains(words))
+            .count()
+    };
+    let counts = [
+        "THE FILES ON DISK ARE REFUSED",
+        "198.51.100.41 lies in no subnet",
+        "is no socket",
+    ]
+    .map(said);
+    assert_eq!(counts, [1; 3], "{}", daemon.log_tail());
+}
+
+#[test]
+fn root_takes_no_place_to_write_from_kept_settings_alone() {
+    let wire = Wire::new();
+    let room = who();
+    let daemon = Daemon::start(&wire, &room);
+    let folder = kept(&room, "bootwright.toml", "[state]");
+    assert!(daemon.stop().success());
+    room.write_inventory(BAD);
+    // As whoever the daemon runs as could.
+    let settings = folder.join("bootwright.toml");
+    let honest = fs::read_to_string(&settings).unwrap();
+    let (state, elsewhere) = (room.path("state"), room.path("elsewhere"));
+    let [state, there] = [&state, &elsewhere].map(|path| format!("\"{}\"", path.display()));
+    fs::write(&settings, honest.replace(&state, &there)).unwrap();
+    let mut daemon = Daemon::spawn(&wire.server, &room);
+    assert!(!daemon.wait_exit().success());
+    daemon.wait_for("what is not taken", |line| {
+        line.level == "ERROR"
+            && line.message.contains("`path under [state]`")
+            && line.message.contains(&there.replace('"', ""))
+    });
+    assert!(!elsewhere.exists(), "{}", daemon.log_tail());
+}
+
+#[test]
 fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_said_and_shown() {
     let wire = Wire::new();
     let room = Room::new("");

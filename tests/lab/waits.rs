@@ -7,6 +7,8 @@ use super::namespace::{Namespace, Running, SERVER, Wire};
 use super::room::Room;
 use super::wire::hear;
 use super::{SOON, poll};
+use bootwright::model::limits::DRAIN_DEADLINE;
+use nix::sys::signal::Signal;
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -244,8 +246,16 @@ fn so_many_wait_and_no_more_and_nobody_else_is_kept_from_booting() {
     let mut late = fetch(&crowd, FETCHERS[1], Path::new("/dev/null"), "/image/big/disk.img");
     wait_for_count(&room, "http_held", 33);
     assert!(late.0.try_wait().expect("our own child").is_none(), "it waits");
+    let still = waiting.pop().expect("thirty wait");
     drop((waiting, late));
-    wait_for_count(&room, "http_held_left", 33);
+    wait_for_count(&room, "http_held_left", 32);
+    // Whom the daemon leaves at its end has not left.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_within("the end of the last wait", SOON + DRAIN_DEADLINE, |line| {
+        line.message
+            .starts_with("failed image big/disk.img: bootwright stopped after it had waited")
+    });
+    drop(still);
 }
 
 /// Twenty-four TFTP clients of one address at once, each of which takes 20 ms for a block and gives up after

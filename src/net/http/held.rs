@@ -19,6 +19,7 @@ use crate::net::{
     Counter, Shared,
     files::{FileError, hot, open_elsewhere},
     places::{Place, Rank},
+    running::Cut,
 };
 use hyper::{
     Response, Uri,
@@ -42,9 +43,10 @@ pub(super) struct Hold {
     seat: Option<Seat>,
 }
 
-/// One of those that wait; dropping it while it does says that its client left.
+/// One of those that wait; dropping it while it does says that its client left, or that we do.
 struct Seat {
     shared: Arc<Shared>,
+    cut: Cut,
     since: Instant,
     /// `None` once the wait is over.
     left: Option<Event>,
@@ -80,6 +82,7 @@ impl Hold {
         };
         self.seat = Some(Seat {
             shared: Arc::clone(&exchange.shared),
+            cut: exchange.cut.clone(),
             since: Instant::now(),
             left: Some(answered.event(step)),
             _place: place,
@@ -133,10 +136,16 @@ fn typed(mut response: Response<Content>, uri: &Uri) -> Response<Content> {
 impl Drop for Seat {
     fn drop(&mut self) {
         let Some(mut event) = self.left.take() else { return };
-        self.shared.counters.count(Counter::HttpHeldLeft);
+        let ended_by = match self.cut.is_made() {
+            true => "bootwright stopped",
+            false => {
+                self.shared.counters.count(Counter::HttpHeldLeft);
+                "its client left"
+            }
+        };
         if let Step::Failed { reason, .. } = &mut event.step {
             let waited_s = self.since.elapsed().as_secs();
-            *reason = format!("its client left after it had waited {waited_s} s for its turn");
+            *reason = format!("{ended_by} after it had waited {waited_s} s for its turn");
         }
         self.shared.report(&event);
     }

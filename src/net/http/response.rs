@@ -17,6 +17,7 @@ use crate::net::{
     Counter, Shared,
     files::{FileError, hot},
     places::{Place, Places},
+    running::Cut,
 };
 use bytes::Bytes;
 use hyper::{
@@ -40,6 +41,8 @@ pub(super) struct Exchange {
     pub seats: Places,
     /// What pieces of files are read into.
     pub rooms: Rooms,
+    /// Whether it is us who end what is under way.
+    pub cut: Cut,
     pub client: Ipv4Addr,
     pub server: Ipv4Addr,
 }
