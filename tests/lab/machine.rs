@@ -148,7 +148,7 @@ impl Machine {
                 "-no-reboot",
             ])
             .args(["-monitor", "none", "-serial", &format!("file:{}", console.display())])
-            .args(["-smbios", &format!("type=1,serial={SERIAL}")])
+            .args(identity(firmware))
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
             .args(firmware_arguments(firmware, parts, mac, folder.path()));
         if let Some(words) = disk {
@@ -195,6 +195,21 @@ impl Drop for Machine {
         if std::thread::panicking() {
             eprintln!("{}", self.console_tail());
         }
+    }
+}
+
+/// Its serial number, where QEMU's machine can have one.
+fn identity(firmware: Firmware) -> Vec<String> {
+    match firmware {
+        Firmware::S390x | Firmware::Slof => Vec::new(),
+        Firmware::SeaBios
+        | Firmware::SeaBiosPxe
+        | Firmware::OvmfPxe
+        | Firmware::OvmfSecureBoot
+        | Firmware::OvmfHttp
+        | Firmware::OvmfSecureHttp
+        | Firmware::ArmPxe
+        | Firmware::ArmHttp => owned(&["-smbios", &format!("type=1,serial={SERIAL}")]),
     }
 }
 
