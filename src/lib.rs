@@ -30,7 +30,8 @@
 //! shell commits the lease change, sends the reply, counts, and reports the event.
 //!
 //! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
-//! text, or a refusal with its reason → bytes. Both servers share that function.
+//! text, or a refusal with its reason → bytes. Both servers share that function. Who would give up at a 503
+//! waits for an image file in `net::http`, with its connection open.
 //!
 //! # Invariants
 //!
@@ -48,9 +49,9 @@
 //!
 //! # Deliberately absent
 //!
-//! DNS, IPv6 on the provisioning network (but for the word that no router is there), HTTP/2, TLS on the provisioning network (firmware can't
-//! check it), TFTP writes, memory-mapped files (a truncated one kills the process), and arming:
-//! until it exists, nothing installs.
+//! DNS, IPv6 on the provisioning network (but for the word that no router is there), HTTP/2, TLS on the
+//! provisioning network (firmware can't check it), TFTP writes, memory-mapped files (a truncated one kills
+//! the process), and arming: until it exists, `boot = "install"` boots the disk.
 
 pub mod admin;
 pub mod boot;

@@ -17,7 +17,8 @@
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
 //!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
-//! - [`places`] holds the limits in all and per client, and the line of who waits; [`running`] drains what is under way;
+//! - [`places`] holds the limits in all and per client, and the line of who waits; [`running`] drains what is
+//!   under way;
 //!   [`transfers`] knows how far each transfer is.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
