@@ -42,6 +42,10 @@ pub enum Firmware {
     ArmPxe,
     /// The same; HTTP boot.
     ArmHttp,
+    /// EDK2 on a RISC-V machine: its PXE stack.
+    RiscvPxe,
+    /// EDK2 on a LoongArch machine: its PXE stack.
+    LoongPxe,
     /// An s390x machine, whose boot ROM reads `pxelinux.cfg` itself.
     S390x,
     /// A POWER machine: SLOF, the same.
@@ -49,27 +53,54 @@ pub enum Firmware {
 }
 
 impl Firmware {
-    /// The QEMU that has such a machine, and where its firmware is. Those of other instruction sets are
-    /// in `machines` (tests/other-machines.sh).
-    fn program(self) -> (String, &'static [&'static str]) {
+    /// The QEMU that has such a machine, and how it finds its firmware. Those of other instruction sets are
+    /// in `machines` (tests/other-machines.sh) or in a root of a newer suite, as Debian 12's are too old for
+    /// the firmware of today.
+    fn program(self) -> (String, Vec<String>) {
         let beside = |name: &str| format!("{}/{name}", machines().display());
         // A program that lies elsewhere than it was built for looks for its firmware beside itself.
-        let share: &[&str] = &["-L", "/usr/share/qemu"];
+        let share = || owned(&["-L", "/usr/share/qemu"]);
         match self {
-            Firmware::S390x => (beside("qemu-system-s390x"), share),
-            Firmware::Slof => (beside("qemu-system-ppc64"), share),
+            Firmware::S390x => (beside("qemu-system-s390x"), share()),
+            Firmware::Slof => (beside("qemu-system-ppc64"), share()),
+            Firmware::RiscvPxe => newer_qemu("qemu-system-riscv64"),
+            Firmware::LoongPxe => newer_qemu("qemu-system-loongarch64"),
             Firmware::SeaBios
             | Firmware::SeaBiosPxe
             | Firmware::OvmfPxe
             | Firmware::OvmfSecureBoot
             | Firmware::OvmfHttp
-            | Firmware::OvmfSecureHttp => ("qemu-system-x86_64".to_owned(), &[]),
-            Firmware::ArmPxe | Firmware::ArmHttp => ("qemu-system-aarch64".to_owned(), &[]),
+            | Firmware::OvmfSecureHttp => ("qemu-system-x86_64".to_owned(), Vec::new()),
+            Firmware::ArmPxe | Firmware::ArmHttp => ("qemu-system-aarch64".to_owned(), Vec::new()),
         }
     }
 
     fn is_arm(self) -> bool {
         matches!(self, Firmware::ArmPxe | Firmware::ArmHttp)
+    }
+
+    /// Where a release has EDK2's code and its empty variables.
+    fn flash(self) -> (&'static str, &'static str) {
+        match self {
+            Firmware::ArmPxe | Firmware::ArmHttp => ("usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.fd"),
+            Firmware::RiscvPxe => (
+                "usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
+                "usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd",
+            ),
+            Firmware::LoongPxe => (
+                "usr/share/qemu-efi-loongarch64/QEMU_EFI.fd",
+                "usr/share/qemu-efi-loongarch64/QEMU_VARS.fd",
+            ),
+            Firmware::OvmfSecureBoot | Firmware::OvmfSecureHttp => {
+                ("usr/share/OVMF/OVMF_CODE_4M.ms.fd", "usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+            }
+            Firmware::OvmfPxe | Firmware::OvmfHttp => {
+                ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd")
+            }
+            Firmware::SeaBios | Firmware::SeaBiosPxe | Firmware::S390x | Firmware::Slof => {
+                unreachable!("{self:?} is not EDK2")
+            }
+        }
     }
 
     fn is_secure(self) -> bool {
@@ -87,6 +118,20 @@ pub fn machines() -> PathBuf {
     let output = Command::new(script).output().expect("the script is shipped");
     assert!(output.status.success(), "{}", super::namespace::text(&output));
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+/// A QEMU of Debian 13, started by its own dynamic loader with its own libraries.
+fn newer_qemu(name: &str) -> (String, Vec<String>) {
+    let release = Release::of("trixie", &["qemu-system-misc", "qemu-system-riscv", "opensbi"]);
+    let folder = |path: &str| shown(&release.file(path));
+    let libraries = folder("usr/lib/x86_64-linux-gnu");
+    let program = folder(&format!("usr/bin/{name}"));
+    // Without it this machine's own modules are tried, which are of another build.
+    let modules = format!("QEMU_MODULE_DIR={libraries}/qemu");
+    let loader = folder("lib64/ld-linux-x86-64.so.2");
+    let mut arguments = vec![modules, loader, "--library-path".to_owned(), libraries, program];
+    arguments.extend(["-L".to_owned(), folder("usr/share/qemu")]);
+    ("env".to_owned(), arguments)
 }
 
 /// A running machine; powered off on drop.
@@ -209,7 +254,9 @@ fn identity(firmware: Firmware) -> Vec<String> {
         | Firmware::OvmfHttp
         | Firmware::OvmfSecureHttp
         | Firmware::ArmPxe
-        | Firmware::ArmHttp => owned(&["-smbios", &format!("type=1,serial={SERIAL}")]),
+        | Firmware::ArmHttp
+        | Firmware::RiscvPxe
+        | Firmware::LoongPxe => owned(&["-smbios", &format!("type=1,serial={SERIAL}")]),
     }
 }
 
@@ -231,7 +278,9 @@ fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &P
         | Firmware::OvmfHttp
         | Firmware::OvmfSecureHttp
         | Firmware::ArmPxe
-        | Firmware::ArmHttp => edk2_arguments(firmware, parts, &nic, folder),
+        | Firmware::ArmHttp
+        | Firmware::RiscvPxe
+        | Firmware::LoongPxe => edk2_arguments(firmware, parts, &nic, folder),
     }
 }
 
@@ -262,21 +311,17 @@ fn is_for_modern_virtio(rom: &Path) -> bool {
 
 /// EDK2 without an option ROM in the NIC: its own stack is what boots.
 fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, folder: &Path) -> Vec<String> {
-    let keys = if firmware.is_secure() { ".ms" } else { "" };
-    let flash = |what: &str| {
-        if firmware.is_arm() {
-            parts.file(&format!("usr/share/AAVMF/AAVMF_{what}.fd"))
-        } else {
-            parts.file(&format!("usr/share/OVMF/OVMF_{what}_4M{keys}.fd"))
-        }
-    };
+    let (code, variables_of) = firmware.flash();
     let variables = folder.join("variables.fd");
-    fs::copy(flash("VARS"), &variables).expect("room for a copy");
+    fs::copy(parts.file(variables_of), &variables).expect("room for a copy");
     let mut arguments = Vec::new();
     let mut add = |pair: [&str; 2]| arguments.extend(owned(&pair));
     if firmware.is_arm() {
         add(["-machine", "virt"]);
         add(["-cpu", "cortex-a57"]);
+    }
+    if matches!(firmware, Firmware::RiscvPxe | Firmware::LoongPxe) {
+        add(["-machine", "virt"]);
     }
     if firmware.is_secure() {
         add(["-machine", "q35,smm=on"]);
@@ -287,7 +332,7 @@ fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, folder: &Path)
     let raw = "if=pflash,format=raw";
     add([
         "-drive",
-        &format!("{raw},unit=0,readonly=on,file={}", shown(&flash("CODE"))),
+        &format!("{raw},unit=0,readonly=on,file={}", shown(&parts.file(code))),
     ]);
     add(["-drive", &format!("{raw},unit=1,file={}", shown(&variables))]);
     add(["-device", &format!("{nic},romfile=")]);

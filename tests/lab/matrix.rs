@@ -37,6 +37,12 @@ const PACKAGES: [&str; 6] = [
 /// The same for arm64 machines.
 const ARM_PACKAGES: [&str; 2] = ["qemu-efi-aarch64", "ipxe"];
 const ARM_INSTALLER: &str = "debian-installer-13-netboot-arm64";
+/// The same for RISC-V and for LoongArch machines, from Debian 13 on.
+const RISCV_PACKAGES: [&str; 2] = ["qemu-efi-riscv64", "ipxe"];
+const RISCV_INSTALLER: &str = "debian-installer-13-netboot-riscv64";
+const LOONG_PACKAGES: [&str; 2] = ["qemu-efi-loongarch64", "ipxe"];
+/// GRUB of Debian's own netboot tree, which reads its modules and settings beside itself.
+const RISCV_GRUB: &str = "debian-installer/riscv64/bootnetriscv64.efi";
 
 /// How far a machine came; each step has those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +72,8 @@ enum Loader {
     Ipxe(&'static str, &'static str),
     /// The newest shim with the signed GRUB of that suite.
     Grub(&'static str),
+    /// The unsigned GRUB of Debian 13's netboot tree for RISC-V.
+    NetbootTree,
 }
 
 /// One power-on.
@@ -131,6 +139,23 @@ fn rows() -> Vec<Row> {
         }
         rows.push(row(Firmware::ArmHttp, NEWEST, loader, Reach::Files));
     }
+    for suite in [STABLE, NEWEST] {
+        for of in [STABLE, NEWEST] {
+            rows.push(row(
+                Firmware::RiscvPxe,
+                suite,
+                Loader::Ipxe(of, "ipxe-riscv64.efi"),
+                Reach::Files,
+            ));
+            rows.push(row(
+                Firmware::LoongPxe,
+                suite,
+                Loader::Ipxe(of, "ipxe-loong64.efi"),
+                Reach::Files,
+            ));
+        }
+        rows.push(row(Firmware::RiscvPxe, suite, Loader::NetbootTree, Reach::Files));
+    }
     rows
 }
 
@@ -153,15 +178,36 @@ impl Ran {
 }
 
 impl Row {
-    fn is_arm(self) -> bool {
-        matches!(self.firmware, Firmware::ArmPxe | Firmware::ArmHttp)
+    fn release(self, suite: &str) -> Release {
+        match self.firmware {
+            Firmware::ArmPxe | Firmware::ArmHttp => Release::of(suite, &ARM_PACKAGES),
+            Firmware::RiscvPxe => Release::of(suite, &RISCV_PACKAGES),
+            Firmware::LoongPxe => Release::of(suite, &LOONG_PACKAGES),
+            Firmware::SeaBios
+            | Firmware::SeaBiosPxe
+            | Firmware::OvmfPxe
+            | Firmware::OvmfSecureBoot
+            | Firmware::OvmfHttp
+            | Firmware::OvmfSecureHttp
+            | Firmware::S390x
+            | Firmware::Slof => Release::of(suite, &PACKAGES),
+        }
     }
 
-    fn release(self, suite: &str) -> Release {
-        if self.is_arm() {
-            Release::of(suite, &ARM_PACKAGES)
-        } else {
-            Release::of(suite, &PACKAGES)
+    /// The image's architecture, with the folder of a kernel and an initrd for it.
+    fn installer(self) -> (&'static str, PathBuf) {
+        match self.firmware {
+            Firmware::ArmPxe | Firmware::ArmHttp => ("arm64", Release::of(STABLE, &[ARM_INSTALLER]).installer("arm64")),
+            Firmware::RiscvPxe => ("riscv64", Release::of(STABLE, &[RISCV_INSTALLER]).installer("riscv64")),
+            Firmware::LoongPxe => ("loongarch64", self.release(NEWEST).file("usr/lib/ipxe")),
+            Firmware::SeaBios
+            | Firmware::SeaBiosPxe
+            | Firmware::OvmfPxe
+            | Firmware::OvmfSecureBoot
+            | Firmware::OvmfHttp
+            | Firmware::OvmfSecureHttp
+            | Firmware::S390x
+            | Firmware::Slof => ("x86_64", Release::own().installer("amd64")),
         }
     }
 
@@ -175,6 +221,8 @@ impl Row {
             Firmware::OvmfSecureHttp => "OVMF Secure Boot, HTTP",
             Firmware::ArmPxe => "AAVMF, PXE",
             Firmware::ArmHttp => "AAVMF, HTTP",
+            Firmware::RiscvPxe => "RISC-V EDK2, PXE",
+            Firmware::LoongPxe => "LoongArch EDK2, PXE",
             Firmware::S390x => "s390x",
             Firmware::Slof => "SLOF",
         };
@@ -186,15 +234,20 @@ impl Row {
             Loader::Rom => format!("iPXE ROM of {}", self.suite),
             Loader::Ipxe(suite, file) => format!("{file} of {suite}"),
             Loader::Grub(suite) => format!("shim of {NEWEST}, GRUB of {suite}"),
+            Loader::NetbootTree => format!("bootnetriscv64.efi of {STABLE}"),
         }
     }
 
     /// The room of one worker whose only loaders are the row's.
     fn room(self) -> Room {
-        let console = if self.is_arm() { "ttyAMA0" } else { "ttyS0,115200" };
+        let console = match self.firmware {
+            Firmware::ArmPxe | Firmware::ArmHttp => "ttyAMA0",
+            _ => "ttyS0,115200",
+        };
         let loader = match self.loader {
-            Loader::Grub(_) => "loader  = \"shimx64.efi\"\n",
-            Loader::Rom | Loader::Ipxe(..) => "",
+            Loader::Grub(_) => "loader  = \"shimx64.efi\"\n".to_owned(),
+            Loader::NetbootTree => format!("loader  = \"{RISCV_GRUB}\"\n"),
+            Loader::Rom | Loader::Ipxe(..) => String::new(),
         };
         let inventory = format!(
             "[[host]]\nname    = \"r1u07\"\nmac     = \"{MAC}\"\naddress = \"192.0.2.11\"\nimage   = \"debian-12\"\n\
@@ -211,11 +264,11 @@ impl Row {
             let file = Release::own().file(&format!("usr/lib/ipxe/{name}"));
             fs::copy(file, room.path("loaders").join(name)).expect("room for a copy");
         }
-        let (folder, arch) = if self.is_arm() {
-            (Release::of(STABLE, &[ARM_INSTALLER]).installer("arm64"), "arm64")
-        } else {
-            (Release::own().installer("amd64"), "x86_64")
-        };
+        let (arch, folder) = self.installer();
+        if self.loader == Loader::NetbootTree {
+            let tree = room.path("loaders/debian-installer/riscv64");
+            super::room::copy(&folder, &tree);
+        }
         if self.goal > Reach::Kernel {
             return room.with_installer(&folder, arch);
         }
@@ -223,7 +276,12 @@ impl Row {
         // the whole one.
         let light = room.path("installer");
         fs::create_dir(&light).expect("a new folder");
-        fs::copy(folder.join("linux"), light.join("linux")).expect("room for a copy");
+        // No package that is at hand has a kernel for LoongArch; iPXE's file is a program of that format.
+        let kernel = match self.firmware {
+            Firmware::LoongPxe => "ipxe-loong64.efi",
+            _ => "linux",
+        };
+        fs::copy(folder.join(kernel), light.join("linux")).expect("room for a copy");
         fs::write(light.join("initrd.gz"), vec![0; 4096]).expect("a new file in our own folder");
         room.with_installer(&light, arch)
     }
@@ -231,7 +289,7 @@ impl Row {
     /// What `check` wants for firmware that is not the row's: a host says nothing of what it has.
     fn companions(self) -> impl Iterator<Item = &'static str> {
         let own = match self.loader {
-            Loader::Rom | Loader::Grub(_) => "",
+            Loader::Rom | Loader::Grub(_) | Loader::NetbootTree => "",
             Loader::Ipxe(_, name) => name,
         };
         let is_pc_efi = own == "snponly.efi" || own == "ipxe-amd64.efi";
@@ -241,7 +299,8 @@ impl Row {
 
     fn loader_files(self) -> Vec<(PathBuf, &'static str)> {
         match self.loader {
-            Loader::Rom => Vec::new(),
+            // It is copied whole.
+            Loader::Rom | Loader::NetbootTree => Vec::new(),
             Loader::Ipxe(suite, name) => {
                 let file = self.release(suite).file(&format!("usr/lib/ipxe/{name}"));
                 vec![(file, name)]
@@ -297,9 +356,10 @@ impl Row {
         match step {
             Reach::Nothing => true,
             Reach::Address => logged("acknowledged 192.0.2.11"),
-            Reach::Loader => match self.loader_files().last() {
-                Some((_, name)) => logged(&format!("sent loader {name}")),
-                None => true,
+            Reach::Loader => match (self.loader, self.loader_files().last()) {
+                (Loader::NetbootTree, _) => logged(&format!("sent loader {RISCV_GRUB}")),
+                (_, Some((_, name))) => logged(&format!("sent loader {name}")),
+                (_, None) => true,
             },
             Reach::Script => logged("sent script debian-installer"),
             Reach::Files => logged("sent image debian-12/linux") && logged("sent image debian-12/initrd.gz"),

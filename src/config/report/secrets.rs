@@ -22,6 +22,8 @@ const LONG_QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 pub(super) struct Veil {
     /// What closes the secret that goes on from the line before.
     open: Option<&'static str>,
+    /// How many brackets of a secret's array or table are open: all that they hold is secret.
+    depth: usize,
 }
 
 impl Veil {
@@ -35,7 +37,8 @@ impl Veil {
             let behind = hide(&mut shown, rest, end.unwrap_or(rest.len()));
             rest = take(&mut shown, behind, end.map_or(0, |_| quote.len()));
         }
-        let mut is_secret = false;
+        let mut is_secret = self.depth > 0;
+        let mut is_comment = false;
         while let Some(first) = rest.chars().next() {
             let long = LONG_QUOTES.into_iter().find(|quote| rest.starts_with(quote));
             rest = match (long, first) {
@@ -56,7 +59,20 @@ impl Veil {
                     take(&mut shown, behind, usize::from(!behind.is_empty()))
                 }
                 (None, '=') => {
-                    is_secret = is_secret_key(&shown);
+                    is_secret = self.depth > 0 || is_secret_key(&shown);
+                    take(&mut shown, rest, 1)
+                }
+                (None, '[' | '{') if is_secret && !is_comment => {
+                    self.depth += 1;
+                    take(&mut shown, rest, 1)
+                }
+                (None, ']' | '}') if self.depth > 0 && !is_comment => {
+                    self.depth -= 1;
+                    is_secret = self.depth > 0;
+                    take(&mut shown, rest, 1)
+                }
+                (None, '#') => {
+                    is_comment = true;
                     take(&mut shown, rest, 1)
                 }
                 (None, _) => take(&mut shown, rest, first.len_utf8()),
@@ -161,6 +177,11 @@ mod tests {
         let wanted = ["private_key = \"\"\"", "•••", "••\"\"\" # f", "name = \"g\""];
         assert_eq!(shown(lines), wanted);
         assert_eq!(shown("a = '''b\nc'''"), ["a = '''b", "c'''"]);
+        let list = "tokens = [ # ]\n  \"ab\", # \"c\"\n  ['d'],\n]\nname = \"e\"";
+        let wanted = ["tokens = [ # ]", "  \"••\", # \"•\"", "  ['•'],", "]", "name = \"e\""];
+        assert_eq!(shown(list), wanted);
+        let table = "secrets = { a = [\"b\"],\n c = \"d\" }, e = \"f\"";
+        assert_eq!(shown(table), ["secrets = { a = [\"•\"],", " c = \"•\" }, e = \"f\""]);
     }
 
     #[test]
