@@ -44,6 +44,7 @@
 //!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
+//! - Nobody who serves machines waits for whoever reads the log, or for systemd (`daemon::log`).
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.
 //! - `unsafe` stands in the socket room (`net::socket`), and nowhere else.
 //!

@@ -1,7 +1,10 @@
 //! `bootwright serve`.
 
 use super::check::settings_file;
-use crate::daemon::{self, Options, log::LogFormat};
+use crate::daemon::{
+    self, Options,
+    log::{self, LogFormat},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 const EXAMPLES: &str = "\
@@ -45,5 +48,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         log_format,
         log_level,
     });
-    super::finish(served)
+    let ended = super::finish(served);
+    log::flush();
+    ended
 }

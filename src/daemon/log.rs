@@ -1,13 +1,20 @@
 //! Where log lines go: standard error, as text for people and journald, or as JSON. Also the last words
 //! of a process that has no log yet, and those of a panic.
 //!
+//! The daemon never waits for whoever reads its log ([`lines`]).
+//!
 //! What clients say is escaped by tracing-subscriber (RUSTSEC-2025-0055).
 
+mod lines;
+
+use lines::{Lines, Taker};
 use std::{
     backtrace::Backtrace,
     fmt,
-    io::{IsTerminal, stderr},
-    os::{linux::fs::MetadataExt, unix::fs::MetadataExt as _},
+    fs::File,
+    io::{self, IsTerminal, stderr},
+    os::{fd::AsFd, linux::fs::MetadataExt, unix::fs::MetadataExt as _},
+    sync::OnceLock,
 };
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
@@ -22,6 +29,9 @@ use tracing_subscriber::{
 
 /// The variable that chooses lines, such as `info,boot=debug`; it goes before the level asked for.
 pub const FILTER_VARIABLE: &str = "BOOTWRIGHT_LOG";
+
+/// The lines of this process's log, once it is started.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,7 +54,8 @@ impl fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Starts the log of this process. `level` is a level or a filter as in [`FILTER_VARIABLE`].
+/// Starts the log of this process; [`write_in_background`] follows as soon as there may be threads, and
+/// [`flush`] at the end. `level` is a level or a filter as in [`FILTER_VARIABLE`].
 ///
 /// # Errors
 ///
@@ -64,7 +75,10 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         return Err(refused(&format_args!("`{}` is no level", word.escape_debug())));
     }
     let filter = EnvFilter::try_new(apart(&wanted)).map_err(|error| refused(&error))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = lines().map_err(|error| LogError(format!("the log has no file to go to: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Taker(lines));
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text if journald_reads() => builder.event_format(ForJournald::new()).try_init(),
@@ -76,10 +90,63 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         // A filter that lets no error through must not hide it.
         match tracing::enabled!(Level::ERROR) {
             true => tracing::error!("{said}"),
-            false => eprintln!("{said}"),
+            false => plain(&said),
+        }
+        // The process ends with this thread.
+        if std::thread::current().name() == Some("main") {
+            flush();
         }
     }));
     Ok(())
+}
+
+/// This process's lines, which go to standard error from now on.
+fn lines() -> io::Result<&'static Lines> {
+    // Another descriptor of the same file: the standard library's own is locked while somebody writes to it.
+    let file = File::from(stderr().as_fd().try_clone_to_owned()?);
+    Ok(LINES.get_or_init(|| Lines::to(file)))
+}
+
+/// From now on a thread writes the log, and nobody else waits for whoever reads it.
+///
+/// # Errors
+///
+/// The system refuses another thread.
+pub fn write_in_background() -> Result<(), LogError> {
+    let Some(lines) = LINES.get() else { return Ok(()) };
+    let written = std::thread::Builder::new()
+        .name("log-writer".to_owned())
+        .spawn(|| lines.write(tell_lost));
+    match written {
+        Ok(_) => Ok(()),
+        Err(error) => Err(LogError(format!("no thread for the log: {error}"))),
+    }
+}
+
+fn tell_lost(lost: u64) {
+    tracing::error!(
+        "{lost} lines of this log were lost here: nobody read it, or its disk took nothing. Machines were served meanwhile"
+    );
+}
+
+/// Lines of the log that were lost, because nobody took them.
+pub fn lost() -> u64 {
+    LINES.get().map_or(0, Lines::lost)
+}
+
+/// Waits for what was logged to be read, but not for a reader that reads nothing.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
+}
+
+/// A line to standard error as it is, behind those of the log.
+fn plain(line: &str) {
+    match LINES.get() {
+        Some(lines) => lines.take(format!("{line}\n").as_bytes()),
+        None => eprintln!("{line}"),
+    }
 }
 
 /// Says why a process ends: to people as it is, else a line an error in the log; under journald with the
@@ -92,7 +159,7 @@ pub fn last_words(said: &dyn fmt::Display) {
         true => said.lines().for_each(|line| tracing::error!("{line}")),
         false => format!("bootwright: {said}")
             .lines()
-            .for_each(|line| eprintln!("{priority}{line}")),
+            .for_each(|line| plain(&format!("{priority}{line}"))),
     }
 }
 

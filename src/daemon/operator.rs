@@ -1,7 +1,7 @@
 //! What the daemon answers on the admin socket.
 
 use super::{
-    artifacts,
+    artifacts, log,
     reload::{Reloaded, Reloader, Trigger},
 };
 use crate::admin::{
@@ -84,6 +84,7 @@ impl Operator for Desk {
             transfers: self.transfers(),
             counters: counters
                 .into_iter()
+                .chain([("log_lost", log::lost())])
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
         })

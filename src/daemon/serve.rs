@@ -120,6 +120,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     privileges::warn_of_unreadable(&theirs(&appliance, &options.config));
 
     // Threads from here on.
+    log::write_in_background().map_err(StartError::Log)?;
     let writer = Arc::new(LeaseWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),

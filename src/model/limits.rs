@@ -239,6 +239,18 @@ pub const INTERFACE_SETTLE: Duration = Duration::from_millis(100);
 /// How long after the last change in a watched folder the inventory is read again.
 pub const RELOAD_SETTLE: Duration = Duration::from_millis(300);
 
+/// Bytes of log lines that wait for whoever reads them: a storm of a thousand machines is 2 MiB. What comes
+/// beyond is dropped and counted.
+pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long the end of the daemon waits for a reader of its log that takes nothing.
+pub const LOG_FLUSH_STALL: Duration = Duration::from_secs(2);
+/// How long it waits for one that takes little.
+pub const LOG_FLUSH_LONGEST: Duration = Duration::from_secs(8);
+/// When a log whose file refuses lines is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// How long a message to systemd that matters may wait for it; one for its watchdog waits for nothing.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Operators' connections at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// How long an operator's client may take to send a request.

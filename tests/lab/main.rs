@@ -25,6 +25,7 @@
 //! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `installers` | rungs 3 and 4: what live systems, installers and cloud-init of newer suites go on to fetch |
+//! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
@@ -52,6 +53,7 @@ mod held;
 mod images;
 mod installers;
 mod lives;
+mod log;
 mod machine;
 mod matrix;
 mod namespace;
