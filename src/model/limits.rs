@@ -22,6 +22,15 @@ pub const EXCHANGES_MAX: usize = 12_000;
 pub const EXCHANGE_WORDS_BYTES_MAX: usize = 512;
 /// User classes (option 77) among them.
 pub const EXCHANGE_USER_CLASSES_MAX: usize = 8;
+/// Addresses on one interface that the kernel does not know the MAC of and is made to ask for in a second:
+/// while it asks, for three seconds each, their datagrams take room of the socket and of the kernel's table.
+pub const NEIGHBOURS_ASKED_PER_S: u32 = 64;
+/// How long a neighbour that the kernel knew is taken to be known.
+pub const NEIGHBOUR_KNOWN: Duration = Duration::from_secs(10);
+/// Such neighbours of one interface that are remembered.
+pub const NEIGHBOURS_KNOWN_MAX: usize = 1024;
+/// When it is looked whether such an address answered: the kernel asks three times, a second apart.
+pub const NEIGHBOUR_ANSWER: Duration = Duration::from_secs(4);
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_HELD: Duration = Duration::from_secs(30);
 /// An offer that is younger is not taken back for another machine at the same port of entry: EDK2

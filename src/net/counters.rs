@@ -49,6 +49,8 @@ counters! {
     DhcpNoAddress "dhcp_no_address" "DHCP requests left alone because the interface has no address.",
     DhcpReplied "dhcp_replied" "DHCP replies sent.",
     DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",
+    DhcpNoRoom "dhcp_no_room" "DHCP replies dropped because the kernel had no room for them: none is waited for.",
+    DhcpUnresolved "dhcp_unresolved" "DHCP replies to addresses on our own wires that nobody answers for (ARP): sent in vain, or dropped because too many such addresses were tried.",
     DhcpFrameFallback "dhcp_frame_fallback" "DHCP replies broadcast because a frame could not be sent.",
     DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
     DhcpAssured "dhcp_assured" "DHCP leases acknowledged only until the end that is on disk already, because the disk did not take a later one in time.",

@@ -12,7 +12,7 @@ mod trial;
 use self::{
     answer::Answer,
     promises::{Promise, Promises},
-    replies::Replies,
+    replies::{Replies, Ways},
 };
 use crate::boot::{
     engine::{self, Ingress, Outcome, Words},
@@ -28,6 +28,7 @@ use crate::net::{
     Counter, Durable, Shared,
     intake::batch,
     interface::Interface,
+    neighbours::Neighbours,
     others::Chosen,
     probe::Prober,
     report,
@@ -66,6 +67,8 @@ pub struct DhcpServer {
     pub interface: watch::Receiver<Interface>,
     /// What clients said in the exchanges that are under way.
     pub words: Mutex<Words>,
+    /// Whom the kernel can send to at once.
+    pub(super) neighbours: Arc<Neighbours>,
     /// Other servers whose offers machines take here.
     pub(super) chosen: Chosen,
     /// Probes addresses before they are offered.
@@ -92,12 +95,19 @@ impl DhcpServer {
         let mut inbox = Inbox::new(DHCP_REQUEST_BYTES_MAX);
         while batch(common, &server.socket, &mut inbox).await {
             server.take(&inbox, &mut replies, &promise);
-            replies.flush().await;
+            replies.flush();
         }
     }
 
     fn replies(&self) -> Replies {
-        Replies::new(&self.shared, &self.socket, &self.frames, self.port)
+        Replies::new(Ways {
+            shared: Arc::clone(&self.shared),
+            socket: Arc::clone(&self.socket),
+            frames: self.frames.clone(),
+            port: self.port,
+            neighbours: Arc::clone(&self.neighbours),
+            running: self.running.clone(),
+        })
     }
 
     /// Takes a batch of packets.

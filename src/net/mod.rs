@@ -13,6 +13,7 @@
 //! - `probe` asks an address whether somebody uses it, before a machine is offered it.
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
 //!   host is one.
+//! - `neighbours` knows whom on our wires the kernel can send to at once.
 //! - `others` notices other DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
@@ -34,6 +35,7 @@ pub mod holder;
 pub mod http;
 mod intake;
 pub mod interface;
+mod neighbours;
 mod news;
 mod others;
 pub mod places;

@@ -10,6 +10,7 @@ use crate::net::{
     holder,
     http::{self, HttpServer, HttpThreads, Rooms},
     interface::{self, Interface},
+    neighbours::Neighbours,
     others::{Chosen, Watch},
     places::Places,
     probe::Prober,
@@ -251,9 +252,12 @@ impl Common {
     fn start(&self, sockets: Sockets, mode: Mode, states: &watch::Receiver<Interface>) -> io::Result<JoinSet<()>> {
         let mut servers = JoinSet::new();
         for (port, socket) in sockets.dhcp {
+            let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
+            let neighbours = Neighbours::new(self.shared.clock, Arc::clone(&socket), states.clone());
             let server = DhcpServer {
                 shared: Arc::clone(&self.shared),
-                socket: Arc::new(tokio::net::UdpSocket::from_std(socket)?),
+                socket,
+                neighbours: Arc::new(neighbours),
                 port,
                 mode,
                 frames: sockets.frames.clone(),

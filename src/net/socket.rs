@@ -9,8 +9,10 @@
     reason = "AF_PACKET addresses and batches with a message's own control data have no safe constructor"
 )]
 
+mod arp;
 mod batch;
 
+pub use arp::knows_neighbour;
 pub use batch::{Inbox, Mark, Outbox};
 
 use crate::model::{

@@ -305,6 +305,23 @@ fn an_option_82_longer_than_a_relay_writes_leaves_room_for_the_reply() {
 }
 
 #[test]
+fn a_client_that_asks_for_itself_can_be_had_by_a_frame_and_one_behind_a_relay_or_of_broadcasts_can_not() {
+    let mut room = Room::new();
+    let used = Ipv4Addr::new(192, 0, 2, 77);
+    let mut link = |packet: Packet| room.outcome(&packet).send.expect("a reply").link;
+    let inform = || Packet::new(8, STRANGER).at(used);
+    assert_eq!(link(inform()), Some(STRANGER));
+    assert_eq!(link(inform().broadcast()), None);
+    let relayed = Packet::new(8, STRANGER)
+        .at(Ipv4Addr::new(198, 51, 100, 77))
+        .through(RELAY);
+    assert_eq!(link(relayed), None);
+    let mut infiniband = inform();
+    (infiniband.htype, infiniband.hlen) = (32, 0);
+    assert_eq!(link(infiniband.with(61, b"\xffmachine")), None);
+}
+
+#[test]
 fn case_16_an_inform_is_acknowledged_without_an_address_or_a_time() {
     let address = Ipv4Addr::new(192, 0, 2, 77);
     let ack = Room::new().reply(&Packet::new(8, STRANGER).at(address));

@@ -6,6 +6,7 @@
 use super::namespace::Namespace;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     cell::RefCell,
@@ -17,6 +18,10 @@ use std::{
 pub const EVERYBODY: [u8; 6] = [0xff; 6];
 /// Every protocol, outgoing frames too: `ETH_P_ALL`.
 const EVERYTHING: u16 = 3;
+/// The longest frame of a virtual wire, on which nothing cuts up what a device could.
+const FRAME_BYTES_MAX: usize = 65_536 + 14;
+/// Frames of a crowd wait there until they are looked at.
+const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 const IPV4: [u8; 2] = [0x08, 0x00];
 const ARP: [u8; 2] = [0x08, 0x06];
 
@@ -38,6 +43,8 @@ pub enum Content {
     Dhcp {
         source: SocketAddrV4,
         destination: SocketAddrV4,
+        /// Bytes of the datagram; who reads packets finds one message in it, however many they are.
+        bytes: usize,
         message: Message,
     },
 }
@@ -71,6 +78,14 @@ impl Frame {
     pub fn message(&self) -> Option<&Message> {
         match &self.content {
             Content::Dhcp { message, .. } => Some(message),
+            Content::Question(_) => None,
+        }
+    }
+
+    /// Bytes of the DHCP datagram in it.
+    pub fn dhcp_bytes(&self) -> Option<usize> {
+        match &self.content {
+            Content::Dhcp { bytes, .. } => Some(*bytes),
             Content::Question(_) => None,
         }
     }
@@ -130,6 +145,7 @@ fn dhcp(packet: &[u8]) -> Option<Content> {
     Some(Content::Dhcp {
         source: SocketAddrV4::new(source, port(0)?),
         destination: SocketAddrV4::new(destination, port(2)?),
+        bytes: udp.len() - 8,
         message: Message::decode(&mut Decoder::new(udp.get(8..)?)).ok()?,
     })
 }
@@ -146,6 +162,7 @@ impl Watch {
             let protocol = Protocol::from(i32::from(EVERYTHING.to_be()));
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
             socket.set_nonblocking(true)?;
+            setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)?;
             std::io::Result::Ok(socket)
         });
         Watch {
@@ -156,7 +173,7 @@ impl Watch {
 
     /// Every frame so far that the tests look at.
     pub fn frames(&self) -> Vec<Frame> {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; FRAME_BYTES_MAX];
         let mut seen = self.seen.borrow_mut();
         while let Ok(length) = (&self.socket).read(&mut buffer) {
             seen.extend(Frame::parse(&buffer[..length]));
@@ -184,6 +201,7 @@ impl Watch {
                 source,
                 destination,
                 message,
+                ..
             } => format!(
                 "{:02x?} {source} > {destination} {:?} ciaddr {} yiaddr {}",
                 frame.to,

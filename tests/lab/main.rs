@@ -28,6 +28,7 @@
 //! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
+//! | `floods` | rung 3: a rack that starts in one moment, and answers that nobody takes |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
@@ -48,6 +49,7 @@ mod crash;
 mod daemon;
 mod demo;
 mod firmware;
+mod floods;
 mod frames;
 mod held;
 mod images;

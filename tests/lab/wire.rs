@@ -1,25 +1,53 @@
 //! DHCP clients by the dozen over one socket: each has its own MAC, so the server sees a rack.
 //!
+//! They hear a socket's datagrams, or packets, as dhclient, udhcpc, dhcpcd and relays do: the first message
+//! in each, whatever else a device left in it.
+//!
 //! Built on dhcproto and not on the daemon's own wire code, so that both can't be wrong alike.
 
 use super::namespace::Namespace;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    io::ErrorKind,
+    collections::BTreeSet,
+    io::{ErrorKind, Read},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 /// How long a client waits before it asks again: datagrams get lost where buffers are full.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What clients hear.
+enum Ear {
+    /// The datagrams of the socket that they send by.
+    Datagrams,
+    /// The packets of its interface.
+    Packets(Socket),
+}
+
 /// The clients' shared socket.
 pub struct Rack {
     socket: UdpSocket,
+    ear: Ear,
     patience: Duration,
 }
+
+/// A turn of waiting for an answer.
+const TURN: Duration = Duration::from_millis(200);
+/// The longest packet of a virtual wire.
+const PACKET_BYTES_MAX: usize = 65_536;
+/// Answers to a crowd wait there.
+const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// IPv4 (ETH_P_IP).
+const IPV4: u16 = 0x0800;
 
 impl Rack {
     /// A socket on port 68 of the client namespace, which must have an address of its own: Linux
@@ -29,13 +57,29 @@ impl Rack {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
             socket.bind_device(Some(b"eth0"))?;
             socket.set_broadcast(true)?;
-            socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+            socket.set_read_timeout(Some(TURN))?;
             socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68).into())?;
             std::io::Result::Ok(socket)
         });
         Rack {
             socket: socket.expect("a socket in our own namespace").into(),
+            ear: Ear::Datagrams,
             patience: super::SOON,
+        }
+    }
+
+    /// The same with clients that read packets.
+    pub fn reading_packets(client: &Namespace) -> Rack {
+        let packets = client.enter(|| {
+            let protocol = Protocol::from(i32::from(IPV4.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
+            setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)?;
+            socket.set_read_timeout(Some(TURN))?;
+            std::io::Result::Ok(socket)
+        });
+        Rack {
+            ear: Ear::Packets(packets.expect("root may read packets in a namespace it made")),
+            ..Rack::new(client)
         }
     }
 
@@ -68,13 +112,35 @@ impl Rack {
         let Some(DhcpOption::ServerIdentifier(server)) = offer.opts().get(OptionCode::ServerIdentifier) else {
             panic!("an offer without a server identifier: {offer}");
         };
-        let client = u32::from_be_bytes(offer.chaddr()[2..6].try_into().expect("four bytes"));
-        let mut request = message(client, MessageType::Request);
+        let mut request = message(number(offer), MessageType::Request);
         request
             .opts_mut()
             .insert(DhcpOption::RequestedIpAddress(offer.yiaddr()));
         request.opts_mut().insert(DhcpOption::ServerIdentifier(*server));
         self.exchange(&request, MessageType::Ack).map(|ack| ack.yiaddr())
+    }
+
+    /// The DISCOVERs of so many clients in one breath, as a rack that powers on; `relay` has passed them on,
+    /// where there is one. Nobody asks again.
+    pub fn discover_together(&self, clients: std::ops::Range<u32>, relay: Option<Ipv4Addr>) {
+        for client in clients {
+            let mut message = message(client, MessageType::Discover);
+            message.set_giaddr(relay.unwrap_or(Ipv4Addr::UNSPECIFIED));
+            self.send(&message.to_vec().expect("a message of ours encodes"));
+        }
+    }
+
+    /// The clients that hear an offer, as many as are waited for or come in time.
+    pub fn offered(&self, count: usize) -> BTreeSet<u32> {
+        let end = Instant::now() + self.patience;
+        let mut offered = BTreeSet::new();
+        while offered.len() < count && Instant::now() < end {
+            let reply = self
+                .hear()
+                .filter(|reply| reply.opts().msg_type() == Some(MessageType::Offer));
+            offered.extend(reply.map(|offer| number(&offer)));
+        }
+        offered
     }
 
     /// Sends what a client would, once.
@@ -92,23 +158,88 @@ impl Rack {
             .expect("a message of ours encodes");
         let end = Instant::now() + self.patience;
         let mut ask_again = Instant::now();
-        let mut buffer = [0; 2048];
         while Instant::now() < end {
             if Instant::now() >= ask_again {
                 self.send(&bytes);
                 ask_again += ASK_AGAIN;
             }
-            let Some((length, _)) = hear(&self.socket, &mut buffer) else {
-                continue;
-            };
-            let Ok(reply) = Message::decode(&mut Decoder::new(&buffer[..length])) else {
-                continue;
-            };
+            let Some(reply) = self.hear() else { continue };
             if reply.xid() == message.xid() && reply.opts().msg_type() == Some(wanted) {
                 return Some(reply);
             }
         }
         None
+    }
+
+    /// The next message that reaches the clients, if one comes in this turn.
+    fn hear(&self) -> Option<Message> {
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        let bytes = match &self.ear {
+            Ear::Datagrams => {
+                let (length, _) = hear(&self.socket, &mut buffer)?;
+                &buffer[..length]
+            }
+            Ear::Packets(socket) => {
+                let length = (&*socket).read(&mut buffer).ok()?;
+                to_a_client(&buffer[..length])?
+            }
+        };
+        let reply = Message::decode(&mut Decoder::new(bytes)).ok()?;
+        (reply.opcode() == Opcode::BootReply).then_some(reply)
+    }
+}
+
+/// The datagram in an IPv4 packet that goes to a client's port, or to a relay's.
+fn to_a_client(packet: &[u8]) -> Option<&[u8]> {
+    let udp = packet.get(usize::from(packet.first()? & 0x0f) * 4..)?;
+    let port = u16::from_be_bytes([*udp.get(2)?, *udp.get(3)?]);
+    (packet.get(9) == Some(&17) && matches!(port, 67 | 68)).then(|| udp.get(8..))?
+}
+
+/// The client that a reply is for.
+fn number(reply: &Message) -> u32 {
+    u32::from_be_bytes(reply.chaddr()[2..6].try_into().expect("four bytes"))
+}
+
+/// Datagrams to the daemon's port 67 at a steady rate, until it is dropped or its number is over.
+pub struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flood {
+    /// `packet` makes the datagram with that number.
+    pub fn begin(from: &Namespace, (server, per_second, most): (&str, u32, u32), packet: fn(u32) -> Vec<u8>) -> Flood {
+        let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace"));
+        socket.connect((server, 67)).expect("there is a route");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let start = Instant::now();
+            let mut sent = 0;
+            while sent < most && !stopped.load(Ordering::Relaxed) {
+                let due = (start.elapsed() * per_second).as_secs();
+                while u64::from(sent) < due && sent < most {
+                    // A full buffer of the flood's own is no concern of the test.
+                    let _ = socket.send(&packet(sent));
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Flood {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

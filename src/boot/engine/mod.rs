@@ -104,6 +104,8 @@ pub struct Sending {
     pub from: Ipv4Addr,
     /// Its destination.
     pub destination: Destination,
+    /// The MAC of a client on our own wire, which takes frames: the way to it while nobody knows its address.
+    pub link: Option<MacAddr>,
     /// A second copy of it: the address of ours that it comes from, and where it goes.
     pub copy: Option<(Ipv4Addr, Destination)>,
 }
@@ -294,6 +296,7 @@ impl Asked<'_> {
                 reply,
                 from: self.address,
                 destination,
+                link: route::link(self),
                 copy,
             }),
             change,

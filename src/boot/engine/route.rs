@@ -3,7 +3,7 @@
 use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::lease::LeaseTable;
-use crate::model::OwnAddress;
+use crate::model::{MacAddr, OwnAddress};
 use crate::proto::dhcp::{Reply, ReplyKind, Request, RequestKind};
 use std::{
     iter,
@@ -128,7 +128,7 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
     }
     // A client of InfiniBand has no address that fits here, and wants a broadcast (RFC 4390 section 2.1).
     let no_frame = !request.chaddr.takes_frames();
-    let wants_broadcast = asked.quirks.set.broadcast.unwrap_or(request.wants_broadcast());
+    let wants_broadcast = wants_broadcast(asked);
     let broadcast = Destination::Broadcast { port: CLIENT_PORT };
     match (reply.kind, used_address(snapshot, request)) {
         (ReplyKind::Nak, _) => broadcast,
@@ -144,6 +144,19 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
             Some(_) | None => broadcast,
         },
     }
+}
+
+/// The MAC of a client that asks for itself, should its address be one that nobody answers for: whoever made
+/// it up must not have the kernel ask for it. One that wants broadcasts can't be had by a frame.
+pub(super) fn link(asked: &Asked<'_>) -> Option<MacAddr> {
+    let request = asked.request;
+    let takes_frames = request.chaddr.takes_frames() && !wants_broadcast(asked);
+    request.chaddr.mac().filter(|_| request.relay.is_none() && takes_frames)
+}
+
+/// A quirk may overrule the flag.
+fn wants_broadcast(asked: &Asked<'_>) -> bool {
+    asked.quirks.set.broadcast.unwrap_or(asked.request.wants_broadcast())
 }
 
 /// Where a second copy of a NAK goes, and which address of ours it comes from. RFC 2131 has it broadcast;

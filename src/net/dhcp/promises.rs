@@ -55,7 +55,7 @@ impl Promises {
         let mut waiting = VecDeque::new();
         loop {
             let Some(promise) = waiting.pop_front().or_else(|| self.queue.try_recv().ok()) else {
-                self.replies.flush().await;
+                self.replies.flush();
                 let Some(promise) = self.queue.recv().await else { return };
                 waiting.push_back(promise);
                 continue;
@@ -70,7 +70,7 @@ impl Promises {
         let written = match is_ready(&mut promise.durable) {
             Some(written) => written,
             None => {
-                self.replies.flush().await;
+                self.replies.flush();
                 self.wait(&mut promise, waiting).await
             }
         };
@@ -83,7 +83,7 @@ impl Promises {
             }
         }
         if self.replies.is_full() {
-            self.replies.flush().await;
+            self.replies.flush();
         }
     }
 
@@ -101,14 +101,14 @@ impl Promises {
             for late in waiting.iter_mut().filter(is_late) {
                 self.replies.assure(&mut late.answers);
             }
-            self.replies.flush().await;
+            self.replies.flush();
             deadline = Instant::now() + LEASE_WRITE_LOOK;
         }
     }
 
     /// Sends what is durable now.
     fn kept(&mut self, answers: Vec<Answer>) {
-        let shared = &self.replies.shared;
+        let shared = self.replies.shared();
         let now = shared.clock.now();
         {
             let mut leases = shared.lease_table();
@@ -133,8 +133,8 @@ impl Replies {
                 // It promises nothing: at worst its address is kept for longer than it must be.
                 self.say(&answer);
             } else {
-                self.shared.counters.count(counter);
-                self.shared.report(&given_up(answer.event, reason));
+                self.shared().counters.count(counter);
+                self.shared().report(&given_up(answer.event, reason));
             }
         }
     }
@@ -148,8 +148,8 @@ impl Replies {
             let Some(sending) = &mut answer.sending else { continue };
             sending.reply.limit_lease(remaining);
             self.push(sending);
-            self.shared.counters.count(Counter::DhcpAssured);
-            self.shared.report(&Event {
+            self.shared().counters.count(Counter::DhcpAssured);
+            self.shared().report(&Event {
                 step: Step::Assured {
                     address: record.address,
                     remaining,
@@ -165,8 +165,8 @@ impl Replies {
         let Some(LeaseChange::Put(record)) = &answer.change else {
             return None;
         };
-        let leases = self.shared.lease_table();
-        let remaining = leases.assured(self.shared.clock.now(), record.client, record.address)?;
+        let leases = self.shared().lease_table();
+        let remaining = leases.assured(self.shared().clock.now(), record.client, record.address)?;
         let remaining = Duration::from_secs(remaining.as_secs());
         (!remaining.is_zero()).then(|| (record.clone(), remaining))
     }

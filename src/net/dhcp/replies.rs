@@ -1,45 +1,59 @@
-//! How replies leave: datagrams in batches, and frames to clients without an address.
+//! How replies leave: datagrams in batches, each for itself, and frames to clients without an address.
+//!
+//! Architecture invariant: no reply is waited for. Anybody can have us answer addresses that nobody has,
+//! and a kernel that asks for those has no room for others' replies; what does not go out is counted, and
+//! its client asks again.
 
 use super::answer::Answer;
 use crate::boot::engine::{Destination, Sending};
-use crate::model::MacAddr;
+use crate::model::{MacAddr, limits::NEIGHBOUR_ANSWER};
 use crate::net::{
     Counter, Shared, frame,
+    neighbours::Neighbours,
+    running::Running,
     socket::{FrameSender, Outbox},
 };
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
 };
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::net::UdpSocket;
 use tracing::{debug, warn};
+
+/// The link-layer address that everybody takes.
+const EVERYBODY: MacAddr = MacAddr([0xff; 6]);
+
+/// The ways out of one port of one interface.
+#[derive(Clone)]
+pub(super) struct Ways {
+    pub shared: Arc<Shared>,
+    pub socket: Arc<UdpSocket>,
+    pub frames: Option<Arc<FrameSender>>,
+    pub port: u16,
+    pub neighbours: Arc<Neighbours>,
+    pub running: Running,
+}
 
 /// Replies on their way out of one port of one interface.
 pub(super) struct Replies {
-    pub(super) shared: Arc<Shared>,
-    socket: Arc<UdpSocket>,
-    frames: Option<Arc<FrameSender>>,
-    port: u16,
+    ways: Ways,
     outbox: Outbox,
     /// Datagrams in the outbox.
     waiting: u64,
 }
 
 impl Replies {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        socket: &Arc<UdpSocket>,
-        frames: &Option<Arc<FrameSender>>,
-        port: u16,
-    ) -> Replies {
+    pub(super) fn new(ways: Ways) -> Replies {
         Replies {
-            shared: Arc::clone(shared),
-            socket: Arc::clone(socket),
-            frames: frames.clone(),
-            port,
-            outbox: Outbox::default(),
+            ways,
+            outbox: Outbox::one_by_one(),
             waiting: 0,
         }
+    }
+
+    /// What every server shares.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.ways.shared
     }
 
     /// Answers, and reports what happened.
@@ -47,7 +61,7 @@ impl Replies {
         if let Some(sending) = &answer.sending {
             self.push(sending);
         }
-        self.shared.report(&answer.event);
+        self.ways.shared.report(&answer.event);
     }
 
     /// Sends a reply: at the latest with the next flush.
@@ -55,7 +69,7 @@ impl Replies {
         let bytes = sending.reply.encode();
         for (from, destination) in [(sending.from, sending.destination)].into_iter().chain(sending.copy) {
             match destination {
-                Destination::Unicast(to) => self.datagram(&bytes, from, to),
+                Destination::Unicast(to) => self.unicast(&bytes, (from, to), sending.link),
                 Destination::Broadcast { port } => self.broadcast(&bytes, from, port),
                 Destination::Frame { mac, to } => self.frame(&bytes, from, (mac, to)),
             }
@@ -67,23 +81,54 @@ impl Replies {
         self.outbox.is_full()
     }
 
-    /// Sends every datagram, waiting for room in the kernel.
-    pub(super) async fn flush(&mut self) {
+    /// Sends every datagram that the kernel has room for.
+    pub(super) fn flush(&mut self) {
         if self.waiting == 0 {
             return;
         }
-        let (socket, outbox) = (&*self.socket, &mut self.outbox);
-        let lost = match socket.async_io(Interest::WRITABLE, || outbox.send(socket)).await {
-            Ok(lost) => u64::try_from(lost).unwrap_or(u64::MAX),
-            // The event loop itself ends; nothing is sent any more.
-            Err(_) => self.waiting,
+        let sent = self.outbox.send(&*self.ways.socket);
+        let (lost, dropped) = match sent {
+            Ok(lost) => (lost, 0),
+            Err(_) => self.without_room(),
         };
-        let counters = &self.shared.counters;
-        counters.add(Counter::DhcpReplied, self.waiting.saturating_sub(lost));
+        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        let counters = &self.ways.shared.counters;
+        counters.add(Counter::DhcpReplied, self.waiting.saturating_sub(lost + dropped));
         counters.add(Counter::DhcpSendFailed, lost);
+        counters.add(Counter::DhcpNoRoom, dropped);
         self.waiting = 0;
         if let Some(error) = self.outbox.take_refusal() {
             warn!("{lost} DHCP replies not sent, the last one because: {error}");
+        }
+    }
+
+    /// The kernel has no room for the rest. What is for everybody goes out all the same: a packet socket has
+    /// room of its own, and none of it waits for an answer to an ARP question. How many messages were lost
+    /// before that, and how many are dropped now.
+    fn without_room(&mut self) -> (usize, u64) {
+        let Replies { ways, outbox, .. } = self;
+        let mut dropped = 0;
+        let lost = outbox.give_up(|from, to, bytes| {
+            let is_out = to.ip().is_broadcast() && ways.send_frame(bytes, from, (EVERYBODY, to)).is_ok();
+            dropped += u64::from(!is_out);
+        });
+        (lost, dropped)
+    }
+
+    /// A datagram to one address. Where the kernel would have to ask who has that, a client that asked from
+    /// our own wire is addressed by its MAC; and only so many others are asked for.
+    fn unicast(&mut self, bytes: &[u8], (from, to): (Ipv4Addr, SocketAddrV4), link: Option<MacAddr>) {
+        if self.ways.neighbours.knows(*to.ip()) {
+            return self.datagram(bytes, from, to);
+        }
+        if link.is_some_and(|mac| self.ways.send_frame(bytes, from, (mac, to)).is_ok()) {
+            return self.ways.shared.counters.count(Counter::DhcpReplied);
+        }
+        if self.ways.neighbours.may_be_asked() {
+            self.datagram(bytes, from, to);
+            self.ways.look_later(*to.ip());
+        } else {
+            self.ways.shared.counters.count(Counter::DhcpUnresolved);
         }
     }
 
@@ -98,14 +143,38 @@ impl Replies {
 
     /// A frame to the client, or a broadcast where the kernel does not take one.
     fn frame(&mut self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) {
-        let packet = frame::udp_packet(SocketAddrV4::new(from, self.port), to, bytes);
-        if let (Some(frames), Some(packet)) = (&self.frames, packet) {
-            match frames.send(mac, &packet) {
-                Ok(()) => return self.shared.counters.count(Counter::DhcpReplied),
-                Err(error) => debug!(%mac, "frame not sent, broadcast instead: {error}"),
+        match self.ways.send_frame(bytes, from, (mac, to)) {
+            Ok(()) => self.ways.shared.counters.count(Counter::DhcpReplied),
+            Err(reason) => {
+                debug!(%mac, "frame not sent, broadcast instead: {reason}");
+                self.ways.shared.counters.count(Counter::DhcpFrameFallback);
+                self.broadcast(bytes, from, to.port());
             }
         }
-        self.shared.counters.count(Counter::DhcpFrameFallback);
-        self.broadcast(bytes, from, to.port());
+    }
+}
+
+impl Ways {
+    /// Sends a datagram in a frame to a MAC, or says why it is not sent.
+    fn send_frame(&self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) -> Result<(), String> {
+        let frames = self.frames.as_ref().ok_or("there is no packet socket")?;
+        let packet = frame::udp_packet(SocketAddrV4::new(from, self.port), to, bytes).ok_or("it fits no packet")?;
+        frames.send(mac, &packet).map_err(|error| error.to_string())
+    }
+
+    /// Counts what was sent to an address that nobody turns out to have.
+    fn look_later(&self, address: Ipv4Addr) {
+        let (shared, neighbours) = (Arc::clone(&self.shared), Arc::clone(&self.neighbours));
+        let running = self.running.clone();
+        self.running.spawn(async move {
+            tokio::select! {
+                () = running.stopped() => {}
+                () = tokio::time::sleep(NEIGHBOUR_ANSWER) => {
+                    if !neighbours.knows(address) {
+                        shared.counters.count(Counter::DhcpUnresolved);
+                    }
+                }
+            }
+        });
     }
 }

@@ -21,13 +21,13 @@ impl DhcpServer {
                 break;
             };
             let Some(trial) = outcome.trial else {
-                return self.settle(outcome).await;
+                return self.settle(outcome);
             };
             let by = match self.prober.probe(trial, client).await {
                 Found::User(by) => by,
                 // Better an address that may be in use than none.
                 Found::Nobody | Found::NotAsked if self.shared.lease_table().found_unused(client, trial.address) => {
-                    return self.settle(outcome).await;
+                    return self.settle(outcome);
                 }
                 Found::Nobody | Found::NotAsked | Found::AskedAlready => break,
             };
@@ -77,10 +77,10 @@ impl DhcpServer {
     }
 
     /// Counts an outcome, and sends what it says.
-    async fn settle(&self, outcome: Outcome) {
+    fn settle(&self, outcome: Outcome) {
         self.note(&outcome);
         let mut replies = self.replies();
         replies.say(&Answer::of(outcome));
-        replies.flush().await;
+        replies.flush();
     }
 }

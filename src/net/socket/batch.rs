@@ -1,7 +1,7 @@
 //! Datagrams many at a time: one system call takes a batch or sends one.
 //!
 //! Datagrams of one length to one client leave as one message that the kernel cuts up (UDP
-//! segmentation offload); where it will not, they are sent one by one.
+//! segmentation offload), where its reader is a socket; where the kernel will not, they are sent one by one.
 
 use super::Received;
 use nix::{errno::Errno, libc};
@@ -161,7 +161,9 @@ pub struct Outbox {
     sent: usize,
     /// Whether the kernel cuts messages up.
     segments: bool,
-    /// Why the last message that was lost was not taken.
+    /// Messages that the kernel did not take at all.
+    lost: usize,
+    /// Why it did not take the last one.
     refusal: Option<Errno>,
     /// Whether the socket sends datagrams whole or not at all.
     whole: bool,
@@ -181,6 +183,7 @@ impl Default for Outbox {
             parcels: Vec::new(),
             sent: 0,
             segments: true,
+            lost: 0,
             refusal: None,
             whole: false,
         }
@@ -194,6 +197,16 @@ impl Outbox {
     pub fn of_whole_datagrams(socket: &impl AsRawFd) -> Outbox {
         Outbox {
             whole: discover_mtu(socket, libc::IP_PMTUDISC_DO).is_ok(),
+            ..Outbox::default()
+        }
+    }
+
+    /// An outbox whose datagrams leave one by one. A message for the kernel to cut up crosses a virtual wire
+    /// (veth, the bridges of containers and virtual machines) in one piece: who reads packets there, and not
+    /// a socket's datagrams, finds the first and no other in it. DHCP's clients and relays read packets.
+    pub fn one_by_one() -> Outbox {
+        Outbox {
+            segments: false,
             ..Outbox::default()
         }
     }
@@ -247,7 +260,6 @@ impl Outbox {
     /// for room in the kernel. What the kernel will not take at all is lost, as on a wire; how many
     /// messages were.
     pub fn send(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
-        let mut lost = 0;
         while self.sent < self.parcels.len() {
             match self.send_some(socket) {
                 Ok(count) => self.sent += count,
@@ -262,16 +274,31 @@ impl Outbox {
                 Err(_) if self.parcels[self.sent].is_cut_up() => self.cut_up(),
                 Err(error) => {
                     self.refusal = Some(error);
-                    lost += 1;
+                    self.lost += 1;
                     self.sent += 1;
                 }
             }
         }
+        self.clear();
+        Ok(std::mem::take(&mut self.lost))
+    }
+
+    /// Hands what the kernel has no room for to `each`, in place of waiting: the address of ours that it comes
+    /// from, where it goes, and the datagrams. How many messages were lost before.
+    pub fn give_up(&mut self, mut each: impl FnMut(Ipv4Addr, SocketAddrV4, &[u8])) -> usize {
+        for parcel in &self.parcels[self.sent..] {
+            let datagrams = self.bytes[parcel.start..parcel.end].chunks(parcel.piece);
+            datagrams.for_each(|datagram| each(parcel.from, parcel.to, datagram));
+        }
+        self.clear();
+        std::mem::take(&mut self.lost)
+    }
+
+    fn clear(&mut self) {
         self.sent = 0;
         self.parcels.clear();
         self.bytes.clear();
         self.bytes.shrink_to(2 * OUTBOX_BYTES);
-        Ok(lost)
     }
 
     /// Why the kernel did not take the last message that was lost; `None` where none was since this
@@ -448,6 +475,31 @@ mod tests {
         assert_eq!(outbox.parcels.len(), 2);
         assert_eq!(outbox.send(&server).unwrap(), 0);
         assert!(heard(&one) == [1; 1400] && heard(&one) == [2; 1400]);
+    }
+
+    #[test]
+    fn datagrams_that_leave_one_by_one_are_never_one_message() {
+        let (_, to) = client();
+        let mut outbox = Outbox::one_by_one();
+        (0..3).for_each(|number| push(&mut outbox, to, &[number; 300]));
+        assert_eq!(outbox.parcels.len(), 3);
+        assert!(outbox.parcels.iter().all(|parcel| !parcel.is_cut_up()));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_handed_back_whole_and_in_order() {
+        let server = udp("lo", 0).unwrap();
+        let (one, to_one) = client();
+        let mut outbox = Outbox::default();
+        push(&mut outbox, to_one, b"gone");
+        outbox.send(&server).unwrap();
+        let pieces = [&[1; 300][..], &[2; 300], &[3; 7]];
+        pieces.iter().for_each(|piece| push(&mut outbox, to_one, piece));
+        let mut back = Vec::new();
+        outbox.give_up(|from, to, datagram| back.push((from, to, datagram.to_vec())));
+        assert_eq!(back, pieces.map(|piece| (LOOPBACK, to_one, piece.to_vec())));
+        assert!(outbox.is_empty());
+        assert_eq!(heard(&one), b"gone");
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! Whom on our own wires the kernel can send to at once.
+//!
+//! A datagram to an address that nobody has told its MAC waits in the kernel for an answer to an ARP
+//! question, three seconds long where none comes, and takes room of its socket meanwhile. Anybody can
+//! have us answer made-up addresses by the thousand: then there is no room for anybody else, and the
+//! kernel's table of neighbours, which all of this host shares, is full of them. So an address is looked
+//! up first, and only so many unknown ones a second are asked for.
+//!
+//! Who speaks to us by name is known already: it had to ask for our own MAC, and the kernel remembers who
+//! asked.
+
+use crate::model::{
+    OwnAddress,
+    limits::{NEIGHBOUR_KNOWN, NEIGHBOURS_ASKED_PER_S, NEIGHBOURS_KNOWN_MAX},
+};
+use crate::net::{Clock, interface::Interface, socket};
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{net::UdpSocket, sync::watch};
+
+/// The neighbours on one interface.
+pub(super) struct Neighbours {
+    clock: Clock,
+    /// Any socket: the kernel is asked by it.
+    socket: Arc<UdpSocket>,
+    interface: watch::Receiver<Interface>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Until when each is taken to be known, so that a relay is not looked up for every reply.
+    known: HashMap<Ipv4Addr, Duration>,
+    allowance: Allowance,
+}
+
+impl Neighbours {
+    pub fn new(clock: Clock, socket: Arc<UdpSocket>, interface: watch::Receiver<Interface>) -> Neighbours {
+        Neighbours {
+            clock,
+            socket,
+            interface,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether a datagram to `address` leaves at once. What lies beyond a router does, as far as we can
+    /// tell: there is one neighbour for all of it.
+    pub fn knows(&self, address: Ipv4Addr) -> bool {
+        let now = self.clock.monotonic();
+        if self.state().known.get(&address).is_some_and(|until| now < *until) {
+            return true;
+        }
+        let name = {
+            let interface = self.interface.borrow();
+            if !is_near(&interface.addresses, address) {
+                return true;
+            }
+            Arc::clone(&interface.name)
+        };
+        // Where the kernel can't be asked, it has to see to it itself.
+        let is_known = socket::knows_neighbour(&*self.socket, &name, address).unwrap_or(true);
+        if is_known {
+            let known = &mut self.state().known;
+            if known.len() >= NEIGHBOURS_KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(address, now + NEIGHBOUR_KNOWN);
+        }
+        is_known
+    }
+
+    /// Whether the kernel may be made to ask for an address that it does not know.
+    pub fn may_be_asked(&self) -> bool {
+        let now = self.clock.monotonic();
+        self.state().allowance.take(now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an address lies on the wire of an interface with these addresses.
+fn is_near(own: &[OwnAddress], address: Ipv4Addr) -> bool {
+    own.iter().any(|own| own.cidr.contains(address))
+}
+
+/// Questions that may be asked: so many a second, and after a pause as many at once.
+#[derive(Debug, Default)]
+struct Allowance {
+    used: u32,
+    since: Duration,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Duration) -> bool {
+        if now >= self.since + Duration::from_secs(1) {
+            (self.used, self.since) = (0, now);
+        }
+        let is_left = self.used < NEIGHBOURS_ASKED_PER_S;
+        self.used += u32::from(is_left);
+        is_left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Cidr;
+
+    #[test]
+    fn so_many_unknown_addresses_are_asked_for_in_a_second_and_no_more() {
+        let mut allowance = Allowance::default();
+        let start = Duration::from_secs(100);
+        let taken = |allowance: &mut Allowance, at: Duration| (0..5000).filter(|_| allowance.take(at)).count();
+        assert_eq!(taken(&mut allowance, start), NEIGHBOURS_ASKED_PER_S as usize);
+        assert_eq!(taken(&mut allowance, start + Duration::from_millis(999)), 0);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(taken(&mut allowance, later), NEIGHBOURS_ASKED_PER_S as usize);
+    }
+
+    #[test]
+    fn a_neighbour_is_who_is_in_a_subnet_of_the_interface() {
+        let own = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1)].map(|address| OwnAddress {
+            address,
+            cidr: Cidr::containing(address, 24),
+        });
+        assert!(is_near(&own, Ipv4Addr::new(198, 51, 100, 77)));
+        assert!(!is_near(&own, Ipv4Addr::new(203, 0, 113, 77)));
+    }
+}
