@@ -3,7 +3,7 @@
 use super::namespace::{Namespace, Running, Wire};
 use super::release::Release;
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -22,6 +22,9 @@ const MEMORY_MB: &str = "1024";
 
 /// An iPXE that asks as a plain PXE ROM does, and starts what it is told to, by whichever server told it.
 const OLD_ROM: &str = "#!ipxe\nset user-class PXE\nautoboot net0\n";
+
+/// One line, because U-Boot throws away what is typed while it fetches something.
+const U_BOOT_COMMANDS: &str = "\nsetenv autoload no; dhcp && pxe get && pxe boot\n";
 
 /// What the machine has in its flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub enum Firmware {
     RiscvPxe,
     /// EDK2 on a LoongArch machine: its PXE stack.
     LoongPxe,
+    /// U-Boot on an arm64 board, told on its console to boot by `pxelinux.cfg`; by itself it looks for EFI
+    /// programs first.
+    UBoot,
     /// An s390x machine, whose boot ROM reads `pxelinux.cfg` itself.
     S390x,
     /// A POWER machine: SLOF, the same.
@@ -65,6 +71,7 @@ impl Firmware {
             Firmware::Slof => (beside("qemu-system-ppc64"), share()),
             Firmware::RiscvPxe => newer_qemu("qemu-system-riscv64"),
             Firmware::LoongPxe => newer_qemu("qemu-system-loongarch64"),
+            Firmware::UBoot => newer_qemu("qemu-system-aarch64"),
             Firmware::SeaBios
             | Firmware::SeaBiosPxe
             | Firmware::OvmfPxe
@@ -97,7 +104,7 @@ impl Firmware {
             Firmware::OvmfPxe | Firmware::OvmfHttp => {
                 ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd")
             }
-            Firmware::SeaBios | Firmware::SeaBiosPxe | Firmware::S390x | Firmware::Slof => {
+            Firmware::SeaBios | Firmware::SeaBiosPxe | Firmware::UBoot | Firmware::S390x | Firmware::Slof => {
                 unreachable!("{self:?} is not EDK2")
             }
         }
@@ -122,7 +129,12 @@ pub fn machines() -> PathBuf {
 
 /// A QEMU of Debian 13, started by its own dynamic loader with its own libraries.
 fn newer_qemu(name: &str) -> (String, Vec<String>) {
-    let release = Release::of("trixie", &["qemu-system-misc", "qemu-system-riscv", "opensbi"]);
+    let package = match name {
+        "qemu-system-aarch64" => "qemu-system-arm",
+        "qemu-system-riscv64" => "qemu-system-riscv",
+        _ => "qemu-system-misc",
+    };
+    let release = Release::of("trixie", &[package]);
     let folder = |path: &str| shown(&release.file(path));
     let libraries = folder("usr/lib/x86_64-linux-gnu");
     let program = folder(&format!("usr/bin/{name}"));
@@ -192,7 +204,7 @@ impl Machine {
                 "none",
                 "-no-reboot",
             ])
-            .args(["-monitor", "none", "-serial", &format!("file:{}", console.display())])
+            .args(["-monitor", "none", "-serial", "stdio"])
             .args(identity(firmware))
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
             .args(firmware_arguments(firmware, parts, mac, folder.path()));
@@ -202,7 +214,8 @@ impl Machine {
             command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
         }
         let process = command
-            .stdout(Stdio::null())
+            .stdin(typed(firmware, folder.path()))
+            .stdout(File::create(&console).expect("a new file in our own folder"))
             .stderr(Stdio::inherit())
             .spawn()
             .expect("package iproute2 is installed");
@@ -243,10 +256,20 @@ impl Drop for Machine {
     }
 }
 
+/// What somebody types on its console.
+fn typed(firmware: Firmware, folder: &Path) -> Stdio {
+    if firmware != Firmware::UBoot {
+        return Stdio::null();
+    }
+    let file = folder.join("typed");
+    fs::write(&file, U_BOOT_COMMANDS).expect("a new file in our own folder");
+    File::open(&file).expect("our own file").into()
+}
+
 /// Its serial number, where QEMU's machine can have one.
 fn identity(firmware: Firmware) -> Vec<String> {
     match firmware {
-        Firmware::S390x | Firmware::Slof => Vec::new(),
+        Firmware::S390x | Firmware::Slof | Firmware::UBoot => Vec::new(),
         Firmware::SeaBios
         | Firmware::SeaBiosPxe
         | Firmware::OvmfPxe
@@ -265,6 +288,20 @@ fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &P
     match firmware {
         Firmware::S390x => owned(&["-device", &format!("virtio-net-ccw,netdev=net0,mac={mac},bootindex=0")]),
         Firmware::Slof => owned(&["-device", &format!("{nic},romfile=,bootindex=0")]),
+        Firmware::UBoot => {
+            let code = shown(&parts.file("usr/lib/u-boot/qemu_arm64/u-boot.bin"));
+            let nic = format!("{nic},romfile=");
+            owned(&[
+                "-machine",
+                "virt",
+                "-cpu",
+                "cortex-a57",
+                "-bios",
+                &code,
+                "-device",
+                &nic,
+            ])
+        }
         Firmware::SeaBios => seabios_arguments(parts, &nic),
         Firmware::SeaBiosPxe => {
             let script = folder.join("old-rom.ipxe");

@@ -189,6 +189,7 @@ impl Row {
             | Firmware::OvmfSecureBoot
             | Firmware::OvmfHttp
             | Firmware::OvmfSecureHttp
+            | Firmware::UBoot
             | Firmware::S390x
             | Firmware::Slof => Release::of(suite, &PACKAGES),
         }
@@ -206,6 +207,7 @@ impl Row {
             | Firmware::OvmfSecureBoot
             | Firmware::OvmfHttp
             | Firmware::OvmfSecureHttp
+            | Firmware::UBoot
             | Firmware::S390x
             | Firmware::Slof => ("x86_64", Release::own().installer("amd64")),
         }
@@ -223,6 +225,7 @@ impl Row {
             Firmware::ArmHttp => "AAVMF, HTTP",
             Firmware::RiscvPxe => "RISC-V EDK2, PXE",
             Firmware::LoongPxe => "LoongArch EDK2, PXE",
+            Firmware::UBoot => "U-Boot",
             Firmware::S390x => "s390x",
             Firmware::Slof => "SLOF",
         };

@@ -1,11 +1,12 @@
 //! Rung 4: machines of other instruction sets, whose firmware needs no loader because it reads
-//! `pxelinux.cfg` itself: the boot ROM of s390x, and POWER's SLOF.
+//! `pxelinux.cfg` itself: the boot ROM of s390x, POWER's SLOF, and U-Boot.
 
 mod firmware {
     use crate::daemon::{Daemon, Line};
     use crate::firmware::{KERNEL, LOADER};
     use crate::machine::{Firmware, Machine, machines};
     use crate::namespace::Wire;
+    use crate::release::Release;
     use crate::room::Room;
 
     /// One machine of each kind, one host by its MAC.
@@ -39,7 +40,7 @@ cmdline = ["console=hvc0"]
     }
 
     /// Waits for each step to the initrd's last byte, in the words that operators read.
-    fn fetches_everything(daemon: &Daemon, machine: &str, image: &str) {
+    fn fetches_everything(daemon: &Daemon, machine: &str, [image, initrd]: [&str; 2]) {
         let step = |what: &str, timeout, words: &[&str]| {
             daemon.wait_for_within(what, timeout, |line| {
                 line.says(machine, words) && line.stage == "pxelinux"
@@ -51,7 +52,7 @@ cmdline = ["console=hvc0"]
             &["acknowledged", "its own pxelinux.cfg, by TFTP from 192.0.2.1"],
         );
         step("the script", LOADER, &["sent script live (pxelinux)"]);
-        for file in ["linux", "initrd"] {
+        for file in ["linux", initrd] {
             step(file, KERNEL, &[&format!("sent image {image}/{file}")]);
         }
         let asked_for_a_url = |line: &Line| line.message.contains("tftp://");
@@ -68,7 +69,7 @@ cmdline = ["console=hvc0"]
         let room = room();
         let daemon = Daemon::start(&wire, &room);
         let machine = Machine::power_on(&wire, Firmware::S390x, "52:54:00:00:00:31");
-        fetches_everything(&daemon, "z1", "z");
+        fetches_everything(&daemon, "z1", ["z", "initrd"]);
         // The inventory has no parameter for it, and a line APPEND without one would have stopped it.
         machine.wait_for("the initrd runs with:", KERNEL);
     }
@@ -79,6 +80,24 @@ cmdline = ["console=hvc0"]
         let room = room();
         let daemon = Daemon::start(&wire, &room);
         let _machine = Machine::power_on(&wire, Firmware::Slof, "52:54:00:00:00:32");
-        fetches_everything(&daemon, "p1", "power");
+        fetches_everything(&daemon, "p1", ["power", "initrd"]);
+    }
+
+    #[test]
+    fn u_boot_boots_by_our_pxelinux_script_to_its_kernel() {
+        let wire = Wire::new();
+        let room = Room::new(
+            "[[host]]\nname = \"u1\"\nmac = \"52:54:00:00:00:33\"\naddress = \"192.0.2.33\"\nimage = \"debian-12\"\n\
+             boot = \"live\"\nscript = \"live\"\ncmdline = [\"console=ttyAMA0\"]\n",
+        );
+        let release = Release::of("trixie", &["u-boot-qemu", "ipxe", "debian-installer-13-netboot-arm64"]);
+        // A board of arm64 may have UEFI as well.
+        let ipxe = release.file("usr/lib/ipxe/ipxe-arm64.efi");
+        std::fs::copy(ipxe, room.path("loaders/ipxe-arm64.efi")).expect("room for a copy");
+        let room = room.with_installer(&release.installer("arm64"), "arm64");
+        let daemon = Daemon::start(&wire, &room);
+        let machine = Machine::power_on_with_parts(&wire, Firmware::UBoot, &release, "52:54:00:00:00:33");
+        fetches_everything(&daemon, "u1", ["debian-12", "initrd.gz"]);
+        machine.wait_for("Run /init as init process", KERNEL);
     }
 }
