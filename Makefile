@@ -7,6 +7,9 @@
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
+# make soak     HOURS=1 SEED=n: the release build under storms, edits good and bad, flaps and kills, in an order
+#               that the seed gives and at a quarter of a core, before an upgrade; says what was broken and how its
+#               memory went, and keeps its records in SOAK=/var/tmp/bootwright-soak (root)
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
 #               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
 #               what 24 GiB of images take (root)
@@ -33,7 +36,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release lint rungs fuzz bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release lint rungs fuzz soak bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -89,6 +92,12 @@ rungs: cargo
 
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
+
+soak: cargo
+	@$(SUDO) tests/install-packages.sh iproute2 busybox ipxe
+	$(CARGO) build --release --bins
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(SUDO) env BINARY=$(abspath $(BINARY)) HOURS=$(HOURS) SEED=$(SEED) SOAK=$(SOAK) nice -n 15" \
+	$(CARGO) test --quiet --test lab -- soak::for_hours --exact --ignored --nocapture
 
 bench: bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images
 

@@ -1,7 +1,7 @@
 //! The running binary: started in the server's namespace, followed through its JSON log.
 
 use super::namespace::{Namespace, Wire};
-use super::room::{Room, bootwright};
+use super::room::{Room, binary, bootwright};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -70,6 +70,21 @@ impl Line {
     }
 }
 
+/// A daemon's log as it grows, for whoever keeps it beyond the daemon's life.
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// The lines since the last time; the daemon's own methods see them no more.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("the log's readers do not panic"))
+    }
+
+    /// Whether more may come.
+    pub fn is_written(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
 /// A running daemon; killed on drop.
 pub struct Daemon {
     child: Child,
@@ -104,7 +119,7 @@ impl Daemon {
 
     /// Starts a daemon that may well refuse to.
     pub fn spawn(server: &Namespace, room: &Room) -> Daemon {
-        let mut command = server.command(env!("CARGO_BIN_EXE_bootwright"));
+        let mut command = server.command(&binary());
         command
             .arg("serve")
             .arg("--config")
@@ -144,6 +159,11 @@ impl Daemon {
     pub fn log_tail(&self) -> String {
         let raw = self.log.lock().expect("the log's readers do not panic");
         format!("--- the daemon's log\n{}", super::tail(&raw.join("\n"), 40))
+    }
+
+    /// The log, to be kept.
+    pub fn log(&self) -> Log {
+        Log(Arc::clone(&self.log))
     }
 
     /// Resident memory in kilobytes.

@@ -27,6 +27,7 @@
 //! | `installers` | rungs 3 and 4: what live systems, installers and cloud-init of newer suites go on to fetch |
 //! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
+//! | `soak` | rung 3: storms, edits, flaps and kills in an order that a seed gives; hours of it in `make soak` |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `floods` | rung 3: a rack that starts in one moment, and answers that nobody takes |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
@@ -72,6 +73,7 @@ mod reload;
 mod restart;
 mod room;
 mod routers;
+mod soak;
 mod storm;
 mod threats;
 mod unit;

@@ -241,13 +241,21 @@ impl Wire {
         server.ip(&["link", "set", SECOND_INTERFACE, "up"]);
     }
 
+    /// The bridge's ports, by their names.
+    pub fn ports(&self) -> Vec<String> {
+        let listed = self.server.expect("ip", &["-o", "link", "show", "master", INTERFACE]);
+        let name =
+            |line: &str| -> Option<String> { Some(line.split_whitespace().nth(1)?.split('@').next()?.to_owned()) };
+        String::from_utf8_lossy(&listed)
+            .lines()
+            .map(|line| name(line).expect("ip names each link"))
+            .collect()
+    }
+
     /// Plugs what is on the first bridge into the second; nobody's link goes down.
     pub fn rewire(&self) {
-        let listed = self.server.expect("ip", &["-o", "link", "show", "master", INTERFACE]);
-        for line in String::from_utf8_lossy(&listed).lines() {
-            let port = line.split_whitespace().nth(1).and_then(|name| name.split('@').next());
-            let port = port.expect("ip names each link");
-            self.server.ip(&["link", "set", port, "master", SECOND_INTERFACE]);
+        for port in self.ports() {
+            self.server.ip(&["link", "set", &port, "master", SECOND_INTERFACE]);
         }
     }
 

@@ -183,9 +183,14 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs the built binary outside of any namespace.
+/// The daemon that is tested: the one that was built with the tests, or `BINARY`.
+pub fn binary() -> String {
+    std::env::var("BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bootwright").to_owned())
+}
+
+/// Runs that binary outside of any namespace.
 pub fn bootwright(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright"));
+    let mut command = Command::new(binary());
     command
         .args(arguments)
         .stdout(std::process::Stdio::piped())

@@ -38,7 +38,7 @@ fn fleet_host(wire: &Wire) -> Namespace {
 
 fn storm(host: &Namespace, arguments: &[&str]) -> Output {
     let fixed = ["storm", "--server", "192.0.2.1", "--relay", "198.18.0.1", "--json"];
-    host.run(env!("CARGO_BIN_EXE_bootwright"), &[&fixed, arguments].concat())
+    host.run(&super::room::binary(), &[&fixed, arguments].concat())
 }
 
 fn report(output: &Output) -> Value {

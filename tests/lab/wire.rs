@@ -272,14 +272,20 @@ pub fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)
     }
 }
 
-/// Sends one datagram to a UDP port of the daemon from the client namespace.
+/// Sends datagrams to a UDP port of the daemon from the client namespace.
 pub fn throw(client: &Namespace, port: u16, datagrams: &[Vec<u8>]) {
+    let server = super::namespace::SERVER.parse().expect("an address");
+    throw_at(client, server, port, datagrams);
+}
+
+/// The same where the daemon has another address.
+pub fn throw_at(client: &Namespace, server: Ipv4Addr, port: u16, datagrams: &[Vec<u8>]) {
     client.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace");
         for datagram in datagrams {
             // A closed port's ICMP answer shows up as an error here; the daemon's life is asked
             // about separately.
-            let _ = socket.send_to(datagram, (super::namespace::SERVER, port));
+            let _ = socket.send_to(datagram, (server, port));
         }
     });
 }
