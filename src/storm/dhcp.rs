@@ -1,10 +1,10 @@
 //! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
 //! transaction.
 
-use super::{Refused, progress::Clock};
+use super::{Refused, given::Given, progress::Clock};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
 use crate::proto::dhcp::client::{Answer, Question, parse_answer};
-use crate::storm::{exchange::Exchange, report::Cause};
+use crate::storm::{exchange::Exchange, report::Cause, tftp::Failed};
 use nix::sys::socket::{
     setsockopt,
     sockopt::{RcvBuf, RcvBufForce},
@@ -13,6 +13,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{net::UdpSocket, sync::mpsc};
 
@@ -27,6 +28,7 @@ pub(super) struct Relay {
     socket: UdpSocket,
     server: Ipv4Addr,
     waiting: Mutex<HashMap<u32, mpsc::Sender<Answer>>>,
+    given: Mutex<Given>,
 }
 
 impl Relay {
@@ -45,6 +47,7 @@ impl Relay {
             socket,
             server,
             waiting: Mutex::default(),
+            given: Mutex::default(),
         })
     }
 
@@ -91,6 +94,18 @@ impl Relay {
                 return (ending.clone(), u64::saturating_sub(sent, 2));
             }
         }
+    }
+
+    /// Writes down whose the acknowledged address is.
+    ///
+    /// # Errors
+    /// When another machine of the fleet has it.
+    pub(super) fn given(&self, now: Duration, answer: &Answer) -> Result<(), Failed> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.take(now, answer).map_err(|other| {
+            let words = format!("{} is {other}'s", answer.address);
+            (Cause::AddressTwice, words)
+        })
     }
 }
 

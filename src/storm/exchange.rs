@@ -132,6 +132,7 @@ mod tests {
             next_server: SERVER,
             server: SERVER,
             boot_file: Some(b"snponly.efi".to_vec()),
+            lease: Duration::from_secs(3600),
         }
     }
 

@@ -143,6 +143,7 @@ impl Carrier {
                     let (ended, repeated) = self.relay.exchange(self.clock, question).await;
                     self.progress.repeated.fetch_add(repeated, Ordering::Relaxed);
                     let answer = ended.map_err(|cause| (cause, String::new()))?;
+                    self.relay.given(self.clock.now(), &answer)?;
                     address = answer.address;
                     http = Http::new(address, self.plan.server, &self.progress);
                     machine.leased(self.clock.now(), &answer)

@@ -217,6 +217,7 @@ mod tests {
             next_server: SERVER,
             server: SERVER,
             boot_file: file.map(|file| file.as_bytes().to_vec()),
+            lease: Duration::ZERO,
         }
     }
 

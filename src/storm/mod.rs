@@ -18,6 +18,7 @@
 mod dhcp;
 pub mod exchange;
 pub mod fleet;
+mod given;
 mod http;
 pub mod machine;
 pub mod place;

@@ -60,6 +60,8 @@ pub enum Cause {
     NoAck,
     /// A NAK.
     Nak,
+    /// An ACK of an address that another machine has.
+    AddressTwice,
     /// An ACK that names no file.
     NoBootFile,
     /// A file of another server, or of a kind that is not followed.
@@ -95,6 +97,7 @@ impl Cause {
             Cause::NoOffer => "no OFFER came: does the server have a subnet for the relay's address, a route back to it, and addresses left?".into(),
             Cause::NoAck => "an OFFER came and no ACK: is the disk that keeps leases full, or the server behind?".into(),
             Cause::Nak => "the server took its OFFER back with a NAK: do two servers share one pool?".into(),
+            Cause::AddressTwice => "it was given an address that another machine has: do two servers share one pool, or were leases lost?".into(),
             Cause::NoBootFile => "the ACK names no file to load: are these MACs to boot from the network, and is there a loader for them?".into(),
             Cause::Elsewhere => "it was sent to another server or by another protocol, which a storm does not follow".into(),
             Cause::NotOurAddress => "this host does not hold the leased address: `ip route add local SUBNET dev lo` gives it the storm's whole subnet".into(),

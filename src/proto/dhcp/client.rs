@@ -6,7 +6,7 @@
 
 use super::wire::{self, END, FILE, HEADER_BYTES, MAGIC, OP_REPLY, OP_REQUEST};
 use crate::model::MacAddr;
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 const ETHERNET: u8 = 1;
 /// The flag that asks for a broadcast reply, which EDK2 always sets (RFC 2131 section 2).
@@ -140,6 +140,8 @@ pub struct Answer {
     pub server: Ipv4Addr,
     /// Option 67, else `file`, up to its NUL; raw.
     pub boot_file: Option<Vec<u8>>,
+    /// Option 51: how long the address is the client's; zero where nothing is said.
+    pub lease: Duration,
 }
 
 /// Reads an answer; `None` for what no client takes for one.
@@ -170,6 +172,11 @@ pub fn parse_answer(bytes: &[u8]) -> Option<Answer> {
         next_server: Ipv4Addr::from(quad(20)),
         server: <[u8; 4]>::try_from(body(54)?).ok()?.into(),
         boot_file: [body(67), file].into_iter().flatten().find_map(name),
+        lease: body(51)
+            .and_then(|body| body.try_into().ok())
+            .map_or(Duration::ZERO, |seconds| {
+                Duration::from_secs(u32::from_be_bytes(seconds).into())
+            }),
     })
 }
 
@@ -182,7 +189,7 @@ fn name(field: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::dhcp::{Reply, ReplyKind, RequestKind, parse};
+    use crate::proto::dhcp::{Reply, ReplyKind, ReplyOption, RequestKind, parse};
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 7]);
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -230,6 +237,7 @@ mod tests {
         let mut reply = Reply::to(&request, ReplyKind::Offer, SERVER);
         reply.your_address = Ipv4Addr::new(198, 51, 100, 100);
         reply.next_server = SERVER;
+        reply.options = vec![ReplyOption::LeaseTime(Duration::from_secs(3600))];
         reply.boot_file = Some("snponly.efi".to_owned());
         let answer = parse_answer(&reply.encode()).unwrap();
         let expected = Answer {
@@ -240,6 +248,7 @@ mod tests {
             next_server: SERVER,
             server: SERVER,
             boot_file: Some(b"snponly.efi".to_vec()),
+            lease: Duration::from_secs(3600),
         };
         assert_eq!(answer, expected);
     }
