@@ -6,7 +6,12 @@ use super::namespace::Wire;
 use super::room::Room;
 use super::wire::Rack;
 use nix::sys::signal::Signal;
-use std::{collections::HashMap, net::Ipv4Addr, sync::Mutex, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+    sync::Mutex,
+    time::Duration,
+};
 
 /// Room for every client of the run.
 const WIDE_SUBNET: &str = r#"
@@ -84,9 +89,11 @@ fn lease_until_silence(rack: &Rack, clients: std::ops::Range<u32>, acknowledged:
     }
 }
 
-/// Rounds of the power cut, and the clients that ask at once in each.
+/// Rounds of the power cut, where `POWER_CUTS` says nothing else, and the racks that ask at once in each.
 const POWER_CUTS: u32 = 100;
 const RACKS: u32 = 4;
+/// The clients of a rack: then the first comes again, and must find its address.
+const RACK_CLIENTS: u32 = 1500;
 /// Longest life of the daemon under load, in milliseconds.
 const LIFE_MS_MAX: u32 = 250;
 
@@ -99,6 +106,7 @@ lease = "1h"
 
 #[test]
 fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
+    let power_cuts = std::env::var("POWER_CUTS").map_or(POWER_CUTS, |count| count.parse().expect("a number"));
     let wire = Wire::wide();
     let room = Room::new("");
     room.write("inventory.toml", VERY_WIDE_SUBNET);
@@ -113,47 +121,55 @@ fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
         })
         .collect();
     let mut acknowledged: HashMap<Ipv4Addr, u32> = HashMap::new();
+    let (mut heard, mut next) = (0, [0; RACKS as usize]);
     // Any seed will do; what it is shows when a round fails.
     let mut seed = std::process::id();
-    for round in 0..POWER_CUTS {
+    for round in 0..power_cuts {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let life = Duration::from_millis(u64::from(20 + (seed >> 16) % LIFE_MS_MAX));
         let daemon = Daemon::start(&wire, &room);
         assert_known(&room, &acknowledged, round, seed);
         let seen = std::thread::scope(|scope| {
             let runs: Vec<_> = (0..)
-                .zip(&racks)
-                .map(|(number, rack)| {
-                    let first = (round * RACKS + number) * 1000;
-                    scope.spawn(move || leases_of(rack, first..first + 1000))
-                })
+                .zip(racks.iter().zip(next))
+                .map(|(number, (rack, next))| scope.spawn(move || leases_of(rack, rack_clients(number, next))))
                 .collect();
             std::thread::sleep(life);
             daemon.crash();
-            runs.into_iter()
-                .flat_map(|run| run.join().expect("the run does not panic"))
-                .collect::<Vec<_>>()
+            let seen = runs.into_iter().map(|run| run.join().expect("the run does not panic"));
+            seen.collect::<Vec<_>>()
         });
-        for (address, client) in seen {
-            assert_eq!(
-                acknowledged.insert(address, client),
-                None,
-                "round {round}: {address} was somebody's"
-            );
+        for (next, seen) in next.iter_mut().zip(&seen) {
+            *next += u32::try_from(seen.len()).expect("few clients");
+        }
+        for (address, client) in seen.into_iter().flatten() {
+            heard += 1;
+            let holder = acknowledged.insert(address, client).unwrap_or(client);
+            assert_eq!(holder, client, "round {round}, seed {seed}: {address} was somebody's");
+        }
+        if round % 100 == 99 {
+            eprintln!("{} power cuts, {heard} ACKs, {} leases", round + 1, acknowledged.len());
         }
     }
     let daemon = Daemon::start(&wire, &room);
-    assert_known(&room, &acknowledged, POWER_CUTS, seed);
+    assert_known(&room, &acknowledged, power_cuts, seed);
+    let clients: HashSet<u32> = acknowledged.values().copied().collect();
     eprintln!(
-        "{POWER_CUTS} power cuts, {} leases acknowledged and all known",
+        "{power_cuts} power cuts, {heard} ACKs to {} clients: {} leases and all known",
+        clients.len(),
         acknowledged.len()
     );
+    assert_eq!(clients.len(), acknowledged.len(), "who came again found its address");
     assert!(
-        acknowledged.len() > usize::try_from(POWER_CUTS).expect("a small number"),
-        "only {} leases were acknowledged: the load never came\n{}",
-        acknowledged.len(),
+        heard > u64::from(power_cuts),
+        "only {heard} ACKs were heard: the load never came\n{}",
         daemon.log_tail()
     );
+}
+
+/// A rack's clients from its `next` on: new ones, and when all have been there the first ones again.
+fn rack_clients(rack: u32, next: u32) -> impl Iterator<Item = u32> {
+    (next..).map(move |client| rack * RACK_CLIENTS + client % RACK_CLIENTS)
 }
 
 /// Whether the restarted daemon knows every lease that a client saw acknowledged.
@@ -177,7 +193,7 @@ fn assert_known(room: &Room, acknowledged: &HashMap<Ipv4Addr, u32>, round: u32, 
 }
 
 /// What one client after the other was acknowledged until the server no longer answers.
-fn leases_of(rack: &Rack, clients: std::ops::Range<u32>) -> Vec<(Ipv4Addr, u32)> {
+fn leases_of(rack: &Rack, clients: impl Iterator<Item = u32>) -> Vec<(Ipv4Addr, u32)> {
     clients
         .map_while(|client| Some((rack.lease(client)?, client)))
         .collect()
