@@ -12,9 +12,10 @@ mod disk;
 
 use bootwright::{
     boot::{
+        ledger::Finding,
         loader::Loaders,
         render::Templates,
-        snapshot::{Hosts, Ports, Snapshot, Subnet, UnknownPolicy},
+        snapshot::{Artifact, FileStamp, Hosts, Image, Origin, Ports, Snapshot, Subnet, UnknownPolicy},
     },
     lease::{LeaseChange, LeaseTable},
     model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE},
@@ -607,6 +608,72 @@ fn header(head: &str, name: &str) -> String {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     let line = lines.find_map(|(said, value)| said.eq_ignore_ascii_case(name).then_some(value));
     line.unwrap_or_else(|| panic!("no {name}: {head}")).trim().to_owned()
+}
+
+/// An image whose file is another since the inventory was read; the next generation is not here yet.
+fn with_a_replaced_image(appliance: &Appliance) {
+    let file = appliance.folder.path().join("disk.img");
+    fs::write(&file, "another disk").unwrap();
+    let stamp = FileStamp {
+        inode: 1,
+        ..FileStamp::NO_FILE
+    };
+    let origin = Origin {
+        file: "image.toml".into(),
+        line: 1,
+        column: 1,
+    };
+    let artifact = Artifact {
+        file: "disk.img".to_owned(),
+        sha256: [7; 32],
+        said_at: origin,
+        stamp,
+    };
+    let image = Image {
+        name: "big".parse().unwrap(),
+        cpu: None,
+        root: appliance.folder.path().to_owned(),
+        kernel: None,
+        initrds: Vec::new(),
+        disk: Some(artifact),
+        cmdline: Vec::new(),
+    };
+    let now = appliance.shared.clock.now();
+    appliance
+        .shared
+        .ledger()
+        .enter(now, &file, stamp, Finding::Sum([7; 32]));
+    let mut replaced = snapshot(Loaders::default());
+    replaced.images.insert(image.name.clone(), image);
+    appliance.shared.snapshot.store(Arc::new(replaced));
+}
+
+#[test]
+fn who_waits_for_a_head_a_few_seconds_only_has_it_at_once_though_the_file_was_just_replaced() {
+    own_network();
+    let appliance = Appliance::start(&["lo"]);
+    with_a_replaced_image(&appliance);
+    let asked = |method: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", PORTS.http)).unwrap();
+        // No head comes before the next generation otherwise, and there is none.
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let request =
+            format!("{method} /image/big/disk.img HTTP/1.1\r\nHost: x\r\nUser-Agent: UefiHttpBoot/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        (String::from_utf8(head).unwrap(), stream)
+    };
+    for method in ["HEAD", "GET"] {
+        let (head, _stream) = asked(method);
+        assert!(head.starts_with("HTTP/1.1 200"), "{method}: {head}");
+        assert_eq!(header(&head, "content-length"), "12", "{method}");
+        assert_eq!(header(&head, "content-type"), "application/vnd.efi-img");
+    }
+    appliance.counted(Counter::HttpHeld, 1);
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::boot::{
 use crate::lease::LeaseTable;
 use crate::model::{HardwareAddr, Name, Now, text};
 pub use artifact::content_type;
+pub use asker::is_a_machines;
 use asker::is_beyond_words;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
 use spare::{is_spare, is_spare_of_nocloud};

@@ -148,6 +148,10 @@ pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Machines behind one address: more than any rack, or any row of them, has.
 pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
 
+/// Addresses that have no lease and no reservation get one in so many of all places together: TFTP transfers,
+/// HTTP connections, image files on their way, and those who wait for one.
+pub const STRANGERS_SHARE_DIVISOR: usize = 2;
+
 /// HTTP connections at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 /// HTTP connections at once from one client address: one machine can't take all places.
@@ -168,6 +172,11 @@ pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 pub const HTTP_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that a client must take in that time.
 pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
+/// How fast a client reads at least, in bytes a second, what its own kernel took for it at once: that long it
+/// may take no more. A kernel with much room says that there is some again when a sixteenth of all is free.
+pub const HTTP_BUFFERED_BYTES_PER_S: u64 = 64 * 1024;
+/// The longest that a client may take nothing, however much its kernel took before.
+pub const HTTP_WRITE_STALL_LONGEST: Duration = Duration::from_secs(300);
 /// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
 /// has more than a megabyte a second, and nobody's firmware gives up.
 pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
@@ -182,6 +191,8 @@ pub const HTTP_HELD_PER_CLIENT_MAX: usize = 32;
 pub const HTTP_HELD_LONGEST: Duration = Duration::from_secs(14 * 60);
 /// How often who waits for an image to be verified looks whether there is another inventory by now.
 pub const HTTP_HELD_LOOK: Duration = Duration::from_secs(2);
+/// How often it asks anew though there is none and nobody said anything.
+pub const HTTP_HELD_ASK: Duration = Duration::from_secs(60);
 /// A connection that is silent so long is asked whether its machine is still there, and so often again:
 /// one that was switched off while it waited holds nothing for long.
 pub const HTTP_ALIVE_IDLE: Duration = Duration::from_secs(20);

@@ -16,6 +16,11 @@ impl SharedAddresses {
         SharedAddresses(networks)
     }
 
+    /// Whether the operator named `address`: it is no stranger's, though no lease and no reservation is of it.
+    pub fn names(&self, address: Ipv4Addr) -> bool {
+        self.0.iter().any(|(network, _)| network.contains(address))
+    }
+
     /// How many machines may ask from `address`: what the smallest network that it lies in says, or one.
     pub fn machines_at(&self, address: Ipv4Addr) -> usize {
         let around = self.0.iter().filter(|(network, _)| network.contains(address));

@@ -37,13 +37,14 @@ use crate::model::{
 use crate::net::{
     Counter, Shared,
     intake::recover,
-    places::{Part, Place, Places, affordable},
+    places::{Claim, Lack, Part, Place, Places, affordable},
     running::Running,
+    yielding::Leave,
 };
 
 use response::Exchange;
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -121,22 +122,32 @@ impl HttpServer {
     fn admit(&self, stream: TcpStream, peer: SocketAddr, waiting: &mut Waiting) {
         self.shared.counters.count(Counter::HttpConnections);
         let IpAddr::V4(client) = peer.ip() else { return };
-        match self.places.take(client) {
-            Some(place) => self.serve(stream, client, place),
-            None if waiting.add(stream, client) => {}
-            None => self.close(client),
+        let claim = Claim {
+            client,
+            standing: self.shared.standing(client),
+            is_heard: false,
+            leave: Leave::default(),
+        };
+        match self.places.take(&claim) {
+            Some(place) => self.serve(stream, claim, place),
+            None => {
+                if let Some(claim) = waiting.add(stream, claim) {
+                    self.close(&claim);
+                }
+            }
         }
     }
 
     fn admit_late(&self, waited: Waited) {
         match waited.place {
-            Some(place) => self.serve(waited.stream, waited.client, place),
-            None => self.close(waited.client),
+            Some(place) => self.serve(waited.stream, waited.claim, place),
+            None => self.close(&waited.claim),
         }
     }
 
     /// A connection finds no place, and is closed without a word.
-    fn close(&self, client: Ipv4Addr) {
+    fn close(&self, claim: &Claim) {
+        let client = claim.client;
         self.shared.counters.count(Counter::HttpFull);
         if !self
             .shared
@@ -146,17 +157,21 @@ impl HttpServer {
         {
             return;
         }
-        match self.places.has_all(client) {
-            true => warn!(
-                "an HTTP connection of {client} is closed: it has {} already, as many as one address may have; if many \
-                 machines ask from it, say so by machines_per_address under [network]",
-                self.places.of(client)
+        match self.places.lack(claim) {
+            Some(Lack::Own(own)) => warn!(
+                "an HTTP connection of {client} is closed: it has {own} already, as many as one address may have; if many \
+                 machines ask from it, say so by machines_per_address under [network]"
             ),
-            false => warn!("an HTTP connection of {client} is closed: no more can be open at once"),
+            Some(Lack::Strangers) => warn!(
+                "an HTTP connection of {client} is closed: as many are open as addresses without a lease or reservation \
+                 may have; if machines of yours ask from it, name it by machines_per_address under [network]"
+            ),
+            Some(Lack::All) | None => warn!("an HTTP connection of {client} is closed: no more can be open at once"),
         }
     }
 
-    fn serve(&self, stream: TcpStream, client: Ipv4Addr, place: Place) {
+    fn serve(&self, stream: TcpStream, claim: Claim, place: Place) {
+        let client = claim.client;
         // Scripts are one small segment; waiting to fill it costs a delayed acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%client, "TCP_NODELAY: {error}");
@@ -172,9 +187,13 @@ impl HttpServer {
             seats: self.seats.clone(),
             rooms: self.rooms.clone(),
             cut: self.running.cut(),
-            client,
+            claim: Claim {
+                is_heard: true,
+                ..claim
+            },
+            place,
             server: *own.ip(),
         };
-        self.threads.serve(exchange, &self.running, stream, place);
+        self.threads.serve(exchange, &self.running, stream);
     }
 }

@@ -20,7 +20,7 @@
 //!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
 //! - [`places`] holds the limits in all and per client, and the line of who waits; [`running`] drains what is
 //!   under way;
-//!   [`transfers`] knows how far each transfer is.
+//!   [`yielding`] who gives way where all are taken; [`transfers`] knows how far each transfer is.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
 //! dropped without a counter; the lease table's lock is never held across an `await`.
@@ -49,6 +49,7 @@ mod solicitations;
 pub mod tftp;
 mod threads;
 pub mod transfers;
+pub mod yielding;
 
 pub use clock::Clock;
 pub use counters::{Counter, Counters};
@@ -60,7 +61,7 @@ use crate::boot::{
     event::Event,
     ledger::Ledger,
     loops::LoaderLoops,
-    resource::{Answered, Ask, Inquiry, Transport},
+    resource::{Answered, Ask, Inquiry, Transport, is_a_machines},
     sightings::Sightings,
     snapshot::Snapshot,
 };
@@ -78,6 +79,7 @@ use std::{
 };
 use tokio::sync::Notify;
 use transfers::Transfers;
+use yielding::Standing;
 
 /// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
 pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -120,6 +122,8 @@ pub struct Notices {
     pub too_many_wait: Reminder,
     /// No more HTTP connections are taken.
     pub http_full: Reminder,
+    /// HTTP connections give way.
+    pub http_displaced: Reminder,
     /// No more TFTP transfers are begun.
     pub tftp_full: Reminder,
 }
@@ -203,6 +207,16 @@ impl Shared {
         if let Some(alarm) = alarm {
             self.counters.count(Counter::LoaderLoops);
             report(&alarm);
+        }
+    }
+
+    /// What is known of an address that asks for a place.
+    pub fn standing(&self, client: Ipv4Addr) -> Standing {
+        let snapshot = self.snapshot.load();
+        let leases = self.lease_table();
+        match is_a_machines(self.clock.now(), &snapshot, &leases, &self.sightings(), client) {
+            true => Standing::Known,
+            false => Standing::Stranger,
         }
     }
 

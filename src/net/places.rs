@@ -1,7 +1,8 @@
-//! Places that are taken and given back: so many in all, so many for one client address; and the line of
-//! those who wait for one.
+//! Places that are taken and given back: so many in all, so many for one client address, so many for strangers;
+//! and the line of those who wait for one. Where none is free, a machine takes a stranger's.
 
 use crate::model::SharedAddresses;
+use crate::net::yielding::{Firmness, Leave, Standing, Yielding, share_of_strangers};
 use nix::sys::resource::{Resource, getrlimit};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,14 +21,58 @@ struct Kept {
     all_max: usize,
     /// For one machine; an address that many share has as many times that.
     per_machine_max: usize,
+    /// For all strangers together.
+    strangers_max: usize,
     shared: SharedAddresses,
     counts: Mutex<Counts>,
+}
+
+/// Who asks for a place.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Its address.
+    pub client: Ipv4Addr,
+    /// What is known of that.
+    pub standing: Standing,
+    /// Whether it said already what it wants.
+    pub is_heard: bool,
+    /// Tells it that a place of its is another's now.
+    pub leave: Leave,
+}
+
+impl Claim {
+    /// That of a client whose place nobody takes.
+    pub fn firm(client: Ipv4Addr) -> Claim {
+        Claim {
+            client,
+            standing: Standing::Known,
+            is_heard: true,
+            leave: Leave::default(),
+        }
+    }
+}
+
+/// Why there is no place for a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Its address has so many, as many as one may have.
+    Own(usize),
+    /// Strangers have as many as they may, and it is one.
+    Strangers,
+    /// All are taken.
+    All,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
     by_client: HashMap<Ipv4Addr, usize>,
+    /// How many of all are strangers'.
+    strangers: usize,
+    /// Those of them that may have to give way: whose, and how to tell it.
+    yielding: Yielding<(Ipv4Addr, Leave)>,
+    /// Everybody who ever took one.
+    taken: u64,
     /// Who waits, in the order of their turns.
     line: BTreeMap<Turn, Waiting>,
     /// Everybody who ever waited.
@@ -37,7 +82,7 @@ struct Counts {
 /// One in the line.
 #[derive(Debug)]
 struct Waiting {
-    client: Ipv4Addr,
+    claim: Claim,
     hand: oneshot::Sender<Place>,
 }
 
@@ -50,8 +95,8 @@ pub enum Rank {
     Second,
 }
 
-/// By rank, and then who came first.
-type Turn = (Rank, u64);
+/// Machines before strangers, by rank, and then who came first.
+type Turn = (bool, Rank, u64);
 
 /// A server's part of the file descriptors that the process may have. A tenth is left for everything
 /// else, because without a descriptor no connection is accepted and no inventory read.
@@ -84,7 +129,9 @@ fn within(wanted: usize, part: Part, open_files: u64) -> usize {
 /// One place; dropping it gives it back, to who waits for it.
 #[derive(Debug)]
 pub struct Place {
+    number: u64,
     client: Ipv4Addr,
+    standing: Standing,
     kept: Arc<Kept>,
 }
 
@@ -101,6 +148,7 @@ impl Places {
         Places(Arc::new(Kept {
             all_max,
             per_machine_max,
+            strangers_max: share_of_strangers(all_max),
             shared: shared.clone(),
             counts: Mutex::default(),
         }))
@@ -111,50 +159,75 @@ impl Places {
         self.0.of(client)
     }
 
-    /// Whether `client` has all that are for it.
-    pub fn has_all(&self, client: Ipv4Addr) -> bool {
-        self.0.lock().own(client) >= self.0.of(client)
+    /// Why there is no place for `claim`, if there is none.
+    pub fn lack(&self, claim: &Claim) -> Option<Lack> {
+        self.0.lack(&self.0.lock(), claim)
     }
 
-    /// A place for `client`, if one is free.
-    pub fn take(&self, client: Ipv4Addr) -> Option<Place> {
-        take(&self.0, &mut self.0.lock(), client)
+    /// A place for `claim`, if one is free or somebody gives way.
+    pub fn take(&self, claim: &Claim) -> Option<Place> {
+        take(&self.0, &mut self.0.lock(), claim)
     }
 
     /// The same, if one is free or becomes free in time. Who waits gets places in turn, and passes over
     /// none that its own address may not have.
-    pub async fn take_within(&self, patience: Duration, client: Ipv4Addr, rank: Rank) -> Option<Place> {
-        let (handed, _ticket) = match self.line_up(client, rank) {
+    pub async fn take_within(&self, patience: Duration, claim: &Claim, rank: Rank) -> Option<Place> {
+        let (handed, _ticket) = match self.line_up(claim, rank) {
             Ok(place) => return Some(place),
             Err(waiting) => waiting,
         };
         timeout(patience, handed).await.ok()?.ok()
     }
 
-    fn line_up(&self, client: Ipv4Addr, rank: Rank) -> Result<Place, (oneshot::Receiver<Place>, Ticket)> {
+    fn line_up(&self, claim: &Claim, rank: Rank) -> Result<Place, (oneshot::Receiver<Place>, Ticket)> {
         let mut counts = self.0.lock();
-        if let Some(place) = take(&self.0, &mut counts, client) {
+        if let Some(place) = take(&self.0, &mut counts, claim) {
             return Ok(place);
         }
         let (hand, handed) = oneshot::channel();
         counts.waited += 1;
-        let turn = (rank, counts.waited);
-        counts.line.insert(turn, Waiting { client, hand });
+        let turn = (self.0.standing(claim) == Standing::Stranger, rank, counts.waited);
+        let claim = claim.clone();
+        counts.line.insert(turn, Waiting { claim, hand });
         let kept = Arc::clone(&self.0);
         Err((handed, Ticket { turn, kept }))
     }
 }
 
-fn take(kept: &Arc<Kept>, counts: &mut Counts, client: Ipv4Addr) -> Option<Place> {
-    if !kept.has_room(counts, client) {
-        return None;
+fn take(kept: &Arc<Kept>, counts: &mut Counts, claim: &Claim) -> Option<Place> {
+    match kept.lack(counts, claim) {
+        None => {}
+        Some(Lack::Own(_)) => return None,
+        Some(Lack::Strangers | Lack::All) => kept.displace(counts, kept.standing(claim))?,
     }
+    let (client, standing) = (claim.client, kept.standing(claim));
+    counts.taken += 1;
+    let number = counts.taken;
     counts.all += 1;
     *counts.by_client.entry(client).or_default() += 1;
+    if standing == Standing::Stranger {
+        counts.strangers += 1;
+        let firmness = match claim.is_heard {
+            true => Firmness::Stranger,
+            false => Firmness::SilentStranger,
+        };
+        counts.yielding.enter(firmness, number, (client, claim.leave.clone()));
+    }
     Some(Place {
+        number,
         client,
+        standing,
         kept: Arc::clone(kept),
     })
+}
+
+impl Place {
+    /// Its client said what it wants: no other stranger takes its place any more.
+    pub fn hear(&self) {
+        if self.standing == Standing::Stranger {
+            self.kept.lock().yielding.hear(self.standing, self.number);
+        }
+    }
 }
 
 impl Counts {
@@ -172,12 +245,40 @@ impl Kept {
         self.per_machine_max.saturating_mul(self.shared.machines_at(client))
     }
 
-    fn has_room(&self, counts: &Counts, client: Ipv4Addr) -> bool {
-        counts.all < self.all_max && counts.own(client) < self.of(client)
+    /// An address that the operator named is no stranger's.
+    fn standing(&self, claim: &Claim) -> Standing {
+        match self.shared.names(claim.client) {
+            true => Standing::Known,
+            false => claim.standing,
+        }
     }
 
-    fn give_back(&self, counts: &mut Counts, client: Ipv4Addr) {
+    fn lack(&self, counts: &Counts, claim: &Claim) -> Option<Lack> {
+        let is_stranger = self.standing(claim) == Standing::Stranger;
+        if counts.own(claim.client) >= self.of(claim.client) {
+            Some(Lack::Own(self.of(claim.client)))
+        } else if counts.all >= self.all_max {
+            Some(Lack::All)
+        } else {
+            (is_stranger && counts.strangers >= self.strangers_max).then_some(Lack::Strangers)
+        }
+    }
+
+    /// Has somebody give way; `None` where nobody does.
+    fn displace(&self, counts: &mut Counts, newcomer: Standing) -> Option<()> {
+        let is_share_used = counts.strangers >= self.strangers_max;
+        let (_, number, _) = counts.yielding.first(newcomer, is_share_used)?;
+        let (client, leave) = counts.yielding.leave(number)?;
+        self.give_back(counts, client, Standing::Stranger);
+        leave.tell();
+        Some(())
+    }
+
+    fn give_back(&self, counts: &mut Counts, client: Ipv4Addr, standing: Standing) {
         counts.all -= 1;
+        if standing == Standing::Stranger {
+            counts.strangers -= 1;
+        }
         if let Some(own) = counts.by_client.get_mut(&client) {
             *own -= 1;
             if *own == 0 {
@@ -191,14 +292,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         let handed = {
             let mut counts = self.kept.lock();
-            self.kept.give_back(&mut counts, self.client);
+            // Who gave way has nothing to give back.
+            if self.standing == Standing::Stranger && counts.yielding.leave(self.number).is_none() {
+                return;
+            }
+            self.kept.give_back(&mut counts, self.client, self.standing);
             let next = counts
                 .line
                 .iter()
-                .find(|(_, waiting)| self.kept.has_room(&counts, waiting.client))
+                .find(|(_, waiting)| self.kept.lack(&counts, &waiting.claim).is_none())
                 .map(|(turn, _)| *turn);
             let next = next.and_then(|turn| counts.line.remove(&turn));
-            next.and_then(|waiting| Some((take(&self.kept, &mut counts, waiting.client)?, waiting.hand)))
+            next.and_then(|waiting| Some((take(&self.kept, &mut counts, &waiting.claim)?, waiting.hand)))
         };
         // Outside of the lock: what nobody takes any more is given back at once.
         if let Some((place, hand)) = handed {
@@ -221,6 +326,18 @@ mod tests {
     const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
     const LONG: Duration = Duration::from_secs(60);
 
+    fn firm(number: u8) -> Claim {
+        Claim::firm(Ipv4Addr::new(192, 0, 2, number))
+    }
+
+    fn stranger(number: u8, is_heard: bool) -> Claim {
+        Claim {
+            standing: Standing::Stranger,
+            is_heard,
+            ..firm(number)
+        }
+    }
+
     fn places(all_max: usize, per_machine_max: usize) -> Places {
         Places::new(all_max, per_machine_max, &SharedAddresses::default())
     }
@@ -228,12 +345,12 @@ mod tests {
     #[test]
     fn one_client_cannot_take_the_places_of_the_others() {
         let places = places(3, 2);
-        let held: Vec<_> = (0..3).filter_map(|_| places.take(ONE)).collect();
+        let held: Vec<_> = (0..3).filter_map(|_| places.take(&firm(1))).collect();
         assert_eq!(
-            (held.len(), places.has_all(ONE), places.has_all(OTHER)),
-            (2, true, false)
+            (held.len(), places.lack(&firm(1)), places.lack(&firm(2))),
+            (2, Some(Lack::Own(2)), None)
         );
-        assert!(places.take(OTHER).is_some());
+        assert!(places.take(&firm(2)).is_some());
     }
 
     #[test]
@@ -241,7 +358,10 @@ mod tests {
         let shared = SharedAddresses::new(vec![("192.0.2.1/32".parse().unwrap(), 3)]);
         let places = Places::new(100, 2, &shared);
         assert_eq!((places.of(ONE), places.of(OTHER)), (6, 2));
-        assert_eq!((0..9).filter_map(|_| places.take(ONE)).collect::<Vec<_>>().len(), 6);
+        assert_eq!(
+            (0..9).filter_map(|_| places.take(&firm(1))).collect::<Vec<_>>().len(),
+            6
+        );
     }
 
     #[test]
@@ -256,12 +376,14 @@ mod tests {
     #[tokio::test]
     async fn who_waits_has_the_place_that_is_given_back_and_not_anothers() {
         let places = places(3, 1);
-        let (own, other) = (places.take(ONE), places.take(OTHER));
-        let early = places.take_within(Duration::from_millis(10), ONE, Rank::First).await;
+        let (own, other) = (places.take(&firm(1)), places.take(&firm(2)));
+        let early = places
+            .take_within(Duration::from_millis(10), &firm(1), Rank::First)
+            .await;
         assert!(early.is_none());
         let waiting = tokio::spawn({
             let places = places.clone();
-            async move { places.take_within(LONG, ONE, Rank::Second).await }
+            async move { places.take_within(LONG, &firm(1), Rank::Second).await }
         });
         tokio::task::yield_now().await;
         drop(other);
@@ -274,12 +396,12 @@ mod tests {
     /// Who of those that wait gets the only place, one after the other.
     async fn order_of(line: &[(u8, Rank)]) -> Vec<u8> {
         let places = places(1, 1);
-        let only = places.take(ONE);
+        let only = places.take(&firm(1));
         let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
         for (number, rank) in line.iter().copied() {
             let (places, served) = (places.clone(), served.clone());
             tokio::spawn(async move {
-                let place = places.take_within(LONG, Ipv4Addr::new(192, 0, 2, number), rank).await;
+                let place = places.take_within(LONG, &firm(number), rank).await;
                 served.send(number).unwrap();
                 drop(place);
             });
@@ -303,10 +425,10 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_the_line_is_not_waited_for_and_holds_no_place() {
         let places = places(1, 1);
-        let only = places.take(ONE);
+        let only = places.take(&firm(1));
         let leaver = tokio::spawn({
             let places = places.clone();
-            async move { places.take_within(LONG, OTHER, Rank::First).await }
+            async move { places.take_within(LONG, &firm(2), Rank::First).await }
         });
         tokio::task::yield_now().await;
         leaver.abort();
@@ -315,22 +437,89 @@ mod tests {
         drop(only);
         assert_eq!(places.0.lock().all, 0);
         // A place that was handed over, and whose taker is gone before it looked.
-        let only = places.take(ONE);
-        let Err((handed, ticket)) = places.line_up(OTHER, Rank::First) else {
+        let only = places.take(&firm(1));
+        let Err((handed, ticket)) = places.line_up(&firm(2), Rank::First) else {
             panic!("the only place is taken")
         };
         drop(only);
-        assert!(places.take(ONE).is_none(), "it is the other's");
+        assert!(places.take(&firm(1)).is_none(), "it is the other's");
         drop((handed, ticket));
-        assert!(places.take(ONE).is_some());
+        assert!(places.take(&firm(1)).is_some());
     }
 
     #[test]
     fn a_place_is_free_again_when_it_is_dropped() {
         let places = places(1, 1);
-        let held = places.take(ONE);
-        assert!(places.take(OTHER).is_none());
+        let held = places.take(&firm(1));
+        assert!(places.take(&firm(2)).is_none());
         drop(held);
-        assert!(places.take(OTHER).is_some());
+        assert!(places.take(&firm(2)).is_some());
+    }
+
+    #[test]
+    fn strangers_have_a_share_and_a_machine_takes_the_place_of_one() {
+        let places = places(8, 2);
+        let held: Vec<_> = (10..20)
+            .map(|number| stranger(number, true))
+            .filter_map(|claim| Some((places.take(&claim)?, claim)))
+            .collect();
+        assert_eq!(
+            (held.len(), places.lack(&stranger(20, true))),
+            (4, Some(Lack::Strangers))
+        );
+        let machines: Vec<_> = (1..=8).filter_map(|number| places.take(&firm(number))).collect();
+        assert_eq!(machines.len(), 8, "each of them took a free place or a stranger's");
+        assert!(held.iter().all(|(_, claim)| claim.leave.is_told()));
+        drop(held);
+        let counts = places.0.lock();
+        assert_eq!((counts.all, counts.strangers), (8, 0), "they had nothing to give back");
+        drop(counts);
+        assert_eq!(
+            (places.lack(&firm(9)), places.take(&firm(9)).is_none()),
+            (Some(Lack::All), true)
+        );
+    }
+
+    #[test]
+    fn a_stranger_that_says_nothing_gives_way_to_another_and_one_that_spoke_does_not() {
+        let places = places(4, 2);
+        let (silent, heard) = (stranger(10, false), stranger(11, false));
+        let held: Vec<_> = [&silent, &heard].map(|claim| places.take(claim).unwrap()).into();
+        held[1].hear();
+        let newcomer = stranger(12, false);
+        let third = places.take(&newcomer).unwrap();
+        assert_eq!((silent.leave.is_told(), heard.leave.is_told()), (true, false));
+        third.hear();
+        assert!(
+            places.take(&stranger(13, false)).is_none(),
+            "all of their share have spoken"
+        );
+        assert_eq!(places.0.lock().strangers, 2);
+    }
+
+    #[test]
+    fn a_rack_behind_an_address_that_the_settings_name_is_no_stranger() {
+        let shared = SharedAddresses::new(vec![("192.0.2.10/32".parse().unwrap(), 3)]);
+        let places = Places::new(4, 2, &shared);
+        let rack: Vec<_> = (0..4).filter_map(|_| places.take(&stranger(10, true))).collect();
+        assert_eq!(rack.len(), 4);
+        assert!(places.take(&firm(1)).is_none(), "none of them gives way");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_waits_goes_before_strangers_that_came_earlier() {
+        let places = places(2, 1);
+        let taken = [places.take(&firm(1)), places.take(&firm(2))];
+        let wait = |claim: Claim, rank| {
+            let places = places.clone();
+            tokio::spawn(async move { places.take_within(LONG, &claim, rank).await })
+        };
+        let early = wait(stranger(10, true), Rank::First);
+        tokio::task::yield_now().await;
+        let machine = wait(firm(3), Rank::Second);
+        tokio::task::yield_now().await;
+        drop(taken);
+        assert!(machine.await.unwrap().is_some());
+        assert!(early.await.unwrap().is_some(), "the other place");
     }
 }

@@ -30,6 +30,7 @@
 //! | `soak` | rung 3: storms, edits, flaps and kills in an order that a seed gives; hours of it in `make soak` |
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `floods` | rung 3: a rack that starts in one moment, and answers that nobody takes |
+//! | `slow` | rung 3: HTTP clients that are slow on purpose, slowhttptest's and our own |
 //! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
@@ -73,6 +74,7 @@ mod reload;
 mod restart;
 mod room;
 mod routers;
+mod slow;
 mod soak;
 mod storm;
 mod threats;

@@ -199,6 +199,19 @@ fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sighti
     leased.or_else(heard).or_else(reserved).unwrap_or_default()
 }
 
+/// Whether `address` is a machine's: by lease, by reservation, or by what was heard of another server.
+pub fn is_a_machines(
+    now: Now,
+    snapshot: &Snapshot,
+    leases: &LeaseTable,
+    sightings: &Sightings,
+    address: Ipv4Addr,
+) -> bool {
+    leases.holder_at(now, address).is_some()
+        || sightings.heard_at(address).is_some()
+        || snapshot.hosts.by_address(address).is_some()
+}
+
 /// Whether `peer` is known for `host` by more than its own words. A UUID or a serial number is
 /// anybody's to say, so where the inventory lists MACs, one of them must hold the address that asks.
 pub(super) fn is_beyond_words(host: &Host, peer: &Identity) -> bool {

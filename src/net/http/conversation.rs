@@ -4,7 +4,7 @@
 //! moved to the threads for those before a byte of it is read, and stays there: what a machine asks for
 //! next on it waits with the bulk.
 
-use crate::model::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
+use crate::model::limits::{HTTP_BUSY_REMINDER, HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
 use crate::net::{
     Counter,
     http::{
@@ -12,9 +12,9 @@ use crate::net::{
         response::Exchange,
         wire::{Outbox, Wire},
     },
-    places::Place,
     running::Running,
     threads::Threads,
+    yielding::Leave,
 };
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +27,7 @@ use std::{
     task::Poll,
 };
 use tokio::{runtime::Handle, task::yield_now};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The threads that connections are served on.
 #[derive(Clone)]
@@ -52,11 +52,11 @@ impl HttpThreads {
         self.prompt.first()
     }
 
-    /// Serves a connection, which has `place`, to its end.
-    pub(super) fn serve(&self, exchange: Exchange, running: &Running, stream: TcpStream, place: Place) {
+    /// Serves a connection to its end.
+    pub(super) fn serve(&self, exchange: Exchange, running: &Running, stream: TcpStream) {
         let (bulk, running) = (self.bulk.clone(), running.clone());
         self.prompt.spawn(running.clone().drained(async move {
-            let Some(mut conversation) = Conversation::begin(exchange, running.clone(), stream, place) else {
+            let Some(mut conversation) = Conversation::begin(exchange, running.clone(), stream) else {
                 return;
             };
             if conversation.until(Outbox::wants_bulk_threads).await == Went::ToBeMoved {
@@ -75,6 +75,8 @@ impl HttpThreads {
 enum Went {
     ToItsEnd,
     ToBeMoved,
+    /// Its place is another's.
+    Displaced,
 }
 
 /// A connection and what it holds.
@@ -83,7 +85,7 @@ struct Conversation {
     outbox: Arc<Outbox>,
     running: Running,
     client: Ipv4Addr,
-    _place: Place,
+    leave: Leave,
 }
 
 /// Answers each request. Its own count of the exchange: those of what all connections share go from one
@@ -97,6 +99,7 @@ impl Service<Request<Incoming>> for Answering {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let exchange = Arc::clone(&self.0);
+        exchange.place.hear();
         Box::pin(async move {
             let response = exchange.respond(request).await;
             if exchange.outbox.wants_bulk_threads() {
@@ -111,8 +114,9 @@ impl Service<Request<Incoming>> for Answering {
 
 impl Conversation {
     /// To be called on the thread that goes on with it.
-    fn begin(exchange: Exchange, running: Running, stream: TcpStream, place: Place) -> Option<Conversation> {
-        let (client, outbox) = (exchange.client, Arc::clone(&exchange.outbox));
+    fn begin(exchange: Exchange, running: Running, stream: TcpStream) -> Option<Conversation> {
+        let (client, outbox) = (exchange.claim.client, Arc::clone(&exchange.outbox));
+        let leave = exchange.claim.leave.clone();
         let stream = tokio::net::TcpStream::from_std(stream).inspect_err(|error| {
             exchange.shared.counters.count(Counter::AcceptFailed);
             debug!(%client, "HTTP connection: {error}");
@@ -131,7 +135,7 @@ impl Conversation {
             outbox,
             running,
             client,
-            _place: place,
+            leave,
         })
     }
 
@@ -139,9 +143,13 @@ impl Conversation {
     /// on its way is the last.
     async fn until(&mut self, is_to_be_moved: impl Fn(&Outbox) -> bool) -> Went {
         let (connection, outbox) = (&mut self.connection, &self.outbox);
+        let mut displaced = pin!(self.leave.told());
         let mut stopped = pin!(self.running.stopped());
         let mut is_stopping = false;
         let ended = poll_fn(|context| {
+            if displaced.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
             if !is_stopping && stopped.as_mut().poll(context).is_ready() {
                 is_stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -160,7 +168,24 @@ impl Conversation {
                 self.say_refused(&error);
                 Went::ToItsEnd
             }
+            None if self.leave.is_told() => {
+                self.say_displaced();
+                Went::Displaced
+            }
             None => Went::ToBeMoved,
+        }
+    }
+
+    /// Says now and then that strangers give way.
+    fn say_displaced(&self) {
+        let shared = self.outbox.shared();
+        shared.counters.count(Counter::HttpDisplaced);
+        if shared.notices.http_displaced.is_due(&shared.clock, HTTP_BUSY_REMINDER) {
+            warn!(
+                "an HTTP connection of {} is closed: its address has no lease and no reservation, and others need the \
+                 place; if machines of yours ask from it, name it by machines_per_address under [network]",
+                self.client
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     body::Content,
     conditional::{Weighed, weigh},
-    held::{Hold, Settled},
+    held::{Hold, Settled, typed},
     response::{Denied, Exchange, Wanted, headed, put, set, status, validators},
 };
 use crate::boot::{
@@ -13,7 +13,7 @@ use crate::boot::{
 use crate::model::{limits::REQUEST_PATH_BYTES_MAX, text};
 use crate::net::{
     Counter,
-    files::{hot, open_elsewhere},
+    files::{FileError, hot, open_elsewhere},
 };
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -22,7 +22,7 @@ use hyper::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, USER_AGENT,
     },
 };
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 impl Exchange {
     pub(super) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Response<Content> {
@@ -40,18 +40,31 @@ impl Exchange {
         }
         let said = request.headers().get(USER_AGENT);
         let mut hold = Hold::new(manner(said.map(HeaderValue::as_bytes)));
+        let mut known = self.shared.snapshot.load_full();
         let mut answered = self.answer(uri);
         loop {
             if let Err(Refusal::NotYet { reason, length }) = &answered.result {
                 match self.not_yet(&answered, (reason, *length), (uri, head), hold).await {
-                    Settled::Answered(later, still) => (answered, hold) = (*later, still),
+                    Settled::Answered(later, still) => (answered, hold) = (*later, *still),
                     Settled::Response(response) => return *response,
                 }
             }
             match self.settle(&request, &mut answered, &mut hold).await {
                 // Another file has its name by now: the next generation will know.
+                Err(Denied {
+                    length_now: Some(length),
+                    ..
+                }) if head && hold.manner == Manner::WaitsForBody => {
+                    return typed(headed(length), uri);
+                }
                 Err(denied) if denied.is_passing && hold.begins(self, &answered) && !hold.is_over() => {
-                    answered = self.later(uri, &hold).await;
+                    // Whose patience for a head is short is told how long that file is.
+                    if let (Manner::WaitsForBody, Some(length)) = (hold.manner, denied.length_now) {
+                        return self.promised(uri, length, hold);
+                    }
+                    self.changes(&known, &hold).await;
+                    known = self.shared.snapshot.load_full();
+                    answered = self.answer(uri);
                 }
                 settled => {
                     let has_waited = hold.ends();
@@ -80,7 +93,16 @@ impl Exchange {
                 content_type,
             }) => {
                 let opened = match is_bulk {
-                    true => open_elsewhere(root, file, seal).await.map(hot::Content::File),
+                    true => match open_elsewhere(root.clone(), file.clone(), seal).await {
+                        Err(error) => {
+                            let there = matches!(error, FileError::Changed).then_some((root, file));
+                            return Err(Denied {
+                                length_now: length_of(there).await,
+                                ..Denied::from(error)
+                            });
+                        }
+                        opened => opened.map(hot::Content::File),
+                    },
                     // A loader is kept beside images that take its pages from the page cache.
                     false => self.shared.hot_files.open_elsewhere(root, file, seal).await,
                 };
@@ -117,7 +139,7 @@ impl Exchange {
     fn unread(&self, status: StatusCode, reason: String, head: bool) -> Response<Content> {
         let refused = self
             .shared
-            .unread("an HTTP request", self.client)
+            .unread("an HTTP request", self.claim.client)
             .refused(reason.clone());
         self.shared.report(&refused);
         self.deny(&Denied::new(status, reason), head)
@@ -167,7 +189,7 @@ impl Exchange {
     /// The whole file or a part of it, once there is a place for it.
     async fn body(self: &Arc<Self>, answered: &Answered, wanted: Wanted, hold: &mut Hold) -> Response<Content> {
         let (length, size, part) = (wanted.content.stamp().length, wanted.size(), wanted.part.clone());
-        let free = wanted.is_bulk.then(|| self.bulk.take(self.client)).flatten();
+        let free = wanted.is_bulk.then(|| self.bulk.take(&self.claim)).flatten();
         let content = match free {
             place if place.is_some() || !wanted.is_bulk => {
                 hold.ends();
@@ -200,6 +222,13 @@ impl Exchange {
         }
         response
     }
+}
+
+/// The length of a file that is another than it was; `None` where it has no bytes.
+async fn length_of(file: Option<(PathBuf, String)>) -> Option<u64> {
+    let (root, file) = file?;
+    let opened = open_elsewhere(root, file, None).await.ok()?;
+    Some(opened.length()).filter(|length| *length > 0)
 }
 
 /// Why an image file does not go out at once.

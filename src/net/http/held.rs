@@ -7,32 +7,43 @@
 
 use super::{
     body::{Content, FileContent, Promise},
-    response::{Exchange, Wanted, headed, set},
+    response::{Exchange, GAVE_WAY, Wanted, headed, set},
 };
 use crate::boot::{
     event::{Event, Step},
     fetcher::Manner,
     resource::{Answered, Refusal, Resource, content_type},
+    snapshot::Snapshot,
 };
-use crate::model::limits::{HTTP_BUSY_REMINDER, HTTP_HELD_LONGEST, HTTP_HELD_LOOK, HTTP_PROMPT_BYTES_MAX};
+use crate::model::limits::{
+    HTTP_BUSY_REMINDER, HTTP_HELD_ASK, HTTP_HELD_LONGEST, HTTP_HELD_LOOK, HTTP_PROMPT_BYTES_MAX,
+};
 use crate::net::{
     Counter, Shared,
-    files::{FileError, hot, open_elsewhere},
-    places::{Place, Rank},
+    files::{FileError, Opened, hot, open_elsewhere},
+    places::{Lack, Place, Rank},
     running::Cut,
+    yielding::Leave,
 };
 use hyper::{
     Response, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
-use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::futures::Notified,
+    time::{Instant, timeout_at},
+};
 use tracing::{debug, warn};
 
 /// What becomes of a request for what is not verified yet.
 pub(super) enum Settled {
     /// It waited, and has another answer now.
-    Answered(Box<Answered>, Hold),
+    Answered(Box<Answered>, Box<Hold>),
     Response(Box<Response<Content>>),
 }
 
@@ -47,6 +58,7 @@ pub(super) struct Hold {
 struct Seat {
     shared: Arc<Shared>,
     cut: Cut,
+    leave: Leave,
     since: Instant,
     /// `None` once the wait is over.
     left: Option<Event>,
@@ -70,12 +82,12 @@ impl Hold {
         if self.seat.is_some() {
             return true;
         }
-        let Some(place) = exchange.seats.take(exchange.client) else {
+        let Some(place) = exchange.seats.take(&exchange.claim) else {
             exchange.in_vain(answered, "too many wait already");
             return false;
         };
         exchange.shared.counters.count(Counter::HttpHeld);
-        debug!(client = %exchange.client, what = answered.what, "waits with its connection open");
+        debug!(client = %exchange.claim.client, what = answered.what, "waits with its connection open");
         let step = Step::Failed {
             what: answered.what.clone(),
             reason: String::new(),
@@ -83,6 +95,7 @@ impl Hold {
         self.seat = Some(Seat {
             shared: Arc::clone(&exchange.shared),
             cut: exchange.cut.clone(),
+            leave: exchange.claim.leave.clone(),
             since: Instant::now(),
             left: Some(answered.event(step)),
             _place: place,
@@ -126,8 +139,19 @@ impl Hold {
     }
 }
 
+/// The artifact that was answered, opened.
+async fn opened(answered: &mut Answered) -> Result<Opened, FileError> {
+    match std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" })) {
+        Ok(Resource::File { root, file, seal, .. }) => open_elsewhere(root, file, seal).await,
+        Err(Refusal::NotYet { .. }) => Err(FileError::NotInTime),
+        Err(Refusal::NotFound { .. }) => Err(FileError::Missing),
+        // Its bytes are wrong, or can't be read; or it is no artifact any more.
+        Ok(Resource::Text { .. }) | Err(_) => Err(FileError::Rotten),
+    }
+}
+
 /// With the media type of the file that is asked for: UEFI HTTP boot may know a loader by nothing else.
-fn typed(mut response: Response<Content>, uri: &Uri) -> Response<Content> {
+pub(super) fn typed(mut response: Response<Content>, uri: &Uri) -> Response<Content> {
     let content_type = HeaderValue::from_static(content_type(uri.path()));
     set(&mut response, CONTENT_TYPE, content_type);
     response
@@ -136,9 +160,10 @@ fn typed(mut response: Response<Content>, uri: &Uri) -> Response<Content> {
 impl Drop for Seat {
     fn drop(&mut self) {
         let Some(mut event) = self.left.take() else { return };
-        let ended_by = match self.cut.is_made() {
-            true => "bootwright stopped",
-            false => {
+        let ended_by = match (self.cut.is_made(), self.leave.is_told()) {
+            (true, _) => "bootwright stopped",
+            (false, true) => GAVE_WAY,
+            (false, false) => {
                 self.shared.counters.count(Counter::HttpHeldLeft);
                 "its client left"
             }
@@ -155,23 +180,27 @@ impl Exchange {
     /// Says now and then that too many image files are on their way.
     pub(super) fn say_busy(&self, answered: &Answered) {
         if self.shared.busy.is_due(&self.shared.clock, HTTP_BUSY_REMINDER) {
-            let own = self.bulk.of(self.client);
-            match self.bulk.has_all(self.client) {
-                true => warn!(
+            match self.bulk.lack(&self.claim) {
+                Some(Lack::Own(own)) => warn!(
                     mac = answered.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: {own} are on their way to {}, as many as one address \
                      may have; if many machines ask from it, say so by machines_per_address under [network]",
                     answered.machine,
-                    self.client
+                    self.claim.client
                 ),
-                false => warn!(
+                Some(Lack::Strangers) => warn!(
+                    "{} waits for an image file: as many are on their way as addresses without a lease or reservation \
+                     may have",
+                    self.claim.client
+                ),
+                Some(Lack::All) | None => warn!(
                     mac = answered.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: bulk_streams under [http] are all under way",
                     answered.machine
                 ),
             }
         }
-        debug!(client = %self.client, what = answered.what, "finds no place");
+        debug!(client = %self.claim.client, what = answered.what, "finds no place");
     }
 
     /// The file's bytes are still being verified: the machine waits, or is told when to come back.
@@ -195,16 +224,21 @@ impl Exchange {
         }
         if !hold.begins(self, answered) {
             self.shared.counters.count(Counter::HttpUnverified);
-            debug!(client = %self.client, what = answered.what, "told to come back: {reason}");
+            debug!(client = %self.claim.client, what = answered.what, "told to come back: {reason}");
             return response(self.come_back(reason, head));
         }
         if hold.manner == Manner::WaitsForBody && length > 0 {
-            let mut promised = Response::new(self.promise_verified(uri.clone(), length, hold));
-            set(&mut promised, CONTENT_LENGTH, length);
-            return response(typed(promised, uri));
+            return response(self.promised(uri, length, hold));
         }
         let later = self.verified(uri, &hold).await;
-        Settled::Answered(Box::new(later), hold)
+        Settled::Answered(Box::new(later), Box::new(hold))
+    }
+
+    /// The head of an artifact of so many bytes, which waits for its body.
+    pub(super) fn promised(self: &Arc<Self>, uri: &Uri, length: u64, hold: Hold) -> Response<Content> {
+        let mut promised = Response::new(self.promise_verified(uri.clone(), length, hold));
+        set(&mut promised, CONTENT_LENGTH, length);
+        typed(promised, uri)
     }
 
     /// The answer once the artifact is verified; the same as before where that takes too long.
@@ -213,40 +247,56 @@ impl Exchange {
             let mut told = pin!(self.shared.verified.notified());
             // From here on: what is found after the next look is not missed.
             told.as_mut().enable();
+            let known = self.shared.snapshot.load_full();
             let answered = self.answer(uri);
             if !matches!(answered.result, Err(Refusal::NotYet { .. })) || hold.is_over() {
                 return answered;
             }
-            // Both mean that it is time to look.
-            let _ = timeout(hold.time_left().min(HTTP_HELD_LOOK), told).await;
+            self.news(told, &known, hold).await;
         }
     }
 
-    /// The answer once something was verified, or a while later.
-    pub(super) async fn later(&self, uri: &Uri, hold: &Hold) -> Answered {
-        let told = self.shared.verified.notified();
-        let _ = timeout(hold.time_left().min(HTTP_HELD_LOOK), told).await;
-        self.answer(uri)
+    /// Waits until something was verified, there is another generation than `known`, or it is time to ask anew.
+    /// Thousands may wait here: only who has a reason asks, because that takes the lease table's lock.
+    async fn news(&self, mut told: Pin<&mut Notified<'_>>, known: &Arc<Snapshot>, hold: &Hold) {
+        let ask_at = Instant::now() + hold.time_left().min(HTTP_HELD_ASK);
+        loop {
+            let look_at = ask_at.min(Instant::now() + HTTP_HELD_LOOK);
+            let is_told = timeout_at(look_at, told.as_mut()).await.is_ok();
+            if is_told || look_at == ask_at || !Arc::ptr_eq(known, &self.shared.snapshot.load()) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until something was verified or there is another generation than `known`, or a while.
+    pub(super) async fn changes(&self, known: &Arc<Snapshot>, hold: &Hold) {
+        let mut told = pin!(self.shared.verified.notified());
+        told.as_mut().enable();
+        // What came before this is seen in the snapshot, which is looked at first.
+        if Arc::ptr_eq(known, &self.shared.snapshot.load()) {
+            self.news(told, known, hold).await;
+        }
     }
 
     /// A place for an image file, where one becomes free in time.
     pub(super) async fn place_in_time(&self, hold: &Hold) -> Option<Place> {
-        self.bulk.take_within(hold.time_left(), self.client, hold.rank()).await
+        self.bulk.take_within(hold.time_left(), &self.claim, hold.rank()).await
     }
 
     /// A body of `length` bytes that is an artifact's, once it is verified and there is a place for it.
     fn promise_verified(self: &Arc<Self>, uri: Uri, length: u64, mut hold: Hold) -> Content {
         let exchange = Arc::clone(self);
         self.promise(length, length, async move {
-            let mut answered = exchange.verified(&uri, &hold).await;
-            let result = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
-            let content = match result {
-                Ok(Resource::File { root, file, seal, .. }) => open_elsewhere(root, file, seal).await,
-                Ok(Resource::Text { .. }) => Err(FileError::Changed),
-                Err(Refusal::NotYet { .. }) => Err(FileError::NotInTime),
-                Err(Refusal::NotFound { .. }) => Err(FileError::Missing),
-                // Its bytes are wrong, or can't be read.
-                Err(_) => Err(FileError::Rotten),
+            let (answered, content) = loop {
+                let known = exchange.shared.snapshot.load_full();
+                let mut answered = exchange.verified(&uri, &hold).await;
+                let opened = opened(&mut answered).await;
+                if !matches!(opened, Err(FileError::Changed)) || hold.is_over() {
+                    break (answered, opened);
+                }
+                // Another file has its name by now: the next generation will know.
+                exchange.changes(&known, &hold).await;
             };
             let content = content.and_then(|opened| match opened.length() == length {
                 true => Ok(hot::Content::File(opened)),
@@ -320,7 +370,7 @@ impl Exchange {
                 mac = answered.hardware.as_ref().map(display),
                 "machines are told to come back for image files, and many programs never do, {} ({}) among them: {why}",
                 answered.machine,
-                self.client
+                self.claim.client
             );
         }
     }

@@ -16,7 +16,7 @@ use crate::model::limits::{HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S, HTTP_RETRY
 use crate::net::{
     Counter, Shared,
     files::{FileError, hot},
-    places::{Place, Places},
+    places::{Claim, Place, Places},
     running::Cut,
 };
 use bytes::Bytes;
@@ -43,9 +43,15 @@ pub(super) struct Exchange {
     pub rooms: Rooms,
     /// Whether it is us who end what is under way.
     pub cut: Cut,
-    pub client: Ipv4Addr,
+    /// Who asks, for whatever it needs a place for.
+    pub claim: Claim,
+    /// Its connection's place.
+    pub place: Place,
     pub server: Ipv4Addr,
 }
+
+/// Why a connection ends whose place a machine needs.
+pub(super) const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
 
 /// A file, or a part of one, that is to be sent.
 pub(super) struct Wanted {
@@ -72,6 +78,8 @@ pub(super) struct Denied {
     pub reason: String,
     /// It will be otherwise by itself, soon.
     pub is_passing: bool,
+    /// Bytes of the file that has its name by now.
+    pub length_now: Option<u64>,
 }
 
 impl Denied {
@@ -80,6 +88,7 @@ impl Denied {
             status,
             reason: reason.into(),
             is_passing: false,
+            length_now: None,
         }
     }
 }
@@ -118,7 +127,7 @@ impl Exchange {
             transport: Transport::Http,
             path: uri.path().as_bytes(),
             query: uri.query(),
-            peer: self.client,
+            peer: self.claim.client,
             server: self.server,
         })
     }
@@ -128,6 +137,10 @@ impl Exchange {
             what: String::new(),
             bytes,
         });
+        let held = Held {
+            leave: self.claim.leave.clone(),
+            ..held
+        };
         Handing {
             delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, held),
             outbox: Arc::clone(&self.outbox),
@@ -167,11 +180,12 @@ impl Exchange {
         if length > HTTP_PROMPT_BYTES_MAX {
             self.outbox.takes_bulk();
         }
-        let to = (Transport::Http, self.client);
+        let to = (Transport::Http, self.claim.client);
         let began = self.shared.clock.monotonic();
         let held = Held {
             place: place.map(Arc::new),
             under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
+            ..Held::default()
         };
         let handing = self.handing(answered, what, size, held);
         FileContent::new(wanted.content, bytes, self.rooms.clone(), handing)
@@ -180,7 +194,7 @@ impl Exchange {
     pub(super) fn come_back(&self, reason: &str, head: bool) -> Response<Content> {
         let mut response = self.deny(&Denied::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
-        let after_s = HTTP_RETRY_AFTER_S + self.client.to_bits() % HTTP_RETRY_SPREAD_S;
+        let after_s = HTTP_RETRY_AFTER_S + self.claim.client.to_bits() % HTTP_RETRY_SPREAD_S;
         put(&mut response, RETRY_AFTER, &after_s.to_string());
         response
     }

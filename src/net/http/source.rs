@@ -121,7 +121,10 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{files::open_beneath, places::Places};
+    use crate::net::{
+        files::open_beneath,
+        places::{Claim, Places},
+    };
     use std::{fs, net::Ipv4Addr, sync::mpsc, task::Waker, thread};
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
         runtime.spawn_blocking(move || wait.recv());
 
         let places = Places::new(1, 1, &Default::default());
-        let place = || places.take(Ipv4Addr::LOCALHOST);
+        let place = || places.take(&Claim::firm(Ipv4Addr::LOCALHOST));
         let mut reader = Reader {
             opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),
             rooms: Rooms::new(1),

@@ -4,8 +4,8 @@
 //! this process sees the end of the old ones. The new ones would be refused for what is over.
 
 use crate::model::limits::{HTTP_PLACE_TIMEOUT, HTTP_WAITING_MAX};
-use crate::net::places::{Place, Places, Rank};
-use std::{future::pending, net::Ipv4Addr};
+use crate::net::places::{Claim, Place, Places, Rank};
+use std::future::pending;
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// The connections that wait; they are closed when it is dropped.
@@ -17,7 +17,7 @@ pub(super) struct Waiting {
 /// A connection that waited.
 pub(super) struct Waited {
     pub(super) stream: TcpStream,
-    pub(super) client: Ipv4Addr,
+    pub(super) claim: Claim,
     /// `None` where none became free in time.
     pub(super) place: Option<Place>,
 }
@@ -30,17 +30,17 @@ impl Waiting {
         }
     }
 
-    /// Has a connection wait; false where too many do.
-    pub(super) fn add(&mut self, stream: TcpStream, client: Ipv4Addr) -> bool {
+    /// Has a connection wait; whose it was where too many do, and it is closed.
+    pub(super) fn add(&mut self, stream: TcpStream, claim: Claim) -> Option<Claim> {
         if self.connections.len() >= HTTP_WAITING_MAX {
-            return false;
+            return Some(claim);
         }
         let places = self.places.clone();
         self.connections.spawn(async move {
-            let place = places.take_within(HTTP_PLACE_TIMEOUT, client, Rank::Second).await;
-            Waited { stream, client, place }
+            let place = places.take_within(HTTP_PLACE_TIMEOUT, &claim, Rank::Second).await;
+            Waited { stream, claim, place }
         });
-        true
+        None
     }
 
     /// The next one that has waited to the end.

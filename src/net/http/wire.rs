@@ -4,9 +4,10 @@ use crate::boot::event::{Event, Step};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
 use crate::net::{
     Counter, Shared,
-    http::{patience::Patient, unread::Heard},
+    http::{patience::Patient, response::GAVE_WAY, unread::Heard},
     places::Place,
     transfers::UnderWay,
+    yielding::Leave,
 };
 use std::{
     io::{self, IoSlice},
@@ -43,6 +44,8 @@ pub(super) struct Held {
     pub place: Option<Arc<Place>>,
     /// A file's entry among the transfers under way.
     pub under_way: Option<UnderWay>,
+    /// Tells its client that it has to give way.
+    pub leave: Leave,
 }
 
 impl Delivery {
@@ -84,7 +87,10 @@ impl Drop for Delivery {
             let bytes = self.bytes;
             (Counter::HttpSent, Step::Sent { what, bytes })
         } else {
-            let reason = std::mem::take(&mut self.reason);
+            let reason = match self.held.leave.is_told() {
+                true => GAVE_WAY.to_owned(),
+                false => std::mem::take(&mut self.reason),
+            };
             (Counter::HttpAborted, Step::Failed { what, reason })
         };
         self.shared.counters.count(counter);

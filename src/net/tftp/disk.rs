@@ -5,7 +5,10 @@
 //! those of other clients and of operators too.
 
 use crate::model::{SharedAddresses, limits::TFTP_READS_PER_LANE_MAX};
-use crate::net::{places::Places, running::Running};
+use crate::net::{
+    places::{Claim, Places},
+    running::Running,
+};
 use std::{net::Ipv4Addr, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -32,7 +35,7 @@ impl Disk {
         read: impl FnOnce() -> T + Send + 'static,
         take: impl FnOnce(T) + Send + 'static,
     ) -> bool {
-        let Some(place) = self.places.take(client) else {
+        let Some(place) = self.places.take(&Claim::firm(client)) else {
             return false;
         };
         let turns = Arc::clone(&self.turns);

@@ -37,6 +37,8 @@ use tracing::{debug, warn};
 const PACKET_BYTES_MAX: usize = 600;
 /// Requests and words that are taken between two looks at the socket.
 const TURNS: usize = 32;
+/// Why a transfer ends whose place a machine needs.
+const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
 /// How long a lane sleeps that waits for no client.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -189,11 +191,11 @@ impl Lane {
             return;
         }
         let client = received.source;
-        let Some(entry) = self.sessions.get_mut(client) else {
+        let says = matches!(packet, Ok(Packet::Ack(_)));
+        let Some(entry) = self.sessions.at_word(client, says) else {
             return self.take_stranger(received, packet);
         };
         if let Ok(packet) = packet {
-            entry.heard |= matches!(packet, Packet::Ack(_));
             entry.session.handle(now, &packet);
             let turn = entry.session.transmit(&self.shared, &mut self.outbox, false);
             // Most packets change nothing but their session, which is looked for once.
@@ -243,8 +245,14 @@ impl Lane {
             entry.session.abandon(&self.shared);
             self.sessions.remove(client);
         }
-        match self.sessions.make_room(*client.ip()) {
+        let standing = self.shared.standing(*client.ip());
+        match self.sessions.make_room(*client.ip(), standing) {
             Room::Free => {}
+            Room::Displaced(stranger, session) => {
+                counters.count(Counter::TftpDisplaced);
+                debug!(client = %stranger, what = session.what(), "gives way");
+                session.fail(&self.shared, &mut self.outbox, GAVE_WAY.to_owned());
+            }
             Room::GaveWay(session) => {
                 counters.count(Counter::TftpDisplaced);
                 debug!(what = session.what(), "never heard, and another client needs the place");
@@ -252,7 +260,9 @@ impl Lane {
             Room::Full => return self.leave_alone(client, None),
             Room::FullOfItsOwn(own) => return self.leave_alone(client, Some(own)),
         }
-        let number = self.sessions.insert(client, Session::new(client, request.clone()));
+        let number = self
+            .sessions
+            .insert(client, standing, Session::new(client, request.clone()));
         let (shared, words) = (Arc::clone(&self.shared), self.words.0.clone());
         self.running.spawn(async move {
             let news = News::Prepared(Box::new(prepare(&shared, client, &request).await));

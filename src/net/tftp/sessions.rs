@@ -3,9 +3,11 @@
 //! A request costs its sender one packet with any source address, and holds a place until its
 //! client was given up. So a session whose client was never heard gives its place to a newcomer,
 //! the oldest first: forged requests keep nobody from booting, neither all machines at once nor one
-//! in whose name they are sent. A client that answered once keeps its place.
+//! in whose name they are sent. A client that answered once keeps its place; but one whose address has no
+//! lease and no reservation gives it to a machine ([`crate::net::yielding`]).
 
 use crate::model::SharedAddresses;
+use crate::net::yielding::{Firmness, Standing, Yielding, share_of_strangers};
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -18,8 +20,11 @@ pub(super) struct Sessions<S> {
     per_machine_max: usize,
     shared: SharedAddresses,
     entries: BTreeMap<SocketAddrV4, Entry<S>>,
-    /// Those that may still give way, oldest first; one whose client was heard leaves at a look.
-    unheard: BTreeMap<u64, SocketAddrV4>,
+    /// Those that may have to give way.
+    yielding: Yielding<SocketAddrV4>,
+    /// How many are strangers', and how many may be.
+    strangers: usize,
+    strangers_max: usize,
     begun: u64,
 }
 
@@ -29,7 +34,9 @@ pub(super) struct Entry<S> {
     /// successor's.
     pub(super) number: u64,
     /// Whether the client ever answered.
-    pub(super) heard: bool,
+    heard: bool,
+    /// What is known of its address.
+    standing: Standing,
     pub(super) session: S,
 }
 
@@ -38,8 +45,10 @@ pub(super) struct Entry<S> {
 pub(super) enum Room<S> {
     /// There is.
     Free,
-    /// There is now, because this one gave way.
+    /// There is now, because this one gave way, whose client was never heard.
     GaveWay(S),
+    /// There is now, because this one gave way, which is under way to a stranger.
+    Displaced(SocketAddrV4, S),
     /// There is none: all are taken.
     Full,
     /// There is none for this client, which has so many.
@@ -54,7 +63,9 @@ impl<S> Sessions<S> {
             per_machine_max,
             shared,
             entries: BTreeMap::new(),
-            unheard: BTreeMap::new(),
+            yielding: Yielding::default(),
+            strangers: 0,
+            strangers_max: share_of_strangers(all_max),
             begun: 0,
         }
     }
@@ -67,6 +78,16 @@ impl<S> Sessions<S> {
         self.entries.get_mut(&client)
     }
 
+    /// The same for a packet of the client's; one that `says` that it is there was heard.
+    pub(super) fn at_word(&mut self, client: SocketAddrV4, says: bool) -> Option<&mut Entry<S>> {
+        let entry = self.entries.get_mut(&client)?;
+        if says && !entry.heard {
+            entry.heard = true;
+            self.yielding.hear(entry.standing, entry.number);
+        }
+        Some(entry)
+    }
+
     /// The client's session if it is still the one with that number.
     pub(super) fn get_numbered(&mut self, client: SocketAddrV4, number: u64) -> Option<&mut S> {
         let entry = self.entries.get_mut(&client)?;
@@ -74,15 +95,24 @@ impl<S> Sessions<S> {
     }
 
     /// Puts a session in; its number. There must be room.
-    pub(super) fn insert(&mut self, client: SocketAddrV4, session: S) -> u64 {
+    pub(super) fn insert(&mut self, client: SocketAddrV4, standing: Standing, session: S) -> u64 {
         let number = self.begun;
         self.begun += 1;
         let entry = Entry {
             number,
             heard: false,
+            standing: self.standing_of(*client.ip(), standing),
             session,
         };
-        self.unheard.insert(number, client);
+        let standing = entry.standing;
+        let firmness = match standing {
+            Standing::Known => Firmness::Silent,
+            Standing::Stranger => {
+                self.strangers += 1;
+                Firmness::SilentStranger
+            }
+        };
+        self.yielding.enter(firmness, number, client);
         self.entries.insert(client, entry);
         number
     }
@@ -90,44 +120,52 @@ impl<S> Sessions<S> {
     /// Takes a session out.
     pub(super) fn remove(&mut self, client: SocketAddrV4) -> Option<S> {
         let entry = self.entries.remove(&client)?;
-        self.unheard.remove(&entry.number);
+        self.yielding.leave(entry.number);
+        if entry.standing == Standing::Stranger {
+            self.strangers -= 1;
+        }
         Some(entry.session)
     }
 
     /// Makes room for another session of `client`, whose port has none.
-    pub(super) fn make_room(&mut self, client: Ipv4Addr) -> Room<S> {
+    pub(super) fn make_room(&mut self, client: Ipv4Addr, standing: Standing) -> Room<S> {
+        let standing = self.standing_of(client, standing);
         let own = self.own(client).count();
         let own_max = self.per_machine_max.saturating_mul(self.shared.machines_at(client));
-        if own < own_max && self.entries.len() < self.all_max {
+        let is_share_used = standing == Standing::Stranger && self.strangers >= self.strangers_max;
+        if own < own_max && self.entries.len() < self.all_max && !is_share_used {
             return Room::Free;
         }
         let unheard_own = self.own(client).filter(|(_, entry)| !entry.heard);
         let oldest_own = unheard_own.min_by_key(|(_, entry)| entry.number);
         let oldest = match oldest_own.map(|(client, _)| *client) {
-            Some(client) => Some(client),
-            None if own < own_max => self.oldest(),
+            Some(client) => Some((Firmness::Silent, client)),
+            None if own < own_max => {
+                let first = self.yielding.first(standing, is_share_used);
+                first.map(|(firmness, _, client)| (firmness, *client))
+            }
             None => None,
         };
-        match oldest.and_then(|client| self.remove(client)) {
-            Some(session) => Room::GaveWay(session),
+        let gone = oldest.and_then(|(firmness, client)| Some((firmness, client, self.remove(client)?)));
+        match gone {
+            Some((Firmness::Stranger, client, session)) => Room::Displaced(client, session),
+            Some((Firmness::SilentStranger | Firmness::Silent, _, session)) => Room::GaveWay(session),
             None if own < own_max => Room::Full,
             None => Room::FullOfItsOwn(own),
+        }
+    }
+
+    /// An address that the operator named is no stranger's.
+    fn standing_of(&self, client: Ipv4Addr, standing: Standing) -> Standing {
+        match self.shared.names(client) {
+            true => Standing::Known,
+            false => standing,
         }
     }
 
     fn own(&self, client: Ipv4Addr) -> impl Iterator<Item = (&SocketAddrV4, &Entry<S>)> {
         let ports = SocketAddrV4::new(client, 0)..=SocketAddrV4::new(client, u16::MAX);
         self.entries.range(ports)
-    }
-
-    /// The oldest session whose client was never heard.
-    fn oldest(&mut self) -> Option<SocketAddrV4> {
-        while let Some((_, client)) = self.unheard.pop_first() {
-            if self.entries.get(&client).is_some_and(|entry| !entry.heard) {
-                return Some(client);
-            }
-        }
-        None
     }
 }
 
@@ -141,15 +179,19 @@ mod tests {
 
     /// Begins a session that is its client's name; what became of its wish for room.
     fn begin(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) -> Room<SocketAddrV4> {
-        let room = sessions.make_room(*client.ip());
-        if matches!(room, Room::Free | Room::GaveWay(_)) {
-            sessions.insert(client, client);
+        begin_as(sessions, client, Standing::Known)
+    }
+
+    fn begin_as(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4, standing: Standing) -> Room<SocketAddrV4> {
+        let room = sessions.make_room(*client.ip(), standing);
+        if matches!(room, Room::Free | Room::GaveWay(_) | Room::Displaced(..)) {
+            sessions.insert(client, standing, client);
         }
         room
     }
 
     fn hear(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) {
-        sessions.get_mut(client).unwrap().heard = true;
+        assert!(sessions.at_word(client, true).is_some());
     }
 
     #[test]
@@ -223,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn slow_clients_of_addresses_that_nobody_leased_keep_no_machine_out() {
+        let mut sessions = Sessions::new(4, 2, SharedAddresses::NONE);
+        for ip in 50..52 {
+            assert_eq!(begin_as(&mut sessions, client(ip, 1), Standing::Stranger), Room::Free);
+            hear(&mut sessions, client(ip, 1));
+        }
+        let another = begin_as(&mut sessions, client(52, 1), Standing::Stranger);
+        assert_eq!(another, Room::Full, "they have a share");
+        for (ip, expected) in [
+            (1, Room::Free),
+            (2, Room::Free),
+            (3, Room::Displaced(client(50, 1), client(50, 1))),
+            (4, Room::Displaced(client(51, 1), client(51, 1))),
+            (5, Room::Full),
+        ] {
+            assert_eq!(begin(&mut sessions, client(ip, 1)), expected);
+            if expected != Room::Full {
+                hear(&mut sessions, client(ip, 1));
+            }
+        }
+        assert_eq!(sessions.strangers, 0);
+    }
+
+    #[test]
     fn nothing_is_left_of_sessions_that_ended() {
         let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
         for port in 1..100 {
@@ -230,15 +296,15 @@ mod tests {
             hear(&mut sessions, client(1, port));
             assert_eq!(sessions.remove(client(1, port)), Some(client(1, port)));
         }
-        assert!(sessions.is_empty() && sessions.unheard.is_empty());
+        assert!(sessions.is_empty() && sessions.yielding.is_empty());
     }
 
     #[test]
     fn a_word_about_a_session_that_ended_is_not_its_successors() {
         let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
-        let first = sessions.insert(client(1, 1), client(1, 1));
+        let first = sessions.insert(client(1, 1), Standing::Known, client(1, 1));
         sessions.remove(client(1, 1));
-        let second = sessions.insert(client(1, 1), client(1, 1));
+        let second = sessions.insert(client(1, 1), Standing::Known, client(1, 1));
         assert!(sessions.get_numbered(client(1, 1), first).is_none());
         assert!(sessions.get_numbered(client(1, 1), second).is_some());
     }
