@@ -2,6 +2,8 @@
 //! place and what to do.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
+#[path = "check/apart.rs"]
+mod apart;
 #[path = "check/kept.rs"]
 mod kept;
 #[path = "check/loaders.rs"]

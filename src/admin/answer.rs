@@ -30,6 +30,9 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Settings of the files that hold only after a restart.
     pub restart_needed_for: Vec<String>,
+    /// Folders whose changes are not seen at once.
+    #[serde(default)]
+    pub unwatched: Vec<Problem>,
     /// Why the files as they are now are not in force, if they are not.
     pub last_refusal: Option<Refusal>,
     /// The files in force, where those on disk were refused at the start already.

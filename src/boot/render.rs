@@ -1,6 +1,7 @@
 //! Scripts and answers: compiled once a generation, rendered for one machine.
 //!
-//! Strict: an unknown variable is an error of `check`. Bounded: fuel and output. A value with a
+//! Strict: an unknown variable is an error of `check`. Bounded: depth (`shape`), fuel and output; what these
+//! don't see, `config::apart` finds out in another process. A value with a
 //! control character never reaches a template: in a script a newline is a command. Scripts go one
 //! step further: `dialect` refuses what their loader would read as more than a value. A script may be
 //! written for several loaders, a template each; `room` is the engine of one language and its errors;
@@ -10,6 +11,7 @@ mod dialect;
 mod marks;
 mod room;
 mod scene;
+mod shape;
 mod words;
 
 pub use scene::{Scene, VARIABLES};

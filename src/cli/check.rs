@@ -1,7 +1,11 @@
 //! `bootwright check`: everything wrong with the operator's files, all at once.
 
 use super::hashing::{hashing, kept_by};
-use crate::config::{self, Diagnostic, Loaded, Report, report};
+use crate::config::{
+    self, Appliance, Diagnostic, Loaded, Report,
+    apart::{self, Files},
+    report,
+};
 use crate::images::{reading::From, sums::Absent};
 use crate::model::ServedInterface;
 use crate::net::interface;
@@ -74,13 +78,7 @@ pub fn run(args: Args) -> ExitCode {
     let settings = settings_file(&args.path);
     // What is wrong with the settings is said with everything else.
     let appliance = config::appliance(&settings).ok();
-    let loaded = match args.without_images {
-        true => config::load(&settings, 1, &mut Absent),
-        false => {
-            let kept = appliance.as_ref().map(kept_by);
-            config::load(&settings, 1, &mut hashing(kept.unwrap_or_default(), From::Memory))
-        }
-    };
+    let loaded = load(&settings, appliance.as_ref(), args.without_images);
     let counts = loaded.as_ref().ok().map(|loaded| counts(loaded, args.without_images));
     let mut report = match loaded {
         Ok(loaded) => Report {
@@ -102,6 +100,23 @@ pub fn run(args: Args) -> ExitCode {
     match report.errors.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+/// Loads the files as a start and a reload do: tried in another process first. What is wrong with images is
+/// found with what that found.
+fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) -> Result<Loaded, Report> {
+    let files = Files {
+        without_images,
+        ..apart::on_disk(settings)
+    };
+    let tried = apart::try_files(files)?;
+    match without_images {
+        true => apart::load_tried(files, 1, &mut Absent, &tried),
+        false => {
+            let kept = appliance.map(kept_by).unwrap_or_default();
+            apart::load_tried(files, 1, &mut hashing(kept, From::Memory), &tried)
+        }
     }
 }
 

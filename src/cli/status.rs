@@ -52,6 +52,7 @@ fn text(status: &Status) -> String {
         artifacts,
         interfaces,
         restart_needed_for,
+        unwatched,
         last_refusal,
         kept_files,
         transfers,
@@ -71,6 +72,9 @@ fn text(status: &Status) -> String {
     text.push_str(&artifacts_text(artifacts));
     for setting in restart_needed_for {
         let _ = writeln!(text, "needs a restart: `{setting}`");
+    }
+    for problem in unwatched {
+        let _ = writeln!(text, "NOT WATCHED: {problem}");
     }
     if let Some(KeptFiles { accepted, folder }) = kept_files {
         let _ = writeln!(

@@ -10,7 +10,7 @@ use super::{
     source::Source,
 };
 use crate::boot::snapshot::{Origin, Sourced};
-use crate::model::text;
+use crate::model::{limits::SYNTAX_ERRORS_WITHIN_BYTES, text};
 use std::ops::Range;
 use toml::{
     Spanned,
@@ -68,8 +68,18 @@ const HIDES_THE_REST: &str = "nothing else is judged until this is mended";
 /// Parses a file into its top table. Syntax errors are said, all of them; the flag tells whether
 /// there were any, because what is left of such a file is not worth judging.
 pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Value<'a>, bool) {
-    let (root, mut errors) = DeTable::parse_recoverable(&source.text);
+    let text = as_far_as_read(&source.text);
+    let (root, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+    if text.len() < source.text.len() {
+        // What stands open where the text was cut off is no mistake.
+        let last_line = source.origin(text.len().saturating_sub(1)).line;
+        errors.retain(|error| {
+            error
+                .span()
+                .is_some_and(|span| source.origin(span.start).line < last_line)
+        });
+    }
     let mut said = Vec::new();
     let mut last_line = None;
     for error in &errors {
@@ -102,6 +112,19 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
     let span = root.span();
     let value = Spanned::new(span, DeValue::Table(root.into_inner()));
     (value, !errors.is_empty())
+}
+
+/// The text up to where errors are looked for, all of it where it is sound: whole lines.
+fn as_far_as_read(text: &str) -> &str {
+    let Err(first) = DeTable::parse(text) else {
+        return text;
+    };
+    let end = first.span().map_or(0, |span| span.end) + SYNTAX_ERRORS_WITHIN_BYTES;
+    let rest = text.as_bytes().get(end..).unwrap_or_default();
+    match rest.iter().position(|byte| *byte == b'\n') {
+        Some(line_end) => &text[..end + line_end + 1],
+        None => text,
+    }
 }
 
 /// The parser's words, and what to do.

@@ -11,9 +11,10 @@
 use super::{
     Appliance, Loaded, Report, appliance,
     images::Catalogue,
-    judge,
+    loading::judge,
     problems::Problems,
     source::{self, read_bounded},
+    steps::Sums256,
 };
 use crate::images::{MANIFEST, sums::Sums};
 use crate::model::{
@@ -24,6 +25,7 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const SETTINGS: &str = "bootwright.toml";
@@ -124,7 +126,18 @@ impl Files {
 /// # Errors
 /// They are not sound: another version of bootwright kept them, or somebody changed them.
 pub fn load_kept(folder: &Path, config_file: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
-    let mut problems = Problems::of_kept_files();
+    load_kept_only(folder, config_file, generation, sums, None)
+}
+
+/// The same of files with these bytes only.
+pub(super) fn load_kept_only(
+    folder: &Path,
+    config_file: &Path,
+    generation: u64,
+    sums: &mut dyn Sums,
+    only: Option<Arc<Sums256>>,
+) -> Result<Loaded, Report> {
+    let mut problems = Problems::of_kept_files().with_only(only);
     let Some(mut read) = appliance::read_as(&folder.join(SETTINGS), config_file, &mut problems) else {
         return Err(problems.into_report());
     };

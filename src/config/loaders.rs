@@ -14,11 +14,11 @@ use crate::boot::{
     resource::LOCAL_SCRIPT,
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, UnknownPolicy},
 };
+use crate::images::reading::open_regular;
 use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_LOOK_BYTES_MAX, text};
 pub(super) use found::{RECOVERED, find};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -213,7 +213,7 @@ fn listed(roots: &[PathBuf]) -> String {
 
 fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut beginning = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut beginning)?;
+    open_regular(path)?.take(bytes_max).read_to_end(&mut beginning)?;
     Ok(beginning)
 }
 

@@ -5,9 +5,10 @@
 //! `vars` compares what is written with what is asked for; `trial` renders everything once, and `rendered`
 //! and `cautions` look at what came of it. `kept` is what is kept of an accepted version, and the way back
 //! from it; `watched` is where a change means that all is read again. `catalogue` stands apart: what can be
-//! fetched. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
+//! fetched; and `apart` tries all of it in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
 //! what is left, and `report` shows it all to people.
 
+pub mod apart;
 mod appliance;
 mod catalogue;
 mod cautions;
@@ -18,6 +19,7 @@ mod images;
 mod inherit;
 mod kept;
 mod loaders;
+mod loading;
 mod options;
 mod problems;
 mod quirks;
@@ -25,6 +27,7 @@ mod raw;
 mod rendered;
 pub mod report;
 mod source;
+mod steps;
 mod subnets;
 mod templates;
 mod trial;
@@ -49,7 +52,8 @@ use std::{
 
 pub use images::wrong;
 pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders, written_elsewhere};
-pub use watched::watched;
+pub use loading::load;
+pub use watched::{watched, watched_beyond};
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,43 +127,6 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads `bootwright.toml` and everything it names; artifacts are held against their checksums as far
-/// as `sums` knows those by now.
-///
-/// # Errors
-/// Either all of it is sound, or the report says everything that is not.
-pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
-    let mut problems = Problems::default();
-    let Some(read) = appliance::read(path, &mut problems) else {
-        return Err(problems.into_report());
-    };
-    let catalogue = Catalogue::read(&read.appliance.images, sums, &mut problems);
-    let appliance = read.appliance.clone();
-    judge(&read, catalogue, generation, problems).map(|(snapshot, warnings)| Loaded {
-        appliance,
-        snapshot,
-        warnings,
-    })
-}
-
-/// Reads and judges what the settings name; the snapshot with what is odd about it, or what is wrong.
-fn judge(
-    read: &appliance::Read,
-    mut catalogue: Catalogue,
-    generation: u64,
-    mut problems: Problems,
-) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
-    let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
-    catalogue.stand_in(&read.appliance.images, &inventory);
-    let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
-    let is_sound = !problems.has_errors();
-    let report = problems.into_report();
-    match is_sound {
-        true => Ok((snapshot, report.warnings)),
-        false => Err(report),
-    }
-}
-
 /// Judges everything. What it builds is only used when nothing was wrong.
 fn snapshot(
     read: &appliance::Read,
@@ -174,6 +141,7 @@ fn snapshot(
         ..Unread::default()
     };
     let templates = templates::read(&appliance.scripts, &appliance.answers, &mut unread, problems);
+    steps::next(|| steps::Step::Judge);
     let loaders = loaders::find(&appliance.loaders, &read.loaders_at, problems);
     let mut snapshot = Snapshot {
         generation,

@@ -1,17 +1,26 @@
 //! Everything found wrong so far: collected, never thrown, so that one run says it all.
 
-use super::{Diagnostic, Report};
+use super::{
+    Diagnostic, Report,
+    steps::{self, Sums256},
+};
 use crate::boot::{render::TemplateError, snapshot::Origin};
-use std::collections::HashSet;
+use crate::model::limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_MAX, DIAGNOSTICS_PER_FILE_MAX};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The diagnostics of one load.
 #[derive(Default)]
 pub(super) struct Problems {
-    errors: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    errors: Pile,
+    warnings: Pile,
     /// What is judged are kept files: what lies outside of them may have changed since, and is odd then
     /// and no error.
     of_kept_files: bool,
+    /// The files that were tried before, and no others are read; all are where nothing was tried.
+    only: Option<Arc<Sums256>>,
 }
 
 impl Problems {
@@ -23,6 +32,16 @@ impl Problems {
         }
     }
 
+    /// The same, and of no files but those.
+    pub(super) fn with_only(self, only: Option<Arc<Sums256>>) -> Problems {
+        Problems { only, ..self }
+    }
+
+    /// Whether a file with these bytes may be read.
+    pub(super) fn may_be_read(&self, bytes: &[u8]) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&steps::sum(bytes)))
+    }
+
     /// Whether what is judged are kept files.
     pub(super) fn are_of_kept_files(&self) -> bool {
         self.of_kept_files
@@ -30,10 +49,12 @@ impl Problems {
 
     /// Looks at what lies outside of the files that are kept: loaders, images.
     pub(super) fn outside<T>(&mut self, look: impl FnOnce(&mut Problems) -> T) -> T {
-        let before = self.errors.len();
+        let before = self.errors.said.len();
         let found = look(self);
         if self.of_kept_files {
-            self.warnings.extend(self.errors.drain(before..));
+            for odd in self.errors.take_from(before) {
+                self.warnings.push(odd);
+            }
         }
         found
     }
@@ -77,14 +98,14 @@ impl Problems {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        !self.errors.is_empty()
+        !self.errors.said.is_empty()
     }
 
     /// In file order, each said once.
     pub(super) fn into_report(self) -> Report {
         Report {
-            errors: in_order(self.errors),
-            warnings: in_order(self.warnings),
+            errors: self.errors.in_order("error"),
+            warnings: self.warnings.in_order("warning"),
         }
     }
 }
@@ -98,11 +119,82 @@ fn diagnostic(at: &Origin, message: String, help: String) -> Diagnostic {
     }
 }
 
-fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let mut said = HashSet::new();
-    diagnostics.retain(|one| said.insert(one.clone()));
-    diagnostics.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
-    diagnostics
+/// Diagnostics, so many of a file and so many in all: of a file that is something else altogether every line
+/// is wrong, and nobody reads the second hundred. The others are counted.
+#[derive(Default)]
+struct Pile {
+    said: Vec<Diagnostic>,
+    of_file: HashMap<String, Count>,
+}
+
+/// How many diagnostics a file has.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    said: usize,
+    beyond: usize,
+}
+
+impl Pile {
+    fn push(&mut self, mut diagnostic: Diagnostic) {
+        let count = self.of_file.entry(diagnostic.file.clone()).or_default();
+        if count.said >= DIAGNOSTICS_PER_FILE_MAX || self.said.len() >= DIAGNOSTICS_MAX {
+            count.beyond += 1;
+            return;
+        }
+        count.said += 1;
+        shorten(&mut diagnostic.message);
+        self.said.push(diagnostic);
+    }
+
+    /// Takes out those from that place on.
+    fn take_from(&mut self, place: usize) -> Vec<Diagnostic> {
+        let taken = self.said.split_off(place);
+        for one in &taken {
+            if let Some(count) = self.of_file.get_mut(&one.file) {
+                count.said -= 1;
+            }
+        }
+        taken
+    }
+
+    /// In file order, each said once, and behind those of a file how many more it has.
+    fn in_order(self, noun: &str) -> Vec<Diagnostic> {
+        let Pile { mut said, of_file } = self;
+        let mut once = HashSet::new();
+        said.retain(|one| once.insert(one.clone()));
+        said.extend(
+            of_file
+                .into_iter()
+                .filter(|(_, count)| count.beyond > 0)
+                .map(|(file, count)| {
+                    let s = if count.beyond == 1 { "" } else { "s" };
+                    Diagnostic {
+                        message: format!("{} more {noun}{s} here", count.beyond),
+                        help: Some("mend the others first, and they may be gone".to_owned()),
+                        file,
+                        place: MORE,
+                    }
+                }),
+        );
+        said.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        for one in said.iter_mut().filter(|one| one.place == MORE) {
+            one.place = None;
+        }
+        said
+    }
+}
+
+/// Behind every line.
+const MORE: Option<(u32, u32)> = Some((u32::MAX, u32::MAX));
+
+/// A message that nobody would read to its end: it quotes what somebody wrote.
+fn shorten(message: &mut String) {
+    if message.len() > DIAGNOSTIC_BYTES_MAX {
+        let is_boundary = |at: &usize| message.is_char_boundary(*at);
+        let end = (0..=DIAGNOSTIC_BYTES_MAX).rev().find(is_boundary).unwrap_or_default();
+        message.truncate(end);
+        message.push('…');
+    }
 }
 
 /// The known word that `said` most likely means: at most a third of its letters away.
@@ -149,6 +241,47 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_file_that_is_wrong_throughout_so_much_is_said_and_the_rest_is_counted() {
+        let mut problems = Problems::default();
+        let at = |line| Origin {
+            file: "b.toml".into(),
+            line,
+            column: 1,
+        };
+        let last = u32::try_from(DIAGNOSTICS_PER_FILE_MAX).unwrap() + 5;
+        for line in 1..=last {
+            problems.error(&at(line), format!("line {line} is wrong"), "");
+            problems.warn(&at(line), "x".repeat(DIAGNOSTIC_BYTES_MAX * 2), "");
+        }
+        problems.whole_file("c.toml", "can't be read".to_owned(), "");
+        let Report { errors, warnings } = problems.into_report();
+        assert_eq!(errors.len(), DIAGNOSTICS_PER_FILE_MAX + 2);
+        assert_eq!(errors[0].place, Some((1, 1)));
+        let more = &errors[DIAGNOSTICS_PER_FILE_MAX];
+        assert_eq!(
+            (more.message.as_str(), more.file.as_str()),
+            ("5 more errors here", "b.toml")
+        );
+        assert_eq!(errors[DIAGNOSTICS_PER_FILE_MAX + 1].file, "c.toml");
+        assert!(
+            warnings
+                .iter()
+                .all(|one| one.message.len() <= DIAGNOSTIC_BYTES_MAX + '…'.len_utf8())
+        );
+    }
+
+    #[test]
+    fn many_files_have_so_many_in_all() {
+        let mut problems = Problems::default();
+        for file in 0..DIAGNOSTICS_MAX + 10 {
+            problems.whole_file(&format!("{file:06}.toml"), "is wrong".to_owned(), "");
+        }
+        let errors = problems.into_report().errors;
+        let of_more = errors.iter().filter(|one| one.message == "1 more error here");
+        assert_eq!(of_more.count(), 10);
+    }
 
     #[test]
     fn a_slip_of_the_finger_is_guessed_and_a_stranger_is_not() {

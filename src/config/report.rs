@@ -3,6 +3,7 @@
 mod secrets;
 
 use super::{Diagnostic, Report};
+use crate::images::reading::open_regular;
 use crate::model::limits::EDITED_FILE_BYTES_MAX;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Severity,
@@ -14,6 +15,7 @@ use std::{
     collections::HashMap,
     fmt::Write,
     io::{IsTerminal, Read},
+    path::Path,
 };
 
 /// Whether what goes to `stream` wants colours: it is a terminal, and nobody said NO_COLOR.
@@ -103,10 +105,7 @@ impl Pages {
 /// The file as it is now; one that can't be shown is only named.
 fn read(file: &str) -> Option<Vec<String>> {
     let mut text = String::new();
-    let opened = std::fs::File::open(file).ok()?;
-    if !opened.metadata().ok()?.is_file() {
-        return None;
-    }
+    let opened = open_regular(Path::new(file)).ok()?;
     opened.take(EDITED_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     let mut veil = Veil::default();
     Some(text.lines().map(|line| veil.over(&printable(line))).collect())

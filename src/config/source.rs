@@ -1,10 +1,13 @@
 //! Files people edit, as text with places: bounded, UTF-8, with a line and column for every byte.
 
-use super::problems::Problems;
+use super::{
+    problems::Problems,
+    steps::{self, Step},
+};
 use crate::boot::snapshot::Origin;
+use crate::images::reading::open_regular;
 use crate::model::limits::{EDITED_FILE_BYTES_MAX, EDITED_FILES_MAX};
 use std::{
-    fs::File,
     io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
@@ -24,13 +27,20 @@ impl Source {
     /// Reads a file, or says why it can't be used.
     pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Source> {
         let file = path.display().to_string();
+        steps::next(|| Step::Read(file.clone()));
         let bytes = match read_bounded(path) {
+            Ok(bytes) if !problems.may_be_read(&bytes) => {
+                let help = "it is read again once it is quiet, or by `bootwright reload`";
+                problems.whole_file(&file, "it changed while it was read".to_owned(), help);
+                return None;
+            }
             Ok(bytes) => bytes,
             Err(error) => {
                 problems.whole_file(&file, format!("can't be read: {error}"), unread_help(&error));
                 return None;
             }
         };
+        steps::was_read(&bytes);
         match String::from_utf8(bytes) {
             Ok(text) => Some(Source::new(&file, text)),
             Err(error) => {
@@ -100,11 +110,8 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// All of a regular file that people edit.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
     let mut bytes = Vec::new();
+    let file = open_regular(path)?;
     file.take(EDITED_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > EDITED_FILE_BYTES_MAX {
         return Err(io::Error::other(format!(

@@ -3,7 +3,13 @@
 //! Who reads them looks at the first bytes and at whole lines, so an editor's byte order mark and a
 //! Windows editor's line ends are left out.
 
-use super::{hosts::Unread, problems::Problems, source, source::Source};
+use super::{
+    hosts::Unread,
+    problems::Problems,
+    source,
+    source::Source,
+    steps::{self, Step},
+};
 use crate::boot::{
     render::{TemplateError, Templates, long_comments},
     snapshot::Origin,
@@ -31,6 +37,7 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems
             && let Some(name) = name_of(&path, path.file_stem(), problems)
             && let Some(source) = Source::read(&path, problems)
         {
+            steps::next(|| Step::Compile(source.file.to_string()));
             let added = templates.add_script(&name, dialect, &source.file, &plain(&path, &source.text));
             say(added, problems);
         }
@@ -156,6 +163,7 @@ fn add(templates: &mut Templates, name: &Name, file: &str, path: &Path, problems
         let message = format!("`{{#` opens a comment of the template here, and its {lines} lines are cut out");
         problems.warn(&at, message, RAW);
     }
+    steps::next(|| Step::Compile(source.file.to_string()));
     let added = templates.add_answer(name, file, &source.file, &text);
     say(added, problems);
 }

@@ -6,6 +6,7 @@ use super::{
     hosts::{Crowd, Unsettled},
     problems::Problems,
     rendered::{self, Flaw},
+    steps::{self, Step},
 };
 use crate::boot::{
     machine::{Identity, Who},
@@ -118,8 +119,15 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             return;
         }
         let look = look.take();
-        let rendered = Scene::new(snapshot, who, &identity, None, SERVER)
-            .and_then(|scene| render(snapshot, settings, (&forms, identity.arch), &scene, (look, &mut flaws)));
+        let rendered = Scene::new(snapshot, who, &identity, None, SERVER).and_then(|scene| {
+            render(
+                snapshot,
+                (settings, whose),
+                (&forms, identity.arch),
+                &scene,
+                (look, &mut flaws),
+            )
+        });
         if let Err(error) = rendered {
             // One cause is one diagnostic: only an error without a template needs the host's place.
             let place = match &error.file {
@@ -200,7 +208,7 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
 /// looked at.
 fn render(
     snapshot: &Snapshot,
-    settings: &BootSettings,
+    (settings, whose): (&BootSettings, &str),
     (forms, arch): (&[Dialect], Option<Arch>),
     scene: &Scene,
     (mut look, flaws): (Option<Look<'_>>, &mut Vec<(Flaw, Origin)>),
@@ -208,11 +216,12 @@ fn render(
     let templates = &snapshot.templates;
     if let Some(script) = &settings.script {
         for (place, form) in forms.iter().enumerate() {
+            let file = templates.file_of_script(script.value.as_str(), *form);
+            steps::next(|| Step::Render(file.to_owned(), whose.to_owned()));
             let sent = templates.script(&script.value, *form, scene)?;
             if let (0, Some(look)) = (place, &mut look) {
                 look.at_script(&sent, settings);
             }
-            let file = templates.file_of_script(script.value.as_str(), *form);
             flaws.extend(rendered::script(*form, &sent).map(|flaw| (flaw, beginning(file))));
             let length = rendered::parameters_length(*form, &sent);
             flaws.extend(arch.and_then(|arch| too_long((settings, &script.origin), arch.cpu, length)));
@@ -220,12 +229,13 @@ fn render(
     }
     if let Some(answer) = &settings.answer {
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
+            let shown = templates.file_of_answer(&answer.value, file);
+            steps::next(|| Step::Render(shown.to_owned(), whose.to_owned()));
             let sent = templates.answer(&answer.value, file, scene)?;
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
             }
-            let place = || beginning(templates.file_of_answer(&answer.value, file));
-            flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, place())));
+            flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, beginning(shown))));
         }
     }
     Ok(())
@@ -290,12 +300,14 @@ fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut A
     };
     let is_sound = |form: &Dialect| snapshot.templates.is_sound_script(name.as_str(), *form);
     for form in Dialect::ALL.into_iter().filter(is_sound) {
+        let file = snapshot.templates.file_of_script(name.as_str(), form);
+        let whose = "an unknown machine".to_owned();
+        steps::next(|| Step::Render(file.to_owned(), whose.clone()));
         let rendered = Scene::new(snapshot, Who::Unknown, &identity, None, SERVER)
             .and_then(|scene| snapshot.templates.script(name, form, &scene));
-        let whose = "an unknown machine".to_owned();
         match rendered {
             Ok(sent) => {
-                let place = beginning(snapshot.templates.file_of_script(name.as_str(), form));
+                let place = beginning(file);
                 if let Some(flaw) = rendered::script(form, &sent) {
                     audience.flaws.add((flaw, place), whose);
                 }

@@ -6,7 +6,7 @@
 
 use super::complaints::{log_errors, log_warnings};
 use crate::admin::answer::{KeptFiles, Problem, counted};
-use crate::config::{self, Appliance, Diagnostic, KEPT_FOLDERS, Loaded, Report};
+use crate::config::{self, Appliance, Diagnostic, KEPT_FOLDERS, Loaded, Report, apart};
 use crate::images::sums::Later;
 use crate::model::WallTime;
 use crate::store::{
@@ -62,7 +62,7 @@ fn log_instead(Instead { errors, kept }: &Instead) {
 }
 
 fn load(config_file: &Path) -> Result<Beginning, Report> {
-    let refused = match config::load(config_file, 1, &mut Later) {
+    let refused = match apart::try_and_load(apart::on_disk(config_file), 1, &mut Later) {
         Ok(loaded) => return Ok(Beginning { loaded, instead: None }),
         Err(refused) => refused,
     };
@@ -70,7 +70,7 @@ fn load(config_file: &Path) -> Result<Beginning, Report> {
     let Some(Kept { folder, accepted }) = config::state_folders(config_file).into_iter().find_map(latest) else {
         return Err(refused);
     };
-    match config::load_kept(&folder, config_file, 1, &mut Later) {
+    match apart::try_and_load(apart::kept_in(&folder, config_file), 1, &mut Later) {
         Ok(loaded) if is_strange(&loaded.appliance, &folder, config_file) => Err(refused),
         Ok(loaded) => Ok(Beginning {
             loaded,
@@ -139,12 +139,13 @@ impl Keeper {
         let files =
             config::files_to_keep(appliance, &self.config_file).map_err(|error| StoreError(error.to_string()))?;
         let files: Vec<(&Path, &[u8])> = files.iter().map(|file| (&*file.path, &*file.bytes)).collect();
-        let is_sound = |folder: &Path| match config::load_kept(folder, &self.config_file, 0, &mut Later) {
-            Ok(_) => Ok(()),
-            Err(Report { errors, .. }) => Err(match errors.first() {
-                Some(first) => format!("they changed meanwhile: {first}"),
-                None => "they changed meanwhile".to_owned(),
-            }),
+        let is_sound = |folder: &Path| {
+            let tried = apart::try_files(apart::kept_in(folder, &self.config_file));
+            let report = tried.map_or_else(|report| report, |tried| tried.report);
+            match report.errors.first() {
+                None => Ok(()),
+                Some(first) => Err(format!("they changed meanwhile: {first}")),
+            }
         };
         kept::keep(
             &self.state,

@@ -23,6 +23,7 @@ pub mod log;
 mod operator;
 pub mod privileges;
 mod reload;
+mod restart;
 mod run;
 mod serve;
 mod systemd;

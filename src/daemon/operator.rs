@@ -79,6 +79,7 @@ impl Operator for Desk {
             artifacts: artifacts::known(&snapshot, &self.shared.ledger()),
             interfaces: self.shared.interfaces.load().iter().map(interface).collect(),
             restart_needed_for: standing.restart_needed_for,
+            unwatched: standing.unwatched,
             last_refusal: standing.last_refusal,
             kept_files: standing.kept_files,
             transfers: self.transfers(),

@@ -6,6 +6,7 @@
 //!
 //! Capabilities belong to threads (capabilities(7)), hence the order.
 
+use crate::images::reading::open_regular;
 use crate::model::limits::KEPT_DEPTH_MAX;
 use capctl::{Cap, CapSet, CapState, ambient, bounding, prctl};
 use nix::{
@@ -18,7 +19,6 @@ use nix::{
 use std::{
     ffi::CString,
     fmt,
-    fs::File,
     os::unix::fs::lchown,
     path::{Path, PathBuf},
 };
@@ -206,7 +206,7 @@ fn unreadable(path: &Path) -> Vec<(PathBuf, std::io::Error)> {
 }
 
 fn check_file(path: &Path) -> Option<(PathBuf, std::io::Error)> {
-    File::open(path).err().map(|error| (path.to_owned(), error))
+    open_regular(path).err().map(|error| (path.to_owned(), error))
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use super::{
     artifacts,
     complaints::{log_errors, log_warnings},
     kept::{Instead, Keeper},
+    restart::restart_needed,
     systemd,
     verifier::Verifier,
     watched::Watched,
 };
 use crate::admin::answer::{Accepted, KeptFiles, Problem, Refusal, counted};
 use crate::boot::snapshot::Ports;
-use crate::config::{self, Appliance, Loaded, Report};
+use crate::config::{Appliance, Loaded, Report, apart};
 use crate::images::sums::Later;
 use crate::model::{WallTime, limits::REFUSAL_REMINDER};
 use crate::net::Shared;
@@ -24,6 +25,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// Who asked for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) struct Reloader {
     keeper: Keeper,
     one_at_a_time: tokio::sync::Mutex<()>,
     standing: Mutex<Standing>,
+    /// Told of each reload that the watch did not ask for.
+    reloaded: Notify,
 }
 
 /// How the last reload left things.
@@ -83,7 +87,8 @@ pub(super) struct Standing {
     appliance: Appliance,
     /// Settings of the files that hold only after a restart.
     pub(super) restart_needed_for: Vec<String>,
-    watched: Watched,
+    /// Folders whose changes are not seen at once.
+    pub(super) unwatched: Vec<Problem>,
     fingerprint: u64,
 }
 
@@ -116,8 +121,8 @@ impl Reloader {
             said: shared.clock.monotonic(),
             appliance: running.clone(),
             restart_needed_for: Vec::new(),
+            unwatched: Vec::new(),
             fingerprint: watched.fingerprint(),
-            watched,
         };
         Reloader {
             config_file: config_file.to_owned(),
@@ -127,6 +132,7 @@ impl Reloader {
             verifier,
             one_at_a_time: tokio::sync::Mutex::new(()),
             standing: Mutex::new(standing),
+            reloaded: Notify::new(),
         }
     }
 
@@ -140,9 +146,29 @@ impl Reloader {
         self.stand().clone()
     }
 
-    /// The folders to watch.
+    /// The folders to watch, as they are now: links may lead elsewhere by now, and folders be gone.
     pub(super) fn watched(&self) -> Watched {
-        self.stand().watched.clone()
+        let appliance = self.stand().appliance.clone();
+        Watched::of(&appliance, &self.config_file)
+    }
+
+    /// Whether the files are others than those that were read last. Blocks.
+    pub(super) fn have_files_changed(&self) -> bool {
+        let now = self.watched().fingerprint();
+        now != self.stand().fingerprint
+    }
+
+    /// Ready after a reload that the watch did not ask for.
+    pub(super) async fn reloaded(&self) {
+        self.reloaded.notified().await;
+    }
+
+    /// Takes note of the folders whose changes are not seen at once, and says those that are new.
+    pub(super) fn note_unwatched(&self, unwatched: Vec<Problem>) {
+        let before = std::mem::replace(&mut self.stand().unwatched, unwatched.clone());
+        for problem in unwatched.iter().filter(|problem| !before.contains(problem)) {
+            tracing::warn!("{problem}");
+        }
     }
 
     /// One line for `systemctl status`.
@@ -207,20 +233,29 @@ impl Reloader {
         if let Reloaded::Accepted(_) = done {
             self.keep();
         }
+        match trigger {
+            Trigger::Signal | Trigger::Operator => self.reloaded.notify_one(),
+            Trigger::Watch => {}
+        }
         done
     }
 
     fn reload_now(&self, trigger: Trigger) -> Reloaded {
-        let fingerprint = self.watched().fingerprint();
+        let watched = self.watched();
+        let fingerprint = watched.fingerprint();
         if trigger == Trigger::Watch && fingerprint == self.stand().fingerprint {
             return Reloaded::Unchanged;
         }
         systemd::reloading();
         self.stand().fingerprint = fingerprint;
         let generation = self.shared.snapshot.load().generation;
-        match config::load(&self.config_file, generation + 1, &mut Later) {
+        match apart::try_and_load(apart::on_disk(&self.config_file), generation + 1, &mut Later) {
             Ok(loaded) => {
-                self.watch_also(Watched::of(&loaded.appliance, &self.config_file));
+                let now = Watched::of(&loaded.appliance, &self.config_file);
+                if now != watched {
+                    // It speaks of other folders from now on.
+                    self.stand().fingerprint = now.fingerprint();
+                }
                 Reloaded::Accepted(self.accept(trigger, loaded))
             }
             Err(Report { errors, .. }) => {
@@ -236,20 +271,13 @@ impl Reloader {
         let Standing {
             kept_files, appliance, ..
         } = self.standing();
-        let loaded =
-            kept_files.and_then(|kept| config::load_kept(&kept.folder, &self.config_file, generation, &mut Later).ok());
+        let loaded = kept_files.and_then(|kept| {
+            let files = apart::kept_in(&kept.folder, &self.config_file);
+            apart::try_and_load(files, generation, &mut Later).ok()
+        });
         if let Some(Loaded { snapshot, .. }) = loaded {
             self.shared.snapshot.store(Arc::new(snapshot));
             self.verifier.look(appliance.recheck);
-        }
-    }
-
-    /// Changes what is watched; the fingerprint speaks of the new folders then.
-    fn watch_also(&self, watched: Watched) {
-        let mut standing = self.stand();
-        if standing.watched != watched {
-            standing.fingerprint = watched.fingerprint();
-            standing.watched = watched;
         }
     }
 
@@ -327,34 +355,6 @@ impl Standing {
     }
 }
 
-/// The settings that differ and that a running process can't change.
-fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {
-    let rows = [
-        ("interfaces under [network]", running.interfaces != wanted.interfaces),
-        (
-            "machines_per_address under [network]",
-            running.shared_addresses != wanted.shared_addresses,
-        ),
-        (
-            "router_advertisements under [network]",
-            running.router_advertisements != wanted.router_advertisements,
-        ),
-        ("port under [http]", running.http_port != wanted.http_port),
-        ("bulk_streams under [http]", running.bulk_streams != wanted.bulk_streams),
-        ("port under [tftp]", running.tftp_port != wanted.tftp_port),
-        (
-            "single_port under [tftp]",
-            running.tftp_single_port != wanted.tftp_single_port,
-        ),
-        ("path under [state]", running.state != wanted.state),
-        ("socket under [admin]", running.admin_socket != wanted.admin_socket),
-    ];
-    rows.into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(name, _)| name.to_owned())
-        .collect()
-}
-
 fn log_accepted(trigger: Trigger, accepted: &Accepted) {
     tracing::info!(
         "reload by {trigger}: generation {} is in force, {}",
@@ -381,7 +381,7 @@ mod tests {
     use super::*;
 
     fn standing(kept_files: Option<KeptFiles>) -> Standing {
-        let appliance = config::appliance(Path::new(concat!(
+        let appliance = crate::config::appliance(Path::new(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/config/bootwright.toml"
         )));
@@ -395,7 +395,7 @@ mod tests {
             }),
             kept_files,
             said: Duration::from_secs(100),
-            watched: Watched::of(&appliance, Path::new("bootwright.toml")),
+            unwatched: Vec::new(),
             appliance,
             restart_needed_for: Vec::new(),
             fingerprint: 0,

@@ -17,7 +17,10 @@ use crate::admin::{
 use crate::boot::snapshot::Ports;
 use crate::config::{self, Appliance, Loaded, Report, report};
 use crate::lease::LeaseTable;
-use crate::model::{Now, limits::OPEN_FILES_MAX};
+use crate::model::{
+    Now,
+    limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+};
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
 use crate::store::{self, Broken, Opened, Store, StoreError, leases, writer::LeaseWriter};
 use arc_swap::ArcSwap;
@@ -180,6 +183,8 @@ fn listen(appliance: &Appliance) -> Listen {
 fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: Desk) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Templates are rendered on its threads.
+        .thread_stack_size(TEMPLATE_STACK_BYTES)
         .build()
         .map_err(StartError::System)?;
     let ended = runtime.block_on(run::run(servers, socket, reloader, desk));

@@ -1,26 +1,57 @@
 //! Sees that the operator saved a file, and asks for a reload once it is quiet again.
 //!
-//! Folders are watched and not files, because editors write a new file and rename it over the old.
+//! Folders are watched and not files, because editors write a new file and rename it over the old. A folder
+//! that was replaced is a new one to the kernel, some file systems tell nothing, and the system may have no
+//! watches left: so the folders are armed anew after each reload, and it is looked now and then whether they are
+//! still those that are armed and whether anything changed in them.
 
 use super::reload::{Reloader, Trigger};
-use crate::model::limits::{RELOAD_SETTLE, RELOAD_SETTLE_LONGEST};
+use crate::admin::answer::Problem;
+use crate::model::limits::{RELOAD_SETTLE, RELOAD_SETTLE_LONGEST, UNWATCHED_NAMED_MAX, WATCH_LOOK};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
-use std::{path::PathBuf, sync::Arc};
-use tokio::{sync::mpsc, time::Instant};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 /// Reloads whenever the files differ from those the last reload read; ends with its task.
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let (changed, mut changes) = mpsc::channel(1);
-    let mut watcher = watcher(&reloader.watched().folders, &changed);
+    let mut armed = arm(&reloader, None, &changed);
+    let mut look = interval(WATCH_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A file may have changed before the watcher was there.
     let _ = changed.try_send(());
-    while changes.recv().await.is_some() {
-        settle(&mut changes).await;
-        reloader.reload(Trigger::Watch).await;
-        // A folder that was replaced is a new one to the kernel, so all are watched anew each time.
-        watcher = self::watcher(&reloader.watched().folders, &changed).or(watcher);
+    loop {
+        tokio::select! {
+            _ = changes.recv() => {
+                settle(&mut changes).await;
+                reloader.reload(Trigger::Watch).await;
+                armed = arm(&reloader, None, &changed);
+            }
+            () = reloader.reloaded() => armed = arm(&reloader, None, &changed),
+            _ = look.tick() => {
+                armed = arm(&reloader, Some(armed), &changed);
+                if have_changed(&reloader).await {
+                    settle(&mut changes).await;
+                    reloader.reload(Trigger::Watch).await;
+                    armed = arm(&reloader, Some(armed), &changed);
+                }
+            }
+        }
     }
-    drop(watcher);
+}
+
+/// Whether the files are others than those that were read last.
+async fn have_changed(reloader: &Arc<Reloader>) -> bool {
+    let reloader = Arc::clone(reloader);
+    let looked = tokio::task::spawn_blocking(move || reloader.have_files_changed()).await;
+    looked.unwrap_or_default()
 }
 
 /// Waits until nothing changed for a while, but not for ever.
@@ -33,7 +64,46 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
     }
 }
 
-fn watcher(folders: &[PathBuf], changed: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+/// A folder, and which one it is on its disk.
+type Place = (PathBuf, Option<(u64, u64)>);
+
+/// Folders that are watched.
+struct Armed {
+    places: Vec<Place>,
+    /// Whether all of them are.
+    is_whole: bool,
+    /// What watches, as long as it is there.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+/// Watches the reloader's folders; those that were `before`, where they are still the same. What can't be
+/// watched is said to the reloader.
+fn arm(reloader: &Reloader, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
+    let places: Vec<Place> = reloader.watched().folders.into_iter().map(place).collect();
+    if let Some(before) = before.filter(|before| before.is_whole && before.places == places) {
+        return before;
+    }
+    let folders = places.iter().map(|(folder, _)| folder.as_path());
+    let (watcher, unwatched) = watcher(folders, changed);
+    let armed = Armed {
+        is_whole: unwatched.is_empty(),
+        places,
+        _watcher: watcher,
+    };
+    reloader.note_unwatched(unwatched);
+    armed
+}
+
+fn place(folder: PathBuf) -> Place {
+    let which = folder.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    (folder, which)
+}
+
+/// What watches the folders, and those that it can't.
+fn watcher<'p>(
+    folders: impl Iterator<Item = &'p Path>,
+    changed: &mpsc::Sender<()>,
+) -> (Option<RecommendedWatcher>, Vec<Problem>) {
     let changed = changed.clone();
     let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(event.kind)) {
@@ -43,20 +113,28 @@ fn watcher(folders: &[PathBuf], changed: &mpsc::Sender<()>) -> Option<Recommende
     });
     let mut watcher = match made {
         Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::warn!("changed files are not seen ({error}); say `bootwright reload` after an edit");
-            return None;
-        }
+        Err(error) => return (None, vec![unwatched("the operator's files".to_owned(), &error)]),
     };
+    let mut problems = Vec::new();
     for folder in folders {
-        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-            tracing::warn!(
-                "changes in {} are not seen ({error}); say `bootwright reload` after an edit there",
-                folder.display()
-            );
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+            && problems.len() < UNWATCHED_NAMED_MAX
+        {
+            problems.push(unwatched(folder.display().to_string(), &error));
         }
     }
-    Some(watcher)
+    (Some(watcher), problems)
+}
+
+fn unwatched(what: String, error: &notify::Error) -> Problem {
+    let message = format!(
+        "changes in {what} are not seen at once, but within {} s: {error}",
+        WATCH_LOOK.as_secs()
+    );
+    Problem {
+        help: Some("say `bootwright reload` after an edit, or see fs.inotify.max_user_watches".to_owned()),
+        ..Problem::new(message)
+    }
 }
 
 /// Reading a file is no change of it; our own reload reads all of them.
@@ -65,5 +143,40 @@ fn is_change(kind: EventKind) -> bool {
         EventKind::Access(AccessKind::Close(notify::event::AccessMode::Write)) => true,
         EventKind::Access(_) => false,
         EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_watched_is_named_and_the_others_are_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let (changed, mut changes) = mpsc::channel(1);
+        let (watcher, problems) = watcher([&*gone, folder.path()].into_iter(), &changed);
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].message.contains(&gone.display().to_string()),
+            "{problems:?}"
+        );
+        std::fs::write(folder.path().join("a.toml"), "").unwrap();
+        assert_eq!(changes.blocking_recv(), Some(()));
+        drop(watcher);
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_another_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&two).unwrap();
+        let before = place(one.clone());
+        assert_eq!(place(one.clone()), before);
+        std::fs::remove_dir(&one).unwrap();
+        assert_ne!(place(one.clone()), before);
+        std::fs::rename(&two, &one).unwrap();
+        assert_ne!(place(one), before);
     }
 }

@@ -29,8 +29,12 @@ impl Watched {
             ..
         } = appliance;
         let whole = [scripts, answers, images].into_iter().chain(loaders);
+        let mut folders = config::watched(appliance, config_file);
+        folders.extend(config::watched_beyond(appliance, config_file));
+        folders.sort();
+        folders.dedup();
         Watched {
-            folders: config::watched(appliance, config_file),
+            folders,
             whole: whole.cloned().collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! Where an artifact's bytes come from: a file, or a file inside an ISO. Nothing is mounted.
 
+use super::reading::open_regular;
 use std::{
     fmt,
     fs::{self, File},
@@ -128,7 +129,7 @@ impl Content {
     /// When it can't be read, is no regular file, or its ISO ends before it does.
     pub(super) fn open(&self) -> io::Result<Reading> {
         let length = regular(&self.file)?.len();
-        let file = File::open(&self.file)?;
+        let file = open_regular(&self.file)?;
         let Some(inside) = &self.inside else {
             return Ok(Reading::Whole(file));
         };

@@ -7,13 +7,13 @@
 use super::checksum;
 use crate::boot::snapshot::FileStamp;
 use crate::model::limits::VERIFY_PIECE_BYTES;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, IoSliceMut},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -24,6 +24,26 @@ pub enum From {
     Memory,
     /// From the disk, as far as the system lets go of what it remembers.
     Disk,
+}
+
+/// Opens a regular file for reading and nothing else: a FIFO would wait for somebody to write, a device may do
+/// anything, and some never end. It is looked at before it is opened, and what was opened is looked at again.
+///
+/// # Errors
+/// When it is missing, may not be read, or is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let other = || io::Error::other("it is not a regular file");
+    if !path.metadata()?.is_file() {
+        return Err(other());
+    }
+    let file = File::options()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(other()),
+    }
 }
 
 /// A file that is being read.
@@ -42,7 +62,7 @@ impl Reading {
     /// # Errors
     /// When it can't be opened, or is another.
     pub fn open(path: &Path, stamp: FileStamp, from: From) -> io::Result<Reading> {
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         // The pieces are large enough; what the system read ahead would look as if somebody held it.
         advise(&file, (0, 0), PosixFadviseAdvice::POSIX_FADV_RANDOM);
         let reading = Reading {

@@ -2,6 +2,9 @@
 //!
 //! The defaults hold 10,000 machines. What bites is counted where it bites.
 
+mod edited;
+
+pub use edited::*;
 use std::time::Duration;
 
 /// The largest DHCP payload we send: EDK2 drops larger offers (PROTOCOL: "never over 1472").
@@ -236,10 +239,6 @@ pub const LOADER_LOOP_TIMES: u32 = 3;
 /// takes minutes, and a person's next try may come much later.
 pub const LOADER_LOOP_PAUSE: Duration = Duration::from_secs(3600);
 
-/// The work one template may do before it is stopped (minijinja fuel).
-pub const TEMPLATE_FUEL: u64 = 200_000;
-/// The longest text one template may render.
-pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of parameters that a kernel for x86, 64-bit ARM or POWER takes (COMMAND_LINE_SIZE of its asm/setup.h,
 /// less the zero byte at its end).
 pub const KERNEL_PARAMETERS_BYTES_MAX: usize = 2047;
@@ -247,8 +246,6 @@ pub const KERNEL_PARAMETERS_BYTES_MAX: usize = 2047;
 pub const KERNEL_PARAMETERS_BYTES_MAX_ARM32_RISCV: usize = 1023;
 /// The same of a kernel for LoongArch or IBM Z.
 pub const KERNEL_PARAMETERS_BYTES_MAX_LOONGARCH_S390: usize = 4095;
-/// The largest file that people edit: a configuration, an inventory, a template.
-pub const EDITED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long running transfers may go on after SIGTERM.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -256,8 +253,6 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 pub const INTERFACE_POLL: Duration = Duration::from_millis(500);
 /// How long after news of an interface all of them are looked at: news come in numbers.
 pub const INTERFACE_SETTLE: Duration = Duration::from_millis(100);
-/// How long after the last change in a watched folder the inventory is read again.
-pub const RELOAD_SETTLE: Duration = Duration::from_millis(300);
 
 /// Bytes of log lines that wait for whoever reads them: a storm of a thousand machines is 2 MiB. What comes
 /// beyond is dropped and counted.
@@ -283,20 +278,6 @@ pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 pub const ADMIN_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// File descriptors we ask the system for: a socket and a file for every transfer and connection.
 pub const OPEN_FILES_MAX: u64 = 65_536;
-/// Problems of a refused reload that are logged; `bootwright status` shows all of them.
-pub const REFUSAL_LINES_MAX: usize = 50;
-/// How often it is said again that the files on disk are refused.
-pub const REFUSAL_REMINDER: Duration = Duration::from_secs(600);
-/// How often it is looked whether that is due.
-pub const REFUSAL_LOOK: Duration = Duration::from_secs(30);
-/// Files of one accepted version that are kept over a restart.
-pub const KEPT_FILES_MAX: usize = 20_000;
-/// The bytes of these.
-pub const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Folders in the folder of answers, one in the other, that are kept.
-pub const KEPT_DEPTH_MAX: usize = 8;
-/// How long a watched folder may go on changing before the inventory is read all the same.
-pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
 
 /// Folders on the way to a loader, its root among them.
 pub const LOADER_DEPTH_MAX: usize = 8;
@@ -308,14 +289,6 @@ pub const LOADER_LOOK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const LOADER_LINKS_MAX: usize = 8;
 /// Folders in an image's folder, one in the other, in which a changed artifact is seen.
 pub const IMAGE_DEPTH_MAX: usize = 4;
-/// Folders in an answer's folder, one in the other.
-pub const ANSWER_DEPTH_MAX: usize = 4;
-/// Files in one folder that people edit.
-pub const EDITED_FILES_MAX: usize = 10_000;
-/// Steps from a profile to its furthest ancestor.
-pub const PROFILE_DEPTH_MAX: usize = 64;
-/// Nested lists and tables in one template variable.
-pub const VAR_DEPTH_MAX: usize = 16;
 /// Checksums kept over a restart, so that a file is read only once as long as it stays what it is.
 pub const CHECKSUMS_KEPT_MAX: usize = 65_536;
 /// Bytes of an artifact that are read and hashed in one go.

@@ -8,7 +8,7 @@
 //! Each thread has its own connections. Threads that take tasks from each other wake each other all the
 //! time, which cost a script half as much again as making it.
 
-use crate::model::limits::{HTTP_DISK_THREADS_MAX, HTTP_THREADS_MAX};
+use crate::model::limits::{HTTP_DISK_THREADS_MAX, HTTP_THREADS_MAX, TEMPLATE_STACK_BYTES};
 use std::{
     future::Future,
     io,
@@ -90,7 +90,9 @@ impl Thread {
             .build()?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel();
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name(name.to_owned());
+        // Templates are rendered here.
+        thread.stack_size(TEMPLATE_STACK_BYTES).spawn(move || {
             // Nothing is ever said: an error means that nobody has the other end any more.
             let _: Result<(), _> = runtime.block_on(ended);
             // A file may be read from a slow disk; nobody waits for it any more.

@@ -20,11 +20,13 @@
 
 use super::{Store, StoreError, Write};
 use crate::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
+use crate::images::reading::open_regular;
 use crate::model::{WallTime, limits::CHECKSUMS_KEPT_MAX};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     ffi::OsStr,
+    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -78,7 +80,11 @@ pub fn beside_a_daemon(folder: &Path) -> Vec<ChecksumRecord> {
     // The journal is read first: what it holds may move to the database meanwhile, and never back.
     let mut files = FILES.map(|_| Vec::new());
     for (file, bytes) in FILES.iter().zip(&mut files).rev() {
-        *bytes = std::fs::read(folder.join(file)).unwrap_or_default();
+        // A store that makes no sense is none, whatever lies there.
+        let read = open_regular(&folder.join(file)).and_then(|mut file| file.read_to_end(bytes));
+        if read.is_err() {
+            bytes.clear();
+        }
     }
     let mut found = HashMap::new();
     for file in &files {

@@ -9,11 +9,12 @@
 //! What the files mean is `config`'s.
 
 use super::StoreError;
-use crate::model::WallTime;
+use crate::images::reading::open_regular;
+use crate::model::{WallTime, limits::EDITED_FILE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -55,7 +56,7 @@ pub fn latest(state: &Path, config_file: &Path) -> Option<Kept> {
     let (_, folder) = numbered(&folder_in(state)).pop()?;
     // Somebody put a link there otherwise, and root would read what it leads to.
     count(&folder).ok()?;
-    let note: Note = serde_json::from_slice(&fs::read(folder.join(NOTE)).ok()?).ok()?;
+    let note: Note = serde_json::from_slice(&read(&folder.join(NOTE)).ok()?).ok()?;
     (note.config == absolute(config_file)).then_some(Kept {
         folder,
         accepted: note.accepted,
@@ -121,10 +122,19 @@ fn has_just(folder: &Path, files: Files<'_>) -> bool {
     let is_same = |(path, bytes): &(&Path, &[u8])| {
         let path = folder.join(path);
         let length = path.metadata().map(|metadata| metadata.len());
-        length.is_ok_and(|length| length == bytes.len() as u64) && fs::read(path).is_ok_and(|kept| kept == *bytes)
+        length.is_ok_and(|length| length == bytes.len() as u64) && read(&path).is_ok_and(|kept| kept == *bytes)
     };
     // The note is one more.
     count(folder).is_ok_and(|count| count == files.len() + 1) && files.iter().all(is_same)
+}
+
+/// All of a file. Who may write into the state may put anything there, at any moment.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?
+        .take(EDITED_FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// How many files lie in a folder and those in it; an error where something is neither, such as a link.

@@ -2,7 +2,7 @@
 
 use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{SERVER, Wire, text};
-use super::room::Room;
+use super::room::{Room, SUBNET};
 use nix::sys::signal::Signal;
 use std::fs;
 
@@ -144,4 +144,98 @@ fn a_loader_that_is_copied_in_is_served_and_one_that_is_taken_away_is_noticed() 
     daemon.wait_for("what is missed", |line| {
         line.level == "ERROR" && line.message.contains("there is no loader `late2.efi`")
     });
+}
+
+/// The daemon's memory in kB, and whether it answers.
+fn memory_of(daemon: &Daemon, room: &Room) -> u64 {
+    let _ = ask_json(room, "status");
+    daemon.resident_kb()
+}
+
+#[test]
+fn files_that_nobody_could_judge_cost_the_daemon_neither_its_life_nor_its_memory() {
+    const MORE_KB_MAX: u64 = 24 * 1024;
+    let wire = Wire::new();
+    let room = Room::new(GOOD).with_script("who", "#!ipxe\necho {{ name }}\n");
+    let mut daemon = Daemon::start(&wire, &room);
+    let before = memory_of(&daemon, &room);
+    let refused = |daemon: &Daemon, what: &str| {
+        daemon.wait_for(what, |line| line.level == "ERROR" && line.message.contains(what));
+        assert!(!ask(&room, &["reload"]).status.success(), "{what}");
+        let now = memory_of(daemon, &room);
+        assert!(now < before + MORE_KB_MAX, "{what}: {before} kB before, {now} kB now");
+    };
+    let words = "It is a long text, about [many] things = none of them \"TOML.\n";
+    room.write("inventory.toml", &words.repeat(2_000_000 / words.len()));
+    refused(&daemon, "not TOML");
+    room.write_inventory(GOOD);
+    let grows = "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+    room.write_script("who.ipxe", &format!("#!ipxe\n{grows}{{{{ (ns.a ~ 'x') | length }}}}\n"));
+    refused(&daemon, "who.ipxe");
+    fs::remove_file(room.path("scripts/who.ipxe")).expect("our own file");
+    nix::unistd::mkfifo(&room.path("scripts/who.ipxe"), nix::sys::stat::Mode::S_IRWXU).expect("our own folder");
+    refused(&daemon, "not a regular file");
+    room.write_script("who.ipxe", "#!ipxe\necho again {{ name }}\n");
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let url = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-41");
+    let script = || String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned();
+    let served = super::poll(super::SOON, || (script() == "#!ipxe\necho again r1u01\n").then_some(()));
+    assert!(served.is_some(), "{}\n{}", script(), daemon.log_tail());
+    assert!(daemon.is_alive());
+}
+
+#[test]
+fn edits_behind_a_link_and_in_a_folder_that_came_back_are_seen() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let folder = |name: &str| room.path(name);
+    let settings = fs::read_to_string(room.config()).expect("our own file");
+    for name in ["git/rooms", "etc"] {
+        fs::create_dir_all(folder(name)).expect("our own folder");
+    }
+    room.write(
+        "git/rooms/room.toml",
+        &format!("{SUBNET}{GOOD}").replace("who", "local"),
+    );
+    std::os::unix::fs::symlink("../git/rooms/room.toml", folder("etc/inventory.toml")).expect("our own folder");
+    let elsewhere = ["scripts", "answers", "images", "loaders"]
+        .into_iter()
+        .fold(settings, |text, name| {
+            text.replace(&format!("\"{name}\""), &format!("\"{}\"", folder(name).display()))
+        });
+    let elsewhere = elsewhere.replace(
+        "\"inventory.toml\"",
+        &format!("\"{}\"", folder("etc/inventory.toml").display()),
+    );
+    room.write("bootwright.toml", &elsewhere);
+    let daemon = Daemon::start(&wire, &room);
+    let named = |name: &str| {
+        let seen = super::poll(super::SOON, || {
+            (ask_json(&room, "hosts")[0]["name"] == name).then_some(())
+        });
+        assert!(
+            seen.is_some(),
+            "{name}: {}\n{}",
+            ask_json(&room, "hosts"),
+            daemon.log_tail()
+        );
+    };
+    named("r1u01");
+    let edit = |name: &str| {
+        let text = format!("{SUBNET}{GOOD}").replace("who", "local").replace("r1u01", name);
+        room.write("git/rooms/room.toml", &text);
+    };
+    edit("r1u02");
+    named("r1u02");
+    fs::rename(folder("etc"), folder("etc.away")).expect("our own folder");
+    daemon.wait_for("the missing inventory", |line| {
+        line.level == "ERROR" && line.message.contains("etc/inventory.toml")
+    });
+    fs::create_dir(folder("etc")).expect("our own folder");
+    edit("r1u03");
+    std::os::unix::fs::symlink("../git/rooms/room.toml", folder("etc/inventory.toml")).expect("our own folder");
+    named("r1u03");
+    edit("r1u04");
+    named("r1u04");
+    assert_eq!(ask_json(&room, "status")["unwatched"], serde_json::json!([]));
 }

@@ -5,9 +5,9 @@
 //! have all the same goes through a filter that quotes it.
 
 use crate::boot::paths::SCRIPT_QUERY;
-use crate::model::{Dialect, text};
+use crate::model::{Dialect, limits::TEMPLATE_OUTPUT_BYTES_MAX, text};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, fmt::Write};
 
 /// Why a text would be more than a value.
 type Reason = Option<&'static str>;
@@ -36,9 +36,10 @@ fn write(
     more: fn(&str) -> Reason,
 ) -> Result<(), Error> {
     // Most values are texts already, and go out as they are.
-    let text = value
-        .as_str()
-        .map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
+    let text = match value.as_str() {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(written_out(value)?),
+    };
     if let Some(reason) = more(&text)
         && !value.is_safe()
     {
@@ -47,6 +48,31 @@ fn write(
     match state.auto_escape() {
         AutoEscape::None => Ok(out.write_str(&text)?),
         _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// A list or another value that is no text, as one: no longer than a whole script may be, because the engine
+/// counts only what comes of it.
+fn written_out(value: &Value) -> Result<String, Error> {
+    let mut text = Bounded(String::new());
+    match write!(text, "{value}") {
+        Ok(()) => Ok(text.0),
+        Err(_) => Err(refused(&format!(
+            "is longer than the {TEMPLATE_OUTPUT_BYTES_MAX} bytes that a text may have"
+        ))),
+    }
+}
+
+/// A text that stops growing at its limit.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.0.len() + more.len() > TEMPLATE_OUTPUT_BYTES_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(more);
+        Ok(())
     }
 }
 

@@ -28,6 +28,17 @@ pub(super) struct Opened<'s> {
     pub(super) tag: &'s str,
 }
 
+/// A tag, without its marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag<'s> {
+    /// All between the marks: `if vars.disk`.
+    pub(super) said: &'s str,
+    /// Its first word: `if`, `endif`, `set`, …
+    pub(super) word: &'s str,
+    /// Whether it wants an end.
+    pub(super) opens: bool,
+}
+
 /// What of a text the template engine takes for its own.
 #[derive(Debug, Default)]
 pub(super) struct Marks<'s> {
@@ -89,25 +100,33 @@ impl<'s> Marks<'s> {
         end
     }
 
-    fn tag(&mut self, source: &'s str, at: usize) -> usize {
-        let end = end_of(source, at + 2, "%}");
-        self.code.push(at..end);
-        let inside = source[at + 2..end].strip_suffix("%}").unwrap_or(&source[at + 2..end]);
-        let tag = inside
+    /// What a `{% … %}` says, from mark to mark.
+    pub(super) fn tag_in(code: &'s str) -> Tag<'s> {
+        let inside = code.get(2..).unwrap_or_default();
+        let inside = inside.strip_suffix("%}").unwrap_or(inside);
+        let said = inside
             .trim_start_matches(['-', '+'])
             .trim_end_matches(['-', '+'])
             .trim();
-        let word = tag
+        let word = said
             .split(|c: char| !c.is_ascii_alphanumeric())
             .next()
             .unwrap_or_default();
+        let opens = BLOCKS.contains(&word) && !(word == "set" && assigns(said));
+        Tag { said, word, opens }
+    }
+
+    fn tag(&mut self, source: &'s str, at: usize) -> usize {
+        let end = end_of(source, at + 2, "%}");
+        self.code.push(at..end);
+        let Tag { said: tag, word, opens } = Marks::tag_in(&source[at..end]);
         if let Some(ended) = word.strip_prefix("end") {
             if let Some(place) = self.open.iter().rposition(|opened| opened.word == ended) {
                 self.open.truncate(place);
             }
             return end;
         }
-        if BLOCKS.contains(&word) && !(word == "set" && tag.contains('=')) {
+        if opens {
             self.open.push(Opened { at, word, tag });
         }
         match word {
@@ -120,19 +139,52 @@ impl<'s> Marks<'s> {
 
 /// Behind the mark that closes what began before `from`: one in a text or within braces does not.
 fn end_of(source: &str, from: usize, mark: &str) -> usize {
-    let (mut quote, mut depth) = (None, 0_usize);
-    for (at, c) in source[from..].char_indices().map(|(at, c)| (from + at, c)) {
-        match (quote, c) {
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, _) if depth == 0 && source[at..].starts_with(mark) => return at + mark.len(),
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '{') => depth += 1,
-            (None, '}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+    let (mut at, mut depth) = (from, 0_usize);
+    while let Some(c) = source[at..].chars().next() {
+        match c {
+            _ if depth == 0 && source[at..].starts_with(mark) => return at + mark.len(),
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
+        at += match c {
+            '"' | '\'' => quoted_length(&source[at..], c),
+            _ => c.len_utf8(),
+        };
     }
     source.len()
+}
+
+/// Bytes of the text in quotes that `rest` begins with, quotes included; all of it where nothing closes it. A
+/// `\` takes its next character along.
+pub(super) fn quoted_length(rest: &str, quote: char) -> usize {
+    let mut characters = rest.char_indices().skip(1);
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '\\' => drop(characters.next()),
+            c if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// Whether a `set` gives a value, outside of the brackets of a filter.
+fn assigns(said: &str) -> bool {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(c) = said[at..].chars().next() {
+        match c {
+            '=' if depth == 0 => return true,
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += match c {
+            '"' | '\'' => quoted_length(&said[at..], c),
+            _ => c.len_utf8(),
+        };
+    }
+    false
 }
 
 /// Where the tag begins that ends a raw text.
@@ -192,6 +244,10 @@ mod tests {
             []
         );
         assert_eq!(open("{% set a %}{% endset %}{% raw %}{% if %}"), [(23, "raw")]);
+        assert_eq!(
+            open("{% set a | default(b='=') %}{{ '\\'}}{% if %}' }}"),
+            [(0, "set a | default(b='=')")]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     Scene, TemplateError, VARIABLES,
     dialect::{self, Refused},
     marks::Marks,
-    words,
+    shape, words,
 };
 use crate::model::{
     limits::{TEMPLATE_FUEL, TEMPLATE_OUTPUT_BYTES_MAX},
@@ -64,6 +64,7 @@ impl Room {
     pub(super) fn add(&mut self, key: String, file: &str, source: &str) -> Result<(), TemplateError> {
         self.files.insert(key.clone(), file.to_owned());
         refuse_lengths(file, source)?;
+        shape::refuse_depth(file, source)?;
         self.engine
             .add_template_owned(key.clone(), source.to_owned())
             .map_err(|error| self.explain(&key, &error))?;

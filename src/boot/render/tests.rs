@@ -134,6 +134,13 @@ fn an_endless_template_is_stopped() {
 }
 
 #[test]
+fn a_list_that_would_be_written_without_end_is_stopped_with_its_line() {
+    let error = rendered_for(Dialect::Ipxe, "echo\n{{ [0] * 10000000 }}", "x").unwrap_err();
+    assert_eq!((error.line, error.column), (Some(2), Some(4)), "{error}");
+    assert!(error.message.contains("is longer than"), "{error}");
+}
+
+#[test]
 fn an_endless_text_is_stopped() {
     let source = format!("{{% for a in range(9999) %}}{}{{% endfor %}}", "x".repeat(500));
     let error = rendered(&source, "x").unwrap_err();

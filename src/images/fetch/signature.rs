@@ -2,11 +2,11 @@
 //!
 //! Nothing here reads a key or a signature itself.
 
-use crate::images::error::ImageError;
+use crate::images::{error::ImageError, reading::open_regular};
 use crate::model::text;
 use std::{
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     path::{self, Path},
     process::{Command, Stdio},
 };
@@ -53,7 +53,12 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
     };
     // gpgv looks for a name without a folder in GnuPG's own, where somebody else's keys may be.
     let keyring = &path::absolute(keyring).map_err(unread)?;
-    let begins = fs::read(keyring).map_err(unread)?;
+    let mut begins = Vec::new();
+    let opened = open_regular(keyring).map_err(unread)?;
+    opened
+        .take(ARMOUR.len() as u64)
+        .read_to_end(&mut begins)
+        .map_err(unread)?;
     if begins.starts_with(ARMOUR) {
         return Err(ImageError::new(format!(
             "the keyring {0} is armoured, which gpgv can't read; say `gpg --dearmor {0}` and name what it makes",

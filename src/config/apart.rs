@@ -1,0 +1,360 @@
+//! The operator's files, tried in a process of its own before any of them is taken.
+//!
+//! Templates are programs. What they do is bounded by depth, fuel and output, and still one can be written
+//! that eats the stack, the memory or the time of whoever runs it: a list that holds itself, a list of lists
+//! that doubles, a text as wide as a number says. None of these can be caught where it happens, and a daemon
+//! that serves a room must not find out. So another process reads and judges all of it first, with less stack
+//! and bounds of the system on its memory; it says at each step what it is about to do, and is ended when a
+//! step takes too long. What it died of is an error of the file that it was at. Only files with the bytes that
+//! were tried so are read here then.
+//!
+//! It serves no machine, binds nothing and writes nothing.
+
+use super::{
+    Diagnostic, Loaded, Report,
+    kept::{load_kept, load_kept_only},
+    loading::{load, load_only},
+    steps::{Step, Sums256, Word, begin_trial, heard, say_report},
+};
+use crate::images::sums::{Absent, Later, Sums};
+use crate::model::{
+    limits::{TRIAL_LONGEST, TRIAL_MEMORY_BYTES_MAX, TRIAL_STEP_LONGEST, TRIAL_WORDS_BYTES_MAX},
+    text,
+};
+use nix::sys::{
+    resource::{Resource, setrlimit},
+    signal::Signal,
+};
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// The hidden command that tries files.
+pub const COMMAND: &str = "try-files";
+/// This program, even where an upgrade has put another in its place.
+const OURSELVES: &str = "/proc/self/exe";
+/// Bytes of what it says of its own end.
+const LAST_WORDS_BYTES_MAX: u64 = 4096;
+/// How long the other process may take to go, once it was told to.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Which files are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'p> {
+    /// `bootwright.toml`; of kept files, where it stood.
+    pub config: &'p Path,
+    /// The folder of kept files, where these are meant.
+    pub kept: Option<&'p Path>,
+    /// Whether images are left alone.
+    pub without_images: bool,
+}
+
+/// Files that were tried, and what came of it.
+#[derive(Debug)]
+pub struct Tried {
+    /// The files that were read.
+    pub(super) files: Arc<Sums256>,
+    /// What is wrong with them.
+    pub report: Report,
+}
+
+/// Tries files: what the hidden command does. Says all of it on standard output.
+pub fn run(files: Files<'_>) {
+    bound_this_process();
+    begin_trial();
+    let mut sums: Box<dyn Sums> = match files.without_images {
+        true => Box::new(Absent),
+        false => Box::new(Later),
+    };
+    let loaded = match files.kept {
+        None => load(files.config, 0, &mut *sums),
+        Some(kept) => load_kept(kept, files.config, 0, &mut *sums),
+    };
+    let report = match loaded {
+        Ok(loaded) => Report {
+            errors: Vec::new(),
+            warnings: loaded.warnings,
+        },
+        Err(report) => report,
+    };
+    say_report(report);
+    // Nobody waits for the pieces to be put away.
+    std::process::exit(0);
+}
+
+/// Bounds that the system holds; and should it run out of memory, this process goes first. What it refuses us
+/// here is a bound less, and no reason not to judge.
+fn bound_this_process() {
+    let seconds = 2 * TRIAL_LONGEST.as_secs();
+    for (resource, most) in [
+        (Resource::RLIMIT_DATA, TRIAL_MEMORY_BYTES_MAX),
+        (Resource::RLIMIT_CPU, seconds),
+        (Resource::RLIMIT_CORE, 0),
+    ] {
+        let _ = setrlimit(resource, most, most);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
+/// Tries files in another process.
+///
+/// # Errors
+/// It came to no end: with the file that it was at.
+pub fn try_files(files: Files<'_>) -> Result<Tried, Report> {
+    let failed = |what: String, help: &str| Report {
+        errors: vec![Diagnostic {
+            message: what,
+            help: Some(help.to_owned()),
+            file: files.config.display().to_string(),
+            place: None,
+        }],
+        warnings: Vec::new(),
+    };
+    let mut child = command(files).spawn().map_err(|error| {
+        let what = format!("the files can't be tried, because no process can be started for it: {error}");
+        failed(what, "let this user start one more: see TasksMax and `ulimit -u`")
+    })?;
+    let heard = listen(&mut child).map_err(|error| failed(format!("the files can't be tried: {error}"), "try again"));
+    let mut trial = Trial::default();
+    let ended = heard.map(|heard| (trial.follow(&heard.words), heard));
+    let status = end(child);
+    let (ended, heard) = ended?;
+    let words = heard.last_words(status.is_some());
+    match (ended, trial.report) {
+        (Ended::Done, Some(report)) => Ok(Tried {
+            files: Arc::new(trial.files),
+            report,
+        }),
+        (ended, _) => {
+            let file = trial.step.as_ref().and_then(Step::file);
+            let doing = trial.step.as_ref().map_or("starting".to_owned(), Step::to_string);
+            let (why, help) = reason(ended, status, &words);
+            let mut report = failed(format!("{doing} {why}"), help);
+            if let (Some(error), Some(file)) = (report.errors.first_mut(), file) {
+                file.clone_into(&mut error.file);
+            }
+            Err(report)
+        }
+    }
+}
+
+fn command(files: Files<'_>) -> Command {
+    let mut command = Command::new(OURSELVES);
+    command.arg(COMMAND).arg("--config").arg(files.config);
+    if let Some(kept) = files.kept {
+        command.arg("--kept").arg(kept);
+    }
+    if files.without_images {
+        command.arg("--without-images");
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // Not systemd's to talk to.
+    command.env_remove("NOTIFY_SOCKET");
+    command
+}
+
+/// What is heard of the other process.
+struct Heard {
+    words: Receiver<Word>,
+    /// Reads what it says, and what it says of its own end. They end with it.
+    readers: (JoinHandle<()>, JoinHandle<String>),
+}
+
+impl Heard {
+    /// What it said of its own end, where it has ended: nothing is left of the readers then, and a start may
+    /// give up its privileges.
+    fn last_words(self, has_ended: bool) -> String {
+        let Heard { words, readers } = self;
+        drop(words);
+        match has_ended {
+            true => {
+                let _ = readers.0.join();
+                readers.1.join().unwrap_or_default()
+            }
+            false => String::new(),
+        }
+    }
+}
+
+/// Two threads that read what it says, so that nobody waits for it longer than is good.
+fn listen(child: &mut Child) -> std::io::Result<Heard> {
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(std::io::Error::other("nothing can be heard of it"));
+    };
+    let (word, words) = mpsc::channel();
+    let read = move || {
+        let mut lines = BufReader::new(out.take(TRIAL_WORDS_BYTES_MAX)).lines();
+        while let Some(Ok(line)) = lines.next() {
+            let Ok(next) = serde_json::from_str(&line) else {
+                return;
+            };
+            if word.send(next).is_err() {
+                return;
+            }
+        }
+    };
+    let first = thread::Builder::new().name("trial".to_owned()).spawn(read)?;
+    let read = move || {
+        let mut bytes = Vec::new();
+        let _ = err.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let second = thread::Builder::new().name("trial's end".to_owned()).spawn(read)?;
+    Ok(Heard {
+        words,
+        readers: (first, second),
+    })
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It says nothing more.
+    Died,
+    /// It said that it is done.
+    Done,
+    /// One step took too long.
+    StepTooLong,
+    /// All of it did.
+    TooLong,
+}
+
+/// What is known of a trial so far.
+#[derive(Debug, Default)]
+struct Trial {
+    files: Sums256,
+    step: Option<Step>,
+    report: Option<Report>,
+}
+
+impl Trial {
+    /// Takes in what the other process says until it has ended, or should have.
+    fn follow(&mut self, words: &Receiver<Word>) -> Ended {
+        let until = Instant::now() + TRIAL_LONGEST;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let step_longest = self.step.as_ref().map_or(TRIAL_LONGEST, Step::longest);
+            match words.recv_timeout(left.min(step_longest)) {
+                Ok(Word::Read(sum)) => drop(self.files.insert(sum)),
+                Ok(Word::Next(step)) => self.step = Some(step),
+                Ok(Word::Done(errors, warnings)) => {
+                    self.report = Some(Report {
+                        errors: heard(errors),
+                        warnings: heard(warnings),
+                    });
+                    return Ended::Done;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ended::Died,
+                Err(RecvTimeoutError::Timeout) if left <= step_longest => return Ended::TooLong,
+                Err(RecvTimeoutError::Timeout) => return Ended::StepTooLong,
+            }
+            if left.is_zero() {
+                return Ended::TooLong;
+            }
+        }
+    }
+}
+
+/// Sees to it that the other process ends. One that hangs in a file system that does not answer can't even be
+/// killed, and a thread waits for it then.
+fn end(mut child: Child) -> Option<ExitStatus> {
+    let until = Instant::now() + GONE_WITHIN;
+    // It may be on its way out by itself, and then it is known of what it died.
+    while Instant::now() < until {
+        match child.try_wait() {
+            Ok(None) => thread::sleep(Duration::from_millis(2)),
+            Ok(status) => return status,
+            Err(_) => return None,
+        }
+    }
+    let _ = child.kill();
+    let _ = thread::Builder::new().spawn(move || child.wait());
+    None
+}
+
+/// What became of the other process, and what to do.
+fn reason(ended: Ended, status: Option<ExitStatus>, words: &str) -> (String, &'static str) {
+    let template = "look for a list or a text that grows with itself, and for what calls itself";
+    let signal = status.and_then(|status| status.signal());
+    match ended {
+        Ended::StepTooLong => (
+            format!("took more than {} s, and was given up", TRIAL_STEP_LONGEST.as_secs()),
+            template,
+        ),
+        Ended::TooLong => (
+            format!(
+                "was where the files were given up, after {} s in all",
+                TRIAL_LONGEST.as_secs()
+            ),
+            "see which templates take long, or whether this machine has much else to do",
+        ),
+        Ended::Died | Ended::Done if words.contains("overflowed its stack") => (
+            "nests deeper than can be served: it took all of its stack".to_owned(),
+            template,
+        ),
+        Ended::Died | Ended::Done if words.contains("memory allocation") => (
+            format!("took more than {} MiB of memory", TRIAL_MEMORY_BYTES_MAX >> 20),
+            template,
+        ),
+        Ended::Died | Ended::Done => {
+            let how = match signal.and_then(|signal| Signal::try_from(signal).ok()) {
+                Some(signal) => format!("ended by {signal}"),
+                None => text::escape(words.lines().next().unwrap_or("without a word").as_bytes()),
+            };
+            (format!("broke the process that tried it: {how}"), template)
+        }
+    }
+}
+
+/// Loads files that were tried, and no others.
+///
+/// # Errors
+/// They are not sound, or changed since.
+pub fn load_tried(files: Files<'_>, generation: u64, sums: &mut dyn Sums, tried: &Tried) -> Result<Loaded, Report> {
+    let only = Some(Arc::clone(&tried.files));
+    match files.kept {
+        None => load_only(files.config, generation, sums, only),
+        Some(kept) => load_kept_only(kept, files.config, generation, sums, only),
+    }
+}
+
+/// Tries files, and loads them where nothing is wrong with them: what was refused there is not even read here.
+///
+/// # Errors
+/// They are not sound, came to no end, or changed meanwhile.
+pub fn try_and_load(files: Files<'_>, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
+    let tried = try_files(files)?;
+    match tried.report.errors.is_empty() {
+        true => load_tried(files, generation, sums, &tried),
+        false => Err(tried.report),
+    }
+}
+
+/// The files that are kept in `folder` of the appliance with these settings.
+pub fn kept_in<'p>(folder: &'p Path, config: &'p Path) -> Files<'p> {
+    Files {
+        kept: Some(folder),
+        ..on_disk(config)
+    }
+}
+
+/// The files of an appliance as they are on disk.
+pub fn on_disk(config: &Path) -> Files<'_> {
+    Files {
+        config,
+        kept: None,
+        without_images: false,
+    }
+}

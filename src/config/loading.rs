@@ -1,0 +1,75 @@
+//! One load from its first file to a snapshot or a report.
+
+use super::{
+    Diagnostic, Loaded, Report, appliance,
+    images::Catalogue,
+    problems::Problems,
+    raw::Inventory,
+    snapshot,
+    steps::{Sums256, on_stack},
+};
+use crate::boot::snapshot::Snapshot;
+use crate::images::sums::Sums;
+use std::{path::Path, sync::Arc};
+
+/// Reads `bootwright.toml` and everything it names; artifacts are held against their checksums as far
+/// as `sums` knows those by now.
+///
+/// # Errors
+/// Either all of it is sound, or the report says everything that is not.
+pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
+    load_only(path, generation, sums, None)
+}
+
+/// The same of files with these bytes only.
+pub(super) fn load_only(
+    path: &Path,
+    generation: u64,
+    sums: &mut dyn Sums,
+    only: Option<Arc<Sums256>>,
+) -> Result<Loaded, Report> {
+    let mut problems = Problems::default().with_only(only);
+    let Some(read) = appliance::read(path, &mut problems) else {
+        return Err(problems.into_report());
+    };
+    let catalogue = Catalogue::read(&read.appliance.images, sums, &mut problems);
+    let appliance = read.appliance.clone();
+    judge(&read, catalogue, generation, problems).map(|(snapshot, warnings)| Loaded {
+        appliance,
+        snapshot,
+        warnings,
+    })
+}
+
+/// Reads and judges what the settings name, on a thread with a stack for any template; the snapshot with what
+/// is odd about it, or what is wrong.
+pub(super) fn judge(
+    read: &appliance::Read,
+    catalogue: Catalogue,
+    generation: u64,
+    problems: Problems,
+) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
+    on_stack(|| judge_here(read, catalogue, generation, problems)).unwrap_or_else(|error| {
+        let mut problems = Problems::default();
+        let what = format!("the files can't be judged, because no thread can be started for it: {error}");
+        problems.whole_file(&read.paths_at.file, what, "");
+        Err(problems.into_report())
+    })
+}
+
+fn judge_here(
+    read: &appliance::Read,
+    mut catalogue: Catalogue,
+    generation: u64,
+    mut problems: Problems,
+) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
+    let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
+    catalogue.stand_in(&read.appliance.images, &inventory);
+    let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
+    let is_sound = !problems.has_errors();
+    let report = problems.into_report();
+    match is_sound {
+        true => Ok((snapshot, report.warnings)),
+        false => Err(report),
+    }
+}
