@@ -6,6 +6,7 @@ use super::{
     raw::Inventory,
 };
 use crate::boot::{render::Templates, snapshot::Origin};
+use crate::model::text;
 use std::collections::BTreeMap;
 
 /// Warns of each name that no script and no answer has, at the first place that says it. Templates that
@@ -29,7 +30,8 @@ pub(super) fn judge_asked(inventory: &Inventory, templates: &Templates, problems
             1 => String::new(),
             times => format!("; it is written {times} times"),
         };
-        let message = format!("no script and no answer asks for `vars.{key}`{more}");
+        let shown = text::escape(key.as_bytes());
+        let message = format!("no script and no answer asks for `vars.{shown}`{more}");
         let help = did_you_mean(key, asked.iter().copied(), "correct its name, or take it out");
         problems.warn(origin, message, help);
     }
