@@ -112,6 +112,17 @@ fn a_client_that_says_its_full_name_is_told_that_nobody_here_updates_dns() {
     // A stranger keeps its own name, as it wrote it; it wanted to do the update itself.
     let offer = room.reply(&asking(STRANGER, &[1]).with(81, b"\0\0\0old.example"));
     assert_eq!(offer.option(81), Some(&b"\x08\xff\xffold.example"[..]));
+    // One that says a part of its name is told the whole; the root behind labels, or a dot, makes a whole.
+    let mut whole = |said: &[u8]| {
+        room.reply(&asking(STRANGER, &[1]).with(81, said))
+            .option(81)
+            .unwrap()
+            .to_vec()
+    };
+    assert_eq!(whole(b"\x04\0\0\x03new"), b"\x0c\xff\xff\x03new\x04rack\x07example\0");
+    assert_eq!(whole(b"\x04\0\0\x03new\0"), b"\x0c\xff\xff\x03new\0");
+    assert_eq!(whole(b"\0\0\0new"), b"\x08\xff\xffnew.rack.example");
+    assert_eq!(whole(b"\0\0\0n w"), b"\x08\xff\xffn w");
     // Who does not say 81 does not hear it, and a cut one says nothing.
     assert_eq!(room.reply(&asking(LIVE, &[81])).option(81), None);
     assert_eq!(room.reply(&asking(LIVE, &[81]).with(81, &[0, 0])).option(81), None);

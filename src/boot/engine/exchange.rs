@@ -11,7 +11,7 @@ use crate::boot::{
     snapshot::{BootSettings, Subnet},
 };
 use crate::lease::{Freshness, LeaseChange, LeaseTable, Offer, Tenure};
-use crate::model::{Probe, limits};
+use crate::model::{Probe, limits, text};
 use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption, RequestKind,
     option_body::{self, CLASSLESS_ROUTES},
@@ -324,10 +324,17 @@ fn host_name(asked: &Asked<'_>) -> Option<String> {
 fn client_name(asked: &Asked<'_>, subnet: &Subnet) -> Option<ReplyOption> {
     let client = asked.request.client_name.clone()?;
     let own = asked.who.settings().and_then(BootSettings::domain);
-    let name = host_name(asked).map(|name| match own.or(subnet.domain.as_deref()) {
-        Some(domain) if !name.contains('.') => format!("{name}.{domain}"),
-        Some(_) | None => name,
-    });
+    let domain = own.or(subnet.domain.as_deref());
+    let name = match (host_name(asked), domain) {
+        (Some(name), Some(domain)) if !name.contains('.') => Some(format!("{name}.{domain}")),
+        (Some(name), _) => Some(name),
+        // Who knows only a part of its name is told all of it (RFC 4702 section 4), where that is one.
+        (None, Some(domain)) => {
+            let whole = client.partial().map(|part| format!("{part}.{domain}"));
+            whole.filter(|name| text::is_domain_name(name))
+        }
+        (None, None) => None,
+    };
     Some(ReplyOption::ClientName { asked: client, name })
 }
 

@@ -1,7 +1,7 @@
 //! A request as it was understood: every field typed, every field that is missing or bad absent.
 
 use super::{IpxeFeatures, Malformed, RelayAgent, wire};
-use crate::model::{Arch, HardwareAddr, Uuid};
+use crate::model::{Arch, HardwareAddr, Uuid, text};
 use dhcproto::v4::{DhcpOption, MessageType};
 use std::net::Ipv4Addr;
 
@@ -101,6 +101,17 @@ impl ClientName {
         self.flags & ClientName::ENCODED != 0
     }
 
+    /// The name where it is a part of one: labels without the root behind them (RFC 4702 section 2.3.1), or a
+    /// single word in ASCII. `None` for a whole name, and for what is none.
+    pub fn partial(&self) -> Option<String> {
+        let name = match self.is_encoded() {
+            true => rootless_labels(&self.name)?,
+            false => String::from_utf8(self.name.clone()).ok()?,
+        };
+        let is_whole = !self.is_encoded() && name.contains('.');
+        (!is_whole && text::is_domain_name(&name)).then_some(name)
+    }
+
     /// Flags, two bytes of result codes that mean nothing any more, and the name.
     fn read(body: &[u8]) -> Option<ClientName> {
         let [flags, _, _, name @ ..] = body else { return None };
@@ -109,6 +120,20 @@ impl ClientName {
             name: name.to_vec(),
         })
     }
+}
+
+/// Labels behind their lengths with a dot between them; `None` where the root is the last.
+fn rootless_labels(mut encoded: &[u8]) -> Option<String> {
+    let mut labels = Vec::new();
+    while let Some((length, rest)) = encoded.split_first() {
+        let (label, rest) = rest.split_at_checked(usize::from(*length))?;
+        if label.is_empty() {
+            return None;
+        }
+        labels.push(str::from_utf8(label).ok()?);
+        encoded = rest;
+    }
+    Some(labels.join("."))
 }
 
 /// The flag that asks for a broadcast reply (RFC 2131 section 2).
