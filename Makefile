@@ -6,7 +6,8 @@
 #               that they are read from are made first
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
-# make fuzz     coverage-guided fuzzing of DHCP and TFTP for SECONDS=120 in all; stable Rust and a C++ compiler
+# make fuzz     coverage-guided fuzzing of what comes from the wire, from people and from the disk, for
+#               SECONDS=420 in all (TARGETS="relay http" for some of it); stable Rust and a C++ compiler
 # make soak     HOURS=1 SEED=n: the release build under storms, edits good and bad, flaps and kills, in an order
 #               that the seed gives and at a quarter of a core, before an upgrade; says what was broken and how its
 #               memory went, and keeps its records in SOAK=/var/tmp/bootwright-soak (root)
@@ -91,7 +92,7 @@ rungs: cargo
 	$(CARGO) test --test lab -- firmware:: --test-threads=1
 
 fuzz: cargo
-	@SECONDS_EACH=$$(( ($(or $(SECONDS),120) + 1) / 2 )) tests/fuzz/run.sh
+	@SECONDS_EACH=$$(( ($(or $(SECONDS),420) + 6) / 7 )) tests/fuzz/run.sh
 
 soak: cargo
 	@$(SUDO) tests/install-packages.sh iproute2 busybox ipxe

@@ -5,7 +5,7 @@
 //! A second book of who was promised which address is kept from the replies alone, as a client reads
 //! them, and never from the lease table.
 
-use crate::support::*;
+use crate::{input::Input, support::*};
 use bootwright::boot::{
     engine::{self, Destination, Ingress, Outcome},
     event::Step,
@@ -21,27 +21,6 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::OnceLock, time::Duration};
 const STEPS_MAX: usize = 64;
 const UUID: [u8; 17] = [0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8];
 
-/// The bytes of an input, and zeros behind its end.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().map_or((0, self.0), |(first, rest)| (*first, rest));
-        self.0 = rest;
-        first
-    }
-
-    fn word(&mut self) -> u16 {
-        u16::from_be_bytes([self.byte(), self.byte()])
-    }
-
-    fn bytes(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-}
-
 /// An address that a client was promised.
 struct Promise {
     client: HardwareAddr,
@@ -53,32 +32,23 @@ struct Promise {
     generation: u64,
 }
 
-struct Life {
-    now: Now,
-    snapshot: &'static Snapshot,
+pub struct Life {
+    pub now: Now,
+    pub snapshot: &'static Snapshot,
     /// How often the inventory changed.
-    generation: u64,
-    ingress: Ingress,
+    pub generation: u64,
+    pub ingress: Ingress,
     leases: LeaseTable,
     disk: BTreeMap<Ipv4Addr, LeaseRecord>,
     promises: BTreeMap<Ipv4Addr, Promise>,
     /// The address that was given last.
-    last: Ipv4Addr,
+    pub last: Ipv4Addr,
 }
 
 /// Lives one input; how many replies it drew. Panics where a property does not hold.
 pub fn live(input: &[u8]) -> usize {
     let mut input = Input(input);
-    let mut life = Life {
-        now: START,
-        snapshot: &inventories()[0],
-        generation: 0,
-        ingress: ingress(),
-        leases: LeaseTable::default(),
-        disk: BTreeMap::new(),
-        promises: BTreeMap::new(),
-        last: NOBODY,
-    };
+    let mut life = Life::under(&inventories()[0]);
     let mut replies = 0;
     for _ in 0..STEPS_MAX {
         if input.0.is_empty() {
@@ -99,11 +69,11 @@ pub fn live(input: &[u8]) -> usize {
             4 => {
                 let length = usize::from(input.word());
                 let bytes = input.bytes(length).to_vec();
-                replies += usize::from(life.take(&bytes));
+                replies += usize::from(life.is_answered(&bytes));
             }
             _ => {
                 let bytes = composed(&mut input, life.last);
-                replies += usize::from(life.take(&bytes));
+                replies += usize::from(life.is_answered(&bytes));
             }
         }
     }
@@ -269,8 +239,22 @@ fn composed(input: &mut Input, last: Ipv4Addr) -> Vec<u8> {
 }
 
 impl Life {
+    /// One that begins, with no lease.
+    pub fn under(snapshot: &'static Snapshot) -> Life {
+        Life {
+            now: START,
+            snapshot,
+            generation: 0,
+            ingress: ingress(),
+            leases: LeaseTable::default(),
+            disk: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            last: NOBODY,
+        }
+    }
+
     /// The daemon ends and starts anew: what is on disk comes back, and nothing else.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.leases = LeaseTable::default();
         let records = self.disk.values().cloned().collect();
         let refused = self.leases.restore(self.now, records);
@@ -278,11 +262,13 @@ impl Life {
         self.promises.retain(|_, promise| !promise.reserved);
     }
 
-    /// One packet; whether it drew a reply.
-    fn take(&mut self, bytes: &[u8]) -> bool {
-        let Ok(request) = dhcp::parse(bytes) else {
-            return false;
-        };
+    fn is_answered(&mut self, bytes: &[u8]) -> bool {
+        self.take(bytes).is_some_and(|(_, outcome)| outcome.send.is_some())
+    }
+
+    /// One packet, if it is a request, and what came of it.
+    pub fn take(&mut self, bytes: &[u8]) -> Option<(Request, Outcome)> {
+        let request = dhcp::parse(bytes).ok()?;
         let outcome = engine::handle(self.now, self.snapshot, &mut self.leases, &self.ingress, &request);
         let said = format!("{} {:?}", outcome.event.machine, outcome.event.step);
         assert!(
@@ -303,7 +289,7 @@ impl Life {
             assert_reply(&outcome, &self.ingress, &request, bytes, reply);
         }
         self.book(&outcome, &request, reply.as_deref());
-        reply.is_some()
+        Some((request, outcome))
     }
 
     /// Keeps the book of promises; nobody is promised what another was.
@@ -386,7 +372,7 @@ impl Life {
 }
 
 /// The address at an offset of the header.
-fn word(bytes: &[u8], at: usize) -> Ipv4Addr {
+pub fn word(bytes: &[u8], at: usize) -> Ipv4Addr {
     Ipv4Addr::from(<[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap())
 }
 
