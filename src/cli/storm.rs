@@ -3,7 +3,7 @@
 use super::ask::table;
 use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
 use crate::storm::{
-    Firmware, Plan, fleet,
+    Ear, Firmware, Plan, fleet,
     progress::Progress,
     report::{Failures, Percentiles, Report, Stage},
 };
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// This host's address in the machines' subnet; without it the one towards the server
     #[arg(long, value_name = "ADDRESS")]
     relay: Option<Ipv4Addr>,
+    /// What the relay reads of its interface; real ones read packets
+    #[arg(long, value_enum, default_value = "packets")]
+    reads: Reads,
     /// How many machines
     #[arg(long, value_name = "N", default_value_t = 100)]
     machines: u32,
@@ -76,6 +79,14 @@ enum Played {
     Uefi,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Reads {
+    /// Packets, and the first answer in each, as dhcrelay and nearly all clients do
+    Packets,
+    /// The datagrams of a UDP socket, which needs no CAP_NET_RAW
+    Datagrams,
+}
+
 /// Runs the storm; exit code 1 when a machine did not come up.
 pub(super) fn run(args: Args) -> ExitCode {
     match storm(&args) {
@@ -98,6 +109,10 @@ fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
     let plan = Plan {
         server: args.server,
         relay,
+        ear: match args.reads {
+            Reads::Packets => Ear::Packets,
+            Reads::Datagrams => Ear::Datagrams,
+        },
         machines: args.machines,
         mac_first: args.mac_first,
         firmware: match args.firmware {

@@ -1,7 +1,7 @@
 //! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
 //! transaction.
 
-use super::{Refused, given::Given, progress::Clock};
+use super::{Ear, Refused, given::Given, packets, progress::Clock};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
 use crate::proto::dhcp::client::{Answer, Question, parse_answer};
 use crate::storm::{exchange::Exchange, report::Cause, tftp::Failed};
@@ -11,7 +11,9 @@ use nix::sys::socket::{
 };
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd, OwnedFd},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +28,9 @@ const ANSWERS_WAITING_MAX: usize = 4;
 /// The relay.
 pub(super) struct Relay {
     socket: UdpSocket,
+    /// Where answers are heard, if not there: a packet socket, which the event loop knows as the other kind.
+    packets: Option<UdpSocket>,
+    address: Ipv4Addr,
     server: Ipv4Addr,
     waiting: Mutex<HashMap<u32, mpsc::Sender<Answer>>>,
     given: Mutex<Given>,
@@ -33,18 +38,28 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Binds port 67 of the relay's address; answers of `server` alone are heard.
-    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr) -> Result<Relay, Refused> {
+    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr, ear: Ear) -> Result<Relay, Refused> {
         let socket = UdpSocket::bind((relay, SERVER_PORT)).await.map_err(|error| {
             Refused::new(format!(
                 "{relay} port {SERVER_PORT}: {error}; a relay's answers come there: be root, stop what listens there, \
                  and give this host the address"
             ))
         })?;
-        // Where the machine's own limit stands in the way, it is asked for again without force.
-        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)
-            .or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER_BYTES));
+        let packets = match ear {
+            Ear::Datagrams => {
+                make_room(&socket);
+                None
+            }
+            Ear::Packets => Some(open_packets().map_err(|error| {
+                Refused::new(format!(
+                    "no packet socket: {error}; be root (CAP_NET_RAW), or let the relay read datagrams (--reads datagrams)"
+                ))
+            })?),
+        };
         Ok(Relay {
             socket,
+            packets,
+            address: relay,
             server,
             waiting: Mutex::default(),
             given: Mutex::default(),
@@ -53,6 +68,13 @@ impl Relay {
 
     /// Hands answers to their machines, for ever.
     pub(super) async fn receive(&self) {
+        match &self.packets {
+            Some(packets) => self.receive_packets(packets).await,
+            None => self.receive_datagrams().await,
+        }
+    }
+
+    async fn receive_datagrams(&self) {
         // One more, so that what is too long is not taken for what it was cut to.
         let mut packet = [0; DHCP_REPLY_BYTES_MAX + 1];
         loop {
@@ -60,15 +82,31 @@ impl Relay {
             let Ok((length, from)) = self.socket.recv_from(&mut packet).await else {
                 continue;
             };
-            if from.ip() != IpAddr::V4(self.server) {
-                continue;
+            if from.ip() == IpAddr::V4(self.server) {
+                self.hand_over(&packet[..length]);
             }
-            if let Some(answer) = parse_answer(&packet[..length]) {
-                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(machine) = waiting.get(&answer.xid) {
-                    // A machine with that many answers needs no more.
-                    let _ = machine.try_send(answer);
-                }
+        }
+    }
+
+    async fn receive_packets(&self, packets: &UdpSocket) {
+        let mut packet = [0; packets::PACKET_BYTES_MAX];
+        loop {
+            let received = packets.recv(&mut packet).await;
+            // An error says that an interface went down.
+            let length = received.unwrap_or(0);
+            if let Some(answer) = packets::answer(&packet[..length], self.server, self.address) {
+                self.hand_over(answer);
+            }
+        }
+    }
+
+    /// Hands an answer to the machine that waits for it.
+    fn hand_over(&self, bytes: &[u8]) {
+        if let Some(answer) = parse_answer(bytes) {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(machine) = waiting.get(&answer.xid) {
+                // A machine with that many answers needs no more.
+                let _ = machine.try_send(answer);
             }
         }
     }
@@ -107,6 +145,18 @@ impl Relay {
             (Cause::AddressTwice, words)
         })
     }
+}
+
+fn open_packets() -> io::Result<UdpSocket> {
+    let socket = packets::open()?;
+    make_room(&socket);
+    UdpSocket::from_std(OwnedFd::from(socket).into())
+}
+
+/// Room for every answer. Where the machine's own limit stands in the way, it is asked for again without force.
+fn make_room(socket: &impl AsFd) {
+    let _ = setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)
+        .or_else(|_| setsockopt(socket, RcvBuf, &RECEIVE_BUFFER_BYTES));
 }
 
 /// A transaction that waits for answers, forgotten on drop.

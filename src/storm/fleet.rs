@@ -39,7 +39,7 @@ pub fn address_towards(server: Ipv4Addr) -> io::Result<Ipv4Addr> {
 /// When the plan is over its bounds, or the relay's port is not to be had.
 pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, Refused> {
     plan.check()?;
-    let relay = Arc::new(Relay::bind(plan.relay, plan.server).await?);
+    let relay = Arc::new(Relay::bind(plan.relay, plan.server, plan.ear).await?);
     let receiver = tokio::spawn({
         let relay = Arc::clone(&relay);
         async move { relay.receive().await }

@@ -21,6 +21,7 @@ pub mod fleet;
 mod given;
 mod http;
 pub mod machine;
+pub mod packets;
 pub mod place;
 pub mod progress;
 pub mod report;
@@ -52,6 +53,15 @@ impl Firmware {
     }
 }
 
+/// How the relay hears answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ear {
+    /// By packets, as real relays and clients do.
+    Packets,
+    /// By the datagrams of its socket.
+    Datagrams,
+}
+
 /// A storm as it was asked for.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -59,6 +69,8 @@ pub struct Plan {
     pub server: Ipv4Addr,
     /// Our own address, the relay's: where DHCP answers go.
     pub relay: Ipv4Addr,
+    /// How those are heard.
+    pub ear: Ear,
     /// How many machines.
     pub machines: u32,
     /// The first machine's MAC; the others count up from it.
@@ -162,6 +174,7 @@ mod tests {
         Plan {
             server: Ipv4Addr::new(192, 0, 2, 1),
             relay: Ipv4Addr::new(198, 51, 100, 1),
+            ear: Ear::Packets,
             machines: 1000,
             mac_first: MacAddr([2, 0, 0, 0, 0, 1]),
             firmware: Firmware::Uefi,

@@ -2,7 +2,8 @@
 # Full DHCP exchanges a second: ours (every lease on disk before its ACK) beside Kea and dnsmasq, in
 # one run. A rate counts while fewer than 0.1 % of the exchanges are dropped. The load comes from
 # perfdhcp, of Kea's own package, and from a far lighter one of ours (tests/bench/dhcp_load.rs), with
-# the cores shared and ("pinned") with one for each end. Every row has the server's CPU time for an
+# the cores shared and ("pinned") with one for each end; the rows "packets" are the light load reading
+# packets, as relays and nearly all clients do, and not its socket's datagrams. Every row has the server's CPU time for an
 # exchange and the load's beside it, which tells who of the two is the limit.
 #
 # 30,000 machines with a lease come back again and again (2,000 for dnsmasq, whose cost grows with
@@ -92,12 +93,16 @@ perfdhcp_load() {
                printf "%d %.3f %d\n", got[2], (sent[1] ? 100 * lost / sent[1] : 100), cpu }' "$work/perfdhcp" "$work/time"
 }
 
-# The same with the light load. Without a period of its own it lasts as long as any rate.
+# The same with the light load. Without a period of its own it lasts as long as any rate; what it reads may
+# follow.
 light_load() {
     # shellcheck disable=SC2086 # a command or none
-    ip netns exec "$net-c" $on_other_core "$light" "$address" eth0 "$clients" "$1" "$2" "${3:-$period}" 2> "$work/light" \
+    ip netns exec "$net-c" $on_other_core "$light" "$address" eth0 "$clients" "$1" "$2" "${3:-$period}" ${4:-} 2> "$work/light" \
         | awk '{ printf "%d %.3f %d %s\n", $2, ($1 ? 100 * ($1 - $2) / $1 : 100), $4, $3 }'
 }
+
+# The same, reading packets.
+packets_load() { light_load "$1" "$2" "$period" packets; }
 
 wait_for_service() {
     on_other_core=''
@@ -150,6 +155,7 @@ measure() {
         fi
         climb "$1" perfdhcp "$2" $perfdhcp_rates
         climb "$1" light "$2" $light_rates
+        climb "$1" packets "$2" $light_rates
     done
     on_other_core=''
     stop_server
@@ -173,7 +179,7 @@ done
 stop_server
 
 echo "== best rate under 0.1 % drops, the server's CPU for 100,000 exchanges at that rate, and the most it did whatever it dropped"
-for load in perfdhcp "perfdhcp pinned" light "light pinned"; do
+for load in perfdhcp "perfdhcp pinned" light "light pinned" packets "packets pinned"; do
     for name in bootwright kea dnsmasq; do
         [ -z "${best["$name $load"]:-}" ] ||
             printf '  %-26s %6d/s  %6.2f s  %6d/s\n' "$name $load" "${best["$name $load"]}" "${cpu["$name $load"]}" "${most["$name $load"]}"

@@ -2,16 +2,22 @@
 //! `make bench-dhcp`. It says the words that perfdhcp says and takes a small part of its CPU time, so
 //! that of both ends of a shared machine the server is the one that is measured.
 //!
-//! `dhcp-load SERVER INTERFACE RELAY MACHINES RATE SECONDS` begins RATE exchanges a second, whatever
+//! `dhcp-load SERVER INTERFACE RELAY MACHINES RATE SECONDS [packets]` begins RATE exchanges a second, whatever
 //! comes of them, by MACHINES machines in turn, and prints `BEGUN DONE LATE-99 CPU-MS`: exchanges begun,
 //! those whose every word was answered within `DROP_TIME`, the time that 99 % of them took at most (ms),
-//! and its own CPU time.
+//! and its own CPU time. With `packets` it reads those, as relays do, and the first answer in each: what a
+//! server leaves for a device to cut up is lost to it, as to them.
 
 use bootwright::{
     model::limits::DHCP_REPLY_BYTES_MAX,
     net::socket::{Inbox, Outbox, udp},
+    storm::packets,
 };
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    socket::{setsockopt, sockopt::RcvBufForce},
+};
+use socket2::Socket;
 use std::{
     env, io,
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
@@ -28,6 +34,7 @@ const TICK: Duration = Duration::from_micros(200);
 /// Exchanges that are begun before what came in is heard again.
 const BURST: usize = 64;
 const SERVER_PORT: u16 = 67;
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Places in a packet.
 const XID: std::ops::Range<usize> = 4..8;
@@ -60,6 +67,8 @@ enum State {
 
 struct Load {
     socket: UdpSocket,
+    /// What it hears by, if not by that socket.
+    packets: Option<Socket>,
     server: SocketAddrV4,
     relay: Ipv4Addr,
     machines: u32,
@@ -98,7 +107,11 @@ impl Load {
 
     /// Takes what came in; whether there was anything.
     fn hear(&mut self) -> io::Result<bool> {
-        let count = match self.inbox.receive(&self.socket) {
+        let received = match &self.packets {
+            Some(packets) => self.inbox.receive(packets),
+            None => self.inbox.receive(&self.socket),
+        };
+        let count = match received {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
@@ -106,7 +119,11 @@ impl Load {
         let now = Instant::now();
         let mut requests = Vec::with_capacity(count);
         for at in 0..count {
-            let (_, packet) = self.inbox.datagram(at);
+            let (_, bytes) = self.inbox.datagram(at);
+            let packet = match &self.packets {
+                Some(_) => packets::answer(bytes, *self.server.ip(), self.relay).unwrap_or_default(),
+                None => bytes,
+            };
             let Some((number, kind)) = read(packet) else { continue };
             let Some(exchange) = self.exchanges.get_mut(number) else {
                 continue;
@@ -170,8 +187,11 @@ fn option(packet: &[u8], code: u8) -> Option<&[u8]> {
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [server, interface, relay, machines, rate, seconds] = &arguments[..] else {
-        return Err("SERVER INTERFACE RELAY MACHINES RATE SECONDS".into());
+    let ([server, interface, relay, machines, rate, seconds], reads) = (match &arguments[..] {
+        [all @ .., reads] if reads == "packets" => (all, true),
+        all => (all, false),
+    }) else {
+        return Err("SERVER INTERFACE RELAY MACHINES RATE SECONDS [packets]".into());
     };
     let (rate, seconds): (u64, u64) = (rate.parse()?, seconds.parse()?);
     let total = rate * seconds.min(SECONDS_MAX);
@@ -180,13 +200,18 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut load = Load {
         socket: udp(interface, SERVER_PORT)?,
+        packets: if reads { Some(packets_with_room()?) } else { None },
         server: SocketAddrV4::new(server.parse()?, SERVER_PORT),
         relay: relay.parse()?,
         machines: machines.parse::<u32>()?.max(1),
         exchanges: Vec::with_capacity(usize::try_from(total)?),
         took: Vec::with_capacity(usize::try_from(total)?),
-        inbox: Inbox::new(DHCP_REPLY_BYTES_MAX),
-        outbox: Outbox::default(),
+        inbox: Inbox::new(if reads {
+            packets::PACKET_BYTES_MAX
+        } else {
+            DHCP_REPLY_BYTES_MAX
+        }),
+        outbox: Outbox::one_by_one(),
     };
     let start = Instant::now();
     let mut last = start;
@@ -210,6 +235,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
     tell(&mut load);
     Ok(())
+}
+
+/// As much room as the UDP socket has.
+fn packets_with_room() -> io::Result<Socket> {
+    let socket = packets::open()?;
+    setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES)?;
+    Ok(socket)
 }
 
 fn tell(load: &mut Load) {

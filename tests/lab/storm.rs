@@ -60,8 +60,9 @@ fn two_hundred_machines_of_either_firmware_come_up_and_the_report_has_them() {
     let room = Room::new(FLEET).with_small_image(&[7; KERNEL_BYTES]);
     let daemon = Daemon::start(&wire, &room);
     let host = fleet_host(&wire);
-    for firmware in ["uefi", "bios"] {
-        let arguments = ["--machines", "200", "--spread", "2", "--firmware", firmware];
+    for (firmware, reads) in [("uefi", "packets"), ("bios", "datagrams")] {
+        let played = ["--firmware", firmware, "--reads", reads];
+        let arguments = [&["--machines", "200", "--spread", "2"], &played[..]].concat();
         let output = storm(&host, &arguments);
         assert!(output.status.success(), "{}\n{}", text(&output), daemon.log_tail());
         let report = report(&output);
