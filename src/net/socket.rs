@@ -11,9 +11,11 @@
 
 mod arp;
 mod batch;
+mod inbox;
 
 pub use arp::knows_neighbour;
-pub use batch::{Inbox, Mark, Outbox};
+pub use batch::{Mark, Outbox};
+pub use inbox::Inbox;
 
 use crate::model::{
     MacAddr,
