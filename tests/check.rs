@@ -1163,12 +1163,43 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
             "{line}: {said}"
         );
     }
-    let routes = vec!["{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }"; 32].join(", ");
+    let routes = vec!["{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }"; 128].join(", ");
     let room = Room::new(&format!("{SUBNET}routes = [{routes}]\n"));
-    assert!(shown(&room.report().errors).contains("256 bytes, and has at most 250"));
-    let long = "x".repeat(256);
+    assert!(shown(&room.report().errors).contains("1024 bytes, and has at most 1019"));
+    let long = "x".repeat(1025);
     let room = Room::new(&format!(
         "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"
     ));
-    assert!(shown(&room.report().errors).contains("256 bytes"));
+    assert!(shown(&room.report().errors).contains("1025 bytes"));
+}
+
+#[test]
+fn an_option_that_goes_out_in_pieces_is_sound_and_said() {
+    for (bytes, is_said) in [(255, false), (256, true), (1024, true)] {
+        let long = "x".repeat(bytes);
+        let room = Room::new(&format!(
+            "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"
+        ));
+        let warnings = shown(&room.sound().warnings);
+        let said = warnings.contains("inventory.toml:5:12: option 150 has");
+        assert_eq!(said, is_said, "{bytes} bytes: {warnings}");
+    }
+}
+
+#[test]
+fn a_subnet_is_selectable_only_where_it_says_so() {
+    for (line, is_selectable) in [
+        ("", false),
+        ("selectable = false\n", false),
+        ("selectable = true\n", true),
+    ] {
+        let room = Room::new(&format!("{SUBNET}{line}"));
+        assert_eq!(room.sound().snapshot.subnets[0].selectable, is_selectable, "{line}");
+    }
+    let room = Room::new(&format!("{SUBNET}selectable = \"yes\"\n"));
+    let said = shown(&room.report().errors);
+    assert!(
+        said.contains("inventory.toml:5:14") && said.contains("true or false"),
+        "{said}"
+    );
 }

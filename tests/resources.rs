@@ -589,6 +589,7 @@ fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there()
     let subnet = |net: &str| Subnet {
         cidr: format!("{net}.0/24").parse().unwrap(),
         network: None,
+        selectable: false,
         router: Some(format!("{net}.254").parse().unwrap()),
         dns: Vec::new(),
         domain: None,

@@ -205,6 +205,7 @@ fn subnet() -> Subnet {
     Subnet {
         cidr: "192.0.2.0/24".parse().unwrap(),
         network: None,
+        selectable: false,
         router: None,
         dns: Vec::new(),
         domain: None,

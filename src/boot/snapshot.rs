@@ -65,6 +65,8 @@ pub struct Subnet {
     pub cidr: Cidr,
     /// The wire it is on, where other subnets are on it too (a shared network).
     pub network: Option<Name>,
+    /// Whether machines on other wires may ask for it by option 118 (RFC 3011).
+    pub selectable: bool,
     /// Option 3.
     pub router: Option<Ipv4Addr>,
     /// Option 6, in order.

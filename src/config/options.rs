@@ -5,10 +5,10 @@
 
 use super::decode::{self, Fields, Reader, Value};
 use crate::boot::snapshot::Sourced;
-use crate::model::Cidr;
+use crate::model::{Cidr, limits::DHCP_OPTION_BYTES_MAX};
 use crate::proto::dhcp::{
     RawOption,
-    option_body::{self, BODY_BYTES_MAX, CLASSLESS_ROUTES, DEFAULT_ROUTE_BYTES},
+    option_body::{self, CLASSLESS_ROUTES, DEFAULT_ROUTE_BYTES, PIECE_BYTES_MAX},
 };
 use std::{collections::BTreeMap, net::Ipv4Addr};
 use toml::de::DeValue;
@@ -143,13 +143,21 @@ fn judge_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
     let RawOption { code, body, .. } = &option.value;
     let room = match *code {
         // The subnet's router may join them.
-        CLASSLESS_ROUTES => BODY_BYTES_MAX - DEFAULT_ROUTE_BYTES,
-        _ => BODY_BYTES_MAX,
+        CLASSLESS_ROUTES => DHCP_OPTION_BYTES_MAX - DEFAULT_ROUTE_BYTES,
+        _ => DHCP_OPTION_BYTES_MAX,
     };
     if body.len() > room {
         let message = format!("option {code} would have {} bytes, and has at most {room}", body.len());
         let help = "write fewer or shorter values";
         reader.problems.error(&option.origin, message, help);
+    } else if body.len() > PIECE_BYTES_MAX {
+        let message = format!(
+            "option {code} has {} bytes: who takes no more than 576 a message, as all do that do not say (option 57), \
+             may have to do without it",
+            body.len()
+        );
+        let help = "write fewer or shorter values, if such clients need it; others get it in pieces (RFC 3396)";
+        reader.problems.warn(&option.origin, message, help);
     }
 }
 

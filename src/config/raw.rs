@@ -31,6 +31,7 @@ pub(super) struct Inventory {
 pub(super) struct RawSubnet {
     pub(super) cidr: Sourced<Cidr>,
     pub(super) network: Option<Name>,
+    pub(super) selectable: bool,
     pub(super) router: Option<Sourced<Ipv4Addr>>,
     pub(super) dns: Vec<Ipv4Addr>,
     pub(super) domain: Option<String>,
@@ -152,6 +153,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let mut fields = Fields::of(reader, "a subnet", value)?;
     let cidr = fields.take(reader, "cidr", decode::parsed::<Cidr>);
     let network = fields.take(reader, "network", decode::parsed::<Name>);
+    let selectable = fields.take(reader, "selectable", decode::boolean);
     let router = fields.take(reader, "router", decode::address);
     let dns = fields.take_all(reader, "dns", decode::address);
     let domain = fields.take(reader, "domain", decode::domain_name);
@@ -170,6 +172,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     Some(RawSubnet {
         cidr: cidr?,
         network: network.map(|network| network.value),
+        selectable: selectable.is_some_and(|selectable| selectable.value),
         router,
         dns: dns.into_iter().map(|address| address.value).collect(),
         domain: domain.map(|domain| domain.value),

@@ -41,6 +41,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
     Subnet {
         cidr: raw.cidr.value,
         network: raw.network.clone(),
+        selectable: raw.selectable,
         router: raw.router.as_ref().map(|router| router.value),
         dns: raw.dns.clone(),
         domain: raw.domain.clone(),
@@ -236,6 +237,7 @@ mod tests {
         let mut subnets = [Subnet {
             cidr: "192.0.2.0/24".parse().unwrap(),
             network: None,
+            selectable: false,
             router: None,
             dns: Vec::new(),
             domain: None,

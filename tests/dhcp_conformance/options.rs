@@ -81,7 +81,7 @@ fn the_default_route_stands_among_the_classless_ones() {
     let routes = [24, 203, 0, 113, 192, 0, 2, 253];
     let mut with = room(&[option(121, &routes, false)], &[]);
     let expected = [&routes[..], &[0, 192, 0, 2, 254]].concat();
-    let offer = with.reply(&asking(STRANGER, &[121, 3]));
+    let offer = with.reply(&asking(STRANGER, &[121]));
     assert_eq!(offer.option(121), Some(&expected[..]));
     // One of the operator's own is enough.
     let own = [0, 192, 0, 2, 253];
@@ -129,14 +129,89 @@ fn a_client_that_says_its_full_name_is_told_that_nobody_here_updates_dns() {
 }
 
 #[test]
-fn a_body_that_no_option_can_hold_is_left_out_whole() {
-    // The default route has no room behind 255 bytes of others.
-    let mut room = room(&[option(121, &[32; 255], true)], &[]);
-    assert_eq!(room.reply(&Packet::discover(STRANGER)).option(121), None);
-    let name = [&[0, 0, 0][..], &[b'n'; 260]].concat();
-    let offer = room.reply(&asking(STRANGER, &[1]).with(81, &name));
-    assert_eq!(offer.option(81), None);
+fn who_asks_for_both_the_router_and_the_classless_routes_gets_the_routes_alone() {
+    let routes = [24, 203, 0, 113, 192, 0, 2, 253];
+    let mut room = room(&[option(121, &routes, false), option(33, &[7; 8], false)], &[]);
+    let mut codes = |packet: Packet| -> Vec<u8> {
+        let offer = room.reply(&packet);
+        let codes = offer.options.iter().map(|(code, _)| *code);
+        codes.filter(|code| [3, 33, 121].contains(code)).collect()
+    };
+    assert_eq!(codes(asking(STRANGER, &[1, 121, 3, 33])), [121]);
+    assert_eq!(codes(asking(STRANGER, &[1, 3, 33])), [3, 33]);
+    // Who says nothing of what it wants may know nothing of option 121.
+    assert_eq!(codes(Packet::discover(STRANGER)), [3, 33, 121]);
+}
+
+#[test]
+fn who_has_no_room_for_the_classless_routes_keeps_its_router() {
+    let mut room = room(&[option(121, &[32; 300], false)], &[]);
+    let asks = |bytes: u16| asking(STRANGER, &[1, 121, 3]).with(57, &bytes.to_be_bytes());
+    let offer = room.reply(&asks(576));
+    assert_eq!(
+        (offer.option(121), offer.option(3)),
+        (None, Some(&[192, 0, 2, 254][..]))
+    );
+    let offer = room.reply(&asks(1472));
+    assert!(offer.option(121).is_some() && offer.option(3).is_none());
+}
+
+#[test]
+fn an_option_of_more_than_255_bytes_goes_out_in_pieces_one_behind_the_other() {
+    for bytes in [255, 256, 510, 511, 1024] {
+        let body: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut room = room(&[option(150, &body, false), option(42, &[192, 0, 2, 5], false)], &[]);
+        let offer = room.reply(&asking(STRANGER, &[1, 150, 42]).with(57, &1472_u16.to_be_bytes()));
+        let at = |code: u8| {
+            offer
+                .options
+                .iter()
+                .position(|(each, _)| *each == code)
+                .expect("it is sent")
+        };
+        let pieces = &offer.options[at(150)..at(42)];
+        assert!(pieces.iter().all(|(code, _)| *code == 150), "{bytes}: {pieces:?}");
+        let lengths: Vec<usize> = pieces.iter().map(|(_, piece)| piece.len()).collect();
+        assert!(lengths.iter().rev().skip(1).all(|length| *length == 255), "{lengths:?}");
+        let joined: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.clone()).collect();
+        assert_eq!(joined, body);
+        // Who takes no more than it must gets all but what is too long, and never a part of it.
+        let small = room.reply(&asking(STRANGER, &[1, 150, 42]));
+        let is_there = |code: u8| small.options.iter().any(|(each, _)| *each == code);
+        assert_eq!((is_there(150), is_there(42)), (bytes < 257, true), "{bytes}");
+        assert!(small.bytes.len() <= 548);
+    }
+}
+
+#[test]
+fn a_body_that_no_reply_can_hold_is_left_out_whole() {
+    let mut room = room(&[option(150, &[32; 1025], true)], &[]);
+    let offer = room.reply(&asking(STRANGER, &[1]).with(57, &1472_u16.to_be_bytes()));
+    assert_eq!(offer.option(150), None);
     assert!(offer.option(1).is_some());
+}
+
+#[test]
+fn a_subnet_is_selected_where_it_may_be_and_the_client_hears_so() {
+    let selecting = || asking(STRANGER, &[1]).with(118, &[198, 51, 100, 0]);
+    let mut room = Room::new();
+    // Nobody allowed it: as if it had not been said.
+    let offer = room.reply(&selecting());
+    assert_eq!(offer.message.yiaddr().octets()[..3], [192, 0, 2]);
+    assert_eq!(offer.option(118), None);
+    room.snapshot.subnets[1].selectable = true;
+    let offer = room.reply(&selecting());
+    assert_eq!(offer.message.yiaddr().octets()[..3], [198, 51, 100]);
+    assert_eq!(offer.option(118), Some(&[198, 51, 100, 0][..]));
+    // What is in no subnet of ours may not be selected either.
+    let offer = room.reply(&asking(STRANGER, &[1]).with(118, &[203, 0, 113, 0]));
+    assert_eq!((offer.message.yiaddr().octets()[0], offer.option(118)), (192, None));
+    // A relay's own word stands before it, and then it was not obeyed.
+    let link = [5, 4, 192, 0, 2, 0];
+    let relayed = selecting().through("198.51.100.2".parse().unwrap()).with(82, &link);
+    let offer = room.reply(&relayed);
+    assert_eq!(offer.message.yiaddr().octets()[..3], [192, 0, 2]);
+    assert_eq!(offer.option(118), None);
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
     Subnet {
         cidr: cidr.parse().unwrap(),
         network: None,
+        selectable: false,
         router: router.map(|text| text.parse().unwrap()),
         dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
         domain: Some("rack.example".to_owned()),

@@ -39,9 +39,14 @@ const WISH: &str = "mine.else.example";
 
 /// What the client's script is told at the turn called `turn`, as names and values.
 fn told(turn: &str, ask: impl FnOnce(&Namespace, &TempDir, &str)) -> BTreeMap<String, String> {
+    told_of(INVENTORY, turn, ask)
+}
+
+/// The same of another inventory.
+fn told_of(inventory: &str, turn: &str, ask: impl FnOnce(&Namespace, &TempDir, &str)) -> BTreeMap<String, String> {
     let wire = Wire::new();
     let room = Room::new("");
-    room.write("inventory.toml", INVENTORY);
+    room.write("inventory.toml", inventory);
     let daemon = Daemon::start(&wire, &room);
     let client = wire.client(MAC);
     let folder = TempDir::new().expect("a temporary folder");
@@ -91,7 +96,6 @@ fn dhclient_is_told_everything_that_it_asks_for() {
         &told,
         &[
             ("new_ip_address", "192.0.2.7"),
-            ("new_routers", "192.0.2.1"),
             ("new_domain_name", "rack.example"),
             ("new_domain_name_servers", "192.0.2.1"),
             ("new_host_name", "node-7"),
@@ -110,6 +114,8 @@ fn dhclient_is_told_everything_that_it_asks_for() {
             ("new_fqdn_server_update", "false"),
         ],
     );
+    // It asked for both, and 121 stands in place of 3 (RFC 3442).
+    assert_eq!(told.get("new_routers"), None);
 }
 
 #[test]
@@ -127,7 +133,6 @@ fn udhcpc_is_told_everything_that_it_asks_for() {
         &[
             ("ip", "192.0.2.7"),
             ("mask", "24"),
-            ("router", "192.0.2.1"),
             ("domain", "rack.example"),
             ("dns", "192.0.2.1"),
             ("hostname", "node-7"),
@@ -141,6 +146,7 @@ fn udhcpc_is_told_everything_that_it_asks_for() {
             ("opt81", "0affff6e6f64652d372e7261636b2e6578616d706c65"),
         ],
     );
+    assert_eq!(told.get("router"), None);
 }
 
 #[test]
@@ -186,6 +192,48 @@ fn dhcpcd_is_told_everything_that_it_asks_for_and_sets_the_routes() {
     );
     assert!(routes.contains("198.51.100.0/24 via 192.0.2.254"), "{routes}");
     assert!(routes.contains("default via 192.0.2.1"), "{routes}");
+}
+
+/// Routes of nine bytes each, more than one option holds.
+const ROUTES: usize = 40;
+
+fn with_long_routes() -> String {
+    let route = |number| format!("{{ to = \"203.0.113.{}/30\", via = \"192.0.2.254\" }}", 4 * number);
+    let routes: Vec<String> = (0..ROUTES).map(route).collect();
+    let one = "routes  = [{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }]";
+    assert!(INVENTORY.contains(one));
+    INVENTORY.replace(one, &format!("routes = [{}]", routes.join(", ")))
+}
+
+#[test]
+fn dhclient_puts_an_option_of_several_pieces_together() {
+    let settings = "option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n\
+                    send dhcp-max-message-size 1400;\nrequest subnet-mask, routers, rfc3442-classless-static-routes;\n";
+    let told = told_of(&with_long_routes(), "BOUND", |client, folder, hook| {
+        let settings = write(folder, "settings", settings);
+        let (leases, pid) = (write(folder, "leases", ""), write(folder, "pid", ""));
+        let files = ["-sf", hook, "-lf", &leases, "-pf", &pid, "-cf", &settings];
+        client.expect("dhclient", &[&["-4", "-1"], &files[..], &["eth0"]].concat());
+    });
+    let routes = &told["new_rfc3442_classless_static_routes"];
+    // The router's own is the last, of five bytes.
+    assert_eq!(routes.split(' ').count(), 9 * ROUTES + 5, "{routes}");
+    assert!(
+        routes.starts_with("30 203 0 113 0 192 0 2 254 30 203 0 113 4 "),
+        "{routes}"
+    );
+    assert!(routes.ends_with("30 203 0 113 156 192 0 2 254 0 192 0 2 1"), "{routes}");
+    assert_eq!(told.get("new_routers"), None);
+}
+
+#[test]
+fn udhcpc_which_takes_no_message_that_large_keeps_its_router() {
+    let told = told_of(&with_long_routes(), "bound", |client, _, hook| {
+        let common = ["udhcpc", "-f", "-q", "-n", "-t", "15", "-i", "eth0", "-s", hook];
+        client.expect("busybox", &[&common[..], &["-O", "staticroutes"]].concat());
+    });
+    expect(&told, &[("ip", "192.0.2.7"), ("router", "192.0.2.1")]);
+    assert_eq!(told.get("staticroutes"), None);
 }
 
 #[test]

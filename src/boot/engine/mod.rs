@@ -289,6 +289,7 @@ impl Asked<'_> {
 
     fn replied(&self, mut reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
         reply.leave_out.clone_from(&self.quirks.set.leave_out);
+        reply.subnet_selection = route::selected(self);
         let destination = route::destination(self, &reply);
         let copy = route::copy(self, &reply);
         Outcome {

@@ -3,7 +3,7 @@
 use super::{Asked, Destination, Ingress, PXE_PORT};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::lease::LeaseTable;
-use crate::model::{MacAddr, OwnAddress};
+use crate::model::{MacAddr, Mode, OwnAddress};
 use crate::proto::dhcp::{Reply, ReplyKind, Request, RequestKind};
 use std::{
     iter,
@@ -14,15 +14,15 @@ use std::{
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
 
-/// The subnet the client is on, or why we serve none there. A relay's word (82.5, 118, `giaddr`)
-/// is final: what it names and we don't serve gets no answer. A client's own address counts only
+/// The subnet the client is on, or why we serve none there. A relay's word (82.5, `giaddr`) and what a client
+/// may select (118) is final: what it names and we don't serve gets no answer. A client's own address counts only
 /// where it can have it: one that was moved here from another wire is on the wire that it asks from.
 pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
     let find = |address: Ipv4Addr| snapshot.subnet_of(address);
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
     let told = [
         (link, "the relay's link selection (option 82.5)"),
-        (request.subnet_selection, "its subnet selection (option 118)"),
+        (selection(snapshot, request), "its subnet selection (option 118)"),
         (request.relay, "its relay"),
     ];
     if let Some((address, source)) = told.into_iter().find_map(|(said, source)| Some((said?, source))) {
@@ -39,6 +39,24 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
             let address = ingress.address;
             format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
         })
+}
+
+/// The subnet that a client selects (RFC 3011), where that one may be: else anybody could use up the
+/// addresses of any wire from any other. What may not be selected counts as if it had not been said.
+fn selection(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
+    let is_selectable = |address: &Ipv4Addr| snapshot.subnet_of(*address).is_some_and(|subnet| subnet.selectable);
+    request.subnet_selection.filter(is_selectable)
+}
+
+/// The client's word on its subnet, where it was obeyed: a relay's link selection stands before it (RFC 3527).
+pub(super) fn selected(asked: &Asked<'_>) -> Option<Ipv4Addr> {
+    let link = asked
+        .request
+        .relay_agent
+        .as_ref()
+        .and_then(|agent| agent.link_selection);
+    let is_asked_for = link.is_none() && asked.ingress.mode == Mode::Dhcp;
+    selection(asked.snapshot, asked.request).filter(|_| is_asked_for)
 }
 
 /// Whether a client that no relay speaks for may be in `claimed`, where the address lies that it says it
@@ -74,7 +92,7 @@ fn is_on_a_wire_of(snapshot: &Snapshot, subnet: &Subnet, own: &[OwnAddress]) -> 
 /// The other subnets on the same wire, in the order of the inventory: those of the same `network`, and,
 /// for a machine on our own wire, those in which the interface has an address.
 pub(super) fn beside<'a>(asked: &Asked<'a>, subnet: &'a Subnet) -> impl Iterator<Item = &'a Subnet> + use<'a> {
-    let own: &'a [OwnAddress] = match is_told(asked.request) {
+    let own: &'a [OwnAddress] = match is_told(asked.snapshot, asked.request) {
         true => &[],
         false => &asked.ingress.own,
     };
@@ -86,9 +104,9 @@ pub(super) fn beside<'a>(asked: &Asked<'a>, subnet: &'a Subnet) -> impl Iterator
 }
 
 /// Whether the subnet is somebody's word, and not where the packet came in.
-fn is_told(request: &Request) -> bool {
+fn is_told(snapshot: &Snapshot, request: &Request) -> bool {
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
-    link.or(request.subnet_selection).or(request.relay).is_some()
+    link.or(selection(snapshot, request)).or(request.relay).is_some()
 }
 
 /// Of the subnets on a wire the machine's own: where its reservation lies, else the address that it

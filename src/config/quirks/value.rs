@@ -1,7 +1,7 @@
 //! Numbers, option codes and option bodies, as a quirk writes them.
 
 use crate::config::decode::{self, Fields, Reader, Value};
-use crate::model::text;
+use crate::model::{limits::DHCP_OPTION_BYTES_MAX, text};
 use std::ops::RangeInclusive;
 use toml::de::DeValue;
 
@@ -63,10 +63,13 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
     }
     fields.finish(reader);
     let body = body(reader, said?, kind?.value)?;
-    if body.len() > 255 {
+    if body.len() > DHCP_OPTION_BYTES_MAX {
         reader.error(
             value,
-            format!("an option has at most 255 bytes, and this one has {}", body.len()),
+            format!(
+                "an option has at most {DHCP_OPTION_BYTES_MAX} bytes, and this one has {}",
+                body.len()
+            ),
             "",
         );
         return None;

@@ -3,14 +3,21 @@
 use crate::model::Cidr;
 use std::net::Ipv4Addr;
 
+/// Option 3.
+pub const ROUTER: u8 = 3;
+/// Option 33.
+pub const STATIC_ROUTES: u8 = 33;
 /// Option 121.
 pub const CLASSLESS_ROUTES: u8 = 121;
-/// What one option holds without being split.
-pub const BODY_BYTES_MAX: usize = 255;
+/// What one piece of an option holds.
+pub const PIECE_BYTES_MAX: usize = 255;
 /// What a default route takes of option 121: its prefix and its router.
 pub const DEFAULT_ROUTE_BYTES: usize = 5;
 
-/// An option with its body as it is sent, at most 255 bytes.
+/// An option with its body, at most [`limits::DHCP_OPTION_BYTES_MAX`]; one of more than 255 bytes is sent in
+/// pieces (RFC 3396).
+///
+/// [`limits::DHCP_OPTION_BYTES_MAX`]: crate::model::limits::DHCP_OPTION_BYTES_MAX
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawOption {
     /// The option's number.

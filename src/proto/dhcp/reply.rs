@@ -1,6 +1,15 @@
 //! A reply and its bytes: what firmware accepts, and never a byte more than it can take.
 
-use super::{RawOption, Request, option_body, request::ClientName, wire};
+mod option;
+
+pub use option::ReplyOption;
+
+use self::option::nul_terminated;
+use super::{
+    Request,
+    option_body::{CLASSLESS_ROUTES, PIECE_BYTES_MAX, ROUTER, STATIC_ROUTES},
+    wire,
+};
 use crate::model::{HardwareAddr, limits};
 use dhcproto::{
     Encodable, Encoder,
@@ -21,49 +30,7 @@ pub enum ReplyKind {
     Bootp,
 }
 
-/// One option of a reply, by meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplyOption {
-    /// 51, whole seconds.
-    LeaseTime(Duration),
-    /// 1.
-    SubnetMask(Ipv4Addr),
-    /// 3.
-    Router(Ipv4Addr),
-    /// 6, in order.
-    DnsServers(Vec<Ipv4Addr>),
-    /// 12.
-    HostName(String),
-    /// 15.
-    DomainName(String),
-    /// 28.
-    BroadcastAddress(Ipv4Addr),
-    /// 43, with its own end marker where the reader needs one.
-    VendorOptions(Vec<u8>),
-    /// 56: why a NAK.
-    Message(String),
-    /// 58 (T1), whole seconds.
-    RenewAfter(Duration),
-    /// 59 (T2), whole seconds.
-    RebindAfter(Duration),
-    /// 60.
-    VendorClass(&'static str),
-    /// 66; written with a NUL behind it.
-    TftpServerName(String),
-    /// 81: the client's name (RFC 4702), and that we update no DNS.
-    ClientName {
-        /// What the client said; its flags say how the name is written.
-        asked: ClientName,
-        /// The name it is to have; `None` where it keeps its own.
-        name: Option<String>,
-    },
-    /// 175: iPXE's own options.
-    Ipxe(Vec<u8>),
-    /// One that the operator named.
-    Raw(RawOption),
-}
-
-/// A reply to be written. What must be echoed (transaction, flags, relay, hardware address, options
+/// A reply to be written. What must always be echoed (transaction, flags, relay, hardware address, options
 /// 61, 82 and 97) is taken from the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -85,6 +52,8 @@ pub struct Reply {
     pub boot_file: Option<String>,
     /// Further options, in any order; where room is short the least important are left out.
     pub options: Vec<ReplyOption>,
+    /// 118, where the client's word on its subnet was obeyed: by that it knows (RFC 3011).
+    pub subnet_selection: Option<Ipv4Addr>,
     /// Codes of options that are not written, whoever put them in.
     pub leave_out: Vec<u8>,
     xid: u32,
@@ -112,7 +81,7 @@ const RELAY_AGENT_BYTES_MAX: usize = 255;
 /// What no client can do without, in the order of a reply: old firmware looks for 53 first. The rest
 /// follows in the order of the client's list (RFC 2132 section 9.8), and what it does not name comes
 /// last, because where room is short it is the last that are left out.
-const ESSENTIAL: [u8; 11] = [53, 54, 51, 1, 3, 67, 60, 43, 175, 61, 97];
+const ESSENTIAL: [u8; 12] = [53, 54, 51, 1, 3, 67, 60, 43, 175, 61, 97, 118];
 /// The order of what the client's list does not name.
 const UNNAMED: [u8; 8] = [6, 56, 66, 58, 59, 28, 12, 15];
 
@@ -134,6 +103,7 @@ impl Reply {
             server_identifier,
             boot_file: None,
             options: Vec::new(),
+            subnet_selection: None,
             leave_out: Vec::new(),
             xid: request.xid,
             relay: request.relay.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -181,21 +151,32 @@ impl Reply {
         let mut bytes = encoded(&self.header());
         let relay_agent = self.encoded_relay_agent();
         let end_bytes = 1;
-        let room = self.bytes_max.saturating_sub(relay_agent.len() + end_bytes);
-        let mut piece = Vec::new();
-        for option in self.ordered_options() {
-            piece.clear();
-            encode_into(&mut piece, &option);
-            if bytes.len() + piece.len() <= room {
-                bytes.extend_from_slice(&piece);
-            }
-        }
+        let taken = bytes.len() + relay_agent.len() + end_bytes;
+        bytes.extend_from_slice(&self.encoded_options(self.bytes_max.saturating_sub(taken)));
         bytes.extend_from_slice(&relay_agent);
         bytes.push(wire::END);
         if bytes.len() < limits::DHCP_REPLY_BYTES_MIN {
             bytes.resize(limits::DHCP_REPLY_BYTES_MIN, 0);
         }
         bytes
+    }
+
+    /// Every option but 82, as many as the room holds. Who asks for the classless routes and for the older
+    /// options that they stand in place of gets those alone, if there is room for them (RFC 3442).
+    fn encoded_options(&self, room: usize) -> Vec<u8> {
+        let options = self.ordered_options();
+        let is_wanted = |code: u8| self.wanted_options.contains(&code);
+        let is_replaced = |option: &DhcpOption| {
+            let code = u8::from(OptionCode::from(option));
+            matches!(code, ROUTER | STATIC_ROUTES) && is_wanted(code)
+        };
+        if is_wanted(CLASSLESS_ROUTES) && options.iter().any(is_replaced) {
+            let (bytes, codes) = laid_out(options.iter().filter(|option| !is_replaced(option)), room);
+            if codes.contains(&CLASSLESS_ROUTES) {
+                return bytes;
+            }
+        }
+        laid_out(options.iter(), room).0
     }
 
     /// The fixed header, by dhcproto: a message without options ends behind the magic cookie.
@@ -240,6 +221,7 @@ impl Reply {
         }
         // In NAKs too (RFC 6842 section 3).
         options.extend(self.client_identifier.clone().map(DhcpOption::ClientIdentifier));
+        options.extend(self.subnet_selection.map(DhcpOption::SubnetSelection));
         if self.kind != ReplyKind::Nak {
             // EDK2 writes a NUL behind an unterminated 67, over the next option's code.
             let boot_file = self.boot_file.as_deref().map(nul_terminated);
@@ -270,88 +252,41 @@ impl Reply {
     }
 }
 
-impl ReplyOption {
-    /// The option's code.
-    pub fn code(&self) -> u8 {
-        match self {
-            ReplyOption::LeaseTime(_) => 51,
-            ReplyOption::SubnetMask(_) => 1,
-            ReplyOption::Router(_) => 3,
-            ReplyOption::DnsServers(_) => 6,
-            ReplyOption::HostName(_) => 12,
-            ReplyOption::DomainName(_) => 15,
-            ReplyOption::BroadcastAddress(_) => 28,
-            ReplyOption::VendorOptions(_) => 43,
-            ReplyOption::Message(_) => 56,
-            ReplyOption::RenewAfter(_) => 58,
-            ReplyOption::RebindAfter(_) => 59,
-            ReplyOption::VendorClass(_) => 60,
-            ReplyOption::TftpServerName(_) => 66,
-            ReplyOption::ClientName { .. } => 81,
-            ReplyOption::Ipxe(_) => 175,
-            ReplyOption::Raw(option) => option.code,
-        }
-    }
-
-    fn to_wire(&self) -> DhcpOption {
-        match self {
-            ReplyOption::LeaseTime(time) => DhcpOption::AddressLeaseTime(seconds(*time)),
-            ReplyOption::SubnetMask(mask) => DhcpOption::SubnetMask(*mask),
-            ReplyOption::Router(router) => DhcpOption::Router(vec![*router]),
-            ReplyOption::DnsServers(servers) => DhcpOption::DomainNameServer(servers.clone()),
-            ReplyOption::HostName(name) => DhcpOption::Hostname(name.clone()),
-            ReplyOption::DomainName(name) => DhcpOption::DomainName(name.clone()),
-            ReplyOption::BroadcastAddress(address) => DhcpOption::BroadcastAddr(*address),
-            ReplyOption::VendorOptions(body) => DhcpOption::VendorExtensions(body.clone()),
-            ReplyOption::Message(text) => DhcpOption::Message(text.clone()),
-            ReplyOption::RenewAfter(time) => DhcpOption::Renewal(seconds(*time)),
-            ReplyOption::RebindAfter(time) => DhcpOption::Rebinding(seconds(*time)),
-            ReplyOption::VendorClass(class) => DhcpOption::ClassIdentifier(class.as_bytes().to_vec()),
-            ReplyOption::TftpServerName(name) => DhcpOption::TFTPServerName(nul_terminated(name)),
-            ReplyOption::ClientName { asked, name } => raw(81, client_name(asked, name.as_deref())),
-            ReplyOption::Raw(option) => raw(option.code, option.body.clone()),
-            ReplyOption::Ipxe(body) => DhcpOption::Unknown(UnknownOption::new(OptionCode::Unknown(175), body.clone())),
-        }
-    }
-}
-
-/// Whether an option goes out in one piece, which is how dhcproto writes those it has no type for.
+/// Whether an option is no longer than any may be.
 fn fits(option: &DhcpOption) -> bool {
     match option {
-        DhcpOption::Unknown(raw) => u8::try_from(raw.data().len()).is_ok(),
+        DhcpOption::Unknown(raw) => raw.data().len() <= limits::DHCP_OPTION_BYTES_MAX,
         _ => true,
     }
 }
 
-fn raw(code: u8, body: Vec<u8>) -> DhcpOption {
-    DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), body))
-}
-
-/// The body of our option 81: N, because nobody here updates DNS; O where the client wanted us to;
-/// and the two result codes, which a server sets to 255 (RFC 4702 section 2.2).
-fn client_name(asked: &ClientName, name: Option<&str>) -> Vec<u8> {
-    let mut flags = ClientName::NO_UPDATES | (asked.flags & ClientName::ENCODED);
-    if asked.flags & ClientName::SERVER_UPDATES != 0 {
-        flags |= ClientName::OVERRIDDEN;
+/// An option, in as many pieces as it takes (RFC 3396). dhcproto splits those that it has a type for.
+fn encode_option(bytes: &mut Vec<u8>, option: &DhcpOption) {
+    match option {
+        DhcpOption::Unknown(raw) if raw.data().len() > PIECE_BYTES_MAX => {
+            for piece in raw.data().chunks(PIECE_BYTES_MAX) {
+                let length = u8::try_from(piece.len()).expect("a piece has at most 255 bytes");
+                bytes.extend_from_slice(&[raw.code().into(), length]);
+                bytes.extend_from_slice(piece);
+            }
+        }
+        whole => encode_into(bytes, whole),
     }
-    let mut body = vec![flags, 255, 255];
-    match name {
-        None => body.extend_from_slice(&asked.name),
-        Some(name) if asked.is_encoded() => body.extend(option_body::labels(name)),
-        Some(name) => body.extend_from_slice(name.as_bytes()),
+}
+
+/// The options that fit the room, one after the other, and their codes.
+fn laid_out<'o>(options: impl Iterator<Item = &'o DhcpOption>, room: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut bytes, mut codes) = (Vec::new(), Vec::new());
+    let mut option_bytes = Vec::new();
+    for option in options {
+        option_bytes.clear();
+        encode_option(&mut option_bytes, option);
+        if bytes.len() + option_bytes.len() <= room {
+            bytes.extend_from_slice(&option_bytes);
+            codes.push(OptionCode::from(option).into());
+        }
     }
-    body
-}
-
-/// Whole seconds; what does not fit is "infinite" (RFC 2131 section 3.3).
-fn seconds(time: Duration) -> u32 {
-    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
-}
-
-fn nul_terminated(text: &str) -> Vec<u8> {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.push(0);
-    bytes
+    (bytes, codes)
 }
 
 fn encoded(part: &impl Encodable) -> Vec<u8> {
@@ -370,6 +305,7 @@ fn encode_into(bytes: &mut Vec<u8>, part: &impl Encodable) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::dhcp::{ClientName, RawOption};
 
     fn options() -> Vec<ReplyOption> {
         let (address, time) = (Ipv4Addr::new(192, 0, 2, 1), Duration::from_secs(3600));
