@@ -42,6 +42,7 @@
 //! - Refused files take nothing away: what was accepted last serves, over restarts too, and is said.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
+//! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::notice`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::ledger`): read
 //!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.

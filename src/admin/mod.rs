@@ -31,6 +31,6 @@ pub trait Operator: Send + Sync + 'static {
     fn status(&self) -> Result<Status, Problem>;
     /// The hosts of the generation in force.
     fn hosts(&self) -> Result<Vec<Host>, Problem>;
-    /// The leases on disk that have not ended.
+    /// The leases that run, by the clock that nobody can set.
     fn leases(&self) -> Result<Vec<Lease>, Problem>;
 }

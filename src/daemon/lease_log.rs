@@ -1,15 +1,28 @@
 //! The servers' lease log is the store's writer.
 
-use crate::lease::LeaseChange;
+use super::uptime;
+use crate::lease::{LeaseChange, LeaseRecord};
+use crate::model::WallTime;
 use crate::net::{Durable, LeaseLog};
 use crate::store::writer::LeaseWriter;
 use std::sync::Arc;
 
 /// The writer, shared with whoever asks after its health.
-pub(super) struct WrittenLeases(pub(super) Arc<LeaseWriter>);
+pub(super) struct WrittenLeases {
+    pub(super) writer: Arc<LeaseWriter>,
+    /// This host's boot.
+    pub(super) boot: Option<u128>,
+}
 
 impl LeaseLog for WrittenLeases {
     fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String> {
-        self.0.append(changes).map(|durable| Box::pin(durable) as Durable)
+        self.writer.append(changes).map(|durable| Box::pin(durable) as Durable)
+    }
+
+    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>) -> Result<Durable, String> {
+        let mark = uptime::mark(date, self.boot);
+        self.writer
+            .redate(mark, records)
+            .map(|durable| Box::pin(durable) as Durable)
     }
 }

@@ -13,7 +13,8 @@
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
 //!   them.
-//! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store.
+//! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store, and [`uptime`] is
+//!   the clock that outlives this process.
 
 mod artifacts;
 mod complaints;
@@ -27,6 +28,7 @@ mod restart;
 mod run;
 mod serve;
 mod systemd;
+mod uptime;
 mod verifier;
 mod watch;
 mod watched;

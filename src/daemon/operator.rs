@@ -13,34 +13,24 @@ use crate::boot::{
     resource::Transport,
     snapshot::{self, Snapshot, Sourced},
 };
-use crate::lease::{LeaseRecord, LeaseTable};
-use crate::model::{BootTarget, MacAddr, Name, Now};
+use crate::lease::{self, LeaseTable};
+use crate::model::{BootTarget, MacAddr, Name, Now, WallTime};
 use crate::net::{
     Shared,
     interface::{Presence, Standing},
     transfers,
 };
-use crate::store::{Store, leases, writer::LeaseWriter};
+use crate::store::writer::LeaseWriter;
 use std::{sync::Arc, time::Duration};
 
 /// Everything an operator can ask after.
 pub(super) struct Desk {
     pub(super) reloader: Arc<Reloader>,
     pub(super) shared: Arc<Shared>,
-    pub(super) store: Arc<dyn Store>,
     pub(super) writer: Arc<LeaseWriter>,
 }
 
 impl Desk {
-    /// The leases on disk that have not ended. The disk is asked and not the lease table: offers
-    /// are in the table too, and only what is on disk was ever acknowledged.
-    fn records(&self) -> Result<Vec<LeaseRecord>, Problem> {
-        let (mut records, _) = leases::load(&*self.store).map_err(|error| Problem::new(error.0))?;
-        let now = self.shared.clock.now().wall;
-        records.retain(|record| record.expires > now);
-        Ok(records)
-    }
-
     fn transfers(&self) -> Vec<Transfer> {
         let now = self.shared.clock.monotonic();
         let under_way = self.shared.transfers.under_way();
@@ -74,7 +64,7 @@ impl Operator for Desk {
             generation: snapshot.generation,
             since: standing.since,
             hosts: snapshot.hosts.len(),
-            leases: self.records()?.len(),
+            leases: self.shared.lease_table().acknowledged(self.shared.clock.now()).count(),
             leases_writable: self.writer.is_healthy(),
             artifacts: artifacts::known(&snapshot, &self.shared.ledger()),
             interfaces: self.shared.interfaces.load().iter().map(interface).collect(),
@@ -101,7 +91,12 @@ impl Operator for Desk {
 
     fn leases(&self) -> Result<Vec<Lease>, Problem> {
         let snapshot = self.shared.snapshot.load();
-        Ok(self.records()?.iter().map(|record| lease(&snapshot, record)).collect())
+        let now = self.shared.clock.now();
+        let running: Vec<lease::Lease> = self.shared.lease_table().acknowledged(now).collect();
+        Ok(running
+            .iter()
+            .filter_map(|running| lease(&snapshot, now, running))
+            .collect())
     }
 }
 
@@ -172,13 +167,15 @@ fn host(listed: &snapshot::Host, holds: Vec<Held>) -> Host {
     }
 }
 
-fn lease(snapshot: &Snapshot, record: &LeaseRecord) -> Lease {
-    let client = Identity::of_hardware(record.client);
+/// A lease that runs, with its end by this host's clock as it is now.
+fn lease(snapshot: &Snapshot, now: Now, running: &lease::Lease) -> Option<Lease> {
+    let hardware = running.client?;
+    let client = Identity::of_hardware(hardware);
     let host = identify(snapshot, &client).host();
-    Lease {
-        address: record.address,
-        client: record.client.to_string(),
+    Some(Lease {
+        address: running.address,
+        client: hardware.to_string(),
         host: host.map(|host| host.name.to_string()),
-        expires: record.expires,
-    }
+        expires: WallTime(now.wall.0.saturating_add(running.remaining.as_secs())),
+    })
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::admin::{self, AdminSocket};
 use crate::model::limits::{DRAIN_DEADLINE, REFUSAL_LOOK};
-use crate::net::Servers;
+use crate::net::{Servers, calendar};
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -59,7 +59,8 @@ pub(super) async fn run(
     let shared = Arc::clone(&desk.shared);
     let (stop, stopped) = flag::channel(false);
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
-    let watchdog = tokio::spawn(systemd::watchdog(shared));
+    let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
+    let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));
     let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
     let reminding = tokio::spawn(remind(Arc::clone(reloader)));
     let desk = Arc::new(desk);
@@ -92,6 +93,8 @@ pub(super) async fn run(
         _ = interrupt.recv() => Ended::Cut,
     };
     watchdog.abort();
+    dating.abort();
+    calendar::mark(&shared, shared.clock.now(), &shared.lease_table());
     Ok(ended)
 }
 

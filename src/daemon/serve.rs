@@ -8,6 +8,7 @@ use super::{
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
     run::{self, Ended},
+    uptime,
     verifier::Verifier,
 };
 use crate::admin::{
@@ -22,7 +23,7 @@ use crate::model::{
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
-use crate::store::{self, Broken, Opened, Store, StoreError, leases, writer::LeaseWriter};
+use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, writer::LeaseWriter};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
@@ -115,7 +116,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
 
     let clock = Clock::start();
     let store = open_store(&appliance.state).map_err(StartError::Store)?;
-    let leases = restore(clock.now(), &*store).map_err(StartError::Store)?;
+    let boot = uptime::boot();
+    let leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -138,15 +140,17 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         ledger: Mutex::default(),
         loops: Default::default(),
         disputes: Default::default(),
-        lease_log: Box::new(WrittenLeases(Arc::clone(&writer))),
+        lease_log: Box::new(WrittenLeases {
+            writer: Arc::clone(&writer),
+            boot,
+        }),
         hot_files: Arc::default(),
         interfaces: Default::default(),
         clock,
         counters: Counters::default(),
         transfers: Default::default(),
     });
-    let verifier =
-        Verifier::start(Arc::clone(&shared), Arc::clone(&store), appliance.recheck).map_err(StartError::Store)?;
+    let verifier = Verifier::start(Arc::clone(&shared), store, appliance.recheck).map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
         &options.config,
         appliance,
@@ -157,7 +161,6 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let desk = Desk {
         reloader: Arc::clone(&reloader),
         shared,
-        store,
         writer,
     };
     let lived = live(servers, &socket, &reloader, desk);
@@ -250,13 +253,23 @@ fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
 }
 
 /// The lease table as the disk has it; what makes no sense is said and left out.
-fn restore(now: Now, store: &dyn Store) -> Result<LeaseTable, StoreError> {
+///
+/// The calendar on disk is gone on with: after a reboot this host's clock may be wrong, and in the same boot
+/// it may have been set meanwhile.
+fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable, StoreError> {
     let (records, unreadable) = leases::load(store)?;
     for reason in &unreadable {
         tracing::error!("a lease on disk can't be read and is left out: {reason}");
     }
     let found = records.len();
+    let mark = calendar::load(store)?;
+    let here = uptime::mark(now.wall, boot);
+    let wall = mark.map_or(now.wall, |mark| mark.resume(here));
+    let now = Now { wall, ..now };
     let mut table = LeaseTable::default();
+    if let Some(mark) = mark.filter(|mark| !mark.is_in_boot_of(&here)) {
+        table.doubt(now, mark.date, &records);
+    }
     let refused = table.restore(now, records);
     for (record, reason) in &refused {
         tracing::warn!(

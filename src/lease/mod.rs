@@ -4,16 +4,18 @@
 //! Does not own reservations (they are the inventory's), the decision to answer (`boot::engine`) or
 //! durability (`store`).
 //!
-//! Life runs on monotonic time; the calendar stands only in a [`LeaseRecord`]. Invariant: an address
+//! Life runs on monotonic time; the calendar stands only in a [`LeaseRecord`], and [`calendar`] says which. Invariant: an address
 //! has one entry, and an entry one client, so one address never goes to two clients.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod calendar;
 mod offers;
 mod ranges;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use calendar::{Mark, Step};
 pub use offers::{Crowd, PortOfEntry};
 pub use table::{Freshness, LeaseTable, Offer, Seeker, Tenure};
 
@@ -27,7 +29,7 @@ pub struct LeaseRecord {
     pub address: Ipv4Addr,
     /// Whose it is.
     pub client: HardwareAddr,
-    /// When it ends, by the calendar.
+    /// When it ends, by the calendar on disk: the host's, as long as its clock was never set back.
     pub expires: WallTime,
 }
 

@@ -1,5 +1,6 @@
 //! The lease table: one entry an address, one client an entry.
 
+mod clock;
 mod seek;
 mod written;
 
@@ -7,10 +8,11 @@ pub use seek::{Freshness, Offer, Seeker};
 
 use super::{
     Lease, LeaseChange, LeaseRecord, LeaseState,
+    calendar::Calendar,
     offers::Offers,
     ranges::{Ranges, Turn, Worth},
 };
-use crate::model::{HardwareAddr, Now, WallTime, limits};
+use crate::model::{HardwareAddr, Now, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -78,18 +80,26 @@ pub struct LeaseTable {
     offers: Offers,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
+    /// By which ends are written to disk.
+    calendar: Calendar,
+    /// How often the calendar went on by a leap.
+    leaps: u64,
+    /// What is on disk does not know of the last one.
+    is_undated: bool,
+    /// Leases that ended while the daemon was not running, if the clock was right.
+    doubted: Vec<clock::Doubted>,
 }
 
 impl LeaseTable {
     /// Puts back what the store kept. Records that make no sense are returned with the reason.
     ///
-    /// What remains of a lease is counted by the calendar, the only clock that outlived the restart,
-    /// and cut at [`limits::LEASE_LONGEST`]: a calendar that was wrong may not hold an address for ever.
+    /// What remains of a lease is counted by the calendar on disk, by which it is `now`, and cut at [`limits::LEASE_LONGEST`]: a calendar that was wrong may not hold an address for ever.
     /// Leases that ended meanwhile come back in the order in which they ended, so that the ones that
     /// ended longest ago are given to others first.
     pub fn restore(&mut self, now: Now, mut records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
         let mut refused = Vec::new();
         self.restored = Some(now.monotonic);
+        self.calendar = Calendar::resumed(now);
         records.sort_by_key(|record| (record.expires, record.address));
         for (place, record) in (0..).zip(records) {
             match self.senseless(&record) {
@@ -241,7 +251,7 @@ impl LeaseTable {
         Some(LeaseRecord {
             address,
             client,
-            expires: WallTime(now.wall.0.saturating_add(lasting.as_secs())),
+            expires: self.end_on_disk(now, lasting),
         })
     }
 

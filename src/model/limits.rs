@@ -54,6 +54,14 @@ pub const OFFERS_PER_SWITCH_PORT_MAX: usize = 128;
 pub const CROWD_REMINDER: Duration = Duration::from_secs(60);
 /// How long an address that a client declined stays out of use.
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
+/// A host's clock that is further from where it should be was set, and did not only drift: the seconds on
+/// disk are whole ones.
+pub const CLOCK_STEP: Duration = Duration::from_secs(2);
+/// How often it is looked whether the clock was set, where no machine asks.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// How often the date is written beside the leases: a start after a reboot takes no clock for right that is
+/// behind it.
+pub const CLOCK_MARK: Duration = Duration::from_secs(60);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),

@@ -25,7 +25,7 @@ use crate::model::{
     limits::{CROWD_REMINDER, DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
 };
 use crate::net::{
-    Counter, Durable, Shared,
+    Counter, Durable, Shared, calendar,
     intake::batch,
     interface::Interface,
     neighbours::Neighbours,
@@ -186,6 +186,7 @@ impl DhcpServer {
         let snapshot = self.shared.snapshot.load();
         let mut leases = self.shared.lease_table();
         let now = self.shared.clock.now();
+        calendar::look(&self.shared, now, &mut leases);
         let outcomes: Vec<Outcome> = requests
             .iter()
             .map(|(ingress, request)| engine::handle(now, &snapshot, &mut leases, ingress, request))

@@ -15,6 +15,7 @@
 //!   host is one.
 //! - `neighbours` knows whom on our wires the kernel can send to at once.
 //! - `others` notices other DHCP servers by their replies.
+//! - [`calendar`] keeps the ends of leases on disk right when this host's clock is set.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
 //!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
@@ -25,6 +26,7 @@
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
 //! dropped without a counter; the lease table's lock is never held across an `await`.
 
+pub mod calendar;
 mod clock;
 mod counters;
 pub mod dhcp;
@@ -65,7 +67,8 @@ use crate::boot::{
     sightings::Sightings,
     snapshot::Snapshot,
 };
-use crate::lease::{LeaseChange, LeaseTable};
+use crate::lease::{LeaseChange, LeaseRecord, LeaseTable};
+use crate::model::WallTime;
 use arc_swap::ArcSwap;
 use std::{
     future::Future,
@@ -94,6 +97,18 @@ pub trait LeaseLog: Send + Sync {
     ///
     /// Why none of them was taken: too many wait already.
     fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String>;
+
+    /// The same for the date by which the ends on disk are written, and for the leases whose ends were written
+    /// by another: in one commit.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not taken.
+    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>) -> Result<Durable, String> {
+        // What outlives no restart needs no date.
+        let _ = date;
+        self.append(records.into_iter().map(LeaseChange::Put).collect())
+    }
 }
 
 /// What is said now and then, however often it happens.

@@ -1,7 +1,7 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
-//! This room owns the folder `state.path` names and how a record looks on disk: leases, the checksums of
-//! artifacts that were read, and beside them the operator's files as they were accepted last ([`kept`]). It does not decide what a lease is (`lease`), when one is
+//! This room owns the folder `state.path` names and how a record looks on disk: leases, the date
+//! by which their ends are written, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`kept`]). It does not decide what a lease is (`lease`), when one is
 //! granted or which artifact may be served (`boot`).
 //!
 //! # The embedded store
@@ -35,6 +35,7 @@ use std::{
     sync::Arc,
 };
 
+pub mod calendar;
 pub mod checksums;
 mod embedded;
 mod folder;

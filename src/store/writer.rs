@@ -4,8 +4,8 @@
 //! gather, and all of them share the following one. Commits keep a distance: one costs as much CPU as
 //! several exchanges, and no client notices some milliseconds.
 
-use super::{Store, StoreError, Write, leases};
-use crate::lease::LeaseChange;
+use super::{Store, StoreError, Write, calendar, leases};
+use crate::lease::{LeaseChange, LeaseRecord, Mark};
 use crate::model::limits::{
     LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
 };
@@ -32,7 +32,16 @@ pub struct LeaseWriter {
 /// Changes that were handed over together.
 struct Pending {
     changes: Vec<LeaseChange>,
+    /// What date it is by them.
+    mark: Option<Mark>,
     done: oneshot::Sender<Result<(), String>>,
+}
+
+impl Pending {
+    fn writes(&self) -> impl Iterator<Item = Write> + '_ {
+        let changes = self.changes.iter().map(leases::write);
+        changes.chain(self.mark.as_ref().map(calendar::put))
+    }
 }
 
 impl LeaseWriter {
@@ -71,15 +80,39 @@ impl LeaseWriter {
         &self,
         changes: Vec<LeaseChange>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        let ended = || "the lease writer has ended".to_owned();
         let count = changes.len();
         if self.waiting.fetch_add(count, Ordering::Relaxed) + count > LEASE_QUEUE_MAX {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
             return Err(format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"));
         }
+        self.send(changes, None)
+    }
+
+    /// Hands over the date by the calendar of all leases on disk, with those whose ends were written by
+    /// another one: all of it in one commit.
+    ///
+    /// # Errors
+    ///
+    /// The writer has ended.
+    pub fn redate(
+        &self,
+        mark: Mark,
+        records: Vec<LeaseRecord>,
+    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
+        // However many wait: without it a restart would end these leases.
+        self.waiting.fetch_add(records.len(), Ordering::Relaxed);
+        self.send(records.into_iter().map(LeaseChange::Put).collect(), Some(mark))
+    }
+
+    fn send(
+        &self,
+        changes: Vec<LeaseChange>,
+        mark: Option<Mark>,
+    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
+        let ended = || "the lease writer has ended".to_owned();
         let (done, durable) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(ended)?;
-        queue.send(Pending { changes, done }).map_err(|_| ended())?;
+        queue.send(Pending { changes, mark, done }).map_err(|_| ended())?;
         Ok(async move {
             durable
                 .await
@@ -114,7 +147,7 @@ fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, he
         let batch = gather(first, queue);
         let changes = || batch.iter().flat_map(|pending| &pending.changes);
         waiting.fetch_sub(changes().count(), Ordering::Relaxed);
-        let writes: Vec<Write> = changes().map(leases::write).collect();
+        let writes: Vec<Write> = batch.iter().flat_map(Pending::writes).collect();
         let written = store.commit(&writes);
         report(&written, healthy);
         if is_slow_news(began.elapsed(), slow_said) {

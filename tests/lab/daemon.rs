@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
@@ -108,7 +108,12 @@ impl Daemon {
 
     /// Starts the daemon and waits until it serves, though not every image yet.
     pub fn start_at_once(wire: &Wire, room: &Room) -> Daemon {
-        let daemon = Daemon::spawn(&wire.server, room);
+        Daemon::start_as(wire.server.command(&binary()), room)
+    }
+
+    /// The same by a command that runs the binary with what is added to it.
+    pub fn start_as(command: Command, room: &Room) -> Daemon {
+        let daemon = Daemon::spawn_as(command, room);
         let ready = super::poll(START_TIMEOUT, || {
             let output = bootwright(&["status", "--socket", &socket(room)]);
             output.status.success().then_some(())
@@ -119,7 +124,10 @@ impl Daemon {
 
     /// Starts a daemon that may well refuse to.
     pub fn spawn(server: &Namespace, room: &Room) -> Daemon {
-        let mut command = server.command(&binary());
+        Daemon::spawn_as(server.command(&binary()), room)
+    }
+
+    fn spawn_as(mut command: Command, room: &Room) -> Daemon {
         command
             .arg("serve")
             .arg("--config")

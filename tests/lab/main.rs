@@ -25,6 +25,7 @@
 //! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `installers` | rungs 3 and 4: what live systems, installers and cloud-init of newer suites go on to fetch |
+//! | `clock` | rung 3: the host's clock is set while the daemon runs and between its lives |
 //! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
 //! | `soak` | rung 3: storms, edits, flaps and kills in an order that a seed gives; hours of it in `make soak` |
@@ -47,6 +48,7 @@
 
 mod cases;
 mod clients;
+mod clock;
 mod crash;
 mod daemon;
 mod demo;

@@ -3,7 +3,7 @@
 //! A machine whose lease can't be prolonged keeps what is written of it.
 
 use super::{Holding, LeaseTable};
-use crate::lease::{LeaseChange, LeaseRecord};
+use crate::lease::{Lease, LeaseChange, LeaseRecord, LeaseState};
 use crate::model::{HardwareAddr, Now, limits};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -14,14 +14,24 @@ impl LeaseTable {
             LeaseChange::Put(record) => (record.address, Some(record)),
             LeaseChange::Remove(address) => (*address, None),
         };
+        let date = self.date(now);
         let Some(entry) = self.entries.get_mut(&address) else {
             return;
         };
         let is_its = |record: &&LeaseRecord| entry.client == Some(record.client) && entry.holding == Holding::Leased;
         entry.written = record.filter(is_its).map_or(Duration::ZERO, |record| {
-            let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
+            let remaining = Duration::from_secs(record.expires.0.saturating_sub(date.0));
             entry.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
         });
+    }
+
+    /// The leases that run and were acknowledged: an offer was not, nor was what is not on disk.
+    pub fn acknowledged(&self, now: Now) -> impl Iterator<Item = Lease> + '_ {
+        let is_on_disk = |lease: &Lease| {
+            let entry = self.entries.get(&lease.address);
+            lease.state == LeaseState::Leased && entry.is_some_and(|entry| !entry.written.is_zero())
+        };
+        self.iter(now).filter(is_on_disk)
     }
 
     /// How long `address` stays `client`'s by what is on disk, whatever could not be written since;

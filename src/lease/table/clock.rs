@@ -1,0 +1,120 @@
+//! What a step of the host's clock means for the leases on disk.
+
+use super::{Entry, Holding, LeaseTable};
+use crate::lease::{LeaseChange, LeaseRecord, Step};
+use crate::model::{HardwareAddr, Now, WallTime, limits};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// A lease that had ended at the start by a clock that may have been wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubted {
+    address: Ipv4Addr,
+    client: HardwareAddr,
+    /// Its end by the calendar of when it was given.
+    expires: WallTime,
+    /// Monotonic; it has ended by then, however long the host was off.
+    ended: Duration,
+}
+
+impl LeaseTable {
+    /// The date by the ends on disk.
+    pub fn date(&self, now: Now) -> WallTime {
+        self.calendar.date(now)
+    }
+
+    /// How the end of a lease that lasts so long from now is written.
+    pub(super) fn end_on_disk(&self, now: Now, lasting: Duration) -> WallTime {
+        WallTime(self.date(now).0.saturating_add(lasting.as_secs()))
+    }
+
+    /// Notices that the host's clock was set. Every decision begins with it, so that no end is written by a
+    /// clock that moved unseen. After a step that leaps, [`LeaseTable::undated`] has what is to be written.
+    pub fn notice(&mut self, now: Now) -> Option<Step> {
+        let step = self.calendar.look(now)?;
+        let revived = step.by < 0 && self.revive(now);
+        if step.leaps || revived {
+            self.leap();
+        }
+        Some(step)
+    }
+
+    fn leap(&mut self) {
+        self.leaps += 1;
+        self.is_undated = true;
+    }
+
+    /// The leases whose ends are to be written anew, in one commit with the date; and the number of the leap
+    /// that [`LeaseTable::redated`] is told. `None` where what is on disk is right.
+    pub fn undated(&self, now: Now) -> Option<(u64, Vec<LeaseRecord>)> {
+        self.is_undated.then(|| (self.leaps, self.records(now)))
+    }
+
+    /// Takes that `records` are on disk since that leap.
+    pub fn redated(&mut self, now: Now, leap: u64, records: Vec<LeaseRecord>) {
+        if leap == self.leaps {
+            self.is_undated = false;
+        }
+        for record in records {
+            self.written(now, &LeaseChange::Put(record));
+        }
+    }
+
+    /// The leases that run, as they are to stand on disk.
+    fn records(&self, now: Now) -> Vec<LeaseRecord> {
+        let running = self.entries.iter().filter(|(_, entry)| entry.is_leased(now));
+        let records = running.filter_map(|(address, entry)| {
+            Some(LeaseRecord {
+                address: *address,
+                client: entry.client?,
+                expires: self.end_on_disk(now, entry.ends - now.monotonic),
+            })
+        });
+        records.collect()
+    }
+
+    /// Takes that the clock at the start, by which `records` were restored `now`, may have been wrong: all that
+    /// is sure is that it was `at_least` that late by their calendar. Those that ended between the two may run
+    /// still. Should the clock be set back, they do.
+    pub fn doubt(&mut self, now: Now, at_least: WallTime, records: &[LeaseRecord]) {
+        let ended_meanwhile = records
+            .iter()
+            .filter(|record| at_least < record.expires && record.expires <= now.wall);
+        self.doubted = ended_meanwhile
+            .map(|record| {
+                let remaining = Duration::from_secs(record.expires.0 - at_least.0).min(limits::LEASE_LONGEST);
+                Doubted {
+                    address: record.address,
+                    client: record.client,
+                    expires: record.expires,
+                    ended: now.monotonic + remaining,
+                }
+            })
+            .collect();
+    }
+
+    /// Lets the doubted leases run that have not ended by the clock as it was set, and that nobody else was
+    /// given meanwhile; whether there are any.
+    fn revive(&mut self, now: Now) -> bool {
+        let mut is_any = false;
+        for doubted in std::mem::take(&mut self.doubted) {
+            let remaining = Duration::from_secs(doubted.expires.0.saturating_sub(now.wall.0));
+            let ends = doubted.ended.min(now.monotonic + remaining.min(limits::LEASE_LONGEST));
+            let Some(entry) = self.entries.get(&doubted.address).copied() else {
+                continue;
+            };
+            let is_its = entry.client == Some(doubted.client) && entry.holding == Holding::Leased;
+            if is_its && !entry.is_running(now) && ends > now.monotonic {
+                let written = ends;
+                self.put(doubted.address, Entry { ends, written, ..entry });
+                is_any = true;
+            }
+        }
+        is_any
+    }
+}
+
+impl Entry {
+    fn is_leased(&self, now: Now) -> bool {
+        self.holding == Holding::Leased && self.is_running(now)
+    }
+}
