@@ -217,10 +217,16 @@ impl Site {
             status["interfaces"][0]["problem"].is_null() && status["leases_writable"] == true
         });
         let mut broken: Vec<String> = serves.err().into_iter().collect();
-        let before = self.dhcp_counters();
+        let before = (self.dhcp_counters(), neighbours_full());
         let odd = hosts::boot_all(&self.listed, &self.files);
         if !odd.is_empty() {
-            broken.push(format!("DHCP before: {before}; and after: {}", self.dhcp_counters()));
+            broken.push(format!(
+                "DHCP before: {}; and after: {}; meanwhile the kernel's table of neighbours, which all network \
+                 namespaces share, was full {} times",
+                before.0,
+                self.dhcp_counters(),
+                neighbours_full() - before.1
+            ));
         }
         broken.extend(odd);
         if !self.real.gets_lease(&[]) {
@@ -275,7 +281,7 @@ impl Site {
         let [here, there] = &self.newcomers;
         let seen = std::thread::scope(|scope| {
             let run = scope.spawn(|| leases_of(&Rack::new(here), one));
-            let mut seen = leases_of(&Rack::new(there), other);
+            let mut seen = leases_of(&Rack::reading_packets(there), other);
             seen.extend(run.join().expect("the run does not panic"));
             seen
         });
@@ -418,7 +424,8 @@ impl Site {
         if let Some((file, kind)) = spoilt {
             self.spoil(file, kind)?;
         }
-        let racks = self.newcomers.each_ref().map(|place| Rack::new(place).impatient());
+        let [here, there] = &self.newcomers;
+        let racks = [Rack::new(here), Rack::reading_packets(there)].map(Rack::impatient);
         let clients = [0, 1].map(|number| {
             let first = self.next_newcomer + number * 1000;
             (first..first + 1000).collect::<Vec<u32>>()
@@ -461,6 +468,19 @@ impl Site {
             ended.and(run.join().expect("the storm does not panic"))
         })
     }
+}
+
+/// How often the kernel's table of neighbours was full: then nobody on this host can send to whom it does not
+/// know yet, or broadcast, and another program's flood is at fault.
+fn neighbours_full() -> u64 {
+    let table = fs::read_to_string("/proc/net/stat/arp_cache").unwrap_or_default();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let names = lines.next().unwrap_or_default();
+    let place = names.iter().position(|name| *name == "table_fulls");
+    // A line for each processor, in hexadecimal.
+    lines
+        .filter_map(|line| u64::from_str_radix(line.get(place?)?, 16).ok())
+        .sum()
 }
 
 /// A storm to its end: every machine comes up.
