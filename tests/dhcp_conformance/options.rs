@@ -145,7 +145,7 @@ fn who_asks_for_both_the_router_and_the_classless_routes_gets_the_routes_alone()
 
 #[test]
 fn who_has_no_room_for_the_classless_routes_keeps_its_router() {
-    let mut room = room(&[option(121, &[32; 300], false)], &[]);
+    let mut room = room(&[option(121, &[32; 600], false)], &[]);
     let asks = |bytes: u16| asking(STRANGER, &[1, 121, 3]).with(57, &bytes.to_be_bytes());
     let offer = room.reply(&asks(576));
     assert_eq!(
@@ -154,6 +154,54 @@ fn who_has_no_room_for_the_classless_routes_keeps_its_router() {
     );
     let offer = room.reply(&asks(1472));
     assert!(offer.option(121).is_some() && offer.option(3).is_none());
+}
+
+/// The options in one of the header's fields, to the end marker that must be there.
+fn options_in(field: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut options = Vec::new();
+    let mut rest = field;
+    while rest[0] != 255 {
+        let length = usize::from(rest[1]);
+        options.push((rest[0], rest[2..2 + length].to_vec()));
+        rest = &rest[2 + length..];
+    }
+    assert!(rest.len() > 1 && rest[1..].iter().all(|byte| *byte == 0), "{field:?}");
+    options
+}
+
+#[test]
+fn what_finds_no_room_behind_the_header_goes_into_its_unused_fields() {
+    let body: Vec<u8> = (0..=255).chain(0..144).collect();
+    let mut room = room(&[option(224, &body, false), option(42, &[192, 0, 2, 5], false)], &[]);
+    let agent = [1, 2, b'e', b'1'];
+    let asks = || {
+        asking(STRANGER, &[1, 224, 42])
+            .with(57, &576_u16.to_be_bytes())
+            .with(82, &agent)
+    };
+    let offer = room.reply(&asks());
+    assert!(offer.bytes.len() <= 548);
+    assert_eq!(offer.option(52), Some(&[3][..]), "both fields");
+    assert_eq!(
+        offer.options.last(),
+        Some(&(82, agent.to_vec())),
+        "behind everything else"
+    );
+    // In the order in which RFC 3396 has them joined; what is short is never cut.
+    let fields = [options_in(&offer.bytes[108..236]), options_in(&offer.bytes[44..108])];
+    let all: Vec<(u8, Vec<u8>)> = [offer.options.clone(), fields.concat()].concat();
+    let pieces = |code: u8| all.iter().filter(move |(each, _)| *each == code);
+    let joined: Vec<u8> = pieces(224).flat_map(|(_, piece)| piece.clone()).collect();
+    assert_eq!(joined, body);
+    assert_eq!(pieces(42).count(), usize::from(all.iter().any(|(code, _)| *code == 42)));
+    assert!(fields.iter().flatten().all(|(code, _)| *code != 82));
+    // Firmware that is told what to load finds its file there, and a NAK has no options to spare.
+    let firmware = room.reply(&asks().pxe(0));
+    assert_eq!((firmware.option(52), firmware.option(224)), (None, None));
+    assert!(firmware.boot_file().is_some() && !firmware.file().is_empty());
+    // Whom all of it fits is spared that.
+    let large = room.reply(&asking(STRANGER, &[1, 224, 42]).with(57, &1472_u16.to_be_bytes()));
+    assert!(large.option(52).is_none() && large.option(42).is_some());
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! A reply and its bytes: what firmware accepts, and never a byte more than it can take.
 
+mod layout;
 mod option;
 
 pub use option::ReplyOption;
 
-use self::option::nul_terminated;
+use self::{
+    layout::{Layout, encode_into},
+    option::nul_terminated,
+};
 use super::{
     Request,
-    option_body::{CLASSLESS_ROUTES, PIECE_BYTES_MAX, ROUTER, STATIC_ROUTES},
+    option_body::{CLASSLESS_ROUTES, ROUTER, STATIC_ROUTES},
     wire,
 };
 use crate::model::{HardwareAddr, limits};
@@ -152,7 +156,7 @@ impl Reply {
         let relay_agent = self.encoded_relay_agent();
         let end_bytes = 1;
         let taken = bytes.len() + relay_agent.len() + end_bytes;
-        bytes.extend_from_slice(&self.encoded_options(self.bytes_max.saturating_sub(taken)));
+        self.laid_out(self.bytes_max.saturating_sub(taken)).write(&mut bytes);
         bytes.extend_from_slice(&relay_agent);
         bytes.push(wire::END);
         if bytes.len() < limits::DHCP_REPLY_BYTES_MIN {
@@ -163,20 +167,38 @@ impl Reply {
 
     /// Every option but 82, as many as the room holds. Who asks for the classless routes and for the older
     /// options that they stand in place of gets those alone, if there is room for them (RFC 3442).
-    fn encoded_options(&self, room: usize) -> Vec<u8> {
+    fn laid_out(&self, room: usize) -> Layout {
         let options = self.ordered_options();
+        let all: Vec<&DhcpOption> = options.iter().collect();
         let is_wanted = |code: u8| self.wanted_options.contains(&code);
-        let is_replaced = |option: &DhcpOption| {
-            let code = u8::from(OptionCode::from(option));
+        let is_replaced = |option: &&DhcpOption| {
+            let code = u8::from(OptionCode::from(*option));
             matches!(code, ROUTER | STATIC_ROUTES) && is_wanted(code)
         };
-        if is_wanted(CLASSLESS_ROUTES) && options.iter().any(is_replaced) {
-            let (bytes, codes) = laid_out(options.iter().filter(|option| !is_replaced(option)), room);
-            if codes.contains(&CLASSLESS_ROUTES) {
-                return bytes;
+        if is_wanted(CLASSLESS_ROUTES) && all.iter().any(is_replaced) {
+            let others: Vec<&DhcpOption> = options.iter().filter(|option| !is_replaced(option)).collect();
+            let layout = self.widened(&others, room);
+            if layout.codes.contains(&CLASSLESS_ROUTES) {
+                return layout;
             }
         }
-        laid_out(options.iter(), room).0
+        self.widened(&all, room)
+    }
+
+    /// The options behind the header, and where not all find room there in its unused fields as well. Firmware
+    /// that is told what to load finds that there, and no option.
+    fn widened(&self, options: &[&DhcpOption], room: usize) -> Layout {
+        let layout = Layout::behind_the_header(options, room);
+        let is_lease = matches!(self.kind, ReplyKind::Offer | ReplyKind::Ack);
+        let has_spare_fields = is_lease && self.boot_file.is_none() && self.server_name.is_none();
+        if layout.codes.len() == options.len() || !has_spare_fields {
+            return layout;
+        }
+        let wide = Layout::in_all_fields(options, room);
+        match wide.codes.len() > layout.codes.len() {
+            true => wide,
+            false => layout,
+        }
     }
 
     /// The fixed header, by dhcproto: a message without options ends behind the magic cookie.
@@ -260,46 +282,10 @@ fn fits(option: &DhcpOption) -> bool {
     }
 }
 
-/// An option, in as many pieces as it takes (RFC 3396). dhcproto splits those that it has a type for.
-fn encode_option(bytes: &mut Vec<u8>, option: &DhcpOption) {
-    match option {
-        DhcpOption::Unknown(raw) if raw.data().len() > PIECE_BYTES_MAX => {
-            for piece in raw.data().chunks(PIECE_BYTES_MAX) {
-                let length = u8::try_from(piece.len()).expect("a piece has at most 255 bytes");
-                bytes.extend_from_slice(&[raw.code().into(), length]);
-                bytes.extend_from_slice(piece);
-            }
-        }
-        whole => encode_into(bytes, whole),
-    }
-}
-
-/// The options that fit the room, one after the other, and their codes.
-fn laid_out<'o>(options: impl Iterator<Item = &'o DhcpOption>, room: usize) -> (Vec<u8>, Vec<u8>) {
-    let (mut bytes, mut codes) = (Vec::new(), Vec::new());
-    let mut option_bytes = Vec::new();
-    for option in options {
-        option_bytes.clear();
-        encode_option(&mut option_bytes, option);
-        if bytes.len() + option_bytes.len() <= room {
-            bytes.extend_from_slice(&option_bytes);
-            codes.push(OptionCode::from(option).into());
-        }
-    }
-    (bytes, codes)
-}
-
 fn encoded(part: &impl Encodable) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_into(&mut bytes, part);
     bytes
-}
-
-/// dhcproto's encoding, into an empty buffer. It fails only for a header field longer than its place,
-/// and the only such field is measured before it is set.
-fn encode_into(bytes: &mut Vec<u8>, part: &impl Encodable) {
-    part.encode(&mut Encoder::new(bytes))
-        .expect("every field was measured before it was set");
 }
 
 #[cfg(test)]

@@ -20,14 +20,14 @@ const FIXED_BYTES: usize = 236;
 /// What stands in the place of the cookie where a BOOTP request leaves its vendor area empty.
 const NO_MAGIC: [u8; 4] = [0; 4];
 /// `sname` in the header.
-const SNAME: std::ops::Range<usize> = 44..108;
+pub(super) const SNAME: std::ops::Range<usize> = 44..108;
 /// `file` in the header.
 pub(super) const FILE: std::ops::Range<usize> = 108..236;
 
 /// Option codes with a meaning to the walk itself.
 const PAD: u8 = 0;
 pub(super) const END: u8 = 255;
-const OVERLOAD: u8 = 52;
+pub(super) const OVERLOAD: u8 = 52;
 
 /// The fixed fields of a request that decisions use. `secs` is left out on purpose: iPXE puts debug
 /// bits there.
