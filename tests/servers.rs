@@ -150,6 +150,7 @@ impl Appliance {
             clock: Clock::start(),
             counters: Counters::default(),
             transfers: Default::default(),
+            rendering: Default::default(),
         });
         let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
         let servers = Servers::bind(&wanted, listen).unwrap();

@@ -218,6 +218,15 @@ fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answere
 }
 
 impl<'a> Inquiry<'a> {
+    /// Whether its answer is a text that is yet to be rendered.
+    pub fn renders(&self) -> bool {
+        let Ok(path) = &self.path else {
+            return false;
+        };
+        let components: Vec<&str> = path.components().collect();
+        self.script.is_some() || matches!(components[..], [paths::ANSWER, ..] | [.., paths::AUTOEXEC])
+    }
+
     /// What the request comes to. Templates are rendered here.
     pub fn answer(self) -> Answered {
         let path = match &self.path {

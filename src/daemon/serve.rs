@@ -149,6 +149,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         clock,
         counters: Counters::default(),
         transfers: Default::default(),
+        rendering: Default::default(),
     });
     let verifier = Verifier::start(Arc::clone(&shared), store, appliance.recheck).map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(

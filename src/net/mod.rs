@@ -42,6 +42,7 @@ mod news;
 mod others;
 pub mod places;
 mod probe;
+mod rendering;
 mod report;
 pub mod running;
 mod served;
@@ -181,6 +182,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Files on their way, and how far each is.
     pub transfers: Transfers,
+    /// The threads that render texts.
+    pub rendering: rendering::Rendering,
 }
 
 impl Shared {
@@ -250,17 +253,19 @@ impl Shared {
         }
     }
 
-    /// Resolves one request for a file, from one snapshot.
-    pub fn answer(&self, ask: &Ask<'_>) -> Answered {
+    /// Resolves one request for a file, from one snapshot; where a text is to be rendered, on this thread.
+    fn answer(&self, ask: &Ask<'_>) -> Answered {
         // Not a guard: rendering may take a while, and few guards are to be had at once.
         let snapshot = self.snapshot.load_full();
-        let inquiry = {
-            let leases = self.lease_table();
-            let mut sightings = self.sightings();
-            let ledger = self.ledger();
-            Inquiry::begin(self.clock.now(), &snapshot, &leases, &mut sightings, &ledger, ask)
-        };
         // Without the locks: a template at the end of its fuel must not hold up anybody's lease.
-        inquiry.answer()
+        self.inquiry(&snapshot, ask).answer()
+    }
+
+    /// A request, once it is known who asks. The locks are held no longer.
+    fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a Ask<'a>) -> Inquiry<'a> {
+        let leases = self.lease_table();
+        let mut sightings = self.sightings();
+        let ledger = self.ledger();
+        Inquiry::begin(self.clock.now(), snapshot, &leases, &mut sightings, &ledger, ask)
     }
 }

@@ -283,5 +283,6 @@ fn shared(mut snapshot: Snapshot) -> Arc<Shared> {
         clock,
         counters: Counters::default(),
         transfers: Default::default(),
+        rendering: Default::default(),
     })
 }

@@ -63,3 +63,15 @@ pub const ANSWER_DEPTH_MAX: usize = 4;
 pub const PROFILE_DEPTH_MAX: usize = 64;
 /// Nested lists and tables in one template variable.
 pub const VAR_DEPTH_MAX: usize = 16;
+/// How long a machine's text may take to be rendered while machines are served. Firmware asks again meanwhile.
+pub const RENDER_LONGEST: Duration = Duration::from_secs(10);
+/// How long a machine whose text came to no end is refused it, with the same inventory.
+pub const RENDER_PAUSE: Duration = Duration::from_secs(60);
+/// How long a text waits for a thread in a storm.
+pub const RENDER_TURN_LONGEST: Duration = Duration::from_secs(60);
+/// Texts that wait for one: one for each connection and transfer.
+pub const RENDER_QUEUE_MAX: usize = super::HTTP_CONNECTIONS_MAX + super::TFTP_TRANSFERS_MAX;
+/// Threads that render; no more than there are processors.
+pub const RENDER_THREADS_MAX: usize = 16;
+/// Such threads that are replaced after a text that never ends.
+pub const RENDERS_GIVEN_UP_MAX: usize = 4;

@@ -41,7 +41,7 @@ impl Exchange {
         let said = request.headers().get(USER_AGENT);
         let mut hold = Hold::new(manner(said.map(HeaderValue::as_bytes)));
         let mut known = self.shared.snapshot.load_full();
-        let mut answered = self.answer(uri);
+        let mut answered = self.answer(uri).await;
         loop {
             if let Err(Refusal::NotYet { reason, length }) = &answered.result {
                 match self.not_yet(&answered, (reason, *length), (uri, head), hold).await {
@@ -64,7 +64,7 @@ impl Exchange {
                     }
                     self.changes(&known, &hold).await;
                     known = self.shared.snapshot.load_full();
-                    answered = self.answer(uri);
+                    answered = self.answer(uri).await;
                 }
                 settled => {
                     let has_waited = hold.ends();

@@ -248,7 +248,7 @@ impl Exchange {
             // From here on: what is found after the next look is not missed.
             told.as_mut().enable();
             let known = self.shared.snapshot.load_full();
-            let answered = self.answer(uri);
+            let answered = self.answer(uri).await;
             if !matches!(answered.result, Err(Refusal::NotYet { .. })) || hold.is_over() {
                 return answered;
             }

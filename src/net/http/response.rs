@@ -122,14 +122,15 @@ impl From<FileError> for Denied {
 
 impl Exchange {
     /// What a request comes to now.
-    pub(super) fn answer(&self, uri: &Uri) -> Answered {
-        self.shared.answer(&Ask {
+    pub(super) async fn answer(&self, uri: &Uri) -> Answered {
+        let ask = Ask {
             transport: Transport::Http,
             path: uri.path().as_bytes(),
             query: uri.query(),
             peer: self.claim.client,
             server: self.server,
-        })
+        };
+        self.shared.answer_in_time(&ask).await
     }
 
     pub(super) fn handing(&self, answered: &Answered, what: String, bytes: u64, held: Held) -> Handing {

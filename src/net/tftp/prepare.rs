@@ -13,7 +13,10 @@ use crate::proto::tftp::{
     transfer::Transfer,
     wire::{self, ErrorCode, Mode},
 };
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
 
 /// One request as a session needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub(super) struct Prepared {
 }
 
 /// Answers a request as far as that needs a template or a disk.
-pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Request) -> Prepared {
+pub(super) async fn prepare(shared: &Arc<Shared>, client: SocketAddrV4, request: &Request) -> Prepared {
     let Some(read) = &request.read else {
         return Prepared {
             answered: shared.unread("a TFTP request to write", *client.ip()),
@@ -88,7 +91,7 @@ pub(super) async fn prepare(shared: &Shared, client: SocketAddrV4, request: &Req
         peer: *client.ip(),
         server: request.asked,
     };
-    let mut answered = shared.answer(&ask);
+    let mut answered = shared.answer_in_time(&ask).await;
     let taken = std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" }));
     let begun = match in_mode(read.mode, taken) {
         Ok(result) => source(shared, result).await,
