@@ -42,6 +42,9 @@ pub const NEIGHBOURS_KNOWN_MAX: usize = 1024;
 pub const NEIGHBOUR_ANSWER: Duration = Duration::from_secs(4);
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_HELD: Duration = Duration::from_secs(30);
+/// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the
+/// next one that nobody ever had.
+pub const OFFER_CANDIDATES: u8 = 8;
 /// An offer that is younger is not taken back for another machine at the same port of entry: EDK2
 /// gathers offers for 4 s before it takes one.
 pub const OFFER_SPARED: Duration = Duration::from_secs(10);

@@ -11,7 +11,8 @@ use dhcproto::v4::MessageType;
 use std::{net::Ipv4Addr, time::Duration};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
-const FIRST_OF_POOL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// What the MAC of the second interface comes to in the pool.
+const SECONDS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// What firmware's exchange gives.
@@ -37,14 +38,11 @@ fn of_two_interfaces_that_ask_together_one_gets_the_address_and_the_other_one_of
         reason.contains(&format!("192.0.2.11 is in use by its other interface {LIVE}")),
         "{reason}"
     );
-    assert_eq!(
-        room.reply(&Packet::discover(LIVE_SECOND)).message.yiaddr(),
-        FIRST_OF_POOL
-    );
-    let outcome = room.outcome(&Packet::selecting(LIVE_SECOND, FIRST_OF_POOL));
+    assert_eq!(room.reply(&Packet::discover(LIVE_SECOND)).message.yiaddr(), SECONDS);
+    let outcome = room.outcome(&Packet::selecting(LIVE_SECOND, SECONDS));
     let notice = outcome.notice.unwrap().step;
     let why = NotItsOwn::OtherInterface { by: Some(LIVE.into()) };
-    let given = FIRST_OF_POOL;
+    let given = SECONDS;
     assert_eq!(notice, Step::NotItsOwn { given, own: OWN, why });
 }
 
@@ -52,19 +50,19 @@ fn of_two_interfaces_that_ask_together_one_gets_the_address_and_the_other_one_of
 fn each_keeps_its_own_through_renewals_and_the_second_takes_over_when_the_first_is_silent_for_its_lease() {
     let mut room = Room::new();
     room.dora(LIVE);
-    assert_eq!(room.dora(LIVE_SECOND), FIRST_OF_POOL);
+    assert_eq!(room.dora(LIVE_SECOND), SECONDS);
     room.ingress.to = SERVER;
     for _ in 0..4 {
         room.now.monotonic += LEASE / 2;
-        for (mac, address) in [(LIVE, OWN), (LIVE_SECOND, FIRST_OF_POOL)] {
+        for (mac, address) in [(LIVE, OWN), (LIVE_SECOND, SECONDS)] {
             let ack = room.reply(&Packet::renewing(mac, address));
             assert_eq!((ack.kind(), ack.message.yiaddr()), (MessageType::Ack, address));
         }
     }
     room.now.monotonic += LEASE / 2;
-    room.reply(&Packet::renewing(LIVE_SECOND, FIRST_OF_POOL));
+    room.reply(&Packet::renewing(LIVE_SECOND, SECONDS));
     room.now.monotonic += LEASE / 2;
-    let nak = room.reply(&Packet::renewing(LIVE_SECOND, FIRST_OF_POOL));
+    let nak = room.reply(&Packet::renewing(LIVE_SECOND, SECONDS));
     assert_eq!(nak.kind(), MessageType::Nak, "it is to have the host's own address now");
     room.ingress.to = Ipv4Addr::BROADCAST;
     assert_eq!(room.dora(LIVE_SECOND), OWN);
@@ -85,7 +83,7 @@ fn firmware_boots_by_whichever_interface_it_likes_and_its_system_by_whichever_as
     // There is no cable, or its loader failed.
     assert_eq!(boots(&mut room, LIVE_SECOND), OWN);
     assert_eq!(room.dora(LIVE), OWN);
-    assert_eq!(room.dora(LIVE_SECOND), FIRST_OF_POOL);
+    assert_eq!(room.dora(LIVE_SECOND), SECONDS);
     // The host is powered on again: its system runs no longer.
     assert_eq!(boots(&mut room, LIVE_SECOND), OWN);
 }
@@ -119,16 +117,16 @@ fn a_restart_does_not_make_two_of_one_address() {
     let mut room = Room::new();
     room.dora(LIVE);
     room.reply(&Packet::discover(LIVE_SECOND));
-    let ack = room.reply(&Packet::selecting(LIVE_SECOND, FIRST_OF_POOL));
+    let ack = room.reply(&Packet::selecting(LIVE_SECOND, SECONDS));
     let Some(LeaseChange::Put(record)) = ack.change else {
         panic!("{:?}", ack.change);
     };
     room.leases = Default::default();
     assert!(room.leases.restore(room.now, vec![record]).is_empty());
     // The disk knows nothing of the first: the second renews before it, or asks from the start.
-    let ack = room.reply(&Packet::renewing(LIVE_SECOND, FIRST_OF_POOL));
-    assert_eq!((ack.kind(), ack.message.yiaddr()), (MessageType::Ack, FIRST_OF_POOL));
-    assert_eq!(room.dora(LIVE_SECOND), FIRST_OF_POOL);
+    let ack = room.reply(&Packet::renewing(LIVE_SECOND, SECONDS));
+    assert_eq!((ack.kind(), ack.message.yiaddr()), (MessageType::Ack, SECONDS));
+    assert_eq!(room.dora(LIVE_SECOND), SECONDS);
     assert_eq!(room.reply(&Packet::renewing(LIVE, OWN)).kind(), MessageType::Ack);
     // Who was to renew it within its lease did not: it is free.
     room.now.monotonic += LEASE;

@@ -33,7 +33,8 @@ use dhcproto::v4::MessageType;
 use std::{net::Ipv4Addr, time::Duration};
 use support::*;
 
-const FIRST_OF_POOL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// What [`STRANGER`]'s MAC comes to in the pool of the first subnet.
+const STRANGERS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 102);
 const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 
 fn unicast(text: &str) -> Destination {
@@ -114,14 +115,14 @@ fn case_07_link_selection_picks_the_subnet_and_the_reply_still_goes_to_the_relay
     let agent = [5, 4, 198, 51, 100, 0];
     let relay = Ipv4Addr::new(192, 0, 2, 2);
     let reply = Room::new().reply(&Packet::discover(STRANGER).with(82, &agent).through(relay));
-    assert_eq!(reply.message.yiaddr(), Ipv4Addr::new(198, 51, 100, 100));
+    assert_eq!(reply.message.yiaddr().octets()[..3], [198, 51, 100]);
     assert_eq!(reply.destination, unicast("192.0.2.2:67"));
 }
 
 #[test]
 fn a_relayed_client_gets_an_address_of_its_own_subnet() {
     let reply = Room::new().reply(&Packet::discover(LIVE).through(RELAY));
-    assert_eq!(reply.message.yiaddr(), Ipv4Addr::new(198, 51, 100, 100));
+    assert_eq!(reply.message.yiaddr().octets()[..3], [198, 51, 100]);
     assert_eq!(reply.option(3), Some(&[198, 51, 100, 254][..]));
     assert_eq!(reply.destination, unicast("198.51.100.2:67"));
 }
@@ -168,7 +169,7 @@ fn case_12_a_nak_is_broadcast_and_a_relayed_nak_sets_the_flag() {
     let direct = Room::new().reply(&Packet::rebooting(LIVE, elsewhere));
     assert_eq!(direct.kind(), MessageType::Nak);
     assert_eq!(direct.destination, BROADCAST);
-    let relayed = Room::new().reply(&Packet::rebooting(STRANGER, FIRST_OF_POOL).through(RELAY));
+    let relayed = Room::new().reply(&Packet::rebooting(STRANGER, STRANGERS).through(RELAY));
     assert_eq!(relayed.kind(), MessageType::Nak);
     assert_eq!(relayed.destination, unicast("198.51.100.2:67"));
     assert!(relayed.message.flags().broadcast());
@@ -180,7 +181,7 @@ fn case_15_a_renewal_is_acknowledged_by_unicast() {
     let address = room.dora(STRANGER);
     let ack = room.reply(&Packet::renewing(STRANGER, address));
     assert_eq!(ack.kind(), MessageType::Ack);
-    assert_eq!(ack.destination, unicast("192.0.2.100:68"));
+    assert_eq!(ack.destination, unicast("192.0.2.102:68"));
     assert_eq!(ack.message.ciaddr(), address);
 }
 
@@ -215,17 +216,17 @@ fn case_21_and_case_22_on_port_4011_the_reply_goes_where_the_request_came_from()
 #[test]
 fn case_13_a_request_for_another_servers_offer_frees_ours_and_stays_unanswered() {
     let mut room = Room::new();
-    assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), FIRST_OF_POOL);
+    assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), STRANGERS);
     let other = Packet::rebooting(STRANGER, Ipv4Addr::new(192, 0, 2, 200)).with(54, &[192, 0, 2, 9]);
     assert!(room.silence(&other).contains("192.0.2.9"));
-    let wanting = Packet::discover(MacAddr([2, 0, 0, 0, 0, 1])).with(50, &FIRST_OF_POOL.octets());
-    assert_eq!(room.reply(&wanting).message.yiaddr(), FIRST_OF_POOL);
+    let wanting = Packet::discover(MacAddr([2, 0, 0, 0, 0, 1])).with(50, &STRANGERS.octets());
+    assert_eq!(room.reply(&wanting).message.yiaddr(), STRANGERS);
 }
 
 #[test]
 fn case_14_a_rebooting_client_that_nobody_knows_is_left_to_the_server_that_knows_it() {
-    let reason = Room::new().silence(&Packet::rebooting(STRANGER, FIRST_OF_POOL));
-    assert!(reason.contains("192.0.2.100"), "{reason}");
+    let reason = Room::new().silence(&Packet::rebooting(STRANGER, STRANGERS));
+    assert!(reason.contains("192.0.2.102"), "{reason}");
 }
 
 #[test]
@@ -247,10 +248,10 @@ fn a_rebooting_client_gets_its_lease_again() {
 fn a_renewal_that_a_lost_store_forgot_is_granted_while_the_address_is_free() {
     let mut room = Room::new();
     room.ingress.to = SERVER;
-    let ack = room.reply(&Packet::renewing(STRANGER, FIRST_OF_POOL));
+    let ack = room.reply(&Packet::renewing(STRANGER, STRANGERS));
     assert_eq!(ack.kind(), MessageType::Ack);
     let thief = MacAddr([2, 0, 0, 0, 0, 1]);
-    let nak = room.reply(&Packet::renewing(thief, FIRST_OF_POOL));
+    let nak = room.reply(&Packet::renewing(thief, STRANGERS));
     assert_eq!(nak.kind(), MessageType::Nak);
     assert_eq!(nak.destination, BROADCAST);
 }
@@ -259,9 +260,9 @@ fn a_renewal_that_a_lost_store_forgot_is_granted_while_the_address_is_free() {
 fn a_rebinding_client_of_another_server_keeps_its_address() {
     let mut room = Room::new();
     let neighbour = MacAddr([2, 0, 0, 0, 0, 1]);
-    assert_eq!(room.dora(neighbour), FIRST_OF_POOL);
+    assert_eq!(room.dora(neighbour), Ipv4Addr::new(192, 0, 2, 101));
     // In no pool of ours, leased to a neighbour, and free: a second appliance gave each of them.
-    for last in [200, 100, 101] {
+    for last in [200, 101, 100] {
         let address = Ipv4Addr::new(192, 0, 2, last);
         let reason = room.silence(&Packet::renewing(STRANGER, address));
         assert!(reason.contains("no lease"), "{reason}");
@@ -271,12 +272,12 @@ fn a_rebinding_client_of_another_server_keeps_its_address() {
 #[test]
 fn a_client_that_took_another_servers_offer_is_left_to_that_server() {
     let mut room = Room::new();
-    assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), FIRST_OF_POOL);
-    let taken = Packet::rebooting(STRANGER, FIRST_OF_POOL).with(54, &[192, 0, 2, 9]);
+    assert_eq!(room.reply(&Packet::discover(STRANGER)).message.yiaddr(), STRANGERS);
+    let taken = Packet::rebooting(STRANGER, STRANGERS).with(54, &[192, 0, 2, 9]);
     room.silence(&taken);
     for later in [
-        Packet::rebooting(STRANGER, FIRST_OF_POOL),
-        Packet::renewing(STRANGER, FIRST_OF_POOL),
+        Packet::rebooting(STRANGER, STRANGERS),
+        Packet::renewing(STRANGER, STRANGERS),
     ] {
         assert!(room.silence(&later).contains("no lease"));
     }
@@ -734,7 +735,7 @@ fn a_stranger_that_says_a_hosts_uuid_does_not_get_the_address_of_its_mac() {
     let address = Ipv4Addr::new(192, 0, 2, 11);
     assert_eq!(room.dora(LIVE), address);
     let offer = room.reply(&Packet::discover(STRANGER).with(97, &UUID_97));
-    assert_eq!(offer.message.yiaddr(), FIRST_OF_POOL);
+    assert_eq!(offer.message.yiaddr(), STRANGERS);
     let nak = room.reply(&Packet::selecting(STRANGER, address).with(97, &UUID_97));
     assert_eq!(nak.kind(), MessageType::Nak);
 }
@@ -747,7 +748,7 @@ fn of_two_boards_with_the_same_uuid_one_has_the_reserved_address() {
     let ack = room.reply(&Packet::selecting(LIVE, address).with(97, &UUID_97));
     assert_eq!((ack.kind(), ack.change), (MessageType::Ack, None));
     let other = room.reply(&Packet::discover(STRANGER).with(97, &UUID_97));
-    assert_eq!(other.message.yiaddr(), FIRST_OF_POOL);
+    assert_eq!(other.message.yiaddr(), STRANGERS);
     let again = room.reply(&Packet::discover(LIVE).with(97, &UUID_97));
     assert_eq!(again.message.yiaddr(), address);
     room.outcome(&Packet::new(7, LIVE).at(address).with(97, &UUID_97));
@@ -781,9 +782,7 @@ fn strangers_with_whole_exchanges_leave_the_part_of_the_pool_that_is_kept_for_li
     let mut room = Room::new();
     room.snapshot.subnets[0].kept = vec!["192.0.2.104-192.0.2.105".parse().unwrap()];
     let stranger = |last: u8| MacAddr([2, 0, 0, 0, 0, last]);
-    for last in 1..=4 {
-        room.dora(stranger(last));
-    }
+    let given = [1, 2, 3, 4].map(|last| (stranger(last), room.dora(stranger(last))));
     let kept = Ipv4Addr::new(192, 0, 2, 104);
     let outcome = room.outcome(&Packet::discover(stranger(5)).with(50, &kept.octets()));
     assert!(
@@ -793,11 +792,13 @@ fn strangers_with_whole_exchanges_leave_the_part_of_the_pool_that_is_kept_for_li
     );
     let nak = room.reply(&Packet::selecting(stranger(5), kept));
     assert_eq!(nak.kind(), MessageType::Nak);
-    assert_eq!(room.dora(INSTALL), kept);
+    assert!((104..=105).contains(&room.dora(INSTALL).octets()[3]));
     // The inventory changes, and keeps an address for others that a machine has: it stays its own.
     room.snapshot.subnets[0].pool = vec!["192.0.2.100-192.0.2.102".parse().unwrap()];
     room.snapshot.subnets[0].kept = vec!["192.0.2.103-192.0.2.105".parse().unwrap()];
-    let renewal = Packet::renewing(stranger(4), Ipv4Addr::new(192, 0, 2, 103));
+    let last = given.iter().find(|(_, address)| address.octets()[3] == 103);
+    let (mac, address) = last.expect("all four were given");
+    let renewal = Packet::renewing(*mac, *address);
     assert_eq!(room.reply(&renewal).kind(), MessageType::Ack);
 }
 
@@ -806,9 +807,9 @@ fn a_flood_of_offers_to_strangers_keeps_no_listed_host_out() {
     let mut room = Room::new();
     let flood: Vec<Ipv4Addr> = (0..4)
         .map(|n| {
-            room.reply(&Packet::discover(MacAddr([2, 0, 0, 0, 0, n])))
-                .message
-                .yiaddr()
+            let offer = room.reply(&Packet::discover(MacAddr([2, 0, 0, 0, 0, n])));
+            room.now = room.now.after(Duration::from_millis(1));
+            offer.message.yiaddr()
         })
         .collect();
     assert!(room.silence(&Packet::discover(STRANGER)).contains("used up"));
@@ -863,7 +864,7 @@ fn every_acknowledged_lease_has_its_record() {
 
 #[test]
 fn a_request_after_a_restart_that_forgot_the_offer_is_acknowledged() {
-    let ack = Room::new().reply(&Packet::selecting(STRANGER, FIRST_OF_POOL));
+    let ack = Room::new().reply(&Packet::selecting(STRANGER, STRANGERS));
     assert_eq!(ack.kind(), MessageType::Ack);
 }
 
@@ -940,7 +941,7 @@ fn the_unknown_get_what_the_policy_says() {
     assert_eq!(room.reply(&Packet::discover(STRANGER).pxe(7)).file(), "snponly.efi");
     room.snapshot.unknown = UnknownPolicy::Lease;
     let reply = room.reply(&Packet::discover(STRANGER).pxe(7));
-    assert_eq!((reply.message.yiaddr(), reply.option(67)), (FIRST_OF_POOL, None));
+    assert_eq!((reply.message.yiaddr(), reply.option(67)), (STRANGERS, None));
     room.snapshot.unknown = UnknownPolicy::Ignore;
     assert!(
         room.silence(&Packet::discover(STRANGER).pxe(7))

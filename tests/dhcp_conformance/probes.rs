@@ -9,7 +9,8 @@ use bootwright::boot::{
 use bootwright::model::{BootTarget, Probe, limits};
 use std::net::Ipv4Addr;
 
-const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// What [`STRANGER`]'s MAC comes to in the pool.
+const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 102);
 
 fn room(probe: Option<Probe>) -> Room {
     let mut room = Room::new();
@@ -62,7 +63,7 @@ fn a_copy_that_comes_while_the_probe_runs_is_left_to_the_offer_that_waits() {
     let mut room = room(Some(Probe::Ping));
     tried(&mut room, &Packet::discover(STRANGER));
     let reason = room.silence(&Packet::discover(STRANGER));
-    assert_eq!(reason, "its offer waits until 192.0.2.100 is probed");
+    assert_eq!(reason, "its offer waits until 192.0.2.102 is probed");
     room.now = room.now.after(limits::PROBE_PATIENCE);
     let (_, again) = tried(&mut room, &Packet::discover(STRANGER));
     assert_eq!(again.address, FIRST, "the first probe never came to an end");
@@ -74,7 +75,7 @@ fn an_address_in_use_is_out_of_use_and_another_one_is_tried() {
     tried(&mut room, &Packet::discover(STRANGER));
     assert!(room.leases.found_used(room.now, STRANGER.into(), FIRST));
     let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
-    assert_eq!(trial.address, Ipv4Addr::new(192, 0, 2, 101));
+    assert_ne!(trial.address, FIRST);
     assert!(!room.leases.found_unused(STRANGER.into(), FIRST));
     assert!(room.leases.found_unused(STRANGER.into(), trial.address));
 }
@@ -92,7 +93,7 @@ fn an_answer_that_comes_when_the_client_has_its_lease_already_takes_nothing_from
 #[test]
 fn an_offer_that_gave_way_while_it_was_tried_is_not_sent() {
     let mut room = room(Some(Probe::Arp));
-    room.snapshot.subnets[0].pool = vec!["192.0.2.100-192.0.2.100".parse().unwrap()];
+    room.snapshot.subnets[0].pool = vec!["192.0.2.102-192.0.2.102".parse().unwrap()];
     tried(&mut room, &Packet::discover(STRANGER));
     room.snapshot.hosts = Hosts::new(vec![host("listed", &[INSTALL], None, BootTarget::Live)]);
     let (outcome, _) = tried(&mut room, &Packet::discover(INSTALL));
@@ -114,6 +115,7 @@ fn a_reload_without_probes_frees_the_offer_that_waits() {
 fn a_machine_that_declines_all_it_gets_does_not_empty_the_pool() {
     let mut room = room(None);
     for _ in 0..20 {
+        room.now = room.now.after(std::time::Duration::from_millis(1));
         let offer = room.outcome(&Packet::discover(STRANGER));
         let Step::Offered { address, .. } = offer.event.step else {
             panic!("{:?}", offer.event.step);

@@ -381,20 +381,21 @@ fn udhcpc_that_asks_for_its_old_address_gets_it_until_that_is_no_longer_given() 
     life.write_inventory(&inventory("192.0.2", "10-192.0.2.19", "1h"));
     signal(&life, "-USR1");
     life.refused(Sent::Renewing);
-    assert_eq!(life.gets(), Ipv4Addr::new(192, 0, 2, 10));
+    assert!((10..20).contains(&life.gets().octets()[3]));
 }
 
 #[test]
 fn udhcpc_declines_an_address_that_a_stranger_uses_and_gets_another() {
     let life = Life::new("1h");
-    let _stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.100");
+    // What its MAC comes to in the pool.
+    let _stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.181");
     // -a asks by ARP before it takes an address, -A is how long it then waits.
     let _client = udhcpc(&life, &["-a", "-A", "1"]);
     life.daemon
-        .wait_for("the refusal", |line| line.says(MACHINE, &["declined 192.0.2.100"]));
+        .wait_for("the refusal", |line| line.says(MACHINE, &["declined 192.0.2.181"]));
     // The first lease went with the refusal: this one is another exchange's.
-    life.has(Ipv4Addr::new(192, 0, 2, 101));
-    assert_eq!(life.leases(), ["192.0.2.101"]);
+    life.has(Ipv4Addr::new(192, 0, 2, 145));
+    assert_eq!(life.leases(), ["192.0.2.145"]);
 }
 
 /// systemd-networkd on its own: a /run of the test's, and a /sys that it can't write to, which tells

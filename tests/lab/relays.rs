@@ -4,9 +4,10 @@ use super::daemon::{Daemon, Line, ask_json};
 use super::frames::{Frame, Sent, Watch};
 use super::namespace::{Namespace, Running, SERVER, Wire};
 use super::room::Room;
-use super::wire::hear;
+use super::wire::{Flood, Rack, hear};
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
 use dhcproto::{Decodable, Encodable};
+use nix::sys::signal::Signal;
 use std::{
     net::{Ipv4Addr, UdpSocket},
     process::Stdio,
@@ -213,6 +214,75 @@ fn machines_of_two_wires_behind_one_relay_get_addresses_of_their_own_wires_subne
         clients[0].expect("ip", &["link", "set", "eth0", "address", "02:bb:00:00:02:01"]);
         expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
     }
+}
+
+/// Machines that start together behind a relay: nearly as many as one port of it may hold offers for.
+const TOGETHER: u32 = 125;
+
+#[test]
+fn machines_behind_a_relay_that_start_together_all_hear_their_offers() {
+    let wire = Wire::new();
+    let room = Room::new(&BEHIND.replace("198.51.100.199", "198.51.100.253"));
+    let daemon = Daemon::start(&wire, &room);
+    let (relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:01");
+    // Linux drops broadcasts that come to an interface without an address.
+    client.expect("ip", &["addr", "add", "198.51.100.99/24", "dev", "eth0"]);
+    let rack = Rack::reading_packets(&client);
+    let watch = Watch::new(&relayed.router);
+    let passed_on = || {
+        let frames = watch.frames();
+        let server: Ipv4Addr = SERVER.parse().expect("an address");
+        let to_server = |frame: &&Frame| frame.ends().is_some_and(|(_, to)| *to.ip() == server);
+        u32::try_from(frames.iter().filter(to_server).count()).expect("few")
+    };
+    // Until the server looks, they wait for it together.
+    daemon.signal(Signal::SIGSTOP);
+    for first in (0..TOGETHER).step_by(25) {
+        rack.discover_together(first..first + 25, None);
+        let are_there = super::poll(super::SOON, || (passed_on() >= first + 25).then_some(()));
+        assert!(are_there.is_some(), "the relay passed on {}", passed_on());
+    }
+    daemon.signal(Signal::SIGCONT);
+    let offered = rack.offered(TOGETHER as usize);
+    assert!(
+        offered.iter().copied().eq(0..TOGETHER),
+        "only {offered:?}\n{}",
+        daemon.log_tail()
+    );
+}
+
+#[test]
+fn a_host_behind_a_relay_boots_beside_refusals_to_relays_that_nobody_has() {
+    let wire = Wire::new();
+    let room = Room::new(BEHIND);
+    let daemon = Daemon::start(&wire, &room);
+    let (_relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:07");
+    let flooder = wire.client_at("02:00:00:00:00:fb", "192.0.2.251");
+    let flood = Flood::begin(&flooder, (SERVER, 5_000, 200_000), |number| {
+        let mut message = Message::default();
+        let [a, b, c, d] = number.to_be_bytes();
+        message
+            .set_opcode(Opcode::BootRequest)
+            .set_chaddr(&[0x02, 0xdd, a, b, c, d]);
+        let made_up = 2 + u8::try_from(number % 200).expect("few");
+        message.set_giaddr(Ipv4Addr::new(192, 0, 2, made_up));
+        message.opts_mut().insert(DhcpOption::MessageType(MessageType::Request));
+        let elsewhere = Ipv4Addr::new(203, 0, 113, 9);
+        message.opts_mut().insert(DhcpOption::RequestedIpAddress(elsewhere));
+        message.to_vec().expect("a message of ours encodes")
+    });
+    let unresolved = || {
+        ask_json(&room, "status")["counters"]["dhcp_unresolved"]
+            .as_u64()
+            .expect("a count")
+    };
+    let is_flooded = super::poll(super::SOON * 2, || (unresolved() > 2_000).then_some(()));
+    assert!(is_flooded.is_some(), "{} not sent\n{}", unresolved(), daemon.log_tail());
+    assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
+    drop(flood);
+    daemon.wait_for("the reservation", |line| {
+        line.says("r2u07", &["acknowledged 198.51.100.7"])
+    });
 }
 
 #[test]

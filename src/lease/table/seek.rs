@@ -43,7 +43,7 @@ pub struct Offer {
 
 impl LeaseTable {
     /// Sets an address of `pool` aside: the client's own from last time, else the one it wants, else one
-    /// that nobody ever had, else the one that ended longest ago, else one that is offered to a stranger
+    /// that nobody ever had, by its hardware address where that is free, else the one that ended longest ago, else one that is offered to a stranger
     /// (below). Addresses that `usable` refuses are never chosen.
     ///
     /// Offers cost their askers nothing, so a flood of them must not keep out the machines that matter.
@@ -188,7 +188,9 @@ impl LeaseTable {
             });
         }
         let fresh = |address: Ipv4Addr| !entries.contains_key(&address) && usable(address);
-        pool.iter().find_map(|range| ranges.fresh(*range, fresh)).or_else(|| {
+        let first = candidates(pool, seeker.client).find(|address| fresh(*address));
+        let next = || pool.iter().find_map(|range| ranges.fresh(*range, fresh));
+        first.or_else(next).or_else(|| {
             pool.iter()
                 .filter_map(|range| ranges.oldest_ended(*range, now.monotonic, &usable))
                 .min()
@@ -216,4 +218,35 @@ impl LeaseTable {
                 (running, Some(*address) == wanted)
             })
     }
+}
+
+/// The first addresses of a pool for a client: always the same for the same client. An offer is on no disk,
+/// so a table that begins anew makes it again, and not to somebody else first.
+fn candidates(pool: &[AddressRange], client: HardwareAddr) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    let addresses: u64 = pool.iter().map(|range| range.len()).sum();
+    let place = move |turn| hash(client, turn).checked_rem(addresses);
+    (0..limits::OFFER_CANDIDATES)
+        .filter_map(place)
+        .filter_map(move |place| nth(pool, place))
+}
+
+/// The address at a place of a pool, counted over its ranges.
+fn nth(pool: &[AddressRange], mut place: u64) -> Option<Ipv4Addr> {
+    for range in pool {
+        if place < range.len() {
+            return range.nth(place);
+        }
+        place -= range.len();
+    }
+    None
+}
+
+/// FNV-1a over a client's hardware address, and what spreads its high bits over the low ones; the same in
+/// every version of this program.
+fn hash(client: HardwareAddr, turn: u8) -> u64 {
+    let bytes = client.as_bytes().iter().chain([&turn]);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 29
 }
