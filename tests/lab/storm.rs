@@ -4,7 +4,11 @@ use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{Namespace, Wire, text};
 use super::room::Room;
 use serde_json::Value;
-use std::{collections::BTreeMap, process::Output, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Output,
+    time::Duration,
+};
 
 /// The fleet's own network behind its host, and a rule for everybody on it.
 const FLEET: &str = r#"
@@ -138,6 +142,61 @@ fn a_machine_that_gave_up_is_powered_on_again_and_what_stopped_it_is_told() {
     assert_eq!((&came_up["up"], &came_up["power_cycled"]), (&5.into(), &5.into()));
     assert_eq!(came_up["setbacks"][0]["cause"], missing());
     assert_eq!(causes(&came_up), []);
+}
+
+/// The storm that is hit, and how many leases the daemon knows when it is killed each time.
+const HIT_MACHINES: usize = 500;
+const KILLED_AT: [usize; 3] = [50, 250, 450];
+
+#[test]
+fn three_kills_in_a_storm_of_five_hundred_stop_only_whose_transfer_they_cut() {
+    let wire = Wire::new();
+    // Offers are on no disk: in a narrow pool a machine that comes after a kill may be offered what another was
+    // before it.
+    let fleet = FLEET.replace("198.18.3.255", "198.18.255.254");
+    let room = Room::new(&fleet).with_small_image(&[7; KERNEL_BYTES]);
+    let mut daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    let machines = HIT_MACHINES.to_string();
+    let how = ["--spread", "10", "--power-cycles", "10", "--time-limit", "150"];
+    let (output, daemon) = std::thread::scope(|scope| {
+        let storm = scope.spawn(|| storm(&host, &[&["--machines", &machines], &how[..]].concat()));
+        for wanted in KILLED_AT {
+            let is_hit = || {
+                let leases = ask_json(&room, "leases").as_array().map_or(0, Vec::len);
+                (leases >= wanted || storm.is_finished()).then_some(leases)
+            };
+            let leases = super::poll(PATIENCE, is_hit);
+            assert!(
+                leases.is_some_and(|leases| leases >= wanted),
+                "{leases:?} leases\n{}",
+                daemon.log_tail()
+            );
+            assert!(!storm.is_finished(), "the storm was over before {wanted} leases");
+            daemon.crash();
+            daemon = Daemon::start(&wire, &room);
+        }
+        (storm.join().expect("the storm ends"), daemon)
+    });
+    let report = report(&output);
+    eprintln!("three kills in a storm: {report}");
+    assert!(output.status.success(), "{report}\n{}", daemon.log_tail());
+    assert_eq!(report["up"], HIT_MACHINES);
+    // DHCP outlives a kill, and no address was given twice: those would be causes of their own.
+    for stopped in report["setbacks"].as_array().expect("a report lists its setbacks") {
+        let (cause, stage) = (&stopped["cause"], &stopped["stage"]);
+        let is_cut = ["tftp-silent", "http-broken", "http-silent"]
+            .map(Value::from)
+            .contains(cause);
+        let is_transfer = ["loader", "script", "kernel"].map(Value::from).contains(stage);
+        assert!(is_cut && is_transfer, "{stopped}");
+    }
+    let leases = ask_json(&room, "leases");
+    let of = |key: &str| -> BTreeSet<String> {
+        let all = leases.as_array().expect("a list of leases").iter();
+        all.map(|lease| lease[key].to_string()).collect()
+    };
+    assert_eq!((of("address").len(), of("client").len()), (HIT_MACHINES, HIT_MACHINES));
 }
 
 #[test]
