@@ -596,6 +596,7 @@ fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there()
         pool: Vec::new(),
         kept: Vec::new(),
         lease: Duration::from_secs(3600),
+        ports_from: Default::default(),
         probe: None,
         options: Default::default(),
     };

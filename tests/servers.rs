@@ -212,6 +212,7 @@ fn subnet() -> Subnet {
         domain: None,
         kept: Vec::new(),
         pool: vec!["192.0.2.100-192.0.2.110".parse().unwrap()],
+        ports_from: Default::default(),
         lease: Duration::from_secs(3600),
         probe: None,
         options: Default::default(),

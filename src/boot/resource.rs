@@ -23,7 +23,7 @@ use crate::boot::{
     sightings::Sightings,
     snapshot::{Artifact, Image, Snapshot},
 };
-use crate::lease::LeaseTable;
+use crate::lease::{LeaseTable, PortMark};
 use crate::model::{HardwareAddr, Name, Now, text};
 pub use artifact::content_type;
 pub use asker::is_a_machines;
@@ -164,6 +164,8 @@ pub struct Inquiry<'a> {
     peer: Identity,
     /// Where that machine stood when DHCP answered it last.
     peer_stage: Option<Stage>,
+    /// The switch port at which the address that asks was given to that machine, where that is known.
+    peer_port: Option<PortMark>,
     /// The largest TFTP block it may be given.
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.
@@ -300,7 +302,7 @@ impl<'a> Inquiry<'a> {
             });
         }
         match gate(self.snapshot, who) {
-            Gate::Network { .. } => Ok(()),
+            Gate::Network { .. } => self.at_its_port(who),
             Gate::Disk(reason) => Err(Refusal::Forbidden {
                 reason: format!("{machine} gets no answer: {reason}"),
             }),
@@ -308,6 +310,24 @@ impl<'a> Inquiry<'a> {
                 reason: format!("{machine} is not in the inventory, or has not said since the start what a rule asks"),
             }),
         }
+    }
+
+    /// Whether the address that asks was given at the port of a host that belongs to one: whoever sets that
+    /// address by hand elsewhere gets nothing that is the host's own.
+    fn at_its_port(&self, who: Who<'_>) -> Result<(), Refusal> {
+        let Some((host, port)) = who.host().and_then(|host| Some((host, host.port.as_ref()?))) else {
+            return Ok(());
+        };
+        if self.peer_port == Some(PortMark::of(port)) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden {
+            reason: format!(
+                "{} belongs to the switch port {port}, and {} was not given there by DHCP, or too long ago: the host must \
+                 ask for its address anew from that port",
+                host.name, self.ask.peer
+            ),
+        })
     }
 
     fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<Configured<'w>, Refusal> {

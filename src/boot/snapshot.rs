@@ -78,12 +78,30 @@ pub struct Subnet {
     /// The part of the inventory's pool that is kept for listed hosts without an address of their own,
     /// whoever else has used up the rest.
     pub kept: Vec<AddressRange>,
+    /// Whose word on switch ports (option 82) is believed.
+    pub ports_from: PortsFrom,
     /// How long a lease lasts (option 51).
     pub lease: Duration,
     /// How an address of the pool is probed before a machine is offered it for the first time.
     pub probe: Option<Probe>,
     /// Further options by number; a host's own stand before them.
     pub options: BTreeMap<u8, Sourced<RawOption>>,
+}
+
+/// Whose word on switch ports (option 82) is believed in a subnet: any machine can write that option itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortsFrom {
+    /// Relays, by the address that they put into their requests (`giaddr`).
+    pub relays: Vec<Cidr>,
+    /// Switches on this wire that add it themselves (DHCP snooping), to what comes without a relay.
+    pub switches: bool,
+}
+
+impl PortsFrom {
+    /// Whether the relay with that address is one of them.
+    pub fn has_relay(&self, relay: Ipv4Addr) -> bool {
+        self.relays.iter().any(|known| known.contains(relay))
+    }
 }
 
 /// What becomes of a machine that neither a host nor a rule names.

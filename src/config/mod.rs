@@ -21,6 +21,7 @@ mod kept;
 mod loaders;
 mod loading;
 mod options;
+mod ports_from;
 mod problems;
 mod quirks;
 mod raw;

@@ -4,10 +4,11 @@ use super::{
     decode::{self, Fields, Reader, Value},
     identity::{self, Named},
     options::{self, Options},
+    ports_from,
     problems::Problems,
     source::{self, Source},
 };
-use crate::boot::snapshot::{BootSettings, Origin, RuleMatch, Sourced, Var};
+use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, RuleMatch, Sourced, Var};
 use crate::model::{AddressRange, BootTarget, Cidr, Cpu, Name, Probe, text};
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
 use toml::de::DeValue;
@@ -37,6 +38,8 @@ pub(super) struct RawSubnet {
     pub(super) domain: Option<String>,
     pub(super) pool: Vec<Sourced<AddressRange>>,
     pub(super) lease: Option<Sourced<Duration>>,
+    /// `None` where it does not say: the router.
+    pub(super) ports_from: Option<PortsFrom>,
     pub(super) probe: Option<Probe>,
     pub(super) options: Options,
 }
@@ -159,6 +162,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     let domain = fields.take(reader, "domain", decode::domain_name);
     let pool = fields.take_all(reader, "pool", decode::parsed::<AddressRange>);
     let lease = fields.take(reader, "lease", decode::duration);
+    let ports_from = ports_from::read(reader, &mut fields);
     let probe = fields.take(reader, "probe", |reader, value| decode::word(reader, value, PROBES));
     let options = options::read(reader, &mut fields);
     if fields.value("cidr").is_none() {
@@ -178,6 +182,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
         domain: domain.map(|domain| domain.value),
         pool,
         lease,
+        ports_from,
         probe: probe.and_then(|probe| probe.value),
         options,
     })

@@ -1,8 +1,8 @@
 //! Subnets and pools: what overlaps, and where an address may lie.
 
 use super::{options::Options, problems::Problems, raw::RawSubnet};
-use crate::boot::snapshot::{BootSettings, Origin, Sourced, Subnet};
-use crate::model::{AddressRange, limits::POOL_KEPT_DIVISOR};
+use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, Sourced, Subnet};
+use crate::model::{AddressRange, Cidr, limits::POOL_KEPT_DIVISOR};
 use crate::proto::dhcp::option_body::{CLASSLESS_ROUTES, route_routers};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -47,6 +47,15 @@ fn subnet(raw: &RawSubnet) -> Subnet {
         domain: raw.domain.clone(),
         pool: raw.pool.iter().map(|pool| pool.value).collect(),
         kept: Vec::new(),
+        ports_from: raw.ports_from.clone().unwrap_or_else(|| PortsFrom {
+            // Its router is the relay, nearly always.
+            relays: raw
+                .router
+                .iter()
+                .map(|router| Cidr::containing(router.value, 32))
+                .collect(),
+            switches: false,
+        }),
         lease: raw.lease.as_ref().map_or(LEASE_DEFAULT, |lease| lease.value),
         probe: raw.probe,
         options: raw.options.clone(),
@@ -244,6 +253,7 @@ mod tests {
             pool: pool.iter().map(|range| range.parse().unwrap()).collect(),
             kept: Vec::new(),
             lease: LEASE_DEFAULT,
+            ports_from: PortsFrom::default(),
             probe: None,
             options: Default::default(),
         }];

@@ -1,7 +1,7 @@
 //! The servers' lease log is the store's writer.
 
 use super::uptime;
-use crate::lease::{LeaseChange, LeaseRecord};
+use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
 use crate::model::WallTime;
 use crate::net::{Durable, LeaseLog};
 use crate::store::writer::LeaseWriter;
@@ -24,5 +24,9 @@ impl LeaseLog for WrittenLeases {
         self.writer
             .redate(mark, records)
             .map(|durable| Box::pin(durable) as Durable)
+    }
+
+    fn keep(&self, ports: Vec<PortRecord>) {
+        self.writer.keep(ports);
     }
 }

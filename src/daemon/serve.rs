@@ -23,7 +23,7 @@ use crate::model::{
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
-use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, writer::LeaseWriter};
+use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, ports, writer::LeaseWriter};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
@@ -279,6 +279,14 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
             record.client
         );
     }
+    let (ports, unreadable) = ports::load(store)?;
+    if unreadable > 0 {
+        tracing::error!(
+            "{} of the switch port at which an address was given can't be read and left out",
+            counted(unreadable, "record")
+        );
+    }
+    table.ports.restore(now, ports);
     tracing::info!("{} known from before", counted(found - refused.len(), "lease"));
     Ok(table)
 }

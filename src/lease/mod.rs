@@ -10,6 +10,7 @@
 
 mod calendar;
 mod offers;
+mod ports;
 mod ranges;
 mod table;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub use calendar::{Mark, Step};
 pub use offers::{Crowd, PortOfEntry};
+pub use ports::{PortMark, PortRecord, PortsGiven};
 pub use table::{Freshness, LeaseTable, Offer, Seeker, Tenure};
 
 use crate::model::{HardwareAddr, WallTime};

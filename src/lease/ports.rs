@@ -109,7 +109,10 @@ mod tests {
         let port = PortMark::of("sw7/Gi1/7");
         let mut given = PortsGiven::default();
         let record = given.note(now(100, 1000), (client, ADDRESS), port, Duration::from_secs(60));
-        assert_eq!(given.at(now(159, 1059), ADDRESS), Some((client, PortMark::of("SW7/gi1/7"))));
+        assert_eq!(
+            given.at(now(159, 1059), ADDRESS),
+            Some((client, PortMark::of("SW7/gi1/7")))
+        );
         assert_eq!(given.at(now(160, 1060), ADDRESS), None);
         let mut restored = PortsGiven::default();
         restored.restore(now(0, 1050), [record.clone()]);

@@ -10,6 +10,7 @@ use super::{
     Lease, LeaseChange, LeaseRecord, LeaseState,
     calendar::Calendar,
     offers::Offers,
+    ports::PortsGiven,
     ranges::{Ranges, Turn, Worth},
 };
 use crate::model::{HardwareAddr, Now, limits};
@@ -78,6 +79,8 @@ pub struct LeaseTable {
     by_client: BTreeSet<(HardwareAddr, Ipv4Addr)>,
     ranges: Ranges,
     offers: Offers,
+    /// At which switch ports hosts that belong to one were given their addresses.
+    pub ports: PortsGiven,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
     /// By which ends are written to disk.

@@ -3,11 +3,12 @@
 //! The defaults hold 10,000 machines. What bites is counted where it bites.
 
 mod edited;
+mod http;
 mod images;
 
 pub use edited::*;
+pub use http::*;
 pub use images::*;
-
 use std::time::Duration;
 
 /// The largest DHCP payload we send: EDK2 drops larger offers (PROTOCOL: "never over 1472").
@@ -67,6 +68,8 @@ pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
 pub const CLOCK_MARK: Duration = Duration::from_secs(60);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Addresses of hosts with a `port` for which it is remembered at which switch port they were given.
+pub const PORTS_GIVEN_MAX: usize = 32_768;
 /// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),
 /// and must have its offer by then.
 pub const PROBE_LASTS: Duration = Duration::from_millis(400);
@@ -171,78 +174,6 @@ pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
 /// Addresses that have no lease and no reservation get one in so many of all places together: TFTP transfers,
 /// HTTP connections, image files on their way, and those who wait for one.
 pub const STRANGERS_SHARE_DIVISOR: usize = 2;
-
-/// HTTP connections at once.
-pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
-/// HTTP connections at once from one client address: one machine can't take all places.
-pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
-/// How long a connection beyond these waits for another to end before it is closed.
-pub const HTTP_PLACE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections of one interface that wait so.
-pub const HTTP_WAITING_MAX: usize = 64;
-/// Bytes of a request's head: the longest path, and room for headers.
-pub const HTTP_HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
-/// Header lines of a request: anaconda sends one for each interface of its machine
-/// (`X-RHN-Provisioning-MAC-0`), virtual ones too.
-pub const HTTP_HEADERS_MAX: usize = 256;
-/// How long a client may take to send a request's headers.
-pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a client may take for so much of what waits for it: one that takes less is no machine
-/// that boots.
-pub const HTTP_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes that a client must take in that time.
-pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
-/// How fast a client reads at least, in bytes a second, what its own kernel took for it at once: that long it
-/// may take no more. A kernel with much room says that there is some again when a sixteenth of all is free.
-pub const HTTP_BUFFERED_BYTES_PER_S: u64 = 64 * 1024;
-/// The longest that a client may take nothing, however much its kernel took before.
-pub const HTTP_WRITE_STALL_LONGEST: Duration = Duration::from_secs(300);
-/// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
-/// has more than a megabyte a second, and nobody's firmware gives up.
-pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
-/// Image files on their way at once to one client address.
-pub const HTTP_BULK_STREAMS_PER_CLIENT_MAX: usize = 8;
-/// Requests for image files that wait with their connection open: a third of all connections, so that
-/// scripts and loaders find theirs.
-pub const HTTP_HELD_MAX: usize = HTTP_CONNECTIONS_MAX / 3;
-/// Such requests of one machine.
-pub const HTTP_HELD_PER_CLIENT_MAX: usize = 32;
-/// How long such a request waits: wget and busybox give up after 15 minutes without a byte.
-pub const HTTP_HELD_LONGEST: Duration = Duration::from_secs(14 * 60);
-/// How often who waits for an image to be verified looks whether there is another inventory by now.
-pub const HTTP_HELD_LOOK: Duration = Duration::from_secs(2);
-/// How often it asks anew though there is none and nobody said anything.
-pub const HTTP_HELD_ASK: Duration = Duration::from_secs(60);
-/// A connection that is silent so long is asked whether its machine is still there, and so often again:
-/// one that was switched off while it waited holds nothing for long.
-pub const HTTP_ALIVE_IDLE: Duration = Duration::from_secs(20);
-/// From one such question to the next.
-pub const HTTP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// Such questions without an answer, after which the connection is closed.
-pub const HTTP_ALIVE_QUESTIONS_MAX: u32 = 4;
-/// The shortest time after which a machine that found no place for an image file comes back.
-pub const HTTP_RETRY_AFTER_S: u32 = 2;
-/// So many different times are given, so that machines that were turned away together do not come
-/// back together.
-pub const HTTP_RETRY_SPREAD_S: u32 = 4;
-/// How often it is said that machines are told to wait.
-pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
-/// Bytes of a file in memory for one response.
-pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
-/// Threads for scripts and loaders, and as many more for image files; no more than there are processors.
-pub const HTTP_THREADS_MAX: usize = 16;
-/// Threads that wait for a disk so that those for scripts and loaders need not, and as many more for those
-/// of image files: as long a queue as fast disks want, however many machines there are.
-pub const HTTP_DISK_THREADS_MAX: usize = 256;
-/// Bytes of a file that goes out beside scripts and loaders. Larger ones have threads of their own, and so
-/// has every part of them: less of them is in memory, and who waits for a disk waits there.
-pub const HTTP_PROMPT_BYTES_MAX: u64 = 2 << 20;
-/// Rooms for such pieces that are kept while no response needs them.
-pub const HTTP_IDLE_ROOMS_MAX: usize = 64;
-/// Bytes that a body hands over before everybody else has a turn.
-pub const HTTP_TURN_BYTES: usize = 64 * 1024;
-/// The longest path, with its query, that either server looks at.
-pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 
 /// Machines whose own words are remembered between the stages of a boot.
 pub const SIGHTINGS_MAX: usize = 32_768;

@@ -68,7 +68,7 @@ use crate::boot::{
     sightings::Sightings,
     snapshot::Snapshot,
 };
-use crate::lease::{LeaseChange, LeaseRecord, LeaseTable};
+use crate::lease::{LeaseChange, LeaseRecord, LeaseTable, PortRecord};
 use crate::model::WallTime;
 use arc_swap::ArcSwap;
 use std::{
@@ -110,6 +110,11 @@ pub trait LeaseLog: Send + Sync {
         let _ = date;
         self.append(records.into_iter().map(LeaseChange::Put).collect())
     }
+
+    /// Queues at which switch ports addresses were given. Nobody waits for it: it is told anew with every
+    /// renewal, and without it a host that belongs to a port is asked to say that again. A log that outlives
+    /// nothing keeps none.
+    fn keep(&self, _ports: Vec<PortRecord>) {}
 }
 
 /// What is said now and then, however often it happens.

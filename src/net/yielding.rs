@@ -15,6 +15,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// Why a transfer or a connection ends that gave way.
+pub const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
+
 /// What is known of an address that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {

@@ -42,6 +42,7 @@ mod folder;
 mod journal;
 pub mod kept;
 pub mod leases;
+pub mod ports;
 pub mod writer;
 
 /// One write of a commit.

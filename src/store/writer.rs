@@ -4,8 +4,8 @@
 //! gather, and all of them share the following one. Commits keep a distance: one costs as much CPU as
 //! several exchanges, and no client notices some milliseconds.
 
-use super::{Store, StoreError, Write, calendar, leases};
-use crate::lease::{LeaseChange, LeaseRecord, Mark};
+use super::{Store, StoreError, Write, calendar, leases, ports};
+use crate::lease::{LeaseChange, LeaseRecord, Mark, PortRecord};
 use crate::model::limits::{
     LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
 };
@@ -32,6 +32,7 @@ pub struct LeaseWriter {
 /// Changes that were handed over together.
 struct Pending {
     changes: Vec<LeaseChange>,
+    ports: Vec<PortRecord>,
     /// What date it is by them.
     mark: Option<Mark>,
     done: oneshot::Sender<Result<(), String>>,
@@ -40,7 +41,13 @@ struct Pending {
 impl Pending {
     fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         let changes = self.changes.iter().map(leases::write);
-        changes.chain(self.mark.as_ref().map(calendar::put))
+        let stands = self.ports.iter().map(ports::write);
+        changes.chain(stands).chain(self.mark.as_ref().map(calendar::put))
+    }
+
+    /// How many of them count as waiting.
+    fn counted(&self) -> usize {
+        self.changes.len() + self.ports.len()
     }
 }
 
@@ -80,12 +87,26 @@ impl LeaseWriter {
         &self,
         changes: Vec<LeaseChange>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        let count = changes.len();
+        self.append_all(changes, Vec::new())
+    }
+
+    /// Hands over at which switch ports addresses were given. Nobody waits for it; what the queue has no room
+    /// for is told again with the next renewal.
+    pub fn keep(&self, ports: Vec<PortRecord>) {
+        drop(self.append_all(Vec::new(), ports));
+    }
+
+    fn append_all(
+        &self,
+        changes: Vec<LeaseChange>,
+        ports: Vec<PortRecord>,
+    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
+        let count = changes.len() + ports.len();
         if self.waiting.fetch_add(count, Ordering::Relaxed) + count > LEASE_QUEUE_MAX {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
             return Err(format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"));
         }
-        self.send(changes, None)
+        self.send((changes, ports), None)
     }
 
     /// Hands over the date by the calendar of all leases on disk, with those whose ends were written by
@@ -101,18 +122,25 @@ impl LeaseWriter {
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         // However many wait: without it a restart would end these leases.
         self.waiting.fetch_add(records.len(), Ordering::Relaxed);
-        self.send(records.into_iter().map(LeaseChange::Put).collect(), Some(mark))
+        let changes = records.into_iter().map(LeaseChange::Put).collect();
+        self.send((changes, Vec::new()), Some(mark))
     }
 
     fn send(
         &self,
-        changes: Vec<LeaseChange>,
+        (changes, ports): (Vec<LeaseChange>, Vec<PortRecord>),
         mark: Option<Mark>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let ended = || "the lease writer has ended".to_owned();
         let (done, durable) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(ended)?;
-        queue.send(Pending { changes, mark, done }).map_err(|_| ended())?;
+        let pending = Pending {
+            changes,
+            ports,
+            mark,
+            done,
+        };
+        queue.send(pending).map_err(|_| ended())?;
         Ok(async move {
             durable
                 .await
@@ -145,8 +173,8 @@ fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, he
         let began = Instant::now();
         last = Some(began);
         let batch = gather(first, queue);
-        let changes = || batch.iter().flat_map(|pending| &pending.changes);
-        waiting.fetch_sub(changes().count(), Ordering::Relaxed);
+        let count = batch.iter().map(Pending::counted).sum();
+        waiting.fetch_sub(count, Ordering::Relaxed);
         let writes: Vec<Write> = batch.iter().flat_map(Pending::writes).collect();
         let written = store.commit(&writes);
         report(&written, healthy);
@@ -162,11 +190,11 @@ fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, he
 
 /// The changes of one commit: `first`, and what waits behind it until there are enough.
 fn gather(first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
-    let mut count = first.changes.len();
+    let mut count = first.counted();
     let mut batch = vec![first];
     while count < LEASES_PER_COMMIT_MAX {
         let Ok(next) = queue.try_recv() else { break };
-        count += next.changes.len();
+        count += next.counted();
         batch.push(next);
     }
     batch

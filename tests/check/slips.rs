@@ -247,3 +247,29 @@ fn what_check_finds_goes_to_standard_output_where_it_is_asked_to() {
         assert!(silent.is_empty() && run.status.code() == Some(1));
     }
 }
+
+#[test]
+fn whose_word_on_switch_ports_counts_is_the_routers_or_whom_the_subnet_names() {
+    let of = |lines: &str| {
+        let ports_from = Room::new(&format!("[[subnet]]\ncidr = \"192.0.2.0/24\"\n{lines}\n")).sound();
+        let ports_from = ports_from.snapshot.subnets[0].ports_from.clone();
+        let relays: Vec<String> = ports_from.relays.iter().map(ToString::to_string).collect();
+        (relays.join(" "), ports_from.switches)
+    };
+    let router = "router = \"192.0.2.1\"\n";
+    for (lines, relays, switches) in [
+        (String::new(), "", false),
+        (router.to_owned(), "192.0.2.1/32", false),
+        (format!("{router}ports_from = []"), "", false),
+        (format!("{router}ports_from = [\"switch\"]"), "", true),
+        (
+            "ports_from = [\"192.0.2.2\", \"198.18.0.0/24\", \"switch\"]".to_owned(),
+            "192.0.2.2/32 198.18.0.0/24",
+            true,
+        ),
+    ] {
+        assert_eq!(of(&lines), (relays.to_owned(), switches), "{lines}");
+    }
+    let wrong = errors("[[subnet]]\ncidr = \"192.0.2.0/24\"\nports_from = [\"switches\"]\n");
+    assert_eq!((wrong.len(), at(&wrong, (3, 15))), (1, 1), "{}", shown(&wrong));
+}

@@ -5,13 +5,17 @@ use bootwright::boot::{
     event::Step,
     ledger::Ledger,
     request_path::Transport,
-    resource::{Ask, Inquiry},
+    resource::{Ask, Inquiry, Refusal},
     sightings::Sightings,
-    snapshot::{Host, Hosts},
+    snapshot::{Host, Hosts, PortsFrom},
 };
-use bootwright::model::{BootTarget, MacAddr};
-use std::net::Ipv4Addr;
+use bootwright::model::{BootTarget, Dialect, MacAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
 /// 82 of switch `sw7`, ports `Gi1/7` and `Gi1/9`.
 const PORT_7: &[u8] = b"\x01\x05Gi1/7\x02\x03sw7";
@@ -23,7 +27,22 @@ fn room(macs: &[MacAddr]) -> Room {
         port: Some("SW7/gi1/7".to_owned()),
         ..host("r1u07", macs, Some("192.0.2.11"), BootTarget::Live)
     }]);
+    room.snapshot.subnets[0].ports_from = PortsFrom {
+        relays: vec![format!("{RELAY}/32").parse().unwrap()],
+        switches: false,
+    };
+    room.ingress.source = SocketAddrV4::new(RELAY, 67);
     room
+}
+
+/// A host that was given its address at its port.
+fn given(room: &mut Room, mac: MacAddr) {
+    let ack = room.reply(&from(Packet::selecting(mac, OWN), PORT_7));
+    assert_eq!(ack.message.yiaddr(), OWN);
+}
+
+fn inform(mac: MacAddr, address: Ipv4Addr) -> Packet {
+    Packet::new(8, mac).at(address)
 }
 
 fn from(packet: Packet, port: &[u8]) -> Packet {
@@ -58,13 +77,121 @@ fn a_host_at_another_port_gets_no_answer_and_both_ports_are_said() {
 }
 
 #[test]
-fn a_host_whose_port_nobody_tells_gets_no_answer_unless_it_renews() {
+fn a_host_whose_port_nobody_tells_gets_no_answer_unless_its_address_was_given_there() {
     let mut room = room(&[LIVE]);
     let reason = misplaced(&mut room, &Packet::discover(LIVE).pxe(7));
     assert!(reason.contains("option 82"), "{reason}");
-    let own = Ipv4Addr::new(192, 0, 2, 11);
-    misplaced(&mut room, &Packet::rebooting(LIVE, own));
-    assert_eq!(room.reply(&Packet::renewing(LIVE, own)).message.yiaddr(), own);
+    misplaced(&mut room, &Packet::rebooting(LIVE, OWN));
+    // Who sets the address by hand, and says so.
+    for packet in [Packet::renewing(LIVE, OWN), inform(LIVE, OWN)] {
+        let reason = misplaced(&mut room, &packet);
+        assert!(
+            reason.contains("SW7/gi1/7") && reason.contains("192.0.2.11"),
+            "{reason}"
+        );
+    }
+    given(&mut room, LIVE);
+    for packet in [Packet::renewing(LIVE, OWN), inform(LIVE, OWN)] {
+        room.reply(&packet);
+    }
+    // A renewal is as good as the first lease: it counts from there.
+    room.now.monotonic += Duration::from_secs(3000);
+    room.reply(&Packet::renewing(LIVE, OWN));
+    room.now.monotonic += Duration::from_secs(3000);
+    room.reply(&Packet::renewing(LIVE, OWN));
+    misplaced(&mut room, &Packet::renewing(LIVE, Ipv4Addr::new(192, 0, 2, 100)));
+    misplaced(&mut room, &Packet::rebooting(LIVE, OWN));
+    room.now.monotonic += Duration::from_secs(3601);
+    misplaced(&mut room, &Packet::renewing(LIVE, OWN));
+}
+
+#[test]
+fn a_lease_that_was_given_at_a_port_is_renewed_after_a_restart() {
+    let mut room = room(&[LIVE]);
+    let stood = room.outcome(&from(Packet::selecting(LIVE, OWN), PORT_7)).stood;
+    let record = stood.expect("it is kept");
+    room.leases = Default::default();
+    misplaced(&mut room, &Packet::renewing(LIVE, OWN));
+    room.leases.ports.restore(room.now, [record]);
+    assert_eq!(room.reply(&Packet::renewing(LIVE, OWN)).message.yiaddr(), OWN);
+}
+
+#[test]
+fn a_port_counts_only_where_one_tells_it_that_the_subnet_knows() {
+    let mut room = room(&[LIVE]);
+    let discover = || Packet::discover(LIVE).with(82, PORT_7);
+    let reason = misplaced(&mut room, &discover());
+    assert!(
+        reason.contains("ports_from") && reason.contains("\"switch\""),
+        "{reason}"
+    );
+    let other = Ipv4Addr::new(192, 0, 2, 249);
+    let reason = misplaced(&mut room, &discover().through(other));
+    assert!(
+        reason.contains("192.0.2.249") && reason.contains("ports_from"),
+        "{reason}"
+    );
+    // A relay's address in the packet of a machine.
+    for source in ["192.0.2.101", "192.0.2.11", "0.0.0.0"] {
+        room.ingress.source = SocketAddrV4::new(source.parse().unwrap(), 67);
+        let reason = misplaced(&mut room, &discover().through(RELAY));
+        assert!(reason.contains("a machine's address"), "{reason}");
+    }
+    room.ingress.source = SocketAddrV4::new(RELAY, 67);
+    room.reply(&discover().through(RELAY));
+    room.snapshot.subnets[0].ports_from.switches = true;
+    room.reply(&discover());
+    misplaced(&mut room, &discover().through(other));
+}
+
+#[test]
+fn who_says_the_port_of_a_host_without_a_mac_and_is_not_believed_is_not_that_host() {
+    let mut room = room(&[]);
+    let outcome = room.outcome(&Packet::discover(STRANGER).pxe(7).with(82, PORT_7));
+    assert_eq!(outcome.event.machine, "52-54-00-00-00-63");
+    let sent = outcome.send.expect("an offer as for any stranger").reply;
+    assert_ne!(sent.your_address, OWN);
+}
+
+#[test]
+fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_other() {
+    let mut room = room(&[LIVE]);
+    let live = "live".parse().unwrap();
+    let templates = &mut room.snapshot.templates;
+    templates
+        .add_script(&live, Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
+        .unwrap();
+    let fetch = |room: &Room, path: &[u8]| {
+        let ask = Ask {
+            transport: Transport::Http,
+            server: SERVER,
+            peer: OWN,
+            path,
+            query: None,
+        };
+        let mut sightings = Sightings::default();
+        let ledger = Ledger::default();
+        Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask)
+            .answer()
+            .result
+    };
+    let is_refused = |room: &Room| {
+        ["/boot.ipxe", "/answer/r1u07/preseed.cfg"].map(|path| match fetch(room, path.as_bytes()) {
+            Err(Refusal::Forbidden { reason }) => {
+                assert!(
+                    reason.contains("r1u07") && reason.contains("SW7/gi1/7"),
+                    "{path}: {reason}"
+                );
+                true
+            }
+            _ => false,
+        })
+    };
+    assert_eq!(is_refused(&room), [true, true], "its address was set by hand");
+    given(&mut room, LIVE);
+    assert_eq!(is_refused(&room), [false, false]);
+    room.now.monotonic += Duration::from_secs(3600);
+    assert_eq!(is_refused(&room), [true, true], "its lease is over");
 }
 
 #[test]

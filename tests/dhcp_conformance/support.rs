@@ -5,7 +5,9 @@ use bootwright::boot::{
     event::Step,
     loader::{Loaders, candidates},
     render::Templates,
-    snapshot::{BootSettings, Host, Hosts, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy},
+    snapshot::{
+        BootSettings, Host, Hosts, Origin, Ports, PortsFrom, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy,
+    },
 };
 use bootwright::lease::{LeaseChange, LeaseTable};
 use bootwright::model::{Arch, BootTarget, Cidr, MacAddr, Mode, Now, OwnAddress, WallTime};
@@ -92,6 +94,10 @@ pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
         domain: Some("rack.example".to_owned()),
         kept: Vec::new(),
         pool: pool.iter().map(|text| text.parse().unwrap()).collect(),
+        ports_from: PortsFrom {
+            relays: vec![cidr.parse().unwrap()],
+            switches: true,
+        },
         lease: Duration::from_secs(3600),
         probe: None,
         options: Default::default(),

@@ -141,17 +141,22 @@ fn a_client_behind_a_relay_gets_a_lease_of_its_own_network_and_renews_it() {
 /// Asks the daemon by name to prolong the lease of `address`, again every second as clients do; the address
 /// it grants.
 fn renew(address: &str) -> Option<String> {
+    ask_by_name(MAC, address, MessageType::Request, super::SOON)
+}
+
+/// The same for any machine and any message of one that has its address.
+fn ask_by_name(mac: [u8; 6], address: &str, kind: MessageType, patience: Duration) -> Option<String> {
     let mut request = Message::default();
     let own: Ipv4Addr = address.parse().expect("an address");
     request.set_opcode(Opcode::BootRequest).set_ciaddr(own);
-    request.set_chaddr(&MAC);
-    request.opts_mut().insert(DhcpOption::MessageType(MessageType::Request));
+    request.set_chaddr(&mac);
+    request.opts_mut().insert(DhcpOption::MessageType(kind));
     let socket = UdpSocket::bind("0.0.0.0:68").expect("a socket in our own namespace");
     socket
         .set_read_timeout(Some(Duration::from_secs(1)))
         .expect("a timeout above zero");
     let bytes = request.to_vec().expect("a message of ours encodes");
-    super::poll(super::SOON, || {
+    super::poll(patience, || {
         socket.send_to(&bytes, (SERVER, 67)).expect("there is a route");
         // What the relay still has for the client is not meant.
         let mut buffer = [0; 2048];
@@ -305,6 +310,83 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
         line.says("r2u08", &["not answered", "back9", "asks from back0"])
     });
     assert_eq!(line.level, "WARN");
+}
+
+/// A host behind the relay whose script and answer hold a secret, and that belongs to the port `back0`.
+const SECRET: &str = r#"
+[[subnet]]
+cidr   = "198.51.100.0/24"
+router = "198.51.100.1"
+
+[[host]]
+name    = "r2u07"
+mac     = "02:bb:00:00:02:07"
+address = "198.51.100.7"
+port    = "back0"
+boot    = "live"
+script  = "hello"
+answer  = "secret"
+vars    = { root_password = "hunter2" }
+"#;
+
+#[test]
+fn an_answer_for_a_host_with_a_port_goes_to_an_address_that_was_given_there_and_to_none_set_by_hand() {
+    let wire = Wire::new();
+    let room = Room::new(SECRET).with_script("hello", "#!ipxe\necho {{ vars.root_password }}\n");
+    room.write("answers/secret.cfg", "{{ vars.root_password }}\n");
+    let daemon = Daemon::start(&wire, &room);
+    let (_relayed, host) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:07");
+    host.expect("ip", &["addr", "add", "198.51.100.7/24", "dev", "eth0"]);
+    host.expect("ip", &["route", "add", "default", "via", "198.51.100.1"]);
+    let fetch = |path: &str| {
+        let url = format!("http://{SERVER}{path}");
+        let output = host.run("curl", &["-sS", "-m", "60", "-w", "%{http_code}", &url]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let paths = ["/answer/r2u07/secret.cfg", "/boot.ipxe?mac=02-bb-00-00-02-07"];
+    for path in paths {
+        let got = fetch(path);
+        assert!(got.ends_with("403") && !got.contains("hunter2"), "{path}: {got}");
+    }
+    let line = daemon.wait_for("the port", |line| line.says("r2u07", &["failed answer", "back0"]));
+    assert_eq!(line.level, "WARN");
+    assert_eq!(
+        host.enter(|| asked_without_port(MessageType::Inform)),
+        None,
+        "{}",
+        daemon.log_tail()
+    );
+
+    assert!(host.gets_lease(&[]), "{}", daemon.log_tail());
+    for path in paths {
+        let got = fetch(path);
+        assert!(
+            got.ends_with("200") && got.contains("hunter2"),
+            "{path}: {got}\n{}",
+            daemon.log_tail()
+        );
+    }
+    // A renewal goes past the relay, and tells no port; so it is after a restart, too.
+    let renews = |daemon: &Daemon| {
+        let ack = host.enter(|| asked_without_port(MessageType::Request));
+        assert_eq!(ack.as_deref(), Some("198.51.100.7"), "{}", daemon.log_tail());
+    };
+    renews(&daemon);
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    for path in paths {
+        assert!(fetch(path).contains("hunter2"), "{path}\n{}", daemon.log_tail());
+    }
+    renews(&daemon);
+}
+
+/// What the host of [`SECRET`] is acknowledged that has its address and goes past the relay.
+fn asked_without_port(kind: MessageType) -> Option<String> {
+    let patience = match kind {
+        MessageType::Inform => Duration::from_secs(3),
+        _ => super::SOON,
+    };
+    ask_by_name([0x02, 0xbb, 0, 0, 0x02, 0x07], "198.51.100.7", kind, patience)
 }
 
 mod firmware {

@@ -28,7 +28,7 @@ use crate::boot::{
     sightings::Learned,
     snapshot::{Snapshot, Subnet},
 };
-use crate::lease::{Crowd, LeaseChange, LeaseTable};
+use crate::lease::{Crowd, LeaseChange, LeaseTable, PortRecord};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, Request, RequestKind};
 use std::{
@@ -127,6 +127,8 @@ pub struct Outcome {
     pub send: Option<Sending>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
+    /// At which switch port an address was given; to be kept, and nobody waits for it.
+    pub stood: Option<PortRecord>,
     /// What the later stages must know of its machine.
     pub learned: Learned,
     /// The port of entry that stood in the way because it holds too many offers.
@@ -162,8 +164,18 @@ struct Asked<'a> {
 
 /// Decides one request.
 pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
-    let identity = identity(request);
-    let who = port::keeper(snapshot, leases, (now, request), identify(snapshot, &identity));
+    let said = identity(request);
+    let doubt = port::doubt(snapshot, ingress, request, &said.ports);
+    let identity = Identity {
+        ports: if doubt.is_some() {
+            Vec::new()
+        } else {
+            said.ports.clone()
+        },
+        ..said.clone()
+    };
+    let who = identify(snapshot, &identity);
+    let who = port::keeper(snapshot, leases, (now, request), (who, &identity.ports));
     let quirks = snapshot.quirks.of(request, stage(request));
     let mut asked = Asked {
         now,
@@ -176,12 +188,13 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         gate: gate(snapshot, who),
         address: ingress.address,
         machine: identity.name(who),
-        remark: remark(snapshot, who, &identity),
+        remark: port::unbelieved(snapshot, who, &said.ports, doubt.as_deref())
+            .or_else(|| remark(snapshot, who, &identity)),
     };
     if let Some(reason) = asked.nobody() {
         return asked.ignored(reason);
     }
-    if let Some(reason) = port::misplaced(&asked, &identity.ports) {
+    if let Some(reason) = port::misplaced(&asked, &identity.ports, doubt.as_deref(), leases) {
         return asked.quiet(Step::Misplaced { reason });
     }
     let mut outcome = match ingress.mode {
@@ -191,6 +204,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
             Err(reason) => asked.ignored(reason),
         },
     };
+    outcome.stood = port::stands(&asked, &outcome.event.step, leases);
     let block_max = asked.quirks.set.tftp_block_max;
     outcome.learned = Learned {
         firmware: answer::loads_another(&asked).then(|| Identity {
@@ -279,6 +293,7 @@ impl Asked<'_> {
         Outcome {
             send: None,
             change: None,
+            stood: None,
             learned: Learned::default(),
             crowd: None,
             trial: None,
@@ -301,6 +316,7 @@ impl Asked<'_> {
                 copy,
             }),
             change,
+            stood: None,
             learned: Learned::default(),
             crowd: None,
             trial: None,

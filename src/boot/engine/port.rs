@@ -1,15 +1,66 @@
 //! Switch ports: a host with a `port` boots on no other, and one that lists nothing else is whatever
 //! machine stands there.
 //!
-//! The port is told by option 82, which a relay or a snooping switch adds to what passes through it.
-//! A renewal goes straight to us and has none; so a port is asked for whenever a machine has no
-//! address yet. One at the wrong port gets no answer at all, and so no address to ask for files from.
+//! The port is told by option 82, which a relay or a snooping switch adds to what passes through it. Any
+//! machine can write that option, so it is believed from those only that the subnet names (`ports_from`).
+//! A renewal goes straight to us and has none, and neither has who asks for a file; what counts there is the
+//! port at which the address was given, which is remembered. One at the wrong port gets no answer at all,
+//! and so no address to ask for files from.
 
-use super::{Asked, PXE_PORT};
-use crate::boot::{machine::Who, snapshot::Snapshot};
-use crate::lease::LeaseTable;
-use crate::model::{MacAddr, Now, text};
-use crate::proto::dhcp::{Request, names_a_vlan};
+use super::{Asked, Ingress, PXE_PORT, route};
+use crate::boot::{event::Step, machine::Who, snapshot::Snapshot};
+use crate::lease::{LeaseTable, PortMark, PortRecord};
+use crate::model::{MacAddr, Mode, Now, limits, text};
+use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
+use std::{net::Ipv4Addr, time::Duration};
+
+/// Why the switch port that a request tells is not believed; `None` where it is, and where none is told.
+pub(super) fn doubt(snapshot: &Snapshot, ingress: &Ingress, request: &Request, told: &[String]) -> Option<String> {
+    if told.is_empty() {
+        return None;
+    }
+    let Ok(subnet) = route::subnet(snapshot, ingress, request) else {
+        return Some("no [[subnet]] with `ports_from` says whose word on switch ports counts here".to_owned());
+    };
+    let cidr = subnet.cidr;
+    let Some(relay) = request.relay else {
+        return (!subnet.ports_from.switches).then(|| {
+            format!(
+                "it came without a relay, and a machine can write option 82 itself: where a switch on this wire adds it \
+                 (DHCP snooping), say so by \"switch\" in `ports_from` of [[subnet]] {cidr}"
+            )
+        });
+    };
+    if !subnet.ports_from.has_relay(relay) {
+        return Some(format!(
+            "it came through {relay}, which is no relay in `ports_from` of [[subnet]] {cidr}; add it there if it is yours"
+        ));
+    }
+    let source = *ingress.source.ip();
+    is_a_machines(snapshot, source).then(|| {
+        format!("it claims to come through the relay {relay}, and was sent from {source}, which is a machine's address")
+    })
+}
+
+/// Whether an address can only be a machine's: no relay sends from there.
+fn is_a_machines(snapshot: &Snapshot, source: Ipv4Addr) -> bool {
+    let is_pooled = || {
+        let subnet = snapshot.subnet_of(source)?;
+        let mut pool = subnet.pool.iter().chain(&subnet.kept);
+        pool.any(|range| range.contains(source)).then_some(())
+    };
+    source.is_unspecified() || snapshot.hosts.by_address(source).is_some() || is_pooled().is_some()
+}
+
+/// That what is told would make the machine a host, and is not believed.
+pub(super) fn unbelieved(snapshot: &Snapshot, who: Who<'_>, told: &[String], doubt: Option<&str>) -> Option<String> {
+    let host = told.iter().find_map(|port| snapshot.hosts.by_port(port))?;
+    let doubt = doubt.filter(|_| who.host().is_none())?;
+    Some(format!(
+        "its switch port is that of host `{}`, and is not believed: {doubt}",
+        host.name
+    ))
+}
 
 /// Who asks, where that can't be told from the packet alone: the machine that holds the reserved
 /// address of a host that is known by its port only.
@@ -17,12 +68,16 @@ pub(super) fn keeper<'s>(
     snapshot: &'s Snapshot,
     leases: &LeaseTable,
     (now, request): (Now, &Request),
-    who: Who<'s>,
+    (who, told): (Who<'s>, &[String]),
 ) -> Who<'s> {
-    if who.host().is_some() || request.relay_agent.is_some() {
+    if who.host().is_some() || !told.is_empty() {
         return who;
     }
-    let is_held = |address: &_| leases.holder_at(now, *address) == Some(request.hardware);
+    let given = |address: &_| leases.ports.at(now, *address).map(|(client, _)| client);
+    let is_held = |address: &Ipv4Addr| {
+        let holder = leases.holder_at(now, *address).or_else(|| given(address));
+        holder == Some(request.hardware)
+    };
     request
         .client_address
         .filter(is_held)
@@ -32,26 +87,65 @@ pub(super) fn keeper<'s>(
 }
 
 /// Why a host may not boot where it is; `None` where it may.
-pub(super) fn misplaced(asked: &Asked<'_>, ports: &[String]) -> Option<String> {
+pub(super) fn misplaced(
+    asked: &Asked<'_>,
+    ports: &[String],
+    doubt: Option<&str>,
+    leases: &LeaseTable,
+) -> Option<String> {
     let own = asked.who.host()?.port.as_ref()?;
     if ports.iter().any(|port| port.eq_ignore_ascii_case(own)) {
         return None;
     }
-    match ports.first() {
-        Some(port) => Some(format!(
+    if let Some(port) = ports.first() {
+        return Some(format!(
             "it belongs to the switch port {own} and asks from {}{}",
             text::escape(port.as_bytes()),
             match ports.iter().any(|port| names_a_vlan(port)) {
                 true => ", which is a VLAN and no port: the switch must say the port in option 82",
                 false => "",
             }
-        )),
-        // It goes straight to us because it has its address already.
-        None if asked.request.client_address.is_some() || asked.ingress.port == PXE_PORT => None,
-        None => Some(format!(
-            "it belongs to the switch port {own}, and no relay or switch says where it is (option 82)"
-        )),
+        ));
     }
+    // It goes straight to us because it has its address already: at that port, or so it claims.
+    let is_at_pxe_port = asked.ingress.port == PXE_PORT;
+    let source = is_at_pxe_port.then(|| *asked.ingress.source.ip());
+    let used = asked.request.client_address.or(source);
+    let given = used.and_then(|address| leases.ports.at(asked.now, address));
+    if given == Some((asked.request.hardware, PortMark::of(own))) {
+        return None;
+    }
+    Some(match (doubt, used) {
+        (Some(doubt), _) => {
+            format!("it belongs to the switch port {own}, and where it says it is counts for nothing: {doubt}")
+        }
+        (None, Some(address)) => format!(
+            "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
+             given to it at that port, or too long ago: it must ask anew (DHCP) from there"
+        ),
+        (None, None) => {
+            format!("it belongs to the switch port {own}, and no relay or switch says where it is (option 82)")
+        }
+    })
+}
+
+/// Notes at which port a host that belongs there was given its address. Where another server gives it, how
+/// long is not known.
+pub(super) fn stands(asked: &Asked<'_>, step: &Step, leases: &mut LeaseTable) -> Option<PortRecord> {
+    let port = PortMark::of(asked.who.host()?.port.as_ref()?);
+    let (address, lasting): (Ipv4Addr, Duration) = match (asked.ingress.mode, step, asked.request.kind) {
+        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Request) if asked.ingress.port != PXE_PORT => {
+            (*address, asked.snapshot.subnet_of(*address)?.lease)
+        }
+        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Bootp) => (*address, limits::LEASE_LONGEST),
+        (Mode::Proxy, _, _) => (super::proxy::heard(asked)?.0, limits::LEASE_LONGEST),
+        (Mode::Dhcp, _, _) => return None,
+    };
+    Some(
+        leases
+            .ports
+            .note(asked.now, (asked.request.hardware, address), port, lasting),
+    )
 }
 
 /// What the later stages must know of a machine that begins anew: the port that makes it a host, or

@@ -11,7 +11,7 @@ use crate::boot::{
     sightings::Sightings,
     snapshot::{Artifact, Host, Image, Snapshot},
 };
-use crate::lease::LeaseTable;
+use crate::lease::{LeaseTable, PortMark};
 use crate::model::{Dialect, HardwareAddr, MacAddr, Now, Uuid};
 use std::net::Ipv4Addr;
 
@@ -34,6 +34,7 @@ impl<'a> Inquiry<'a> {
             path,
             script,
             subject: Identity::default(),
+            peer_port: port_given(now, leases, &peer, ask.peer),
             peer_stage: peer.mac.and_then(|mac| sightings.stage(mac)),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
@@ -190,13 +191,39 @@ fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sighti
         bare.mac.map_or(bare, |mac| sightings.of(mac))
     };
     let leased = leases.holder_at(now, address).map(known);
+    let given = || {
+        let (client, port) = leases.ports.at(now, address)?;
+        let by_port = snapshot.hosts.by_address(address).filter(|host| !host.lists_hardware());
+        let own = by_port
+            .and_then(|host| host.port.clone())
+            .filter(|own| PortMark::of(own) == port);
+        let known = known(client);
+        Some(match own {
+            // After a restart nobody else knows that it stands there.
+            Some(own) if known.ports.is_empty() => Identity {
+                ports: vec![own],
+                ..known
+            },
+            Some(_) | None => known,
+        })
+    };
     let heard = || sightings.heard_at(address).map(|mac| sightings.of(mac));
     let reserved = || {
         let host = snapshot.hosts.by_address(address)?;
         let first = host.macs.first().map(|mac| HardwareAddr::from(*mac));
         first.or(host.links.first().copied()).map(known)
     };
-    leased.or_else(heard).or_else(reserved).unwrap_or_default()
+    leased
+        .or_else(heard)
+        .or_else(given)
+        .or_else(reserved)
+        .unwrap_or_default()
+}
+
+/// The switch port at which `address` was given to `peer`.
+fn port_given(now: Now, leases: &LeaseTable, peer: &Identity, address: Ipv4Addr) -> Option<PortMark> {
+    let (client, port) = leases.ports.at(now, address)?;
+    (peer.hardware() == Some(client)).then_some(port)
 }
 
 /// Whether `address` is a machine's: by lease, by reservation, or by what was heard of another server.

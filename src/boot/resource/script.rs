@@ -18,7 +18,12 @@ impl Inquiry<'_> {
     /// The script of the machine that asks, or that the path names.
     pub(super) fn script_for(&self, dialect: Dialect) -> Found {
         let who = identify(self.snapshot, &self.subject);
-        let (name, why) = match gate(self.snapshot, who) {
+        let gate = gate(self.snapshot, who);
+        let admitted = match &gate {
+            Gate::Network { .. } => self.at_its_port(who),
+            Gate::Disk(_) | Gate::LeaseOnly | Gate::Silence | Gate::Introduce => Ok(()),
+        };
+        let (name, why) = match gate {
             Gate::Network { script, .. } => (script.clone(), String::new()),
             Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
             Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), self.slip()),
@@ -30,12 +35,12 @@ impl Inquiry<'_> {
         };
         let templates = &self.snapshot.templates;
         let result = match templates.has_form(name.as_str(), dialect) {
-            true => {
+            true => admitted.and_then(|()| {
                 let rendered = self
                     .scene(who, &self.subject)
                     .and_then(|scene| templates.script(&name, dialect, &scene));
                 as_text(rendered, "text/plain; charset=utf-8")
-            }
+            }),
             // At once: PXELINUX and GRUB have other names to ask for.
             false => Err(Refusal::NotFound {
                 reason: format!(

@@ -7,7 +7,7 @@
 
 use super::{
     body::{Content, FileContent, Promise},
-    response::{Exchange, GAVE_WAY, Wanted, headed, set},
+    response::{Exchange, Wanted, headed, set},
 };
 use crate::boot::{
     event::{Event, Step},
@@ -23,7 +23,7 @@ use crate::net::{
     files::{FileError, Opened, hot, open_elsewhere},
     places::{Lack, Place, Rank},
     running::Cut,
-    yielding::Leave,
+    yielding::{GAVE_WAY, Leave},
 };
 use hyper::{
     Response, Uri,

@@ -50,9 +50,6 @@ pub(super) struct Exchange {
     pub server: Ipv4Addr,
 }
 
-/// Why a connection ends whose place a machine needs.
-pub(super) const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
-
 /// A file, or a part of one, that is to be sent.
 pub(super) struct Wanted {
     pub content: hot::Content,

@@ -4,10 +4,10 @@ use crate::boot::event::{Event, Step};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
 use crate::net::{
     Counter, Shared,
-    http::{patience::Patient, response::GAVE_WAY, unread::Heard},
+    http::{patience::Patient, unread::Heard},
     places::Place,
     transfers::UnderWay,
-    yielding::Leave,
+    yielding::{GAVE_WAY, Leave},
 };
 use std::{
     io::{self, IoSlice},

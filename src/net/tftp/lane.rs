@@ -22,6 +22,7 @@ use crate::net::{
     Counter, Shared,
     running::Running,
     socket::{Inbox, Outbox, Received},
+    yielding::GAVE_WAY,
 };
 use crate::proto::tftp::wire::{self, ErrorCode, Malformed, Packet};
 use std::{cmp::Reverse, collections::BinaryHeap, io, net::SocketAddrV4, pin::pin, sync::Arc, time::Duration};
@@ -37,8 +38,6 @@ use tracing::{debug, warn};
 const PACKET_BYTES_MAX: usize = 600;
 /// Requests and words that are taken between two looks at the socket.
 const TURNS: usize = 32;
-/// Why a transfer ends whose place a machine needs.
-const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
 /// How long a lane sleeps that waits for no client.
 const IDLE: Duration = Duration::from_secs(3600);
 

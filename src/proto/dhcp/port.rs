@@ -93,6 +93,8 @@ fn taken_apart(text: &str) -> (Option<&str>, Vec<&str>) {
     }
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
+        // Of the switch's interface in the VLAN, which all its ports have in common.
+        [first, vlan] if names_a_vlan(vlan) && !is_surely_a_port(first) => (Some(first), Vec::new()),
         [first, port, _] | [first, port] if looks_like_a_port(port) && !is_surely_a_port(first) => {
             (Some(first), vec![port])
         }
@@ -136,7 +138,15 @@ fn looks_like_a_port(text: &str) -> bool {
 const BRIDGES: [&str; 6] = ["v", "br", "bridge", "vmbr", "irb", "bvi"];
 
 /// What ports are called, with a number behind it, where no `/` tells them from a switch.
-const INTERFACES: [&str; 13] = [
+const INTERFACES: [&str; 21] = [
+    "ether",
+    "ge",
+    "gi",
+    "te",
+    "fa",
+    "xe",
+    "et",
+    "sfp",
     "ethernet",
     "eth",
     "swp",
@@ -271,6 +281,8 @@ mod tests {
             ("GigabitEthernet 1/0/7 VLAN: 20", &["1/0/7"]),
             ("leaf1 eth 0/1/12 vlan id 20", &["leaf1/0/1/12", "0/1/12"]),
             ("swp7 vlan10", &["swp7"]),
+            ("ether7:vlan10", &["ether7"]),
+            ("swp7:vlan10", &["swp7"]),
             ("ge-0/0/7.100", &["ge-0/0/7", "ge-0/0/7.100"]),
         ] {
             let said = said(circuit, &[]);
@@ -309,6 +321,8 @@ mod tests {
             ("eth0:bond0", "bond0"),
             ("leaf1:Ethernet4:Vlan100", "Vlan100"),
             ("leaf1:Vlan100", "Vlan100"),
+            ("leaf1:Vlan100", "leaf1"),
+            ("sw-7:vlan10", "sw-7"),
             // An interface of a VLAN on it is not that port.
             ("eth0.100", "eth0"),
             ("leaf1/eth0.100", "leaf1/eth0"),

@@ -1,0 +1,43 @@
+//! `ports_from` of a subnet: whose word on switch ports (option 82) is believed there.
+
+use super::decode::{self, Fields, Reader, Value};
+use crate::boot::snapshot::{PortsFrom, Sourced};
+use crate::model::{Cidr, text};
+use std::net::Ipv4Addr;
+
+/// What the subnet says; `None` where it says nothing.
+pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<PortsFrom> {
+    let is_said = fields.has("ports_from");
+    let sources = fields.take_all(reader, "ports_from", port_source);
+    is_said.then(|| all_of(sources))
+}
+
+/// One of `ports_from`: a relay's address, a network of them, or the word for switches, which is `None`.
+fn port_source(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Option<Cidr>> {
+    let said = decode::text(reader, value)?;
+    let relay = match said.parse::<Ipv4Addr>() {
+        Ok(address) => Some(Cidr::containing(address, 32)),
+        Err(_) => said.parse::<Cidr>().ok(),
+    };
+    if relay.is_none() && said != SWITCH {
+        let message = format!(
+            "`{}` is no relay's address and not \"switch\"",
+            text::escape(said.as_bytes())
+        );
+        let help = "write ports_from = [\"192.0.2.254\"] for a relay that tells switch ports (option 82), a network of \
+                    them as \"10.0.0.0/24\", or \"switch\" for switches on this wire that add it themselves";
+        reader.error(value, message, help);
+        return None;
+    }
+    Some(relay)
+}
+
+/// `ports_from`'s word for switches that add option 82 without a relay.
+const SWITCH: &str = "switch";
+
+fn all_of(sources: Vec<Sourced<Option<Cidr>>>) -> PortsFrom {
+    PortsFrom {
+        switches: sources.iter().any(|source| source.value.is_none()),
+        relays: sources.into_iter().filter_map(|source| source.value).collect(),
+    }
+}
