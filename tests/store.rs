@@ -196,6 +196,61 @@ fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
     }
 }
 
+/// A store with 200 leases: in its database, or the last of them in its journal as after a kill.
+fn kept_store(folder: &Path) {
+    let writes: Vec<Write> = (0..200).map(|n| leases::write(&LeaseChange::Put(record(n)))).collect();
+    store::open(folder).unwrap().store.commit(&writes).unwrap();
+}
+
+#[test]
+fn a_file_that_lost_all_it_had_is_no_beginning() {
+    let _open = STARTING.read();
+    type Damage = fn(&Path) -> std::io::Result<()>;
+    let empty: Damage = |file| std::fs::write(file, b"");
+    let remove: Damage = |file| std::fs::remove_file(file);
+    for (file, damage, remaining) in [
+        ("bootwright.redb", empty, 0),
+        ("bootwright.redb", remove, 0),
+        ("bootwright.journal", empty, 200),
+        ("bootwright.journal", remove, 200),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = store::open(folder.path()).unwrap();
+        assert_eq!(opened.lost, None, "a new folder begins");
+        drop(opened);
+        kept_store(folder.path());
+        assert_eq!(
+            store::open(folder.path()).unwrap().lost,
+            None,
+            "a clean end is a sound one"
+        );
+        damage(&folder.path().join(file)).unwrap();
+        let opened = store::open(folder.path()).unwrap();
+        let lost = opened
+            .lost
+            .unwrap_or_else(|| panic!("{file}: opened as if it were new"));
+        assert!(lost.contains(file), "{lost}");
+        assert_eq!(leases::load(&*opened.store).unwrap().0.len(), remaining, "{file}");
+        drop(opened.store);
+        assert_eq!(store::open(folder.path()).unwrap().lost, None, "it is said once");
+    }
+}
+
+#[test]
+fn the_journal_of_a_version_that_left_it_empty_lost_nothing() {
+    let _open = STARTING.read();
+    let folder = tempfile::tempdir().unwrap();
+    kept_store(folder.path());
+    let forget = Write::Delete {
+        key: b"journal".to_vec(),
+    };
+    store::open(folder.path()).unwrap().store.commit(&[forget]).unwrap();
+    std::fs::write(folder.path().join("bootwright.journal"), b"").unwrap();
+    let opened = store::open(folder.path()).unwrap();
+    assert_eq!(opened.lost, None);
+    assert_eq!(leases::load(&*opened.store).unwrap().0.len(), 200);
+}
+
 #[test]
 fn an_unreadable_record_is_reported_and_the_others_load() {
     let _open = STARTING.read();

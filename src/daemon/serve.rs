@@ -115,9 +115,12 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     raise_open_files();
 
     let clock = Clock::start();
-    let store = open_store(&appliance.state).map_err(StartError::Store)?;
+    let (store, is_forgetful) = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
-    let leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
+    let mut leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
+    if is_forgetful {
+        leases.lose(clock.now());
+    }
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -236,8 +239,17 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let Opened { store, broken } = store::open(folder)?;
+/// The store, and whether leases of living machines may be missing in it.
+fn open_store(folder: &Path) -> Result<(Arc<dyn Store>, bool), StoreError> {
+    let Opened { store, broken, lost } = store::open(folder)?;
+    let is_forgetful = broken.is_some() || lost.is_some();
+    if let Some(lost) = lost {
+        tracing::error!(
+            "{lost}, though bootwright ran on {} before: leases that stood there are lost. If you have a copy, stop \
+             bootwright, put it there and start again",
+            folder.display()
+        );
+    }
     if let Some(Broken {
         moved_to,
         reason,
@@ -250,7 +262,13 @@ fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
             counted(salvaged.len(), "lease")
         );
     }
-    Ok(store)
+    if is_forgetful {
+        tracing::error!(
+            "no address is given to another machine, for as long as a lease lasts, before it was probed and nobody \
+             answered there: who had it may use it still"
+        );
+    }
+    Ok((store, is_forgetful))
 }
 
 /// The lease table as the disk has it; what makes no sense is said and left out.

@@ -83,6 +83,8 @@ pub struct LeaseTable {
     pub ports: PortsGiven,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
+    /// When leases were found lost.
+    lost: Option<Duration>,
     /// By which ends are written to disk.
     calendar: Calendar,
     /// How often the calendar went on by a leap.
@@ -142,6 +144,17 @@ impl LeaseTable {
     pub fn may_have_forgotten(&self, now: Now, lasting: Duration) -> bool {
         self.restored
             .is_some_and(|restored| now.monotonic.saturating_sub(restored) < lasting)
+    }
+
+    /// Takes that the disk lost leases, nobody knows which.
+    pub fn lose(&mut self, now: Now) {
+        self.lost = Some(now.monotonic);
+    }
+
+    /// Whether a machine may use an address by a lease that the disk lost: they last so long.
+    pub fn may_have_lost(&self, now: Now, lasting: Duration) -> bool {
+        let lost = self.lost.map(|lost| now.monotonic.saturating_sub(lost));
+        lost.is_some_and(|passed| passed < lasting)
     }
 
     /// Every dynamic address of the table in order, ended ones included.

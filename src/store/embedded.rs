@@ -3,7 +3,7 @@
 use super::{
     Broken, Entry, Opened, Store, StoreError, Write,
     folder::{self, FILE_MODE},
-    journal::{Journal, Replayed},
+    journal::{Found, Journal, Replayed},
     leases,
 };
 use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
@@ -20,6 +20,8 @@ use std::{
 
 pub(super) const FILE: &str = "bootwright.redb";
 pub(super) const JOURNAL_FILE: &str = "bootwright.journal";
+/// The entry of a database beside which a journal stands that is never empty.
+const JOURNAL_KEY: &[u8] = b"journal";
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("entries");
 /// redb's page cache; 10,000 leases are 2 MiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -27,15 +29,17 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Opens the store in `folder`, moving a file that can't be read out of the way.
 pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     folder::make(folder)?;
+    let was_used = folder::was_used(folder);
     let lock = folder::lock(folder)?;
     let path = folder.join(FILE);
-    let (database, broken) = match open_file(&path) {
+    let is_lost = was_used && has_no_byte(&path);
+    let (database, broken) = match open_file(&path, Make::IfMissing) {
         Ok(database) => (database, None),
         Err(Failure::Unusable(error)) => return Err(error),
         Err(Failure::Corrupt(reason)) => {
             let moved_to = move_aside(&path)?;
             let salvaged = leases::salvage(&std::fs::read(&moved_to).unwrap_or_default());
-            let database = open_file(&path).map_err(Failure::into_error)?;
+            let database = open_file(&path, Make::IfMissing).map_err(Failure::into_error)?;
             let broken = Broken {
                 moved_to,
                 reason,
@@ -48,7 +52,12 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
         // Beneath the journal, which knows better.
         write(&database, broken.salvaged.iter().map(leases::put)).map_err(|error| failed(&path, &error))?;
     }
-    let (journal, replayed) = open_journal(&folder.join(JOURNAL_FILE))?;
+    let (mut journal, replayed) = open_journal(&folder.join(JOURNAL_FILE))?;
+    let lost = [
+        is_lost.then(|| format!("the store {} is gone or has no byte", path.display())),
+        lost_journal(&path, &database, &mut journal, replayed.found)?,
+    ];
+    let lost: Vec<String> = lost.into_iter().flatten().collect();
     let mut recent = Recent::new();
     take(&mut recent, replayed.writes);
     let store = Embedded {
@@ -63,7 +72,41 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     Ok(Opened {
         store: Arc::new(store),
         broken,
+        lost: (!lost.is_empty()).then(|| lost.join(", and ")),
     })
+}
+
+/// Whether a file is not there or empty.
+fn has_no_byte(path: &Path) -> bool {
+    path.metadata().map_or(true, |metadata| metadata.len() == 0)
+}
+
+/// What is said of a journal that lost what it had: it is gone or empty, though the database knows of one that
+/// always has something. From now on it does.
+fn lost_journal(
+    path: &Path,
+    database: &Database,
+    journal: &mut Journal,
+    found: Found,
+) -> Result<Option<String>, StoreError> {
+    let known = entries(database, JOURNAL_KEY).map_err(|error| failed(path, &error))?;
+    let is_known = !known.is_empty();
+    // A full disk must not keep the daemon from starting: the next start tries again.
+    if found != Found::Written {
+        let _ = journal.append(&[]);
+    }
+    if !is_known {
+        let known = Write::Put {
+            key: JOURNAL_KEY.to_vec(),
+            value: Vec::new(),
+        };
+        let _ = write(database, std::iter::once(known));
+    }
+    let name = path.with_file_name(JOURNAL_FILE);
+    Ok((is_known && found != Found::Written).then(|| match found {
+        Found::Missing => format!("the journal {} is gone", name.display()),
+        Found::Empty | Found::Written => format!("the journal {} has no byte", name.display()),
+    }))
 }
 
 fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
@@ -144,7 +187,7 @@ impl Files {
     ) -> Result<T, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_file(path).map_err(Failure::into_error)?,
+            None => open_file(path, Make::Never).map_err(Failure::into_error)?,
         };
         // redb checks its file as it reads; a debug build of it panics where a release build errs.
         let done = catch_unwind(AssertUnwindSafe(|| work(&database)));
@@ -248,9 +291,23 @@ fn write(database: &Database, writes: impl Iterator<Item = Write>) -> Result<(),
     Ok(transaction.commit()?)
 }
 
+/// Whether a file that is not there, or has no byte, is a beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Make {
+    IfMissing,
+    /// It was there a moment ago.
+    Never,
+}
+
 /// Opens or makes the file, its table included, so that a later read finds one. After anything but
 /// a clean end redb checks every page; a clean one is checked too, because the disk may have rotted.
-fn open_file(path: &Path) -> Result<Database, Failure> {
+fn open_file(path: &Path, make: Make) -> Result<Database, Failure> {
+    if make == Make::Never && has_no_byte(path) {
+        return Err(Failure::Unusable(StoreError(format!(
+            "the store {} is gone or has no byte; what it had is lost with it: restart bootwright to begin another",
+            path.display()
+        ))));
+    }
     let opened = catch_unwind(|| {
         OpenOptions::new()
             .read(true)

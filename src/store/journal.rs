@@ -11,6 +11,9 @@
 //! | 8..16 | the first 8 bytes of SHA-256 over the body |
 //! | 16.. | the body: each write's kind (0 delete, 1 put), key length (2 bytes), value length (4 bytes), key, value |
 //!
+//! The file has a frame at any time: an empty one where there is nothing to say. So one of no bytes lost
+//! what it had.
+//!
 //! A process that is killed leaves at most its last frame unfinished, which nobody was told of. Rubble
 //! anywhere costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
 
@@ -45,6 +48,20 @@ pub(super) struct Replayed {
     pub writes: Vec<Write>,
     /// Bytes in front of sound frames that make no sense: not a crash's, but the disk's.
     pub rotten_bytes: usize,
+    /// How the file was found.
+    pub found: Found,
+}
+
+/// How a journal's file was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There was none.
+    #[default]
+    Missing,
+    /// It had no byte.
+    Empty,
+    /// It had some.
+    Written,
 }
 
 impl Journal {
@@ -64,12 +81,23 @@ impl Journal {
         }
         let bytes = std::fs::read(path)?;
         let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let found = match end {
+            0 if is_new => Found::Missing,
+            0 => Found::Empty,
+            _ => Found::Written,
+        };
         let journal = Journal {
             file,
             end,
             is_torn: false,
         };
-        Ok((journal, replay(&bytes)))
+        Ok((
+            journal,
+            Replayed {
+                found,
+                ..replay(&bytes)
+            },
+        ))
     }
 
     /// Bytes in the file.
@@ -98,6 +126,7 @@ impl Journal {
     pub fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         (self.end, self.is_torn) = (0, false);
+        self.append(&[])?;
         self.file.sync_all()
     }
 }
@@ -224,11 +253,14 @@ mod tests {
         let path = folder.path().join("journal");
         let (mut journal, replayed) = Journal::open(&path).unwrap();
         assert_eq!(replayed, Replayed::default());
+        assert_eq!(Journal::open(&path).unwrap().1.found, Found::Empty);
         journal.append(&[lease(1), lease(2)]).unwrap();
         journal.append(&[gone(1)]).unwrap();
         let (mut journal, replayed) = Journal::open(&path).unwrap();
         assert_eq!(replayed.writes, [lease(1), lease(2), gone(1)]);
         journal.clear().unwrap();
+        let (_, cleared) = Journal::open(&path).unwrap();
+        assert_eq!((cleared.writes, cleared.found), (vec![], Found::Written));
         journal.append(&[lease(3)]).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
     }

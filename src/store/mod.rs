@@ -91,6 +91,8 @@ pub struct Opened {
     pub store: Arc<dyn Store>,
     /// The file that was there could not be read and stands aside.
     pub broken: Option<Broken>,
+    /// What was there before and is no more, in words: a file that is gone, or has no byte.
+    pub lost: Option<String>,
 }
 
 /// A store's file that could not be read.
@@ -109,7 +111,8 @@ pub struct Broken {
 ///
 /// A file that can't be read never keeps the daemon from starting, and is never thrown away: it is
 /// renamed to `bootwright.redb.broken-SECONDS`, its readable leases move to a new one, and
-/// [`Opened::broken`] says so.
+/// [`Opened::broken`] says so. Nor is a file that is gone or empty, where this folder had one, taken for a
+/// beginning: [`Opened::lost`] says so then.
 ///
 /// # Errors
 ///

@@ -46,6 +46,24 @@ fn where_the_subnet_asks_for_none_nothing_is_probed() {
 }
 
 #[test]
+fn where_the_disk_lost_leases_new_addresses_are_probed_for_as_long_as_one_lasts() {
+    let mut room = room(None);
+    room.leases.lose(room.now);
+    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
+    let by = Probe::Arp;
+    assert_eq!(trial, Trial { address: FIRST, by });
+    assert!(
+        room.leases.found_used(room.now, STRANGER.into(), FIRST),
+        "its holder answers"
+    );
+    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
+    assert_ne!(trial.address, FIRST, "and keeps it");
+    let lasting = room.snapshot.subnets.iter().map(|subnet| subnet.lease).max().unwrap();
+    room.now = room.now.after(lasting);
+    assert_eq!(room.outcome(&Packet::discover(STRANGER)).trial, None);
+}
+
+#[test]
 fn a_reservation_is_offered_without_a_probe() {
     let outcome = room(Some(Probe::Arp)).outcome(&Packet::discover(LIVE));
     assert!(outcome.send.is_some() && outcome.trial.is_none());

@@ -54,19 +54,22 @@ fn discover<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTab
     address::no_offer(asked, lacks)
 }
 
-/// The offer; where the subnet asks for it, it waits until a probe finds the address unused.
+/// The offer; where the subnet asks for it, or the disk lost leases, it waits until a probe finds the address
+/// unused.
 fn offered(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, offer: Offer) -> Outcome {
     let (now, address) = (asked.now, offer.address);
+    let may_be_used = || leases.may_have_lost(now, subnet.lease).then_some(Probe::Arp);
+    let probe = subnet.probe.or_else(may_be_used);
     let is_new = match offer.freshness {
         Freshness::Known => false,
         Freshness::New => true,
-        Freshness::Tried { since } if now.monotonic < since + limits::PROBE_PATIENCE && subnet.probe.is_some() => {
+        Freshness::Tried { since } if now.monotonic < since + limits::PROBE_PATIENCE && probe.is_some() => {
             return asked.ignored(format!("its offer waits until {address} is probed"));
         }
         Freshness::Tried { .. } => true,
     };
     // ARP ends at the relay.
-    let by = subnet.probe.filter(|_| is_new).map(|probe| match asked.request.relay {
+    let by = probe.filter(|_| is_new).map(|probe| match asked.request.relay {
         None => probe,
         Some(_) => Probe::Ping,
     });
