@@ -324,7 +324,8 @@ impl Life {
             assert!(outcome.change.is_none(), "a lease without an address");
             return;
         }
-        let reserved = outcome.change.is_none();
+        // What a reservation takes over is off the disk.
+        let reserved = !matches!(outcome.change, Some(LeaseChange::Put(_)));
         if let Some(LeaseChange::Put(record)) = &outcome.change {
             assert_eq!((record.address, record.client), (address, client));
         }
