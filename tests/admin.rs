@@ -19,6 +19,9 @@ struct Desk {
     refuses: bool,
 }
 
+/// More than a socket holds, so that an answer waits for who asked.
+const HOSTS: usize = 2_000;
+
 impl Operator for Desk {
     async fn reload(&self) -> Result<Accepted, Refusal> {
         if self.refuses {
@@ -47,7 +50,19 @@ impl Operator for Desk {
     }
 
     fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        Ok(Vec::new())
+        let host = Host {
+            name: "r1u07".to_owned(),
+            macs: vec!["52:54:00:00:00:07".to_owned()],
+            address: None,
+            holds: Vec::new(),
+            boot: "local".to_owned(),
+            image: None,
+            script: None,
+            loaders: Vec::new(),
+            locked: false,
+            written: "inventory.toml:41".to_owned(),
+        };
+        Ok(vec![host; HOSTS])
     }
 
     fn leases(&self) -> Result<Vec<Lease>, Problem> {
@@ -117,7 +132,7 @@ fn garbage_and_silence_take_no_place_from_an_operator() {
         let mut garbage = UnixStream::connect(&path).unwrap();
         garbage.write_all(b"\x00\xff\r\n\r\nGET").unwrap();
         let silent: Vec<UnixStream> = (0..8).map(|_| UnixStream::connect(&path).unwrap()).collect();
-        assert!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().is_empty());
+        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
         let mut answer = Vec::new();
         let _ = garbage.read_to_end(&mut answer);
         assert!(
@@ -126,5 +141,22 @@ fn garbage_and_silence_take_no_place_from_an_operator() {
             answer.escape_ascii()
         );
         drop(silent);
+    });
+}
+
+#[test]
+fn whoever_only_holds_connections_gives_way_to_who_asks() {
+    with_daemon(false, |path| {
+        let silent = |_| UnixStream::connect(&path).unwrap();
+        let unread = |_| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(b"GET /hosts HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        };
+        let silent: Vec<UnixStream> = (0..100).map(silent).collect();
+        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
+        let unread: Vec<UnixStream> = (0..40).map(unread).collect();
+        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
+        drop((silent, unread));
     });
 }

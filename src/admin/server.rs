@@ -1,7 +1,10 @@
 //! The serving end of the operator's socket.
+//!
+//! Connections have so many places, and whoever only holds one gives way to a newcomer: first who asked
+//! nothing yet, then who does not take its answer. A question that is being answered stays.
 
 use super::{AdminSocket, Operator, answer::Problem};
-use crate::model::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_RELOAD_TIMEOUT};
+use crate::model::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_PLACE_LOOK, ADMIN_RELOAD_TIMEOUT};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -13,8 +16,19 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use std::{convert::Infallible, io, sync::Arc};
-use tokio::{net::UnixStream, sync::Semaphore, sync::watch};
+use std::{
+    convert::Infallible,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+use tokio::{
+    net::UnixStream,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::AbortHandle,
+};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -29,20 +43,25 @@ pub async fn serve<O: Operator>(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = socket.listener()?;
-    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let mut places = Places::new();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
         };
         match accepted {
             Ok((stream, _)) => {
-                let operator = Arc::clone(&operator);
-                tokio::spawn(async move {
-                    connection(stream, operator).await;
+                let place = tokio::select! {
+                    place = places.take() => place.map_err(io::Error::other)?,
+                    _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
+                };
+                let (operator, standing) = (Arc::clone(&operator), Arc::<Standing>::default());
+                let theirs = Arc::clone(&standing);
+                let task = tokio::spawn(async move {
+                    connection(stream, operator, &theirs).await;
                     drop(place);
                 });
+                places.note(task.abort_handle(), standing);
             }
             Err(error) => {
                 tracing::warn!("an operator's connection failed: {error}");
@@ -53,10 +72,74 @@ pub async fn serve<O: Operator>(
     }
 }
 
-async fn connection<O: Operator>(stream: UnixStream, operator: Arc<O>) {
+/// What a connection is at.
+#[derive(Debug, Default)]
+struct Standing(AtomicU8);
+
+impl Standing {
+    /// Nothing was asked yet.
+    const SILENT: u8 = 0;
+    /// The answer is on its way out.
+    const ANSWERED: u8 = 1;
+    /// The answer is being found.
+    const ASKED: u8 = 2;
+}
+
+/// The places for connections, and who has them; the oldest first.
+struct Places {
+    free: Arc<Semaphore>,
+    taken: Vec<(AbortHandle, Arc<Standing>)>,
+}
+
+impl Places {
+    fn new() -> Places {
+        Places {
+            free: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
+            taken: Vec::new(),
+        }
+    }
+
+    /// A place for a newcomer, for which another connection may have to end.
+    async fn take(&mut self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+        loop {
+            self.make_room();
+            let place = Arc::clone(&self.free).acquire_owned();
+            // Where all were being answered, one may be answered by now and not take it.
+            if let Ok(place) = tokio::time::timeout(ADMIN_PLACE_LOOK, place).await {
+                return place;
+            }
+        }
+    }
+
+    /// Ends a connection that only holds its place, where no place is free.
+    fn make_room(&mut self) {
+        self.taken.retain(|(task, _)| !task.is_finished());
+        if self.free.available_permits() > 0 {
+            return;
+        }
+        let at = |at: u8| {
+            let mut taken = self.taken.iter();
+            taken.position(|(_, standing)| standing.0.load(Ordering::Relaxed) == at)
+        };
+        if let Some(place) = at(Standing::SILENT).or_else(|| at(Standing::ANSWERED)) {
+            self.taken.remove(place).0.abort();
+        }
+    }
+
+    fn note(&mut self, task: AbortHandle, standing: Arc<Standing>) {
+        self.taken.push((task, standing));
+    }
+}
+
+async fn connection<O: Operator>(stream: UnixStream, operator: Arc<O>, standing: &Standing) {
     let service = service_fn(move |request| {
         let operator = Arc::clone(&operator);
-        async move { Ok::<_, Infallible>(dispatch(request, operator).await) }
+        async move {
+            standing.0.store(Standing::ASKED, Ordering::Relaxed);
+            let answer = dispatch(request, operator).await;
+            standing.0.store(Standing::ANSWERED, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -214,8 +214,10 @@ pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// How long a message to systemd that matters may wait for it; one for its watchdog waits for nothing.
 pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Operators' connections at once.
+/// Operators' connections at once; beyond them whoever only holds one gives way.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How often a newcomer that found no place looks for one that only is held.
+pub const ADMIN_PLACE_LOOK: Duration = Duration::from_millis(50);
 /// How long an operator's client may take to send a request.
 pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the command line waits for an answer.
