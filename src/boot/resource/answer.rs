@@ -1,0 +1,115 @@
+//! The files of a machine's answer: they may hold secrets, and go to the machine that boots from us now.
+
+use super::{Found, Inquiry, Refusal, as_text, asker::is_beyond_words, content_type, spare::is_spare_of_nocloud};
+use crate::boot::{
+    event::Stage,
+    gate::{Gate, gate},
+    machine::{Identity, Who, identify},
+};
+use crate::lease::PortMark;
+use crate::model::Name;
+
+/// A file of a machine's answer.
+enum Configured<'w> {
+    /// It is a template of the answer with that name.
+    Written(&'w Name),
+    /// It is not there, and as good as empty.
+    Empty,
+}
+
+impl Inquiry<'_> {
+    /// One file of an answer, for the machine in the path and for nobody else.
+    pub(super) fn answer_file(&self, machine: &str, file: &str) -> Found {
+        let who = identify(self.snapshot, &self.subject);
+        let mut what = format!("answer {file}");
+        let result = self
+            .admitted(machine, &self.subject, who)
+            .and_then(|()| self.configured_answer(machine, who, file))
+            .and_then(|configured| match configured {
+                Configured::Written(answer) => {
+                    let rendered = self
+                        .scene(who, &self.subject)
+                        .and_then(|scene| self.snapshot.templates.answer(answer, file, &scene));
+                    as_text(rendered, content_type(file))
+                }
+                Configured::Empty => {
+                    what.push_str(" (empty: its folder has none)");
+                    as_text(Ok(String::new()), content_type(file))
+                }
+            });
+        Found {
+            stage: Stage::System,
+            what,
+            result,
+        }
+    }
+
+    /// Whether the address that asks belongs to the machine, and the machine boots from us now.
+    fn admitted(&self, machine: &str, identity: &Identity, who: Who<'_>) -> Result<(), Refusal> {
+        let peer = identify(self.snapshot, &self.peer);
+        let same_machine = match (who.host(), peer.host()) {
+            (Some(host), Some(peer)) => host.name == peer.name && is_beyond_words(host, &self.peer),
+            (None, None) => identity.hardware().is_some() && identity.hardware() == self.peer.hardware(),
+            _ => false,
+        };
+        if !same_machine {
+            return Err(Refusal::Forbidden {
+                reason: format!(
+                    "the answer is for {machine}, and {} is {}",
+                    self.ask.peer,
+                    match self.peer.hardware() {
+                        Some(_) => self.peer.name(peer),
+                        None => "nobody's address: no lease and no reservation".to_owned(),
+                    }
+                ),
+            });
+        }
+        match gate(self.snapshot, who) {
+            Gate::Network { .. } => self.at_its_port(who),
+            Gate::Disk(reason) => Err(Refusal::Forbidden {
+                reason: format!("{machine} gets no answer: {reason}"),
+            }),
+            Gate::Introduce | Gate::LeaseOnly | Gate::Silence => Err(Refusal::Forbidden {
+                reason: format!("{machine} is not in the inventory, or has not said since the start what a rule asks"),
+            }),
+        }
+    }
+
+    /// Whether the address that asks was given at the port of a host that belongs to one: whoever sets that
+    /// address by hand elsewhere gets nothing that is the host's own.
+    pub(super) fn at_its_port(&self, who: Who<'_>) -> Result<(), Refusal> {
+        let Some((host, port)) = who.host().and_then(|host| Some((host, host.port.as_ref()?))) else {
+            return Ok(());
+        };
+        if self.peer_port == Some(PortMark::of(port)) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden {
+            reason: format!(
+                "{} belongs to the switch port {port}, and {} was not given there by DHCP, or too long ago: the host must \
+                 ask for its address anew from that port",
+                host.name, self.ask.peer
+            ),
+        })
+    }
+
+    fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<Configured<'w>, Refusal> {
+        let answer = who.settings().and_then(|settings| settings.answer.as_ref());
+        let Some(answer) = answer else {
+            return Err(Refusal::NotFound {
+                reason: format!("{machine} has no answer in the inventory"),
+            });
+        };
+        let known = self.snapshot.templates.answers.get(&answer.value);
+        let files = known.map_or(&[][..], Vec::as_slice);
+        if !files.iter().any(|known| known == file) {
+            if is_spare_of_nocloud(files, file) {
+                return Ok(Configured::Empty);
+            }
+            return Err(Refusal::NotFound {
+                reason: format!("answer {} has the files {}", answer.value, files.join(", ")),
+            });
+        }
+        Ok(Configured::Written(&answer.value))
+    }
+}
