@@ -4,7 +4,7 @@
 //! folder; the servers open it beneath a root with no symlinks all the same.
 
 use crate::boot::machine::{Identity, client_text};
-use crate::model::{Arch, Cpu, Firmware, Uuid, is_placeholder_serial, limits::REQUEST_PATH_BYTES_MAX};
+use crate::model::{Arch, Cpu, Firmware, Uuid, is_placeholder_serial, limits::REQUEST_PATH_BYTES_MAX, text};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ impl RequestPath {
             Transport::Http => percent_decode(raw).into(),
         };
         let path = str::from_utf8(&decoded).map_err(|_| "the path is not UTF-8")?;
-        if path.chars().any(|c| c.is_control()) {
+        if path.chars().any(text::steers) {
             return Err("the path has a control character");
         }
         let said = path
@@ -140,6 +140,22 @@ mod tests {
     fn a_url_of_another_server_is_called_what_it_is() {
         let refused = RequestPath::parse(Transport::Tftp, b"tftp://198.51.100.9/x").unwrap_err();
         assert!(refused.contains("another server"), "{refused}");
+    }
+
+    #[test]
+    fn a_path_that_would_show_other_words_in_the_log_is_refused() {
+        for raw in [
+            &b"/a%1b[31m"[..],
+            b"/a%c2%85",
+            b"/a%e2%80%a8b",
+            b"/a%e2%80%aeife.b",
+            b"/%e2%81%a7",
+        ] {
+            let refused = RequestPath::parse(Transport::Http, raw);
+            assert_eq!(refused, Err("the path has a control character"), "{raw:?}");
+        }
+        let umlaut = RequestPath::parse(Transport::Http, b"/b%c3%bcro.efi").unwrap();
+        assert_eq!(umlaut.as_str(), "b\u{fc}ro.efi");
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub fn control_character(text: &str) -> Option<char> {
         .find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
+/// Whether a character does something to the text around it: a control character, one that ends a line, or one
+/// that turns the direction of what follows. In a log line it would show other words than are there.
+pub fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whether `text` is a domain name, a host's among them (RFC 1123): labels of letters, digits and hyphens
 /// between dots, none with a hyphen at either end.
 pub fn is_domain_name(text: &str) -> bool {

@@ -11,7 +11,7 @@ use bootwright::{
         snapshot::{Host, Hosts, Snapshot},
     },
     lease::{LeaseChange, LeaseTable},
-    model::SharedAddresses,
+    model::{SharedAddresses, text},
     net::{
         Clock, Counter, Counters, Durable, LeaseLog, Shared,
         http::{HttpServer, HttpThreads, bulk_places, connection_places, rooms, seats},
@@ -153,8 +153,9 @@ impl Appliance {
         let is_http_2 = input.windows(HTTP_2.len()).any(|part| part == HTTP_2);
         assert!(answers > 0 || is_cut || is_http_2, "no answer at all");
         let log = std::mem::take(&mut *self.log.lines());
-        let odd = log.iter().find(|byte| !matches!(byte, b'\n' | 0x20..=0x7e));
-        assert!(odd.is_none(), "steers a terminal: {}", log.escape_ascii());
+        let log = String::from_utf8(log).expect("lines of text");
+        let odd = log.chars().find(|c| *c != '\n' && text::steers(*c));
+        assert!(odd.is_none(), "steers a terminal: {}", log.escape_debug());
         if answers == 0 || answers > 3 {
             // Whatever that was, everybody else is served.
             let (said, _) = self.converse(HONEST.trim_ascii_start());
