@@ -5,7 +5,10 @@ use super::{
     steps::{self, Sums256},
 };
 use crate::boot::{render::TemplateError, snapshot::Origin};
-use crate::model::limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_MAX, DIAGNOSTICS_PER_FILE_MAX};
+use crate::model::{
+    limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_MAX, DIAGNOSTICS_PER_FILE_MAX},
+    text,
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -142,6 +145,9 @@ impl Pile {
             return;
         }
         count.said += 1;
+        // What people wrote is quoted, with whatever is in it.
+        diagnostic.message = text::shown(diagnostic.message);
+        diagnostic.help = diagnostic.help.map(text::shown);
         shorten(&mut diagnostic.message);
         self.said.push(diagnostic);
     }

@@ -36,6 +36,22 @@ pub fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// `text` with whatever steers written out as `\u{...}`, and everything else as it is: for words of people that are
+/// shown to people.
+pub fn shown(text: String) -> String {
+    if !text.chars().any(steers) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match steers(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// Whether `text` is a domain name, a host's among them (RFC 1123): labels of letters, digits and hyphens
 /// between dots, none with a hyphen at either end.
 pub fn is_domain_name(text: &str) -> bool {
@@ -84,6 +100,15 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         assert!(escape(&all).bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         assert_eq!(escape(b"PXE\x1b[31m\\"), "PXE\\x1b[31m\\\\");
+    }
+
+    #[test]
+    fn what_steers_is_written_out_and_letters_stay() {
+        assert_eq!(
+            shown("Zürich `a\nb\u{1b}[2J\u{202e}`".into()),
+            "Zürich `a\\u{a}b\\u{1b}[2J\\u{202e}`"
+        );
+        assert_eq!(shown("rack 7".into()), "rack 7");
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Room {
             file: Some(self.files.get(named).cloned().unwrap_or_else(|| named.to_owned())),
             line: place.0,
             column: place.1,
-            message,
+            // It quotes the template, and stands in the log where a machine asks for it.
+            message: text::shown(message),
         }
     }
 }
