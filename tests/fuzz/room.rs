@@ -26,13 +26,12 @@ pub const NOW: Now = Now {
 };
 
 /// Files, and what stands in them.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 13] = [
     (
         "bootwright.toml",
         "[network]\ninterfaces = [\"eno2\"]\n[paths]\nscripts = \"scripts\"\nanswers = \"answers\"\nimages = \"images\"\n\
          loaders = [\"loaders\"]\n[state]\npath = \"state\"\n",
     ),
-    ("inventory.toml", "[[subnet]]\ncidr = \"192.0.2.0/24\"\n"),
     ("scripts/local.ipxe", "#!ipxe\nexit\n"),
     ("scripts/local.grub", "exit\n"),
     ("scripts/local.pxelinux", "localboot 0\n"),
@@ -61,9 +60,8 @@ pub struct Room(TempDir);
 impl Room {
     pub fn new() -> Room {
         let room = Room(tempfile::tempdir().unwrap());
-        for (file, text) in FILES {
-            room.write(file, text.as_bytes());
-        }
+        room.write("inventory.toml", b"[[subnet]]\ncidr = \"192.0.2.0/24\"\n");
+        room.put_back();
         for loader in ["snponly.efi", "grubx64.efi"] {
             room.write(&format!("loaders/{loader}"), &program());
         }
@@ -73,6 +71,13 @@ impl Room {
         let manifest = [MANIFEST, &lines.concat()].concat();
         room.write("images/debian/image.toml", manifest.as_bytes());
         room
+    }
+
+    /// Writes the scripts and answers, and all else that no input is, as they were.
+    pub fn put_back(&self) {
+        for (file, text) in FILES {
+            self.write(file, text.as_bytes());
+        }
     }
 
     pub fn path(&self, file: &str) -> PathBuf {
