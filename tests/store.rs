@@ -3,7 +3,7 @@
 
 use bootwright::lease::{LeaseChange, LeaseRecord};
 use bootwright::model::{MacAddr, WallTime};
-use bootwright::store::{self, Write, leases, writer::LeaseWriter};
+use bootwright::store::{self, Write, leases, lost, writer::LeaseWriter};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -190,6 +190,8 @@ fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
         assert_eq!(std::fs::read(&moved.moved_to).unwrap().len(), broken.len(), "{what}");
         let (kept, _) = leases::load(&*opened.store).unwrap();
         assert_eq!(kept, moved.salvaged, "{what}");
+        let found = lost::load(&*opened.store).unwrap();
+        assert_eq!(found, Some(lost::Found::Undated), "{what}");
         if what == "its start" {
             assert_eq!(kept.len(), 200);
         }
@@ -224,6 +226,7 @@ fn a_file_that_lost_all_it_had_is_no_beginning() {
             None,
             "a clean end is a sound one"
         );
+        assert_eq!(noted_loss(folder.path()), None);
         damage(&folder.path().join(file)).unwrap();
         let opened = store::open(folder.path()).unwrap();
         let lost = opened
@@ -232,7 +235,45 @@ fn a_file_that_lost_all_it_had_is_no_beginning() {
         assert!(lost.contains(file), "{lost}");
         assert_eq!(leases::load(&*opened.store).unwrap().0.len(), remaining, "{file}");
         drop(opened.store);
-        assert_eq!(store::open(folder.path()).unwrap().lost, None, "it is said once");
+        let opened = store::open(folder.path()).unwrap();
+        assert_eq!(opened.lost, None, "it is said once");
+        let found = lost::load(&*opened.store).unwrap();
+        assert_eq!(found, Some(lost::Found::Undated), "and known from then on");
+    }
+}
+
+fn noted_loss(folder: &Path) -> Option<lost::Found> {
+    lost::load(&*store::open(folder).unwrap().store).unwrap()
+}
+
+#[test]
+fn a_loss_is_noted_before_another_database_is_made() {
+    let _open = STARTING.read();
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    kept_store(folder.path());
+    let file = folder.path().join("bootwright.redb");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/folder/file", &file).unwrap();
+    assert!(store::open(folder.path()).is_err(), "it can't be made there");
+    // As a process leaves it that was killed when it had made another.
+    std::fs::remove_file(&file).unwrap();
+    drop(store::open(other.path()).unwrap());
+    std::fs::copy(other.path().join("bootwright.redb"), &file).unwrap();
+    assert_eq!(store::open(folder.path()).unwrap().lost, None);
+    assert_eq!(noted_loss(folder.path()), Some(lost::Found::Undated));
+}
+
+#[test]
+fn a_first_start_that_was_killed_lost_nothing() {
+    let _open = STARTING.read();
+    for has_file in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("lock"), b"1\n").unwrap();
+        if has_file {
+            std::fs::write(folder.path().join("bootwright.redb"), b"").unwrap();
+        }
+        assert_eq!(store::open(folder.path()).unwrap().lost, None);
+        assert_eq!(noted_loss(folder.path()), None);
     }
 }
 

@@ -19,10 +19,10 @@ impl LeaseLog for WrittenLeases {
         self.writer.append(changes).map(|durable| Box::pin(durable) as Durable)
     }
 
-    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>) -> Result<Durable, String> {
+    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>, lost: Option<WallTime>) -> Result<Durable, String> {
         let mark = uptime::mark(date, self.boot);
         self.writer
-            .redate(mark, records)
+            .redate(mark, records, lost)
             .map(|durable| Box::pin(durable) as Durable)
     }
 

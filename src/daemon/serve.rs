@@ -23,7 +23,7 @@ use crate::model::{
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
-use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, ports, writer::LeaseWriter};
+use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, lost, ports, writer::LeaseWriter};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
@@ -31,6 +31,7 @@ use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// What the command line says.
@@ -115,12 +116,9 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     raise_open_files();
 
     let clock = Clock::start();
-    let (store, is_forgetful) = open_store(&appliance.state).map_err(StartError::Store)?;
+    let store = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
-    let mut leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
-    if is_forgetful {
-        leases.lose(clock.now());
-    }
+    let leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -239,8 +237,8 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The store, and whether leases of living machines may be missing in it.
-fn open_store(folder: &Path) -> Result<(Arc<dyn Store>, bool), StoreError> {
+/// The store; that leases of living machines may be missing in it is said here, and stands in it.
+fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
     let Opened { store, broken, lost } = store::open(folder)?;
     let is_forgetful = broken.is_some() || lost.is_some();
     if let Some(lost) = lost {
@@ -268,7 +266,7 @@ fn open_store(folder: &Path) -> Result<(Arc<dyn Store>, bool), StoreError> {
              answered there: who had it may use it still"
         );
     }
-    Ok((store, is_forgetful))
+    Ok(store)
 }
 
 /// The lease table as the disk has it; what makes no sense is said and left out.
@@ -305,6 +303,13 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
         );
     }
     table.ports.restore(now, ports);
+    if let Some(found) = lost::load(store)? {
+        let passed = match found {
+            lost::Found::Undated => 0,
+            lost::Found::At(date) => now.wall.0.saturating_sub(date.0),
+        };
+        table.lose(now, Duration::from_secs(passed));
+    }
     tracing::info!("{} known from before", counted(found - refused.len(), "lease"));
     Ok(table)
 }
@@ -328,7 +333,38 @@ fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WallTime;
     use std::fs;
+
+    #[test]
+    fn what_the_disk_lost_is_known_to_every_start_for_as_long_as_a_lease_lasts() {
+        const LEASE: Duration = Duration::from_secs(3600);
+        let folder = tempfile::tempdir().unwrap();
+        let start = |seconds: u64| {
+            let now = Now {
+                monotonic: Duration::from_secs(5),
+                wall: WallTime(1_764_000_000 + seconds),
+            };
+            let store = open_store(folder.path()).unwrap();
+            (now, restore(now, None, &*store).unwrap(), store)
+        };
+        let may_have_lost = |seconds: u64| {
+            let (now, leases, _) = start(seconds);
+            leases.may_have_lost(now, LEASE)
+        };
+        assert!(!may_have_lost(0), "a beginning");
+        fs::write(folder.path().join("bootwright.redb"), b"").unwrap();
+        assert!(may_have_lost(100), "found");
+        // Nobody lived to write when: it counts from here.
+        let (now, leases, store) = start(4000);
+        assert!(leases.may_have_lost(now, LEASE));
+        let writer = LeaseWriter::start(store).unwrap();
+        let mark = uptime::mark(leases.date(now), None);
+        drop(writer.redate(mark, Vec::new(), leases.lost_at(now)).unwrap());
+        drop(writer);
+        assert!(may_have_lost(4000 + 3599));
+        assert!(!may_have_lost(4000 + 3600));
+    }
 
     #[test]
     fn a_folder_beneath_one_of_loaders_may_be_closed_to_us() {

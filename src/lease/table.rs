@@ -71,6 +71,15 @@ impl Entry {
     }
 }
 
+/// The find that leases were lost.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    /// Monotonic; when this table was told.
+    told: Duration,
+    /// How much time had passed by then.
+    before: Duration,
+}
+
 /// Every dynamic lease and offer.
 #[derive(Debug, Default)]
 pub struct LeaseTable {
@@ -83,8 +92,8 @@ pub struct LeaseTable {
     pub ports: PortsGiven,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
-    /// When leases were found lost.
-    lost: Option<Duration>,
+    /// That leases were found lost.
+    lost: Option<Loss>,
     /// By which ends are written to disk.
     calendar: Calendar,
     /// How often the calendar went on by a leap.
@@ -146,15 +155,22 @@ impl LeaseTable {
             .is_some_and(|restored| now.monotonic.saturating_sub(restored) < lasting)
     }
 
-    /// Takes that the disk lost leases, nobody knows which.
-    pub fn lose(&mut self, now: Now) {
-        self.lost = Some(now.monotonic);
+    /// Takes that the disk lost leases, nobody knows which: that was found so long ago.
+    pub fn lose(&mut self, now: Now, passed: Duration) {
+        self.lost = Some(Loss {
+            told: now.monotonic,
+            before: passed,
+        });
     }
 
     /// Whether a machine may use an address by a lease that the disk lost: they last so long.
     pub fn may_have_lost(&self, now: Now, lasting: Duration) -> bool {
-        let lost = self.lost.map(|lost| now.monotonic.saturating_sub(lost));
-        lost.is_some_and(|passed| passed < lasting)
+        self.since_loss(now).is_some_and(|passed| passed < lasting)
+    }
+
+    fn since_loss(&self, now: Now) -> Option<Duration> {
+        let Loss { told, before } = self.lost?;
+        Some(now.monotonic.saturating_sub(told).saturating_add(before))
     }
 
     /// Every dynamic address of the table in order, ended ones included.

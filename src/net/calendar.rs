@@ -38,15 +38,15 @@ pub(super) fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     }
 }
 
-/// Has the date written, with the leases that are dated by another calendar.
+/// Has the date written, with the leases that are dated by another calendar, and with when some were lost.
 pub fn mark(shared: &Arc<Shared>, now: Now, leases: &LeaseTable) {
-    let date = leases.date(now);
+    let (date, lost) = (leases.date(now), leases.lost_at(now));
     let Some((leap, records)) = leases.undated(now) else {
         // Where that fails the next one is as good.
-        drop(shared.lease_log.redate(date, Vec::new()));
+        drop(shared.lease_log.redate(date, Vec::new(), lost));
         return;
     };
-    let written = match shared.lease_log.redate(date, records.clone()) {
+    let written = match shared.lease_log.redate(date, records.clone(), lost) {
         Ok(written) => written,
         Err(reason) => return debug!("the ends of leases are not written anew: {reason}"),
     };

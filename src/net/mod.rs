@@ -99,15 +99,15 @@ pub trait LeaseLog: Send + Sync {
     /// Why none of them was taken: too many wait already.
     fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String>;
 
-    /// The same for the date by which the ends on disk are written, and for the leases whose ends were written
-    /// by another: in one commit.
+    /// The same for the date by which the ends on disk are written, for the leases whose ends were written by
+    /// another, and for when it was found by that date that leases were lost: in one commit.
     ///
     /// # Errors
     ///
     /// Why it was not taken.
-    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>) -> Result<Durable, String> {
+    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>, lost: Option<WallTime>) -> Result<Durable, String> {
         // What outlives no restart needs no date.
-        let _ = date;
+        let _ = (date, lost);
         self.append(records.into_iter().map(LeaseChange::Put).collect())
     }
 

@@ -4,7 +4,7 @@ use super::{
     Broken, Entry, Opened, Store, StoreError, Write,
     folder::{self, FILE_MODE},
     journal::{Found, Journal, Replayed},
-    leases,
+    leases, lost,
 };
 use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -29,34 +29,39 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Opens the store in `folder`, moving a file that can't be read out of the way.
 pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     folder::make(folder)?;
-    let was_used = folder::was_used(folder);
     let lock = folder::lock(folder)?;
-    let path = folder.join(FILE);
-    let is_lost = was_used && has_no_byte(&path);
-    let (database, broken) = match open_file(&path, Make::IfMissing) {
-        Ok(database) => (database, None),
+    let (path, journal_path) = (folder.join(FILE), folder.join(JOURNAL_FILE));
+    // The journal is made after the database: where there is one, there was the other.
+    let mut journal = match journal_path.exists() {
+        true => Some(open_journal(&journal_path)?),
+        false => None,
+    };
+    let is_lost = journal.is_some() && has_no_byte(&path);
+    if let Some(journal) = journal.as_mut().filter(|_| is_lost) {
+        note_loss(journal);
+    }
+    let opened = match open_file(&path, Make::IfMissing) {
+        Ok(database) => Ok(database),
+        Err(Failure::Corrupt(reason)) => Err(reason),
         Err(Failure::Unusable(error)) => return Err(error),
-        Err(Failure::Corrupt(reason)) => {
-            let moved_to = move_aside(&path)?;
-            let salvaged = leases::salvage(&std::fs::read(&moved_to).unwrap_or_default());
-            let database = open_file(&path, Make::IfMissing).map_err(Failure::into_error)?;
-            let broken = Broken {
-                moved_to,
-                reason,
-                salvaged,
-            };
+    };
+    let mut journal = match journal {
+        Some(journal) => journal,
+        None => open_journal(&journal_path)?,
+    };
+    let (database, broken) = match opened {
+        Ok(database) => (database, None),
+        Err(reason) => {
+            note_loss(&mut journal);
+            let (database, broken) = begin_another(&path, reason)?;
             (database, Some(broken))
         }
     };
-    if let Some(broken) = &broken {
-        // Beneath the journal, which knows better.
-        write(&database, broken.salvaged.iter().map(leases::put)).map_err(|error| failed(&path, &error))?;
-    }
-    let (mut journal, replayed) = open_journal(&folder.join(JOURNAL_FILE))?;
     let lost = [
         is_lost.then(|| format!("the store {} is gone or has no byte", path.display())),
-        lost_journal(&path, &database, &mut journal, replayed.found)?,
+        lost_journal(&path, &database, &mut journal)?,
     ];
+    let (journal, replayed) = journal;
     let lost: Vec<String> = lost.into_iter().flatten().collect();
     let mut recent = Recent::new();
     take(&mut recent, replayed.writes);
@@ -81,19 +86,43 @@ fn has_no_byte(path: &Path) -> bool {
     path.metadata().map_or(true, |metadata| metadata.len() == 0)
 }
 
+/// Notes that leases were lost, before anything new is made: whenever this process ends, the next one knows it.
+fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
+    let note = lost::put(lost::Found::Undated);
+    // A full disk must not keep the daemon from starting: the note is on it with the date, a little later.
+    let _ = journal.append(std::slice::from_ref(&note));
+    replayed.writes.push(note);
+}
+
+/// Moves a database that can't be read out of the way, and begins another with what can be read from it.
+fn begin_another(path: &Path, reason: String) -> Result<(Database, Broken), StoreError> {
+    let moved_to = move_aside(path)?;
+    let salvaged = leases::salvage(&std::fs::read(&moved_to).unwrap_or_default());
+    let database = open_file(path, Make::IfMissing).map_err(Failure::into_error)?;
+    // Beneath the journal, which knows better.
+    write(&database, salvaged.iter().map(leases::put)).map_err(|error| failed(path, &error))?;
+    let broken = Broken {
+        moved_to,
+        reason,
+        salvaged,
+    };
+    Ok((database, broken))
+}
+
 /// What is said of a journal that lost what it had: it is gone or empty, though the database knows of one that
 /// always has something. From now on it does.
 fn lost_journal(
     path: &Path,
     database: &Database,
-    journal: &mut Journal,
-    found: Found,
+    opened: &mut (Journal, Replayed),
 ) -> Result<Option<String>, StoreError> {
     let known = entries(database, JOURNAL_KEY).map_err(|error| failed(path, &error))?;
-    let is_known = !known.is_empty();
-    // A full disk must not keep the daemon from starting: the next start tries again.
-    if found != Found::Written {
-        let _ = journal.append(&[]);
+    let (is_known, found) = (!known.is_empty(), opened.1.found);
+    if found != Found::Written && is_known {
+        note_loss(opened);
+    } else if found != Found::Written {
+        // A full disk must not keep the daemon from starting: the next start tries again.
+        let _ = opened.0.append(&[]);
     }
     if !is_known {
         let known = Write::Put {

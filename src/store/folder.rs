@@ -34,11 +34,6 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether some process had the folder before.
-pub(super) fn was_used(folder: &Path) -> bool {
-    folder.join(LOCK_FILE).exists()
-}
-
 /// Takes the folder for this process. The lock goes with the process however it ends, and its file
 /// says who holds it.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {

@@ -12,7 +12,7 @@
 //! | 16.. | the body: each write's kind (0 delete, 1 put), key length (2 bytes), value length (4 bytes), key, value |
 //!
 //! The file has a frame at any time: an empty one where there is nothing to say. So one of no bytes lost
-//! what it had.
+//! what it had. It is never cut down to that: another file takes its place, whole.
 //!
 //! A process that is killed leaves at most its last frame unfinished, which nobody was told of. Rubble
 //! anywhere costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
@@ -23,7 +23,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const MAGIC: &[u8; 4] = b"BWJ1";
@@ -31,14 +31,19 @@ const HEADER_BYTES: usize = 16;
 const WRITE_HEADER_BYTES: usize = 7;
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
+/// What the file that takes the journal's place is called until it does.
+const NEXT_EXTENSION: &str = "journal-next";
 
 /// The open file.
 pub(super) struct Journal {
+    path: PathBuf,
     file: File,
     /// Where the next frame goes.
     end: u64,
     /// Something of a frame that failed may stand behind the end.
     is_torn: bool,
+    /// The file took another's place, and a power cut may still bring that one back.
+    is_unnamed: bool,
 }
 
 /// What a journal held when it was opened.
@@ -75,9 +80,8 @@ impl Journal {
             .truncate(false)
             .mode(FILE_MODE)
             .open(path)?;
-        if let Some(folder) = path.parent().filter(|_| is_new) {
-            // The file's name must outlive a power cut as its content does.
-            File::open(folder)?.sync_all()?;
+        if is_new {
+            sync_name(path)?;
         }
         let bytes = std::fs::read(path)?;
         let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -87,9 +91,11 @@ impl Journal {
             _ => Found::Written,
         };
         let journal = Journal {
+            path: path.to_owned(),
             file,
             end,
             is_torn: false,
+            is_unnamed: false,
         };
         Ok((
             journal,
@@ -111,6 +117,10 @@ impl Journal {
     /// shorter one would leave its tail behind, and the leases in it would be taken for the newest.
     pub fn append(&mut self, writes: &[Write]) -> io::Result<()> {
         let frame = frame(writes)?;
+        if self.is_unnamed {
+            sync_name(&self.path)?;
+            self.is_unnamed = false;
+        }
         if self.is_torn {
             self.file.set_len(self.end)?;
         }
@@ -123,12 +133,33 @@ impl Journal {
     }
 
     /// Forgets everything, durably: the database has it.
+    ///
+    /// At no moment is there a journal without a byte, which would be taken for a loss, nor a part of one, in
+    /// which a lease may stand that a later commit ended.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        (self.end, self.is_torn) = (0, false);
-        self.append(&[])?;
-        self.file.sync_all()
+        let next = self.path.with_extension(NEXT_EXTENSION);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(&next)?;
+        let frame = frame(&[])?;
+        file.write_all_at(&frame, 0)?;
+        file.sync_all()?;
+        std::fs::rename(&next, &self.path)?;
+        (self.file, self.end) = (file, frame.len() as u64);
+        (self.is_torn, self.is_unnamed) = (false, true);
+        sync_name(&self.path)?;
+        self.is_unnamed = false;
+        Ok(())
     }
+}
+
+/// Makes a file's name outlive a power cut as its content does.
+fn sync_name(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn frame(writes: &[Write]) -> io::Result<Vec<u8>> {
@@ -263,6 +294,32 @@ mod tests {
         assert_eq!((cleared.writes, cleared.found), (vec![], Found::Written));
         journal.append(&[lease(3)]).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
+    }
+
+    #[test]
+    fn a_journal_that_is_cleared_is_whole_at_every_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bootwright.journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(&[lease(1), gone(1)]).unwrap();
+        // As a process leaves it that was killed while it cleared.
+        std::fs::write(path.with_extension(NEXT_EXTENSION), [7; 4096]).unwrap();
+        let before = File::open(&path).unwrap();
+        journal.clear().unwrap();
+        // What a power cut may bring back is all that there was.
+        let mut bytes = vec![0; before.metadata().unwrap().len().try_into().unwrap()];
+        before.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(replay(&bytes).writes, [lease(1), gone(1)]);
+        let (_, replayed) = Journal::open(&path).unwrap();
+        let found = Found::Written;
+        assert_eq!(
+            replayed,
+            Replayed {
+                found,
+                ..Replayed::default()
+            }
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
 //! This room owns the folder `state.path` names and how a record looks on disk: leases, the date
-//! by which their ends are written, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`kept`]). It does not decide what a lease is (`lease`), when one is
+//! by which their ends are written, that some of them were lost, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`kept`]). It does not decide what a lease is (`lease`), when one is
 //! granted or which artifact may be served (`boot`).
 //!
 //! # The embedded store
@@ -42,6 +42,7 @@ mod folder;
 mod journal;
 pub mod kept;
 pub mod leases;
+pub mod lost;
 pub mod ports;
 pub mod writer;
 
@@ -111,8 +112,9 @@ pub struct Broken {
 ///
 /// A file that can't be read never keeps the daemon from starting, and is never thrown away: it is
 /// renamed to `bootwright.redb.broken-SECONDS`, its readable leases move to a new one, and
-/// [`Opened::broken`] says so. Nor is a file that is gone or empty, where this folder had one, taken for a
-/// beginning: [`Opened::lost`] says so then.
+/// [`Opened::broken`] says so. Nor is one of the two files taken for a beginning that is gone or empty where the
+/// other says that it was there: [`Opened::lost`] says so then. Either is noted in the store ([`lost`]), durably
+/// and before anything new is made, so that later starts know it too.
 ///
 /// # Errors
 ///

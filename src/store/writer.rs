@@ -4,8 +4,9 @@
 //! gather, and all of them share the following one. Commits keep a distance: one costs as much CPU as
 //! several exchanges, and no client notices some milliseconds.
 
-use super::{Store, StoreError, Write, calendar, leases, ports};
+use super::{Store, StoreError, Write, calendar, leases, lost, ports};
 use crate::lease::{LeaseChange, LeaseRecord, Mark, PortRecord};
+use crate::model::WallTime;
 use crate::model::limits::{
     LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
 };
@@ -35,6 +36,8 @@ struct Pending {
     ports: Vec<PortRecord>,
     /// What date it is by them.
     mark: Option<Mark>,
+    /// When it was found by that date that some were lost.
+    lost: Option<WallTime>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -42,7 +45,11 @@ impl Pending {
     fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         let changes = self.changes.iter().map(leases::write);
         let stands = self.ports.iter().map(ports::write);
-        changes.chain(stands).chain(self.mark.as_ref().map(calendar::put))
+        let lost = self.lost.map(|date| lost::put(lost::Found::At(date)));
+        changes
+            .chain(stands)
+            .chain(self.mark.as_ref().map(calendar::put))
+            .chain(lost)
     }
 
     /// How many of them count as waiting.
@@ -106,11 +113,11 @@ impl LeaseWriter {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
             return Err(format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"));
         }
-        self.send((changes, ports), None)
+        self.send((changes, ports), (None, None))
     }
 
     /// Hands over the date by the calendar of all leases on disk, with those whose ends were written by
-    /// another one: all of it in one commit.
+    /// another one, and with when it was found that some were lost: all of it in one commit.
     ///
     /// # Errors
     ///
@@ -119,17 +126,18 @@ impl LeaseWriter {
         &self,
         mark: Mark,
         records: Vec<LeaseRecord>,
+        lost: Option<WallTime>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         // However many wait: without it a restart would end these leases.
         self.waiting.fetch_add(records.len(), Ordering::Relaxed);
         let changes = records.into_iter().map(LeaseChange::Put).collect();
-        self.send((changes, Vec::new()), Some(mark))
+        self.send((changes, Vec::new()), (Some(mark), lost))
     }
 
     fn send(
         &self,
         (changes, ports): (Vec<LeaseChange>, Vec<PortRecord>),
-        mark: Option<Mark>,
+        (mark, lost): (Option<Mark>, Option<WallTime>),
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let ended = || "the lease writer has ended".to_owned();
         let (done, durable) = oneshot::channel();
@@ -138,6 +146,7 @@ impl LeaseWriter {
             changes,
             ports,
             mark,
+            lost,
             done,
         };
         queue.send(pending).map_err(|_| ended())?;

@@ -48,7 +48,7 @@ fn where_the_subnet_asks_for_none_nothing_is_probed() {
 #[test]
 fn where_the_disk_lost_leases_new_addresses_are_probed_for_as_long_as_one_lasts() {
     let mut room = room(None);
-    room.leases.lose(room.now);
+    room.leases.lose(room.now, std::time::Duration::ZERO);
     let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
     let by = Probe::Arp;
     assert_eq!(trial, Trial { address: FIRST, by });

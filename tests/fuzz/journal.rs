@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 use tempfile::TempDir;
 
-/// What the store notes for itself: that its database has a journal.
-const OWN_KEY: &[u8] = b"journal";
+/// What the store notes for itself: that its database has a journal, and that the one of this journal was gone.
+const OWN_KEYS: [&[u8]; 2] = [b"journal", b"lost"];
 /// Pieces of one journal.
 const PIECES_MAX: usize = 32;
 const NOW: Now = Now {
@@ -94,7 +94,7 @@ fn read(folder: &Path, writes: &[Write]) -> Found {
     assert!(opened.broken.is_none(), "the database: {:?}", opened.broken);
     let store: &dyn Store = &*opened.store;
     let mut entries = store.scan(b"").unwrap();
-    entries.retain(|(key, _)| key != OWN_KEY);
+    entries.retain(|(key, _)| !OWN_KEYS.contains(&key.as_slice()));
     let (leases, unreadable) = leases::load(store).unwrap();
     for words in &unreadable {
         assert!(
@@ -172,7 +172,7 @@ impl File {
         let kept: Vec<store::Entry> = self
             .kept
             .iter()
-            .filter(|(key, _)| *key != OWN_KEY)
+            .filter(|(key, _)| !OWN_KEYS.contains(&key.as_slice()))
             .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
             .collect();
         assert_eq!(found.entries, kept, "what was committed");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lease::{LeaseRecord, LeaseTable};
-use crate::model::{HardwareAddr, MacAddr};
+use crate::model::{HardwareAddr, MacAddr, limits};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -269,6 +269,23 @@ fn a_leap_that_could_not_be_written_is_tried_until_it_is() {
     assert!(world.table.undated(now).is_some(), "that was the leap before");
     world.date();
     assert!(world.table.undated(now).is_none());
+}
+
+#[test]
+fn a_calendar_that_leaps_takes_the_date_of_a_loss_along() {
+    let mut world = with_three_leases(EMPTY_BATTERY);
+    let now = world.now();
+    assert_eq!(world.table.lost_at(now), None);
+    world.table.lose(now, Duration::from_secs(600));
+    world.pass(60);
+    world.error = 0;
+    world.look();
+    let now = world.now();
+    assert_eq!(world.table.lost_at(now), Some(WallTime(world.truth - 660)));
+    assert!(world.table.may_have_lost(now, Duration::from_secs(661)));
+    assert!(!world.table.may_have_lost(now, Duration::from_secs(660)));
+    world.pass(limits::LEASE_LONGEST.as_secs());
+    assert_eq!(world.table.lost_at(world.now()), None, "no lease lasts longer");
 }
 
 #[derive(Clone, Debug)]

@@ -22,6 +22,13 @@ impl LeaseTable {
         self.calendar.date(now)
     }
 
+    /// When it was found that the disk lost leases, by the ends on it; `None` where none of those can run still.
+    /// It goes to disk with every date: a calendar that leaps takes it along.
+    pub fn lost_at(&self, now: Now) -> Option<WallTime> {
+        let passed = self.since_loss(now).filter(|passed| *passed < limits::LEASE_LONGEST)?;
+        Some(WallTime(self.date(now).0.saturating_sub(passed.as_secs())))
+    }
+
     /// How the end of a lease that lasts so long from now is written.
     pub(super) fn end_on_disk(&self, now: Now, lasting: Duration) -> WallTime {
         WallTime(self.date(now).0.saturating_add(lasting.as_secs()))

@@ -1,0 +1,91 @@
+//! That the disk lost leases, and when that was found: machines may use addresses by leases that nobody knows.
+//!
+//! Key: `lost`. Value: nothing as long as the find has no date, or 20 bytes, numbers big-endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..4 | `BWL1`: the version |
+//! | 4..12 | the date of the find by the calendar of all leases on disk, in seconds since 1970-01-01 UTC |
+//! | 12..20 | the first 8 bytes of SHA-256 over all before |
+//!
+//! The store notes the find before it makes anything new, without a date: what date it is can't be known before
+//! the rest was read. Whoever reads a find without one, or one whose date can't be read, counts from then on.
+
+use super::{Store, StoreError, Write};
+use crate::model::WallTime;
+use sha2::{Digest, Sha256};
+
+const KEY: &[u8] = b"lost";
+const MAGIC: &[u8; 4] = b"BWL1";
+const BODY_BYTES: usize = 12;
+const RECORD_BYTES: usize = 20;
+
+/// A find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody wrote yet when.
+    Undated,
+    /// By the calendar.
+    At(WallTime),
+}
+
+/// The last find, if there was one.
+///
+/// # Errors
+///
+/// The store can't be read at all.
+pub fn load(store: &dyn Store) -> Result<Option<Found>, StoreError> {
+    let entries = store.scan(KEY)?;
+    let found = entries.iter().find(|(key, _)| key == KEY);
+    Ok(found.map(|(_, value)| decode(value)))
+}
+
+/// The write that notes a find.
+pub fn put(found: Found) -> Write {
+    let value = match found {
+        Found::Undated => Vec::new(),
+        Found::At(date) => encode(date).to_vec(),
+    };
+    Write::Put {
+        key: KEY.to_vec(),
+        value,
+    }
+}
+
+fn encode(date: WallTime) -> [u8; RECORD_BYTES] {
+    let mut bytes = [0; RECORD_BYTES];
+    bytes[..4].copy_from_slice(MAGIC);
+    bytes[4..BODY_BYTES].copy_from_slice(&date.0.to_be_bytes());
+    let sum = Sha256::digest(&bytes[..BODY_BYTES]);
+    bytes[BODY_BYTES..].copy_from_slice(&sum[..8]);
+    bytes
+}
+
+fn decode(value: &[u8]) -> Found {
+    let date = value.get(4..BODY_BYTES).and_then(|date| date.try_into().ok());
+    let date = date.map(|date| WallTime(u64::from_be_bytes(date)));
+    date.filter(|date| value == encode(*date))
+        .map_or(Found::Undated, Found::At)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_find_comes_back_as_it_was_and_broken_it_has_no_date() {
+        let found = Found::At(WallTime(1_764_000_000));
+        let Write::Put { value, .. } = put(found) else {
+            panic!("it is kept")
+        };
+        assert_eq!(decode(&value), found);
+        for bit in 0..value.len() * 8 {
+            let mut broken = value.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&broken), Found::Undated, "bit {bit}");
+        }
+        for length in 0..value.len() {
+            assert_eq!(decode(&value[..length]), Found::Undated, "{length} bytes");
+        }
+    }
+}
