@@ -94,7 +94,7 @@ pub(super) async fn run(
     };
     watchdog.abort();
     dating.abort();
-    calendar::mark(&shared, shared.clock.now(), &shared.lease_table());
+    calendar::mark(&shared, shared.clock.now(), &mut shared.lease_table());
     Ok(ended)
 }
 

@@ -100,6 +100,8 @@ pub struct LeaseTable {
     leaps: u64,
     /// What is on disk does not know of the last one.
     is_undated: bool,
+    /// It is on its way there.
+    is_being_redated: bool,
     /// Leases that ended while the daemon was not running, if the clock was right.
     doubted: Vec<clock::Doubted>,
 }

@@ -20,9 +20,9 @@ pub async fn keep(shared: Arc<Shared>) {
         let now = shared.clock.now();
         let mut leases = shared.lease_table();
         look(&shared, now, &mut leases);
-        // What could not be written is tried again at once.
-        if now.monotonic >= due || leases.undated(now).is_some() {
-            mark(&shared, now, &leases);
+        // What could not be written is tried again at once, and while it is under way nothing is.
+        if now.monotonic >= due || leases.is_undated() {
+            mark(&shared, now, &mut leases);
             due = now.monotonic + CLOCK_MARK;
         }
     }
@@ -33,28 +33,41 @@ pub async fn keep(shared: Arc<Shared>) {
 pub(super) fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     let Some(step) = leases.notice(now) else { return };
     say(step);
-    if leases.undated(now).is_some() {
+    if leases.is_undated() {
         mark(shared, now, leases);
     }
 }
 
-/// Has the date written, with the leases that are dated by another calendar, and with when some were lost.
-pub fn mark(shared: &Arc<Shared>, now: Now, leases: &LeaseTable) {
+/// Has the date written, with the leases that are dated by another calendar, and with when some were lost. Where
+/// those are under way already it writes nothing: the date alone would end them early after a restart, should
+/// they not come to the disk.
+pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     let (date, lost) = (leases.date(now), leases.lost_at(now));
-    let Some((leap, records)) = leases.undated(now) else {
+    if !leases.is_undated() {
         // Where that fails the next one is as good.
         drop(shared.lease_log.redate(date, Vec::new(), lost));
+        return;
+    }
+    let Some((leap, records)) = leases.redate(now) else {
         return;
     };
     let written = match shared.lease_log.redate(date, records.clone(), lost) {
         Ok(written) => written,
-        Err(reason) => return debug!("the ends of leases are not written anew: {reason}"),
+        Err(reason) => {
+            leases.not_redated();
+            return debug!("the ends of leases are not written anew: {reason}");
+        }
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        match written.await {
-            Ok(()) => shared.lease_table().redated(shared.clock.now(), leap, records),
-            Err(reason) => debug!("the ends of leases were not written anew, which is tried again: {reason}"),
+        let result = written.await;
+        let mut leases = shared.lease_table();
+        match result {
+            Ok(()) => leases.redated(shared.clock.now(), leap, &records),
+            Err(reason) => {
+                leases.not_redated();
+                debug!("the ends of leases were not written anew, which is tried again: {reason}");
+            }
         }
     });
 }
@@ -85,5 +98,67 @@ fn length(seconds: u64) -> String {
         300..18_000 => format!("{} min", seconds / 60),
         18_000..432_000 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{LeaseChange, LeaseRecord};
+    use crate::model::{MacAddr, WallTime};
+    use crate::net::{Durable, LeaseLog, tests::shared_with};
+    use std::{net::Ipv4Addr, sync::Mutex};
+    use tokio::sync::oneshot;
+
+    /// What came, and how many leases it had; each is written when the test says so.
+    type Came = Arc<Mutex<Vec<(usize, oneshot::Sender<Result<(), String>>)>>>;
+
+    /// A disk that hangs.
+    struct Hanging(Came);
+
+    impl LeaseLog for Hanging {
+        fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+            Err("no test gives leases here".to_owned())
+        }
+
+        fn redate(&self, _: WallTime, records: Vec<LeaseRecord>, _: Option<WallTime>) -> Result<Durable, String> {
+            let (done, written) = oneshot::channel();
+            self.0.lock().unwrap().push((records.len(), done));
+            Ok(Box::pin(async move { written.await.unwrap() }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_given_all_leases_once_and_again_when_it_refused_them() {
+        let came = Came::default();
+        let shared = shared_with(Box::new(Hanging(Arc::clone(&came))));
+        let now = shared.clock.now();
+        {
+            let mut leases = shared.lease_table();
+            let client = MacAddr([2, 0, 0, 0, 0, 7]).into();
+            let address = Ipv4Addr::new(192, 0, 2, 7);
+            assert!(leases.notice(now).is_none());
+            assert!(leases.lease(now, client, address, Duration::from_secs(3600)).is_some());
+            let later = Now {
+                wall: WallTime(now.wall.0 + 86_400),
+                ..now
+            };
+            look(&shared, later, &mut leases);
+            for _ in 0..5 {
+                mark(&shared, later, &mut leases);
+            }
+        }
+        let sizes = || came.lock().unwrap().iter().map(|(size, _)| *size).collect::<Vec<_>>();
+        assert_eq!(sizes(), [1]);
+        for (result, is_undated) in [(Err("no room".to_owned()), true), (Ok(()), false)] {
+            let (_, done) = came.lock().unwrap().remove(0);
+            done.send(result).unwrap();
+            // It is told on another task of this thread.
+            tokio::task::yield_now().await;
+            let mut leases = shared.lease_table();
+            assert_eq!(leases.is_undated(), is_undated);
+            mark(&shared, now, &mut leases);
+        }
+        assert_eq!(sizes(), [0], "the date alone");
     }
 }

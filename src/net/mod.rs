@@ -274,3 +274,50 @@ impl Shared {
         Inquiry::begin(self.clock.now(), snapshot, &leases, &mut sightings, &ledger, ask)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::{
+        loader::Loaders,
+        render::Templates,
+        snapshot::{Hosts, Ports, UnknownPolicy},
+    };
+
+    /// What the servers of an empty room share.
+    pub(super) fn shared_with(lease_log: Box<dyn LeaseLog>) -> Arc<Shared> {
+        let snapshot = Snapshot {
+            generation: 1,
+            ports: Ports { http: 80, tftp: 69 },
+            subnets: Vec::new(),
+            hosts: Hosts::default(),
+            rules: Vec::new(),
+            unknown: UnknownPolicy::Discover,
+            images: Default::default(),
+            loaders: Loaders::default(),
+            quirks: Default::default(),
+            templates: Templates::new(),
+        };
+        Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            leases: Mutex::default(),
+            sightings: Mutex::default(),
+            ledger: Mutex::default(),
+            loops: Mutex::default(),
+            disputes: Mutex::default(),
+            exhausted: Reminder::default(),
+            crowded: Reminder::default(),
+            busy: Reminder::default(),
+            unverified: Reminder::default(),
+            notices: Notices::default(),
+            verified: Notify::new(),
+            lease_log,
+            hot_files: Arc::default(),
+            interfaces: ArcSwap::default(),
+            clock: Clock::start(),
+            counters: Counters::default(),
+            transfers: Transfers::default(),
+            rendering: rendering::Rendering::default(),
+        })
+    }
+}

@@ -52,9 +52,17 @@ impl Pending {
             .chain(lost)
     }
 
-    /// How many of them count as waiting.
-    fn counted(&self) -> usize {
+    fn size(&self) -> usize {
         self.changes.len() + self.ports.len()
+    }
+
+    /// How many of them count as waiting. Those of a date do not: there is one such at a time, and no machine
+    /// is refused a lease for it.
+    fn counted(&self) -> usize {
+        match self.mark {
+            Some(_) => 0,
+            None => self.size(),
+        }
     }
 }
 
@@ -117,7 +125,9 @@ impl LeaseWriter {
     }
 
     /// Hands over the date by the calendar of all leases on disk, with those whose ends were written by
-    /// another one, and with when it was found that some were lost: all of it in one commit.
+    /// another one, and with when it was found that some were lost: all of it in one commit. However many wait, it
+    /// is taken: without it a restart would end these leases. Whoever calls hands over no others before it is
+    /// known what became of them.
     ///
     /// # Errors
     ///
@@ -128,8 +138,6 @@ impl LeaseWriter {
         records: Vec<LeaseRecord>,
         lost: Option<WallTime>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        // However many wait: without it a restart would end these leases.
-        self.waiting.fetch_add(records.len(), Ordering::Relaxed);
         let changes = records.into_iter().map(LeaseChange::Put).collect();
         self.send((changes, Vec::new()), (Some(mark), lost))
     }
@@ -199,11 +207,11 @@ fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, he
 
 /// The changes of one commit: `first`, and what waits behind it until there are enough.
 fn gather(first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
-    let mut count = first.counted();
+    let mut count = first.size();
     let mut batch = vec![first];
     while count < LEASES_PER_COMMIT_MAX {
         let Ok(next) = queue.try_recv() else { break };
-        count += next.counted();
+        count += next.size();
         batch.push(next);
     }
     batch
@@ -316,6 +324,31 @@ mod tests {
         assert!(!is_slow_news(LEASE_COMMIT_SLOW, None));
         assert!(is_slow_news(LEASE_COMMIT_SLOW * 2, None));
         assert!(!is_slow_news(LEASE_COMMIT_SLOW * 2, Some(Instant::now())));
+    }
+
+    #[test]
+    fn the_ends_that_are_written_anew_take_no_other_leases_place() {
+        let (writer, go, sizes) = gated();
+        let first = append(&writer);
+        assert_eq!(sizes.recv(), Ok(1));
+        let record = LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, 7),
+            client: crate::model::MacAddr([2, 0, 0, 0, 0, 7]).into(),
+            expires: crate::model::WallTime(1_700_000_000),
+        };
+        let mark = Mark {
+            date: record.expires,
+            boot: None,
+            up: Duration::ZERO,
+        };
+        let redated = writer.redate(mark, vec![record; LEASE_QUEUE_MAX], None).unwrap();
+        let next = append(&writer);
+        for _ in 0..3 {
+            go.send(Ok(())).unwrap();
+        }
+        assert_eq!(wait(first), Ok(()));
+        assert_eq!(sizes.recv(), Ok(LEASE_QUEUE_MAX + 1), "with its date");
+        assert_eq!((wait(redated), wait(next)), (Ok(()), Ok(())));
     }
 
     #[test]

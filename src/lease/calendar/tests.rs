@@ -92,13 +92,13 @@ impl World {
     /// As it is done every minute.
     fn date(&mut self) {
         let now = self.now();
-        let undated = self.table.undated(now);
+        let undated = self.table.redate(now);
         for record in undated.iter().flat_map(|(_, records)| records) {
             self.disk.insert(record.address, record.clone());
         }
         self.mark = Some(self.mark_of(self.table.date(now)));
         if let Some((leap, records)) = undated {
-            self.table.redated(now, leap, records);
+            self.table.redated(now, leap, &records);
         }
     }
 
@@ -260,15 +260,47 @@ fn a_leap_that_could_not_be_written_is_tried_until_it_is() {
     world.error = 0;
     let now = world.now();
     world.table.notice(now);
-    let (first, records) = world.table.undated(now).unwrap();
+    assert_eq!(world.table.redate(now).unwrap().1.len(), 3);
+    assert_eq!(world.table.redate(now), None, "it is under way");
+    world.table.not_redated();
+    let (first, records) = world.table.redate(now).unwrap();
     assert_eq!(records.len(), 3);
     world.error = 2 * DAY;
     let now = world.now();
     world.table.notice(now);
-    world.table.redated(now, first, records);
-    assert!(world.table.undated(now).is_some(), "that was the leap before");
+    assert_eq!(world.table.redate(now), None, "the leap before is under way still");
+    world.table.redated(now, first, &records);
+    assert!(world.table.is_undated(), "that was the leap before");
     world.date();
-    assert!(world.table.undated(now).is_none());
+    assert!(!world.table.is_undated());
+}
+
+#[test]
+fn what_was_written_while_the_ends_were_stays_as_it_is_known() {
+    let mut world = with_three_leases(EMPTY_BATTERY);
+    world.pass(600);
+    world.error = 0;
+    let now = world.now();
+    world.table.notice(now);
+    let (leap, records) = world.table.redate(now).unwrap();
+    world.pass(60);
+    world.lease(1);
+    let now = world.now();
+    // The second address is another client's by the time the commit is told.
+    assert!(world.table.release(now, client(2), address(2)));
+    let record = world.table.lease(now, client(9), address(2), LASTING).unwrap();
+    world.table.written(now, &crate::lease::LeaseChange::Put(record));
+    world.table.redated(now, leap, &records);
+    let assured = |number, of| {
+        world
+            .table
+            .assured(now, client(of), address(number))
+            .unwrap_or_default()
+    };
+    assert_eq!(assured(1, 1), LASTING - Duration::from_secs(1));
+    assert_eq!(assured(2, 9), LASTING - Duration::from_secs(1));
+    assert_eq!(assured(3, 3), LASTING - Duration::from_secs(661));
+    assert_eq!(world.acknowledged(), 3);
 }
 
 #[test]

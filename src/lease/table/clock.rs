@@ -1,7 +1,7 @@
 //! What a step of the host's clock means for the leases on disk.
 
 use super::{Entry, Holding, LeaseTable};
-use crate::lease::{LeaseChange, LeaseRecord, Step};
+use crate::lease::{LeaseRecord, Step};
 use crate::model::{HardwareAddr, Now, WallTime, limits};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -35,7 +35,7 @@ impl LeaseTable {
     }
 
     /// Notices that the host's clock was set. Every decision begins with it, so that no end is written by a
-    /// clock that moved unseen. After a step that leaps, [`LeaseTable::undated`] has what is to be written.
+    /// clock that moved unseen. After a step that leaps, [`LeaseTable::redate`] has what is to be written.
     pub fn notice(&mut self, now: Now) -> Option<Step> {
         let step = self.calendar.look(now)?;
         let revived = step.by < 0 && self.revive(now);
@@ -50,20 +50,43 @@ impl LeaseTable {
         self.is_undated = true;
     }
 
-    /// The leases whose ends are to be written anew, in one commit with the date; and the number of the leap
-    /// that [`LeaseTable::redated`] is told. `None` where what is on disk is right.
-    pub fn undated(&self, now: Now) -> Option<(u64, Vec<LeaseRecord>)> {
-        self.is_undated.then(|| (self.leaps, self.records(now)))
+    /// Whether what is on disk is dated by another calendar.
+    pub fn is_undated(&self) -> bool {
+        self.is_undated
     }
 
-    /// Takes that `records` are on disk since that leap.
-    pub fn redated(&mut self, now: Now, leap: u64, records: Vec<LeaseRecord>) {
+    /// The leases whose ends are to be written anew, in one commit with the date; and the number of the leap.
+    /// Then [`LeaseTable::redated`] or [`LeaseTable::not_redated`] is to be told what became of it. `None` where
+    /// what is on disk is right, and until then: a disk that hangs is given all leases once.
+    pub fn redate(&mut self, now: Now) -> Option<(u64, Vec<LeaseRecord>)> {
+        if !self.is_undated || self.is_being_redated {
+            return None;
+        }
+        self.is_being_redated = true;
+        Some((self.leaps, self.records(now)))
+    }
+
+    /// Takes that `records` are on disk since that leap. Machines were served meanwhile: what is known of a later
+    /// record, or of another client's, stays.
+    pub fn redated(&mut self, now: Now, leap: u64, records: &[LeaseRecord]) {
+        self.is_being_redated = false;
         if leap == self.leaps {
             self.is_undated = false;
         }
+        let date = self.date(now);
         for record in records {
-            self.written(now, &LeaseChange::Put(record));
+            let Some(entry) = self.entries.get_mut(&record.address) else {
+                continue;
+            };
+            if entry.client == Some(record.client) && entry.holding == Holding::Leased {
+                entry.written = entry.written.max(entry.standing(now, date, record.expires));
+            }
         }
+    }
+
+    /// Takes that they could not be written.
+    pub fn not_redated(&mut self) {
+        self.is_being_redated = false;
     }
 
     /// The leases that run, as they are to stand on disk.
@@ -121,6 +144,12 @@ impl LeaseTable {
 }
 
 impl Entry {
+    /// Until when it is its client's by a record on disk that ends at `expires`, where it is `date` now.
+    pub(super) fn standing(&self, now: Now, date: WallTime, expires: WallTime) -> Duration {
+        let remaining = Duration::from_secs(expires.0.saturating_sub(date.0));
+        self.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
+    }
+
     fn is_leased(&self, now: Now) -> bool {
         self.holding == Holding::Leased && self.is_running(now)
     }

@@ -4,7 +4,7 @@
 
 use super::{Holding, LeaseTable};
 use crate::lease::{Lease, LeaseChange, LeaseRecord, LeaseState};
-use crate::model::{HardwareAddr, Now, limits};
+use crate::model::{HardwareAddr, Now};
 use std::{net::Ipv4Addr, time::Duration};
 
 impl LeaseTable {
@@ -19,10 +19,8 @@ impl LeaseTable {
             return;
         };
         let is_its = |record: &&LeaseRecord| entry.client == Some(record.client) && entry.holding == Holding::Leased;
-        entry.written = record.filter(is_its).map_or(Duration::ZERO, |record| {
-            let remaining = Duration::from_secs(record.expires.0.saturating_sub(date.0));
-            entry.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
-        });
+        let record = record.filter(is_its);
+        entry.written = record.map_or(Duration::ZERO, |record| entry.standing(now, date, record.expires));
     }
 
     /// The leases that run and were acknowledged: an offer was not, nor was what is not on disk.
