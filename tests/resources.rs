@@ -8,7 +8,7 @@ use bootwright::boot::{
     event::Stage,
     ledger::{Finding, Ledger},
     render::Templates,
-    resource::{Answered, Ask, Refusal, Resource, Transport, resource},
+    resource::{Answered, Ask, Inquiry, Refusal, Resource, Transport, resource},
     sightings::{Learned, Sightings},
     snapshot::{
         Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
@@ -185,6 +185,39 @@ fn get_with(
 
 fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
     get(&room(), &LeaseTable::default(), &mut Sightings::default(), peer, path)
+}
+
+#[test]
+fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_have() {
+    let (room, leases) = (room(), LeaseTable::default());
+    for path in [
+        "boot.ipxe",
+        "boot.ipxe?serial=SN-9",
+        "autoexec.ipxe",
+        "/answer/r1u07/preseed.cfg",
+    ] {
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(path, query)| (path, Some(query)));
+        let ask = Ask {
+            transport: Transport::Http,
+            path: path.as_bytes(),
+            query,
+            peer: HOST,
+            server: SERVER,
+        };
+        let inquiry = || Inquiry::begin(NOW, &room, &leases, &mut Sightings::default(), &Ledger::default(), &ask);
+        assert!(inquiry().renders(), "{path}");
+        let reason = "came to no end".to_owned();
+        let refused = inquiry().unrendered(Refusal::Broken { reason });
+        let whole = inquiry().answer();
+        let line = |answered: &Answered| {
+            let Answered { machine, what, .. } = answered;
+            (machine.clone(), answered.hardware, answered.stage, what.clone())
+        };
+        assert_eq!(line(&refused), line(&whole), "{path} {query:?}");
+        assert!(matches!(refused.result, Err(Refusal::Broken { .. })));
+    }
 }
 
 fn leased(client: impl Into<HardwareAddr>) -> LeaseTable {

@@ -220,6 +220,23 @@ impl<'a> Inquiry<'a> {
         self.script.is_some() || matches!(components[..], [paths::ANSWER, ..] | [.., paths::AUTOEXEC])
     }
 
+    /// What the request comes to where its text is not to be had, for the same machine and under the same name
+    /// in logs as the text would have been. Nothing is rendered.
+    pub fn unrendered(&self, refusal: Refusal) -> Answered {
+        let components: Vec<&str> = self.path.iter().flat_map(RequestPath::components).collect();
+        let (identity, stage, what) = match (self.script, &components[..]) {
+            (Some(wanted), _) => (
+                &self.subject,
+                Stage::of_loader(wanted.dialect),
+                self.chosen(wanted.dialect).what,
+            ),
+            (None, [paths::ANSWER, _, file @ ..]) => (&self.peer, Stage::System, answer::called(&file.join("/"))),
+            (None, _) => (&self.peer, Stage::Ipxe, paths::AUTOEXEC.to_owned()),
+        };
+        let result = Err(refusal);
+        answered(self, identity, Found { stage, what, result })
+    }
+
     /// What the request comes to. Templates are rendered here.
     pub fn answer(self) -> Answered {
         let path = match &self.path {

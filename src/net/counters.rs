@@ -90,6 +90,8 @@ counters! {
     HttpAborted "http_aborted" "HTTP bodies cut before their end.",
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
+    TextsOverlong "texts_overlong" "Scripts and answers given up because rendering them came to no end in time.",
+    TextsStuck "texts_stuck" "Those among them whose thread was not replaced, because too many were stuck already.",
     ImagesRead "images_read" "Artifacts of images that were read from their first byte to their last to verify them.",
     ImagesBytesRead "images_bytes_read" "Bytes of artifacts that were read to verify them.",
     ImagesWrong "images_wrong" "Times that an artifact was found not to have the bytes of its sha256, or could not be read.",

@@ -147,6 +147,8 @@ pub struct Notices {
     pub http_displaced: Reminder,
     /// No more TFTP transfers are begun.
     pub tftp_full: Reminder,
+    /// Threads that render are stuck, and not replaced.
+    pub texts_stuck: Reminder,
 }
 
 /// What every server shares.

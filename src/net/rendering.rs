@@ -4,18 +4,18 @@
 //! of itself goes into it too. Whatever comes of that, the threads that serve go on: who waits for such a text
 //! is told that it is broken, and it is left alone for a while.
 
-use super::Shared;
+use super::{Counter, Shared};
 use crate::boot::resource::{Answered, Ask, Refusal, Transport};
 use crate::model::limits::{
     RENDER_LONGEST, RENDER_PAUSE, RENDER_QUEUE_MAX, RENDER_THREADS_MAX, RENDER_TURN_LONGEST, RENDERS_GIVEN_UP_MAX,
-    SIGHTINGS_MAX, TEMPLATE_STACK_BYTES,
+    SIGHTINGS_MAX, TEMPLATE_STACK_BYTES, TEXTS_STUCK_REMINDER,
 };
 use std::{
     collections::BTreeMap,
     io,
     net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, SyncSender},
     },
@@ -23,18 +23,34 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::oneshot, time::timeout};
+use tracing::error;
 
-/// Something to be rendered, and whether anybody still waits for it.
+/// Something to be rendered.
 struct Job {
     work: Box<dyn FnOnce() + Send>,
-    is_given_up: Arc<AtomicBool>,
+    course: Arc<Course>,
+}
+
+/// How far it is. Each changes under the lock of the jobs, but that nobody waits.
+#[derive(Default)]
+struct Course {
+    /// Nobody waits for it any more.
+    is_given_up: AtomicBool,
+    /// Another thread has taken the place of its own.
+    is_replaced: AtomicBool,
+    /// Its thread came back.
+    is_over: AtomicBool,
 }
 
 /// Why a text is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unrendered {
-    /// It came to no end in time.
+    /// It came to no end in time, and another thread has taken the place of its own.
     Overlong,
+    /// It came to no end in time, and so many did already that its thread is not replaced.
+    Stuck,
+    /// It came to no end in time a little while ago.
+    LeftAlone,
     /// No thread was free for it for long.
     NoTurn,
     /// It broke its thread's work.
@@ -43,7 +59,7 @@ enum Unrendered {
 
 /// The threads, and what they are to do. They end with the last sender.
 pub struct Rendering {
-    jobs: Mutex<Jobs>,
+    jobs: Arc<Mutex<Jobs>>,
     queue: Arc<Mutex<Receiver<Job>>>,
 }
 
@@ -51,7 +67,7 @@ struct Jobs {
     sender: SyncSender<Job>,
     /// Threads that take jobs.
     threads: usize,
-    /// Threads that were given up, since the start.
+    /// Threads that were given up and replaced, and did not come back since.
     given_up: usize,
     /// For whom, and with which generation, and when it is tried again.
     overlong: BTreeMap<(u64, Ipv4Addr), Instant>,
@@ -61,12 +77,12 @@ impl Default for Rendering {
     fn default() -> Rendering {
         let (sender, queue) = mpsc::sync_channel(RENDER_QUEUE_MAX);
         Rendering {
-            jobs: Mutex::new(Jobs {
+            jobs: Arc::new(Mutex::new(Jobs {
                 sender,
                 threads: 0,
                 given_up: 0,
                 overlong: BTreeMap::new(),
-            }),
+            })),
             queue: Arc::new(Mutex::new(queue)),
         }
     }
@@ -74,7 +90,7 @@ impl Default for Rendering {
 
 impl Rendering {
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.jobs)
     }
 
     /// Does a piece of work on one of the threads, once one is free.
@@ -85,36 +101,30 @@ impl Rendering {
     ) -> Result<T, Unrendered> {
         let (begin, begun) = oneshot::channel();
         let (done, result) = oneshot::channel();
-        let is_given_up = Arc::new(AtomicBool::new(false));
+        let course = Arc::<Course>::default();
         let job = Job {
             // Nobody waits any more where it can't be said.
             work: Box::new(move || {
                 let _ = begin.send(());
                 let _ = done.send(work());
             }),
-            is_given_up: Arc::clone(&is_given_up),
+            course: Arc::clone(&course),
         };
         self.submit(job)?;
         if !matches!(timeout(RENDER_TURN_LONGEST, begun).await, Ok(Ok(()))) {
-            is_given_up.store(true, Ordering::Relaxed);
+            course.is_given_up.store(true, Ordering::Relaxed);
             return Err(Unrendered::NoTurn);
         }
         match timeout(longest, result).await {
             Ok(result) => result.map_err(|_| Unrendered::Broke),
-            Err(_) => {
-                self.give_one_up();
-                Err(Unrendered::Overlong)
-            }
+            Err(_) => Err(self.jobs().give_up(&course)),
         }
     }
 
     fn submit(&self, job: Job) -> Result<(), Unrendered> {
         let mut jobs = self.jobs();
-        let wanted = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(RENDER_THREADS_MAX);
-        if jobs.threads < wanted {
-            match start(Arc::clone(&self.queue)) {
+        if jobs.threads < wanted() {
+            match start(Arc::clone(&self.queue), Arc::downgrade(&self.jobs)) {
                 Ok(()) => jobs.threads += 1,
                 // Those that are there do it later.
                 Err(_) if jobs.threads > 0 => {}
@@ -122,16 +132,6 @@ impl Rendering {
             }
         }
         jobs.sender.try_send(job).map_err(|_| Unrendered::NoTurn)
-    }
-
-    /// One of the threads may never come back, and another takes its place; so many times, because each may
-    /// keep a processor busy.
-    fn give_one_up(&self) {
-        let mut jobs = self.jobs();
-        if jobs.given_up < RENDERS_GIVEN_UP_MAX {
-            jobs.given_up += 1;
-            jobs.threads = jobs.threads.saturating_sub(1);
-        }
     }
 
     fn is_overlong(&self, generation: u64, machine: Ipv4Addr) -> bool {
@@ -150,19 +150,64 @@ impl Rendering {
     }
 }
 
-/// A thread that takes one job after the other, with a stack for any template.
-fn start(queue: Arc<Mutex<Receiver<Job>>>) -> io::Result<()> {
+impl Jobs {
+    /// The thread of a job may never come back, and another takes its place; only so many at once, because each
+    /// may keep a processor busy.
+    fn give_up(&mut self, course: &Course) -> Unrendered {
+        if course.is_over.load(Ordering::Relaxed) {
+            // It came back in this moment.
+            return Unrendered::Overlong;
+        }
+        if self.given_up >= RENDERS_GIVEN_UP_MAX {
+            return Unrendered::Stuck;
+        }
+        course.is_replaced.store(true, Ordering::Relaxed);
+        self.given_up += 1;
+        self.threads = self.threads.saturating_sub(1);
+        Unrendered::Overlong
+    }
+
+    /// The thread of a job has done it; whether there is a place for it still.
+    fn come_back(&mut self, course: &Course) -> bool {
+        course.is_over.store(true, Ordering::Relaxed);
+        if !course.is_replaced.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.given_up = self.given_up.saturating_sub(1);
+        let is_place = self.threads < wanted();
+        self.threads += usize::from(is_place);
+        is_place
+    }
+}
+
+/// How many threads are to take jobs.
+fn wanted() -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    processors.min(RENDER_THREADS_MAX)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that takes one job after the other, with a stack for any template. It holds no sender, which would
+/// keep all of them.
+fn start(queue: Arc<Mutex<Receiver<Job>>>, jobs: Weak<Mutex<Jobs>>) -> io::Result<()> {
     let take = move || {
         loop {
-            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { work, is_given_up }) = job else {
+            let job = locked(&queue).recv();
+            let Ok(Job { work, course }) = job else {
                 return;
             };
-            if is_given_up.load(Ordering::Relaxed) {
+            if course.is_given_up.load(Ordering::Relaxed) {
                 continue;
             }
             // Who waits hears of it by what is dropped.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            let is_place = jobs.upgrade().is_some_and(|jobs| locked(&jobs).come_back(&course));
+            if !is_place {
+                return;
+            }
         }
     };
     let builder = thread::Builder::new().name("render".to_owned());
@@ -195,13 +240,10 @@ impl Shared {
     pub async fn answer_in_time(self: &Arc<Self>, ask: &Ask<'_>) -> Answered {
         let snapshot = self.snapshot.load_full();
         let generation = snapshot.generation;
-        {
-            let inquiry = self.inquiry(&snapshot, ask);
-            if !inquiry.renders() {
-                return inquiry.answer();
-            }
+        let inquiry = self.inquiry(&snapshot, ask);
+        if !inquiry.renders() {
+            return inquiry.answer();
         }
-        drop(snapshot);
         let kept = Kept {
             transport: ask.transport,
             path: ask.path.to_owned(),
@@ -210,27 +252,47 @@ impl Shared {
             server: ask.server,
         };
         let rendered = match self.rendering.is_overlong(generation, ask.peer) {
-            true => Err(Unrendered::Overlong),
+            true => Err(Unrendered::LeftAlone),
             false => {
                 let shared = Arc::clone(self);
                 let rendered = self.rendering.run(RENDER_LONGEST, move || shared.answer(&kept.ask()));
                 let rendered = rendered.await;
-                if matches!(rendered, Err(Unrendered::Overlong)) {
+                if matches!(rendered, Err(Unrendered::Overlong | Unrendered::Stuck)) {
                     self.rendering.note_overlong(generation, ask.peer);
                 }
                 rendered
             }
         };
-        rendered.unwrap_or_else(|why| Answered {
-            result: Err(Refusal::Broken { reason: reason(why) }),
-            ..self.unread("a text", ask.peer)
+        rendered.unwrap_or_else(|why| {
+            self.count_unrendered(why);
+            inquiry.unrendered(Refusal::Broken { reason: reason(why) })
         })
+    }
+
+    fn count_unrendered(&self, why: Unrendered) {
+        match why {
+            Unrendered::Overlong => self.counters.count(Counter::TextsOverlong),
+            Unrendered::Stuck => {
+                self.counters.count(Counter::TextsOverlong);
+                self.counters.count(Counter::TextsStuck);
+                if self.notices.texts_stuck.is_due(&self.clock, TEXTS_STUCK_REMINDER) {
+                    error!(
+                        "{RENDERS_GIVEN_UP_MAX} texts that came to no end are still being rendered, and another is: its \
+                         thread is not replaced, and once all {} are stuck no machine gets a script or an answer \
+                         until they come back or bootwright is restarted; mend the templates of the machines whose \
+                         texts came to no end",
+                        wanted()
+                    );
+                }
+            }
+            Unrendered::LeftAlone | Unrendered::NoTurn | Unrendered::Broke => {}
+        }
     }
 }
 
 fn reason(why: Unrendered) -> String {
     match why {
-        Unrendered::Overlong => format!(
+        Unrendered::Overlong | Unrendered::Stuck | Unrendered::LeftAlone => format!(
             "rendering it came to no end within {} s, and it is left alone for {} s",
             RENDER_LONGEST.as_secs(),
             RENDER_PAUSE.as_secs()
@@ -256,6 +318,67 @@ mod tests {
             assert_eq!(rendering.run(RENDER_LONGEST, move || number).await, Ok(number));
         }
         assert_eq!(rendering.jobs().given_up, 1);
+    }
+
+    #[tokio::test]
+    async fn threads_that_come_back_late_are_no_longer_given_up() {
+        let rendering = Rendering::default();
+        // More than once as many as may be given up.
+        for _ in 0..=2 {
+            let mut gates = Vec::new();
+            for number in 0..=RENDERS_GIVEN_UP_MAX {
+                let (open, closed) = mpsc::channel::<()>();
+                gates.push(open);
+                let wait = move || closed.recv().is_ok();
+                let expected = match number {
+                    RENDERS_GIVEN_UP_MAX => Unrendered::Stuck,
+                    _ => Unrendered::Overlong,
+                };
+                let stuck = rendering.run(Duration::from_millis(20), wait).await;
+                assert_eq!(stuck, Err(expected), "{number}");
+            }
+            drop(gates);
+            let began = Instant::now();
+            while rendering.jobs().given_up > 0 && began.elapsed() < RENDER_LONGEST {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(rendering.jobs().given_up, 0);
+            // Whoever was not replaced takes the next one.
+            assert_eq!(rendering.run(RENDER_LONGEST, || 7).await, Ok(7));
+            assert!(rendering.jobs().threads <= wanted());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_rendered_keeps_its_name_and_is_counted() {
+        let shared = super::super::tests::shared_with(Box::new(NoLog));
+        let machine = Ipv4Addr::new(192, 0, 2, 7);
+        let ask = Ask {
+            transport: Transport::Http,
+            path: b"/answer/r1u07/preseed.cfg",
+            query: None,
+            peer: machine,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+        };
+        shared.rendering.note_overlong(1, machine);
+        let answered = shared.answer_in_time(&ask).await;
+        assert_eq!(answered.what, "answer preseed.cfg");
+        assert!(
+            matches!(answered.result, Err(Refusal::Broken { .. })),
+            "{:?}",
+            answered.result
+        );
+        shared.count_unrendered(Unrendered::Stuck);
+        let count = |counter| shared.counters.value(counter);
+        assert_eq!((count(Counter::TextsOverlong), count(Counter::TextsStuck)), (1, 1));
+    }
+
+    struct NoLog;
+
+    impl crate::net::LeaseLog for NoLog {
+        fn append(&self, _: Vec<crate::lease::LeaseChange>) -> Result<crate::net::Durable, String> {
+            Err("no test gives leases here".to_owned())
+        }
     }
 
     #[tokio::test]

@@ -17,11 +17,16 @@ enum Configured<'w> {
     Empty,
 }
 
+/// What a file of an answer is called in logs.
+pub(super) fn called(file: &str) -> String {
+    format!("answer {file}")
+}
+
 impl Inquiry<'_> {
     /// One file of an answer, for the machine in the path and for nobody else.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Found {
         let who = identify(self.snapshot, &self.subject);
-        let mut what = format!("answer {file}");
+        let mut what = called(file);
         let result = self
             .admitted(machine, &self.subject, who)
             .and_then(|()| self.configured_answer(machine, who, file))

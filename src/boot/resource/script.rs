@@ -4,7 +4,7 @@ use super::{Found, Inquiry, Refusal, as_text};
 use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
-    machine::{identify, remark},
+    machine::{Who, identify, remark},
     near,
 };
 use crate::model::{Dialect, Firmware, Name};
@@ -14,9 +14,19 @@ pub const LOCAL_SCRIPT: &str = "local";
 /// The script of a machine nobody knows.
 pub const UNKNOWN_SCRIPT: &str = "unknown";
 
-impl Inquiry<'_> {
-    /// The script of the machine that asks, or that the path names.
-    pub(super) fn script_for(&self, dialect: Dialect) -> Found {
+/// A script that is yet to be rendered.
+pub(super) struct Chosen<'w> {
+    who: Who<'w>,
+    name: Name,
+    /// Whether it goes to the address that asks.
+    admitted: Result<(), Refusal>,
+    /// What it is called in logs.
+    pub(super) what: String,
+}
+
+impl<'a> Inquiry<'a> {
+    /// Which script is the machine's that asks, or that the path names.
+    pub(super) fn chosen(&self, dialect: Dialect) -> Chosen<'a> {
         let who = identify(self.snapshot, &self.subject);
         let gate = gate(self.snapshot, who);
         let admitted = match &gate {
@@ -33,6 +43,24 @@ impl Inquiry<'_> {
             Dialect::Ipxe => String::new(),
             other @ (Dialect::Grub | Dialect::Pxelinux) => format!(" ({})", other.extension()),
         };
+        let remark = remark(self.snapshot, who, &self.subject).map_or_else(String::new, |said| format!(" ({said})"));
+        let what = format!("script {name}{form}{why}{remark}");
+        Chosen {
+            who,
+            name,
+            admitted,
+            what,
+        }
+    }
+
+    /// That script, rendered.
+    pub(super) fn script_for(&self, dialect: Dialect) -> Found {
+        let Chosen {
+            who,
+            name,
+            admitted,
+            what,
+        } = self.chosen(dialect);
         let templates = &self.snapshot.templates;
         let result = match templates.has_form(name.as_str(), dialect) {
             true => admitted.and_then(|()| {
@@ -49,10 +77,9 @@ impl Inquiry<'_> {
                 ),
             }),
         };
-        let remark = remark(self.snapshot, who, &self.subject).map_or_else(String::new, |said| format!(" ({said})"));
         Found {
             stage: Stage::of_loader(dialect),
-            what: format!("script {name}{form}{why}{remark}"),
+            what,
             result,
         }
     }

@@ -73,5 +73,7 @@ pub const RENDER_TURN_LONGEST: Duration = Duration::from_secs(60);
 pub const RENDER_QUEUE_MAX: usize = super::HTTP_CONNECTIONS_MAX + super::TFTP_TRANSFERS_MAX;
 /// Threads that render; no more than there are processors.
 pub const RENDER_THREADS_MAX: usize = 16;
-/// Such threads that are replaced after a text that never ends.
+/// Such threads that are replaced while they are at a text that comes to no end.
 pub const RENDERS_GIVEN_UP_MAX: usize = 4;
+/// How often it is said that no more are replaced.
+pub const TEXTS_STUCK_REMINDER: Duration = Duration::from_secs(60);
