@@ -42,6 +42,12 @@ impl Snapshot {
         self.subnets.iter().find(|subnet| subnet.cidr.contains(address))
     }
 
+    /// Whether the inventory names that address as a router, or as a relay whose word counts.
+    pub fn names_router(&self, address: Ipv4Addr) -> bool {
+        let mut subnets = self.subnets.iter();
+        subnets.any(|subnet| subnet.router == Some(address) || subnet.ports_from.has_relay(address))
+    }
+
     /// The artifact of that image and file.
     pub fn artifact(&self, image: &str, file: &str) -> Option<(&Image, &Artifact)> {
         let image = self.images.get(image)?;

@@ -35,6 +35,8 @@ pub const EXCHANGE_USER_CLASSES_MAX: usize = 8;
 /// Addresses on one interface that the kernel does not know the MAC of and is made to ask for in a second:
 /// while it asks, for three seconds each, their datagrams take room of the socket and of the kernel's table.
 pub const NEIGHBOURS_ASKED_PER_S: u32 = 64;
+/// The same for routers and relays that the inventory names, when the others have used that up.
+pub const NAMED_NEIGHBOURS_ASKED_PER_S: u32 = 64;
 /// How long a neighbour that the kernel knew is taken to be known.
 pub const NEIGHBOUR_KNOWN: Duration = Duration::from_secs(10);
 /// Such neighbours of one interface that are remembered.

@@ -4,14 +4,15 @@
 //! question, three seconds long where none comes, and takes room of its socket meanwhile. Anybody can
 //! have us answer made-up addresses by the thousand: then there is no room for anybody else, and the
 //! kernel's table of neighbours, which all of this host shares, is full of them. So an address is looked
-//! up first, and only so many unknown ones a second are asked for.
+//! up first, and only so many unknown ones a second are asked for. Beside whatever others use of that,
+//! routers and relays that the inventory names have some of their own: one that the kernel forgot is found again.
 //!
 //! Who speaks to us by name is known already: it had to ask for our own MAC, and the kernel remembers who
 //! asked.
 
 use crate::model::{
     OwnAddress,
-    limits::{NEIGHBOUR_KNOWN, NEIGHBOURS_ASKED_PER_S, NEIGHBOURS_KNOWN_MAX},
+    limits::{NAMED_NEIGHBOURS_ASKED_PER_S, NEIGHBOUR_KNOWN, NEIGHBOURS_ASKED_PER_S, NEIGHBOURS_KNOWN_MAX},
 };
 use crate::net::{Clock, interface::Interface, socket};
 use std::{
@@ -74,10 +75,10 @@ impl Neighbours {
         is_known
     }
 
-    /// Whether the kernel may be made to ask for an address that it does not know.
-    pub fn may_be_asked(&self) -> bool {
+    /// Whether the kernel may be made to ask for an address that it does not know, and that the inventory may name.
+    pub fn may_be_asked(&self, is_named: impl FnOnce() -> bool) -> bool {
         let now = self.clock.monotonic();
-        self.state().allowance.take(now)
+        self.state().allowance.take(now, is_named)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,18 +94,27 @@ fn is_near(own: &[OwnAddress], address: Ipv4Addr) -> bool {
 /// Questions that may be asked: so many a second, and after a pause as many at once.
 #[derive(Debug, Default)]
 struct Allowance {
-    used: u32,
     since: Duration,
+    used: u32,
+    used_by_named: u32,
 }
 
 impl Allowance {
-    fn take(&mut self, now: Duration) -> bool {
+    fn take(&mut self, now: Duration, is_named: impl FnOnce() -> bool) -> bool {
         if now >= self.since + Duration::from_secs(1) {
-            (self.used, self.since) = (0, now);
+            *self = Allowance {
+                since: now,
+                ..Allowance::default()
+            };
         }
-        let is_left = self.used < NEIGHBOURS_ASKED_PER_S;
-        self.used += u32::from(is_left);
-        is_left
+        if self.used < NEIGHBOURS_ASKED_PER_S {
+            self.used += 1;
+        } else if self.used_by_named < NAMED_NEIGHBOURS_ASKED_PER_S && is_named() {
+            self.used_by_named += 1;
+        } else {
+            return false;
+        }
+        true
     }
 }
 
@@ -113,11 +123,28 @@ mod tests {
     use super::*;
     use crate::model::Cidr;
 
+    /// How many of 5,000 addresses that nobody has are asked for.
+    fn taken(allowance: &mut Allowance, at: Duration) -> usize {
+        (0..5000).filter(|_| allowance.take(at, || false)).count()
+    }
+
+    #[test]
+    fn a_named_router_is_asked_for_however_many_others_are_made_up() {
+        let mut allowance = Allowance::default();
+        let now = Duration::from_secs(100);
+        taken(&mut allowance, now);
+        assert!(!allowance.take(now, || false));
+        let asked = (0..250).filter(|_| allowance.take(now, || true));
+        assert_eq!(asked.count(), NAMED_NEIGHBOURS_ASKED_PER_S as usize);
+        let later = now + Duration::from_secs(1);
+        taken(&mut allowance, later);
+        assert!(allowance.take(later, || true), "in every second");
+    }
+
     #[test]
     fn so_many_unknown_addresses_are_asked_for_in_a_second_and_no_more() {
         let mut allowance = Allowance::default();
         let start = Duration::from_secs(100);
-        let taken = |allowance: &mut Allowance, at: Duration| (0..5000).filter(|_| allowance.take(at)).count();
         assert_eq!(taken(&mut allowance, start), NEIGHBOURS_ASKED_PER_S as usize);
         assert_eq!(taken(&mut allowance, start + Duration::from_millis(999)), 0);
         let later = start + Duration::from_secs(1);

@@ -35,6 +35,17 @@ fn room(macs: &[MacAddr]) -> Room {
     room
 }
 
+#[test]
+fn routers_and_relays_of_the_inventory_are_named_and_nobody_else() {
+    let room = room(&[LIVE]);
+    let names = |address| room.snapshot.names_router(address);
+    assert!(names(RELAY));
+    assert!(names(
+        room.snapshot.subnets.iter().find_map(|subnet| subnet.router).unwrap()
+    ));
+    assert!(!names(Ipv4Addr::new(203, 0, 113, 77)));
+}
+
 /// A host that was given its address at its port.
 fn given(room: &mut Room, mac: MacAddr) {
     let ack = room.reply(&from(Packet::selecting(mac, OWN), PORT_7));

@@ -124,7 +124,8 @@ impl Replies {
         if link.is_some_and(|mac| self.ways.send_frame(bytes, from, (mac, to)).is_ok()) {
             return self.ways.shared.counters.count(Counter::DhcpReplied);
         }
-        if self.ways.neighbours.may_be_asked() {
+        let is_named = || self.ways.shared.snapshot.load().names_router(*to.ip());
+        if self.ways.neighbours.may_be_asked(is_named) {
             self.datagram(bytes, from, to);
             self.ways.look_later(*to.ip());
         } else {
