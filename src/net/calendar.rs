@@ -91,13 +91,15 @@ fn say(Step { by, leaps }: Step) {
     }
 }
 
-/// A length of time as people say it.
+/// A length of time as people say it, to the nearest: whoever sets a clock back by 300 days may do it a second
+/// after the last whole one.
 fn length(seconds: u64) -> String {
+    let nearest = |unit: u64| seconds.saturating_add(unit / 2) / unit;
     match seconds {
         0..300 => format!("{seconds} s"),
-        300..18_000 => format!("{} min", seconds / 60),
-        18_000..432_000 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
+        300..18_000 => format!("{} min", nearest(60)),
+        18_000..432_000 => format!("{} h", nearest(3_600)),
+        _ => format!("{} days", nearest(86_400)),
     }
 }
 
@@ -126,6 +128,17 @@ mod tests {
             self.0.lock().unwrap().push((records.len(), done));
             Ok(Box::pin(async move { written.await.unwrap() }))
         }
+    }
+
+    #[test]
+    fn a_second_more_or_less_is_the_same_length_to_people() {
+        for seconds in [300 * 86_400 - 1, 300 * 86_400, 300 * 86_400 + 1] {
+            assert_eq!(length(seconds), "300 days");
+        }
+        assert_eq!(
+            (length(299), length(3_599), length(35_999)),
+            ("299 s".into(), "60 min".into(), "10 h".into())
+        );
     }
 
     #[tokio::test]
