@@ -68,7 +68,7 @@ const HIDES_THE_REST: &str = "nothing else is judged until this is mended";
 /// Parses a file into its top table. Syntax errors are said, all of them; the flag tells whether
 /// there were any, because what is left of such a file is not worth judging.
 pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Value<'a>, bool) {
-    let text = as_far_as_read(&source.text);
+    let (text, first) = as_far_as_read(&source.text);
     let (root, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     if text.len() < source.text.len() {
@@ -77,8 +77,12 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
         errors.retain(|error| {
             error
                 .span()
-                .is_some_and(|span| source.origin(span.start).line < last_line)
+                .is_none_or(|span| source.origin(span.start).line < last_line)
         });
+        // The first one is a mistake, wherever it is.
+        if errors.is_empty() {
+            errors.extend(first.clone());
+        }
     }
     let mut said = Vec::new();
     let mut last_line = None;
@@ -111,20 +115,22 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
     }
     let span = root.span();
     let value = Spanned::new(span, DeValue::Table(root.into_inner()));
-    (value, !errors.is_empty())
+    (value, first.is_some())
 }
 
-/// The text up to where errors are looked for, all of it where it is sound: whole lines.
-fn as_far_as_read(text: &str) -> &str {
+/// The text up to where errors are looked for, all of it where it is sound: whole lines. With the error that
+/// the parser gives it up at.
+fn as_far_as_read(text: &str) -> (&str, Option<toml::de::Error>) {
     let Err(first) = DeTable::parse(text) else {
-        return text;
+        return (text, None);
     };
     let end = first.span().map_or(0, |span| span.end) + SYNTAX_ERRORS_WITHIN_BYTES;
     let rest = text.as_bytes().get(end..).unwrap_or_default();
-    match rest.iter().position(|byte| *byte == b'\n') {
+    let read = match rest.iter().position(|byte| *byte == b'\n') {
         Some(line_end) => &text[..end + line_end + 1],
         None => text,
-    }
+    };
+    (read, Some(first))
 }
 
 /// The parser's words, and what to do.
@@ -279,5 +285,29 @@ pub(super) fn tables<'a>(reader: &mut Reader<'_>, key: &str, value: Option<&'a V
             reader.error(value, message, format!("write it as [[{key}]]"));
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_said_however_long_its_line_is() {
+        let long = "x".repeat(SYNTAX_ERRORS_WITHIN_BYTES + 5000);
+        for text in [
+            format!("a = = 1 #{long}\nb = 1\n"),
+            format!("b = 1\na = \"{long}\nc = 1\n"),
+        ] {
+            let mut problems = Problems::default();
+            let source = Source::new("a.toml", text);
+            let (_, is_broken) = document(&source, &mut problems);
+            let errors = problems.into_report().errors;
+            assert!(is_broken, "what is cut off is not judged: {errors:?}");
+            assert_eq!(errors.len(), 1, "{errors:?}");
+        }
+        let mut problems = Problems::default();
+        let sound = Source::new("a.toml", format!("a = 1 #{long}\nb = 1\n"));
+        assert!(!document(&sound, &mut problems).1 && !problems.has_errors());
     }
 }
