@@ -1,6 +1,7 @@
 //! The shipped unit: what systemd makes of it, as far as it can be asked offline.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
+use bootwright::model::limits::TRIAL_LONGEST;
 use std::{path::Path, process::Command};
 
 /// The worst exposure that is accepted, out of 10 (dnsmasq and nginx as packaged: 9.6).
@@ -50,6 +51,17 @@ fn the_start_is_done_when_the_daemon_says_so() {
 #[test]
 fn a_reload_waits_for_its_verdict() {
     assert_eq!(values(&unit(), "ExecReload"), ["/usr/bin/bootwright reload"]);
+}
+
+#[test]
+fn a_trial_of_files_may_die_of_memory_or_take_its_time_and_the_daemon_stays() {
+    let unit = unit();
+    assert_eq!(values(&unit, "OOMPolicy"), ["continue"]);
+    let seconds: u64 = values(&unit, "TimeoutStartSec")[0].parse().unwrap();
+    assert!(
+        seconds > 2 * TRIAL_LONGEST.as_secs(),
+        "the files on disk, then the kept ones"
+    );
 }
 
 #[test]
