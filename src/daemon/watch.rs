@@ -22,7 +22,7 @@ use tokio::{
 /// Reloads whenever the files differ from those the last reload read; ends with its task.
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let (changed, mut changes) = mpsc::channel(1);
-    let mut armed = arm(&reloader, None, &changed);
+    let mut armed = arm(&reloader, None, &changed).await;
     let mut look = interval(WATCH_LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A file may have changed before the watcher was there.
@@ -32,15 +32,15 @@ pub(super) async fn watch(reloader: Arc<Reloader>) {
             _ = changes.recv() => {
                 settle(&mut changes).await;
                 reloader.reload(Trigger::Watch).await;
-                armed = arm(&reloader, None, &changed);
+                armed = arm(&reloader, None, &changed).await;
             }
-            () = reloader.reloaded() => armed = arm(&reloader, None, &changed),
+            () = reloader.reloaded() => armed = arm(&reloader, None, &changed).await,
             _ = look.tick() => {
-                armed = arm(&reloader, Some(armed), &changed);
+                armed = arm(&reloader, Some(armed), &changed).await;
                 if have_changed(&reloader).await {
                     settle(&mut changes).await;
                     reloader.reload(Trigger::Watch).await;
-                    armed = arm(&reloader, Some(armed), &changed);
+                    armed = arm(&reloader, Some(armed), &changed).await;
                 }
             }
         }
@@ -68,6 +68,7 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
 type Place = (PathBuf, Option<(u64, u64)>);
 
 /// Folders that are watched.
+#[derive(Default)]
 struct Armed {
     places: Vec<Place>,
     /// Whether all of them are.
@@ -76,9 +77,16 @@ struct Armed {
     _watcher: Option<RecommendedWatcher>,
 }
 
+/// [`arm_here`] where it may wait for a disk. Nothing is armed where that broke, and the next look sees to it.
+async fn arm(reloader: &Arc<Reloader>, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
+    let (reloader, changed) = (Arc::clone(reloader), changed.clone());
+    let armed = tokio::task::spawn_blocking(move || arm_here(&reloader, before, &changed)).await;
+    armed.unwrap_or_default()
+}
+
 /// Watches the reloader's folders; those that were `before`, where they are still the same. What can't be
-/// watched is said to the reloader.
-fn arm(reloader: &Reloader, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
+/// watched is said to the reloader. Blocks.
+fn arm_here(reloader: &Reloader, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
     let places: Vec<Place> = reloader.watched().folders.into_iter().map(place).collect();
     if let Some(before) = before.filter(|before| before.is_whole && before.places == places) {
         return before;
