@@ -1,7 +1,7 @@
 //! The folders in which a change of the operator's files is seen.
 
 use super::{Appliance, loaders::RECOVERED, source};
-use crate::model::limits::{ANSWER_DEPTH_MAX, IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX, WATCHED_LINKS_MAX};
+use crate::model::limits::{ANSWER_DEPTH_MAX, EDITED_FILES_MAX, IMAGE_DEPTH_MAX, LOADER_DEPTH_MAX, WATCHED_LINKS_MAX};
 use std::{
     collections::VecDeque,
     ffi::OsString,
@@ -28,14 +28,14 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         folders.extend(children.into_iter().filter(|child| child.is_dir()));
     }
     for answer in source::entries(&appliance.answers).unwrap_or_default() {
-        add_folders_in(&answer, ANSWER_DEPTH_MAX, &mut folders);
+        add_folders_in(&answer, ANSWER_DEPTH_MAX, Behind::Links, &mut folders);
     }
     for image in source::entries(&appliance.images).unwrap_or_default() {
-        add_folders_in(&image, IMAGE_DEPTH_MAX, &mut folders);
+        add_folders_in(&image, IMAGE_DEPTH_MAX, Behind::None, &mut folders);
     }
     for loaders in &appliance.loaders {
         let mut beneath = Vec::new();
-        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, &mut beneath);
+        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, Behind::None, &mut beneath);
         // Nothing is served from one that is closed to us.
         beneath.retain(|folder| !folder.ends_with(RECOVERED) && folder.read_dir().is_ok());
         folders.extend(beneath);
@@ -141,13 +141,25 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     parts.collect()
 }
 
-/// Adds the folders in a folder, down to `depth` below it. No loader and no artifact is served from a folder
-/// behind a symlink, and what an answer has behind one is seen at the next change.
-fn add_folders_in(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
-    let is_own = |child: &PathBuf| child.is_dir() && !child.is_symlink();
-    for child in source::entries(folder).unwrap_or_default().into_iter().filter(is_own) {
+/// Which folders count besides those that lie there themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// No others: no loader and no artifact is served from a folder behind a symlink.
+    None,
+    /// Those that a symlink leads to: answers are read there.
+    Links,
+}
+
+/// Adds the folders in a folder, down to `depth` below it.
+fn add_folders_in(folder: &Path, depth: usize, behind: Behind, folders: &mut Vec<PathBuf>) {
+    let counts = |child: &PathBuf| child.is_dir() && (behind == Behind::Links || !child.is_symlink());
+    for child in source::entries(folder).unwrap_or_default().into_iter().filter(counts) {
+        // A link may lead anywhere, to a folder above it too.
+        if behind == Behind::Links && folders.len() >= EDITED_FILES_MAX {
+            return;
+        }
         if depth > 1 {
-            add_folders_in(&child, depth - 1, folders);
+            add_folders_in(&child, depth - 1, behind, folders);
         }
         folders.push(child);
     }
@@ -189,6 +201,26 @@ mod tests {
             [root.clone(), at("git"), at("git/rooms")],
             "a folder's link"
         );
+    }
+
+    #[test]
+    fn folders_behind_links_in_an_answer_count_and_those_of_an_image_do_not() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        fs::create_dir_all(at("git/parts/deep")).unwrap();
+        fs::create_dir(at("debian")).unwrap();
+        symlink("../git/parts", at("debian/parts")).unwrap();
+        symlink("..", at("debian/round")).unwrap();
+        let found = |behind| {
+            let mut folders = Vec::new();
+            add_folders_in(&at("debian"), ANSWER_DEPTH_MAX, behind, &mut folders);
+            folders
+        };
+        let answers = found(Behind::Links);
+        for folder in ["debian/parts", "debian/parts/deep"] {
+            assert!(answers.contains(&at(folder)), "{answers:?}");
+        }
+        assert_eq!(found(Behind::None), Vec::<PathBuf>::new());
     }
 
     #[test]
