@@ -776,6 +776,33 @@ fn files_that_are_missing_or_not_text_are_said() {
 }
 
 #[test]
+fn a_trial_says_of_which_folder_it_waits() {
+    let room = Room::new("");
+    let tried = std::process::Command::new(env!("CARGO_BIN_EXE_bootwright"))
+        .args(["try-files", "--config"])
+        .arg(room.path("bootwright.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(tried.stdout).unwrap();
+    let steps: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["Next"].take())
+        .filter(|step| !step.is_null())
+        .collect();
+    let read = |file: &str| serde_json::json!({ "Read": room.path(file) });
+    let look = |folder: &str| serde_json::json!({ "Look": room.path(folder) });
+    let begins = [
+        read("bootwright.toml"),
+        look("images"),
+        read("images/debian-12/image.toml"),
+        look("images/debian-12"),
+        read("inventory.toml"),
+    ];
+    assert_eq!(steps.get(..begins.len()), Some(&begins[..]), "{said}");
+    assert_eq!(steps.last(), Some(&serde_json::json!("Judge")), "{said}");
+}
+
+#[test]
 fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
     for nested in [
         "[".repeat(100_000),

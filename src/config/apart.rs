@@ -21,17 +21,21 @@ use crate::model::{
     limits::{TRIAL_LONGEST, TRIAL_MEMORY_BYTES_MAX, TRIAL_STEP_LONGEST, TRIAL_WORDS_BYTES_MAX},
     text,
 };
-use nix::sys::{
-    resource::{Resource, setrlimit},
-    signal::Signal,
+use nix::{
+    sys::{
+        prctl::set_dumpable,
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::{AccessFlags, access},
 };
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
@@ -103,6 +107,8 @@ fn bound_this_process() {
         let _ = setrlimit(resource, most, most);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // A program that takes cores in gets none either, and is not waited for. This closes /proc/self to us.
+    let _ = set_dumpable(false);
 }
 
 /// Tries files in another process.
@@ -119,9 +125,10 @@ pub fn try_files(files: Files<'_>) -> Result<Tried, Report> {
         }],
         warnings: Vec::new(),
     };
+    left().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     let mut child = command(files).spawn().map_err(|error| {
         let what = format!("the files can't be tried, because no process can be started for it: {error}");
-        failed(what, "let this user start one more: see TasksMax and `ulimit -u`")
+        failed(what, start_help(error.kind()))
     })?;
     let heard = listen(&mut child).map_err(|error| failed(format!("the files can't be tried: {error}"), "try again"));
     let mut trial = Trial::default();
@@ -137,7 +144,8 @@ pub fn try_files(files: Files<'_>) -> Result<Tried, Report> {
         (ended, _) => {
             let file = trial.step.as_ref().and_then(Step::file);
             let doing = trial.step.as_ref().map_or("starting".to_owned(), Step::to_string);
-            let (why, help) = reason(ended, status, &words);
+            let step = trial.step.as_ref().unwrap_or(&Step::Judge);
+            let (why, help) = reason(ended, status, &words, step);
             let mut report = failed(format!("{doing} {why}"), help);
             if let (Some(error), Some(file)) = (report.errors.first_mut(), file) {
                 file.clone_into(&mut error.file);
@@ -145,6 +153,32 @@ pub fn try_files(files: Files<'_>) -> Result<Tried, Report> {
             Err(report)
         }
     }
+}
+
+/// What to do where no process is started.
+fn start_help(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            "let the user that this runs as execute the program: see `ls -l`, and chmod 755"
+        }
+        io::ErrorKind::NotFound => "mount /proc where this runs",
+        _ => "let this user start one more: see TasksMax and `ulimit -u`",
+    }
+}
+
+/// Whether whoever we are by now may start the process that tries files.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn may_start() -> Result<(), (io::Error, &'static str)> {
+    may_execute(Path::new(OURSELVES)).map_err(|error| {
+        let help = start_help(error.kind());
+        (error, help)
+    })
+}
+
+fn may_execute(program: &Path) -> io::Result<()> {
+    access(program, AccessFlags::X_OK).map_err(io::Error::from)
 }
 
 fn command(files: Files<'_>) -> Command {
@@ -189,9 +223,9 @@ impl Heard {
 }
 
 /// Two threads that read what it says, so that nobody waits for it longer than is good.
-fn listen(child: &mut Child) -> std::io::Result<Heard> {
+fn listen(child: &mut Child) -> io::Result<Heard> {
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(std::io::Error::other("nothing can be heard of it"));
+        return Err(io::Error::other("nothing can be heard of it"));
     };
     let (word, words) = mpsc::channel();
     let read = move || {
@@ -270,8 +304,27 @@ impl Trial {
 /// Sees to it that the other process ends. One that hangs in a file system that does not answer can't even be
 /// killed, and a thread waits for it then.
 fn end(mut child: Child) -> Option<ExitStatus> {
-    let until = Instant::now() + GONE_WITHIN;
     // It may be on its way out by itself, and then it is known of what it died.
+    if let Some(ended) = ended_soon(&mut child) {
+        return Some(ended);
+    }
+    let _ = child.kill();
+    if let Some(ended) = ended_soon(&mut child) {
+        return Some(ended);
+    }
+    let (give, given) = mpsc::channel::<Child>();
+    let wait = move || given.recv().map(|mut child| child.wait());
+    let waits = thread::Builder::new().name("trial's end".to_owned()).spawn(wait);
+    match waits {
+        Ok(_) => drop(give.send(child)),
+        Err(_) => left().push(child),
+    }
+    None
+}
+
+/// How it ended, where it does so within [`GONE_WITHIN`].
+fn ended_soon(child: &mut Child) -> Option<ExitStatus> {
+    let until = Instant::now() + GONE_WITHIN;
     while Instant::now() < until {
         match child.try_wait() {
             Ok(None) => thread::sleep(Duration::from_millis(2)),
@@ -279,41 +332,48 @@ fn end(mut child: Child) -> Option<ExitStatus> {
             Err(_) => return None,
         }
     }
-    let _ = child.kill();
-    let _ = thread::Builder::new().spawn(move || child.wait());
     None
 }
 
+/// Processes that no thread waits for, because the system had none: each trial looks after those before it.
+fn left() -> MutexGuard<'static, Vec<Child>> {
+    static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What became of the other process, and what to do.
-fn reason(ended: Ended, status: Option<ExitStatus>, words: &str) -> (String, &'static str) {
-    let template = "look for a list or a text that grows with itself, and for what calls itself";
+fn reason(ended: Ended, status: Option<ExitStatus>, words: &str, step: &Step) -> (String, &'static str) {
+    let help = step.help();
     let signal = status.and_then(|status| status.signal());
     match ended {
         Ended::StepTooLong => (
             format!("took more than {} s, and was given up", TRIAL_STEP_LONGEST.as_secs()),
-            template,
+            help,
         ),
         Ended::TooLong => (
             format!(
                 "was where the files were given up, after {} s in all",
                 TRIAL_LONGEST.as_secs()
             ),
-            "see which templates take long, or whether this machine has much else to do",
+            match step {
+                Step::Look(_) => help,
+                _ => "see which templates take long, or whether a disk or this machine has much else to do",
+            },
         ),
         Ended::Died | Ended::Done if words.contains("overflowed its stack") => (
             "nests deeper than can be served: it took all of its stack".to_owned(),
-            template,
+            help,
         ),
         Ended::Died | Ended::Done if words.contains("memory allocation") => (
             format!("took more than {} MiB of memory", TRIAL_MEMORY_BYTES_MAX >> 20),
-            template,
+            help,
         ),
         Ended::Died | Ended::Done => {
             let how = match signal.and_then(|signal| Signal::try_from(signal).ok()) {
                 Some(signal) => format!("ended by {signal}"),
                 None => text::escape(words.lines().next().unwrap_or("without a word").as_bytes()),
             };
-            (format!("broke the process that tried it: {how}"), template)
+            (format!("broke the process that tried it: {how}"), help)
         }
     }
 }
@@ -356,5 +416,49 @@ pub fn on_disk(config: &Path) -> Files<'_> {
         config,
         kept: None,
         without_images: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn one_that_must_be_killed_is_waited_for() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let status = end(child).unwrap();
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
+    }
+
+    #[test]
+    fn a_program_that_may_not_be_executed_is_no_lack_of_tasks() {
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("bootwright");
+        fs::write(&program, "").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o600)).unwrap();
+        let refused = may_execute(&program).unwrap_err();
+        assert!(start_help(refused.kind()).contains("chmod"), "{refused}");
+        let gone = may_execute(&room.path().join("gone")).unwrap_err();
+        assert!(start_help(gone.kind()).contains("/proc"), "{gone}");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        may_execute(&program).unwrap();
+        assert!(start_help(io::ErrorKind::WouldBlock).contains("TasksMax"));
+    }
+
+    #[test]
+    fn a_slow_folder_is_not_told_to_look_at_its_lists() {
+        let help = |ended, step: &Step| reason(ended, None, "", step).1;
+        let file = || "a".to_owned();
+        for (step, word) in [
+            (Step::Read(file()), "disk"),
+            (Step::Compile(file()), "calls itself"),
+            (Step::Render(file(), file()), "calls itself"),
+        ] {
+            assert!(help(Ended::StepTooLong, &step).contains(word), "{step}");
+        }
+        let folder = Step::Look(file());
+        assert_eq!(folder.longest(), TRIAL_LONGEST);
+        assert!(help(Ended::TooLong, &folder).contains("disk"));
     }
 }

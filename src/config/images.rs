@@ -6,6 +6,7 @@ use super::{
     problems::Problems,
     raw::{self, Inventory},
     source::{self, Source},
+    steps::{self, Step},
 };
 use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
 use crate::images::{MANIFEST, checksum, sums::Sums};
@@ -165,6 +166,8 @@ fn read_image(
 ) -> Option<Image> {
     let source = Source::read(manifest, problems)?;
     let (root, broken) = decode::document(&source, problems);
+    // Its artifacts, on whatever disk they are.
+    steps::next(|| Step::Look(folder.display().to_string()));
     let reader = &mut Reader {
         source: &source,
         problems,

@@ -159,6 +159,7 @@ fn snapshot(
         loaders,
         templates,
     };
+    steps::next(|| steps::Step::Judge);
     if !inventory.broken {
         let seen = Seen {
             unsound: &catalogue.unsound,
@@ -167,6 +168,8 @@ fn snapshot(
         };
         judge_inventory(read, inventory, seen, &mut snapshot, problems);
     }
+    // Nothing more is rendered.
+    steps::next(|| steps::Step::Judge);
     snapshot
 }
 

@@ -123,6 +123,7 @@ pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The entries of a folder that people mean, sorted by name: no hidden file, no editor's backup.
 pub(super) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    steps::next(|| Step::Look(folder.display().to_string()));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -33,6 +33,8 @@ pub(super) enum Word {
 pub(super) enum Step {
     /// A file is read.
     Read(String),
+    /// What lies in a folder is looked at.
+    Look(String),
     /// A template is compiled.
     Compile(String),
     /// A template is rendered: its file, and for whom.
@@ -46,14 +48,31 @@ impl Step {
     pub(super) fn longest(&self) -> Duration {
         match self {
             Step::Read(_) | Step::Compile(_) | Step::Render(..) => TRIAL_STEP_LONGEST,
-            Step::Judge => TRIAL_LONGEST,
+            // It may have any number of files.
+            Step::Look(_) | Step::Judge => TRIAL_LONGEST,
         }
     }
 
     pub(super) fn file(&self) -> Option<&str> {
         match self {
-            Step::Read(file) | Step::Compile(file) | Step::Render(file, _) => Some(file),
+            Step::Read(file) | Step::Look(file) | Step::Compile(file) | Step::Render(file, _) => Some(file),
             Step::Judge => None,
+        }
+    }
+
+    /// What to do where it takes too much of anything.
+    pub(super) fn help(&self) -> &'static str {
+        match self {
+            Step::Read(_) => {
+                "see whether the disk or the file server that it lies on answers, and whether the file is what it should be"
+            }
+            Step::Look(_) => "see whether the disk or the file server that it lies on answers",
+            Step::Compile(_) | Step::Render(..) => {
+                "look for a list or a text that grows with itself, and for what calls itself"
+            }
+            Step::Judge => {
+                "see whether the disks of loaders and images answer, and whether this machine has much else to do"
+            }
         }
     }
 }
@@ -62,6 +81,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Read(_) => f.write_str("reading it"),
+            Step::Look(_) => f.write_str("looking at what lies in it"),
             Step::Compile(_) => f.write_str("template: compiling it"),
             Step::Render(_, whose) => write!(f, "template: rendering it for {whose}"),
             Step::Judge => f.write_str("judging these files"),

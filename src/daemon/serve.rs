@@ -16,7 +16,7 @@ use crate::admin::{
     answer::{Problem, counted},
 };
 use crate::boot::snapshot::Ports;
-use crate::config::{self, Appliance, Loaded, Report, report};
+use crate::config::{self, Appliance, Loaded, Report, apart, report};
 use crate::lease::LeaseTable;
 use crate::model::{
     Now,
@@ -124,6 +124,9 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let ours = ours(&appliance.state, &socket);
     privileges::drop_privileges(options.user.as_deref(), &ours).map_err(StartError::Privileges)?;
     privileges::warn_of_unreadable(&theirs(&appliance, &options.config));
+    if let Err((error, help)) = apart::may_start() {
+        tracing::warn!("every reload will fail, because no process can be started to try the files: {error}; {help}");
+    }
 
     // Threads from here on.
     log::write_in_background().map_err(StartError::Log)?;
