@@ -1,7 +1,7 @@
 //! Whether this host forwards IPv6 on an interface, as its router does. The kernel is asked by rtnetlink(7),
 //! because the service sees no `/proc/sys` (`ProcSubset=pid`).
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{MsgFlags, recv, send};
 use std::{io, os::fd::AsRawFd};
 
 /// `struct nlmsghdr`, and `struct netconfmsg` with the room up to its attributes.
@@ -16,12 +16,7 @@ const ANSWER_BYTES: usize = 512;
 
 /// Whether the host forwards IPv6 there. An interface without IPv6 forwards none.
 pub(super) fn forwards_ipv6(index: u32) -> io::Result<bool> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
+    let socket = super::news::netlink()?;
     send(socket.as_raw_fd(), &request(index), MsgFlags::empty())?;
     // The answer is there when the question has gone.
     let mut answer = [0; ANSWER_BYTES];

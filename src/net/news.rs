@@ -7,7 +7,10 @@ use nix::{
     net::if_::InterfaceFlags,
     sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket},
 };
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
 use tokio::net::UdpSocket;
 
 /// The room for one datagram of the kernel's, in bytes; it sends no larger ones.
@@ -25,12 +28,7 @@ pub(super) struct News {
 
 impl News {
     pub(super) fn subscribe() -> io::Result<News> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )?;
+        let socket = netlink()?;
         let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups.cast_unsigned()))?;
         Ok(News {
@@ -55,6 +53,16 @@ impl News {
             }
         }
     }
+}
+
+/// A socket to the kernel's routing (rtnetlink(7)) that nobody waits for.
+pub(super) fn netlink() -> nix::Result<OwnedFd> {
+    socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )
 }
 
 /// The links in a datagram of netlink messages, each beginning at a multiple of four bytes.
