@@ -11,13 +11,12 @@ use crate::model::limits::{
     SIGHTINGS_MAX, TEMPLATE_STACK_BYTES, TEXTS_STUCK_REMINDER,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -34,6 +33,8 @@ struct Job {
 /// How far it is. Each changes under the lock of the jobs, but that nobody waits.
 #[derive(Default)]
 struct Course {
+    /// Since when its thread is at it.
+    began: OnceLock<Instant>,
     /// Nobody waits for it any more.
     is_given_up: AtomicBool,
     /// Another thread has taken the place of its own.
@@ -57,14 +58,23 @@ enum Unrendered {
     Broke,
 }
 
-/// The threads, and what they are to do. They end with the last sender.
+/// The threads, and what they are to do. They end with this.
+#[derive(Default)]
 pub struct Rendering {
-    jobs: Arc<Mutex<Jobs>>,
-    queue: Arc<Mutex<Receiver<Job>>>,
+    pool: Arc<Pool>,
 }
 
+#[derive(Default)]
+struct Pool {
+    jobs: Mutex<Jobs>,
+    /// There is a job, or there will be none any more.
+    came: Condvar,
+}
+
+#[derive(Default)]
 struct Jobs {
-    sender: SyncSender<Job>,
+    waiting: VecDeque<Job>,
+    is_closed: bool,
     /// Threads that take jobs.
     threads: usize,
     /// Threads that were given up and replaced, and did not come back since.
@@ -73,24 +83,18 @@ struct Jobs {
     overlong: BTreeMap<(u64, Ipv4Addr), Instant>,
 }
 
-impl Default for Rendering {
-    fn default() -> Rendering {
-        let (sender, queue) = mpsc::sync_channel(RENDER_QUEUE_MAX);
-        Rendering {
-            jobs: Arc::new(Mutex::new(Jobs {
-                sender,
-                threads: 0,
-                given_up: 0,
-                overlong: BTreeMap::new(),
-            })),
-            queue: Arc::new(Mutex::new(queue)),
-        }
+impl Drop for Rendering {
+    fn drop(&mut self) {
+        let mut jobs = self.jobs();
+        jobs.is_closed = true;
+        jobs.waiting.clear();
+        self.pool.came.notify_all();
     }
 }
 
 impl Rendering {
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        locked(&self.jobs)
+        self.pool.jobs()
     }
 
     /// Does a piece of work on one of the threads, once one is free.
@@ -99,39 +103,53 @@ impl Rendering {
         longest: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unrendered> {
-        let (begin, begun) = oneshot::channel();
-        let (done, result) = oneshot::channel();
+        let (done, mut result) = oneshot::channel();
         let course = Arc::<Course>::default();
         let job = Job {
             // Nobody waits any more where it can't be said.
-            work: Box::new(move || {
-                let _ = begin.send(());
-                let _ = done.send(work());
-            }),
+            work: Box::new(move || drop(done.send(work()))),
             course: Arc::clone(&course),
         };
         self.submit(job)?;
-        if !matches!(timeout(RENDER_TURN_LONGEST, begun).await, Ok(Ok(()))) {
+        let asked = Instant::now();
+        let mut wait = longest;
+        loop {
+            if let Ok(result) = timeout(wait, &mut result).await {
+                return result.map_err(|_| Unrendered::Broke);
+            }
+            let (took, most) = match course.began.get() {
+                Some(began) => (began.elapsed(), longest),
+                None => (asked.elapsed(), RENDER_TURN_LONGEST),
+            };
+            wait = most.saturating_sub(took).min(longest);
+            if !wait.is_zero() {
+                continue;
+            }
+            if course.began.get().is_some() {
+                return Err(self.jobs().give_up(&course));
+            }
             course.is_given_up.store(true, Ordering::Relaxed);
             return Err(Unrendered::NoTurn);
-        }
-        match timeout(longest, result).await {
-            Ok(result) => result.map_err(|_| Unrendered::Broke),
-            Err(_) => Err(self.jobs().give_up(&course)),
         }
     }
 
     fn submit(&self, job: Job) -> Result<(), Unrendered> {
         let mut jobs = self.jobs();
         if jobs.threads < wanted() {
-            match start(Arc::clone(&self.queue), Arc::downgrade(&self.jobs)) {
+            match start(Arc::clone(&self.pool)) {
                 Ok(()) => jobs.threads += 1,
                 // Those that are there do it later.
                 Err(_) if jobs.threads > 0 => {}
                 Err(_) => return Err(Unrendered::NoTurn),
             }
         }
-        jobs.sender.try_send(job).map_err(|_| Unrendered::NoTurn)
+        if jobs.waiting.len() >= RENDER_QUEUE_MAX {
+            return Err(Unrendered::NoTurn);
+        }
+        jobs.waiting.push_back(job);
+        drop(jobs);
+        self.pool.came.notify_one();
+        Ok(())
     }
 
     fn is_overlong(&self, generation: u64, machine: Ipv4Addr) -> bool {
@@ -146,6 +164,26 @@ impl Rendering {
         if jobs.overlong.len() < SIGHTINGS_MAX {
             jobs.overlong
                 .insert((generation, machine), Instant::now() + RENDER_PAUSE);
+        }
+    }
+}
+
+impl Pool {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, as soon as there is one; `None` at the end.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.jobs();
+        loop {
+            if jobs.is_closed {
+                return None;
+            }
+            if let Some(job) = jobs.waiting.pop_front() {
+                return Some(job);
+            }
+            jobs = self.came.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -180,32 +218,26 @@ impl Jobs {
     }
 }
 
-/// How many threads are to take jobs.
+/// How many threads are to take jobs. The system is asked once: it reads files for its answer.
 fn wanted() -> usize {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    processors.min(RENDER_THREADS_MAX)
+    static WANTED: OnceLock<usize> = OnceLock::new();
+    *WANTED.get_or_init(|| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        processors.min(RENDER_THREADS_MAX)
+    })
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A thread that takes one job after the other, with a stack for any template. It holds no sender, which would
-/// keep all of them.
-fn start(queue: Arc<Mutex<Receiver<Job>>>, jobs: Weak<Mutex<Jobs>>) -> io::Result<()> {
+/// A thread that takes one job after the other, with a stack for any template.
+fn start(pool: Arc<Pool>) -> io::Result<()> {
     let take = move || {
-        loop {
-            let job = locked(&queue).recv();
-            let Ok(Job { work, course }) = job else {
-                return;
-            };
+        while let Some(Job { work, course }) = pool.next() {
             if course.is_given_up.load(Ordering::Relaxed) {
                 continue;
             }
+            let _ = course.began.set(Instant::now());
             // Who waits hears of it by what is dropped.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            let is_place = jobs.upgrade().is_some_and(|jobs| locked(&jobs).come_back(&course));
-            if !is_place {
+            if !pool.jobs().come_back(&course) {
                 return;
             }
         }
@@ -305,6 +337,7 @@ fn reason(why: Unrendered) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
 
     #[tokio::test]
     async fn what_never_ends_is_given_up_and_the_next_is_done() {

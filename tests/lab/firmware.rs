@@ -6,7 +6,7 @@
 use super::daemon::{Daemon, Line, ask_json};
 use super::machine::{Firmware, Machine};
 use super::namespace::{SERVER, Wire};
-use super::room::Room;
+use super::room::{HOLDER, Room};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -113,7 +113,7 @@ fn ovmf_http_boot_boots_to_the_installers_answer() {
 #[test]
 fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
     let wire = Wire::new();
-    let room = Room::new(WORKER)
+    let room = Room::new(&format!("{WORKER}{HOLDER}"))
         .with_debian()
         .with_settings("[http]\nbulk_streams = 1\n");
     let daemon = Daemon::start(&wire, &room);

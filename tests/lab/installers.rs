@@ -9,7 +9,7 @@ use super::daemon::{Daemon, ask_json};
 use super::firmware::{ANSWER, KERNEL, LOADER};
 use super::machine::{Firmware, Machine};
 use super::namespace::{Namespace, SERVER, Wire, text};
-use super::room::{Room, bootwright};
+use super::room::{HOLDER, Room, bootwright};
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -99,7 +99,7 @@ fn room(medium: &Path, host: &str) -> Room {
     let who = format!("name = \"r1u07\"\nmac = \"{MAC}\"\naddress = \"192.0.2.11\"");
     room.write(
         "inventory.toml",
-        &format!("{SMALLEST}[[host]]\n{who}\nimage = \"it\"\nboot = \"live\"\n{console}\n{host}"),
+        &format!("{SMALLEST}[[host]]\n{who}\nimage = \"it\"\nboot = \"live\"\n{console}\n{host}{HOLDER}"),
     );
     room
 }

@@ -22,6 +22,15 @@ pool   = ["192.0.2.100-192.0.2.199"]
 lease  = "1h"
 "#;
 
+/// A host that holds places which a machine must wait for: an address of nobody would give way.
+pub const HOLDER: &str = r#"
+[[host]]
+name    = "holder"
+mac     = "02:00:00:00:00:55"
+address = "192.0.2.55"
+boot    = "local"
+"#;
+
 /// `bootwright.toml`, an inventory, scripts, images and a state folder.
 pub struct Room {
     folder: TempDir,
