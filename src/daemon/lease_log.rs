@@ -1,7 +1,7 @@
 //! The servers' lease log is the store's writer.
 
 use super::uptime;
-use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
+use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
 use crate::net::{Durable, LeaseLog};
 use crate::store::writer::LeaseWriter;
@@ -19,14 +19,19 @@ impl LeaseLog for WrittenLeases {
         self.writer.append(changes).map(|durable| Box::pin(durable) as Durable)
     }
 
-    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>, lost: Option<WallTime>) -> Result<Durable, String> {
+    fn redate(
+        &self,
+        date: WallTime,
+        (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
+        lost: Option<WallTime>,
+    ) -> Result<Durable, String> {
         let mark = uptime::mark(date, self.boot);
         self.writer
-            .redate(mark, records, lost)
+            .redate(mark, (records, ports), lost)
             .map(|durable| Box::pin(durable) as Durable)
     }
 
-    fn keep(&self, ports: Vec<PortRecord>) {
+    fn keep(&self, ports: Vec<PortChange>) {
         self.writer.keep(ports);
     }
 }

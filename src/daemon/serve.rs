@@ -23,7 +23,9 @@ use crate::model::{
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
-use crate::store::{self, Broken, Opened, Store, StoreError, calendar, leases, lost, ports, writer::LeaseWriter};
+use crate::store::{
+    self, Broken, Opened, Store, StoreError, Write, calendar, leases, lost, ports, writer::LeaseWriter,
+};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
@@ -305,7 +307,12 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
             counted(unreadable, "record")
         );
     }
-    table.ports.restore(now, ports);
+    let ended: Vec<Write> = table.ports.restore(now, ports).iter().map(ports::write).collect();
+    if !ended.is_empty()
+        && let Err(error) = store.commit(&ended)
+    {
+        tracing::warn!("where addresses were given once stays on disk though it counts no longer: {error}");
+    }
     if let Some(found) = lost::load(store)? {
         let passed = match found {
             lost::Found::Undated => 0,
@@ -363,7 +370,7 @@ mod tests {
         assert!(leases.may_have_lost(now, LEASE));
         let writer = LeaseWriter::start(store).unwrap();
         let mark = uptime::mark(leases.date(now), None);
-        drop(writer.redate(mark, Vec::new(), leases.lost_at(now)).unwrap());
+        drop(writer.redate(mark, Default::default(), leases.lost_at(now)).unwrap());
         drop(writer);
         assert!(may_have_lost(4000 + 3599));
         assert!(!may_have_lost(4000 + 3600));

@@ -18,7 +18,7 @@ mod tests;
 
 pub use calendar::{Mark, Step};
 pub use offers::{Crowd, PortOfEntry};
-pub use ports::{PortMark, PortRecord, PortsGiven};
+pub use ports::{PortChange, PortMark, PortRecord, PortsGiven};
 pub use table::{Freshness, LeaseTable, Offer, Seeker, Tenure};
 
 use crate::model::{HardwareAddr, WallTime};

@@ -35,57 +35,165 @@ pub struct PortRecord {
     pub expires: WallTime,
 }
 
+/// What the store is to do about a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortChange {
+    /// Keep it, in place of the one before.
+    Put(PortRecord),
+    /// Drop the one of this address.
+    Remove(Ipv4Addr),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Stand {
     client: HardwareAddr,
     port: PortMark,
     /// Monotonic.
     ends: Duration,
+    /// Monotonic; until when the disk says so.
+    written: Duration,
 }
 
-/// The ports at which addresses were given.
+/// The ports at which addresses were given: one address a client. Here `now` is dated by the calendar of what
+/// is on disk (`LeaseTable::dated`).
 #[derive(Debug, Default)]
-pub struct PortsGiven(BTreeMap<Ipv4Addr, Stand>);
+pub struct PortsGiven {
+    stands: BTreeMap<Ipv4Addr, Stand>,
+    /// The same by client.
+    by_client: BTreeMap<HardwareAddr, Ipv4Addr>,
+}
 
 impl PortsGiven {
-    /// `client` was given `address` at `port`, for `lasting`; what is to be kept of that.
+    /// `client` was given `address` at `port`, for `lasting`; what the store is to do about that. What it has
+    /// already, or nearly so, is not written again: a client repeats itself.
     pub fn note(
         &mut self,
         now: Now,
         (client, address): (HardwareAddr, Ipv4Addr),
         port: PortMark,
         lasting: Duration,
-    ) -> PortRecord {
+    ) -> Vec<PortChange> {
         let lasting = lasting.min(limits::LEASE_LONGEST);
-        if self.0.len() >= limits::PORTS_GIVEN_MAX {
-            self.0.retain(|_, stand| stand.ends > now.monotonic);
-        }
         let ends = now.monotonic + lasting;
-        if self.0.len() < limits::PORTS_GIVEN_MAX || self.0.contains_key(&address) {
-            self.0.insert(address, Stand { client, port, ends });
+        let mut changes = Vec::new();
+        let before = self
+            .stands
+            .get(&address)
+            .copied()
+            .filter(|stand| stand.client == client);
+        if before.is_none() {
+            changes.extend(self.forget_client(client));
+            self.remove(address);
+            changes.extend(self.make_room(now));
+            if self.stands.len() >= limits::PORTS_GIVEN_MAX {
+                return changes;
+            }
         }
-        PortRecord {
-            address,
+        let is_near = |written: &Duration| written.abs_diff(ends) <= lasting / 4;
+        let kept = before.filter(|stand| stand.port == port).map(|stand| stand.written);
+        let kept = kept.filter(is_near);
+        let stand = Stand {
             client,
             port,
-            expires: WallTime(now.wall.0.saturating_add(lasting.as_secs())),
+            ends,
+            written: kept.unwrap_or(ends),
+        };
+        self.stands.insert(address, stand);
+        self.by_client.insert(client, address);
+        if kept.is_none() {
+            changes.push(PortChange::Put(record(now, address, &stand)));
         }
+        changes
     }
 
     /// Who was given `address` at a port, and at which, as long as that counts.
     pub fn at(&self, now: Now, address: Ipv4Addr) -> Option<(HardwareAddr, PortMark)> {
-        let stand = self.0.get(&address).filter(|stand| stand.ends > now.monotonic)?;
+        let stand = self.stands.get(&address).filter(|stand| stand.ends > now.monotonic)?;
         Some((stand.client, stand.port))
     }
 
-    /// Puts back what the store kept, as far as it still counts by the calendar.
-    pub fn restore(&mut self, now: Now, records: impl IntoIterator<Item = PortRecord>) {
+    /// `client` has no address from a port any more.
+    pub fn forget_client(&mut self, client: HardwareAddr) -> Option<PortChange> {
+        let address = *self.by_client.get(&client)?;
+        self.remove(address);
+        Some(PortChange::Remove(address))
+    }
+
+    /// `client` no longer has `address`.
+    pub fn give_up(&mut self, client: HardwareAddr, address: Ipv4Addr) -> Option<PortChange> {
+        let is_its = self.by_client.get(&client) == Some(&address);
+        is_its.then(|| self.forget_client(client)).flatten()
+    }
+
+    /// `client` has `address` now, and not from a port: whoever had it before has it no longer.
+    pub fn pass_on(&mut self, client: HardwareAddr, address: Ipv4Addr) -> Option<PortChange> {
+        let before = self.stands.get(&address).map(|stand| stand.client)?;
+        (before != client).then(|| self.forget_client(before)).flatten()
+    }
+
+    /// `client` was seen at a port with these names: what it was given at another counts no longer.
+    pub fn seen_at(&mut self, client: HardwareAddr, names: &[String]) -> Option<PortChange> {
+        let stand = self
+            .by_client
+            .get(&client)
+            .and_then(|address| self.stands.get(address))?;
+        let is_there = names.iter().any(|name| PortMark::of(name) == stand.port);
+        (!names.is_empty() && !is_there)
+            .then(|| self.forget_client(client))
+            .flatten()
+    }
+
+    /// Puts back what the store kept, as far as it still counts by the calendar; what the store is to drop.
+    pub fn restore(&mut self, now: Now, records: impl IntoIterator<Item = PortRecord>) -> Vec<PortChange> {
+        let mut records: Vec<PortRecord> = records.into_iter().collect();
+        // Of several of one client the latest counts.
+        records.sort_by_key(|record| (record.expires, record.address));
+        let mut changes = Vec::new();
         for record in records {
             let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
-            if !remaining.is_zero() {
-                self.note(now, (record.client, record.address), record.port, remaining);
+            if remaining.is_zero() {
+                changes.push(PortChange::Remove(record.address));
+            } else {
+                changes.extend(self.note(now, (record.client, record.address), record.port, remaining));
             }
         }
+        changes.retain(|change| matches!(change, PortChange::Remove(_)));
+        changes
+    }
+
+    /// All that count, as they are to stand on disk.
+    pub fn records(&self, now: Now) -> Vec<PortRecord> {
+        let running = self.stands.iter().filter(|(_, stand)| stand.ends > now.monotonic);
+        running.map(|(address, stand)| record(now, *address, stand)).collect()
+    }
+
+    /// Drops what has ended, where there is no room for more.
+    fn make_room(&mut self, now: Now) -> Vec<PortChange> {
+        if self.stands.len() < limits::PORTS_GIVEN_MAX {
+            return Vec::new();
+        }
+        let over = self.stands.iter().filter(|(_, stand)| stand.ends <= now.monotonic);
+        let over: Vec<Ipv4Addr> = over.map(|(address, _)| *address).collect();
+        for address in &over {
+            self.remove(*address);
+        }
+        over.into_iter().map(PortChange::Remove).collect()
+    }
+
+    fn remove(&mut self, address: Ipv4Addr) {
+        if let Some(stand) = self.stands.remove(&address) {
+            self.by_client.remove(&stand.client);
+        }
+    }
+}
+
+fn record(now: Now, address: Ipv4Addr, stand: &Stand) -> PortRecord {
+    let remaining = stand.ends.saturating_sub(now.monotonic);
+    PortRecord {
+        address,
+        client: stand.client,
+        port: stand.port,
+        expires: WallTime(now.wall.0.saturating_add(remaining.as_secs())),
     }
 }
 
@@ -103,24 +211,84 @@ mod tests {
         }
     }
 
+    fn client(number: u16) -> HardwareAddr {
+        let [high, low] = number.to_be_bytes();
+        MacAddr([2, 0, 0, 0, high, low]).into()
+    }
+
+    fn put(changes: &[PortChange]) -> PortRecord {
+        match changes {
+            [PortChange::Put(record)] => record.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
     fn what_was_told_when_an_address_was_given_counts_as_long_as_its_lease_and_over_a_restart() {
-        let client = HardwareAddr::from(MacAddr([2, 0, 0, 0, 0, 1]));
+        let client = client(1);
         let port = PortMark::of("sw7/Gi1/7");
         let mut given = PortsGiven::default();
-        let record = given.note(now(100, 1000), (client, ADDRESS), port, Duration::from_secs(60));
+        let record = put(&given.note(now(100, 1000), (client, ADDRESS), port, MINUTE));
         assert_eq!(
             given.at(now(159, 1059), ADDRESS),
             Some((client, PortMark::of("SW7/gi1/7")))
         );
         assert_eq!(given.at(now(160, 1060), ADDRESS), None);
         let mut restored = PortsGiven::default();
-        restored.restore(now(0, 1050), [record.clone()]);
+        assert_eq!(restored.restore(now(0, 1050), [record.clone()]), []);
         assert_eq!(restored.at(now(9, 1059), ADDRESS), Some((client, port)));
         assert_eq!(restored.at(now(10, 1060), ADDRESS), None);
         let mut late = PortsGiven::default();
-        late.restore(now(0, 1060), [record]);
+        let dropped = late.restore(now(0, 1060), [record]);
+        assert_eq!(dropped, [PortChange::Remove(ADDRESS)]);
         assert_eq!(late.at(now(0, 1060), ADDRESS), None);
+    }
+
+    #[test]
+    fn what_is_on_disk_already_is_not_written_again() {
+        let port = PortMark::of("sw7/Gi1/7");
+        let mut given = PortsGiven::default();
+        let mut note = |at: u64, port| given.note(now(at, 1000 + at), (client(1), ADDRESS), port, MINUTE);
+        put(&note(0, port));
+        assert_eq!((note(1, port), note(15, port)), (vec![], vec![]), "it repeats itself");
+        assert_eq!(put(&note(30, port)).expires, WallTime(1090), "it renews");
+        assert_eq!(put(&note(31, PortMark::of("sw7/Gi1/9"))).expires, WallTime(1091));
+        assert!(given.at(now(90, 1090), ADDRESS).is_some());
+    }
+
+    #[test]
+    fn a_client_has_one_address_and_an_address_one_client() {
+        let port = PortMark::of("sw7/Gi1/7");
+        let other = Ipv4Addr::new(192, 0, 2, 12);
+        let mut given = PortsGiven::default();
+        given.note(now(0, 0), (client(1), ADDRESS), port, MINUTE);
+        let changes = given.note(now(1, 1), (client(1), other), port, MINUTE);
+        assert_eq!(changes[0], PortChange::Remove(ADDRESS));
+        assert_eq!((changes.len(), given.at(now(1, 1), ADDRESS)), (2, None));
+        put(&given.note(now(2, 2), (client(2), other), port, MINUTE));
+        assert_eq!(given.at(now(2, 2), other), Some((client(2), port)));
+        assert_eq!(given.forget_client(client(1)), None);
+        assert_eq!(given.give_up(client(2), ADDRESS), None);
+        assert_eq!(given.pass_on(client(2), other), None);
+        assert_eq!(given.pass_on(client(1), other), Some(PortChange::Remove(other)));
+        assert_eq!(given.at(now(2, 2), other), None);
+    }
+
+    #[test]
+    fn what_a_full_table_does_not_take_is_not_written_and_what_ended_makes_room() {
+        let port = PortMark::of("sw7/Gi1/7");
+        let mut given = PortsGiven::default();
+        let address = |number: u16| Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        let most = u16::try_from(limits::PORTS_GIVEN_MAX).unwrap();
+        for number in 0..most {
+            put(&given.note(now(0, 0), (client(number), address(number)), port, MINUTE));
+        }
+        assert_eq!(given.note(now(1, 1), (client(most), address(most)), port, MINUTE), []);
+        let changes = given.note(now(60, 60), (client(most), address(most)), port, MINUTE);
+        assert_eq!(changes.len(), limits::PORTS_GIVEN_MAX + 1);
+        assert_eq!(given.records(now(60, 60)).len(), 1);
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
 pub const CLOCK_MARK: Duration = Duration::from_secs(60);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long it counts at which switch port a host was given its address, where nobody tells for how long it
+/// has that: by another server, or by BOOTP. A boot with a slow installation is over by then.
+pub const PORT_LASTS: Duration = Duration::from_secs(4 * 3600);
 /// Addresses of hosts with a `port` for which it is remembered at which switch port they were given.
 pub const PORTS_GIVEN_MAX: usize = 32_768;
 /// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),

@@ -38,20 +38,21 @@ pub(super) fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     }
 }
 
-/// Has the date written, with the leases that are dated by another calendar, and with when some were lost. Where
-/// those are under way already it writes nothing: the date alone would end them early after a restart, should
-/// they not come to the disk.
+/// Has the date written, with the leases and switch ports that are dated by another calendar, and with when some
+/// leases were lost. Where those are under way already it writes nothing: the date alone would end them early after
+/// a restart, should they not come to the disk.
 pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     let (date, lost) = (leases.date(now), leases.lost_at(now));
     if !leases.is_undated() {
         // Where that fails the next one is as good.
-        drop(shared.lease_log.redate(date, Vec::new(), lost));
+        drop(shared.lease_log.redate(date, Default::default(), lost));
         return;
     }
     let Some((leap, records)) = leases.redate(now) else {
         return;
     };
-    let written = match shared.lease_log.redate(date, records.clone(), lost) {
+    let dated = (records.clone(), leases.port_records(now));
+    let written = match shared.lease_log.redate(date, dated, lost) {
         Ok(written) => written,
         Err(reason) => {
             leases.not_redated();
@@ -106,7 +107,7 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{LeaseChange, LeaseRecord};
+    use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
     use crate::model::{MacAddr, WallTime};
     use crate::net::{Durable, LeaseLog, tests::shared_with};
     use std::{net::Ipv4Addr, sync::Mutex};
@@ -123,7 +124,12 @@ mod tests {
             Err("no test gives leases here".to_owned())
         }
 
-        fn redate(&self, _: WallTime, records: Vec<LeaseRecord>, _: Option<WallTime>) -> Result<Durable, String> {
+        fn redate(
+            &self,
+            _: WallTime,
+            (records, _): (Vec<LeaseRecord>, Vec<PortRecord>),
+            _: Option<WallTime>,
+        ) -> Result<Durable, String> {
             let (done, written) = oneshot::channel();
             self.0.lock().unwrap().push((records.len(), done));
             Ok(Box::pin(async move { written.await.unwrap() }))

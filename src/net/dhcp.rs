@@ -19,7 +19,7 @@ use crate::boot::{
     event::{Event, Stage, Step},
     sightings::Learned,
 };
-use crate::lease::{Crowd, LeaseChange, PortRecord};
+use crate::lease::{Crowd, LeaseChange, PortChange};
 use crate::model::{
     Mode,
     limits::{CROWD_REMINDER, DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
@@ -194,7 +194,7 @@ impl DhcpServer {
         let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
         // Under the lock, so that changes reach the disk in the order they were made.
         let appended = (!changes.is_empty()).then(|| self.shared.lease_log.append(changes));
-        let stood: Vec<PortRecord> = outcomes.iter().filter_map(|outcome| outcome.stood.clone()).collect();
+        let stood: Vec<PortChange> = outcomes.iter().flat_map(|outcome| outcome.stood.clone()).collect();
         if !stood.is_empty() {
             self.shared.lease_log.keep(stood);
         }

@@ -68,7 +68,7 @@ use crate::boot::{
     sightings::Sightings,
     snapshot::Snapshot,
 };
-use crate::lease::{LeaseChange, LeaseRecord, LeaseTable, PortRecord};
+use crate::lease::{LeaseChange, LeaseRecord, LeaseTable, PortChange, PortRecord};
 use crate::model::WallTime;
 use arc_swap::ArcSwap;
 use std::{
@@ -99,22 +99,27 @@ pub trait LeaseLog: Send + Sync {
     /// Why none of them was taken: too many wait already.
     fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String>;
 
-    /// The same for the date by which the ends on disk are written, for the leases whose ends were written by
-    /// another, and for when it was found by that date that leases were lost: in one commit.
+    /// The same for the date by which the ends on disk are written, for the leases and switch ports whose ends
+    /// were written by another, and for when it was found by that date that leases were lost: in one commit.
     ///
     /// # Errors
     ///
     /// Why it was not taken.
-    fn redate(&self, date: WallTime, records: Vec<LeaseRecord>, lost: Option<WallTime>) -> Result<Durable, String> {
+    fn redate(
+        &self,
+        date: WallTime,
+        (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
+        lost: Option<WallTime>,
+    ) -> Result<Durable, String> {
         // What outlives no restart needs no date.
-        let _ = (date, lost);
+        let _ = (date, ports, lost);
         self.append(records.into_iter().map(LeaseChange::Put).collect())
     }
 
-    /// Queues at which switch ports addresses were given. Nobody waits for it: it is told anew with every
+    /// Queues what is new of the switch ports at which addresses were given. Nobody waits for it: it is told anew with every
     /// renewal, and without it a host that belongs to a port is asked to say that again. A log that outlives
     /// nothing keeps none.
-    fn keep(&self, _ports: Vec<PortRecord>) {}
+    fn keep(&self, _ports: Vec<PortChange>) {}
 }
 
 /// What is said now and then, however often it happens.

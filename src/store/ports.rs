@@ -17,7 +17,7 @@
 //! it rebinds or boots.
 
 use super::{Store, StoreError, Write};
-use crate::lease::{PortMark, PortRecord};
+use crate::lease::{PortChange, PortMark, PortRecord};
 use crate::model::{HardwareAddr, WallTime};
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
@@ -40,11 +40,14 @@ pub fn load(store: &dyn Store) -> Result<(Vec<PortRecord>, usize), StoreError> {
     Ok((records, unreadable))
 }
 
-/// The write that keeps a record.
-pub fn write(record: &PortRecord) -> Write {
-    Write::Put {
-        key: key(record.address),
-        value: encode(record).to_vec(),
+/// The write that a change makes.
+pub fn write(change: &PortChange) -> Write {
+    match change {
+        PortChange::Put(record) => Write::Put {
+            key: key(record.address),
+            value: encode(record).to_vec(),
+        },
+        PortChange::Remove(address) => Write::Delete { key: key(*address) },
     }
 }
 
@@ -98,7 +101,7 @@ mod tests {
             port: PortMark::of("sw7/Gi1/7"),
             expires: WallTime(1_800_000_000),
         };
-        let Write::Put { key, value } = write(&record) else {
+        let Write::Put { key, value } = write(&PortChange::Put(record.clone())) else {
             panic!("it is kept")
         };
         assert_eq!(decode(&key, &value), Some(record));
@@ -109,5 +112,9 @@ mod tests {
         }
         assert_eq!(decode(b"port/\xc0\0\x02\x0c", &value), None, "of another address");
         assert_eq!(decode(&key, &value[1..]), None);
+        let Write::Delete { key: dropped } = write(&PortChange::Remove(Ipv4Addr::new(192, 0, 2, 11))) else {
+            panic!("it is dropped")
+        };
+        assert_eq!(dropped, key);
     }
 }

@@ -5,7 +5,7 @@
 //! several exchanges, and no client notices some milliseconds.
 
 use super::{Store, StoreError, Write, calendar, leases, lost, ports};
-use crate::lease::{LeaseChange, LeaseRecord, Mark, PortRecord};
+use crate::lease::{LeaseChange, LeaseRecord, Mark, PortChange, PortRecord};
 use crate::model::WallTime;
 use crate::model::limits::{
     LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
@@ -33,7 +33,7 @@ pub struct LeaseWriter {
 /// Changes that were handed over together.
 struct Pending {
     changes: Vec<LeaseChange>,
-    ports: Vec<PortRecord>,
+    ports: Vec<PortChange>,
     /// What date it is by them.
     mark: Option<Mark>,
     /// When it was found by that date that some were lost.
@@ -107,14 +107,14 @@ impl LeaseWriter {
 
     /// Hands over at which switch ports addresses were given. Nobody waits for it; what the queue has no room
     /// for is told again with the next renewal.
-    pub fn keep(&self, ports: Vec<PortRecord>) {
+    pub fn keep(&self, ports: Vec<PortChange>) {
         drop(self.append_all(Vec::new(), ports));
     }
 
     fn append_all(
         &self,
         changes: Vec<LeaseChange>,
-        ports: Vec<PortRecord>,
+        ports: Vec<PortChange>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let count = changes.len() + ports.len();
         if self.waiting.fetch_add(count, Ordering::Relaxed) + count > LEASE_QUEUE_MAX {
@@ -124,10 +124,10 @@ impl LeaseWriter {
         self.send((changes, ports), (None, None))
     }
 
-    /// Hands over the date by the calendar of all leases on disk, with those whose ends were written by
-    /// another one, and with when it was found that some were lost: all of it in one commit. However many wait, it
-    /// is taken: without it a restart would end these leases. Whoever calls hands over no others before it is
-    /// known what became of them.
+    /// Hands over the date by the calendar of all that is on disk, with those leases and switch ports whose ends
+    /// were written by another one, and with when it was found that leases were lost: all of it in one commit.
+    /// However many wait, it is taken: without it a restart would end these leases. Whoever calls hands over no
+    /// others before it is known what became of them.
     ///
     /// # Errors
     ///
@@ -135,16 +135,17 @@ impl LeaseWriter {
     pub fn redate(
         &self,
         mark: Mark,
-        records: Vec<LeaseRecord>,
+        (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
         lost: Option<WallTime>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let changes = records.into_iter().map(LeaseChange::Put).collect();
-        self.send((changes, Vec::new()), (Some(mark), lost))
+        let ports = ports.into_iter().map(PortChange::Put).collect();
+        self.send((changes, ports), (Some(mark), lost))
     }
 
     fn send(
         &self,
-        (changes, ports): (Vec<LeaseChange>, Vec<PortRecord>),
+        (changes, ports): (Vec<LeaseChange>, Vec<PortChange>),
         (mark, lost): (Option<Mark>, Option<WallTime>),
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let ended = || "the lease writer has ended".to_owned();
@@ -249,6 +250,8 @@ fn report(written: &Result<(), StoreError>, healthy: &AtomicBool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::PortMark;
+    use crate::model::MacAddr;
     use crate::store::Entry;
     use std::{
         net::Ipv4Addr,
@@ -320,6 +323,33 @@ mod tests {
     }
 
     #[test]
+    fn the_date_and_all_that_is_dated_by_it_are_one_commit() {
+        let (writer, go, sizes) = gated();
+        let address = Ipv4Addr::new(192, 0, 2, 7);
+        let (client, expires) = (MacAddr([2, 0, 0, 0, 0, 1]).into(), WallTime(1_800_000_000));
+        let lease = LeaseRecord {
+            address,
+            client,
+            expires,
+        };
+        let stand = PortRecord {
+            address,
+            client,
+            port: PortMark(7),
+            expires,
+        };
+        let mark = Mark {
+            date: expires,
+            boot: None,
+            up: Duration::ZERO,
+        };
+        let durable = writer.redate(mark, (vec![lease], vec![stand]), None).unwrap();
+        assert_eq!(sizes.recv(), Ok(3));
+        go.send(Ok(())).unwrap();
+        assert_eq!(wait(durable), Ok(()));
+    }
+
+    #[test]
     fn a_slow_commit_is_said_and_not_again_at_once() {
         assert!(!is_slow_news(LEASE_COMMIT_SLOW, None));
         assert!(is_slow_news(LEASE_COMMIT_SLOW * 2, None));
@@ -341,7 +371,9 @@ mod tests {
             boot: None,
             up: Duration::ZERO,
         };
-        let redated = writer.redate(mark, vec![record; LEASE_QUEUE_MAX], None).unwrap();
+        let redated = writer
+            .redate(mark, (vec![record; LEASE_QUEUE_MAX], Vec::new()), None)
+            .unwrap();
         let next = append(&writer);
         for _ in 0..3 {
             go.send(Ok(())).unwrap();

@@ -9,7 +9,8 @@ use bootwright::boot::{
     sightings::Sightings,
     snapshot::{Host, Hosts, PortsFrom},
 };
-use bootwright::model::{BootTarget, Dialect, MacAddr};
+use bootwright::lease::{LeaseTable, PortChange, PortRecord};
+use bootwright::model::{BootTarget, Dialect, MacAddr, Mode, WallTime, limits};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     time::Duration,
@@ -58,6 +59,14 @@ fn inform(mac: MacAddr, address: Ipv4Addr) -> Packet {
 
 fn from(packet: Packet, port: &[u8]) -> Packet {
     packet.through(RELAY).with(82, port)
+}
+
+/// What is kept of where an address was given.
+fn kept(room: &mut Room, packet: &Packet) -> PortRecord {
+    match &room.outcome(packet).stood[..] {
+        [PortChange::Put(record)] => record.clone(),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Why a host that is not where it belongs gets no answer.
@@ -119,12 +128,128 @@ fn a_host_whose_port_nobody_tells_gets_no_answer_unless_its_address_was_given_th
 #[test]
 fn a_lease_that_was_given_at_a_port_is_renewed_after_a_restart() {
     let mut room = room(&[LIVE]);
-    let stood = room.outcome(&from(Packet::selecting(LIVE, OWN), PORT_7)).stood;
-    let record = stood.expect("it is kept");
+    let record = kept(&mut room, &from(Packet::selecting(LIVE, OWN), PORT_7));
     room.leases = Default::default();
     misplaced(&mut room, &Packet::renewing(LIVE, OWN));
     room.leases.ports.restore(room.now, [record]);
     assert_eq!(room.reply(&Packet::renewing(LIVE, OWN)).message.yiaddr(), OWN);
+}
+
+#[test]
+fn what_is_on_disk_is_dated_by_the_calendar_whatever_the_clock_is_set_to() {
+    let mut room = room(&[LIVE]);
+    room.leases.notice(room.now);
+    let date = room.leases.date(room.now);
+    room.now.wall.0 -= 1_000_000;
+    room.leases.notice(room.now);
+    let record = kept(&mut room, &from(Packet::selecting(LIVE, OWN), PORT_7));
+    assert_eq!(record.expires, WallTime(date.0 + 3600), "set back");
+    room.now.wall.0 += 3_000_000;
+    room.leases.notice(room.now);
+    assert!(room.leases.is_undated());
+    let [anew] = &room.leases.port_records(room.now)[..] else {
+        panic!("it runs on")
+    };
+    assert_eq!(anew.expires, WallTime(room.now.wall.0 + 3600), "set forwards");
+    // Restarted by the calendar on disk.
+    room.leases = LeaseTable::default();
+    room.leases.ports.restore(room.now, [anew.clone()]);
+    assert_eq!(room.reply(&Packet::renewing(LIVE, OWN)).message.yiaddr(), OWN);
+}
+
+#[test]
+fn an_address_that_a_client_cannot_have_or_use_yet_tells_no_port() {
+    let mut room = room(&[LIVE]);
+    given(&mut room, LIVE);
+    misplaced(&mut room, &Packet::discover(LIVE).pxe(7).at(OWN));
+    misplaced(&mut room, &Packet::selecting(LIVE, OWN).at(OWN));
+    room.ingress.port = 4011;
+    room.ingress.source = "192.0.2.101:4011".parse().unwrap();
+    misplaced(&mut room, &Packet::renewing(LIVE, OWN).pxe(7));
+    room.ingress.source = SocketAddrV4::new(OWN, 4011);
+    let outcome = room.outcome(&Packet::renewing(LIVE, OWN).pxe(7));
+    assert!(outcome.send.is_some());
+    assert_eq!(outcome.stood, [], "a boot file prolongs nothing");
+    room.now.monotonic += Duration::from_secs(3600);
+    misplaced(&mut room, &Packet::renewing(LIVE, OWN).pxe(7));
+}
+
+#[test]
+fn an_address_in_a_discover_makes_no_machine_a_host_without_a_mac() {
+    let mut room = room(&[]);
+    given(&mut room, STRANGER);
+    let machine = |room: &mut Room, packet: Packet| room.outcome(&packet).event.machine;
+    assert_eq!(machine(&mut room, Packet::renewing(STRANGER, OWN)), "r1u07");
+    let shown = "52-54-00-00-00-63";
+    assert_eq!(machine(&mut room, Packet::discover(STRANGER).at(OWN)), shown);
+}
+
+#[test]
+fn a_host_that_repeats_itself_is_written_once() {
+    let mut room = room(&[LIVE]);
+    let taking = || from(Packet::selecting(LIVE, OWN), PORT_7);
+    kept(&mut room, &taking());
+    room.now.monotonic += Duration::from_secs(4);
+    assert_eq!(room.outcome(&taking()).stood, []);
+    room.now.monotonic += Duration::from_secs(1800);
+    let renewed = room.now.wall.0 + 3600;
+    assert_eq!(kept(&mut room, &Packet::renewing(LIVE, OWN)).expires, WallTime(renewed));
+}
+
+#[test]
+fn where_an_address_was_given_is_forgotten_when_it_is_given_up_and_when_its_host_is_elsewhere() {
+    let elsewhere = || from(Packet::discover(LIVE).pxe(7), PORT_9);
+    for leaving in [Packet::new(7, LIVE).at(OWN), elsewhere()] {
+        let mut room = room(&[LIVE]);
+        given(&mut room, LIVE);
+        assert_eq!(room.outcome(&leaving).stood, [PortChange::Remove(OWN)]);
+        misplaced(&mut room, &Packet::renewing(LIVE, OWN));
+    }
+}
+
+#[test]
+fn as_a_guest_it_is_remembered_for_one_boot_and_until_another_takes_the_address() {
+    let mut room = room(&[LIVE]);
+    room.ingress.mode = Mode::Proxy;
+    let taking = |mac| from(Packet::selecting(mac, OWN), PORT_7);
+    let record = kept(&mut room, &taking(LIVE));
+    let lasts = limits::PORT_LASTS.as_secs();
+    assert_eq!(record.expires, WallTime(room.now.wall.0 + lasts));
+    let other = Ipv4Addr::new(203, 0, 113, 5);
+    let unserved = from(Packet::selecting(LIVE, other), PORT_7);
+    assert_eq!(room.outcome(&unserved).stood, [], "of no [[subnet]]");
+    let taken = room.outcome(&taking(STRANGER));
+    assert_eq!(taken.stood, [PortChange::Remove(OWN)]);
+}
+
+#[test]
+fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() {
+    let mut room = room(&[LIVE]);
+    let record = kept(&mut room, &from(Packet::selecting(LIVE, OWN), PORT_7));
+    room.leases = LeaseTable::default();
+    room.leases.ports.restore(room.now, [record]);
+    let asks = |room: &Room| {
+        let mut sightings = Sightings::default();
+        let ledger = Ledger::default();
+        let ask = Ask {
+            transport: Transport::Http,
+            server: SERVER,
+            peer: OWN,
+            path: b"/boot.ipxe",
+            query: None,
+        };
+        let inquiry = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask);
+        inquiry.answer().machine
+    };
+    assert_eq!(asks(&room), "r1u07");
+    room.snapshot.hosts = Hosts::new(vec![
+        Host {
+            port: Some("SW7/gi1/7".to_owned()),
+            ..host("r1u07", &[LIVE], Some("192.0.2.12"), BootTarget::Live)
+        },
+        host("r1u08", &[STRANGER], Some("192.0.2.11"), BootTarget::Live),
+    ]);
+    assert_eq!(asks(&room), "r1u08");
 }
 
 #[test]
@@ -148,6 +273,30 @@ fn a_port_counts_only_where_one_tells_it_that_the_subnet_knows() {
         let reason = misplaced(&mut room, &discover().through(RELAY));
         assert!(reason.contains("a machine's address"), "{reason}");
     }
+    // What nobody has yet, anybody can set by hand.
+    let free = Ipv4Addr::new(192, 0, 2, 240);
+    room.ingress.source = SocketAddrV4::new(free, 67);
+    for packet in [discover(), Packet::selecting(LIVE, OWN).with(82, PORT_7)] {
+        let reason = misplaced(&mut room, &packet.through(RELAY));
+        assert!(
+            reason.contains("192.0.2.240") && reason.contains("ports_from"),
+            "{reason}"
+        );
+    }
+    assert_eq!(room.leases.ports.records(room.now), []);
+    // Another address of a relay: the router's, one that we know nothing of, and one that is named.
+    let router = Ipv4Addr::new(192, 0, 2, 254);
+    room.snapshot.subnets[0].router = Some(router);
+    for source in [router, Ipv4Addr::new(198, 18, 0, 1)] {
+        room.ingress.source = SocketAddrV4::new(source, 67);
+        room.reply(&discover().through(RELAY));
+    }
+    room.ingress.source = SocketAddrV4::new(free, 67);
+    let named = room.snapshot.subnets[0].ports_from.relays.len();
+    let ports_from = &mut room.snapshot.subnets[0].ports_from.relays;
+    ports_from.push(format!("{free}/32").parse().unwrap());
+    room.reply(&discover().through(RELAY));
+    room.snapshot.subnets[0].ports_from.relays.truncate(named);
     room.ingress.source = SocketAddrV4::new(RELAY, 67);
     room.reply(&discover().through(RELAY));
     room.snapshot.subnets[0].ports_from.switches = true;

@@ -14,11 +14,13 @@ use std::{
     time::Duration,
 };
 
-/// The network behind the relay, and a host there that belongs to the relay's port `back0`.
+/// The network behind the relay, and a host there that belongs to the relay's port `back0`. The relay sends from
+/// its address on the daemon's wire, among machines.
 const BEHIND: &str = r#"
 [[subnet]]
 cidr   = "198.51.100.0/24"
 router = "198.51.100.1"
+ports_from = ["198.51.100.1", "192.0.2.254"]
 pool   = ["198.51.100.100-198.51.100.199"]
 lease  = "1h"
 
@@ -317,6 +319,7 @@ const SECRET: &str = r#"
 [[subnet]]
 cidr   = "198.51.100.0/24"
 router = "198.51.100.1"
+ports_from = ["198.51.100.1", "192.0.2.254"]
 
 [[host]]
 name    = "r2u07"

@@ -28,7 +28,7 @@ use crate::boot::{
     sightings::Learned,
     snapshot::{Snapshot, Subnet},
 };
-use crate::lease::{Crowd, LeaseChange, LeaseTable, PortRecord};
+use crate::lease::{Crowd, LeaseChange, LeaseTable, PortChange};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, Request, RequestKind};
 use std::{
@@ -127,8 +127,8 @@ pub struct Outcome {
     pub send: Option<Sending>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
-    /// At which switch port an address was given; to be kept, and nobody waits for it.
-    pub stood: Option<PortRecord>,
+    /// What is new of the switch ports at which addresses were given; to be kept, and nobody waits for it.
+    pub stood: Vec<PortChange>,
     /// What the later stages must know of its machine.
     pub learned: Learned,
     /// The port of entry that stood in the way because it holds too many offers.
@@ -175,7 +175,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         ..said.clone()
     };
     let who = identify(snapshot, &identity);
-    let who = port::keeper(snapshot, leases, (now, request), (who, &identity.ports));
+    let who = port::keeper(snapshot, leases, (now, ingress, request), (who, &identity.ports));
     let quirks = snapshot.quirks.of(request, stage(request));
     let mut asked = Asked {
         now,
@@ -191,11 +191,14 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         remark: port::unbelieved(snapshot, who, &said.ports, doubt.as_deref())
             .or_else(|| remark(snapshot, who, &identity)),
     };
-    if let Some(reason) = asked.nobody() {
-        return asked.ignored(reason);
-    }
-    if let Some(reason) = port::misplaced(&asked, &identity.ports, doubt.as_deref(), leases) {
-        return asked.quiet(Step::Misplaced { reason });
+    let mut stood = Vec::from_iter(leases.ports.seen_at(request.hardware, &identity.ports));
+    let refusal = asked
+        .nobody()
+        .map(|reason| Step::Ignored { reason })
+        .or_else(|| port::misplaced(&asked, &identity.ports, doubt.as_deref(), leases));
+    if let Some(step) = refusal {
+        let outcome = asked.quiet(step);
+        return Outcome { stood, ..outcome };
     }
     let mut outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&asked),
@@ -204,7 +207,8 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
             Err(reason) => asked.ignored(reason),
         },
     };
-    outcome.stood = port::stands(&asked, &outcome.event.step, leases);
+    stood.extend(port::stands(&asked, &outcome.event.step, &identity.ports, leases));
+    outcome.stood = stood;
     let block_max = asked.quirks.set.tftp_block_max;
     outcome.learned = Learned {
         firmware: answer::loads_another(&asked).then(|| Identity {
@@ -293,7 +297,7 @@ impl Asked<'_> {
         Outcome {
             send: None,
             change: None,
-            stood: None,
+            stood: Vec::new(),
             learned: Learned::default(),
             crowd: None,
             trial: None,
@@ -316,7 +320,7 @@ impl Asked<'_> {
                 copy,
             }),
             change,
-            stood: None,
+            stood: Vec::new(),
             learned: Learned::default(),
             crowd: None,
             trial: None,

@@ -8,8 +8,12 @@
 //! and so no address to ask for files from.
 
 use super::{Asked, Ingress, PXE_PORT, route};
-use crate::boot::{event::Step, machine::Who, snapshot::Snapshot};
-use crate::lease::{LeaseTable, PortMark, PortRecord};
+use crate::boot::{
+    event::Step,
+    machine::Who,
+    snapshot::{PortsFrom, Snapshot},
+};
+use crate::lease::{LeaseTable, PortChange, PortMark};
 use crate::model::{MacAddr, Mode, Now, limits, text};
 use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
 use std::{net::Ipv4Addr, time::Duration};
@@ -37,8 +41,16 @@ pub(super) fn doubt(snapshot: &Snapshot, ingress: &Ingress, request: &Request, t
         ));
     }
     let source = *ingress.source.ip();
-    is_a_machines(snapshot, source).then(|| {
-        format!("it claims to come through the relay {relay}, and was sent from {source}, which is a machine's address")
+    if is_a_machines(snapshot, source) {
+        return Some(format!(
+            "it claims to come through the relay {relay}, and was sent from {source}, which is a machine's address"
+        ));
+    }
+    (!may_be_a_relays(snapshot, &subnet.ports_from, relay, source)).then(|| {
+        format!(
+            "it claims to come through the relay {relay}, and was sent from {source}, where any machine may be; if that \
+             is the relay's address too, add it to `ports_from` of [[subnet]] {cidr}"
+        )
     })
 }
 
@@ -50,6 +62,16 @@ fn is_a_machines(snapshot: &Snapshot, source: Ipv4Addr) -> bool {
         pool.any(|range| range.contains(source)).then_some(())
     };
     source.is_unspecified() || snapshot.hosts.by_address(source).is_some() || is_pooled().is_some()
+}
+
+/// Whether a relay may send from there. A relay has addresses that we know nothing of, towards us; but among
+/// machines it has the one that it names, the router's, or one that `ports_from` names: any other may have been
+/// set by hand.
+fn may_be_a_relays(snapshot: &Snapshot, named: &PortsFrom, relay: Ipv4Addr, source: Ipv4Addr) -> bool {
+    let Some(around) = snapshot.subnet_of(source) else {
+        return true;
+    };
+    source == relay || around.router == Some(source) || named.has_relay(source) || around.ports_from.has_relay(source)
 }
 
 /// That what is told would make the machine a host, and is not believed.
@@ -67,7 +89,7 @@ pub(super) fn unbelieved(snapshot: &Snapshot, who: Who<'_>, told: &[String], dou
 pub(super) fn keeper<'s>(
     snapshot: &'s Snapshot,
     leases: &LeaseTable,
-    (now, request): (Now, &Request),
+    (now, ingress, request): (Now, &Ingress, &Request),
     (who, told): (Who<'s>, &[String]),
 ) -> Who<'s> {
     if who.host().is_some() || !told.is_empty() {
@@ -78,21 +100,31 @@ pub(super) fn keeper<'s>(
         let holder = leases.holder_at(now, *address).or_else(|| given(address));
         holder == Some(request.hardware)
     };
-    request
-        .client_address
+    used(snapshot, ingress, request)
         .filter(is_held)
         .and_then(|address| snapshot.hosts.by_address(address))
         .filter(|host| host.port.is_some() && !host.lists_hardware())
         .map_or(who, Who::Host)
 }
 
-/// Why a host may not boot where it is; `None` where it may.
-pub(super) fn misplaced(
-    asked: &Asked<'_>,
-    ports: &[String],
-    doubt: Option<&str>,
-    leases: &LeaseTable,
-) -> Option<String> {
+/// The address that the client of a request has already, or so it claims. At port 4011 it asks from there, or
+/// lies.
+fn used(snapshot: &Snapshot, ingress: &Ingress, request: &Request) -> Option<Ipv4Addr> {
+    if ingress.port != PXE_PORT {
+        return route::used_address(snapshot, request);
+    }
+    let source = *ingress.source.ip();
+    let is_claimed = request.client_address.is_none_or(|claimed| claimed == source);
+    is_claimed.then_some(source)
+}
+
+/// That a host may not boot where it is, and why; `None` where it may.
+pub(super) fn misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, leases: &LeaseTable) -> Option<Step> {
+    let reason = why_misplaced(asked, ports, doubt, leases)?;
+    Some(Step::Misplaced { reason })
+}
+
+fn why_misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, leases: &LeaseTable) -> Option<String> {
     let own = asked.who.host()?.port.as_ref()?;
     if ports.iter().any(|port| port.eq_ignore_ascii_case(own)) {
         return None;
@@ -108,9 +140,7 @@ pub(super) fn misplaced(
         ));
     }
     // It goes straight to us because it has its address already: at that port, or so it claims.
-    let is_at_pxe_port = asked.ingress.port == PXE_PORT;
-    let source = is_at_pxe_port.then(|| *asked.ingress.source.ip());
-    let used = asked.request.client_address.or(source);
+    let used = used(asked.snapshot, asked.ingress, asked.request);
     let given = used.and_then(|address| leases.ports.at(asked.now, address));
     if given == Some((asked.request.hardware, PortMark::of(own))) {
         return None;
@@ -129,23 +159,44 @@ pub(super) fn misplaced(
     })
 }
 
-/// Notes at which port a host that belongs there was given its address. Where another server gives it, how
-/// long is not known.
-pub(super) fn stands(asked: &Asked<'_>, step: &Step, leases: &mut LeaseTable) -> Option<PortRecord> {
-    let port = PortMark::of(asked.who.host()?.port.as_ref()?);
-    let (address, lasting): (Ipv4Addr, Duration) = match (asked.ingress.mode, step, asked.request.kind) {
-        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Request) if asked.ingress.port != PXE_PORT => {
-            (*address, asked.snapshot.subnet_of(*address)?.lease)
-        }
-        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Bootp) => (*address, limits::LEASE_LONGEST),
-        (Mode::Proxy, _, _) => (super::proxy::heard(asked)?.0, limits::LEASE_LONGEST),
-        (Mode::Dhcp, _, _) => return None,
+/// Notes at which port a host that belongs there was given its address, and that one was given up or passed on.
+pub(super) fn stands(asked: &Asked<'_>, step: &Step, told: &[String], leases: &mut LeaseTable) -> Vec<PortChange> {
+    let client = asked.request.hardware;
+    if let Step::Released { address } | Step::Declined { address } = step {
+        return Vec::from_iter(leases.ports.give_up(client, *address));
+    }
+    let Some((address, lasting)) = given(asked, step) else {
+        return Vec::new();
     };
-    Some(
-        leases
-            .ports
-            .note(asked.now, (asked.request.hardware, address), port, lasting),
-    )
+    let Some(own) = asked.who.host().and_then(|host| host.port.as_ref()) else {
+        return Vec::from_iter(leases.ports.pass_on(client, address));
+    };
+    let is_renewed = || used(asked.snapshot, asked.ingress, asked.request) == Some(address);
+    if told.is_empty() && !is_renewed() {
+        return Vec::new();
+    }
+    let now = leases.dated(asked.now);
+    leases.ports.note(now, (client, address), PortMark::of(own), lasting)
+}
+
+/// The address that the client has from now on, and for how long that is sure. Where another server gives it,
+/// or it is given for ever, that is nobody's word; then it is enough for a boot.
+fn given(asked: &Asked<'_>, step: &Step) -> Option<(Ipv4Addr, Duration)> {
+    if asked.ingress.port == PXE_PORT {
+        return None;
+    }
+    match (asked.ingress.mode, step, asked.request.kind) {
+        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Request) => {
+            Some((*address, asked.snapshot.subnet_of(*address)?.lease))
+        }
+        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Bootp) => Some((*address, limits::PORT_LASTS)),
+        (Mode::Proxy, _, _) => {
+            let (address, _) = super::proxy::heard(asked)?;
+            asked.snapshot.subnet_of(address)?;
+            Some((address, limits::PORT_LASTS))
+        }
+        (Mode::Dhcp, _, _) => None,
+    }
 }
 
 /// What the later stages must know of a machine that begins anew: the port that makes it a host, or

@@ -205,7 +205,7 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
 
 /// The address that a client uses now, if it is one that we serve. A DISCOVER and the REQUEST that takes an
 /// offer have none: what stands there is left from before.
-fn used_address(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
+pub(super) fn used_address(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
     let is_ours = |address: &Ipv4Addr| snapshot.subnet_of(*address).is_some();
     match request.kind {
         RequestKind::Discover => None,

@@ -193,7 +193,16 @@ fn holder(now: Now, snapshot: &Snapshot, leases: &LeaseTable, sightings: &Sighti
     let leased = leases.holder_at(now, address).map(known);
     let given = || {
         let (client, port) = leases.ports.at(now, address)?;
-        let by_port = snapshot.hosts.by_address(address).filter(|host| !host.lists_hardware());
+        let reserved = snapshot.hosts.by_address(address);
+        // The inventory may have given the address to another host since.
+        let is_its = |host: &Host| match host.lists_hardware() {
+            true => host.lists(&client),
+            false => host.port.as_deref().is_some_and(|own| PortMark::of(own) == port),
+        };
+        if reserved.is_some_and(|host| !is_its(host)) {
+            return None;
+        }
+        let by_port = reserved.filter(|host| !host.lists_hardware());
         let own = by_port
             .and_then(|host| host.port.clone())
             .filter(|own| PortMark::of(own) == port);

@@ -1,7 +1,7 @@
 //! What a step of the host's clock means for the leases on disk.
 
 use super::{Entry, Holding, LeaseTable};
-use crate::lease::{LeaseRecord, Step};
+use crate::lease::{LeaseRecord, PortRecord, Step};
 use crate::model::{HardwareAddr, Now, WallTime, limits};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -27,6 +27,18 @@ impl LeaseTable {
     pub fn lost_at(&self, now: Now) -> Option<WallTime> {
         let passed = self.since_loss(now).filter(|passed| *passed < limits::LEASE_LONGEST)?;
         Some(WallTime(self.date(now).0.saturating_sub(passed.as_secs())))
+    }
+
+    /// `now` with the date by the ends on disk for its wall clock.
+    pub fn dated(&self, now: Now) -> Now {
+        let wall = self.date(now);
+        Now { wall, ..now }
+    }
+
+    /// At which switch ports addresses were given, as it is to stand on disk: to be written anew together with
+    /// [`LeaseTable::redate`].
+    pub fn port_records(&self, now: Now) -> Vec<PortRecord> {
+        self.ports.records(self.dated(now))
     }
 
     /// How the end of a lease that lasts so long from now is written.
