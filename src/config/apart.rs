@@ -10,6 +10,10 @@
 //!
 //! It serves no machine, binds nothing and writes nothing.
 
+mod ending;
+
+use ending::{end, left};
+
 use super::{
     Diagnostic, Loaded, Report,
     kept::{load_kept, load_kept_only},
@@ -35,11 +39,11 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// The hidden command that tries files.
@@ -48,8 +52,6 @@ pub const COMMAND: &str = "try-files";
 const OURSELVES: &str = "/proc/self/exe";
 /// Bytes of what it says of its own end.
 const LAST_WORDS_BYTES_MAX: u64 = 4096;
-/// How long the other process may take to go, once it was told to.
-const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Which files are tried.
 #[derive(Clone, Copy, Debug)]
@@ -299,46 +301,6 @@ impl Trial {
             }
         }
     }
-}
-
-/// Sees to it that the other process ends. One that hangs in a file system that does not answer can't even be
-/// killed, and a thread waits for it then.
-fn end(mut child: Child) -> Option<ExitStatus> {
-    // It may be on its way out by itself, and then it is known of what it died.
-    if let Some(ended) = ended_soon(&mut child) {
-        return Some(ended);
-    }
-    let _ = child.kill();
-    if let Some(ended) = ended_soon(&mut child) {
-        return Some(ended);
-    }
-    let (give, given) = mpsc::channel::<Child>();
-    let wait = move || given.recv().map(|mut child| child.wait());
-    let waits = thread::Builder::new().name("trial's end".to_owned()).spawn(wait);
-    match waits {
-        Ok(_) => drop(give.send(child)),
-        Err(_) => left().push(child),
-    }
-    None
-}
-
-/// How it ended, where it does so within [`GONE_WITHIN`].
-fn ended_soon(child: &mut Child) -> Option<ExitStatus> {
-    let until = Instant::now() + GONE_WITHIN;
-    while Instant::now() < until {
-        match child.try_wait() {
-            Ok(None) => thread::sleep(Duration::from_millis(2)),
-            Ok(status) => return status,
-            Err(_) => return None,
-        }
-    }
-    None
-}
-
-/// Processes that no thread waits for, because the system had none: each trial looks after those before it.
-fn left() -> MutexGuard<'static, Vec<Child>> {
-    static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of the other process, and what to do.
