@@ -66,7 +66,7 @@ lint: cargo
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 
 check-release: all
-	$(CARGO) test --release --quiet --lib --test check -- render:: config:: check
+	$(CARGO) test --release --quiet --lib --test pure -- render:: config:: check::
 
 test: test-packages check rungs
 
@@ -84,8 +84,9 @@ rungs: cargo
 	@set -e; \
 	export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)"; \
 	echo "== rungs 1 and 2: pure functions, in memory"; \
-	for name in $$(ls tests/*.rs tests/*/main.rs | sed 's|^tests/||; s|/main\.rs$$||; s|\.rs$$||' | grep -vx lab); do \
-	  $(CARGO) test --quiet --test $$name -- --include-ignored; done; \
+	$(CARGO) test --quiet --test pure -- --include-ignored; \
+	echo "== real sockets and programs on loopback"; \
+	$(CARGO) test --quiet --test servers -- --include-ignored; \
 	echo "== rung 3: real clients in network namespaces"; \
 	$(CARGO) test --test lab -- --skip firmware:: --test-threads=2; \
 	echo "== rung 4: real firmware"; \

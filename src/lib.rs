@@ -37,7 +37,7 @@
 //! # Invariants
 //!
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
-//!   arguments. Lints (`.clippy.toml`) and `tests/architecture.rs` hold that.
+//!   arguments. Lints (`.clippy.toml`) and `tests/pure/architecture.rs` hold that.
 //! - What people wrote is tried in another process (`config::apart`) before this one takes it: what breaks or
 //!   stops that one is an error of its file.
 //! - Refused files take nothing away: what was accepted last serves, over restarts too, and is said.

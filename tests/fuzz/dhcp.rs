@@ -5,7 +5,7 @@
 //! A second book of who was promised which address is kept from the replies alone, as a client reads
 //! them, and never from the lease table.
 
-use crate::{input::Input, support::*};
+use super::{input::Input, support::*};
 use bootwright::boot::{
     engine::{self, Destination, Ingress, Outcome},
     event::Step,

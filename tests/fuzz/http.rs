@@ -4,7 +4,7 @@
 //! The server is the daemon's, on a socket; what it answers is read by a reader of our own, to the byte,
 //! and so is every line that it says about it.
 
-use crate::room::Room;
+use super::room::Room;
 use bootwright::{
     boot::{
         ledger::{Finding, Ledger},
@@ -92,13 +92,12 @@ impl Appliance {
     pub fn start() -> Appliance {
         let log = Log::default();
         let said = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone());
-        // Another test of the same process may have said where its words go.
-        let _ = said.with_max_level(tracing::Level::DEBUG).try_init();
+        said.with_max_level(tracing::Level::DEBUG).init();
         let room = Room::new();
         let loader: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         room.write("loaders/snponly.efi", &loader);
         room.write("secret", SECRET);
-        room.write("inventory.toml", crate::template::INVENTORY.as_bytes());
+        room.write("inventory.toml", super::template::INVENTORY.as_bytes());
         let snapshot = room
             .load()
             .unwrap_or_else(|report| panic!("{}", report.render(false)))
@@ -241,12 +240,12 @@ impl Appliance {
             200 if body.len() == LOADER_BYTES => assert_eq!(body, self.loader, "other bytes"),
             200 if kind.starts_with("text/") => {
                 let text = std::str::from_utf8(body).expect("a text");
-                crate::room::assert_text(text, "a script");
+                super::room::assert_text(text, "a script");
             }
             200 => {}
             _ => {
                 let text = std::str::from_utf8(body).expect("a refusal is a text");
-                crate::room::assert_text(text, "a refusal");
+                super::room::assert_text(text, "a refusal");
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! An input is the text of an `inventory.toml`.
 
-use crate::room::{NOW, Room, SERVER, assert_served};
+use super::room::{NOW, Room, SERVER, assert_served};
 use bootwright::boot::{
     engine::{self, Ingress},
     snapshot::{Host, Snapshot},

@@ -5,7 +5,7 @@
 //! checksum put right behind that or not; and raw bytes, as a disk leaves them. The frames are made here,
 //! from the layout that the journal's own words give, and not by the daemon.
 
-use crate::input::Input;
+use super::input::Input;
 use bootwright::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{HardwareAddr, Now, WallTime};

@@ -4,7 +4,7 @@
 //! An input is a row of steps, as in `dhcp`; its packets have an option 82 of any shape, made of
 //! sub-options or of raw bytes. Everything that holds of every life holds of these.
 
-use crate::{
+use super::{
     dhcp::{Life, word},
     input::Input,
     support::*,

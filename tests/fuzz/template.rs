@@ -4,7 +4,7 @@
 //! An input's first byte says which file it is, and the rest is its text; what follows a line of `---` is
 //! the text of a file that it may include.
 
-use crate::room::{Room, assert_served};
+use super::room::{Room, assert_served};
 
 /// Files that a template may be, and that it may include.
 const FILES: [(&str, &str); 4] = [

@@ -7,7 +7,7 @@ mod dhcp;
 #[path = "../input.rs"]
 #[allow(dead_code, reason = "not every target takes all of it")]
 mod input;
-#[path = "../../dhcp_conformance/support.rs"]
+#[path = "../../pure/dhcp_conformance/support.rs"]
 #[allow(dead_code, reason = "the room is shared with the conformance tests")]
 mod support;
 

@@ -10,7 +10,7 @@ mod dhcp;
 mod input;
 #[path = "../relay.rs"]
 mod relay;
-#[path = "../../dhcp_conformance/support.rs"]
+#[path = "../../pure/dhcp_conformance/support.rs"]
 #[allow(dead_code, reason = "the room is shared with the conformance tests")]
 mod support;
 

@@ -1,9 +1,0 @@
-//! `bootwright image add` from ISOs and folders: what is found in the layouts of the distributions,
-//! and what hostile, damaged and interrupted ones leave behind. ISOs are made by xorriso.
-#![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
-
-mod distributions;
-mod hostile;
-mod interrupted;
-mod shelf;
-mod sources;

@@ -1,0 +1,655 @@
+//! From a path to what it stands for, on a small room with no files and no sockets.
+
+mod other_loaders;
+
+use bootwright::boot::{
+    event::Stage,
+    ledger::{Finding, Ledger},
+    render::Templates,
+    resource::{Answered, Ask, Inquiry, Refusal, Resource, Transport, resource},
+    sightings::{Learned, Sightings},
+    snapshot::{
+        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
+        Subnet, UnknownPolicy,
+    },
+};
+use bootwright::lease::{LeaseRecord, LeaseTable};
+use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
+use std::{net::Ipv4Addr, time::Duration};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
+const DYNAMIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(10),
+    wall: WallTime(1_700_000_000),
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn mac(text: &str) -> MacAddr {
+    text.parse().unwrap()
+}
+
+fn origin() -> Origin {
+    Origin {
+        file: "inventory.toml".into(),
+        line: 1,
+        column: 1,
+    }
+}
+
+fn sourced<T>(value: T) -> Sourced<T> {
+    Sourced {
+        value,
+        origin: origin(),
+    }
+}
+
+fn live(boot: BootTarget) -> BootSettings {
+    BootSettings {
+        boot: Some(sourced(boot)),
+        image: Some(sourced(name("debian-12"))),
+        script: Some(sourced(name("debian-installer"))),
+        answer: Some(sourced(name("preseed"))),
+        ..BootSettings::default()
+    }
+}
+
+fn host(called: &str, last: u8, settings: BootSettings) -> Host {
+    Host {
+        name: name(called),
+        macs: vec![MacAddr([0x52, 0x54, 0, 0, 0, last])],
+        links: Vec::new(),
+        uuid: None,
+        serial: None,
+        port: None,
+        address: Some(Ipv4Addr::new(192, 0, 2, last + 4)),
+        hostname: None,
+        locked: false,
+        settings,
+        origin: origin(),
+    }
+}
+
+fn room() -> Snapshot {
+    let mut templates = Templates::new();
+    templates
+        .add_script(
+            &name("debian-installer"),
+            Dialect::Ipxe,
+            "debian-installer.ipxe",
+            "#!ipxe\nkernel {{ image.kernel }}\n# {{ name }}",
+        )
+        .unwrap();
+    templates
+        .add_script(&name("local"), Dialect::Ipxe, "local.ipxe", "#!ipxe\n# disk")
+        .unwrap();
+    templates
+        .add_script(&name("unknown"), Dialect::Ipxe, "unknown.ipxe", "#!ipxe\n# who are you")
+        .unwrap();
+    templates
+        .add_answer(
+            &name("preseed"),
+            "preseed.cfg",
+            "answers/preseed.cfg",
+            "for {{ name }} at {{ address }}",
+        )
+        .unwrap();
+    let by_serial = Host {
+        macs: Vec::new(),
+        address: None,
+        serial: Some("SN-9".into()),
+        ..host("r1u09", 9, live(BootTarget::Live))
+    };
+    let mut loaders = bootwright::boot::loader::Loaders::default();
+    loaders.add("/usr/lib/ipxe".into(), "snponly.efi".into());
+    Snapshot {
+        generation: 1,
+        ports: Ports { http: 80, tftp: 69 },
+        subnets: Vec::new(),
+        hosts: Hosts::new(vec![
+            host("r1u07", 7, live(BootTarget::Live)),
+            host("r1u08", 8, live(BootTarget::Install)),
+            by_serial,
+        ]),
+        rules: vec![Rule {
+            matches: RuleMatch {
+                vendor: Some("ACME*".into()),
+                ..RuleMatch::default()
+            },
+            settings: live(BootTarget::Live),
+            origin: origin(),
+        }],
+        unknown: UnknownPolicy::Discover,
+        images: [(
+            name("debian-12"),
+            Image {
+                name: name("debian-12"),
+                cpu: None,
+                root: "/srv/images/debian-12".into(),
+                kernel: Some(Artifact {
+                    file: "linux".into(),
+                    sha256: [0; 32],
+                    said_at: origin(),
+                    stamp: FileStamp {
+                        length: 3,
+                        modified_ns: 4,
+                        changed_ns: 4,
+                        inode: 5,
+                    },
+                }),
+                initrds: Vec::new(),
+                disk: None,
+                cmdline: Vec::new(),
+            },
+        )]
+        .into(),
+        loaders,
+        quirks: Default::default(),
+        templates,
+    }
+}
+
+/// Asks over HTTP as `peer`; `path` may have a query.
+fn get(room: &Snapshot, leases: &LeaseTable, sightings: &mut Sightings, peer: Ipv4Addr, path: &str) -> Answered {
+    get_with(&Ledger::default(), room, leases, sightings, peer, path)
+}
+
+fn get_with(
+    ledger: &Ledger,
+    room: &Snapshot,
+    leases: &LeaseTable,
+    sightings: &mut Sightings,
+    peer: Ipv4Addr,
+    path: &str,
+) -> Answered {
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
+    let ask = Ask {
+        transport: Transport::Http,
+        path: path.as_bytes(),
+        query,
+        peer,
+        server: SERVER,
+    };
+    resource(NOW, room, leases, sightings, ledger, &ask)
+}
+
+fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
+    get(&room(), &LeaseTable::default(), &mut Sightings::default(), peer, path)
+}
+
+#[test]
+fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_have() {
+    let (room, leases) = (room(), LeaseTable::default());
+    for path in [
+        "boot.ipxe",
+        "boot.ipxe?serial=SN-9",
+        "autoexec.ipxe",
+        "/answer/r1u07/preseed.cfg",
+    ] {
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(path, query)| (path, Some(query)));
+        let ask = Ask {
+            transport: Transport::Http,
+            path: path.as_bytes(),
+            query,
+            peer: HOST,
+            server: SERVER,
+        };
+        let inquiry = || Inquiry::begin(NOW, &room, &leases, &mut Sightings::default(), &Ledger::default(), &ask);
+        assert!(inquiry().renders(), "{path}");
+        let reason = "came to no end".to_owned();
+        let refused = inquiry().unrendered(Refusal::Broken { reason });
+        let whole = inquiry().answer();
+        let line = |answered: &Answered| {
+            let Answered { machine, what, .. } = answered;
+            (machine.clone(), answered.hardware, answered.stage, what.clone())
+        };
+        assert_eq!(line(&refused), line(&whole), "{path} {query:?}");
+        assert!(matches!(refused.result, Err(Refusal::Broken { .. })));
+    }
+}
+
+fn leased(client: impl Into<HardwareAddr>) -> LeaseTable {
+    let mut leases = LeaseTable::default();
+    let refused = leases.restore(
+        NOW,
+        vec![LeaseRecord {
+            address: DYNAMIC,
+            client: client.into(),
+            expires: WallTime(NOW.wall.0 + 3600),
+        }],
+    );
+    assert!(refused.is_empty());
+    leases
+}
+
+fn text(answered: &Answered) -> &str {
+    match &answered.result {
+        Ok(Resource::Text { body, .. }) => body,
+        other => panic!("no text but {other:?}"),
+    }
+}
+
+#[test]
+fn a_file_in_a_folder_of_an_answer_is_served_by_its_path() {
+    let mut room = room();
+    let rules = ("rules/rules.xml", "answers/preseed/rules/rules.xml", "<{{ name }}/>");
+    let added = room.templates.add_answer(&name("preseed"), rules.0, rules.1, rules.2);
+    added.unwrap();
+    let ask = |path: &str| get(&room, &LeaseTable::default(), &mut Sightings::default(), HOST, path).result;
+    let Ok(Resource::Text { body, content_type }) = ask("/answer/r1u07/rules/rules.xml") else {
+        panic!("no text");
+    };
+    assert_eq!((body.as_str(), content_type), ("<r1u07/>", "application/xml"));
+    for path in [
+        "/answer/r1u07/rules",
+        "/answer/r1u07/rules.xml",
+        "/answer/r1u07/classes/x.xml",
+    ] {
+        assert!(matches!(ask(path), Err(Refusal::NotFound { .. })), "{path}");
+    }
+}
+
+#[test]
+fn a_script_names_the_host_that_its_query_names() {
+    let answered = get_alone(HOST, "/boot.ipxe?mac=52-54-00-00-00-07");
+    assert_eq!(
+        text(&answered),
+        "#!ipxe\nkernel http://192.0.2.1/image/debian-12/linux\n# r1u07"
+    );
+    assert_eq!(answered.machine, "r1u07");
+    assert_eq!(answered.what, "script debian-installer");
+    assert_eq!(answered.stage, Stage::Ipxe);
+}
+
+#[test]
+fn a_machine_one_digit_from_a_host_is_told_from_other_strangers() {
+    let what = |mac: &str| get_alone(DYNAMIC, &format!("/boot.ipxe?mac={mac}")).what;
+    let slip = "script unknown (its MAC is one digit from r1u07)";
+    assert_eq!([what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")], [slip; 2]);
+    assert_eq!(what("52-54-00-00-01-17"), "script unknown");
+}
+
+#[test]
+fn who_has_no_name_and_no_mac_is_called_by_its_address() {
+    let answered = get_alone(DYNAMIC, "/none.efi");
+    assert_eq!((answered.machine, answered.hardware), (DYNAMIC.to_string(), None));
+    assert_eq!(get_alone(HOST, "/none.efi").machine, "r1u07");
+}
+
+#[test]
+fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
+    let chain = "chain --replace --autofree http://192.0.2.1/boot.ipxe?mac=${mac:hexhyp}&uuid=${uuid}\
+                 &serial=${serial:uristring}&arch=${buildarch}&platform=${platform}\
+                 &manufacturer=${manufacturer:uristring} ||";
+    for path in [
+        "/autoexec.ipxe",
+        "/x86_64-efi/autoexec.ipxe",
+        "/answer/r1u08/autoexec.ipxe",
+    ] {
+        let answered = get_alone(HOST, path);
+        assert_eq!(
+            (answered.machine.as_str(), answered.what.as_str()),
+            ("r1u07", "autoexec.ipxe")
+        );
+        let text = text(&answered);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..6],
+            ["#!ipxe", ":again", "ifopen ||", chain, "dhcp ||", chain],
+            "{path}"
+        );
+        // Without the last line, iPXE gives the machine back to its firmware when we do not answer once.
+        assert_eq!(lines.last(), Some(&"goto again"));
+        assert_eq!(self::text(&get_alone(DYNAMIC, path)), text, "it is nobody's own");
+    }
+}
+
+#[test]
+fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
+    let mut room = room();
+    let own = "x86_64-efi/autoexec.ipxe";
+    room.loaders.add("/srv/loaders".into(), own.into());
+    let image = room.images.get_mut(&name("debian-12")).unwrap();
+    let mut script = image.kernel.clone().unwrap();
+    script.file = "autoexec.ipxe".into();
+    image.initrds.push(script);
+    let mut ledger = Ledger::default();
+    for artifact in room.images["debian-12"].artifacts() {
+        let path = room.images["debian-12"].path(artifact);
+        ledger.enter(NOW, &path, artifact.stamp, Finding::Sum(artifact.sha256));
+    }
+    let ask = |path: &str| {
+        let leases = LeaseTable::default();
+        get_with(&ledger, &room, &leases, &mut Sightings::default(), HOST, path)
+    };
+    for (path, root, file, what) in [
+        (format!("/{own}"), "/srv/loaders", own, format!("loader {own}")),
+        (
+            "/image/debian-12/autoexec.ipxe".into(),
+            "/srv/images/debian-12",
+            "autoexec.ipxe",
+            "image debian-12/autoexec.ipxe".into(),
+        ),
+    ] {
+        let answered = ask(&path);
+        assert_eq!((answered.stage, answered.what), (Stage::Ipxe, what));
+        match answered.result {
+            Ok(Resource::File {
+                root: of, file: sent, ..
+            }) => assert_eq!((of, sent), (root.into(), file.into())),
+            other => panic!("{path}: no file but {other:?}"),
+        }
+    }
+    for path in ["/autoexec.ipxe", "/image/fedora/autoexec.ipxe"] {
+        assert!(text(&ask(path)).contains("ifopen"), "{path}");
+    }
+}
+
+#[test]
+fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
+    let mut room = room();
+    room.rules[0].matches = RuleMatch::default();
+    for client in [
+        HardwareAddr::of_guid([0xec, 0x0d, 0x9a, 0x03, 0x00, 0x9c, 0x81, 0xe2]),
+        HardwareAddr::of_client_identifier(b"\x00something else"),
+    ] {
+        let leases = leased(client);
+        let called = client.hyphenated();
+        let ask = |peer, machine: &str| {
+            let path = format!("/answer/{machine}/preseed.cfg");
+            get(&room, &leases, &mut Sightings::default(), peer, &path)
+        };
+        assert_eq!(text(&ask(DYNAMIC, &called)), format!("for {called} at {DYNAMIC}"));
+        for thief in [HOST, Ipv4Addr::new(192, 0, 2, 101)] {
+            assert!(matches!(ask(thief, &called).result, Err(Refusal::Forbidden { .. })));
+        }
+        let other = called.replace('e', "f");
+        assert!(matches!(ask(DYNAMIC, &other).result, Err(Refusal::Forbidden { .. })));
+    }
+}
+
+#[test]
+fn an_unarmed_install_host_gets_the_disk_script_and_no_answer() {
+    assert!(text(&get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08")).contains("disk"));
+    let answered = get_alone(OTHER, "/answer/r1u08/preseed.cfg");
+    assert!(matches!(&answered.result, Err(Refusal::Forbidden { reason }) if reason.contains("not armed")));
+}
+
+#[test]
+fn an_answer_goes_to_its_own_machine_and_to_no_other_address() {
+    assert_eq!(
+        text(&get_alone(HOST, "/answer/r1u07/preseed.cfg")),
+        "for r1u07 at 192.0.2.11"
+    );
+    for peer in [OTHER, DYNAMIC, Ipv4Addr::new(198, 51, 100, 9)] {
+        let answered = get_alone(peer, "/answer/r1u07/preseed.cfg");
+        assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{peer}");
+    }
+}
+
+#[test]
+fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:99")));
+    let mut sightings = Sightings::default();
+    let before = get(
+        &room,
+        &leases,
+        &mut sightings,
+        DYNAMIC,
+        "/answer/52-54-00-00-00-99/preseed.cfg",
+    );
+    assert!(matches!(before.result, Err(Refusal::Forbidden { .. })));
+    let script = "/boot.ipxe?mac=52-54-00-00-00-99&manufacturer=ACME%20Inc";
+    assert!(text(&get(&room, &leases, &mut sightings, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
+    let path = "/answer/52-54-00-00-00-99/preseed.cfg";
+    let after = get(&room, &leases, &mut sightings, DYNAMIC, path);
+    assert_eq!(text(&after), "for 52-54-00-00-00-99 at 192.0.2.100");
+    let thief = get(&room, &leases, &mut sightings, HOST, path);
+    assert!(matches!(thief.result, Err(Refusal::Forbidden { .. })));
+}
+
+#[test]
+fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let mut sightings = Sightings::default();
+    let script = get(
+        &room,
+        &leases,
+        &mut sightings,
+        DYNAMIC,
+        "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9",
+    );
+    assert_eq!(script.machine, "r1u09");
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn an_answer_that_is_not_the_hosts_is_not_found() {
+    let answered = get_alone(HOST, "/answer/r1u07/user-data");
+    assert!(matches!(&answered.result, Err(Refusal::NotFound { reason }) if reason.contains("preseed.cfg")));
+}
+
+#[test]
+fn optional_files_of_a_nocloud_folder_that_are_not_there_are_empty_and_not_missing() {
+    let mut room = room();
+    for file in ["user-data", "meta-data"] {
+        let template = format!("answers/autoinstall/{file}");
+        room.templates
+            .add_answer(&name("autoinstall"), file, &template, "for {{ name }}")
+            .unwrap();
+    }
+    let settings = BootSettings {
+        answer: Some(sourced(name("autoinstall"))),
+        ..live(BootTarget::Live)
+    };
+    room.hosts = Hosts::new(vec![host("r1u07", 7, settings)]);
+    let ask = |peer, file: &str| {
+        let path = format!("/answer/r1u07/{file}");
+        get(&room, &LeaseTable::default(), &mut Sightings::default(), peer, &path)
+    };
+    assert_eq!(text(&ask(HOST, "user-data")), "for r1u07");
+    for file in ["network-config", "vendor-data"] {
+        let answered = ask(HOST, file);
+        assert_eq!(
+            (text(&answered), answered.what.as_str()),
+            ("", &*format!("answer {file} (empty: its folder has none)"))
+        );
+        assert!(
+            matches!(ask(OTHER, file).result, Err(Refusal::Forbidden { .. })),
+            "{file}"
+        );
+    }
+    assert!(matches!(ask(HOST, "preseed.cfg").result, Err(Refusal::NotFound { .. })));
+    let preseed = get_alone(HOST, "/answer/r1u07/network-config");
+    assert!(
+        matches!(preseed.result, Err(Refusal::NotFound { .. })),
+        "no NoCloud folder"
+    );
+}
+
+#[test]
+fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_is() {
+    let room = room();
+    let image = &room.images["debian-12"];
+    let kernel = image.kernel.as_ref().unwrap();
+    let path = image.path(kernel);
+    let mut ledger = Ledger::default();
+    let ask = |ledger: &Ledger| {
+        let mut sightings = Sightings::default();
+        let leases = LeaseTable::default();
+        get_with(ledger, &room, &leases, &mut sightings, OTHER, "/image/debian-12/linux").result
+    };
+    ledger.read_so_far(&path, kernel.stamp, 2);
+    let refused = ask(&ledger);
+    assert!(
+        matches!(&refused, Err(Refusal::NotYet { reason, length: 3 }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
+        "{refused:?}"
+    );
+    ledger.enter(NOW, &path, kernel.stamp, Finding::Sum(kernel.sha256));
+    let served = ask(&ledger);
+    assert!(
+        matches!(&served, Ok(Resource::File { seal: Some(seal), .. }) if seal.stamp().inode == 5),
+        "{served:?}"
+    );
+    for finding in [Finding::Sum([1; 32]), Finding::Unreadable("Input/output error".into())] {
+        ledger.enter(NOW, &path, kernel.stamp, finding);
+        let refused = ask(&ledger);
+        assert!(
+            matches!(&refused, Err(Refusal::Broken { reason }) if reason.starts_with("image debian-12/linux is not served: ")),
+            "{refused:?}"
+        );
+    }
+    for path in [
+        "/image/debian-12/image.toml",
+        "/image/debian-12",
+        "/image/nothing/linux",
+    ] {
+        assert!(
+            matches!(get_alone(OTHER, path).result, Err(Refusal::NotFound { .. })),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_loader_is_found_by_name_and_by_no_other_path() {
+    let answered = get_alone(OTHER, "/snponly.efi");
+    assert!(matches!(
+        &answered.result,
+        Ok(Resource::File {
+            content_type: "application/efi",
+            seal: None,
+            ..
+        })
+    ));
+    assert!(matches!(
+        get_alone(OTHER, "/etc/passwd").result,
+        Err(Refusal::NotFound { .. })
+    ));
+    assert!(matches!(
+        get_alone(OTHER, "/%2e%2e/passwd").result,
+        Err(Refusal::BadPath { .. })
+    ));
+}
+
+/// [`room`], with r1u07 listed by a serial number and a UUID beside its MAC.
+fn room_with_a_serial() -> Snapshot {
+    let host = Host {
+        serial: Some("SN-7".into()),
+        ..host("r1u07", 7, live(BootTarget::Live))
+    };
+    Snapshot {
+        hosts: Hosts::new(vec![host]),
+        ..room()
+    }
+}
+
+#[test]
+fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
+    let (room, leases) = (room_with_a_serial(), leased(mac("52:54:00:00:00:99")));
+    let mut sightings = Sightings::default();
+    let claim = "/boot.ipxe?mac=52-54-00-00-00-99&serial=SN-7";
+    get(&room, &leases, &mut sightings, DYNAMIC, claim);
+    for path in ["/answer/r1u07/preseed.cfg", "/answer/52-54-00-00-00-99/preseed.cfg"] {
+        let answered = get(&room, &leases, &mut sightings, DYNAMIC, path);
+        assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{path}");
+    }
+    assert!(text(&get(&room, &leases, &mut sightings, HOST, "/answer/r1u07/preseed.cfg")).starts_with("for r1u07"));
+}
+
+#[test]
+fn nobody_changes_what_another_machine_said_of_itself() {
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let mut sightings = Sightings::default();
+    let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
+    get(&room, &leases, &mut sightings, DYNAMIC, own);
+    let forged = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-OTHER";
+    get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), forged);
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn invented_machines_do_not_push_a_real_one_out_of_memory() {
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let mut sightings = Sightings::default();
+    let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
+    get(&room, &leases, &mut sightings, DYNAMIC, own);
+    for number in 0..=SIGHTINGS_MAX {
+        let [_, _, _, _, _, a, b, c] = number.to_be_bytes();
+        let forged = format!("/boot.ipxe?mac=02-00-00-{a:02x}-{b:02x}-{c:02x}&serial=X");
+        get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), &forged);
+    }
+    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
+}
+
+#[test]
+fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_loader() {
+    let (room, leases) = (room(), leased(mac("52:54:00:00:00:07")));
+    let mut sightings = Sightings::default();
+    let mut stage_after = |answered_as: Stage, path: &str| {
+        sightings.note(Learned {
+            stands: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
+            ..Learned::default()
+        });
+        get(&room, &leases, &mut sightings, DYNAMIC, path).stage
+    };
+    assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
+    assert_eq!(stage_after(Stage::System, "/image/debian-12/linux"), Stage::System);
+    assert_eq!(stage_after(Stage::System, "/snponly.efi"), Stage::System);
+    // It is powered on again.
+    assert_eq!(stage_after(Stage::UefiHttp, "/snponly.efi"), Stage::UefiHttp);
+    assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
+}
+
+#[test]
+fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there() {
+    let mut room = room();
+    let subnet = |net: &str| Subnet {
+        cidr: format!("{net}.0/24").parse().unwrap(),
+        network: None,
+        selectable: false,
+        router: Some(format!("{net}.254").parse().unwrap()),
+        dns: Vec::new(),
+        domain: None,
+        pool: Vec::new(),
+        kept: Vec::new(),
+        lease: Duration::from_secs(3600),
+        ports_from: Default::default(),
+        probe: None,
+        options: Default::default(),
+    };
+    room.subnets = vec![subnet("192.0.2"), subnet("198.51.100")];
+    let network = "{{ address }} {{ netmask }} {{ router }}";
+    room.templates
+        .add_answer(&name("preseed"), "preseed.cfg", "answers/preseed.cfg", network)
+        .unwrap();
+    let there = Ipv4Addr::new(198, 51, 100, 100);
+    let mut leases = LeaseTable::default();
+    let hour = Duration::from_secs(3600);
+    leases.lease(NOW, mac("52:54:00:00:00:07").into(), there, hour).unwrap();
+    let answer = |peer| {
+        let answered = get(
+            &room,
+            &leases,
+            &mut Sightings::default(),
+            peer,
+            "/answer/r1u07/preseed.cfg",
+        );
+        text(&answered).to_owned()
+    };
+    assert_eq!(answer(there), "198.51.100.100 255.255.255.0 198.51.100.254");
+    assert_eq!(answer(HOST), "192.0.2.11 255.255.255.0 192.0.2.254");
+}

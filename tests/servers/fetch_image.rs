@@ -1,0 +1,11 @@
+//! `image fetch` against servers that lie, break off, redirect and change, against nginx, and with
+//! signatures made here. Everything is on loopback.
+
+mod catalogue;
+mod command;
+mod killed;
+mod lies;
+mod nginx;
+mod place;
+mod server;
+mod signed;
