@@ -778,9 +778,10 @@ fn curl_gets_wholes_and_refusals() {
     begins(&["http://127.0.0.1/missing.efi"], "404");
     begins(&["http://127.0.0.1/gone.efi"], "404");
     begins(&["http://127.0.0.1/link.efi"], "403");
-    begins(&["--path-as-is", "http://127.0.0.1/../../etc/passwd"], "400");
-    begins(&["http://127.0.0.1/%2e%2e/%2e%2e/etc/passwd"], "400");
-    begins(&["http://127.0.0.1/..%2f..%2fetc/passwd"], "400");
+    // By itself curl takes such segments out before it asks, Debian 13's (8.14) encoded ones too.
+    for path in ["../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "..%2f..%2fetc/passwd"] {
+        begins(&["--path-as-is", &format!("http://127.0.0.1/{path}")], "400");
+    }
     begins(&[&format!("http://127.0.0.1/{}", "a".repeat(3000))], "414");
 }
 
