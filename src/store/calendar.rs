@@ -12,15 +12,16 @@
 //!
 //! One that can't be read is none: the host's clock counts then.
 
-use super::{Store, StoreError, Write};
+use super::{
+    Store, StoreError, Write,
+    record::{seal, unseal},
+};
 use crate::lease::Mark;
 use crate::model::WallTime;
-use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 const KEY: &[u8] = b"calendar";
 const MAGIC: &[u8; 4] = b"BWK1";
-const SUM_BYTES: usize = 8;
 
 /// The mark, if one was made.
 ///
@@ -42,16 +43,14 @@ pub fn put(mark: &Mark) -> Write {
     value.extend(mark.date.0.to_be_bytes());
     value.extend(mark.boot.unwrap_or(0).to_be_bytes());
     value.extend(up_ms.to_be_bytes());
-    value.extend(checksum(&value));
     Write::Put {
         key: KEY.to_vec(),
-        value,
+        value: seal(value),
     }
 }
 
 fn decode(value: &[u8]) -> Option<Mark> {
-    let (body, sum) = value.split_at_checked(value.len().checked_sub(SUM_BYTES)?)?;
-    let rest = body.strip_prefix(MAGIC).filter(|_| sum == checksum(body))?;
+    let rest = unseal(MAGIC, value).ok()?;
     let (date, rest) = rest.split_first_chunk()?;
     let (boot, rest) = rest.split_first_chunk()?;
     let up_ms = u64::from_be_bytes(rest.try_into().ok()?);
@@ -60,11 +59,6 @@ fn decode(value: &[u8]) -> Option<Mark> {
         boot: Some(u128::from_be_bytes(*boot)).filter(|boot| *boot != 0),
         up: Duration::from_millis(up_ms),
     })
-}
-
-fn checksum(body: &[u8]) -> [u8; SUM_BYTES] {
-    let sum = Sha256::digest(body);
-    std::array::from_fn(|index| sum[index])
 }
 
 #[cfg(test)]

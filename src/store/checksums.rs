@@ -18,11 +18,13 @@
 //! A record that can't be read, or is of a file that changed, costs the reading of that file and is
 //! never a reason to trust it.
 
-use super::{Store, StoreError, Write};
+use super::{
+    Store, StoreError, Write,
+    record::{SUM_BYTES, checksum, seal},
+};
 use crate::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
 use crate::images::reading::open_regular;
 use crate::model::{WallTime, limits::CHECKSUMS_KEPT_MAX};
-use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -34,7 +36,6 @@ use std::{
 const PREFIX: &[u8] = b"checksum/";
 const MAGIC: &[u8; 4] = b"BWC1";
 const HEAD_BYTES: usize = 94;
-const SUM_BYTES: usize = 8;
 /// The embedded store's files, the one with the latest records last.
 const FILES: [&str; 2] = [super::embedded::FILE, super::embedded::JOURNAL_FILE];
 
@@ -130,8 +131,7 @@ fn encode(record: &ChecksumRecord) -> Option<Vec<u8>> {
     value.extend(record.at.0.to_be_bytes());
     value.extend(u16::try_from(path.len()).ok()?.to_be_bytes());
     value.extend(path);
-    value.extend(checksum(&value));
-    Some(value)
+    Some(seal(value))
 }
 
 /// The record at the start of `bytes`, and how long it is.
@@ -161,11 +161,6 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk()?;
     *rest = tail;
     Some(*head)
-}
-
-fn checksum(body: &[u8]) -> [u8; SUM_BYTES] {
-    let sum = Sha256::digest(body);
-    std::array::from_fn(|index| sum[index])
 }
 
 #[cfg(test)]

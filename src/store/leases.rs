@@ -1,30 +1,23 @@
 //! Lease records on disk.
 //!
-//! Key: `lease/` and the four bytes of the address. Value, 42 bytes, numbers big-endian:
-//!
-//! | bytes | what |
-//! |---|---|
-//! | 0..4 | `BWL1`: the version, and what finds a record in a broken file |
-//! | 4..8 | the address again, so that the value speaks for itself |
-//! | 8 | hardware type |
-//! | 9 | length of the hardware address, at most 16 |
-//! | 10..26 | the hardware address, zero-filled |
-//! | 26..34 | its end, in seconds since 1970-01-01 UTC |
-//! | 34..42 | the first 8 bytes of SHA-256 over all before |
+//! Key: `lease/` and the four bytes of the address. Value, 42 bytes: what [`super::record`] says, with `BWL1` for
+//! the version and nothing of its own.
 //!
 //! A record that can't be read is skipped and reported, never fatal: an odd one must not keep the
 //! daemon from starting (Kea CVE-2019-6474).
 
-use super::{Store, StoreError, Write};
+use super::{
+    Store, StoreError, Write,
+    record::{Holder, Kind},
+};
 use crate::lease::{LeaseChange, LeaseRecord};
-use crate::model::{HardwareAddr, WallTime};
-use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-const PREFIX: &[u8] = b"lease/";
-const MAGIC: &[u8; 4] = b"BWL1";
-const BODY_BYTES: usize = 34;
-const RECORD_BYTES: usize = 42;
+const LEASE: Kind = Kind {
+    prefix: b"lease/",
+    magic: b"BWL1",
+    own_bytes: 0,
+};
 
 /// Every lease that can be read, and a sentence for every record that can't.
 ///
@@ -34,7 +27,7 @@ const RECORD_BYTES: usize = 42;
 pub fn load(store: &dyn Store) -> Result<(Vec<LeaseRecord>, Vec<String>), StoreError> {
     let mut records = Vec::new();
     let mut unreadable = Vec::new();
-    for (key, value) in store.scan(PREFIX)? {
+    for (key, value) in store.scan(LEASE.prefix)? {
         match decode(&key, &value) {
             Ok(record) => records.push(record),
             Err(reason) => unreadable.push(format!("record {}: {reason}", key.escape_ascii())),
@@ -47,15 +40,17 @@ pub fn load(store: &dyn Store) -> Result<(Vec<LeaseRecord>, Vec<String>), StoreE
 pub fn write(change: &LeaseChange) -> Write {
     match change {
         LeaseChange::Put(record) => put(record),
-        LeaseChange::Remove(address) => Write::Delete { key: key(*address) },
+        LeaseChange::Remove(address) => Write::Delete {
+            key: LEASE.key(*address),
+        },
     }
 }
 
 /// The write that keeps a record.
 pub(super) fn put(record: &LeaseRecord) -> Write {
     Write::Put {
-        key: key(record.address),
-        value: encode(record).to_vec(),
+        key: LEASE.key(record.address),
+        value: encode(record),
     }
 }
 
@@ -65,8 +60,14 @@ pub(super) fn put(record: &LeaseRecord) -> Write {
 /// nothing else.
 pub(super) fn salvage(file: &[u8]) -> Vec<LeaseRecord> {
     let mut found: BTreeMap<Ipv4Addr, LeaseRecord> = BTreeMap::new();
-    for bytes in file.windows(RECORD_BYTES).filter(|bytes| bytes.starts_with(MAGIC)) {
-        let Ok(record) = decode_value(bytes) else { continue };
+    for bytes in file
+        .windows(LEASE.bytes())
+        .filter(|bytes| bytes.starts_with(LEASE.magic))
+    {
+        let Ok((holder, _)) = LEASE.decode_value(bytes) else {
+            continue;
+        };
+        let record = lease(holder);
         match found.get(&record.address) {
             Some(known) if known.expires >= record.expires => {}
             Some(_) | None => drop(found.insert(record.address, record)),
@@ -75,60 +76,41 @@ pub(super) fn salvage(file: &[u8]) -> Vec<LeaseRecord> {
     found.into_values().collect()
 }
 
-fn key(address: Ipv4Addr) -> Vec<u8> {
-    [PREFIX, &address.octets()].concat()
+fn encode(record: &LeaseRecord) -> Vec<u8> {
+    let LeaseRecord {
+        address,
+        client,
+        expires,
+    } = *record;
+    let holder = Holder {
+        address,
+        client,
+        expires,
+    };
+    LEASE.encode(&holder, &[])
 }
 
-fn encode(record: &LeaseRecord) -> [u8; RECORD_BYTES] {
-    let client = record.client.as_bytes();
-    let mut bytes = [0; RECORD_BYTES];
-    bytes[..4].copy_from_slice(MAGIC);
-    bytes[4..8].copy_from_slice(&record.address.octets());
-    bytes[8] = record.client.htype();
-    bytes[9] = u8::try_from(client.len()).expect("a hardware address has at most 16 bytes");
-    bytes[10..10 + client.len()].copy_from_slice(client);
-    bytes[26..BODY_BYTES].copy_from_slice(&record.expires.0.to_be_bytes());
-    let sum = checksum(&bytes[..BODY_BYTES]);
-    bytes[BODY_BYTES..].copy_from_slice(&sum);
-    bytes
+fn decode(key: &[u8], value: &[u8]) -> Result<LeaseRecord, &'static str> {
+    LEASE.decode(key, value).map(|(holder, _)| lease(holder))
 }
 
-fn decode(key_bytes: &[u8], value: &[u8]) -> Result<LeaseRecord, &'static str> {
-    let record = decode_value(value)?;
-    if key(record.address) != key_bytes {
-        return Err("it speaks of another address than its key");
+fn lease(holder: Holder) -> LeaseRecord {
+    let Holder {
+        address,
+        client,
+        expires,
+    } = holder;
+    LeaseRecord {
+        address,
+        client,
+        expires,
     }
-    Ok(record)
-}
-
-fn decode_value(value: &[u8]) -> Result<LeaseRecord, &'static str> {
-    let value: &[u8; RECORD_BYTES] = value.try_into().map_err(|_| "it has the wrong length")?;
-    if !value.starts_with(MAGIC) {
-        return Err("its version is unknown; a newer bootwright wrote it");
-    }
-    if value[BODY_BYTES..] != checksum(&value[..BODY_BYTES]) {
-        return Err("its checksum is wrong");
-    }
-    let mut chaddr = [0; 16];
-    chaddr.copy_from_slice(&value[10..26]);
-    let mut expires = [0; 8];
-    expires.copy_from_slice(&value[26..BODY_BYTES]);
-    Ok(LeaseRecord {
-        address: Ipv4Addr::new(value[4], value[5], value[6], value[7]),
-        client: HardwareAddr::from_wire(value[8], value[9], chaddr),
-        expires: WallTime(u64::from_be_bytes(expires)),
-    })
-}
-
-fn checksum(body: &[u8]) -> [u8; 8] {
-    let mut first = [0; 8];
-    first.copy_from_slice(&Sha256::digest(body)[..8]);
-    first
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{HardwareAddr, WallTime};
     use proptest::prelude::*;
 
     fn record(last: u8, expires: u64) -> LeaseRecord {
@@ -142,23 +124,34 @@ mod tests {
     #[test]
     fn a_record_reads_back_as_it_was_written() {
         let record = record(7, 1_700_000_000);
-        assert_eq!(decode(&key(record.address), &encode(&record)), Ok(record));
+        assert_eq!(decode(&LEASE.key(record.address), &encode(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_record_on_disk_is_what_every_version_wrote() {
+        let Write::Put { key, value } = put(&record(7, 1_700_000_000)) else {
+            panic!("it is kept")
+        };
+        assert_eq!(key, b"lease/\xc0\0\x02\x07");
+        let body = b"BWL1\xc0\0\x02\x07\x01\x06RT\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x65\x53\xf1\0";
+        assert_eq!(value[..34], body[..]);
+        assert_eq!(value[34..], *b"\x76\x53\x46\x96\x21\x9f\x0f\x62");
     }
 
     #[test]
     fn one_flipped_bit_anywhere_is_noticed() {
         let record = record(7, 1_700_000_000);
-        for bit in 0..RECORD_BYTES * 8 {
+        for bit in 0..LEASE.bytes() * 8 {
             let mut bytes = encode(&record);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&key(record.address), &bytes).is_err(), "bit {bit}");
+            assert!(decode(&LEASE.key(record.address), &bytes).is_err(), "bit {bit}");
         }
     }
 
     #[test]
     fn a_record_under_anothers_key_is_not_believed() {
         let record = record(7, 1);
-        assert!(decode(&key(Ipv4Addr::new(192, 0, 2, 8)), &encode(&record)).is_err());
+        assert!(decode(&LEASE.key(Ipv4Addr::new(192, 0, 2, 8)), &encode(&record)).is_err());
     }
 
     #[test]

@@ -11,14 +11,14 @@
 //! The store notes the find before it makes anything new, without a date: what date it is can't be known before
 //! the rest was read. Whoever reads a find without one, or one whose date can't be read, counts from then on.
 
-use super::{Store, StoreError, Write};
+use super::{
+    Store, StoreError, Write,
+    record::{seal, unseal},
+};
 use crate::model::WallTime;
-use sha2::{Digest, Sha256};
 
 const KEY: &[u8] = b"lost";
 const MAGIC: &[u8; 4] = b"BWL1";
-const BODY_BYTES: usize = 12;
-const RECORD_BYTES: usize = 20;
 
 /// A find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn load(store: &dyn Store) -> Result<Option<Found>, StoreError> {
 pub fn put(found: Found) -> Write {
     let value = match found {
         Found::Undated => Vec::new(),
-        Found::At(date) => encode(date).to_vec(),
+        Found::At(date) => seal([&MAGIC[..], &date.0.to_be_bytes()].concat()),
     };
     Write::Put {
         key: KEY.to_vec(),
@@ -52,20 +52,9 @@ pub fn put(found: Found) -> Write {
     }
 }
 
-fn encode(date: WallTime) -> [u8; RECORD_BYTES] {
-    let mut bytes = [0; RECORD_BYTES];
-    bytes[..4].copy_from_slice(MAGIC);
-    bytes[4..BODY_BYTES].copy_from_slice(&date.0.to_be_bytes());
-    let sum = Sha256::digest(&bytes[..BODY_BYTES]);
-    bytes[BODY_BYTES..].copy_from_slice(&sum[..8]);
-    bytes
-}
-
 fn decode(value: &[u8]) -> Found {
-    let date = value.get(4..BODY_BYTES).and_then(|date| date.try_into().ok());
-    let date = date.map(|date| WallTime(u64::from_be_bytes(date)));
-    date.filter(|date| value == encode(*date))
-        .map_or(Found::Undated, Found::At)
+    let date = unseal(MAGIC, value).ok().and_then(|date| date.try_into().ok());
+    date.map_or(Found::Undated, |date| Found::At(WallTime(u64::from_be_bytes(date))))
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub mod kept;
 pub mod leases;
 pub mod lost;
 pub mod ports;
+mod record;
 pub mod writer;
 
 /// One write of a commit.
