@@ -141,14 +141,8 @@ fn lost_journal(
 fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
     let opened = Journal::open(path)
         .map_err(|error| StoreError(format!("the journal {} can't be opened: {error}", path.display())));
-    if let Ok((_, Replayed { rotten_bytes, .. })) = &opened
-        && *rotten_bytes > 0
-    {
-        tracing::error!(
-            "{rotten_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
-             still be read there are kept, others may be given out twice",
-            path.display()
-        );
+    if let Ok((_, replayed)) = &opened {
+        replayed.say_what_is_wrong(path);
     }
     opened
 }

@@ -14,11 +14,16 @@
 //! The file has a frame at any time: an empty one where there is nothing to say. So one of no bytes lost
 //! what it had. It is never cut down to that: another file takes its place, whole.
 //!
-//! A process that is killed leaves at most its last frame unfinished, which nobody was told of. Rubble
-//! anywhere costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
+//! A process that is killed, or a power cut, leaves at most the last frame unfinished, which nobody was told of: it
+//! is cut off when the file is opened, so that it never stands in the middle. Rubble anywhere else is the disk's. It
+//! costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
 
-use super::{Write, folder::FILE_MODE, leases};
-use sha2::{Digest, Sha256};
+use super::{
+    Write,
+    folder::FILE_MODE,
+    leases,
+    record::{SUM_BYTES, checksum},
+};
 use std::{
     fs::{File, OpenOptions},
     io,
@@ -27,12 +32,14 @@ use std::{
 };
 
 const MAGIC: &[u8; 4] = b"BWJ1";
-const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 8 + SUM_BYTES;
 const WRITE_HEADER_BYTES: usize = 7;
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 /// What the file that takes the journal's place is called until it does.
 const NEXT_EXTENSION: &str = "journal-next";
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
 
 /// The open file.
 pub(super) struct Journal {
@@ -51,8 +58,10 @@ pub(super) struct Journal {
 pub(super) struct Replayed {
     /// Every write, the later ones last.
     pub writes: Vec<Write>,
-    /// Bytes in front of sound frames that make no sense: not a crash's, but the disk's.
+    /// Bytes that make no sense, and that no interrupted append leaves: the disk's doing.
     pub rotten_bytes: usize,
+    /// Bytes of an append at the end that was interrupted: a crash's or a power cut's.
+    pub torn_bytes: usize,
     /// How the file was found.
     pub found: Found,
 }
@@ -84,26 +93,33 @@ impl Journal {
             sync_name(path)?;
         }
         let bytes = std::fs::read(path)?;
-        let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let found = match end {
+        let found = match bytes.len() {
             0 if is_new => Found::Missing,
             0 => Found::Empty,
             _ => Found::Written,
         };
-        let journal = Journal {
+        let replayed = Replayed {
+            found,
+            ..replay(&bytes)
+        };
+        let (whole, torn) = bytes.split_at(bytes.len() - replayed.torn_bytes);
+        let mut journal = Journal {
             path: path.to_owned(),
             file,
-            end,
-            is_torn: false,
+            end: u64::try_from(whole.len()).unwrap_or(u64::MAX),
+            // The next append cuts it off.
+            is_torn: !torn.is_empty(),
             is_unnamed: false,
         };
-        Ok((
-            journal,
-            Replayed {
-                found,
-                ..replay(&bytes)
-            },
-        ))
+        // A full disk must not keep the daemon from starting: what fails here is tried again by the next append.
+        if whole.is_empty() && !torn.is_empty() {
+            let _ = journal.clear();
+        }
+        let salvaged: Vec<Write> = leases::salvage(torn).iter().map(leases::put).collect();
+        if !salvaged.is_empty() {
+            let _ = journal.append(&salvaged);
+        }
+        Ok((journal, replayed))
     }
 
     /// Bytes in the file.
@@ -184,12 +200,6 @@ fn frame(writes: &[Write]) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-fn checksum(body: &[u8]) -> [u8; 8] {
-    let mut first = [0; 8];
-    first.copy_from_slice(&Sha256::digest(body)[..8]);
-    first
-}
-
 /// Every write that can be read, frame by frame; between sound frames, and behind the last, single
 /// leases.
 fn replay(bytes: &[u8]) -> Replayed {
@@ -206,11 +216,70 @@ fn replay(bytes: &[u8]) -> Replayed {
         at += after;
         sound_end = at;
     }
-    replayed.salvage(&bytes[sound_end..]);
+    let tail = &bytes[sound_end..];
+    match is_interrupted(tail, sound_end) {
+        true => replayed.torn_bytes = tail.len(),
+        false => replayed.rotten_bytes += tail.len(),
+    }
+    replayed.salvage(tail);
     replayed
 }
 
+/// Whether what stands behind the last sound frame, from `start` of the file on, is what an append leaves that was
+/// interrupted: one frame, of which the end is missing, or sectors that never reached the disk and read as zeros.
+fn is_interrupted(tail: &[u8], start: usize) -> bool {
+    let to_sector = (SECTOR_BYTES - start % SECTOR_BYTES).min(tail.len());
+    let (first, others) = tail.split_at(to_sector);
+    let mut sectors = std::iter::once(first).chain(others.chunks(SECTOR_BYTES));
+    let is_unwritten = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
+    if is_unwritten(first) {
+        return true;
+    }
+    let magic = tail.len().min(MAGIC.len());
+    if tail[..magic] != MAGIC[..magic] {
+        return false;
+    }
+    // Without a length it is cut off in its head.
+    let missing = frame_bytes(tail).map(|bytes| bytes.checked_sub(tail.len()));
+    match missing {
+        None | Some(Some(1..)) => true,
+        Some(Some(0)) => sectors.any(is_unwritten),
+        // Something stands behind it: it was written whole once.
+        Some(None) => false,
+    }
+}
+
+/// Bytes of the frame that `bytes` begins with, as its head says.
+fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    HEADER_BYTES.checked_add(usize::try_from(length).ok()?)
+}
+
 impl Replayed {
+    /// A crash and a disk that rots leave different traces, and only one of them is a reason to look at the disk.
+    pub fn say_what_is_wrong(&self, path: &Path) {
+        let Replayed {
+            rotten_bytes,
+            torn_bytes,
+            ..
+        } = *self;
+        if rotten_bytes > 0 {
+            tracing::error!(
+                "{rotten_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
+                 still be read there are kept, others may be given out twice",
+                path.display()
+            );
+        }
+        if torn_bytes > 0 {
+            tracing::info!(
+                "the last write to the journal {} was interrupted, by a kill or a power cut: its {torn_bytes} bytes are cut \
+                 off. No machine was told of what they would have said, and nothing is lost",
+                path.display()
+            );
+        }
+    }
+
     fn salvage(&mut self, rubble: &[u8]) {
         self.writes.extend(leases::salvage(rubble).iter().map(leases::put));
     }
@@ -229,8 +298,7 @@ fn sound_frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     if !header.starts_with(MAGIC) {
         return None;
     }
-    let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    let end = HEADER_BYTES.checked_add(usize::try_from(length).ok()?)?;
+    let end = frame_bytes(bytes)?;
     let body = bytes.get(HEADER_BYTES..end)?;
     (checksum(body) == header[8..]).then_some((body, end))
 }
@@ -334,6 +402,69 @@ mod tests {
         journal.is_torn = true;
         journal.append(&[gone(1)]).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(1), gone(1)]);
+    }
+
+    #[test]
+    fn an_append_that_was_interrupted_is_cut_off_and_is_no_rot_at_any_later_start() {
+        let commits = [vec![lease(1)], vec![lease(2)]];
+        let first = frame(&commits[0]).unwrap();
+        let bytes = file(&commits);
+        for cut in first.len()..bytes.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("journal");
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (mut journal, replayed) = Journal::open(&path).unwrap();
+            let told = (replayed.torn_bytes, replayed.rotten_bytes);
+            assert_eq!(told, (cut - first.len(), 0), "cut at {cut}");
+            journal.append(&[gone(1)]).unwrap();
+            let (_, replayed) = Journal::open(&path).unwrap();
+            assert_eq!((replayed.torn_bytes, replayed.rotten_bytes), (0, 0), "cut at {cut}");
+            assert_eq!(replayed.writes.last(), Some(&gone(1)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn sectors_that_a_power_cut_left_unwritten_are_an_interrupted_append() {
+        let first = file(&[vec![lease(1)]]);
+        let long: Vec<Write> = (0..40).map(lease).collect();
+        let bytes = file(&[vec![lease(1)], long]);
+        let told = |bytes: &[u8]| {
+            let replayed = replay(bytes);
+            (replayed.torn_bytes, replayed.rotten_bytes)
+        };
+        let torn = bytes.len() - first.len();
+        // Its beginning, the one in the middle, and all from there on.
+        for unwritten in [
+            first.len()..SECTOR_BYTES,
+            1024..1536,
+            1024..bytes.len(),
+            first.len()..bytes.len(),
+        ] {
+            let mut left = bytes.clone();
+            left[unwritten.clone()].fill(0);
+            assert_eq!(told(&left), (torn, 0), "{unwritten:?}");
+        }
+        // What an append does not leave: a bit, a head, and a frame that another stands behind.
+        for (place, mask) in [(1100, 1), (first.len(), 1), (first.len() + 6, 0xff)] {
+            let mut rotten = bytes.clone();
+            rotten[place] ^= mask;
+            let behind = [&rotten[..], &first].concat();
+            assert_eq!(told(&behind), (0, torn), "byte {place}");
+        }
+        let mut rotten = bytes.clone();
+        rotten[1100] ^= 1;
+        assert_eq!(told(&rotten), (0, torn));
+        assert_eq!(told(&[&rotten[..], &first[..first.len() - 1]].concat()).0, 0);
+    }
+
+    #[test]
+    fn a_journal_whose_first_append_was_interrupted_has_a_byte_at_any_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bootwright.journal");
+        std::fs::write(&path, &frame(&[]).unwrap()[..9]).unwrap();
+        let (_, replayed) = Journal::open(&path).unwrap();
+        assert_eq!((replayed.torn_bytes, replayed.found), (9, Found::Written));
+        assert_eq!(std::fs::read(&path).unwrap(), frame(&[]).unwrap());
     }
 
     #[test]
