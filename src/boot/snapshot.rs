@@ -104,6 +104,11 @@ pub struct PortsFrom {
 }
 
 impl PortsFrom {
+    /// Whether nobody is believed.
+    pub fn is_nobody(&self) -> bool {
+        self.relays.is_empty() && !self.switches
+    }
+
     /// Whether the relay with that address is one of them.
     pub fn has_relay(&self, relay: Ipv4Addr) -> bool {
         self.relays.iter().any(|known| known.contains(relay))

@@ -21,6 +21,7 @@ mod kept;
 mod loaders;
 mod loading;
 mod options;
+mod port_locks;
 mod ports_from;
 mod problems;
 mod quirks;
@@ -237,6 +238,8 @@ fn judge_inventory(
         vars::judge_asked(inventory, &snapshot.templates, problems);
     }
     hosts::judge_targets(&hosts, &snapshot.rules, problems);
+    // What was accepted before this was looked at is served all the same.
+    problems.outside(|problems| port_locks::judge(inventory, gives_addresses, problems));
     judge_loaders(read, inventory, (&hosts, seen), snapshot, problems);
     let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
     subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);

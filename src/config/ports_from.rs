@@ -4,12 +4,19 @@ use super::decode::{self, Fields, Reader, Value};
 use crate::boot::snapshot::{PortsFrom, Sourced};
 use crate::model::{Cidr, text};
 use std::net::Ipv4Addr;
+use toml::de::DeValue;
 
 /// What the subnet says; `None` where it says nothing.
 pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<PortsFrom> {
-    let is_said = fields.has("ports_from");
+    let said = fields.value("ports_from")?;
+    let is_empty = matches!(said.get_ref(), DeValue::Array(sources) if sources.is_empty());
     let sources = fields.take_all(reader, "ports_from", port_source);
-    is_said.then(|| all_of(sources))
+    let read = all_of(sources);
+    Some(match read.is_nobody() && !is_empty {
+        // Nothing in it can be read: that nobody is believed now would be a second error of the same cause.
+        true => PortsFrom { switches: true, ..read },
+        false => read,
+    })
 }
 
 /// One of `ports_from`: a relay's address, a network of them, or the word for switches, which is `None`.

@@ -249,6 +249,64 @@ fn what_check_finds_goes_to_standard_output_where_it_is_asked_to() {
 }
 
 #[test]
+fn a_host_with_a_port_that_nobody_is_believed_to_tell_is_an_error_and_where_only_the_router_is_a_warning() {
+    let subnet = |cidr: &str, lines: &str| format!("[[subnet]]\ncidr = \"{cidr}\"\n{lines}");
+    let here = |lines: &str| subnet("192.0.2.0/24", lines);
+    let there = |lines: &str| subnet("198.51.100.0/24", lines);
+    let shared = "network = \"rack\"\n";
+    let host = |lines: &str| format!("[[host]]\nname = \"r1u07\"\nport = \"sw7/1\"\n{lines}");
+    let at_home = host("address = \"192.0.2.9\"\n");
+    let (router, other_router) = ("router = \"192.0.2.1\"\n", "router = \"198.51.100.1\"\n");
+    // Errors, warnings, and the line of what is said.
+    let cases = [
+        (here("") + &at_home, (1, 0), Some(2)),
+        (here("ports_from = []\n") + &at_home, (1, 0), Some(2)),
+        (here("") + &host(""), (1, 0), Some(2)),
+        (here(router) + &at_home, (0, 1), Some(2)),
+        (here(router) + &host(""), (0, 1), Some(2)),
+        (here(&format!("{router}ports_from = []\n")) + &at_home, (1, 0), Some(2)),
+        (
+            here(&format!("{router}ports_from = [\"192.0.2.1\"]\n")) + &at_home,
+            (0, 0),
+            None,
+        ),
+        (here("ports_from = [\"switch\"]\n") + &at_home, (0, 0), None),
+        // What another subnet says counts for another wire, unless it is the same.
+        (there(other_router) + &here("") + &at_home, (0, 1), Some(5)),
+        (there(other_router) + &here("") + &host(""), (0, 1), Some(2)),
+        (
+            there(&format!("{shared}ports_from = [\"switch\"]\n")) + &here(shared) + &at_home,
+            (0, 0),
+            None,
+        ),
+        // What can't be read is one error, and a host without a port is none.
+        (here("ports_from = [\"switches\"]\n") + &at_home, (1, 0), Some(3)),
+        (here("") + "[[host]]\nname = \"r1u07\"\nserial = \"1\"\n", (0, 0), None),
+    ];
+    for (inventory, counts, line) in cases {
+        let (errors, warnings) = match Room::new(&inventory).load() {
+            Ok(loaded) => (Vec::new(), loaded.warnings),
+            Err(report) => (report.errors, report.warnings),
+        };
+        let said: Vec<Diagnostic> = errors.iter().chain(&warnings).cloned().collect();
+        assert_eq!((errors.len(), warnings.len()), counts, "{inventory}\n{said:?}");
+        let lines: Vec<u32> = said.iter().filter_map(|said| Some(said.place?.0)).collect();
+        assert_eq!(lines, Vec::from_iter(line), "{inventory}\n{said:?}");
+    }
+}
+
+#[test]
+fn a_guest_with_hosts_at_ports_needs_a_subnet_that_says_whose_word_counts() {
+    let room = Room::new("[[host]]\nname = \"r1u07\"\nport = \"sw7/1\"\n");
+    room.write(
+        "bootwright.toml",
+        &CONFIG.replace("interfaces", "mode = \"proxy\"\ninterfaces"),
+    );
+    let errors = room.report().errors;
+    assert_eq!((errors.len(), at(&errors, (3, 8))), (1, 1), "{errors:?}");
+}
+
+#[test]
 fn whose_word_on_switch_ports_counts_is_the_routers_or_whom_the_subnet_names() {
     let of = |lines: &str| {
         let ports_from = Room::new(&format!("[[subnet]]\ncidr = \"192.0.2.0/24\"\n{lines}\n")).sound();
