@@ -165,6 +165,8 @@ pub struct Inquiry<'a> {
     peer_stage: Option<Stage>,
     /// The switch port at which the address that asks was given to that machine, where that is known.
     peer_port: Option<PortMark>,
+    /// Which address the machine that the script or the answer is for was given at a switch port, and at which.
+    subject_given: Option<(Ipv4Addr, PortMark)>,
     /// The largest TFTP block it may be given.
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.

@@ -112,6 +112,12 @@ impl PortsGiven {
         Some((stand.client, stand.port))
     }
 
+    /// Which address `client` was given at a port, and at which, as long as that counts.
+    pub fn of(&self, now: Now, client: HardwareAddr) -> Option<(Ipv4Addr, PortMark)> {
+        let address = *self.by_client.get(&client)?;
+        self.at(now, address).map(|(_, port)| (address, port))
+    }
+
     /// `client` has no address from a port any more.
     pub fn forget_client(&mut self, client: HardwareAddr) -> Option<PortChange> {
         let address = *self.by_client.get(&client)?;

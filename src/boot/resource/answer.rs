@@ -64,7 +64,10 @@ impl Inquiry<'_> {
                     self.ask.peer,
                     match self.peer.hardware() {
                         Some(_) => self.peer.name(peer),
-                        None => "nobody's address: no lease and no reservation".to_owned(),
+                        None =>
+                            "nobody's address: no lease and no reservation. Through a NAT no answer is to be had: none \
+                                 may stand between a machine and this server"
+                                .to_owned(),
                     }
                 ),
             });
@@ -91,11 +94,31 @@ impl Inquiry<'_> {
         }
         Err(Refusal::Forbidden {
             reason: format!(
-                "{} belongs to the switch port {port}, and {} was not given there by DHCP, or too long ago: the host must \
-                 ask for its address anew from that port",
-                host.name, self.ask.peer
+                "{} belongs to the switch port {port}, and {}",
+                host.name,
+                self.why_not_there(PortMark::of(port))
             ),
         })
+    }
+
+    /// Why the address that asks does not count as given at the port, and what to do about it.
+    fn why_not_there(&self, own: PortMark) -> String {
+        let peer = self.ask.peer;
+        if self.peer_port.is_some() {
+            return format!("{peer} was given to it at another: look at its cable, or at the host's `port`");
+        }
+        match self.subject_given {
+            Some((given, port)) if port == own => format!(
+                "was given {given} there, and asks from {peer}: through a NAT, which must not stand between it and this \
+                 server, or somebody set {peer} by hand"
+            ),
+            Some((given, _)) => format!(
+                "asks from {peer}, and was given {given} at another: look at its cable, or at the host's `port`"
+            ),
+            None => format!(
+                "{peer} was not given there by DHCP, or too long ago: it must ask for its address anew from that port"
+            ),
+        }
     }
 
     fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<Configured<'w>, Refusal> {

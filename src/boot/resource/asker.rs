@@ -35,6 +35,7 @@ impl<'a> Inquiry<'a> {
             script,
             subject: Identity::default(),
             peer_port: port_given(now, leases, &peer, ask.peer),
+            subject_given: None,
             peer_stage: peer.mac.and_then(|mac| sightings.stage(mac)),
             block_max: peer.mac.and_then(|mac| sightings.block_limit(mac)),
             peer,
@@ -47,6 +48,8 @@ impl<'a> Inquiry<'a> {
             Some(Named::Nobody | Named::Address(_)) => inquiry.asking(sightings),
             None => inquiry.answered_for(sightings),
         };
+        let subject = inquiry.subject.hardware();
+        inquiry.subject_given = subject.and_then(|client| leases.ports.of(now, client));
         inquiry.artifact = inquiry.named_artifact(ledger);
         inquiry
     }

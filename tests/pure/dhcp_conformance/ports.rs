@@ -355,6 +355,44 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
 }
 
 #[test]
+fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_do() {
+    let mut room = room(&[LIVE]);
+    let templates = &mut room.snapshot.templates;
+    templates
+        .add_script(&"live".parse().unwrap(), Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
+        .unwrap();
+    let refused = |room: &Room, peer: &str| {
+        let query = format!("mac={LIVE}");
+        let ask = Ask {
+            transport: Transport::Http,
+            server: SERVER,
+            peer: peer.parse().unwrap(),
+            path: b"/boot.ipxe",
+            query: Some(&query),
+        };
+        let (mut sightings, ledger) = Default::default();
+        let inquiry = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask);
+        match inquiry.answer().result {
+            Err(Refusal::Forbidden { reason }) => reason,
+            other => panic!("{peer}: {other:?}"),
+        }
+    };
+    let names = |reason: &str, words: &[&str]| {
+        assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
+    };
+    let (nat, own) = ("203.0.113.9", "192.0.2.11");
+    names(&refused(&room, own), &["r1u07", "SW7/gi1/7", own, "DHCP"]);
+    given(&mut room, LIVE);
+    names(&refused(&room, nat), &["r1u07", "SW7/gi1/7", own, nat, "NAT"]);
+    // Its cable is where it was; the inventory says another port since.
+    let mut hosts: Vec<Host> = room.snapshot.hosts.iter().map(|host| (**host).clone()).collect();
+    hosts[0].port = Some("sw7/Gi1/9".to_owned());
+    room.snapshot.hosts = Hosts::new(hosts);
+    names(&refused(&room, own), &["sw7/Gi1/9", own, "cable", "`port`"]);
+    names(&refused(&room, nat), &["sw7/Gi1/9", own, nat, "cable"]);
+}
+
+#[test]
 fn another_machine_at_the_port_of_a_host_with_a_mac_is_not_that_host() {
     let mut room = room(&[LIVE]);
     let offer = room.reply(&from(Packet::discover(STRANGER).pxe(7), PORT_7));
