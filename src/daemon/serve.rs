@@ -293,6 +293,10 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
         table.doubt(now, mark.date, &records);
     }
     let refused = table.restore(now, records);
+    // The date is written as soon as anybody is served.
+    if mark.is_some() || found > 0 {
+        table.resume(now);
+    }
     for (record, reason) in &refused {
         tracing::warn!(
             "the lease of {} to {} is left out: {reason}",
@@ -343,7 +347,7 @@ fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::WallTime;
+    use crate::model::{WallTime, limits::RESERVATION_TRUSTED};
     use std::fs;
 
     #[test]
@@ -374,6 +378,29 @@ mod tests {
         drop(writer);
         assert!(may_have_lost(4000 + 3599));
         assert!(!may_have_lost(4000 + 3600));
+    }
+
+    #[test]
+    fn a_reservation_alone_counts_after_a_restart_only_and_not_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = |seconds: u64| Now {
+            monotonic: Duration::from_secs(seconds),
+            wall: WallTime(1_764_000_000 + seconds),
+        };
+        let store = open_store(folder.path()).unwrap();
+        let first = restore(now(0), None, &*store).unwrap();
+        assert!(!first.may_be_in_boot_since_before(now(0)), "nobody was served before");
+        let writer = LeaseWriter::start(Arc::clone(&store)).unwrap();
+        drop(
+            writer
+                .redate(uptime::mark(first.date(now(0)), None), Default::default(), None)
+                .unwrap(),
+        );
+        drop(writer);
+        let second = restore(now(5), None, &*store).unwrap();
+        let limit = RESERVATION_TRUSTED.as_secs();
+        let counts = [5, 5 + limit - 1, 5 + limit].map(|at| second.may_be_in_boot_since_before(now(at)));
+        assert_eq!(counts, [true, true, false]);
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct LeaseTable {
     pub ports: PortsGiven,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
+    /// The same, where leases were given from there before.
+    resumed: Option<Duration>,
     /// That leases were found lost.
     lost: Option<Loss>,
     /// By which ends are written to disk.

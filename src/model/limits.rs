@@ -176,7 +176,10 @@ pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Machines behind one address: more than any rack, or any row of them, has.
 pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
 
-/// Addresses that have no lease and no reservation get one in so many of all places together: TFTP transfers,
+/// How long after a restart a reservation alone makes an address its host's: as long as a boot may take that began
+/// before. Anybody may set the address of a host that is off.
+pub const RESERVATION_TRUSTED: Duration = Duration::from_secs(15 * 60);
+/// Addresses that nobody was given by DHCP get one in so many of all places together: TFTP transfers,
 /// HTTP connections, image files on their way, and those who wait for one.
 pub const STRANGERS_SHARE_DIVISOR: usize = 2;
 

@@ -16,7 +16,7 @@ impl SharedAddresses {
         SharedAddresses(networks)
     }
 
-    /// Whether the operator named `address`: it is no stranger's, though no lease and no reservation is of it.
+    /// Whether the operator named `address`: it is no stranger's, though nobody was given it by DHCP.
     pub fn names(&self, address: Ipv4Addr) -> bool {
         self.0.iter().any(|(network, _)| network.contains(address))
     }

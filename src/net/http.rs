@@ -163,8 +163,8 @@ impl HttpServer {
                  machines ask from it, say so by machines_per_address under [network]"
             ),
             Some(Lack::Strangers) => warn!(
-                "an HTTP connection of {client} is closed: as many are open as addresses without a lease or reservation \
-                 may have; if machines of yours ask from it, name it by machines_per_address under [network]"
+                "an HTTP connection of {client} is closed: as many are open as addresses may have that nobody was \
+                 given by DHCP; if machines of yours ask from it, name it by machines_per_address under [network]"
             ),
             Some(Lack::All) | None => warn!("an HTTP connection of {client} is closed: no more can be open at once"),
         }

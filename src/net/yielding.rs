@@ -1,8 +1,8 @@
 //! Who gives way when every place is taken: one order for TFTP's transfers and HTTP's connections.
 //!
 //! Whoever reaches us may take a place, and a place is cheap to take: by one forged packet of TFTP, by one
-//! connection of HTTP whose client then reads or says a byte now and then. So addresses that have no lease and
-//! no reservation, which anybody may invent, have a share of the places and no more; and who was never heard
+//! connection of HTTP whose client then reads or says a byte now and then. So addresses that nobody was given by
+//! DHCP, which anybody may set by hand, have a share of the places and no more; and who was never heard
 //! since, and after them such addresses, give their places to others, the oldest first.
 
 use crate::model::limits::STRANGERS_SHARE_DIVISOR;
@@ -16,12 +16,12 @@ use std::{
 use tokio::sync::Notify;
 
 /// Why a transfer or a connection ends that gave way.
-pub const GAVE_WAY: &str = "its address has no lease and no reservation, and its place was needed for a machine";
+pub const GAVE_WAY: &str = "nobody was given its address by DHCP, and its place was needed for a machine";
 
 /// What is known of an address that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It has no lease and no reservation.
+    /// Nobody was given it by DHCP, as far as is known.
     Stranger,
     /// It is a machine's.
     Known,
@@ -94,7 +94,7 @@ impl<K> Yielding<K> {
     }
 }
 
-/// How many of so many places addresses without a lease or reservation may have together.
+/// How many of so many places addresses that nobody was given by DHCP may have together.
 pub fn share_of_strangers(all_max: usize) -> usize {
     (all_max / STRANGERS_SHARE_DIVISOR).max(1)
 }

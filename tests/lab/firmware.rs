@@ -119,6 +119,7 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
     let daemon = Daemon::start(&wire, &room);
     // A client that takes little, but goes on: it holds the only place until it is let go.
     let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
+    assert!(holder.gets_lease(&[]), "{}", daemon.log_tail());
     let mut held = holder.enter(|| TcpStream::connect((SERVER, 80)).expect("the daemon is up"));
     let ask = b"GET /image/debian-12/initrd.gz HTTP/1.1\r\nHost: x\r\n\r\n";
     held.write_all(ask).expect("a request");

@@ -202,6 +202,7 @@ fn comes_up(system: &System, meanwhile: Meanwhile) {
     let room = room(&(system.medium)(), system.host);
     let daemon = Daemon::start(&wire, &room);
     let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
+    assert!(holder.gets_lease(&[]), "{}", daemon.log_tail());
     let machine = Machine::power_on(&wire, Firmware::SeaBios, MAC);
     for (what, timeout) in [("initrd", LOADER), ("kernel", KERNEL)] {
         let sent = if what == "kernel" {
@@ -253,6 +254,7 @@ fn cloud_init_reads_its_answer(suite: &str, meanwhile: Meanwhile) {
     let room = room(&(INSTALLER_12.medium)(), host);
     let daemon = Daemon::start(&wire, &room);
     let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
+    assert!(holder.gets_lease(&[]), "{}", daemon.log_tail());
     let client = wire.client_at(MAC, "192.0.2.11");
     let trouble = Trouble::begin(meanwhile, &holder, &room);
     let base = format!("http://{SERVER}/answer/r1u07/");

@@ -1,5 +1,5 @@
-//! Rung 3: HTTP clients that are slow on purpose, from addresses that have no lease: a machine boots beside
-//! each of them.
+//! Rung 3: HTTP clients that are slow on purpose, from addresses that nobody was given by DHCP, reserved for hosts
+//! that are off or not: a machine boots beside each of them.
 
 use super::daemon::{Daemon, ask_json};
 use super::namespace::{Namespace, Running, SERVER, Wire};
@@ -119,7 +119,7 @@ fn connect(wire: &Wire, (number, each): (usize, usize), words: &[u8]) -> (Namesp
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
         // It takes little, so that the server's own buffers stay small as well.
         socket.set_recv_buffer_size(4096).ok()?;
-        let from = Ipv4Addr::from_bits(0xC612_0001 + u32::try_from(at / each).ok()?);
+        let from = Ipv4Addr::from_bits(READERS_FROM + u32::try_from(at / each).ok()?);
         socket.bind(&SocketAddr::from((from, 0)).into()).ok()?;
         let server: SocketAddr = format!("{SERVER}:80").parse().ok()?;
         socket.connect(&server.into()).ok()?;
@@ -139,16 +139,35 @@ fn open_many_files() -> u64 {
 
 #[test]
 fn a_machine_boots_beside_slow_readers_that_would_hold_every_image_stream() {
+    slow_readers_hold_their_share(&Room::new(HOST).with_debian());
+}
+
+#[test]
+fn a_machine_boots_beside_slow_readers_at_the_addresses_of_hosts_that_are_off() {
+    let subnet = "[[subnet]]\ncidr = \"198.18.0.0/16\"\n".to_owned();
+    let off = (0..READERS.div_ceil(HTTP_BULK_STREAMS_PER_CLIENT_MAX)).map(|number| {
+        let address = Ipv4Addr::from_bits(READERS_FROM + u32::try_from(number).expect("few"));
+        format!("[[host]]\nname = \"off{number}\"\nmac = \"02:0f:00:00:00:{number:02x}\"\naddress = \"{address}\"\n")
+    });
+    let hosts: String = [HOST.to_owned(), subnet].into_iter().chain(off).collect();
+    slow_readers_hold_their_share(&Room::new(&hosts).with_debian());
+}
+
+/// The address of the first of those that `connect`, and the others beside it.
+const READERS_FROM: u32 = 0xC612_0001;
+/// More than there are image streams.
+const READERS: usize = HTTP_BULK_STREAMS_DEFAULT + 76;
+
+fn slow_readers_hold_their_share(room: &Room) {
     open_many_files();
     let wire = Wire::new();
-    let room = Room::new(HOST).with_debian();
-    let daemon = Daemon::start(&wire, &room);
+    let daemon = Daemon::start(&wire, room);
     let ask = format!("GET {INITRD} HTTP/1.1\r\nHost: slow\r\n\r\n");
-    let readers = HTTP_BULK_STREAMS_DEFAULT + 76;
+    let readers = READERS;
     let (_attacker, held) = connect(&wire, (readers, HTTP_BULK_STREAMS_PER_CLIENT_MAX), ask.as_bytes());
     assert_eq!(held.len(), readers, "every reader came in");
     // As many of them as strangers may have are under way.
-    let under_way = || ask_json(&room, "status")["transfers"].as_array().map(Vec::len);
+    let under_way = || ask_json(room, "status")["transfers"].as_array().map(Vec::len);
     let share = poll(SOON, || {
         (under_way() == Some(HTTP_BULK_STREAMS_DEFAULT / 2)).then_some(())
     });
@@ -158,7 +177,7 @@ fn a_machine_boots_beside_slow_readers_that_would_hold_every_image_stream() {
         under_way(),
         daemon.log_tail()
     );
-    boots(&wire, &room, &daemon, "slow readers");
+    boots(&wire, room, &daemon, "slow readers");
     drop(held);
 }
 

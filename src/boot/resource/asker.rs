@@ -238,7 +238,9 @@ fn port_given(now: Now, leases: &LeaseTable, peer: &Identity, address: Ipv4Addr)
     (peer.hardware() == Some(client)).then_some(port)
 }
 
-/// Whether `address` is a machine's: by lease, by reservation, or by what was heard of another server.
+/// Whether a machine has `address` by DHCP: from us, or by what was heard of another server. A reservation is none:
+/// its host may be off, and anybody may set its address by hand. Only who was given that before a restart is on no
+/// disk.
 pub fn is_a_machines(
     now: Now,
     snapshot: &Snapshot,
@@ -247,8 +249,9 @@ pub fn is_a_machines(
     address: Ipv4Addr,
 ) -> bool {
     leases.holder_at(now, address).is_some()
+        || leases.ports.at(now, address).is_some()
         || sightings.heard_at(address).is_some()
-        || snapshot.hosts.by_address(address).is_some()
+        || (leases.may_be_in_boot_since_before(now) && snapshot.hosts.by_address(address).is_some())
 }
 
 /// Whether `peer` is known for `host` by more than its own words. A UUID or a serial number is

@@ -4,10 +4,23 @@
 
 use super::{Holding, LeaseTable};
 use crate::lease::{Lease, LeaseChange, LeaseRecord, LeaseState};
-use crate::model::{HardwareAddr, Now};
+use crate::model::{HardwareAddr, Now, limits};
 use std::{net::Ipv4Addr, time::Duration};
 
 impl LeaseTable {
+    /// Takes that addresses were given before this table began: there may be holders by reservation, who are on
+    /// no disk.
+    pub fn resume(&mut self, now: Now) {
+        self.resumed = Some(now.monotonic);
+    }
+
+    /// Whether a machine may be in a boot that began before the restart, with an address that is reserved for it.
+    pub fn may_be_in_boot_since_before(&self, now: Now) -> bool {
+        let since = |resumed: Duration| now.monotonic.saturating_sub(resumed);
+        self.resumed
+            .is_some_and(|resumed| since(resumed) < limits::RESERVATION_TRUSTED)
+    }
+
     /// Notes that `change` is on disk; changes are noted in the order in which they were made.
     pub fn written(&mut self, now: Now, change: &LeaseChange) {
         let (address, record) = match change {

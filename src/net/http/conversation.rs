@@ -182,7 +182,7 @@ impl Conversation {
         shared.counters.count(Counter::HttpDisplaced);
         if shared.notices.http_displaced.is_due(&shared.clock, HTTP_BUSY_REMINDER) {
             warn!(
-                "an HTTP connection of {} is closed: its address has no lease and no reservation, and others need the \
+                "an HTTP connection of {} is closed: nobody was given its address by DHCP, and others need the \
                  place; if machines of yours ask from it, name it by machines_per_address under [network]",
                 self.client
             );

@@ -189,8 +189,8 @@ impl Exchange {
                     self.claim.client
                 ),
                 Some(Lack::Strangers) => warn!(
-                    "{} waits for an image file: as many are on their way as addresses without a lease or reservation \
-                     may have",
+                    "{} waits for an image file: as many are on their way as addresses may have that nobody was \
+                     given by DHCP",
                     self.claim.client
                 ),
                 Some(Lack::All) | None => warn!(
