@@ -9,8 +9,11 @@ use nix::sys::signal::Signal;
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv4Addr,
-    sync::Mutex,
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// Room for every client of the run.
@@ -22,20 +25,19 @@ pool   = ["192.0.2.10-192.0.2.239"]
 lease  = "1h"
 "#;
 
-/// How long a client waits before it takes the daemon for dead.
-const SILENCE: Duration = Duration::from_secs(6);
-
 #[test]
 fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
     let wire = Wire::new();
     let room = Room::new("");
     room.write("inventory.toml", WIDE_SUBNET);
-    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250")).with_patience(SILENCE);
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let rack = Rack::new(&wire.client_at("02:00:00:00:00:fa", "192.0.2.250")).told(&is_dead);
     let acknowledged = Mutex::new(HashMap::new());
 
     // Three crashes, each in the middle of a run; clients that got no answer just never got one.
     for (round, clients) in [0..60_u32, 60..120, 120..180].into_iter().enumerate() {
         let daemon = Daemon::start(&wire, &room);
+        is_dead.store(false, Ordering::Release);
         std::thread::scope(|scope| {
             let run = scope.spawn(|| lease_until_silence(&rack, clients.clone(), &acknowledged));
             let before = acknowledged.lock().expect("no panic").len();
@@ -48,11 +50,12 @@ fn no_acknowledged_lease_is_lost_by_kill_9_and_no_address_is_given_twice() {
                 daemon.log_tail()
             );
             daemon.crash();
+            is_dead.store(true, Ordering::Release);
             run.join().expect("the run does not panic");
         });
     }
 
-    let rack = rack.with_patience(super::SOON);
+    is_dead.store(false, Ordering::Release);
     let acknowledged = acknowledged.into_inner().expect("no panic");
     let _daemon = Daemon::start(&wire, &room);
     let known = ask_json(&room, "leases").to_string();
@@ -94,8 +97,8 @@ const POWER_CUTS: u32 = 100;
 const RACKS: u32 = 4;
 /// The clients of a rack: then the first comes again, and must find its address.
 const RACK_CLIENTS: u32 = 1500;
-/// Longest life of the daemon under load, in milliseconds.
-const LIFE_MS_MAX: u32 = 250;
+/// The most acknowledgements that are heard before the daemon is killed.
+const LIFE_ACKS_MAX: u32 = 100;
 
 const VERY_WIDE_SUBNET: &str = r#"
 [[subnet]]
@@ -110,6 +113,7 @@ fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
     let wire = Wire::wide();
     let room = Room::new("");
     room.write("inventory.toml", VERY_WIDE_SUBNET);
+    let is_dead = Arc::new(AtomicBool::new(false));
     let racks: Vec<Rack> = (0..RACKS)
         .map(|number| {
             let client = wire.client(&format!("02:00:00:00:00:f{number}"));
@@ -117,7 +121,7 @@ fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
                 "ip",
                 &["addr", "add", &format!("198.18.200.{}/16", number + 1), "dev", "eth0"],
             );
-            Rack::new(&client).impatient()
+            Rack::new(&client).told(&is_dead)
         })
         .collect();
     let mut acknowledged: HashMap<Ipv4Addr, u32> = HashMap::new();
@@ -126,16 +130,25 @@ fn a_hundred_power_cuts_under_load_lose_no_acknowledged_lease() {
     let mut seed = std::process::id();
     for round in 0..power_cuts {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let life = Duration::from_millis(u64::from(20 + (seed >> 16) % LIFE_MS_MAX));
+        let life = 1 + (seed >> 16) % LIFE_ACKS_MAX;
         let daemon = Daemon::start(&wire, &room);
+        is_dead.store(false, Ordering::Release);
         assert_known(&room, &acknowledged, round, seed);
+        let acks = AtomicU32::new(0);
         let seen = std::thread::scope(|scope| {
             let runs: Vec<_> = (0..)
                 .zip(racks.iter().zip(next))
-                .map(|(number, (rack, next))| scope.spawn(move || leases_of(rack, rack_clients(number, next))))
+                .map(|(number, (rack, next))| {
+                    let acks = &acks;
+                    scope.spawn(move || leases_of(rack, rack_clients(number, next), acks))
+                })
                 .collect();
-            std::thread::sleep(life);
+            let end = Instant::now() + super::SOON;
+            while acks.load(Ordering::Relaxed) < life && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             daemon.crash();
+            is_dead.store(true, Ordering::Release);
             let seen = runs.into_iter().map(|run| run.join().expect("the run does not panic"));
             seen.collect::<Vec<_>>()
         });
@@ -192,11 +205,14 @@ fn assert_known(room: &Room, acknowledged: &HashMap<Ipv4Addr, u32>, round: u32, 
     }
 }
 
-/// What one client after the other was acknowledged until the server no longer answers.
-fn leases_of(rack: &Rack, clients: impl Iterator<Item = u32>) -> Vec<(Ipv4Addr, u32)> {
-    clients
-        .map_while(|client| Some((rack.lease(client)?, client)))
-        .collect()
+/// What one client after the other was acknowledged until the server no longer answers; counted as it comes.
+fn leases_of(rack: &Rack, clients: impl Iterator<Item = u32>, acks: &AtomicU32) -> Vec<(Ipv4Addr, u32)> {
+    let lease = |client| {
+        let address = rack.lease(client)?;
+        acks.fetch_add(1, Ordering::Relaxed);
+        Some((address, client))
+    };
+    clients.map_while(lease).collect()
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Rack {
     socket: UdpSocket,
     ear: Ear,
     patience: Duration,
+    /// Whether the server is known to be dead.
+    is_dead: Arc<AtomicBool>,
 }
 
 /// A turn of waiting for an answer.
@@ -65,6 +67,7 @@ impl Rack {
             socket: socket.expect("a socket in our own namespace").into(),
             ear: Ear::Datagrams,
             patience: super::SOON,
+            is_dead: Arc::default(),
         }
     }
 
@@ -83,12 +86,20 @@ impl Rack {
         }
     }
 
-    /// The same with clients that give up soon: for a server that is about to die.
+    /// The same with clients that give up soon.
     pub fn impatient(self) -> Rack {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout that is not zero");
         self.with_patience(Duration::from_millis(300))
+    }
+
+    /// The same with clients that are told when the server is dead: who hears nothing then gives up.
+    pub fn told(self, is_dead: &Arc<AtomicBool>) -> Rack {
+        Rack {
+            is_dead: Arc::clone(is_dead),
+            ..self
+        }
     }
 
     /// The same with clients that wait so long for each answer.
@@ -163,7 +174,14 @@ impl Rack {
                 self.send(&bytes);
                 ask_again += ASK_AGAIN;
             }
-            let Some(reply) = self.hear() else { continue };
+            // Asked first: what a server said before its death is heard.
+            let is_dead = self.is_dead.load(Ordering::Acquire);
+            let Some(reply) = self.hear() else {
+                if is_dead {
+                    return None;
+                }
+                continue;
+            };
             if reply.xid() == message.xid() && reply.opts().msg_type() == Some(wanted) {
                 return Some(reply);
             }

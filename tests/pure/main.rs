@@ -16,6 +16,8 @@ mod quirks;
 mod resources;
 mod store;
 mod storm;
+#[path = "../shared/strace.rs"]
+mod strace;
 mod systemd;
 
 use std::process::Command;

@@ -14,3 +14,5 @@ mod fetch;
 mod fetch_image;
 mod network;
 mod sockets;
+#[path = "../shared/strace.rs"]
+mod strace;

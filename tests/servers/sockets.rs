@@ -33,9 +33,8 @@ const PORTS: Ports = Ports { http: 80, tftp: 69 };
 /// How long what must come is waited for: a loaded machine is slow, and a test that passes waits for
 /// none of it.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing must come, and how long what no retransmission may bring: less than the first one
-/// takes.
-const SILENCE: Duration = Duration::from_millis(400);
+/// How long a connection is watched that must wait for others to end: they end while it does.
+const A_WHILE: Duration = Duration::from_millis(400);
 const LISTEN: Listen = Listen {
     ports: PORTS,
     bulk_streams: 2,
@@ -238,13 +237,13 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
     assert_eq!((oack[1], port), (6, 69));
     for packet in [&b"\0\x04\0\0"[..], b"\0\x05\0\0go away\0", b"\0\x03\0\x01data"] {
         stranger.send(packet, 69);
-        assert!(stranger.hears_nothing(), "{packet:?}");
     }
     appliance.counted(Counter::TftpUnanswerable, 3);
     hand.send(b"\0\x04\0\0", 69);
     // The OACK may have been repeated meanwhile.
     let first = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
     assert_eq!(first.unwrap().1, 69);
+    assert_eq!(stranger.has_heard(), None);
     // Its ERROR ends the transfer there too.
     hand.send(b"\0\x05\0\x08size only\0", 69);
     hand.send(PLAIN, 69);
@@ -434,7 +433,10 @@ impl Hand {
 
     /// One packet and the port it came from.
     fn hear(&self) -> Option<(Vec<u8>, u16)> {
-        self.hear_within(PATIENCE)
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut buffer = [0; 2048];
+        let (length, from) = receive(&self.socket, &mut buffer).ok()?;
+        Some((buffer[..length].to_vec(), from.port()))
     }
 
     /// The DATA packet of that number; others before it are repeated or come too early.
@@ -445,15 +447,12 @@ impl Hand {
             .unwrap_or_else(|| panic!("block {number} never came"))
     }
 
-    fn hears_nothing(&self) -> bool {
-        self.hear_within(SILENCE).is_none()
-    }
-
-    fn hear_within(&self, patience: Duration) -> Option<(Vec<u8>, u16)> {
-        self.socket.set_read_timeout(Some(patience)).unwrap();
-        let mut buffer = [0; 2048];
-        let (length, from) = receive(&self.socket, &mut buffer).ok()?;
-        Some((buffer[..length].to_vec(), from.port()))
+    /// What has come by now, if anything has.
+    fn has_heard(&self) -> Option<(Vec<u8>, u16)> {
+        self.socket.set_nonblocking(true).unwrap();
+        let heard = self.hear();
+        self.socket.set_nonblocking(false).unwrap();
+        heard
     }
 }
 
@@ -511,9 +510,12 @@ fn a_repeated_request_starts_no_second_transfer() {
     for _ in 0..3 {
         hand.send(PLAIN, 69);
     }
-    hand.hear().unwrap();
+    let (_, port) = hand.hear().unwrap();
     appliance.counted(Counter::TftpDuplicate, 2);
-    let more = std::iter::from_fn(|| hand.hear_within(SILENCE)).count() as u64;
+    // What a second transfer would have begun with comes before the second block of the first.
+    hand.send(b"\0\x04\0\x01", port);
+    let until_the_next = std::iter::from_fn(|| hand.hear()).take_while(|(packet, _)| block_number(packet) != Some(2));
+    let more = until_the_next.inspect(|(_, from)| assert_eq!(*from, port)).count() as u64;
     let retransmitted = appliance.count(Counter::TftpRetransmitted);
     assert!(
         more <= retransmitted,
@@ -521,7 +523,9 @@ fn a_repeated_request_starts_no_second_transfer() {
     );
     // The machine was switched off and on: the same port asks for something else.
     hand.send(PROBE, 69);
-    let mut heard = std::iter::from_fn(|| hand.hear());
+    let mut heard = std::iter::from_fn(|| hand.hear()).inspect(|(packet, from)| {
+        assert!(packet[1] == 6 || *from == port, "a second transfer");
+    });
     assert!(heard.any(|(packet, _)| packet[1] == 6));
 }
 
@@ -535,10 +539,9 @@ fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
     stranger.send(b"\0\x04\0\x01", port);
     assert_eq!(stranger.hear().unwrap().0[..4], [0, 5, 0, 5]);
     stranger.send(b"\0\x05\0\0go away\0", port);
-    assert!(stranger.hears_nothing(), "an error is never answered");
     hand.send(b"\0\x04\0\x01", port);
-    let next = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 2]);
-    assert!(next.is_some());
+    hand.hear_block(2);
+    assert_eq!(stranger.has_heard(), None, "an error is never answered");
     appliance.counted(Counter::TftpStranger, 2);
 }
 
@@ -546,24 +549,25 @@ fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
 fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answered_gets_silence() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
-    let refused = |request: &[u8]| {
-        let ask = || {
-            let (hand, asked) = (Hand::new(), Instant::now());
-            hand.send(request, 69);
-            let (packet, _) = hand.hear().unwrap();
-            (asked.elapsed(), (packet[1], packet[3]))
-        };
-        let is_at_once = |(elapsed, _): &(Duration, _)| *elapsed < Duration::from_millis(100);
-        // One of many, for a loaded machine may be slow now and then.
-        let quick = std::iter::repeat_with(ask).take(50).find(is_at_once);
-        quick.map(|(_, answer)| answer)
-    };
-    assert_eq!(refused(b"\0\x01missing.efi\0octet\0"), Some((5, 1)));
-    assert_eq!(refused(b"\0\x01gone.efi\0octet\0"), Some((5, 1)));
-    assert_eq!(refused(b"\0\x01../../etc/passwd\0octet\0"), Some((5, 2)));
-    assert_eq!(refused(b"\0\x01link.efi\0octet\0"), Some((5, 2)));
-    assert_eq!(refused(b"\0\x01snponly.efi\0netascii\0"), Some((5, 4)));
-    assert_eq!(refused(b"\0\x02new.efi\0octet\0"), Some((5, 2)));
+    let refusals: [(&[u8], _); 6] = [
+        (b"\0\x01missing.efi\0octet\0", (5, 1)),
+        (b"\0\x01gone.efi\0octet\0", (5, 1)),
+        (b"\0\x01../../etc/passwd\0octet\0", (5, 2)),
+        (b"\0\x01link.efi\0octet\0", (5, 2)),
+        (b"\0\x01snponly.efi\0netascii\0", (5, 4)),
+        (b"\0\x02new.efi\0octet\0", (5, 2)),
+    ];
+    let asked = refusals.map(|(request, error)| {
+        let hand = Hand::new();
+        hand.send(request, 69);
+        (hand, request, error)
+    });
+    // At once: before somebody else's whole file, a block at a time.
+    assert!(fetched(69, &[]).1 == appliance.loader());
+    for (hand, request, error) in asked {
+        let heard = hand.has_heard().map(|(packet, _)| (packet[1], packet[3]));
+        assert_eq!(heard, Some(error), "{request:?}");
+    }
     for silent in [
         &b"\0\x05\0\0x\0"[..],
         b"\0\x03\0\x01data",
@@ -576,7 +580,14 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
     ] {
         let hand = Hand::new();
         hand.send(silent, 69);
-        assert!(hand.hears_nothing(), "{silent:?}");
+        hand.send(b"\0\x01missing.efi\0octet\0", 69);
+        let (first, _) = hand.hear().unwrap();
+        assert_eq!(
+            (first[1], first[3]),
+            (5, 1),
+            "the answer to what came behind it: {silent:?}"
+        );
+        assert_eq!(hand.has_heard(), None, "{silent:?}");
     }
     appliance.counted(Counter::TftpMalformed, 4);
 }
@@ -948,7 +959,7 @@ fn a_connection_beyond_the_limit_is_served_once_others_of_its_client_end() {
         stream
             .write_all(b"HEAD /snponly.efi HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             .unwrap();
-        stream.set_read_timeout(Some(SILENCE)).unwrap();
+        stream.set_read_timeout(Some(A_WHILE)).unwrap();
         assert!(stream.read(&mut [0; 64]).is_err(), "it is one too many");
         drop(others);
         let mut said = String::new();
@@ -1095,18 +1106,19 @@ fn another_server_is_never_answered() {
     let client = ClientRoom::open();
     client.join("boot0", "192.0.2.1/24", "192.0.2.2/24");
     let appliance = Appliance::start(&["boot0"]);
-    let answered = |port: u16, patience: Duration| {
+    let ask = |port: u16| {
         client.within(|| {
             let socket = UdpSocket::bind(("0.0.0.0", port)).unwrap();
-            socket.set_read_timeout(Some(patience)).unwrap();
             socket.send_to(PLAIN, "192.0.2.1:69").unwrap();
-            receive(&socket, &mut [0; 600]).is_ok()
+            Hand { socket }
         })
     };
-    assert!(!answered(69, SILENCE));
-    assert!(!answered(67, SILENCE));
-    assert!(answered(2070, PATIENCE));
+    let others = [69, 67].map(ask);
     appliance.counted(Counter::TftpUnanswerable, 2);
+    assert!(ask(2070).hear().is_some());
+    for other in others {
+        assert_eq!(other.has_heard(), None);
+    }
 }
 
 #[test]
@@ -1174,7 +1186,7 @@ fn a_silent_client_gets_six_packets_on_the_wire() {
     hand.send(PROBE, 69);
     comes_true_within(Duration::from_secs(60), || appliance.count(Counter::TftpSilent) == 1);
     appliance.counted(Counter::TftpSilent, 1);
-    let packets = std::iter::from_fn(|| hand.hear_within(SILENCE)).count();
+    let packets = std::iter::from_fn(|| hand.has_heard()).count();
     assert_eq!(packets, 6);
 }
 

@@ -1,79 +1,65 @@
 //! Imports that end in the middle: killed, stopped, or out of room.
 
 use super::shelf::{Shelf, kernel, output, text};
+use crate::strace::{Stopped, is_killed_at, traced};
 use bootwright::{config, images::sums::Hashing};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use std::{
     fs,
     os::unix::fs::FileExt,
-    process::{Child, Command, Output, Stdio},
-    thread,
-    time::Duration,
+    process::{Command, Output},
 };
 
-/// How often an import is begun until the machine lets the test do something while it lasts.
-const ROUNDS: usize = 20;
-
-/// An ISO whose copy takes long enough to be hit.
-fn large(shelf: &Shelf) {
-    shelf.iso(&[
-        ("live/vmlinuz", kernel("x")),
-        ("live/initrd.img", vec![1; 8_000_000]),
-        ("live/filesystem.squashfs", vec![2; 40_000_000]),
-    ]);
-}
+/// What changes something on disk, and the syncs between.
+const CALLS: [&str; 7] = ["mkdir", "write", "fchmod", "fsync", "renameat2", "unlink", "unlinkat"];
 
 #[test]
 fn an_import_that_is_killed_anywhere_leaves_no_image_or_a_whole_one() {
     let shelf = Shelf::new();
-    large(&shelf);
-    let (mut killed_in_the_middle, mut whole) = (0, 0);
-    for round in 0..24_u64 {
-        let mut child = shelf
-            .command(&["it", "medium.iso", "--force"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        // From before it began to beyond its end, whatever the machine's speed.
-        thread::sleep(Duration::from_millis(round * round));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let names = shelf.names();
-        let hidden = names.iter().filter(|name| name.starts_with('.')).count();
-        assert!(hidden <= 1, "what was left behind piles up: {names:?}");
-        killed_in_the_middle += hidden;
-        if names.iter().any(|name| name == "it") {
-            let (images, report) = config::images(&shelf.images(), &mut Hashing::silent());
-            assert!(
-                report.errors.is_empty() && images.contains_key("it"),
-                "{}",
-                report.render(false)
-            );
-            assert_eq!(images["it"].artifacts().count(), 3);
-            whole += 1;
+    shelf.iso(&[
+        ("live/vmlinuz", kernel("x")),
+        ("live/initrd.img", vec![1; 800_000]),
+        ("live/filesystem.squashfs", vec![2; 2_000_000]),
+    ]);
+    let (mut in_the_middle, mut whole) = (0, 0);
+    for (is_new, call) in [true, false]
+        .into_iter()
+        .flat_map(|is_new| CALLS.map(|call| (is_new, call)))
+    {
+        let import = shelf.command(&["it", "medium.iso", "--force"]);
+        for time in 1.. {
+            if is_new {
+                let _ = fs::remove_dir_all(shelf.images().join("it"));
+            }
+            if !is_killed_at(&import, call, time) {
+                break;
+            }
+            let names = shelf.names();
+            let hidden = names.iter().filter(|name| name.starts_with('.')).count();
+            assert!(hidden <= 1, "{call} {time}: what was left behind piles up: {names:?}");
+            in_the_middle += hidden;
+            let is_there = names.iter().any(|name| name == "it");
+            assert!(is_there || is_new, "{call} {time}: the old image is gone");
+            if is_there {
+                let (images, report) = config::images(&shelf.images(), &mut Hashing::silent());
+                assert!(report.errors.is_empty(), "{call} {time}: {}", report.render(false));
+                assert_eq!(images["it"].artifacts().count(), 3, "{call} {time}");
+                whole += 1;
+            }
         }
+        assert_eq!(shelf.names(), ["it"], "{call}");
     }
-    println!("{killed_in_the_middle} killed in the middle, a whole image after {whole}");
-    let added = shelf.add(&["it", "medium.iso", "--force"]);
-    assert!(added.status.success(), "{}", output(&added));
-    assert_eq!(shelf.names(), ["it"]);
+    println!("killed {in_the_middle} times in the middle; a whole image was there {whole} times");
+    assert!(in_the_middle > 30 && whole > 20);
 }
 
-/// An import under way, of a disk so large, which takes no room; and the disk.
-fn import_of_a_disk(shelf: &Shelf, bytes: u64) -> (fs::File, Child) {
+/// The import of a disk so large, which takes no room, stopped in the middle of its copy; and the disk.
+fn amid_a_disk(shelf: &Shelf, bytes: u64) -> (fs::File, Stopped) {
     shelf.folder(&[("vmlinuz", kernel("x"))]);
     let disk = fs::File::create(shelf.path("disk")).unwrap();
     disk.set_len(bytes).unwrap();
-    let child = shelf
-        .command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    (disk, child)
+    let import = shelf.command(&["it", "--kernel", "tree/vmlinuz", "--disk", "disk"]);
+    (disk, Stopped::at(&import, "write", 20))
 }
 
 #[test]
@@ -82,21 +68,12 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
         (Signal::SIGINT, 130, "interrupted"),
         (Signal::SIGTERM, 143, "terminated"),
     ] {
-        let stopped = || {
-            let shelf = Shelf::new();
-            // Its copy takes longer than a signal.
-            let (_, mut child) = import_of_a_disk(&shelf, 1 << 30);
-            while shelf.names().is_empty() && child.try_wait().unwrap().is_none() {
-                thread::sleep(Duration::from_millis(1));
-            }
-            if child.try_wait().unwrap().is_none() {
-                kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-            }
-            (child.wait_with_output().unwrap(), shelf)
-        };
-        // A busy machine may let a whole import pass before it lets this test look.
-        let mut rounds = std::iter::repeat_with(stopped).take(ROUNDS);
-        let (ended, shelf) = rounds.find(|(ended, _)| !ended.status.success()).unwrap();
+        let shelf = Shelf::new();
+        // What is left of its copy takes longer than a signal.
+        let (_, import) = amid_a_disk(&shelf, 1 << 30);
+        assert_eq!(shelf.names().len(), 1);
+        import.signal(signal);
+        let ended = import.go_on();
         let said = output(&ended);
         assert_eq!(ended.status.code(), Some(code), "{said}");
         assert!(said.contains(word) && said.contains("no image has changed"), "{said}");
@@ -106,18 +83,7 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
 
 /// What add says where the file system knows no renames but plain ones, as NFS; strace plays it.
 fn on_plain_renames(shelf: &Shelf, arguments: &[&str]) -> Output {
-    let plain = shelf.command(arguments);
-    Command::new("strace")
-        .args([
-            "--follow-forks",
-            "--quiet=all",
-            "--output=/dev/null",
-            "--trace=renameat2",
-        ])
-        .arg("--inject=renameat2:error=EINVAL")
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir(shelf.path(""))
+    traced(&shelf.command(arguments), "renameat2", "error=EINVAL", "/dev/null")
         .output()
         .expect("strace is installed by tests/install-packages.sh")
 }
@@ -145,18 +111,11 @@ fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
 
 #[test]
 fn a_file_that_is_still_being_written_makes_no_image() {
-    let written_to = || {
-        let shelf = Shelf::new();
-        let (disk, mut child) = import_of_a_disk(&shelf, 64 << 20);
-        // Somebody who downloads it into room that was taken before.
-        while child.try_wait().unwrap().is_none() {
-            disk.write_all_at(b"more", 60 << 20).unwrap();
-        }
-        (child.wait_with_output().unwrap(), shelf)
-    };
-    // A busy machine may let nothing be written as long as the copy lasts.
-    let mut rounds = std::iter::repeat_with(written_to).take(ROUNDS);
-    let (ended, shelf) = rounds.find(|(ended, _)| !ended.status.success()).unwrap();
+    let shelf = Shelf::new();
+    let (disk, import) = amid_a_disk(&shelf, 64 << 20);
+    // Somebody who downloads it into room that was taken before.
+    disk.write_all_at(b"more", 60 << 20).unwrap();
+    let ended = import.go_on();
     let said = output(&ended);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("disk: it was written to while it was copied"), "{said}");

@@ -3,15 +3,19 @@
 use super::nginx::{command, said};
 use super::place::{Place, hex, sums};
 use super::server::{Server, answer};
+use crate::strace::{Stopped, is_killed_at};
 use bootwright::{config, images::checksum};
 use std::{
     fs,
-    os::unix::{fs::MetadataExt, process::ExitStatusExt},
+    os::unix::fs::MetadataExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    sync::{Mutex, mpsc::channel},
     thread,
     time::Duration,
 };
+
+/// How long what must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A system call, and its how-manieth.
 type Step = (&'static str, usize);
@@ -28,30 +32,6 @@ const CALLS: [&str; 9] = [
     "fchmod",
     "fsync",
 ];
-
-/// A command under strace, which lets it feel `inject` at the system call `call`.
-fn traced(plain: &Command, call: &str, inject: &str) -> Command {
-    let mut traced = Command::new("strace");
-    traced
-        .args(["--follow-forks", "--quiet=all", "--output=/dev/null"])
-        .arg(format!("--trace={call}"))
-        .arg(format!("--inject={call}:{inject}"))
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    traced
-}
-
-/// A fetch that is killed when it is about to do this, so often; whether it came so far.
-fn killed_at((call, time): Step, place: &Place, args: &[&str]) -> bool {
-    let plain = command(place, args, &[]);
-    let status = traced(&plain, call, &format!("signal=KILL:when={time}"))
-        .status()
-        .expect("strace is installed by tests/install-packages.sh");
-    assert!(status.success() || status.signal() == Some(9), "{status:?}");
-    !status.success()
-}
 
 /// The files of the image in place, each with what tells it from any other state of it.
 fn in_place(place: &Place) -> Vec<(PathBuf, impl PartialEq + std::fmt::Debug)> {
@@ -119,7 +99,8 @@ impl Round {
         }
         let mut args = self.args("rescue", &["linux", "ram"]);
         args.extend(force.then(|| "--force".to_owned()));
-        let killed = killed_at(step, &self.place, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let plain = command(&self.place, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let killed = is_killed_at(&plain, step.0, step.1);
         let placed = kernel(&self.place);
         assert!(
             placed == old || placed.as_deref() == Some(b"linux"),
@@ -152,9 +133,13 @@ impl Round {
 
 #[test]
 fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
-    let server = Server::start(|_, request, stream| {
-        // The first run goes on while the second one waits for this.
-        thread::sleep(Duration::from_millis(if request.path == "/slow" { 1500 } else { 0 }));
+    let ((asked, is_asked), (go_on, may_go_on)) = (channel(), channel());
+    let may_go_on = Mutex::new(may_go_on);
+    let server = Server::start(move |_, request, stream| {
+        if request.path == "/slow" {
+            asked.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
         answer(stream, "200 OK", &[], b"linux");
     });
     let (place, sum) = (Place::new(), hex(b"linux"));
@@ -164,18 +149,18 @@ fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
     };
     let words = args("linux");
     let plain = command(&place, &words.each_ref().map(String::as_str), &[]);
-    let mut first = traced(&plain, "renameat2", "delay_exit=1000000").spawn().unwrap();
-    loop {
-        // Asked first: it may place its image and end while this test waits for a processor.
-        let ended = first.try_wait().unwrap();
-        if place.images().join("rescue").exists() {
-            break;
-        }
-        assert!(ended.is_none(), "{ended:?}");
-        thread::sleep(Duration::from_millis(1));
-    }
-    let (status, told) = said(&place, &args("slow").each_ref().map(String::as_str), &[]);
-    assert!(first.wait().unwrap().success() && status.success(), "{told}");
+    let first = Stopped::at(&plain, "renameat2", 1);
+    assert!(place.images().join("rescue").exists());
+    let slow = args("slow");
+    thread::scope(|scope| {
+        let second = scope.spawn(|| said(&place, &slow.each_ref().map(String::as_str), &[]));
+        // The first run goes on while the second one waits for its file.
+        is_asked.recv_timeout(PATIENCE).unwrap();
+        let first = first.go_on();
+        go_on.send(()).unwrap();
+        let (status, told) = second.join().unwrap();
+        assert!(first.status.success() && status.success(), "{first:?} {told}");
+    });
     assert_eq!(place.names(), ["rescue"]);
 }
 
