@@ -35,6 +35,8 @@ if [ ! -e "$root/.made" ]; then
     touch "$root/.made"
 fi
 mkdir -p "$root/root/bootwright" "$root/opt/rust" "$root/root/.cargo/registry" "$root/work"
+# What a kept root built and fetched stays; a file that is no more in the checkout does not.
+find "$root/root/bootwright" -mindepth 1 -maxdepth 1 ! -name target ! -name images -exec rm -r {} +
 git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create --file=- \
     | tar --directory="$root/root/bootwright" --extract --file=-
 
