@@ -9,6 +9,7 @@
 
 mod dialect;
 mod marks;
+mod plain;
 mod room;
 mod scene;
 mod shape;
@@ -32,6 +33,15 @@ pub struct Templates {
     grub: Room,
     pxelinux: Room,
     answer_files: Room,
+}
+
+/// One template, by what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// The script of that name, for one loader.
+    Script(Name, Dialect),
+    /// A file of the answer of that name.
+    Answer(Name, String),
 }
 
 /// What is wrong with a template, or with a value on its way into one.
@@ -213,6 +223,26 @@ impl Templates {
                 (rest.is_empty() || rest.starts_with('.')).then_some(file.as_str())
             }
             _ => None,
+        }
+    }
+
+    /// Renders a template for one machine.
+    ///
+    /// # Errors
+    /// Something in it fails for this machine.
+    pub fn render(&self, template: &Template, scene: &Scene) -> Result<String, TemplateError> {
+        match template {
+            Template::Script(name, dialect) => self.script(name, *dialect, scene),
+            Template::Answer(answer, file) => self.answer(answer, file, scene),
+        }
+    }
+
+    /// Renders a template where it and the machine's values are such that it takes next to no time (`plain`);
+    /// `None` where they are not, and where it fails: [`Templates::render`] says why.
+    pub fn render_at_once(&self, template: &Template, scene: &Scene) -> Option<String> {
+        match template {
+            Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), scene),
+            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), scene),
         }
     }
 

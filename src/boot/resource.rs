@@ -10,6 +10,7 @@ mod asker;
 mod autoexec;
 mod script;
 mod spare;
+mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
@@ -17,7 +18,7 @@ use crate::boot::{
     ledger::{Ledger, Seal, Standing},
     machine::{Identity, Who, identify},
     paths,
-    render::{Scene, TemplateError},
+    render::{Scene, Template},
     request_path::RequestPath,
     script_path::ScriptPath,
     sightings::Sightings,
@@ -30,6 +31,7 @@ pub use asker::is_a_machines;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
 use spare::is_spare;
 use std::{net::Ipv4Addr, path::PathBuf};
+pub use unrendered::{Decided, Subject, Text};
 
 /// One request for a file.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +181,19 @@ pub struct Inquiry<'a> {
 struct Found {
     stage: Stage,
     what: String,
-    result: Result<Resource, Refusal>,
+    result: Result<Outcome, Refusal>,
+}
+
+/// What a path stands for, as far as no template is needed for it.
+enum Outcome {
+    Whole(Resource),
+    Unrendered(Text),
+}
+
+impl From<Resource> for Outcome {
+    fn from(resource: Resource) -> Outcome {
+        Outcome::Whole(resource)
+    }
 }
 
 /// Resolves one request.
@@ -194,53 +208,30 @@ pub fn resource(
     Inquiry::begin(now, snapshot, leases, sightings, ledger, ask).answer()
 }
 
-fn answered(inquiry: &Inquiry<'_>, identity: &Identity, found: Found) -> Answered {
-    let who = identify(inquiry.snapshot, identity);
-    let machine = match (identity.hardware(), who.host()) {
-        // Nobody knows who has the address that asks; it is all there is to find the line by.
-        (None, None) => inquiry.ask.peer.to_string(),
-        (_, _) => identity.name(who),
-    };
-    Answered {
-        machine,
-        hardware: identity.hardware(),
-        stage: found.stage,
-        what: found.what,
-        block_max: inquiry.block_max,
-        is_spared: matches!(found.result, Err(Refusal::Spared { .. })),
-        result: found.result,
-    }
-}
-
 impl<'a> Inquiry<'a> {
-    /// Whether its answer is a text that is yet to be rendered.
-    pub fn renders(&self) -> bool {
-        let Ok(path) = &self.path else {
-            return false;
-        };
-        let components: Vec<&str> = path.components().collect();
-        self.script.is_some() || matches!(components[..], [paths::ANSWER, ..] | [.., paths::AUTOEXEC])
-    }
-
-    /// What the request comes to where its text is not to be had, for the same machine and under the same name
-    /// in logs as the text would have been. Nothing is rendered.
-    pub fn unrendered(&self, refusal: Refusal) -> Answered {
-        let components: Vec<&str> = self.path.iter().flat_map(RequestPath::components).collect();
-        let (identity, stage, what) = match (self.script, &components[..]) {
-            (Some(wanted), _) => (
-                &self.subject,
-                Stage::of_loader(wanted.dialect),
-                self.chosen(wanted.dialect).what,
-            ),
-            (None, [paths::ANSWER, _, file @ ..]) => (&self.peer, Stage::System, answer::called(&file.join("/"))),
-            (None, _) => (&self.peer, Stage::Ipxe, paths::AUTOEXEC.to_owned()),
-        };
-        let result = Err(refusal);
-        answered(self, identity, Found { stage, what, result })
-    }
-
-    /// What the request comes to. Templates are rendered here.
+    /// What the request comes to; a text is rendered here.
     pub fn answer(self) -> Answered {
+        let templates = &self.snapshot.templates;
+        match self.decide() {
+            Decided::Answered(answered) => answered,
+            Decided::Unrendered(subject, text) => subject.with(text.render(templates)),
+        }
+    }
+
+    /// What the request comes to, as far as no template has to be rendered for it. All of it is decided then:
+    /// whoever renders the text needs nothing but the templates.
+    pub fn decide(&self) -> Decided {
+        let (identity, found) = self.found();
+        let subject = self.subject_of(identity, found.stage, found.what);
+        match found.result {
+            Ok(Outcome::Unrendered(text)) => Decided::Unrendered(subject, text),
+            Ok(Outcome::Whole(resource)) => Decided::Answered(subject.with(Ok(resource))),
+            Err(refusal) => Decided::Answered(subject.with(Err(refusal))),
+        }
+    }
+
+    /// What the path stands for, and for which machine.
+    fn found(&self) -> (&Identity, Found) {
         let path = match &self.path {
             Ok(path) => path,
             Err(reason) => {
@@ -249,11 +240,11 @@ impl<'a> Inquiry<'a> {
                     what: text::escape(self.ask.path),
                     result: Err(Refusal::BadPath { reason }),
                 };
-                return answered(&self, &self.peer, found);
+                return (&self.peer, found);
             }
         };
         if let Some(wanted) = self.script {
-            return answered(&self, &self.subject, self.script_for(wanted.dialect));
+            return (&self.subject, self.script_for(wanted.dialect));
         }
         let components: Vec<&str> = path.components().collect();
         let found = match components[..] {
@@ -262,7 +253,23 @@ impl<'a> Inquiry<'a> {
             [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
             _ => self.loader(path.as_str()),
         };
-        answered(&self, &self.peer, found)
+        (&self.peer, found)
+    }
+
+    fn subject_of(&self, identity: &Identity, stage: Stage, what: String) -> Subject {
+        let who = identify(self.snapshot, identity);
+        let machine = match (identity.hardware(), who.host()) {
+            // Nobody knows who has the address that asks; it is all there is to find the line by.
+            (None, None) => self.ask.peer.to_string(),
+            (_, _) => identity.name(who),
+        };
+        Subject {
+            machine,
+            hardware: identity.hardware(),
+            stage,
+            what,
+            block_max: self.block_max,
+        }
     }
 
     fn loader(&self, file: &str) -> Found {
@@ -273,13 +280,13 @@ impl<'a> Inquiry<'a> {
         };
         let loaders = &self.snapshot.loaders;
         let result = match loaders.place_of(file) {
-            Some(place) => Ok(Resource::File {
+            Some(place) => Ok(Outcome::from(Resource::File {
                 root: place.root.clone(),
                 file: place.file.clone(),
                 seal: None,
                 is_bulk: false,
                 content_type: content_type(file),
-            }),
+            })),
             None => {
                 let reason = match loaders.why_unfollowed(file) {
                     Some(why) => format!("{file} is a symbolic link that is not followed: {why}"),
@@ -298,25 +305,28 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// The variables of one machine: its reservation where it has one, else the address that asks.
-    fn scene(&self, who: Who<'_>, identity: &Identity) -> Result<Scene, TemplateError> {
+    /// A text for one machine: its address is its reservation where it has one, else the address that asks.
+    fn text(
+        &self,
+        template: Template,
+        who: Who<'_>,
+        identity: &Identity,
+        content_type: &'static str,
+    ) -> Result<Outcome, Refusal> {
         let reservation = who.host().and_then(|host| host.address);
         let address = reservation.filter(|reserved| !self.is_away_from(who, *reserved));
-        Scene::new(
+        let scene = Scene::new(
             self.snapshot,
             who,
             identity,
             address.or(Some(self.ask.peer)),
             self.ask.server,
-        )
-    }
-}
-
-fn as_text(rendered: Result<String, TemplateError>, content_type: &'static str) -> Result<Resource, Refusal> {
-    match rendered {
-        Ok(body) => Ok(Resource::Text { body, content_type }),
-        Err(error) => Err(Refusal::Broken {
-            reason: error.to_string(),
-        }),
+        );
+        match scene {
+            Ok(scene) => Ok(Outcome::Unrendered(Text::new(template, scene, content_type))),
+            Err(error) => Err(Refusal::Broken {
+                reason: error.to_string(),
+            }),
+        }
     }
 }

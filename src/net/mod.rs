@@ -291,9 +291,9 @@ mod tests {
         snapshot::{Hosts, Ports, UnknownPolicy},
     };
 
-    /// What the servers of an empty room share.
-    pub(super) fn shared_with(lease_log: Box<dyn LeaseLog>) -> Arc<Shared> {
-        let snapshot = Snapshot {
+    /// An empty room.
+    pub(super) fn snapshot() -> Snapshot {
+        Snapshot {
             generation: 1,
             ports: Ports { http: 80, tftp: 69 },
             subnets: Vec::new(),
@@ -304,9 +304,13 @@ mod tests {
             loaders: Loaders::default(),
             quirks: Default::default(),
             templates: Templates::new(),
-        };
+        }
+    }
+
+    /// What the servers of an empty room share.
+    pub(super) fn shared_with(lease_log: Box<dyn LeaseLog>) -> Arc<Shared> {
         Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot: ArcSwap::from_pointee(snapshot()),
             leases: Mutex::default(),
             sightings: Mutex::default(),
             ledger: Mutex::default(),

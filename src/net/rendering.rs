@@ -1,11 +1,18 @@
-//! Texts are rendered on threads of their own, which are given up when a text takes too long.
+//! Texts that may take a while are rendered on threads of their own, which are given up when one takes too long.
 //!
 //! Every template was rendered for every listed host when its inventory was tried, and yet what a machine says
 //! of itself goes into it too. Whatever comes of that, the threads that serve go on: who waits for such a text
 //! is told that it is broken, and it is left alone for a while.
+//!
+//! Most templates are so plain that it is known how long they take (`boot::render`). To wake another thread and
+//! be woken by it costs more than to render one, so these are rendered by whoever serves: a fifth more scripts a
+//! second.
 
 use super::{Counter, Shared};
-use crate::boot::resource::{Answered, Ask, Refusal, Transport};
+use crate::boot::{
+    resource::{Answered, Ask, Decided, Refusal, Resource, Text},
+    snapshot::Snapshot,
+};
 use crate::model::limits::{
     RENDER_LONGEST, RENDER_PAUSE, RENDER_QUEUE_MAX, RENDER_THREADS_MAX, RENDER_TURN_LONGEST, RENDERS_GIVEN_UP_MAX,
     SIGHTINGS_MAX, TEMPLATE_STACK_BYTES, TEXTS_STUCK_REMINDER,
@@ -77,6 +84,8 @@ struct Jobs {
     is_closed: bool,
     /// Threads that take jobs.
     threads: usize,
+    /// Those of them that sleep until one comes.
+    idle: usize,
     /// Threads that were given up and replaced, and did not come back since.
     given_up: usize,
     /// For whom, and with which generation, and when it is tried again.
@@ -147,8 +156,11 @@ impl Rendering {
             return Err(Unrendered::NoTurn);
         }
         jobs.waiting.push_back(job);
+        let wakes = jobs.idle > 0;
         drop(jobs);
-        self.pool.came.notify_one();
+        if wakes {
+            self.pool.came.notify_one();
+        }
         Ok(())
     }
 
@@ -183,7 +195,9 @@ impl Pool {
             if let Some(job) = jobs.waiting.pop_front() {
                 return Some(job);
             }
+            jobs.idle += 1;
             jobs = self.came.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs.idle -= 1;
         }
     }
 }
@@ -246,59 +260,44 @@ fn start(pool: Arc<Pool>) -> io::Result<()> {
     builder.stack_size(TEMPLATE_STACK_BYTES).spawn(take).map(drop)
 }
 
-/// A request that outlives the packet it came in.
-struct Kept {
-    transport: Transport,
-    path: Vec<u8>,
-    query: Option<String>,
-    peer: Ipv4Addr,
-    server: Ipv4Addr,
-}
-
-impl Kept {
-    fn ask(&self) -> Ask<'_> {
-        Ask {
-            transport: self.transport,
-            path: &self.path,
-            query: self.query.as_deref(),
-            peer: self.peer,
-            server: self.server,
-        }
-    }
-}
-
 impl Shared {
     /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text.
-    pub async fn answer_in_time(self: &Arc<Self>, ask: &Ask<'_>) -> Answered {
+    pub async fn answer_in_time(&self, ask: &Ask<'_>) -> Answered {
         let snapshot = self.snapshot.load_full();
-        let generation = snapshot.generation;
-        let inquiry = self.inquiry(&snapshot, ask);
-        if !inquiry.renders() {
-            return inquiry.answer();
+        let decided = self.inquiry(&snapshot, ask).decide();
+        let (subject, text) = match decided {
+            Decided::Answered(answered) => return answered,
+            Decided::Unrendered(subject, text) => (subject, text),
+        };
+        // On this thread, where it takes less than to wake another: for nearly every machine.
+        if let Some(text) = text.render_at_once(&snapshot.templates) {
+            return subject.with(Ok(text));
         }
-        let kept = Kept {
-            transport: ask.transport,
-            path: ask.path.to_owned(),
-            query: ask.query.map(str::to_owned),
-            peer: ask.peer,
-            server: ask.server,
-        };
-        let rendered = match self.rendering.is_overlong(generation, ask.peer) {
-            true => Err(Unrendered::LeftAlone),
-            false => {
-                let shared = Arc::clone(self);
-                let rendered = self.rendering.run(RENDER_LONGEST, move || shared.answer(&kept.ask()));
-                let rendered = rendered.await;
-                if matches!(rendered, Err(Unrendered::Overlong | Unrendered::Stuck)) {
-                    self.rendering.note_overlong(generation, ask.peer);
-                }
-                rendered
-            }
-        };
-        rendered.unwrap_or_else(|why| {
+        let rendered = self.render_elsewhere(snapshot, text, ask.peer).await;
+        subject.with(rendered.unwrap_or_else(|why| {
             self.count_unrendered(why);
-            inquiry.unrendered(Refusal::Broken { reason: reason(why) })
-        })
+            Err(Refusal::Broken { reason: reason(why) })
+        }))
+    }
+
+    async fn render_elsewhere(
+        &self,
+        snapshot: Arc<Snapshot>,
+        text: Text,
+        machine: Ipv4Addr,
+    ) -> Result<Result<Resource, Refusal>, Unrendered> {
+        let generation = snapshot.generation;
+        if self.rendering.is_overlong(generation, machine) {
+            return Err(Unrendered::LeftAlone);
+        }
+        let rendered = self
+            .rendering
+            .run(RENDER_LONGEST, move || text.render(&snapshot.templates))
+            .await;
+        if matches!(rendered, Err(Unrendered::Overlong | Unrendered::Stuck)) {
+            self.rendering.note_overlong(generation, machine);
+        }
+        rendered
     }
 
     fn count_unrendered(&self, why: Unrendered) {
@@ -337,6 +336,8 @@ fn reason(why: Unrendered) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::resource::Transport;
+    use crate::model::{Dialect, limits::TEXT_AT_ONCE_FUEL};
     use std::sync::mpsc;
 
     #[tokio::test]
@@ -384,18 +385,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_can_not_be_rendered_keeps_its_name_and_is_counted() {
-        let shared = super::super::tests::shared_with(Box::new(NoLog));
         let machine = Ipv4Addr::new(192, 0, 2, 7);
-        let ask = Ask {
-            transport: Transport::Http,
-            path: b"/answer/r1u07/preseed.cfg",
-            query: None,
-            peer: machine,
-            server: Ipv4Addr::new(192, 0, 2, 1),
-        };
+        let shared = shared_with_unknown("{{ name ~ mac }}");
         shared.rendering.note_overlong(1, machine);
-        let answered = shared.answer_in_time(&ask).await;
-        assert_eq!(answered.what, "answer preseed.cfg");
+        let answered = shared.answer_in_time(&script_for(machine)).await;
+        assert_eq!(answered.what, "script unknown");
         assert!(
             matches!(answered.result, Err(Refusal::Broken { .. })),
             "{:?}",
@@ -404,6 +398,51 @@ mod tests {
         shared.count_unrendered(Unrendered::Stuck);
         let count = |counter| shared.counters.value(counter);
         assert_eq!((count(Counter::TextsOverlong), count(Counter::TextsStuck)), (1, 1));
+    }
+
+    /// What the servers of a room share in which nobody is listed, and the script of everybody is this one.
+    fn shared_with_unknown(script: &str) -> Arc<Shared> {
+        let shared = super::super::tests::shared_with(Box::new(NoLog));
+        let mut snapshot = Arc::into_inner(shared.snapshot.swap(Arc::new(super::super::tests::snapshot()))).unwrap();
+        let name = "unknown".parse().unwrap();
+        let added = snapshot
+            .templates
+            .add_script(&name, Dialect::Ipxe, "unknown.ipxe", script);
+        added.unwrap();
+        shared.snapshot.store(Arc::new(snapshot));
+        shared
+    }
+
+    fn script_for(machine: Ipv4Addr) -> Ask<'static> {
+        Ask {
+            transport: Transport::Http,
+            path: b"/boot.ipxe",
+            query: None,
+            peer: machine,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_texts_wake_no_thread_and_others_never_stall_this_one() {
+        let machine = Ipv4Addr::new(192, 0, 2, 7);
+        let threads_after = async |script: &str| {
+            let shared = shared_with_unknown(script);
+            let answered = shared.answer_in_time(&script_for(machine)).await;
+            let Ok(Resource::Text { body, .. }) = answered.result else {
+                panic!("{script}: {:?}", answered.result);
+            };
+            let threads = shared.rendering.jobs().threads;
+            (body, threads)
+        };
+        let many = "{{ name }}".repeat(TEXT_AT_ONCE_FUEL as usize);
+        assert_eq!(threads_after("{{ name }}").await, ("unknown".to_owned(), 0));
+        assert_eq!(threads_after("{{ name ~ 1 }}").await, ("unknown1".to_owned(), 1));
+        // Plain, and more than is done here: all of it is done elsewhere.
+        assert_eq!(
+            threads_after(&many).await,
+            ("unknown".repeat(TEXT_AT_ONCE_FUEL as usize), 1)
+        );
     }
 
     struct NoLog;

@@ -11,7 +11,7 @@ use bootwright::boot::{
     ledger::ChecksumRecord,
     machine::{Identity, identify},
     paths,
-    render::Scene,
+    render::{Scene, Template},
     snapshot::{Artifact, Snapshot, Var},
 };
 use bootwright::config::{Diagnostic, Loaded, Report, load, watched};
@@ -508,6 +508,34 @@ fn script_for(dialect: Dialect, snapshot: &Snapshot, mac: &str, firmware: Firmwa
     snapshot.templates.script(name, dialect, &scene).unwrap()
 }
 
+/// Every script and answer as a host gets it is rendered where machines are served, and is the text that it is
+/// elsewhere.
+fn assert_rendered_at_once(snapshot: &Snapshot, mac: &str) {
+    let identity = Identity {
+        mac: mac.parse().ok(),
+        ..Identity::default()
+    };
+    let scene = Scene::new(snapshot, identify(snapshot, &identity), &identity, None, SERVER).unwrap();
+    let templates = &snapshot.templates;
+    let scripts = Dialect::ALL.into_iter().flat_map(|dialect| {
+        let names = templates.names_for(dialect).into_iter();
+        names.map(move |name| Template::Script(name.parse().unwrap(), dialect))
+    });
+    let files = |(answer, files): (&Name, &Vec<String>)| {
+        let (answer, files) = (answer.clone(), files.clone());
+        files
+            .into_iter()
+            .map(move |file| Template::Answer(answer.clone(), file))
+    };
+    let all: Vec<Template> = scripts.chain(templates.answers.iter().flat_map(files)).collect();
+    assert!(all.len() >= 20, "{all:?}");
+    for template in all {
+        let text = templates.render(&template, &scene);
+        assert!(text.is_ok(), "{template:?}: {text:?}");
+        assert_eq!(templates.render_at_once(&template, &scene), text.ok(), "{template:?}");
+    }
+}
+
 #[test]
 fn every_shipped_script_and_answer_renders_for_a_sample_host() {
     let pairs = [
@@ -528,6 +556,7 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
         );
     }
     let loaded = Room::new(&inventory).sound();
+    assert_rendered_at_once(&loaded.snapshot, "52:54:00:00:00:00");
     for (number, (name, _)) in pairs.iter().enumerate() {
         for firmware in [Firmware::Bios, Firmware::Uefi] {
             let text = script(&loaded.snapshot, &format!("52:54:00:00:00:0{number}"), firmware);

@@ -4,6 +4,7 @@ use super::{
     Scene, TemplateError, VARIABLES,
     dialect::{self, Refused},
     marks::Marks,
+    plain::{self, Plain},
     shape, words,
 };
 use crate::model::{
@@ -15,6 +16,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     error::Error as _,
     io,
+    sync::OnceLock,
 };
 
 /// Most scripts are shorter, and never have to be moved while they grow.
@@ -32,6 +34,10 @@ pub(super) struct Room {
     pub(super) vars: BTreeSet<String>,
     /// Some template takes `vars` whole, and so may use any of them.
     pub(super) takes_all_vars: bool,
+    /// The files that each template includes of which the text alone tells that it is plain.
+    includes: HashMap<String, Vec<String>>,
+    /// Those that are, with all that they include.
+    plain: OnceLock<Plain>,
 }
 
 impl Room {
@@ -58,6 +64,8 @@ impl Room {
             sound: HashSet::new(),
             vars: BTreeSet::new(),
             takes_all_vars: false,
+            includes: HashMap::new(),
+            plain: OnceLock::new(),
         }
     }
 
@@ -70,6 +78,10 @@ impl Room {
             .map_err(|error| self.explain(&key, &error))?;
         self.check_names(&key, source)?;
         self.note_vars(&key);
+        if let Some(included) = plain::includes(source) {
+            self.includes.insert(key.clone(), included);
+            self.plain.take();
+        }
         self.sound.insert(key);
         Ok(())
     }
@@ -120,20 +132,21 @@ impl Room {
     }
 
     pub(super) fn render(&self, key: &str, scene: &Scene) -> Result<String, TemplateError> {
-        let template = self
-            .engine
-            .get_template(key)
-            .map_err(|error| self.explain(key, &error))?;
-        let mut bounded = Bounded(Vec::with_capacity(USUAL_OUTPUT_BYTES));
-        template
-            .render_captured_to(scene.value(), &mut bounded)
-            .map_err(|error| self.explain(key, &error))?;
-        String::from_utf8(bounded.0).map_err(|_| TemplateError {
+        let bytes = written(&self.engine, key, scene).map_err(|error| self.explain(key, &error))?;
+        String::from_utf8(bytes).map_err(|_| TemplateError {
             file: self.files.get(key).cloned(),
             line: None,
             column: None,
             message: "the rendered text is not UTF-8".to_owned(),
         })
+    }
+
+    /// The text of a plain template, where the machine's values are small too; `None` of any other, and where
+    /// it fails.
+    pub(super) fn render_at_once(&self, key: &str, scene: &Scene) -> Option<String> {
+        let plain = self.plain.get_or_init(|| Plain::of(&self.engine, &self.includes));
+        let engine = plain.engine_for(key).filter(|_| scene.is_small())?;
+        String::from_utf8(written(engine, key, scene).ok()?).ok()
     }
 
     /// The innermost error of an include is the one that names the line to mend.
@@ -234,6 +247,15 @@ fn refuse_lengths(file: &str, source: &str) -> Result<(), TemplateError> {
         column,
         message: format!("`${{#` opens a comment of the template, and {cut} would be cut out"),
     })
+}
+
+/// Renders within the engine's fuel and the limit of a text.
+fn written(engine: &Environment<'_>, key: &str, scene: &Scene) -> Result<Vec<u8>, Error> {
+    let mut bounded = Bounded(Vec::with_capacity(USUAL_OUTPUT_BYTES));
+    engine
+        .get_template(key)?
+        .render_captured_to(scene.value(), &mut bounded)?;
+    Ok(bounded.0)
 }
 
 /// A text that stops growing at its limit.

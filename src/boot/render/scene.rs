@@ -12,9 +12,12 @@ use crate::boot::{
     paths,
     snapshot::{BootSettings, Image, Snapshot, Var},
 };
-use crate::model::{Arch, Cpu, Firmware, Name, text};
+use crate::model::{Arch, Cpu, Firmware, Name, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
 use minijinja::Value;
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, OnceLock},
+};
 use variables::{AnswerVariables, ImageVariables, Parts, Variables, Vars, on_demand, plain_vars};
 
 /// Every variable of a template, in the order the documentation has them.
@@ -22,7 +25,10 @@ pub const VARIABLES: &[&str] = Variables::NAMES;
 
 /// The variables of one machine, ready for any number of templates.
 #[derive(Clone, Debug)]
-pub struct Scene(Value);
+pub struct Scene {
+    value: Value,
+    is_small: bool,
+}
 
 impl Scene {
     /// The variables of the machine `who`, known by `identity`, at `address` (its reservation
@@ -94,11 +100,19 @@ impl Scene {
             http,
         };
         refuse_control_characters(&variables, settings)?;
-        Ok(Scene(on_demand(variables)))
+        Ok(Scene {
+            is_small: bytes_of(&variables, settings) <= TEXT_AT_ONCE_VALUES_BYTES_MAX,
+            value: on_demand(variables),
+        })
     }
 
     pub(super) fn value(&self) -> Value {
-        self.0.clone()
+        self.value.clone()
+    }
+
+    /// Whether no value is so large that whatever is done with it takes a while.
+    pub(super) fn is_small(&self) -> bool {
+        self.is_small
     }
 }
 
@@ -108,7 +122,7 @@ fn none() -> Value {
 
 fn vars_of(who: Who<'_>) -> Vars {
     match who {
-        Who::Host(host) => Vars::OfHost(Arc::clone(host)),
+        Who::Host(host) => Vars::OfHost(Arc::clone(host), OnceLock::new()),
         Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
         Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
     }
@@ -210,6 +224,32 @@ fn refuse_control_characters(variables: &Variables, settings: Option<&BootSettin
             ),
         }),
     }
+}
+
+/// Bytes of the values that may have any length, with something for each part of a list or a table.
+fn bytes_of(variables: &Variables, settings: Option<&BootSettings>) -> usize {
+    let texts = [
+        &variables.serial,
+        &variables.vendor,
+        &variables.domain,
+        &variables.cmdline,
+        &variables.hostname,
+    ];
+    let of_vars = settings.into_iter().flat_map(|settings| &settings.vars);
+    texts.map(String::len).iter().sum::<usize>()
+        + of_vars
+            .map(|(key, var)| key.len() + bytes_of_var(&var.value))
+            .sum::<usize>()
+}
+
+fn bytes_of_var(var: &Var) -> usize {
+    let beneath = match var {
+        Var::Bool(_) | Var::Integer(_) | Var::Float(_) => 0,
+        Var::Text(said) => said.len(),
+        Var::List(items) => items.iter().map(bytes_of_var).sum(),
+        Var::Table(table) => table.iter().map(|(key, var)| key.len() + bytes_of_var(var)).sum(),
+    };
+    size_of::<Var>() + beneath
 }
 
 fn has_control_character(var: &Var) -> bool {

@@ -127,6 +127,49 @@ fn an_argument_stays_one_argument() {
 }
 
 #[test]
+fn only_small_and_plain_texts_are_rendered_at_once_and_come_out_the_same() {
+    let at_once = |source: &str, disk: &str| {
+        let snapshot = snapshot(disk);
+        let identity = Identity::default();
+        let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
+        let mut templates = Templates::new();
+        let name: Name = "test".parse().unwrap();
+        templates.add_script(&name, Dialect::Ipxe, "test.ipxe", source).unwrap();
+        let template = Template::Script(name, Dialect::Ipxe);
+        let text = templates.render_at_once(&template, &scene);
+        assert!(text.is_none() || text == templates.render(&template, &scene).ok());
+        text
+    };
+    assert_eq!(
+        at_once("{{ name }} {{ server }}", "x").as_deref(),
+        Some("unknown 192.0.2.1")
+    );
+    assert_eq!(at_once("{{ name ~ server }}", "x"), None, "it joins");
+    assert_eq!(at_once("{{ vars.disk }}", "x"), None, "it fails");
+    assert_eq!(
+        at_once("{% for a in name %}{{ vars }}{% endfor %}", "x"),
+        Some("{}".repeat(7))
+    );
+}
+
+#[test]
+fn a_machine_with_large_values_has_its_text_rendered_elsewhere() {
+    let is_small = |disk: &str| {
+        let snapshot = snapshot(disk);
+        let identity = Identity {
+            mac: "52:54:00:00:00:07".parse().ok(),
+            ..Identity::default()
+        };
+        let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER);
+        scene.unwrap().is_small()
+    };
+    assert!(is_small("/dev/vda"));
+    assert!(!is_small(
+        &"x".repeat(crate::model::limits::TEXT_AT_ONCE_VALUES_BYTES_MAX)
+    ));
+}
+
+#[test]
 fn an_endless_template_is_stopped() {
     let source = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
     let error = rendered(source, "x").unwrap_err();

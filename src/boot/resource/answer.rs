@@ -1,10 +1,13 @@
 //! The files of a machine's answer: they may hold secrets, and go to the machine that boots from us now.
 
-use super::{Found, Inquiry, Refusal, as_text, asker::is_beyond_words, content_type, spare::is_spare_of_nocloud};
+use super::{
+    Found, Inquiry, Outcome, Refusal, Resource, asker::is_beyond_words, content_type, spare::is_spare_of_nocloud,
+};
 use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
     machine::{Identity, Who, identify},
+    render::Template,
 };
 use crate::lease::PortMark;
 use crate::model::Name;
@@ -17,29 +20,25 @@ enum Configured<'w> {
     Empty,
 }
 
-/// What a file of an answer is called in logs.
-pub(super) fn called(file: &str) -> String {
-    format!("answer {file}")
-}
-
 impl Inquiry<'_> {
     /// One file of an answer, for the machine in the path and for nobody else.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Found {
         let who = identify(self.snapshot, &self.subject);
-        let mut what = called(file);
+        let mut what = format!("answer {file}");
         let result = self
             .admitted(machine, &self.subject, who)
             .and_then(|()| self.configured_answer(machine, who, file))
             .and_then(|configured| match configured {
                 Configured::Written(answer) => {
-                    let rendered = self
-                        .scene(who, &self.subject)
-                        .and_then(|scene| self.snapshot.templates.answer(answer, file, &scene));
-                    as_text(rendered, content_type(file))
+                    let template = Template::Answer(answer.clone(), file.to_owned());
+                    self.text(template, who, &self.subject, content_type(file))
                 }
                 Configured::Empty => {
                     what.push_str(" (empty: its folder has none)");
-                    as_text(Ok(String::new()), content_type(file))
+                    Ok(Outcome::from(Resource::Text {
+                        body: String::new(),
+                        content_type: content_type(file),
+                    }))
                 }
             });
         Found {

@@ -1,6 +1,6 @@
 //! Artifacts of images: what is known of their bytes, as the answer to a request for one.
 
-use super::{Found, Inquiry, Refusal, Resource};
+use super::{Found, Inquiry, Outcome, Refusal, Resource};
 use crate::boot::{
     event::Stage,
     ledger::{Seal, Standing},
@@ -15,7 +15,7 @@ impl Inquiry<'_> {
                 .or_else(|| self.another_loader(file))
                 .unwrap_or(Stage::Ipxe),
             what: format!("image {image}/{file}"),
-            result: self.verified(image, file),
+            result: self.verified(image, file).map(Outcome::from),
         }
     }
 

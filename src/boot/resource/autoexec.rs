@@ -8,7 +8,7 @@
 //! the firmware's address is of no use, DHCP gives another. A file of exactly that path beside the loaders
 //! is the operator's own, and goes out as it is.
 
-use super::{Found, Inquiry, Resource, content_type};
+use super::{Found, Inquiry, Outcome, Resource, content_type};
 use crate::boot::{
     event::Stage,
     paths::{self, Ports},
@@ -28,10 +28,10 @@ impl Inquiry<'_> {
         Found {
             stage: Stage::Ipxe,
             what: paths::AUTOEXEC.to_owned(),
-            result: Ok(Resource::Text {
+            result: Ok(Outcome::from(Resource::Text {
                 body,
                 content_type: content_type(paths::AUTOEXEC),
-            }),
+            })),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The script of a machine, in the language of the loader that asks: every road asks the gate here.
 
-use super::{Found, Inquiry, Refusal, as_text};
+use super::{Found, Inquiry, Refusal};
 use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
     machine::{Who, identify, remark},
     near,
+    render::Template,
 };
 use crate::model::{Dialect, Firmware, Name};
 
@@ -15,18 +16,18 @@ pub const LOCAL_SCRIPT: &str = "local";
 pub const UNKNOWN_SCRIPT: &str = "unknown";
 
 /// A script that is yet to be rendered.
-pub(super) struct Chosen<'w> {
+struct Chosen<'w> {
     who: Who<'w>,
     name: Name,
     /// Whether it goes to the address that asks.
     admitted: Result<(), Refusal>,
     /// What it is called in logs.
-    pub(super) what: String,
+    what: String,
 }
 
 impl<'a> Inquiry<'a> {
     /// Which script is the machine's that asks, or that the path names.
-    pub(super) fn chosen(&self, dialect: Dialect) -> Chosen<'a> {
+    fn chosen(&self, dialect: Dialect) -> Chosen<'a> {
         let who = identify(self.snapshot, &self.subject);
         let gate = gate(self.snapshot, who);
         let admitted = match &gate {
@@ -53,7 +54,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// That script, rendered.
+    /// That script.
     pub(super) fn script_for(&self, dialect: Dialect) -> Found {
         let Chosen {
             who,
@@ -64,10 +65,8 @@ impl<'a> Inquiry<'a> {
         let templates = &self.snapshot.templates;
         let result = match templates.has_form(name.as_str(), dialect) {
             true => admitted.and_then(|()| {
-                let rendered = self
-                    .scene(who, &self.subject)
-                    .and_then(|scene| templates.script(&name, dialect, &scene));
-                as_text(rendered, "text/plain; charset=utf-8")
+                let template = Template::Script(name, dialect);
+                self.text(template, who, &self.subject, "text/plain; charset=utf-8")
             }),
             // At once: PXELINUX and GRUB have other names to ask for.
             false => Err(Refusal::NotFound {

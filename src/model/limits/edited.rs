@@ -63,6 +63,13 @@ pub const ANSWER_DEPTH_MAX: usize = 4;
 pub const PROFILE_DEPTH_MAX: usize = 64;
 /// Nested lists and tables in one template variable.
 pub const VAR_DEPTH_MAX: usize = 16;
+/// The work of a template that is rendered on the thread that serves (minijinja fuel): the shipped ones take a
+/// tenth of it, and all of it takes some hundred microseconds. What takes more is rendered on a thread that can
+/// be given up.
+pub const TEXT_AT_ONCE_FUEL: u64 = 4000;
+/// Bytes of a machine's own values where its text is rendered on the thread that serves: no step of a template
+/// takes longer than to go through them once.
+pub const TEXT_AT_ONCE_VALUES_BYTES_MAX: usize = 16 * 1024;
 /// How long a machine's text may take to be rendered while machines are served. Firmware asks again meanwhile.
 pub const RENDER_LONGEST: Duration = Duration::from_secs(10);
 /// How long a machine whose text came to no end is refused it, with the same inventory.

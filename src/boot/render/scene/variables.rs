@@ -7,7 +7,12 @@ use crate::boot::{
 };
 use crate::model::{MacAddr, Name, Uuid};
 use minijinja::value::{Enumerator, Object, Serde, Value};
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::Ipv4Addr,
+    sync::{Arc, OnceLock},
+};
 
 /// Something whose parts a template may name.
 pub(super) trait Parts: fmt::Debug + Send + Sync + 'static {
@@ -226,8 +231,8 @@ impl Parts for AnswerVariables {
 /// Where a machine's `vars` are.
 #[derive(Debug)]
 pub(super) enum Vars {
-    /// With the host.
-    OfHost(Arc<Host>),
+    /// With the host; made once they are asked for, and then kept for the machine's other texts.
+    OfHost(Arc<Host>, OnceLock<Value>),
     /// Taken from a rule, or empty.
     Taken(Value),
 }
@@ -235,7 +240,7 @@ pub(super) enum Vars {
 impl Vars {
     fn value(&self) -> Value {
         match self {
-            Vars::OfHost(host) => plain_vars(&host.settings),
+            Vars::OfHost(host, made) => made.get_or_init(|| plain_vars(&host.settings)).clone(),
             Vars::Taken(vars) => vars.clone(),
         }
     }

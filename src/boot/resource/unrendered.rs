@@ -1,0 +1,86 @@
+//! A text that is decided and not yet rendered: whose it is, and what it is made from. It borrows nothing, so
+//! whoever may not wait for a template hands it to a thread that can be given up.
+
+use super::{Answered, Refusal, Resource};
+use crate::boot::{
+    event::Stage,
+    render::{Scene, Template, TemplateError, Templates},
+};
+use crate::model::HardwareAddr;
+
+/// What a request comes to, as far as no template was rendered for it.
+#[derive(Debug)]
+pub enum Decided {
+    /// All of it.
+    Answered(Answered),
+    /// A text, once it is rendered.
+    Unrendered(Subject, Text),
+}
+
+/// Whom a request is about, and what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub(super) machine: String,
+    pub(super) hardware: Option<HardwareAddr>,
+    pub(super) stage: Stage,
+    pub(super) what: String,
+    pub(super) block_max: Option<u16>,
+}
+
+impl Subject {
+    /// What the request comes to.
+    pub fn with(self, result: Result<Resource, Refusal>) -> Answered {
+        Answered {
+            machine: self.machine,
+            hardware: self.hardware,
+            stage: self.stage,
+            what: self.what,
+            block_max: self.block_max,
+            is_spared: matches!(result, Err(Refusal::Spared { .. })),
+            result,
+        }
+    }
+}
+
+/// A template, and what one machine has to say in it.
+#[derive(Debug)]
+pub struct Text {
+    template: Template,
+    scene: Scene,
+    content_type: &'static str,
+}
+
+impl Text {
+    pub(super) fn new(template: Template, scene: Scene, content_type: &'static str) -> Text {
+        Text {
+            template,
+            scene,
+            content_type,
+        }
+    }
+
+    /// Renders it, however long that takes.
+    ///
+    /// # Errors
+    /// The template fails for this machine.
+    pub fn render(&self, templates: &Templates) -> Result<Resource, Refusal> {
+        let rendered = templates.render(&self.template, &self.scene);
+        let broken = |error: TemplateError| Refusal::Broken {
+            reason: error.to_string(),
+        };
+        rendered.map(|body| self.resource(body)).map_err(broken)
+    }
+
+    /// Renders it where that is known to take next to no time; `None` where it is not, or came to nothing.
+    pub fn render_at_once(&self, templates: &Templates) -> Option<Resource> {
+        let rendered = templates.render_at_once(&self.template, &self.scene);
+        rendered.map(|body| self.resource(body))
+    }
+
+    fn resource(&self, body: String) -> Resource {
+        Resource::Text {
+            body,
+            content_type: self.content_type,
+        }
+    }
+}
