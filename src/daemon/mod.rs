@@ -9,6 +9,7 @@
 //!   something in what is [`watched`] changes.
 //! - [`kept`] is what a start falls back to when the files on disk are refused.
 //! - [`complaints`] says in the log what is wrong with the files.
+//! - [`memory`] is how much of it the allocator keeps.
 //! - [`run`] is the life between READY and the end: signals, the drain.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
@@ -21,6 +22,7 @@ mod complaints;
 mod kept;
 mod lease_log;
 pub mod log;
+mod memory;
 mod operator;
 pub mod privileges;
 mod reload;

@@ -4,6 +4,7 @@ use super::{
     kept::{self, Beginning},
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
+    memory,
     operator::Desk,
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
@@ -109,7 +110,11 @@ impl std::error::Error for StartError {}
 ///
 /// See [`StartError`]; nothing is served then, and every lease that was acknowledged is on disk.
 pub fn serve(options: &Options) -> Result<(), StartError> {
+    let bounded = memory::bound();
     log::start(options.log_format, &options.log_level).map_err(StartError::Log)?;
+    if let Err(error) = bounded {
+        tracing::warn!("memory that was used once may stay with this process, because it can't be begun anew: {error}");
+    }
     run::hold_reload_signal();
     let Beginning { loaded, instead } = kept::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
