@@ -179,6 +179,21 @@ impl Daemon {
         self.told_by_kernel("status", "VmRSS:")
     }
 
+    /// Arenas of the C library's allocator beside the first: each is a mapping of its own at a multiple of 64 MiB.
+    pub fn further_arenas(&self) -> usize {
+        const ARENA_BYTES: u64 = 64 << 20;
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.child.id())).expect("the daemon runs");
+        let is_arena = |line: &&str| {
+            let mut fields = line.split_whitespace();
+            let begins = fields.next().and_then(|range| range.split('-').next());
+            let begins = begins.and_then(|begins| u64::from_str_radix(begins, 16).ok());
+            let is_written = fields.next().is_some_and(|may| may.starts_with("rw"));
+            // Offset, device, inode, and no file.
+            is_written && fields.count() == 3 && begins.is_some_and(|begins| begins % ARENA_BYTES == 0)
+        };
+        maps.lines().filter(is_arena).count()
+    }
+
     /// Bytes that it has read from files so far, from the disk or from the page cache.
     pub fn read_bytes(&self) -> u64 {
         self.told_by_kernel("io", "rchar:")

@@ -3,6 +3,7 @@
 use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{SERVER, Wire, text};
 use super::room::{Room, SUBNET};
+use bootwright::model::limits::ALLOCATOR_ARENAS_MAX;
 use nix::sys::signal::Signal;
 use std::fs;
 
@@ -33,6 +34,25 @@ mac     = "02:00:00:00:00:41"
 address = "198.51.100.41"
 colour  = "red"
 "#;
+
+/// With the library's own limit of eight a processor there are a dozen at the start already, and each grows to
+/// the largest reload and answer that was ever made in it.
+#[test]
+fn reloads_and_answers_do_not_each_fill_an_arena_of_their_own() {
+    let wire = Wire::new();
+    let room = Room::new(GOOD).with_script("who", "#!ipxe\necho {{ name }}\n");
+    let daemon = Daemon::start(&wire, &room);
+    for _ in 0..3 {
+        let reloaded = ask(&room, &["reload"]);
+        assert!(reloaded.status.success(), "{}", text(&reloaded));
+        ask_json(&room, "leases");
+    }
+    assert!(
+        daemon.further_arenas() < ALLOCATOR_ARENAS_MAX,
+        "{} beside the first",
+        daemon.further_arenas()
+    );
+}
 
 #[test]
 fn a_bad_edit_changes_nothing_and_the_next_good_one_needs_no_restart() {

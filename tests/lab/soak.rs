@@ -139,7 +139,7 @@ fn soak(plan: &Plan, folder: &Path) -> Vec<String> {
         }
     }
     figures.sample(&site, Part::KilledAgain);
-    if let Some(leak) = figures.leak() {
+    for leak in figures.leaks() {
         records.broke(leak);
     }
     for line in figures.summary(done, site.acknowledged(), &records.broken) {
