@@ -16,9 +16,9 @@ use ending::{end, left};
 
 use super::{
     Diagnostic, Loaded, Report,
-    kept::{load_kept, load_kept_only},
+    kept::{KeptFile, load_kept, load_kept_only},
     loading::{load, load_only},
-    steps::{Step, Sums256, Word, begin_trial, heard, say_report},
+    steps::{Step, Sums256, Word, begin_trial, heard, say_report, sum},
 };
 use crate::images::sums::{Absent, Later, Sums};
 use crate::model::{
@@ -64,11 +64,23 @@ pub struct Files<'p> {
     pub without_images: bool,
 }
 
+/// The bytes of files that were tried.
+#[derive(Clone, Debug, Default)]
+pub struct TriedFiles(Arc<Sums256>);
+
+impl TriedFiles {
+    /// Whether these are the same bytes, all of them and no others.
+    pub fn are(&self, files: &[KeptFile]) -> bool {
+        let sums: Sums256 = files.iter().map(|file| sum(&file.bytes)).collect();
+        sums == *self.0
+    }
+}
+
 /// Files that were tried, and what came of it.
 #[derive(Debug)]
 pub struct Tried {
     /// The files that were read.
-    pub(super) files: Arc<Sums256>,
+    files: TriedFiles,
     /// What is wrong with them.
     pub report: Report,
 }
@@ -140,7 +152,7 @@ pub fn try_files(files: Files<'_>) -> Result<Tried, Report> {
     let words = heard.last_words(status.is_some());
     match (ended, trial.report) {
         (Ended::Done, Some(report)) => Ok(Tried {
-            files: Arc::new(trial.files),
+            files: TriedFiles(Arc::new(trial.files)),
             report,
         }),
         (ended, _) => {
@@ -345,7 +357,7 @@ fn reason(ended: Ended, status: Option<ExitStatus>, words: &str, step: &Step) ->
 /// # Errors
 /// They are not sound, or changed since.
 pub fn load_tried(files: Files<'_>, generation: u64, sums: &mut dyn Sums, tried: &Tried) -> Result<Loaded, Report> {
-    let only = Some(Arc::clone(&tried.files));
+    let only = Some(Arc::clone(&tried.files.0));
     match files.kept {
         None => load_only(files.config, generation, sums, only),
         Some(kept) => load_kept_only(kept, files.config, generation, sums, only),
@@ -356,10 +368,10 @@ pub fn load_tried(files: Files<'_>, generation: u64, sums: &mut dyn Sums, tried:
 ///
 /// # Errors
 /// They are not sound, came to no end, or changed meanwhile.
-pub fn try_and_load(files: Files<'_>, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
+pub fn try_and_load(files: Files<'_>, generation: u64, sums: &mut dyn Sums) -> Result<(Loaded, TriedFiles), Report> {
     let tried = try_files(files)?;
     match tried.report.errors.is_empty() {
-        true => load_tried(files, generation, sums, &tried),
+        true => load_tried(files, generation, sums, &tried).map(|loaded| (loaded, tried.files)),
         false => Err(tried.report),
     }
 }
@@ -391,6 +403,21 @@ mod tests {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let status = end(child).unwrap();
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
+    }
+
+    #[test]
+    fn files_are_those_that_were_tried_where_all_their_bytes_are_and_no_others() {
+        let file = |name: &str, text: &str| KeptFile {
+            path: name.into(),
+            bytes: text.into(),
+        };
+        let (one, other) = (|| file("a", "one"), || file("b", "other"));
+        let tried = TriedFiles(Arc::new([sum(b"one"), sum(b"other")].into()));
+        assert!(tried.are(&[one(), other()]) && tried.are(&[other(), one(), file("c", "one")]));
+        assert!(!tried.are(&[one()]), "one is not there any more");
+        assert!(!tried.are(&[one(), file("b", "others")]), "one is another");
+        assert!(!tried.are(&[one(), other(), file("c", "new")]), "one is new");
+        assert!(!TriedFiles::default().are(&[one()]));
     }
 
     #[test]

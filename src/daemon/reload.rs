@@ -15,7 +15,10 @@ use super::{
 };
 use crate::admin::answer::{Accepted, KeptFiles, Problem, Refusal, counted};
 use crate::boot::snapshot::Ports;
-use crate::config::{Appliance, Loaded, Report, apart};
+use crate::config::{
+    Appliance, Loaded, Report,
+    apart::{self, TriedFiles},
+};
 use crate::images::sums::Later;
 use crate::model::{WallTime, limits::REFUSAL_REMINDER};
 use crate::net::Shared;
@@ -85,6 +88,8 @@ pub(super) struct Standing {
     said: Duration,
     /// The settings of the generation in force.
     appliance: Appliance,
+    /// What its files were when they were tried.
+    tried: TriedFiles,
     /// Settings of the files that hold only after a restart.
     pub(super) restart_needed_for: Vec<String>,
     /// Folders whose changes are not seen at once.
@@ -99,7 +104,7 @@ impl Reloader {
         running: Appliance,
         shared: Arc<Shared>,
         verifier: Arc<Verifier>,
-        instead: Option<Instead>,
+        (tried, instead): (TriedFiles, Option<Instead>),
     ) -> Reloader {
         let watched = Watched::of(&running, config_file);
         let now = shared.clock.now().wall;
@@ -120,6 +125,7 @@ impl Reloader {
             kept_files,
             said: shared.clock.monotonic(),
             appliance: running.clone(),
+            tried,
             restart_needed_for: Vec::new(),
             unwatched: Vec::new(),
             fingerprint: watched.fingerprint(),
@@ -205,13 +211,14 @@ impl Reloader {
     pub(super) fn keep(self: &Arc<Self>) {
         let Standing {
             appliance,
+            tried,
             since,
             kept_files,
             ..
         } = self.standing();
         if kept_files.is_none() {
             let this = Arc::clone(self);
-            tokio::task::spawn_blocking(move || this.keeper.keep(&appliance, since));
+            tokio::task::spawn_blocking(move || this.keeper.keep(&appliance, since, &tried));
         }
     }
 
@@ -250,13 +257,13 @@ impl Reloader {
         self.stand().fingerprint = fingerprint;
         let generation = self.shared.snapshot.load().generation;
         match apart::try_and_load(apart::on_disk(&self.config_file), generation + 1, &mut Later) {
-            Ok(loaded) => {
+            Ok((loaded, tried)) => {
                 let now = Watched::of(&loaded.appliance, &self.config_file);
                 if now != watched {
                     // It speaks of other folders from now on.
                     self.stand().fingerprint = now.fingerprint();
                 }
-                Reloaded::Accepted(self.accept(trigger, loaded))
+                Reloaded::Accepted(self.accept(trigger, (loaded, tried)))
             }
             Err(Report { errors, .. }) => {
                 self.look_again_beside_kept(generation);
@@ -275,13 +282,13 @@ impl Reloader {
             let files = apart::kept_in(&kept.folder, &self.config_file);
             apart::try_and_load(files, generation, &mut Later).ok()
         });
-        if let Some(Loaded { snapshot, .. }) = loaded {
+        if let Some((Loaded { snapshot, .. }, _)) = loaded {
             self.shared.snapshot.store(Arc::new(snapshot));
             self.verifier.look(appliance.recheck);
         }
     }
 
-    fn accept(&self, trigger: Trigger, loaded: Loaded) -> Accepted {
+    fn accept(&self, trigger: Trigger, (loaded, tried): (Loaded, TriedFiles)) -> Accepted {
         let Loaded {
             appliance,
             mut snapshot,
@@ -307,6 +314,7 @@ impl Reloader {
         standing.last_refusal = None;
         standing.kept_files = None;
         standing.appliance = appliance;
+        standing.tried = tried;
         standing.restart_needed_for.clone_from(&accepted.restart_needed_for);
         drop(standing);
         log_accepted(trigger, &accepted);
@@ -397,6 +405,7 @@ mod tests {
             said: Duration::from_secs(100),
             unwatched: Vec::new(),
             appliance,
+            tried: TriedFiles::default(),
             restart_needed_for: Vec::new(),
             fingerprint: 0,
         }

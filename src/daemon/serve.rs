@@ -116,7 +116,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         tracing::warn!("memory that was used once may stay with this process, because it can't be begun anew: {error}");
     }
     run::hold_reload_signal();
-    let Beginning { loaded, instead } = kept::begin(&options.config).map_err(StartError::Files)?;
+    let Beginning { loaded, tried, instead } = kept::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
         appliance, snapshot, ..
     } = loaded;
@@ -168,7 +168,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         appliance,
         Arc::clone(&shared),
         Arc::clone(&verifier),
-        instead,
+        (tried, instead),
     ));
     let desk = Desk {
         reloader: Arc::clone(&reloader),
