@@ -31,8 +31,9 @@
 //!
 //! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
 //! text, or a refusal with its reason → bytes. Both servers share that function. Who would give up at a 503
-//! waits for an image file in `net::http`, with its connection open. A text is rendered on a thread that may be
-//! given up (`net::rendering`), so that none holds up those who are served.
+//! waits for an image file in `net::http`, with its connection open. A text whose template is not plain
+//! (`boot::render`) is rendered on a thread that may be given up (`net::rendering`), so that none holds up those
+//! who are served.
 //!
 //! # Invariants
 //!
