@@ -6,6 +6,7 @@
 #               that they are read from are made first
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
+# make deny     advisories, licenses and sources of the dependencies, by deny.toml (needs cargo-deny and the network)
 # make fuzz     coverage-guided fuzzing of what comes from the wire, from people and from the disk, for
 #               SECONDS=420 in all (TARGETS="relay http" for some of it); stable Rust and a C++ compiler
 # make soak     HOURS=1 SEED=n: the release build under storms, edits good and bad, flaps and kills, in an order
@@ -37,7 +38,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release lint rungs fuzz soak bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release lint deny rungs fuzz soak bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -64,6 +65,12 @@ check: lint
 lint: cargo
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+deny: cargo
+	@command -v cargo-deny > /dev/null || { \
+	  echo "bootwright: cargo-deny is not here: cargo install --locked cargo-deny, then run make deny again." >&2; \
+	  exit 1; }
+	$(CARGO) deny --locked check
 
 check-release: all
 	$(CARGO) test --release --quiet --lib --test pure -- render:: config:: check::

@@ -56,7 +56,7 @@ pub struct Added {
 }
 
 /// One file of an image: its name, its length in bytes, its checksum.
-pub type Artifact = (String, u64, [u8; 32]);
+pub(super) type Artifact = (String, u64, [u8; 32]);
 
 /// Whether there is an image of that name, which the new one replaces.
 ///

@@ -79,7 +79,7 @@ pub(super) struct Offers {
 
 impl Offers {
     /// Counts the offer of `address`, which ends at `ends`.
-    pub fn add(&mut self, address: Ipv4Addr, ends: Duration, place: &Place) {
+    pub(super) fn add(&mut self, address: Ipv4Addr, ends: Duration, place: &Place) {
         self.at.insert(address, (ends, place.clone()));
         self.change(place, |held| {
             held.insert((ends, address));
@@ -87,7 +87,7 @@ impl Offers {
     }
 
     /// Forgets the offer of `address`: it was taken, taken back, or given to somebody else.
-    pub fn forget(&mut self, address: Ipv4Addr) {
+    pub(super) fn forget(&mut self, address: Ipv4Addr) {
         if let Some((ends, place)) = self.at.remove(&address) {
             self.change(&place, |held| {
                 held.remove(&(ends, address));
@@ -96,7 +96,7 @@ impl Offers {
     }
 
     /// The crowd that a place is, where it holds all the offers it may.
-    pub fn full(&mut self, now: Duration, place: &Place) -> Option<Crowd> {
+    pub(super) fn full(&mut self, now: Duration, place: &Place) -> Option<Crowd> {
         let offers = self.number(now, place);
         (offers >= place.1.offers_max()).then(|| Crowd {
             port: Arc::clone(&place.1),
@@ -105,13 +105,13 @@ impl Offers {
     }
 
     /// The oldest offer of a place: when it ends, and its address.
-    pub fn oldest(&self, place: &Place) -> Option<(Duration, Ipv4Addr)> {
+    pub(super) fn oldest(&self, place: &Place) -> Option<(Duration, Ipv4Addr)> {
         self.held.get(place)?.first().copied()
     }
 
     /// The port that holds most offers of `pool` and would still hold no fewer than `port` after one had
     /// gone from it to `port`; `None` for a listed host, which may have anybody's.
-    pub fn fullest(&mut self, now: Duration, pool: Ipv4Addr, port: Option<&Arc<PortOfEntry>>) -> Option<Crowd> {
+    pub(super) fn fullest(&mut self, now: Duration, pool: Ipv4Addr, port: Option<&Arc<PortOfEntry>>) -> Option<Crowd> {
         let own = port.map_or(0, |port| self.number(now, &(pool, Arc::clone(port))));
         let fewest = port.map_or(1, |_| own + 2);
         let mut above = (pool, usize::MAX, None);

@@ -40,7 +40,7 @@ pub(super) struct Ranges(BTreeMap<Ipv4Addr, RangeState>);
 impl Ranges {
     /// Makes `range` known. `entries` gives the table's entries inside a range, and is asked only
     /// when the range is new or was redrawn.
-    pub fn know(&mut self, range: AddressRange, entries: impl FnOnce() -> Vec<(Ipv4Addr, Turn)>) {
+    pub(super) fn know(&mut self, range: AddressRange, entries: impl FnOnce() -> Vec<(Ipv4Addr, Turn)>) {
         let known = self.0.get(&range.first()).is_some_and(|state| state.range == range);
         if known {
             return;
@@ -59,7 +59,7 @@ impl Ranges {
     }
 
     /// Moves an entry's turn: from `old` (`None`: it is new) to `new`.
-    pub fn moved(&mut self, address: Ipv4Addr, old: Option<Turn>, new: Turn) {
+    pub(super) fn moved(&mut self, address: Ipv4Addr, old: Option<Turn>, new: Turn) {
         let below = self.0.range_mut(..=address).next_back();
         let Some((_, state)) = below.filter(|(_, state)| state.range.contains(address)) else {
             return;
@@ -72,7 +72,7 @@ impl Ranges {
 
     /// The next address of a known range that never had an entry and that `usable` allows. The
     /// cursor passes each address once, so the work is constant over the range's life.
-    pub fn fresh(&mut self, range: AddressRange, usable: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+    pub(super) fn fresh(&mut self, range: AddressRange, usable: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
         let state = self.0.get_mut(&range.first())?;
         while let Some(address) = range.nth(state.cursor) {
             state.cursor += 1;
@@ -84,7 +84,7 @@ impl Ranges {
     }
 
     /// The entry of a known range that ended longest ago, offers before leases.
-    pub fn oldest_ended(
+    pub(super) fn oldest_ended(
         &self,
         range: AddressRange,
         now: Duration,
@@ -103,7 +103,7 @@ impl Ranges {
             })
     }
     /// The entry of a known range that is in quarantine, and longest.
-    pub fn oldest_disputed(
+    pub(super) fn oldest_disputed(
         &self,
         range: AddressRange,
         usable: impl Fn(Ipv4Addr) -> bool,

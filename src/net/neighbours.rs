@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Neighbours {
-    pub fn new(clock: Clock, socket: Arc<UdpSocket>, interface: watch::Receiver<Interface>) -> Neighbours {
+    pub(super) fn new(clock: Clock, socket: Arc<UdpSocket>, interface: watch::Receiver<Interface>) -> Neighbours {
         Neighbours {
             clock,
             socket,
@@ -51,7 +51,7 @@ impl Neighbours {
 
     /// Whether a datagram to `address` leaves at once. What lies beyond a router does, as far as we can
     /// tell: there is one neighbour for all of it.
-    pub fn knows(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn knows(&self, address: Ipv4Addr) -> bool {
         let now = self.clock.monotonic();
         if self.state().known.get(&address).is_some_and(|until| now < *until) {
             return true;
@@ -76,7 +76,7 @@ impl Neighbours {
     }
 
     /// Whether the kernel may be made to ask for an address that it does not know, and that the inventory may name.
-    pub fn may_be_asked(&self, is_named: impl FnOnce() -> bool) -> bool {
+    pub(super) fn may_be_asked(&self, is_named: impl FnOnce() -> bool) -> bool {
         let now = self.clock.monotonic();
         self.state().allowance.take(now, is_named)
     }

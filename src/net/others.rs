@@ -83,7 +83,7 @@ pub(super) struct Chosen(Mutex<Named<Ipv4Addr>>);
 
 impl Chosen {
     /// Counts a machine that went to `server`, and names the server when it is time.
-    pub fn take(&self, shared: &Shared, interface: &str, server: Ipv4Addr) {
+    pub(super) fn take(&self, shared: &Shared, interface: &str, server: Ipv4Addr) {
         shared.counters.count(Counter::DhcpOtherServer);
         let now = shared.clock.monotonic();
         let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).due(now, server);
@@ -118,7 +118,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches until no new work may begin.
-    pub async fn run(self, replies: UdpSocket) {
+    pub(super) async fn run(self, replies: UdpSocket) {
         let mut named = Named::default();
         let common = ("other DHCP servers", &*self.shared, &self.running);
         let receive = (PACKET_BYTES_MAX, socket::receive_packet);

@@ -80,7 +80,7 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    pub fn new(shared: Arc<Shared>, running: Running, frames: Option<Arc<FrameSender>>, index: u32) -> Prober {
+    pub(super) fn new(shared: Arc<Shared>, running: Running, frames: Option<Arc<FrameSender>>, index: u32) -> Prober {
         Prober {
             shared,
             running,
@@ -92,7 +92,7 @@ impl Prober {
     }
 
     /// Who uses the address, other than `client` itself.
-    pub async fn probe(&self, trial: Trial, client: HardwareAddr) -> Found {
+    pub(super) async fn probe(&self, trial: Trial, client: HardwareAddr) -> Found {
         let (told, answer) = oneshot::channel();
         match self.waiting.begin(trial.address, client, told) {
             Ok(()) => {}

@@ -42,7 +42,7 @@ pub(super) struct Solicitations {
 
 impl Solicitations {
     /// Answers until no new work may begin.
-    pub async fn run(self, socket: UdpSocket) {
+    pub(super) async fn run(self, socket: UdpSocket) {
         let server = Arc::new(self);
         let common = ("IPv6 router solicitations", &*server.shared, &server.running);
         let receive = (PACKET_BYTES_MAX, socket::receive_packet);

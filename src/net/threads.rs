@@ -31,7 +31,7 @@ const TURNS: u32 = 8;
 /// Threads of their own, or those of the caller where the system has no more. They end with the last
 /// clone of this.
 #[derive(Clone)]
-pub struct Threads(Arc<[Thread]>);
+pub(super) struct Threads(Arc<[Thread]>);
 
 /// One of them.
 struct Thread {

@@ -80,7 +80,7 @@ pub(super) enum Found {
 
 impl Journal {
     /// Opens or makes the file at `path`.
-    pub fn open(path: &Path) -> io::Result<(Journal, Replayed)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Journal, Replayed)> {
         let is_new = !path.exists();
         let file = OpenOptions::new()
             .read(true)
@@ -123,7 +123,7 @@ impl Journal {
     }
 
     /// Bytes in the file.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.end
     }
 
@@ -131,7 +131,7 @@ impl Journal {
     ///
     /// A frame that failed was promised to nobody, and is cut off before the next one is written: a
     /// shorter one would leave its tail behind, and the leases in it would be taken for the newest.
-    pub fn append(&mut self, writes: &[Write]) -> io::Result<()> {
+    pub(super) fn append(&mut self, writes: &[Write]) -> io::Result<()> {
         let frame = frame(writes)?;
         if self.is_unnamed {
             sync_name(&self.path)?;
@@ -152,7 +152,7 @@ impl Journal {
     ///
     /// At no moment is there a journal without a byte, which would be taken for a loss, nor a part of one, in
     /// which a lease may stand that a later commit ended.
-    pub fn clear(&mut self) -> io::Result<()> {
+    pub(super) fn clear(&mut self) -> io::Result<()> {
         let next = self.path.with_extension(NEXT_EXTENSION);
         let file = OpenOptions::new()
             .read(true)
@@ -258,7 +258,7 @@ fn frame_bytes(bytes: &[u8]) -> Option<usize> {
 
 impl Replayed {
     /// A crash and a disk that rots leave different traces, and only one of them is a reason to look at the disk.
-    pub fn say_what_is_wrong(&self, path: &Path) {
+    pub(super) fn say_what_is_wrong(&self, path: &Path) {
         let Replayed {
             rotten_bytes,
             torn_bytes,

@@ -67,16 +67,16 @@ pub(super) struct Kind {
 
 impl Kind {
     /// Bytes of a record.
-    pub const fn bytes(&self) -> usize {
+    pub(super) const fn bytes(&self) -> usize {
         HOLDER_BYTES + self.own_bytes + SUM_BYTES
     }
 
-    pub fn key(&self, address: Ipv4Addr) -> Vec<u8> {
+    pub(super) fn key(&self, address: Ipv4Addr) -> Vec<u8> {
         [self.prefix, &address.octets()].concat()
     }
 
     /// The record; `own` is what the kind says besides.
-    pub fn encode(&self, holder: &Holder, own: &[u8]) -> Vec<u8> {
+    pub(super) fn encode(&self, holder: &Holder, own: &[u8]) -> Vec<u8> {
         let client = holder.client.as_bytes();
         let mut bytes = vec![0; HOLDER_BYTES];
         bytes[..4].copy_from_slice(self.magic);
@@ -90,7 +90,7 @@ impl Kind {
     }
 
     /// What a record says that stands under its key, and what of that is the kind's own; or why it is none.
-    pub fn decode<'v>(&self, key: &[u8], value: &'v [u8]) -> Result<(Holder, &'v [u8]), &'static str> {
+    pub(super) fn decode<'v>(&self, key: &[u8], value: &'v [u8]) -> Result<(Holder, &'v [u8]), &'static str> {
         let (holder, own) = self.decode_value(value)?;
         match self.key(holder.address) == key {
             true => Ok((holder, own)),
@@ -99,7 +99,7 @@ impl Kind {
     }
 
     /// The same of a record that was found without its key.
-    pub fn decode_value<'v>(&self, value: &'v [u8]) -> Result<(Holder, &'v [u8]), &'static str> {
+    pub(super) fn decode_value<'v>(&self, value: &'v [u8]) -> Result<(Holder, &'v [u8]), &'static str> {
         if value.len() != self.bytes() {
             return Err(WRONG_LENGTH);
         }

@@ -46,6 +46,8 @@
 //! The tests need root and say so; `make test` installs the programs they use. Addresses are the
 //! documentation ranges, and nothing here is joined to a network outside.
 
+#![expect(unreachable_pub, reason = "the modules of a test program are public to each other")]
+
 mod cases;
 mod clients;
 mod clock;

@@ -3,6 +3,7 @@
 //! One program, so that the library is linked once; `cargo test --test pure check::` runs one module of it. What
 //! changes the process for everybody in it (its folder, its environment, its limits) is done in a process of
 //! its own. Two tests mount a small disk of their own, for which they must be root.
+#![expect(unreachable_pub, reason = "the modules of a test program are public to each other")]
 #![expect(clippy::unwrap_used, reason = "a test that can not go on stops where it stands")]
 
 mod admin;

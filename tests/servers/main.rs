@@ -4,6 +4,7 @@
 //! One program, so that the library is linked once; `cargo test --test servers sockets::` runs one module of it.
 //! Who needs well-known ports has a network namespace for its own thread and those it starts, for which it must be
 //! root.
+#![expect(unreachable_pub, reason = "the modules of a test program are public to each other")]
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as its assertions do")]
 #![expect(
     unsafe_code,

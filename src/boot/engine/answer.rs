@@ -178,7 +178,7 @@ fn arch_text(asked: &Asked<'_>, arch: Option<Arch>) -> String {
 
 impl BootFields {
     /// Writes the fields into a reply on port 67.
-    pub fn write(self, asked: &Asked<'_>, reply: &mut Reply) {
+    pub(super) fn write(self, asked: &Asked<'_>, reply: &mut Reply) {
         // Not 0.0.0.0 even beside a URL: iPXE then goes looking for a boot server.
         reply.next_server = asked.address;
         reply.options.extend(match self.kind {
@@ -206,7 +206,7 @@ impl BootFields {
 
     /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
     /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
-    pub fn write_for_proxy(self, asked: &Asked<'_>, reply: &mut Reply) {
+    pub(super) fn write_for_proxy(self, asked: &Asked<'_>, reply: &mut Reply) {
         // Not 0.0.0.0: iPXE then makes the trip to port 4011.
         reply.next_server = asked.address;
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
@@ -233,7 +233,7 @@ impl BootFields {
 
     /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
     /// the client picked comes back to it.
-    pub fn write_for_pxe_port(self, asked: &Asked<'_>, reply: &mut Reply) {
+    pub(super) fn write_for_pxe_port(self, asked: &Asked<'_>, reply: &mut Reply) {
         reply.next_server = asked.address;
         reply.server_name = Some(asked.address.to_string());
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));

@@ -26,7 +26,7 @@ Examples:
   bootwright image list
   bootwright image verify debian-13
   bootwright image remove debian-11")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -95,7 +95,7 @@ struct Choice {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: Args) -> ExitCode {
     match args.action {
         Action::Add(add) => add::run(add),
         Action::Fetch(fetch) => fetch::run(fetch),

@@ -20,7 +20,7 @@ pub(super) struct Control([u8; 64]);
 
 impl Control {
     /// Nothing said yet.
-    pub const EMPTY: Control = Control([0; 64]);
+    pub(super) const EMPTY: Control = Control([0; 64]);
 }
 
 /// Room for a batch of incoming datagrams.

@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 /// How long a packet is on the way when nothing happens to it.
-pub const LATENCY: Duration = Duration::from_millis(1);
+pub(super) const LATENCY: Duration = Duration::from_millis(1);
 
 /// A seeded source of chance (an LCG by Knuth).
 struct Chance(u64);
@@ -25,7 +25,7 @@ impl Chance {
 
 /// How bad the wire is: one packet in so many suffers; 0 is never.
 #[derive(Clone, Copy)]
-pub struct Weather {
+pub(super) struct Weather {
     pub dropped: u64,
     pub doubled: u64,
     /// Late enough to be overtaken.
@@ -33,14 +33,14 @@ pub struct Weather {
 }
 
 /// Nothing is lost.
-pub const CALM: Weather = Weather {
+pub(super) const CALM: Weather = Weather {
     dropped: 0,
     doubled: 0,
     late: 0,
 };
 
 /// A wire that carries `C` both ways.
-pub struct Wire<C: Ord> {
+pub(super) struct Wire<C: Ord> {
     chance: Chance,
     weather: Weather,
     sent: u64,
@@ -48,7 +48,7 @@ pub struct Wire<C: Ord> {
 }
 
 impl<C: Ord + Clone> Wire<C> {
-    pub fn new(weather: Weather, seed: u64) -> Wire<C> {
+    pub(super) fn new(weather: Weather, seed: u64) -> Wire<C> {
         Wire {
             chance: Chance(seed),
             weather,
@@ -57,7 +57,7 @@ impl<C: Ord + Clone> Wire<C> {
         }
     }
 
-    pub fn send(&mut self, now: Duration, cargo: &C) {
+    pub(super) fn send(&mut self, now: Duration, cargo: &C) {
         let copies = 1 + u64::from(self.chance.one_in(self.weather.doubled));
         for _ in 0..copies {
             if self.chance.one_in(self.weather.dropped) {
@@ -71,12 +71,12 @@ impl<C: Ord + Clone> Wire<C> {
     }
 
     /// When the next packet arrives.
-    pub fn arrival(&self) -> Option<Duration> {
+    pub(super) fn arrival(&self) -> Option<Duration> {
         self.on_the_way.peek().map(|Reverse((at, _, _))| *at)
     }
 
     /// The packet that arrives by `now`.
-    pub fn arrived(&mut self, now: Duration) -> Option<C> {
+    pub(super) fn arrived(&mut self, now: Duration) -> Option<C> {
         (self.arrival()? <= now).then(|| self.on_the_way.pop().map(|Reverse((_, _, cargo))| cargo))?
     }
 }

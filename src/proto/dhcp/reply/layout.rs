@@ -25,12 +25,12 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Puts the options into `room` bytes behind the header.
-    pub fn behind_the_header(options: &[&DhcpOption], room: usize) -> Layout {
+    pub(super) fn behind_the_header(options: &[&DhcpOption], room: usize) -> Layout {
         Layout::of(options, [room, 0, 0])
     }
 
     /// Puts them into the header's fields too.
-    pub fn in_all_fields(options: &[&DhcpOption], room: usize) -> Layout {
+    pub(super) fn in_all_fields(options: &[&DhcpOption], room: usize) -> Layout {
         let room = room.saturating_sub(OVERLOAD_BYTES);
         let mut layout = Layout::of(options, [room, FILE_OPTIONS_BYTES, SNAME_OPTIONS_BYTES]);
         let is_used = |field: usize| u8::from(!layout.fields[field].is_empty());
@@ -91,7 +91,7 @@ impl Layout {
     }
 
     /// Writes them behind a header whose `file` and `sname` are empty, if they are used.
-    pub fn write(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         for (place, options) in [(wire::FILE, &self.fields[1]), (wire::SNAME, &self.fields[2])] {
             if let Some(field) = bytes.get_mut(place).filter(|_| !options.is_empty()) {
                 field[..options.len()].copy_from_slice(options);
