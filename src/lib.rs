@@ -39,13 +39,13 @@
 //!
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
 //!   arguments. Lints (`.clippy.toml`) and `tests/pure/architecture.rs` hold that.
-//! - What people wrote is tried in another process (`config::apart`) before this one takes it: what breaks or
+//! - What people wrote is tried in another process (`config::validation`) before this one takes it: what breaks or
 //!   stops that one is an error of its file.
 //! - Refused files take nothing away: what was accepted last serves, over restarts too, and is said.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::notice`).
-//! - An artifact is served while its bytes are known to be those of its checksum (`boot::ledger`): read
+//! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
 //!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.

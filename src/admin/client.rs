@@ -1,7 +1,7 @@
 //! The asking end of the operator's socket: one question, one answer, for the command line.
 
-use super::answer::{Accepted, Problem, Refusal};
-use crate::model::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_ANSWER_TIMEOUT, ADMIN_RELOAD_TIMEOUT};
+use super::api::{Problem, ReloadAccepted, ReloadRefusal};
+use crate::model::limits::{ADMIN_RELOAD_TIMEOUT, ADMIN_RESPONSE_BYTES_MAX, ADMIN_RESPONSE_TIMEOUT};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1, header::HOST};
@@ -28,7 +28,7 @@ impl std::error::Error for ClientError {}
 ///
 /// No daemon answers there, or it answers with a problem.
 pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    match ask(socket, Method::GET, path, ADMIN_ANSWER_TIMEOUT)? {
+    match ask(socket, Method::GET, path, ADMIN_RESPONSE_TIMEOUT)? {
         (StatusCode::OK, body) => read(&body),
         (_, body) => Err(ClientError(read::<Problem>(&body)?.to_string())),
     }
@@ -39,7 +39,7 @@ pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientEr
 /// # Errors
 ///
 /// No daemon answers there.
-pub fn reload(socket: &Path) -> Result<Result<Accepted, Refusal>, ClientError> {
+pub fn reload(socket: &Path) -> Result<Result<ReloadAccepted, ReloadRefusal>, ClientError> {
     match ask(socket, Method::POST, "/reload", ADMIN_RELOAD_TIMEOUT)? {
         (StatusCode::OK, body) => Ok(Ok(read(&body)?)),
         (StatusCode::UNPROCESSABLE_ENTITY, body) => Ok(Err(read(&body)?)),
@@ -91,7 +91,7 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCo
         .map_err(|error| broke(&error))?;
     let response = sender.send_request(request).await.map_err(|error| broke(&error))?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ADMIN_ANSWER_BYTES_MAX)
+    let body = Limited::new(response.into_body(), ADMIN_RESPONSE_BYTES_MAX)
         .collect()
         .await
         .map_err(|error| broke(&error))?

@@ -3,17 +3,17 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /reload` | 200 and an [`answer::Accepted`], or 422 and an [`answer::Refusal`] |
-//! | `GET /status` | an [`answer::Status`] |
-//! | `GET /hosts` | a list of [`answer::Host`] |
-//! | `GET /leases` | a list of [`answer::Lease`] |
+//! | `POST /reload` | 200 and an [`api::ReloadAccepted`], or 422 and an [`api::ReloadRefusal`] |
+//! | `GET /status` | an [`api::Status`] |
+//! | `GET /hosts` | a list of [`api::HostStatus`] |
+//! | `GET /leases` | a list of [`api::LeaseStatus`] |
 //!
-//! Everything else is an [`answer::Problem`] with status 404, 405 or 500. Who may open the socket
+//! Everything else is an [`api::Problem`] with status 404, 405 or 500. Who may open the socket
 //! (0660: the owner and its group) may do all of this.
 //!
-//! This room moves questions and answers; what they mean is the daemon's ([`Operator`]).
+//! This room moves questions and answers; what they mean is the daemon's ([`AdminApi`]).
 
-pub mod answer;
+pub mod api;
 pub mod client;
 mod server;
 mod socket;
@@ -21,16 +21,16 @@ mod socket;
 pub use server::serve;
 pub use socket::{AdminSocket, SocketError};
 
-use answer::{Accepted, Host, Lease, Problem, Refusal, Status};
+use api::{HostStatus, LeaseStatus, Problem, ReloadAccepted, ReloadRefusal, Status};
 
 /// What the daemon answers an operator. All but `reload` may block for some milliseconds.
-pub trait Operator: Send + Sync + 'static {
+pub trait AdminApi: Send + Sync + 'static {
     /// Reads the operator's files again.
-    fn reload(&self) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+    fn reload(&self) -> impl Future<Output = Result<ReloadAccepted, ReloadRefusal>> + Send;
     /// How the daemon is.
     fn status(&self) -> Result<Status, Problem>;
     /// The hosts of the generation in force.
-    fn hosts(&self) -> Result<Vec<Host>, Problem>;
+    fn hosts(&self) -> Result<Vec<HostStatus>, Problem>;
     /// The leases that run, by the clock that nobody can set.
-    fn leases(&self) -> Result<Vec<Lease>, Problem>;
+    fn leases(&self) -> Result<Vec<LeaseStatus>, Problem>;
 }

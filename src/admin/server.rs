@@ -3,8 +3,10 @@
 //! Connections have so many places, and whoever only holds one gives way to a newcomer: first who asked
 //! nothing yet, then who does not take its answer. A question that is being answered stays.
 
-use super::{AdminSocket, Operator, answer::Problem};
-use crate::model::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_PLACE_LOOK, ADMIN_RELOAD_TIMEOUT};
+use super::{AdminApi, AdminSocket, api::Problem};
+use crate::model::limits::{
+    ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_RELOAD_TIMEOUT, ADMIN_SLOT_POLL_INTERVAL,
+};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -30,20 +32,20 @@ use tokio::{
     task::AbortHandle,
 };
 
-type Answer = Response<Full<Bytes>>;
+type ApiResponse = Response<Full<Bytes>>;
 
 /// Answers operators until `stop` becomes true. Answers under way are still given.
 ///
 /// # Errors
 ///
 /// The socket can't be joined to the runtime.
-pub async fn serve<O: Operator>(
+pub async fn serve<O: AdminApi>(
     socket: &AdminSocket,
     operator: Arc<O>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = socket.listener()?;
-    let mut places = Places::new();
+    let mut places = ConnectionSlots::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -55,7 +57,7 @@ pub async fn serve<O: Operator>(
                     place = places.take() => place.map_err(io::Error::other)?,
                     _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
                 };
-                let (operator, standing) = (Arc::clone(&operator), Arc::<Standing>::default());
+                let (operator, standing) = (Arc::clone(&operator), Arc::<ConnectionPhase>::default());
                 let theirs = Arc::clone(&standing);
                 let task = tokio::spawn(async move {
                     connection(stream, operator, &theirs).await;
@@ -74,9 +76,9 @@ pub async fn serve<O: Operator>(
 
 /// What a connection is at.
 #[derive(Debug, Default)]
-struct Standing(AtomicU8);
+struct ConnectionPhase(AtomicU8);
 
-impl Standing {
+impl ConnectionPhase {
     /// Nothing was asked yet.
     const SILENT: u8 = 0;
     /// The answer is on its way out.
@@ -86,14 +88,14 @@ impl Standing {
 }
 
 /// The places for connections, and who has them; the oldest first.
-struct Places {
+struct ConnectionSlots {
     free: Arc<Semaphore>,
-    taken: Vec<(AbortHandle, Arc<Standing>)>,
+    taken: Vec<(AbortHandle, Arc<ConnectionPhase>)>,
 }
 
-impl Places {
-    fn new() -> Places {
-        Places {
+impl ConnectionSlots {
+    fn new() -> ConnectionSlots {
+        ConnectionSlots {
             free: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
             taken: Vec::new(),
         }
@@ -105,7 +107,7 @@ impl Places {
             self.make_room();
             let place = Arc::clone(&self.free).acquire_owned();
             // Where all were being answered, one may be answered by now and not take it.
-            if let Ok(place) = tokio::time::timeout(ADMIN_PLACE_LOOK, place).await {
+            if let Ok(place) = tokio::time::timeout(ADMIN_SLOT_POLL_INTERVAL, place).await {
                 return place;
             }
         }
@@ -121,23 +123,23 @@ impl Places {
             let mut taken = self.taken.iter();
             taken.position(|(_, standing)| standing.0.load(Ordering::Relaxed) == at)
         };
-        if let Some(place) = at(Standing::SILENT).or_else(|| at(Standing::ANSWERED)) {
+        if let Some(place) = at(ConnectionPhase::SILENT).or_else(|| at(ConnectionPhase::ANSWERED)) {
             self.taken.remove(place).0.abort();
         }
     }
 
-    fn note(&mut self, task: AbortHandle, standing: Arc<Standing>) {
+    fn note(&mut self, task: AbortHandle, standing: Arc<ConnectionPhase>) {
         self.taken.push((task, standing));
     }
 }
 
-async fn connection<O: Operator>(stream: UnixStream, operator: Arc<O>, standing: &Standing) {
+async fn connection<O: AdminApi>(stream: UnixStream, operator: Arc<O>, standing: &ConnectionPhase) {
     let service = service_fn(move |request| {
         let operator = Arc::clone(&operator);
         async move {
-            standing.0.store(Standing::ASKED, Ordering::Relaxed);
+            standing.0.store(ConnectionPhase::ASKED, Ordering::Relaxed);
             let answer = dispatch(request, operator).await;
-            standing.0.store(Standing::ANSWERED, Ordering::Relaxed);
+            standing.0.store(ConnectionPhase::ANSWERED, Ordering::Relaxed);
             Ok::<_, Infallible>(answer)
         }
     });
@@ -155,7 +157,7 @@ async fn connection<O: Operator>(stream: UnixStream, operator: Arc<O>, standing:
 }
 
 /// One row an endpoint.
-async fn dispatch<O: Operator>(request: Request<Incoming>, operator: Arc<O>) -> Answer {
+async fn dispatch<O: AdminApi>(request: Request<Incoming>, operator: Arc<O>) -> ApiResponse {
     let path = request.uri().path().to_owned();
     match (path.as_str(), request.method()) {
         ("/reload", &Method::POST) => match operator.reload().await {
@@ -175,10 +177,10 @@ async fn dispatch<O: Operator>(request: Request<Incoming>, operator: Arc<O>) -> 
 }
 
 /// Asks on a thread that may block: the store is read from the disk.
-async fn ask<O: Operator, T: Serialize + Send + 'static>(
+async fn ask<O: AdminApi, T: Serialize + Send + 'static>(
     operator: Arc<O>,
     question: fn(&O) -> Result<T, Problem>,
-) -> Answer {
+) -> ApiResponse {
     match tokio::task::spawn_blocking(move || question(&operator)).await {
         Ok(Ok(answer)) => json(StatusCode::OK, &answer),
         Ok(Err(problem)) => json(StatusCode::INTERNAL_SERVER_ERROR, &problem),
@@ -186,7 +188,7 @@ async fn ask<O: Operator, T: Serialize + Send + 'static>(
     }
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
+fn not_allowed(allowed: &'static str) -> ApiResponse {
     let problem = Problem::new(format!("this takes {allowed}"));
     let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &problem);
     answer
@@ -195,7 +197,7 @@ fn not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+fn json(status: StatusCode, value: &impl Serialize) -> ApiResponse {
     let (status, body) = match serde_json::to_vec(value) {
         Ok(body) => (status, body),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),

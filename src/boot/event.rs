@@ -98,7 +98,7 @@ pub enum Step {
         boot: String,
     },
     /// DISCOVER answered as a guest: another server gives the address.
-    Told {
+    ProxyOffered {
         /// What it is told to load.
         boot: String,
     },
@@ -110,16 +110,16 @@ pub enum Step {
         boot: String,
     },
     /// A host was given another address than its own.
-    NotItsOwn {
+    ReservationUnavailable {
         /// What it was given.
         given: Ipv4Addr,
         /// Its own.
         own: Ipv4Addr,
         /// Why it does not get that.
-        why: NotItsOwn,
+        why: ReservationUnavailable,
     },
     /// REQUEST answered with what is on disk already: a later end could not be written.
-    Assured {
+    AckShortened {
         /// The address.
         address: Ipv4Addr,
         /// How long its lease runs still.
@@ -142,21 +142,21 @@ pub enum Step {
     },
     /// DECLINE of an address that is reserved for the host: it stays so, and only people can say who is to have
     /// it.
-    Disputed {
+    ReservationConflict {
         /// The address.
         address: Ipv4Addr,
         /// Who uses it, where that was found out.
         by: Option<MacAddr>,
     },
     /// A probe found that somebody uses an address that was about to be offered.
-    InUse {
+    AddressInUse {
         /// The address.
         address: Ipv4Addr,
         /// Who answered, where that can be told.
         by: Option<MacAddr>,
     },
     /// It asked for an IPv6 router and was told that none is here, so that it waits for none.
-    NoRouter,
+    NoIpv6Router,
     /// A file, script or answer went out whole.
     Sent {
         /// What it is, such as `script debian-installer`.
@@ -172,29 +172,29 @@ pub enum Step {
         reason: String,
     },
     /// A file that is not there was asked for, and the loader goes on without it.
-    DidWithout {
+    OptionalMissing {
         /// What was asked for, escaped.
         what: String,
     },
     /// A host asked from a switch port that is not its own, and got no answer.
-    Misplaced {
+    WrongPort {
         /// Where it belongs and where it is.
         reason: String,
     },
     /// The same loader went out again and again, and the machine never asked for its script.
-    Looping {
+    LoaderLoop {
         /// The loader.
         loader: String,
         /// How often in a row.
         times: u32,
     },
     /// A REQUEST took another DHCP server's offer, and ours is free again.
-    WentElsewhere {
+    ChoseOtherServer {
         /// That server.
         server: Ipv4Addr,
     },
     /// A machine without an address of its own found its pool used up.
-    Exhausted {
+    PoolExhausted {
         /// Which pool, and what else stood in the way.
         reason: String,
     },
@@ -207,7 +207,7 @@ pub enum Step {
 
 /// Why a host does not get its own address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotItsOwn {
+pub enum ReservationUnavailable {
     /// It asks from a subnet that does not hold it.
     OtherSubnet {
         /// Where it is.
@@ -225,13 +225,17 @@ pub enum NotItsOwn {
     },
 }
 
-impl fmt::Display for NotItsOwn {
+impl fmt::Display for ReservationUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotItsOwn::OtherSubnet { here } => write!(f, "is not in {here}, where it asks from"),
-            NotItsOwn::OtherInterface { by: Some(by) } => write!(f, "is in use by its other interface {by}"),
-            NotItsOwn::OtherInterface { by: None } => f.write_str("is in use by another of its interfaces"),
-            NotItsOwn::Leased { by } => write!(f, "is leased to {by}"),
+            ReservationUnavailable::OtherSubnet { here } => write!(f, "is not in {here}, where it asks from"),
+            ReservationUnavailable::OtherInterface { by: Some(by) } => {
+                write!(f, "is in use by its other interface {by}")
+            }
+            ReservationUnavailable::OtherInterface { by: None } => {
+                f.write_str("is in use by another of its interfaces")
+            }
+            ReservationUnavailable::Leased { by } => write!(f, "is leased to {by}"),
         }
     }
 }

@@ -23,18 +23,18 @@ pub enum Gate<'s> {
     /// Boots its disk: a lease, no boot fields.
     Disk(DiskReason),
     /// The script that shows an unknown machine its own identity.
-    Introduce,
+    ShowIdentity,
     /// An unknown machine gets a lease and nothing to boot.
     LeaseOnly,
     /// An unknown machine gets no answer.
-    Silence,
+    Ignore,
 }
 
 /// Why a machine boots its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskReason {
     /// `boot = "local"`, or nothing said.
-    Told,
+    Configured,
     /// `locked = true`.
     Locked,
     /// `boot = "install"`, and nobody armed the host.
@@ -44,7 +44,7 @@ pub enum DiskReason {
 impl fmt::Display for DiskReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DiskReason::Told => "its boot target is local",
+            DiskReason::Configured => "its boot target is local",
             DiskReason::Locked => "it is locked to its disk",
             DiskReason::NotArmed => "it is set to install but not armed, so its disk is left alone",
         })
@@ -56,9 +56,9 @@ impl fmt::Display for DiskReason {
 pub fn gate<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
     let Some(settings) = who.settings() else {
         return match snapshot.unknown {
-            UnknownPolicy::Discover => Gate::Introduce,
+            UnknownPolicy::Discover => Gate::ShowIdentity,
             UnknownPolicy::Lease => Gate::LeaseOnly,
-            UnknownPolicy::Ignore => Gate::Silence,
+            UnknownPolicy::Ignore => Gate::Ignore,
         };
     };
     if who.host().is_some_and(|host| host.locked) {
@@ -66,15 +66,15 @@ pub fn gate<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
     }
     let target = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
     match (target, &settings.script) {
-        (BootTarget::Local, _) => Gate::Disk(DiskReason::Told),
+        (BootTarget::Local, _) => Gate::Disk(DiskReason::Configured),
         (BootTarget::Install, _) => Gate::Disk(DiskReason::NotArmed),
-        (BootTarget::Discover, None) => Gate::Introduce,
+        (BootTarget::Discover, None) => Gate::ShowIdentity,
         (BootTarget::Live | BootTarget::Rescue | BootTarget::Discover, Some(script)) => Gate::Network {
             target,
             script: &script.value,
         },
         // `config` refuses a live or rescue host without a script; the disk is the safe answer.
-        (BootTarget::Live | BootTarget::Rescue, None) => Gate::Disk(DiskReason::Told),
+        (BootTarget::Live | BootTarget::Rescue, None) => Gate::Disk(DiskReason::Configured),
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_host_that_is_told_nothing_boots_its_disk() {
         let room = room(None, Some("live"), false, UnknownPolicy::Discover);
-        assert_eq!(gate_of(&room), Gate::Disk(DiskReason::Told));
+        assert_eq!(gate_of(&room), Gate::Disk(DiskReason::Configured));
     }
 
     #[test]
@@ -175,9 +175,9 @@ mod tests {
     #[test]
     fn an_unknown_machine_never_boots_a_script_of_the_inventory() {
         for (policy, expected) in [
-            (UnknownPolicy::Discover, Gate::Introduce),
+            (UnknownPolicy::Discover, Gate::ShowIdentity),
             (UnknownPolicy::Lease, Gate::LeaseOnly),
-            (UnknownPolicy::Ignore, Gate::Silence),
+            (UnknownPolicy::Ignore, Gate::Ignore),
         ] {
             let room = room(Some(BootTarget::Live), Some("live"), false, policy);
             assert_eq!(gate(&room, Who::Unknown), expected);

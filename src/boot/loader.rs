@@ -45,7 +45,7 @@ const CANDIDATES: &[(Firmware, Cpu, &[&str])] = &[
 /// Raspberry Pi's ROM fetches fixed names of its own, and firmware that reads `pxelinux.cfg` needs none. UEFI HTTP boot runs the same binaries as
 /// UEFI PXE.
 pub fn candidates(arch: Arch) -> &'static [&'static str] {
-    let runs = what_runs_on(arch);
+    let runs = program_arch(arch);
     CANDIDATES
         .iter()
         .find(|(firmware, cpu, _)| *firmware == runs.firmware && *cpu == runs.cpu)
@@ -53,7 +53,7 @@ pub fn candidates(arch: Arch) -> &'static [&'static str] {
 }
 
 /// The architecture whose programs run on `arch`, however they are fetched.
-fn what_runs_on(arch: Arch) -> Arch {
+fn program_arch(arch: Arch) -> Arch {
     let firmware = match arch.firmware {
         Firmware::UefiHttp => Firmware::Uefi,
         Firmware::BiosHttp => Firmware::Bios,
@@ -64,7 +64,7 @@ fn what_runs_on(arch: Arch) -> Arch {
 
 /// Where the bytes of a loader are: a regular file, with no symlink on the way from the folder to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FileLocation {
     /// The folder.
     pub root: PathBuf,
     /// The path beneath it.
@@ -75,7 +75,7 @@ pub struct Place {
 /// are followed.
 #[derive(Clone, Debug, Default)]
 pub struct Loaders {
-    files: BTreeMap<String, Place>,
+    files: BTreeMap<String, FileLocation>,
     /// Links that are not followed, and why.
     unfollowed: BTreeMap<String, String>,
     /// What runs those that the inventory names.
@@ -90,21 +90,21 @@ impl Loaders {
     /// Adds a file by its path beneath `root`: also what firmware asks for. Where two folders have
     /// a file of one name, the one added first has it.
     pub fn add(&mut self, root: PathBuf, file: String) {
-        self.add_link(file.clone(), Place { root, file });
+        self.add_link(file.clone(), FileLocation { root, file });
     }
 
     /// Adds a link by its path beneath its folder, and what it names.
-    pub fn add_link(&mut self, link: String, target: Place) {
+    pub fn add_link(&mut self, link: String, target: FileLocation) {
         self.files.entry(link).or_insert(target);
     }
 
     /// Notes a link that is not followed, and why.
-    pub fn leave_link(&mut self, link: String, why: String) {
+    pub fn add_unfollowed_link(&mut self, link: String, why: String) {
         self.unfollowed.entry(link).or_insert(why);
     }
 
     /// Where the bytes of `file` are, if it is a loader.
-    pub fn place_of(&self, file: &str) -> Option<&Place> {
+    pub fn location_of(&self, file: &str) -> Option<&FileLocation> {
         self.files.get(file)
     }
 
@@ -121,7 +121,7 @@ impl Loaders {
 
     /// Whether firmware of that kind can run `file`, as far as it was noted.
     pub fn runs_on(&self, file: &str, arch: Arch) -> bool {
-        self.named.get(file) == Some(&what_runs_on(arch))
+        self.named.get(file) == Some(&program_arch(arch))
     }
 
     /// Notes which language the scripts of `file` are in, where its bytes tell.
@@ -147,7 +147,7 @@ impl Loaders {
     /// The best loader for `arch` that was found. Nothing tells before a boot whether Secure Boot is on, and
     /// what it takes runs without it too.
     pub fn for_arch(&self, arch: Arch) -> Option<&str> {
-        let signed = self.signed.get(&what_runs_on(arch)).map(String::as_str);
+        let signed = self.signed.get(&program_arch(arch)).map(String::as_str);
         let there = |file: &&&str| self.files.contains_key(**file);
         signed.or_else(|| candidates(arch).iter().find(there).copied())
     }
@@ -192,7 +192,10 @@ mod tests {
         loaders.add("/first".into(), "snponly.efi".into());
         loaders.add("/second".into(), "snponly.efi".into());
         assert_eq!(loaders.for_arch(arch), Some("snponly.efi"));
-        assert_eq!(loaders.place_of("snponly.efi").unwrap().root, PathBuf::from("/first"));
+        assert_eq!(
+            loaders.location_of("snponly.efi").unwrap().root,
+            PathBuf::from("/first")
+        );
     }
 
     #[test]
@@ -215,8 +218,8 @@ mod tests {
     #[test]
     fn a_link_that_is_not_followed_is_no_loader_unless_another_folder_has_the_file() {
         let mut loaders = Loaders::default();
-        loaders.leave_link("ipxe.efi".into(), "it belongs to user 1000".into());
-        assert_eq!(loaders.place_of("ipxe.efi"), None);
+        loaders.add_unfollowed_link("ipxe.efi".into(), "it belongs to user 1000".into());
+        assert_eq!(loaders.location_of("ipxe.efi"), None);
         assert_eq!(loaders.why_unfollowed("ipxe.efi"), Some("it belongs to user 1000"));
         loaders.add("/second".into(), "ipxe.efi".into());
         assert_eq!(loaders.why_unfollowed("ipxe.efi"), None);

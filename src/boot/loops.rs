@@ -3,30 +3,30 @@
 //!
 //! What counts is a loader that went out whole, not an offer or an ACK: firmware repeats its DHCP
 //! for many reasons, and takes a whole file for one. The loader's next word (iPXE's DHCP, or the
-//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_PAUSE`]. An
+//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_RESET`]. An
 //! `autoexec.ipxe` is no such word: it comes by the firmware's road. Nothing here stops a machine: people are
 //! told.
 
 use crate::boot::{
     event::{Event, Stage, Step},
+    identity_cache::RecentMap,
     paths,
-    sightings::Recent,
 };
 use crate::model::{
     MacAddr, Now,
-    limits::{LOADER_LOOP_PAUSE, LOADER_LOOP_TIMES},
+    limits::{LOADER_LOOP_RESET, LOADER_LOOP_TIMES},
 };
 use std::time::Duration;
 
 /// The machines that took a loader which was not heard since.
 #[derive(Debug, Default)]
 pub struct LoaderLoops {
-    rows: Recent<MacAddr, Row>,
+    rows: RecentMap<MacAddr, Run>,
 }
 
 /// The same loader, taken again and again.
 #[derive(Debug)]
-struct Row {
+struct Run {
     loader: String,
     times: u32,
     /// When the last one went out whole, on the monotonic clock.
@@ -34,18 +34,18 @@ struct Row {
 }
 
 /// What an event says of the row its machine is in.
-enum Said<'e> {
+enum Signal<'e> {
     Loaded(&'e str),
     Runs,
 }
 
 impl LoaderLoops {
     /// Takes what happened; at every [`LOADER_LOOP_TIMES`]th loader of a row, the alarm.
-    pub fn see(&mut self, now: Now, event: &Event) -> Option<Event> {
+    pub fn observe(&mut self, now: Now, event: &Event) -> Option<Event> {
         let mac = event.hardware.and_then(|hardware| hardware.mac())?;
-        let loader = match said(event)? {
-            Said::Loaded(loader) => loader,
-            Said::Runs => {
+        let loader = match signal(event)? {
+            Signal::Loaded(loader) => loader,
+            Signal::Runs => {
                 self.rows.forget(mac);
                 return None;
             }
@@ -53,17 +53,17 @@ impl LoaderLoops {
         let before = self
             .rows
             .get(mac)
-            .filter(|row| row.loader == loader && now.monotonic.saturating_sub(row.last) <= LOADER_LOOP_PAUSE)
+            .filter(|row| row.loader == loader && now.monotonic.saturating_sub(row.last) <= LOADER_LOOP_RESET)
             .map_or(0, |row| row.times);
         let times = before.saturating_add(1);
-        let row = Row {
+        let row = Run {
             loader: loader.to_owned(),
             times,
             last: now.monotonic,
         };
-        self.rows.note(mac, row);
+        self.rows.record(mac, row);
         times.is_multiple_of(LOADER_LOOP_TIMES).then(|| Event {
-            step: Step::Looping {
+            step: Step::LoaderLoop {
                 loader: loader.to_owned(),
                 times,
             },
@@ -73,17 +73,17 @@ impl LoaderLoops {
 
     /// Whether an event says anything here: most need no lock.
     pub fn concerns(event: &Event) -> bool {
-        said(event).is_some()
+        signal(event).is_some()
     }
 }
 
-fn said(event: &Event) -> Option<Said<'_>> {
+fn signal(event: &Event) -> Option<Signal<'_>> {
     match (event.stage, &event.step) {
         (Stage::Ipxe, Step::Sent { what, .. } | Step::Failed { what, .. }) if what.ends_with(paths::AUTOEXEC) => None,
-        (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Said::Runs),
+        (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Signal::Runs),
         // A file that firmware asks for is a loader; a HEAD takes nothing.
         (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {
-            Some(Said::Loaded(what.strip_prefix("loader ").unwrap_or(what)))
+            Some(Signal::Loaded(what.strip_prefix("loader ").unwrap_or(what)))
         }
         (
             Stage::BiosPxe

@@ -86,7 +86,7 @@ impl Identity {
 /// Who is asking. The MAC decides before the switch port, that before the UUID, and the UUID before
 /// the serial number: a MAC is on every packet, and a switch port does not lie. A UUID and a serial number
 /// name only a host that lists no address: boards are sold with the same ones, and who says one is not
-/// another machine's host for it ([`remark`] says it).
+/// another machine's host for it ([`identity_mismatch`] says it).
 pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
     let hosts = &snapshot.hosts;
     let listed = identity
@@ -108,9 +108,11 @@ pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
 
 /// What does not fit between a machine's own words and the inventory, for the log: one that says the UUID
 /// or serial number of a host with other addresses, or a host that says others than are listed.
-pub fn remark(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Option<String> {
+pub fn identity_mismatch(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Option<String> {
     let Some(host) = who.host() else {
-        let (what, host) = snapshot.hosts.by_words(identity.uuid, identity.serial.as_deref())?;
+        let (what, host) = snapshot
+            .hosts
+            .by_claimed_identity(identity.uuid, identity.serial.as_deref())?;
         return Some(format!(
             "its {what} is that of host `{}`, which lists other addresses",
             host.name

@@ -7,16 +7,15 @@
 //! a random source. Time and addresses are arguments.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod disputes;
+pub mod conflicts;
 pub mod engine;
 pub mod event;
-pub mod fetcher;
 pub mod gate;
-pub mod ledger;
+pub mod identity_cache;
 pub mod loader;
 pub mod loops;
+mod mac_typo;
 pub mod machine;
-mod near;
 pub mod paths;
 pub mod program;
 pub mod quirks;
@@ -25,5 +24,6 @@ pub mod request_path;
 pub mod resource;
 pub mod routers;
 pub mod script_path;
-pub mod sightings;
 pub mod snapshot;
+pub mod user_agent;
+pub mod verification;

@@ -1,38 +1,38 @@
 //! Scripts and answers: compiled once a generation, rendered for one machine.
 //!
-//! Strict: an unknown variable is an error of `check`. Bounded: depth (`shape`), fuel and output; what these
-//! don't see, `config::apart` finds out in another process. A value with a
+//! Strict: an unknown variable is an error of `check`. Bounded: depth (`depth`), fuel and output; what these
+//! don't see, `config::validation` finds out in another process. A value with a
 //! control character never reaches a template: in a script a newline is a command. Scripts go one
 //! step further: `dialect` refuses what their loader would read as more than a value. A script may be
-//! written for several loaders, a template each; `room` is the engine of one language and its errors;
-//! what a template may name is in `scene`. Reads no file: sources are arguments.
+//! written for several loaders, a template each; `set` is the engine of one language and its errors;
+//! what a template may name is in `context`. Reads no file: sources are arguments.
 
+mod context;
+mod delimiters;
+mod depth;
 mod dialect;
-mod marks;
+mod error_span;
 mod plain;
-mod room;
-mod scene;
-mod shape;
-mod words;
+mod template_set;
 
-pub use scene::{Scene, VARIABLES};
+pub use context::{TemplateContext, VARIABLES};
 
 use crate::model::{Dialect, Name};
-use room::Room;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
+use template_set::TemplateSet;
 
 /// The compiled templates of one generation.
 #[derive(Debug)]
 pub struct Templates {
     /// Files of each answer: one for `NAME.ext`, several for a folder `NAME/`.
     pub answers: BTreeMap<Name, Vec<String>>,
-    ipxe: Room,
-    grub: Room,
-    pxelinux: Room,
-    answer_files: Room,
+    ipxe: TemplateSet,
+    grub: TemplateSet,
+    pxelinux: TemplateSet,
+    answer_files: TemplateSet,
 }
 
 /// One template, by what it is for.
@@ -75,20 +75,20 @@ impl fmt::Display for TemplateError {
 impl std::error::Error for TemplateError {}
 
 /// An empty room for the scripts of a loader.
-fn room_of(dialect: Dialect) -> Room {
-    let mut room = Room::new();
-    dialect::teach(dialect, &mut room.engine);
-    room
+fn empty_template_set(dialect: Dialect) -> TemplateSet {
+    let mut set = TemplateSet::new();
+    dialect::configure(dialect, &mut set.engine);
+    set
 }
 
 impl Default for Templates {
     fn default() -> Self {
         Templates {
             answers: BTreeMap::new(),
-            ipxe: room_of(Dialect::Ipxe),
-            grub: room_of(Dialect::Grub),
-            pxelinux: room_of(Dialect::Pxelinux),
-            answer_files: Room::new(),
+            ipxe: empty_template_set(Dialect::Ipxe),
+            grub: empty_template_set(Dialect::Grub),
+            pxelinux: empty_template_set(Dialect::Pxelinux),
+            answer_files: TemplateSet::new(),
         }
     }
 }
@@ -96,13 +96,15 @@ impl Default for Templates {
 /// The lines of an answer's text that a comment of the template takes up, where it is longer than one: that
 /// may be meant, and may as well be a shell's or a program's own text. Each with its line and column.
 pub fn long_comments(source: &str) -> Vec<(u32, u32, usize)> {
-    let comments = marks::Marks::of(source).comments.into_iter();
+    let comments = delimiters::Delimiters::of(source).comments.into_iter();
     comments
         .filter(|comment| comment.lines > 1)
-        .filter_map(|comment| match words::place(source, comment.range.start) {
-            (Some(line), Some(column)) => Some((line, column, comment.lines)),
-            (_, _) => None,
-        })
+        .filter_map(
+            |comment| match error_span::line_and_column(source, comment.range.start) {
+                (Some(line), Some(column)) => Some((line, column, comment.lines)),
+                (_, _) => None,
+            },
+        )
         .collect()
 }
 
@@ -112,7 +114,7 @@ impl Templates {
         Templates::default()
     }
 
-    fn scripts(&self, dialect: Dialect) -> &Room {
+    fn scripts(&self, dialect: Dialect) -> &TemplateSet {
         match dialect {
             Dialect::Ipxe => &self.ipxe,
             Dialect::Grub => &self.grub,
@@ -140,11 +142,13 @@ impl Templates {
 
     /// Whether there is a script of that name, for whatever loader.
     pub fn has_script(&self, name: &str) -> bool {
-        Dialect::ALL.into_iter().any(|dialect| self.has_form(name, dialect))
+        Dialect::ALL
+            .into_iter()
+            .any(|dialect| self.has_script_for(name, dialect))
     }
 
     /// Whether the script is written for that loader too.
-    pub fn has_form(&self, name: &str, dialect: Dialect) -> bool {
+    pub fn has_script_for(&self, name: &str, dialect: Dialect) -> bool {
         self.scripts(dialect).files.contains_key(name)
     }
 
@@ -166,32 +170,36 @@ impl Templates {
 
     /// Whether the script can be rendered for that loader at all: what is wrong with it was said when it
     /// was added.
-    pub fn is_sound_script(&self, name: &str, dialect: Dialect) -> bool {
-        self.scripts(dialect).sound.contains(name)
+    pub fn script_compiles(&self, name: &str, dialect: Dialect) -> bool {
+        self.scripts(dialect).compiled.contains(name)
     }
 
     /// Whether every file of the answer can be rendered at all.
-    pub fn is_sound_answer(&self, name: &str) -> bool {
-        let is_sound = |file: &String| self.answer_files.sound.contains(&format!("{name}/{file}"));
+    pub fn answer_compiles(&self, name: &str) -> bool {
+        let is_sound = |file: &String| self.answer_files.compiled.contains(&format!("{name}/{file}"));
         self.answers.get(name).is_some_and(|files| files.iter().all(is_sound))
     }
 
     /// Whether some template may ask for that one of the inventory's `vars`.
-    pub fn asks_for_var(&self, key: &str) -> bool {
-        self.rooms().any(|room| room.takes_all_vars || room.vars.contains(key))
+    pub fn uses_var(&self, key: &str) -> bool {
+        self.template_sets()
+            .any(|set| set.uses_all_vars || set.vars.contains(key))
     }
 
     /// Those of the inventory's `vars` that templates name, sorted.
-    pub fn vars_asked_for(&self) -> BTreeSet<&str> {
-        self.rooms().flat_map(|room| &room.vars).map(String::as_str).collect()
+    pub fn used_vars(&self) -> BTreeSet<&str> {
+        self.template_sets()
+            .flat_map(|set| &set.vars)
+            .map(String::as_str)
+            .collect()
     }
 
     /// Whether every template can be rendered at all.
-    pub fn are_all_sound(&self) -> bool {
-        self.rooms().all(|room| room.sound.len() == room.files.len())
+    pub fn all_compile(&self) -> bool {
+        self.template_sets().all(|set| set.compiled.len() == set.files.len())
     }
 
-    fn rooms(&self) -> impl Iterator<Item = &Room> {
+    fn template_sets(&self) -> impl Iterator<Item = &TemplateSet> {
         let scripts = Dialect::ALL.into_iter().map(|dialect| self.scripts(dialect));
         scripts.chain([&self.answer_files])
     }
@@ -230,30 +238,30 @@ impl Templates {
     ///
     /// # Errors
     /// Something in it fails for this machine.
-    pub fn render(&self, template: &Template, scene: &Scene) -> Result<String, TemplateError> {
+    pub fn render(&self, template: &Template, context: &TemplateContext) -> Result<String, TemplateError> {
         match template {
-            Template::Script(name, dialect) => self.script(name, *dialect, scene),
-            Template::Answer(answer, file) => self.answer(answer, file, scene),
+            Template::Script(name, dialect) => self.script(name, *dialect, context),
+            Template::Answer(answer, file) => self.answer(answer, file, context),
         }
     }
 
     /// Renders a template where it and the machine's values are such that it takes next to no time (`plain`);
     /// `None` where they are not, and where it fails: [`Templates::render`] says why.
-    pub fn render_at_once(&self, template: &Template, scene: &Scene) -> Option<String> {
+    pub fn render_at_once(&self, template: &Template, context: &TemplateContext) -> Option<String> {
         match template {
-            Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), scene),
-            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), scene),
+            Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), context),
+            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), context),
         }
     }
 
     /// Renders a script for one machine and its loader.
-    pub fn script(&self, name: &Name, dialect: Dialect, scene: &Scene) -> Result<String, TemplateError> {
-        self.scripts(dialect).render(name.as_str(), scene)
+    pub fn script(&self, name: &Name, dialect: Dialect, context: &TemplateContext) -> Result<String, TemplateError> {
+        self.scripts(dialect).render(name.as_str(), context)
     }
 
     /// Renders one file of an answer for one machine.
-    pub fn answer(&self, answer: &Name, file: &str, scene: &Scene) -> Result<String, TemplateError> {
-        self.answer_files.render(&format!("{answer}/{file}"), scene)
+    pub fn answer(&self, answer: &Name, file: &str, context: &TemplateContext) -> Result<String, TemplateError> {
+        self.answer_files.render(&format!("{answer}/{file}"), context)
     }
 }
 

@@ -6,36 +6,36 @@
 
 mod answer;
 mod artifact;
-mod asker;
 mod autoexec;
+mod optional;
+mod requester;
 mod script;
-mod spare;
 mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
     event::{Event, Stage, Step},
-    ledger::{Ledger, Seal, Standing},
+    identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
     paths,
-    render::{Scene, Template},
+    render::{Template, TemplateContext},
     request_path::RequestPath,
     script_path::ScriptPath,
-    sightings::Sightings,
     snapshot::{Artifact, Image, Snapshot},
+    verification::{Verification, VerificationState, VerifiedStamp},
 };
-use crate::lease::{LeaseTable, PortMark};
+use crate::lease::{LeaseTable, PortId};
 use crate::model::{HardwareAddr, Now, text};
 pub use artifact::content_type;
-pub use asker::is_a_machines;
+use optional::is_optional;
+pub use requester::is_client_address;
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
-use spare::is_spare;
 use std::{net::Ipv4Addr, path::PathBuf};
 pub use unrendered::{Decided, Subject, Text};
 
 /// One request for a file.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct FileRequest<'a> {
     /// Who serves.
     pub transport: Transport,
     /// The path as the client sent it (HTTP: still percent-encoded, without the query).
@@ -58,7 +58,7 @@ pub enum Resource {
         /// The path beneath it.
         file: String,
         /// What the file must still be; `None` where nobody vouched for it.
-        seal: Option<Seal>,
+        verified: Option<VerifiedStamp>,
         /// An image's artifact: many megabytes, of which only so many go out at once.
         is_bulk: bool,
         /// Its media type.
@@ -82,7 +82,7 @@ pub enum Refusal {
         reason: String,
     },
     /// There is no such thing, and who asks goes on without it.
-    Spared {
+    OptionalMissing {
         /// What is missing.
         reason: String,
     },
@@ -98,12 +98,12 @@ pub enum Refusal {
     },
     /// Our own fault: a template that `check` passed failed for this machine, or a file is not what
     /// it should be.
-    Broken {
+    ServerError {
         /// What failed.
         reason: String,
     },
     /// It will be there by itself, in a while.
-    NotYet {
+    NotReady {
         /// What is waited for.
         reason: String,
         /// Bytes of the file.
@@ -113,7 +113,7 @@ pub enum Refusal {
 
 /// What a request comes to.
 #[derive(Clone, Debug)]
-pub struct Answered {
+pub struct Resolved {
     /// The machine's name.
     pub machine: String,
     /// Its link-layer address, where known.
@@ -125,17 +125,17 @@ pub struct Answered {
     /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
     pub block_max: Option<u16>,
     /// There is no such thing, and who asks goes on without it.
-    pub is_spared: bool,
+    pub is_optional: bool,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
 }
 
-impl Answered {
+impl Resolved {
     /// That the thing was not to be had, as an event of its machine.
     pub fn refused(&self, reason: String) -> Event {
         let what = self.what.clone();
-        self.event(match self.is_spared {
-            true => Step::DidWithout { what },
+        self.event(match self.is_optional {
+            true => Step::OptionalMissing { what },
             false => Step::Failed { what, reason },
         })
     }
@@ -157,7 +157,7 @@ impl Answered {
 /// templates to be rendered.
 pub struct Inquiry<'a> {
     snapshot: &'a Snapshot,
-    ask: &'a Ask<'a>,
+    request: &'a FileRequest<'a>,
     path: Result<RequestPath, &'static str>,
     /// The script that the path stands for.
     script: Option<ScriptPath>,
@@ -166,19 +166,19 @@ pub struct Inquiry<'a> {
     /// Where that machine stood when DHCP answered it last.
     peer_stage: Option<Stage>,
     /// The switch port at which the address that asks was given to that machine, where that is known.
-    peer_port: Option<PortMark>,
+    peer_port: Option<PortId>,
     /// Which address the machine that the script or the answer is for was given at a switch port, and at which.
-    subject_given: Option<(Ipv4Addr, PortMark)>,
+    subject_given: Option<(Ipv4Addr, PortId)>,
     /// The largest TFTP block it may be given.
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.
     subject: Identity,
     /// The artifact that the path names, and what is known of its bytes.
-    artifact: Option<(&'a Image, &'a Artifact, Standing)>,
+    artifact: Option<(&'a Image, &'a Artifact, VerificationState)>,
 }
 
 /// What a path came to before it is known whose it is.
-struct Found {
+struct Lookup {
     stage: Stage,
     what: String,
     result: Result<Outcome, Refusal>,
@@ -201,19 +201,19 @@ pub fn resource(
     now: Now,
     snapshot: &Snapshot,
     leases: &LeaseTable,
-    sightings: &mut Sightings,
-    ledger: &Ledger,
-    ask: &Ask<'_>,
-) -> Answered {
-    Inquiry::begin(now, snapshot, leases, sightings, ledger, ask).answer()
+    identities: &mut IdentityCache,
+    verification: &Verification,
+    request: &FileRequest<'_>,
+) -> Resolved {
+    Inquiry::begin(now, snapshot, leases, identities, verification, request).answer()
 }
 
 impl<'a> Inquiry<'a> {
     /// What the request comes to; a text is rendered here.
-    pub fn answer(self) -> Answered {
+    pub fn answer(self) -> Resolved {
         let templates = &self.snapshot.templates;
         match self.decide() {
-            Decided::Answered(answered) => answered,
+            Decided::Resolved(resolved) => resolved,
             Decided::Unrendered(subject, text) => subject.with(text.render(templates)),
         }
     }
@@ -225,19 +225,19 @@ impl<'a> Inquiry<'a> {
         let subject = self.subject_of(identity, found.stage, found.what);
         match found.result {
             Ok(Outcome::Unrendered(text)) => Decided::Unrendered(subject, text),
-            Ok(Outcome::Whole(resource)) => Decided::Answered(subject.with(Ok(resource))),
-            Err(refusal) => Decided::Answered(subject.with(Err(refusal))),
+            Ok(Outcome::Whole(resource)) => Decided::Resolved(subject.with(Ok(resource))),
+            Err(refusal) => Decided::Resolved(subject.with(Err(refusal))),
         }
     }
 
     /// What the path stands for, and for which machine.
-    fn found(&self) -> (&Identity, Found) {
+    fn found(&self) -> (&Identity, Lookup) {
         let path = match &self.path {
             Ok(path) => path,
             Err(reason) => {
-                let found = Found {
+                let found = Lookup {
                     stage: Stage::Unknown,
-                    what: text::escape(self.ask.path),
+                    what: text::escape(self.request.path),
                     result: Err(Refusal::BadPath { reason }),
                 };
                 return (&self.peer, found);
@@ -260,7 +260,7 @@ impl<'a> Inquiry<'a> {
         let who = identify(self.snapshot, identity);
         let machine = match (identity.hardware(), who.host()) {
             // Nobody knows who has the address that asks; it is all there is to find the line by.
-            (None, None) => self.ask.peer.to_string(),
+            (None, None) => self.request.peer.to_string(),
             (_, _) => identity.name(who),
         };
         Subject {
@@ -272,18 +272,18 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn loader(&self, file: &str) -> Found {
-        let stage = match self.ask.transport {
-            Transport::Http => self.running_system().unwrap_or(Stage::UefiHttp),
+    fn loader(&self, file: &str) -> Lookup {
+        let stage = match self.request.transport {
+            Transport::Http => self.system_stage().unwrap_or(Stage::UefiHttp),
             Transport::Tftp if file.ends_with(".efi") => Stage::UefiPxe,
             Transport::Tftp => self.another_loader(file).unwrap_or(Stage::BiosPxe),
         };
         let loaders = &self.snapshot.loaders;
-        let result = match loaders.place_of(file) {
+        let result = match loaders.location_of(file) {
             Some(place) => Ok(Outcome::from(Resource::File {
                 root: place.root.clone(),
                 file: place.file.clone(),
-                seal: None,
+                verified: None,
                 is_bulk: false,
                 content_type: content_type(file),
             })),
@@ -292,13 +292,13 @@ impl<'a> Inquiry<'a> {
                     Some(why) => format!("{file} is a symbolic link that is not followed: {why}"),
                     None => format!("no folder of paths.loaders has {file}"),
                 };
-                Err(match is_spare(file) {
-                    true => Refusal::Spared { reason },
+                Err(match is_optional(file) {
+                    true => Refusal::OptionalMissing { reason },
                     false => Refusal::NotFound { reason },
                 })
             }
         };
-        Found {
+        Lookup {
             stage,
             what: format!("loader {file}"),
             result,
@@ -314,17 +314,17 @@ impl<'a> Inquiry<'a> {
         content_type: &'static str,
     ) -> Result<Outcome, Refusal> {
         let reservation = who.host().and_then(|host| host.address);
-        let address = reservation.filter(|reserved| !self.is_away_from(who, *reserved));
-        let scene = Scene::new(
+        let address = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
+        let context = TemplateContext::new(
             self.snapshot,
             who,
             identity,
-            address.or(Some(self.ask.peer)),
-            self.ask.server,
+            address.or(Some(self.request.peer)),
+            self.request.server,
         );
-        match scene {
-            Ok(scene) => Ok(Outcome::Unrendered(Text::new(template, scene, content_type))),
-            Err(error) => Err(Refusal::Broken {
+        match context {
+            Ok(context) => Ok(Outcome::Unrendered(Text::new(template, context, content_type))),
+            Err(error) => Err(Refusal::ServerError {
                 reason: error.to_string(),
             }),
         }

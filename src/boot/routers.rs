@@ -10,7 +10,7 @@
 
 use crate::model::{
     MacAddr, Now,
-    limits::{ROUTER_ANSWER, ROUTER_ASKED, ROUTER_REMEMBERED, ROUTER_WAITING_MAX},
+    limits::{ROUTER_ABSENCE_TTL, ROUTER_PROBE_TIMEOUT, ROUTER_TTL, ROUTER_WAITING_MAX},
 };
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -19,13 +19,13 @@ pub type Solicitor = (MacAddr, Ipv6Addr);
 
 /// What becomes of a solicitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SolicitationAction {
     /// It is told now that there is no router.
-    Tell,
-    /// We ask for a router ourselves; [`Routers::unanswered`] says, after [`ROUTER_ANSWER`], who is told then.
-    AskFirst,
+    AdvertiseAbsence,
+    /// We ask for a router ourselves; [`Routers::take_waiting`] says, after [`ROUTER_PROBE_TIMEOUT`], who is told then.
+    ProbeFirst,
     /// The same, and the question is out already.
-    Waits,
+    Queued,
     /// A router advertises here.
     RouterHere,
     /// It is no machine in its boot.
@@ -46,7 +46,7 @@ pub struct Routers {
 
 impl Routers {
     /// A router advertises. True when that is news.
-    pub fn advertised(&mut self, now: Now) -> bool {
+    pub fn router_seen(&mut self, now: Now) -> bool {
         let is_news = !self.is_here(now);
         self.heard = Some(now.monotonic);
         self.waiting.clear();
@@ -54,51 +54,51 @@ impl Routers {
     }
 
     /// A machine asks for a router.
-    pub fn solicited(&mut self, now: Now, who: Solicitor, is_in_boot: bool) -> Verdict {
+    pub fn solicited(&mut self, now: Now, who: Solicitor, is_in_boot: bool) -> SolicitationAction {
         if !is_in_boot {
-            return Verdict::NotInBoot;
+            return SolicitationAction::NotInBoot;
         }
         if self.is_here(now) {
-            return Verdict::RouterHere;
+            return SolicitationAction::RouterHere;
         }
         let since_asked = self.asked.map(|asked| now.monotonic.saturating_sub(asked));
-        match since_asked.filter(|since| *since < ROUTER_ASKED) {
-            Some(since) if since >= ROUTER_ANSWER => Verdict::Tell,
+        match since_asked.filter(|since| *since < ROUTER_ABSENCE_TTL) {
+            Some(since) if since >= ROUTER_PROBE_TIMEOUT => SolicitationAction::AdvertiseAbsence,
             Some(_) => self.wait(who),
             None => {
                 self.asked = Some(now.monotonic);
                 self.waiting.clear();
                 self.waiting.push(who);
-                Verdict::AskFirst
+                SolicitationAction::ProbeFirst
             }
         }
     }
 
     /// Who waited for our own question, which no router has answered.
-    pub fn unanswered(&mut self) -> Vec<Solicitor> {
+    pub fn take_waiting(&mut self) -> Vec<Solicitor> {
         std::mem::take(&mut self.waiting)
     }
 
     /// Our own question could not be sent: it is to be asked again, and who waited for it is told nothing.
-    pub fn not_asked(&mut self) {
+    pub fn probe_not_sent(&mut self) {
         self.asked = None;
         self.waiting.clear();
     }
 
-    fn wait(&mut self, who: Solicitor) -> Verdict {
+    fn wait(&mut self, who: Solicitor) -> SolicitationAction {
         if self.waiting.contains(&who) {
-            return Verdict::Waits;
+            return SolicitationAction::Queued;
         }
         if self.waiting.len() >= ROUTER_WAITING_MAX {
-            return Verdict::Full;
+            return SolicitationAction::Full;
         }
         self.waiting.push(who);
-        Verdict::Waits
+        SolicitationAction::Queued
     }
 
     fn is_here(&self, now: Now) -> bool {
         self.heard
-            .is_some_and(|heard| now.monotonic.saturating_sub(heard) < ROUTER_REMEMBERED)
+            .is_some_and(|heard| now.monotonic.saturating_sub(heard) < ROUTER_TTL)
     }
 }
 
@@ -123,47 +123,80 @@ mod tests {
     #[test]
     fn the_first_waits_for_our_own_question_and_the_next_are_told_at_once() {
         let mut routers = Routers::default();
-        assert_eq!(routers.solicited(at(START), machine(1), true), Verdict::AskFirst);
-        let meanwhile = at(START + ROUTER_ANSWER / 2);
-        assert_eq!(routers.solicited(meanwhile, machine(2), true), Verdict::Waits);
-        assert_eq!(routers.solicited(meanwhile, machine(1), true), Verdict::Waits);
-        assert_eq!(routers.unanswered(), [machine(1), machine(2)]);
-        let later = at(START + ROUTER_ANSWER);
-        assert_eq!(routers.solicited(later, machine(3), true), Verdict::Tell);
-        let much_later = at(START + ROUTER_ASKED);
-        assert_eq!(routers.solicited(much_later, machine(3), true), Verdict::AskFirst);
+        assert_eq!(
+            routers.solicited(at(START), machine(1), true),
+            SolicitationAction::ProbeFirst
+        );
+        let meanwhile = at(START + ROUTER_PROBE_TIMEOUT / 2);
+        assert_eq!(
+            routers.solicited(meanwhile, machine(2), true),
+            SolicitationAction::Queued
+        );
+        assert_eq!(
+            routers.solicited(meanwhile, machine(1), true),
+            SolicitationAction::Queued
+        );
+        assert_eq!(routers.take_waiting(), [machine(1), machine(2)]);
+        let later = at(START + ROUTER_PROBE_TIMEOUT);
+        assert_eq!(
+            routers.solicited(later, machine(3), true),
+            SolicitationAction::AdvertiseAbsence
+        );
+        let much_later = at(START + ROUTER_ABSENCE_TTL);
+        assert_eq!(
+            routers.solicited(much_later, machine(3), true),
+            SolicitationAction::ProbeFirst
+        );
     }
 
     #[test]
     fn where_a_router_advertises_nobody_is_told_that_there_is_none() {
         let mut routers = Routers::default();
         routers.solicited(at(START), machine(1), true);
-        assert!(routers.advertised(at(START)));
-        assert_eq!(routers.unanswered(), []);
-        assert!(!routers.advertised(at(START + ROUTER_ANSWER)));
-        let heard = START + ROUTER_ANSWER;
-        let late = at(heard + ROUTER_REMEMBERED - ROUTER_ANSWER);
-        assert_eq!(routers.solicited(late, machine(1), true), Verdict::RouterHere);
+        assert!(routers.router_seen(at(START)));
+        assert_eq!(routers.take_waiting(), []);
+        assert!(!routers.router_seen(at(START + ROUTER_PROBE_TIMEOUT)));
+        let heard = START + ROUTER_PROBE_TIMEOUT;
+        let late = at(heard + ROUTER_TTL - ROUTER_PROBE_TIMEOUT);
+        assert_eq!(
+            routers.solicited(late, machine(1), true),
+            SolicitationAction::RouterHere
+        );
         // It has been switched off.
-        let gone = at(heard + ROUTER_REMEMBERED);
-        assert_eq!(routers.solicited(gone, machine(1), true), Verdict::AskFirst);
+        let gone = at(heard + ROUTER_TTL);
+        assert_eq!(
+            routers.solicited(gone, machine(1), true),
+            SolicitationAction::ProbeFirst
+        );
     }
 
     #[test]
     fn a_running_system_and_a_stranger_are_told_nothing_and_cause_no_question() {
         let mut routers = Routers::default();
-        assert_eq!(routers.solicited(at(START), machine(1), false), Verdict::NotInBoot);
-        assert_eq!(routers.solicited(at(START), machine(2), true), Verdict::AskFirst);
+        assert_eq!(
+            routers.solicited(at(START), machine(1), false),
+            SolicitationAction::NotInBoot
+        );
+        assert_eq!(
+            routers.solicited(at(START), machine(2), true),
+            SolicitationAction::ProbeFirst
+        );
     }
 
     #[test]
     fn a_question_that_could_not_be_sent_says_nothing_and_is_asked_anew() {
         let mut routers = Routers::default();
-        assert_eq!(routers.solicited(at(START), machine(1), true), Verdict::AskFirst);
-        routers.not_asked();
-        assert_eq!(routers.unanswered(), []);
-        let later = at(START + ROUTER_ANSWER);
-        assert_eq!(routers.solicited(later, machine(1), true), Verdict::AskFirst);
+        assert_eq!(
+            routers.solicited(at(START), machine(1), true),
+            SolicitationAction::ProbeFirst
+        );
+        routers.probe_not_sent();
+        assert_eq!(routers.take_waiting(), []);
+        let later = at(START + ROUTER_PROBE_TIMEOUT);
+        assert_eq!(
+            routers.solicited(later, machine(1), true),
+            SolicitationAction::ProbeFirst
+        );
     }
 
     #[test]
@@ -174,6 +207,6 @@ mod tests {
             let who = (MacAddr([2, 0, 0, 0, high, low]), Ipv6Addr::LOCALHOST);
             routers.solicited(at(START), who, true);
         }
-        assert_eq!(routers.unanswered().len(), ROUTER_WAITING_MAX);
+        assert_eq!(routers.take_waiting().len(), ROUTER_WAITING_MAX);
     }
 }

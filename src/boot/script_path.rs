@@ -33,14 +33,14 @@ pub struct ScriptPath {
     /// The language of the loader that asks so.
     pub dialect: Dialect,
     /// Whose script it is.
-    pub names: Named,
+    pub subject: ScriptSubject,
 }
 
 /// The machine that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum ScriptSubject {
     /// None: whoever asks.
-    Nobody,
+    Requester,
     /// The one with that interface.
     Mac(MacAddr),
     /// The one with that UUID; the bytes may be in option 97's order.
@@ -54,16 +54,16 @@ impl ScriptPath {
     pub fn of(path: &RequestPath) -> Option<ScriptPath> {
         let path = path.as_str();
         let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let (dialect, names) = match file {
-            paths::SCRIPT if folder.is_empty() => (Dialect::Ipxe, Named::Nobody),
+        let (dialect, subject) = match file {
+            paths::SCRIPT if folder.is_empty() => (Dialect::Ipxe, ScriptSubject::Requester),
             // An artifact and an answer may have any name.
             _ if is_content(folder) => return None,
-            GRUB => (Dialect::Grub, Named::Nobody),
-            PXELINUX_DEFAULT if is_pxelinux(folder) => (Dialect::Pxelinux, Named::Nobody),
+            GRUB => (Dialect::Grub, ScriptSubject::Requester),
+            PXELINUX_DEFAULT if is_pxelinux(folder) => (Dialect::Pxelinux, ScriptSubject::Requester),
             _ if is_pxelinux(folder) => (Dialect::Pxelinux, named(file)?),
             _ => (Dialect::Grub, named(file.strip_prefix(GRUB)?.strip_prefix('-')?)?),
         };
-        Some(ScriptPath { dialect, names })
+        Some(ScriptPath { dialect, subject })
     }
 }
 
@@ -76,17 +76,19 @@ fn is_pxelinux(folder: &str) -> bool {
 }
 
 /// The machine that a configuration's name means; `None` where it means none, as an operator's own file.
-fn named(name: &str) -> Option<Named> {
+fn named(name: &str) -> Option<ScriptSubject> {
     let is_hexadecimal =
         (1..=ADDRESS_DIGITS).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hexadecimal {
         return match u32::from_str_radix(name, 16) {
-            Ok(address) if name.len() == ADDRESS_DIGITS => Some(Named::Address(address.into())),
-            Ok(_) | Err(_) => Some(Named::Nobody),
+            Ok(address) if name.len() == ADDRESS_DIGITS => Some(ScriptSubject::Address(address.into())),
+            Ok(_) | Err(_) => Some(ScriptSubject::Requester),
         };
     }
     let mac = name.strip_prefix(ETHERNET).unwrap_or(name).parse();
-    mac.map(Named::Mac).or_else(|_| name.parse().map(Named::Uuid)).ok()
+    mac.map(ScriptSubject::Mac)
+        .or_else(|_| name.parse().map(ScriptSubject::Uuid))
+        .ok()
 }
 
 #[cfg(test)]
@@ -94,9 +96,9 @@ mod tests {
     use super::*;
     use crate::boot::request_path::Transport;
 
-    fn of(path: &str) -> Option<(Dialect, Named)> {
+    fn of(path: &str) -> Option<(Dialect, ScriptSubject)> {
         let path = RequestPath::parse(Transport::Tftp, path.as_bytes()).unwrap();
-        ScriptPath::of(&path).map(|found| (found.dialect, found.names))
+        ScriptPath::of(&path).map(|found| (found.dialect, found.subject))
     }
 
     const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 7]);
@@ -105,28 +107,28 @@ mod tests {
     #[test]
     fn every_loader_is_understood_by_the_names_it_asks_for() {
         let uuid = "11223344-5566-7788-99aa-bbccddeeff00";
-        let names = [
-            ("", Named::Nobody),
-            ("52-54-00-00-00-07", Named::Mac(MAC)),
-            ("01-52-54-00-00-00-07", Named::Mac(MAC)),
-            ("01-52:54:00:00:00:07", Named::Mac(MAC)),
-            (uuid, Named::Uuid(uuid.parse().unwrap())),
-            ("C000020B", Named::Address(ADDRESS)),
-            ("C000020", Named::Nobody),
-            ("C", Named::Nobody),
+        let subject = [
+            ("", ScriptSubject::Requester),
+            ("52-54-00-00-00-07", ScriptSubject::Mac(MAC)),
+            ("01-52-54-00-00-00-07", ScriptSubject::Mac(MAC)),
+            ("01-52:54:00:00:00:07", ScriptSubject::Mac(MAC)),
+            (uuid, ScriptSubject::Uuid(uuid.parse().unwrap())),
+            ("C000020B", ScriptSubject::Address(ADDRESS)),
+            ("C000020", ScriptSubject::Requester),
+            ("C", ScriptSubject::Requester),
         ];
-        for (name, names) in names {
+        for (name, subject) in subject {
             let (hyphen, file) = if name.is_empty() { ("", "default") } else { ("-", name) };
             for folder in ["", "grub/", "boot/grub/", "debian-installer/amd64/grub/", "EFI/debian/"] {
                 let path = format!("{folder}grub.cfg{hyphen}{name}");
-                assert_eq!(of(&path), Some((Dialect::Grub, names)), "{path}");
+                assert_eq!(of(&path), Some((Dialect::Grub, subject)), "{path}");
             }
             for folder in ["", "bios/", "a/b/"] {
                 let path = format!("{folder}pxelinux.cfg/{file}");
-                assert_eq!(of(&path), Some((Dialect::Pxelinux, names)), "{path}");
+                assert_eq!(of(&path), Some((Dialect::Pxelinux, subject)), "{path}");
             }
         }
-        assert_eq!(of("boot.ipxe"), Some((Dialect::Ipxe, Named::Nobody)));
+        assert_eq!(of("boot.ipxe"), Some((Dialect::Ipxe, ScriptSubject::Requester)));
     }
 
     #[test]

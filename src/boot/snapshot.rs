@@ -270,7 +270,7 @@ pub struct RuleMatch {
     pub serial: Option<String>,
 }
 
-/// A named set of artifacts. What the bytes of their files are found to be stands in `boot::ledger`.
+/// A named set of artifacts. What the bytes of their files are found to be stands in `boot::verification`.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Its name: the folder's.
@@ -309,7 +309,7 @@ pub struct Artifact {
     /// The SHA-256 that the whole file must have.
     pub sha256: [u8; 32],
     /// Where that is written.
-    pub said_at: Origin,
+    pub declared_at: Origin,
     /// What the file was when the inventory was read; one that differs is not served.
     pub stamp: FileStamp,
 }

@@ -10,7 +10,7 @@ use std::{
 
 /// Which daemon, and how its answer is shown.
 #[derive(Debug, clap::Args)]
-pub(super) struct Ask {
+pub(super) struct AdminArgs {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", default_value = "/run/bootwright/admin.sock")]
     pub(super) socket: PathBuf,
@@ -19,14 +19,14 @@ pub(super) struct Ask {
     pub(super) json: bool,
 }
 
-impl Ask {
-    /// Prints `answer` as JSON, or as `text` says it.
+impl AdminArgs {
+    /// Prints `api` as JSON, or as `text` says it.
     pub(super) fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         show(self.json, answer, text)
     }
 }
 
-/// Prints `answer` as JSON, or as `text` says it.
+/// Prints `api` as JSON, or as `text` says it.
 pub(super) fn show<T: Serialize>(json: bool, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
     let shown = if json {
         serde_json::to_string_pretty(answer)? + "\n"

@@ -2,11 +2,10 @@
 
 use super::hashing::{hashing, kept_by};
 use crate::config::{
-    self, Appliance, Diagnostic, Loaded, Report,
-    apart::{self, Files},
-    report,
+    self, Appliance, Diagnostic, LoadReport, Loaded, report,
+    validation::{self, FilesToValidate},
 };
-use crate::images::{reading::From, sums::Absent};
+use crate::images::{reading::ReadVia, sums::NoImages};
 use crate::model::ServedInterface;
 use crate::net::interface;
 use serde::Serialize;
@@ -53,16 +52,16 @@ pub(super) struct Args {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Findings<'a> {
-    sound: bool,
+    compiled: bool,
     errors: &'a [Diagnostic],
     warnings: &'a [Diagnostic],
     #[serde(skip_serializing_if = "Option::is_none")]
-    counts: Option<Counts>,
+    counts: Option<CheckCounts>,
 }
 
 /// How much was checked.
 #[derive(Serialize)]
-struct Counts {
+struct CheckCounts {
     hosts: usize,
     subnets: usize,
     rules: usize,
@@ -81,7 +80,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let loaded = load(&settings, appliance.as_ref(), args.without_images);
     let counts = loaded.as_ref().ok().map(|loaded| counts(loaded, args.without_images));
     let mut report = match loaded {
-        Ok(loaded) => Report {
+        Ok(loaded) => LoadReport {
             errors: Vec::new(),
             warnings: loaded.warnings,
         },
@@ -105,17 +104,17 @@ pub(super) fn run(args: Args) -> ExitCode {
 
 /// Loads the files as a start and a reload do: tried in another process first. What is wrong with images is
 /// found with what that found.
-fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) -> Result<Loaded, Report> {
-    let files = Files {
+fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) -> Result<Loaded, LoadReport> {
+    let files = FilesToValidate {
         without_images,
-        ..apart::on_disk(settings)
+        ..validation::on_disk(settings)
     };
-    let tried = apart::try_files(files)?;
+    let tried = validation::validate_in_subprocess(files)?;
     match without_images {
-        true => apart::load_tried(files, 1, &mut Absent, &tried),
+        true => validation::load_validated(files, 1, &mut NoImages, &tried),
         false => {
             let kept = appliance.map(kept_by).unwrap_or_default();
-            apart::load_tried(files, 1, &mut hashing(kept, From::Memory), &tried)
+            validation::load_validated(files, 1, &mut hashing(kept, ReadVia::Memory), &tried)
         }
     }
 }
@@ -124,7 +123,7 @@ fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) ->
 /// later, or this machine is not the appliance.
 fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
     let there = interface::names().unwrap_or_default();
-    let slip = |ServedInterface { name, .. }: &ServedInterface| {
+    let mac_typo_hint = |ServedInterface { name, .. }: &ServedInterface| {
         let there = there.iter().map(String::as_str);
         let near = config::nearest(name, there.filter(|there| !is_next_to(name, there)))?;
         Some(Diagnostic {
@@ -135,7 +134,7 @@ fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
         })
     };
     let missing = wanted.iter().filter(|wanted| !there.contains(&wanted.name));
-    missing.filter_map(slip).collect()
+    missing.filter_map(mac_typo_hint).collect()
 }
 
 /// Whether the names differ in their last digit alone, as those of two interfaces of one card do.
@@ -156,9 +155,9 @@ pub(super) fn settings_file(path: &Path) -> PathBuf {
     }
 }
 
-fn counts(loaded: &Loaded, without_images: bool) -> Counts {
+fn counts(loaded: &Loaded, without_images: bool) -> CheckCounts {
     let snapshot = &loaded.snapshot;
-    Counts {
+    CheckCounts {
         hosts: snapshot.hosts.len(),
         subnets: snapshot.subnets.len(),
         rules: snapshot.rules.len(),
@@ -168,9 +167,9 @@ fn counts(loaded: &Loaded, without_images: bool) -> Counts {
     }
 }
 
-fn print_json(report: &Report, counts: Option<Counts>) -> std::io::Result<()> {
+fn print_json(report: &LoadReport, counts: Option<CheckCounts>) -> std::io::Result<()> {
     let findings = Findings {
-        sound: report.errors.is_empty(),
+        compiled: report.errors.is_empty(),
         errors: &report.errors,
         warnings: &report.warnings,
         counts,
@@ -180,7 +179,12 @@ fn print_json(report: &Report, counts: Option<Counts>) -> std::io::Result<()> {
     writeln!(out)
 }
 
-fn print_text(report: &Report, counts: Option<Counts>, took: Duration, to_stdout: bool) -> std::io::Result<()> {
+fn print_text(
+    report: &LoadReport,
+    counts: Option<CheckCounts>,
+    took: Duration,
+    to_stdout: bool,
+) -> std::io::Result<()> {
     let (mut complaints, colours): (Box<dyn Write>, bool) = match to_stdout {
         true => (
             Box::new(std::io::stdout()),

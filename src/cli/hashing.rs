@@ -2,15 +2,15 @@
 
 use crate::config::Appliance;
 use crate::images::{
-    reading::From,
-    sums::{Hashing, Kept},
+    reading::ReadVia,
+    sums::{Hashing, KnownChecksums},
 };
 use crate::store::checksums;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 
-/// Reads what `kept` does not know.
-pub(super) fn hashing(kept: Kept, from: From) -> Hashing<impl FnMut(&Path, u64, u64)> {
+/// Reads what `last_good` does not know.
+pub(super) fn hashing(kept: KnownChecksums, from: ReadVia) -> Hashing<impl FnMut(&Path, u64, u64)> {
     // Without a terminal it draws nothing.
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let template = "{wide_msg} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
@@ -34,6 +34,6 @@ pub(super) fn hashing(kept: Kept, from: From) -> Hashing<impl FnMut(&Path, u64, 
 }
 
 /// What the appliance's daemon has verified, as far as whoever runs this may read it.
-pub(super) fn kept_by(appliance: &Appliance) -> Kept {
-    Kept::of(checksums::beside_a_daemon(&appliance.state))
+pub(super) fn kept_by(appliance: &Appliance) -> KnownChecksums {
+    KnownChecksums::of(checksums::beside_a_daemon(&appliance.state))
 }

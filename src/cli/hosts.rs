@@ -1,8 +1,8 @@
 //! `bootwright hosts`.
 
-use super::ask::{Ask, table};
+use super::ask::{AdminArgs, table};
 use crate::admin::{
-    answer::{Held, Host},
+    api::{HeldAddress, HostStatus},
     client,
 };
 use std::{error::Error, process::ExitCode};
@@ -17,7 +17,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    ask: Ask,
+    ask: AdminArgs,
 }
 
 /// Asks for the hosts.
@@ -26,19 +26,19 @@ pub(super) fn run(args: Args) -> ExitCode {
     super::finish(hosts(&ask))
 }
 
-fn hosts(ask: &Ask) -> Result<(), Box<dyn Error>> {
-    let hosts: Vec<Host> = client::get(&ask.socket, "/hosts")?;
+fn hosts(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
+    let hosts: Vec<HostStatus> = client::get(&ask.socket, "/hosts")?;
     Ok(ask.show(&hosts, |hosts| text(hosts))?)
 }
 
 /// Its own address, and what its interfaces have beside that.
-fn address(host: &Host) -> String {
+fn address(host: &HostStatus) -> String {
     let own = host
         .address
         .map_or_else(|| "-".to_owned(), |address| address.to_string());
     let others = host.holds.iter().filter(|held| Some(held.address) != host.address);
     let others: Vec<String> = others
-        .map(|Held { mac, address }| match host.macs.len() {
+        .map(|HeldAddress { mac, address }| match host.macs.len() {
             1 => format!("has {address}"),
             _ => format!("{mac} has {address}"),
         })
@@ -49,7 +49,7 @@ fn address(host: &Host) -> String {
     }
 }
 
-fn text(hosts: &[Host]) -> String {
+fn text(hosts: &[HostStatus]) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<[String; 7]> = hosts
         .iter()
@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_the_hosts_own_is_shown_beside_it() {
-        let host = |macs: &[&str], holds: &[(&str, [u8; 4])]| Host {
+        let host = |macs: &[&str], holds: &[(&str, [u8; 4])]| HostStatus {
             name: "r1u07".to_owned(),
             macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
             address: Some([192, 0, 2, 11].into()),
             holds: holds
                 .iter()
-                .map(|(mac, address)| Held {
+                .map(|(mac, address)| HeldAddress {
                     mac: (*mac).to_owned(),
                     address: (*address).into(),
                 })

@@ -1,7 +1,7 @@
 //! `bootwright leases`.
 
-use super::ask::{Ask, table, until};
-use crate::admin::{answer::Lease, client};
+use super::ask::{AdminArgs, table, until};
+use crate::admin::{api::LeaseStatus, client};
 use std::{error::Error, process::ExitCode};
 
 const EXAMPLES: &str = "\
@@ -14,7 +14,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    ask: Ask,
+    ask: AdminArgs,
 }
 
 /// Asks for the leases.
@@ -23,12 +23,12 @@ pub(super) fn run(args: Args) -> ExitCode {
     super::finish(leases(&ask))
 }
 
-fn leases(ask: &Ask) -> Result<(), Box<dyn Error>> {
-    let leases: Vec<Lease> = client::get(&ask.socket, "/leases")?;
+fn leases(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
+    let leases: Vec<LeaseStatus> = client::get(&ask.socket, "/leases")?;
     Ok(ask.show(&leases, |leases| text(leases))?)
 }
 
-fn text(leases: &[Lease]) -> String {
+fn text(leases: &[LeaseStatus]) -> String {
     let rows: Vec<[String; 4]> = leases
         .iter()
         .map(|lease| {

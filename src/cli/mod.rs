@@ -13,9 +13,9 @@ mod reload;
 mod serve;
 mod status;
 mod storm;
-mod try_files;
+mod validate_files;
 
-use crate::{config::apart, daemon::log};
+use crate::{config::validation, daemon::log};
 use clap::{Parser, Subcommand};
 use std::{fmt::Display, process::ExitCode};
 
@@ -46,8 +46,8 @@ enum Command {
     // Boxed: its actions have more arguments than all other commands.
     Image(Box<image::Args>),
     Storm(storm::Args),
-    #[command(name = apart::COMMAND, hide = true)]
-    TryFiles(try_files::Args),
+    #[command(name = validation::COMMAND, hide = true)]
+    ValidateFiles(validate_files::Args),
 }
 
 /// Runs the command that the arguments name.
@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         Command::Leases(args) => leases::run(args),
         Command::Image(args) => image::run(*args),
         Command::Storm(args) => storm::run(args),
-        Command::TryFiles(args) => try_files::run(args),
+        Command::ValidateFiles(args) => validate_files::run(args),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `bootwright reload`.
 
-use super::ask::Ask;
+use super::ask::AdminArgs;
 use crate::admin::{
-    answer::{Accepted, Refusal, counted},
+    api::{ReloadAccepted, ReloadRefusal, counted},
     client,
 };
 use std::{error::Error, fmt::Write, process::ExitCode};
@@ -19,7 +19,7 @@ Exit code 0 when the new generation is in force, 1 when it is refused and the ol
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    ask: Ask,
+    ask: AdminArgs,
 }
 
 /// Asks for a reload and waits for what becomes of it.
@@ -28,7 +28,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     super::finish(reload(&ask))
 }
 
-fn reload(ask: &Ask) -> Result<(), Box<dyn Error>> {
+fn reload(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
     match client::reload(&ask.socket)? {
         Ok(accepted) => Ok(ask.show(&accepted, accepted_text)?),
         Err(refusal) => {
@@ -39,8 +39,8 @@ fn reload(ask: &Ask) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn accepted_text(accepted: &Accepted) -> String {
-    let Accepted {
+fn accepted_text(accepted: &ReloadAccepted) -> String {
+    let ReloadAccepted {
         generation,
         hosts,
         warnings,
@@ -61,6 +61,6 @@ fn accepted_text(accepted: &Accepted) -> String {
 }
 
 /// Every error on a line of its own.
-pub(super) fn refusal_text(refusal: &Refusal) -> String {
+pub(super) fn refusal_text(refusal: &ReloadRefusal) -> String {
     refusal.errors.iter().map(|error| format!("error: {error}\n")).collect()
 }

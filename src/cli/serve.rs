@@ -2,7 +2,7 @@
 
 use super::check::settings_file;
 use crate::daemon::{
-    self, Options,
+    self, ServeOptions,
     log::{self, LogFormat},
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -42,7 +42,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         log_format,
         log_level,
     } = args;
-    let served = daemon::serve(&Options {
+    let served = daemon::serve(&ServeOptions {
         config: settings_file(&config),
         user,
         log_format,

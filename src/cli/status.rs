@@ -1,11 +1,11 @@
 //! `bootwright status`.
 
 use super::{
-    ask::{Ask, moment},
+    ask::{AdminArgs, moment},
     reload::refusal_text,
 };
 use crate::admin::{
-    answer::{Artifacts, Interface, KeptFiles, Status, Transfer, Unserved, counted},
+    api::{ArtifactStatus, InterfaceStatus, LastGoodFiles, Status, TransferStatus, UnservedArtifact, counted},
     client,
 };
 use indicatif::BinaryBytes;
@@ -25,7 +25,7 @@ const TRANSFERS_SHOWN: usize = 20;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    ask: Ask,
+    ask: AdminArgs,
 }
 
 /// Asks how the daemon is.
@@ -34,7 +34,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     super::finish(status(&ask))
 }
 
-fn status(ask: &Ask) -> Result<(), Box<dyn Error>> {
+fn status(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
     let status: Status = client::get(&ask.socket, "/status")?;
     Ok(ask.show(&status, text)?)
 }
@@ -54,7 +54,7 @@ fn text(status: &Status) -> String {
         restart_needed_for,
         unwatched,
         last_refusal,
-        kept_files,
+        last_good,
         transfers,
         counters,
     } = status;
@@ -76,7 +76,7 @@ fn text(status: &Status) -> String {
     for problem in unwatched {
         let _ = writeln!(text, "NOT WATCHED: {problem}");
     }
-    if let Some(KeptFiles { accepted, folder }) = kept_files {
+    if let Some(LastGoodFiles { accepted, folder }) = last_good {
         let _ = writeln!(
             text,
             "SERVED ARE THE FILES THAT WERE ACCEPTED {}, kept in {}: those on disk were refused at the start",
@@ -100,8 +100,8 @@ fn text(status: &Status) -> String {
 }
 
 /// An interface as it stands, in capitals where no machine is served.
-fn interface_text(interface: &Interface) -> String {
-    let Interface {
+fn interface_text(interface: &InterfaceStatus) -> String {
+    let InterfaceStatus {
         name,
         mode,
         link: _,
@@ -118,13 +118,13 @@ fn interface_text(interface: &Interface) -> String {
 }
 
 /// The oldest transfers, a line each.
-fn transfers_text(transfers: &[Transfer]) -> String {
+fn transfers_text(transfers: &[TransferStatus]) -> String {
     let mut text = String::new();
     if !transfers.is_empty() {
         let _ = writeln!(text, "{} under way", counted(transfers.len(), "transfer"));
     }
     for transfer in transfers.iter().take(TRANSFERS_SHOWN) {
-        let Transfer {
+        let TransferStatus {
             machine,
             client,
             transport,
@@ -146,11 +146,11 @@ fn transfers_text(transfers: &[Transfer]) -> String {
 }
 
 /// What of the images is served, and each file that is not.
-fn artifacts_text(artifacts: &Artifacts) -> String {
-    let Artifacts { verified, unserved } = artifacts;
+fn artifacts_text(artifacts: &ArtifactStatus) -> String {
+    let ArtifactStatus { verified, unserved } = artifacts;
     let mut text = format!("images: {} verified\n", counted(*verified, "artifact"));
     for one in unserved {
-        let Unserved {
+        let UnservedArtifact {
             image,
             file,
             bytes,
@@ -174,8 +174,8 @@ fn artifacts_text(artifacts: &Artifacts) -> String {
 mod tests {
     use super::*;
 
-    fn transfer(machine: &str) -> Transfer {
-        Transfer {
+    fn transfer(machine: &str) -> TransferStatus {
+        TransferStatus {
             machine: machine.to_owned(),
             client: [192, 0, 2, 11].into(),
             transport: "http".to_owned(),
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_on_its_way_divides_by_nothing() {
-        let empty = Transfer {
+        let empty = TransferStatus {
             sent_bytes: 0,
             length_bytes: 0,
             ..transfer("r1u07")

@@ -3,9 +3,9 @@
 use super::ask::table;
 use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
 use crate::storm::{
-    Ear, Firmware, Plan, fleet,
-    progress::Progress,
-    report::{Failures, Percentiles, Report, Stage},
+    FleetFirmware, Plan, RelayMode, fleet,
+    progress::StormProgress,
+    report::{Failures, Percentiles, StormReport, StormStage},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -47,7 +47,7 @@ pub(super) struct Args {
     relay: Option<Ipv4Addr>,
     /// What the relay reads of its interface; real ones read packets
     #[arg(long, value_enum, default_value = "packets")]
-    reads: Reads,
+    reads: ReadsArg,
     /// How many machines
     #[arg(long, value_name = "N", default_value_t = 100)]
     machines: u32,
@@ -56,7 +56,7 @@ pub(super) struct Args {
     mac_first: MacAddr,
     /// What the machines play
     #[arg(long, value_enum, default_value = "uefi")]
-    firmware: Played,
+    firmware: FirmwareArg,
     /// From the first power-on to the last
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     spread: u32,
@@ -72,7 +72,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Played {
+enum FirmwareArg {
     /// A BIOS with a PXE ROM
     Bios,
     /// EDK2
@@ -80,7 +80,7 @@ enum Played {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Reads {
+enum ReadsArg {
     /// Packets, and the first answer in each, as dhcrelay and nearly all clients do
     Packets,
     /// The datagrams of a UDP socket, which needs no CAP_NET_RAW
@@ -96,7 +96,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
+fn storm(args: &Args) -> Result<StormReport, Box<dyn Error>> {
     let relay = match args.relay {
         Some(relay) => relay,
         None => fleet::address_towards(args.server).map_err(|error| {
@@ -109,15 +109,15 @@ fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
     let plan = Plan {
         server: args.server,
         relay,
-        ear: match args.reads {
-            Reads::Packets => Ear::Packets,
-            Reads::Datagrams => Ear::Datagrams,
+        relay_mode: match args.reads {
+            ReadsArg::Packets => RelayMode::Packets,
+            ReadsArg::Datagrams => RelayMode::Datagrams,
         },
         machines: args.machines,
         mac_first: args.mac_first,
         firmware: match args.firmware {
-            Played::Bios => Firmware::Bios,
-            Played::Uefi => Firmware::Uefi,
+            FirmwareArg::Bios => FleetFirmware::Bios,
+            FirmwareArg::Uefi => FleetFirmware::Uefi,
         },
         spread: Duration::from_secs(args.spread.into()),
         time_limit: Duration::from_secs(args.time_limit.into()),
@@ -127,7 +127,7 @@ fn storm(args: &Args) -> Result<Report, Box<dyn Error>> {
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(StormProgress::default());
         let watcher = tokio::spawn(watch(Arc::clone(&progress), plan.machines));
         let report = fleet::run(plan, progress).await;
         watcher.abort();
@@ -147,7 +147,7 @@ fn raise_open_files() {
 }
 
 /// Shows the progress on standard error: a bar on a terminal, a line now and then elsewhere.
-async fn watch(progress: Arc<Progress>, machines: u32) {
+async fn watch(progress: Arc<StormProgress>, machines: u32) {
     let terminal = io::stderr().is_terminal();
     let target = ProgressDrawTarget::stderr();
     let bar = ProgressBar::with_draw_target(Some(machines.into()), target).with_finish(ProgressFinish::AndClear);
@@ -171,9 +171,9 @@ async fn watch(progress: Arc<Progress>, machines: u32) {
 }
 
 /// What is under way: machines by the stage they are at.
-fn moment(progress: &Progress) -> String {
+fn moment(progress: &StormProgress) -> String {
     let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let finished: Vec<String> = Stage::ALL
+    let finished: Vec<String> = StormStage::ALL
         .iter()
         .zip(&progress.finished)
         .map(|(stage, counter)| format!("{} {}", stage.words(), at(counter)))
@@ -188,7 +188,7 @@ fn moment(progress: &Progress) -> String {
     )
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &StormReport) -> String {
     let row = |name: &str, machines: usize, took: Percentiles| {
         let shown = |ms: f64| format!("{ms:.1}");
         [

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
 use crate::model::{
-    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, VERIFY_AGAIN_DEFAULT},
+    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, RECHECK_DEFAULT},
     text,
 };
 use std::{
@@ -26,19 +26,19 @@ pub(super) const STATE: &str = "/var/lib/bootwright";
 pub(super) const SOCKET: &str = "/run/bootwright/admin.sock";
 
 /// The appliance's settings and where its `loaders` stand, for errors that are about them.
-pub(super) struct Read {
+pub(super) struct ParsedAppliance {
     pub(super) appliance: Appliance,
     pub(super) loaders_at: Origin,
     pub(super) paths_at: Origin,
 }
 
 /// Reads the file; `None` where nothing can be made of it at all.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Read> {
+pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<ParsedAppliance> {
     read_as(path, path, problems)
 }
 
 /// The same of a copy: paths in it are relative to the folder of `original`.
-pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> Option<Read> {
+pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> Option<ParsedAppliance> {
     let source = Source::read(path, problems)?;
     let (root, broken) = decode::document(&source, problems);
     if broken {
@@ -75,7 +75,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let unknown = unknown(reader, fields.value("unknown"));
     fields.finish(reader);
     let top = source.origin(0);
-    Some(Read {
+    Some(ParsedAppliance {
         appliance: Appliance {
             interfaces: network.interfaces,
             shared_addresses: network.shared_addresses,
@@ -221,7 +221,7 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
 
 /// How often artifacts are read again.
 fn images(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Option<Duration> {
-    let default = Some(VERIFY_AGAIN_DEFAULT);
+    let default = Some(RECHECK_DEFAULT);
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[images]", value)) else {
         return default;
     };

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, Sourced};
 use crate::images::{
-    catalogue::{Entry, Package, Remote, Signature, SumFile},
-    fetch::address,
+    catalogue::{CatalogueEntry, Package, Remote, Signature, SumFile},
+    fetch::url,
 };
 use crate::model::{Name, limits::CATALOGUE_ENTRIES_MAX};
 use std::{
@@ -30,11 +30,11 @@ const SHIPPED_FILE: &str = "images/catalogue.toml";
 const INSIDE: &str = "inside";
 
 /// The operator's entries, if there is a file of them, and the shipped ones behind.
-pub(super) fn read(file: Option<&Path>, problems: &mut Problems) -> Vec<Entry> {
+pub(super) fn read(file: Option<&Path>, problems: &mut Problems) -> Vec<CatalogueEntry> {
     let own = file.and_then(|file| Some((Source::read(file, problems)?, file.parent().unwrap_or(Path::new("")))));
     let mut all = own.map_or_else(Vec::new, |(source, folder)| entries(&source, folder, problems));
     let shipped = entries(&Source::new(SHIPPED_FILE, SHIPPED.to_owned()), Path::new(""), problems);
-    let behind: Vec<Entry> = shipped
+    let behind: Vec<CatalogueEntry> = shipped
         .into_iter()
         .filter(|shipped| !all.iter().any(|own| own.name == shipped.name))
         .collect();
@@ -43,7 +43,7 @@ pub(super) fn read(file: Option<&Path>, problems: &mut Problems) -> Vec<Entry> {
 }
 
 /// `folder` is what a keyring's path is relative to.
-fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<Entry> {
+fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<CatalogueEntry> {
     let (root, broken) = decode::document(source, problems);
     if broken {
         return Vec::new();
@@ -79,7 +79,7 @@ fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<Entry
     found
 }
 
-fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(Sourced<Name>, Entry)> {
+fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(Sourced<Name>, CatalogueEntry)> {
     let mut fields = Fields::of(reader, "an image of a catalogue", value)?;
     let name = fields.take(reader, "name", decode::parsed::<Name>);
     let about = fields.take(reader, "about", decode::some_text);
@@ -88,7 +88,7 @@ fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(S
     let base = fields.take(reader, "base", url);
     let keyring = fields.take(reader, "keyring", decode::some_text);
     let keyring_from = fields.take(reader, "keyring_from", decode::some_text);
-    let place = Place {
+    let place = EntryDefaults {
         base: base.map(|base| base.value).unwrap_or_default(),
         keyring: keyring.map(|keyring| folder.join(keyring.value)),
         keyring_from: keyring_from.map(|from| from.value),
@@ -114,7 +114,7 @@ fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(S
     }
     let name = name?;
     let plain = |sourced: Sourced<Remote>| sourced.value;
-    let entry = Entry {
+    let entry = CatalogueEntry {
         name: name.value.clone(),
         about: about.map(|about| about.value).unwrap_or_default(),
         cpu: cpu.map(|cpu| cpu.value),
@@ -130,13 +130,13 @@ fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(S
 }
 
 /// What all files of one entry share.
-struct Place {
+struct EntryDefaults {
     base: String,
     keyring: Option<PathBuf>,
     keyring_from: Option<String>,
 }
 
-impl Place {
+impl EntryDefaults {
     /// A text is the file; a table may say more of it.
     fn remote(&self, reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Remote> {
         if !matches!(value.get_ref(), DeValue::Table(_)) {
@@ -214,18 +214,18 @@ impl Place {
 
     fn joined(&self, reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
         let said = decode::some_text(reader, value)?;
-        let whole = address::join(&self.base, &said);
-        judged(reader, value, whole)
+        let whole = url::join(&self.base, &said);
+        validated(reader, value, whole)
     }
 }
 
 fn url(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let said = decode::some_text(reader, value)?;
-    judged(reader, value, said)
+    validated(reader, value, said)
 }
 
-fn judged(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<String> {
-    match address::refuse(&url) {
+fn validated(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<String> {
+    match url::refuse(&url) {
         Ok(()) => Some(url),
         Err(why) => {
             reader.error(value, why, "write a whole URL, or a path and its `base`");

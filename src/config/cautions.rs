@@ -4,7 +4,7 @@
 //! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
 //! one. Nothing of it keeps the room from booting, so all of it is warned of.
 
-use super::{hosts::Crowd, problems::Problems};
+use super::{hosts::CausesByMachine, problems::Problems};
 use crate::boot::snapshot::{BootSettings, Origin, Snapshot, Subnet};
 use crate::model::{BootTarget, text};
 use std::net::Ipv4Addr;
@@ -28,26 +28,26 @@ const UNATTENDED: [(&str, &str); 11] = [
 /// Where and by which parameter an installer starts; the target's word.
 type Unattended = (Origin, &'static str, String, BootTarget);
 /// Where the script or the answer is named; the file, and the name in it.
-type Nameless = (Origin, String, String);
+type MissingHostname = (Origin, String, String);
 
 /// What is to be warned of, each cause once.
 #[derive(Default)]
-pub(super) struct Cautions {
-    unattended: Crowd<Unattended>,
-    nameless: Crowd<Nameless>,
+pub(super) struct Warnings {
+    unattended: CausesByMachine<Unattended>,
+    nameless: CausesByMachine<MissingHostname>,
 }
 
 /// A look at what one machine gets.
-pub(super) struct Look<'a> {
+pub(super) struct MachineWarnings<'a> {
     /// Whose it is, in words.
     pub(super) whose: &'a str,
     /// Whether the machine is given a name server.
     pub(super) knows_names: bool,
     /// Where to say what is found.
-    pub(super) cautions: &'a mut Cautions,
+    pub(super) cautions: &'a mut Warnings,
 }
 
-impl Look<'_> {
+impl MachineWarnings<'_> {
     /// Looks at a script.
     pub(super) fn at_script(&mut self, script: &str, settings: &BootSettings) {
         if let Some(boot) = &settings.boot
@@ -81,7 +81,7 @@ impl Look<'_> {
     }
 }
 
-impl Cautions {
+impl Warnings {
     pub(super) fn say(self, problems: &mut Problems) {
         for ((origin, installer, parameter, target), whose) in self.unattended.said() {
             let parameter = text::escape(parameter.as_bytes());

@@ -307,7 +307,7 @@ mod tests {
             assert_eq!(errors.len(), 1, "{errors:?}");
         }
         let mut problems = Problems::default();
-        let sound = Source::new("a.toml", format!("a = 1 #{long}\nb = 1\n"));
-        assert!(!document(&sound, &mut problems).1 && !problems.has_errors());
+        let compiled = Source::new("a.toml", format!("a = 1 #{long}\nb = 1\n"));
+        assert!(!document(&compiled, &mut problems).1 && !problems.has_errors());
     }
 }

@@ -1,8 +1,8 @@
 //! Hosts and rules: who claims what twice, and what each of them boots.
 
 use super::{
-    identity::Named,
-    inherit::{Profiles, Settled},
+    identity::HostIdentity,
+    inherit::{Profiles, ResolvedSettings},
     problems::{Problems, did_you_mean},
     raw::{Inventory, RawHost, RawRule},
     subnets,
@@ -19,44 +19,44 @@ use std::{
 };
 
 /// Hosts and rules whose ancestry has an error of its own: what they lack is no second one.
-pub(super) type Unsettled = HashSet<Origin>;
+pub(super) type HasBrokenAncestry = HashSet<Origin>;
 
 /// Judges every host.
-pub(super) fn judge<'a>(
+pub(super) fn validate<'a>(
     inventory: &'a Inventory,
     profiles: &mut Profiles<'a>,
     (subnets, gives_addresses): (&[Subnet], bool),
-    unsettled: &mut Unsettled,
+    in_cycle: &mut HasBrokenAncestry,
     problems: &mut Problems,
 ) -> Vec<Host> {
     let mut claims = Claims::default();
     let mut hosts = Vec::with_capacity(inventory.hosts.len());
     for raw in &inventory.hosts {
-        claims.judge(raw, problems);
-        judge_host_name(raw, problems);
+        claims.validate(raw, problems);
+        validate_host_name(raw, problems);
         // Where nobody gives addresses, nobody needs a subnet for them.
         if let Some(address) = &raw.address
             && (gives_addresses || !subnets.is_empty())
             && (!inventory.misses_subnets || subnets::any_has(subnets, address.value))
         {
-            subnets::judge_reservation(subnets, raw.name.value.as_str(), address, problems);
+            subnets::validate_reservation(subnets, raw.name.value.as_str(), address, problems);
         }
         let whose = format!("host `{}`", raw.name.value);
-        let settled = profiles.settle(&raw.profiles, &raw.own, &whose, problems);
+        let settled = profiles.resolve(&raw.profiles, &raw.own, &whose, problems);
         if !inventory.misses_subnets {
             let address = raw.address.as_ref().map(|address| address.value);
-            subnets::judge_routes(subnets, (&whose, address), &settled.settings, problems);
+            subnets::validate_routes(subnets, (&whose, address), &settled.settings, problems);
         }
         if !settled.whole {
-            unsettled.insert(raw.origin.clone());
+            in_cycle.insert(raw.origin.clone());
         }
         hosts.push(Host {
             name: raw.name.value.clone(),
-            macs: raw.named.macs.iter().map(|mac| mac.value).collect(),
-            links: raw.named.links.iter().map(|link| link.value).collect(),
-            uuid: raw.named.uuid.as_ref().map(|uuid| uuid.value),
-            serial: raw.named.serial.as_ref().map(|serial| serial.value.clone()),
-            port: raw.named.port.as_ref().map(|port| port.value.clone()),
+            macs: raw.identity.macs.iter().map(|mac| mac.value).collect(),
+            links: raw.identity.links.iter().map(|link| link.value).collect(),
+            uuid: raw.identity.uuid.as_ref().map(|uuid| uuid.value),
+            serial: raw.identity.serial.as_ref().map(|serial| serial.value.clone()),
+            port: raw.identity.port.as_ref().map(|port| port.value.clone()),
             address: raw.address.as_ref().map(|address| address.value),
             hostname: raw.hostname.as_ref().map(|hostname| hostname.value.clone()),
             locked: raw.locked,
@@ -68,7 +68,7 @@ pub(super) fn judge<'a>(
 }
 
 /// A host is called by its name, unless it has a `hostname`; installers stop at one that is none.
-fn judge_host_name(raw: &RawHost, problems: &mut Problems) {
+fn validate_host_name(raw: &RawHost, problems: &mut Problems) {
     let name = raw.name.value.as_str();
     if raw.hostname.is_some() || text::is_domain_name(name) {
         return;
@@ -85,18 +85,18 @@ fn judge_host_name(raw: &RawHost, problems: &mut Problems) {
 }
 
 /// Judges every rule.
-pub(super) fn judge_rules<'a>(
+pub(super) fn validate_rules<'a>(
     rules: &'a [RawRule],
     profiles: &mut Profiles<'a>,
     images: &BTreeMap<Name, Image>,
-    unsettled: &mut Unsettled,
+    in_cycle: &mut HasBrokenAncestry,
     problems: &mut Problems,
 ) -> Vec<Rule> {
-    let mut judged = Vec::with_capacity(rules.len());
+    let mut validated = Vec::with_capacity(rules.len());
     for raw in rules {
-        let Settled { settings, whole } = profiles.settle(&raw.profiles, &raw.own, "this rule", problems);
+        let ResolvedSettings { settings, whole } = profiles.resolve(&raw.profiles, &raw.own, "this rule", problems);
         if !whole {
-            unsettled.insert(raw.origin.clone());
+            in_cycle.insert(raw.origin.clone());
         }
         let image = settings.image.as_ref().and_then(|image| images.get(&image.value));
         let wrong_cpu = image
@@ -107,26 +107,26 @@ pub(super) fn judge_rules<'a>(
             let message = format!("this rule speaks of {wanted} machines, and its image is for {of_image}");
             problems.error(&raw.origin, message, "choose an image of that architecture");
         }
-        judged.push(Rule {
+        validated.push(Rule {
             matches: raw.matches.clone(),
             settings,
             origin: raw.origin.clone(),
         });
     }
-    judged
+    validated
 }
 
 /// Who claims which name, address and number first.
 #[derive(Default)]
 struct Claims<'a> {
-    seen: HashMap<Claim, (&'a str, &'a Origin)>,
+    seen: HashMap<IdentityKey, (&'a str, &'a Origin)>,
     /// The host that has the name of the one that is judged.
     twin: Option<&'a str>,
 }
 
 /// What one host alone may have.
 #[derive(PartialEq, Eq, Hash)]
-enum Claim {
+enum IdentityKey {
     Name(String),
     Mac([u8; 6]),
     Link(crate::model::HardwareAddr),
@@ -138,29 +138,29 @@ enum Claim {
 }
 
 impl<'a> Claims<'a> {
-    fn judge(&mut self, host: &'a RawHost, problems: &mut Problems) {
+    fn validate(&mut self, host: &'a RawHost, problems: &mut Problems) {
         let name = host.name.value.as_str();
-        let named = Claim::Name(name.to_ascii_lowercase());
+        let identity = IdentityKey::Name(name.to_ascii_lowercase());
         // A host copied whole has everything twice, and is one mistake. What it has of others is another.
-        self.twin = self.seen.get(&named).map(|(first, _)| *first);
-        self.claim_name(host, named, problems);
-        let Named {
+        self.twin = self.seen.get(&identity).map(|(first, _)| *first);
+        self.claim_name(host, identity, problems);
+        let HostIdentity {
             macs,
             links,
             uuid,
             serial,
             port,
-            is_said: _,
-        } = &host.named;
+            is_given: _,
+        } = &host.identity;
         for mac in macs {
-            self.claim(name, "MAC address", mac, Claim::Mac(mac.value.0), problems);
+            self.claim(name, "MAC address", mac, IdentityKey::Mac(mac.value.0), problems);
         }
         for link in links {
-            self.claim(name, "interface", link, Claim::Link(link.value), problems);
+            self.claim(name, "interface", link, IdentityKey::Link(link.value), problems);
         }
         if let Some(uuid) = uuid {
             // Either byte order is known, so that one is the other.
-            let claim = Claim::Uuid(uuid.value.min(uuid.value.swapped()));
+            let claim = IdentityKey::Uuid(uuid.value.min(uuid.value.swapped()));
             self.claim(name, "UUID", uuid, claim, problems);
         }
         if let Some(serial) = serial {
@@ -168,29 +168,35 @@ impl<'a> Claims<'a> {
                 name,
                 "serial number",
                 serial,
-                Claim::Serial(serial.value.clone()),
+                IdentityKey::Serial(serial.value.clone()),
                 problems,
             );
         }
         if let Some(port) = port {
-            self.claim(name, "switch port", port, Claim::Port(port.value.clone()), problems);
+            self.claim(
+                name,
+                "switch port",
+                port,
+                IdentityKey::Port(port.value.clone()),
+                problems,
+            );
         }
         if let Some(address) = &host.address {
-            self.claim(name, "address", address, Claim::Address(address.value), problems);
+            self.claim(name, "address", address, IdentityKey::Address(address.value), problems);
         }
         match &host.hostname {
             Some(hostname) => {
-                let claim = Claim::Hostname(hostname.value.to_ascii_lowercase());
+                let claim = IdentityKey::Hostname(hostname.value.to_ascii_lowercase());
                 self.claim(name, "hostname", hostname, claim, problems);
             }
             None => {
-                let claim = Claim::Hostname(name.to_ascii_lowercase());
+                let claim = IdentityKey::Hostname(name.to_ascii_lowercase());
                 self.claim(name, "hostname", &host.name, claim, problems);
             }
         }
     }
 
-    fn claim_name(&mut self, host: &'a RawHost, claim: Claim, problems: &mut Problems) {
+    fn claim_name(&mut self, host: &'a RawHost, claim: IdentityKey, problems: &mut Problems) {
         match self.seen.get(&claim) {
             None => {
                 self.seen.insert(claim, (host.name.value.as_str(), &host.name.origin));
@@ -208,7 +214,7 @@ impl<'a> Claims<'a> {
         host: &'a str,
         what: &str,
         said: &'a Sourced<T>,
-        claim: Claim,
+        claim: IdentityKey,
         problems: &mut Problems,
     ) {
         match self.seen.get(&claim) {
@@ -228,34 +234,34 @@ impl<'a> Claims<'a> {
 }
 
 /// What settings may refer to.
-pub(super) struct Referable<'a> {
+pub(super) struct References<'a> {
     pub(super) images: &'a BTreeMap<Name, Image>,
     /// Images that are there and not sound; naming one is no second error.
     pub(super) unsound: &'a [Name],
     pub(super) templates: &'a Templates,
     /// Folders that can't be read; that nothing of theirs is known is no second error.
-    pub(super) unread: Unread,
+    pub(super) unread: UnreadFolders,
 }
 
 /// Which folders can't be read.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Unread {
+pub(super) struct UnreadFolders {
     pub(super) images: bool,
     pub(super) scripts: bool,
     pub(super) answers: bool,
 }
 
 /// Judges the names in every profile's, host's and rule's own settings, used or not.
-pub(super) fn judge_references(inventory: &Inventory, known: &Referable<'_>, problems: &mut Problems) {
+pub(super) fn validate_references(inventory: &Inventory, known: &References<'_>, problems: &mut Problems) {
     let of_profiles = inventory.profiles.iter().map(|profile| &profile.own);
     let of_hosts = inventory.hosts.iter().map(|host| &host.own);
     let of_rules = inventory.rules.iter().map(|rule| &rule.own);
     for own in of_profiles.chain(of_hosts).chain(of_rules) {
-        judge_names(own, known, problems);
+        validate_names(own, known, problems);
     }
 }
 
-fn judge_names(own: &BootSettings, known: &Referable<'_>, problems: &mut Problems) {
+fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Problems) {
     let missing = |what: &str, said: &Sourced<Name>, help: String, problems: &mut Problems| {
         problems.error(&said.origin, format!("there is no {what} `{}`", said.value), help);
     };
@@ -320,9 +326,9 @@ fn stem<'n>(said: &'n Name, names: &[&str]) -> &'n str {
 
 /// Judges what each machine boots, once all is resolved: the same cause is said once, however many
 /// hosts it touches.
-pub(super) fn judge_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
-    let mut unscripted = Crowd::default();
-    let mut unarmed = Crowd::default();
+pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
+    let mut unscripted = CausesByMachine::default();
+    let mut unarmed = CausesByMachine::default();
     let named_hosts = hosts
         .iter()
         .map(|host| (format!("host `{}`", host.name), &host.settings));
@@ -354,15 +360,15 @@ pub(super) fn judge_targets(hosts: &[Host], rules: &[Rule], problems: &mut Probl
 }
 
 /// Many machines with one cause.
-pub(super) struct Crowd<K>(Vec<(K, String, usize)>, HashMap<K, usize>);
+pub(super) struct CausesByMachine<K>(Vec<(K, String, usize)>, HashMap<K, usize>);
 
-impl<K> Default for Crowd<K> {
+impl<K> Default for CausesByMachine<K> {
     fn default() -> Self {
-        Crowd(Vec::new(), HashMap::new())
+        CausesByMachine(Vec::new(), HashMap::new())
     }
 }
 
-impl<K: Clone + Eq + Hash> Crowd<K> {
+impl<K: Clone + Eq + Hash> CausesByMachine<K> {
     pub(super) fn add(&mut self, cause: K, whose: String) {
         match self.1.get(&cause) {
             Some(place) => self.0[*place].2 += 1,

@@ -8,7 +8,7 @@ use crate::proto::dhcp::names_a_vlan;
 use toml::de::DeValue;
 
 /// What a host is known by.
-pub(super) struct Named {
+pub(super) struct HostIdentity {
     pub(super) macs: Vec<Sourced<MacAddr>>,
     /// Interfaces without a MAC.
     pub(super) links: Vec<Sourced<HardwareAddr>>,
@@ -16,45 +16,45 @@ pub(super) struct Named {
     pub(super) serial: Option<Sourced<String>>,
     pub(super) port: Option<Sourced<String>>,
     /// Something was written, sound or not.
-    pub(super) is_said: bool,
+    pub(super) is_given: bool,
 }
 
 /// The keys that name a machine.
 const KEYS: [&str; 5] = ["mac", "client_id", "uuid", "serial", "port"];
 
 /// Reads them.
-pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Named {
-    let mut named = Named {
+pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> HostIdentity {
+    let mut identity = HostIdentity {
         macs: Vec::new(),
         links: Vec::new(),
         uuid: None,
         serial: None,
         port: None,
-        is_said: false,
+        is_given: false,
     };
     for Sourced { value, origin } in fields.take_all(reader, "mac", interface) {
         match value {
-            Interface::Mac(value) => named.macs.push(Sourced { value, origin }),
-            Interface::Port(value) => named.links.push(Sourced { value, origin }),
+            MacEntry::Mac(value) => identity.macs.push(Sourced { value, origin }),
+            MacEntry::Port(value) => identity.links.push(Sourced { value, origin }),
         }
     }
-    named.links.extend(fields.take_all(reader, "client_id", client_id));
-    named.uuid = fields.take(reader, "uuid", uuid);
-    named.serial = fields.take(reader, "serial", serial);
-    named.port = fields.take(reader, "port", port);
-    let is_said = |value: &Value<'_>| !matches!(value.get_ref(), DeValue::Array(items) if items.is_empty());
-    named.is_said = KEYS.iter().any(|key| fields.value(key).is_some_and(is_said));
-    named
+    identity.links.extend(fields.take_all(reader, "client_id", client_id));
+    identity.uuid = fields.take(reader, "uuid", uuid);
+    identity.serial = fields.take(reader, "serial", serial);
+    identity.port = fields.take(reader, "port", port);
+    let is_given = |value: &Value<'_>| !matches!(value.get_ref(), DeValue::Array(items) if items.is_empty());
+    identity.is_given = KEYS.iter().any(|key| fields.value(key).is_some_and(is_given));
+    identity
 }
 
 /// An entry of `mac`.
-enum Interface {
+enum MacEntry {
     Mac(MacAddr),
     /// Of InfiniBand.
     Port(HardwareAddr),
 }
 
-fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Interface> {
+fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
     let said = decode::text(reader, value)?;
     let parsed: Result<MacAddr, MacError> = said.parse();
     let mac = match (parsed, said.parse::<HardwareAddr>()) {
@@ -63,7 +63,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Interface> {
             reader.error(value, "this GUID is all zeros, and no port's".to_owned(), "");
             return None;
         }
-        (Err(_), Ok(port)) => return Some(Interface::Port(port)),
+        (Err(_), Ok(port)) => return Some(MacEntry::Port(port)),
         (Err(error), Err(_)) => {
             reader.error(value, error.to_string(), "");
             return None;
@@ -78,7 +78,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Interface> {
         );
         return None;
     }
-    Some(Interface::Mac(mac))
+    Some(MacEntry::Mac(mac))
 }
 
 /// Option 61 of a client without a hardware address, in hexadecimal digits with or without colons.

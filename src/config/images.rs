@@ -6,7 +6,7 @@ use super::{
     problems::Problems,
     raw::{self, Inventory},
     source::{self, Source},
-    steps::{self, Step},
+    validation_protocol::{self, ValidationStep},
 };
 use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
 use crate::images::{MANIFEST, checksum, sums::Sums};
@@ -18,7 +18,7 @@ use std::{
 
 /// What a folder of images holds.
 #[derive(Default)]
-pub(super) struct Catalogue {
+pub(super) struct ImageFolder {
     pub(super) images: BTreeMap<Name, Image>,
     /// Images with an error of their own.
     pub(super) unsound: Vec<Name>,
@@ -30,12 +30,12 @@ pub(super) struct Catalogue {
     pub(super) stand_ins: BTreeSet<Name>,
 }
 
-impl Catalogue {
-    pub(super) fn read(folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> Catalogue {
+impl ImageFolder {
+    pub(super) fn read(folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> ImageFolder {
         let shown = folder.display().to_string();
-        let mut catalogue = Catalogue {
+        let mut catalogue = ImageFolder {
             stands_in: !sums.are_at_hand(),
-            ..Catalogue::default()
+            ..ImageFolder::default()
         };
         let entries = source::entries(folder).unwrap_or_else(|error| {
             if catalogue.stands_in {
@@ -53,9 +53,9 @@ impl Catalogue {
     }
 
     /// The images of a folder as they are now, and in place of those that are not sound or not there any
-    /// more what the descriptions in `kept` say of them.
-    pub(super) fn with_kept(folder: &Path, kept: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> Catalogue {
-        let mut catalogue = problems.outside(|problems| Catalogue::read(folder, sums, problems));
+    /// more what the descriptions in `last_good` say of them.
+    pub(super) fn with_kept(folder: &Path, kept: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> ImageFolder {
+        let mut catalogue = problems.outside(|problems| ImageFolder::read(folder, sums, problems));
         catalogue.unread = false;
         for path in source::entries(kept).unwrap_or_default() {
             let named = path.file_name().unwrap_or_default().to_string_lossy();
@@ -111,7 +111,7 @@ impl Catalogue {
     }
 }
 
-impl Catalogue {
+impl ImageFolder {
     /// Where images are not looked at, puts one in the place of each that the inventory names and that is not
     /// here, with whatever a template may ask of one.
     pub(super) fn stand_in(&mut self, folder: &Path, inventory: &Inventory) {
@@ -138,7 +138,7 @@ fn stand_in(folder: &Path, name: &Name) -> Image {
     let artifact = |file: &str| Artifact {
         file: file.to_owned(),
         sha256: [0; 32],
-        said_at: Origin {
+        declared_at: Origin {
             file: root.display().to_string().into(),
             line: 1,
             column: 1,
@@ -167,18 +167,18 @@ fn read_image(
     let source = Source::read(manifest, problems)?;
     let (root, broken) = decode::document(&source, problems);
     // Its artifacts, on whatever disk they are.
-    steps::next(|| Step::Look(folder.display().to_string()));
+    validation_protocol::next(|| ValidationStep::Look(folder.display().to_string()));
     let reader = &mut Reader {
         source: &source,
         problems,
     };
     let mut fields = Fields::of(reader, "an image", &root)?;
-    let mut sound = !broken;
+    let mut compiled = !broken;
     let cpu = fields.take(reader, "arch", raw::cpu).map(|cpu| cpu.value);
-    sound &= cpu.is_some() || fields.value("arch").is_none();
+    compiled &= cpu.is_some() || fields.value("arch").is_none();
     let mut one = |reader: &mut Reader<'_>, key| {
         let found = fields.take(reader, key, |reader, value| artifact(reader, folder, sums, value));
-        sound &= found.is_some() || fields.value(key).is_none();
+        compiled &= found.is_some() || fields.value(key).is_none();
         found.map(|artifact| artifact.value)
     };
     let (kernel, disk) = (one(reader, "kernel"), one(reader, "disk"));
@@ -190,7 +190,7 @@ fn read_image(
     });
     let cmdline = fields.take_all(reader, "cmdline", decode::some_text);
     fields.finish(reader);
-    if kernel.is_none() && disk.is_none() && sound {
+    if kernel.is_none() && disk.is_none() && compiled {
         reader.error(
             &root,
             format!("the image `{name}` has neither a kernel nor a disk"),
@@ -198,7 +198,7 @@ fn read_image(
         );
         return None;
     }
-    (sound && all_initrds).then(|| Image {
+    (compiled && all_initrds).then(|| Image {
         name: name.clone(),
         cpu,
         // The same file has one name, whoever looks at it and from wherever.
@@ -231,7 +231,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
             let help = format!("put the file into {}", folder.display());
             let problems = &mut *reader.problems;
             problems.outside(|problems| problems.error(&file.origin, message, help));
-            match problems.are_of_kept_files() {
+            match problems.are_of_last_good() {
                 // Nothing has that stamp, so nothing is served in its place.
                 true => FileStamp::NO_FILE,
                 false => return None,
@@ -259,7 +259,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     let artifact = Artifact {
         file: file.value,
         sha256: said.value,
-        said_at: said.origin,
+        declared_at: said.origin,
         stamp,
     };
     if let Some(found) = found.filter(|found| *found != artifact.sha256) {
@@ -272,7 +272,10 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
 /// What is said of an artifact whose bytes are not those of its checksum.
 pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
     let Artifact {
-        file, sha256, said_at, ..
+        file,
+        sha256,
+        declared_at,
+        ..
     } = artifact;
     Diagnostic {
         message: format!(
@@ -281,8 +284,8 @@ pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
             checksum::hex(found)
         ),
         help: Some("fetch it again, or correct the checksum if the file is right".to_owned()),
-        file: said_at.file.to_string(),
-        place: Some((said_at.line, said_at.column)),
+        file: declared_at.file.to_string(),
+        place: Some((declared_at.line, declared_at.column)),
     }
 }
 

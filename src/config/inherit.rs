@@ -24,7 +24,7 @@ pub(super) struct Profiles<'a> {
 }
 
 /// What a host or rule is made of.
-pub(super) struct Settled {
+pub(super) struct ResolvedSettings {
     pub(super) settings: BootSettings,
     /// No ancestor is missing: what is absent was never said.
     pub(super) whole: bool,
@@ -143,28 +143,28 @@ impl<'a> Profiles<'a> {
     }
 
     /// What the named profiles and `own` come to.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &mut self,
         parents: &[Sourced<Name>],
         own: &BootSettings,
         whose: &str,
         problems: &mut Problems,
-    ) -> Settled {
+    ) -> ResolvedSettings {
         let all_known = self.check_parents(parents, whose, problems);
         let key: Vec<Name> = parents.iter().map(|parent| parent.value.clone()).collect();
         if !self.resolved.contains_key(&key) {
-            let resolved = self.lay_down(&key);
+            let resolved = self.merge(&key);
             self.resolved.insert(key.clone(), resolved);
         }
         let mut settings = self.resolved.get(&key).cloned().unwrap_or_default();
         overlay(&mut settings, own);
-        Settled {
+        ResolvedSettings {
             settings,
             whole: self.whole && all_known,
         }
     }
 
-    fn lay_down(&mut self, names: &[Name]) -> BootSettings {
+    fn merge(&mut self, names: &[Name]) -> BootSettings {
         let mut order = Vec::new();
         let mut seen = HashSet::new();
         for name in names {

@@ -3,7 +3,7 @@
 mod found;
 
 use super::{
-    hosts::Crowd,
+    hosts::CausesByMachine,
     problems::{Problems, did_you_mean},
     raw::Inventory,
 };
@@ -15,7 +15,7 @@ use crate::boot::{
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, UnknownPolicy},
 };
 use crate::images::reading::open_regular;
-use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_LOOK_BYTES_MAX, text};
+use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_INSPECTED_BYTES_MAX, text};
 pub(super) use found::{RECOVERED, find};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,7 +32,7 @@ type Needs = BTreeMap<Arch, String>;
 /// The kinds of firmware that the inventory speaks of, each with one machine that needs an iPXE for it. A
 /// machine whose image does not say is a PC; one that is told another loader needs none for the firmware that
 /// runs it.
-pub(super) fn needs(machines: &Machines<'_>, unknown: UnknownPolicy, loaders: &Loaders) -> Needs {
+pub(super) fn needs(machines: &LoaderUsers<'_>, unknown: UnknownPolicy, loaders: &Loaders) -> Needs {
     let mut needs = Needs::new();
     let mut need = |cpu: Option<Cpu>, settings: &BootSettings, whose: &dyn Fn() -> String| {
         let cpu = cpu.or_else(|| machines.cpu_of_image(settings));
@@ -62,7 +62,7 @@ pub(super) fn needs(machines: &Machines<'_>, unknown: UnknownPolicy, loaders: &L
 }
 
 /// Says each loader that is needed and not there.
-pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Origin, problems: &mut Problems) {
+pub(super) fn validate(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Origin, problems: &mut Problems) {
     for (arch, whose) in needs {
         let files = candidates(*arch);
         if files.is_empty() || loaders.for_arch(*arch).is_some() {
@@ -89,11 +89,11 @@ pub(super) fn judge(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Or
     }
 }
 
-/// Judges the loaders that profiles, hosts and rules name, and notes which firmware runs each. `is_guest`
+/// Judges the loaders that profiles, hosts and rules name, and notes which firmware runs each. `is_proxy`
 /// is whether another DHCP server gives the addresses on some interface.
-pub(super) fn judge_named(
+pub(super) fn validate_named(
     inventory: &Inventory,
-    (roots, is_guest): (&[PathBuf], bool),
+    (roots, is_proxy): (&[PathBuf], bool),
     loaders: &mut Loaders,
     problems: &mut Problems,
 ) {
@@ -117,7 +117,7 @@ pub(super) fn judge_named(
             };
             loaders.set_arch(file.to_owned(), arch);
             note_dialect(file, loaders);
-            if is_guest && loaders.dialect_of(file) == Some(Dialect::Grub) {
+            if is_proxy && loaders.dialect_of(file) == Some(Dialect::Grub) {
                 let message = format!(
                     "GRUB (`{}`) asks the server that gave its address for its configuration, and on some \
                      interface that is another one",
@@ -152,14 +152,14 @@ fn own_configuration(file: &str, loaders: &Loaders) -> Option<String> {
         format!("{folder}grub/grub.cfg"),
         "grub/grub.cfg".to_owned(),
     ];
-    names.into_iter().find(|name| loaders.place_of(name).is_some())
+    names.into_iter().find(|name| loaders.location_of(name).is_some())
 }
 
 /// Notes what a loader that has any name reads, such as a shim called `bootx64.efi`.
 fn note_dialect(file: &str, loaders: &mut Loaders) {
     if loaders.dialect_of(file).is_none()
-        && let Some(place) = loaders.place_of(file)
-        && let Ok(program) = read_at_most(&place.root.join(&place.file), LOADER_LOOK_BYTES_MAX)
+        && let Some(place) = loaders.location_of(file)
+        && let Ok(program) = read_at_most(&place.root.join(&place.file), LOADER_INSPECTED_BYTES_MAX)
         && let Some(dialect) = dialect_of_shim(&program)
     {
         loaders.set_dialect(file.to_owned(), dialect);
@@ -174,7 +174,7 @@ fn arch_of(file: &str, roots: &[PathBuf], loaders: &Loaders) -> Result<Arch, (St
         let help = "make root the owner of the link and of what it names, or copy the file there";
         return Err((message, help.to_owned()));
     }
-    let Some(place) = loaders.place_of(file) else {
+    let Some(place) = loaders.location_of(file) else {
         let message = match roots {
             [] => format!("there is no loader `{shown}`: `loaders` under [paths] names no folder"),
             roots => format!("there is no loader `{shown}`: it is no file in {}", listed(roots)),
@@ -218,10 +218,10 @@ fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A script that a loader can't read: the setting that leads there, the script and the loader.
-type Unreadable = (Origin, String, Dialect, Option<String>);
+type UnreadableScript = (Origin, String, Dialect, Option<String>);
 
 /// Who boots, with the images whose instruction sets tell their firmware.
-pub(super) struct Machines<'a> {
+pub(super) struct LoaderUsers<'a> {
     pub(super) hosts: &'a [Host],
     pub(super) rules: &'a [Rule],
     pub(super) images: &'a BTreeMap<Name, Image>,
@@ -229,7 +229,7 @@ pub(super) struct Machines<'a> {
     pub(super) stand_ins: &'a BTreeSet<Name>,
 }
 
-impl Machines<'_> {
+impl LoaderUsers<'_> {
     fn cpu_of_image(&self, settings: &BootSettings) -> Option<Cpu> {
         self.images.get(&settings.image.as_ref()?.value)?.cpu
     }
@@ -241,13 +241,13 @@ impl Machines<'_> {
 }
 
 /// Says the scripts that are not written for the loader that will ask for them.
-pub(super) fn judge_forms(
-    machines: &Machines<'_>,
+pub(super) fn validate_script_dialects(
+    machines: &LoaderUsers<'_>,
     (templates, loaders): (&Templates, &Loaders),
     problems: &mut Problems,
 ) {
-    let mut unreadable: Crowd<Unreadable> = Crowd::default();
-    let mut unloaded: Crowd<(Origin, String)> = Crowd::default();
+    let mut unreadable: CausesByMachine<UnreadableScript> = CausesByMachine::default();
+    let mut unloaded: CausesByMachine<(Origin, String)> = CausesByMachine::default();
     let named_hosts = machines.hosts.iter().map(|host| {
         let cpu = machines.cpu_of_image(&host.settings);
         (format!("host `{}`", host.name), &host.settings, cpu)
@@ -259,14 +259,14 @@ pub(super) fn judge_forms(
     for (whose, settings, cpu) in named_hosts.chain(named_rules) {
         let script = settings.script.as_ref().map_or("", |script| script.value.as_str());
         let may_be_either = cpu.is_none() && machines.has_stand_in(settings);
-        let by_itself = match may_be_either && templates.has_form(script, Dialect::Pxelinux) {
+        let by_itself = match may_be_either && templates.has_script_for(script, Dialect::Pxelinux) {
             true => None,
             false => read_by_itself(settings, cpu),
         };
         for missing in unreadable_scripts(settings, by_itself, (templates, loaders)) {
             match (missing.2, cpu.is_some_and(Cpu::may_boot_by_pxelinux)) {
                 // U-Boot may be what it has, and no inventory tells.
-                (Dialect::Ipxe, true) if templates.has_form(&missing.1, Dialect::Pxelinux) => {
+                (Dialect::Ipxe, true) if templates.has_script_for(&missing.1, Dialect::Pxelinux) => {
                     unloaded.add((missing.0, missing.1), whose.clone());
                 }
                 (_, _) => unreadable.add(missing, whose.clone()),
@@ -310,13 +310,13 @@ fn unreadable_scripts(
     settings: &BootSettings,
     by_itself: Option<Dialect>,
     (templates, loaders): (&Templates, &Loaders),
-) -> Vec<Unreadable> {
+) -> Vec<UnreadableScript> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
     // One that is in no language is missing, and that has been said.
     let script = script.filter(|script| templates.has_script(script));
     let mut missing = Vec::new();
     if let (Some(said), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
-        && !templates.has_form(script, dialect)
+        && !templates.has_script_for(script, dialect)
     {
         missing.push((said.origin.clone(), script.to_owned(), dialect, None));
     }
@@ -326,7 +326,7 @@ fn unreadable_scripts(
         };
         // A machine that was told to load it may be sent to its disk before it asks for its script.
         for script in script.into_iter().chain([LOCAL_SCRIPT]) {
-            if !templates.has_form(script, dialect) {
+            if !templates.has_script_for(script, dialect) {
                 missing.push((origin.clone(), script.to_owned(), dialect, Some(file.clone())));
             }
         }

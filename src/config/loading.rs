@@ -1,12 +1,12 @@
 //! One load from its first file to a snapshot or a report.
 
 use super::{
-    Diagnostic, Loaded, Report, appliance,
-    images::Catalogue,
+    Diagnostic, LoadReport, Loaded, appliance,
+    images::ImageFolder,
     problems::Problems,
     raw::Inventory,
     snapshot,
-    steps::{Sums256, on_stack},
+    validation_protocol::{FileHashes, on_stack},
 };
 use crate::boot::snapshot::Snapshot;
 use crate::images::sums::Sums;
@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc};
 ///
 /// # Errors
 /// Either all of it is sound, or the report says everything that is not.
-pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, Report> {
+pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, LoadReport> {
     load_only(path, generation, sums, None)
 }
 
@@ -26,15 +26,15 @@ pub(super) fn load_only(
     path: &Path,
     generation: u64,
     sums: &mut dyn Sums,
-    only: Option<Arc<Sums256>>,
-) -> Result<Loaded, Report> {
+    only: Option<Arc<FileHashes>>,
+) -> Result<Loaded, LoadReport> {
     let mut problems = Problems::default().with_only(only);
     let Some(read) = appliance::read(path, &mut problems) else {
         return Err(problems.into_report());
     };
-    let catalogue = Catalogue::read(&read.appliance.images, sums, &mut problems);
+    let catalogue = ImageFolder::read(&read.appliance.images, sums, &mut problems);
     let appliance = read.appliance.clone();
-    judge(&read, catalogue, generation, problems).map(|(snapshot, warnings)| Loaded {
+    validate(&read, catalogue, generation, problems).map(|(snapshot, warnings)| Loaded {
         appliance,
         snapshot,
         warnings,
@@ -43,13 +43,13 @@ pub(super) fn load_only(
 
 /// Reads and judges what the settings name, on a thread with a stack for any template; the snapshot with what
 /// is odd about it, or what is wrong.
-pub(super) fn judge(
-    read: &appliance::Read,
-    catalogue: Catalogue,
+pub(super) fn validate(
+    read: &appliance::ParsedAppliance,
+    catalogue: ImageFolder,
     generation: u64,
     problems: Problems,
-) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
-    on_stack(|| judge_here(read, catalogue, generation, problems)).unwrap_or_else(|error| {
+) -> Result<(Snapshot, Vec<Diagnostic>), LoadReport> {
+    on_stack(|| validate_here(read, catalogue, generation, problems)).unwrap_or_else(|error| {
         let mut problems = Problems::default();
         let what = format!("the files can't be judged, because no thread can be started for it: {error}");
         problems.whole_file(&read.paths_at.file, what, "");
@@ -57,12 +57,12 @@ pub(super) fn judge(
     })
 }
 
-fn judge_here(
-    read: &appliance::Read,
-    mut catalogue: Catalogue,
+fn validate_here(
+    read: &appliance::ParsedAppliance,
+    mut catalogue: ImageFolder,
     generation: u64,
     mut problems: Problems,
-) -> Result<(Snapshot, Vec<Diagnostic>), Report> {
+) -> Result<(Snapshot, Vec<Diagnostic>), LoadReport> {
     let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
     catalogue.stand_in(&read.appliance.images, &inventory);
     let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);

@@ -2,22 +2,22 @@
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
 //! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
-//! `vars` compares what is written with what is asked for; `trial` renders everything once, and `rendered`
-//! and `cautions` look at what came of it. `kept` is what is kept of an accepted version, and the way back
+//! `vars` compares what is written with what is asked for; `dry_run` renders everything once, and `rendered`
+//! and `cautions` look at what came of it. `last_good` is what is kept of an accepted version, and the way back
 //! from it; `watched` is where a change means that all is read again. `catalogue` stands apart: what can be
-//! fetched; and `apart` tries all of it in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
+//! fetched; and `validation` tries all of it in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
 //! what is left, and `report` shows it all to people.
 
-pub mod apart;
 mod appliance;
 mod catalogue;
 mod cautions;
 mod decode;
+mod dry_run;
 mod hosts;
 mod identity;
 mod images;
 mod inherit;
-mod kept;
+mod last_good;
 mod loaders;
 mod loading;
 mod options;
@@ -29,21 +29,21 @@ mod raw;
 mod rendered;
 pub mod report;
 mod source;
-mod steps;
 mod subnets;
 mod templates;
-mod trial;
+pub mod validation;
+mod validation_protocol;
 mod vars;
 mod watched;
 
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
-use crate::images::{catalogue::Entry, sums::Sums};
+use crate::images::{catalogue::CatalogueEntry, sums::Sums};
 use crate::model::{Mode, Name, ServedInterface, SharedAddresses};
-use hosts::{Referable, Unread, Unsettled};
-use images::Catalogue;
+use hosts::{HasBrokenAncestry, References, UnreadFolders};
+use images::ImageFolder;
 use inherit::Profiles;
-use loaders::Machines;
+use loaders::LoaderUsers;
 use problems::Problems;
 use raw::Inventory;
 use std::{
@@ -53,7 +53,7 @@ use std::{
 };
 
 pub use images::wrong;
-pub use kept::{KEPT_FOLDERS, KeptFile, files_to_keep, load_kept, state_folders, written_elsewhere};
+pub use last_good::{KEPT_FOLDERS, SavedFile, files_to_save, load_last_good, rewritten_paths, state_folders};
 pub use loading::load;
 pub use watched::{watched, watched_beyond};
 
@@ -112,7 +112,7 @@ pub struct Diagnostic {
 
 /// Everything that was found wrong, in file order.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct LoadReport {
     /// What makes the inventory unusable.
     pub errors: Vec<Diagnostic>,
     /// What is odd, and served all the same.
@@ -131,19 +131,19 @@ pub struct Loaded {
 
 /// Judges everything. What it builds is only used when nothing was wrong.
 fn snapshot(
-    read: &appliance::Read,
+    read: &appliance::ParsedAppliance,
     inventory: &Inventory,
-    catalogue: Catalogue,
+    catalogue: ImageFolder,
     generation: u64,
     problems: &mut Problems,
 ) -> Snapshot {
     let appliance = &read.appliance;
-    let mut unread = Unread {
+    let mut unread = UnreadFolders {
         images: catalogue.unread,
-        ..Unread::default()
+        ..UnreadFolders::default()
     };
     let templates = templates::read(&appliance.scripts, &appliance.answers, &mut unread, problems);
-    steps::next(|| steps::Step::Judge);
+    validation_protocol::next(|| validation_protocol::ValidationStep::Validate);
     let loaders = loaders::find(&appliance.loaders, &read.loaders_at, problems);
     let mut snapshot = Snapshot {
         generation,
@@ -160,39 +160,39 @@ fn snapshot(
         loaders,
         templates,
     };
-    steps::next(|| steps::Step::Judge);
+    validation_protocol::next(|| validation_protocol::ValidationStep::Validate);
     if !inventory.broken {
-        let seen = Seen {
+        let seen = FolderContents {
             unsound: &catalogue.unsound,
             stand_ins: &catalogue.stand_ins,
             unread,
         };
-        judge_inventory(read, inventory, seen, &mut snapshot, problems);
+        validate_inventory(read, inventory, seen, &mut snapshot, problems);
     }
     // Nothing more is rendered.
-    steps::next(|| steps::Step::Judge);
+    validation_protocol::next(|| validation_protocol::ValidationStep::Validate);
     snapshot
 }
 
 /// What was found where the inventory's images and templates lie.
 #[derive(Clone, Copy)]
-struct Seen<'a> {
+struct FolderContents<'a> {
     /// Images with an error of their own.
     unsound: &'a [Name],
     /// Images that nobody has seen.
     stand_ins: &'a BTreeSet<Name>,
     /// Folders that can't be read.
-    unread: Unread,
+    unread: UnreadFolders,
 }
 
-fn judge_inventory(
-    read: &appliance::Read,
+fn validate_inventory(
+    read: &appliance::ParsedAppliance,
     inventory: &Inventory,
-    seen: Seen<'_>,
+    seen: FolderContents<'_>,
     snapshot: &mut Snapshot,
     problems: &mut Problems,
 ) {
-    let Seen { unsound, unread, .. } = seen;
+    let FolderContents { unsound, unread, .. } = seen;
     let gives_addresses = read.appliance.interfaces.iter().any(|served| served.mode == Mode::Dhcp);
     if inventory.subnets.is_empty() && !inventory.misses_subnets && gives_addresses {
         // A file that was emptied by accident must not take the room's addresses away.
@@ -200,21 +200,21 @@ fn judge_inventory(
         let message = "the inventory has no [[subnet]], so no machine would get an address".to_owned();
         problems.whole_file(&file, message, "write one, with its cidr: see config/inventory.toml");
     }
-    snapshot.subnets = subnets::judge(&inventory.subnets, problems);
+    snapshot.subnets = subnets::validate(&inventory.subnets, problems);
     let mut profiles = Profiles::check(&inventory.profiles, inventory.misses_profiles, problems);
-    let mut unsettled = Unsettled::new();
-    let hosts = hosts::judge(
+    let mut in_cycle = HasBrokenAncestry::new();
+    let hosts = hosts::validate(
         inventory,
         &mut profiles,
         (&snapshot.subnets, gives_addresses),
-        &mut unsettled,
+        &mut in_cycle,
         problems,
     );
-    snapshot.rules = hosts::judge_rules(
+    snapshot.rules = hosts::validate_rules(
         &inventory.rules,
         &mut profiles,
         &snapshot.images,
-        &mut unsettled,
+        &mut in_cycle,
         problems,
     );
     // Where something is wrong, a misspelt host or name is why nobody seems to use a profile.
@@ -227,44 +227,44 @@ fn judge_inventory(
             "name it in a host's `profile`, or take it out",
         );
     }
-    let known = Referable {
+    let known = References {
         images: &snapshot.images,
         unsound,
         templates: &snapshot.templates,
         unread,
     };
-    hosts::judge_references(inventory, &known, problems);
+    hosts::validate_references(inventory, &known, problems);
     if !unread.scripts && !unread.answers {
-        vars::judge_asked(inventory, &snapshot.templates, problems);
+        vars::validate_used(inventory, &snapshot.templates, problems);
     }
-    hosts::judge_targets(&hosts, &snapshot.rules, problems);
+    hosts::validate_targets(&hosts, &snapshot.rules, problems);
     // What was accepted before this was looked at is served all the same.
-    problems.outside(|problems| port_locks::judge(inventory, gives_addresses, problems));
-    judge_loaders(read, inventory, (&hosts, seen), snapshot, problems);
+    problems.outside(|problems| port_locks::validate(inventory, gives_addresses, problems));
+    validate_loaders(read, inventory, (&hosts, seen), snapshot, problems);
     let without_address = hosts.iter().filter(|host| host.address.is_none()).count();
     subnets::keep_for_listed(&mut snapshot.subnets, without_address as u64);
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
     // What is kept rendered when it was accepted: what makes it fail now are images and loaders of today.
-    problems.outside(|problems| trial::rehearse(snapshot, (&unsettled, gives_addresses), own_scripts_at, problems));
+    problems.outside(|problems| dry_run::dry_run(snapshot, (&in_cycle, gives_addresses), own_scripts_at, problems));
 }
 
 /// The loaders that are named and those that are needed, and the scripts in their languages.
-fn judge_loaders(
-    read: &appliance::Read,
+fn validate_loaders(
+    read: &appliance::ParsedAppliance,
     inventory: &Inventory,
-    (hosts, seen): (&[Host], Seen<'_>),
+    (hosts, seen): (&[Host], FolderContents<'_>),
     snapshot: &mut Snapshot,
     problems: &mut Problems,
 ) {
     let roots = &read.appliance.loaders;
-    let is_guest = read
+    let is_proxy = read
         .appliance
         .interfaces
         .iter()
         .any(|served| served.mode == Mode::Proxy);
-    problems.outside(|problems| loaders::judge_named(inventory, (roots, is_guest), &mut snapshot.loaders, problems));
-    let machines = Machines {
+    problems.outside(|problems| loaders::validate_named(inventory, (roots, is_proxy), &mut snapshot.loaders, problems));
+    let machines = LoaderUsers {
         hosts,
         rules: &snapshot.rules,
         images: &snapshot.images,
@@ -273,19 +273,19 @@ fn judge_loaders(
     if !seen.unread.scripts {
         let read_by = (&snapshot.templates, &snapshot.loaders);
         // What a loader reads, its bytes may say.
-        problems.outside(|problems| loaders::judge_forms(&machines, read_by, problems));
+        problems.outside(|problems| loaders::validate_script_dialects(&machines, read_by, problems));
     }
     let needs = loaders::needs(&machines, snapshot.unknown, &snapshot.loaders);
-    problems.outside(|problems| loaders::judge(&snapshot.loaders, roots, &needs, &read.loaders_at, problems));
+    problems.outside(|problems| loaders::validate(&snapshot.loaders, roots, &needs, &read.loaders_at, problems));
 }
 
 /// Reads and judges one folder of images by itself, for the commands about images.
 ///
 /// # Errors
 /// When an image is not what its description says; the sound ones are returned all the same.
-pub fn images(folder: &Path, sums: &mut dyn Sums) -> (BTreeMap<Name, Image>, Report) {
+pub fn images(folder: &Path, sums: &mut dyn Sums) -> (BTreeMap<Name, Image>, LoadReport) {
     let mut problems = Problems::default();
-    let catalogue = Catalogue::read(folder, sums, &mut problems);
+    let catalogue = ImageFolder::read(folder, sums, &mut problems);
     (catalogue.images, problems.into_report())
 }
 
@@ -299,7 +299,7 @@ pub fn shipped_quirks() -> Quirks {
 ///
 /// # Errors
 /// When something in it can't be used.
-pub fn fetchable(own: Option<&Path>) -> Result<Vec<Entry>, Report> {
+pub fn fetchable(own: Option<&Path>) -> Result<Vec<CatalogueEntry>, LoadReport> {
     let mut problems = Problems::default();
     let entries = catalogue::read(own, &mut problems);
     match problems.has_errors() {
@@ -317,7 +317,7 @@ pub fn nearest<'a>(said: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 ///
 /// # Errors
 /// When the file can't be used.
-pub fn appliance(path: &Path) -> Result<Appliance, Report> {
+pub fn appliance(path: &Path) -> Result<Appliance, LoadReport> {
     let mut problems = Problems::default();
     let read = appliance::read(path, &mut problems);
     match (read, problems.has_errors()) {
@@ -330,7 +330,7 @@ pub fn appliance(path: &Path) -> Result<Appliance, Report> {
 ///
 /// # Errors
 /// When a file can't be read or understood: then nobody can tell.
-pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>, Report> {
+pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>, LoadReport> {
     let mut problems = Problems::default();
     let inventory = appliance::read(path, &mut problems)
         .filter(|_| !problems.has_errors())
@@ -345,11 +345,11 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
     let profiles = inventory.profiles.iter();
     let profiles = profiles.map(|profile| (format!("profile {}", profile.name.value), &profile.own));
     let rules = inventory.rules.iter().map(|rule| ("a rule".to_owned(), &rule.own));
-    let named = hosts.chain(profiles).chain(rules).filter_map(|(who, own)| {
+    let identity = hosts.chain(profiles).chain(rules).filter_map(|(who, own)| {
         let said = own.image.as_ref().filter(|said| said.value == *image)?;
         Some((who, said.origin.clone()))
     });
-    Ok(named.collect())
+    Ok(identity.collect())
 }
 
 fn first_said(origin: &Origin) -> String {

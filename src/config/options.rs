@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use toml::de::DeValue;
 
 /// Named options by number.
-pub(super) type Options = BTreeMap<u8, Sourced<RawOption>>;
+pub(super) type NamedOptions = BTreeMap<u8, Sourced<RawOption>>;
 
 /// The smallest MTU of option 26 (RFC 2132 section 5.1), in bytes.
 const MTU_BYTES_MIN: u16 = 68;
@@ -46,7 +46,7 @@ const OWN: &[u8] = &[
 
 /// Reads what a profile, a rule or a host says of options: `dns` and `domain` as well, which a subnet has
 /// apart from the rest.
-pub(super) fn read_own(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {
+pub(super) fn read_own(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NamedOptions {
     let dns = list(reader, fields, "dns", decode::address, option_body::addresses);
     let domain = fields.take(reader, "domain", decode::domain_name);
     let domain = domain.map(|domain| Sourced {
@@ -62,7 +62,7 @@ pub(super) fn read_own(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Opti
                 value: RawOption { code, body, always },
                 origin,
             };
-            judge_size(reader, &option);
+            validate_size(reader, &option);
             options.insert(code, option);
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn read_own(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Opti
 }
 
 /// Reads the keys that name options.
-pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options {
+pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NamedOptions {
     let mtu = fields.take(reader, "mtu", mtu);
     let keyed = [
         (
@@ -99,7 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options 
             list(reader, fields, "routes", route, option_body::classless_routes),
         ),
     ];
-    let mut options = Options::new();
+    let mut options = NamedOptions::new();
     for (code, body) in keyed {
         options.extend(body.map(|Sourced { value: body, origin }| {
             let value = RawOption {
@@ -120,7 +120,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Options 
             options.insert(code, option);
         }
     }
-    options.values().for_each(|option| judge_size(reader, option));
+    options.values().for_each(|option| validate_size(reader, option));
     options
 }
 
@@ -139,7 +139,7 @@ fn list<T>(
     Some(Sourced { value, origin })
 }
 
-fn judge_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
+fn validate_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
     let RawOption { code, body, .. } = &option.value;
     let room = match *code {
         // The subnet's router may join them.
@@ -225,7 +225,7 @@ fn code(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u8> {
 
 /// What a value is.
 #[derive(Clone, Copy)]
-enum Kind {
+enum OptionType {
     Address,
     Text,
     U8,
@@ -235,18 +235,18 @@ enum Kind {
     Hex,
 }
 
-const KINDS: &[(&str, Kind)] = &[
-    ("address", Kind::Address),
-    ("text", Kind::Text),
-    ("u8", Kind::U8),
-    ("u16", Kind::U16),
-    ("u32", Kind::U32),
-    ("bool", Kind::Bool),
-    ("hex", Kind::Hex),
+const KINDS: &[(&str, OptionType)] = &[
+    ("address", OptionType::Address),
+    ("text", OptionType::Text),
+    ("u8", OptionType::U8),
+    ("u16", OptionType::U16),
+    ("u32", OptionType::U32),
+    ("bool", OptionType::Bool),
+    ("hex", OptionType::Hex),
 ];
 
 /// A value's bytes; a list's one after the other.
-fn body(reader: &mut Reader<'_>, kind: Kind, value: &Value<'_>) -> Option<Vec<u8>> {
+fn body(reader: &mut Reader<'_>, kind: OptionType, value: &Value<'_>) -> Option<Vec<u8>> {
     if let DeValue::Array(items) = value.get_ref() {
         let bodies: Vec<Vec<u8>> = items
             .iter()
@@ -257,15 +257,15 @@ fn body(reader: &mut Reader<'_>, kind: Kind, value: &Value<'_>) -> Option<Vec<u8
     single(reader, kind, value)
 }
 
-fn single(reader: &mut Reader<'_>, kind: Kind, value: &Value<'_>) -> Option<Vec<u8>> {
+fn single(reader: &mut Reader<'_>, kind: OptionType, value: &Value<'_>) -> Option<Vec<u8>> {
     match kind {
-        Kind::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
-        Kind::Text => decode::some_text(reader, value).map(String::into_bytes),
-        Kind::U8 => number::<u8>(reader, value).map(|number| vec![number]),
-        Kind::U16 => number::<u16>(reader, value).map(|number| number.to_be_bytes().to_vec()),
-        Kind::U32 => number::<u32>(reader, value).map(|number| number.to_be_bytes().to_vec()),
-        Kind::Bool => decode::boolean(reader, value).map(|said| vec![u8::from(said)]),
-        Kind::Hex => hexadecimal(reader, value),
+        OptionType::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
+        OptionType::Text => decode::some_text(reader, value).map(String::into_bytes),
+        OptionType::U8 => number::<u8>(reader, value).map(|number| vec![number]),
+        OptionType::U16 => number::<u16>(reader, value).map(|number| number.to_be_bytes().to_vec()),
+        OptionType::U32 => number::<u32>(reader, value).map(|number| number.to_be_bytes().to_vec()),
+        OptionType::Bool => decode::boolean(reader, value).map(|said| vec![u8::from(said)]),
+        OptionType::Hex => hexadecimal(reader, value),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hosts that belong to a switch port, and whether anybody is believed to tell it where they are.
 
 use super::{
-    hosts::Crowd,
+    hosts::CausesByMachine,
     problems::Problems,
     raw::{Inventory, RawHost, RawSubnet},
 };
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Copy)]
 enum Heard<'i> {
     /// Some subnet where the host may be says whose word counts.
-    Named,
+    HostIdentity,
     /// It does not, so that its router's word counts.
     ByRouter(&'i RawSubnet, Ipv4Addr),
     /// Nobody's word counts where the host belongs.
@@ -24,17 +24,21 @@ enum Heard<'i> {
 
 /// Says which hosts belong to a switch port that nobody is believed to tell, or only a router that may name itself
 /// otherwise: they would get no answer at all.
-pub(super) fn judge(inventory: &Inventory, gives_addresses: bool, problems: &mut Problems) {
+pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &mut Problems) {
     // What is wrong with the subnets was said.
     if inventory.misses_subnets || (inventory.subnets.is_empty() && gives_addresses) {
         return;
     }
-    let (mut guessed, mut silent, mut lost) = (Crowd::default(), Crowd::default(), Crowd::default());
+    let (mut guessed, mut silent, mut lost) = (
+        CausesByMachine::default(),
+        CausesByMachine::default(),
+        CausesByMachine::default(),
+    );
     for host in &inventory.hosts {
-        let Some(port) = &host.named.port else { continue };
+        let Some(port) = &host.identity.port else { continue };
         let whose = format!("host `{}`", host.name.value);
         match heard(&inventory.subnets, host) {
-            None | Some(Heard::Named) => {}
+            None | Some(Heard::HostIdentity) => {}
             Some(Heard::ByRouter(subnet, router)) => guessed.add((place(subnet), router), whose),
             Some(Heard::Elsewhere(subnet)) => silent.add(place(subnet), whose),
             Some(Heard::Nowhere(Some(subnet))) => lost.add((subnet.cidr.origin.clone(), here(subnet)), whose),
@@ -97,7 +101,7 @@ fn heard<'i>(subnets: &'i [RawSubnet], host: &RawHost) -> Option<Heard<'i>> {
         Some(Heard::ByRouter(subnet, router.value))
     };
     Some(if its.clone().any(names_some) {
-        Heard::Named
+        Heard::HostIdentity
     } else if let Some(router) = its.find_map(by_router) {
         router
     } else if subnets

@@ -1,8 +1,8 @@
 //! Everything found wrong so far: collected, never thrown, so that one run says it all.
 
 use super::{
-    Diagnostic, Report,
-    steps::{self, Sums256},
+    Diagnostic, LoadReport,
+    validation_protocol::{self, FileHashes},
 };
 use crate::boot::{render::TemplateError, snapshot::Origin};
 use crate::model::{
@@ -17,44 +17,46 @@ use std::{
 /// The diagnostics of one load.
 #[derive(Default)]
 pub(super) struct Problems {
-    errors: Pile,
-    warnings: Pile,
+    errors: DiagnosticList,
+    warnings: DiagnosticList,
     /// What is judged are kept files: what lies outside of them may have changed since, and is odd then
     /// and no error.
-    of_kept_files: bool,
+    of_last_good: bool,
     /// The files that were tried before, and no others are read; all are where nothing was tried.
-    only: Option<Arc<Sums256>>,
+    only: Option<Arc<FileHashes>>,
 }
 
 impl Problems {
     /// Those of files that are kept.
-    pub(super) fn of_kept_files() -> Problems {
+    pub(super) fn of_last_good() -> Problems {
         Problems {
-            of_kept_files: true,
+            of_last_good: true,
             ..Problems::default()
         }
     }
 
     /// The same, and of no files but those.
-    pub(super) fn with_only(self, only: Option<Arc<Sums256>>) -> Problems {
+    pub(super) fn with_only(self, only: Option<Arc<FileHashes>>) -> Problems {
         Problems { only, ..self }
     }
 
     /// Whether a file with these bytes may be read.
     pub(super) fn may_be_read(&self, bytes: &[u8]) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&steps::sum(bytes)))
+        self.only
+            .as_ref()
+            .is_none_or(|only| only.contains(&validation_protocol::sum(bytes)))
     }
 
     /// Whether what is judged are kept files.
-    pub(super) fn are_of_kept_files(&self) -> bool {
-        self.of_kept_files
+    pub(super) fn are_of_last_good(&self) -> bool {
+        self.of_last_good
     }
 
     /// Looks at what lies outside of the files that are kept: loaders, images.
     pub(super) fn outside<T>(&mut self, look: impl FnOnce(&mut Problems) -> T) -> T {
         let before = self.errors.said.len();
         let found = look(self);
-        if self.of_kept_files {
+        if self.of_last_good {
             for odd in self.errors.take_from(before) {
                 self.warnings.push(odd);
             }
@@ -105,8 +107,8 @@ impl Problems {
     }
 
     /// In file order, each said once.
-    pub(super) fn into_report(self) -> Report {
-        Report {
+    pub(super) fn into_report(self) -> LoadReport {
+        LoadReport {
             errors: self.errors.in_order("error"),
             warnings: self.warnings.in_order("warning"),
         }
@@ -125,7 +127,7 @@ fn diagnostic(at: &Origin, message: String, help: String) -> Diagnostic {
 /// Diagnostics, so many of a file and so many in all: of a file that is something else altogether every line
 /// is wrong, and nobody reads the second hundred. The others are counted.
 #[derive(Default)]
-struct Pile {
+struct DiagnosticList {
     said: Vec<Diagnostic>,
     of_file: HashMap<String, Count>,
 }
@@ -137,7 +139,7 @@ struct Count {
     beyond: usize,
 }
 
-impl Pile {
+impl DiagnosticList {
     fn push(&mut self, mut diagnostic: Diagnostic) {
         let count = self.of_file.entry(diagnostic.file.clone()).or_default();
         if count.said >= DIAGNOSTICS_PER_FILE_MAX || self.said.len() >= DIAGNOSTICS_MAX {
@@ -165,7 +167,7 @@ impl Pile {
 
     /// In file order, each said once, and behind those of a file how many more it has.
     fn in_order(self, noun: &str) -> Vec<Diagnostic> {
-        let Pile { mut said, of_file } = self;
+        let DiagnosticList { mut said, of_file } = self;
         let mut once = HashSet::new();
         said.retain(|one| once.insert(one.clone()));
         said.extend(
@@ -262,7 +264,7 @@ mod tests {
             problems.warn(&at(line), "x".repeat(DIAGNOSTIC_BYTES_MAX * 2), "");
         }
         problems.whole_file("c.toml", "can't be read".to_owned(), "");
-        let Report { errors, warnings } = problems.into_report();
+        let LoadReport { errors, warnings } = problems.into_report();
         assert_eq!(errors.len(), DIAGNOSTICS_PER_FILE_MAX + 2);
         assert_eq!(errors[0].place, Some((1, 1)));
         let more = &errors[DIAGNOSTICS_PER_FILE_MAX];

@@ -58,7 +58,7 @@ const ANSWERS: &[(&str, Stage)] = &[
 const REPLIES: &[(&str, bool)] = &[("broadcast", true), ("unicast", false)];
 
 /// A row as it is written.
-struct Row {
+struct QuirkRow {
     quirk: Quirk,
     loader: Option<Sourced<String>>,
 }
@@ -76,7 +76,7 @@ pub(super) fn shipped(problems: &mut Problems) -> Quirks {
 pub(super) fn read(file: Option<&Path>, loaders: &Loaders, problems: &mut Problems) -> Quirks {
     let source = file.and_then(|file| Source::read(file, problems));
     let own = source.map_or_else(Vec::new, |source| rows(&source, problems));
-    problems.outside(|problems| judge_loaders(&own, loaders, problems));
+    problems.outside(|problems| validate_loaders(&own, loaders, problems));
     let mut quirks: Vec<Quirk> = own.into_iter().map(|row| row.quirk).collect();
     let behind: Vec<Quirk> = shipped(problems)
         .0
@@ -88,9 +88,9 @@ pub(super) fn read(file: Option<&Path>, loaders: &Loaders, problems: &mut Proble
 }
 
 /// Says the loaders that rows name and that are not there.
-fn judge_loaders(own: &[Row], loaders: &Loaders, problems: &mut Problems) {
+fn validate_loaders(own: &[QuirkRow], loaders: &Loaders, problems: &mut Problems) {
     for loader in own.iter().filter_map(|row| row.loader.as_ref()) {
-        if loaders.place_of(&loader.value).is_none() {
+        if loaders.location_of(&loader.value).is_none() {
             let why = loaders.why_unfollowed(&loader.value);
             let why = why.map_or_else(String::new, |why| format!(": it is a symbolic link, and {why}"));
             let message = format!("there is no loader `{}`{why}", text::escape(loader.value.as_bytes()));
@@ -100,7 +100,7 @@ fn judge_loaders(own: &[Row], loaders: &Loaders, problems: &mut Problems) {
     }
 }
 
-fn rows(source: &Source, problems: &mut Problems) -> Vec<Row> {
+fn rows(source: &Source, problems: &mut Problems) -> Vec<QuirkRow> {
     let (root, broken) = decode::document(source, problems);
     if broken {
         return Vec::new();
@@ -140,7 +140,7 @@ fn rows(source: &Source, problems: &mut Problems) -> Vec<Row> {
     rows
 }
 
-fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, Row)> {
+fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, QuirkRow)> {
     let mut fields = Fields::of(reader, "a quirk", value)?;
     let name = fields.take(reader, "name", row_name);
     let why = fields.take(reader, "why", decode::some_text);
@@ -172,7 +172,7 @@ fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, R
         matches: matches??,
         set,
     };
-    Some((name, Row { quirk, loader }))
+    Some((name, QuirkRow { quirk, loader }))
 }
 
 /// A name as log lines show it, several to a line.

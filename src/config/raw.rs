@@ -2,8 +2,8 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
-    identity::{self, Named},
-    options::{self, Options},
+    identity::{self, HostIdentity},
+    options::{self, NamedOptions},
     ports_from,
     problems::Problems,
     source::{self, Source},
@@ -41,7 +41,7 @@ pub(super) struct RawSubnet {
     /// `None` where it does not say: the router.
     pub(super) ports_from: Option<PortsFrom>,
     pub(super) probe: Option<Probe>,
-    pub(super) options: Options,
+    pub(super) options: NamedOptions,
 }
 
 /// One `[profile.NAME]`.
@@ -54,7 +54,7 @@ pub(super) struct RawProfile {
 /// One `[[host]]`.
 pub(super) struct RawHost {
     pub(super) name: Sourced<Name>,
-    pub(super) named: Named,
+    pub(super) identity: HostIdentity,
     pub(super) address: Option<Sourced<Ipv4Addr>>,
     pub(super) hostname: Option<Sourced<String>>,
     pub(super) locked: bool,
@@ -225,7 +225,7 @@ fn profile(reader: &mut Reader<'_>, name: Sourced<Name>, value: &Value<'_>) -> O
 fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let mut fields = Fields::of(reader, "a host", value)?;
     let name = fields.take(reader, "name", decode::parsed::<Name>);
-    let named = identity::read(reader, &mut fields);
+    let identity = identity::read(reader, &mut fields);
     let address = fields.take(reader, "address", decode::address);
     let hostname = fields.take(reader, "hostname", decode::domain_name);
     let locked = fields.take(reader, "locked", decode::boolean);
@@ -238,7 +238,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
             "add one, such as name = \"r1u07\"",
         );
     }
-    if !named.is_said {
+    if !identity.is_given {
         let shown = name
             .as_ref()
             .map_or("this host".to_owned(), |name| format!("host `{}`", name.value));
@@ -248,7 +248,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     fields.finish(reader);
     Some(RawHost {
         name: name?,
-        named,
+        identity,
         address,
         hostname,
         // A misspelt lock must never unlock; its error keeps this generation out anyway.
@@ -361,10 +361,10 @@ fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<
     let mut vars = BTreeMap::new();
     for (key, item) in table.iter() {
         let origin = reader.origin(item);
-        let named = key.get_ref();
+        let identity = key.get_ref();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if named.is_empty() || !named.chars().all(is_word) || named.starts_with(|c: char| c.is_ascii_digit()) {
-            let shown = text::escape(named.as_bytes());
+        if identity.is_empty() || !identity.chars().all(is_word) || identity.starts_with(|c: char| c.is_ascii_digit()) {
+            let shown = text::escape(identity.as_bytes());
             let message = format!("a template can't name the variable `{shown}`");
             reader
                 .problems
@@ -372,7 +372,7 @@ fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<
         }
         // What can't be read has been said; a template must not miss it as well.
         let value = decode::var(reader, item).unwrap_or_else(|| Var::Text("unread".to_owned()));
-        vars.insert(named.to_string(), Sourced { value, origin });
+        vars.insert(identity.to_string(), Sourced { value, origin });
     }
     vars
 }

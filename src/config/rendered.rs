@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn an_ipxe_script_begins_with_its_mark_and_others_need_none() {
-        for sound in [
+        for compiled in [
             "#!ipxe\necho",
             "#!ipxe\n",
             "#!ipxe \r\n",
             "#!ipxe\u{b}\n",
             "#!gpxe\necho",
         ] {
-            assert_eq!(script(Dialect::Ipxe, sound), None, "{sound:?}");
+            assert_eq!(script(Dialect::Ipxe, compiled), None, "{compiled:?}");
         }
         for odd in [
             "",

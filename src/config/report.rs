@@ -2,14 +2,14 @@
 
 mod secrets;
 
-use super::{Diagnostic, Report};
+use super::{Diagnostic, LoadReport};
 use crate::images::reading::open_regular;
 use crate::model::limits::EDITED_FILE_BYTES_MAX;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
-use secrets::Veil;
+use secrets::Redactor;
 use serde::{Serializer, ser::SerializeMap};
 use std::{
     collections::HashMap,
@@ -28,10 +28,10 @@ pub fn wants_colours() -> bool {
     stream_wants_colours(&std::io::stderr())
 }
 
-impl Report {
+impl LoadReport {
     /// Every error and warning with the line it is about.
     pub fn render(&self, colours: bool) -> String {
-        let mut pages = Pages::default();
+        let mut pages = SourceCache::default();
         let mut shown = String::new();
         let errors = self.errors.iter().map(|one| (one, Severity::Error));
         let warnings = self.warnings.iter().map(|one| (one, Severity::Warning));
@@ -59,9 +59,9 @@ impl std::fmt::Display for Diagnostic {
 
 /// Files already read for their snippets.
 #[derive(Default)]
-struct Pages(HashMap<String, Option<Vec<String>>>);
+struct SourceCache(HashMap<String, Option<Vec<String>>>);
 
-impl Pages {
+impl SourceCache {
     fn lines(&mut self, file: &str) -> Option<&[String]> {
         let page = self.0.entry(file.to_owned()).or_insert_with(|| read(file));
         page.as_deref()
@@ -107,7 +107,7 @@ fn read(file: &str) -> Option<Vec<String>> {
     let mut text = String::new();
     let opened = open_regular(Path::new(file)).ok()?;
     opened.take(EDITED_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let mut veil = Veil::default();
+    let mut veil = Redactor::default();
     Some(text.lines().map(|line| veil.over(&printable(line))).collect())
 }
 

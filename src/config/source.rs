@@ -2,7 +2,7 @@
 
 use super::{
     problems::Problems,
-    steps::{self, Step},
+    validation_protocol::{self, ValidationStep},
 };
 use crate::boot::snapshot::Origin;
 use crate::images::reading::open_regular;
@@ -27,7 +27,7 @@ impl Source {
     /// Reads a file, or says why it can't be used.
     pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Source> {
         let file = path.display().to_string();
-        steps::next(|| Step::Read(file.clone()));
+        validation_protocol::next(|| ValidationStep::Read(file.clone()));
         let bytes = match read_bounded(path) {
             Ok(bytes) if !problems.may_be_read(&bytes) => {
                 let help = "it is read again once it is quiet, or by `bootwright reload`";
@@ -40,7 +40,7 @@ impl Source {
                 return None;
             }
         };
-        steps::was_read(&bytes);
+        validation_protocol::was_read(&bytes);
         match String::from_utf8(bytes) {
             Ok(text) => Some(Source::new(&file, text)),
             Err(error) => {
@@ -123,7 +123,7 @@ pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The entries of a folder that people mean, sorted by name: no hidden file, no editor's backup.
 pub(super) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    steps::next(|| Step::Look(folder.display().to_string()));
+    validation_protocol::next(|| ValidationStep::Look(folder.display().to_string()));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

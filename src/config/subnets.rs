@@ -1,8 +1,8 @@
 //! Subnets and pools: what overlaps, and where an address may lie.
 
-use super::{options::Options, problems::Problems, raw::RawSubnet};
+use super::{options::NamedOptions, problems::Problems, raw::RawSubnet};
 use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, Sourced, Subnet};
-use crate::model::{AddressRange, Cidr, limits::POOL_KEPT_DIVISOR};
+use crate::model::{AddressRange, Cidr, limits::POOL_RESERVE_DIVISOR};
 use crate::proto::dhcp::option_body::{CLASSLESS_ROUTES, route_routers};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -12,7 +12,7 @@ const LEASE_DEFAULT: Duration = Duration::from_secs(3600);
 const LEASE_SHORTEST: Duration = Duration::from_secs(30);
 
 /// Judges the subnets and gives those that served addresses can be checked against.
-pub(super) fn judge(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
+pub(super) fn validate(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
     for (index, subnet) in raw.iter().enumerate() {
         if let Some(first) = raw[..index]
             .iter()
@@ -21,10 +21,10 @@ pub(super) fn judge(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet> {
             let message = format!("subnet {} overlaps {}", subnet.cidr.value, first.cidr.value);
             problems.error(&subnet.cidr.origin, message, super::first_said(&first.cidr.origin));
         }
-        judge_router(subnet, problems);
-        judge_pools(subnet, problems);
-        judge_own_routes(subnet, problems);
-        judge_name_servers(subnet, problems);
+        validate_router(subnet, problems);
+        validate_pools(subnet, problems);
+        validate_own_routes(subnet, problems);
+        validate_name_servers(subnet, problems);
         if let Some(lease) = subnet.lease.as_ref().filter(|lease| lease.value < LEASE_SHORTEST) {
             let message = format!(
                 "leases in {} last less than {} s",
@@ -67,7 +67,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
 pub(super) fn keep_for_listed(subnets: &mut [Subnet], hosts: u64) {
     for subnet in subnets {
         let addresses: u64 = subnet.pool.iter().map(|range| range.len()).sum();
-        let mut wanted = hosts.min(addresses / POOL_KEPT_DIVISOR);
+        let mut wanted = hosts.min(addresses / POOL_RESERVE_DIVISOR);
         let mut open = Vec::new();
         for range in std::mem::take(&mut subnet.pool).into_iter().rev() {
             let (rest, last) = range.split_last(wanted);
@@ -80,7 +80,7 @@ pub(super) fn keep_for_listed(subnets: &mut [Subnet], hosts: u64) {
     }
 }
 
-fn judge_router(subnet: &RawSubnet, problems: &mut Problems) {
+fn validate_router(subnet: &RawSubnet, problems: &mut Problems) {
     let Some(router) = &subnet.router else {
         return;
     };
@@ -102,7 +102,7 @@ fn judge_router(subnet: &RawSubnet, problems: &mut Problems) {
     }
 }
 
-fn judge_pools(subnet: &RawSubnet, problems: &mut Problems) {
+fn validate_pools(subnet: &RawSubnet, problems: &mut Problems) {
     let cidr = subnet.cidr.value;
     for (index, pool) in subnet.pool.iter().enumerate() {
         let inside = cidr.is_host_address(pool.value.first()) && cidr.is_host_address(pool.value.last());
@@ -128,7 +128,7 @@ fn judge_pools(subnet: &RawSubnet, problems: &mut Problems) {
 }
 
 /// Judges a subnet's routes: their routers must be where its machines are, and nobody else's address.
-fn judge_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
+fn validate_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
     let cidr = subnet.cidr.value;
     for (via, origin) in gateways(&subnet.options) {
         if !cidr.is_host_address(via) {
@@ -143,7 +143,7 @@ fn judge_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
 }
 
 /// Warns of a name server that a machine may be given the address of.
-fn judge_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
+fn validate_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
     for server in &subnet.dns {
         if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(*server)) {
             let message = format!("the pool {} has the name server {server} in it", pool.value);
@@ -157,7 +157,7 @@ fn judge_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
 }
 
 /// Judges the routes of a host: in the subnet of its address, or of any where it has none.
-pub(super) fn judge_routes(
+pub(super) fn validate_routes(
     subnets: &[Subnet],
     (whose, address): (&str, Option<Ipv4Addr>),
     settings: &BootSettings,
@@ -188,7 +188,7 @@ const ROUTE_HELP: &str = "machines can only reach a router in their own subnet";
 
 /// The routers of option 121, and where it is written. 0.0.0.0 says that the destination is on the wire
 /// itself (RFC 3442).
-fn gateways(options: &Options) -> impl Iterator<Item = (Ipv4Addr, &Origin)> {
+fn gateways(options: &NamedOptions) -> impl Iterator<Item = (Ipv4Addr, &Origin)> {
     let routes = options.get(&CLASSLESS_ROUTES).into_iter();
     routes
         .flat_map(|routes| route_routers(&routes.value.body).map(move |via| (via, &routes.origin)))
@@ -201,7 +201,12 @@ pub(super) fn any_has(subnets: &[Subnet], address: Ipv4Addr) -> bool {
 }
 
 /// Judges a reservation against the subnets.
-pub(super) fn judge_reservation(subnets: &[Subnet], host: &str, address: &Sourced<Ipv4Addr>, problems: &mut Problems) {
+pub(super) fn validate_reservation(
+    subnets: &[Subnet],
+    host: &str,
+    address: &Sourced<Ipv4Addr>,
+    problems: &mut Problems,
+) {
     let said = address.value;
     let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(said)) else {
         let message = format!("host {host}: address {said} lies in no subnet");

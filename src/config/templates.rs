@@ -4,11 +4,11 @@
 //! Windows editor's line ends are left out.
 
 use super::{
-    hosts::Unread,
+    hosts::UnreadFolders,
     problems::Problems,
     source,
     source::Source,
-    steps::{self, Step},
+    validation_protocol::{self, ValidationStep},
 };
 use crate::boot::{
     render::{TemplateError, Templates, long_comments},
@@ -27,7 +27,7 @@ const WINDOWS_OWN: &[&str] = &["bat", "cmd", "inf", "ini", "ps1", "reg"];
 
 /// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from
 /// the other; a folder that can't be read is said and noted in `unread`.
-pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems: &mut Problems) -> Templates {
+pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut UnreadFolders, problems: &mut Problems) -> Templates {
     let mut templates = Templates::new();
     let paths = list(scripts, "scripts", problems);
     unread.scripts = paths.is_none();
@@ -37,7 +37,7 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut Unread, problems
             && let Some(name) = name_of(&path, path.file_stem(), problems)
             && let Some(source) = Source::read(&path, problems)
         {
-            steps::next(|| Step::Compile(source.file.to_string()));
+            validation_protocol::next(|| ValidationStep::Compile(source.file.to_string()));
             let added = templates.add_script(&name, dialect, &source.file, &plain(&path, &source.text));
             say(added, problems);
         }
@@ -163,7 +163,7 @@ fn add(templates: &mut Templates, name: &Name, file: &str, path: &Path, problems
         let message = format!("`{{#` opens a comment of the template here, and its {lines} lines are cut out");
         problems.warn(&at, message, RAW);
     }
-    steps::next(|| Step::Compile(source.file.to_string()));
+    validation_protocol::next(|| ValidationStep::Compile(source.file.to_string()));
     let added = templates.add_answer(name, file, &source.file, &text);
     say(added, problems);
 }

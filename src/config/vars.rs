@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 /// Warns of each name that no script and no answer has, at the first place that says it. Templates that
 /// could not be read may have asked for anything.
-pub(super) fn judge_asked(inventory: &Inventory, templates: &Templates, problems: &mut Problems) {
-    if !templates.are_all_sound() {
+pub(super) fn validate_used(inventory: &Inventory, templates: &Templates, problems: &mut Problems) {
+    if !templates.all_compile() {
         return;
     }
     let profiles = inventory.profiles.iter().map(|profile| &profile.own);
@@ -20,11 +20,11 @@ pub(super) fn judge_asked(inventory: &Inventory, templates: &Templates, problems
     let rules = inventory.rules.iter().map(|rule| &rule.own);
     let mut unasked: BTreeMap<&str, (&Origin, usize)> = BTreeMap::new();
     for (key, var) in profiles.chain(hosts).chain(rules).flat_map(|own| &own.vars) {
-        if !templates.asks_for_var(key) {
+        if !templates.uses_var(key) {
             unasked.entry(key).or_insert((&var.origin, 0)).1 += 1;
         }
     }
-    let asked = templates.vars_asked_for();
+    let asked = templates.used_vars();
     for (key, (origin, times)) in unasked {
         let more = match times {
             1 => String::new(),

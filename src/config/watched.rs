@@ -28,14 +28,14 @@ pub fn watched(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         folders.extend(children.into_iter().filter(|child| child.is_dir()));
     }
     for answer in source::entries(&appliance.answers).unwrap_or_default() {
-        add_folders_in(&answer, ANSWER_DEPTH_MAX, Behind::Links, &mut folders);
+        add_folders_in(&answer, ANSWER_DEPTH_MAX, FollowLinks::Links, &mut folders);
     }
     for image in source::entries(&appliance.images).unwrap_or_default() {
-        add_folders_in(&image, IMAGE_DEPTH_MAX, Behind::None, &mut folders);
+        add_folders_in(&image, IMAGE_DEPTH_MAX, FollowLinks::None, &mut folders);
     }
     for loaders in &appliance.loaders {
         let mut beneath = Vec::new();
-        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, Behind::None, &mut beneath);
+        add_folders_in(loaders, LOADER_DEPTH_MAX - 1, FollowLinks::None, &mut beneath);
         // Nothing is served from one that is closed to us.
         beneath.retain(|folder| !folder.ends_with(RECOVERED) && folder.read_dir().is_ok());
         folders.extend(beneath);
@@ -143,7 +143,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
 
 /// Which folders count besides those that lie there themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
+enum FollowLinks {
     /// No others: no loader and no artifact is served from a folder behind a symlink.
     None,
     /// Those that a symlink leads to: answers are read there.
@@ -151,11 +151,11 @@ enum Behind {
 }
 
 /// Adds the folders in a folder, down to `depth` below it.
-fn add_folders_in(folder: &Path, depth: usize, behind: Behind, folders: &mut Vec<PathBuf>) {
-    let counts = |child: &PathBuf| child.is_dir() && (behind == Behind::Links || !child.is_symlink());
+fn add_folders_in(folder: &Path, depth: usize, behind: FollowLinks, folders: &mut Vec<PathBuf>) {
+    let counts = |child: &PathBuf| child.is_dir() && (behind == FollowLinks::Links || !child.is_symlink());
     for child in source::entries(folder).unwrap_or_default().into_iter().filter(counts) {
         // A link may lead anywhere, to a folder above it too.
-        if behind == Behind::Links && folders.len() >= EDITED_FILES_MAX {
+        if behind == FollowLinks::Links && folders.len() >= EDITED_FILES_MAX {
             return;
         }
         if depth > 1 {
@@ -216,11 +216,11 @@ mod tests {
             add_folders_in(&at("debian"), ANSWER_DEPTH_MAX, behind, &mut folders);
             folders
         };
-        let answers = found(Behind::Links);
+        let answers = found(FollowLinks::Links);
         for folder in ["debian/parts", "debian/parts/deep"] {
             assert!(answers.contains(&at(folder)), "{answers:?}");
         }
-        assert_eq!(found(Behind::None), Vec::<PathBuf>::new());
+        assert_eq!(found(FollowLinks::None), Vec::<PathBuf>::new());
     }
 
     #[test]

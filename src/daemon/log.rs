@@ -7,7 +7,7 @@
 
 mod lines;
 
-use lines::{Lines, Taker};
+use lines::{LineQueue, LineWriter};
 use std::{
     backtrace::Backtrace,
     fmt,
@@ -31,7 +31,7 @@ use tracing_subscriber::{
 pub const FILTER_VARIABLE: &str = "BOOTWRIGHT_LOG";
 
 /// The lines of this process's log, once it is started.
-static LINES: OnceLock<Lines> = OnceLock::new();
+static LINES: OnceLock<LineQueue> = OnceLock::new();
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,10 +78,10 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
     let lines = lines().map_err(|error| LogError(format!("the log has no file to go to: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Taker(lines));
+        .with_writer(|| LineWriter(lines));
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text if journald_reads() => builder.event_format(ForJournald::new()).try_init(),
+        LogFormat::Text if journald_reads() => builder.event_format(JournaldFormat::new()).try_init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).compact().try_init(),
     };
     started.map_err(|error| LogError(error.to_string()))?;
@@ -101,10 +101,10 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
 }
 
 /// This process's lines, which go to standard error from now on.
-fn lines() -> io::Result<&'static Lines> {
+fn lines() -> io::Result<&'static LineQueue> {
     // Another descriptor of the same file: the standard library's own is locked while somebody writes to it.
     let file = File::from(stderr().as_fd().try_clone_to_owned()?);
-    Ok(LINES.get_or_init(|| Lines::to(file)))
+    Ok(LINES.get_or_init(|| LineQueue::to(file)))
 }
 
 /// From now on a thread writes the log, and nobody else waits for whoever reads it.
@@ -131,7 +131,7 @@ fn tell_lost(lost: u64) {
 
 /// Lines of the log that were lost, because nobody took them.
 pub fn lost() -> u64 {
-    LINES.get().map_or(0, Lines::lost)
+    LINES.get().map_or(0, LineQueue::lost)
 }
 
 /// Waits for what was logged to be read, but not for a reader that reads nothing.
@@ -199,20 +199,20 @@ pub fn journald_reads() -> bool {
 }
 
 /// A text line as journald wants it: `<6>` for its priority (sd-daemon(3)), no time and no colour.
-struct ForJournald(Format<Compact, ()>);
+struct JournaldFormat(Format<Compact, ()>);
 
-impl ForJournald {
-    fn new() -> ForJournald {
+impl JournaldFormat {
+    fn new() -> JournaldFormat {
         let line = Format::default()
             .compact()
             .without_time()
             .with_level(false)
             .with_ansi(false);
-        ForJournald(line)
+        JournaldFormat(line)
     }
 }
 
-impl<S, N> FormatEvent<S, N> for ForJournald
+impl<S, N> FormatEvent<S, N> for JournaldFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

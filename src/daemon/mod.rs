@@ -7,23 +7,23 @@
 //! - [`serve`] is that order.
 //! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
 //!   something in what is [`watched`] changes.
-//! - [`kept`] is what a start falls back to when the files on disk are refused.
-//! - [`complaints`] says in the log what is wrong with the files.
+//! - [`last_good`] is what a start falls back to when the files on disk are refused.
+//! - [`diagnostics_log`] says in the log what is wrong with the files.
 //! - [`memory`] is how much of it the allocator keeps.
 //! - [`run`] is the life between READY and the end: signals, the drain.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
 //!   them.
-//! - [`operator`] answers the admin socket; [`lease_log`] joins the servers to the store, and [`uptime`] is
+//! - [`admin_service`] answers the admin socket; [`lease_log`] joins the servers to the store, and [`uptime`] is
 //!   the clock that outlives this process.
 
+mod admin_service;
 mod artifacts;
-mod complaints;
-mod kept;
+mod diagnostics_log;
+mod last_good;
 mod lease_log;
 pub mod log;
 mod memory;
-mod operator;
 pub mod privileges;
 mod reload;
 mod restart;
@@ -35,4 +35,4 @@ mod verifier;
 mod watch;
 mod watched;
 
-pub use serve::{Options, StartError, serve};
+pub use serve::{ServeOptions, StartError, serve};

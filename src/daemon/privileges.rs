@@ -7,7 +7,7 @@
 //! Capabilities belong to threads (capabilities(7)), hence the order.
 
 use crate::images::reading::open_regular;
-use crate::model::limits::KEPT_DEPTH_MAX;
+use crate::model::limits::LAST_GOOD_DEPTH_MAX;
 use capctl::{Cap, CapSet, CapState, ambient, bounding, prctl};
 use nix::{
     dir::Dir,
@@ -117,7 +117,7 @@ fn become_user(user: &User, owned: &Owned) -> Result<(), PrivilegeError> {
 /// link: who owns these folders may swap one for a link to another's while we walk.
 fn hand_over_below(folder: &Path, uid: Uid, gid: Gid) -> nix::Result<()> {
     match Dir::open(folder, FOLDER_ONLY, Mode::empty()) {
-        Ok(folder) => hand_over_in(folder, uid, gid, KEPT_DEPTH_MAX + 1),
+        Ok(folder) => hand_over_in(folder, uid, gid, LAST_GOOD_DEPTH_MAX + 1),
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
         Err(error) => Err(error),
     }

@@ -6,21 +6,21 @@
 
 use super::{
     artifacts,
-    complaints::{log_errors, log_warnings},
-    kept::{Instead, Keeper},
+    diagnostics_log::{log_errors, log_warnings},
+    last_good::{Fallback, LastGoodSaver},
     restart::restart_needed,
     systemd,
     verifier::Verifier,
-    watched::Watched,
+    watched::WatchSet,
 };
-use crate::admin::answer::{Accepted, KeptFiles, Problem, Refusal, counted};
+use crate::admin::api::{LastGoodFiles, Problem, ReloadAccepted, ReloadRefusal, counted};
 use crate::boot::snapshot::Ports;
 use crate::config::{
-    Appliance, Loaded, Report,
-    apart::{self, TriedFiles},
+    Appliance, LoadReport, Loaded,
+    validation::{self, TriedFiles},
 };
-use crate::images::sums::Later;
-use crate::model::{WallTime, limits::REFUSAL_REMINDER};
+use crate::images::sums::Deferred;
+use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL};
 use crate::net::Shared;
 use std::{
     fmt,
@@ -36,7 +36,7 @@ pub(super) enum Trigger {
     /// SIGHUP.
     Signal,
     /// `bootwright reload`.
-    Operator,
+    AdminApi,
     /// A watched folder changed; nothing is read when it is as it was after all.
     Watch,
 }
@@ -45,18 +45,18 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Trigger::Signal => "SIGHUP",
-            Trigger::Operator => "an operator",
+            Trigger::AdminApi => "an operator",
             Trigger::Watch => "a changed file",
         })
     }
 }
 
 /// What became of a reload.
-pub(super) enum Reloaded {
+pub(super) enum ReloadOutcome {
     /// A new generation is in force.
-    Accepted(Accepted),
+    Accepted(ReloadAccepted),
     /// The old one stays.
-    Refused(Refusal),
+    Refused(ReloadRefusal),
     /// The files are those of the last reload.
     Unchanged,
 }
@@ -68,22 +68,22 @@ pub(super) struct Reloader {
     running: Appliance,
     shared: Arc<Shared>,
     verifier: Arc<Verifier>,
-    keeper: Keeper,
+    last_good_saver: LastGoodSaver,
     one_at_a_time: tokio::sync::Mutex<()>,
-    standing: Mutex<Standing>,
+    state: Mutex<ReloadState>,
     /// Told of each reload that the watch did not ask for.
     reloaded: Notify,
 }
 
 /// How the last reload left things.
 #[derive(Clone)]
-pub(super) struct Standing {
+pub(super) struct ReloadState {
     /// Since when the generation is in force.
     pub(super) since: WallTime,
     /// Why the files as they are now are not, if they are not.
-    pub(super) last_refusal: Option<Refusal>,
+    pub(super) last_refusal: Option<ReloadRefusal>,
     /// The files in force, where those on disk were refused at the start already.
-    pub(super) kept_files: Option<KeptFiles>,
+    pub(super) last_good: Option<LastGoodFiles>,
     /// When the refusal was said last, by the clock that never jumps.
     said: Duration,
     /// The settings of the generation in force.
@@ -104,14 +104,14 @@ impl Reloader {
         running: Appliance,
         shared: Arc<Shared>,
         verifier: Arc<Verifier>,
-        (tried, instead): (TriedFiles, Option<Instead>),
+        (tried, fallback): (TriedFiles, Option<Fallback>),
     ) -> Reloader {
-        let watched = Watched::of(&running, config_file);
+        let watched = WatchSet::of(&running, config_file);
         let now = shared.clock.now().wall;
-        let (last_refusal, kept_files) = match instead {
+        let (last_refusal, last_good) = match fallback {
             None => (None, None),
-            Some(Instead { errors, kept }) => {
-                let refusal = Refusal {
+            Some(Fallback { errors, kept }) => {
+                let refusal = ReloadRefusal {
                     at: now,
                     generation: shared.snapshot.load().generation,
                     errors: errors.iter().map(Problem::from).collect(),
@@ -119,10 +119,10 @@ impl Reloader {
                 (Some(refusal), Some(kept))
             }
         };
-        let standing = Standing {
+        let state = ReloadState {
             since: now,
             last_refusal,
-            kept_files,
+            last_good,
             said: shared.clock.monotonic(),
             appliance: running.clone(),
             tried,
@@ -132,12 +132,12 @@ impl Reloader {
         };
         Reloader {
             config_file: config_file.to_owned(),
-            keeper: Keeper::new(&running.state, config_file),
+            last_good_saver: LastGoodSaver::new(&running.state, config_file),
             running,
             shared,
             verifier,
             one_at_a_time: tokio::sync::Mutex::new(()),
-            standing: Mutex::new(standing),
+            state: Mutex::new(state),
             reloaded: Notify::new(),
         }
     }
@@ -148,14 +148,14 @@ impl Reloader {
     }
 
     /// How the last reload left things.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn state(&self) -> ReloadState {
         self.stand().clone()
     }
 
     /// The folders to watch, as they are now: links may lead elsewhere by now, and folders be gone.
-    pub(super) fn watched(&self) -> Watched {
+    pub(super) fn watched(&self) -> WatchSet {
         let appliance = self.stand().appliance.clone();
-        Watched::of(&appliance, &self.config_file)
+        WatchSet::of(&appliance, &self.config_file)
     }
 
     /// Whether the files are others than those that were read last. Blocks.
@@ -182,12 +182,12 @@ impl Reloader {
         let snapshot = self.shared.snapshot.load();
         let hosts = counted(snapshot.hosts.len(), "host");
         let serving = format!("generation {}: {hosts}", snapshot.generation);
-        let standing = self.stand();
-        let refused = match &standing.kept_files {
+        let state = self.stand();
+        let refused = match &state.last_good {
             None => "reload refused",
             Some(_) => "NOT FROM THE FILES ON DISK, which are refused, but from those accepted before",
         };
-        match &standing.last_refusal {
+        match &state.last_refusal {
             None => serving,
             Some(refusal) => match refusal.errors.first() {
                 Some(first) => format!("{serving}; {refused}: {first}"),
@@ -199,9 +199,9 @@ impl Reloader {
     /// Says again that the files on disk are refused, where that is so and was not said for long.
     pub(super) fn remind(&self) {
         let now = self.shared.clock.monotonic();
-        let mut standing = self.stand();
-        if let Some(line) = standing.reminder(now) {
-            standing.said = now;
+        let mut state = self.stand();
+        if let Some(line) = state.reminder(now) {
+            state.said = now;
             tracing::error!("{line}");
         }
     }
@@ -209,21 +209,21 @@ impl Reloader {
     /// Keeps the files of the generation in force for a start that finds worse ones, in the background.
     /// A start from kept files has them already.
     pub(super) fn keep(self: &Arc<Self>) {
-        let Standing {
+        let ReloadState {
             appliance,
             tried,
             since,
-            kept_files,
+            last_good,
             ..
-        } = self.standing();
-        if kept_files.is_none() {
+        } = self.state();
+        if last_good.is_none() {
             let this = Arc::clone(self);
-            tokio::task::spawn_blocking(move || this.keeper.keep(&appliance, since, &tried));
+            tokio::task::spawn_blocking(move || this.last_good_saver.save(&appliance, since, &tried));
         }
     }
 
     /// Reads the files and swaps the snapshot whole, or keeps the old one and says why.
-    pub(super) async fn reload(self: &Arc<Self>, trigger: Trigger) -> Reloaded {
+    pub(super) async fn reload(self: &Arc<Self>, trigger: Trigger) -> ReloadOutcome {
         let _turn = self.one_at_a_time.lock().await;
         let this = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || this.reload_now(trigger)).await;
@@ -231,56 +231,56 @@ impl Reloader {
             let problem = Problem::new(format!(
                 "the files could not be judged: {panic}; this is a bug of bootwright"
             ));
-            Reloaded::Refused(self.refuse(trigger, vec![problem]))
+            ReloadOutcome::Refused(self.refuse(trigger, vec![problem]))
         });
         match done {
-            Reloaded::Unchanged => {}
-            Reloaded::Accepted(_) | Reloaded::Refused(_) => systemd::ready(&self.summary()),
+            ReloadOutcome::Unchanged => {}
+            ReloadOutcome::Accepted(_) | ReloadOutcome::Refused(_) => systemd::ready(&self.summary()),
         }
-        if let Reloaded::Accepted(_) = done {
+        if let ReloadOutcome::Accepted(_) = done {
             self.keep();
         }
         match trigger {
-            Trigger::Signal | Trigger::Operator => self.reloaded.notify_one(),
+            Trigger::Signal | Trigger::AdminApi => self.reloaded.notify_one(),
             Trigger::Watch => {}
         }
         done
     }
 
-    fn reload_now(&self, trigger: Trigger) -> Reloaded {
+    fn reload_now(&self, trigger: Trigger) -> ReloadOutcome {
         let watched = self.watched();
         let fingerprint = watched.fingerprint();
         if trigger == Trigger::Watch && fingerprint == self.stand().fingerprint {
-            return Reloaded::Unchanged;
+            return ReloadOutcome::Unchanged;
         }
         systemd::reloading();
         self.stand().fingerprint = fingerprint;
         let generation = self.shared.snapshot.load().generation;
-        match apart::try_and_load(apart::on_disk(&self.config_file), generation + 1, &mut Later) {
+        match validation::try_and_load(validation::on_disk(&self.config_file), generation + 1, &mut Deferred) {
             Ok((loaded, tried)) => {
-                let now = Watched::of(&loaded.appliance, &self.config_file);
+                let now = WatchSet::of(&loaded.appliance, &self.config_file);
                 if now != watched {
                     // It speaks of other folders from now on.
                     self.stand().fingerprint = now.fingerprint();
                 }
-                Reloaded::Accepted(self.accept(trigger, (loaded, tried)))
+                ReloadOutcome::Accepted(self.accept(trigger, (loaded, tried)))
             }
-            Err(Report { errors, .. }) => {
-                self.look_again_beside_kept(generation);
-                Reloaded::Refused(self.refuse(trigger, errors.iter().map(Problem::from).collect()))
+            Err(LoadReport { errors, .. }) => {
+                self.recheck_while_fallback(generation);
+                ReloadOutcome::Refused(self.refuse(trigger, errors.iter().map(Problem::from).collect()))
             }
         }
     }
 
     /// Where kept files are served, loaders and images that changed beside them are taken as they are now:
     /// one that was gone at the start and is there again must not wait for the files.
-    fn look_again_beside_kept(&self, generation: u64) {
-        let Standing {
-            kept_files, appliance, ..
-        } = self.standing();
-        let loaded = kept_files.and_then(|kept| {
-            let files = apart::kept_in(&kept.folder, &self.config_file);
-            apart::try_and_load(files, generation, &mut Later).ok()
+    fn recheck_while_fallback(&self, generation: u64) {
+        let ReloadState {
+            last_good, appliance, ..
+        } = self.state();
+        let loaded = last_good.and_then(|kept| {
+            let files = validation::kept_in(&kept.folder, &self.config_file);
+            validation::try_and_load(files, generation, &mut Deferred).ok()
         });
         if let Some((Loaded { snapshot, .. }, _)) = loaded {
             self.shared.snapshot.store(Arc::new(snapshot));
@@ -288,7 +288,7 @@ impl Reloader {
         }
     }
 
-    fn accept(&self, trigger: Trigger, (loaded, tried): (Loaded, TriedFiles)) -> Accepted {
+    fn accept(&self, trigger: Trigger, (loaded, tried): (Loaded, TriedFiles)) -> ReloadAccepted {
         let Loaded {
             appliance,
             mut snapshot,
@@ -300,8 +300,8 @@ impl Reloader {
             tftp: self.running.tftp_port,
         };
         let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
-        warnings.extend(artifacts::warnings(&snapshot, &self.shared.ledger()));
-        let accepted = Accepted {
+        warnings.extend(artifacts::warnings(&snapshot, &self.shared.verification()));
+        let accepted = ReloadAccepted {
             generation: snapshot.generation,
             hosts: snapshot.hosts.len(),
             warnings,
@@ -309,43 +309,43 @@ impl Reloader {
         };
         self.shared.snapshot.store(Arc::new(snapshot));
         self.verifier.look(appliance.recheck);
-        let mut standing = self.stand();
-        standing.since = self.shared.clock.now().wall;
-        standing.last_refusal = None;
-        standing.kept_files = None;
-        standing.appliance = appliance;
-        standing.tried = tried;
-        standing.restart_needed_for.clone_from(&accepted.restart_needed_for);
-        drop(standing);
+        let mut state = self.stand();
+        state.since = self.shared.clock.now().wall;
+        state.last_refusal = None;
+        state.last_good = None;
+        state.appliance = appliance;
+        state.tried = tried;
+        state.restart_needed_for.clone_from(&accepted.restart_needed_for);
+        drop(state);
         log_accepted(trigger, &accepted);
         accepted
     }
 
-    fn refuse(&self, trigger: Trigger, errors: Vec<Problem>) -> Refusal {
-        let refusal = Refusal {
+    fn refuse(&self, trigger: Trigger, errors: Vec<Problem>) -> ReloadRefusal {
+        let refusal = ReloadRefusal {
             at: self.shared.clock.now().wall,
             generation: self.shared.snapshot.load().generation,
             errors,
         };
-        let mut standing = self.stand();
-        standing.last_refusal = Some(refusal.clone());
-        standing.said = self.shared.clock.monotonic();
-        drop(standing);
+        let mut state = self.stand();
+        state.last_refusal = Some(refusal.clone());
+        state.said = self.shared.clock.monotonic();
+        drop(state);
         log_refused(trigger, &refusal);
         refusal
     }
 
     /// Every change of it is whole before the next can panic, so a poisoned one is sound.
-    fn stand(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stand(&self) -> MutexGuard<'_, ReloadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Standing {
+impl ReloadState {
     /// What is said again of refused files, if it is time for that.
     fn reminder(&self, now: Duration) -> Option<String> {
         let refusal = self.last_refusal.as_ref()?;
-        if now.saturating_sub(self.said) < REFUSAL_REMINDER {
+        if now.saturating_sub(self.said) < REFUSAL_LOG_INTERVAL {
             return None;
         }
         let errors = counted(refusal.errors.len(), "error");
@@ -353,7 +353,7 @@ impl Standing {
             .errors
             .first()
             .map_or(String::new(), |first| format!(": {first}"));
-        let served = match &self.kept_files {
+        let served = match &self.last_good {
             None => format!("generation {} is served", refusal.generation),
             Some(kept) => format!("what is served are older ones, kept in {}", kept.folder.display()),
         };
@@ -363,7 +363,7 @@ impl Standing {
     }
 }
 
-fn log_accepted(trigger: Trigger, accepted: &Accepted) {
+fn log_accepted(trigger: Trigger, accepted: &ReloadAccepted) {
     tracing::info!(
         "reload by {trigger}: generation {} is in force, {}",
         accepted.generation,
@@ -375,7 +375,7 @@ fn log_accepted(trigger: Trigger, accepted: &Accepted) {
     }
 }
 
-fn log_refused(trigger: Trigger, refusal: &Refusal) {
+fn log_refused(trigger: Trigger, refusal: &ReloadRefusal) {
     tracing::error!(
         "reload by {trigger} refused, {}: generation {} stays in force",
         counted(refusal.errors.len(), "error"),
@@ -388,20 +388,20 @@ fn log_refused(trigger: Trigger, refusal: &Refusal) {
 mod tests {
     use super::*;
 
-    fn standing(kept_files: Option<KeptFiles>) -> Standing {
+    fn state(last_good: Option<LastGoodFiles>) -> ReloadState {
         let appliance = crate::config::appliance(Path::new(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/config/bootwright.toml"
         )));
         let appliance = appliance.unwrap();
-        Standing {
+        ReloadState {
             since: WallTime(7),
-            last_refusal: Some(Refusal {
+            last_refusal: Some(ReloadRefusal {
                 at: WallTime(8),
                 generation: 3,
                 errors: vec![Problem::new("host r1u07 twice"), Problem::new("no image")],
             }),
-            kept_files,
+            last_good,
             said: Duration::from_secs(100),
             unwatched: Vec::new(),
             appliance,
@@ -413,25 +413,20 @@ mod tests {
 
     #[test]
     fn refused_files_are_said_again_and_again_and_accepted_ones_never() {
-        let due = Duration::from_secs(100) + REFUSAL_REMINDER;
-        let mut standing = standing(None);
-        assert_eq!(standing.reminder(due - Duration::from_secs(1)), None);
-        let line = standing.reminder(due).unwrap();
+        let due = Duration::from_secs(100) + REFUSAL_LOG_INTERVAL;
+        let mut state = state(None);
+        assert_eq!(state.reminder(due - Duration::from_secs(1)), None);
+        let line = state.reminder(due).unwrap();
         assert!(
             line.contains("generation 3 is served") && line.contains("2 errors: host r1u07 twice"),
             "{line}"
         );
-        standing.kept_files = Some(KeptFiles {
+        state.last_good = Some(LastGoodFiles {
             accepted: WallTime(5),
             folder: "/var/lib/bootwright/accepted/4".into(),
         });
-        assert!(
-            standing
-                .reminder(due)
-                .unwrap()
-                .contains("/var/lib/bootwright/accepted/4")
-        );
-        standing.last_refusal = None;
-        assert_eq!(standing.reminder(due), None);
+        assert!(state.reminder(due).unwrap().contains("/var/lib/bootwright/accepted/4"));
+        state.last_refusal = None;
+        assert_eq!(state.reminder(due), None);
     }
 }

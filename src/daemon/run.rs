@@ -1,12 +1,12 @@
 //! The life between READY and the end: signals in, a drain with a deadline out.
 
 use super::{
-    operator::Desk,
+    admin_service::AdminService,
     reload::{Reloader, Trigger},
     systemd, watch,
 };
 use crate::admin::{self, AdminSocket};
-use crate::model::limits::{DRAIN_DEADLINE, REFUSAL_LOOK};
+use crate::model::limits::{REFUSAL_POLL_INTERVAL, SHUTDOWN_TIMEOUT};
 use crate::net::{Servers, calendar};
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
@@ -30,13 +30,13 @@ fn reload_signal() -> SigSet {
 
 /// How a life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum RunOutcome {
     /// Everything under way was let end, or the deadline cut it.
-    Drained,
+    Finished,
     /// A second signal cut it.
-    Cut,
+    Aborted,
     /// The servers ended by themselves, which they never should.
-    Broken,
+    Failed,
 }
 
 /// Serves until a signal says otherwise.
@@ -48,8 +48,8 @@ pub(super) async fn run(
     servers: Servers,
     socket: &AdminSocket,
     reloader: &Arc<Reloader>,
-    desk: Desk,
-) -> io::Result<Ended> {
+    desk: AdminService,
+) -> io::Result<RunOutcome> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -78,19 +78,19 @@ pub(super) async fn run(
                 let reloader = Arc::clone(reloader);
                 tokio::spawn(async move { reloader.reload(Trigger::Signal).await });
             }
-            ended = &mut operators => return ended.map(|()| Ended::Broken),
-            _ = &mut serving => return Ok(Ended::Broken),
+            ended = &mut operators => return ended.map(|()| RunOutcome::Failed),
+            _ = &mut serving => return Ok(RunOutcome::Failed),
         }
     };
-    tracing::info!("{name}: running transfers have {} s to end", DRAIN_DEADLINE.as_secs());
+    tracing::info!("{name}: running transfers have {} s to end", SHUTDOWN_TIMEOUT.as_secs());
     systemd::stopping("draining transfers");
     watching.abort();
     reminding.abort();
     let _ = stop.send(true);
     let ended = tokio::select! {
-        ended = drained(&mut serving) => ended,
-        _ = terminate.recv() => Ended::Cut,
-        _ = interrupt.recv() => Ended::Cut,
+        ended = tracked(&mut serving) => ended,
+        _ = terminate.recv() => RunOutcome::Aborted,
+        _ = interrupt.recv() => RunOutcome::Aborted,
     };
     watchdog.abort();
     dating.abort();
@@ -100,23 +100,23 @@ pub(super) async fn run(
 
 /// Refused files are said again for as long as they are: who follows the log did not see its beginning.
 async fn remind(reloader: Arc<Reloader>) {
-    let mut look = tokio::time::interval(REFUSAL_LOOK);
+    let mut look = tokio::time::interval(REFUSAL_POLL_INTERVAL);
     loop {
         look.tick().await;
         reloader.remind();
     }
 }
 
-async fn drained(serving: &mut JoinHandle<()>) -> Ended {
-    match tokio::time::timeout(DRAIN_DEADLINE + DRAIN_GRACE, serving).await {
-        Ok(Ok(())) => Ended::Drained,
+async fn tracked(serving: &mut JoinHandle<()>) -> RunOutcome {
+    match tokio::time::timeout(SHUTDOWN_TIMEOUT + DRAIN_GRACE, serving).await {
+        Ok(Ok(())) => RunOutcome::Finished,
         Ok(Err(panic)) => {
             tracing::error!("the servers broke while they drained: {panic}");
-            Ended::Broken
+            RunOutcome::Failed
         }
         Err(_) => {
             tracing::warn!("transfers still ran at the deadline and were cut");
-            Ended::Drained
+            RunOutcome::Finished
         }
     }
 }

@@ -1,31 +1,31 @@
 //! The start, in the order that keeps it safe, and the way out.
 
 use super::{
-    kept::{self, Beginning},
+    admin_service::AdminService,
+    last_good::{self, InitialLoad},
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
     memory,
-    operator::Desk,
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
-    run::{self, Ended},
+    run::{self, RunOutcome},
     uptime,
     verifier::Verifier,
 };
 use crate::admin::{
     AdminSocket, SocketError,
-    answer::{Problem, counted},
+    api::{Problem, counted},
 };
 use crate::boot::snapshot::Ports;
-use crate::config::{self, Appliance, Loaded, Report, apart, report};
+use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::LeaseTable;
 use crate::model::{
     Now,
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
-use crate::net::{BindError, Clock, Counters, Listen, Servers, Shared};
+use crate::net::{BindError, Clock, Counters, ListenConfig, Servers, Shared};
 use crate::store::{
-    self, Broken, Opened, Store, StoreError, Write, calendar, leases, lost, ports, writer::LeaseWriter,
+    self, CorruptStore, OpenedStore, Store, StoreError, Write, calendar, leases, lost, ports, writer::LeaseWriter,
 };
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -39,7 +39,7 @@ use std::{
 
 /// What the command line says.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ServeOptions {
     /// The configuration file.
     pub config: PathBuf,
     /// The user to become, if one was named.
@@ -56,7 +56,7 @@ pub enum StartError {
     /// The log.
     Log(LogError),
     /// The operator's files are unsound.
-    Files(Report),
+    Files(LoadReport),
     /// The store.
     Store(StoreError),
     /// A port.
@@ -68,7 +68,7 @@ pub enum StartError {
     /// The event loop.
     System(io::Error),
     /// The servers ended by themselves.
-    Broken,
+    Failed,
 }
 
 impl fmt::Display for StartError {
@@ -80,7 +80,7 @@ impl fmt::Display for StartError {
                 f.write_str(&report.render(report::wants_colours()))?;
                 write!(f, "{}: nothing is served", counted(report.errors.len(), "error"))
             }
-            StartError::Files(Report { errors, .. }) => {
+            StartError::Files(LoadReport { errors, .. }) => {
                 for error in errors {
                     writeln!(f, "{}", Problem::from(error))?;
                 }
@@ -97,7 +97,7 @@ impl fmt::Display for StartError {
             StartError::Socket(error) => error.fmt(f),
             StartError::Privileges(error) => error.fmt(f),
             StartError::System(error) => write!(f, "the system refused the event loop: {error}"),
-            StartError::Broken => f.write_str("the servers ended by themselves; this is a bug of bootwright"),
+            StartError::Failed => f.write_str("the servers ended by themselves; this is a bug of bootwright"),
         }
     }
 }
@@ -109,14 +109,18 @@ impl std::error::Error for StartError {}
 /// # Errors
 ///
 /// See [`StartError`]; nothing is served then, and every lease that was acknowledged is on disk.
-pub fn serve(options: &Options) -> Result<(), StartError> {
+pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let bounded = memory::bound();
     log::start(options.log_format, &options.log_level).map_err(StartError::Log)?;
     if let Err(error) = bounded {
         tracing::warn!("memory that was used once may stay with this process, because it can't be begun anew: {error}");
     }
     run::hold_reload_signal();
-    let Beginning { loaded, tried, instead } = kept::begin(&options.config).map_err(StartError::Files)?;
+    let InitialLoad {
+        loaded,
+        tried,
+        fallback,
+    } = last_good::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
         appliance, snapshot, ..
     } = loaded;
@@ -131,7 +135,7 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let ours = ours(&appliance.state, &socket);
     privileges::drop_privileges(options.user.as_deref(), &ours).map_err(StartError::Privileges)?;
     privileges::warn_of_unreadable(&theirs(&appliance, &options.config));
-    if let Err((error, help)) = apart::may_start() {
+    if let Err((error, help)) = validation::may_start() {
         tracing::warn!("every reload will fail, because no process can be started to try the files: {error}; {help}");
     }
 
@@ -141,16 +145,16 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
         leases: Mutex::new(leases),
-        sightings: Mutex::default(),
+        identities: Mutex::default(),
         exhausted: Default::default(),
         crowded: Default::default(),
         busy: Default::default(),
         unverified: Default::default(),
-        notices: Default::default(),
+        log_throttles: Default::default(),
         verified: Default::default(),
-        ledger: Mutex::default(),
+        verification: Mutex::default(),
         loops: Default::default(),
-        disputes: Default::default(),
+        conflicts: Default::default(),
         lease_log: Box::new(WrittenLeases {
             writer: Arc::clone(&writer),
             boot,
@@ -168,9 +172,9 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
         appliance,
         Arc::clone(&shared),
         Arc::clone(&verifier),
-        (tried, instead),
+        (tried, fallback),
     ));
-    let desk = Desk {
+    let desk = AdminService {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
@@ -181,8 +185,8 @@ pub fn serve(options: &Options) -> Result<(), StartError> {
 }
 
 /// What the settings have the servers listen on.
-fn listen(appliance: &Appliance) -> Listen {
-    Listen {
+fn listen(appliance: &Appliance) -> ListenConfig {
+    ListenConfig {
         ports: Ports {
             http: appliance.http_port,
             tftp: appliance.tftp_port,
@@ -195,7 +199,12 @@ fn listen(appliance: &Appliance) -> Listen {
 }
 
 /// Runs the event loop to its end.
-fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: Desk) -> Result<(), StartError> {
+fn live(
+    servers: Servers,
+    socket: &AdminSocket,
+    reloader: &Arc<Reloader>,
+    desk: AdminService,
+) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Templates are rendered on its threads.
@@ -206,9 +215,9 @@ fn live(servers: Servers, socket: &AdminSocket, reloader: &Arc<Reloader>, desk: 
     // A reload may be reading a slow disk; nobody waits for it any more.
     runtime.shutdown_background();
     match ended.map_err(StartError::System)? {
-        Ended::Drained => tracing::info!("stopped"),
-        Ended::Cut => tracing::warn!("stopped at the second signal; running transfers were cut"),
-        Ended::Broken => return Err(StartError::Broken),
+        RunOutcome::Finished => tracing::info!("stopped"),
+        RunOutcome::Aborted => tracing::warn!("stopped at the second signal; running transfers were cut"),
+        RunOutcome::Failed => return Err(StartError::Failed),
     }
     Ok(())
 }
@@ -227,7 +236,7 @@ fn ours(state: &Path, socket: &AdminSocket) -> Owned {
     paths.extend(socket.made().map(Path::to_owned));
     Owned {
         paths,
-        all_below: store::kept::folder_in(state),
+        all_below: store::last_good::folder_in(state),
     }
 }
 
@@ -249,8 +258,8 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
 
 /// The store; that leases of living machines may be missing in it is said here, and stands in it.
 fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let Opened { store, broken, lost } = store::open(folder)?;
-    let is_forgetful = broken.is_some() || lost.is_some();
+    let OpenedStore { store, corrupt, lost } = store::open(folder)?;
+    let is_forgetful = corrupt.is_some() || lost.is_some();
     if let Some(lost) = lost {
         tracing::error!(
             "{lost}, though bootwright ran on {} before: leases that stood there are lost. If you have a copy, stop \
@@ -258,11 +267,11 @@ fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
             folder.display()
         );
     }
-    if let Some(Broken {
+    if let Some(CorruptStore {
         moved_to,
         reason,
         salvaged,
-    }) = broken
+    }) = corrupt
     {
         tracing::error!(
             "the store was broken ({reason}) and stands aside as {}: {} could be read from it, others may be lost and their addresses given out twice",
@@ -295,7 +304,7 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     let now = Now { wall, ..now };
     let mut table = LeaseTable::default();
     if let Some(mark) = mark.filter(|mark| !mark.is_in_boot_of(&here)) {
-        table.doubt(now, mark.date, &records);
+        table.mark_uncertain(now, mark.date, &records);
     }
     let refused = table.restore(now, records);
     // The date is written as soon as anybody is served.
@@ -324,8 +333,8 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     }
     if let Some(found) = lost::load(store)? {
         let passed = match found {
-            lost::Found::Undated => 0,
-            lost::Found::At(date) => now.wall.0.saturating_sub(date.0),
+            lost::LossRecord::Undated => 0,
+            lost::LossRecord::At(date) => now.wall.0.saturating_sub(date.0),
         };
         table.lose(now, Duration::from_secs(passed));
     }

@@ -3,7 +3,7 @@
 //! A systemd that hangs empties its socket no more, and must not stop us: what matters waits for it a
 //! second, and the watchdog's food not at all.
 
-use crate::model::limits::NOTIFY_PATIENCE;
+use crate::model::limits::NOTIFY_TIMEOUT;
 use crate::net::Shared;
 use sd_notify::NotifyState;
 use std::{
@@ -43,7 +43,7 @@ pub(super) fn stopping(status: &str) {
 }
 
 fn send(messages: &[NotifyState<'_>]) {
-    send_within(NOTIFY_PATIENCE, messages);
+    send_within(NOTIFY_TIMEOUT, messages);
 }
 
 /// Tells systemd, which has that long to take it.

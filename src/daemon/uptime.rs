@@ -1,7 +1,7 @@
 //! How long this host has been up, and since which boot: a clock that nobody can set and that outlives this
 //! process.
 
-use crate::lease::Mark;
+use crate::lease::ClockMark;
 use crate::model::WallTime;
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -27,10 +27,10 @@ fn number(named: &str) -> Option<u128> {
 }
 
 /// The moment that is `date` by some calendar.
-pub(super) fn mark(date: WallTime, boot: Option<u128>) -> Mark {
+pub(super) fn mark(date: WallTime, boot: Option<u128>) -> ClockMark {
     // Time that the host was suspended counts: for its machines it passed.
     let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
-    Mark {
+    ClockMark {
         date,
         boot: boot.filter(|_| up.is_ok()),
         up: up.unwrap_or_default(),

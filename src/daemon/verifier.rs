@@ -6,17 +6,18 @@
 //! restart reads only what changed since.
 
 use super::artifacts;
-use crate::admin::answer::counted;
+use crate::admin::api::counted;
 use crate::boot::{
-    ledger::{ChecksumRecord, Finding, Standing, Wanted, Why},
     snapshot::{FileStamp, Snapshot},
+    verification::{ChecksumRecord, HashResult, NextRead, ReadReason, VerificationState},
 };
 use crate::images::{
     checksum,
-    reading::{From, Reading},
+    reading::{HashingReader, ReadVia},
 };
 use crate::model::limits::{
-    VERIFY_AGAIN_BYTES_PER_S, VERIFY_LOOK, VERIFY_PIECE_BYTES, VERIFY_REMINDER, VERIFY_SETTLED, VERIFY_STOP,
+    RECHECK_BYTES_PER_S, VERIFY_DEBOUNCE, VERIFY_LOG_INTERVAL, VERIFY_PIECE_BYTES, VERIFY_POLL_INTERVAL,
+    VERIFY_STOP_TIMEOUT,
 };
 use crate::net::{Counter, Shared};
 use crate::store::{Store, StoreError, Write, checksums};
@@ -40,14 +41,14 @@ const NICE: i32 = 10;
 pub(super) struct Verifier {
     shared: Arc<Shared>,
     store: Arc<dyn Store>,
-    orders: Mutex<Orders>,
+    requests: Mutex<VerifierRequests>,
     ordered: Condvar,
     /// Says nothing, and is closed once the thread has let go of everything.
     running: Mutex<Receiver<()>>,
 }
 
 /// What the thread is told.
-struct Orders {
+struct VerifierRequests {
     /// How often everything is read again; `None` is never.
     recheck: Option<Duration>,
     /// There is a new generation to look at.
@@ -56,7 +57,7 @@ struct Orders {
 }
 
 /// Files that were begun and had to wait for something more urgent.
-type Begun = HashMap<PathBuf, Reading>;
+type PausedReads = HashMap<PathBuf, HashingReader>;
 
 impl Verifier {
     /// Takes what was kept over the restart, and starts the thread.
@@ -74,7 +75,7 @@ impl Verifier {
             shared,
             store,
             running: Mutex::new(running),
-            orders: Mutex::new(Orders {
+            requests: Mutex::new(VerifierRequests {
                 recheck,
                 look: true,
                 stop: false,
@@ -96,25 +97,25 @@ impl Verifier {
 
     /// Looks at the generation that is in force now.
     pub(super) fn look(&self, recheck: Option<Duration>) {
-        let mut orders = self.orders();
-        orders.recheck = recheck;
-        orders.look = true;
+        let mut requests = self.requests();
+        requests.recheck = recheck;
+        requests.look = true;
         self.ordered.notify_all();
     }
 
     /// Ends the thread after the piece it is at, so that the store can be closed. A disk that hangs does
     /// not hold up the end of the process: it is waited for, but not for long.
     pub(super) fn stop(&self) {
-        self.orders().stop = true;
+        self.requests().stop = true;
         self.ordered.notify_all();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.recv_timeout(VERIFY_STOP) == Err(RecvTimeoutError::Timeout) {
+        if running.recv_timeout(VERIFY_STOP_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("an image is still being read, and its disk does not answer; it is not waited for");
         }
     }
 
-    fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, VerifierRequests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the kept checksums into the ledger. What can't be read is read from the files again.
@@ -127,7 +128,7 @@ impl Verifier {
                         counted(unreadable, "checksum")
                     );
                 }
-                self.shared.ledger().restore(self.shared.clock.now(), records);
+                self.shared.verification().restore(self.shared.clock.now(), records);
             }
             Err(error) => tracing::warn!("every image is verified again: {error}"),
         }
@@ -137,34 +138,34 @@ impl Verifier {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!("images are verified at the priority of everything else: {error}");
         }
-        let mut begun = Begun::new();
+        let mut begun = PausedReads::new();
         let mut snapshot = self.shared.snapshot.load_full();
         loop {
             let (look, recheck) = {
-                let mut orders = self.orders();
-                if orders.stop {
+                let mut requests = self.requests();
+                if requests.stop {
                     return;
                 }
-                (std::mem::take(&mut orders.look), orders.recheck)
+                (std::mem::take(&mut requests.look), requests.recheck)
             };
             if look {
                 snapshot = self.shared.snapshot.load_full();
                 self.begin(&snapshot, &mut begun);
             }
-            let wanted = {
+            let next_to_read = {
                 let now = self.shared.clock.now();
-                self.shared.ledger().wanted(now, &snapshot.images, recheck)
+                self.shared.verification().next_to_read(now, &snapshot.images, recheck)
             };
-            match wanted {
-                Some(wanted) => self.read(wanted, &mut begun),
-                None => self.rest(recheck.map_or(VERIFY_LOOK, |recheck| recheck.min(VERIFY_LOOK))),
+            match next_to_read {
+                Some(next_to_read) => self.read(next_to_read, &mut begun),
+                None => self.rest(recheck.map_or(VERIFY_POLL_INTERVAL, |recheck| recheck.min(VERIFY_POLL_INTERVAL))),
             }
         }
     }
 
     /// A new generation: what is no longer in it is forgotten, and what is new is said.
-    fn begin(&self, snapshot: &Snapshot, begun: &mut Begun) {
-        let gone = self.shared.ledger().forget_others(&snapshot.images);
+    fn begin(&self, snapshot: &Snapshot, begun: &mut PausedReads) {
+        let gone = self.shared.verification().forget_unlisted(&snapshot.images);
         let current = artifacts::all(snapshot).map(|(image, artifact)| (image.path(artifact), artifact.stamp));
         let current: HashMap<PathBuf, FileStamp> = current.collect();
         begun.retain(|path, reading| current.get(path) == Some(&reading.stamp()));
@@ -172,7 +173,7 @@ impl Verifier {
         if !forgotten.is_empty() {
             self.keep(&forgotten);
         }
-        let unserved = artifacts::known(snapshot, &self.shared.ledger()).unserved;
+        let unserved = artifacts::known(snapshot, &self.shared.verification()).unserved;
         let new = unserved.iter().filter(|one| one.problem.is_none());
         let (files, bytes) = new.fold((0, 0), |(files, bytes), one| (files + 1, bytes + one.bytes));
         if files > 0 {
@@ -184,38 +185,41 @@ impl Verifier {
     }
 
     /// Reads a file until it is known, or until there is something else to look at.
-    fn read(&self, wanted: Wanted<'_>, begun: &mut Begun) {
-        let (path, stamp) = (wanted.image.path(wanted.artifact), wanted.artifact.stamp);
+    fn read(&self, next_to_read: NextRead<'_>, begun: &mut PausedReads) {
+        let (path, stamp) = (
+            next_to_read.image.path(next_to_read.artifact),
+            next_to_read.artifact.stamp,
+        );
         let resumed = begun.remove(&path).filter(|reading| reading.stamp() == stamp);
-        let mut reading = match resumed.map_or_else(|| open(&path, stamp, wanted.why), Ok) {
+        let mut reading = match resumed.map_or_else(|| open(&path, stamp, next_to_read.why), Ok) {
             Ok(reading) => reading,
-            Err(error) => return self.failed(wanted, &path, &error),
+            Err(error) => return self.failed(next_to_read, &path, &error),
         };
         let mut said = Instant::now();
         loop {
             let (began, before) = (Instant::now(), reading.done());
             let stepped = reading.step();
             let count = reading.done() - before;
-            self.shared.counters.add(Counter::ImagesBytesRead, count);
+            self.shared.counters.add(Counter::ArtifactBytesRead, count);
             match stepped {
                 Ok(None) => {}
-                Ok(Some(sum)) => return self.found(wanted, &path, Finding::Sum(sum)),
-                Err(error) => return self.failed(wanted, &path, &error),
+                Ok(Some(sum)) => return self.found(next_to_read, &path, HashResult::Sum(sum)),
+                Err(error) => return self.failed(next_to_read, &path, &error),
             }
-            match wanted.why {
-                Why::New => {
-                    self.shared.ledger().read_so_far(&path, stamp, reading.done());
-                    if said.elapsed() >= VERIFY_REMINDER {
+            match next_to_read.why {
+                ReadReason::New => {
+                    self.shared.verification().record_progress(&path, stamp, reading.done());
+                    if said.elapsed() >= VERIFY_LOG_INTERVAL {
                         said = Instant::now();
                         tracing::info!(
                             "{} is being verified, {} of {} bytes",
-                            name(wanted),
+                            name(next_to_read),
                             reading.done(),
                             stamp.length
                         );
                     }
                 }
-                Why::Again => self.rest(time_for(count).saturating_sub(began.elapsed())),
+                ReadReason::Recheck => self.rest(time_for(count).saturating_sub(began.elapsed())),
             }
             if self.has_orders() {
                 begun.insert(path, reading);
@@ -226,34 +230,34 @@ impl Verifier {
 
     /// A file that can't be read is not served; one that this process has no means to read just now
     /// is no worse for it.
-    fn failed(&self, wanted: Wanted<'_>, path: &Path, error: &io::Error) {
+    fn failed(&self, next_to_read: NextRead<'_>, path: &Path, error: &io::Error) {
         let is_passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EINTR]
             .iter()
             .any(|passing| error.raw_os_error() == Some(*passing as i32));
         if is_passing {
-            tracing::debug!("{} can't be read just now: {error}", name(wanted));
-            return self.rest(VERIFY_LOOK);
+            tracing::debug!("{} can't be read just now: {error}", name(next_to_read));
+            return self.rest(VERIFY_POLL_INTERVAL);
         }
-        self.found(wanted, path, Finding::Unreadable(error.to_string()));
+        self.found(next_to_read, path, HashResult::Unreadable(error.to_string()));
     }
 
     /// Enters what a file came to, says it and keeps it.
-    fn found(&self, wanted: Wanted<'_>, path: &Path, finding: Finding) {
-        let Wanted { image, artifact, why } = wanted;
+    fn found(&self, next_to_read: NextRead<'_>, path: &Path, finding: HashResult) {
+        let NextRead { image, artifact, why } = next_to_read;
         let finding = match finding {
-            Finding::Unreadable(_) if is_another(wanted) => Finding::Another,
+            HashResult::Unreadable(_) if is_another(next_to_read) => HashResult::Replaced,
             other => other,
         };
         let now = self.shared.clock.now();
         let (before, after) = {
-            let mut ledger = self.shared.ledger();
-            let before = ledger.standing(image, artifact);
-            ledger.enter(now, path, artifact.stamp, finding.clone());
-            (before, ledger.standing(image, artifact))
+            let mut verification = self.shared.verification();
+            let before = verification.state(image, artifact);
+            verification.record(now, path, artifact.stamp, finding.clone());
+            (before, verification.state(image, artifact))
         };
         self.shared.verified.notify_waiters();
-        if let Finding::Sum(sha256) = finding {
-            self.shared.counters.count(Counter::ImagesRead);
+        if let HashResult::Sum(sha256) = finding {
+            self.shared.counters.count(Counter::ArtifactsRead);
             let record = ChecksumRecord {
                 path: path.to_owned(),
                 stamp: artifact.stamp,
@@ -263,32 +267,38 @@ impl Verifier {
             self.keep(&checksums::put(&record).into_iter().collect::<Vec<Write>>());
         }
         let Some(problem) = artifacts::problem(image, artifact, &after) else {
-            if let Standing::Unread { .. } = after {
+            if let VerificationState::Pending { .. } = after {
                 return tracing::info!(
                     "{} changed while it was read; the next reload begins anew",
-                    name(wanted)
+                    name(next_to_read)
                 );
             }
             match (why, before) {
-                (Why::New, _) => tracing::info!("{} is verified, {} bytes", name(wanted), artifact.stamp.length),
-                (Why::Again, Standing::Sound { .. }) => tracing::debug!("{} is verified again", name(wanted)),
-                (Why::Again, _) => tracing::warn!("{} reads as it should again, and is served", name(wanted)),
+                (ReadReason::New, _) => {
+                    tracing::info!("{} is verified, {} bytes", name(next_to_read), artifact.stamp.length)
+                }
+                (ReadReason::Recheck, VerificationState::Verified { .. }) => {
+                    tracing::debug!("{} is verified again", name(next_to_read))
+                }
+                (ReadReason::Recheck, _) => {
+                    tracing::warn!("{} reads as it should again, and is served", name(next_to_read))
+                }
             }
             return;
         };
-        if is_another(wanted) {
+        if is_another(next_to_read) {
             return tracing::info!(
                 "{} changed while it was read; the next reload begins anew",
-                name(wanted)
+                name(next_to_read)
             );
         }
-        self.shared.counters.count(Counter::ImagesWrong);
-        tracing::error!("{} is not served: {problem}", name(wanted));
-        if let (Standing::Sound { .. }, Standing::Wrong { .. }) = (before, after) {
+        self.shared.counters.count(Counter::ArtifactsMismatched);
+        tracing::error!("{} is not served: {problem}", name(next_to_read));
+        if let (VerificationState::Verified { .. }, VerificationState::Mismatch { .. }) = (before, after) {
             tracing::error!(
                 "{} was right when it was read last, and nobody wrote to it since: its disk or this machine's memory \
                  fails; see `dmesg` and `smartctl -a`, and put the file there again",
-                name(wanted)
+                name(next_to_read)
             );
         }
     }
@@ -300,26 +310,26 @@ impl Verifier {
     }
 
     fn has_orders(&self) -> bool {
-        let orders = self.orders();
-        orders.look || orders.stop
+        let requests = self.requests();
+        requests.look || requests.stop
     }
 
     /// Waits, but not longer than until there are orders.
     fn rest(&self, time: Duration) {
-        let orders = self.orders();
-        let idle = |orders: &mut Orders| !orders.look && !orders.stop;
+        let requests = self.requests();
+        let idle = |requests: &mut VerifierRequests| !requests.look && !requests.stop;
         // How the wait ended is seen in the orders.
-        drop(self.ordered.wait_timeout_while(orders, time, idle));
+        drop(self.ordered.wait_timeout_while(requests, time, idle));
     }
 }
 
-fn open(path: &Path, stamp: FileStamp, why: Why) -> io::Result<Reading> {
+fn open(path: &Path, stamp: FileStamp, why: ReadReason) -> io::Result<HashingReader> {
     let from = match why {
-        Why::New => From::Memory,
-        Why::Again => From::Disk,
+        ReadReason::New => ReadVia::Memory,
+        ReadReason::Recheck => ReadVia::Disk,
     };
     std::thread::sleep(unsettled(stamp));
-    Reading::open(path, stamp, from)
+    HashingReader::open(path, stamp, from)
 }
 
 /// How long until the last change of a file is long enough ago. A change in the future is a clock's that
@@ -328,23 +338,23 @@ fn unsettled(stamp: FileStamp) -> Duration {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age_ns = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX) - stamp.changed_ns;
     match u64::try_from(age_ns) {
-        Ok(age_ns) => VERIFY_SETTLED.saturating_sub(Duration::from_nanos(age_ns)),
+        Ok(age_ns) => VERIFY_DEBOUNCE.saturating_sub(Duration::from_nanos(age_ns)),
         Err(_) => Duration::ZERO,
     }
 }
 
 /// How long the reading of so many bytes of a known file is to take.
 fn time_for(bytes: u64) -> Duration {
-    const { assert!(VERIFY_AGAIN_BYTES_PER_S >= VERIFY_PIECE_BYTES as u64) };
-    Duration::from_secs_f64(bytes as f64 / VERIFY_AGAIN_BYTES_PER_S as f64)
+    const { assert!(RECHECK_BYTES_PER_S >= VERIFY_PIECE_BYTES as u64) };
+    Duration::from_secs_f64(bytes as f64 / RECHECK_BYTES_PER_S as f64)
 }
 
 /// Whether there is another file by now than the one the inventory was read with.
-fn is_another(wanted: Wanted<'_>) -> bool {
-    let Wanted { image, artifact, .. } = wanted;
+fn is_another(next_to_read: NextRead<'_>) -> bool {
+    let NextRead { image, artifact, .. } = next_to_read;
     checksum::regular_beneath(&image.root, &artifact.file).is_ok_and(|there| there != artifact.stamp)
 }
 
-fn name(wanted: Wanted<'_>) -> String {
-    format!("image {}/{}", wanted.image.name, wanted.artifact.file)
+fn name(next_to_read: NextRead<'_>) -> String {
+    format!("image {}/{}", next_to_read.image.name, next_to_read.artifact.file)
 }

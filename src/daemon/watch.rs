@@ -6,8 +6,8 @@
 //! still those that are armed and whether anything changed in them.
 
 use super::reload::{Reloader, Trigger};
-use crate::admin::answer::Problem;
-use crate::model::limits::{RELOAD_SETTLE, RELOAD_SETTLE_LONGEST, UNWATCHED_NAMED_MAX, WATCH_LOOK};
+use crate::admin::api::Problem;
+use crate::model::limits::{RELOAD_DEBOUNCE, RELOAD_DEBOUNCE_MAX, UNWATCHED_NAMED_MAX, WATCH_POLL_INTERVAL};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use std::{
     os::unix::fs::MetadataExt,
@@ -23,7 +23,7 @@ use tokio::{
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let (changed, mut changes) = mpsc::channel(1);
     let mut armed = arm(&reloader, None, &changed).await;
-    let mut look = interval(WATCH_LOOK);
+    let mut look = interval(WATCH_POLL_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A file may have changed before the watcher was there.
     let _ = changed.try_send(());
@@ -56,21 +56,21 @@ async fn have_changed(reloader: &Arc<Reloader>) -> bool {
 
 /// Waits until nothing changed for a while, but not for ever.
 async fn settle(changes: &mut mpsc::Receiver<()>) {
-    let longest = Instant::now() + RELOAD_SETTLE_LONGEST;
+    let longest = Instant::now() + RELOAD_DEBOUNCE_MAX;
     while Instant::now() < longest {
-        if tokio::time::timeout(RELOAD_SETTLE, changes.recv()).await.is_err() {
+        if tokio::time::timeout(RELOAD_DEBOUNCE, changes.recv()).await.is_err() {
             return;
         }
     }
 }
 
 /// A folder, and which one it is on its disk.
-type Place = (PathBuf, Option<(u64, u64)>);
+type WatchedFolder = (PathBuf, Option<(u64, u64)>);
 
 /// Folders that are watched.
 #[derive(Default)]
-struct Armed {
-    places: Vec<Place>,
+struct ActiveWatch {
+    places: Vec<WatchedFolder>,
     /// Whether all of them are.
     is_whole: bool,
     /// What watches, as long as it is there.
@@ -78,7 +78,7 @@ struct Armed {
 }
 
 /// [`arm_here`] where it may wait for a disk. Nothing is armed where that broke, and the next look sees to it.
-async fn arm(reloader: &Arc<Reloader>, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
+async fn arm(reloader: &Arc<Reloader>, before: Option<ActiveWatch>, changed: &mpsc::Sender<()>) -> ActiveWatch {
     let (reloader, changed) = (Arc::clone(reloader), changed.clone());
     let armed = tokio::task::spawn_blocking(move || arm_here(&reloader, before, &changed)).await;
     armed.unwrap_or_default()
@@ -86,14 +86,14 @@ async fn arm(reloader: &Arc<Reloader>, before: Option<Armed>, changed: &mpsc::Se
 
 /// Watches the reloader's folders; those that were `before`, where they are still the same. What can't be
 /// watched is said to the reloader. Blocks.
-fn arm_here(reloader: &Reloader, before: Option<Armed>, changed: &mpsc::Sender<()>) -> Armed {
-    let places: Vec<Place> = reloader.watched().folders.into_iter().map(place).collect();
+fn arm_here(reloader: &Reloader, before: Option<ActiveWatch>, changed: &mpsc::Sender<()>) -> ActiveWatch {
+    let places: Vec<WatchedFolder> = reloader.watched().folders.into_iter().map(watched_folder).collect();
     if let Some(before) = before.filter(|before| before.is_whole && before.places == places) {
         return before;
     }
     let folders = places.iter().map(|(folder, _)| folder.as_path());
     let (watcher, unwatched) = watcher(folders, changed);
-    let armed = Armed {
+    let armed = ActiveWatch {
         is_whole: unwatched.is_empty(),
         places,
         _watcher: watcher,
@@ -102,7 +102,7 @@ fn arm_here(reloader: &Reloader, before: Option<Armed>, changed: &mpsc::Sender<(
     armed
 }
 
-fn place(folder: PathBuf) -> Place {
+fn watched_folder(folder: PathBuf) -> WatchedFolder {
     let which = folder.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     (folder, which)
 }
@@ -137,7 +137,7 @@ fn watcher<'p>(
 fn unwatched(what: String, error: &notify::Error) -> Problem {
     let message = format!(
         "changes in {what} are not seen at once, but within {} s: {error}",
-        WATCH_LOOK.as_secs()
+        WATCH_POLL_INTERVAL.as_secs()
     );
     Problem {
         help: Some("say `bootwright reload` after an edit, or see fs.inotify.max_user_watches".to_owned()),
@@ -180,11 +180,11 @@ mod tests {
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         std::fs::create_dir(&one).unwrap();
         std::fs::create_dir(&two).unwrap();
-        let before = place(one.clone());
-        assert_eq!(place(one.clone()), before);
+        let before = watched_folder(one.clone());
+        assert_eq!(watched_folder(one.clone()), before);
         std::fs::remove_dir(&one).unwrap();
-        assert_ne!(place(one.clone()), before);
+        assert_ne!(watched_folder(one.clone()), before);
         std::fs::rename(&two, &one).unwrap();
-        assert_ne!(place(one), before);
+        assert_ne!(watched_folder(one), before);
     }
 }

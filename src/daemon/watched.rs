@@ -10,7 +10,7 @@ use std::{
 
 /// The folders that a generation is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Watched {
+pub(super) struct WatchSet {
     /// Each is watched by itself; watching does not descend.
     pub(super) folders: Vec<PathBuf>,
     /// Folders in and beneath which every file counts. Elsewhere only TOML files do: a log beside
@@ -18,9 +18,9 @@ pub(super) struct Watched {
     whole: Vec<PathBuf>,
 }
 
-impl Watched {
+impl WatchSet {
     /// Those of an appliance.
-    pub(super) fn of(appliance: &Appliance, config_file: &Path) -> Watched {
+    pub(super) fn of(appliance: &Appliance, config_file: &Path) -> WatchSet {
         let Appliance {
             scripts,
             answers,
@@ -33,7 +33,7 @@ impl Watched {
         folders.extend(config::watched_beyond(appliance, config_file));
         folders.sort();
         folders.dedup();
-        Watched {
+        WatchSet {
             folders,
             whole: whole.cloned().collect(),
         }
@@ -83,8 +83,8 @@ fn is_editors(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn watched(folder: &Path, scripts: &Path) -> Watched {
-        Watched {
+    fn watched(folder: &Path, scripts: &Path) -> WatchSet {
+        WatchSet {
             folders: vec![folder.to_owned(), scripts.to_owned()],
             whole: vec![scripts.to_owned()],
         }

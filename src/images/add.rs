@@ -1,10 +1,10 @@
 //! Making an image of files that are here: its artifacts are copied and hashed. `place` has the rest.
 
 use super::{
-    content::Content,
+    content::ArtifactContent,
     error::{ImageError, failed},
     partial::{self, Partial},
-    place::{self, Added, Artifact, NewImage},
+    place::{self, Added, ArtifactSummary, NewImage},
     space,
 };
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use std::{
 
 /// What has just been done of making an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CopyStep {
     /// So many bytes are to be copied in all.
     Begins(u64),
     /// So many more were.
@@ -24,7 +24,7 @@ pub enum Step {
 }
 
 /// Is told of every step; says whether to go on.
-pub type Watch<'a> = &'a mut dyn FnMut(Step) -> bool;
+pub type CopyCallback<'a> = &'a mut dyn FnMut(CopyStep) -> bool;
 
 /// Makes an image in the folder of images.
 ///
@@ -39,26 +39,31 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
 ///
 /// # Errors
 /// As of [`add`], and when it was stopped.
-pub fn add_watched(images: &Path, new: &NewImage, watch: Watch<'_>) -> Result<Added, ImageError> {
+pub fn add_watched(images: &Path, new: &NewImage, watch: CopyCallback<'_>) -> Result<Added, ImageError> {
     let said = [format!("Made by `bootwright image add {}`.", new.name)];
     add_from(images, new, &said, watch)
 }
 
 /// The same with other words above the artifacts in the description, a line each.
-pub(super) fn add_from(images: &Path, new: &NewImage, said: &[String], watch: Watch<'_>) -> Result<Added, ImageError> {
+pub(super) fn add_from(
+    images: &Path,
+    new: &NewImage,
+    said: &[String],
+    watch: CopyCallback<'_>,
+) -> Result<Added, ImageError> {
     place::may_be_made(images, &new.name, new.replace)?;
     can_boot(new)?;
     fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), &error))?;
     partial::sweep(images);
     let bytes = bytes_of(new)?;
     space::enough(images, bytes, "the image")?;
-    if !watch(Step::Begins(bytes)) {
+    if !watch(CopyStep::Begins(bytes)) {
         return Err(ImageError::stopped());
     }
     let partial = Partial::new(images, new.name.as_str())
         .map_err(|(folder, error)| failed("make the folder", folder.display(), &error))?;
     let copied = contents(new).map(|content| copy(content, partial.folder(), watch));
-    let artifacts = copied.collect::<Result<Vec<Artifact>, ImageError>>()?;
+    let artifacts = copied.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
     place::finish(images, partial.folder(), new, artifacts, said)
 }
 
@@ -74,7 +79,7 @@ fn can_boot(new: &NewImage) -> Result<(), ImageError> {
 }
 
 /// What is to be copied, in order: kernel, initrds, disk.
-pub(super) fn contents(new: &NewImage) -> impl Iterator<Item = &Content> {
+pub(super) fn contents(new: &NewImage) -> impl Iterator<Item = &ArtifactContent> {
     new.kernel.iter().chain(&new.initrds).chain(&new.disk)
 }
 
@@ -84,7 +89,7 @@ fn bytes_of(new: &NewImage) -> Result<u64, ImageError> {
         .sum()
 }
 
-fn copy(content: &Content, folder: &Path, watch: Watch<'_>) -> Result<Artifact, ImageError> {
+fn copy(content: &ArtifactContent, folder: &Path, watch: CopyCallback<'_>) -> Result<ArtifactSummary, ImageError> {
     let file = content.name();
     place::may_be_called(&file)?;
     let to = folder.join(&file);
@@ -115,7 +120,7 @@ fn make_folders(folder: &Path, file: &str) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn copy_hashed(content: &Content, to: &Path, watch: Watch<'_>) -> io::Result<(u64, [u8; 32])> {
+fn copy_hashed(content: &ArtifactContent, to: &Path, watch: CopyCallback<'_>) -> io::Result<(u64, [u8; 32])> {
     const CHUNK_BYTES: usize = 1024 * 1024;
     let before = content.written()?;
     let mut from = content.open()?;
@@ -130,7 +135,7 @@ fn copy_hashed(content: &Content, to: &Path, watch: Watch<'_>) -> io::Result<(u6
         hasher.update(&chunk[..count]);
         to.write_all(&chunk[..count])?;
         length += count as u64;
-        if !watch(Step::Copied(count as u64)) {
+        if !watch(CopyStep::Copied(count as u64)) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, ImageError::stopped()));
         }
     }

@@ -5,11 +5,11 @@
 //! as a kernel is judged by its header. Several kernels of one place are an error that lists them.
 
 use super::{
-    content::Content,
-    distributions::{DISTRIBUTIONS, Disk, Distribution, SIDE_BY_SIDE, captured, filled},
+    content::ArtifactContent,
+    distributions::{DISTRIBUTIONS, DiskRule, Distribution, SIDE_BY_SIDE, captured, filled},
     error::ImageError,
     kernel::{Kernel, kernel_of, runs},
-    menu::Entry,
+    menu::MenuEntry,
     tree::Tree,
     tree_info::TreeInfo,
 };
@@ -49,7 +49,7 @@ impl Candidate {
 /// What was looked at, and what was seen on the way.
 pub(super) struct Search<'a> {
     pub(super) tree: &'a Tree,
-    pub(super) entries: &'a [Entry],
+    pub(super) entries: &'a [MenuEntry],
     /// How many boot configurations the entries are from.
     pub(super) menus: usize,
     pub(super) tree_info: Option<&'a TreeInfo>,
@@ -157,7 +157,7 @@ impl Search<'_> {
                 None => return Err(format!("{path}, without {}", filled(alternatives[0], captured))),
             }
         }
-        if let Disk::File(pattern) | Disk::At(pattern) = row.disk
+        if let DiskRule::File(pattern) | DiskRule::At(pattern) = row.disk
             && there(pattern).is_none()
         {
             return Err(format!("{path}, without {}", filled(pattern, captured)));
@@ -273,7 +273,7 @@ impl Search<'_> {
     }
 }
 
-fn header(content: &Content) -> Option<Kernel> {
+fn header(content: &ArtifactContent) -> Option<Kernel> {
     kernel_of(content).ok().flatten()
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// One image that can be fetched by its name.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// Its name, and the image's unless another is said.
     pub name: Name,
     /// What it is, for people.
@@ -30,7 +30,7 @@ pub struct Entry {
     pub package: Option<Package>,
 }
 
-impl Entry {
+impl CatalogueEntry {
     /// Its files in the order in which people name them.
     pub fn files(&self) -> impl Iterator<Item = &Remote> {
         self.kernel.iter().chain(&self.initrds).chain(&self.disk)

@@ -21,23 +21,23 @@ pub(super) struct Extent {
 
 /// The bytes of one artifact, wherever they are; none is read before the image is made.
 #[derive(Clone, Debug)]
-pub struct Content {
+pub struct ArtifactContent {
     file: PathBuf,
     /// The artifact's file name, where it is not the file's own.
     called: Option<String>,
-    inside: Option<Inside>,
+    inside: Option<IsoFile>,
 }
 
 /// A file inside an ISO.
 #[derive(Clone, Debug)]
-struct Inside {
+struct IsoFile {
     path: String,
     extents: Vec<Extent>,
 }
 
-impl From<PathBuf> for Content {
-    fn from(file: PathBuf) -> Content {
-        Content {
+impl From<PathBuf> for ArtifactContent {
+    fn from(file: PathBuf) -> ArtifactContent {
+        ArtifactContent {
             file,
             called: None,
             inside: None,
@@ -45,13 +45,13 @@ impl From<PathBuf> for Content {
     }
 }
 
-impl From<&Path> for Content {
-    fn from(file: &Path) -> Content {
+impl From<&Path> for ArtifactContent {
+    fn from(file: &Path) -> ArtifactContent {
         file.to_owned().into()
     }
 }
 
-impl fmt::Display for Content {
+impl fmt::Display for ArtifactContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.inside {
             None => write!(f, "{}", self.file.display()),
@@ -60,14 +60,14 @@ impl fmt::Display for Content {
     }
 }
 
-impl Content {
+impl ArtifactContent {
     /// The file at `path` inside the ISO `iso`.
-    pub(super) fn inside(iso: &Path, path: &str, extents: Vec<Extent>) -> Content {
-        let inside = Inside {
+    pub(super) fn inside(iso: &Path, path: &str, extents: Vec<Extent>) -> ArtifactContent {
+        let inside = IsoFile {
             path: path.to_owned(),
             extents,
         };
-        Content {
+        ArtifactContent {
             file: iso.to_owned(),
             called: None,
             inside: Some(inside),
@@ -75,8 +75,8 @@ impl Content {
     }
 
     /// The same bytes under another file name.
-    pub(super) fn called(self, name: String) -> Content {
-        Content {
+    pub(super) fn called(self, name: String) -> ArtifactContent {
+        ArtifactContent {
             called: Some(name),
             ..self
         }
@@ -98,8 +98,8 @@ impl Content {
     }
 
     /// Whether these are the same bytes by their place.
-    pub(super) fn is_same(&self, other: &Content) -> bool {
-        let extents = |content: &Content| content.inside.as_ref().map(|inside| inside.extents.clone());
+    pub(super) fn is_same(&self, other: &ArtifactContent) -> bool {
+        let extents = |content: &ArtifactContent| content.inside.as_ref().map(|inside| inside.extents.clone());
         self.file == other.file && extents(self) == extents(other)
     }
 
@@ -127,24 +127,24 @@ impl Content {
     ///
     /// # Errors
     /// When it can't be read, is no regular file, or its ISO ends before it does.
-    pub(super) fn open(&self) -> io::Result<Reading> {
+    pub(super) fn open(&self) -> io::Result<ContentReader> {
         let length = regular(&self.file)?.len();
         let file = open_regular(&self.file)?;
         let Some(inside) = &self.inside else {
-            return Ok(Reading::Whole(file));
+            return Ok(ContentReader::Whole(file));
         };
         if inside.extents.iter().any(|extent| extent.at + extent.bytes > length) {
             return Err(cut_short());
         }
         let mut left = inside.extents.clone();
         left.reverse();
-        Ok(Reading::Extents { file, left })
+        Ok(ContentReader::Extents { file, left })
     }
 
     /// The first bytes of it, at most `count`.
     ///
     /// # Errors
-    /// As of [`Content::open`].
+    /// As of [`ArtifactContent::open`].
     pub(super) fn head(&self, count: u64) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         self.open()?.take(count).read_to_end(&mut head)?;
@@ -167,7 +167,7 @@ fn cut_short() -> io::Error {
 }
 
 /// Content that is being read.
-pub(super) enum Reading {
+pub(super) enum ContentReader {
     /// All of a file.
     Whole(File),
     /// Runs of an ISO; the next one is the last of the list.
@@ -179,11 +179,11 @@ pub(super) enum Reading {
     },
 }
 
-impl Read for Reading {
+impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Reading::Whole(file) => file.read(buffer),
-            Reading::Extents { file, left } => read_next(file, left, buffer),
+            ContentReader::Whole(file) => file.read(buffer),
+            ContentReader::Extents { file, left } => read_next(file, left, buffer),
         }
     }
 }

@@ -6,15 +6,15 @@ mod notes;
 
 use super::{
     candidates::{Candidate, Search},
-    content::Content,
-    distributions::{Disk, MEDIUM_ONLY, MEDIUM_ROOT, filled},
+    content::ArtifactContent,
+    distributions::{DiskRule, MEDIUM_ONLY, MEDIUM_ROOT, filled},
     error::ImageError,
-    menu::{self, Entry},
+    menu::{self, MenuEntry},
     tree::Tree,
     tree_info::{self, TreeInfo},
 };
 use crate::model::{Cpu, text};
-use names::Names;
+use names::ArtifactNames;
 use notes::under_hypervisor;
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,7 +23,7 @@ use std::{
 
 /// What the operator decides, where it is not to be found.
 #[derive(Clone, Debug, Default)]
-pub struct Choice {
+pub struct ImageChoice {
     /// The kernel's path inside.
     pub kernel: Option<String>,
     /// The initrds' paths inside.
@@ -54,12 +54,12 @@ pub struct Located {
     /// Its path inside the folder or the ISO.
     pub path: String,
     /// Its bytes.
-    pub content: Content,
+    pub content: ArtifactContent,
 }
 
 /// What was found in a folder or an ISO.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundImage {
     /// What it is, in words.
     pub what: String,
     /// The instruction set, where it is known.
@@ -87,7 +87,7 @@ pub struct Found {
 /// # Errors
 /// When it can't be read, holds no kernel, or several and none was chosen; each says what was seen
 /// and what to do.
-pub fn found_in(source: &Path, choice: &Choice) -> Result<Found, ImageError> {
+pub fn found_in(source: &Path, choice: &ImageChoice) -> Result<FoundImage, ImageError> {
     let tree = Tree::read(source)?;
     let (entries, menus) = menu::entries(&tree);
     let tree_info = TreeInfo::of(&tree);
@@ -121,15 +121,15 @@ fn plain(path: &str) -> String {
 
 struct Assembly<'a> {
     tree: &'a Tree,
-    entries: &'a [Entry],
+    entries: &'a [MenuEntry],
     tree_info: Option<&'a TreeInfo>,
     candidate: &'a Candidate,
 }
 
 impl Assembly<'_> {
-    fn all(&self, choice: &Choice, others: &[Candidate]) -> Result<Found, ImageError> {
+    fn all(&self, choice: &ImageChoice, others: &[Candidate]) -> Result<FoundImage, ImageError> {
         let candidate = self.candidate;
-        let mut names = Names::default();
+        let mut names = ArtifactNames::default();
         let kernel = names.located(self.tree, &candidate.kernel)?;
         let initrds = candidate.initrds.iter().map(|path| names.located(self.tree, path));
         let initrds = initrds.collect::<Result<Vec<Located>, ImageError>>()?;
@@ -149,12 +149,12 @@ impl Assembly<'_> {
         if disk.is_none() && choice.disk == DiskChoice::Usual {
             notes.extend(self.without_root(&dropped, archiso.as_deref()));
         }
-        if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, Disk::Iso) {
+        if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, DiskRule::Iso) {
             notes.push(
                 "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".to_owned(),
             );
         }
-        Ok(Found {
+        Ok(FoundImage {
             what: self.what(),
             cpu: self.cpu(choice.cpu)?,
             kernel,
@@ -202,7 +202,7 @@ impl Assembly<'_> {
         Ok(wanted.or(found))
     }
 
-    fn disk(&self, choice: &DiskChoice, names: &mut Names) -> Result<Option<Located>, ImageError> {
+    fn disk(&self, choice: &DiskChoice, names: &mut ArtifactNames) -> Result<Option<Located>, ImageError> {
         match (choice, &self.candidate.row.disk) {
             (DiskChoice::Inside(path), _) => names.located(self.tree, &plain(path)).map(Some),
             (DiskChoice::Iso, _) if !self.tree.is_iso => Err(ImageError::new(format!(
@@ -210,21 +210,21 @@ impl Assembly<'_> {
                 self.tree.source.display()
             ))),
             (DiskChoice::Iso, _) => Ok(Some(self.iso(names))),
-            (DiskChoice::Usual, Disk::Iso) => Ok(self.tree.is_iso.then(|| self.iso(names))),
-            (DiskChoice::Usual, Disk::File(pattern)) => {
+            (DiskChoice::Usual, DiskRule::Iso) => Ok(self.tree.is_iso.then(|| self.iso(names))),
+            (DiskChoice::Usual, DiskRule::File(pattern)) => {
                 let path = filled(pattern, &self.candidate.captured);
                 names.located(self.tree, &path).map(Some)
             }
-            (DiskChoice::Usual, Disk::At(pattern)) => {
+            (DiskChoice::Usual, DiskRule::At(pattern)) => {
                 let path = filled(pattern, &self.candidate.captured);
                 self.at(&path, names).map(Some)
             }
-            (DiskChoice::None, _) | (DiskChoice::Usual, Disk::None) => Ok(None),
+            (DiskChoice::None, _) | (DiskChoice::Usual, DiskRule::None) => Ok(None),
         }
     }
 
     /// A file that keeps its path beneath the image's URL.
-    fn at(&self, path: &str, names: &mut Names) -> Result<Located, ImageError> {
+    fn at(&self, path: &str, names: &mut ArtifactNames) -> Result<Located, ImageError> {
         let located = names.located(self.tree, path)?;
         Ok(Located {
             content: located.content.called(path.to_owned()),
@@ -232,7 +232,7 @@ impl Assembly<'_> {
         })
     }
 
-    fn iso(&self, names: &mut Names) -> Located {
+    fn iso(&self, names: &mut ArtifactNames) -> Located {
         let file = self
             .tree
             .source
@@ -241,14 +241,14 @@ impl Assembly<'_> {
             .to_string_lossy()
             .into_owned();
         Located {
-            content: Content::from(self.tree.source.as_path()).called(names.take(&file)),
+            content: ArtifactContent::from(self.tree.source.as_path()).called(names.take(&file)),
             path: file,
         }
     }
 
     /// The plainest entry of the boot menu that boots this kernel: those for experts, rescue and
     /// odd screens have more parameters.
-    fn entry(&self) -> Option<&Entry> {
+    fn entry(&self) -> Option<&MenuEntry> {
         let same = |path: &str| match (self.tree.file(path), self.tree.file(&self.candidate.kernel)) {
             (Some(one), Some(other)) => one.is_same(other),
             _ => false,
@@ -260,7 +260,7 @@ impl Assembly<'_> {
                 && bytes(path).is_some()
                 && bytes(path) == bytes(&self.candidate.kernel)
         };
-        let length = |entry: &&Entry| {
+        let length = |entry: &&MenuEntry| {
             let other_initrds = usize::from(entry.initrds != self.candidate.initrds);
             let kept = entry.parameters.iter().filter(|said| !is_of_medium(said)).count();
             (other_initrds, kept, entry.parameters.len())
@@ -275,7 +275,7 @@ impl Assembly<'_> {
     }
 
     /// What every boot needs, and what was left out.
-    fn parameters(&self, entry: Option<&Entry>) -> (Vec<String>, Vec<String>) {
+    fn parameters(&self, entry: Option<&MenuEntry>) -> (Vec<String>, Vec<String>) {
         let said = entry.map_or(&[][..], |entry| &entry.parameters);
         let (dropped, mut kept): (Vec<String>, Vec<String>) = said.iter().cloned().partition(|said| is_of_medium(said));
         for need in self.candidate.row.needs.iter().rev() {
@@ -301,7 +301,7 @@ fn is_of_medium(parameter: &str) -> bool {
             .any(|pattern| text::glob(pattern, parameter))
 }
 
-fn entry_in_words(entry: &Entry) -> String {
+fn entry_in_words(entry: &MenuEntry) -> String {
     let file = text::escape(entry.file.as_bytes());
     match entry.title.as_str() {
         "" => file,

@@ -13,7 +13,7 @@ use crate::model::limits::{
     IMAGE_SOURCE_DEPTH_MAX, IMAGE_SOURCE_ENTRIES_MAX, IMAGE_SOURCE_PATH_BYTES_MAX, ISO_DESCRIPTORS_MAX,
     ISO_DIRECTORIES_BYTES_MAX, ISO_EXTENTS_MAX,
 };
-use record::{Names, Record};
+use record::{NameScheme, Record};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -123,7 +123,7 @@ struct Directory {
 /// The tree that is walked.
 struct Volume {
     root: Extent,
-    names: Names,
+    names: NameScheme,
 }
 
 impl Volume {
@@ -139,12 +139,12 @@ impl Volume {
         }
         let root = Record::of_descriptor(&primary)?;
         let names = match (rock_ridge(disc, root)?, &joliet) {
-            (Some(skip), _) => Names::RockRidge { skip },
-            (None, Some(_)) => Names::Joliet,
-            (None, None) => Names::Plain,
+            (Some(skip), _) => NameScheme::RockRidge { skip },
+            (None, Some(_)) => NameScheme::Joliet,
+            (None, None) => NameScheme::Plain,
         };
         let root = match (names, joliet) {
-            (Names::Joliet, Some(descriptor)) => Record::of_descriptor(&descriptor)?,
+            (NameScheme::Joliet, Some(descriptor)) => Record::of_descriptor(&descriptor)?,
             _ => root,
         };
         Ok(Volume { root, names })

@@ -3,7 +3,7 @@
 //! Sources: Linux `Documentation/arch/x86/boot.rst` (bzImage), `arch/arm64/booting.rst` and
 //! `arch/riscv/boot-image-header.rst` (Image), and the PE format, which is what UEFI runs.
 
-use super::{content::Content, error::ImageError};
+use super::{content::ArtifactContent, error::ImageError};
 use crate::model::{Cpu, text};
 use std::io;
 
@@ -30,7 +30,7 @@ pub(super) fn runs(found: Cpu, wanted: Cpu) -> bool {
 ///
 /// # Errors
 /// When the header says another one than was said.
-pub fn cpu_of(kernel: &Content, header: Option<Kernel>, said: Option<Cpu>) -> Result<Option<Cpu>, ImageError> {
+pub fn cpu_of(kernel: &ArtifactContent, header: Option<Kernel>, said: Option<Cpu>) -> Result<Option<Cpu>, ImageError> {
     let found = header.and_then(|header| header.cpu);
     match (said, found) {
         (Some(said), Some(found)) if !runs(found, said) => Err(ImageError::new(format!(
@@ -59,7 +59,7 @@ const MACHINES: [(u16, Cpu); 7] = [
 ///
 /// # Errors
 /// When the file can't be read.
-pub fn kernel_of(content: &Content) -> io::Result<Option<Kernel>> {
+pub fn kernel_of(content: &ArtifactContent) -> io::Result<Option<Kernel>> {
     Ok(recognise(&content.head(HEAD_BYTES)?))
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// One entry of a boot menu. Paths have no slash in front.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct MenuEntry {
     /// The configuration it stands in.
     pub(super) file: String,
     /// What the menu calls it.
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) hypervisor: Option<String>,
 }
 
-impl Entry {
+impl MenuEntry {
     /// A module of a hypervisor: the first is the kernel with its parameters, the others are its initrds.
     fn take_module(&mut self, words: &[String], folder: &str) {
         let Some((file, parameters)) = words.split_first() else {
@@ -54,7 +54,7 @@ fn is_multiboot(kernel: &str) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+enum MenuSyntax {
     Syslinux,
     Grub,
     Loader,
@@ -62,23 +62,23 @@ enum Dialect {
 
 /// Which file is what, by a component of its path and the end of its name; the first row that fits
 /// counts, and files of earlier rows come first.
-const KINDS: [(&str, &str, Dialect); 13] = [
-    ("isolinux", ".cfg", Dialect::Syslinux),
-    ("syslinux", ".cfg", Dialect::Syslinux),
-    ("boot-screens", ".cfg", Dialect::Syslinux),
-    ("pxelinux.cfg", "default", Dialect::Syslinux),
-    ("extlinux", ".conf", Dialect::Syslinux),
-    ("", "isolinux.cfg", Dialect::Syslinux),
-    ("", "syslinux.cfg", Dialect::Syslinux),
-    ("loader", "isolinux.cfg", Dialect::Syslinux),
-    ("grub", ".cfg", Dialect::Grub),
-    ("grub2", ".cfg", Dialect::Grub),
-    ("", "grub.cfg", Dialect::Grub),
-    ("", "loopback.cfg", Dialect::Grub),
-    ("entries", ".conf", Dialect::Loader),
+const KINDS: [(&str, &str, MenuSyntax); 13] = [
+    ("isolinux", ".cfg", MenuSyntax::Syslinux),
+    ("syslinux", ".cfg", MenuSyntax::Syslinux),
+    ("boot-screens", ".cfg", MenuSyntax::Syslinux),
+    ("pxelinux.cfg", "default", MenuSyntax::Syslinux),
+    ("extlinux", ".conf", MenuSyntax::Syslinux),
+    ("", "isolinux.cfg", MenuSyntax::Syslinux),
+    ("", "syslinux.cfg", MenuSyntax::Syslinux),
+    ("loader", "isolinux.cfg", MenuSyntax::Syslinux),
+    ("grub", ".cfg", MenuSyntax::Grub),
+    ("grub2", ".cfg", MenuSyntax::Grub),
+    ("", "grub.cfg", MenuSyntax::Grub),
+    ("", "loopback.cfg", MenuSyntax::Grub),
+    ("entries", ".conf", MenuSyntax::Loader),
 ];
 
-fn kind(path: &str) -> Option<(usize, Dialect)> {
+fn kind(path: &str) -> Option<(usize, MenuSyntax)> {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let within = |folder: &str| folder.is_empty() || path.split('/').any(|part| part.eq_ignore_ascii_case(folder));
     let row = KINDS
@@ -88,8 +88,8 @@ fn kind(path: &str) -> Option<(usize, Dialect)> {
 }
 
 /// Every entry of every boot configuration, and how many configurations there are.
-pub(super) fn entries(tree: &Tree) -> (Vec<Entry>, usize) {
-    let mut menus: BTreeMap<(usize, &str), Dialect> = BTreeMap::new();
+pub(super) fn entries(tree: &Tree) -> (Vec<MenuEntry>, usize) {
+    let mut menus: BTreeMap<(usize, &str), MenuSyntax> = BTreeMap::new();
     for path in tree.paths() {
         if let Some((row, dialect)) = kind(path) {
             menus.insert((row, path), dialect);
@@ -107,16 +107,16 @@ pub(super) fn entries(tree: &Tree) -> (Vec<Entry>, usize) {
     (entries, menus.len().min(BOOT_MENUS_MAX))
 }
 
-fn read(text: &str, path: &str, dialect: Dialect) -> Vec<Entry> {
-    let mut reader = Reader {
+fn read(text: &str, path: &str, dialect: MenuSyntax) -> Vec<MenuEntry> {
+    let mut reader = MenuReader {
         path,
         entries: Vec::new(),
     };
     for line in text.lines().map(str::trim) {
         match dialect {
-            Dialect::Syslinux => reader.syslinux(line),
-            Dialect::Grub => reader.grub(line),
-            Dialect::Loader => reader.loader(line),
+            MenuSyntax::Syslinux => reader.syslinux(line),
+            MenuSyntax::Grub => reader.grub(line),
+            MenuSyntax::Loader => reader.loader(line),
         }
     }
     reader.entries.retain(|entry| !entry.kernel.is_empty());
@@ -129,17 +129,17 @@ fn split(line: &str) -> (String, &str) {
     (word.to_ascii_lowercase(), rest.trim())
 }
 
-struct Reader<'a> {
+struct MenuReader<'a> {
     path: &'a str,
-    entries: Vec<Entry>,
+    entries: Vec<MenuEntry>,
 }
 
-impl Reader<'_> {
+impl MenuReader<'_> {
     fn begin(&mut self, title: &str) {
-        self.entries.push(Entry {
+        self.entries.push(MenuEntry {
             file: self.path.to_owned(),
             title: title.to_owned(),
-            ..Entry::default()
+            ..MenuEntry::default()
         });
     }
 

@@ -29,10 +29,10 @@ pub mod sums;
 mod tree;
 mod tree_info;
 
-pub use add::{Step, Watch, add, add_watched};
-pub use content::Content;
+pub use add::{CopyCallback, CopyStep, add, add_watched};
+pub use content::ArtifactContent;
 pub use error::ImageError;
-pub use found::{Choice, DiskChoice, Found, Located, found_in};
+pub use found::{DiskChoice, FoundImage, ImageChoice, Located, found_in};
 pub use kernel::{Kernel, cpu_of, kernel_of};
 pub use place::{Added, NewImage};
 pub use remove::remove;

@@ -6,7 +6,7 @@
 
 use super::{
     MANIFEST, checksum,
-    content::Content,
+    content::ArtifactContent,
     error::{ImageError, failed},
 };
 use crate::model::{Cpu, Name, text};
@@ -35,11 +35,11 @@ pub struct NewImage {
     /// The instruction set its kernel is for.
     pub cpu: Option<Cpu>,
     /// The kernel, wherever it is.
-    pub kernel: Option<Content>,
+    pub kernel: Option<ArtifactContent>,
     /// Initial RAM disks in the order the kernel must see them.
-    pub initrds: Vec<Content>,
+    pub initrds: Vec<ArtifactContent>,
     /// A disk image.
-    pub disk: Option<Content>,
+    pub disk: Option<ArtifactContent>,
     /// Kernel parameters that every boot of it needs.
     pub cmdline: Vec<String>,
     /// Replace an image of the same name.
@@ -52,11 +52,11 @@ pub struct Added {
     /// Its folder.
     pub folder: PathBuf,
     /// Its artifacts, in their order.
-    pub artifacts: Vec<Artifact>,
+    pub artifacts: Vec<ArtifactSummary>,
 }
 
 /// One file of an image: its name, its length in bytes, its checksum.
-pub(super) type Artifact = (String, u64, [u8; 32]);
+pub(super) type ArtifactSummary = (String, u64, [u8; 32]);
 
 /// Whether there is an image of that name, which the new one replaces.
 ///
@@ -113,7 +113,7 @@ pub(super) fn finish(
     images: &Path,
     made: &Path,
     new: &NewImage,
-    artifacts: Vec<Artifact>,
+    artifacts: Vec<ArtifactSummary>,
     said: &[String],
 ) -> Result<Added, ImageError> {
     let manifest = made.join(MANIFEST);
@@ -179,8 +179,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The artifacts come in the order of the image's: kernel, initrds, disk.
-fn describe(new: &NewImage, artifacts: &[Artifact], said: &[String]) -> String {
-    let artifact = |(file, _, sha256): &Artifact| {
+fn describe(new: &NewImage, artifacts: &[ArtifactSummary], said: &[String]) -> String {
+    let artifact = |(file, _, sha256): &ArtifactSummary| {
         let sum = checksum::hex(sha256);
         format!("{{ file = {}, sha256 = \"{sum}\" }}", quoted(file))
     };

@@ -1,7 +1,7 @@
 //! One artifact read from its first byte to its last, a piece at a time, for its checksum.
 //!
 //! The page cache is left as it was found: bytes that nobody held in memory do not push out what
-//! machines boot from. A file that is read [`From::Disk`] is dropped from the cache first, piece by
+//! machines boot from. A file that is read [`ReadVia::Disk`] is dropped from the cache first, piece by
 //! piece, so that a rotten block is seen and not what the memory remembers of it.
 
 use super::checksum;
@@ -19,7 +19,7 @@ use std::{
 
 /// Where the bytes are to come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum ReadVia {
     /// From memory where they are there: quick, for a file that is new.
     Memory,
     /// From the disk, as far as the system lets go of what it remembers.
@@ -47,25 +47,25 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// A file that is being read.
-pub struct Reading {
+pub struct HashingReader {
     file: File,
     stamp: FileStamp,
-    from: From,
+    from: ReadVia,
     hasher: Sha256,
     done: u64,
     buffer: Vec<u8>,
 }
 
-impl Reading {
+impl HashingReader {
     /// Opens the file, which must be what `stamp` says.
     ///
     /// # Errors
     /// When it can't be opened, or is another.
-    pub fn open(path: &Path, stamp: FileStamp, from: From) -> io::Result<Reading> {
+    pub fn open(path: &Path, stamp: FileStamp, from: ReadVia) -> io::Result<HashingReader> {
         let file = open_regular(path)?;
         // The pieces are large enough; what the system read ahead would look as if somebody held it.
         advise(&file, (0, 0), PosixFadviseAdvice::POSIX_FADV_RANDOM);
-        let reading = Reading {
+        let reading = HashingReader {
             file,
             stamp,
             from,
@@ -111,10 +111,10 @@ impl Reading {
         let flags = ReadWriteFlags::NOWAIT;
         let in_memory = preadv2(&self.file, &mut [IoSliceMut::new(piece)], self.done, flags);
         let was_held = in_memory.is_ok_and(|count| count == length);
-        if was_held && self.from == From::Memory {
+        if was_held && self.from == ReadVia::Memory {
             return Ok(());
         }
-        if self.from == From::Disk {
+        if self.from == ReadVia::Disk {
             advise(&self.file, range, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
         self.file.read_exact_at(piece, self.done)?;
@@ -136,8 +136,8 @@ impl Reading {
 ///
 /// # Errors
 /// When it can't be read, or is or becomes another than `stamp` says.
-pub fn sum(path: &Path, stamp: FileStamp, from: From) -> io::Result<[u8; 32]> {
-    let mut reading = Reading::open(path, stamp, from)?;
+pub fn sum(path: &Path, stamp: FileStamp, from: ReadVia) -> io::Result<[u8; 32]> {
+    let mut reading = HashingReader::open(path, stamp, from)?;
     loop {
         if let Some(sum) = reading.step()? {
             return Ok(sum);
@@ -169,7 +169,7 @@ mod tests {
         ] {
             fs::write(folder.path().join("file"), bytes).unwrap();
             let stamp = regular_beneath(folder.path(), "file").unwrap();
-            for from in [From::Memory, From::Disk] {
+            for from in [ReadVia::Memory, ReadVia::Disk] {
                 assert_eq!(hex(&sum(&folder.path().join("file"), stamp, from).unwrap()), known);
             }
         }
@@ -185,7 +185,7 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         let stamp = regular_beneath(folder.path(), "file").unwrap();
         let expected: [u8; 32] = Sha256::digest(&bytes).into();
-        for from in [From::Memory, From::Disk, From::Memory] {
+        for from in [ReadVia::Memory, ReadVia::Disk, ReadVia::Memory] {
             assert_eq!(sum(&path, stamp, from).unwrap(), expected, "{from:?}");
         }
     }
@@ -196,10 +196,10 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, vec![7; VERIFY_PIECE_BYTES + 1]).unwrap();
         let stamp = regular_beneath(folder.path(), "file").unwrap();
-        let mut reading = Reading::open(&path, stamp, From::Memory).unwrap();
+        let mut reading = HashingReader::open(&path, stamp, ReadVia::Memory).unwrap();
         assert_eq!(reading.step().unwrap(), None);
         fs::write(&path, "short").unwrap();
         assert!(reading.step().unwrap_err().to_string().contains("changed"));
-        assert!(Reading::open(&path, stamp, From::Memory).is_err());
+        assert!(HashingReader::open(&path, stamp, ReadVia::Memory).is_err());
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     checksum,
-    reading::{From, Reading},
+    reading::{HashingReader, ReadVia},
 };
-use crate::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
+use crate::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use std::{
     collections::HashMap,
     io,
@@ -35,18 +35,18 @@ pub trait Sums {
 }
 
 /// Reads nothing: the daemon must not wait for gigabytes, and verifies in the background.
-pub struct Later;
+pub struct Deferred;
 
-impl Sums for Later {
+impl Sums for Deferred {
     fn sum(&mut self, _: &Path, _: FileStamp) -> io::Result<Option<[u8; 32]>> {
         Ok(None)
     }
 }
 
 /// Looks at no image: an inventory is judged where its images are not.
-pub struct Absent;
+pub struct NoImages;
 
-impl Sums for Absent {
+impl Sums for NoImages {
     fn are_at_hand(&self) -> bool {
         false
     }
@@ -62,12 +62,12 @@ impl Sums for Absent {
 
 /// The checksums that a daemon has kept, by file.
 #[derive(Default)]
-pub struct Kept(HashMap<PathBuf, ChecksumRecord>);
+pub struct KnownChecksums(HashMap<PathBuf, ChecksumRecord>);
 
-impl Kept {
+impl KnownChecksums {
     /// Those of a store.
-    pub fn of(records: Vec<ChecksumRecord>) -> Kept {
-        Kept(
+    pub fn of(records: Vec<ChecksumRecord>) -> KnownChecksums {
+        KnownChecksums(
             records
                 .into_iter()
                 .map(|record| (record.path.clone(), record))
@@ -84,9 +84,9 @@ impl Kept {
 /// Reads files to their end; a file that a daemon has read since it changed last is not read again.
 pub struct Hashing<P> {
     /// What needs no reading.
-    pub kept: Kept,
+    pub kept: KnownChecksums,
     /// Where the bytes come from.
-    pub from: From,
+    pub from: ReadVia,
     /// Is told of each file how many bytes have been read, and of how many.
     pub progress: P,
 }
@@ -95,8 +95,8 @@ impl Hashing<fn(&Path, u64, u64)> {
     /// Reads every file, and tells nobody.
     pub fn silent() -> Self {
         Hashing {
-            kept: Kept::default(),
-            from: From::Memory,
+            kept: KnownChecksums::default(),
+            from: ReadVia::Memory,
             progress: |_, _, _| {},
         }
     }
@@ -107,7 +107,7 @@ impl<P: FnMut(&Path, u64, u64)> Sums for Hashing<P> {
         if let Some(known) = self.kept.of_file(path, stamp) {
             return Ok(Some(known.sha256));
         }
-        let mut reading = Reading::open(path, stamp, self.from)?;
+        let mut reading = HashingReader::open(path, stamp, self.from)?;
         loop {
             let sum = reading.step()?;
             (self.progress)(path, reading.done(), stamp.length);

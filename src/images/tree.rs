@@ -4,7 +4,7 @@
 //! is imported is given to everybody who asks.
 
 use super::{
-    content::Content,
+    content::ArtifactContent,
     error::ImageError,
     iso::{self, IsoError},
 };
@@ -25,7 +25,7 @@ pub(super) struct Tree {
     pub(super) source: PathBuf,
     /// Whether it is an ISO, and not a folder.
     pub(super) is_iso: bool,
-    files: BTreeMap<String, Content>,
+    files: BTreeMap<String, ArtifactContent>,
 }
 
 impl Tree {
@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// The file at a path, `/` between components.
-    pub(super) fn file(&self, path: &str) -> Option<&Content> {
+    pub(super) fn file(&self, path: &str) -> Option<&ArtifactContent> {
         self.files.get(path)
     }
 
@@ -72,16 +72,16 @@ impl Tree {
     }
 }
 
-fn of_iso(source: &Path) -> Result<BTreeMap<String, Content>, IsoError> {
+fn of_iso(source: &Path) -> Result<BTreeMap<String, ArtifactContent>, IsoError> {
     let files = iso::files(&File::open(source)?)?;
-    let inside = |path: &str, extents| Content::inside(source, path, extents);
+    let inside = |path: &str, extents| ArtifactContent::inside(source, path, extents);
     Ok(files
         .into_iter()
         .map(|(path, extents)| (path.clone(), inside(&path, extents)))
         .collect())
 }
 
-fn of_folder(root: &Path) -> io::Result<BTreeMap<String, Content>> {
+fn of_folder(root: &Path) -> io::Result<BTreeMap<String, ArtifactContent>> {
     let real = root.canonicalize()?;
     let mut files = BTreeMap::new();
     let mut ahead = vec![(root.to_owned(), String::new(), 0)];
@@ -108,9 +108,9 @@ fn of_folder(root: &Path) -> io::Result<BTreeMap<String, Content>> {
 }
 
 /// The file that an entry is or leads to, if that lies beneath `root`.
-fn regular(entry: &DirEntry, root: &Path) -> Option<Content> {
+fn regular(entry: &DirEntry, root: &Path) -> Option<ArtifactContent> {
     let target = entry.path().canonicalize().ok()?;
     let beneath = target.starts_with(root) && target.metadata().is_ok_and(|metadata| metadata.is_file());
     let name = entry.file_name().to_string_lossy().into_owned();
-    beneath.then(|| Content::from(target).called(name))
+    beneath.then(|| ArtifactContent::from(target).called(name))
 }

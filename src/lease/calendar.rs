@@ -10,11 +10,11 @@
 //! - One that was set back leaves it where it is, ahead of the clock until that has caught up. Nothing on disk
 //!   has to change, and whichever of the two clocks was wrong, no lease ends early for it.
 //!
-//! Beside the ends stands a [`Mark`]: what date it was by them, and how long the host had been up then. A
+//! Beside the ends stands a [`ClockMark`]: what date it was by them, and how long the host had been up then. A
 //! process that starts again in the same boot of its host knows from that how much time has passed, whatever
 //! the clock says. After a reboot the clock counts, but never as earlier than the mark.
 
-use crate::model::{Now, WallTime, limits::CLOCK_STEP};
+use crate::model::{Now, WallTime, limits::CLOCK_STEP_MIN};
 use std::time::Duration;
 
 /// The calendar of one life of the daemon.
@@ -28,7 +28,7 @@ pub(super) struct Calendar {
 
 /// The host's clock was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ClockStep {
     /// By so many seconds; below zero where it was set back.
     pub by: i64,
     /// The calendar went along: what is on disk is dated by another one.
@@ -50,20 +50,20 @@ impl Calendar {
     }
 
     /// Notices a clock that was set since the last look.
-    pub(super) fn look(&mut self, now: Now) -> Option<Step> {
+    pub(super) fn observe(&mut self, now: Now) -> Option<ClockStep> {
         let Some(seen) = self.seen else {
             *self = Calendar::resumed(now);
             return None;
         };
         let expected = seen.after(now.monotonic.saturating_sub(seen.monotonic));
         let by = now.wall.0.cast_signed().wrapping_sub(expected.wall.0.cast_signed());
-        if by.unsigned_abs() <= CLOCK_STEP.as_secs() {
+        if by.unsigned_abs() <= CLOCK_STEP_MIN.as_secs() {
             return None;
         }
         let date = self.date(expected);
         self.seen = Some(now);
         self.ahead = date.0.saturating_sub(now.wall.0);
-        Some(Step {
+        Some(ClockStep {
             by,
             leaps: now.wall > date,
         })
@@ -72,7 +72,7 @@ impl Calendar {
 
 /// What date it was by the ends on disk, and when that was by a clock that nobody can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct ClockMark {
     /// The date.
     pub date: WallTime,
     /// Which boot of which host it was in, if that is known.
@@ -81,9 +81,9 @@ pub struct Mark {
     pub up: Duration,
 }
 
-impl Mark {
+impl ClockMark {
     /// The date by the ends on disk, where `here` is a mark of this host's own clock.
-    pub fn resume(&self, here: Mark) -> WallTime {
+    pub fn resume(&self, here: ClockMark) -> WallTime {
         match here.up.checked_sub(self.up) {
             Some(passed) if here.is_in_boot_of(self) => WallTime(self.date.0.saturating_add(passed.as_secs())),
             // The host was off for nobody knows how long.
@@ -92,7 +92,7 @@ impl Mark {
     }
 
     /// Whether both are of the same boot of the same host.
-    pub fn is_in_boot_of(&self, other: &Mark) -> bool {
+    pub fn is_in_boot_of(&self, other: &ClockMark) -> bool {
         self.boot.is_some() && self.boot == other.boot
     }
 }

@@ -16,10 +16,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use calendar::{Mark, Step};
-pub use offers::{Crowd, PortOfEntry};
-pub use ports::{PortChange, PortMark, PortRecord, PortsGiven};
-pub use table::{Freshness, LeaseTable, Offer, Seeker, Tenure};
+pub use calendar::{ClockMark, ClockStep};
+pub use offers::{AttachmentPoint, OverQuota};
+pub use ports::{PortBindings, PortChange, PortId, PortRecord};
+pub use table::{AddressRequest, Freshness, LeaseTable, Offer, Tenure};
 
 use crate::model::{HardwareAddr, WallTime};
 use std::{fmt, net::Ipv4Addr, time::Duration};

@@ -10,13 +10,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 /// A switch port as it is remembered: the inventory's name for it, whatever its case. Two names of one
 /// inventory are never taken for each other but by a chance of one in 2^64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortMark(pub u64);
+pub struct PortId(pub u64);
 
-impl PortMark {
+impl PortId {
     /// That of a port by its name (FNV-1a, 64 bits).
-    pub fn of(port: &str) -> PortMark {
+    pub fn of(port: &str) -> PortId {
         let bytes = port.bytes().map(|byte| u64::from(byte.to_ascii_lowercase()));
-        PortMark(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        PortId(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ byte).wrapping_mul(0x0000_0100_0000_01b3)
         }))
     }
@@ -30,7 +30,7 @@ pub struct PortRecord {
     /// Whose it is.
     pub client: HardwareAddr,
     /// The port.
-    pub port: PortMark,
+    pub port: PortId,
     /// Until when it counts, by the calendar.
     pub expires: WallTime,
 }
@@ -45,39 +45,39 @@ pub enum PortChange {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Stand {
+struct PortBinding {
     client: HardwareAddr,
-    port: PortMark,
+    port: PortId,
     /// Monotonic.
     ends: Duration,
     /// Monotonic; until when the disk says so.
-    written: Duration,
+    committed: Duration,
 }
 
 /// The ports at which addresses were given: one address a client. Here `now` is dated by the calendar of what
 /// is on disk (`LeaseTable::dated`).
 #[derive(Debug, Default)]
-pub struct PortsGiven {
-    stands: BTreeMap<Ipv4Addr, Stand>,
+pub struct PortBindings {
+    bindings: BTreeMap<Ipv4Addr, PortBinding>,
     /// The same by client.
     by_client: BTreeMap<HardwareAddr, Ipv4Addr>,
 }
 
-impl PortsGiven {
+impl PortBindings {
     /// `client` was given `address` at `port`, for `lasting`; what the store is to do about that. What it has
     /// already, or nearly so, is not written again: a client repeats itself.
     pub fn note(
         &mut self,
         now: Now,
         (client, address): (HardwareAddr, Ipv4Addr),
-        port: PortMark,
+        port: PortId,
         lasting: Duration,
     ) -> Vec<PortChange> {
-        let lasting = lasting.min(limits::LEASE_LONGEST);
+        let lasting = lasting.min(limits::LEASE_MAX);
         let ends = now.monotonic + lasting;
         let mut changes = Vec::new();
         let before = self
-            .stands
+            .bindings
             .get(&address)
             .copied()
             .filter(|stand| stand.client == client);
@@ -85,20 +85,20 @@ impl PortsGiven {
             changes.extend(self.forget_client(client));
             self.remove(address);
             changes.extend(self.make_room(now));
-            if self.stands.len() >= limits::PORTS_GIVEN_MAX {
+            if self.bindings.len() >= limits::PORT_BINDINGS_MAX {
                 return changes;
             }
         }
-        let is_near = |written: &Duration| written.abs_diff(ends) <= lasting / 4;
-        let kept = before.filter(|stand| stand.port == port).map(|stand| stand.written);
+        let is_near = |committed: &Duration| committed.abs_diff(ends) <= lasting / 4;
+        let kept = before.filter(|stand| stand.port == port).map(|stand| stand.committed);
         let kept = kept.filter(is_near);
-        let stand = Stand {
+        let stand = PortBinding {
             client,
             port,
             ends,
-            written: kept.unwrap_or(ends),
+            committed: kept.unwrap_or(ends),
         };
-        self.stands.insert(address, stand);
+        self.bindings.insert(address, stand);
         self.by_client.insert(client, address);
         if kept.is_none() {
             changes.push(PortChange::Put(record(now, address, &stand)));
@@ -107,13 +107,13 @@ impl PortsGiven {
     }
 
     /// Who was given `address` at a port, and at which, as long as that counts.
-    pub fn at(&self, now: Now, address: Ipv4Addr) -> Option<(HardwareAddr, PortMark)> {
-        let stand = self.stands.get(&address).filter(|stand| stand.ends > now.monotonic)?;
+    pub fn at(&self, now: Now, address: Ipv4Addr) -> Option<(HardwareAddr, PortId)> {
+        let stand = self.bindings.get(&address).filter(|stand| stand.ends > now.monotonic)?;
         Some((stand.client, stand.port))
     }
 
     /// Which address `client` was given at a port, and at which, as long as that counts.
-    pub fn of(&self, now: Now, client: HardwareAddr) -> Option<(Ipv4Addr, PortMark)> {
+    pub fn of(&self, now: Now, client: HardwareAddr) -> Option<(Ipv4Addr, PortId)> {
         let address = *self.by_client.get(&client)?;
         self.at(now, address).map(|(_, port)| (address, port))
     }
@@ -133,7 +133,7 @@ impl PortsGiven {
 
     /// `client` has `address` now, and not from a port: whoever had it before has it no longer.
     pub fn pass_on(&mut self, client: HardwareAddr, address: Ipv4Addr) -> Option<PortChange> {
-        let before = self.stands.get(&address).map(|stand| stand.client)?;
+        let before = self.bindings.get(&address).map(|stand| stand.client)?;
         (before != client).then(|| self.forget_client(before)).flatten()
     }
 
@@ -142,8 +142,8 @@ impl PortsGiven {
         let stand = self
             .by_client
             .get(&client)
-            .and_then(|address| self.stands.get(address))?;
-        let is_there = names.iter().any(|name| PortMark::of(name) == stand.port);
+            .and_then(|address| self.bindings.get(address))?;
+        let is_there = names.iter().any(|name| PortId::of(name) == stand.port);
         (!names.is_empty() && !is_there)
             .then(|| self.forget_client(client))
             .flatten()
@@ -169,16 +169,16 @@ impl PortsGiven {
 
     /// All that count, as they are to stand on disk.
     pub fn records(&self, now: Now) -> Vec<PortRecord> {
-        let running = self.stands.iter().filter(|(_, stand)| stand.ends > now.monotonic);
+        let running = self.bindings.iter().filter(|(_, stand)| stand.ends > now.monotonic);
         running.map(|(address, stand)| record(now, *address, stand)).collect()
     }
 
     /// Drops what has ended, where there is no room for more.
     fn make_room(&mut self, now: Now) -> Vec<PortChange> {
-        if self.stands.len() < limits::PORTS_GIVEN_MAX {
+        if self.bindings.len() < limits::PORT_BINDINGS_MAX {
             return Vec::new();
         }
-        let over = self.stands.iter().filter(|(_, stand)| stand.ends <= now.monotonic);
+        let over = self.bindings.iter().filter(|(_, stand)| stand.ends <= now.monotonic);
         let over: Vec<Ipv4Addr> = over.map(|(address, _)| *address).collect();
         for address in &over {
             self.remove(*address);
@@ -187,13 +187,13 @@ impl PortsGiven {
     }
 
     fn remove(&mut self, address: Ipv4Addr) {
-        if let Some(stand) = self.stands.remove(&address) {
+        if let Some(stand) = self.bindings.remove(&address) {
             self.by_client.remove(&stand.client);
         }
     }
 }
 
-fn record(now: Now, address: Ipv4Addr, stand: &Stand) -> PortRecord {
+fn record(now: Now, address: Ipv4Addr, stand: &PortBinding) -> PortRecord {
     let remaining = stand.ends.saturating_sub(now.monotonic);
     PortRecord {
         address,
@@ -234,19 +234,19 @@ mod tests {
     #[test]
     fn what_was_told_when_an_address_was_given_counts_as_long_as_its_lease_and_over_a_restart() {
         let client = client(1);
-        let port = PortMark::of("sw7/Gi1/7");
-        let mut given = PortsGiven::default();
+        let port = PortId::of("sw7/Gi1/7");
+        let mut given = PortBindings::default();
         let record = put(&given.note(now(100, 1000), (client, ADDRESS), port, MINUTE));
         assert_eq!(
             given.at(now(159, 1059), ADDRESS),
-            Some((client, PortMark::of("SW7/gi1/7")))
+            Some((client, PortId::of("SW7/gi1/7")))
         );
         assert_eq!(given.at(now(160, 1060), ADDRESS), None);
-        let mut restored = PortsGiven::default();
+        let mut restored = PortBindings::default();
         assert_eq!(restored.restore(now(0, 1050), [record.clone()]), []);
         assert_eq!(restored.at(now(9, 1059), ADDRESS), Some((client, port)));
         assert_eq!(restored.at(now(10, 1060), ADDRESS), None);
-        let mut late = PortsGiven::default();
+        let mut late = PortBindings::default();
         let dropped = late.restore(now(0, 1060), [record]);
         assert_eq!(dropped, [PortChange::Remove(ADDRESS)]);
         assert_eq!(late.at(now(0, 1060), ADDRESS), None);
@@ -254,21 +254,21 @@ mod tests {
 
     #[test]
     fn what_is_on_disk_already_is_not_written_again() {
-        let port = PortMark::of("sw7/Gi1/7");
-        let mut given = PortsGiven::default();
+        let port = PortId::of("sw7/Gi1/7");
+        let mut given = PortBindings::default();
         let mut note = |at: u64, port| given.note(now(at, 1000 + at), (client(1), ADDRESS), port, MINUTE);
         put(&note(0, port));
         assert_eq!((note(1, port), note(15, port)), (vec![], vec![]), "it repeats itself");
         assert_eq!(put(&note(30, port)).expires, WallTime(1090), "it renews");
-        assert_eq!(put(&note(31, PortMark::of("sw7/Gi1/9"))).expires, WallTime(1091));
+        assert_eq!(put(&note(31, PortId::of("sw7/Gi1/9"))).expires, WallTime(1091));
         assert!(given.at(now(90, 1090), ADDRESS).is_some());
     }
 
     #[test]
     fn a_client_has_one_address_and_an_address_one_client() {
-        let port = PortMark::of("sw7/Gi1/7");
+        let port = PortId::of("sw7/Gi1/7");
         let other = Ipv4Addr::new(192, 0, 2, 12);
-        let mut given = PortsGiven::default();
+        let mut given = PortBindings::default();
         given.note(now(0, 0), (client(1), ADDRESS), port, MINUTE);
         let changes = given.note(now(1, 1), (client(1), other), port, MINUTE);
         assert_eq!(changes[0], PortChange::Remove(ADDRESS));
@@ -284,16 +284,16 @@ mod tests {
 
     #[test]
     fn what_a_full_table_does_not_take_is_not_written_and_what_ended_makes_room() {
-        let port = PortMark::of("sw7/Gi1/7");
-        let mut given = PortsGiven::default();
+        let port = PortId::of("sw7/Gi1/7");
+        let mut given = PortBindings::default();
         let address = |number: u16| Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
-        let most = u16::try_from(limits::PORTS_GIVEN_MAX).unwrap();
+        let most = u16::try_from(limits::PORT_BINDINGS_MAX).unwrap();
         for number in 0..most {
             put(&given.note(now(0, 0), (client(number), address(number)), port, MINUTE));
         }
         assert_eq!(given.note(now(1, 1), (client(most), address(most)), port, MINUTE), []);
         let changes = given.note(now(60, 60), (client(most), address(most)), port, MINUTE);
-        assert_eq!(changes.len(), limits::PORTS_GIVEN_MAX + 1);
+        assert_eq!(changes.len(), limits::PORT_BINDINGS_MAX + 1);
         assert_eq!(given.records(now(60, 60)).len(), 1);
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let names = ["sw1/Gi1/0/2", "sw1/Gi1/0/1", "sw2/Gi1/0/2", "Gi1/0/2", ""];
         for (at, name) in names.iter().enumerate() {
             for other in &names[at + 1..] {
-                assert_ne!(PortMark::of(name), PortMark::of(other));
+                assert_ne!(PortId::of(name), PortId::of(other));
             }
         }
     }

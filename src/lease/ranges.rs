@@ -13,24 +13,24 @@ use std::{
 
 /// How much an entry is worth keeping for its client: the cheap ones are used again first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
+pub(super) enum ReusePriority {
     /// It was only ever offered.
     Offer,
     /// Somebody else uses it, or did: nobody's any more.
-    Disputed,
+    Declined,
     /// A client had it.
     Lease,
 }
 
 /// When an entry may be used again: when its present state ends, by monotonic time.
-pub(super) type Turn = (Worth, Duration);
+pub(super) type ReuseOrder = (ReusePriority, Duration);
 
 #[derive(Debug)]
 struct RangeState {
     range: AddressRange,
     /// Addresses below this index have an entry or were skipped.
     cursor: u64,
-    turns: BTreeSet<(Worth, Duration, Ipv4Addr)>,
+    by_reuse: BTreeSet<(ReusePriority, Duration, Ipv4Addr)>,
 }
 
 /// The ranges in use, by their first address; none overlaps another.
@@ -40,34 +40,34 @@ pub(super) struct Ranges(BTreeMap<Ipv4Addr, RangeState>);
 impl Ranges {
     /// Makes `range` known. `entries` gives the table's entries inside a range, and is asked only
     /// when the range is new or was redrawn.
-    pub(super) fn know(&mut self, range: AddressRange, entries: impl FnOnce() -> Vec<(Ipv4Addr, Turn)>) {
+    pub(super) fn know(&mut self, range: AddressRange, entries: impl FnOnce() -> Vec<(Ipv4Addr, ReuseOrder)>) {
         let known = self.0.get(&range.first()).is_some_and(|state| state.range == range);
         if known {
             return;
         }
         self.0.retain(|_, state| !state.range.overlaps(range));
-        let turns = entries()
+        let by_reuse = entries()
             .into_iter()
-            .map(|(address, (worth, ends))| (worth, ends, address))
+            .map(|(address, (priority, ends))| (priority, ends, address))
             .collect();
         let state = RangeState {
             range,
             cursor: 0,
-            turns,
+            by_reuse,
         };
         self.0.insert(range.first(), state);
     }
 
     /// Moves an entry's turn: from `old` (`None`: it is new) to `new`.
-    pub(super) fn moved(&mut self, address: Ipv4Addr, old: Option<Turn>, new: Turn) {
+    pub(super) fn moved(&mut self, address: Ipv4Addr, old: Option<ReuseOrder>, new: ReuseOrder) {
         let below = self.0.range_mut(..=address).next_back();
         let Some((_, state)) = below.filter(|(_, state)| state.range.contains(address)) else {
             return;
         };
-        if let Some((worth, ends)) = old {
-            state.turns.remove(&(worth, ends, address));
+        if let Some((priority, ends)) = old {
+            state.by_reuse.remove(&(priority, ends, address));
         }
-        state.turns.insert((new.0, new.1, address));
+        state.by_reuse.insert((new.0, new.1, address));
     }
 
     /// The next address of a known range that never had an entry and that `usable` allows. The
@@ -89,28 +89,28 @@ impl Ranges {
         range: AddressRange,
         now: Duration,
         usable: impl Fn(Ipv4Addr) -> bool,
-    ) -> Option<(Turn, Ipv4Addr)> {
+    ) -> Option<(ReuseOrder, Ipv4Addr)> {
         let state = self.0.get(&range.first())?;
         let lowest = Ipv4Addr::UNSPECIFIED;
-        [Worth::Offer, Worth::Disputed, Worth::Lease]
+        [ReusePriority::Offer, ReusePriority::Declined, ReusePriority::Lease]
             .into_iter()
-            .find_map(|worth| {
+            .find_map(|priority| {
                 state
-                    .turns
-                    .range((worth, Duration::ZERO, lowest)..=(worth, now, Ipv4Addr::BROADCAST))
+                    .by_reuse
+                    .range((priority, Duration::ZERO, lowest)..=(priority, now, Ipv4Addr::BROADCAST))
                     .find(|(_, _, address)| usable(*address))
-                    .map(|(worth, ends, address)| ((*worth, *ends), *address))
+                    .map(|(priority, ends, address)| ((*priority, *ends), *address))
             })
     }
     /// The entry of a known range that is in quarantine, and longest.
-    pub(super) fn oldest_disputed(
+    pub(super) fn oldest_declined(
         &self,
         range: AddressRange,
         usable: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(Duration, Ipv4Addr)> {
-        let first = (Worth::Disputed, Duration::ZERO, Ipv4Addr::UNSPECIFIED);
-        let last = (Worth::Disputed, Duration::MAX, Ipv4Addr::BROADCAST);
-        let mut disputed = self.0.get(&range.first())?.turns.range(first..=last);
+        let first = (ReusePriority::Declined, Duration::ZERO, Ipv4Addr::UNSPECIFIED);
+        let last = (ReusePriority::Declined, Duration::MAX, Ipv4Addr::BROADCAST);
+        let mut disputed = self.0.get(&range.first())?.by_reuse.range(first..=last);
         disputed
             .find(|(_, _, address)| usable(*address))
             .map(|(_, ends, address)| (*ends, *address))

@@ -1,17 +1,17 @@
 //! The lease table: one entry an address, one client an entry.
 
 mod clock;
-mod seek;
-mod written;
+mod durable;
+mod selection;
 
-pub use seek::{Freshness, Offer, Seeker};
+pub use selection::{AddressRequest, Freshness, Offer};
 
 use super::{
     Lease, LeaseChange, LeaseRecord, LeaseState,
     calendar::Calendar,
     offers::Offers,
-    ports::PortsGiven,
-    ranges::{Ranges, Turn, Worth},
+    ports::PortBindings,
+    ranges::{Ranges, ReuseOrder, ReusePriority},
 };
 use crate::model::{HardwareAddr, Now, limits};
 use std::{
@@ -22,10 +22,10 @@ use std::{
 
 /// What an entry is doing until it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holding {
+enum HoldState {
     Offered,
     /// Offered as soon as a probe finds it unused.
-    Tried {
+    Probing {
         since: Duration,
     },
     Leased,
@@ -46,34 +46,34 @@ pub enum Tenure {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct LeaseEntry {
     /// `None` only in quarantine.
     client: Option<HardwareAddr>,
-    holding: Holding,
+    holding: HoldState,
     /// Monotonic; the entry is free for others from here on.
     ends: Duration,
     /// Monotonic; until when the disk says that it is the client's. Zero where it says nothing.
-    written: Duration,
-    worth: Worth,
+    committed: Duration,
+    priority: ReusePriority,
 }
 
-impl Entry {
-    fn turn(&self) -> Turn {
-        (self.worth, self.ends)
+impl LeaseEntry {
+    fn reuse_order(&self) -> ReuseOrder {
+        (self.priority, self.ends)
     }
 
     fn is_running(&self, now: Now) -> bool {
         self.ends > now.monotonic
     }
 
-    fn is_tried_for(&self, client: HardwareAddr) -> bool {
-        self.client == Some(client) && matches!(self.holding, Holding::Tried { .. })
+    fn is_probed_for(&self, client: HardwareAddr) -> bool {
+        self.client == Some(client) && matches!(self.holding, HoldState::Probing { .. })
     }
 }
 
 /// The find that leases were lost.
 #[derive(Clone, Copy, Debug)]
-struct Loss {
+struct StoreLoss {
     /// Monotonic; when this table was told.
     told: Duration,
     /// How much time had passed by then.
@@ -83,19 +83,19 @@ struct Loss {
 /// Every dynamic lease and offer.
 #[derive(Debug, Default)]
 pub struct LeaseTable {
-    entries: BTreeMap<Ipv4Addr, Entry>,
+    entries: BTreeMap<Ipv4Addr, LeaseEntry>,
     /// The same entries by client, so that a returning one finds its address.
     by_client: BTreeSet<(HardwareAddr, Ipv4Addr)>,
     ranges: Ranges,
     offers: Offers,
     /// At which switch ports hosts that belong to one were given their addresses.
-    pub ports: PortsGiven,
+    pub ports: PortBindings,
     /// When this table began with what the disk had; `None` where it began with nothing.
     restored: Option<Duration>,
     /// The same, where leases were given from there before.
     resumed: Option<Duration>,
     /// That leases were found lost.
-    lost: Option<Loss>,
+    lost: Option<StoreLoss>,
     /// By which ends are written to disk.
     calendar: Calendar,
     /// How often the calendar went on by a leap.
@@ -105,13 +105,13 @@ pub struct LeaseTable {
     /// It is on its way there.
     is_being_redated: bool,
     /// Leases that ended while the daemon was not running, if the clock was right.
-    doubted: Vec<clock::Doubted>,
+    uncertain: Vec<clock::UncertainLease>,
 }
 
 impl LeaseTable {
     /// Puts back what the store kept. Records that make no sense are returned with the reason.
     ///
-    /// What remains of a lease is counted by the calendar on disk, by which it is `now`, and cut at [`limits::LEASE_LONGEST`]: a calendar that was wrong may not hold an address for ever.
+    /// What remains of a lease is counted by the calendar on disk, by which it is `now`, and cut at [`limits::LEASE_MAX`]: a calendar that was wrong may not hold an address for ever.
     /// Leases that ended meanwhile come back in the order in which they ended, so that the ones that
     /// ended longest ago are given to others first.
     pub fn restore(&mut self, now: Now, mut records: Vec<LeaseRecord>) -> Vec<(LeaseRecord, &'static str)> {
@@ -120,7 +120,7 @@ impl LeaseTable {
         self.calendar = Calendar::resumed(now);
         records.sort_by_key(|record| (record.expires, record.address));
         for (place, record) in (0..).zip(records) {
-            match self.senseless(&record) {
+            match self.invalid_reason(&record) {
                 Some(reason) => refused.push((record, reason)),
                 None => self.restore_one(now, &record, Duration::from_nanos(place)),
             }
@@ -132,7 +132,7 @@ impl LeaseTable {
     pub fn client_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
         self.entries
             .get(&address)
-            .filter(|entry| entry.holding == Holding::Leased && entry.is_running(now))
+            .filter(|entry| entry.holding == HoldState::Leased && entry.is_running(now))
             .and_then(|entry| entry.client)
     }
 
@@ -140,14 +140,16 @@ impl LeaseTable {
     pub fn holder_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
         self.entries
             .get(&address)
-            .filter(|entry| matches!(entry.holding, Holding::Leased | Holding::Reserved(_)) && entry.is_running(now))
+            .filter(|entry| {
+                matches!(entry.holding, HoldState::Leased | HoldState::Reserved(_)) && entry.is_running(now)
+            })
             .and_then(|entry| entry.client)
     }
 
     /// The same, but for who was acknowledged it as firmware: that gives way to its host's system, and to the
     /// firmware of its other interfaces.
     pub fn lasting_holder_at(&self, now: Now, address: Ipv4Addr) -> Option<HardwareAddr> {
-        let is_lasting = |entry: &&Entry| entry.holding != Holding::Reserved(Tenure::Boot);
+        let is_lasting = |entry: &&LeaseEntry| entry.holding != HoldState::Reserved(Tenure::Boot);
         let lasting = self.entries.get(&address).filter(is_lasting);
         lasting.and_then(|_| self.holder_at(now, address))
     }
@@ -161,7 +163,7 @@ impl LeaseTable {
 
     /// Takes that the disk lost leases, nobody knows which: that was found so long ago.
     pub fn lose(&mut self, now: Now, passed: Duration) {
-        self.lost = Some(Loss {
+        self.lost = Some(StoreLoss {
             told: now.monotonic,
             before: passed,
         });
@@ -173,7 +175,7 @@ impl LeaseTable {
     }
 
     fn since_loss(&self, now: Now) -> Option<Duration> {
-        let Loss { told, before } = self.lost?;
+        let StoreLoss { told, before } = self.lost?;
         Some(now.monotonic.saturating_sub(told).saturating_add(before))
     }
 
@@ -182,15 +184,15 @@ impl LeaseTable {
         let dynamic = self
             .entries
             .iter()
-            .filter(|(_, entry)| !matches!(entry.holding, Holding::Reserved(_)));
+            .filter(|(_, entry)| !matches!(entry.holding, HoldState::Reserved(_)));
         dynamic.map(move |(address, entry)| Lease {
             address: *address,
             client: entry.client,
             state: match (entry.is_running(now), entry.holding) {
-                (false, _) | (true, Holding::Released) => LeaseState::Ended,
-                (true, Holding::Offered | Holding::Tried { .. }) => LeaseState::Offered,
-                (true, Holding::Leased | Holding::Reserved(_)) => LeaseState::Leased,
-                (true, Holding::Quarantined) => LeaseState::Quarantined,
+                (false, _) | (true, HoldState::Released) => LeaseState::Ended,
+                (true, HoldState::Offered | HoldState::Probing { .. }) => LeaseState::Offered,
+                (true, HoldState::Leased | HoldState::Reserved(_)) => LeaseState::Leased,
+                (true, HoldState::Quarantined) => LeaseState::Quarantined,
             },
             remaining: entry.ends.saturating_sub(now.monotonic),
         })
@@ -212,7 +214,7 @@ impl LeaseTable {
     /// Whether `client` was once acknowledged `address`, which is nobody else's since.
     pub fn was_acknowledged(&self, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let entry = self.entries.get(&address);
-        entry.is_some_and(|entry| entry.client == Some(client) && entry.worth == Worth::Lease)
+        entry.is_some_and(|entry| entry.client == Some(client) && entry.priority == ReusePriority::Lease)
     }
 
     /// Whether `client` could be given `address`: it is the client's own, or nobody holds it.
@@ -236,25 +238,25 @@ impl LeaseTable {
         lasting: Duration,
         tenure: Tenure,
     ) -> Option<LeaseChange> {
-        let is_others = |entry: &&Entry| entry.holding == Holding::Leased && entry.client != Some(client);
+        let is_others = |entry: &&LeaseEntry| entry.holding == HoldState::Leased && entry.client != Some(client);
         let ousted = self.entries.get(&address).filter(is_others);
         let change = ousted.map(|_| LeaseChange::Remove(address));
-        let ends = now.monotonic + lasting.min(limits::LEASE_LONGEST);
-        let is_its = |entry: &&Entry| entry.client == Some(client) && entry.is_running(now);
-        let leased = |entry: &&Entry| entry.holding == Holding::Leased && is_its(entry);
+        let ends = now.monotonic + lasting.min(limits::LEASE_MAX);
+        let is_its = |entry: &&LeaseEntry| entry.client == Some(client) && entry.is_running(now);
+        let leased = |entry: &&LeaseEntry| entry.holding == HoldState::Leased && is_its(entry);
         // A lease from before the reservation stays what it is, because its record is on disk; but
         // it lasts as long as the client was told now.
         let entry = match self.entries.get(&address).filter(leased) {
-            Some(leased) => Entry {
+            Some(leased) => LeaseEntry {
                 ends: leased.ends.max(ends),
                 ..*leased
             },
-            None => Entry {
+            None => LeaseEntry {
                 client: Some(client),
-                holding: Holding::Reserved(tenure),
+                holding: HoldState::Reserved(tenure),
                 ends,
-                written: Duration::ZERO,
-                worth: Worth::Lease,
+                committed: Duration::ZERO,
+                priority: ReusePriority::Lease,
             },
         };
         self.put(address, entry);
@@ -273,15 +275,15 @@ impl LeaseTable {
         if !self.is_available(now, client, address) {
             return None;
         }
-        let lasting = lasting.min(limits::LEASE_LONGEST);
+        let lasting = lasting.min(limits::LEASE_MAX);
         let kept = self.entries.get(&address).filter(|entry| entry.client == Some(client));
-        let written = kept.map_or(Duration::ZERO, |entry| entry.written);
-        let entry = Entry {
+        let committed = kept.map_or(Duration::ZERO, |entry| entry.committed);
+        let entry = LeaseEntry {
             client: Some(client),
-            holding: Holding::Leased,
+            holding: HoldState::Leased,
             ends: now.monotonic + lasting,
-            written,
-            worth: Worth::Lease,
+            committed,
+            priority: ReusePriority::Lease,
         };
         self.put(address, entry);
         Some(LeaseRecord {
@@ -294,7 +296,7 @@ impl LeaseTable {
     /// Ends `client`'s lease of `address`, which it may get again as long as nobody else needs it.
     /// False when the address is not the client's.
     pub fn release(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
-        self.end(now, client, address, Holding::Released, now.monotonic)
+        self.end(now, client, address, HoldState::Released, now.monotonic)
     }
 
     /// Takes `client`'s word that somebody else uses `address`: nobody gets it for
@@ -302,7 +304,7 @@ impl LeaseTable {
     /// the client's to decline.
     pub fn decline(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let ends = now.monotonic + limits::DECLINE_QUARANTINE;
-        self.end(now, client, address, Holding::Quarantined, ends)
+        self.end(now, client, address, HoldState::Quarantined, ends)
     }
 
     /// Takes back what was offered to `client` and not acknowledged: it went elsewhere.
@@ -311,40 +313,40 @@ impl LeaseTable {
             .addresses_of(client)
             .filter(|address| {
                 let entry = self.entries.get(address);
-                entry.is_some_and(|entry| matches!(entry.holding, Holding::Offered | Holding::Tried { .. }))
+                entry.is_some_and(|entry| matches!(entry.holding, HoldState::Offered | HoldState::Probing { .. }))
             })
             .collect();
         for address in offered {
-            self.end(now, client, address, Holding::Released, now.monotonic);
+            self.end(now, client, address, HoldState::Released, now.monotonic);
         }
     }
 
-    fn end(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, holding: Holding, ends: Duration) -> bool {
+    fn end(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr, holding: HoldState, ends: Duration) -> bool {
         let Some(entry) = self.entries.get(&address) else {
             return false;
         };
         if entry.client != Some(client) || !entry.is_running(now) {
             return false;
         }
-        let entry = Entry {
-            client: (holding != Holding::Quarantined).then_some(client),
+        let entry = LeaseEntry {
+            client: (holding != HoldState::Quarantined).then_some(client),
             holding,
             ends,
-            written: Duration::ZERO,
-            worth: match holding {
-                Holding::Quarantined => Worth::Disputed,
-                Holding::Offered
-                | Holding::Tried { .. }
-                | Holding::Leased
-                | Holding::Reserved(_)
-                | Holding::Released => entry.worth,
+            committed: Duration::ZERO,
+            priority: match holding {
+                HoldState::Quarantined => ReusePriority::Declined,
+                HoldState::Offered
+                | HoldState::Probing { .. }
+                | HoldState::Leased
+                | HoldState::Reserved(_)
+                | HoldState::Released => entry.priority,
             },
         };
         self.put(address, entry);
         true
     }
 
-    fn put(&mut self, address: Ipv4Addr, entry: Entry) {
+    fn put(&mut self, address: Ipv4Addr, entry: LeaseEntry) {
         let old = self.entries.insert(address, entry);
         let before = old.and_then(|old| old.client);
         if before != entry.client {
@@ -356,10 +358,11 @@ impl LeaseTable {
             }
         }
         self.offers.forget(address);
-        self.ranges.moved(address, old.map(|old| old.turn()), entry.turn());
+        self.ranges
+            .moved(address, old.map(|old| old.reuse_order()), entry.reuse_order());
     }
 
-    fn senseless(&self, record: &LeaseRecord) -> Option<&'static str> {
+    fn invalid_reason(&self, record: &LeaseRecord) -> Option<&'static str> {
         let address = record.address;
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
             return Some("no machine can have this address");
@@ -378,14 +381,14 @@ impl LeaseTable {
         let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
         let ends = match remaining {
             Duration::ZERO => ended.min(now.monotonic),
-            remaining => now.monotonic + remaining.min(limits::LEASE_LONGEST),
+            remaining => now.monotonic + remaining.min(limits::LEASE_MAX),
         };
-        let entry = Entry {
+        let entry = LeaseEntry {
             client: Some(record.client),
-            holding: Holding::Leased,
+            holding: HoldState::Leased,
             ends,
-            written: ends,
-            worth: Worth::Lease,
+            committed: ends,
+            priority: ReusePriority::Lease,
         };
         self.put(record.address, entry);
     }

@@ -1,6 +1,6 @@
 //! The lease table on its public surface, under a scripted clock.
 
-use super::{LeaseChange, LeaseRecord, LeaseState, LeaseTable, Seeker};
+use super::{AddressRequest, LeaseChange, LeaseRecord, LeaseState, LeaseTable};
 use crate::model::{AddressRange, HardwareAddr, MacAddr, Now, WallTime, limits};
 use proptest::prelude::*;
 use std::{
@@ -39,10 +39,10 @@ fn wanting(
     pool: &[AddressRange],
     (number, wanted): (u32, Option<Ipv4Addr>),
 ) -> Option<Ipv4Addr> {
-    let seeker = Seeker {
+    let seeker = AddressRequest {
         client: client(number),
         wanted,
-        stranger_at: None,
+        unlisted_at: None,
     };
     table.offer(now, pool, seeker, |_| true).ok().map(|offer| offer.address)
 }
@@ -90,7 +90,7 @@ fn an_offer_is_held_and_then_free_for_others() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
     assert_eq!(offer(&mut table, START, &pool, 1), Some(address(10)));
     assert_eq!(offer(&mut table, START, &pool, 2), None);
-    let later = START.after(limits::OFFER_HELD);
+    let later = START.after(limits::OFFER_TTL);
     assert_eq!(offer(&mut table, later, &pool, 2), Some(address(10)));
     assert!(table.lease(later, client(1), address(10), HOUR).is_none());
 }
@@ -128,10 +128,10 @@ fn a_wanted_address_is_honoured_when_it_is_free_and_in_the_pool() {
 fn an_address_that_may_not_be_used_is_never_chosen() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10-192.0.2.11"));
     let mut offer = |number, wanted| {
-        let seeker = Seeker {
+        let seeker = AddressRequest {
             client: client(number),
             wanted,
-            stranger_at: None,
+            unlisted_at: None,
         };
         let offer = table.offer(START, &pool, seeker, |each| each != address(10));
         offer.map(|offer| offer.address)
@@ -146,7 +146,7 @@ fn a_running_lease_outlives_a_new_offer_of_it() {
     take(&mut table, START, &pool, 1);
     let later = START.after(Duration::from_secs(60));
     assert_eq!(offer(&mut table, later, &pool, 1), Some(address(10)));
-    let after_the_offer = later.after(limits::OFFER_HELD * 2);
+    let after_the_offer = later.after(limits::OFFER_TTL * 2);
     assert_eq!(table.client_at(after_the_offer, address(10)), Some(client(1)));
 }
 
@@ -200,7 +200,7 @@ fn a_restored_lease_never_runs_longer_than_a_year() {
         expires: WallTime(u64::MAX),
     };
     table.restore(START, vec![record]);
-    assert_eq!(table.iter(START).next().unwrap().remaining, limits::LEASE_LONGEST);
+    assert_eq!(table.iter(START).next().unwrap().remaining, limits::LEASE_MAX);
 }
 
 #[test]
@@ -376,11 +376,14 @@ fn what_the_disk_has_not_taken_assures_nothing() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
     offer(&mut table, START, &pool, 1);
     let record = table.lease(START, client(1), address(10), HOUR).unwrap();
-    assert_eq!(table.assured(START, client(1), address(10)), None);
-    table.written(START, &LeaseChange::Put(record));
+    assert_eq!(table.committed_remaining(START, client(1), address(10)), None);
+    table.committed(START, &LeaseChange::Put(record));
     let second = Duration::from_secs(1);
-    assert_eq!(table.assured(START, client(1), address(10)), Some(HOUR - second));
-    assert_eq!(table.assured(START, client(2), address(10)), None);
+    assert_eq!(
+        table.committed_remaining(START, client(1), address(10)),
+        Some(HOUR - second)
+    );
+    assert_eq!(table.committed_remaining(START, client(2), address(10)), None);
 }
 
 #[test]
@@ -388,12 +391,15 @@ fn a_renewal_that_was_not_written_leaves_the_end_that_is_on_disk() {
     let (mut table, pool) = (LeaseTable::default(), pool("192.0.2.10"));
     offer(&mut table, START, &pool, 1);
     let record = table.lease(START, client(1), address(10), HOUR).unwrap();
-    table.written(START, &LeaseChange::Put(record));
+    table.committed(START, &LeaseChange::Put(record));
     let half = START.after(HOUR / 2);
     table.lease(half, client(1), address(10), HOUR).unwrap();
     let rest = HOUR / 2 - Duration::from_secs(1);
-    assert_eq!(table.assured(half, client(1), address(10)), Some(rest));
-    assert_eq!(table.assured(START.after(HOUR), client(1), address(10)), None);
+    assert_eq!(table.committed_remaining(half, client(1), address(10)), Some(rest));
+    assert_eq!(
+        table.committed_remaining(START.after(HOUR), client(1), address(10)),
+        None
+    );
 }
 
 #[test]
@@ -406,14 +412,14 @@ fn a_lease_that_came_from_the_disk_is_assured_and_one_that_was_given_back_is_not
     };
     table.restore(START, vec![record.clone()]);
     assert_eq!(
-        table.assured(START, client(1), address(10)),
+        table.committed_remaining(START, client(1), address(10)),
         Some(Duration::from_secs(599))
     );
     table.release(START, client(1), address(10));
     table.lease(START, client(1), address(10), HOUR).unwrap();
-    assert_eq!(table.assured(START, client(1), address(10)), None);
+    assert_eq!(table.committed_remaining(START, client(1), address(10)), None);
     // The old record's own news comes late, and then that of its removal.
-    table.written(START, &LeaseChange::Put(record));
-    table.written(START, &LeaseChange::Remove(address(10)));
-    assert_eq!(table.assured(START, client(1), address(10)), None);
+    table.committed(START, &LeaseChange::Put(record));
+    table.committed(START, &LeaseChange::Remove(address(10)));
+    assert_eq!(table.committed_remaining(START, client(1), address(10)), None);
 }

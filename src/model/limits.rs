@@ -30,109 +30,109 @@ pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
 pub const CLIENT_ID_BYTES_MAX: usize = 255;
 /// How long what a client said in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
 /// 4, 8, 16 and 32 s.
-pub const EXCHANGE_LASTS: Duration = Duration::from_secs(60);
+pub const EXCHANGE_TTL: Duration = Duration::from_secs(60);
 /// Exchanges of one socket whose client's words are remembered.
 pub const EXCHANGES_MAX: usize = 12_000;
 /// Bytes of a client's words (options 60, 77 and 93 together) that are remembered for its REQUEST. Firmware
 /// says some 40; who says more is not remembered at all.
-pub const EXCHANGE_WORDS_BYTES_MAX: usize = 512;
+pub const EXCHANGE_CLASSES_BYTES_MAX: usize = 512;
 /// User classes (option 77) among them.
 pub const EXCHANGE_USER_CLASSES_MAX: usize = 8;
 /// Addresses on one interface that the kernel does not know the MAC of and is made to ask for in a second:
 /// while it asks, for three seconds each, their datagrams take room of the socket and of the kernel's table.
-pub const NEIGHBOURS_ASKED_PER_S: u32 = 64;
+pub const ARP_REQUESTS_PER_S: u32 = 64;
 /// The same for routers and relays that the inventory names, when the others have used that up.
-pub const NAMED_NEIGHBOURS_ASKED_PER_S: u32 = 64;
+pub const ROUTER_ARP_REQUESTS_PER_S: u32 = 64;
 /// How long a neighbour that the kernel knew is taken to be known.
-pub const NEIGHBOUR_KNOWN: Duration = Duration::from_secs(10);
+pub const NEIGHBOUR_TTL: Duration = Duration::from_secs(10);
 /// Such neighbours of one interface that are remembered.
-pub const NEIGHBOURS_KNOWN_MAX: usize = 1024;
+pub const NEIGHBOURS_MAX: usize = 1024;
 /// When it is looked whether such an address answered: the kernel asks three times, a second apart.
-pub const NEIGHBOUR_ANSWER: Duration = Duration::from_secs(4);
+pub const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long an address that was offered and not requested stays set aside.
-pub const OFFER_HELD: Duration = Duration::from_secs(30);
+pub const OFFER_TTL: Duration = Duration::from_secs(30);
 /// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the
 /// next one that nobody ever had.
 pub const OFFER_CANDIDATES: u8 = 8;
 /// An offer that is younger is not taken back for another machine at the same port of entry: EDK2
 /// gathers offers for 4 s before it takes one.
-pub const OFFER_SPARED: Duration = Duration::from_secs(10);
+pub const OFFER_EVICTION_AGE_MIN: Duration = Duration::from_secs(10);
 /// Offers of one pool that strangers at one interface or behind one relay may hold at once: a whole
 /// room that powers on.
-pub const OFFERS_PER_WIRE_MAX: usize = 12_000;
+pub const OFFERS_PER_INTERFACE_MAX: usize = 12_000;
 /// The same at one switch port, where option 82 tells it: a rack behind a switch of its own.
 pub const OFFERS_PER_SWITCH_PORT_MAX: usize = 128;
 /// How often a port of entry that holds too many offers is said in the log.
-pub const CROWD_REMINDER: Duration = Duration::from_secs(60);
+pub const OFFER_QUOTA_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an address that a client declined stays out of use.
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
 /// A host's clock that is further from where it should be was set, and did not only drift: the seconds on
 /// disk are whole ones.
-pub const CLOCK_STEP: Duration = Duration::from_secs(2);
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(2);
 /// How often it is looked whether the clock was set, where no machine asks.
-pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
+pub const CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the date is written beside the leases: a start after a reboot takes no clock for right that is
 /// behind it.
-pub const CLOCK_MARK: Duration = Duration::from_secs(60);
+pub const CLOCK_MARK_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest lease that is given or put back after a restart: a year.
-pub const LEASE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const LEASE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long it counts at which switch port a host was given its address, where nobody tells for how long it
 /// has that: by another server, or by BOOTP. A boot with a slow installation is over by then.
-pub const PORT_LASTS: Duration = Duration::from_secs(4 * 3600);
+pub const PORT_BINDING_TTL: Duration = Duration::from_secs(4 * 3600);
 /// Addresses of hosts with a `port` for which it is remembered at which switch port they were given.
-pub const PORTS_GIVEN_MAX: usize = 32_768;
+pub const PORT_BINDINGS_MAX: usize = 32_768;
 /// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),
 /// and must have its offer by then.
-pub const PROBE_LASTS: Duration = Duration::from_millis(400);
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(400);
 /// From the first packet of a probe to the second: one may be lost.
-pub const PROBE_REPEAT: Duration = Duration::from_millis(150);
+pub const PROBE_RETRY_INTERVAL: Duration = Duration::from_millis(150);
 /// An offer that waits longer for its probe than this waits in vain: the probe is made anew.
-pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+pub const PROBE_RESULT_TTL: Duration = Duration::from_secs(2);
 /// Addresses that are probed for one DISCOVER, one after the other, while each turns out to be in use.
 pub const PROBES_PER_REQUEST_MAX: u32 = 3;
 /// Probes under way at once on one interface; beyond them offers go out without one.
 pub const PROBES_MAX: usize = 1024;
 /// How long a machine that was acknowledged as firmware or iPXE is taken to be in its boot, unless its
 /// system asks before: slow firmware takes minutes over a loader.
-pub const BOOT_LASTS: Duration = Duration::from_secs(600);
+pub const BOOT_TTL: Duration = Duration::from_secs(600);
 /// How long an IPv6 router may take to answer a solicitation: half a second (RFC 4861), and then some.
-pub const ROUTER_ANSWER: Duration = Duration::from_millis(600);
+pub const ROUTER_PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long our own question for an IPv6 router, which none answered, holds: then it is asked again.
-pub const ROUTER_ASKED: Duration = Duration::from_secs(60);
+pub const ROUTER_ABSENCE_TTL: Duration = Duration::from_secs(60);
 /// How long an IPv6 router that was heard is taken to be there: none is silent for longer (RFC 4861).
-pub const ROUTER_REMEMBERED: Duration = Duration::from_secs(1800);
+pub const ROUTER_TTL: Duration = Duration::from_secs(1800);
 /// Machines of one interface that wait for the answer to that question.
 pub const ROUTER_WAITING_MAX: usize = 4096;
 /// Declines of one host's own address that are no longer than this apart are one row, which is said once.
-pub const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
+pub const CONFLICT_DECLINE_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// How often such a row is said again while it goes on.
-pub const DISPUTE_REMINDER: Duration = Duration::from_secs(600);
+pub const CONFLICT_LOG_INTERVAL: Duration = Duration::from_secs(600);
 /// How often an exhausted pool is said in the log, whatever asks for it.
-pub const EXHAUSTED_REMINDER: Duration = Duration::from_secs(60);
+pub const POOL_EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.
-pub const OTHER_SERVER_REMINDER: Duration = Duration::from_secs(600);
+pub const ROGUE_SERVER_LOG_INTERVAL: Duration = Duration::from_secs(600);
 /// Other DHCP servers that are named on one wire in that time; only a liar invents more.
-pub const OTHER_SERVERS_MAX: usize = 16;
+pub const ROGUE_SERVERS_MAX: usize = 16;
 /// How often it is said that there are more.
-pub const OTHER_SERVERS_CROWD_REMINDER: Duration = Duration::from_secs(60);
+pub const ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// At most one address in so many of a pool is kept for listed hosts without an address.
-pub const POOL_KEPT_DIVISOR: u64 = 4;
+pub const POOL_RESERVE_DIVISOR: u64 = 4;
 /// Lease changes from which on a durable commit takes no more.
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.
-pub const LEASE_COMMIT_DISTANCE: Duration = Duration::from_millis(5);
+pub const LEASE_COMMIT_INTERVAL: Duration = Duration::from_millis(5);
 /// A durable commit that takes longer is said: clients ask again meanwhile.
 pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
 /// How often a slow disk is said in the log.
-pub const SLOW_COMMIT_REMINDER: Duration = Duration::from_secs(60);
+pub const LEASE_COMMIT_SLOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of the store's journal, from which on it moves to the database: 4,400 leases, because those
 /// that are committed meanwhile wait, and leave in one burst.
 pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024;
 /// How long a machine whose lease runs waits for the disk to take a later end, before it is told the
 /// one that stands there: shorter than clients wait before they ask again.
-pub const LEASE_WRITE_PATIENCE: Duration = Duration::from_secs(1);
+pub const LEASE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often those that wait for a slow disk are looked at.
-pub const LEASE_WRITE_LOOK: Duration = Duration::from_millis(250);
+pub const LEASE_WRITE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
 
@@ -144,33 +144,33 @@ pub const TFTP_WINDOW_BLOCKS_MAX: u16 = 64;
 pub const TFTP_SILENT_PACKETS_MAX: u32 = 6;
 /// Shortest wait before an unacknowledged window is sent again, however fast the client: firmware
 /// pauses to write or to draw.
-pub const TFTP_RETRANSMIT_SHORTEST: Duration = Duration::from_millis(200);
+pub const TFTP_RETRANSMIT_MIN: Duration = Duration::from_millis(200);
 /// First wait before anything unacknowledged is sent again, while a client's speed is not known;
 /// every wait doubles up to the next limit.
-pub const TFTP_RETRANSMIT_FIRST: Duration = Duration::from_millis(500);
+pub const TFTP_RETRANSMIT_INITIAL: Duration = Duration::from_millis(500);
 /// Longest wait between two retransmissions.
-pub const TFTP_RETRANSMIT_LONGEST: Duration = Duration::from_secs(8);
+pub const TFTP_RETRANSMIT_MAX: Duration = Duration::from_secs(8);
 /// Transfers under way at once; interfaces share them evenly.
 pub const TFTP_TRANSFERS_MAX: usize = 12_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
 /// How often it is said that TFTP requests find no place.
-pub const TFTP_FULL_REMINDER: Duration = Duration::from_secs(60);
+pub const TFTP_FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// First wait of our own TFTP client before it repeats its last word; doubles up to
-/// `TFTP_RETRANSMIT_LONGEST`. Longer than a server's, which is the one that should repeat.
-pub const TFTP_FETCH_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// `TFTP_RETRANSMIT_MAX`. Longer than a server's, which is the one that should repeat.
+pub const TFTP_FETCH_RETRY_INITIAL: Duration = Duration::from_secs(1);
 /// Times that our own TFTP client says the same word to a silent server before it gives up.
 pub const TFTP_FETCH_TRIES_MAX: u32 = 6;
 /// Sockets that the transfers of one interface go over, and tasks that carry them: one a processor
 /// up to this.
-pub const TFTP_LANES_MAX: usize = 8;
+pub const TFTP_WORKERS_MAX: usize = 8;
 /// TFTP requests that may wait for one lane.
 pub const TFTP_REQUEST_QUEUE_MAX: usize = 4096;
 /// Bytes of a file that one transfer holds in memory, where the page cache does not have them.
 pub const TFTP_READ_AHEAD_BYTES: usize = 16 * 1024;
 /// Such reads that one lane has under way at once; the others wait for their turn, and the system's
 /// threads are there for whatever else has to be read.
-pub const TFTP_READS_PER_LANE_MAX: usize = 32;
+pub const TFTP_READS_PER_WORKER_MAX: usize = 32;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 
@@ -187,10 +187,10 @@ pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
 pub const RESERVATION_TRUSTED: Duration = Duration::from_secs(15 * 60);
 /// Addresses that nobody was given by DHCP get one in so many of all places together: TFTP transfers,
 /// HTTP connections, image files on their way, and those who wait for one.
-pub const STRANGERS_SHARE_DIVISOR: usize = 2;
+pub const UNKNOWN_CLIENTS_SHARE_DIVISOR: usize = 2;
 
 /// Machines whose own words are remembered between the stages of a boot.
-pub const SIGHTINGS_MAX: usize = 32_768;
+pub const IDENTITY_CACHE_MAX: usize = 32_768;
 
 /// Rows about firmware that are read; every request is held against each.
 pub const QUIRKS_MAX: usize = 1000;
@@ -199,7 +199,7 @@ pub const QUIRKS_MAX: usize = 1000;
 pub const LOADER_LOOP_TIMES: u32 = 3;
 /// A loader that comes so long after the last one is the first of a new row: a server's self-test
 /// takes minutes, and a person's next try may come much later.
-pub const LOADER_LOOP_PAUSE: Duration = Duration::from_secs(3600);
+pub const LOADER_LOOP_RESET: Duration = Duration::from_secs(3600);
 
 /// Bytes of parameters that a kernel for x86, 64-bit ARM or POWER takes (COMMAND_LINE_SIZE of its asm/setup.h,
 /// less the zero byte at its end).
@@ -210,36 +210,36 @@ pub const KERNEL_PARAMETERS_BYTES_MAX_ARM32_RISCV: usize = 1023;
 pub const KERNEL_PARAMETERS_BYTES_MAX_LOONGARCH_S390: usize = 4095;
 
 /// How long running transfers may go on after SIGTERM.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often interfaces are looked at for links and addresses that came or went.
-pub const INTERFACE_POLL: Duration = Duration::from_millis(500);
+pub const INTERFACE_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long after news of an interface all of them are looked at: news come in numbers.
-pub const INTERFACE_SETTLE: Duration = Duration::from_millis(100);
+pub const INTERFACE_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Bytes of log lines that wait for whoever reads them: a storm of a thousand machines is 2 MiB. What comes
 /// beyond is dropped and counted.
 pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the end of the daemon waits for a reader of its log that takes nothing.
-pub const LOG_FLUSH_STALL: Duration = Duration::from_secs(2);
+pub const LOG_FLUSH_STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it waits for one that takes little.
-pub const LOG_FLUSH_LONGEST: Duration = Duration::from_secs(8);
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 /// When a log whose file refuses lines is tried again.
-pub const LOG_RETRY: Duration = Duration::from_secs(1);
+pub const LOG_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a message to systemd that matters may wait for it; one for its watchdog waits for nothing.
-pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Operators' connections at once; beyond them whoever only holds one gives way.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// How often a newcomer that found no place looks for one that only is held.
-pub const ADMIN_PLACE_LOOK: Duration = Duration::from_millis(50);
+pub const ADMIN_SLOT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long an operator's client may take to send a request.
 pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the command line waits for an answer.
-pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ADMIN_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the command line waits for a reload, on a machine that has much else to do.
 pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest answer the command line reads; 10,000 hosts are 3 MiB.
-pub const ADMIN_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const ADMIN_RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// File descriptors we ask the system for: a socket and a file for every transfer and connection.
 pub const OPEN_FILES_MAX: u64 = 65_536;
 
@@ -248,7 +248,7 @@ pub const LOADER_DEPTH_MAX: usize = 8;
 /// Files and folders beneath one folder of loaders.
 pub const LOADER_FILES_MAX: usize = 20_000;
 /// Bytes of a loader that are read to see what it loads; shims have one million.
-pub const LOADER_LOOK_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const LOADER_INSPECTED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Symbolic links from a loader's name to its file.
 pub const LOADER_LINKS_MAX: usize = 8;
 /// Folders in an image's folder, one in the other, in which a changed artifact is seen.
@@ -259,21 +259,21 @@ pub const CHECKSUMS_KEPT_MAX: usize = 65_536;
 pub const VERIFY_PIECE_BYTES: usize = 1024 * 1024;
 /// How fast artifacts that are known are read again, so that machines that boot do not feel it:
 /// 24 GiB in 13 minutes.
-pub const VERIFY_AGAIN_BYTES_PER_S: u64 = 32 * 1024 * 1024;
+pub const RECHECK_BYTES_PER_S: u64 = 32 * 1024 * 1024;
 /// How often every artifact is read again where `recheck` does not say.
-pub const VERIFY_AGAIN_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const RECHECK_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// When an artifact that could not be read is tried again.
-pub const VERIFY_RETRY: Duration = Duration::from_secs(600);
+pub const VERIFY_RETRY_INTERVAL: Duration = Duration::from_secs(600);
 /// How often it is looked whether the time of some artifact has come.
-pub const VERIFY_LOOK: Duration = Duration::from_secs(60);
+pub const VERIFY_POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the log says how far the reading of a new artifact has come.
-pub const VERIFY_REMINDER: Duration = Duration::from_secs(10);
+pub const VERIFY_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a file must have been left alone before it is read: the system's times tell two writes
 /// apart only where they are some milliseconds from each other.
-pub const VERIFY_SETTLED: Duration = Duration::from_millis(100);
+pub const VERIFY_DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long the end of the daemon waits for the piece that is being read, of which a disk has hundreds a
 /// second.
-pub const VERIFY_STOP: Duration = Duration::from_secs(2);
+pub const VERIFY_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Machines of one storm.
 pub const STORM_MACHINES_MAX: u32 = 10_000;
@@ -290,4 +290,4 @@ pub const STORM_SCRIPT_STEPS_MAX: u32 = 1000;
 /// Scripts that a storm's machine follows from one to the next.
 pub const STORM_SCRIPTS_MAX: u32 = 8;
 /// How long a storm's machine waits for the next byte of HTTP: iPXE's own limit.
-pub const STORM_HTTP_IDLE: Duration = Duration::from_secs(120);
+pub const STORM_HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);

@@ -1,10 +1,10 @@
 //! Keeps the ends of leases on disk right when the host's clock is set.
 
 use super::Shared;
-use crate::lease::{LeaseTable, Step};
+use crate::lease::{ClockStep, LeaseTable};
 use crate::model::{
     Now,
-    limits::{CLOCK_LOOK, CLOCK_MARK},
+    limits::{CLOCK_MARK_INTERVAL, CLOCK_POLL_INTERVAL},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 /// Looks now and then, where no machine asks, and writes the date beside the leases, for ever.
 pub async fn keep(shared: Arc<Shared>) {
-    let mut turn = interval(CLOCK_LOOK);
+    let mut turn = interval(CLOCK_POLL_INTERVAL);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = Duration::ZERO;
     loop {
@@ -23,7 +23,7 @@ pub async fn keep(shared: Arc<Shared>) {
         // What could not be written is tried again at once, and while it is under way nothing is.
         if now.monotonic >= due || leases.is_undated() {
             mark(&shared, now, &mut leases);
-            due = now.monotonic + CLOCK_MARK;
+            due = now.monotonic + CLOCK_MARK_INTERVAL;
         }
     }
 }
@@ -31,7 +31,7 @@ pub async fn keep(shared: Arc<Shared>) {
 /// Notices that the clock was set, and has the ends on disk written anew where they have to be: in front of
 /// every lease that is given from now on.
 pub(super) fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
-    let Some(step) = leases.notice(now) else { return };
+    let Some(step) = leases.observe_clock(now) else { return };
     say(step);
     if leases.is_undated() {
         mark(shared, now, leases);
@@ -73,7 +73,7 @@ pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     });
 }
 
-fn say(Step { by, leaps }: Step) {
+fn say(ClockStep { by, leaps }: ClockStep) {
     let long = length(by.unsigned_abs());
     match (by < 0, leaps) {
         (false, true) => warn!(
@@ -156,7 +156,7 @@ mod tests {
             let mut leases = shared.lease_table();
             let client = MacAddr([2, 0, 0, 0, 0, 7]).into();
             let address = Ipv4Addr::new(192, 0, 2, 7);
-            assert!(leases.notice(now).is_none());
+            assert!(leases.observe_clock(now).is_none());
             assert!(leases.lease(now, client, address, Duration::from_secs(3600)).is_some());
             let later = Now {
                 wall: WallTime(now.wall.0 + 86_400),

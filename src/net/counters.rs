@@ -37,26 +37,26 @@ counters! {
     DhcpReceived "dhcp_received" "DHCP packets read from a socket.",
     DhcpMalformed "dhcp_malformed" "DHCP packets that are no request.",
     DhcpIgnored "dhcp_ignored" "DHCP requests that got no answer, by decision.",
-    DhcpMisplaced "dhcp_misplaced" "DHCP requests of hosts that asked from a switch port that is not theirs.",
+    DhcpWrongPort "dhcp_wrong_port" "DHCP requests of hosts that asked from a switch port that is not theirs.",
     DhcpPoolExhausted "dhcp_pool_exhausted" "DHCP requests left unanswered because their subnet's pool was used up.",
-    DhcpCrowded "dhcp_crowded" "DHCP requests that found too many untaken offers at a port of entry: refused there, or served with the oldest of them.",
-    DhcpNotOwn "dhcp_not_own" "Times that a host was given another address than its own: it asked from another subnet, or another interface of it has that address.",
-    DhcpDisputed "dhcp_disputed" "DHCP declines of addresses that are reserved for who declined them.",
+    DhcpOfferQuota "dhcp_offer_quota" "DHCP requests that found too many untaken offers at a port of entry: refused there, or served with the oldest of them.",
+    DhcpReservationUnavailable "dhcp_reservation_unavailable" "Times that a host was given another address than its own: it asked from another subnet, or another interface of it has that address.",
+    DhcpReservationConflict "dhcp_reservation_conflict" "DHCP declines of addresses that are reserved for who declined them.",
     DhcpProbed "dhcp_probed" "Addresses probed, before they were offered or because somebody declined them.",
-    DhcpProbeAnswered "dhcp_probe_answered" "Probed addresses that somebody uses: put out of use.",
+    DhcpProbeConflict "dhcp_probe_conflict" "Probed addresses that somebody uses: put out of use.",
     DhcpProbeSkipped "dhcp_probe_skipped" "Probes left out: too many were under way, or it could not be sent.",
-    DhcpOtherServer "dhcp_other_server" "Signs of other DHCP servers: their replies on our wires, and machines that took their offers.",
+    DhcpRogueServer "dhcp_rogue_server" "Signs of other DHCP servers: their replies on our wires, and machines that took their offers.",
     DhcpNoAddress "dhcp_no_address" "DHCP requests left alone because the interface has no address.",
     DhcpReplied "dhcp_replied" "DHCP replies handed to the kernel: among them those to addresses that nobody turns out to have, which are in dhcp_unresolved too some seconds later.",
     DhcpSendFailed "dhcp_send_failed" "DHCP replies that the kernel did not take.",
-    DhcpNoRoom "dhcp_no_room" "DHCP replies dropped because the kernel had no room for them: none is waited for.",
+    DhcpSendBufferFull "dhcp_send_buffer_full" "DHCP replies dropped because the kernel had no room for them: none is waited for.",
     DhcpUnresolved "dhcp_unresolved" "DHCP replies to addresses on our own wires that nobody answers for (ARP): sent in vain, which are in dhcp_replied too, or dropped because too many such addresses were tried.",
     DhcpFrameFallback "dhcp_frame_fallback" "DHCP replies broadcast because a frame could not be sent.",
     DhcpQueueFull "dhcp_queue_full" "DHCP replies given up because too many lease changes waited for the store.",
-    DhcpAssured "dhcp_assured" "DHCP leases acknowledged only until the end that is on disk already, because the disk did not take a later one in time.",
+    DhcpAckShortened "dhcp_ack_shortened" "DHCP leases acknowledged only until the end that is on disk already, because the disk did not take a later one in time.",
     DhcpStoreFailed "dhcp_store_failed" "DHCP replies given up because their lease change did not become durable.",
-    RouterTold "router_told" "Machines in their boot that asked for an IPv6 router and were told that none is here.",
-    RouterLeft "router_left" "Solicitations of such machines that were left to the IPv6 router that advertises there.",
+    RouterAbsenceAdvertised "router_absence_advertised" "Machines in their boot that asked for an IPv6 router and were told that none is here.",
+    RouterPresent "router_present" "Solicitations of such machines that were left to the IPv6 router that advertises there.",
     RouterIgnored "router_ignored" "Solicitations for an IPv6 router of systems and strangers, which are nobody's to answer here.",
     RouterFull "router_full" "Solicitations of machines in their boot left unanswered because too many waited.",
     RouterSendFailed "router_send_failed" "IPv6 packets that the kernel did not take.",
@@ -67,34 +67,34 @@ counters! {
     TftpRefused "tftp_refused" "TFTP requests refused with an error.",
     TftpDuplicate "tftp_duplicate" "TFTP requests repeated while their transfer was under way.",
     TftpFull "tftp_full" "TFTP requests left unanswered because too many transfers were under way.",
-    TftpDisplaced "tftp_displaced" "TFTP transfers to clients that were never heard, or whose address nobody was given by DHCP, ended because another client needed the place.",
-    TftpSent "tftp_sent" "TFTP transfers that ended whole.",
+    TftpEvicted "tftp_evicted" "TFTP transfers to clients that were never heard, or whose address nobody was given by DHCP, ended because another client needed the place.",
+    TftpCompleted "tftp_completed" "TFTP transfers that ended whole.",
     TftpProbed "tftp_probed" "TFTP transfers that the client ended before the first block: it asked for the size.",
     TftpAborted "tftp_aborted" "TFTP transfers that ended before their end.",
     TftpSilent "tftp_silent" "TFTP transfers given up because the client fell silent.",
-    TftpStranger "tftp_stranger" "Packets to a TFTP transfer from somebody else.",
+    TftpForeignPacket "tftp_foreign_packet" "Packets to a TFTP transfer from somebody else.",
     TftpRetransmitted "tftp_retransmitted" "TFTP packets sent more than once.",
     TftpBytes "tftp_bytes" "Bytes of TFTP data sent.",
     HttpConnections "http_connections" "HTTP connections accepted.",
     HttpFull "http_full" "HTTP connections closed because too many were open.",
-    HttpDisplaced "http_displaced" "HTTP connections of addresses that nobody was given by DHCP, closed because another client needed the place.",
+    HttpEvicted "http_evicted" "HTTP connections of addresses that nobody was given by DHCP, closed because another client needed the place.",
     HttpRequests "http_requests" "HTTP requests read.",
     HttpRefused "http_refused" "HTTP requests answered with an error.",
     HttpMalformed "http_malformed" "HTTP connections closed because what came is no request: TLS, HTTP/2, a broken or endless head.",
     HttpBusy "http_busy" "HTTP requests for image files that were told to come back: too many were on their way.",
     HttpUnverified "http_unverified" "HTTP requests for image files that were told to come back: their bytes were still being verified.",
     HttpHeld "http_held" "HTTP requests for image files that waited with their connection open, because their client does not come back when it is told to.",
-    HttpHeldInVain "http_held_in_vain" "HTTP requests for image files that waited longer than anybody may, or found too many others waiting: their client was told to come back, or cut where its answer had begun.",
-    HttpHeldLeft "http_held_left" "HTTP requests for image files whose client left while it waited.",
-    HttpSent "http_sent" "HTTP bodies that went out whole.",
+    HttpHeldTimeout "http_held_timeout" "HTTP requests for image files that waited longer than anybody may, or found too many others waiting: their client was told to come back, or cut where its answer had begun.",
+    HttpHeldAbandoned "http_held_abandoned" "HTTP requests for image files whose client left while it waited.",
+    HttpCompleted "http_completed" "HTTP bodies that went out whole.",
     HttpAborted "http_aborted" "HTTP bodies cut before their end.",
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
-    TextsOverlong "texts_overlong" "Scripts and answers given up because rendering them came to no end in time.",
-    TextsStuck "texts_stuck" "Those among them whose thread was not replaced, because too many were stuck already.",
-    ImagesRead "images_read" "Artifacts of images that were read from their first byte to their last to verify them.",
-    ImagesBytesRead "images_bytes_read" "Bytes of artifacts that were read to verify them.",
-    ImagesWrong "images_wrong" "Times that an artifact was found not to have the bytes of its sha256, or could not be read.",
+    RenderTimeout "render_timeout" "Scripts and answers given up because rendering them came to no end in time.",
+    RenderThreadStuck "render_thread_stuck" "Those among them whose thread was not replaced, because too many were stuck already.",
+    ArtifactsRead "artifacts_read" "Artifacts of images that were read from their first byte to their last to verify them.",
+    ArtifactBytesRead "artifact_bytes_read" "Bytes of artifacts that were read to verify them.",
+    ArtifactsMismatched "artifacts_mismatched" "Times that an artifact was found not to have the bytes of its sha256, or could not be read.",
     AcceptFailed "accept_failed" "Connections or packets that the kernel failed to hand over.",
 }
 
@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn what_was_counted_is_shown_under_its_name() {
         let counters = Counters::default();
-        counters.count(Counter::HttpSent);
+        counters.count(Counter::HttpCompleted);
         counters.add(Counter::HttpBytes, 700);
         let shown = counters.snapshot();
-        assert!(shown.contains(&("http_sent", 1)));
+        assert!(shown.contains(&("http_completed", 1)));
         assert!(shown.contains(&("http_bytes", 700)));
-        assert!(shown.contains(&("tftp_sent", 0)));
+        assert!(shown.contains(&("tftp_completed", 0)));
     }
 }

@@ -4,36 +4,36 @@
 //! system call, a lock and a lease change on its way to the disk is shared by many machines, and where
 //! one machine asks the batch is that one.
 
-mod answer;
-mod promises;
+mod commit_queue;
+mod conflict_probe;
+mod pending_reply;
 mod replies;
-mod trial;
 
 use self::{
-    answer::Answer,
-    promises::{Promise, Promises},
-    replies::{Replies, Ways},
+    commit_queue::{CommitQueue, PendingCommit},
+    pending_reply::PendingReply,
+    replies::{Replies, ReplyChannels},
 };
 use crate::boot::{
-    engine::{self, Ingress, Outcome, Words},
+    engine::{self, DiscoverCache, Ingress, Outcome},
     event::{Event, Stage, Step},
-    sightings::Learned,
+    identity_cache::Observation,
 };
-use crate::lease::{Crowd, LeaseChange, PortChange};
+use crate::lease::{LeaseChange, OverQuota, PortChange};
 use crate::model::{
     Mode,
-    limits::{CROWD_REMINDER, DHCP_REQUEST_BYTES_MAX, EXHAUSTED_REMINDER},
+    limits::{DHCP_REQUEST_BYTES_MAX, OFFER_QUOTA_LOG_INTERVAL, POOL_EXHAUSTED_LOG_INTERVAL},
 };
 use crate::net::{
     Counter, Durable, Shared, calendar,
     intake::batch,
     interface::Interface,
     neighbours::Neighbours,
-    others::Chosen,
     probe::Prober,
     report,
-    running::Running,
-    socket::{FrameSender, Inbox, Received},
+    rogue::RogueServers,
+    socket::{FrameSender, Inbox, ReceivedDatagram},
+    tasks::TaskTracker,
 };
 use crate::proto::dhcp::{self, Request};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,15 +66,15 @@ pub struct DhcpServer {
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
     /// What clients said in the exchanges that are under way.
-    pub words: Mutex<Words>,
+    pub discovers: Mutex<DiscoverCache>,
     /// Whom the kernel can send to at once.
     pub(super) neighbours: Arc<Neighbours>,
     /// Other servers whose offers machines take here.
-    pub(super) chosen: Chosen,
+    pub(super) rogue_servers: RogueServers,
     /// Probes addresses before they are offered.
     pub(super) prober: Prober,
     /// Where the tasks are started whose replies wait: for the disk, or for a probe.
-    pub running: Running,
+    pub tasks: TaskTracker,
 }
 
 /// The lease changes of a batch: on their way to the disk, or why they are not; `None` for no changes.
@@ -84,34 +84,34 @@ impl DhcpServer {
     /// Serves until it is dropped or no new work may begin.
     pub async fn run(self) {
         let server = Arc::new(self);
-        let (promise, queue) = unbounded_channel();
-        let promises = Promises {
+        let (commit, queue) = unbounded_channel();
+        let commits = CommitQueue {
             replies: server.replies(),
             queue,
         };
-        server.running.spawn(promises.run());
+        server.tasks.spawn(commits.run());
         let mut replies = server.replies();
-        let common = ("DHCP", &*server.shared, &server.running);
+        let common = ("DHCP", &*server.shared, &server.tasks);
         let mut inbox = Inbox::new(DHCP_REQUEST_BYTES_MAX);
         while batch(common, &server.socket, &mut inbox).await {
-            server.take(&inbox, &mut replies, &promise);
+            server.take(&inbox, &mut replies, &commit);
             replies.flush();
         }
     }
 
     fn replies(&self) -> Replies {
-        Replies::new(Ways {
+        Replies::new(ReplyChannels {
             shared: Arc::clone(&self.shared),
             socket: Arc::clone(&self.socket),
             frames: self.frames.clone(),
             port: self.port,
             neighbours: Arc::clone(&self.neighbours),
-            running: self.running.clone(),
+            tasks: self.tasks.clone(),
         })
     }
 
     /// Takes a batch of packets.
-    fn take(self: &Arc<Self>, inbox: &Inbox, replies: &mut Replies, promise: &UnboundedSender<Promise>) {
+    fn take(self: &Arc<Self>, inbox: &Inbox, replies: &mut Replies, commit: &UnboundedSender<PendingCommit>) {
         let requests: Vec<(Ingress, Request)> = (0..inbox.len())
             .filter_map(|at| {
                 let (received, bytes) = inbox.datagram(at);
@@ -119,38 +119,40 @@ impl DhcpServer {
             })
             .collect();
         let (outcomes, appended) = self.decide(&requests);
-        let mut promised = Vec::new();
+        let mut waiting = Vec::new();
         for ((ingress, request), outcome) in requests.into_iter().zip(outcomes) {
-            if outcome.trial.is_some() {
-                self.running
-                    .spawn(Arc::clone(self).try_out((ingress, request), outcome));
+            if outcome.probe.is_some() {
+                self.tasks
+                    .spawn(Arc::clone(self).probe_then_offer((ingress, request), outcome));
                 continue;
             }
             self.note(&outcome);
-            if let (Step::Disputed { address, .. }, Some(mac)) = (&outcome.event.step, request.hardware.mac()) {
-                self.disputed((mac, *address), request.relay.is_some(), outcome.event);
+            if let (Step::ReservationConflict { address, .. }, Some(mac)) =
+                (&outcome.event.step, request.hardware.mac())
+            {
+                self.reservation_conflict((mac, *address), request.relay.is_some(), outcome.event);
                 continue;
             }
-            let answer = Answer::of(outcome);
+            let answer = PendingReply::of(outcome);
             match answer.change {
-                Some(_) => promised.push(answer),
+                Some(_) => waiting.push(answer),
                 None => replies.say(&answer),
             }
         }
         match appended {
             // The task that keeps promises outlives this one, unless it was cut: nobody is served then.
-            Some(Ok(durable)) => drop(promise.send(Promise::new(durable, promised))),
-            Some(Err(reason)) => replies.give_up(promised, &reason, Counter::DhcpQueueFull),
+            Some(Ok(durable)) => drop(commit.send(PendingCommit::new(durable, waiting))),
+            Some(Err(reason)) => replies.give_up(waiting, &reason, Counter::DhcpQueueFull),
             None => {}
         }
     }
 
     /// What one packet asks, and where it came in.
-    fn read(&self, received: &Received, bytes: &[u8]) -> Option<(Ingress, Request)> {
+    fn read(&self, received: &ReceivedDatagram, bytes: &[u8]) -> Option<(Ingress, Request)> {
         let counters = &self.shared.counters;
         counters.count(Counter::DhcpReceived);
         let mut request = match dhcp::parse(bytes) {
-            Ok(request) if !received.cut => request,
+            Ok(request) if !received.is_truncated => request,
             Ok(_) => {
                 self.malformed(received, "longer than any DHCP packet");
                 return None;
@@ -160,9 +162,9 @@ impl DhcpServer {
                 return None;
             }
         };
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.complete(self.shared.clock.now(), &mut request);
-        drop(words);
+        let mut discovers = self.discovers.lock().unwrap_or_else(PoisonError::into_inner);
+        discovers.complete(self.shared.clock.now(), &mut request);
+        drop(discovers);
         let interface = self.interface.borrow();
         let Some(own) = interface.answering(received.asked) else {
             counters.count(Counter::DhcpNoAddress);
@@ -194,9 +196,12 @@ impl DhcpServer {
         let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
         // Under the lock, so that changes reach the disk in the order they were made.
         let appended = (!changes.is_empty()).then(|| self.shared.lease_log.append(changes));
-        let stood: Vec<PortChange> = outcomes.iter().flat_map(|outcome| outcome.stood.clone()).collect();
-        if !stood.is_empty() {
-            self.shared.lease_log.keep(stood);
+        let port_changes: Vec<PortChange> = outcomes
+            .iter()
+            .flat_map(|outcome| outcome.port_changes.clone())
+            .collect();
+        if !port_changes.is_empty() {
+            self.shared.lease_log.keep(port_changes);
         }
         (outcomes, appended)
     }
@@ -204,23 +209,24 @@ impl DhcpServer {
     /// Counts an outcome, and passes on what it tells the rest of the daemon.
     fn note(&self, outcome: &Outcome) {
         let counters = &self.shared.counters;
-        if outcome.learned != Learned::default() {
-            self.shared.sightings().note(outcome.learned.clone());
+        if outcome.observation != Observation::default() {
+            self.shared.identities().record(outcome.observation.clone());
         }
-        if let Some(crowd) = &outcome.crowd {
-            self.crowded(crowd);
+        if let Some(over_quota) = &outcome.over_quota {
+            self.crowded(over_quota);
         }
         if let Some(notice) = &outcome.notice {
-            counters.count(Counter::DhcpNotOwn);
+            counters.count(Counter::DhcpReservationUnavailable);
             report(notice);
         }
         match (&outcome.event.step, &outcome.send) {
-            (Step::Disputed { .. }, _) => counters.count(Counter::DhcpDisputed),
-            (Step::Misplaced { .. }, _) => counters.count(Counter::DhcpMisplaced),
-            (Step::Exhausted { reason }, _) => self.exhausted(reason),
-            (Step::WentElsewhere { server }, _) => {
+            (Step::ReservationConflict { .. }, _) => counters.count(Counter::DhcpReservationConflict),
+            (Step::WrongPort { .. }, _) => counters.count(Counter::DhcpWrongPort),
+            (Step::PoolExhausted { reason }, _) => self.exhausted(reason),
+            (Step::ChoseOtherServer { server }, _) => {
                 counters.count(Counter::DhcpIgnored);
-                self.chosen.take(&self.shared, &self.interface.borrow().name, *server);
+                self.rogue_servers
+                    .take(&self.shared, &self.interface.borrow().name, *server);
             }
             (_, None) => counters.count(Counter::DhcpIgnored),
             (_, Some(_)) => {}
@@ -230,15 +236,19 @@ impl DhcpServer {
     /// Counts every machine that a pool has no address for, and says it once a minute.
     fn exhausted(&self, reason: &str) {
         self.shared.counters.count(Counter::DhcpPoolExhausted);
-        if self.shared.exhausted.is_due(&self.shared.clock, EXHAUSTED_REMINDER) {
+        if self
+            .shared
+            .exhausted
+            .is_due(&self.shared.clock, POOL_EXHAUSTED_LOG_INTERVAL)
+        {
             warn!("a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter");
         }
     }
 
     /// Counts every offer that a crowded port of entry cost, and names the port once a minute.
-    fn crowded(&self, Crowd { port, offers }: &Crowd) {
-        self.shared.counters.count(Counter::DhcpCrowded);
-        if self.shared.crowded.is_due(&self.shared.clock, CROWD_REMINDER) {
+    fn crowded(&self, OverQuota { port, offers }: &OverQuota) {
+        self.shared.counters.count(Counter::DhcpOfferQuota);
+        if self.shared.crowded.is_due(&self.shared.clock, OFFER_QUOTA_LOG_INTERVAL) {
             warn!(
                 "{offers} machines that nobody listed hold offers and do not take them, at {port}: where so many do not \
                  power on at once, a machine there invents MAC addresses. Its oldest offers give way to others"
@@ -246,7 +256,7 @@ impl DhcpServer {
         }
     }
 
-    fn malformed(&self, received: &Received, reason: &str) {
+    fn malformed(&self, received: &ReceivedDatagram, reason: &str) {
         self.shared.counters.count(Counter::DhcpMalformed);
         report(&Event {
             machine: "unknown".to_owned(),

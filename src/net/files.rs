@@ -7,7 +7,7 @@
 
 pub mod hot;
 
-use crate::boot::{ledger::Seal, snapshot::FileStamp};
+use crate::boot::{snapshot::FileStamp, verification::VerifiedStamp};
 use crate::images::checksum;
 use nix::{
     errno::Errno,
@@ -28,10 +28,10 @@ use std::{
 
 /// A regular file, open for reading.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFile {
     file: File,
     stamp: FileStamp,
-    seal: Option<Seal>,
+    verified: Option<VerifiedStamp>,
 }
 
 /// Why a file can't be had.
@@ -44,11 +44,11 @@ pub enum FileError {
     /// The file is not the one whose checksum was verified.
     Changed,
     /// The file was found to have other bytes than it should.
-    Rotten,
+    Corrupt,
     /// The file changed while it was read.
-    ChangedMeanwhile,
+    ChangedWhileReading,
     /// It had to be waited for, and for too long.
-    NotInTime,
+    WaitTimedOut,
     /// The system failed.
     Io(io::Error),
 }
@@ -66,9 +66,9 @@ impl fmt::Display for FileError {
             FileError::Missing => f.write_str("no such file"),
             FileError::Unsafe(reason) => f.write_str(reason),
             FileError::Changed => f.write_str("the file changed since its checksum was verified"),
-            FileError::Rotten => f.write_str("the file's bytes are not those of its checksum any more"),
-            FileError::ChangedMeanwhile => f.write_str("the file changed while it was sent"),
-            FileError::NotInTime => f.write_str("its turn did not come in time"),
+            FileError::Corrupt => f.write_str("the file's bytes are not those of its checksum any more"),
+            FileError::ChangedWhileReading => f.write_str("the file changed while it was sent"),
+            FileError::WaitTimedOut => f.write_str("its turn did not come in time"),
             FileError::Io(error) => write!(f, "the file can't be read: {error}"),
         }
     }
@@ -76,9 +76,9 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `seal` only
+/// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `verified` only
 /// if the file is still what was sealed, and read only as long as the seal is whole.
-pub fn open_beneath(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opened, FileError> {
+pub fn open_beneath(root: &Path, file: &str, verified: Option<VerifiedStamp>) -> Result<OpenedFile, FileError> {
     let path = Path::new(file);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || file.is_empty() {
@@ -94,12 +94,16 @@ pub fn open_beneath(root: &Path, file: &str, seal: Option<Seal>) -> Result<Opene
         Err(Errno::ENOSYS | Errno::EPERM) => walk(folder, path),
         other => other,
     };
-    check(File::from(descriptor.map_err(refused)?), seal)
+    check(File::from(descriptor.map_err(refused)?), verified)
 }
 
 /// [`open_beneath`], away from the event loop: a folder may be on a slow disk.
-pub async fn open_elsewhere(root: PathBuf, file: String, seal: Option<Seal>) -> Result<Opened, FileError> {
-    tokio::task::spawn_blocking(move || open_beneath(&root, &file, seal))
+pub async fn open_elsewhere(
+    root: PathBuf,
+    file: String,
+    verified: Option<VerifiedStamp>,
+) -> Result<OpenedFile, FileError> {
+    tokio::task::spawn_blocking(move || open_beneath(&root, &file, verified))
         .await
         .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
 }
@@ -133,19 +137,19 @@ fn refused(errno: Errno) -> FileError {
     }
 }
 
-fn check(file: File, seal: Option<Seal>) -> Result<Opened, FileError> {
+fn check(file: File, verified: Option<VerifiedStamp>) -> Result<OpenedFile, FileError> {
     let metadata = file.metadata().map_err(FileError::Io)?;
     if !metadata.is_file() {
         return Err(FileError::Unsafe("not a regular file"));
     }
     let stamp = checksum::stamp(&metadata);
-    match &seal {
-        Some(seal) if seal.stamp() != stamp => Err(FileError::Changed),
-        Some(_) | None => Ok(Opened { file, stamp, seal }),
+    match &verified {
+        Some(verified) if verified.stamp() != stamp => Err(FileError::Changed),
+        Some(_) | None => Ok(OpenedFile { file, stamp, verified }),
     }
 }
 
-impl Opened {
+impl OpenedFile {
     /// What the file was when it was opened.
     pub fn stamp(&self) -> FileStamp {
         self.stamp
@@ -157,7 +161,7 @@ impl Opened {
     }
 
     /// Fills `buffer` from `offset` on if that takes no waiting for the disk; whether it did. What was
-    /// read counts only once [`Opened::unchanged`] has said so.
+    /// read counts only once [`OpenedFile::unchanged`] has said so.
     pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> Result<bool, FileError> {
         let read = preadv2(
             &self.file,
@@ -176,8 +180,8 @@ impl Opened {
     /// Whether the file is still the one that was opened, and its seal whole: to be asked after its
     /// bytes were read and before they are sent.
     pub fn unchanged(&self) -> Result<(), FileError> {
-        if self.seal.as_ref().is_some_and(Seal::is_broken) {
-            return Err(FileError::Rotten);
+        if self.verified.as_ref().is_some_and(VerifiedStamp::is_revoked) {
+            return Err(FileError::Corrupt);
         }
         let metadata = self.file.metadata().map_err(FileError::Io)?;
         let mut stamp = checksum::stamp(&metadata);
@@ -188,7 +192,7 @@ impl Opened {
         }
         match stamp == self.stamp {
             true => Ok(()),
-            false => Err(FileError::ChangedMeanwhile),
+            false => Err(FileError::ChangedWhileReading),
         }
     }
 
@@ -205,8 +209,8 @@ impl Opened {
 mod tests {
     use super::*;
     use crate::boot::{
-        ledger::{Finding, Ledger, Standing},
         snapshot::{Artifact, Image, Origin},
+        verification::{HashResult, Verification, VerificationState},
     };
     use crate::model::{Now, WallTime};
     use std::{fs, os::unix::fs::symlink};
@@ -216,7 +220,7 @@ mod tests {
         let kernel = Artifact {
             file: "secret".to_owned(),
             sha256: [1; 32],
-            said_at: Origin {
+            declared_at: Origin {
                 file: "image.toml".into(),
                 line: 1,
                 column: 1,
@@ -305,9 +309,9 @@ mod tests {
     fn a_file_that_is_not_the_verified_one_is_refused() {
         let folder = folder();
         let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
-        assert!(open_beneath(folder.path(), "secret", Some(Seal::of(stamp))).is_ok());
+        assert!(open_beneath(folder.path(), "secret", Some(VerifiedStamp::of(stamp))).is_ok());
         fs::write(folder.path().join("secret"), "longer than it was").unwrap();
-        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(stamp)));
+        let refused = open_beneath(folder.path(), "secret", Some(VerifiedStamp::of(stamp)));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
     }
 
@@ -330,8 +334,8 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
         let read = opened.read_exactly(&mut [0; 6], 0);
-        assert!(matches!(read, Err(FileError::ChangedMeanwhile)), "{read:?}");
-        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(opened.stamp())));
+        assert!(matches!(read, Err(FileError::ChangedWhileReading)), "{read:?}");
+        let refused = open_beneath(folder.path(), "secret", Some(VerifiedStamp::of(opened.stamp())));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
     }
 
@@ -347,14 +351,14 @@ mod tests {
         let mut bytes = [0; 6];
         opened.read_exactly(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"secret");
-        let refused = open_beneath(folder.path(), "secret", Some(Seal::of(opened.stamp())));
+        let refused = open_beneath(folder.path(), "secret", Some(VerifiedStamp::of(opened.stamp())));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
     }
 
     #[test]
     fn a_reader_stops_when_the_seal_of_its_file_is_broken() {
         let folder = folder();
-        let mut ledger = Ledger::default();
+        let mut verification = Verification::default();
         let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
         let image = image_of(folder.path(), stamp);
         let kernel = image.kernel.as_ref().unwrap();
@@ -362,15 +366,15 @@ mod tests {
             monotonic: std::time::Duration::ZERO,
             wall: WallTime(0),
         };
-        ledger.enter(now, &image.path(kernel), stamp, Finding::Sum(kernel.sha256));
-        let Standing::Sound { seal, .. } = ledger.standing(&image, kernel) else {
+        verification.record(now, &image.path(kernel), stamp, HashResult::Sum(kernel.sha256));
+        let VerificationState::Verified { verified, .. } = verification.state(&image, kernel) else {
             panic!("it was read and found right");
         };
-        let opened = open_beneath(folder.path(), "secret", Some(seal)).unwrap();
+        let opened = open_beneath(folder.path(), "secret", Some(verified)).unwrap();
         opened.read_exactly(&mut [0; 6], 0).unwrap();
-        ledger.enter(now, &image.path(kernel), stamp, Finding::Sum([9; 32]));
+        verification.record(now, &image.path(kernel), stamp, HashResult::Sum([9; 32]));
         let read = opened.read_exactly(&mut [0; 6], 0);
-        assert!(matches!(read, Err(FileError::Rotten)), "{read:?}");
+        assert!(matches!(read, Err(FileError::Corrupt)), "{read:?}");
     }
 
     #[test]
@@ -379,8 +383,11 @@ mod tests {
         let opened = open_beneath(folder.path(), "secret", None).unwrap();
         fs::write(folder.path().join("secret"), "s").unwrap();
         let read = opened.read_exactly(&mut [0; 6], 0);
-        assert!(matches!(read, Err(FileError::ChangedMeanwhile)), "{read:?}");
+        assert!(matches!(read, Err(FileError::ChangedWhileReading)), "{read:?}");
         let unchanged = opened.unchanged();
-        assert!(matches!(unchanged, Err(FileError::ChangedMeanwhile)), "{unchanged:?}");
+        assert!(
+            matches!(unchanged, Err(FileError::ChangedWhileReading)),
+            "{unchanged:?}"
+        );
     }
 }

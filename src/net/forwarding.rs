@@ -16,7 +16,7 @@ const ANSWER_BYTES: usize = 512;
 
 /// Whether the host forwards IPv6 there. An interface without IPv6 forwards none.
 pub(super) fn forwards_ipv6(index: u32) -> io::Result<bool> {
-    let socket = super::news::netlink()?;
+    let socket = super::link_events::netlink()?;
     send(socket.as_raw_fd(), &request(index), MsgFlags::empty())?;
     // The answer is there when the question has gone.
     let mut answer = [0; ANSWER_BYTES];

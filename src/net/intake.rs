@@ -3,8 +3,8 @@
 
 use crate::net::{
     Counter, Shared,
-    running::Running,
-    socket::{self, Inbox, Received},
+    socket::{self, Inbox, ReceivedDatagram},
+    tasks::TaskTracker,
 };
 use std::{io, time::Duration};
 use tokio::{io::Interest, net::UdpSocket};
@@ -15,10 +15,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Hands each datagram of at most `bytes_max` to `take`, until no new work may begin.
 pub(super) async fn datagrams(
-    common: (&str, &Shared, &Running),
+    common: (&str, &Shared, &TaskTracker),
     socket: &UdpSocket,
     bytes_max: usize,
-    take: impl Fn(&Received, &[u8]),
+    take: impl Fn(&ReceivedDatagram, &[u8]),
 ) {
     let receive = |socket: &UdpSocket, buffer: &mut [u8]| {
         let received = socket::receive(socket, buffer)?;
@@ -30,14 +30,14 @@ pub(super) async fn datagrams(
 
 /// The same for whatever `receive` makes of a packet: its length in the buffer, and what else it tells.
 pub(super) async fn packets<T>(
-    (server, shared, running): (&str, &Shared, &Running),
+    (server, shared, tasks): (&str, &Shared, &TaskTracker),
     socket: &UdpSocket,
     (bytes_max, receive): (usize, impl Fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, T)>),
     mut take: impl FnMut(T, &[u8]),
 ) {
     let mut buffer = vec![0; bytes_max];
     tokio::select! {
-        () = running.stopped() => {}
+        () = tasks.stopped() => {}
         () = async {
             loop {
                 let received = socket
@@ -55,13 +55,13 @@ pub(super) async fn packets<T>(
 /// Takes the next batch of datagrams into `inbox`; false when no new work may begin. A batch that was
 /// taken is its taker's to answer whole, whatever ends meanwhile.
 pub(super) async fn batch(
-    (server, shared, running): (&str, &Shared, &Running),
+    (server, shared, tasks): (&str, &Shared, &TaskTracker),
     socket: &UdpSocket,
     inbox: &mut Inbox,
 ) -> bool {
     loop {
         let received = tokio::select! {
-            () = running.stopped() => return false,
+            () = tasks.stopped() => return false,
             received = socket.async_io(Interest::READABLE, || inbox.receive(socket)) => received,
         };
         match received {

@@ -83,7 +83,7 @@ impl Interface {
 
 /// An interface that is to be served, as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct InterfaceState {
     /// Its name in the settings.
     pub name: String,
     /// Whether we are the network's DHCP server or a guest there.
@@ -125,7 +125,7 @@ impl Presence {
     }
 }
 
-impl Standing {
+impl InterfaceState {
     /// Why no machine is served there, in words; `None` where machines can be.
     pub fn problem(&self) -> Option<String> {
         match &self.presence {
@@ -254,7 +254,7 @@ mod tests {
                 addresses: addresses.into(),
                 elsewhere: Arc::default(),
             };
-            let standing = Standing {
+            let standing = InterfaceState {
                 name: "eno2".to_owned(),
                 mode: Mode::Dhcp,
                 presence: Presence::Served(interface),

@@ -3,7 +3,7 @@
 //! A shell receives, asks a pure function, sends and counts; it decides nothing.
 //!
 //! - [`interface`] is the configured interfaces at one moment: they may appear late, lose their link, go
-//!   away and change address. `news` is what the kernel tells of that.
+//!   away and change address. `link_events` is what the kernel tells of that.
 //! - [`socket`] is the room of `unsafe`: sockets of one interface, and frames to clients that can't
 //!   answer an ARP question yet.
 //! - [`frame`] builds the packet in such a frame.
@@ -14,14 +14,14 @@
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
 //!   host is one.
 //! - `neighbours` knows whom on our wires the kernel can send to at once.
-//! - `others` notices other DHCP servers by their replies.
+//! - `rogue` notices other DHCP servers by their replies.
 //! - [`calendar`] keeps the ends of leases on disk right when this host's clock is set.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
 //!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
-//! - [`places`] holds the limits in all and per client, and the line of who waits; [`running`] drains what is
+//! - [`limiter`] holds the limits in all and per client, and the line of who waits; [`tasks`] drains what is
 //!   under way;
-//!   [`yielding`] who gives way where all are taken; [`transfers`] knows how far each transfer is.
+//!   [`eviction`] who gives way where all are taken; [`transfers`] knows how far each transfer is.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
 //! dropped without a counter; the lease table's lock is never held across an `await`.
@@ -30,6 +30,7 @@ pub mod calendar;
 mod clock;
 mod counters;
 pub mod dhcp;
+pub mod eviction;
 pub mod files;
 mod forwarding;
 pub mod frame;
@@ -37,40 +38,40 @@ pub mod holder;
 pub mod http;
 mod intake;
 pub mod interface;
+pub mod limiter;
+mod link_events;
 mod neighbours;
-mod news;
-mod others;
-pub mod places;
 mod probe;
 mod rendering;
 mod report;
-pub mod running;
+mod rogue;
 mod served;
 mod servers;
 pub mod socket;
 mod solicitations;
+pub mod tasks;
 pub mod tftp;
 mod threads;
 pub mod transfers;
-pub mod yielding;
 
 pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use report::report;
-pub use servers::{BindError, Listen, Servers};
+pub use servers::{BindError, ListenConfig, Servers};
 
 use crate::boot::{
-    disputes::Disputes,
+    conflicts::ReservationConflicts,
     event::Event,
-    ledger::Ledger,
+    identity_cache::IdentityCache,
     loops::LoaderLoops,
-    resource::{Answered, Ask, Inquiry, Transport, is_a_machines},
-    sightings::Sightings,
+    resource::{FileRequest, Inquiry, Resolved, Transport, is_client_address},
     snapshot::Snapshot,
+    verification::Verification,
 };
 use crate::lease::{LeaseChange, LeaseRecord, LeaseTable, PortChange, PortRecord};
 use crate::model::WallTime;
 use arc_swap::ArcSwap;
+use eviction::ClientClass;
 use std::{
     future::Future,
     net::Ipv4Addr,
@@ -83,7 +84,6 @@ use std::{
 };
 use tokio::sync::Notify;
 use transfers::Transfers;
-use yielding::Standing;
 
 /// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
 pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -124,11 +124,11 @@ pub trait LeaseLog: Send + Sync {
 
 /// What is said now and then, however often it happens.
 #[derive(Debug, Default)]
-pub struct Reminder {
+pub struct LogThrottle {
     due_s: AtomicU64,
 }
 
-impl Reminder {
+impl LogThrottle {
     /// Whether it is time to say it, `every` so often; the next time is that much later. Two threads
     /// in the same instant may both say it.
     pub fn is_due(&self, clock: &Clock, every: Duration) -> bool {
@@ -143,17 +143,17 @@ impl Reminder {
 
 /// When each thing is said again that concerns many machines, and would be said for every one of them.
 #[derive(Debug, Default)]
-pub struct Notices {
+pub struct LogThrottles {
     /// So many machines wait for image files that no other may.
-    pub too_many_wait: Reminder,
+    pub too_many_wait: LogThrottle,
     /// No more HTTP connections are taken.
-    pub http_full: Reminder,
+    pub http_full: LogThrottle,
     /// HTTP connections give way.
-    pub http_displaced: Reminder,
+    pub http_evicted: LogThrottle,
     /// No more TFTP transfers are begun.
-    pub tftp_full: Reminder,
+    pub tftp_full: LogThrottle,
     /// Threads that render are stuck, and not replaced.
-    pub texts_stuck: Reminder,
+    pub render_thread_stuck: LogThrottle,
 }
 
 /// What every server shares.
@@ -163,23 +163,23 @@ pub struct Shared {
     /// Every dynamic lease and offer.
     pub leases: Mutex<LeaseTable>,
     /// What machines said of themselves. Locked after the lease table where both are.
-    pub sightings: Mutex<Sightings>,
+    pub identities: Mutex<IdentityCache>,
     /// What is known of the bytes of artifacts. Locked for a moment only, and last where others are.
-    pub ledger: Mutex<Ledger>,
+    pub verification: Mutex<Verification>,
     /// Machines that may be caught between their firmware and their loader.
     pub loops: Mutex<LoaderLoops>,
     /// Hosts that decline their own address again and again.
-    pub disputes: Mutex<Disputes>,
+    pub conflicts: Mutex<ReservationConflicts>,
     /// When an exhausted pool is said again.
-    pub exhausted: Reminder,
+    pub exhausted: LogThrottle,
     /// When it is said again that a port of entry holds too many offers.
-    pub crowded: Reminder,
+    pub crowded: LogThrottle,
     /// When it is said again that machines wait for image files.
-    pub busy: Reminder,
+    pub busy: LogThrottle,
     /// When it is said again that machines wait for an image that is still being verified.
-    pub unverified: Reminder,
+    pub unverified: LogThrottle,
     /// When other things that concern many machines are said again.
-    pub notices: Notices,
+    pub log_throttles: LogThrottles,
     /// Whoever waits for an artifact to be verified is told of every one that was read to its end.
     pub verified: Notify,
     /// Where lease changes become durable.
@@ -187,7 +187,7 @@ pub struct Shared {
     /// The loaders that machines fetch.
     pub hot_files: Arc<files::hot::HotFiles>,
     /// How the interfaces stand that are to be served.
-    pub interfaces: ArcSwap<Vec<interface::Standing>>,
+    pub interfaces: ArcSwap<Vec<interface::InterfaceState>>,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.
@@ -206,24 +206,24 @@ impl Shared {
     }
 
     /// What machines said of themselves, locked.
-    pub fn sightings(&self) -> MutexGuard<'_, Sightings> {
-        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn identities(&self) -> MutexGuard<'_, IdentityCache> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of the bytes of artifacts, locked.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn verification(&self) -> MutexGuard<'_, Verification> {
+        self.verification.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hosts that decline their own address, locked.
-    pub(in crate::net) fn disputes(&self) -> MutexGuard<'_, Disputes> {
-        self.disputes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(in crate::net) fn conflicts(&self) -> MutexGuard<'_, ReservationConflicts> {
+        self.conflicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what happened to a machine, and raises the alarm if it is going round in circles.
     pub fn report(&self, event: &Event) {
-        if self.disputes().is_known(self.clock.now(), event) {
-            report::hush(event);
+        if self.conflicts().is_repeat(self.clock.now(), event) {
+            report::report_repeat(event);
         } else {
             report(event);
         }
@@ -232,7 +232,7 @@ impl Shared {
         }
         let alarm = {
             let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
-            loops.see(self.clock.now(), event)
+            loops.observe(self.clock.now(), event)
         };
         if let Some(alarm) = alarm {
             self.counters.count(Counter::LoaderLoops);
@@ -241,32 +241,32 @@ impl Shared {
     }
 
     /// What is known of an address that asks for a place.
-    pub fn standing(&self, client: Ipv4Addr) -> Standing {
+    pub fn class(&self, client: Ipv4Addr) -> ClientClass {
         let snapshot = self.snapshot.load();
         let leases = self.lease_table();
-        match is_a_machines(self.clock.now(), &snapshot, &leases, &self.sightings(), client) {
-            true => Standing::Known,
-            false => Standing::Stranger,
+        match is_client_address(self.clock.now(), &snapshot, &leases, &self.identities(), client) {
+            true => ClientClass::Known,
+            false => ClientClass::Unknown,
         }
     }
 
     /// A request that nobody looks at any closer, as the machine's that holds its client's address.
-    pub fn unread(&self, what: &str, peer: Ipv4Addr) -> Answered {
-        let answered = self.answer(&Ask {
+    pub fn unread(&self, what: &str, peer: Ipv4Addr) -> Resolved {
+        let resolved = self.answer(&FileRequest {
             transport: Transport::Http,
             path: b"",
             query: None,
             peer,
             server: Ipv4Addr::UNSPECIFIED,
         });
-        Answered {
+        Resolved {
             what: format!("{what} of {peer}"),
-            ..answered
+            ..resolved
         }
     }
 
     /// Resolves one request for a file, from one snapshot; where a text is to be rendered, on this thread.
-    fn answer(&self, ask: &Ask<'_>) -> Answered {
+    fn answer(&self, ask: &FileRequest<'_>) -> Resolved {
         // Not a guard: rendering may take a while, and few guards are to be had at once.
         let snapshot = self.snapshot.load_full();
         // Without the locks: a template at the end of its fuel must not hold up anybody's lease.
@@ -274,11 +274,11 @@ impl Shared {
     }
 
     /// A request, once it is known who asks. The locks are held no longer.
-    fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a Ask<'a>) -> Inquiry<'a> {
+    fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a FileRequest<'a>) -> Inquiry<'a> {
         let leases = self.lease_table();
-        let mut sightings = self.sightings();
-        let ledger = self.ledger();
-        Inquiry::begin(self.clock.now(), snapshot, &leases, &mut sightings, &ledger, ask)
+        let mut identities = self.identities();
+        let verification = self.verification();
+        Inquiry::begin(self.clock.now(), snapshot, &leases, &mut identities, &verification, ask)
     }
 }
 
@@ -312,15 +312,15 @@ mod tests {
         Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot()),
             leases: Mutex::default(),
-            sightings: Mutex::default(),
-            ledger: Mutex::default(),
+            identities: Mutex::default(),
+            verification: Mutex::default(),
             loops: Mutex::default(),
-            disputes: Mutex::default(),
-            exhausted: Reminder::default(),
-            crowded: Reminder::default(),
-            busy: Reminder::default(),
-            unverified: Reminder::default(),
-            notices: Notices::default(),
+            conflicts: Mutex::default(),
+            exhausted: LogThrottle::default(),
+            crowded: LogThrottle::default(),
+            busy: LogThrottle::default(),
+            unverified: LogThrottle::default(),
+            log_throttles: LogThrottles::default(),
             verified: Notify::new(),
             lease_log,
             hot_files: Arc::default(),

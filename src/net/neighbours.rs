@@ -12,7 +12,7 @@
 
 use crate::model::{
     OwnAddress,
-    limits::{NAMED_NEIGHBOURS_ASKED_PER_S, NEIGHBOUR_KNOWN, NEIGHBOURS_ASKED_PER_S, NEIGHBOURS_KNOWN_MAX},
+    limits::{ARP_REQUESTS_PER_S, NEIGHBOUR_TTL, NEIGHBOURS_MAX, ROUTER_ARP_REQUESTS_PER_S},
 };
 use crate::net::{Clock, interface::Interface, socket};
 use std::{
@@ -29,14 +29,14 @@ pub(super) struct Neighbours {
     /// Any socket: the kernel is asked by it.
     socket: Arc<UdpSocket>,
     interface: watch::Receiver<Interface>,
-    state: Mutex<State>,
+    state: Mutex<NeighbourTable>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NeighbourTable {
     /// Until when each is taken to be known, so that a relay is not looked up for every reply.
     known: HashMap<Ipv4Addr, Duration>,
-    allowance: Allowance,
+    budget: ArpBudget,
 }
 
 impl Neighbours {
@@ -64,24 +64,24 @@ impl Neighbours {
             Arc::clone(&interface.name)
         };
         // Where the kernel can't be asked, it has to see to it itself.
-        let is_known = socket::knows_neighbour(&*self.socket, &name, address).unwrap_or(true);
-        if is_known {
+        let is_repeat = socket::knows_neighbour(&*self.socket, &name, address).unwrap_or(true);
+        if is_repeat {
             let known = &mut self.state().known;
-            if known.len() >= NEIGHBOURS_KNOWN_MAX {
+            if known.len() >= NEIGHBOURS_MAX {
                 known.clear();
             }
-            known.insert(address, now + NEIGHBOUR_KNOWN);
+            known.insert(address, now + NEIGHBOUR_TTL);
         }
-        is_known
+        is_repeat
     }
 
     /// Whether the kernel may be made to ask for an address that it does not know, and that the inventory may name.
-    pub(super) fn may_be_asked(&self, is_named: impl FnOnce() -> bool) -> bool {
+    pub(super) fn may_resolve(&self, is_named: impl FnOnce() -> bool) -> bool {
         let now = self.clock.monotonic();
-        self.state().allowance.take(now, is_named)
+        self.state().budget.take(now, is_named)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NeighbourTable> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,23 +93,23 @@ fn is_near(own: &[OwnAddress], address: Ipv4Addr) -> bool {
 
 /// Questions that may be asked: so many a second, and after a pause as many at once.
 #[derive(Debug, Default)]
-struct Allowance {
+struct ArpBudget {
     since: Duration,
     used: u32,
     used_by_named: u32,
 }
 
-impl Allowance {
+impl ArpBudget {
     fn take(&mut self, now: Duration, is_named: impl FnOnce() -> bool) -> bool {
         if now >= self.since + Duration::from_secs(1) {
-            *self = Allowance {
+            *self = ArpBudget {
                 since: now,
-                ..Allowance::default()
+                ..ArpBudget::default()
             };
         }
-        if self.used < NEIGHBOURS_ASKED_PER_S {
+        if self.used < ARP_REQUESTS_PER_S {
             self.used += 1;
-        } else if self.used_by_named < NAMED_NEIGHBOURS_ASKED_PER_S && is_named() {
+        } else if self.used_by_named < ROUTER_ARP_REQUESTS_PER_S && is_named() {
             self.used_by_named += 1;
         } else {
             return false;
@@ -124,31 +124,31 @@ mod tests {
     use crate::model::Cidr;
 
     /// How many of 5,000 addresses that nobody has are asked for.
-    fn taken(allowance: &mut Allowance, at: Duration) -> usize {
-        (0..5000).filter(|_| allowance.take(at, || false)).count()
+    fn taken(budget: &mut ArpBudget, at: Duration) -> usize {
+        (0..5000).filter(|_| budget.take(at, || false)).count()
     }
 
     #[test]
     fn a_named_router_is_asked_for_however_many_others_are_made_up() {
-        let mut allowance = Allowance::default();
+        let mut budget = ArpBudget::default();
         let now = Duration::from_secs(100);
-        taken(&mut allowance, now);
-        assert!(!allowance.take(now, || false));
-        let asked = (0..250).filter(|_| allowance.take(now, || true));
-        assert_eq!(asked.count(), NAMED_NEIGHBOURS_ASKED_PER_S as usize);
+        taken(&mut budget, now);
+        assert!(!budget.take(now, || false));
+        let asked = (0..250).filter(|_| budget.take(now, || true));
+        assert_eq!(asked.count(), ROUTER_ARP_REQUESTS_PER_S as usize);
         let later = now + Duration::from_secs(1);
-        taken(&mut allowance, later);
-        assert!(allowance.take(later, || true), "in every second");
+        taken(&mut budget, later);
+        assert!(budget.take(later, || true), "in every second");
     }
 
     #[test]
     fn so_many_unknown_addresses_are_asked_for_in_a_second_and_no_more() {
-        let mut allowance = Allowance::default();
+        let mut budget = ArpBudget::default();
         let start = Duration::from_secs(100);
-        assert_eq!(taken(&mut allowance, start), NEIGHBOURS_ASKED_PER_S as usize);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(999)), 0);
+        assert_eq!(taken(&mut budget, start), ARP_REQUESTS_PER_S as usize);
+        assert_eq!(taken(&mut budget, start + Duration::from_millis(999)), 0);
         let later = start + Duration::from_secs(1);
-        assert_eq!(taken(&mut allowance, later), NEIGHBOURS_ASKED_PER_S as usize);
+        assert_eq!(taken(&mut budget, later), ARP_REQUESTS_PER_S as usize);
     }
 
     #[test]

@@ -3,16 +3,16 @@
 //! The engine says which address and how; what comes of it is told to the lease table. The packet loop
 //! never waits here: each probe is a task of its own, and its offer waits in it.
 
-use crate::boot::engine::Trial;
+use crate::boot::engine::ConflictProbe;
 use crate::model::{
     HardwareAddr, MacAddr, Probe,
-    limits::{PROBE_LASTS, PROBE_REPEAT, PROBES_MAX},
+    limits::{PROBE_RETRY_INTERVAL, PROBE_TIMEOUT, PROBES_MAX},
 };
 use crate::net::{
     Counter, Shared, frame,
     intake::packets,
-    running::Running,
     socket::{self, FrameSender},
+    tasks::TaskTracker,
 };
 use std::{
     collections::HashMap,
@@ -31,38 +31,38 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 
 /// Who answered a probe: its MAC, where that can be told.
-type Answer = Option<MacAddr>;
+type ProbeReply = Option<MacAddr>;
 
 /// What a probe came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ProbeResult {
     /// Somebody other than the client uses the address.
-    User(Answer),
+    InUse(ProbeReply),
     /// Nobody answers in time.
-    Nobody,
+    Unused,
     /// Nobody could be asked: too many probes wait, or it can't be sent.
-    NotAsked,
+    NotSent,
     /// Another probe of the address is under way, and what it comes to decides: the client asked again
     /// while this process was kept from its answers.
-    AskedAlready,
+    AlreadyProbing,
 }
 
 /// Why a probe can't begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NotBegun {
+enum ProbeRefused {
     /// Too many wait.
     Full,
     /// One waits for this address.
-    AskedAlready,
+    AlreadyProbing,
 }
 
 /// Probes that wait for an answer, by address: whose packets are no answer, and where one is told.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Answer>)>>);
+struct PendingProbes(Mutex<HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<ProbeReply>)>>);
 
 /// What probes are sent by; opened with the first one.
 #[derive(Debug, Default)]
-struct Sockets {
+struct ProbeSockets {
     arp: Option<MacAddr>,
     ping: Option<Arc<UdpSocket>>,
     /// Reads the answers, for as long as there is somebody to ask.
@@ -72,18 +72,18 @@ struct Sockets {
 /// Probes addresses on one interface, or behind its relays.
 pub(super) struct Prober {
     shared: Arc<Shared>,
-    running: Running,
+    tasks: TaskTracker,
     frames: Option<Arc<FrameSender>>,
     index: u32,
-    waiting: Arc<Waiting>,
-    sockets: Mutex<Sockets>,
+    waiting: Arc<PendingProbes>,
+    sockets: Mutex<ProbeSockets>,
 }
 
 impl Prober {
-    pub(super) fn new(shared: Arc<Shared>, running: Running, frames: Option<Arc<FrameSender>>, index: u32) -> Prober {
+    pub(super) fn new(shared: Arc<Shared>, tasks: TaskTracker, frames: Option<Arc<FrameSender>>, index: u32) -> Prober {
         Prober {
             shared,
-            running,
+            tasks,
             frames,
             index,
             waiting: Arc::default(),
@@ -92,47 +92,47 @@ impl Prober {
     }
 
     /// Who uses the address, other than `client` itself.
-    pub(super) async fn probe(&self, trial: Trial, client: HardwareAddr) -> Found {
+    pub(super) async fn probe(&self, probe: ConflictProbe, client: HardwareAddr) -> ProbeResult {
         let (told, answer) = oneshot::channel();
-        match self.waiting.begin(trial.address, client, told) {
+        match self.waiting.begin(probe.address, client, told) {
             Ok(()) => {}
-            Err(NotBegun::AskedAlready) => return Found::AskedAlready,
-            Err(NotBegun::Full) => {
+            Err(ProbeRefused::AlreadyProbing) => return ProbeResult::AlreadyProbing,
+            Err(ProbeRefused::Full) => {
                 self.shared.counters.count(Counter::DhcpProbeSkipped);
-                return Found::NotAsked;
+                return ProbeResult::NotSent;
             }
         }
-        let found = self.ask(trial, answer).await;
-        self.waiting.end(trial.address);
+        let found = self.ask(probe, answer).await;
+        self.waiting.end(probe.address);
         found
     }
 
-    async fn ask(&self, trial: Trial, mut answer: oneshot::Receiver<Answer>) -> Found {
-        if let Err(error) = self.send(trial) {
+    async fn ask(&self, probe: ConflictProbe, mut answer: oneshot::Receiver<ProbeReply>) -> ProbeResult {
+        if let Err(error) = self.send(probe) {
             self.shared.counters.count(Counter::DhcpProbeSkipped);
-            warn!("{} is not probed, because no probe can be sent: {error}", trial.address);
-            return Found::NotAsked;
+            warn!("{} is not probed, because no probe can be sent: {error}", probe.address);
+            return ProbeResult::NotSent;
         }
         self.shared.counters.count(Counter::DhcpProbed);
-        let found = |answer: Option<Answer>| answer.map_or(Found::Nobody, Found::User);
-        if let Ok(answer) = timeout(PROBE_REPEAT, &mut answer).await {
+        let found = |answer: Option<ProbeReply>| answer.map_or(ProbeResult::Unused, ProbeResult::InUse);
+        if let Ok(answer) = timeout(PROBE_RETRY_INTERVAL, &mut answer).await {
             return found(answer.ok());
         }
         // The first may have been lost; should the second fail to go out, the first was sent.
-        let _ = self.send(trial);
-        let left = PROBE_LASTS.saturating_sub(PROBE_REPEAT);
+        let _ = self.send(probe);
+        let left = PROBE_TIMEOUT.saturating_sub(PROBE_RETRY_INTERVAL);
         found(timeout(left, answer).await.ok().and_then(Result::ok))
     }
 
-    fn send(&self, trial: Trial) -> io::Result<()> {
-        match trial.by {
+    fn send(&self, probe: ConflictProbe) -> io::Result<()> {
+        match probe.by {
             Probe::Arp => {
                 let own = self.arp()?;
                 let frames = self.frames.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-                frames.broadcast_arp(&arp_probe(own, trial.address))
+                frames.broadcast_arp(&arp_probe(own, probe.address))
             }
             // Where no route leads there, nobody answers from there either.
-            Probe::Ping => match socket::send_icmp(&*self.ping()?, &echo_request(), trial.address) {
+            Probe::Ping => match socket::send_icmp(&*self.ping()?, &echo_request(), probe.address) {
                 Err(error) if error.kind() == io::ErrorKind::HostUnreachable => Ok(()),
                 sent => sent,
             },
@@ -147,9 +147,9 @@ impl Prober {
         }
         let (arp, own) = socket::arp_packets(self.index)?;
         let (arp, waiting) = (UdpSocket::from_std(arp)?, Arc::clone(&self.waiting));
-        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
+        let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         sockets.listening.spawn(async move {
-            let common = ("ARP", &*shared, &running);
+            let common = ("ARP", &*shared, &tasks);
             let receive = (ARP_BYTES, socket::receive_packet);
             packets(common, &arp, receive, |_, packet| {
                 if let Some((address, mac)) = user_of(packet, own) {
@@ -170,9 +170,9 @@ impl Prober {
         }
         let ping = Arc::new(UdpSocket::from_std(socket::icmp()?)?);
         let (answers, waiting) = (Arc::clone(&ping), Arc::clone(&self.waiting));
-        let (shared, running) = (Arc::clone(&self.shared), self.running.clone());
+        let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         sockets.listening.spawn(async move {
-            let common = ("ICMP", &*shared, &running);
+            let common = ("ICMP", &*shared, &tasks);
             let receive = (PACKET_BYTES_MAX, socket::receive_icmp);
             packets(common, &answers, receive, |source, packet| {
                 if is_echo_reply(packet) {
@@ -185,19 +185,24 @@ impl Prober {
         Ok(ping)
     }
 
-    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+    fn sockets(&self) -> MutexGuard<'_, ProbeSockets> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
-    fn begin(&self, address: Ipv4Addr, client: HardwareAddr, told: oneshot::Sender<Answer>) -> Result<(), NotBegun> {
+impl PendingProbes {
+    fn begin(
+        &self,
+        address: Ipv4Addr,
+        client: HardwareAddr,
+        told: oneshot::Sender<ProbeReply>,
+    ) -> Result<(), ProbeRefused> {
         let mut waiting = self.lock();
         if waiting.contains_key(&address) {
-            return Err(NotBegun::AskedAlready);
+            return Err(ProbeRefused::AlreadyProbing);
         }
         if waiting.len() >= PROBES_MAX {
-            return Err(NotBegun::Full);
+            return Err(ProbeRefused::Full);
         }
         waiting.insert(address, (client, told));
         Ok(())
@@ -208,7 +213,7 @@ impl Waiting {
     }
 
     /// Somebody uses `address`; the client that is to have it may do so.
-    fn answered(&self, address: Ipv4Addr, by: Answer) {
+    fn answered(&self, address: Ipv4Addr, by: ProbeReply) {
         let mut waiting = self.lock();
         let is_other = |client: &HardwareAddr| by.is_none() || client.mac() != by;
         if waiting.get(&address).is_some_and(|(client, _)| is_other(client))
@@ -219,7 +224,7 @@ impl Waiting {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Answer>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<ProbeReply>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_machine_that_is_to_have_the_address_may_answer_for_it_and_nobody_else() {
-        let waiting = Waiting::default();
+        let waiting = PendingProbes::default();
         let (told, mut answer) = oneshot::channel();
         assert_eq!(waiting.begin(ADDRESS, OWN.into(), told), Ok(()));
         waiting.answered(ADDRESS, Some(OWN));
@@ -316,15 +321,15 @@ mod tests {
 
     #[test]
     fn an_address_that_is_asked_already_is_left_to_that_probe_even_in_a_crowd() {
-        let waiting = Waiting::default();
+        let waiting = PendingProbes::default();
         let begin = |number: usize| {
             let address = u32::from(ADDRESS) + u32::try_from(number).unwrap();
             waiting.begin(address.into(), OWN.into(), oneshot::channel().0)
         };
         assert_eq!(begin(0), Ok(()));
-        assert_eq!(begin(0), Err(NotBegun::AskedAlready));
+        assert_eq!(begin(0), Err(ProbeRefused::AlreadyProbing));
         assert!((1..PROBES_MAX).all(|number| begin(number) == Ok(())));
-        assert_eq!(begin(PROBES_MAX), Err(NotBegun::Full));
-        assert_eq!(begin(0), Err(NotBegun::AskedAlready));
+        assert_eq!(begin(PROBES_MAX), Err(ProbeRefused::Full));
+        assert_eq!(begin(0), Err(ProbeRefused::AlreadyProbing));
     }
 }

@@ -10,12 +10,12 @@
 
 use super::{Counter, Shared};
 use crate::boot::{
-    resource::{Answered, Ask, Decided, Refusal, Resource, Text},
+    resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
     snapshot::Snapshot,
 };
 use crate::model::limits::{
-    RENDER_LONGEST, RENDER_PAUSE, RENDER_QUEUE_MAX, RENDER_THREADS_MAX, RENDER_TURN_LONGEST, RENDERS_GIVEN_UP_MAX,
-    SIGHTINGS_MAX, TEMPLATE_STACK_BYTES, TEXTS_STUCK_REMINDER,
+    IDENTITY_CACHE_MAX, RENDER_QUEUE_MAX, RENDER_QUEUE_TIMEOUT, RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL,
+    RENDER_THREADS_MAX, RENDER_THREADS_STUCK_MAX, RENDER_TIMEOUT, TEMPLATE_STACK_BYTES,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,12 +34,12 @@ use tracing::error;
 /// Something to be rendered.
 struct Job {
     work: Box<dyn FnOnce() + Send>,
-    course: Arc<Course>,
+    state: Arc<JobState>,
 }
 
 /// How far it is. Each changes under the lock of the jobs, but that nobody waits.
 #[derive(Default)]
-struct Course {
+struct JobState {
     /// Since when its thread is at it.
     began: OnceLock<Instant>,
     /// Nobody waits for it any more.
@@ -52,34 +52,34 @@ struct Course {
 
 /// Why a text is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unrendered {
+enum RenderFailure {
     /// It came to no end in time, and another thread has taken the place of its own.
-    Overlong,
+    TimedOut,
     /// It came to no end in time, and so many did already that its thread is not replaced.
     Stuck,
     /// It came to no end in time a little while ago.
-    LeftAlone,
+    RecentlyTimedOut,
     /// No thread was free for it for long.
-    NoTurn,
+    QueueTimeout,
     /// It broke its thread's work.
-    Broke,
+    Panicked,
 }
 
 /// The threads, and what they are to do. They end with this.
 #[derive(Default)]
 pub struct Rendering {
-    pool: Arc<Pool>,
+    pool: Arc<RenderPool>,
 }
 
 #[derive(Default)]
-struct Pool {
-    jobs: Mutex<Jobs>,
+struct RenderPool {
+    jobs: Mutex<JobQueue>,
     /// There is a job, or there will be none any more.
     came: Condvar,
 }
 
 #[derive(Default)]
-struct Jobs {
+struct JobQueue {
     waiting: VecDeque<Job>,
     is_closed: bool,
     /// Threads that take jobs.
@@ -102,7 +102,7 @@ impl Drop for Rendering {
 }
 
 impl Rendering {
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+    fn jobs(&self) -> MutexGuard<'_, JobQueue> {
         self.pool.jobs()
     }
 
@@ -111,49 +111,49 @@ impl Rendering {
         &self,
         longest: Duration,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Unrendered> {
+    ) -> Result<T, RenderFailure> {
         let (done, mut result) = oneshot::channel();
-        let course = Arc::<Course>::default();
+        let state = Arc::<JobState>::default();
         let job = Job {
             // Nobody waits any more where it can't be said.
             work: Box::new(move || drop(done.send(work()))),
-            course: Arc::clone(&course),
+            state: Arc::clone(&state),
         };
         self.submit(job)?;
         let asked = Instant::now();
         let mut wait = longest;
         loop {
             if let Ok(result) = timeout(wait, &mut result).await {
-                return result.map_err(|_| Unrendered::Broke);
+                return result.map_err(|_| RenderFailure::Panicked);
             }
-            let (took, most) = match course.began.get() {
+            let (took, most) = match state.began.get() {
                 Some(began) => (began.elapsed(), longest),
-                None => (asked.elapsed(), RENDER_TURN_LONGEST),
+                None => (asked.elapsed(), RENDER_QUEUE_TIMEOUT),
             };
             wait = most.saturating_sub(took).min(longest);
             if !wait.is_zero() {
                 continue;
             }
-            if course.began.get().is_some() {
-                return Err(self.jobs().give_up(&course));
+            if state.began.get().is_some() {
+                return Err(self.jobs().give_up(&state));
             }
-            course.is_given_up.store(true, Ordering::Relaxed);
-            return Err(Unrendered::NoTurn);
+            state.is_given_up.store(true, Ordering::Relaxed);
+            return Err(RenderFailure::QueueTimeout);
         }
     }
 
-    fn submit(&self, job: Job) -> Result<(), Unrendered> {
+    fn submit(&self, job: Job) -> Result<(), RenderFailure> {
         let mut jobs = self.jobs();
         if jobs.threads < wanted() {
             match start(Arc::clone(&self.pool)) {
                 Ok(()) => jobs.threads += 1,
                 // Those that are there do it later.
                 Err(_) if jobs.threads > 0 => {}
-                Err(_) => return Err(Unrendered::NoTurn),
+                Err(_) => return Err(RenderFailure::QueueTimeout),
             }
         }
         if jobs.waiting.len() >= RENDER_QUEUE_MAX {
-            return Err(Unrendered::NoTurn);
+            return Err(RenderFailure::QueueTimeout);
         }
         jobs.waiting.push_back(job);
         let wakes = jobs.idle > 0;
@@ -173,15 +173,15 @@ impl Rendering {
     fn note_overlong(&self, generation: u64, machine: Ipv4Addr) {
         let mut jobs = self.jobs();
         jobs.overlong.retain(|(of, _), _| *of == generation);
-        if jobs.overlong.len() < SIGHTINGS_MAX {
+        if jobs.overlong.len() < IDENTITY_CACHE_MAX {
             jobs.overlong
-                .insert((generation, machine), Instant::now() + RENDER_PAUSE);
+                .insert((generation, machine), Instant::now() + RENDER_RETRY_INTERVAL);
         }
     }
 }
 
-impl Pool {
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+impl RenderPool {
+    fn jobs(&self) -> MutexGuard<'_, JobQueue> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,27 +202,27 @@ impl Pool {
     }
 }
 
-impl Jobs {
+impl JobQueue {
     /// The thread of a job may never come back, and another takes its place; only so many at once, because each
     /// may keep a processor busy.
-    fn give_up(&mut self, course: &Course) -> Unrendered {
-        if course.is_over.load(Ordering::Relaxed) {
+    fn give_up(&mut self, state: &JobState) -> RenderFailure {
+        if state.is_over.load(Ordering::Relaxed) {
             // It came back in this moment.
-            return Unrendered::Overlong;
+            return RenderFailure::TimedOut;
         }
-        if self.given_up >= RENDERS_GIVEN_UP_MAX {
-            return Unrendered::Stuck;
+        if self.given_up >= RENDER_THREADS_STUCK_MAX {
+            return RenderFailure::Stuck;
         }
-        course.is_replaced.store(true, Ordering::Relaxed);
+        state.is_replaced.store(true, Ordering::Relaxed);
         self.given_up += 1;
         self.threads = self.threads.saturating_sub(1);
-        Unrendered::Overlong
+        RenderFailure::TimedOut
     }
 
     /// The thread of a job has done it; whether there is a place for it still.
-    fn come_back(&mut self, course: &Course) -> bool {
-        course.is_over.store(true, Ordering::Relaxed);
-        if !course.is_replaced.load(Ordering::Relaxed) {
+    fn come_back(&mut self, state: &JobState) -> bool {
+        state.is_over.store(true, Ordering::Relaxed);
+        if !state.is_replaced.load(Ordering::Relaxed) {
             return true;
         }
         self.given_up = self.given_up.saturating_sub(1);
@@ -242,16 +242,16 @@ fn wanted() -> usize {
 }
 
 /// A thread that takes one job after the other, with a stack for any template.
-fn start(pool: Arc<Pool>) -> io::Result<()> {
+fn start(pool: Arc<RenderPool>) -> io::Result<()> {
     let take = move || {
-        while let Some(Job { work, course }) = pool.next() {
-            if course.is_given_up.load(Ordering::Relaxed) {
+        while let Some(Job { work, state }) = pool.next() {
+            if state.is_given_up.load(Ordering::Relaxed) {
                 continue;
             }
-            let _ = course.began.set(Instant::now());
+            let _ = state.began.set(Instant::now());
             // Who waits hears of it by what is dropped.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            if !pool.jobs().come_back(&course) {
+            if !pool.jobs().come_back(&state) {
                 return;
             }
         }
@@ -262,11 +262,11 @@ fn start(pool: Arc<Pool>) -> io::Result<()> {
 
 impl Shared {
     /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text.
-    pub async fn answer_in_time(&self, ask: &Ask<'_>) -> Answered {
+    pub async fn answer_in_time(&self, ask: &FileRequest<'_>) -> Resolved {
         let snapshot = self.snapshot.load_full();
         let decided = self.inquiry(&snapshot, ask).decide();
         let (subject, text) = match decided {
-            Decided::Answered(answered) => return answered,
+            Decided::Resolved(resolved) => return resolved,
             Decided::Unrendered(subject, text) => (subject, text),
         };
         // On this thread, where it takes less than to wake another: for nearly every machine.
@@ -276,7 +276,7 @@ impl Shared {
         let rendered = self.render_elsewhere(snapshot, text, ask.peer).await;
         subject.with(rendered.unwrap_or_else(|why| {
             self.count_unrendered(why);
-            Err(Refusal::Broken { reason: reason(why) })
+            Err(Refusal::ServerError { reason: reason(why) })
         }))
     }
 
@@ -285,30 +285,34 @@ impl Shared {
         snapshot: Arc<Snapshot>,
         text: Text,
         machine: Ipv4Addr,
-    ) -> Result<Result<Resource, Refusal>, Unrendered> {
+    ) -> Result<Result<Resource, Refusal>, RenderFailure> {
         let generation = snapshot.generation;
         if self.rendering.is_overlong(generation, machine) {
-            return Err(Unrendered::LeftAlone);
+            return Err(RenderFailure::RecentlyTimedOut);
         }
         let rendered = self
             .rendering
-            .run(RENDER_LONGEST, move || text.render(&snapshot.templates))
+            .run(RENDER_TIMEOUT, move || text.render(&snapshot.templates))
             .await;
-        if matches!(rendered, Err(Unrendered::Overlong | Unrendered::Stuck)) {
+        if matches!(rendered, Err(RenderFailure::TimedOut | RenderFailure::Stuck)) {
             self.rendering.note_overlong(generation, machine);
         }
         rendered
     }
 
-    fn count_unrendered(&self, why: Unrendered) {
+    fn count_unrendered(&self, why: RenderFailure) {
         match why {
-            Unrendered::Overlong => self.counters.count(Counter::TextsOverlong),
-            Unrendered::Stuck => {
-                self.counters.count(Counter::TextsOverlong);
-                self.counters.count(Counter::TextsStuck);
-                if self.notices.texts_stuck.is_due(&self.clock, TEXTS_STUCK_REMINDER) {
+            RenderFailure::TimedOut => self.counters.count(Counter::RenderTimeout),
+            RenderFailure::Stuck => {
+                self.counters.count(Counter::RenderTimeout);
+                self.counters.count(Counter::RenderThreadStuck);
+                if self
+                    .log_throttles
+                    .render_thread_stuck
+                    .is_due(&self.clock, RENDER_STUCK_LOG_INTERVAL)
+                {
                     error!(
-                        "{RENDERS_GIVEN_UP_MAX} texts that came to no end are still being rendered, and another is: its \
+                        "{RENDER_THREADS_STUCK_MAX} texts that came to no end are still being rendered, and another is: its \
                          thread is not replaced, and once all {} are stuck no machine gets a script or an answer \
                          until they come back or bootwright is restarted; mend the templates of the machines whose \
                          texts came to no end",
@@ -316,20 +320,20 @@ impl Shared {
                     );
                 }
             }
-            Unrendered::LeftAlone | Unrendered::NoTurn | Unrendered::Broke => {}
+            RenderFailure::RecentlyTimedOut | RenderFailure::QueueTimeout | RenderFailure::Panicked => {}
         }
     }
 }
 
-fn reason(why: Unrendered) -> String {
+fn reason(why: RenderFailure) -> String {
     match why {
-        Unrendered::Overlong | Unrendered::Stuck | Unrendered::LeftAlone => format!(
+        RenderFailure::TimedOut | RenderFailure::Stuck | RenderFailure::RecentlyTimedOut => format!(
             "rendering it came to no end within {} s, and it is left alone for {} s",
-            RENDER_LONGEST.as_secs(),
-            RENDER_PAUSE.as_secs()
+            RENDER_TIMEOUT.as_secs(),
+            RENDER_RETRY_INTERVAL.as_secs()
         ),
-        Unrendered::NoTurn => "no thread was free to render it".to_owned(),
-        Unrendered::Broke => "rendering it broke; this is a bug of bootwright".to_owned(),
+        RenderFailure::QueueTimeout => "no thread was free to render it".to_owned(),
+        RenderFailure::Panicked => "rendering it broke; this is a bug of bootwright".to_owned(),
     }
 }
 
@@ -347,9 +351,9 @@ mod tests {
         let never = Mutex::new(never);
         let wait = move || never.lock().is_ok_and(|never| never.recv().is_ok());
         let stuck = rendering.run(Duration::from_millis(20), wait).await;
-        assert_eq!(stuck, Err(Unrendered::Overlong));
+        assert_eq!(stuck, Err(RenderFailure::TimedOut));
         for number in 0..20 {
-            assert_eq!(rendering.run(RENDER_LONGEST, move || number).await, Ok(number));
+            assert_eq!(rendering.run(RENDER_TIMEOUT, move || number).await, Ok(number));
         }
         assert_eq!(rendering.jobs().given_up, 1);
     }
@@ -360,25 +364,25 @@ mod tests {
         // More than once as many as may be given up.
         for _ in 0..=2 {
             let mut gates = Vec::new();
-            for number in 0..=RENDERS_GIVEN_UP_MAX {
+            for number in 0..=RENDER_THREADS_STUCK_MAX {
                 let (open, closed) = mpsc::channel::<()>();
                 gates.push(open);
                 let wait = move || closed.recv().is_ok();
                 let expected = match number {
-                    RENDERS_GIVEN_UP_MAX => Unrendered::Stuck,
-                    _ => Unrendered::Overlong,
+                    RENDER_THREADS_STUCK_MAX => RenderFailure::Stuck,
+                    _ => RenderFailure::TimedOut,
                 };
                 let stuck = rendering.run(Duration::from_millis(20), wait).await;
                 assert_eq!(stuck, Err(expected), "{number}");
             }
             drop(gates);
             let began = Instant::now();
-            while rendering.jobs().given_up > 0 && began.elapsed() < RENDER_LONGEST {
+            while rendering.jobs().given_up > 0 && began.elapsed() < RENDER_TIMEOUT {
                 tokio::task::yield_now().await;
             }
             assert_eq!(rendering.jobs().given_up, 0);
             // Whoever was not replaced takes the next one.
-            assert_eq!(rendering.run(RENDER_LONGEST, || 7).await, Ok(7));
+            assert_eq!(rendering.run(RENDER_TIMEOUT, || 7).await, Ok(7));
             assert!(rendering.jobs().threads <= wanted());
         }
     }
@@ -388,16 +392,19 @@ mod tests {
         let machine = Ipv4Addr::new(192, 0, 2, 7);
         let shared = shared_with_unknown("{{ name ~ mac }}");
         shared.rendering.note_overlong(1, machine);
-        let answered = shared.answer_in_time(&script_for(machine)).await;
-        assert_eq!(answered.what, "script unknown");
+        let resolved = shared.answer_in_time(&script_for(machine)).await;
+        assert_eq!(resolved.what, "script unknown");
         assert!(
-            matches!(answered.result, Err(Refusal::Broken { .. })),
+            matches!(resolved.result, Err(Refusal::ServerError { .. })),
             "{:?}",
-            answered.result
+            resolved.result
         );
-        shared.count_unrendered(Unrendered::Stuck);
+        shared.count_unrendered(RenderFailure::Stuck);
         let count = |counter| shared.counters.value(counter);
-        assert_eq!((count(Counter::TextsOverlong), count(Counter::TextsStuck)), (1, 1));
+        assert_eq!(
+            (count(Counter::RenderTimeout), count(Counter::RenderThreadStuck)),
+            (1, 1)
+        );
     }
 
     /// What the servers of a room share in which nobody is listed, and the script of everybody is this one.
@@ -413,8 +420,8 @@ mod tests {
         shared
     }
 
-    fn script_for(machine: Ipv4Addr) -> Ask<'static> {
-        Ask {
+    fn script_for(machine: Ipv4Addr) -> FileRequest<'static> {
+        FileRequest {
             transport: Transport::Http,
             path: b"/boot.ipxe",
             query: None,
@@ -428,9 +435,9 @@ mod tests {
         let machine = Ipv4Addr::new(192, 0, 2, 7);
         let threads_after = async |script: &str| {
             let shared = shared_with_unknown(script);
-            let answered = shared.answer_in_time(&script_for(machine)).await;
-            let Ok(Resource::Text { body, .. }) = answered.result else {
-                panic!("{script}: {:?}", answered.result);
+            let resolved = shared.answer_in_time(&script_for(machine)).await;
+            let Ok(Resource::Text { body, .. }) = resolved.result else {
+                panic!("{script}: {:?}", resolved.result);
             };
             let threads = shared.rendering.jobs().threads;
             (body, threads)
@@ -458,11 +465,11 @@ mod tests {
         let rendering = Rendering::default();
         assert_eq!(
             rendering
-                .run(RENDER_LONGEST, || -> u8 { panic!("a test breaks its work") })
+                .run(RENDER_TIMEOUT, || -> u8 { panic!("a test breaks its work") })
                 .await,
-            Err(Unrendered::Broke)
+            Err(RenderFailure::Panicked)
         );
-        assert_eq!(rendering.run(RENDER_LONGEST, || 7).await, Ok(7));
+        assert_eq!(rendering.run(RENDER_TIMEOUT, || 7).await, Ok(7));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One log line per step of a machine's boot.
 
-use crate::boot::event::{Event, NotItsOwn, Step};
-use crate::model::{MacAddr, limits::DISPUTE_REMINDER};
+use crate::boot::event::{Event, ReservationUnavailable, Step};
+use crate::model::{MacAddr, limits::CONFLICT_LOG_INTERVAL};
 use std::{
     net::Ipv4Addr,
     sync::atomic::{AtomicU64, Ordering},
@@ -40,7 +40,7 @@ impl Budget {
             None => true,
         };
         match &event.step {
-            Step::Ignored { .. } | Step::Exhausted { .. } | Step::WentElsewhere { .. } => &IGNORED,
+            Step::Ignored { .. } | Step::PoolExhausted { .. } | Step::ChoseOtherServer { .. } => &IGNORED,
             _ if is_invented => &STRANGERS,
             _ => &LISTED,
         }
@@ -66,7 +66,7 @@ pub fn report(event: &Event) {
 }
 
 /// Says it to who looks at everything: it was said before, and goes on.
-pub(super) fn hush(event: &Event) {
+pub(super) fn report_repeat(event: &Event) {
     say(event, true);
 }
 
@@ -109,25 +109,25 @@ fn quirks(event: &Event) -> Option<String> {
 /// operator, to do something about it.
 fn level(step: &Step) -> Level {
     match step {
-        Step::DidWithout { .. } => Level::DEBUG,
+        Step::OptionalMissing { .. } => Level::DEBUG,
         Step::Offered { .. }
-        | Step::Told { .. }
+        | Step::ProxyOffered { .. }
         | Step::Acknowledged { .. }
         | Step::Released { .. }
-        | Step::NoRouter
+        | Step::NoIpv6Router
         | Step::Sent { .. }
-        | Step::Exhausted { .. }
-        | Step::WentElsewhere { .. }
+        | Step::PoolExhausted { .. }
+        | Step::ChoseOtherServer { .. }
         | Step::Ignored { .. } => Level::INFO,
-        Step::Assured { .. }
-        | Step::NotItsOwn { .. }
-        | Step::Disputed { .. }
+        Step::AckShortened { .. }
+        | Step::ReservationUnavailable { .. }
+        | Step::ReservationConflict { .. }
         | Step::Refused { .. }
-        | Step::Misplaced { .. }
+        | Step::WrongPort { .. }
         | Step::Declined { .. }
-        | Step::InUse { .. }
+        | Step::AddressInUse { .. }
         | Step::Failed { .. }
-        | Step::Looping { .. } => Level::WARN,
+        | Step::LoaderLoop { .. } => Level::WARN,
     }
 }
 
@@ -135,43 +135,45 @@ fn level(step: &Step) -> Level {
 fn message(step: &Step) -> String {
     match step {
         Step::Offered { address, boot } => format!("offered {address}: {boot}"),
-        Step::Told { boot } => format!("told what to boot: {boot}"),
+        Step::ProxyOffered { boot } => format!("told what to boot: {boot}"),
         Step::Acknowledged { address, boot } => format!("acknowledged {address}: {boot}"),
-        Step::Assured { address, remaining } => format!(
+        Step::AckShortened { address, remaining } => format!(
             "acknowledged {address} for {} s only, the rest of the lease that is on disk: the disk takes no later end",
             remaining.as_secs()
         ),
-        Step::NotItsOwn { given, own, why } => not_its_own(*given, *own, why),
-        Step::Disputed { address, by } => disputed(*address, *by),
+        Step::ReservationUnavailable { given, own, why } => not_its_own(*given, *own, why),
+        Step::ReservationConflict { address, by } => disputed(*address, *by),
         Step::Refused { reason } => format!("refused: {reason}"),
-        Step::Misplaced { reason } => format!("not answered: {reason}"),
+        Step::WrongPort { reason } => format!("not answered: {reason}"),
         Step::Released { address } => format!("released {address}"),
         Step::Declined { address } => format!("declined {address}: somebody else uses it"),
-        Step::InUse { address, by } => {
+        Step::AddressInUse { address, by } => {
             let who = by.map_or_else(|| "somebody".to_owned(), |mac| mac.to_string());
             format!(
                 "not offered {address}: {who} answers there. Take the address out of the pool, or that machine off it"
             )
         }
-        Step::NoRouter => "told that no IPv6 router is here, so that it waits for none".to_owned(),
+        Step::NoIpv6Router => "told that no IPv6 router is here, so that it waits for none".to_owned(),
         Step::Sent { what, bytes } => format!("sent {what}, {bytes} bytes"),
         Step::Failed { what, reason } => format!("failed {what}: {reason}"),
-        Step::DidWithout { what } => format!("does without {what}, which is not there"),
-        Step::Looping { loader, times } => format!(
+        Step::OptionalMissing { what } => format!("does without {what}, which is not there"),
+        Step::LoaderLoop { loader, times } => format!(
             "loaded {loader} {times} times and never asked for its script: the loader does not start (Secure Boot \
              takes a signed one only), or its network driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \
              quirk's `loader`)"
         ),
-        Step::WentElsewhere { server } => format!("ignored: it took the offer of another DHCP server, {server}"),
-        Step::Ignored { reason } | Step::Exhausted { reason } => format!("ignored: {reason}"),
+        Step::ChoseOtherServer { server } => format!("ignored: it took the offer of another DHCP server, {server}"),
+        Step::Ignored { reason } | Step::PoolExhausted { reason } => format!("ignored: {reason}"),
     }
 }
 
-fn not_its_own(given: Ipv4Addr, own: Ipv4Addr, why: &NotItsOwn) -> String {
+fn not_its_own(given: Ipv4Addr, own: Ipv4Addr, why: &ReservationUnavailable) -> String {
     let advice = match why {
-        NotItsOwn::OtherSubnet { .. } => "; is it in the wrong rack, or at the wrong port of a switch?",
-        NotItsOwn::OtherInterface { .. } => "; give each of its interfaces that runs at once a host of its own",
-        NotItsOwn::Leased { .. } => " until that lease ends",
+        ReservationUnavailable::OtherSubnet { .. } => "; is it in the wrong rack, or at the wrong port of a switch?",
+        ReservationUnavailable::OtherInterface { .. } => {
+            "; give each of its interfaces that runs at once a host of its own"
+        }
+        ReservationUnavailable::Leased { .. } => " until that lease ends",
     };
     format!("gets {given} and not its own address: {own} {why}{advice}")
 }
@@ -184,7 +186,7 @@ fn disputed(address: Ipv4Addr, by: Option<MacAddr>) -> String {
     format!(
         "declined its own address {address}: {who}. Take that machine off the address, or give this host another \
          one. It may ask again and again; that is said every {} minutes",
-        DISPUTE_REMINDER.as_secs() / 60
+        CONFLICT_LOG_INTERVAL.as_secs() / 60
     )
 }
 
@@ -245,7 +247,7 @@ mod tests {
             hardware: Some(MacAddr([2, 0, 0, 0, 0, 1]).into()),
             stage: Stage::RaspberryPi,
             quirks: quirks.iter().map(|name| (*name).to_owned()).collect(),
-            step: Step::Looping {
+            step: Step::LoaderLoop {
                 loader: "snponly.efi".to_owned(),
                 times: 3,
             },

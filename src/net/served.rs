@@ -7,24 +7,24 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
 /// An interface that is served; dropping it closes its sockets and ends its transfers' intake.
-pub(super) struct Served {
+pub(super) struct InterfaceServers {
     index: u32,
     mode: Mode,
     /// None of its addresses lies in a subnet of the inventory, and that was said.
-    is_homeless: bool,
+    has_no_subnet: bool,
     /// The subnets in which it has an address, and that was said.
     subnets: Vec<String>,
     state: watch::Sender<Interface>,
     _servers: JoinSet<()>,
 }
 
-impl Served {
-    pub(super) fn new(mode: Mode, state: watch::Sender<Interface>, servers: JoinSet<()>) -> Served {
+impl InterfaceServers {
+    pub(super) fn new(mode: Mode, state: watch::Sender<Interface>, servers: JoinSet<()>) -> InterfaceServers {
         let index = state.borrow().index;
-        Served {
+        InterfaceServers {
             index,
             mode,
-            is_homeless: false,
+            has_no_subnet: false,
             subnets: Vec::new(),
             state,
             _servers: servers,
@@ -67,10 +67,10 @@ impl Served {
     /// Says once that we give addresses on an interface and have no subnet for its machines.
     pub(super) fn look_for_subnet(&mut self, name: &str, snapshot: &Snapshot) {
         let interface = self.state.borrow();
-        let is_known = |own: &OwnAddress| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
+        let is_repeat = |own: &OwnAddress| snapshot.subnets.iter().any(|subnet| subnet.cidr.contains(own.address));
         let first = interface.addresses.first();
-        let is_homeless = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_known);
-        if let (true, false, Some(own)) = (is_homeless, self.is_homeless, first) {
+        let has_no_subnet = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_repeat);
+        if let (true, false, Some(own)) = (has_no_subnet, self.has_no_subnet, first) {
             warn!(
                 interface = name,
                 "no subnet of the inventory holds its address {}: only what a relay sends is answered. Add a \
@@ -84,7 +84,7 @@ impl Served {
             announce_wire(name, &subnets);
         }
         drop(interface);
-        (self.is_homeless, self.subnets) = (is_homeless, subnets);
+        (self.has_no_subnet, self.subnets) = (has_no_subnet, subnets);
     }
 }
 

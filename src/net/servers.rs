@@ -3,20 +3,20 @@
 mod watcher;
 
 use crate::boot::snapshot::Ports;
-use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE};
+use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT};
 use crate::net::{
     Shared,
     dhcp::{self, DhcpServer},
     holder,
-    http::{self, HttpServer, HttpThreads, Rooms},
+    http::{self, BufferPool, HttpServer, HttpThreads},
     interface::{self, Interface},
+    limiter::FairLimiter,
     neighbours::Neighbours,
-    others::{Chosen, Watch},
-    places::Places,
     probe::Prober,
-    running::Running,
+    rogue::{RogueMonitor, RogueServers},
     socket::{self, FrameSender},
     solicitations::Solicitations,
+    tasks::TaskTracker,
     tftp::{self, TftpServer},
 };
 use crate::proto::ndp;
@@ -73,7 +73,7 @@ impl std::error::Error for BindError {
 }
 
 /// The sockets of one interface.
-struct Sockets {
+struct InterfaceSockets {
     /// DHCP's, with their ports.
     dhcp: Vec<(u16, UdpSocket)>,
     tftp: UdpSocket,
@@ -89,8 +89,8 @@ struct Sockets {
     solicitations: Option<(UdpSocket, MacAddr)>,
 }
 
-impl Sockets {
-    fn bind(interface: &Interface, listen: &Listen) -> Result<Sockets, BindError> {
+impl InterfaceSockets {
+    fn bind(interface: &Interface, listen: &ListenConfig) -> Result<InterfaceSockets, BindError> {
         let ports = listen.ports;
         let name = &*interface.name;
         let failed = |protocol: &'static str, port| {
@@ -126,14 +126,14 @@ impl Sockets {
             .inspect_err(|error| warn!(interface = name, "machines may wait for an IPv6 router: {error}"))
             .ok()
             .flatten();
-        Ok(Sockets {
+        Ok(InterfaceSockets {
             solicitations,
             dhcp: vec![
                 (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
                 (dhcp::PXE_PORT, udp(dhcp::PXE_PORT)?),
             ],
             tftp: udp(ports.tftp)?,
-            transfers: (0..if listen.tftp_single_port { 0 } else { tftp::lanes() })
+            transfers: (0..if listen.tftp_single_port { 0 } else { tftp::workers() })
                 .map(|_| udp(0))
                 .collect::<Result<_, _>>()?,
             http,
@@ -145,7 +145,7 @@ impl Sockets {
 
 /// What the servers listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenConfig {
     /// The ports that machines are told of.
     pub ports: Ports,
     /// Image files that go out by HTTP at once.
@@ -160,22 +160,22 @@ pub struct Listen {
 }
 
 /// An interface whose sockets are bound, and not served yet.
-struct Bound {
+struct BoundInterface {
     interface: Interface,
-    sockets: Sockets,
+    sockets: InterfaceSockets,
 }
 
 /// The servers of the configured interfaces.
 pub struct Servers {
     wanted: Vec<ServedInterface>,
-    listen: Listen,
-    bound: Vec<Bound>,
+    listen: ListenConfig,
+    bound: Vec<BoundInterface>,
 }
 
 impl Servers {
     /// Binds every port on the interfaces that exist now, before threads start and privileges
     /// drop. An interface that is missing is no error: it is served when it appears.
-    pub fn bind(wanted: &[ServedInterface], listen: Listen) -> Result<Servers, BindError> {
+    pub fn bind(wanted: &[ServedInterface], listen: ListenConfig) -> Result<Servers, BindError> {
         let wanted = wanted.to_vec();
         let names = names_of(&wanted);
         let found = interface::survey(&names).unwrap_or_else(|error| {
@@ -189,43 +189,43 @@ impl Servers {
         let bound = found
             .into_values()
             .map(|interface| {
-                let sockets = Sockets::bind(&interface, &listen)?;
-                Ok(Bound { interface, sockets })
+                let sockets = InterfaceSockets::bind(&interface, &listen)?;
+                Ok(BoundInterface { interface, sockets })
             })
             .collect::<Result<_, BindError>>()?;
         Ok(Servers { wanted, listen, bound })
     }
 
     /// Serves until `stop` becomes true (or its sender is gone), then takes no new request and lets
-    /// running transfers end until `DRAIN_DEADLINE`. Interfaces that appear later are bound when
+    /// running transfers end until `SHUTDOWN_TIMEOUT`. Interfaces that appear later are bound when
     /// they do.
     pub async fn run(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
-        let (running, drain) = Running::new(stop);
+        let (tasks, drain) = TaskTracker::new(stop);
         // Until the drain's end: what is under way goes on there.
         let threads = HttpThreads::start();
-        let common = Common {
+        let common = SharedResources {
             shared,
             threads: threads.clone(),
-            running: running.clone(),
+            tasks: tasks.clone(),
             transfers_max: tftp::transfers_max(self.wanted.len()),
             connections: http::connection_places(&self.listen.shared_addresses),
             bulk: http::bulk_places(self.listen.bulk_streams, &self.listen.shared_addresses),
-            seats: http::seats(&self.listen.shared_addresses),
+            wait_slots: http::wait_slots(&self.listen.shared_addresses),
             shared_addresses: self.listen.shared_addresses.clone(),
-            rooms: http::rooms(),
+            buffers: http::buffers(),
         };
         let mut watcher = Watcher::new(self.wanted, self.listen, common);
         for bound in self.bound {
             watcher.serve(bound.interface, bound.sockets);
         }
         tokio::select! {
-            () = running.stopped() => {}
+            () = tasks.stopped() => {}
             () = watcher.watch() => {}
         }
         // The watcher's servers and every handle must be gone before the drain can end.
-        drop((watcher, running));
-        if !drain.wait(DRAIN_DEADLINE).await {
-            warn!("transfers were cut at the drain's deadline of {DRAIN_DEADLINE:?}");
+        drop((watcher, tasks));
+        if !drain.wait(SHUTDOWN_TIMEOUT).await {
+            warn!("transfers were cut at the drain's deadline of {SHUTDOWN_TIMEOUT:?}");
         }
     }
 }
@@ -235,21 +235,26 @@ fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
 }
 
 /// What the servers of all interfaces have in common.
-struct Common {
+struct SharedResources {
     shared: Arc<Shared>,
     /// Where connections are served.
     threads: HttpThreads,
-    running: Running,
+    tasks: TaskTracker,
     transfers_max: usize,
-    connections: Places,
-    bulk: Places,
-    seats: Places,
+    connections: FairLimiter,
+    bulk: FairLimiter,
+    wait_slots: FairLimiter,
     shared_addresses: SharedAddresses,
-    rooms: Rooms,
+    buffers: BufferPool,
 }
 
-impl Common {
-    fn start(&self, sockets: Sockets, mode: Mode, states: &watch::Receiver<Interface>) -> io::Result<JoinSet<()>> {
+impl SharedResources {
+    fn start(
+        &self,
+        sockets: InterfaceSockets,
+        mode: Mode,
+        states: &watch::Receiver<Interface>,
+    ) -> io::Result<JoinSet<()>> {
         let mut servers = JoinSet::new();
         for (port, socket) in sockets.dhcp {
             let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
@@ -262,24 +267,24 @@ impl Common {
                 mode,
                 frames: sockets.frames.clone(),
                 interface: states.clone(),
-                words: Mutex::default(),
-                chosen: Chosen::default(),
+                discovers: Mutex::default(),
+                rogue_servers: RogueServers::default(),
                 prober: Prober::new(
                     Arc::clone(&self.shared),
-                    self.running.clone(),
+                    self.tasks.clone(),
                     sockets.frames.clone(),
                     states.borrow().index,
                 ),
-                running: self.running.clone(),
+                tasks: self.tasks.clone(),
             };
             servers.spawn(server.run());
         }
         if let Some(replies) = sockets.replies {
-            let watch = Watch {
+            let watch = RogueMonitor {
                 shared: Arc::clone(&self.shared),
                 mode,
                 interface: states.clone(),
-                running: self.running.clone(),
+                tasks: self.tasks.clone(),
             };
             servers.spawn(watch.run(tokio::net::UdpSocket::from_std(replies)?));
         }
@@ -298,7 +303,7 @@ impl Common {
             interface: states.clone(),
             transfers_max: self.transfers_max,
             shared_addresses: self.shared_addresses.clone(),
-            running: self.running.clone(),
+            tasks: self.tasks.clone(),
         };
         servers.spawn(tftp.run());
         let prompt = self.threads.prompt();
@@ -311,10 +316,10 @@ impl Common {
             listener,
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
-            seats: self.seats.clone(),
-            rooms: self.rooms.clone(),
+            wait_slots: self.wait_slots.clone(),
+            buffers: self.buffers.clone(),
             threads: self.threads.clone(),
-            running: self.running.clone(),
+            tasks: self.tasks.clone(),
         };
         servers.spawn_on(http.run(), &prompt);
         Ok(servers)
@@ -331,7 +336,7 @@ impl Common {
             interface: states.clone(),
             frames,
             own,
-            running: self.running.clone(),
+            tasks: self.tasks.clone(),
             routers: Mutex::default(),
         };
         Ok((solicitations, tokio::net::UdpSocket::from_std(socket)?))

@@ -10,16 +10,16 @@
 )]
 
 mod arp;
-mod batch;
 mod inbox;
+mod send_batch;
 
 pub use arp::knows_neighbour;
-pub use batch::{Mark, Outbox};
 pub use inbox::Inbox;
+pub use send_batch::{BatchMark, SendBatch};
 
 use crate::model::{
     MacAddr,
-    limits::{HTTP_ALIVE_IDLE, HTTP_ALIVE_INTERVAL, HTTP_ALIVE_QUESTIONS_MAX},
+    limits::{HTTP_KEEPALIVE_IDLE, HTTP_KEEPALIVE_INTERVAL, HTTP_KEEPALIVE_PROBES_MAX},
 };
 use nix::{
     errno::Errno,
@@ -83,9 +83,9 @@ pub fn tcp(interface: &str, port: u16) -> io::Result<TcpListener> {
 fn keep_alive(socket: &Socket) -> io::Result<()> {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     setsockopt(socket, sockopt::KeepAlive, &true)?;
-    setsockopt(socket, sockopt::TcpKeepIdle, &seconds(HTTP_ALIVE_IDLE))?;
-    setsockopt(socket, sockopt::TcpKeepInterval, &seconds(HTTP_ALIVE_INTERVAL))?;
-    setsockopt(socket, sockopt::TcpKeepCount, &HTTP_ALIVE_QUESTIONS_MAX)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &seconds(HTTP_KEEPALIVE_IDLE))?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &seconds(HTTP_KEEPALIVE_INTERVAL))?;
+    setsockopt(socket, sockopt::TcpKeepCount, &HTTP_KEEPALIVE_PROBES_MAX)?;
     Ok(())
 }
 
@@ -103,7 +103,7 @@ fn bound(interface: &str, kind: Type, protocol: Protocol, address: SocketAddrV4)
 
 /// A datagram as it came in.
 #[derive(Clone, Copy, Debug)]
-pub struct Received {
+pub struct ReceivedDatagram {
     /// Bytes written to the buffer.
     pub length: usize,
     /// Who sent it.
@@ -111,11 +111,11 @@ pub struct Received {
     /// The address it was sent to: one of ours, or a broadcast.
     pub asked: Ipv4Addr,
     /// It was longer than the buffer.
-    pub cut: bool,
+    pub is_truncated: bool,
 }
 
 /// Receives one datagram, without waiting.
-pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
+pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<ReceivedDatagram> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrIn>(
@@ -129,11 +129,11 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received>
         _ => None,
     });
     let source = message.address.ok_or(Errno::EINVAL)?;
-    Ok(Received {
+    Ok(ReceivedDatagram {
         length: message.bytes,
         source: source.into(),
         asked: asked.ok_or(Errno::EINVAL)?,
-        cut: message.flags.contains(MsgFlags::MSG_TRUNC),
+        is_truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     })
 }
 
@@ -393,10 +393,13 @@ mod tests {
         wait_for_datagram(&server);
         let mut buffer = [0; 16];
         let received = receive(&server, &mut buffer).unwrap();
-        assert_eq!((received.length, received.asked, received.cut), (3, asked, false));
-        let mut outbox = Outbox::default();
-        outbox.push(asked, received.source, 6).copy_from_slice(b"answer");
-        outbox.send(&server).unwrap();
+        assert_eq!(
+            (received.length, received.asked, received.is_truncated),
+            (3, asked, false)
+        );
+        let mut batch = SendBatch::default();
+        batch.push(asked, received.source, 6).copy_from_slice(b"answer");
+        batch.send(&server).unwrap();
         let (_, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!(from.ip(), asked);
     }

@@ -7,17 +7,17 @@
 use crate::boot::{
     event::{Event, Stage, Step},
     machine::identify,
-    routers::{Routers, Solicitor, Verdict},
+    routers::{Routers, SolicitationAction, Solicitor},
 };
-use crate::model::{MacAddr, limits::ROUTER_ANSWER};
+use crate::model::{MacAddr, limits::ROUTER_PROBE_TIMEOUT};
 use crate::net::{
     Counter, Shared, forwarding,
     intake::packets,
     interface::Interface,
-    running::Running,
     socket::{self, FrameSender},
+    tasks::TaskTracker,
 };
-use crate::proto::ndp::{self, Heard};
+use crate::proto::ndp::{self, RouterMessage};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,7 +36,7 @@ pub(super) struct Solicitations {
     pub frames: Arc<FrameSender>,
     /// The interface's own link-layer address.
     pub own: MacAddr,
-    pub running: Running,
+    pub tasks: TaskTracker,
     pub routers: Mutex<Routers>,
 }
 
@@ -44,18 +44,18 @@ impl Solicitations {
     /// Answers until no new work may begin.
     pub(super) async fn run(self, socket: UdpSocket) {
         let server = Arc::new(self);
-        let common = ("IPv6 router solicitations", &*server.shared, &server.running);
+        let common = ("IPv6 router solicitations", &*server.shared, &server.tasks);
         let receive = (PACKET_BYTES_MAX, socket::receive_packet);
         packets(common, &socket, receive, |mac, packet| server.take(mac, packet)).await;
     }
 
     fn take(self: &Arc<Self>, mac: MacAddr, packet: &[u8]) {
         match ndp::hear(packet) {
-            Some(Heard::Solicitation { from }) if mac != self.own => self.solicited((mac, from)),
+            Some(RouterMessage::Solicitation { from }) if mac != self.own => self.solicited((mac, from)),
             // Another appliance's, or ours.
-            Some(Heard::Advertisement { is_empty: true } | Heard::Solicitation { .. }) | None => {}
-            Some(Heard::Advertisement { is_empty: false }) => {
-                if self.routers().advertised(self.shared.clock.now()) {
+            Some(RouterMessage::Advertisement { is_empty: true } | RouterMessage::Solicitation { .. }) | None => {}
+            Some(RouterMessage::Advertisement { is_empty: false }) => {
+                if self.routers().router_seen(self.shared.clock.now()) {
                     let interface = self.interface.borrow();
                     info!(
                         interface = &*interface.name,
@@ -68,8 +68,8 @@ impl Solicitations {
 
     fn solicited(self: &Arc<Self>, who: Solicitor) {
         let (shared, now) = (&self.shared, self.shared.clock.now());
-        let is_in_boot = shared.sightings().is_in_boot(now, who.0);
-        if is_in_boot && self.is_router() && self.routers().advertised(now) {
+        let is_in_boot = shared.identities().is_in_boot(now, who.0);
+        if is_in_boot && self.is_router() && self.routers().router_seen(now) {
             let interface = self.interface.borrow();
             info!(
                 interface = &*interface.name,
@@ -78,12 +78,12 @@ impl Solicitations {
         }
         let verdict = self.routers().solicited(now, who, is_in_boot);
         match verdict {
-            Verdict::Tell => self.tell(who),
-            Verdict::AskFirst => self.ask_first(),
-            Verdict::Waits => {}
-            Verdict::RouterHere => shared.counters.count(Counter::RouterLeft),
-            Verdict::NotInBoot => shared.counters.count(Counter::RouterIgnored),
-            Verdict::Full => shared.counters.count(Counter::RouterFull),
+            SolicitationAction::AdvertiseAbsence => self.tell(who),
+            SolicitationAction::ProbeFirst => self.ask_first(),
+            SolicitationAction::Queued => {}
+            SolicitationAction::RouterHere => shared.counters.count(Counter::RouterPresent),
+            SolicitationAction::NotInBoot => shared.counters.count(Counter::RouterIgnored),
+            SolicitationAction::Full => shared.counters.count(Counter::RouterFull),
         }
     }
 
@@ -100,13 +100,13 @@ impl Solicitations {
     /// Asks for a router, and tells those who wait when none has answered.
     fn ask_first(self: &Arc<Self>) {
         if !self.send(ndp::ALL_ROUTERS_MAC, &ndp::solicitation(self.own)) {
-            self.routers().not_asked();
+            self.routers().probe_not_sent();
             return;
         }
         let server = Arc::clone(self);
-        self.running.spawn(async move {
-            tokio::time::sleep(ROUTER_ANSWER).await;
-            let waiting = server.routers().unanswered();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(ROUTER_PROBE_TIMEOUT).await;
+            let waiting = server.routers().take_waiting();
             for who in waiting {
                 server.tell(who);
             }
@@ -116,7 +116,7 @@ impl Solicitations {
     fn tell(&self, who: Solicitor) {
         let (mac, address) = who;
         if self.send(mac, &ndp::no_router(self.own, address)) {
-            self.shared.counters.count(Counter::RouterTold);
+            self.shared.counters.count(Counter::RouterAbsenceAdvertised);
             self.shared.report(&self.told(mac));
         }
     }
@@ -124,15 +124,15 @@ impl Solicitations {
     fn told(&self, mac: MacAddr) -> Event {
         let snapshot = self.shared.snapshot.load();
         let (identity, stage) = {
-            let sightings = self.shared.sightings();
-            (sightings.of(mac), sightings.stage(mac))
+            let identities = self.shared.identities();
+            (identities.of(mac), identities.stage(mac))
         };
         Event {
             machine: identity.name(identify(&snapshot, &identity)),
             hardware: Some(mac.into()),
             stage: stage.unwrap_or(Stage::Unknown),
             quirks: Vec::new(),
-            step: Step::NoRouter,
+            step: Step::NoIpv6Router,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The TFTP server of one interface: requests on one port, transfers on a few others.
 //!
-//! - [`lane`] is one socket and the transfers on it; a client's address chooses its lane.
+//! - [`worker`] is one socket and the transfers on it; a client's address chooses its lane.
 //! - [`session`] is one transfer: the machine's wishes become datagrams.
 //! - [`sessions`] are the places of a lane, and who gives way.
 //! - [`disk`] are a lane's reads from the disk, and their bounds.
@@ -11,26 +11,25 @@
 //! (CVE-2024-2169).
 
 mod disk;
-mod lane;
 mod prepare;
 mod session;
 mod sessions;
+mod worker;
 
 use crate::model::{
     SharedAddresses,
-    limits::{TFTP_LANES_MAX, TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX},
+    limits::{TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX, TFTP_WORKERS_MAX},
 };
 use crate::net::{
     Counter, Shared,
     intake::datagrams,
     interface::Interface,
-    places::{Part, affordable},
-    running::Running,
-    socket::Received,
+    limiter::{FdShare, max_by_fds},
+    socket::ReceivedDatagram,
+    tasks::TaskTracker,
 };
-use crate::proto::tftp::wire::{self, Malformed, Packet};
-use lane::{Asked, Common, Lane};
-use prepare::Request;
+use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
+use prepare::TransferRequest;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -41,6 +40,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tracing::debug;
+use worker::{IncomingRequest, Worker, WorkerConfig};
 
 /// Bytes read of a packet on the request port: anything longer than a request is malformed.
 const PACKET_BYTES_MAX: usize = 2048;
@@ -60,26 +60,28 @@ pub struct TftpServer {
     /// Addresses that many machines ask from.
     pub shared_addresses: SharedAddresses,
     /// Where sessions are started.
-    pub running: Running,
+    pub tasks: TaskTracker,
 }
 
 /// How many sockets an interface's transfers go over: one for each processor, within reason.
-pub fn lanes() -> usize {
-    available_parallelism().map_or(1, usize::from).clamp(1, TFTP_LANES_MAX)
+pub fn workers() -> usize {
+    available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(1, TFTP_WORKERS_MAX)
 }
 
 /// Transfers under way at once on each of so many interfaces: no interface's clients, and nobody who
 /// forges them, take the places of another's.
 pub fn transfers_max(interfaces: usize) -> usize {
-    affordable(TFTP_TRANSFERS_MAX, Part::TFTP) / interfaces.max(1)
+    max_by_fds(TFTP_TRANSFERS_MAX, FdShare::TFTP) / interfaces.max(1)
 }
 
 impl TftpServer {
     /// Serves until it is dropped or no new work may begin; transfers under way go on.
     pub async fn run(self) {
         let single_port = self.transfers.is_empty();
-        let (shared, running, interface) = (self.shared, self.running, self.interface);
-        let door = || Door {
+        let (shared, tasks, interface) = (self.shared, self.tasks, self.interface);
+        let filter = || RequestFilter {
             shared: Arc::clone(&shared),
             interface: interface.clone(),
         };
@@ -92,36 +94,39 @@ impl TftpServer {
             false => Some(self.socket),
         };
         let each_max = (self.transfers_max / sockets.len()).max(1);
-        let lanes: Vec<mpsc::Sender<Asked>> = sockets
+        let workers: Vec<mpsc::Sender<IncomingRequest>> = sockets
             .into_iter()
             .map(|socket| {
                 let (sender, receiver) = mpsc::channel(TFTP_REQUEST_QUEUE_MAX);
-                let common = Common {
+                let common = WorkerConfig {
                     shared: Arc::clone(&shared),
-                    running: running.clone(),
-                    door: door(),
+                    tasks: tasks.clone(),
+                    filter: filter(),
                     single_port,
-                    places: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
+                    permits: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
                     shared_addresses: self.shared_addresses.clone(),
                 };
-                running.spawn(Lane::new(common, socket, receiver).run());
+                tasks.spawn(Worker::new(common, socket, receiver).run());
                 sender
             })
             .collect();
         let Some(socket) = requests else {
             // The lane takes requests itself, as long as this end of its queue is there.
-            return running.stopped().await;
+            return tasks.stopped().await;
         };
-        let door = door();
+        let filter = filter();
         datagrams(
-            ("TFTP", &*shared, &running),
+            ("TFTP", &*shared, &tasks),
             &socket,
             PACKET_BYTES_MAX,
             |received, bytes| {
-                let Some(asked) = door.request(received, wire::parse(bytes)) else {
+                let Some(asked) = filter.request(received, wire::parse(bytes)) else {
                     return;
                 };
-                if lanes[lane_of(*asked.0.ip(), lanes.len())].try_send(asked).is_err() {
+                if workers[worker_of(*asked.0.ip(), workers.len())]
+                    .try_send(asked)
+                    .is_err()
+                {
                     shared.counters.count(Counter::TftpFull);
                 }
             },
@@ -131,22 +136,22 @@ impl TftpServer {
 }
 
 /// The lane of a client's address.
-fn lane_of(client: Ipv4Addr, lanes: usize) -> usize {
+fn worker_of(client: Ipv4Addr, workers: usize) -> usize {
     // Knuth's multiplicative hash: racks whose addresses have a stride share lanes evenly all the same.
     let mixed = client.to_bits().wrapping_mul(2_654_435_761) >> 16;
-    mixed as usize % lanes
+    mixed as usize % workers
 }
 
 /// What is asked of a packet before it is a request.
 #[derive(Clone)]
-struct Door {
+struct RequestFilter {
     shared: Arc<Shared>,
     interface: watch::Receiver<Interface>,
 }
 
-impl Door {
+impl RequestFilter {
     /// The request in a packet to the request port, unless it is to be left alone, which is counted.
-    fn request(&self, received: &Received, packet: Result<Packet, Malformed>) -> Option<Asked> {
+    fn request(&self, received: &ReceivedDatagram, packet: Result<Packet, MalformedPacket>) -> Option<IncomingRequest> {
         let counters = &self.shared.counters;
         counters.count(Counter::TftpReceived);
         // A request to a broadcast address is left alone (RFC 1123 section 4.2.3.4).
@@ -168,7 +173,7 @@ impl Door {
             }
         };
         let asked = received.asked;
-        Some((received.source, Request { asked, read }))
+        Some((received.source, TransferRequest { asked, read }))
     }
 
     /// Whether an address is the interface's own.
@@ -207,7 +212,7 @@ mod tests {
         for stride in [1, 2, 4, 16, 256] {
             let mut shares = [0; 4];
             for number in 0..10_000_u32 {
-                shares[lane_of(Ipv4Addr::from_bits(0xC612_0000 + number * stride), 4)] += 1;
+                shares[worker_of(Ipv4Addr::from_bits(0xC612_0000 + number * stride), 4)] += 1;
             }
             assert!(
                 shares.iter().all(|share| (2300..=2700).contains(share)),

@@ -31,10 +31,10 @@ const TURNS: u32 = 8;
 /// Threads of their own, or those of the caller where the system has no more. They end with the last
 /// clone of this.
 #[derive(Clone)]
-pub(super) struct Threads(Arc<[Thread]>);
+pub(super) struct ThreadPool(Arc<[WorkerThread]>);
 
 /// One of them.
-struct Thread {
+struct WorkerThread {
     handle: Handle,
     /// The tasks that are on it.
     tasks: Arc<AtomicUsize>,
@@ -43,19 +43,19 @@ struct Thread {
 }
 
 /// One task on a thread, until it is dropped.
-struct Counted(Arc<AtomicUsize>);
+struct TaskCount(Arc<AtomicUsize>);
 
-impl Threads {
+impl ThreadPool {
     /// As many as there are processors, at most `HTTP_THREADS_MAX`. To be called on a runtime.
-    pub(super) fn start(name: &str) -> Threads {
+    pub(super) fn start(name: &str) -> ThreadPool {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let processors = processors.min(HTTP_THREADS_MAX);
-        let threads: io::Result<Arc<[Thread]>> = (0..processors)
-            .map(|number| Thread::start(&format!("{name}-{number}"), HTTP_DISK_THREADS_MAX / processors))
+        let threads: io::Result<Arc<[WorkerThread]>> = (0..processors)
+            .map(|number| WorkerThread::start(&format!("{name}-{number}"), HTTP_DISK_THREADS_MAX / processors))
             .collect();
-        Threads(threads.unwrap_or_else(|error| {
+        ThreadPool(threads.unwrap_or_else(|error| {
             warn!("no threads for {name} alone, it shares the others': {error}");
-            Arc::new([Thread::shared()])
+            Arc::new([WorkerThread::shared()])
         }))
     }
 
@@ -70,7 +70,7 @@ impl Threads {
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let least_busy = self.0.iter().min_by_key(|thread| thread.tasks.load(Ordering::Relaxed));
         if let Some(thread) = least_busy {
-            let counted = Counted::new(&thread.tasks);
+            let counted = TaskCount::new(&thread.tasks);
             thread.handle.spawn(async move {
                 task.await;
                 drop(counted);
@@ -79,9 +79,9 @@ impl Threads {
     }
 }
 
-impl Thread {
+impl WorkerThread {
     /// A thread, and as many as `disk_threads_max` to wait for disks on its behalf.
-    fn start(name: &str, disk_threads_max: usize) -> io::Result<Thread> {
+    fn start(name: &str, disk_threads_max: usize) -> io::Result<WorkerThread> {
         let runtime = Builder::new_current_thread()
             .event_interval(TURNS)
             .max_blocking_threads(disk_threads_max)
@@ -98,7 +98,7 @@ impl Thread {
             // A file may be read from a slow disk; nobody waits for it any more.
             runtime.shutdown_background();
         })?;
-        Ok(Thread {
+        Ok(WorkerThread {
             handle,
             tasks: Arc::default(),
             _alive: Some(alive),
@@ -106,8 +106,8 @@ impl Thread {
     }
 
     /// The caller's.
-    fn shared() -> Thread {
-        Thread {
+    fn shared() -> WorkerThread {
+        WorkerThread {
             handle: Handle::current(),
             tasks: Arc::default(),
             _alive: None,
@@ -115,14 +115,14 @@ impl Thread {
     }
 }
 
-impl Counted {
-    fn new(tasks: &Arc<AtomicUsize>) -> Counted {
+impl TaskCount {
+    fn new(tasks: &Arc<AtomicUsize>) -> TaskCount {
         tasks.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(tasks))
+        TaskCount(Arc::clone(tasks))
     }
 }
 
-impl Drop for Counted {
+impl Drop for TaskCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -135,8 +135,8 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_go_where_the_fewest_are() {
-        let thread = || Thread::start("test", 1).unwrap();
-        let threads = Threads(Arc::new([thread(), thread()]));
+        let thread = || WorkerThread::start("test", 1).unwrap();
+        let threads = ThreadPool(Arc::new([thread(), thread()]));
         let (named, names) = mpsc::channel();
         let (_open, never) = tokio::sync::watch::channel(());
         for _ in 0..4 {
@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_ends_or_breaks_is_counted_no_more_and_its_thread_goes_on() {
-        let threads = Threads(Arc::new([Thread::start("test", 1).unwrap()]));
+        let threads = ThreadPool(Arc::new([WorkerThread::start("test", 1).unwrap()]));
         let (done, ended) = mpsc::channel();
         threads.spawn(async { panic!("a test breaks its task") });
         threads.spawn(async move {

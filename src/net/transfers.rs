@@ -3,7 +3,7 @@
 //! Texts that go out by HTTP are not among them: they are gone with one write. How many there may be
 //! is not decided here but by the servers' places.
 
-use crate::boot::resource::{Answered, Transport};
+use crate::boot::resource::{Resolved, Transport};
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -17,18 +17,18 @@ use std::{
 /// Every transfer under way, in the order of their beginnings.
 #[derive(Clone, Debug, Default)]
 pub struct Transfers {
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<TransferTable>>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct TransferTable {
     begun: u64,
-    under_way: BTreeMap<u64, Arc<Transfer>>,
+    handle: BTreeMap<u64, Arc<TransferProgress>>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Transfer {
+pub struct TransferProgress {
     /// The machine's name.
     pub machine: String,
     /// The address that it goes to.
@@ -46,9 +46,9 @@ pub struct Transfer {
 
 /// A transfer's place in the table; it leaves when this is dropped.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct TransferHandle {
     number: u64,
-    transfer: Arc<Transfer>,
+    transfer: Arc<TransferProgress>,
     transfers: Transfers,
 }
 
@@ -58,14 +58,14 @@ impl Transfers {
         &self,
         began: Duration,
         (transport, client): (Transport, Ipv4Addr),
-        answered: &Answered,
+        resolved: &Resolved,
         length: u64,
-    ) -> UnderWay {
-        let transfer = Arc::new(Transfer {
-            machine: answered.machine.clone(),
+    ) -> TransferHandle {
+        let transfer = Arc::new(TransferProgress {
+            machine: resolved.machine.clone(),
             client,
             transport,
-            what: answered.what.clone(),
+            what: resolved.what.clone(),
             length,
             began,
             sent: AtomicU64::new(0),
@@ -73,8 +73,8 @@ impl Transfers {
         let mut table = self.table();
         table.begun += 1;
         let number = table.begun;
-        table.under_way.insert(number, Arc::clone(&transfer));
-        UnderWay {
+        table.handle.insert(number, Arc::clone(&transfer));
+        TransferHandle {
             number,
             transfer,
             transfers: self.clone(),
@@ -82,23 +82,23 @@ impl Transfers {
     }
 
     /// Those under way now.
-    pub fn under_way(&self) -> Vec<Arc<Transfer>> {
-        self.table().under_way.values().map(Arc::clone).collect()
+    pub fn under_way(&self) -> Vec<Arc<TransferProgress>> {
+        self.table().handle.values().map(Arc::clone).collect()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, TransferTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Transfer {
+impl TransferProgress {
     /// Bytes sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 }
 
-impl UnderWay {
+impl TransferHandle {
     /// So many more bytes were sent.
     pub fn add(&self, bytes: u64) {
         self.transfer.sent.fetch_add(bytes, Ordering::Relaxed);
@@ -110,9 +110,9 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for TransferHandle {
     fn drop(&mut self) {
-        self.transfers.table().under_way.remove(&self.number);
+        self.transfers.table().handle.remove(&self.number);
     }
 }
 
@@ -123,19 +123,19 @@ mod tests {
 
     #[test]
     fn a_transfer_is_seen_from_its_beginning_to_its_end() {
-        let answered = Answered {
+        let resolved = Resolved {
             machine: "r1u07".to_owned(),
             hardware: None,
             stage: Stage::Ipxe,
             what: "image debian-12/linux".to_owned(),
             block_max: None,
-            is_spared: false,
+            is_optional: false,
             result: Err(Refusal::BadPath { reason: "" }),
         };
         let transfers = Transfers::default();
         let begin = || {
             let to = (Transport::Http, Ipv4Addr::new(192, 0, 2, 11));
-            transfers.begin(Duration::from_secs(7), to, &answered, 1000)
+            transfers.begin(Duration::from_secs(7), to, &resolved, 1000)
         };
         let (first, second) = (begin(), begin());
         first.add(300);

@@ -32,7 +32,7 @@ const DHCPV6_FLAGS: u8 = 0xc0;
 
 /// What somebody on the link says of routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum RouterMessage {
     /// A host asks for routers.
     Solicitation {
         /// Its address, unspecified where it has none yet.
@@ -47,7 +47,7 @@ pub enum Heard {
 
 /// What an IPv6 packet says of routers, if it is sound (RFC 4861 sections 6.1.1 and 6.1.2); a solicitation
 /// from no address that names a link-layer address all the same is let pass.
-pub fn hear(packet: &[u8]) -> Option<Heard> {
+pub fn hear(packet: &[u8]) -> Option<RouterMessage> {
     let (header, rest) = packet.split_at_checked(IP_HEADER_BYTES)?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let message = rest.get(..length)?;
@@ -59,11 +59,11 @@ pub fn hear(packet: &[u8]) -> Option<Heard> {
     match message[0] {
         ROUTER_SOLICITATION => {
             option_kinds(message.get(SOLICITATION_BYTES..)?)?;
-            Some(Heard::Solicitation { from })
+            Some(RouterMessage::Solicitation { from })
         }
         ROUTER_ADVERTISEMENT if from.is_unicast_link_local() => {
             let kinds = option_kinds(message.get(ADVERTISEMENT_BYTES..)?)?;
-            Some(Heard::Advertisement {
+            Some(RouterMessage::Advertisement {
                 is_empty: is_empty(message, &kinds),
             })
         }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(address(&packet[24..40]), Some(to));
         assert_eq!(packet[40..42], [134, 0]);
         assert_eq!(packet[44..], [0; 12], "hop limit, flags, lifetime and timers");
-        assert_eq!(hear(&packet), Some(Heard::Advertisement { is_empty: true }));
+        assert_eq!(hear(&packet), Some(RouterMessage::Advertisement { is_empty: true }));
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
     fn our_question_is_one_to_every_router() {
         let packet = solicitation(OWN);
         let from = link_local(OWN);
-        assert_eq!(hear(&packet), Some(Heard::Solicitation { from }));
+        assert_eq!(hear(&packet), Some(RouterMessage::Solicitation { from }));
         assert_eq!(address(&packet[24..40]), Some(ALL_ROUTERS));
         assert_eq!(packet[48..], [1, 1, 2, 0, 0xc0, 0, 2, 1], "where an answer goes");
     }
@@ -195,7 +195,7 @@ mod tests {
             change(&mut message);
             hear(&packet(link_local(OWN), ALL_NODES, &mut message))
         };
-        let is_empty = |change| advertised(change) == Some(Heard::Advertisement { is_empty: true });
+        let is_empty = |change| advertised(change) == Some(RouterMessage::Advertisement { is_empty: true });
         assert!(is_empty(|_| {}));
         assert!(is_empty(|message| message.extend([1, 1, 2, 0, 0, 0, 0, 1])));
         assert!(!is_empty(|message| message[7] = 30), "a lifetime");
@@ -205,7 +205,7 @@ mod tests {
             message.extend([3, 4]);
             message.extend([0; 30]);
         });
-        assert_eq!(with_a_prefix, Some(Heard::Advertisement { is_empty: false }));
+        assert_eq!(with_a_prefix, Some(RouterMessage::Advertisement { is_empty: false }));
         // None that RFC 4861 has hosts take.
         assert_eq!(advertised(|message| message.extend([1, 0, 2, 0, 0, 0, 0, 1])), None);
         assert_eq!(advertised(|message| message.extend([3, 4, 0, 0, 0, 0, 0, 0])), None);

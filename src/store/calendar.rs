@@ -14,9 +14,9 @@
 
 use super::{
     Store, StoreError, Write,
-    record::{seal, unseal},
+    record::{unseal, verified},
 };
-use crate::lease::Mark;
+use crate::lease::ClockMark;
 use crate::model::WallTime;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const MAGIC: &[u8; 4] = b"BWK1";
 /// # Errors
 ///
 /// The store can't be read at all.
-pub fn load(store: &dyn Store) -> Result<Option<Mark>, StoreError> {
+pub fn load(store: &dyn Store) -> Result<Option<ClockMark>, StoreError> {
     let entries = store.scan(KEY)?;
     Ok(entries
         .iter()
@@ -37,7 +37,7 @@ pub fn load(store: &dyn Store) -> Result<Option<Mark>, StoreError> {
 }
 
 /// The write that makes the mark.
-pub fn put(mark: &Mark) -> Write {
+pub fn put(mark: &ClockMark) -> Write {
     let up_ms = u64::try_from(mark.up.as_millis()).unwrap_or(u64::MAX);
     let mut value = MAGIC.to_vec();
     value.extend(mark.date.0.to_be_bytes());
@@ -45,16 +45,16 @@ pub fn put(mark: &Mark) -> Write {
     value.extend(up_ms.to_be_bytes());
     Write::Put {
         key: KEY.to_vec(),
-        value: seal(value),
+        value: verified(value),
     }
 }
 
-fn decode(value: &[u8]) -> Option<Mark> {
+fn decode(value: &[u8]) -> Option<ClockMark> {
     let rest = unseal(MAGIC, value).ok()?;
     let (date, rest) = rest.split_first_chunk()?;
     let (boot, rest) = rest.split_first_chunk()?;
     let up_ms = u64::from_be_bytes(rest.try_into().ok()?);
-    Some(Mark {
+    Some(ClockMark {
         date: WallTime(u64::from_be_bytes(*date)),
         boot: Some(u128::from_be_bytes(*boot)).filter(|boot| *boot != 0),
         up: Duration::from_millis(up_ms),
@@ -72,7 +72,7 @@ mod tests {
         let store = store::open(folder.path()).unwrap().store;
         assert_eq!(load(&*store).unwrap(), None);
         for boot in [None, Some(7 << 100)] {
-            let mark = Mark {
+            let mark = ClockMark {
                 date: WallTime(1_764_000_000),
                 boot,
                 up: Duration::from_millis(12_345_678),
@@ -81,9 +81,9 @@ mod tests {
             assert_eq!(load(&*store).unwrap(), Some(mark));
             let Write::Put { value, .. } = put(&mark) else { panic!() };
             for bit in 0..value.len() * 8 {
-                let mut broken = value.clone();
-                broken[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(decode(&broken), None, "bit {bit}");
+                let mut corrupt = value.clone();
+                corrupt[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(decode(&corrupt), None, "bit {bit}");
             }
             for length in 0..value.len() {
                 assert_eq!(decode(&value[..length]), None, "{length} bytes");

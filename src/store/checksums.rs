@@ -20,9 +20,9 @@
 
 use super::{
     Store, StoreError, Write,
-    record::{SUM_BYTES, checksum, seal},
+    record::{SUM_BYTES, checksum, verified},
 };
-use crate::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
+use crate::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use crate::images::reading::open_regular;
 use crate::model::{WallTime, limits::CHECKSUMS_KEPT_MAX};
 use std::{
@@ -131,7 +131,7 @@ fn encode(record: &ChecksumRecord) -> Option<Vec<u8>> {
     value.extend(record.at.0.to_be_bytes());
     value.extend(u16::try_from(path.len()).ok()?.to_be_bytes());
     value.extend(path);
-    Some(seal(value))
+    Some(verified(value))
 }
 
 /// The record at the start of `bytes`, and how long it is.
@@ -205,9 +205,9 @@ mod tests {
         let sound = encode(&record("deb/linux", 7)).unwrap();
         assert_eq!(decode(&sound).unwrap().0, record("deb/linux", 7));
         for bit in 0..sound.len() * 8 {
-            let mut broken = sound.clone();
-            broken[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&broken), None, "bit {bit}");
+            let mut corrupt = sound.clone();
+            corrupt[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&corrupt), None, "bit {bit}");
         }
         for length in 0..sound.len() {
             assert_eq!(decode(&sound[..length]), None, "{length} bytes");

@@ -1,9 +1,9 @@
 //! The embedded store: one redb file in one locked folder, and the journal in front of it.
 
 use super::{
-    Broken, Entry, Opened, Store, StoreError, Write,
+    CorruptStore, KeyValue, OpenedStore, Store, StoreError, Write,
     folder::{self, FILE_MODE},
-    journal::{Found, Journal, Replayed},
+    journal::{Journal, JournalState, Replayed},
     leases, lost,
 };
 use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
@@ -27,7 +27,7 @@ const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("entr
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Opens the store in `folder`, moving a file that can't be read out of the way.
-pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
+pub(super) fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
     folder::make(folder)?;
     let lock = folder::lock(folder)?;
     let (path, journal_path) = (folder.join(FILE), folder.join(JOURNAL_FILE));
@@ -40,21 +40,21 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     if let Some(journal) = journal.as_mut().filter(|_| is_lost) {
         note_loss(journal);
     }
-    let opened = match open_file(&path, Make::IfMissing) {
+    let opened = match open_file(&path, CreateMode::IfMissing) {
         Ok(database) => Ok(database),
-        Err(Failure::Corrupt(reason)) => Err(reason),
-        Err(Failure::Unusable(error)) => return Err(error),
+        Err(OpenFailure::Corrupt(reason)) => Err(reason),
+        Err(OpenFailure::Unusable(error)) => return Err(error),
     };
     let mut journal = match journal {
         Some(journal) => journal,
         None => open_journal(&journal_path)?,
     };
-    let (database, broken) = match opened {
+    let (database, corrupt) = match opened {
         Ok(database) => (database, None),
         Err(reason) => {
             note_loss(&mut journal);
-            let (database, broken) = begin_another(&path, reason)?;
-            (database, Some(broken))
+            let (database, corrupt) = replace_corrupt(&path, reason)?;
+            (database, Some(corrupt))
         }
     };
     let lost = [
@@ -63,20 +63,20 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     ];
     let (journal, replayed) = journal;
     let lost: Vec<String> = lost.into_iter().flatten().collect();
-    let mut recent = Recent::new();
-    take(&mut recent, replayed.writes);
+    let mut pending = PendingWrites::new();
+    take(&mut pending, replayed.writes);
     let store = Embedded {
         path,
-        files: Mutex::new(Files {
+        files: Mutex::new(StoreFiles {
             database: Some(database),
             journal,
-            recent,
+            pending,
         }),
         _lock: lock,
     };
-    Ok(Opened {
+    Ok(OpenedStore {
         store: Arc::new(store),
-        broken,
+        corrupt,
         lost: (!lost.is_empty()).then(|| lost.join(", and ")),
     })
 }
@@ -88,25 +88,25 @@ fn has_no_byte(path: &Path) -> bool {
 
 /// Notes that leases were lost, before anything new is made: whenever this process ends, the next one knows it.
 fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
-    let note = lost::put(lost::Found::Undated);
+    let note = lost::put(lost::LossRecord::Undated);
     // A full disk must not keep the daemon from starting: the note is on it with the date, a little later.
     let _ = journal.append(std::slice::from_ref(&note));
     replayed.writes.push(note);
 }
 
 /// Moves a database that can't be read out of the way, and begins another with what can be read from it.
-fn begin_another(path: &Path, reason: String) -> Result<(Database, Broken), StoreError> {
+fn replace_corrupt(path: &Path, reason: String) -> Result<(Database, CorruptStore), StoreError> {
     let moved_to = move_aside(path)?;
     let salvaged = leases::salvage(&std::fs::read(&moved_to).unwrap_or_default());
-    let database = open_file(path, Make::IfMissing).map_err(Failure::into_error)?;
+    let database = open_file(path, CreateMode::IfMissing).map_err(OpenFailure::into_error)?;
     // Beneath the journal, which knows better.
     write(&database, salvaged.iter().map(leases::put)).map_err(|error| failed(path, &error))?;
-    let broken = Broken {
+    let corrupt = CorruptStore {
         moved_to,
         reason,
         salvaged,
     };
-    Ok((database, broken))
+    Ok((database, corrupt))
 }
 
 /// What is said of a journal that lost what it had: it is gone or empty, though the database knows of one that
@@ -118,9 +118,9 @@ fn lost_journal(
 ) -> Result<Option<String>, StoreError> {
     let known = entries(database, JOURNAL_KEY).map_err(|error| failed(path, &error))?;
     let (is_known, found) = (!known.is_empty(), opened.1.found);
-    if found != Found::Written && is_known {
+    if found != JournalState::Written && is_known {
         note_loss(opened);
-    } else if found != Found::Written {
+    } else if found != JournalState::Written {
         // A full disk must not keep the daemon from starting: the next start tries again.
         let _ = opened.0.append(&[]);
     }
@@ -132,9 +132,9 @@ fn lost_journal(
         let _ = write(database, std::iter::once(known));
     }
     let name = path.with_file_name(JOURNAL_FILE);
-    Ok((is_known && found != Found::Written).then(|| match found {
-        Found::Missing => format!("the journal {} is gone", name.display()),
-        Found::Empty | Found::Written => format!("the journal {} has no byte", name.display()),
+    Ok((is_known && found != JournalState::Written).then(|| match found {
+        JournalState::Missing => format!("the journal {} is gone", name.display()),
+        JournalState::Empty | JournalState::Written => format!("the journal {} has no byte", name.display()),
     }))
 }
 
@@ -149,27 +149,27 @@ fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
 
 struct Embedded {
     path: PathBuf,
-    files: Mutex<Files>,
+    files: Mutex<StoreFiles>,
     _lock: File,
 }
 
-struct Files {
+struct StoreFiles {
     /// `None` after an I/O error: redb refuses everything from then on, so that the file is opened
     /// again before the next use. A disk that was full for a while heals by itself.
     database: Option<Database>,
     journal: Journal,
     /// What the journal holds, and the database not yet.
-    recent: Recent,
+    pending: PendingWrites,
 }
 
 /// Values by key; `None` for a key that was removed.
-type Recent = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+type PendingWrites = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-fn take(recent: &mut Recent, writes: impl IntoIterator<Item = Write>) {
+fn take(pending: &mut PendingWrites, writes: impl IntoIterator<Item = Write>) {
     for write in writes {
         match write {
-            Write::Put { key, value } => recent.insert(key, Some(value)),
-            Write::Delete { key } => recent.insert(key, None),
+            Write::Put { key, value } => pending.insert(key, Some(value)),
+            Write::Delete { key } => pending.insert(key, None),
         };
     }
 }
@@ -179,29 +179,29 @@ fn failed(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
 }
 
 /// Why a file could not be opened or used.
-enum Failure {
+enum OpenFailure {
     /// Its content makes no sense.
     Corrupt(String),
     /// The disk or the system refused.
     Unusable(StoreError),
 }
 
-impl Failure {
+impl OpenFailure {
     fn into_error(self) -> StoreError {
         match self {
-            Failure::Corrupt(reason) => StoreError(reason),
-            Failure::Unusable(error) => error,
+            OpenFailure::Corrupt(reason) => StoreError(reason),
+            OpenFailure::Unusable(error) => error,
         }
     }
 }
 
 impl Embedded {
-    fn files(&self) -> MutexGuard<'_, Files> {
+    fn files(&self) -> MutexGuard<'_, StoreFiles> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Files {
+impl StoreFiles {
     /// Runs `work` on the open database; whatever error it meets, the next use opens the file anew.
     fn with<T>(
         &mut self,
@@ -210,7 +210,7 @@ impl Files {
     ) -> Result<T, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_file(path, Make::Never).map_err(Failure::into_error)?,
+            None => open_file(path, CreateMode::Never).map_err(OpenFailure::into_error)?,
         };
         // redb checks its file as it reads; a debug build of it panics where a release build errs.
         let done = catch_unwind(AssertUnwindSafe(|| work(&database)));
@@ -227,8 +227,8 @@ impl Files {
     /// Moves everything recent to the database. Should the process end before the journal is cleared,
     /// it is moved once more, which changes nothing.
     fn settle(&mut self, path: &Path) -> Result<(), StoreError> {
-        let recent = std::mem::take(&mut self.recent);
-        let writes = recent.iter().map(|(key, value)| match value.clone() {
+        let pending = std::mem::take(&mut self.pending);
+        let writes = pending.iter().map(|(key, value)| match value.clone() {
             Some(value) => Write::Put {
                 key: key.clone(),
                 value,
@@ -239,18 +239,18 @@ impl Files {
             .with(path, |database| write(database, writes))
             .and_then(|()| self.journal.clear().map_err(|error| failed(path, &error)));
         if settled.is_err() {
-            self.recent = recent;
+            self.pending = pending;
         }
         settled
     }
 }
 
 impl Store for Embedded {
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
         let mut files = self.files();
         let mut entries = files.with(&self.path, |database| entries(database, prefix))?;
-        let recent = files.recent.range(prefix.to_vec()..);
-        for (key, value) in recent.take_while(|(key, _)| key.starts_with(prefix)) {
+        let pending = files.pending.range(prefix.to_vec()..);
+        for (key, value) in pending.take_while(|(key, _)| key.starts_with(prefix)) {
             match value {
                 Some(value) => drop(entries.insert(key.clone(), value.clone())),
                 None => drop(entries.remove(key)),
@@ -268,7 +268,7 @@ impl Store for Embedded {
             .journal
             .append(writes)
             .map_err(|error| failed(&self.path, &error))?;
-        take(&mut files.recent, writes.iter().cloned());
+        take(&mut files.pending, writes.iter().cloned());
         Ok(())
     }
 }
@@ -278,7 +278,7 @@ impl Drop for Embedded {
         // A clean end leaves one file that says everything. Where that fails the journal has the rest.
         let path = std::mem::take(&mut self.path);
         let files = self.files.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !files.recent.is_empty() {
+        if !files.pending.is_empty() {
             let _ = files.settle(&path);
         }
     }
@@ -316,7 +316,7 @@ fn write(database: &Database, writes: impl Iterator<Item = Write>) -> Result<(),
 
 /// Whether a file that is not there, or has no byte, is a beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Make {
+enum CreateMode {
     IfMissing,
     /// It was there a moment ago.
     Never,
@@ -324,9 +324,9 @@ enum Make {
 
 /// Opens or makes the file, its table included, so that a later read finds one. After anything but
 /// a clean end redb checks every page; a clean one is checked too, because the disk may have rotted.
-fn open_file(path: &Path, make: Make) -> Result<Database, Failure> {
-    if make == Make::Never && has_no_byte(path) {
-        return Err(Failure::Unusable(StoreError(format!(
+fn open_file(path: &Path, make: CreateMode) -> Result<Database, OpenFailure> {
+    if make == CreateMode::Never && has_no_byte(path) {
+        return Err(OpenFailure::Unusable(StoreError(format!(
             "the store {} is gone or has no byte; what it had is lost with it: restart bootwright to begin another",
             path.display()
         ))));
@@ -352,23 +352,23 @@ fn open_file(path: &Path, make: Make) -> Result<Database, Failure> {
     match opened {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) => Err(judge(path, error)),
-        Err(_) => Err(Failure::Corrupt("its pages contradict each other".to_owned())),
+        Err(_) => Err(OpenFailure::Corrupt("its pages contradict each other".to_owned())),
     }
 }
 
 /// Whether an error speaks of the file's content or of the system around it. A file that is too
 /// short or is no redb file comes as an I/O error of kind `InvalidData` or `UnexpectedEof`.
-fn judge(path: &Path, error: redb::Error) -> Failure {
+fn judge(path: &Path, error: redb::Error) -> OpenFailure {
     use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     match error {
-        redb::Error::Io(io) if !matches!(io.kind(), InvalidData | UnexpectedEof) => Failure::Unusable(StoreError(
+        redb::Error::Io(io) if !matches!(io.kind(), InvalidData | UnexpectedEof) => OpenFailure::Unusable(StoreError(
             format!("the store {} can't be opened: {io}", path.display()),
         )),
-        redb::Error::DatabaseAlreadyOpen => Failure::Unusable(StoreError(format!(
+        redb::Error::DatabaseAlreadyOpen => OpenFailure::Unusable(StoreError(format!(
             "the store {} is open in another process",
             path.display()
         ))),
-        other => Failure::Corrupt(other.to_string()),
+        other => OpenFailure::Corrupt(other.to_string()),
     }
 }
 

@@ -59,16 +59,16 @@ pub(super) struct Replayed {
     /// Every write, the later ones last.
     pub writes: Vec<Write>,
     /// Bytes that make no sense, and that no interrupted append leaves: the disk's doing.
-    pub rotten_bytes: usize,
+    pub corrupt_bytes: usize,
     /// Bytes of an append at the end that was interrupted: a crash's or a power cut's.
     pub torn_bytes: usize,
     /// How the file was found.
-    pub found: Found,
+    pub found: JournalState,
 }
 
 /// How a journal's file was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum JournalState {
     /// There was none.
     #[default]
     Missing,
@@ -94,9 +94,9 @@ impl Journal {
         }
         let bytes = std::fs::read(path)?;
         let found = match bytes.len() {
-            0 if is_new => Found::Missing,
-            0 => Found::Empty,
-            _ => Found::Written,
+            0 if is_new => JournalState::Missing,
+            0 => JournalState::Empty,
+            _ => JournalState::Written,
         };
         let replayed = Replayed {
             found,
@@ -210,7 +210,7 @@ fn replay(bytes: &[u8]) -> Replayed {
             at += 1;
             continue;
         };
-        replayed.rotten_bytes += at - sound_end;
+        replayed.corrupt_bytes += at - sound_end;
         replayed.salvage(&bytes[sound_end..at]);
         replayed.take(body);
         at += after;
@@ -219,7 +219,7 @@ fn replay(bytes: &[u8]) -> Replayed {
     let tail = &bytes[sound_end..];
     match is_interrupted(tail, sound_end) {
         true => replayed.torn_bytes = tail.len(),
-        false => replayed.rotten_bytes += tail.len(),
+        false => replayed.corrupt_bytes += tail.len(),
     }
     replayed.salvage(tail);
     replayed
@@ -260,13 +260,13 @@ impl Replayed {
     /// A crash and a disk that rots leave different traces, and only one of them is a reason to look at the disk.
     pub(super) fn say_what_is_wrong(&self, path: &Path) {
         let Replayed {
-            rotten_bytes,
+            corrupt_bytes,
             torn_bytes,
             ..
         } = *self;
-        if rotten_bytes > 0 {
+        if corrupt_bytes > 0 {
             tracing::error!(
-                "{rotten_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
+                "{corrupt_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
                  still be read there are kept, others may be given out twice",
                 path.display()
             );
@@ -352,14 +352,14 @@ mod tests {
         let path = folder.path().join("journal");
         let (mut journal, replayed) = Journal::open(&path).unwrap();
         assert_eq!(replayed, Replayed::default());
-        assert_eq!(Journal::open(&path).unwrap().1.found, Found::Empty);
+        assert_eq!(Journal::open(&path).unwrap().1.found, JournalState::Empty);
         journal.append(&[lease(1), lease(2)]).unwrap();
         journal.append(&[gone(1)]).unwrap();
         let (mut journal, replayed) = Journal::open(&path).unwrap();
         assert_eq!(replayed.writes, [lease(1), lease(2), gone(1)]);
         journal.clear().unwrap();
         let (_, cleared) = Journal::open(&path).unwrap();
-        assert_eq!((cleared.writes, cleared.found), (vec![], Found::Written));
+        assert_eq!((cleared.writes, cleared.found), (vec![], JournalState::Written));
         journal.append(&[lease(3)]).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
     }
@@ -379,7 +379,7 @@ mod tests {
         before.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(replay(&bytes).writes, [lease(1), gone(1)]);
         let (_, replayed) = Journal::open(&path).unwrap();
-        let found = Found::Written;
+        let found = JournalState::Written;
         assert_eq!(
             replayed,
             Replayed {
@@ -414,11 +414,11 @@ mod tests {
             let path = folder.path().join("journal");
             std::fs::write(&path, &bytes[..cut]).unwrap();
             let (mut journal, replayed) = Journal::open(&path).unwrap();
-            let told = (replayed.torn_bytes, replayed.rotten_bytes);
+            let told = (replayed.torn_bytes, replayed.corrupt_bytes);
             assert_eq!(told, (cut - first.len(), 0), "cut at {cut}");
             journal.append(&[gone(1)]).unwrap();
             let (_, replayed) = Journal::open(&path).unwrap();
-            assert_eq!((replayed.torn_bytes, replayed.rotten_bytes), (0, 0), "cut at {cut}");
+            assert_eq!((replayed.torn_bytes, replayed.corrupt_bytes), (0, 0), "cut at {cut}");
             assert_eq!(replayed.writes.last(), Some(&gone(1)), "cut at {cut}");
         }
     }
@@ -430,7 +430,7 @@ mod tests {
         let bytes = file(&[vec![lease(1)], long]);
         let told = |bytes: &[u8]| {
             let replayed = replay(bytes);
-            (replayed.torn_bytes, replayed.rotten_bytes)
+            (replayed.torn_bytes, replayed.corrupt_bytes)
         };
         let torn = bytes.len() - first.len();
         // Its beginning, the one in the middle, and all from there on.
@@ -463,7 +463,7 @@ mod tests {
         let path = folder.path().join("bootwright.journal");
         std::fs::write(&path, &frame(&[]).unwrap()[..9]).unwrap();
         let (_, replayed) = Journal::open(&path).unwrap();
-        assert_eq!((replayed.torn_bytes, replayed.found), (9, Found::Written));
+        assert_eq!((replayed.torn_bytes, replayed.found), (9, JournalState::Written));
         assert_eq!(std::fs::read(&path).unwrap(), frame(&[]).unwrap());
     }
 
@@ -480,7 +480,7 @@ mod tests {
             let whole = ends.iter().filter(|end| (1..=cut).contains(*end)).count();
             let kept = commits[..whole].concat();
             assert_eq!(replayed.writes[..kept.len()], kept, "cut at {cut}");
-            assert_eq!(replayed.rotten_bytes, 0, "cut at {cut}");
+            assert_eq!(replayed.corrupt_bytes, 0, "cut at {cut}");
         }
     }
 
@@ -493,7 +493,7 @@ mod tests {
         bytes[first + second - 1] ^= 1;
         let replayed = replay(&bytes);
         assert_eq!(replayed.writes, [lease(1), lease(2), lease(4)]);
-        assert_eq!(replayed.rotten_bytes, second);
+        assert_eq!(replayed.corrupt_bytes, second);
     }
 
     proptest! {

@@ -13,7 +13,7 @@
 
 use super::{
     Store, StoreError, Write,
-    record::{seal, unseal},
+    record::{unseal, verified},
 };
 use crate::model::WallTime;
 
@@ -22,7 +22,7 @@ const MAGIC: &[u8; 4] = b"BWL1";
 
 /// A find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum LossRecord {
     /// Nobody wrote yet when.
     Undated,
     /// By the calendar.
@@ -34,17 +34,17 @@ pub enum Found {
 /// # Errors
 ///
 /// The store can't be read at all.
-pub fn load(store: &dyn Store) -> Result<Option<Found>, StoreError> {
+pub fn load(store: &dyn Store) -> Result<Option<LossRecord>, StoreError> {
     let entries = store.scan(KEY)?;
     let found = entries.iter().find(|(key, _)| key == KEY);
     Ok(found.map(|(_, value)| decode(value)))
 }
 
 /// The write that notes a find.
-pub fn put(found: Found) -> Write {
+pub fn put(found: LossRecord) -> Write {
     let value = match found {
-        Found::Undated => Vec::new(),
-        Found::At(date) => seal([&MAGIC[..], &date.0.to_be_bytes()].concat()),
+        LossRecord::Undated => Vec::new(),
+        LossRecord::At(date) => verified([&MAGIC[..], &date.0.to_be_bytes()].concat()),
     };
     Write::Put {
         key: KEY.to_vec(),
@@ -52,9 +52,11 @@ pub fn put(found: Found) -> Write {
     }
 }
 
-fn decode(value: &[u8]) -> Found {
+fn decode(value: &[u8]) -> LossRecord {
     let date = unseal(MAGIC, value).ok().and_then(|date| date.try_into().ok());
-    date.map_or(Found::Undated, |date| Found::At(WallTime(u64::from_be_bytes(date))))
+    date.map_or(LossRecord::Undated, |date| {
+        LossRecord::At(WallTime(u64::from_be_bytes(date)))
+    })
 }
 
 #[cfg(test)]
@@ -63,18 +65,18 @@ mod tests {
 
     #[test]
     fn a_find_comes_back_as_it_was_and_broken_it_has_no_date() {
-        let found = Found::At(WallTime(1_764_000_000));
+        let found = LossRecord::At(WallTime(1_764_000_000));
         let Write::Put { value, .. } = put(found) else {
             panic!("it is kept")
         };
         assert_eq!(decode(&value), found);
         for bit in 0..value.len() * 8 {
-            let mut broken = value.clone();
-            broken[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&broken), Found::Undated, "bit {bit}");
+            let mut corrupt = value.clone();
+            corrupt[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&corrupt), LossRecord::Undated, "bit {bit}");
         }
         for length in 0..value.len() {
-            assert_eq!(decode(&value[..length]), Found::Undated, "{length} bytes");
+            assert_eq!(decode(&value[..length]), LossRecord::Undated, "{length} bytes");
         }
     }
 }

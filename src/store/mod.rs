@@ -1,7 +1,7 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
 //! This room owns the folder `state.path` names and how a record looks on disk: leases, the date
-//! by which their ends are written, that some of them were lost, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`kept`]). It does not decide what a lease is (`lease`), when one is
+//! by which their ends are written, that some of them were lost, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`last_good`]). It does not decide what a lease is (`lease`), when one is
 //! granted or which artifact may be served (`boot`).
 //!
 //! # The embedded store
@@ -40,7 +40,7 @@ pub mod checksums;
 mod embedded;
 mod folder;
 mod journal;
-pub mod kept;
+pub mod last_good;
 pub mod leases;
 pub mod lost;
 pub mod ports;
@@ -77,29 +77,29 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 /// A key and its value.
-pub type Entry = (Vec<u8>, Vec<u8>);
+pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// An ordered key-value store; a commit is whole or not at all, and durable when it returns.
 pub trait Store: Send + Sync {
     /// Every entry whose key begins with `prefix`, in key order.
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError>;
     /// Commits all writes, durably. Of two writes of one key, the later holds.
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError>;
 }
 
 /// A store that is open, and what had to be done to open it.
-pub struct Opened {
+pub struct OpenedStore {
     /// The store.
     pub store: Arc<dyn Store>,
     /// The file that was there could not be read and stands aside.
-    pub broken: Option<Broken>,
+    pub corrupt: Option<CorruptStore>,
     /// What was there before and is no more, in words: a file that is gone, or has no byte.
     pub lost: Option<String>,
 }
 
 /// A store's file that could not be read.
 #[derive(Debug)]
-pub struct Broken {
+pub struct CorruptStore {
     /// Where it stands now, for whoever wants to look.
     pub moved_to: PathBuf,
     /// What was wrong with it.
@@ -112,14 +112,14 @@ pub struct Broken {
 /// time: a second one gets an error that names the first.
 ///
 /// A file that can't be read never keeps the daemon from starting, and is never thrown away: it is
-/// renamed to `bootwright.redb.broken-SECONDS`, its readable leases move to a new one, and
-/// [`Opened::broken`] says so. Nor is one of the two files taken for a beginning that is gone or empty where the
-/// other says that it was there: [`Opened::lost`] says so then. Either is noted in the store ([`lost`]), durably
+/// renamed to `bootwright.redb.corrupt-SECONDS`, its readable leases move to a new one, and
+/// [`OpenedStore::corrupt`] says so. Nor is one of the two files taken for a beginning that is gone or empty where the
+/// other says that it was there: [`OpenedStore::lost`] says so then. Either is noted in the store ([`lost`]), durably
 /// and before anything new is made, so that later starts know it too.
 ///
 /// # Errors
 ///
 /// The folder can't be made or written, another process holds it, or the disk is full.
-pub fn open(folder: &Path) -> Result<Opened, StoreError> {
+pub fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
     embedded::open(folder)
 }

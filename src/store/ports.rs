@@ -10,7 +10,7 @@ use super::{
     Store, StoreError, Write,
     record::{Holder, Kind},
 };
-use crate::lease::{PortChange, PortMark, PortRecord};
+use crate::lease::{PortChange, PortId, PortRecord};
 
 const PORT: Kind = Kind {
     prefix: b"port/",
@@ -58,7 +58,7 @@ fn decode(key: &[u8], value: &[u8]) -> Option<PortRecord> {
     Some(PortRecord {
         address: holder.address,
         client: holder.client,
-        port: PortMark(u64::from_be_bytes(port.try_into().ok()?)),
+        port: PortId(u64::from_be_bytes(port.try_into().ok()?)),
         expires: holder.expires,
     })
 }
@@ -74,7 +74,7 @@ mod tests {
         let record = PortRecord {
             address: Ipv4Addr::new(192, 0, 2, 11),
             client: MacAddr([2, 0, 0, 0, 0, 1]).into(),
-            port: PortMark::of("sw7/Gi1/7"),
+            port: PortId::of("sw7/Gi1/7"),
             expires: WallTime(1_800_000_000),
         };
         let Write::Put { key, value } = write(&PortChange::Put(record.clone())) else {
@@ -89,9 +89,9 @@ mod tests {
             (&body[..], &b"\xde\x51\x6f\x39\x92\xcf\xb3\xf6"[..])
         );
         for place in 0..value.len() {
-            let mut broken = value.clone();
-            broken[place] ^= 1;
-            assert_eq!(decode(&key, &broken), None, "byte {place}");
+            let mut corrupt = value.clone();
+            corrupt[place] ^= 1;
+            assert_eq!(decode(&key, &corrupt), None, "byte {place}");
         }
         assert_eq!(decode(b"port/\xc0\0\x02\x0c", &value), None, "of another address");
         assert_eq!(decode(&key, &value[1..]), None);

@@ -28,7 +28,7 @@ pub(super) fn checksum(body: &[u8]) -> [u8; SUM_BYTES] {
 }
 
 /// A body, and its checksum behind it.
-pub(super) fn seal(mut body: Vec<u8>) -> Vec<u8> {
+pub(super) fn verified(mut body: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&body);
     body.extend(sum);
     body
@@ -86,7 +86,7 @@ impl Kind {
         bytes[10..10 + client.len()].copy_from_slice(client);
         bytes[26..HOLDER_BYTES].copy_from_slice(&holder.expires.0.to_be_bytes());
         bytes.extend_from_slice(own);
-        seal(bytes)
+        verified(bytes)
     }
 
     /// What a record says that stands under its key, and what of that is the kind's own; or why it is none.

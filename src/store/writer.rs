@@ -5,10 +5,10 @@
 //! several exchanges, and no client notices some milliseconds.
 
 use super::{Store, StoreError, Write, calendar, leases, lost, ports};
-use crate::lease::{LeaseChange, LeaseRecord, Mark, PortChange, PortRecord};
+use crate::lease::{ClockMark, LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
 use crate::model::limits::{
-    LEASE_COMMIT_DISTANCE, LEASE_COMMIT_SLOW, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX, SLOW_COMMIT_REMINDER,
+    LEASE_COMMIT_INTERVAL, LEASE_COMMIT_SLOW, LEASE_COMMIT_SLOW_LOG_INTERVAL, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX,
 };
 use std::{
     sync::{
@@ -35,7 +35,7 @@ struct Pending {
     changes: Vec<LeaseChange>,
     ports: Vec<PortChange>,
     /// What date it is by them.
-    mark: Option<Mark>,
+    mark: Option<ClockMark>,
     /// When it was found by that date that some were lost.
     lost: Option<WallTime>,
     done: oneshot::Sender<Result<(), String>>,
@@ -45,7 +45,7 @@ impl Pending {
     fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         let changes = self.changes.iter().map(leases::write);
         let stands = self.ports.iter().map(ports::write);
-        let lost = self.lost.map(|date| lost::put(lost::Found::At(date)));
+        let lost = self.lost.map(|date| lost::put(lost::LossRecord::At(date)));
         changes
             .chain(stands)
             .chain(self.mark.as_ref().map(calendar::put))
@@ -134,7 +134,7 @@ impl LeaseWriter {
     /// The writer has ended.
     pub fn redate(
         &self,
-        mark: Mark,
+        mark: ClockMark,
         (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
         lost: Option<WallTime>,
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
@@ -146,7 +146,7 @@ impl LeaseWriter {
     fn send(
         &self,
         (changes, ports): (Vec<LeaseChange>, Vec<PortChange>),
-        (mark, lost): (Option<Mark>, Option<WallTime>),
+        (mark, lost): (Option<ClockMark>, Option<WallTime>),
     ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
         let ended = || "the lease writer has ended".to_owned();
         let (done, durable) = oneshot::channel();
@@ -186,7 +186,7 @@ fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, he
     let mut last: Option<Instant> = None;
     let mut slow_said: Option<Instant> = None;
     while let Ok(first) = queue.recv() {
-        let rest = last.map(|last| LEASE_COMMIT_DISTANCE.saturating_sub(last.elapsed()));
+        let rest = last.map(|last| LEASE_COMMIT_INTERVAL.saturating_sub(last.elapsed()));
         std::thread::sleep(rest.unwrap_or_default());
         let began = Instant::now();
         last = Some(began);
@@ -220,7 +220,7 @@ fn gather(first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
 
 /// Says that a commit took too long, now and then; whether it did.
 fn is_slow_news(took: Duration, said: Option<Instant>) -> bool {
-    let is_news = took > LEASE_COMMIT_SLOW && said.is_none_or(|said| said.elapsed() >= SLOW_COMMIT_REMINDER);
+    let is_news = took > LEASE_COMMIT_SLOW && said.is_none_or(|said| said.elapsed() >= LEASE_COMMIT_SLOW_LOG_INTERVAL);
     if is_news {
         tracing::warn!(
             "the disk took {:.1} s for one write of leases, and machines wait that long for a new one; look at what \
@@ -250,9 +250,9 @@ fn report(written: &Result<(), StoreError>, healthy: &AtomicBool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::PortMark;
+    use crate::lease::PortId;
     use crate::model::MacAddr;
-    use crate::store::Entry;
+    use crate::store::KeyValue;
     use std::{
         net::Ipv4Addr,
         sync::{Mutex, mpsc},
@@ -265,7 +265,7 @@ mod tests {
     }
 
     impl Store for Gated {
-        fn scan(&self, _: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        fn scan(&self, _: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
             Ok(Vec::new())
         }
 
@@ -335,10 +335,10 @@ mod tests {
         let stand = PortRecord {
             address,
             client,
-            port: PortMark(7),
+            port: PortId(7),
             expires,
         };
-        let mark = Mark {
+        let mark = ClockMark {
             date: expires,
             boot: None,
             up: Duration::ZERO,
@@ -366,7 +366,7 @@ mod tests {
             client: crate::model::MacAddr([2, 0, 0, 0, 0, 7]).into(),
             expires: crate::model::WallTime(1_700_000_000),
         };
-        let mark = Mark {
+        let mark = ClockMark {
             date: record.expires,
             boot: None,
             up: Duration::ZERO,

@@ -1,10 +1,10 @@
 //! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
 //! transaction.
 
-use super::{Ear, Refused, given::Given, packets, progress::Clock};
+use super::{PlanError, RelayMode, assigned::AssignedAddresses, packets, progress::StormClock};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
-use crate::proto::dhcp::client::{Answer, Question, parse_answer};
-use crate::storm::{exchange::Exchange, report::Cause, tftp::Failed};
+use crate::proto::dhcp::client::{ClientMessage, ServerReply, parse_reply};
+use crate::storm::{exchange::DhcpExchange, report::FailureCause, tftp::Failed};
 use nix::sys::socket::{
     setsockopt,
     sockopt::{RcvBuf, RcvBufForce},
@@ -32,26 +32,26 @@ pub(super) struct Relay {
     packets: Option<UdpSocket>,
     address: Ipv4Addr,
     server: Ipv4Addr,
-    waiting: Mutex<HashMap<u32, mpsc::Sender<Answer>>>,
-    given: Mutex<Given>,
+    waiting: Mutex<HashMap<u32, mpsc::Sender<ServerReply>>>,
+    given: Mutex<AssignedAddresses>,
 }
 
 impl Relay {
     /// Binds port 67 of the relay's address; answers of `server` alone are heard.
-    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr, ear: Ear) -> Result<Relay, Refused> {
+    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr, relay_mode: RelayMode) -> Result<Relay, PlanError> {
         let socket = UdpSocket::bind((relay, SERVER_PORT)).await.map_err(|error| {
-            Refused::new(format!(
+            PlanError::new(format!(
                 "{relay} port {SERVER_PORT}: {error}; a relay's answers come there: be root, stop what listens there, \
                  and give this host the address"
             ))
         })?;
-        let packets = match ear {
-            Ear::Datagrams => {
+        let packets = match relay_mode {
+            RelayMode::Datagrams => {
                 make_room(&socket);
                 None
             }
-            Ear::Packets => Some(open_packets().map_err(|error| {
-                Refused::new(format!(
+            RelayMode::Packets => Some(open_packets().map_err(|error| {
+                PlanError::new(format!(
                     "no packet socket: {error}; be root (CAP_NET_RAW), or let the relay read datagrams (--reads datagrams)"
                 ))
             })?),
@@ -102,7 +102,7 @@ impl Relay {
 
     /// Hands an answer to the machine that waits for it.
     fn hand_over(&self, bytes: &[u8]) {
-        if let Some(answer) = parse_answer(bytes) {
+        if let Some(answer) = parse_reply(bytes) {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(machine) = waiting.get(&answer.xid) {
                 // A machine with that many answers needs no more.
@@ -112,10 +112,14 @@ impl Relay {
     }
 
     /// One exchange to its end: the ACK, or why there is none; and how often it asked again.
-    pub(super) async fn exchange(&self, clock: Clock, question: Question) -> (Result<Answer, Cause>, u64) {
+    pub(super) async fn exchange(
+        &self,
+        clock: StormClock,
+        message: ClientMessage,
+    ) -> (Result<ServerReply, FailureCause>, u64) {
         let (sender, mut answers) = mpsc::channel(ANSWERS_WAITING_MAX);
-        let _place = Place::take(self, question.xid, sender);
-        let mut exchange = Exchange::begin(clock.now(), question);
+        let _place = Transaction::take(self, message.xid, sender);
+        let mut exchange = DhcpExchange::begin(clock.now(), message);
         let mut sent = 0;
         loop {
             if let Some(packet) = exchange.poll_transmit() {
@@ -138,11 +142,11 @@ impl Relay {
     ///
     /// # Errors
     /// When another machine of the fleet has it.
-    pub(super) fn given(&self, now: Duration, answer: &Answer) -> Result<(), Failed> {
+    pub(super) fn given(&self, now: Duration, answer: &ServerReply) -> Result<(), Failed> {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.take(now, answer).map_err(|other| {
             let words = format!("{} is {other}'s", answer.address);
-            (Cause::AddressTwice, words)
+            (FailureCause::AddressTwice, words)
         })
     }
 }
@@ -160,20 +164,20 @@ fn make_room(socket: &impl AsFd) {
 }
 
 /// A transaction that waits for answers, forgotten on drop.
-struct Place<'a> {
+struct Transaction<'a> {
     relay: &'a Relay,
     xid: u32,
 }
 
-impl Place<'_> {
-    fn take(relay: &Relay, xid: u32, sender: mpsc::Sender<Answer>) -> Place<'_> {
+impl Transaction<'_> {
+    fn take(relay: &Relay, xid: u32, sender: mpsc::Sender<ServerReply>) -> Transaction<'_> {
         let mut waiting = relay.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.insert(xid, sender);
-        Place { relay, xid }
+        Transaction { relay, xid }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let mut waiting = self.relay.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&self.xid);

@@ -1,7 +1,7 @@
 //! DHCP as a client: DISCOVER, OFFER, REQUEST, ACK, with the clocks of real firmware.
 
-use super::report::Cause;
-use crate::proto::dhcp::client::{Answer, AnswerKind, Offer, Question, Speaker};
+use super::report::FailureCause;
+use crate::proto::dhcp::client::{AcceptedOffer, ClientKind, ClientMessage, ServerReply, ServerReplyKind};
 use std::time::Duration;
 
 /// How long PXE firmware waits for an answer, each time (PXE 2.1, and EDK2).
@@ -9,22 +9,22 @@ const FIRMWARE_WAITS_S: &[u64] = &[4, 8, 16, 32];
 /// The same of iPXE.
 const IPXE_WAITS_S: &[u64] = &[1, 2, 4, 8, 10];
 
-/// One exchange; `question.takes` says how far it is.
+/// One exchange; `message.takes` says how far it is.
 #[derive(Clone, Debug)]
-pub struct Exchange {
-    question: Question,
+pub struct DhcpExchange {
+    message: ClientMessage,
     /// Times the present question was asked.
     asked: usize,
     says: bool,
     deadline: Duration,
-    ending: Option<Result<Answer, Cause>>,
+    ending: Option<Result<ServerReply, FailureCause>>,
 }
 
-impl Exchange {
+impl DhcpExchange {
     /// Begins with a DISCOVER.
-    pub fn begin(now: Duration, question: Question) -> Exchange {
-        let mut exchange = Exchange {
-            question,
+    pub fn begin(now: Duration, message: ClientMessage) -> DhcpExchange {
+        let mut exchange = DhcpExchange {
+            message,
             asked: 0,
             says: false,
             deadline: now,
@@ -35,9 +35,9 @@ impl Exchange {
     }
 
     fn waits(&self) -> &'static [u64] {
-        match self.question.speaker {
-            Speaker::Firmware => FIRMWARE_WAITS_S,
-            Speaker::Ipxe => IPXE_WAITS_S,
+        match self.message.client {
+            ClientKind::Firmware => FIRMWARE_WAITS_S,
+            ClientKind::Ipxe => IPXE_WAITS_S,
         }
     }
 
@@ -48,37 +48,37 @@ impl Exchange {
                 self.says = true;
                 self.deadline = now + Duration::from_secs(*wait_s);
             }
-            None if self.question.takes.is_some() => self.ending = Some(Err(Cause::NoAck)),
-            None => self.ending = Some(Err(Cause::NoOffer)),
+            None if self.message.takes.is_some() => self.ending = Some(Err(FailureCause::NoAck)),
+            None => self.ending = Some(Err(FailureCause::NoOffer)),
         }
     }
 
     /// The packet that is to be sent now, if there is one.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        std::mem::take(&mut self.says).then(|| self.question.encode())
+        std::mem::take(&mut self.says).then(|| self.message.encode())
     }
 
     /// Takes an answer; one to another client, transaction or question says nothing.
-    pub fn handle(&mut self, now: Duration, answer: Answer) {
-        if self.ending.is_some() || answer.xid != self.question.xid || answer.mac != self.question.mac {
+    pub fn handle(&mut self, now: Duration, answer: ServerReply) {
+        if self.ending.is_some() || answer.xid != self.message.xid || answer.mac != self.message.mac {
             return;
         }
-        match (answer.kind, self.question.takes) {
-            (AnswerKind::Offer, None) if !answer.address.is_unspecified() => {
-                self.question.takes = Some(Offer {
+        match (answer.kind, self.message.takes) {
+            (ServerReplyKind::Offer, None) if !answer.address.is_unspecified() => {
+                self.message.takes = Some(AcceptedOffer {
                     address: answer.address,
                     server: answer.server,
                 });
                 self.asked = 0;
                 self.ask(now);
             }
-            (AnswerKind::Ack, Some(taken)) if taken.server == answer.server && taken.address == answer.address => {
+            (ServerReplyKind::Ack, Some(taken)) if taken.server == answer.server && taken.address == answer.address => {
                 self.ending = Some(Ok(answer));
             }
-            (AnswerKind::Nak, Some(taken)) if taken.server == answer.server => {
-                self.ending = Some(Err(Cause::Nak));
+            (ServerReplyKind::Nak, Some(taken)) if taken.server == answer.server => {
+                self.ending = Some(Err(FailureCause::Nak));
             }
-            (AnswerKind::Offer | AnswerKind::Ack | AnswerKind::Nak, _) => {}
+            (ServerReplyKind::Offer | ServerReplyKind::Ack | ServerReplyKind::Nak, _) => {}
         }
     }
 
@@ -89,13 +89,13 @@ impl Exchange {
         }
     }
 
-    /// When [`Exchange::handle_timeout`] wants to be called.
+    /// When [`DhcpExchange::handle_timeout`] wants to be called.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
     /// How it ended, if it did: with the ACK, or not.
-    pub fn ending(&self) -> Option<&Result<Answer, Cause>> {
+    pub fn ending(&self) -> Option<&Result<ServerReply, FailureCause>> {
         self.ending.as_ref()
     }
 }
@@ -111,20 +111,20 @@ mod tests {
     const GIVEN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 100);
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
-    fn exchange(speaker: Speaker) -> Exchange {
-        let question = Question {
-            speaker,
+    fn exchange(client: ClientKind) -> DhcpExchange {
+        let message = ClientMessage {
+            client,
             arch: 7,
             mac: MAC,
             xid: 7,
             relay: Ipv4Addr::new(198, 51, 100, 1),
             takes: None,
         };
-        Exchange::begin(Duration::ZERO, question)
+        DhcpExchange::begin(Duration::ZERO, message)
     }
 
-    fn answer(kind: AnswerKind) -> Answer {
-        Answer {
+    fn answer(kind: ServerReplyKind) -> ServerReply {
+        ServerReply {
             kind,
             xid: 7,
             mac: MAC,
@@ -136,23 +136,23 @@ mod tests {
         }
     }
 
-    fn sent(exchange: &mut Exchange) -> Option<RequestKind> {
+    fn sent(exchange: &mut DhcpExchange) -> Option<RequestKind> {
         exchange.poll_transmit().map(|bytes| parse(&bytes).unwrap().kind)
     }
 
     #[test]
     fn an_exchange_is_four_packets() {
-        let mut exchange = exchange(Speaker::Firmware);
+        let mut exchange = exchange(ClientKind::Firmware);
         assert_eq!(sent(&mut exchange), Some(RequestKind::Discover));
-        exchange.handle(Duration::ZERO, answer(AnswerKind::Offer));
+        exchange.handle(Duration::ZERO, answer(ServerReplyKind::Offer));
         assert_eq!(sent(&mut exchange), Some(RequestKind::Request));
         assert_eq!(sent(&mut exchange), None);
-        exchange.handle(Duration::ZERO, answer(AnswerKind::Ack));
+        exchange.handle(Duration::ZERO, answer(ServerReplyKind::Ack));
         assert_eq!(exchange.ending().unwrap().as_ref().unwrap().address, GIVEN);
     }
 
     /// Seconds from the first packet to each, to a server that says nothing, and what it came to.
-    fn alone(mut exchange: Exchange) -> (Vec<u64>, Cause) {
+    fn alone(mut exchange: DhcpExchange) -> (Vec<u64>, FailureCause) {
         let mut seconds = Vec::new();
         loop {
             let now = exchange.deadline();
@@ -170,26 +170,29 @@ mod tests {
     fn a_silent_server_is_asked_by_the_clock_of_the_client_and_then_given_up() {
         // Each moment is the deadline behind the packet.
         assert_eq!(
-            alone(exchange(Speaker::Firmware)),
-            (vec![4, 12, 28, 60], Cause::NoOffer)
+            alone(exchange(ClientKind::Firmware)),
+            (vec![4, 12, 28, 60], FailureCause::NoOffer)
         );
-        assert_eq!(alone(exchange(Speaker::Ipxe)), (vec![1, 3, 7, 15, 25], Cause::NoOffer));
-        let mut offered = exchange(Speaker::Ipxe);
-        offered.handle(Duration::ZERO, answer(AnswerKind::Offer));
-        assert_eq!(alone(offered).1, Cause::NoAck);
+        assert_eq!(
+            alone(exchange(ClientKind::Ipxe)),
+            (vec![1, 3, 7, 15, 25], FailureCause::NoOffer)
+        );
+        let mut offered = exchange(ClientKind::Ipxe);
+        offered.handle(Duration::ZERO, answer(ServerReplyKind::Offer));
+        assert_eq!(alone(offered).1, FailureCause::NoAck);
     }
 
     #[test]
     fn what_is_for_another_says_nothing_and_a_nak_ends_it() {
-        let mut exchange = exchange(Speaker::Firmware);
-        let mut foreign = answer(AnswerKind::Offer);
+        let mut exchange = exchange(ClientKind::Firmware);
+        let mut foreign = answer(ServerReplyKind::Offer);
         foreign.xid = 8;
         exchange.handle(Duration::ZERO, foreign);
-        exchange.handle(Duration::ZERO, answer(AnswerKind::Ack));
+        exchange.handle(Duration::ZERO, answer(ServerReplyKind::Ack));
         assert_eq!(sent(&mut exchange), Some(RequestKind::Discover));
         assert_eq!(exchange.ending(), None);
-        exchange.handle(Duration::ZERO, answer(AnswerKind::Offer));
-        exchange.handle(Duration::ZERO, answer(AnswerKind::Nak));
-        assert_eq!(exchange.ending(), Some(&Err(Cause::Nak)));
+        exchange.handle(Duration::ZERO, answer(ServerReplyKind::Offer));
+        exchange.handle(Duration::ZERO, answer(ServerReplyKind::Nak));
+        assert_eq!(exchange.ending(), Some(&Err(FailureCause::Nak)));
     }
 }

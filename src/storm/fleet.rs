@@ -1,17 +1,17 @@
 //! The machines at once: each a task that carries out what its [`Machine`] says.
 
 use super::{
-    Plan, Refused,
+    Plan, PlanError,
     dhcp::Relay,
+    file_url::{FileTransport, FileUrl},
     http::Http,
-    machine::{Machine, Step},
-    place::{Place, Transport},
-    progress::{Clock, Progress},
-    report::{Cause, Counted, Failure, Outcome, Report, Stage, Times},
+    machine::{Machine, NextAction},
+    progress::{StormClock, StormProgress},
+    report::{Failure, FailureCause, FleetCounters, MachineOutcome, StormReport, StormStage, Times},
     tftp::{Failed, Tftp, ipxe_options, loader_options},
 };
 use crate::model::limits::{STORM_POWER_CYCLE_PAUSE, STORM_SCRIPT_BYTES_MAX};
-use crate::proto::dhcp::client::{Question, Speaker};
+use crate::proto::dhcp::client::{ClientKind, ClientMessage};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -37,18 +37,18 @@ pub fn address_towards(server: Ipv4Addr) -> io::Result<Ipv4Addr> {
 ///
 /// # Errors
 /// When the plan is over its bounds, or the relay's port is not to be had.
-pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, Refused> {
+pub async fn run(plan: Plan, progress: Arc<StormProgress>) -> Result<StormReport, PlanError> {
     plan.check()?;
-    let relay = Arc::new(Relay::bind(plan.relay, plan.server, plan.ear).await?);
+    let relay = Arc::new(Relay::bind(plan.relay, plan.server, plan.relay_mode).await?);
     let receiver = tokio::spawn({
         let relay = Arc::clone(&relay);
         async move { relay.receive().await }
     });
     let plan = Arc::new(plan);
-    let clock = Clock::started();
+    let clock = StormClock::started();
     let machines: Vec<_> = (0..plan.machines)
         .map(|index| {
-            let carrier = Carrier {
+            let carrier = MachineRunner {
                 index,
                 plan: Arc::clone(&plan),
                 clock,
@@ -63,26 +63,26 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, Refused>
         outcomes.push(machine.await.expect("a machine's task neither panics nor is aborted"));
     }
     receiver.abort();
-    let counted = Counted {
+    let counted = FleetCounters {
         bytes: progress.bytes.load(Ordering::Relaxed),
         http_busy: progress.http_busy.load(Ordering::Relaxed),
         repeated: progress.repeated.load(Ordering::Relaxed),
     };
-    Ok(Report::of(plan.server, &outcomes, counted))
+    Ok(StormReport::of(plan.server, &outcomes, counted))
 }
 
 /// What carries one machine.
-struct Carrier {
+struct MachineRunner {
     index: u32,
     plan: Arc<Plan>,
-    clock: Clock,
+    clock: StormClock,
     relay: Arc<Relay>,
-    progress: Arc<Progress>,
+    progress: Arc<StormProgress>,
 }
 
-impl Carrier {
+impl MachineRunner {
     /// One machine to its end: up, or failed once more than it may be powered on again.
-    async fn power_on(self) -> Outcome {
+    async fn power_on(self) -> MachineOutcome {
         let powered = self.plan.power_on(self.index);
         tokio::time::sleep_until(self.clock.at(powered)).await;
         self.progress.powered_on.fetch_add(1, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Carrier {
             Err(_) => &self.progress.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        Outcome {
+        MachineOutcome {
             mac: self.plan.mac(self.index),
             times,
             setbacks,
@@ -118,7 +118,7 @@ impl Carrier {
         let end = self.clock.at(self.plan.time_limit);
         let done = tokio::time::timeout_at(end, self.boot(&mut machine, transactions))
             .await
-            .unwrap_or_else(|_| Err((Cause::OutOfTime, String::new())));
+            .unwrap_or_else(|_| Err((FailureCause::OutOfTime, String::new())));
         let ended = match done {
             Ok(()) => Ok(self.clock.now()),
             Err((cause, words)) => Err(failure(&machine, cause, &words)),
@@ -128,7 +128,7 @@ impl Carrier {
 
     fn is_powered_on_again(&self, failure: &Failure, setbacks: usize) -> bool {
         let in_time = self.clock.now() + STORM_POWER_CYCLE_PAUSE < self.plan.time_limit;
-        failure.cause != Cause::OutOfTime && in_time && setbacks < self.plan.power_cycles as usize
+        failure.cause != FailureCause::OutOfTime && in_time && setbacks < self.plan.power_cycles as usize
     }
 
     async fn boot(&self, machine: &mut Machine, transactions: u32) -> Result<(), Failed> {
@@ -137,10 +137,10 @@ impl Carrier {
         loop {
             let stage = machine.stage();
             match machine.step() {
-                Step::Up => return Ok(()),
-                Step::Lease(speaker) => {
-                    let question = self.question(machine, speaker, transactions);
-                    let (ended, repeated) = self.relay.exchange(self.clock, question).await;
+                NextAction::Up => return Ok(()),
+                NextAction::Lease(client) => {
+                    let message = self.message(machine, client, transactions);
+                    let (ended, repeated) = self.relay.exchange(self.clock, message).await;
                     self.progress.repeated.fetch_add(repeated, Ordering::Relaxed);
                     let answer = ended.map_err(|cause| (cause, String::new()))?;
                     self.relay.given(self.clock.now(), &answer)?;
@@ -148,7 +148,7 @@ impl Carrier {
                     http = Http::new(address, self.plan.server, &self.progress);
                     machine.leased(self.clock.now(), &answer)
                 }
-                Step::Fetch(place) => {
+                NextAction::Fetch(place) => {
                     let text = self.fetch(machine, &place, address, &mut http).await?;
                     machine.fetched(self.clock.now(), &text)
                 }
@@ -158,12 +158,12 @@ impl Carrier {
         }
     }
 
-    fn question(&self, machine: &Machine, speaker: Speaker, transactions: u32) -> Question {
-        Question {
-            speaker,
+    fn message(&self, machine: &Machine, client: ClientKind, transactions: u32) -> ClientMessage {
+        ClientMessage {
+            client,
             arch: self.plan.firmware.arch(),
             mac: machine.mac(),
-            xid: transactions | transaction(machine, speaker),
+            xid: transactions | transaction(machine, client),
             relay: self.plan.relay,
             takes: None,
         }
@@ -172,7 +172,7 @@ impl Carrier {
     async fn fetch(
         &self,
         machine: &Machine,
-        place: &Place,
+        place: &FileUrl,
         local: Ipv4Addr,
         http: &mut Http<'_>,
     ) -> Result<Vec<u8>, Failed> {
@@ -182,8 +182,8 @@ impl Carrier {
             0
         };
         match place.transport {
-            Transport::Http => http.fetch(place, keep).await,
-            Transport::Tftp => {
+            FileTransport::Http => http.fetch(place, keep).await,
+            FileTransport::Tftp => {
                 let tftp = Tftp {
                     local,
                     server: self.plan.server,
@@ -194,7 +194,7 @@ impl Carrier {
                     tftp.probe(place).await?;
                 }
                 let options = match machine.stage() {
-                    Stage::Loader => loader_options(machine.firmware()),
+                    StormStage::Loader => loader_options(machine.firmware()),
                     _ => ipxe_options(),
                 };
                 tftp.fetch(place, options, keep).await
@@ -213,17 +213,17 @@ fn transactions(setbacks: usize) -> u32 {
 }
 
 /// A transaction of its own for every machine and speaker: of the MAC's last bytes, which count up.
-fn transaction(machine: &Machine, speaker: Speaker) -> u32 {
+fn transaction(machine: &Machine, client: ClientKind) -> u32 {
     let [_, _, _, a, b, c] = machine.mac().0;
     let base = u32::from_be_bytes([0, a, b, c]) << 1;
-    match speaker {
-        Speaker::Firmware => base,
-        Speaker::Ipxe => base | 1,
+    match client {
+        ClientKind::Firmware => base,
+        ClientKind::Ipxe => base | 1,
     }
 }
 
-fn failure(machine: &Machine, cause: Cause, words: &str) -> Failure {
-    let place = machine.place().map(Place::to_string).unwrap_or_default();
+fn failure(machine: &Machine, cause: FailureCause, words: &str) -> Failure {
+    let place = machine.place().map(FileUrl::to_string).unwrap_or_default();
     let detail = [place.as_str(), words].into_iter().filter(|part| !part.is_empty());
     Failure {
         stage: machine.stage(),

@@ -2,12 +2,12 @@
 //! bytes that are counted and dropped.
 
 use super::{
-    place::Place,
-    progress::Progress,
-    report::Cause,
+    file_url::FileUrl,
+    progress::StormProgress,
+    report::FailureCause,
     tftp::{Failed, local},
 };
-use crate::model::limits::STORM_HTTP_IDLE;
+use crate::model::limits::STORM_HTTP_IDLE_TIMEOUT;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -29,7 +29,7 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 pub(super) struct Http<'a> {
     local: Ipv4Addr,
     server: Ipv4Addr,
-    progress: &'a Progress,
+    progress: &'a StormProgress,
     open: Option<Open>,
 }
 
@@ -46,7 +46,7 @@ impl Drop for Open {
 }
 
 impl<'a> Http<'a> {
-    pub(super) fn new(local: Ipv4Addr, server: Ipv4Addr, progress: &'a Progress) -> Http<'a> {
+    pub(super) fn new(local: Ipv4Addr, server: Ipv4Addr, progress: &'a StormProgress) -> Http<'a> {
         Http {
             local,
             server,
@@ -56,7 +56,7 @@ impl<'a> Http<'a> {
     }
 
     /// A whole file; its first `keep` bytes. A 503 is waited out for as long as the storm lasts.
-    pub(super) async fn fetch(&mut self, place: &Place, keep: usize) -> Result<Vec<u8>, Failed> {
+    pub(super) async fn fetch(&mut self, place: &FileUrl, keep: usize) -> Result<Vec<u8>, Failed> {
         loop {
             let response = in_time(self.request(place)).await??;
             match response.status() {
@@ -67,13 +67,13 @@ impl<'a> Http<'a> {
                     self.open = None;
                     tokio::time::sleep(pause).await;
                 }
-                other => return Err((Cause::HttpStatus(other.as_u16()), other.to_string())),
+                other => return Err((FailureCause::HttpStatus(other.as_u16()), other.to_string())),
             }
         }
     }
 
     /// Asks over the connection that is open, or over a new one.
-    async fn request(&mut self, place: &Place) -> Result<Response<Incoming>, Failed> {
+    async fn request(&mut self, place: &FileUrl) -> Result<Response<Incoming>, Failed> {
         let kept = self.open.take().filter(|open| open.port == place.port);
         if let Some(mut open) = kept
             && open.sender.ready().await.is_ok()
@@ -88,7 +88,7 @@ impl<'a> Http<'a> {
         self.ask(open, place).await
     }
 
-    async fn ask(&mut self, mut open: Open, place: &Place) -> Result<Response<Incoming>, Failed> {
+    async fn ask(&mut self, mut open: Open, place: &FileUrl) -> Result<Response<Incoming>, Failed> {
         let request = Request::get(&place.path)
             .header(HOST, &place.host)
             .header(USER_AGENT, "iPXE/1.21.1 (bootwright storm)")
@@ -138,9 +138,9 @@ impl<'a> Http<'a> {
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
-    timeout(STORM_HTTP_IDLE, work)
+    timeout(STORM_HTTP_IDLE_TIMEOUT, work)
         .await
-        .map_err(|_| (Cause::HttpSilent, String::new()))
+        .map_err(|_| (FailureCause::HttpSilent, String::new()))
 }
 
 /// Whole seconds; iPXE reads no dates there either.
@@ -157,7 +157,7 @@ fn broken(error: &dyn std::error::Error) -> Failed {
         words = format!("{words}: {cause}");
         source = cause.source();
     }
-    (Cause::HttpBroken, words)
+    (FailureCause::HttpBroken, words)
 }
 
 #[cfg(test)]
@@ -190,9 +190,9 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         };
-        let progress = Progress::default();
+        let progress = StormProgress::default();
         let mut http = Http::new(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &progress);
-        let place = Place::url(&format!("http://127.0.0.1:{port}/linux")).unwrap();
+        let place = FileUrl::url(&format!("http://127.0.0.1:{port}/linux")).unwrap();
         let (fetched, ()) = tokio::join!(http.fetch(&place, 100), answers);
         assert_eq!(fetched, Ok(b"kernel".to_vec()));
         assert_eq!(progress.http_busy.load(Ordering::Relaxed), 1);

@@ -4,22 +4,22 @@
 //! machine says each step and takes what came of it; whoever carries it talks.
 
 use super::{
-    Firmware,
-    place::{Place, Transport},
-    report::{Cause, Stage, Times},
-    script::{Script, Settings, Want, expand},
+    FleetFirmware,
+    file_url::{FileTransport, FileUrl},
+    report::{FailureCause, StormStage, Times},
+    script::{Script, ScriptRequest, Settings, expand},
 };
 use crate::model::{MacAddr, limits::STORM_SCRIPTS_MAX};
-use crate::proto::dhcp::client::{Answer, Speaker};
+use crate::proto::dhcp::client::{ClientKind, ServerReply};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// What a machine does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NextAction {
     /// A DHCP exchange.
-    Lease(Speaker),
+    Lease(ClientKind),
     /// A file; of a script the text is wanted, of others only that it came whole.
-    Fetch(Place),
+    Fetch(FileUrl),
     /// Its kernel runs.
     Up,
 }
@@ -29,12 +29,12 @@ pub enum Step {
 pub struct Machine {
     mac: MacAddr,
     server: Ipv4Addr,
-    firmware: Firmware,
-    stage: Stage,
+    firmware: FleetFirmware,
+    stage: StormStage,
     /// What iPXE knows by name.
     settings: Settings,
     /// The file that is fetched, of stages that fetch one.
-    place: Option<Place>,
+    place: Option<FileUrl>,
     script: Option<Script>,
     scripts: u32,
     is_up: bool,
@@ -44,10 +44,10 @@ pub struct Machine {
 
 impl Machine {
     /// A machine that powers on now and follows nothing that is not on `server`.
-    pub fn new(now: Duration, mac: MacAddr, firmware: Firmware, server: Ipv4Addr) -> Machine {
+    pub fn new(now: Duration, mac: MacAddr, firmware: FleetFirmware, server: Ipv4Addr) -> Machine {
         let (platform, arch) = match firmware {
-            Firmware::Bios => ("pcbios", "i386"),
-            Firmware::Uefi => ("efi", "x86_64"),
+            FleetFirmware::Bios => ("pcbios", "i386"),
+            FleetFirmware::Uefi => ("efi", "x86_64"),
         };
         let mac_text = mac.to_string();
         let settings = [
@@ -62,7 +62,7 @@ impl Machine {
             mac,
             server,
             firmware,
-            stage: Stage::Firmware,
+            stage: StormStage::Firmware,
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             place: None,
             script: None,
@@ -79,17 +79,17 @@ impl Machine {
     }
 
     /// What it plays.
-    pub fn firmware(&self) -> Firmware {
+    pub fn firmware(&self) -> FleetFirmware {
         self.firmware
     }
 
     /// Where it stands.
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> StormStage {
         self.stage
     }
 
     /// Where the file of its stage is, of a stage that fetches one.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&FileUrl> {
         self.place.as_ref()
     }
 
@@ -100,18 +100,18 @@ impl Machine {
 
     /// Whether the text of the file that is fetched decides what comes next.
     pub fn wants_text(&self) -> bool {
-        self.stage == Stage::Script
+        self.stage == StormStage::Script
     }
 
     /// The next step.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> NextAction {
         match (&self.place, self.stage) {
-            _ if self.is_up => Step::Up,
-            (_, Stage::Firmware) => Step::Lease(Speaker::Firmware),
-            (_, Stage::Ipxe) => Step::Lease(Speaker::Ipxe),
-            (Some(place), _) => Step::Fetch(place.clone()),
+            _ if self.is_up => NextAction::Up,
+            (_, StormStage::Firmware) => NextAction::Lease(ClientKind::Firmware),
+            (_, StormStage::Ipxe) => NextAction::Lease(ClientKind::Ipxe),
+            (Some(place), _) => NextAction::Fetch(place.clone()),
             // Stages that fetch are entered with a place; without one there is nothing left to do.
-            (None, Stage::Loader | Stage::Script | Stage::Kernel | Stage::Initrd) => Step::Up,
+            (None, StormStage::Loader | StormStage::Script | StormStage::Kernel | StormStage::Initrd) => NextAction::Up,
         }
     }
 
@@ -119,15 +119,15 @@ impl Machine {
     ///
     /// # Errors
     /// When the ACK names no file, or one of another server.
-    pub fn leased(&mut self, now: Duration, answer: &Answer) -> Result<(), Cause> {
+    pub fn leased(&mut self, now: Duration, answer: &ServerReply) -> Result<(), FailureCause> {
         self.settings.insert("ip".to_owned(), answer.address.to_string());
         self.settings
             .insert("next-server".to_owned(), answer.next_server.to_string());
-        let file = answer.boot_file.as_deref().ok_or(Cause::NoBootFile)?;
-        let file = std::str::from_utf8(file).map_err(|_| Cause::NoBootFile)?;
+        let file = answer.boot_file.as_deref().ok_or(FailureCause::NoBootFile)?;
+        let file = std::str::from_utf8(file).map_err(|_| FailureCause::NoBootFile)?;
         let next = match self.stage {
-            Stage::Firmware => Stage::Loader,
-            _ => Stage::Script,
+            StormStage::Firmware => StormStage::Loader,
+            _ => StormStage::Script,
         };
         // EDK2 asks siaddr, and where that is 0.0.0.0 the server itself.
         let next_server = if answer.next_server.is_unspecified() {
@@ -135,15 +135,15 @@ impl Machine {
         } else {
             answer.next_server
         };
-        let file = if next == Stage::Script {
+        let file = if next == StormStage::Script {
             expand(file, &self.settings)
         } else {
             file.to_owned()
         };
         let place = if file.contains("://") {
-            Place::url(&file).ok_or(Cause::Elsewhere)?
+            FileUrl::url(&file).ok_or(FailureCause::Elsewhere)?
         } else {
-            Place::tftp(next_server, &file)
+            FileUrl::tftp(next_server, &file)
         };
         self.enter(now, next, Some(place))
     }
@@ -152,23 +152,23 @@ impl Machine {
     ///
     /// # Errors
     /// When a script is none, boots nothing, or leads to another server.
-    pub fn fetched(&mut self, now: Duration, text: &[u8]) -> Result<(), Cause> {
+    pub fn fetched(&mut self, now: Duration, text: &[u8]) -> Result<(), FailureCause> {
         match self.stage {
-            Stage::Loader => return self.enter(now, Stage::Ipxe, None),
-            Stage::Script => {
+            StormStage::Loader => return self.enter(now, StormStage::Ipxe, None),
+            StormStage::Script => {
                 self.scripts += 1;
-                let from = self.place.clone().ok_or(Cause::NoScript)?;
+                let from = self.place.clone().ok_or(FailureCause::NoScript)?;
                 self.script = Some(Script::read(from, text, self.settings.clone())?);
             }
-            Stage::Firmware | Stage::Ipxe | Stage::Kernel | Stage::Initrd => {}
+            StormStage::Firmware | StormStage::Ipxe | StormStage::Kernel | StormStage::Initrd => {}
         }
-        let script = self.script.as_mut().ok_or(Cause::NoScript)?;
+        let script = self.script.as_mut().ok_or(FailureCause::NoScript)?;
         match script.next_want()? {
-            Want::Kernel(place) => self.enter(now, Stage::Kernel, Some(place)),
-            Want::Initrd(place) => self.enter(now, Stage::Initrd, Some(place)),
-            Want::Chain(_) if self.scripts >= STORM_SCRIPTS_MAX => Err(Cause::BootsNothing),
-            Want::Chain(place) => self.enter(now, Stage::Script, Some(place)),
-            Want::Boot => {
+            ScriptRequest::Kernel(place) => self.enter(now, StormStage::Kernel, Some(place)),
+            ScriptRequest::Initrd(place) => self.enter(now, StormStage::Initrd, Some(place)),
+            ScriptRequest::Chain(_) if self.scripts >= STORM_SCRIPTS_MAX => Err(FailureCause::BootsNothing),
+            ScriptRequest::Chain(place) => self.enter(now, StormStage::Script, Some(place)),
+            ScriptRequest::Boot => {
                 self.times.add(self.stage, now.saturating_sub(self.began));
                 self.is_up = true;
                 Ok(())
@@ -176,31 +176,31 @@ impl Machine {
         }
     }
 
-    fn enter(&mut self, now: Duration, stage: Stage, place: Option<Place>) -> Result<(), Cause> {
+    fn enter(&mut self, now: Duration, stage: StormStage, place: Option<FileUrl>) -> Result<(), FailureCause> {
         self.times.add(self.stage, now.saturating_sub(self.began));
         (self.stage, self.began) = (stage, now);
         self.place = place;
         match &self.place {
-            Some(place) if !place.is_on(self.server) => Err(Cause::Elsewhere),
+            Some(place) if !place.is_on(self.server) => Err(FailureCause::Elsewhere),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Whether its loader comes by TFTP from EDK2, which asks for the size first.
     pub fn probes_size(&self) -> bool {
-        self.stage == Stage::Loader
-            && self.firmware == Firmware::Uefi
+        self.stage == StormStage::Loader
+            && self.firmware == FleetFirmware::Uefi
             && self
                 .place
                 .as_ref()
-                .is_some_and(|place| place.transport == Transport::Tftp)
+                .is_some_and(|place| place.transport == FileTransport::Tftp)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::dhcp::client::AnswerKind;
+    use crate::proto::dhcp::client::ServerReplyKind;
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -208,9 +208,9 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn ack(file: Option<&str>) -> Answer {
-        Answer {
-            kind: AnswerKind::Ack,
+    fn ack(file: Option<&str>) -> ServerReply {
+        ServerReply {
+            kind: ServerReplyKind::Ack,
             xid: 1,
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             address: Ipv4Addr::new(198, 51, 100, 100),
@@ -222,12 +222,12 @@ mod tests {
     }
 
     fn machine() -> Machine {
-        Machine::new(at(0), MacAddr([2, 0, 0, 0, 0, 1]), Firmware::Uefi, SERVER)
+        Machine::new(at(0), MacAddr([2, 0, 0, 0, 0, 1]), FleetFirmware::Uefi, SERVER)
     }
 
     fn fetch(machine: &Machine) -> String {
         match machine.step() {
-            Step::Fetch(place) => place.to_string(),
+            NextAction::Fetch(place) => place.to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -235,12 +235,12 @@ mod tests {
     #[test]
     fn a_machine_goes_from_power_on_to_its_kernel() {
         let mut machine = machine();
-        assert_eq!(machine.step(), Step::Lease(Speaker::Firmware));
+        assert_eq!(machine.step(), NextAction::Lease(ClientKind::Firmware));
         machine.leased(at(1), &ack(Some("snponly.efi"))).unwrap();
         assert_eq!(fetch(&machine), "tftp://192.0.2.1/snponly.efi");
         assert!(machine.probes_size());
         machine.fetched(at(3), b"").unwrap();
-        assert_eq!(machine.step(), Step::Lease(Speaker::Ipxe));
+        assert_eq!(machine.step(), NextAction::Lease(ClientKind::Ipxe));
         machine
             .leased(
                 at(4),
@@ -259,22 +259,22 @@ mod tests {
             assert_eq!(fetch(&machine), format!("http://192.0.2.1/{file}"));
             machine.fetched(at(now), b"").unwrap();
         }
-        assert_eq!(machine.step(), Step::Up);
+        assert_eq!(machine.step(), NextAction::Up);
         let times = machine.times();
-        assert_eq!(times.of(Stage::Loader), Some(at(2)));
-        assert_eq!(times.of(Stage::Initrd), Some(at(4)), "both initrds");
-        assert_eq!(times.of(Stage::Kernel), Some(at(1)));
+        assert_eq!(times.of(StormStage::Loader), Some(at(2)));
+        assert_eq!(times.of(StormStage::Initrd), Some(at(4)), "both initrds");
+        assert_eq!(times.of(StormStage::Kernel), Some(at(1)));
     }
 
     #[test]
     fn what_points_elsewhere_is_not_followed() {
         let mut elsewhere = ack(Some("snponly.efi"));
         elsewhere.next_server = Ipv4Addr::new(192, 0, 2, 9);
-        assert_eq!(machine().leased(at(1), &elsewhere), Err(Cause::Elsewhere));
+        assert_eq!(machine().leased(at(1), &elsewhere), Err(FailureCause::Elsewhere));
         for file in ["http://192.0.2.9/x", "http://boot.example/x", "https://192.0.2.1/x"] {
             assert_eq!(
                 machine().leased(at(1), &ack(Some(file))),
-                Err(Cause::Elsewhere),
+                Err(FailureCause::Elsewhere),
                 "{file}"
             );
         }
@@ -283,12 +283,12 @@ mod tests {
         machine.fetched(at(1), b"").unwrap();
         machine.leased(at(1), &ack(Some("boot.ipxe"))).unwrap();
         let away = machine.fetched(at(1), b"#!ipxe\nkernel http://192.0.2.9/linux\nboot\n");
-        assert_eq!(away, Err(Cause::Elsewhere));
+        assert_eq!(away, Err(FailureCause::Elsewhere));
     }
 
     #[test]
     fn an_ack_without_a_file_and_scripts_without_end_are_failures() {
-        assert_eq!(machine().leased(at(1), &ack(None)), Err(Cause::NoBootFile));
+        assert_eq!(machine().leased(at(1), &ack(None)), Err(FailureCause::NoBootFile));
         let mut machine = machine();
         machine.leased(at(1), &ack(Some("snponly.efi"))).unwrap();
         machine.fetched(at(1), b"").unwrap();

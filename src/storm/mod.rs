@@ -15,14 +15,14 @@
 //! ProxyDHCP). Those are left out: they would only spread the load. The clocks by which they repeat
 //! themselves are kept.
 
+mod assigned;
 mod dhcp;
 pub mod exchange;
+pub mod file_url;
 pub mod fleet;
-mod given;
 mod http;
 pub mod machine;
 pub mod packets;
-pub mod place;
 pub mod progress;
 pub mod report;
 pub mod script;
@@ -36,26 +36,26 @@ use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// The firmware that the machines play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Firmware {
+pub enum FleetFirmware {
     /// A BIOS with a PXE ROM: TFTP in lock-step.
     Bios,
     /// EDK2: it asks a file's size first, and for windows of four blocks.
     Uefi,
 }
 
-impl Firmware {
+impl FleetFirmware {
     /// Option 93.
     pub fn arch(self) -> u16 {
         match self {
-            Firmware::Bios => 0,
-            Firmware::Uefi => 7,
+            FleetFirmware::Bios => 0,
+            FleetFirmware::Uefi => 7,
         }
     }
 }
 
 /// How the relay hears answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ear {
+pub enum RelayMode {
     /// By packets, as real relays and clients do.
     Packets,
     /// By the datagrams of its socket.
@@ -70,13 +70,13 @@ pub struct Plan {
     /// Our own address, the relay's: where DHCP answers go.
     pub relay: Ipv4Addr,
     /// How those are heard.
-    pub ear: Ear,
+    pub relay_mode: RelayMode,
     /// How many machines.
     pub machines: u32,
     /// The first machine's MAC; the others count up from it.
     pub mac_first: MacAddr,
     /// What they play.
-    pub firmware: Firmware,
+    pub firmware: FleetFirmware,
     /// From the first power-on to the last.
     pub spread: Duration,
     /// When machines that are not up yet are given up.
@@ -87,21 +87,21 @@ pub struct Plan {
 
 /// Why a storm does not begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused(String);
+pub struct PlanError(String);
 
-impl Refused {
-    pub(crate) fn new(why: impl Into<String>) -> Refused {
-        Refused(why.into())
+impl PlanError {
+    pub(crate) fn new(why: impl Into<String>) -> PlanError {
+        PlanError(why.into())
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for PlanError {}
 
 /// The locally administered bit of a MAC: no maker gives such addresses out.
 const LOCALLY_ADMINISTERED: u8 = 2;
@@ -112,39 +112,39 @@ impl Plan {
     /// # Errors
     /// When the server is not one address, when a MAC could be a real machine's, or when there are
     /// more machines, time or power cycles than a storm may take.
-    pub fn check(&self) -> Result<(), Refused> {
+    pub fn check(&self) -> Result<(), PlanError> {
         let server = self.server;
         if server.is_unspecified() || server.is_multicast() || server.is_broadcast() {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "{server} is not the address of one server; name your appliance's own, such as 192.0.2.1"
             )));
         }
         if self.relay == server {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "{server} is an address of this host: a storm comes from another one, or from another network namespace"
             )));
         }
         if !(1..=STORM_MACHINES_MAX).contains(&self.machines) {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "{} machines: a storm has 1 to {STORM_MACHINES_MAX}",
                 self.machines
             )));
         }
         if self.time_limit > STORM_TIME_MAX || self.spread >= self.time_limit {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "a storm takes {} s at most, and all of its machines power on before its time is over",
                 STORM_TIME_MAX.as_secs()
             )));
         }
         if self.power_cycles > STORM_POWER_CYCLES_MAX {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "{} power cycles: a machine that gave up is powered on again {STORM_POWER_CYCLES_MAX} times at most",
                 self.power_cycles
             )));
         }
         let [first, last] = [0, self.machines - 1].map(|index| self.mac(index).0[0]);
         if first & LOCALLY_ADMINISTERED == 0 || self.mac_first.is_multicast() || first != last {
-            return Err(Refused(format!(
+            return Err(PlanError(format!(
                 "{}: the machines' MACs must be locally administered, so that none is a real machine's; begin at 02:00:00:00:00:01",
                 self.mac_first
             )));
@@ -174,10 +174,10 @@ mod tests {
         Plan {
             server: Ipv4Addr::new(192, 0, 2, 1),
             relay: Ipv4Addr::new(198, 51, 100, 1),
-            ear: Ear::Packets,
+            relay_mode: RelayMode::Packets,
             machines: 1000,
             mac_first: MacAddr([2, 0, 0, 0, 0, 1]),
-            firmware: Firmware::Uefi,
+            firmware: FleetFirmware::Uefi,
             spread: Duration::from_secs(10),
             time_limit: Duration::from_secs(600),
             power_cycles: 0,

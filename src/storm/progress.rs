@@ -1,17 +1,17 @@
 //! A storm's time and its counts, which every machine shares.
 
-use super::report::Stage;
+use super::report::StormStage;
 use std::{sync::atomic::AtomicU64, time::Duration};
 use tokio::time::Instant;
 
 /// A storm's time: since its beginning.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
+pub(super) struct StormClock(Instant);
 
-impl Clock {
+impl StormClock {
     /// Starts now.
-    pub(super) fn started() -> Clock {
-        Clock(Instant::now())
+    pub(super) fn started() -> StormClock {
+        StormClock(Instant::now())
     }
 
     pub(super) fn now(self) -> Duration {
@@ -25,11 +25,11 @@ impl Clock {
 
 /// What a storm does at this moment, for whoever watches.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct StormProgress {
     /// Machines that powered on.
     pub powered_on: AtomicU64,
-    /// Times that machines finished each stage, by [`Stage::ALL`].
-    pub finished: [AtomicU64; Stage::ALL.len()],
+    /// Times that machines finished each stage, by [`StormStage::ALL`].
+    pub finished: [AtomicU64; StormStage::ALL.len()],
     /// Machines that are up.
     pub up: AtomicU64,
     /// Machines that failed for good.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 /// A stage of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum StormStage {
     /// DHCP as firmware.
     Firmware,
     /// The loader.
@@ -22,26 +22,26 @@ pub enum Stage {
     Initrd,
 }
 
-impl Stage {
+impl StormStage {
     /// Every stage, in their order.
-    pub const ALL: [Stage; 6] = [
-        Stage::Firmware,
-        Stage::Loader,
-        Stage::Ipxe,
-        Stage::Script,
-        Stage::Kernel,
-        Stage::Initrd,
+    pub const ALL: [StormStage; 6] = [
+        StormStage::Firmware,
+        StormStage::Loader,
+        StormStage::Ipxe,
+        StormStage::Script,
+        StormStage::Kernel,
+        StormStage::Initrd,
     ];
 
     /// The stage in words.
     pub fn words(self) -> &'static str {
         match self {
-            Stage::Firmware => "DHCP as firmware",
-            Stage::Loader => "loader",
-            Stage::Ipxe => "DHCP as iPXE",
-            Stage::Script => "script",
-            Stage::Kernel => "kernel",
-            Stage::Initrd => "initrd",
+            StormStage::Firmware => "DHCP as firmware",
+            StormStage::Loader => "loader",
+            StormStage::Ipxe => "DHCP as iPXE",
+            StormStage::Script => "script",
+            StormStage::Kernel => "kernel",
+            StormStage::Initrd => "initrd",
         }
     }
 
@@ -53,7 +53,7 @@ impl Stage {
 /// Why a machine did not come up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cause {
+pub enum FailureCause {
     /// No OFFER.
     NoOffer,
     /// An OFFER, and no ACK.
@@ -90,50 +90,50 @@ pub enum Cause {
     OutOfTime,
 }
 
-impl Cause {
+impl FailureCause {
     /// The cause in one sentence, with what to look at next.
     pub fn sentence(self) -> String {
         match self {
-            Cause::NoOffer => "no OFFER came: does the server have a subnet for the relay's address, a route back to it, and addresses left?".into(),
-            Cause::NoAck => "an OFFER came and no ACK: is the disk that keeps leases full, or the server behind?".into(),
-            Cause::Nak => "the server took its OFFER back with a NAK: do two servers share one pool?".into(),
-            Cause::AddressTwice => "it was given an address that another machine has: do two servers share one pool, or were leases lost?".into(),
-            Cause::NoBootFile => "the ACK names no file to load: are these MACs to boot from the network, and is there a loader for them?".into(),
-            Cause::Elsewhere => "it was sent to another server or by another protocol, which a storm does not follow".into(),
-            Cause::NotOurAddress => "this host does not hold the leased address: `ip route add local SUBNET dev lo` gives it the storm's whole subnet".into(),
-            Cause::TftpError(code) => format!("TFTP ERROR {code}: is the file there, and readable?"),
-            Cause::TftpSilent => "TFTP went silent: is the server behind, or a firewall between?".into(),
-            Cause::TftpUnfit => "the TFTP server broke the protocol".into(),
-            Cause::HttpStatus(status) => format!("HTTP status {status}: see the server's log for why"),
-            Cause::HttpBroken => "the HTTP connection did not come about, or broke before the file's end".into(),
-            Cause::HttpSilent => "the HTTP connection went silent for two minutes, iPXE's limit".into(),
-            Cause::NoScript => "what came is no iPXE script that can be followed".into(),
-            Cause::BootsNothing => "the script boots no kernel: does the inventory name these MACs (--mac-first), with an image?".into(),
-            Cause::Local => "this host had no socket left for it: raise `ulimit -n`, or take fewer machines".into(),
-            Cause::OutOfTime => "the storm's time was over first: see --time-limit".into(),
+            FailureCause::NoOffer => "no OFFER came: does the server have a subnet for the relay's address, a route back to it, and addresses left?".into(),
+            FailureCause::NoAck => "an OFFER came and no ACK: is the disk that keeps leases full, or the server behind?".into(),
+            FailureCause::Nak => "the server took its OFFER back with a NAK: do two servers share one pool?".into(),
+            FailureCause::AddressTwice => "it was given an address that another machine has: do two servers share one pool, or were leases lost?".into(),
+            FailureCause::NoBootFile => "the ACK names no file to load: are these MACs to boot from the network, and is there a loader for them?".into(),
+            FailureCause::Elsewhere => "it was sent to another server or by another protocol, which a storm does not follow".into(),
+            FailureCause::NotOurAddress => "this host does not hold the leased address: `ip route add local SUBNET dev lo` gives it the storm's whole subnet".into(),
+            FailureCause::TftpError(code) => format!("TFTP ERROR {code}: is the file there, and readable?"),
+            FailureCause::TftpSilent => "TFTP went silent: is the server behind, or a firewall between?".into(),
+            FailureCause::TftpUnfit => "the TFTP server broke the protocol".into(),
+            FailureCause::HttpStatus(status) => format!("HTTP status {status}: see the server's log for why"),
+            FailureCause::HttpBroken => "the HTTP connection did not come about, or broke before the file's end".into(),
+            FailureCause::HttpSilent => "the HTTP connection went silent for two minutes, iPXE's limit".into(),
+            FailureCause::NoScript => "what came is no iPXE script that can be followed".into(),
+            FailureCause::BootsNothing => "the script boots no kernel: does the inventory name these MACs (--mac-first), with an image?".into(),
+            FailureCause::Local => "this host had no socket left for it: raise `ulimit -n`, or take fewer machines".into(),
+            FailureCause::OutOfTime => "the storm's time was over first: see --time-limit".into(),
         }
     }
 }
 
 /// What the stages of one machine took; stages that it did not finish are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times([Option<Duration>; Stage::ALL.len()]);
+pub struct Times([Option<Duration>; StormStage::ALL.len()]);
 
 impl Times {
     /// Adds to a stage: there may be several initrds.
-    pub fn add(&mut self, stage: Stage, took: Duration) {
+    pub fn add(&mut self, stage: StormStage, took: Duration) {
         *self.0[stage.index()].get_or_insert_default() += took;
     }
 
     /// What a stage took.
-    pub fn of(&self, stage: Stage) -> Option<Duration> {
+    pub fn of(&self, stage: StormStage) -> Option<Duration> {
         self.0[stage.index()]
     }
 }
 
 /// How one machine ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct MachineOutcome {
     /// Which machine.
     pub mac: MacAddr,
     /// What its stages took, the last time that it was powered on.
@@ -149,16 +149,16 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Where.
-    pub stage: Stage,
+    pub stage: StormStage,
     /// Why.
-    pub cause: Cause,
+    pub cause: FailureCause,
     /// The file, and the server's own words.
     pub detail: String,
 }
 
 /// A storm's report.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct StormReport {
     /// The server that was stormed.
     pub server: Ipv4Addr,
     /// Machines that powered on.
@@ -189,7 +189,7 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub struct StageTimes {
     /// Which.
-    pub stage: Stage,
+    pub stage: StormStage,
     /// Machines that finished it.
     pub machines: usize,
     /// What it took.
@@ -232,9 +232,9 @@ impl Percentiles {
 #[derive(Clone, Debug, Serialize)]
 pub struct Failures {
     /// Where.
-    pub stage: Stage,
+    pub stage: StormStage,
     /// Why.
-    pub cause: Cause,
+    pub cause: FailureCause,
     /// Why, in a sentence.
     pub sentence: String,
     /// How many.
@@ -247,7 +247,7 @@ pub struct Failures {
 
 /// What was counted beside the machines.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counted {
+pub struct FleetCounters {
     /// Bytes of files.
     pub bytes: u64,
     /// 503s obeyed.
@@ -256,16 +256,16 @@ pub struct Counted {
     pub repeated: u64,
 }
 
-impl Report {
+impl StormReport {
     /// The report over all machines' outcomes.
-    pub fn of(server: Ipv4Addr, outcomes: &[Outcome], counted: Counted) -> Report {
+    pub fn of(server: Ipv4Addr, outcomes: &[MachineOutcome], counted: FleetCounters) -> StormReport {
         let up: Vec<&(Duration, Duration)> = outcomes.iter().filter_map(|one| one.ended.as_ref().ok()).collect();
         let stage_times = |stage| {
             let times: Vec<Duration> = outcomes.iter().filter_map(|one| one.times.of(stage)).collect();
             let machines = times.len();
             Percentiles::of(times).map(|took| StageTimes { stage, machines, took })
         };
-        Report {
+        StormReport {
             server,
             machines: outcomes.len(),
             up: up.len(),
@@ -273,7 +273,7 @@ impl Report {
             bytes: counted.bytes,
             http_busy: counted.http_busy,
             repeated: counted.repeated,
-            stages: Stage::ALL.into_iter().filter_map(stage_times).collect(),
+            stages: StormStage::ALL.into_iter().filter_map(stage_times).collect(),
             whole: Percentiles::of(up.iter().map(|(_, took)| *took).collect()),
             power_cycled: outcomes.iter().filter(|one| !one.setbacks.is_empty()).count(),
             failures: alike(
@@ -292,7 +292,7 @@ impl Report {
 
 /// Failures by their cause, the most frequent first.
 fn alike<'a>(all: impl Iterator<Item = (MacAddr, &'a Failure)>) -> Vec<Failures> {
-    let mut by_cause: BTreeMap<(Stage, Cause), Failures> = BTreeMap::new();
+    let mut by_cause: BTreeMap<(StormStage, FailureCause), Failures> = BTreeMap::new();
     for (mac, failure) in all {
         let alike = by_cause
             .entry((failure.stage, failure.cause))
@@ -336,34 +336,34 @@ mod tests {
             cause,
             detail: format!("file of {last}"),
         };
-        let failed = |last: u8, stage, cause| Outcome {
+        let failed = |last: u8, stage, cause| MachineOutcome {
             mac: MacAddr([2, 0, 0, 0, 0, last]),
             times: Times::default(),
             setbacks: Vec::new(),
             ended: Err(failure(last, stage, cause)),
         };
-        let mut outcomes = vec![failed(1, Stage::Firmware, Cause::NoOffer)];
-        outcomes.extend((2..5).map(|last| failed(last, Stage::Loader, Cause::TftpError(1))));
-        outcomes.push(Outcome {
+        let mut outcomes = vec![failed(1, StormStage::Firmware, FailureCause::NoOffer)];
+        outcomes.extend((2..5).map(|last| failed(last, StormStage::Loader, FailureCause::TftpError(1))));
+        outcomes.push(MachineOutcome {
             mac: MacAddr([2, 0, 0, 0, 0, 9]),
             times: Times::default(),
-            setbacks: vec![failure(9, Stage::Firmware, Cause::NoOffer); 2],
+            setbacks: vec![failure(9, StormStage::Firmware, FailureCause::NoOffer); 2],
             ended: Ok((ms(2500), ms(1500))),
         });
-        let report = Report::of(Ipv4Addr::new(192, 0, 2, 1), &outcomes, Counted::default());
+        let report = StormReport::of(Ipv4Addr::new(192, 0, 2, 1), &outcomes, FleetCounters::default());
         assert_eq!((report.machines, report.up, report.last_up_s), (5, 1, Some(2.5)));
         assert_eq!(report.whole.unwrap().max_ms, 1500.0);
-        let counts: Vec<(Cause, usize)> = report
+        let counts: Vec<(FailureCause, usize)> = report
             .failures
             .iter()
             .map(|alike| (alike.cause, alike.machines))
             .collect();
-        assert_eq!(counts, [(Cause::TftpError(1), 3), (Cause::NoOffer, 1)]);
+        assert_eq!(counts, [(FailureCause::TftpError(1), 3), (FailureCause::NoOffer, 1)]);
         assert_eq!(report.failures[0].detail, "file of 2");
         assert_eq!((report.power_cycled, report.setbacks.len()), (1, 1));
         assert_eq!(
             (report.setbacks[0].cause, report.setbacks[0].machines),
-            (Cause::NoOffer, 2)
+            (FailureCause::NoOffer, 2)
         );
     }
 }

@@ -4,7 +4,7 @@
 //! would have done about it is not played. `sleep` is not slept, and what only shows or tidies is
 //! passed over.
 
-use super::{place::Place, report::Cause};
+use super::{file_url::FileUrl, report::FailureCause};
 use crate::model::limits::STORM_SCRIPT_STEPS_MAX;
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ pub type Settings = BTreeMap<String, String>;
 
 /// What a script wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum ScriptRequest {
     /// A kernel.
-    Kernel(Place),
+    Kernel(FileUrl),
     /// An initrd, or another file beside the kernel.
-    Initrd(Place),
+    Initrd(FileUrl),
     /// Another script in this one's place.
-    Chain(Place),
+    Chain(FileUrl),
     /// Nothing more: the kernel starts.
     Boot,
 }
@@ -32,7 +32,7 @@ pub enum Want {
 /// A script while it runs.
 #[derive(Clone, Debug)]
 pub struct Script {
-    from: Place,
+    from: FileUrl,
     lines: Vec<String>,
     line: usize,
     steps: u32,
@@ -41,10 +41,10 @@ pub struct Script {
 }
 
 /// What one command came to.
-enum Did {
+enum CommandResult {
     Worked,
     Failed,
-    Wants(Want),
+    Wants(ScriptRequest),
     Jumped,
 }
 
@@ -53,10 +53,10 @@ impl Script {
     ///
     /// # Errors
     /// When it is no iPXE script.
-    pub fn read(from: Place, text: &[u8], settings: Settings) -> Result<Script, Cause> {
-        let text = std::str::from_utf8(text).map_err(|_| Cause::NoScript)?;
+    pub fn read(from: FileUrl, text: &[u8], settings: Settings) -> Result<Script, FailureCause> {
+        let text = std::str::from_utf8(text).map_err(|_| FailureCause::NoScript)?;
         if !text.starts_with(MAGIC) {
-            return Err(Cause::NoScript);
+            return Err(FailureCause::NoScript);
         }
         Ok(Script {
             from,
@@ -72,22 +72,22 @@ impl Script {
     ///
     /// # Errors
     /// When the script ends, or goes round, without booting a kernel.
-    pub fn next_want(&mut self) -> Result<Want, Cause> {
+    pub fn next_want(&mut self) -> Result<ScriptRequest, FailureCause> {
         while let Some(line) = self.lines.get(self.line).cloned() {
             self.line += 1;
             self.steps += 1;
             if self.steps > STORM_SCRIPT_STEPS_MAX {
-                return Err(Cause::BootsNothing);
+                return Err(FailureCause::BootsNothing);
             }
             if let Some(want) = self.run(&line)? {
                 return Ok(want);
             }
         }
-        Err(Cause::BootsNothing)
+        Err(FailureCause::BootsNothing)
     }
 
     /// One line: commands between `||` and `&&`.
-    fn run(&mut self, line: &str) -> Result<Option<Want>, Cause> {
+    fn run(&mut self, line: &str) -> Result<Option<ScriptRequest>, FailureCause> {
         if line.starts_with(['#', ':']) {
             return Ok(None);
         }
@@ -105,10 +105,10 @@ impl Script {
             }
             if works == (joint == "&&") {
                 match self.command(&command)? {
-                    Did::Worked => works = true,
-                    Did::Failed => works = false,
-                    Did::Jumped => return Ok(None),
-                    Did::Wants(want) => return Ok(Some(want)),
+                    CommandResult::Worked => works = true,
+                    CommandResult::Failed => works = false,
+                    CommandResult::Jumped => return Ok(None),
+                    CommandResult::Wants(want) => return Ok(Some(want)),
                 }
             }
             joint = next_joint;
@@ -116,54 +116,63 @@ impl Script {
         Ok(None)
     }
 
-    fn command(&mut self, words: &[String]) -> Result<Did, Cause> {
+    fn command(&mut self, words: &[String]) -> Result<CommandResult, FailureCause> {
         let Some((name, arguments)) = words.split_first() else {
-            return Ok(Did::Worked);
+            return Ok(CommandResult::Worked);
         };
         match name.as_str() {
             "kernel" => {
                 self.has_kernel = true;
-                self.file(arguments).map(|place| Did::Wants(Want::Kernel(place)))
+                self.file(arguments)
+                    .map(|place| CommandResult::Wants(ScriptRequest::Kernel(place)))
             }
-            "initrd" | "module" | "imgfetch" => self.file(arguments).map(|place| Did::Wants(Want::Initrd(place))),
-            "chain" => self.file(arguments).map(|place| Did::Wants(Want::Chain(place))),
-            "boot" if self.has_kernel => Ok(Did::Wants(Want::Boot)),
-            "boot" | "exit" | "sanboot" | "shell" | "reboot" | "poweroff" => Err(Cause::BootsNothing),
+            "initrd" | "module" | "imgfetch" => self
+                .file(arguments)
+                .map(|place| CommandResult::Wants(ScriptRequest::Initrd(place))),
+            "chain" => self
+                .file(arguments)
+                .map(|place| CommandResult::Wants(ScriptRequest::Chain(place))),
+            "boot" if self.has_kernel => Ok(CommandResult::Wants(ScriptRequest::Boot)),
+            "boot" | "exit" | "sanboot" | "shell" | "reboot" | "poweroff" => Err(FailureCause::BootsNothing),
             "goto" => self.goto(arguments.first()),
             "set" => {
-                let (setting, value) = arguments.split_first().ok_or(Cause::NoScript)?;
+                let (setting, value) = arguments.split_first().ok_or(FailureCause::NoScript)?;
                 self.settings.insert(setting.clone(), value.join(" "));
-                Ok(Did::Worked)
+                Ok(CommandResult::Worked)
             }
             "iseq" => Ok(truth(arguments.len() == 2 && arguments[0] == arguments[1])),
             "isset" => Ok(truth(arguments.iter().any(|value| !value.is_empty()))),
-            _ => Ok(Did::Worked),
+            _ => Ok(CommandResult::Worked),
         }
     }
 
     /// The file that a command names: its first word that is no option.
-    fn file(&self, arguments: &[String]) -> Result<Place, Cause> {
+    fn file(&self, arguments: &[String]) -> Result<FileUrl, FailureCause> {
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             if OPTIONS_WITH_VALUE.contains(&word.as_str()) {
                 words.next();
             } else if !word.starts_with('-') {
-                return self.from.join(word).ok_or(Cause::Elsewhere);
+                return self.from.join(word).ok_or(FailureCause::Elsewhere);
             }
         }
-        Err(Cause::NoScript)
+        Err(FailureCause::NoScript)
     }
 
-    fn goto(&mut self, label: Option<&String>) -> Result<Did, Cause> {
-        let label = format!(":{}", label.ok_or(Cause::NoScript)?);
+    fn goto(&mut self, label: Option<&String>) -> Result<CommandResult, FailureCause> {
+        let label = format!(":{}", label.ok_or(FailureCause::NoScript)?);
         let found = self.lines.iter().position(|line| *line == label);
-        self.line = found.ok_or(Cause::NoScript)?;
-        Ok(Did::Jumped)
+        self.line = found.ok_or(FailureCause::NoScript)?;
+        Ok(CommandResult::Jumped)
     }
 }
 
-fn truth(is_so: bool) -> Did {
-    if is_so { Did::Worked } else { Did::Failed }
+fn truth(is_so: bool) -> CommandResult {
+    if is_so {
+        CommandResult::Worked
+    } else {
+        CommandResult::Failed
+    }
 }
 
 /// `text` with its `${setting}` and `${setting:format}` filled in; one that nobody set is empty, as
@@ -198,8 +207,8 @@ mod tests {
     }
 
     /// What a script wants, in order, and how it ends.
-    fn wants(text: &str) -> (Vec<String>, Result<(), Cause>) {
-        let from = Place::url("http://192.0.2.1/boot.ipxe").unwrap();
+    fn wants(text: &str) -> (Vec<String>, Result<(), FailureCause>) {
+        let from = FileUrl::url("http://192.0.2.1/boot.ipxe").unwrap();
         let mut script = match Script::read(from, text.as_bytes(), settings()) {
             Ok(script) => script,
             Err(cause) => return (Vec::new(), Err(cause)),
@@ -207,10 +216,10 @@ mod tests {
         let mut wants = Vec::new();
         loop {
             match script.next_want() {
-                Ok(Want::Boot) => return (wants, Ok(())),
-                Ok(Want::Kernel(place)) => wants.push(format!("kernel {place}")),
-                Ok(Want::Initrd(place)) => wants.push(format!("initrd {place}")),
-                Ok(Want::Chain(place)) => wants.push(format!("chain {place}")),
+                Ok(ScriptRequest::Boot) => return (wants, Ok(())),
+                Ok(ScriptRequest::Kernel(place)) => wants.push(format!("kernel {place}")),
+                Ok(ScriptRequest::Initrd(place)) => wants.push(format!("initrd {place}")),
+                Ok(ScriptRequest::Chain(place)) => wants.push(format!("chain {place}")),
                 Err(cause) => return (wants, Err(cause)),
             }
         }
@@ -254,15 +263,18 @@ mod tests {
             "#!ipxe\nboot\n",
             "#!ipxe\n",
         ] {
-            assert_eq!(wants(text), (Vec::new(), Err(Cause::BootsNothing)), "{text}");
+            assert_eq!(wants(text), (Vec::new(), Err(FailureCause::BootsNothing)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_script_is_said() {
         for text in ["", "MZ\u{0}", "#!ipxe\ngoto nowhere\n", "#!ipxe\nkernel --name linux\n"] {
-            assert_eq!(wants(text), (Vec::new(), Err(Cause::NoScript)), "{text}");
+            assert_eq!(wants(text), (Vec::new(), Err(FailureCause::NoScript)), "{text}");
         }
-        assert_eq!(wants("#!ipxe\nkernel https://192.0.2.1/x\n").1, Err(Cause::Elsewhere));
+        assert_eq!(
+            wants("#!ipxe\nkernel https://192.0.2.1/x\n").1,
+            Err(FailureCause::Elsewhere)
+        );
     }
 }

@@ -1,15 +1,15 @@
 //! Carries TFTP fetches, with the option sets that real loaders' readers send.
 
 use super::{
-    Firmware,
-    place::Place,
-    progress::{Clock, Progress},
-    report::Cause,
+    FleetFirmware,
+    file_url::FileUrl,
+    progress::{StormClock, StormProgress},
+    report::FailureCause,
 };
 use crate::model::text;
 use crate::proto::tftp::{
-    fetch::{Ending, Fetch},
-    wire::{self, ErrorCode, Options},
+    fetch::{Fetch, FetchEnd},
+    wire::{self, ErrorCode, TransferOptions},
 };
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -21,59 +21,70 @@ use tokio::net::UdpSocket;
 const PACKET_BYTES: usize = 1500;
 
 /// Why a fetch failed, with the server's words.
-pub(super) type Failed = (Cause, String);
+pub(super) type Failed = (FailureCause, String);
 
 /// Where a machine fetches from, and from which address.
 pub(super) struct Tftp<'a> {
     pub local: Ipv4Addr,
     pub server: Ipv4Addr,
-    pub clock: Clock,
-    pub progress: &'a Progress,
+    pub clock: StormClock,
+    pub progress: &'a StormProgress,
 }
 
 /// What firmware asks for with its loader.
-pub(super) fn loader_options(firmware: Firmware) -> Options {
+pub(super) fn loader_options(firmware: FleetFirmware) -> TransferOptions {
     match firmware {
         // The PXE base code of NICs: its block fits the frame, and there is no window.
-        Firmware::Bios => Options {
+        FleetFirmware::Bios => TransferOptions {
             blksize: Some(1456),
             tsize: true,
-            ..Options::default()
+            ..TransferOptions::default()
         },
-        Firmware::Uefi => Options {
+        FleetFirmware::Uefi => TransferOptions {
             blksize: Some(1468),
             windowsize: Some(4),
-            ..Options::default()
+            ..TransferOptions::default()
         },
     }
 }
 
 /// What iPXE asks for with any file.
-pub(super) fn ipxe_options() -> Options {
-    Options {
+pub(super) fn ipxe_options() -> TransferOptions {
+    TransferOptions {
         blksize: Some(1432),
         tsize: true,
-        ..Options::default()
+        ..TransferOptions::default()
     }
 }
 
 impl Tftp<'_> {
     /// EDK2's question for a file's size: a request whose answer is taken back with ERROR 8.
-    pub(super) async fn probe(&self, place: &Place) -> Result<(), Failed> {
-        let options = Options {
+    pub(super) async fn probe(&self, place: &FileUrl) -> Result<(), Failed> {
+        let options = TransferOptions {
             blksize: Some(1468),
             tsize: true,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         self.carry(place, options, true, 0).await.map(drop)
     }
 
     /// A whole file; its first `keep` bytes.
-    pub(super) async fn fetch(&self, place: &Place, options: Options, keep: usize) -> Result<Vec<u8>, Failed> {
+    pub(super) async fn fetch(
+        &self,
+        place: &FileUrl,
+        options: TransferOptions,
+        keep: usize,
+    ) -> Result<Vec<u8>, Failed> {
         self.carry(place, options, false, keep).await
     }
 
-    async fn carry(&self, place: &Place, options: Options, probe: bool, keep: usize) -> Result<Vec<u8>, Failed> {
+    async fn carry(
+        &self,
+        place: &FileUrl,
+        options: TransferOptions,
+        probe: bool,
+        keep: usize,
+    ) -> Result<Vec<u8>, Failed> {
         let socket = UdpSocket::bind((self.local, 0)).await.map_err(|error| local(&error))?;
         let mut fetch = Fetch::begin(self.clock.now(), place.path.as_bytes(), options);
         let (mut packet, mut said, mut kept) = ([0; PACKET_BYTES], Vec::new(), Vec::new());
@@ -81,7 +92,7 @@ impl Tftp<'_> {
         loop {
             if probe && fetch.size().is_some() {
                 let _ = socket
-                    .send(&wire::error(ErrorCode::Options, "User aborted the transfer"))
+                    .send(&wire::error(ErrorCode::TransferOptions, "User aborted the transfer"))
                     .await;
                 return Ok(kept);
             }
@@ -127,20 +138,20 @@ impl Tftp<'_> {
     }
 }
 
-fn outcome(ending: &Ending) -> Result<(), Failed> {
+fn outcome(ending: &FetchEnd) -> Result<(), Failed> {
     match ending {
-        Ending::Complete => Ok(()),
-        Ending::Refused { code, message } => Err((Cause::TftpError(*code), text::escape(message))),
-        Ending::Unfit(why) => Err((Cause::TftpUnfit, (*why).to_owned())),
-        Ending::Silent => Err((Cause::TftpSilent, String::new())),
+        FetchEnd::Complete => Ok(()),
+        FetchEnd::Refused { code, message } => Err((FailureCause::TftpError(*code), text::escape(message))),
+        FetchEnd::Unfit(why) => Err((FailureCause::TftpUnfit, (*why).to_owned())),
+        FetchEnd::Silent => Err((FailureCause::TftpSilent, String::new())),
     }
 }
 
 /// What an error of this host's own sockets means.
 pub(super) fn local(error: &std::io::Error) -> Failed {
     let cause = match error.kind() {
-        std::io::ErrorKind::AddrNotAvailable => Cause::NotOurAddress,
-        _ => Cause::Local,
+        std::io::ErrorKind::AddrNotAvailable => FailureCause::NotOurAddress,
+        _ => FailureCause::Local,
     };
     (cause, error.to_string())
 }

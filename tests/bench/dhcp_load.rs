@@ -10,7 +10,7 @@
 
 use bootwright::{
     model::limits::DHCP_REPLY_BYTES_MAX,
-    net::socket::{Inbox, Outbox, udp},
+    net::socket::{Inbox, SendBatch, udp},
     storm::packets,
 };
 use nix::sys::{
@@ -50,7 +50,7 @@ const ACK: u8 = 5;
 
 /// One exchange, by its number.
 #[derive(Clone, Copy)]
-struct Exchange {
+struct DhcpExchange {
     began: Instant,
     /// When its last word was said.
     said: Instant,
@@ -72,17 +72,17 @@ struct Load {
     server: SocketAddrV4,
     relay: Ipv4Addr,
     machines: u32,
-    exchanges: Vec<Exchange>,
+    exchanges: Vec<DhcpExchange>,
     took: Vec<Duration>,
     inbox: Inbox,
-    outbox: Outbox,
+    outbox: SendBatch,
 }
 
 impl Load {
     fn discover(&mut self) {
         let now = Instant::now();
         let number = self.exchanges.len();
-        self.exchanges.push(Exchange {
+        self.exchanges.push(DhcpExchange {
             began: now,
             said: now,
             state: State::Discovering,
@@ -132,7 +132,7 @@ impl Load {
             match (exchange.state, kind) {
                 (State::Discovering, OFFER) if in_time => {
                     (exchange.state, exchange.said) = (State::Requesting, now);
-                    requests.push((number, words(packet)));
+                    requests.push((number, discovers(packet)));
                 }
                 (State::Requesting, ACK) if in_time => {
                     exchange.state = State::Done;
@@ -168,7 +168,7 @@ fn read(packet: &[u8]) -> Option<(usize, u8)> {
 }
 
 /// The REQUEST's options for an OFFER: 54 and 50.
-fn words(offer: &[u8]) -> Vec<u8> {
+fn discovers(offer: &[u8]) -> Vec<u8> {
     let server = option(offer, 54).unwrap_or(&[0; 4]);
     [&[54, 4][..], server, &[50, 4], &offer[YOUR_ADDRESS]].concat()
 }
@@ -211,7 +211,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         } else {
             DHCP_REPLY_BYTES_MAX
         }),
-        outbox: Outbox::one_by_one(),
+        outbox: SendBatch::one_by_one(),
     };
     let start = Instant::now();
     let mut last = start;

@@ -74,7 +74,7 @@ measure() {
     done
     local ready rss; ready=$(minus "$(said_at ready:)" "$start") rss=$(memory VmRSS)
     until [ "$(state "$1" .artifacts.verified)" = "$2" ]; do sleep 0.5; done
-    local read took="none"; read=$(state "$1" .counters.images_bytes_read)
+    local read took="none"; read=$(state "$1" .counters.artifact_bytes_read)
     if [ "$read" -gt 0 ]; then
         took=$(minus "$(said_at 'is verified, ')" "$(said_at ready:)")
         took="$took s, $(awk -v b="$read" -v t="$took" 'BEGIN { printf "%.0f MB/s", b / 1e6 / (t > 0 ? t : 0.01) }')"

@@ -6,7 +6,7 @@
 //! INTERFACE` by the batch, as ours does.
 
 use bootwright::{
-    net::socket::{Inbox, Outbox, udp},
+    net::socket::{Inbox, SendBatch, udp},
     proto::tftp::wire::{self, Agreed, Packet},
 };
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -57,7 +57,7 @@ fn one_by_one(address: SocketAddrV4, file: &[u8]) -> io::Result<()> {
 
 fn in_batches(address: SocketAddrV4, interface: &str, file: &[u8]) -> io::Result<()> {
     let socket = udp(interface, address.port())?;
-    let (mut inbox, mut outbox) = (Inbox::new(PACKET_BYTES_MAX), Outbox::default());
+    let (mut inbox, mut outbox) = (Inbox::new(PACKET_BYTES_MAX), SendBatch::default());
     let (mut out, mut events) = (Vec::new(), [EpollEvent::empty()]);
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;

@@ -6,8 +6,8 @@
 //! clients fall silent after their first block and it waits so long. It ends by itself after `TIME_MAX`.
 
 use bootwright::proto::tftp::{
-    fetch::{Ending, Fetch, Tally},
-    wire::{Options, parse_reply},
+    fetch::{Fetch, FetchEnd, Tally},
+    wire::{TransferOptions, parse_reply},
 };
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -46,7 +46,7 @@ struct Load {
     start: Instant,
     packet: Vec<u8>,
     buffer: Vec<u8>,
-    running: usize,
+    tasks: usize,
 }
 
 impl Load {
@@ -81,7 +81,7 @@ impl Load {
             let was_running = client.fetch.deadline().is_some();
             let data = client.fetch.handle(self.start.elapsed(), &reply);
             client.spoilt |= self.file.get(began..began + data.len()) != Some(data);
-            self.running -= usize::from(was_running && client.fetch.deadline().is_none());
+            self.tasks -= usize::from(was_running && client.fetch.deadline().is_none());
             // Nothing more comes before what was said is heard.
             if self.say(at) {
                 return;
@@ -95,7 +95,7 @@ impl Load {
             let fetch = &mut self.clients[at].fetch;
             if fetch.deadline().is_some_and(|deadline| deadline <= now) {
                 fetch.handle_timeout(now);
-                self.running -= usize::from(fetch.deadline().is_none());
+                self.tasks -= usize::from(fetch.deadline().is_none());
                 self.say(at);
             }
         }
@@ -113,11 +113,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         text.parse::<u16>()
             .map(|number| Some(number).filter(|number| *number > 0))
     };
-    let options = Options {
+    let options = TransferOptions {
         blksize: asked(blksize)?,
         windowsize: asked(windowsize)?,
         tsize: true,
-        ..Options::default()
+        ..TransferOptions::default()
     };
     let files = u64::from(clients) + 100;
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
@@ -129,7 +129,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         start,
         packet: Vec::new(),
         buffer: vec![0; 65536],
-        running: clients as usize,
+        tasks: clients as usize,
     };
     for number in 0..clients {
         let socket = UdpSocket::bind((Ipv4Addr::from_bits(first.to_bits() + number), 0))?;
@@ -158,7 +158,7 @@ fn fetch(load: &mut Load, epoll: &Epoll) -> io::Result<()> {
     }
     let mut events = vec![EpollEvent::empty(); 1024];
     let mut ticked = Instant::now();
-    while load.running > 0 && began.elapsed() < TIME_MAX {
+    while load.tasks > 0 && began.elapsed() < TIME_MAX {
         let timeout = EpollTimeout::try_from(TICK).map_err(io::Error::other)?;
         let count = epoll.wait(&mut events, timeout)?;
         for event in &events[..count] {
@@ -173,7 +173,7 @@ fn fetch(load: &mut Load, epoll: &Epoll) -> io::Result<()> {
     let (mut failed, mut bytes, mut sum) = (0, 0, Tally::default());
     for client in &load.clients {
         let tally = client.fetch.tally();
-        let whole = client.fetch.ending() == Some(&Ending::Complete) && !client.spoilt;
+        let whole = client.fetch.ending() == Some(&FetchEnd::Complete) && !client.spoilt;
         failed += u32::from(!whole || client.fetch.bytes() != load.file.len() as u64);
         bytes += client.fetch.bytes();
         sum.retries += tally.retries;

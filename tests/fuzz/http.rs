@@ -7,15 +7,15 @@
 use super::room::Room;
 use bootwright::{
     boot::{
-        ledger::{Finding, Ledger},
         snapshot::{Host, Hosts, Snapshot},
+        verification::{HashResult, Verification},
     },
     lease::{LeaseChange, LeaseTable},
     model::{SharedAddresses, text},
     net::{
         Clock, Counter, Counters, Durable, LeaseLog, Shared,
-        http::{HttpServer, HttpThreads, bulk_places, connection_places, rooms, seats},
-        running::{Drain, Running},
+        http::{HttpServer, HttpThreads, buffers, bulk_places, connection_places, wait_slots},
+        tasks::{Shutdown, TaskTracker},
     },
 };
 use socket2::SockRef;
@@ -43,7 +43,7 @@ const LOADER_BYTES: usize = 3000;
 pub struct Appliance {
     _runtime: Runtime,
     _stop: watch::Sender<bool>,
-    _drain: Drain,
+    _drain: Shutdown,
     _room: Room,
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -105,7 +105,7 @@ impl Appliance {
         let shared = shared(snapshot);
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let (running, drain) = Running::new(stopped);
+        let (tasks, drain) = TaskTracker::new(stopped);
         let address = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -115,10 +115,10 @@ impl Appliance {
                 listener,
                 places: connection_places(&addresses),
                 bulk: bulk_places(2, &addresses),
-                seats: seats(&addresses),
-                rooms: rooms(),
+                wait_slots: wait_slots(&addresses),
+                buffers: buffers(),
                 threads: HttpThreads::start(),
-                running,
+                tasks,
             };
             tokio::spawn(server.run());
             address
@@ -254,11 +254,11 @@ impl Appliance {
 /// Every artifact was read and found sound, and the client is a listed host.
 fn shared(mut snapshot: Snapshot) -> Arc<Shared> {
     let clock = Clock::start();
-    let mut ledger = Ledger::default();
+    let mut verification = Verification::default();
     for image in snapshot.images.values() {
         for artifact in image.artifacts() {
             let path = image.path(artifact);
-            ledger.enter(clock.now(), &path, artifact.stamp, Finding::Sum(artifact.sha256));
+            verification.record(clock.now(), &path, artifact.stamp, HashResult::Sum(artifact.sha256));
         }
     }
     let mut hosts: Vec<Host> = snapshot.hosts.iter().map(|host| Host::clone(host)).collect();
@@ -267,16 +267,16 @@ fn shared(mut snapshot: Snapshot) -> Arc<Shared> {
     Arc::new(Shared {
         snapshot: Arc::new(snapshot).into(),
         leases: LeaseTable::default().into(),
-        sightings: Default::default(),
+        identities: Default::default(),
         exhausted: Default::default(),
         crowded: Default::default(),
         busy: Default::default(),
         unverified: Default::default(),
-        notices: Default::default(),
+        log_throttles: Default::default(),
         verified: Default::default(),
-        ledger: ledger.into(),
+        verification: verification.into(),
         loops: Default::default(),
-        disputes: Default::default(),
+        conflicts: Default::default(),
         lease_log: Box::new(NoLog),
         hot_files: Arc::default(),
         interfaces: Default::default(),

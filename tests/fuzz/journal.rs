@@ -6,7 +6,7 @@
 //! from the layout that the journal's own words give, and not by the daemon.
 
 use super::input::Input;
-use bootwright::boot::{ledger::ChecksumRecord, snapshot::FileStamp};
+use bootwright::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{HardwareAddr, Now, WallTime};
 use bootwright::store::{self, Store, Write, checksums, leases};
@@ -71,7 +71,7 @@ impl Disk {
         assert_eq!(second.entries, first.entries, "lost by a restart");
         let third = read(folder, &[]);
         assert!(third.leases.contains(&written), "a commit was lost");
-        let others = |found: &Found| -> Vec<LeaseRecord> {
+        let others = |found: &JournalState| -> Vec<LeaseRecord> {
             let others = found.leases.iter().filter(|each| each.address != written.address);
             others.cloned().collect()
         };
@@ -82,31 +82,31 @@ impl Disk {
 }
 
 /// What a daemon found in its store.
-struct Found {
-    entries: Vec<store::Entry>,
+struct JournalState {
+    entries: Vec<store::KeyValue>,
     leases: Vec<LeaseRecord>,
     checksums: Vec<ChecksumRecord>,
 }
 
 /// Opens the store, reads all, commits, and ends as a daemon does.
-fn read(folder: &Path, writes: &[Write]) -> Found {
+fn read(folder: &Path, writes: &[Write]) -> JournalState {
     let opened = store::open(folder).expect("a journal keeps no daemon from starting");
-    assert!(opened.broken.is_none(), "the database: {:?}", opened.broken);
+    assert!(opened.corrupt.is_none(), "the database: {:?}", opened.corrupt);
     let store: &dyn Store = &*opened.store;
     let mut entries = store.scan(b"").unwrap();
     entries.retain(|(key, _)| !OWN_KEYS.contains(&key.as_slice()));
     let (leases, unreadable) = leases::load(store).unwrap();
-    for words in &unreadable {
+    for discovers in &unreadable {
         assert!(
-            words.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
-            "steers a terminal: {words:?}"
+            discovers.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+            "steers a terminal: {discovers:?}"
         );
     }
     let (checksums, _) = checksums::load(store).unwrap();
     if !writes.is_empty() {
         store.commit(writes).unwrap();
     }
-    Found {
+    JournalState {
         entries,
         leases,
         checksums,
@@ -165,11 +165,11 @@ impl File {
     }
 
     /// Every commit is there, the last of each key, and nothing else.
-    fn assert_kept(&self, found: &Found) {
+    fn assert_kept(&self, found: &JournalState) {
         if self.is_ambiguous {
             return;
         }
-        let kept: Vec<store::Entry> = self
+        let kept: Vec<store::KeyValue> = self
             .kept
             .iter()
             .filter(|(key, _)| !OWN_KEYS.contains(&key.as_slice()))

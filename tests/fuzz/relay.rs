@@ -10,7 +10,7 @@ use super::{
     support::*,
 };
 use bootwright::boot::{
-    engine::{Destination, Outcome, Sending},
+    engine::{Destination, Outcome, OutgoingReply},
     snapshot::{Host, Hosts, Snapshot, UnknownPolicy},
 };
 use bootwright::model::{BootTarget, MacAddr, Mode};
@@ -56,7 +56,7 @@ const WORDS: [&[u8]; 16] = [
 /// Lives one input; how many replies it drew. Panics where a property does not hold.
 pub fn live(input: &[u8]) -> usize {
     let mut input = Input(input);
-    let mut life = Life::under(&rooms()[0]);
+    let mut life = Life::under(&buffers()[0]);
     let mut replies = 0;
     for _ in 0..STEPS_MAX {
         if input.0.is_empty() {
@@ -65,7 +65,7 @@ pub fn live(input: &[u8]) -> usize {
         match input.byte() % 16 {
             0 => life.now = life.now.after(Duration::from_secs(u64::from(input.word()))),
             1 => {
-                life.snapshot = &rooms()[usize::from(input.byte()) % rooms().len()];
+                life.snapshot = &buffers()[usize::from(input.byte()) % buffers().len()];
                 life.generation += 1;
             }
             2 => life.restart(),
@@ -87,7 +87,7 @@ pub fn live(input: &[u8]) -> usize {
 }
 
 /// The room of the conformance tests with hosts at ports, and the same with nothing but ports.
-fn rooms() -> &'static [Snapshot] {
+fn buffers() -> &'static [Snapshot] {
     static ALL: OnceLock<Vec<Snapshot>> = OnceLock::new();
     ALL.get_or_init(|| {
         let by_port = (20..).zip(PORTS).map(|(last, (port, mac))| {
@@ -200,7 +200,7 @@ fn said(body: &[u8], wanted: u8) -> Option<Vec<Vec<u8>>> {
 }
 
 /// What must hold of one answer to somebody behind a relay or a switch.
-fn assert_answer(life: &Life, packet: &Packet, outcome: &Outcome, sending: &Sending) {
+fn assert_answer(life: &Life, packet: &Packet, outcome: &Outcome, sending: &OutgoingReply) {
     let body = packet.options.iter().find(|(code, _)| *code == 82);
     let body = body.map(|(_, body)| body.as_slice()).unwrap_or_default();
     let reply = sending.reply.encode();
@@ -229,7 +229,7 @@ fn assert_answer(life: &Life, packet: &Packet, outcome: &Outcome, sending: &Send
 }
 
 /// It goes to the relay, and by the port that the relay listens on.
-fn assert_relayed(life: &Life, packet: &Packet, body: &[u8], sending: &Sending) {
+fn assert_relayed(life: &Life, packet: &Packet, body: &[u8], sending: &OutgoingReply) {
     let Destination::Unicast(to) = sending.destination else {
         panic!("past the relay: {:?}", sending.destination);
     };

@@ -2,13 +2,13 @@
 //! must hold of whatever the daemon makes of them.
 
 use bootwright::boot::{
-    ledger::Ledger,
-    resource::{Answered, Ask, Refusal, Resource, Transport, resource},
-    sightings::Sightings,
+    identity_cache::IdentityCache,
+    resource::{FileRequest, Refusal, Resolved, Resource, Transport, resource},
     snapshot::{Host, Snapshot},
+    verification::Verification,
 };
-use bootwright::config::{Diagnostic, Loaded, Report, load};
-use bootwright::images::sums::Later;
+use bootwright::config::{Diagnostic, LoadReport, Loaded, load};
+use bootwright::images::sums::Deferred;
 use bootwright::lease::LeaseTable;
 use bootwright::model::{Cpu, Now, WallTime, limits::TEMPLATE_OUTPUT_BYTES_MAX};
 use std::{
@@ -91,8 +91,8 @@ impl Room {
     }
 
     /// As `bootwright check`, a start and a reload read it.
-    pub fn load(&self) -> Result<Loaded, Report> {
-        load(&self.path("bootwright.toml"), 1, &mut Later)
+    pub fn load(&self) -> Result<Loaded, LoadReport> {
+        load(&self.path("bootwright.toml"), 1, &mut Deferred)
     }
 
     /// Loads it, and what must hold of the answer, whatever is in the files; what was accepted.
@@ -118,9 +118,9 @@ impl Room {
     /// It names a file of this folder, and a place that is in it; and it steers no terminal.
     fn assert_said(&self, said: &Diagnostic) {
         assert!(!said.message.is_empty());
-        for words in [said.message.as_str(), said.help.as_deref().unwrap_or_default()] {
+        for discovers in [said.message.as_str(), said.help.as_deref().unwrap_or_default()] {
             let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
-            assert!(words.chars().all(is_shown), "steers a terminal: {said:?}");
+            assert!(discovers.chars().all(is_shown), "steers a terminal: {said:?}");
         }
         assert!(Path::new(&said.file).starts_with(self.0.path()), "elsewhere: {said:?}");
         if let Some((line, column)) = said.place {
@@ -158,10 +158,10 @@ pub fn assert_text(text: &str, what: &str) {
 
 /// What must hold of an inventory that was accepted: what was rendered while it was judged is rendered now.
 pub fn assert_served(snapshot: &Snapshot) {
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     for host in snapshot.hosts.iter() {
         for path in paths(snapshot, host) {
-            let answered = ask(snapshot, &mut sightings, host.address.unwrap_or(SERVER), &path);
+            let answered = ask(snapshot, &mut identities, host.address.unwrap_or(SERVER), &path);
             assert_answered(&answered, &path);
         }
     }
@@ -183,12 +183,12 @@ fn paths(snapshot: &Snapshot, host: &Host) -> Vec<String> {
 }
 
 /// Asks over HTTP.
-pub fn ask(snapshot: &Snapshot, sightings: &mut Sightings, peer: Ipv4Addr, path: &str) -> Answered {
+pub fn ask(snapshot: &Snapshot, identities: &mut IdentityCache, peer: Ipv4Addr, path: &str) -> Resolved {
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),
     };
-    let ask = Ask {
+    let ask = FileRequest {
         transport: Transport::Http,
         path: path.as_bytes(),
         query,
@@ -199,13 +199,13 @@ pub fn ask(snapshot: &Snapshot, sightings: &mut Sightings, peer: Ipv4Addr, path:
         NOW,
         snapshot,
         &LeaseTable::default(),
-        sightings,
-        &Ledger::default(),
+        identities,
+        &Verification::default(),
         &ask,
     )
 }
 
-fn assert_answered(answered: &Answered, path: &str) {
+fn assert_answered(answered: &Resolved, path: &str) {
     match &answered.result {
         Ok(Resource::Text { body, .. }) => {
             assert!(
@@ -214,7 +214,7 @@ fn assert_answered(answered: &Answered, path: &str) {
                 body.len()
             );
         }
-        Err(Refusal::Broken { reason }) => panic!("accepted, and then not rendered: {path}: {reason}"),
+        Err(Refusal::ServerError { reason }) => panic!("accepted, and then not rendered: {path}: {reason}"),
         Ok(Resource::File { .. }) | Err(_) => {}
     }
 }

@@ -4,8 +4,8 @@
 //! not, and waits. At the end the client falls silent, and the transfer must end too.
 
 use bootwright::model::limits::{TFTP_BLOCK_BYTES_MAX, TFTP_SILENT_PACKETS_MAX, TFTP_WINDOW_BLOCKS_MAX};
-use bootwright::proto::tftp::transfer::{Ending, Transfer, Transmit};
-use bootwright::proto::tftp::wire::{self, Agreed, Options, Packet};
+use bootwright::proto::tftp::transfer::{Transfer, TransferEnd, Transmit};
+use bootwright::proto::tftp::wire::{self, Agreed, Packet, TransferOptions};
 use std::time::Duration;
 
 /// Steps of one transfer.
@@ -14,7 +14,7 @@ const STEPS_MAX: usize = 256;
 /// What one transfer sent.
 struct Client {
     transfer: Transfer,
-    asked: Options,
+    asked: TransferOptions,
     length: u64,
     now: Duration,
     /// The number of the block that came last.
@@ -34,7 +34,7 @@ pub fn transfer(input: &[u8]) {
     let (request, mut steps) = rest.split_at(usize::from(*length).min(rest.len()));
     let asked = match wire::parse(request) {
         Ok(Packet::Read(request)) => request.options,
-        Ok(_) | Err(_) => Options::default(),
+        Ok(_) | Err(_) => TransferOptions::default(),
     };
     let length = u64::from(u32::from_be_bytes(*size));
     let mut client = Client {
@@ -122,7 +122,7 @@ impl Client {
             self.transfer.acknowledged_bytes() <= self.reached,
             "acknowledged and never sent"
         );
-        if self.transfer.ending() == Some(&Ending::Complete) {
+        if self.transfer.ending() == Some(&TransferEnd::Complete) {
             assert_eq!(self.transfer.acknowledged_bytes(), self.length);
         }
     }

@@ -193,7 +193,7 @@ fn case_11_a_client_without_the_flag_gets_frames_to_its_mac_and_nobody_asks_who_
     watch.wait_for("the later offer", |frame| {
         frame.answers(MAC, MessageType::Offer) && frame.message().is_some_and(|offer| offer.xid() == 3)
     });
-    let asks = |frame: &Frame| matches!(&frame.content, Content::Question(after) if *after == address);
+    let asks = |frame: &Frame| matches!(&frame.content, Content::ClientMessage(after) if *after == address);
     let asked = watch.frames().into_iter().find(asks);
     assert!(asked.is_none(), "{asked:?}");
 }

@@ -64,9 +64,9 @@ impl Line {
         }
     }
 
-    /// Whether it is a step of that machine that says all of `words`.
-    pub fn says(&self, machine: &str, words: &[&str]) -> bool {
-        self.target == "boot" && self.machine == machine && words.iter().all(|word| self.message.contains(word))
+    /// Whether it is a step of that machine that says all of `discovers`.
+    pub fn says(&self, machine: &str, discovers: &[&str]) -> bool {
+        self.target == "boot" && self.machine == machine && discovers.iter().all(|word| self.message.contains(word))
     }
 }
 

@@ -51,12 +51,12 @@ pub fn boots_to_the_kernel(daemon: &Daemon, machine: &str, loader: Option<&str>)
         let sent = format!("sent loader {loader}");
         daemon.wait_for_within("the loader", LOADER, |line| line.message.contains(&sent));
     }
-    for (what, timeout, words) in [
+    for (what, timeout, discovers) in [
         ("the script", LOADER, &["sent script debian-installer"][..]),
         ("the kernel", KERNEL, &["sent image", "linux"]),
         ("the initrd", KERNEL, &["sent image", "initrd.gz"]),
     ] {
-        daemon.wait_for_within(what, timeout, |line| line.says(machine, words));
+        daemon.wait_for_within(what, timeout, |line| line.says(machine, discovers));
     }
 }
 
@@ -71,15 +71,15 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
         line.says("r1u07", &["offered"]) && line.stage == stage
     });
     boots_to_the_kernel(&daemon, "r1u07", loader);
-    for (what, timeout, words) in [
+    for (what, timeout, discovers) in [
         ("the reservation", LOADER, "acknowledged 192.0.2.11"),
         ("the answer", ANSWER, "sent answer preseed"),
     ] {
-        daemon.wait_for_within(what, timeout, |line| line.says("r1u07", &[words]));
+        daemon.wait_for_within(what, timeout, |line| line.says("r1u07", &[discovers]));
     }
     // Without this word it would have waited for a router before it fetched its script.
     let lines = daemon.lines();
-    let first = |words: &str| lines.iter().position(|line| line.says("r1u07", &[words]));
+    let first = |discovers: &str| lines.iter().position(|line| line.says("r1u07", &[discovers]));
     let (told, script) = (first("told that no IPv6 router is here"), first("sent script"));
     assert!(
         told.is_some_and(|told| Some(told) < script),
@@ -167,8 +167,8 @@ vars    = { disk = "/dev/vda" }
 "#;
 
 /// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters:
-/// `words` is what they look like on the console.
-fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, words: &[&str]) {
+/// `discovers` is what they look like on the console.
+fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, discovers: &[&str]) {
     let wire = Wire::new();
     let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
     let daemon = Daemon::start(&wire, &room);
@@ -180,16 +180,18 @@ fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dial
     });
     loads_another_loader(&daemon, stage, loaders, dialect);
     machine.wait_for("Kernel command line: ", KERNEL);
-    for words in words {
-        machine.wait_for(words, KERNEL);
+    for discovers in discovers {
+        machine.wait_for(discovers, KERNEL);
     }
 }
 
 /// Waits for each step of r1u07 from its loader, `first`, which fetches `second` for itself, to its initrd's
 /// last byte.
 pub fn loads_another_loader(daemon: &Daemon, stage: &str, [first, second]: [&str; 2], dialect: &str) {
-    let step = |what: &str, stage: &str, words: &[&str]| {
-        daemon.wait_for_within(what, LOADER, |line| line.says("r1u07", words) && line.stage == stage);
+    let step = |what: &str, stage: &str, discovers: &[&str]| {
+        daemon.wait_for_within(what, LOADER, |line| {
+            line.says("r1u07", discovers) && line.stage == stage
+        });
     };
     step("the loader", stage, &[&format!("sent loader {first},")]);
     daemon.wait_for_within("its second part", LOADER, |line| {
@@ -253,12 +255,12 @@ fn a_machine_told_to_boot_its_disk_boots_its_disk() {
     let wire = Wire::new();
     let room = Room::new(WORKER).with_debian();
     let daemon = Daemon::start(&wire, &room);
-    let words = "this is the local disk";
-    let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", words);
+    let discovers = "this is the local disk";
+    let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", discovers);
     daemon.wait_for_within("the reservation", LOADER, |line| {
         line.says("r1u08", &["acknowledged 192.0.2.12", "disk"])
     });
-    machine.wait_for(words, LOADER);
+    machine.wait_for(discovers, LOADER);
     let loaded = daemon.lines().into_iter().find(|line| line.message.starts_with("sent"));
     assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
 }

@@ -4,7 +4,7 @@
 use super::SOON;
 use super::daemon::{Daemon, ask_json};
 use super::frames::{Frame, Watch};
-use super::namespace::{Namespace, Running, Wire};
+use super::namespace::{Namespace, TaskTracker, Wire};
 use super::room::Room;
 use super::wire::{Flood, Rack};
 use dhcproto::Encodable;
@@ -76,7 +76,7 @@ fn forty_udhcpc_that_start_together_each_hear_their_own_offer() {
     let bystander = wire.client("02:00:00:00:00:fb");
     let watch = Watch::new(&bystander);
     daemon.signal(Signal::SIGSTOP);
-    let mut running: Vec<Running> = clients.iter().map(|client| Running(udhcpc(client))).collect();
+    let mut running: Vec<TaskTracker> = clients.iter().map(|client| TaskTracker(udhcpc(client))).collect();
     let have_all_asked = || (askers(&watch) == usize::from(CLIENTS)).then_some(());
     super::poll(SOON * 2, have_all_asked).expect("every client asks");
     daemon.signal(Signal::SIGCONT);

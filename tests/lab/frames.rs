@@ -38,7 +38,7 @@ pub struct Frame {
 #[derive(Clone, Debug)]
 pub enum Content {
     /// An ARP question after who has that address.
-    Question(Ipv4Addr),
+    ClientMessage(Ipv4Addr),
     /// DHCP, from one address and port to another.
     Dhcp {
         source: SocketAddrV4,
@@ -67,7 +67,7 @@ impl Frame {
         let (header, body) = bytes.split_at_checked(14)?;
         let to = header[..6].try_into().ok()?;
         let content = match [header[12], header[13]] {
-            ARP if body.get(6..8)? == [0, 1] => Content::Question(address(body, 24)?),
+            ARP if body.get(6..8)? == [0, 1] => Content::ClientMessage(address(body, 24)?),
             IPV4 if *body.get(9)? == 17 => dhcp(body)?,
             _ => return None,
         };
@@ -78,7 +78,7 @@ impl Frame {
     pub fn message(&self) -> Option<&Message> {
         match &self.content {
             Content::Dhcp { message, .. } => Some(message),
-            Content::Question(_) => None,
+            Content::ClientMessage(_) => None,
         }
     }
 
@@ -86,7 +86,7 @@ impl Frame {
     pub fn dhcp_bytes(&self) -> Option<usize> {
         match &self.content {
             Content::Dhcp { bytes, .. } => Some(*bytes),
-            Content::Question(_) => None,
+            Content::ClientMessage(_) => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Frame {
             Content::Dhcp {
                 source, destination, ..
             } => Some((*source, *destination)),
-            Content::Question(_) => None,
+            Content::ClientMessage(_) => None,
         }
     }
 
@@ -196,7 +196,7 @@ impl Watch {
     /// Every frame in a line, for a failure's report.
     pub fn text(&self) -> String {
         let line = |frame: &Frame| match &frame.content {
-            Content::Question(address) => format!("{:02x?} who has {address}", frame.to),
+            Content::ClientMessage(address) => format!("{:02x?} who has {address}", frame.to),
             Content::Dhcp {
                 source,
                 destination,

@@ -1,7 +1,7 @@
 //! A transfer that goes on only when its test wants it to: curl, and nobody reads what it writes. However
 //! slow the machine is, the file is under way for as long as the test needs.
 
-use super::namespace::{Namespace, Running, SERVER};
+use super::namespace::{Namespace, SERVER, TaskTracker};
 use std::{
     io::Read,
     process::{ChildStdout, Stdio},
@@ -12,7 +12,7 @@ const BEGUN_BYTES: usize = 64 * 1024;
 
 /// curl in the middle of a file; killed on drop.
 pub struct Held {
-    curl: Running,
+    curl: TaskTracker,
     output: ChildStdout,
     got: Vec<u8>,
 }
@@ -23,7 +23,7 @@ impl Held {
         let mut command = client.command("curl");
         // A bound for the test that forgets it.
         command.args(["-sSf", "-m", "170", &format!("http://{SERVER}{path}")]);
-        let mut curl = Running(command.stdout(Stdio::piped()).spawn().expect("curl is installed"));
+        let mut curl = TaskTracker(command.stdout(Stdio::piped()).spawn().expect("curl is installed"));
         let mut output = curl.0.stdout.take().expect("piped above");
         let mut got = vec![0; BEGUN_BYTES];
         output.read_exact(&mut got).expect("the transfer begins");

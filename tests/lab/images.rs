@@ -144,13 +144,13 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
     daemon.wait_for("the checksum", |line| {
         line.message.contains("image small/kernel.bin is verified, ")
     });
-    assert_eq!(counter(&room, "images_read"), 1);
+    assert_eq!(counter(&room, "artifacts_read"), 1);
     assert!(daemon.stop().success());
 
     let daemon = Daemon::start_at_once(&wire, &room);
     assert!(is_served(&client, KERNEL_URL), "{}", daemon.log_tail());
-    assert_eq!(counter(&room, "images_read"), 0);
-    assert_eq!(counter(&room, "images_bytes_read"), 0);
+    assert_eq!(counter(&room, "artifacts_read"), 0);
+    assert_eq!(counter(&room, "artifact_bytes_read"), 0);
     assert!(daemon.stop().success());
 
     flip_a_byte(&room.path(KERNEL), 70_000);
@@ -161,11 +161,11 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
         "{refused}"
     );
     assert!(is_served(&client, "/snponly.efi"), "the room goes on");
-    let words = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
+    let discovers = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
     daemon.wait_for("what is wrong", |line| {
-        line.level == "ERROR" && words.iter().all(|word| line.message.contains(word))
+        line.level == "ERROR" && discovers.iter().all(|word| line.message.contains(word))
     });
-    assert_eq!(counter(&room, "images_wrong"), 1);
+    assert_eq!(counter(&room, "artifacts_mismatched"), 1);
     assert_eq!(unserved(&room)[0]["problem"]["line"], 2);
     let status = text(&ask(&room, &["status"]));
     assert!(status.contains("NOT SERVED: image small/kernel.bin"), "{status}");

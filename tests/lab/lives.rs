@@ -9,7 +9,7 @@ mod own;
 
 use super::daemon::{Daemon, ask_json};
 use super::frames::{Sent, Watch, option};
-use super::namespace::{INTERFACE, Namespace, Running, Wire};
+use super::namespace::{INTERFACE, Namespace, TaskTracker, Wire};
 use super::room::Room;
 use dhcproto::v4::{Message, MessageType};
 use std::{cell::Cell, fs, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
@@ -90,14 +90,14 @@ impl Life {
         format!("mkdir -p {place} && mount --bind {} {place} && ", self.file(name))
     }
 
-    fn start(&self, program: &str, arguments: &[&str]) -> Running {
+    fn start(&self, program: &str, arguments: &[&str]) -> TaskTracker {
         let mut command = self.client.command(program);
         let child = command
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        Running(child.expect("package iproute2 is installed"))
+        TaskTracker(child.expect("package iproute2 is installed"))
     }
 
     /// What the client asks for next in that state and the answer that is meant, on the wire.
@@ -246,7 +246,7 @@ fn inventory(network: &str, pool: &str, lease: &str) -> String {
 }
 
 /// dhclient, with clocks of its own that are shorter than the lease's.
-fn dhclient(life: &Life, options: &[&str]) -> Running {
+fn dhclient(life: &Life, options: &[&str]) -> TaskTracker {
     let clocks = "supersede dhcp-renewal-time 2;\nsupersede dhcp-rebinding-time 3;\n";
     fs::write(life.path("dhclient.conf"), clocks).expect("our own folder");
     let files = ["hook", "leases", "pid", "dhclient.conf"].map(|name| life.file(name));
@@ -287,7 +287,7 @@ fn dhclient_comes_back_to_its_address_after_a_crash_and_is_refused_on_another_ne
     life.has(there);
 }
 
-fn dhcpcd(life: &Life, options: &[&str]) -> Running {
+fn dhcpcd(life: &Life, options: &[&str]) -> TaskTracker {
     let folders = [("run", "/run/dhcpcd"), ("lib", "/var/lib/dhcpcd")];
     let folders: String = folders.iter().map(|(name, place)| life.mounted(name, place)).collect();
     let script = format!("{folders} exec dhcpcd \"$@\"");
@@ -326,7 +326,7 @@ fn dhcpcd_comes_back_to_its_address_after_a_crash_and_is_refused_on_another_netw
     let life = Life::new("1h");
     let client = dhcpcd(&life, &["-B"]);
     let address = life.gets();
-    let crash = |client: Running| {
+    let crash = |client: TaskTracker| {
         drop(client);
         life.client.end_all();
         life.client.expect("ip", &["addr", "flush", "dev", "eth0"]);
@@ -343,7 +343,7 @@ fn dhcpcd_comes_back_to_its_address_after_a_crash_and_is_refused_on_another_netw
     life.has(there);
 }
 
-fn udhcpc(life: &Life, options: &[&str]) -> Running {
+fn udhcpc(life: &Life, options: &[&str]) -> TaskTracker {
     let (hook, pid) = (life.file("hook"), life.file("pid"));
     let common = ["udhcpc", "-f", "-R", "-i", "eth0", "-s", &hook, "-p", &pid];
     life.start("busybox", &[&common[..], options].concat())
@@ -400,7 +400,7 @@ fn udhcpc_declines_an_address_that_a_stranger_uses_and_gets_another() {
 
 /// systemd-networkd on its own: a /run of the test's, and a /sys that it can't write to, which tells
 /// it that there is no udev to wait for.
-fn networkd(life: &Life) -> Running {
+fn networkd(life: &Life) -> TaskTracker {
     let settings = life.path("system/systemd/network");
     fs::create_dir_all(&settings).expect("our own folder");
     let network = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n\

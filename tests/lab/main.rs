@@ -32,7 +32,7 @@
 //! | `threats` | rung 3: paths, garbage, silence and slowness |
 //! | `floods` | rung 3: a rack that starts in one moment, and answers that nobody takes |
 //! | `slow` | rung 3: HTTP clients that are slow on purpose, slowhttptest's and our own |
-//! | `others` | rung 3: a second DHCP server on the wire, and a second appliance |
+//! | `rogue` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
@@ -67,7 +67,6 @@ mod matrix;
 mod namespace;
 mod newer;
 mod options;
-mod others;
 mod probe;
 mod proxy;
 mod pxelinux;
@@ -76,6 +75,7 @@ mod relays;
 mod release;
 mod reload;
 mod restart;
+mod rogue;
 mod room;
 mod routers;
 mod slow;

@@ -60,7 +60,7 @@ enum Reach {
     /// That kernel runs.
     Kernel,
     /// The installer has its answer.
-    Answer,
+    ServerReply,
 }
 
 /// What the machine boots with.
@@ -109,7 +109,7 @@ fn rows() -> Vec<Row> {
         for suite in SUITES {
             for of in SUITES {
                 let goal = if (suite, of) == (STABLE, STABLE) {
-                    Reach::Answer
+                    Reach::ServerReply
                 } else {
                     Reach::Files
                 };
@@ -126,7 +126,7 @@ fn rows() -> Vec<Row> {
             let by_http = match (suite, of) {
                 // GRUB 2.06 has no HTTP: it stands at its prompt.
                 (_, OLD) => Reach::Loader,
-                (STABLE, STABLE) => Reach::Answer,
+                (STABLE, STABLE) => Reach::ServerReply,
                 _ => Reach::Files,
             };
             rows.push(row(Firmware::OvmfSecureHttp, suite, Loader::Grub(of), by_http));
@@ -336,7 +336,7 @@ impl Row {
             (Reach::Script, LOADER),
             (Reach::Files, KERNEL),
             (Reach::Kernel, KERNEL),
-            (Reach::Answer, ANSWER),
+            (Reach::ServerReply, ANSWER),
         ] {
             if step > self.goal {
                 break;
@@ -352,8 +352,8 @@ impl Row {
 
     /// Whether log or console show that step.
     fn has_reached(self, step: Reach, daemon: &Daemon, machine: &Machine) -> bool {
-        let logged = |words: &str| {
-            let says = |line: &Line| line.says("r1u07", &[words]);
+        let logged = |discovers: &str| {
+            let says = |line: &Line| line.says("r1u07", &[discovers]);
             daemon.lines().iter().any(says)
         };
         match step {
@@ -367,7 +367,7 @@ impl Row {
             Reach::Script => logged("sent script debian-installer"),
             Reach::Files => logged("sent image debian-12/linux") && logged("sent image debian-12/initrd.gz"),
             Reach::Kernel => machine.console().contains("Linux version "),
-            Reach::Answer => logged("sent answer preseed"),
+            Reach::ServerReply => logged("sent answer preseed"),
         }
     }
 }

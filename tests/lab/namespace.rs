@@ -318,9 +318,9 @@ pub fn text(output: &Output) -> String {
 }
 
 /// A program that is killed when its owner lets go of it.
-pub struct Running(pub Child);
+pub struct TaskTracker(pub Child);
 
-impl Drop for Running {
+impl Drop for TaskTracker {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -259,8 +259,13 @@ fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let said = ask();
-    for words in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
-        assert!(said.contains(words), "{said}\n{}\n{}", watch.text(), daemon.log_tail());
+    for discovers in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
+        assert!(
+            said.contains(discovers),
+            "{said}\n{}\n{}",
+            watch.text(),
+            daemon.log_tail()
+        );
     }
     daemon.wait_for("the reservation", |line| {
         line.says("r1u07", &["acknowledged 192.0.2.7"])
@@ -285,8 +290,8 @@ fn klibcs_bootp_client_gets_its_reservation_and_the_server() {
     let ask = "mount -t tmpfs none /run && exec /usr/lib/klibc/bin/ipconfig -c bootp -t 30 eth0";
     let said = client.expect("unshare", &["--mount", "sh", "-c", ask]);
     let said = String::from_utf8_lossy(&said);
-    for words in ["192.0.2.7", "255.255.255.0", "rootserver: 192.0.2.1"] {
-        assert!(said.contains(words), "{said}\n{}", daemon.log_tail());
+    for discovers in ["192.0.2.7", "255.255.255.0", "rootserver: 192.0.2.1"] {
+        assert!(said.contains(discovers), "{said}\n{}", daemon.log_tail());
     }
     assert_eq!(client.addresses("eth0"), ["192.0.2.7"], "{said}");
     daemon.wait_for("the reservation", |line| {

@@ -1,6 +1,6 @@
 //! The guest beside another DHCP server: dnsmasq gives the addresses and knows nothing of booting.
 
-use super::namespace::{Namespace, Running, Wire};
+use super::namespace::{Namespace, TaskTracker, Wire};
 use super::room::Room;
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ const POOL: &str = "192.0.2.60,192.0.2.69,255.255.255.0,1h";
 /// dnsmasq in a namespace of its own on the wire; ended with its owner.
 pub struct OtherServer {
     pub namespace: Namespace,
-    _process: Running,
+    _process: TaskTracker,
 }
 
 impl OtherServer {
@@ -41,7 +41,7 @@ impl OtherServer {
             .expect("package dnsmasq-base is installed");
         let server = OtherServer {
             namespace,
-            _process: Running(process),
+            _process: TaskTracker(process),
         };
         server.namespace.wait_for_udp(67, "dnsmasq");
         server

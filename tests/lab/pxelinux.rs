@@ -41,9 +41,9 @@ cmdline = ["console=hvc0"]
 
     /// Waits for each step to the initrd's last byte, in the words that operators read.
     fn fetches_everything(daemon: &Daemon, machine: &str, [image, initrd]: [&str; 2]) {
-        let step = |what: &str, timeout, words: &[&str]| {
+        let step = |what: &str, timeout, discovers: &[&str]| {
             daemon.wait_for_within(what, timeout, |line| {
-                line.says(machine, words) && line.stage == "pxelinux"
+                line.says(machine, discovers) && line.stage == "pxelinux"
             });
         };
         step(

@@ -2,7 +2,7 @@
 
 use super::daemon::{Daemon, Line, ask_json};
 use super::frames::{Frame, Sent, Watch};
-use super::namespace::{Namespace, Running, SERVER, Wire};
+use super::namespace::{Namespace, SERVER, TaskTracker, Wire};
 use super::room::Room;
 use super::wire::{Flood, Rack, hear};
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
@@ -56,7 +56,7 @@ const BACK0: Network = ("back0", &["198.51.100.1/24"]);
 /// A router with a relay, between the wire and networks of its own.
 struct Relayed {
     router: Namespace,
-    _process: Running,
+    _process: TaskTracker,
 }
 
 impl Relayed {
@@ -99,7 +99,7 @@ impl Relayed {
             .expect("package iproute2 is installed");
         let relayed = Relayed {
             router,
-            _process: Running(process),
+            _process: TaskTracker(process),
         };
         relayed.router.wait_for_udp(67, "the relay");
         relayed
@@ -210,8 +210,8 @@ fn machines_of_two_wires_behind_one_relay_get_addresses_of_their_own_wires_subne
         });
         let expect = |client: &Namespace, machine: &str, network: &str| {
             assert!(client.gets_lease(&[]), "{machine}\n{}", daemon.log_tail());
-            let words = format!("acknowledged {network}.1");
-            daemon.wait_for(&words, |line| line.says(machine, &[&words]));
+            let discovers = format!("acknowledged {network}.1");
+            daemon.wait_for(&discovers, |line| line.says(machine, &[&discovers]));
         };
         expect(&clients[0], "02-bb-00-00-02-01", "198.51.100");
         expect(&clients[1], "02-bb-00-00-02-02", "198.18.5");

@@ -25,15 +25,15 @@ fn script(client: &Namespace) -> String {
     String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned()
 }
 
-/// The folder of the version that is kept, once `file` in it says `words`.
-fn kept(room: &Room, file: &str, words: &str) -> PathBuf {
+/// The folder of the version that is kept, once `file` in it says `discovers`.
+fn kept(room: &Room, file: &str, discovers: &str) -> PathBuf {
     let all = room.path("state/accepted");
     let found = super::poll(SOON, || {
         let folders = fs::read_dir(&all).ok()?.flatten().map(|entry| entry.path());
         let mut numbered = folders.filter(|folder| !folder.ends_with(".new"));
-        numbered.find(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(words)))
+        numbered.find(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(discovers)))
     });
-    found.unwrap_or_else(|| panic!("no version whose {file} says {words} is kept in {}", all.display()))
+    found.unwrap_or_else(|| panic!("no version whose {file} says {discovers} is kept in {}", all.display()))
 }
 
 /// The daemon's next life, which finds its files refused.
@@ -52,7 +52,7 @@ fn start_with_kept(wire: &Wire, room: &Room, client: &Namespace, refused_for: &s
         line.level == "ERROR" && line.message.contains(refused_for)
     });
     let status = ask_json(room, "status");
-    let folder = status["kept_files"]["folder"].as_str().unwrap_or_default();
+    let folder = status["last_good"]["folder"].as_str().unwrap_or_default();
     assert!(
         PathBuf::from(folder).starts_with(room.path("state/accepted")),
         "{status}"
@@ -87,7 +87,7 @@ fn a_restart_that_finds_a_refused_inventory_serves_the_one_accepted_last() {
     room.write_inventory(&inventory("r1u02"));
     let renamed = super::poll(SOON, || (script(&client) == "#!ipxe\necho r1u02\n").then_some(()));
     assert!(renamed.is_some(), "a corrected file takes over\n{}", daemon.log_tail());
-    assert_eq!(ask_json(&room, "status")["kept_files"], Value::Null);
+    assert_eq!(ask_json(&room, "status")["last_good"], Value::Null);
     kept(&room, "inventory.toml", "r1u02");
     assert!(daemon.stop().success());
 }
@@ -134,7 +134,7 @@ fn a_restart_serves_though_settings_scripts_images_and_loaders_are_broken_or_gon
     });
     assert!(served.is_some(), "the image is there again\n{}", daemon.log_tail());
     assert_ne!(
-        ask_json(&room, "status")["kept_files"],
+        ask_json(&room, "status")["last_good"],
         Value::Null,
         "the files are still refused"
     );
@@ -152,10 +152,10 @@ fn a_start_that_fails_said_before_that_it_would_have_served_kept_files() {
     room.write("admin.sock", "somebody's file");
     let mut daemon = Daemon::spawn(&wire.server, &room);
     assert!(!daemon.wait_exit().success());
-    let said = |words: &str| {
+    let said = |discovers: &str| {
         let lines = daemon.lines().into_iter();
         lines
-            .filter(|line| line.level == "ERROR" && line.message.contains(words))
+            .filter(|line| line.level == "ERROR" && line.message.contains(discovers))
             .count()
     };
     let counts = [

@@ -111,7 +111,7 @@ fn a_machine_in_its_boot_is_told_that_no_router_is_here_and_a_system_is_told_not
     daemon.wait_for("the event", |line| {
         line.says(MACHINE_NAME, &["no IPv6 router"]) && line.stage == "uefi-pxe"
     });
-    assert!(counter(&room, "router_told") >= 1);
+    assert!(counter(&room, "router_absence_advertised") >= 1);
     // The kernel believes it, and has no router by it.
     let routes = machine.expect("ip", &["-6", "route", "show", "default"]);
     assert_eq!(String::from_utf8_lossy(&routes), "");
@@ -138,8 +138,8 @@ fn where_a_router_advertises_a_machine_in_its_boot_is_left_to_it() {
     });
     assert!(machine.gets_lease(FIRMWARE));
     let host = Host6::new(&machine);
-    solicits_and_is_counted(&host, &room, "router_left");
-    assert_eq!(counter(&room, "router_told"), 0);
+    solicits_and_is_counted(&host, &room, "router_present");
+    assert_eq!(counter(&room, "router_absence_advertised"), 0);
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn a_router_that_answers_our_own_question_alone_is_heard_though_our_kernel_has_n
         line.message.contains("an IPv6 router advertises here")
     });
     // On a busy machine its answer may be late for who asked first; nobody is told any more from here on.
-    let told = counter(&room, "router_told");
-    solicits_and_is_counted(&host, &room, "router_left");
-    assert_eq!(counter(&room, "router_told"), told);
+    let told = counter(&room, "router_absence_advertised");
+    solicits_and_is_counted(&host, &room, "router_present");
+    assert_eq!(counter(&room, "router_absence_advertised"), told);
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn where_this_host_forwards_ipv6_it_is_the_router() {
     let daemon = Daemon::start(&wire, &room);
     let machine = wire.client(MACHINE_TEXT);
     assert!(machine.gets_lease(FIRMWARE));
-    solicits_and_is_counted(&Host6::new(&machine), &room, "router_left");
-    assert_eq!(counter(&room, "router_told"), 0);
+    solicits_and_is_counted(&Host6::new(&machine), &room, "router_present");
+    assert_eq!(counter(&room, "router_absence_advertised"), 0);
     daemon.wait_for("the notice", |line| {
         line.message.contains("this host forwards IPv6 here")
     });
@@ -218,6 +218,6 @@ fn a_key_turns_it_off() {
     // What is asked after it is answered, and it is not.
     assert!(machine.gets_lease(FIRMWARE));
     assert_eq!(host.advertisement(), None);
-    let all = ["router_told", "router_ignored", "router_left"];
+    let all = ["router_absence_advertised", "router_ignored", "router_present"];
     assert!(all.iter().all(|name| counter(&room, name) == 0));
 }

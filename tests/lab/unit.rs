@@ -21,9 +21,9 @@ fn parts() -> BTreeMap<String, String> {
 }
 
 /// Whether a part has a line that begins so and has those words.
-fn says(part: &str, begins: &str, words: &str) -> bool {
+fn says(part: &str, begins: &str, discovers: &str) -> bool {
     part.lines()
-        .any(|line| line.starts_with(begins) && line.contains(words))
+        .any(|line| line.starts_with(begins) && line.contains(discovers))
 }
 
 #[test]
@@ -38,12 +38,12 @@ fn systemd_and_its_journal_tell_of_starts_that_fail_and_of_files_that_are_refuse
     );
     assert!(!first.contains("info: "), "{first}");
 
-    let sound = part("a sound start");
+    let compiled = part("a sound start");
     assert!(
-        says(sound, "exit: 0", "") && says(sound, "status: generation 1: 1 host", ""),
-        "{sound}"
+        says(compiled, "exit: 0", "") && says(compiled, "status: generation 1: 1 host", ""),
+        "{compiled}"
     );
-    assert!(says(sound, "kept: 700 bootwright", ""), "{sound}");
+    assert!(says(compiled, "kept: 700 bootwright", ""), "{compiled}");
 
     let refused = part("a restart that is refused");
     assert!(

@@ -54,21 +54,21 @@ fn k06_what_hyper_refuses_has_a_line_of_its_machine_a_counter_and_a_reason() {
         (b"\xff\xff\xff\xff\r\n\r\n", "400", "does not speak HTTP"),
         (endless.as_bytes(), "431", "more than"),
     ];
-    for (number, (bytes, status, words)) in (1..).zip(cases) {
+    for (number, (bytes, status, discovers)) in (1..).zip(cases) {
         let answer = said(&client, bytes);
         assert!(
             answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{words}: {answer}"
+            "{discovers}: {answer}"
         );
         let counted = poll(SOON, || (counter("http_malformed") == number).then_some(()));
         assert!(
             counted.is_some(),
-            "{words}: {}\n{}",
+            "{discovers}: {}\n{}",
             counter("http_malformed"),
             daemon.log_tail()
         );
-        daemon.wait_for(words, |line| {
-            line.level == "WARN" && line.says("r1u07", &["an HTTP request of 192.0.2.11", words])
+        daemon.wait_for(discovers, |line| {
+            line.level == "WARN" && line.says("r1u07", &["an HTTP request of 192.0.2.11", discovers])
         });
     }
     let tls = client.run(

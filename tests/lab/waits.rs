@@ -3,11 +3,11 @@
 
 use super::daemon::{Daemon, ask_json};
 use super::held::Held;
-use super::namespace::{Namespace, Running, SERVER, Wire};
+use super::namespace::{Namespace, SERVER, TaskTracker, Wire};
 use super::room::Room;
 use super::wire::hear;
 use super::{SOON, poll};
-use bootwright::model::limits::DRAIN_DEADLINE;
+use bootwright::model::limits::SHUTDOWN_TIMEOUT;
 use nix::sys::signal::Signal;
 use std::{
     fs::{self, File},
@@ -42,19 +42,19 @@ const FETCHERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Starts a program that fetches `path` into `target`.
-fn fetch(client: &Namespace, (program, arguments): (&str, &[&str]), target: &Path, path: &str) -> Running {
+fn fetch(client: &Namespace, (program, arguments): (&str, &[&str]), target: &Path, path: &str) -> TaskTracker {
     let mut command = client.command(program);
     let target = target.to_string_lossy().into_owned();
     command.args(arguments.iter().map(|argument| argument.replace("{}", &target)));
     command.arg(format!("http://{SERVER}{path}"));
-    Running(
+    TaskTracker(
         command
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}; tests/install-packages.sh installs it")),
     )
 }
 
-fn must_succeed(mut running: Running, what: &str) {
+fn must_succeed(mut running: TaskTracker, what: &str) {
     let ended = poll(SOON * 3, || running.0.try_wait().expect("our own child"));
     assert!(ended.is_some_and(|status| status.success()), "{what}: {ended:?}");
 }
@@ -91,7 +91,7 @@ fn who_gives_up_at_a_503_waits_for_its_place_and_who_comes_back_is_told_to() {
     let first = Held::begin(&holder, INITRD);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let target = |number: usize| folder.path().join(number.to_string());
-    let fetching: Vec<Running> = (0..)
+    let fetching: Vec<TaskTracker> = (0..)
         .zip(FETCHERS)
         .map(|(number, fetcher)| fetch(&client, fetcher, &target(number), INITRD))
         .collect();
@@ -117,7 +117,7 @@ fn who_gives_up_at_a_503_waits_for_its_place_and_who_comes_back_is_told_to() {
         );
         drop(stream);
     }
-    wait_for_count(&room, "http_held_left", 2);
+    wait_for_count(&room, "http_held_abandoned", 2);
     daemon.wait_for("who left", |line| {
         line.level == "WARN"
             && line
@@ -143,7 +143,7 @@ fn who_gives_up_at_a_503_waits_for_its_place_and_who_comes_back_is_told_to() {
         );
     }
     assert_eq!(
-        (counter(&room, "http_busy"), counter(&room, "http_held_in_vain")),
+        (counter(&room, "http_busy"), counter(&room, "http_held_timeout")),
         (2, 0)
     );
 }
@@ -233,7 +233,7 @@ fn so_many_wait_and_no_more_and_nobody_else_is_kept_from_booting() {
         refused.starts_with("http/1.1 503"),
         "one address may not wait for more: {refused}"
     );
-    assert_eq!(counter(&room, "http_held_in_vain"), 1);
+    assert_eq!(counter(&room, "http_held_timeout"), 1);
     daemon.wait_for("that too many wait", |line| {
         line.level == "WARN" && line.message.contains("too many wait already")
     });
@@ -242,16 +242,16 @@ fn so_many_wait_and_no_more_and_nobody_else_is_kept_from_booting() {
     }
     // Who leaves gives up its turn.
     waiting.truncate(30);
-    wait_for_count(&room, "http_held_left", 2);
+    wait_for_count(&room, "http_held_abandoned", 2);
     let mut late = fetch(&crowd, FETCHERS[1], Path::new("/dev/null"), "/image/big/disk.img");
     wait_for_count(&room, "http_held", 33);
     assert!(late.0.try_wait().expect("our own child").is_none(), "it waits");
     let still = waiting.pop().expect("thirty wait");
     drop((waiting, late));
-    wait_for_count(&room, "http_held_left", 32);
+    wait_for_count(&room, "http_held_abandoned", 32);
     // Whom the daemon leaves at its end has not left.
     daemon.signal(Signal::SIGTERM);
-    daemon.wait_for_within("the end of the last wait", SOON + DRAIN_DEADLINE, |line| {
+    daemon.wait_for_within("the end of the last wait", SOON + SHUTDOWN_TIMEOUT, |line| {
         line.message
             .starts_with("failed image big/disk.img: bootwright stopped after it had waited")
     });
@@ -343,7 +343,7 @@ fn a_rack_behind_one_address_gets_its_images_by_http_in_turns() {
     let room = Room::new("").with_debian();
     let daemon = Daemon::start(&wire, &room);
     let rack = wire.client_at("02:00:00:00:00:68", "192.0.2.68");
-    let fetching: Vec<Running> = (0..RACK)
+    let fetching: Vec<TaskTracker> = (0..RACK)
         .map(|_| {
             let mut command = rack.command("curl");
             // Slow enough that all of them are under way together.
@@ -355,7 +355,7 @@ fn a_rack_behind_one_address_gets_its_images_by_http_in_turns() {
                 "/dev/null",
                 &format!("http://{SERVER}{INITRD}"),
             ]);
-            Running(command.stdout(Stdio::null()).spawn().expect("curl is installed"))
+            TaskTracker(command.stdout(Stdio::null()).spawn().expect("curl is installed"))
         })
         .collect();
     for running in fetching {
@@ -363,7 +363,7 @@ fn a_rack_behind_one_address_gets_its_images_by_http_in_turns() {
     }
     assert!(counter(&room, "http_held") >= 1, "eight at a time");
     assert_eq!(
-        (counter(&room, "http_busy"), counter(&room, "http_held_in_vain")),
+        (counter(&room, "http_busy"), counter(&room, "http_held_timeout")),
         (0, 0)
     );
     daemon.wait_for("which address it is", |line| {

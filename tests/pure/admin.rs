@@ -1,8 +1,8 @@
 //! The operator's socket, asked by the command line's own client.
 
 use bootwright::admin::{
-    self, AdminSocket, Operator,
-    answer::{Accepted, Host, Lease, Problem, Refusal, Status},
+    self, AdminApi, AdminSocket,
+    api::{HostStatus, LeaseStatus, Problem, ReloadAccepted, ReloadRefusal, Status},
     client,
 };
 use bootwright::model::WallTime;
@@ -21,10 +21,10 @@ struct Desk {
 /// More than a socket holds, so that an answer waits for who asked.
 const HOSTS: usize = 2_000;
 
-impl Operator for Desk {
-    async fn reload(&self) -> Result<Accepted, Refusal> {
+impl AdminApi for Desk {
+    async fn reload(&self) -> Result<ReloadAccepted, ReloadRefusal> {
         if self.refuses {
-            return Err(Refusal {
+            return Err(ReloadRefusal {
                 at: WallTime(7),
                 generation: 3,
                 errors: vec![Problem {
@@ -36,7 +36,7 @@ impl Operator for Desk {
                 }],
             });
         }
-        Ok(Accepted {
+        Ok(ReloadAccepted {
             generation: 4,
             hosts: 1,
             warnings: Vec::new(),
@@ -48,8 +48,8 @@ impl Operator for Desk {
         Err(Problem::new("the store is damaged"))
     }
 
-    fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        let host = Host {
+    fn hosts(&self) -> Result<Vec<HostStatus>, Problem> {
+        let host = HostStatus {
             name: "r1u07".to_owned(),
             macs: vec!["52:54:00:00:00:07".to_owned()],
             address: None,
@@ -64,8 +64,8 @@ impl Operator for Desk {
         Ok(vec![host; HOSTS])
     }
 
-    fn leases(&self) -> Result<Vec<Lease>, Problem> {
-        Ok(vec![Lease {
+    fn leases(&self) -> Result<Vec<LeaseStatus>, Problem> {
+        Ok(vec![LeaseStatus {
             address: Ipv4Addr::new(192, 0, 2, 100),
             client: "52:54:00:00:00:07".to_owned(),
             host: None,
@@ -94,7 +94,7 @@ fn with_daemon<T>(refuses: bool, asking: impl FnOnce(PathBuf) -> T) -> T {
 
 #[test]
 fn an_answer_arrives_as_it_was_given() {
-    let leases: Vec<Lease> = with_daemon(false, |path| client::get(&path, "/leases")).unwrap();
+    let leases: Vec<LeaseStatus> = with_daemon(false, |path| client::get(&path, "/leases")).unwrap();
     assert_eq!(leases[0].address, Ipv4Addr::new(192, 0, 2, 100));
 }
 
@@ -131,7 +131,7 @@ fn garbage_and_silence_take_no_place_from_an_operator() {
         let mut garbage = UnixStream::connect(&path).unwrap();
         garbage.write_all(b"\x00\xff\r\n\r\nGET").unwrap();
         let silent: Vec<UnixStream> = (0..8).map(|_| UnixStream::connect(&path).unwrap()).collect();
-        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
+        assert_eq!(client::get::<Vec<HostStatus>>(&path, "/hosts").unwrap().len(), HOSTS);
         let mut answer = Vec::new();
         let _ = garbage.read_to_end(&mut answer);
         assert!(
@@ -153,9 +153,9 @@ fn whoever_only_holds_connections_gives_way_to_who_asks() {
             stream
         };
         let silent: Vec<UnixStream> = (0..100).map(silent).collect();
-        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
+        assert_eq!(client::get::<Vec<HostStatus>>(&path, "/hosts").unwrap().len(), HOSTS);
         let unread: Vec<UnixStream> = (0..40).map(unread).collect();
-        assert_eq!(client::get::<Vec<Host>>(&path, "/hosts").unwrap().len(), HOSTS);
+        assert_eq!(client::get::<Vec<HostStatus>>(&path, "/hosts").unwrap().len(), HOSTS);
         drop((silent, unread));
     });
 }

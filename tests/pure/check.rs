@@ -1,24 +1,24 @@
 //! `config::load` from the outside: what is shipped is sound, and each mistake is named with its
 //! place and what to do.
 
-mod apart;
-mod kept;
+mod last_good;
 mod loaders;
 mod slips;
 mod texts;
+mod validation;
 
 use bootwright::boot::{
-    ledger::ChecksumRecord,
     machine::{Identity, identify},
     paths,
-    render::{Scene, Template},
+    render::{Template, TemplateContext},
     snapshot::{Artifact, Snapshot, Var},
+    verification::ChecksumRecord,
 };
-use bootwright::config::{Diagnostic, Loaded, Report, load, watched};
+use bootwright::config::{Diagnostic, LoadReport, Loaded, load, watched};
 use bootwright::images::{
     checksum,
-    reading::From,
-    sums::{Hashing, Kept, Later, Sums},
+    reading::ReadVia,
+    sums::{Deferred, Hashing, KnownChecksums, Sums},
 };
 use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
 use std::{
@@ -92,15 +92,15 @@ impl Room {
         format!("{{ file = \"{file}\", sha256 = \"{}\" }}", checksum::hex(&sum))
     }
 
-    fn load(&self) -> Result<Loaded, Report> {
+    fn load(&self) -> Result<Loaded, LoadReport> {
         load(&self.path("bootwright.toml"), 1, &mut hashing())
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> LoadReport {
         self.load().err().unwrap_or_default()
     }
 
-    fn sound(&self) -> Loaded {
+    fn compiled(&self) -> Loaded {
         self.load().unwrap_or_else(|report| panic!("{}", report.render(false)))
     }
 }
@@ -116,10 +116,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn has(report: &Report, place: (u32, u32), words: &[&str]) -> bool {
+fn has(report: &LoadReport, place: (u32, u32), discovers: &[&str]) -> bool {
     report.errors.iter().any(|error| {
         let said = error.to_string();
-        error.place == Some(place) && words.iter().all(|word| said.contains(word))
+        error.place == Some(place) && discovers.iter().all(|word| said.contains(word))
     })
 }
 
@@ -329,16 +329,16 @@ fn host_with(mistake: &str) -> String {
 fn each_mistake_is_named_with_its_place_and_what_to_do() {
     let of_hosts = HOST_MISTAKES
         .iter()
-        .map(|(text, place, words)| (host_with(text), place, words));
+        .map(|(text, place, discovers)| (host_with(text), place, discovers));
     let others = OTHER_MISTAKES
         .iter()
-        .map(|(text, place, words)| (format!("{SUBNET}{text}\n"), place, words));
-    for (inventory, place, words) in of_hosts.chain(others) {
+        .map(|(text, place, discovers)| (format!("{SUBNET}{text}\n"), place, discovers));
+    for (inventory, place, discovers) in of_hosts.chain(others) {
         let report = Room::new(&inventory).report();
         let said = shown(&report.errors);
         assert!(
-            has(&report, *place, words),
-            "{inventory}\n{words:?} at {place:?}, got\n{said}"
+            has(&report, *place, discovers),
+            "{inventory}\n{discovers:?} at {place:?}, got\n{said}"
         );
     }
 }
@@ -471,7 +471,7 @@ cmdline = "own"
 vars = {{ disk = "/dev/vda" }}
 "#
     ));
-    let loaded = room.sound();
+    let loaded = room.compiled();
     let settings = &loaded.snapshot.hosts.by_name("a").unwrap().settings;
     let cmdline: Vec<&str> = settings.cmdline.iter().map(|one| one.value.as_str()).collect();
     assert_eq!(cmdline, ["base", "left", "right", "own"]);
@@ -501,7 +501,7 @@ fn script_for(dialect: Dialect, snapshot: &Snapshot, mac: &str, firmware: Firmwa
         ..Identity::default()
     };
     let who = identify(snapshot, &identity);
-    let scene = Scene::new(snapshot, who, &identity, None, SERVER).unwrap();
+    let scene = TemplateContext::new(snapshot, who, &identity, None, SERVER).unwrap();
     let unknown: Name = "unknown".parse().unwrap();
     let named = who.settings().and_then(|settings| settings.script.as_ref());
     let name = named.map_or(&unknown, |script| &script.value);
@@ -515,7 +515,7 @@ fn assert_rendered_at_once(snapshot: &Snapshot, mac: &str) {
         mac: mac.parse().ok(),
         ..Identity::default()
     };
-    let scene = Scene::new(snapshot, identify(snapshot, &identity), &identity, None, SERVER).unwrap();
+    let scene = TemplateContext::new(snapshot, identify(snapshot, &identity), &identity, None, SERVER).unwrap();
     let templates = &snapshot.templates;
     let scripts = Dialect::ALL.into_iter().flat_map(|dialect| {
         let names = templates.names_for(dialect).into_iter();
@@ -555,7 +555,7 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
             "[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:00:0{number}\"\nimage = \"debian-12\"\nboot = \"live\"\nscript = \"{script}\"\nanswer = \"{answer}\"\n{vars}\n"
         );
     }
-    let loaded = Room::new(&inventory).sound();
+    let loaded = Room::new(&inventory).compiled();
     assert_rendered_at_once(&loaded.snapshot, "52:54:00:00:00:00");
     for (number, (name, _)) in pairs.iter().enumerate() {
         for firmware in [Firmware::Bios, Firmware::Uefi] {
@@ -584,7 +584,7 @@ fn asks_again_by_the_network(text: &str) {
 
 #[test]
 fn the_unknown_script_asks_again_where_ipxe_asked_first() {
-    let loaded = Room::new(SUBNET).sound();
+    let loaded = Room::new(SUBNET).compiled();
     let text = script(&loaded.snapshot, "52:54:00:00:00:99", Firmware::Bios);
     assert!(
         text.contains(&paths::script_url(SERVER, loaded.snapshot.ports)),
@@ -607,7 +607,7 @@ fn the_shipped_settings_and_inventory_are_sound() {
         .replace("../images", "images")
         .replace("/usr/lib/ipxe", "loaders");
     room.write("bootwright.toml", &local);
-    let loaded = room.sound();
+    let loaded = room.compiled();
     // The demo's host is honest about what it would do to a disk, and nothing else is odd.
     let [warning] = &loaded.warnings[..] else {
         panic!("{}", shown(&loaded.warnings));
@@ -632,7 +632,7 @@ fn a_folder_of_files_is_one_inventory_and_editors_leftovers_are_not_read() {
     for left in [".b.toml.swp", "b.toml~", ".#b.toml", "notes.txt"] {
         room.write(&format!("inventory.toml/{left}"), "not toml");
     }
-    assert_eq!(room.sound().snapshot.hosts.len(), 1);
+    assert_eq!(room.compiled().snapshot.hosts.len(), 1);
     room.write("inventory.toml/d.toml", "[[host]]\nname = \"b\"\nserial = \"1\"\n");
     let said = shown(&room.report().errors);
     assert!(said.contains("d.toml:3:10") && said.contains("b.toml:3:10"), "{said}");
@@ -644,7 +644,7 @@ fn artifacts_are_regular_files_with_the_right_checksum() {
     let wrong = "0".repeat(64);
     std::os::unix::fs::symlink("/etc/hostname", room.path("images/debian-12/link")).unwrap();
     let of = |file: &str, sum: &str| format!("kernel = {{ file = \"{file}\", sha256 = \"{sum}\" }}\n");
-    for (manifest, words) in [
+    for (manifest, discovers) in [
         (of("linux", &wrong), "is not the file whose sha256 stands here"),
         (of("linux", "abc"), "is not a sha256"),
         ("kernel = { file = \"linux\" }\n".to_owned(), "has no `sha256`"),
@@ -656,14 +656,14 @@ fn artifacts_are_regular_files_with_the_right_checksum() {
     ] {
         room.write("images/debian-12/image.toml", &manifest);
         let said = shown(&room.report().errors);
-        assert!(said.contains(words), "{manifest}: {said}");
+        assert!(said.contains(discovers), "{manifest}: {said}");
     }
 }
 
 #[test]
 fn an_artifact_that_changed_since_the_last_load_is_hashed_again() {
     let room = Room::new(SUBNET);
-    room.sound();
+    room.compiled();
     room.write("images/debian-12/linux", "other");
     assert!(shown(&room.report().errors).contains("is not the file whose sha256"));
 }
@@ -672,7 +672,7 @@ fn an_artifact_that_changed_since_the_last_load_is_hashed_again() {
 fn a_daemon_takes_an_image_that_it_has_not_read_and_names_a_missing_sha256_all_the_same() {
     let room = Room::new(SUBNET);
     room.write("images/debian-12/linux", "other");
-    let load = || load(&room.path("bootwright.toml"), 1, &mut Later);
+    let load = || load(&room.path("bootwright.toml"), 1, &mut Deferred);
     assert!(load().is_ok_and(|loaded| loaded.snapshot.images.contains_key("debian-12")));
     room.write("images/debian-12/image.toml", "kernel = { file = \"linux\" }\n");
     let said = shown(&load().err().unwrap_or_default().errors);
@@ -685,7 +685,7 @@ fn a_daemon_takes_an_image_that_it_has_not_read_and_names_a_missing_sha256_all_t
 #[test]
 fn what_a_daemon_has_verified_is_judged_and_not_read_again() {
     let room = Room::new(SUBNET);
-    let image = room.sound().snapshot.images["debian-12"].clone();
+    let image = room.compiled().snapshot.images["debian-12"].clone();
     let kept = |sum: [u8; 32]| {
         let record = |artifact: &Artifact| ChecksumRecord {
             path: image.path(artifact),
@@ -693,12 +693,12 @@ fn what_a_daemon_has_verified_is_judged_and_not_read_again() {
             sha256: if artifact.file == "linux" { sum } else { artifact.sha256 },
             at: WallTime(7),
         };
-        Kept::of(image.artifacts().map(record).collect())
+        KnownChecksums::of(image.artifacts().map(record).collect())
     };
     let mut read = Vec::new();
     let mut load = |kept| {
         let progress = |path: &Path, _, _| read.push(path.to_owned());
-        let from = From::Memory;
+        let from = ReadVia::Memory;
         load(&room.path("bootwright.toml"), 1, &mut Hashing { kept, from, progress })
     };
     let right = image.kernel.as_ref().unwrap().sha256;
@@ -720,8 +720,8 @@ fn what_a_daemon_has_verified_is_judged_and_not_read_again() {
     );
 }
 
-fn load_hashing(room: &Room, kept: Kept) -> Result<Loaded, Report> {
-    let (from, progress) = (From::Memory, |_: &Path, _, _| {});
+fn load_hashing(room: &Room, kept: KnownChecksums) -> Result<Loaded, LoadReport> {
+    let (from, progress) = (ReadVia::Memory, |_: &Path, _, _| {});
     load(&room.path("bootwright.toml"), 1, &mut Hashing { kept, from, progress })
 }
 
@@ -747,7 +747,7 @@ fn a_loader_that_the_inventory_needs_is_missed_by_name() {
 #[test]
 fn the_appliance_says_what_is_wrong_with_it() {
     let room = Room::new(SUBNET);
-    for (config, words) in [
+    for (config, discovers) in [
         ("[network]\ninterfaces = []\n", "no interface to serve"),
         ("[network]\ninterfaces = [\"a/b\"]\n", "is not an interface name"),
         ("[network]\ninterfaces = [\"a\", \"a\"]\n", "named twice"),
@@ -784,7 +784,7 @@ fn the_appliance_says_what_is_wrong_with_it() {
     ] {
         room.write("bootwright.toml", config);
         let said = shown(&room.report().errors);
-        assert!(said.contains(words), "{config}: {said}");
+        assert!(said.contains(discovers), "{config}: {said}");
     }
 }
 
@@ -802,7 +802,7 @@ fn files_that_are_missing_or_not_text_are_said() {
 fn a_trial_says_of_which_folder_it_waits() {
     let room = Room::new("");
     let tried = std::process::Command::new(env!("CARGO_BIN_EXE_bootwright"))
-        .args(["try-files", "--config"])
+        .args(["validate-files", "--config"])
         .arg(room.path("bootwright.toml"))
         .output()
         .unwrap();
@@ -822,7 +822,7 @@ fn a_trial_says_of_which_folder_it_waits() {
         read("inventory.toml"),
     ];
     assert_eq!(steps.get(..begins.len()), Some(&begins[..]), "{said}");
-    assert_eq!(steps.last(), Some(&serde_json::json!("Judge")), "{said}");
+    assert_eq!(steps.last(), Some(&serde_json::json!("Validate")), "{said}");
 }
 
 #[test]
@@ -849,7 +849,7 @@ fn deep_inheritance_is_an_error_and_wide_inheritance_is_not_exponential() {
     deep += "[profile.p99]\n";
     wide += "[[host]]\nname = \"a\"\nserial = \"1\"\nprofile = \"p50\"\n";
     assert!(shown(&Room::new(&deep).report().errors).contains("deep"));
-    Room::new(&wide).sound();
+    Room::new(&wide).compiled();
 }
 
 #[test]
@@ -906,7 +906,7 @@ fn the_watched_folders_cover_every_file_that_counts() {
     let room = Room::new(SUBNET);
     room.write("loaders/debian-installer/arm64/grub/arm64-efi/sleep.mod", "module");
     room.write("loaders/lost+found/1", "");
-    let folders = watched(&room.sound().appliance, &room.path("bootwright.toml"));
+    let folders = watched(&room.compiled().appliance, &room.path("bootwright.toml"));
     for folder in [
         "",
         "scripts",
@@ -930,7 +930,7 @@ fn the_watched_folders_cover_every_file_that_counts() {
 #[test]
 fn what_cannot_install_yet_and_what_nobody_uses_is_warned_of() {
     let room = Room::new(&host_with("serial = \"1\"\nboot = \"install\"\n[profile.p]"));
-    let said = shown(&room.sound().warnings);
+    let said = shown(&room.compiled().warnings);
     assert!(said.contains("profile `p` is used by no host"), "{said}");
     assert!(
         said.contains("host `a` is set to install; nothing can arm it yet"),
@@ -951,7 +951,7 @@ fn installs(script: &str) -> String {
 
 #[test]
 fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
-    for (script, words) in [
+    for (script, discovers) in [
         (
             "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\", mirror = \"192.0.2.9\" }",
             "Debian's installer",
@@ -967,13 +967,13 @@ fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
             "scripts/own.ipxe",
             "#!ipxe\nkernel {{ image.kernel }} inst.auto=http://192.0.2.1/x\n",
         );
-        let warnings = room.sound().warnings;
+        let warnings = room.compiled().warnings;
         let [warning] = &warnings[..] else {
             panic!("{script}: {}", shown(&warnings));
         };
         assert_eq!(warning.place, Some((6, 8)), "{warning}");
-        for words in ["host `a` (and 1 more) boots `live`", words, "at every power-on"] {
-            assert!(warning.message.contains(words), "{warning}");
+        for discovers in ["host `a` (and 1 more) boots `live`", discovers, "at every power-on"] {
+            assert!(warning.message.contains(discovers), "{warning}");
         }
         assert!(warning.help.as_ref().unwrap().contains("boot = \"local\""), "{warning}");
         let local = Room::new(&installs(script).replace("\"live\"", "\"local\""));
@@ -981,39 +981,39 @@ fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
             "scripts/own.ipxe",
             "#!ipxe\nkernel {{ image.kernel }} inst.auto=http://192.0.2.1/x\n",
         );
-        assert_eq!(shown(&local.sound().warnings), "");
+        assert_eq!(shown(&local.compiled().warnings), "");
     }
     for script in ["script = \"live\"", "script = \"coreos\"\nanswer = \"ignition\""] {
-        assert_eq!(shown(&Room::new(&installs(script)).sound().warnings), "", "{script}");
+        assert_eq!(shown(&Room::new(&installs(script)).compiled().warnings), "", "{script}");
     }
 }
 
 #[test]
 fn a_name_that_a_machine_without_a_name_server_is_sent_is_warned_of() {
     let script = "script = \"live\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\" }";
-    let warned = |inventory: &str| shown(&Room::new(inventory).sound().warnings);
+    let warned = |inventory: &str| shown(&Room::new(inventory).compiled().warnings);
     let room = Room::new(&installs(script));
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     let [warning] = &warnings[..] else {
         panic!("{}", shown(&warnings));
     };
     assert_eq!(warning.place, Some((9, 10)), "{warning}");
-    let words = "host `a` (and 1 more) is sent the name deb.debian.org in answer preseed.cfg, and no name server";
-    assert!(warning.message.starts_with(words), "{warning}");
+    let discovers = "host `a` (and 1 more) is sent the name deb.debian.org in answer preseed.cfg, and no name server";
+    assert!(warning.message.starts_with(discovers), "{warning}");
     // An address needs no name server, and one may be the subnet's, the profile's or another DHCP server's.
-    for (words, by) in [
+    for (discovers, by) in [
         ("/dev/sda\"", "/dev/sda\", mirror = \"192.0.2.9\""),
         ("/dev/sda\"", "/dev/sda\", proxy = \"http://192.0.2.9:3128/\""),
         ("[profile.p]\n", "dns = [\"192.0.2.1\"]\n[profile.p]\n"),
         ("[profile.p]\n", "[profile.p]\ndns = [\"192.0.2.1\"]\n"),
     ] {
-        assert_eq!(warned(&installs(script).replacen(words, by, 1)), "", "{by}");
+        assert_eq!(warned(&installs(script).replacen(discovers, by, 1)), "", "{by}");
     }
     room.write(
         "bootwright.toml",
         &CONFIG.replace("[paths]", "mode = \"proxy\"\n[paths]"),
     );
-    assert_eq!(shown(&room.sound().warnings), "");
+    assert_eq!(shown(&room.compiled().warnings), "");
     // A script is judged as it is sent: Alpine's has a mirror of its own.
     let said = warned(&installs("script = \"alpine\""));
     assert!(
@@ -1035,10 +1035,14 @@ fn debians_installer_is_answered_what_it_asks_where_dhcp_gives_no_name_server_or
         (smallest.clone(), [true, true]),
         (dns(smallest), [false, true]),
     ] {
-        let loaded = Room::new(&inventory).sound();
+        let loaded = Room::new(&inventory).compiled();
         for form in Dialect::ALL {
             let text = script_for(form, &loaded.snapshot, "52:54:00:00:00:01", Firmware::Bios);
-            assert_eq!([nameless, routeless].map(|words| text.contains(words)), asks, "{text}");
+            assert_eq!(
+                [nameless, routeless].map(|discovers| text.contains(discovers)),
+                asks,
+                "{text}"
+            );
         }
     }
 }
@@ -1056,7 +1060,7 @@ fn an_interface_may_have_a_mode_of_its_own_beside_the_common_one() {
     let said = |network: &str| {
         let appliance = CONFIG.replace("interfaces = [\"eno2\"]", network);
         room.write("bootwright.toml", &appliance);
-        room.sound().appliance.interfaces
+        room.compiled().appliance.interfaces
     };
     assert_eq!(
         said("interfaces = [\"a\", { name = \"b\", mode = \"proxy\" }]"),
@@ -1079,7 +1083,7 @@ fn a_guest_everywhere_needs_no_subnet_and_a_server_anywhere_does() {
         "bootwright.toml",
         &CONFIG.replace("[\"eno2\"]", "[\"eno2\"]\nmode = \"proxy\""),
     );
-    room.sound();
+    room.compiled();
     room.write("bootwright.toml", CONFIG);
     assert!(shown(&room.report().errors).contains("no [[subnet]]"));
 }
@@ -1094,7 +1098,7 @@ fn options_are_read_at_the_subnet_the_profile_and_the_host() {
          options = [{{ code = 209, type = \"text\", value = \"x\", always = true }}, \
          {{ code = 224, type = \"hex\", value = \"01:ff\" }}, {{ code = 225, type = \"u16\", value = 258 }}]\n"
     ));
-    let snapshot = room.sound().snapshot;
+    let snapshot = room.compiled().snapshot;
     let common = &snapshot.subnets[0].options;
     let body = |code: u8| common[&code].value.body.clone();
     assert_eq!(body(42), [192, 0, 2, 5]);
@@ -1116,7 +1120,7 @@ fn name_servers_and_the_domain_may_stand_at_a_host_and_its_profile_too() {
          [profile.p]\ndns = [\"192.0.2.5\", \"192.0.2.6\"]\ndomain = \"lab.example\"\n\
          [[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\nprofile = \"p\"\ndomain = \"db.example\"\n"
     ));
-    let snapshot = room.sound().snapshot;
+    let snapshot = room.compiled().snapshot;
     let own = &snapshot.hosts.by_name("a").unwrap().settings;
     let servers = [Ipv4Addr::new(192, 0, 2, 5), Ipv4Addr::new(192, 0, 2, 6)];
     assert_eq!(own.dns().as_deref(), Some(&servers[..]));
@@ -1128,7 +1132,7 @@ fn name_servers_and_the_domain_may_stand_at_a_host_and_its_profile_too() {
 fn a_router_of_a_route_must_be_where_its_machines_are() {
     let host = "[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\n";
     let route = |via: &str| format!("routes = [{{ to = \"203.0.113.0/24\", via = \"{via}\" }}]\n");
-    for (inventory, words) in [
+    for (inventory, discovers) in [
         (
             format!("{SUBNET}{}", route("198.51.100.1")),
             "a route goes via 198.51.100.1, which is no host address of 192.0.2.0/24",
@@ -1151,17 +1155,17 @@ fn a_router_of_a_route_must_be_where_its_machines_are() {
         ),
     ] {
         let said = shown(&Room::new(&inventory).report().errors);
-        assert!(said.contains(words), "{said}");
+        assert!(said.contains(discovers), "{said}");
     }
     for via in ["0.0.0.0", "192.0.2.254"] {
-        Room::new(&format!("{SUBNET}{}", route(via))).sound();
+        Room::new(&format!("{SUBNET}{}", route(via))).compiled();
     }
 }
 
 #[test]
 fn a_name_server_inside_a_pool_is_warned_of() {
     let room = Room::new(&format!("{SUBNET}dns = \"192.0.2.100\"\n"));
-    assert!(shown(&room.sound().warnings).contains("has the name server 192.0.2.100 in it"));
+    assert!(shown(&room.compiled().warnings).contains("has the name server 192.0.2.100 in it"));
 }
 
 #[test]
@@ -1173,7 +1177,7 @@ fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
         ("probe = \"ping\"", Some(Probe::Ping)),
     ] {
         let room = Room::new(&format!("{SUBNET}{line}\n"));
-        assert_eq!(room.sound().snapshot.subnets[0].probe, probe, "{line}");
+        assert_eq!(room.compiled().snapshot.subnets[0].probe, probe, "{line}");
     }
     let room = Room::new(&format!("{SUBNET}probe = \"apr\"\n"));
     assert!(shown(&room.report().errors).contains("did you mean `arp`?"));
@@ -1181,7 +1185,7 @@ fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
 
 #[test]
 fn an_option_that_cannot_be_is_said_with_what_to_do() {
-    for (line, words) in [
+    for (line, discovers) in [
         ("mtu = 60", "at least 68"),
         ("mtu = \"1500\"", "without quotes"),
         ("ntp = \"clock\"", "is not an IPv4 address"),
@@ -1209,7 +1213,7 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
         let room = Room::new(&format!("{SUBNET}{line}\n"));
         let said = shown(&room.report().errors);
         assert!(
-            said.contains(words) && said.contains("inventory.toml:5:"),
+            said.contains(discovers) && said.contains("inventory.toml:5:"),
             "{line}: {said}"
         );
     }
@@ -1230,7 +1234,7 @@ fn an_option_that_goes_out_in_pieces_is_sound_and_said() {
         let room = Room::new(&format!(
             "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"
         ));
-        let warnings = shown(&room.sound().warnings);
+        let warnings = shown(&room.compiled().warnings);
         let said = warnings.contains("inventory.toml:5:12: option 150 has");
         assert_eq!(said, is_said, "{bytes} bytes: {warnings}");
     }
@@ -1244,7 +1248,7 @@ fn a_subnet_is_selectable_only_where_it_says_so() {
         ("selectable = true\n", true),
     ] {
         let room = Room::new(&format!("{SUBNET}{line}"));
-        assert_eq!(room.sound().snapshot.subnets[0].selectable, is_selectable, "{line}");
+        assert_eq!(room.compiled().snapshot.subnets[0].selectable, is_selectable, "{line}");
     }
     let room = Room::new(&format!("{SUBNET}selectable = \"yes\"\n"));
     let said = shown(&room.report().errors);

@@ -26,7 +26,7 @@ use bootwright::boot::{
 };
 use bootwright::lease::{LeaseChange, LeaseTable};
 use bootwright::model::{Arch, BootTarget, HardwareAddr, MacAddr, Uuid, limits};
-use bootwright::proto::dhcp::{Malformed, Reply, ReplyKind, parse};
+use bootwright::proto::dhcp::{MalformedRequest, Reply, ReplyKind, parse};
 use dhcproto::v4::MessageType;
 use std::{net::Ipv4Addr, time::Duration};
 use support::*;
@@ -58,11 +58,11 @@ fn case_02_what_is_not_a_request_is_dropped_with_its_reason() {
     magic[236] = 0;
     let mut reply = good.clone();
     reply[0] = 2;
-    assert_eq!(parse(&magic), Err(Malformed::BadMagic));
-    assert_eq!(parse(&reply), Err(Malformed::NotARequest));
-    assert_eq!(parse(&good[..239]), Err(Malformed::Short));
-    assert_eq!(parse(&good[..235]), Err(Malformed::Short));
-    assert_eq!(parse(&[]), Err(Malformed::Short));
+    assert_eq!(parse(&magic), Err(MalformedRequest::BadMagic));
+    assert_eq!(parse(&reply), Err(MalformedRequest::NotARequest));
+    assert_eq!(parse(&good[..239]), Err(MalformedRequest::Short));
+    assert_eq!(parse(&good[..235]), Err(MalformedRequest::Short));
+    assert_eq!(parse(&[]), Err(MalformedRequest::Short));
 }
 
 #[test]
@@ -547,7 +547,7 @@ fn an_unregistered_architecture_gets_no_loader_by_guess() {
 
 #[test]
 fn a_host_that_boots_its_disk_gets_a_lease_and_no_boot_fields() {
-    for (mac, words) in [(LOCAL, "its boot target is local"), (INSTALL, "not armed")] {
+    for (mac, discovers) in [(LOCAL, "its boot target is local"), (INSTALL, "not armed")] {
         let reply = Room::new().reply(&Packet::discover(mac).pxe(7));
         assert!(!reply.message.yiaddr().is_unspecified());
         assert_eq!(reply.message.siaddr(), NOBODY);
@@ -556,7 +556,7 @@ fn a_host_that_boots_its_disk_gets_a_lease_and_no_boot_fields() {
             (None, None, None)
         );
         assert!(
-            matches!(&reply.step, Step::Offered { boot, .. } if boot.contains(words)),
+            matches!(&reply.step, Step::Offered { boot, .. } if boot.contains(discovers)),
             "{:?}",
             reply.step
         );
@@ -602,7 +602,7 @@ fn whatever_may_boot_from_the_network_is_told_our_address_before_it_says_what_it
         let taking = Packet::selecting(mac, offer.message.yiaddr()).with(55, &WANTED_BY_SLOF);
         let outcome = room.outcome(&taking.with(93, &[0, 31]));
         // What it is is kept for its script, which it asks for by names that do not tell.
-        let kept = outcome.learned.firmware.unwrap();
+        let kept = outcome.observation.firmware.unwrap();
         assert_eq!((kept.mac, kept.arch), (Some(mac), Arch::from_option_93(31)));
         let ack = outcome.send.unwrap().reply;
         assert_eq!((ack.next_server, ack.boot_file), (SERVER, None));
@@ -784,7 +784,7 @@ fn strangers_with_whole_exchanges_leave_the_part_of_the_pool_that_is_kept_for_li
     let kept = Ipv4Addr::new(192, 0, 2, 104);
     let outcome = room.outcome(&Packet::discover(stranger(5)).with(50, &kept.octets()));
     assert!(
-        matches!(outcome.event.step, Step::Exhausted { .. }),
+        matches!(outcome.event.step, Step::PoolExhausted { .. }),
         "{:?}",
         outcome.event.step
     );
@@ -824,7 +824,7 @@ fn an_exhausted_pool_is_told_from_a_packet_that_is_ignored() {
         room.dora(MacAddr([2, 0, 0, 0, 0, last]));
     }
     let outcome = room.outcome(&Packet::discover(STRANGER));
-    assert!(matches!(outcome.event.step, Step::Exhausted { reason } if reason.contains("192.0.2.0/24 is used up")));
+    assert!(matches!(outcome.event.step, Step::PoolExhausted { reason } if reason.contains("192.0.2.0/24 is used up")));
     room.snapshot.subnets[0].pool.clear();
     assert!(room.silence(&Packet::discover(STRANGER)).contains("no pool"));
 }
@@ -945,9 +945,9 @@ fn the_unknown_get_what_the_policy_says() {
         room.silence(&Packet::discover(STRANGER).pxe(7))
             .contains("unknown machines are ignored")
     );
-    let slip = MacAddr([LIVE.0[0], LIVE.0[1], LIVE.0[2], LIVE.0[3], LIVE.0[4], LIVE.0[5] ^ 0x40]);
+    let mac_typo_hint = MacAddr([LIVE.0[0], LIVE.0[1], LIVE.0[2], LIVE.0[3], LIVE.0[4], LIVE.0[5] ^ 0x40]);
     assert!(
-        room.silence(&Packet::discover(slip).pxe(7))
+        room.silence(&Packet::discover(mac_typo_hint).pxe(7))
             .contains("one digit from live-one")
     );
     assert_eq!(room.reply(&Packet::discover(LIVE).pxe(7)).kind(), MessageType::Offer);

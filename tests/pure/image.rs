@@ -3,8 +3,8 @@
 use bootwright::config;
 use bootwright::images::{NewImage, add};
 use bootwright::images::{
-    reading::From,
-    sums::{Hashing, Kept, Later},
+    reading::ReadVia,
+    sums::{Deferred, Hashing, KnownChecksums},
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tempfile::TempDir;
@@ -51,8 +51,8 @@ fn what_was_added_is_what_check_reads() {
     add(&shelf.images(), &shelf.new_image()).unwrap();
     let mut read = 0;
     let mut sums = Hashing {
-        kept: Kept::default(),
-        from: From::Disk,
+        kept: KnownChecksums::default(),
+        from: ReadVia::Disk,
         progress: |_: &Path, _, _| read += 1,
     };
     let (images, report) = config::images(&shelf.images(), &mut sums);
@@ -79,7 +79,7 @@ fn an_image_is_replaced_only_by_force_and_then_whole() {
     again.replace = true;
     add(&shelf.images(), &again).unwrap();
     assert_eq!(
-        config::images(&shelf.images(), &mut Later).0["debian-12"]
+        config::images(&shelf.images(), &mut Deferred).0["debian-12"]
             .artifacts()
             .count(),
         2
@@ -115,14 +115,14 @@ fn an_image_that_fails_leaves_nothing_behind() {
     hostile.cmdline = vec!["quiet\nshell".to_owned()];
     let mut empty = shelf.new_image();
     (empty.kernel, empty.disk) = (None, None);
-    for (new, words) in [
+    for (new, discovers) in [
         (missing, "can't copy /nonexistent/initrd"),
         (twice, "two artifacts are called `linux`"),
         (hostile, "control character"),
         (empty, "needs a kernel or a disk"),
     ] {
         let error = add(&shelf.images(), &new).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(discovers), "{error}");
         assert!(names(&shelf.images()).is_empty());
     }
 }

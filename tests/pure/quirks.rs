@@ -1,7 +1,7 @@
 //! `quirks.toml`: an operator's rows beside the shipped ones, and each mistake with its place.
 
-use bootwright::config::{Loaded, Report, load, shipped_quirks, watched};
-use bootwright::images::sums::Later;
+use bootwright::config::{LoadReport, Loaded, load, shipped_quirks, watched};
+use bootwright::images::sums::Deferred;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
@@ -42,8 +42,8 @@ impl Room {
         fs::write(self.0.path().join(file), text).unwrap();
     }
 
-    fn load(&self) -> Result<Loaded, Report> {
-        load(&self.0.path().join("bootwright.toml"), 1, &mut Later)
+    fn load(&self) -> Result<Loaded, LoadReport> {
+        load(&self.0.path().join("bootwright.toml"), 1, &mut Deferred)
     }
 
     /// The names of the rows in force.
@@ -163,14 +163,14 @@ const MISTAKES: &[Mistake] = &[
 
 #[test]
 fn each_mistake_is_named_with_its_place_and_what_to_do() {
-    for (matches, set, place, words) in MISTAKES {
+    for (matches, set, place, discovers) in MISTAKES {
         let report = Room::new(Some(&row("acme", matches, set))).load().err();
         let report = report.unwrap_or_else(|| panic!("no error: {matches} {set}"));
         let found = report.errors.iter().any(|error| {
             let said = error.to_string();
             error.place == Some(*place)
                 && error.file.ends_with("quirks.toml")
-                && words.iter().all(|word| said.contains(word))
+                && discovers.iter().all(|word| said.contains(word))
         });
         assert!(found, "{matches} {set}: {}", report.render(false));
     }
@@ -181,13 +181,13 @@ fn all_mistakes_of_a_file_are_said_at_once() {
     let text = row("two words", "", "") + "[[quirk]]\nname = \"bare\"\n" + &row("twin", "", "") + &row("twin", "", "");
     let report = Room::new(Some(&text)).load().err().unwrap();
     let said = report.render(false);
-    for words in [
+    for discovers in [
         "can't be a quirk's name",
         "this quirk has no `why`",
         "this quirk has no `match`",
         "this quirk has no `set`",
         "two quirks are called `twin`",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(said.contains(discovers), "{discovers}: {said}");
     }
 }

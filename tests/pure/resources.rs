@@ -4,17 +4,17 @@ mod other_loaders;
 
 use bootwright::boot::{
     event::Stage,
-    ledger::{Finding, Ledger},
+    identity_cache::{IdentityCache, Observation},
     render::Templates,
-    resource::{Answered, Ask, Decided, Inquiry, Refusal, Resource, Transport, resource},
-    sightings::{Learned, Sightings},
+    resource::{Decided, FileRequest, Inquiry, Refusal, Resolved, Resource, Transport, resource},
     snapshot::{
         Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
         Subnet, UnknownPolicy,
     },
+    verification::{HashResult, Verification},
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};
-use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::SIGHTINGS_MAX};
+use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
 use std::{net::Ipv4Addr, time::Duration};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -134,7 +134,7 @@ fn room() -> Snapshot {
                 kernel: Some(Artifact {
                     file: "linux".into(),
                     sha256: [0; 32],
-                    said_at: origin(),
+                    declared_at: origin(),
                     stamp: FileStamp {
                         length: 3,
                         modified_ns: 4,
@@ -155,34 +155,40 @@ fn room() -> Snapshot {
 }
 
 /// Asks over HTTP as `peer`; `path` may have a query.
-fn get(room: &Snapshot, leases: &LeaseTable, sightings: &mut Sightings, peer: Ipv4Addr, path: &str) -> Answered {
-    get_with(&Ledger::default(), room, leases, sightings, peer, path)
+fn get(room: &Snapshot, leases: &LeaseTable, identities: &mut IdentityCache, peer: Ipv4Addr, path: &str) -> Resolved {
+    get_with(&Verification::default(), room, leases, identities, peer, path)
 }
 
 fn get_with(
-    ledger: &Ledger,
+    verification: &Verification,
     room: &Snapshot,
     leases: &LeaseTable,
-    sightings: &mut Sightings,
+    identities: &mut IdentityCache,
     peer: Ipv4Addr,
     path: &str,
-) -> Answered {
+) -> Resolved {
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),
     };
-    let ask = Ask {
+    let ask = FileRequest {
         transport: Transport::Http,
         path: path.as_bytes(),
         query,
         peer,
         server: SERVER,
     };
-    resource(NOW, room, leases, sightings, ledger, &ask)
+    resource(NOW, room, leases, identities, verification, &ask)
 }
 
-fn get_alone(peer: Ipv4Addr, path: &str) -> Answered {
-    get(&room(), &LeaseTable::default(), &mut Sightings::default(), peer, path)
+fn get_alone(peer: Ipv4Addr, path: &str) -> Resolved {
+    get(
+        &room(),
+        &LeaseTable::default(),
+        &mut IdentityCache::default(),
+        peer,
+        path,
+    )
 }
 
 #[test]
@@ -192,26 +198,35 @@ fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_ha
         let (path, query) = path
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
-        let ask = Ask {
+        let ask = FileRequest {
             transport: Transport::Http,
             path: path.as_bytes(),
             query,
             peer: HOST,
             server: SERVER,
         };
-        let inquiry = || Inquiry::begin(NOW, &room, &leases, &mut Sightings::default(), &Ledger::default(), &ask);
+        let inquiry = || {
+            Inquiry::begin(
+                NOW,
+                &room,
+                &leases,
+                &mut IdentityCache::default(),
+                &Verification::default(),
+                &ask,
+            )
+        };
         let Decided::Unrendered(subject, text) = inquiry().decide() else {
             panic!("{path} is decided without a template");
         };
         let reason = "came to no end".to_owned();
-        let refused = subject.with(Err(Refusal::Broken { reason }));
+        let refused = subject.with(Err(Refusal::ServerError { reason }));
         let whole = inquiry().answer();
-        let line = |answered: &Answered| {
-            let Answered { machine, what, .. } = answered;
+        let line = |answered: &Resolved| {
+            let Resolved { machine, what, .. } = answered;
             (machine.clone(), answered.hardware, answered.stage, what.clone())
         };
         assert_eq!(line(&refused), line(&whole), "{path} {query:?}");
-        assert!(matches!(refused.result, Err(Refusal::Broken { .. })));
+        assert!(matches!(refused.result, Err(Refusal::ServerError { .. })));
         // Rendered where machines are served, or elsewhere: it is one text.
         assert_eq!(
             text.render_at_once(&room.templates).map(Ok),
@@ -235,7 +250,7 @@ fn leased(client: impl Into<HardwareAddr>) -> LeaseTable {
     leases
 }
 
-fn text(answered: &Answered) -> &str {
+fn text(answered: &Resolved) -> &str {
     match &answered.result {
         Ok(Resource::Text { body, .. }) => body,
         other => panic!("no text but {other:?}"),
@@ -248,7 +263,7 @@ fn a_file_in_a_folder_of_an_answer_is_served_by_its_path() {
     let rules = ("rules/rules.xml", "answers/preseed/rules/rules.xml", "<{{ name }}/>");
     let added = room.templates.add_answer(&name("preseed"), rules.0, rules.1, rules.2);
     added.unwrap();
-    let ask = |path: &str| get(&room, &LeaseTable::default(), &mut Sightings::default(), HOST, path).result;
+    let ask = |path: &str| get(&room, &LeaseTable::default(), &mut IdentityCache::default(), HOST, path).result;
     let Ok(Resource::Text { body, content_type }) = ask("/answer/r1u07/rules/rules.xml") else {
         panic!("no text");
     };
@@ -277,8 +292,11 @@ fn a_script_names_the_host_that_its_query_names() {
 #[test]
 fn a_machine_one_digit_from_a_host_is_told_from_other_strangers() {
     let what = |mac: &str| get_alone(DYNAMIC, &format!("/boot.ipxe?mac={mac}")).what;
-    let slip = "script unknown (its MAC is one digit from r1u07)";
-    assert_eq!([what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")], [slip; 2]);
+    let mac_typo_hint = "script unknown (its MAC is one digit from r1u07)";
+    assert_eq!(
+        [what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")],
+        [mac_typo_hint; 2]
+    );
     assert_eq!(what("52-54-00-00-01-17"), "script unknown");
 }
 
@@ -326,14 +344,14 @@ fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
     let mut script = image.kernel.clone().unwrap();
     script.file = "autoexec.ipxe".into();
     image.initrds.push(script);
-    let mut ledger = Ledger::default();
+    let mut verification = Verification::default();
     for artifact in room.images["debian-12"].artifacts() {
         let path = room.images["debian-12"].path(artifact);
-        ledger.enter(NOW, &path, artifact.stamp, Finding::Sum(artifact.sha256));
+        verification.record(NOW, &path, artifact.stamp, HashResult::Sum(artifact.sha256));
     }
     let ask = |path: &str| {
         let leases = LeaseTable::default();
-        get_with(&ledger, &room, &leases, &mut Sightings::default(), HOST, path)
+        get_with(&verification, &room, &leases, &mut IdentityCache::default(), HOST, path)
     };
     for (path, root, file, what) in [
         (format!("/{own}"), "/srv/loaders", own, format!("loader {own}")),
@@ -370,7 +388,7 @@ fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lea
         let called = client.hyphenated();
         let ask = |peer, machine: &str| {
             let path = format!("/answer/{machine}/preseed.cfg");
-            get(&room, &leases, &mut Sightings::default(), peer, &path)
+            get(&room, &leases, &mut IdentityCache::default(), peer, &path)
         };
         assert_eq!(text(&ask(DYNAMIC, &called)), format!("for {called} at {DYNAMIC}"));
         for thief in [HOST, Ipv4Addr::new(192, 0, 2, 101)] {
@@ -403,37 +421,37 @@ fn an_answer_goes_to_its_own_machine_and_to_no_other_address() {
 #[test]
 fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
     let (room, leases) = (room(), leased(mac("52:54:00:00:00:99")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let before = get(
         &room,
         &leases,
-        &mut sightings,
+        &mut identities,
         DYNAMIC,
         "/answer/52-54-00-00-00-99/preseed.cfg",
     );
     assert!(matches!(before.result, Err(Refusal::Forbidden { .. })));
     let script = "/boot.ipxe?mac=52-54-00-00-00-99&manufacturer=ACME%20Inc";
-    assert!(text(&get(&room, &leases, &mut sightings, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
+    assert!(text(&get(&room, &leases, &mut identities, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
     let path = "/answer/52-54-00-00-00-99/preseed.cfg";
-    let after = get(&room, &leases, &mut sightings, DYNAMIC, path);
+    let after = get(&room, &leases, &mut identities, DYNAMIC, path);
     assert_eq!(text(&after), "for 52-54-00-00-00-99 at 192.0.2.100");
-    let thief = get(&room, &leases, &mut sightings, HOST, path);
+    let thief = get(&room, &leases, &mut identities, HOST, path);
     assert!(matches!(thief.result, Err(Refusal::Forbidden { .. })));
 }
 
 #[test]
 fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
     let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let script = get(
         &room,
         &leases,
-        &mut sightings,
+        &mut identities,
         DYNAMIC,
         "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9",
     );
     assert_eq!(script.machine, "r1u09");
-    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
@@ -459,7 +477,13 @@ fn optional_files_of_a_nocloud_folder_that_are_not_there_are_empty_and_not_missi
     room.hosts = Hosts::new(vec![host("r1u07", 7, settings)]);
     let ask = |peer, file: &str| {
         let path = format!("/answer/r1u07/{file}");
-        get(&room, &LeaseTable::default(), &mut Sightings::default(), peer, &path)
+        get(
+            &room,
+            &LeaseTable::default(),
+            &mut IdentityCache::default(),
+            peer,
+            &path,
+        )
     };
     assert_eq!(text(&ask(HOST, "user-data")), "for r1u07");
     for file in ["network-config", "vendor-data"] {
@@ -487,29 +511,40 @@ fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_
     let image = &room.images["debian-12"];
     let kernel = image.kernel.as_ref().unwrap();
     let path = image.path(kernel);
-    let mut ledger = Ledger::default();
-    let ask = |ledger: &Ledger| {
-        let mut sightings = Sightings::default();
+    let mut verification = Verification::default();
+    let ask = |verification: &Verification| {
+        let mut identities = IdentityCache::default();
         let leases = LeaseTable::default();
-        get_with(ledger, &room, &leases, &mut sightings, OTHER, "/image/debian-12/linux").result
+        get_with(
+            verification,
+            &room,
+            &leases,
+            &mut identities,
+            OTHER,
+            "/image/debian-12/linux",
+        )
+        .result
     };
-    ledger.read_so_far(&path, kernel.stamp, 2);
-    let refused = ask(&ledger);
+    verification.record_progress(&path, kernel.stamp, 2);
+    let refused = ask(&verification);
     assert!(
-        matches!(&refused, Err(Refusal::NotYet { reason, length: 3 }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
+        matches!(&refused, Err(Refusal::NotReady { reason, length: 3 }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
         "{refused:?}"
     );
-    ledger.enter(NOW, &path, kernel.stamp, Finding::Sum(kernel.sha256));
-    let served = ask(&ledger);
+    verification.record(NOW, &path, kernel.stamp, HashResult::Sum(kernel.sha256));
+    let served = ask(&verification);
     assert!(
-        matches!(&served, Ok(Resource::File { seal: Some(seal), .. }) if seal.stamp().inode == 5),
+        matches!(&served, Ok(Resource::File { verified: Some(verified), .. }) if verified.stamp().inode == 5),
         "{served:?}"
     );
-    for finding in [Finding::Sum([1; 32]), Finding::Unreadable("Input/output error".into())] {
-        ledger.enter(NOW, &path, kernel.stamp, finding);
-        let refused = ask(&ledger);
+    for finding in [
+        HashResult::Sum([1; 32]),
+        HashResult::Unreadable("Input/output error".into()),
+    ] {
+        verification.record(NOW, &path, kernel.stamp, finding);
+        let refused = ask(&verification);
         assert!(
-            matches!(&refused, Err(Refusal::Broken { reason }) if reason.starts_with("image debian-12/linux is not served: ")),
+            matches!(&refused, Err(Refusal::ServerError { reason }) if reason.starts_with("image debian-12/linux is not served: ")),
             "{refused:?}"
         );
     }
@@ -532,7 +567,7 @@ fn a_loader_is_found_by_name_and_by_no_other_path() {
         &answered.result,
         Ok(Resource::File {
             content_type: "application/efi",
-            seal: None,
+            verified: None,
             ..
         })
     ));
@@ -561,53 +596,53 @@ fn room_with_a_serial() -> Snapshot {
 #[test]
 fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
     let (room, leases) = (room_with_a_serial(), leased(mac("52:54:00:00:00:99")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let claim = "/boot.ipxe?mac=52-54-00-00-00-99&serial=SN-7";
-    get(&room, &leases, &mut sightings, DYNAMIC, claim);
+    get(&room, &leases, &mut identities, DYNAMIC, claim);
     for path in ["/answer/r1u07/preseed.cfg", "/answer/52-54-00-00-00-99/preseed.cfg"] {
-        let answered = get(&room, &leases, &mut sightings, DYNAMIC, path);
+        let answered = get(&room, &leases, &mut identities, DYNAMIC, path);
         assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{path}");
     }
-    assert!(text(&get(&room, &leases, &mut sightings, HOST, "/answer/r1u07/preseed.cfg")).starts_with("for r1u07"));
+    assert!(text(&get(&room, &leases, &mut identities, HOST, "/answer/r1u07/preseed.cfg")).starts_with("for r1u07"));
 }
 
 #[test]
 fn nobody_changes_what_another_machine_said_of_itself() {
     let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
-    get(&room, &leases, &mut sightings, DYNAMIC, own);
+    get(&room, &leases, &mut identities, DYNAMIC, own);
     let forged = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-OTHER";
-    get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), forged);
-    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    get(&room, &leases, &mut identities, Ipv4Addr::new(192, 0, 2, 66), forged);
+    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
 #[test]
 fn invented_machines_do_not_push_a_real_one_out_of_memory() {
     let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
-    get(&room, &leases, &mut sightings, DYNAMIC, own);
-    for number in 0..=SIGHTINGS_MAX {
+    get(&room, &leases, &mut identities, DYNAMIC, own);
+    for number in 0..=IDENTITY_CACHE_MAX {
         let [_, _, _, _, _, a, b, c] = number.to_be_bytes();
         let forged = format!("/boot.ipxe?mac=02-00-00-{a:02x}-{b:02x}-{c:02x}&serial=X");
-        get(&room, &leases, &mut sightings, Ipv4Addr::new(192, 0, 2, 66), &forged);
+        get(&room, &leases, &mut identities, Ipv4Addr::new(192, 0, 2, 66), &forged);
     }
-    let answer = get(&room, &leases, &mut sightings, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
 #[test]
 fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_loader() {
     let (room, leases) = (room(), leased(mac("52:54:00:00:00:07")));
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let mut stage_after = |answered_as: Stage, path: &str| {
-        sightings.note(Learned {
-            stands: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
-            ..Learned::default()
+        identities.record(Observation {
+            boot_stage: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
+            ..Observation::default()
         });
-        get(&room, &leases, &mut sightings, DYNAMIC, path).stage
+        get(&room, &leases, &mut identities, DYNAMIC, path).stage
     };
     assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
     assert_eq!(stage_after(Stage::System, "/image/debian-12/linux"), Stage::System);
@@ -647,7 +682,7 @@ fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there()
         let answered = get(
             &room,
             &leases,
-            &mut Sightings::default(),
+            &mut IdentityCache::default(),
             peer,
             "/answer/r1u07/preseed.cfg",
         );

@@ -2,7 +2,7 @@
 
 use bootwright::lease::{LeaseChange, LeaseRecord};
 use bootwright::model::{MacAddr, WallTime};
-use bootwright::store::{self, Opened, StoreError, Write, leases, lost, writer::LeaseWriter};
+use bootwright::store::{self, OpenedStore, StoreError, Write, leases, lost, writer::LeaseWriter};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -23,7 +23,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(20);
 
 /// Opens a store that no other process has. Until it runs its program a process that some test starts has every
 /// lock of this one, so that a store that is closed meanwhile stays locked a little longer.
-fn try_open(folder: &Path) -> Result<Opened, StoreError> {
+fn try_open(folder: &Path) -> Result<OpenedStore, StoreError> {
     let began = Instant::now();
     loop {
         match store::open(folder) {
@@ -35,7 +35,7 @@ fn try_open(folder: &Path) -> Result<Opened, StoreError> {
     }
 }
 
-fn open(folder: &Path) -> Opened {
+fn open(folder: &Path) -> OpenedStore {
     try_open(folder).unwrap()
 }
 
@@ -176,28 +176,28 @@ fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
     let writes: Vec<Write> = (0..200).map(|n| leases::write(&LeaseChange::Put(record(n)))).collect();
     open(folder.path()).store.commit(&writes).unwrap();
     let file = folder.path().join("bootwright.redb");
-    let sound = std::fs::read(&file).unwrap();
+    let compiled = std::fs::read(&file).unwrap();
     let breakages: [(&str, Vec<u8>); 4] = [
-        ("its start", [&[0xee; 64], &sound[64..]].concat()),
-        ("cut short", sound[..sound.len() / 2].to_vec()),
+        ("its start", [&[0xee; 64], &compiled[64..]].concat()),
+        ("cut short", compiled[..compiled.len() / 2].to_vec()),
         ("no redb file", b"# not a database\n".repeat(1000)),
         (
             "every page's head",
-            sound
+            compiled
                 .chunks(4096)
                 .flat_map(|page| [&[0; 8], &page[8..]].concat())
                 .collect(),
         ),
     ];
-    for (what, broken) in breakages {
-        std::fs::write(&file, &broken).unwrap();
+    for (what, corrupt) in breakages {
+        std::fs::write(&file, &corrupt).unwrap();
         let opened = open(folder.path());
-        let moved = opened.broken.unwrap_or_else(|| panic!("{what}: opened as if sound"));
-        assert_eq!(std::fs::read(&moved.moved_to).unwrap().len(), broken.len(), "{what}");
+        let moved = opened.corrupt.unwrap_or_else(|| panic!("{what}: opened as if sound"));
+        assert_eq!(std::fs::read(&moved.moved_to).unwrap().len(), corrupt.len(), "{what}");
         let (kept, _) = leases::load(&*opened.store).unwrap();
         assert_eq!(kept, moved.salvaged, "{what}");
         let found = lost::load(&*opened.store).unwrap();
-        assert_eq!(found, Some(lost::Found::Undated), "{what}");
+        assert_eq!(found, Some(lost::LossRecord::Undated), "{what}");
         if what == "its start" {
             assert_eq!(kept.len(), 200);
         }
@@ -239,11 +239,11 @@ fn a_file_that_lost_all_it_had_is_no_beginning() {
         let opened = open(folder.path());
         assert_eq!(opened.lost, None, "it is said once");
         let found = lost::load(&*opened.store).unwrap();
-        assert_eq!(found, Some(lost::Found::Undated), "and known from then on");
+        assert_eq!(found, Some(lost::LossRecord::Undated), "and known from then on");
     }
 }
 
-fn noted_loss(folder: &Path) -> Option<lost::Found> {
+fn noted_loss(folder: &Path) -> Option<lost::LossRecord> {
     lost::load(&*open(folder).store).unwrap()
 }
 
@@ -260,7 +260,7 @@ fn a_loss_is_noted_before_another_database_is_made() {
     drop(open(other.path()));
     std::fs::copy(other.path().join("bootwright.redb"), &file).unwrap();
     assert_eq!(open(folder.path()).lost, None);
-    assert_eq!(noted_loss(folder.path()), Some(lost::Found::Undated));
+    assert_eq!(noted_loss(folder.path()), Some(lost::LossRecord::Undated));
 }
 
 #[test]

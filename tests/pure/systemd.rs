@@ -1,6 +1,6 @@
 //! The shipped unit: what systemd makes of it, as far as it can be asked offline.
 
-use bootwright::model::limits::TRIAL_LONGEST;
+use bootwright::model::limits::VALIDATION_TIMEOUT;
 use std::{path::Path, process::Command};
 
 /// The worst exposure that is accepted, out of 10 (dnsmasq and nginx as packaged: 9.6).
@@ -58,7 +58,7 @@ fn a_trial_of_files_may_die_of_memory_or_take_its_time_and_the_daemon_stays() {
     assert_eq!(values(&unit, "OOMPolicy"), ["continue"]);
     let seconds: u64 = values(&unit, "TimeoutStartSec")[0].parse().unwrap();
     assert!(
-        seconds > 2 * TRIAL_LONGEST.as_secs(),
+        seconds > 2 * VALIDATION_TIMEOUT.as_secs(),
         "the files on disk, then the kept ones"
     );
 }

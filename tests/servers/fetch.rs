@@ -3,8 +3,8 @@
 
 use super::network::{ip, own_network};
 use bootwright::proto::tftp::{
-    fetch::{Ending, Fetch},
-    wire::{Options, parse_reply},
+    fetch::{Fetch, FetchEnd},
+    wire::{TransferOptions, parse_reply},
 };
 use std::{
     fs,
@@ -67,7 +67,7 @@ fn folder() -> (tempfile::TempDir, Vec<u8>) {
 
 /// Carries a fetch over a socket to its end; the machine at its end, and the bytes. Its clock stands still but
 /// where nothing came for `silence`: then it is the time that the client waits for.
-fn fetch(server: &str, path: &[u8], options: Options, silence: Duration) -> (Fetch, Vec<u8>) {
+fn fetch(server: &str, path: &[u8], options: TransferOptions, silence: Duration) -> (Fetch, Vec<u8>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(silence)).unwrap();
     let mut now = Duration::ZERO;
@@ -101,8 +101,8 @@ fn wait_for(server: &str) {
     let began = Instant::now();
     // A port nobody listens on yet answers with an ICMP error or not at all.
     loop {
-        let (fetch, _) = fetch(server, b"snponly.efi", Options::default(), SOON);
-        if fetch.ending() == Some(&Ending::Complete) {
+        let (fetch, _) = fetch(server, b"snponly.efi", TransferOptions::default(), SOON);
+        if fetch.ending() == Some(&FetchEnd::Complete) {
             return;
         }
         assert!(began.elapsed() < START_TIMEOUT, "{server}: {:?}", fetch.ending());
@@ -112,11 +112,11 @@ fn wait_for(server: &str) {
 /// Every kind of request, byte by byte, and a file that is not there.
 fn expect_everything(server: &str, expected: &[u8], knows_windows: bool) {
     wait_for(server);
-    let asking = |blksize, windowsize| Options {
+    let asking = |blksize, windowsize| TransferOptions {
         blksize,
         windowsize,
         tsize: true,
-        ..Options::default()
+        ..TransferOptions::default()
     };
     for (blksize, windowsize) in [
         (None, None),
@@ -127,7 +127,7 @@ fn expect_everything(server: &str, expected: &[u8], knows_windows: bool) {
     ] {
         let what = format!("{server}, blksize {blksize:?}, windowsize {windowsize:?}");
         let (fetch, got) = fetch(server, b"snponly.efi", asking(blksize, windowsize), PATIENCE);
-        assert_eq!(fetch.ending(), Some(&Ending::Complete), "{what}");
+        assert_eq!(fetch.ending(), Some(&FetchEnd::Complete), "{what}");
         assert!(got == expected, "{what}: {} bytes", got.len());
         // On a busy machine a server may say something again, and is right.
         assert_eq!(fetch.tally().retries, 0, "{what}: {:?}", fetch.tally());
@@ -136,8 +136,8 @@ fn expect_everything(server: &str, expected: &[u8], knows_windows: bool) {
         let agreed = (usize::from(blksize.unwrap_or(512)), u64::from(window));
         assert_eq!(fetch.shape(), agreed, "{what}");
     }
-    let (fetch, _) = fetch(server, b"none.efi", Options::default(), PATIENCE);
-    let refused = matches!(fetch.ending(), Some(Ending::Refused { code: 0..=2, .. }));
+    let (fetch, _) = fetch(server, b"none.efi", TransferOptions::default(), PATIENCE);
+    let refused = matches!(fetch.ending(), Some(FetchEnd::Refused { code: 0..=2, .. }));
     assert!(refused, "{server}: {:?}", fetch.ending());
 }
 

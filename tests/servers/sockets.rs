@@ -7,14 +7,14 @@ mod disk;
 use super::network::{ip, own_network};
 use bootwright::{
     boot::{
-        ledger::Finding,
         loader::Loaders,
         render::Templates,
         snapshot::{Artifact, FileStamp, Hosts, Image, Origin, Ports, Snapshot, Subnet, UnknownPolicy},
+        verification::HashResult,
     },
     lease::{LeaseChange, LeaseTable},
-    model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::DRAIN_DEADLINE},
-    net::{Clock, Counter, Counters, Durable, LeaseLog, Listen, Servers, Shared},
+    model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT},
+    net::{Clock, Counter, Counters, Durable, LeaseLog, ListenConfig, Servers, Shared},
 };
 use std::{
     collections::BTreeMap,
@@ -35,14 +35,14 @@ const PORTS: Ports = Ports { http: 80, tftp: 69 };
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a connection is watched that must wait for others to end: they end while it does.
 const A_WHILE: Duration = Duration::from_millis(400);
-const LISTEN: Listen = Listen {
+const LISTEN: ListenConfig = ListenConfig {
     ports: PORTS,
     bulk_streams: 2,
     tftp_single_port: false,
     shared_addresses: SharedAddresses::NONE,
     router_advertisements: true,
 };
-const SINGLE_PORT: Listen = Listen {
+const SINGLE_PORT: ListenConfig = ListenConfig {
     ports: PORTS,
     bulk_streams: 2,
     tftp_single_port: true,
@@ -99,11 +99,11 @@ impl Appliance {
         Appliance::listening(interfaces, LISTEN)
     }
 
-    fn listening(interfaces: &[&str], listen: Listen) -> Appliance {
+    fn listening(interfaces: &[&str], listen: ListenConfig) -> Appliance {
         Appliance::with_log(interfaces, listen, Box::new(NoLog))
     }
 
-    fn with_log(interfaces: &[&str], listen: Listen, lease_log: Box<dyn LeaseLog>) -> Appliance {
+    fn with_log(interfaces: &[&str], listen: ListenConfig, lease_log: Box<dyn LeaseLog>) -> Appliance {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         fs::write(folder.path().join("snponly.efi"), bytes).unwrap();
@@ -115,16 +115,16 @@ impl Appliance {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(snapshot(loaders)).into(),
             leases: LeaseTable::default().into(),
-            sightings: Default::default(),
+            identities: Default::default(),
             exhausted: Default::default(),
             crowded: Default::default(),
             busy: Default::default(),
             unverified: Default::default(),
-            notices: Default::default(),
+            log_throttles: Default::default(),
             verified: Default::default(),
-            ledger: Default::default(),
+            verification: Default::default(),
             loops: Default::default(),
-            disputes: Default::default(),
+            conflicts: Default::default(),
             lease_log,
             hot_files: Arc::default(),
             interfaces: Default::default(),
@@ -233,7 +233,7 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
     let appliance = Appliance::listening(&["lo"], SINGLE_PORT);
     let (hand, stranger) = (Hand::new(), Hand::new());
     hand.send(PROBE, 69);
-    let (oack, port) = hand.hear().unwrap();
+    let (oack, port) = hand.record_address().unwrap();
     assert_eq!((oack[1], port), (6, 69));
     for packet in [&b"\0\x04\0\0"[..], b"\0\x05\0\0go away\0", b"\0\x03\0\x01data"] {
         stranger.send(packet, 69);
@@ -241,13 +241,13 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
     appliance.counted(Counter::TftpUnanswerable, 3);
     hand.send(b"\0\x04\0\0", 69);
     // The OACK may have been repeated meanwhile.
-    let first = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
+    let first = std::iter::from_fn(|| hand.record_address()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
     assert_eq!(first.unwrap().1, 69);
     assert_eq!(stranger.has_heard(), None);
     // Its ERROR ends the transfer there too.
     hand.send(b"\0\x05\0\x08size only\0", 69);
     hand.send(PLAIN, 69);
-    let plain = std::iter::from_fn(|| hand.hear()).find(|(packet, _)| packet.len() == 516);
+    let plain = std::iter::from_fn(|| hand.record_address()).find(|(packet, _)| packet.len() == 516);
     assert!(plain.is_some());
 }
 
@@ -315,7 +315,7 @@ fn expect_every_byte(appliance: &Appliance) {
         let (_, said) = run(program, &arguments, target.path());
         assert!(got() == expected, "{program} {arguments:?}: {said}");
     }
-    appliance.counted(Counter::TftpSent, count);
+    appliance.counted(Counter::TftpCompleted, count);
 }
 
 /// async-tftp, serving `folder` on a port of its own for as long as the test's process lives: an
@@ -341,14 +341,14 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
         request.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
     }
     hand.send(&request, port);
-    let (mut packet, transfer) = hand.hear().unwrap();
+    let (mut packet, transfer) = hand.record_address().unwrap();
     let mut agreed = Vec::new();
     if packet[1] == 6 {
-        let words: Vec<String> = packet[2..packet.len() - 1]
+        let discovers: Vec<String> = packet[2..packet.len() - 1]
             .split(|byte| *byte == 0)
             .map(|word| String::from_utf8(word.to_vec()).unwrap())
             .collect();
-        agreed = words
+        agreed = discovers
             .chunks(2)
             .map(|pair| (pair[0].to_ascii_lowercase(), pair[1].clone()))
             .collect();
@@ -432,7 +432,7 @@ impl Hand {
     }
 
     /// One packet and the port it came from.
-    fn hear(&self) -> Option<(Vec<u8>, u16)> {
+    fn record_address(&self) -> Option<(Vec<u8>, u16)> {
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = [0; 2048];
         let (length, from) = receive(&self.socket, &mut buffer).ok()?;
@@ -441,7 +441,7 @@ impl Hand {
 
     /// The DATA packet of that number; others before it are repeated or come too early.
     fn hear_block(&self, number: u16) -> Vec<u8> {
-        std::iter::from_fn(|| self.hear())
+        std::iter::from_fn(|| self.record_address())
             .map(|(packet, _)| packet)
             .find(|packet| block_number(packet) == Some(number))
             .unwrap_or_else(|| panic!("block {number} never came"))
@@ -450,7 +450,7 @@ impl Hand {
     /// What has come by now, if anything has.
     fn has_heard(&self) -> Option<(Vec<u8>, u16)> {
         self.socket.set_nonblocking(true).unwrap();
-        let heard = self.hear();
+        let heard = self.record_address();
         self.socket.set_nonblocking(false).unwrap();
         heard
     }
@@ -467,12 +467,12 @@ fn case_30_a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_a
     for second in [PROBE, PLAIN].repeat(10) {
         let hand = Hand::new();
         hand.send(PROBE, 69);
-        let (oack, port) = hand.hear().unwrap();
+        let (oack, port) = hand.record_address().unwrap();
         assert_eq!(oack, b"\0\x06blksize\x001468\0tsize\x00440400\0");
         hand.send(b"\0\x05\0\x08size only\0", port);
         let asked = Instant::now();
         hand.send(second, 69);
-        let (answer, _) = hand.hear().unwrap();
+        let (answer, _) = hand.record_address().unwrap();
         quickest = quickest.min(asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
     }
@@ -490,11 +490,11 @@ fn a_request_right_behind_a_clients_error_is_never_taken_for_a_repetition() {
     for round in 0..400 {
         let hand = Hand::new();
         hand.send(PROBE, 69);
-        let (_, port) = hand.hear().unwrap();
+        let (_, port) = hand.record_address().unwrap();
         hand.send(b"\0\x05\0\x08size only\0", port);
         hand.send(PROBE, 69);
         // What is taken for a repetition has no answer, however long: the ERROR has ended what it repeats.
-        let again = hand.hear();
+        let again = hand.record_address();
         let (_, again) = again.unwrap_or_else(|| panic!("silence in round {round}"));
         hand.send(b"\0\x05\0\x08size only\0", again);
     }
@@ -510,11 +510,12 @@ fn a_repeated_request_starts_no_second_transfer() {
     for _ in 0..3 {
         hand.send(PLAIN, 69);
     }
-    let (_, port) = hand.hear().unwrap();
+    let (_, port) = hand.record_address().unwrap();
     appliance.counted(Counter::TftpDuplicate, 2);
     // What a second transfer would have begun with comes before the second block of the first.
     hand.send(b"\0\x04\0\x01", port);
-    let until_the_next = std::iter::from_fn(|| hand.hear()).take_while(|(packet, _)| block_number(packet) != Some(2));
+    let until_the_next =
+        std::iter::from_fn(|| hand.record_address()).take_while(|(packet, _)| block_number(packet) != Some(2));
     let more = until_the_next.inspect(|(_, from)| assert_eq!(*from, port)).count() as u64;
     let retransmitted = appliance.count(Counter::TftpRetransmitted);
     assert!(
@@ -523,7 +524,7 @@ fn a_repeated_request_starts_no_second_transfer() {
     );
     // The machine was switched off and on: the same port asks for something else.
     hand.send(PROBE, 69);
-    let mut heard = std::iter::from_fn(|| hand.hear()).inspect(|(packet, from)| {
+    let mut heard = std::iter::from_fn(|| hand.record_address()).inspect(|(packet, from)| {
         assert!(packet[1] == 6 || *from == port, "a second transfer");
     });
     assert!(heard.any(|(packet, _)| packet[1] == 6));
@@ -535,14 +536,14 @@ fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
     let appliance = Appliance::start(&["lo"]);
     let (hand, stranger) = (Hand::new(), Hand::new());
     hand.send(PLAIN, 69);
-    let (_, port) = hand.hear().unwrap();
+    let (_, port) = hand.record_address().unwrap();
     stranger.send(b"\0\x04\0\x01", port);
-    assert_eq!(stranger.hear().unwrap().0[..4], [0, 5, 0, 5]);
+    assert_eq!(stranger.record_address().unwrap().0[..4], [0, 5, 0, 5]);
     stranger.send(b"\0\x05\0\0go away\0", port);
     hand.send(b"\0\x04\0\x01", port);
     hand.hear_block(2);
     assert_eq!(stranger.has_heard(), None, "an error is never answered");
-    appliance.counted(Counter::TftpStranger, 2);
+    appliance.counted(Counter::TftpForeignPacket, 2);
 }
 
 #[test]
@@ -581,7 +582,7 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
         let hand = Hand::new();
         hand.send(silent, 69);
         hand.send(b"\0\x01missing.efi\0octet\0", 69);
-        let (first, _) = hand.hear().unwrap();
+        let (first, _) = hand.record_address().unwrap();
         assert_eq!(
             (first[1], first[3]),
             (5, 1),
@@ -622,7 +623,7 @@ fn with_a_replaced_image(appliance: &Appliance) {
     let artifact = Artifact {
         file: "disk.img".to_owned(),
         sha256: [7; 32],
-        said_at: origin,
+        declared_at: origin,
         stamp,
     };
     let image = Image {
@@ -637,8 +638,8 @@ fn with_a_replaced_image(appliance: &Appliance) {
     let now = appliance.shared.clock.now();
     appliance
         .shared
-        .ledger()
-        .enter(now, &file, stamp, Finding::Sum([7; 32]));
+        .verification()
+        .record(now, &file, stamp, HashResult::Sum([7; 32]));
     let mut replaced = snapshot(Loaders::default());
     replaced.images.insert(image.name.clone(), image);
     appliance.shared.snapshot.store(Arc::new(replaced));
@@ -704,7 +705,7 @@ fn case_39_a_head_has_the_length_the_type_and_no_body_and_the_connection_is_kept
     assert_eq!(all.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{all}");
     assert!(all.starts_with("HTTP/1.1 200") && all.ends_with("\r\n\r\n"), "{all}");
     assert_eq!(appliance.count(Counter::HttpConnections), connections + 1);
-    assert_eq!(appliance.count(Counter::HttpSent), 0, "a head is no file sent");
+    assert_eq!(appliance.count(Counter::HttpCompleted), 0, "a head is no file sent");
 }
 
 #[test]
@@ -776,7 +777,7 @@ fn curl_gets_wholes_and_refusals() {
         fs::read(target.path().join("got")).unwrap() == appliance.loader(),
         "{said}"
     );
-    appliance.counted(Counter::HttpSent, 1);
+    appliance.counted(Counter::HttpCompleted, 1);
     assert!(comes_true(|| appliance.shared.transfers.under_way().is_empty()));
 
     let begins = |arguments: &[&str], status: &str| {
@@ -804,10 +805,8 @@ fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     stream.write_all(b"GET /big.img HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut taken = vec![0; 1 << 20];
     stream.read_exact(&mut taken).unwrap();
-    let under_way = appliance.shared.transfers.under_way();
-    let [transfer] = &under_way[..] else {
-        panic!("{under_way:?}")
-    };
+    let handle = appliance.shared.transfers.under_way();
+    let [transfer] = &handle[..] else { panic!("{handle:?}") };
     assert_eq!((transfer.length, transfer.what.as_str()), (64 << 20, "loader big.img"));
     let sent = transfer.sent();
     // What the head took of the first bytes is less than a piece.
@@ -859,7 +858,7 @@ fn not_a_byte_of_a_large_file_is_read_by_the_threads_for_small_ones() {
         let fetch = ["-sS", "-r", range, "-o", "/dev/null", "http://127.0.0.1/big.img"];
         said += &run("curl", &fetch, Path::new("/")).1;
     }
-    appliance.counted(Counter::HttpSent, 2);
+    appliance.counted(Counter::HttpCompleted, 2);
     let (large, small) = (bytes_read_by_threads("bulk-"), bytes_read_by_threads("http-"));
     assert!(large >= 64 << 20, "{large} bytes; {said}");
     // Their bells are files too.
@@ -908,7 +907,7 @@ fn an_empty_file_is_sent_whole() {
         said.starts_with("http/1.1 200 ok") && said.contains("content-length: 0"),
         "{said}"
     );
-    appliance.counted(Counter::HttpSent, 2);
+    appliance.counted(Counter::HttpCompleted, 2);
     assert_eq!(appliance.count(Counter::HttpAborted), 0);
 }
 
@@ -924,7 +923,7 @@ fn a_file_that_changes_while_it_is_sent_ends_the_connection() {
     let _ = stream.read_to_end(&mut all);
     assert!(all.len() < 64 << 20, "{} bytes", all.len());
     appliance.counted(Counter::HttpAborted, 1);
-    assert_eq!(appliance.count(Counter::HttpSent), 0);
+    assert_eq!(appliance.count(Counter::HttpCompleted), 0);
 }
 
 #[test]
@@ -1115,7 +1114,7 @@ fn another_server_is_never_answered() {
     };
     let others = [69, 67].map(ask);
     appliance.counted(Counter::TftpUnanswerable, 2);
-    assert!(ask(2070).hear().is_some());
+    assert!(ask(2070).record_address().is_some());
     for other in others {
         assert_eq!(other.has_heard(), None);
     }
@@ -1204,11 +1203,11 @@ fn a_stop_lets_a_running_body_end_and_takes_no_new_connection() {
         assert!(comes_true(|| TcpStream::connect("127.0.0.1:80").is_err()));
         let read = stream.read_to_end(&mut all);
         appliance.runtime.block_on(appliance.served).unwrap();
-        let is_in_time = stopped.elapsed() < DRAIN_DEADLINE;
+        let is_in_time = stopped.elapsed() < SHUTDOWN_TIMEOUT;
         if is_in_time {
             read.unwrap();
             assert!(all.len() > 64 << 20, "{} bytes", all.len());
-            assert_eq!(appliance.shared.counters.value(Counter::HttpSent), 1);
+            assert_eq!(appliance.shared.counters.value(Counter::HttpCompleted), 1);
         }
         is_in_time
     };
@@ -1223,11 +1222,14 @@ fn case_25_a_real_client_that_fetches_its_loader_three_times_is_counted_as_a_loo
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let machine = MacAddr([0x52, 0x54, 0, 0, 0, 25]);
-    appliance.shared.sightings().hear(Ipv4Addr::LOCALHOST, machine);
+    appliance
+        .shared
+        .identities()
+        .record_address(Ipv4Addr::LOCALHOST, machine);
     let fetch = |expected| {
         let (_, bytes) = fetched(69, &[("blksize", "1468")]);
         assert_eq!(bytes.len(), LOADER_BYTES);
-        appliance.counted(Counter::TftpSent, expected);
+        appliance.counted(Counter::TftpCompleted, expected);
     };
     fetch(1);
     fetch(2);
@@ -1247,10 +1249,13 @@ fn a_quirks_block_limit_holds_for_its_machine_and_for_no_other() {
         agreed[0].1.clone()
     };
     // The limit is learnt with the machine's DHCP; here the address is not known to be its own yet.
-    appliance.shared.sightings().limit_blocks(machine, Some(512));
+    appliance.shared.identities().set_block_limit(machine, Some(512));
     assert_eq!(agreed(), "1468");
-    appliance.shared.sightings().hear(Ipv4Addr::LOCALHOST, machine);
+    appliance
+        .shared
+        .identities()
+        .record_address(Ipv4Addr::LOCALHOST, machine);
     assert_eq!(agreed(), "512");
-    appliance.shared.sightings().limit_blocks(machine, None);
+    appliance.shared.identities().set_block_limit(machine, None);
     assert_eq!(agreed(), "1468");
 }

@@ -1,11 +1,11 @@
 //! Which address a machine gets: its reservation, or a lease from the subnet's pool.
 
-use super::{Asked, Outcome, route};
+use super::{Outcome, RequestContext, route};
 use crate::boot::{
-    event::{NotItsOwn, Step},
+    event::{ReservationUnavailable, Step},
     snapshot::{Host, Subnet},
 };
-use crate::lease::{Crowd, Freshness, LeaseTable, Offer, PortOfEntry, Seeker};
+use crate::lease::{AddressRequest, AttachmentPoint, Freshness, LeaseTable, Offer, OverQuota};
 use crate::model::{AddressRange, HardwareAddr};
 use std::{iter, net::Ipv4Addr, sync::Arc};
 
@@ -21,33 +21,33 @@ pub(super) enum Reservation {
     Taken { address: Ipv4Addr, by: HardwareAddr },
     /// An address that its host's system uses on another interface, whose MAC is not known yet after a
     /// restart. RFC 2131 section 1.6: an address is one client's at a time.
-    Beside {
+    HeldByOtherInterface {
         address: Ipv4Addr,
         by: Option<HardwareAddr>,
     },
 }
 
 /// What is reserved here for the machine that asks.
-pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable) -> Reservation {
-    let Some(host) = asked.who.host() else {
+pub(super) fn reservation(context: &RequestContext<'_>, subnet: &Subnet, leases: &LeaseTable) -> Reservation {
+    let Some(host) = context.who.host() else {
         return Reservation::None;
     };
     let Some(address) = host.address.filter(|address| subnet.cidr.contains(*address)) else {
         return Reservation::None;
     };
     let is_listed = |client: &HardwareAddr| host.lists(client);
-    let client = asked.request.hardware;
+    let client = context.request.hardware;
     // The host's UUID or serial number is anybody's to say, and boards are sold with the same one:
     // where MACs are listed the reservation is theirs, and elsewhere one machine's at a time.
     let holder = match (!host.lists_hardware(), is_listed(&client)) {
         (false, false) => return Reservation::None,
-        (false, true) => leases.client_at(asked.now, address),
-        (true, _) => leases.holder_at(asked.now, address),
+        (false, true) => leases.client_at(context.now, address),
+        (true, _) => leases.holder_at(context.now, address),
     };
     match holder.filter(|holder| *holder != client && !is_listed(holder)) {
         Some(by) => Reservation::Taken { address, by },
-        None => match beside(asked, host, (subnet, address), leases) {
-            Some(by) => Reservation::Beside { address, by },
+        None => match beside(context, host, (subnet, address), leases) {
+            Some(by) => Reservation::HeldByOtherInterface { address, by },
             None => Reservation::Free(address),
         },
     }
@@ -56,15 +56,15 @@ pub(super) fn reservation(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTabl
 /// The other interface of the host on which its system uses the address; `Some(None)` where there must be
 /// one. A machine whose firmware asks runs no system, and what its firmware held it gives up to its system.
 fn beside(
-    asked: &Asked<'_>,
+    context: &RequestContext<'_>,
     host: &Host,
     (subnet, address): (&Subnet, Ipv4Addr),
     leases: &LeaseTable,
 ) -> Option<Option<HardwareAddr>> {
-    if host.macs.len() < 2 || asked.stage.is_in_boot() {
+    if host.macs.len() < 2 || context.stage.is_in_boot() {
         return None;
     }
-    let (now, client) = (asked.now, asked.request.hardware);
+    let (now, client) = (context.now, context.request.hardware);
     if leases.holder_at(now, address).is_some() {
         let is_other = |by: &HardwareAddr| *by != client && by.mac().is_some_and(|mac| host.macs.contains(&mac));
         return leases.lasting_holder_at(now, address).filter(is_other).map(Some);
@@ -80,112 +80,127 @@ fn beside(
 
 /// Why a host that asks in `subnet` gets another address than its own, which comes first; `None` for who
 /// gets its own, and who has none.
-pub(super) fn not_its_own(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable) -> Option<(Ipv4Addr, NotItsOwn)> {
-    let host = asked.who.host()?;
-    match reservation(asked, subnet, leases) {
+pub(super) fn reservation_unavailable(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    leases: &LeaseTable,
+) -> Option<(Ipv4Addr, ReservationUnavailable)> {
+    let host = context.who.host()?;
+    match reservation(context, subnet, leases) {
         Reservation::Free(_) => None,
-        Reservation::Taken { address, by } => Some((address, NotItsOwn::Leased { by })),
-        Reservation::Beside { address, by } => Some((address, NotItsOwn::OtherInterface { by })),
+        Reservation::Taken { address, by } => Some((address, ReservationUnavailable::Leased { by })),
+        Reservation::HeldByOtherInterface { address, by } => {
+            Some((address, ReservationUnavailable::OtherInterface { by }))
+        }
         Reservation::None => {
-            let mut wire = iter::once(subnet).chain(route::beside(asked, subnet));
+            let mut wire = iter::once(subnet).chain(route::beside(context, subnet));
             let address = host.address?;
             let is_elsewhere = !wire.any(|subnet| subnet.cidr.contains(address));
-            is_elsewhere.then_some((address, NotItsOwn::OtherSubnet { here: subnet.cidr }))
+            is_elsewhere.then_some((address, ReservationUnavailable::OtherSubnet { here: subnet.cidr }))
         }
     }
 }
 
 /// Why there is no address to offer.
-pub(super) enum Lack {
+pub(super) enum NoAddress {
     /// The subnet has no pool: that is how it is meant.
     NoPool(String),
     /// Every address of the pool is in use.
-    Exhausted(String),
+    PoolExhausted(String),
     /// Its port of entry holds all the offers that it may.
-    Crowded(Crowd),
+    QuotaExceeded(OverQuota),
 }
 
 /// The address to offer, or why there is none.
-pub(super) fn to_offer(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Result<Offer, Lack> {
-    if let Reservation::Free(address) = reservation(asked, subnet, leases) {
+pub(super) fn to_offer(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    leases: &mut LeaseTable,
+) -> Result<Offer, NoAddress> {
+    if let Reservation::Free(address) = reservation(context, subnet, leases) {
         return Ok(Offer {
             address,
             freshness: Freshness::Known,
-            displaced: None,
+            evicted_from: None,
         });
     }
-    let is_listed = asked.who.host().is_some();
+    let is_listed = context.who.host().is_some();
     let kept = subnet.kept.iter().filter(|_| is_listed);
     let pool: &[AddressRange] = &subnet.pool.iter().chain(kept).copied().collect::<Vec<_>>();
-    let port = (!is_listed).then(|| Arc::new(port_of_entry(asked)));
-    let seeker = Seeker {
-        client: asked.request.hardware,
-        wanted: asked.request.requested_address,
-        stranger_at: port.as_ref(),
+    let port = (!is_listed).then(|| Arc::new(attachment_point(context)));
+    let seeker = AddressRequest {
+        client: context.request.hardware,
+        wanted: context.request.requested_address,
+        unlisted_at: port.as_ref(),
     };
-    let usable = |address| is_usable(asked, subnet, address);
-    leases.offer(asked.now, pool, seeker, usable).map_err(|crowd| {
-        let whose = match not_its_own(asked, subnet, leases) {
+    let usable = |address| is_usable(context, subnet, address);
+    leases.offer(context.now, pool, seeker, usable).map_err(|over_quota| {
+        let whose = match reservation_unavailable(context, subnet, leases) {
             Some((own, why)) => format!("its address {own} {why}"),
             None => "it has no address of its own".to_owned(),
         };
-        match (crowd, subnet.pool.is_empty() && subnet.kept.is_empty()) {
-            (Some(crowd), _) => Lack::Crowded(crowd),
-            (None, true) => Lack::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
-            (None, false) => Lack::Exhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
+        match (over_quota, subnet.pool.is_empty() && subnet.kept.is_empty()) {
+            (Some(over_quota), _) => NoAddress::QuotaExceeded(over_quota),
+            (None, true) => NoAddress::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
+            (None, false) => NoAddress::PoolExhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
         }
     })
 }
 
 /// No subnet of the wire has an address. A crowd in the way is worth more words than a pool that is used
 /// up, and that more than a subnet that has none.
-pub(super) fn no_offer(asked: &Asked<'_>, lacks: Vec<Lack>) -> Outcome {
-    let weight = |lack: &Lack| match lack {
-        Lack::Crowded(_) => 2,
-        Lack::Exhausted(_) => 1,
-        Lack::NoPool(_) => 0,
+pub(super) fn no_offer(context: &RequestContext<'_>, lacks: Vec<NoAddress>) -> Outcome {
+    let weight = |lack: &NoAddress| match lack {
+        NoAddress::QuotaExceeded(_) => 2,
+        NoAddress::PoolExhausted(_) => 1,
+        NoAddress::NoPool(_) => 0,
     };
     match lacks.into_iter().rev().max_by_key(weight) {
-        Some(Lack::Crowded(crowd)) => {
-            let Crowd { port, offers } = &crowd;
+        Some(NoAddress::QuotaExceeded(over_quota)) => {
+            let OverQuota { port, offers } = &over_quota;
             let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
             Outcome {
-                crowd: Some(crowd),
-                ..asked.ignored(reason)
+                over_quota: Some(over_quota),
+                ..context.ignored(reason)
             }
         }
-        Some(Lack::Exhausted(reason)) => asked.quiet(Step::Exhausted { reason }),
-        Some(Lack::NoPool(reason)) => asked.ignored(reason),
-        None => asked.ignored("there is no subnet where it is"),
+        Some(NoAddress::PoolExhausted(reason)) => context.no_reply(Step::PoolExhausted { reason }),
+        Some(NoAddress::NoPool(reason)) => context.ignored(reason),
+        None => context.ignored("there is no subnet where it is"),
     }
 }
 
 /// Where a machine's packet came in.
-fn port_of_entry(asked: &Asked<'_>) -> PortOfEntry {
-    let agent = asked.request.relay_agent.as_ref();
-    PortOfEntry {
-        interface: Arc::clone(&asked.ingress.interface),
-        relay: asked.request.relay,
+fn attachment_point(context: &RequestContext<'_>) -> AttachmentPoint {
+    let agent = context.request.relay_agent.as_ref();
+    AttachmentPoint {
+        interface: Arc::clone(&context.ingress.interface),
+        relay: context.request.relay,
         switch_port: agent.and_then(|agent| Some(agent.ports().first()?.as_str().into())),
     }
 }
 
 /// Whether the pool may lease `address` to a machine that has no reservation. Who has an address that
 /// is kept for others since may stay.
-pub(super) fn is_leasable(asked: &Asked<'_>, subnet: &Subnet, leases: &LeaseTable, address: Ipv4Addr) -> bool {
+pub(super) fn is_leasable(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    leases: &LeaseTable,
+    address: Ipv4Addr,
+) -> bool {
     let is_in = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(address));
     let is_kept_for_it = || {
-        let holds = leases.holder_at(asked.now, address) == Some(asked.request.hardware);
-        is_in(&subnet.kept) && (asked.who.host().is_some() || holds)
+        let holds = leases.holder_at(context.now, address) == Some(context.request.hardware);
+        is_in(&subnet.kept) && (context.who.host().is_some() || holds)
     };
-    (is_in(&subnet.pool) || is_kept_for_it()) && is_usable(asked, subnet, address)
+    (is_in(&subnet.pool) || is_kept_for_it()) && is_usable(context, subnet, address)
 }
 
 /// Addresses in a pool that are somebody's all the same. `config` refuses most of these; an
 /// interface may get its address later.
-fn is_usable(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
+fn is_usable(context: &RequestContext<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
     subnet.cidr.is_host_address(address)
-        && !asked.ingress.is_own(address)
+        && !context.ingress.is_own(address)
         && subnet.router != Some(address)
-        && asked.snapshot.hosts.by_address(address).is_none()
+        && context.snapshot.hosts.by_address(address).is_none()
 }

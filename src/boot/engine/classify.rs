@@ -16,7 +16,7 @@ const IPXE_CLASS: &[u8] = b"iPXE";
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
 /// How PXE firmware introduces itself in option 60.
 const PXE_CLIENT: &[u8] = b"PXEClient";
-/// How U-Boot introduces itself in option 60: `U-Boot.armv8`, or the bare word where option 93 has no
+/// How U-Boot introduces itself in option 60: `U-BootInstruction.armv8`, or the bare word where option 93 has no
 /// number for it.
 const U_BOOT: &[u8] = b"U-Boot";
 
@@ -79,7 +79,7 @@ pub fn identity(request: &Request) -> Identity {
             .arch()
             .or_else(|| vendor_arch(request).and_then(Arch::from_option_93)),
         vendor: vendor
-            .and_then(|said| std::str::from_utf8(said).ok())
+            .and_then(|claimed| std::str::from_utf8(claimed).ok())
             .and_then(client_text),
         ..Identity::of_hardware(request.hardware)
     }
@@ -101,7 +101,7 @@ fn vendor_begins(request: &Request, prefix: &[u8]) -> bool {
     request
         .vendor_class
         .as_ref()
-        .is_some_and(|said| said.starts_with(prefix))
+        .is_some_and(|claimed| claimed.starts_with(prefix))
 }
 
 fn vendor_arch(request: &Request) -> Option<u16> {

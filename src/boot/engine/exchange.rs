@@ -1,13 +1,13 @@
 //! The exchange, message by message (RFC 2131 section 4.3): what each asks for and what it gets.
 
 use super::{
-    Asked, Outcome, PXE_PORT, Trial,
+    ConflictProbe, Outcome, PXE_PORT, RequestContext,
     address::{self, Reservation},
-    answer::{self, Boot},
+    boot_fields::{self, BootInstruction},
     pxe_port, route,
 };
 use crate::boot::{
-    event::{Event, NotItsOwn, Step},
+    event::{Event, ReservationUnavailable, Step},
     snapshot::{BootSettings, Subnet},
 };
 use crate::lease::{Freshness, LeaseChange, LeaseTable, Offer, Tenure};
@@ -22,71 +22,71 @@ const DNS_SERVERS: u8 = 6;
 const DOMAIN_NAME: u8 = 15;
 
 /// Answers a request from a machine on the wire of `subnet`.
-pub(super) fn answer<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
-    let subnet = route::own_subnet(asked, subnet, leases);
-    asked.speak_in(subnet);
-    if asked.ingress.port == PXE_PORT {
-        return pxe_port::answer(asked);
+pub(super) fn answer<'a>(context: &mut RequestContext<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
+    let subnet = route::own_subnet(context, subnet, leases);
+    context.select_server_id(subnet);
+    if context.ingress.port == PXE_PORT {
+        return pxe_port::answer(context);
     }
-    match asked.request.kind {
-        RequestKind::Discover => discover(asked, subnet, leases),
-        RequestKind::Request => request(asked, subnet, leases),
-        RequestKind::Decline => decline(asked, subnet, leases),
-        RequestKind::Release => release(asked, subnet, leases),
-        RequestKind::Inform => inform(asked, subnet),
-        RequestKind::Bootp => bootp(asked, subnet, leases),
-        RequestKind::Other(kind) => asked.ignored(format!("a message of type {kind} is not for a DHCP server")),
+    match context.request.kind {
+        RequestKind::Discover => discover(context, subnet, leases),
+        RequestKind::Request => request(context, subnet, leases),
+        RequestKind::Decline => decline(context, subnet, leases),
+        RequestKind::Release => release(context, subnet, leases),
+        RequestKind::Inform => inform(context, subnet),
+        RequestKind::Bootp => bootp(context, subnet, leases),
+        RequestKind::Other(kind) => context.ignored(format!("a message of type {kind} is not for a DHCP server")),
     }
 }
 
-fn discover<'a>(asked: &mut Asked<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
-    let wire = iter::once(subnet).chain(route::beside(asked, subnet));
+fn discover<'a>(context: &mut RequestContext<'a>, subnet: &'a Subnet, leases: &mut LeaseTable) -> Outcome {
+    let wire = iter::once(subnet).chain(route::beside(context, subnet));
     let mut lacks = Vec::new();
     for subnet in wire {
-        match address::to_offer(asked, subnet, leases) {
+        match address::to_offer(context, subnet, leases) {
             Ok(offer) => {
-                asked.speak_in(subnet);
-                return offered(asked, subnet, leases, offer);
+                context.select_server_id(subnet);
+                return offered(context, subnet, leases, offer);
             }
             Err(lack) => lacks.push(lack),
         }
     }
-    address::no_offer(asked, lacks)
+    address::no_offer(context, lacks)
 }
 
 /// The offer; where the subnet asks for it, or the disk lost leases, it waits until a probe finds the address
 /// unused.
-fn offered(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, offer: Offer) -> Outcome {
-    let (now, address) = (asked.now, offer.address);
+fn offered(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable, offer: Offer) -> Outcome {
+    let (now, address) = (context.now, offer.address);
     let may_be_used = || leases.may_have_lost(now, subnet.lease).then_some(Probe::Arp);
     let probe = subnet.probe.or_else(may_be_used);
     let is_new = match offer.freshness {
         Freshness::Known => false,
         Freshness::New => true,
-        Freshness::Tried { since } if now.monotonic < since + limits::PROBE_PATIENCE && probe.is_some() => {
-            return asked.ignored(format!("its offer waits until {address} is probed"));
+        Freshness::Probing { since } if now.monotonic < since + limits::PROBE_RESULT_TTL && probe.is_some() => {
+            return context.ignored(format!("its offer waits until {address} is probed"));
         }
-        Freshness::Tried { .. } => true,
+        Freshness::Probing { .. } => true,
     };
     // ARP ends at the relay.
-    let by = probe.filter(|_| is_new).map(|probe| match asked.request.relay {
+    let by = probe.filter(|_| is_new).map(|probe| match context.request.relay {
         None => probe,
         Some(_) => Probe::Ping,
     });
     if by.is_some() {
-        leases.try_out(now, address);
+        leases.begin_probe(now, address);
     }
-    let (reply, boot) = granted(asked, subnet, ReplyKind::Offer, address);
+    let (reply, boot) = reply_with_address(context, subnet, ReplyKind::Offer, address);
     Outcome {
-        crowd: offer.displaced,
-        trial: by.map(|by| Trial { address, by }),
-        ..asked.replied(reply, None, Step::Offered { address, boot })
+        over_quota: offer.evicted_from,
+        probe: by.map(|by| ConflictProbe { address, by }),
+        ..context.replied(reply, None, Step::Offered { address, boot })
     }
 }
 
 /// Which of its states a client requests from: RFC 2131 section 4.3.2 tells them by their fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
+enum ClientState {
     /// It took our offer.
     Selecting,
     /// INIT-REBOOT: it remembers an address, whoever gave it.
@@ -97,238 +97,258 @@ enum Claim {
     Rebinding,
 }
 
-impl Claim {
-    fn of(asked: &Asked<'_>) -> Claim {
-        let request = asked.request;
-        let names_us = request.relay.is_none() && asked.ingress.is_by_name();
+impl ClientState {
+    fn of(context: &RequestContext<'_>) -> ClientState {
+        let request = context.request;
+        let names_us = request.relay.is_none() && context.ingress.is_by_name();
         match (request.server_identifier, request.client_address) {
-            (Some(_), _) => Claim::Selecting,
-            (None, None) => Claim::Rebooting,
-            (None, Some(_)) if names_us => Claim::Renewing,
-            (None, Some(_)) => Claim::Rebinding,
+            (Some(_), _) => ClientState::Selecting,
+            (None, None) => ClientState::Rebooting,
+            (None, Some(_)) if names_us => ClientState::Renewing,
+            (None, Some(_)) => ClientState::Rebinding,
         }
     }
 }
 
-fn request(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    let request = asked.request;
-    if let Some(other) = asked.is_for_another_server() {
-        leases.withdraw_offers(asked.now, request.hardware);
-        return asked.quiet(Step::WentElsewhere { server: other });
+fn request(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    let request = context.request;
+    if let Some(other) = context.is_for_another_server() {
+        leases.withdraw_offers(context.now, request.hardware);
+        return context.no_reply(Step::ChoseOtherServer { server: other });
     }
     let Some(address) = request.requested_address.or(request.client_address) else {
-        return asked.ignored("it requests an address and names none");
+        return context.ignored("it requests an address and names none");
     };
-    match address::reservation(asked, subnet, leases) {
+    match address::reservation(context, subnet, leases) {
         Reservation::Free(reserved) if reserved == address => {
-            let tenure = match asked.stage.is_in_boot() {
+            let tenure = match context.stage.is_in_boot() {
                 true => Tenure::Boot,
                 false => Tenure::System,
             };
-            let change = leases.hold(asked.now, request.hardware, address, lease_time(subnet), tenure);
-            acknowledged(asked, subnet, address, change)
+            let change = leases.hold(context.now, request.hardware, address, lease_time(subnet), tenure);
+            acknowledged(context, subnet, address, change)
         }
-        Reservation::Beside { address: own, by } if own == address => {
-            let why = NotItsOwn::OtherInterface { by };
-            refused(asked, leases, address, format!("its address {own} {why}"))
+        Reservation::HeldByOtherInterface { address: own, by } if own == address => {
+            let why = ReservationUnavailable::OtherInterface { by };
+            refused(context, leases, address, format!("its address {own} {why}"))
         }
         Reservation::Free(reserved) => {
             let reason = format!("its address is {reserved}, not {address}");
-            refused(asked, leases, address, reason)
+            refused(context, leases, address, reason)
         }
-        Reservation::None | Reservation::Taken { .. } | Reservation::Beside { .. } => {
-            dynamic(asked, subnet, leases, address)
+        Reservation::None | Reservation::Taken { .. } | Reservation::HeldByOtherInterface { .. } => {
+            dynamic(context, subnet, leases, address)
         }
     }
 }
 
 /// A request for an address that is not reserved for the client.
-fn dynamic(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr) -> Outcome {
-    let (now, client) = (asked.now, asked.request.hardware);
+fn dynamic(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr) -> Outcome {
+    let (now, client) = (context.now, context.request.hardware);
     if !subnet.cidr.contains(address) {
         let reason = format!("{address} is not in {}, where it is now", subnet.cidr);
-        return refused(asked, leases, address, reason);
+        return refused(context, leases, address, reason);
     }
-    let claim = Claim::of(asked);
-    let is_leasable = address::is_leasable(asked, subnet, leases, address);
+    let claim = ClientState::of(context);
+    let is_leasable = address::is_leasable(context, subnet, leases, address);
     // Who asks everybody may be another server's client, a second appliance's among them: to grant
     // what that server gave would make two leases of one, and a NAK would take its address away.
     let is_ours = match claim {
-        Claim::Selecting | Claim::Renewing => true,
-        Claim::Rebooting | Claim::Rebinding => leases.was_acknowledged(client, address),
+        ClientState::Selecting | ClientState::Renewing => true,
+        ClientState::Rebooting | ClientState::Rebinding => leases.was_acknowledged(client, address),
     };
     if !is_ours {
         let own = leases.held_by(now, client).find(|own| subnet.cidr.contains(*own));
-        return match own.filter(|_| claim == Claim::Rebooting && is_leasable) {
-            Some(own) => refused(asked, leases, address, format!("its address is {own}, not {address}")),
-            None => asked.ignored(format!("it remembers {address}, and we know of no lease to it")),
+        return match own.filter(|_| claim == ClientState::Rebooting && is_leasable) {
+            Some(own) => refused(context, leases, address, format!("its address is {own}, not {address}")),
+            None => context.ignored(format!("it remembers {address}, and we know of no lease to it")),
         };
     }
     if !is_leasable {
         let reason = format!("{address} is in no pool of {}", subnet.cidr);
-        return refused(asked, leases, address, reason);
+        return refused(context, leases, address, reason);
     }
     match leases.lease(now, client, address, lease_time(subnet)) {
         Some(record) => Outcome {
-            notice: another_than_its_own(asked, subnet, leases, (claim, address)),
-            ..acknowledged(asked, subnet, address, Some(LeaseChange::Put(record)))
+            notice: reservation_unavailable_event(context, subnet, leases, (claim, address)),
+            ..acknowledged(context, subnet, address, Some(LeaseChange::Put(record)))
         },
-        None => refused(asked, leases, address, format!("{address} is held by another machine")),
+        None => refused(
+            context,
+            leases,
+            address,
+            format!("{address} is held by another machine"),
+        ),
     }
 }
 
 /// That a host is given another address than its own: said as often as it takes one.
-fn another_than_its_own(
-    asked: &Asked<'_>,
+fn reservation_unavailable_event(
+    context: &RequestContext<'_>,
     subnet: &Subnet,
     leases: &LeaseTable,
-    (claim, given): (Claim, Ipv4Addr),
+    (claim, given): (ClientState, Ipv4Addr),
 ) -> Option<Event> {
-    let is_new = matches!(claim, Claim::Selecting | Claim::Rebooting);
-    let (own, why) = is_new.then(|| address::not_its_own(asked, subnet, leases))??;
-    Some(asked.event(Step::NotItsOwn { given, own, why }))
+    let is_new = matches!(claim, ClientState::Selecting | ClientState::Rebooting);
+    let (own, why) = is_new.then(|| address::reservation_unavailable(context, subnet, leases))??;
+    Some(context.event(Step::ReservationUnavailable { given, own, why }))
 }
 
-fn acknowledged(asked: &Asked<'_>, subnet: &Subnet, address: Ipv4Addr, change: Option<LeaseChange>) -> Outcome {
-    let (mut reply, boot) = granted(asked, subnet, ReplyKind::Ack, address);
-    reply.client_address = asked.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    asked.replied(reply, change, Step::Acknowledged { address, boot })
+fn acknowledged(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    address: Ipv4Addr,
+    change: Option<LeaseChange>,
+) -> Outcome {
+    let (mut reply, boot) = reply_with_address(context, subnet, ReplyKind::Ack, address);
+    reply.client_address = context.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    context.replied(reply, change, Step::Acknowledged { address, boot })
 }
 
 /// A NAK. Should the client hold the address it may not have, that lease ends with it.
-fn refused(asked: &Asked<'_>, leases: &mut LeaseTable, address: Ipv4Addr, reason: String) -> Outcome {
-    let client = asked.request.hardware;
-    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
-    leases.release(asked.now, client, address);
+fn refused(context: &RequestContext<'_>, leases: &mut LeaseTable, address: Ipv4Addr, reason: String) -> Outcome {
+    let client = context.request.hardware;
+    let is_on_disk = leases.client_at(context.now, address) == Some(client);
+    leases.release(context.now, client, address);
     let change = is_on_disk.then_some(LeaseChange::Remove(address));
-    let mut reply = Reply::to(asked.request, ReplyKind::Nak, asked.server_identifier());
-    if asked.request.relay.is_some() {
+    let mut reply = Reply::to(context.request, ReplyKind::Nak, context.server_identifier());
+    if context.request.relay.is_some() {
         // The relay must not send it to the address that the client may not have.
         reply.flags |= Reply::FLAG_BROADCAST;
     }
     reply.options.push(ReplyOption::Message(reason.clone()));
-    asked.replied(reply, change, Step::Refused { reason })
+    context.replied(reply, change, Step::Refused { reason })
 }
 
-fn release(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    if let Some(other) = asked.is_for_another_server() {
-        return asked.ignored(format!("it releases a lease of another DHCP server, {other}"));
+fn release(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    if let Some(other) = context.is_for_another_server() {
+        return context.ignored(format!("it releases a lease of another DHCP server, {other}"));
     }
-    let Some(address) = asked.request.client_address else {
-        return asked.ignored("it releases an address and names none");
+    let Some(address) = context.request.client_address else {
+        return context.ignored("it releases an address and names none");
     };
-    let client = asked.request.hardware;
-    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
-    let is_reserved = address::reservation(asked, subnet, leases) == Reservation::Free(address);
-    if !leases.release(asked.now, client, address) && !is_reserved {
-        return asked.ignored(format!("it releases {address}, which it does not hold"));
+    let client = context.request.hardware;
+    let is_on_disk = leases.client_at(context.now, address) == Some(client);
+    let is_reserved = address::reservation(context, subnet, leases) == Reservation::Free(address);
+    if !leases.release(context.now, client, address) && !is_reserved {
+        return context.ignored(format!("it releases {address}, which it does not hold"));
     }
     Outcome {
         change: is_on_disk.then_some(LeaseChange::Remove(address)),
-        ..asked.quiet(Step::Released { address })
+        ..context.no_reply(Step::Released { address })
     }
 }
 
-fn decline(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    if let Some(other) = asked.is_for_another_server() {
-        return asked.ignored(format!("it declines an address of another DHCP server, {other}"));
+fn decline(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    if let Some(other) = context.is_for_another_server() {
+        return context.ignored(format!("it declines an address of another DHCP server, {other}"));
     }
-    let Some(address) = asked.request.requested_address else {
-        return asked.ignored("it declines an address and names none");
+    let Some(address) = context.request.requested_address else {
+        return context.ignored("it declines an address and names none");
     };
     // A reservation stays: only people can say whether the host or the stranger is to have it.
-    if address::reservation(asked, subnet, leases) == Reservation::Free(address) {
-        return asked.quiet(Step::Disputed { address, by: None });
+    if address::reservation(context, subnet, leases) == Reservation::Free(address) {
+        return context.no_reply(Step::ReservationConflict { address, by: None });
     }
-    let client = asked.request.hardware;
+    let client = context.request.hardware;
     // What was only offered has no record: to decline it must not cost a write.
-    let is_on_disk = leases.client_at(asked.now, address) == Some(client);
-    if !leases.decline(asked.now, client, address) {
-        return asked.ignored(format!("it declines {address}, which it does not hold"));
+    let is_on_disk = leases.client_at(context.now, address) == Some(client);
+    if !leases.decline(context.now, client, address) {
+        return context.ignored(format!("it declines {address}, which it does not hold"));
     }
     Outcome {
         change: is_on_disk.then_some(LeaseChange::Remove(address)),
-        ..asked.quiet(Step::Declined { address })
+        ..context.no_reply(Step::Declined { address })
     }
 }
 
 /// INFORM: the client has its address and wants the rest (RFC 2131 section 4.3.5).
-fn inform(asked: &Asked<'_>, subnet: &Subnet) -> Outcome {
-    let Some(address) = asked.request.client_address else {
-        return asked.ignored("it informs us of an address and names none");
+fn inform(context: &RequestContext<'_>, subnet: &Subnet) -> Outcome {
+    let Some(address) = context.request.client_address else {
+        return context.ignored("it informs us of an address and names none");
     };
     // Unicast to any address a packet names would make us a reflector.
     if !subnet.cidr.contains(address) {
         let subnet = subnet.cidr;
-        return asked.ignored(format!("its address {address} is not in {subnet}, where it is now"));
+        return context.ignored(format!("its address {address} is not in {subnet}, where it is now"));
     }
-    let (mut reply, boot) = described(asked, subnet, ReplyKind::Ack, None);
+    let (mut reply, boot) = reply_with_options(context, subnet, ReplyKind::Ack, None);
     reply.client_address = address;
-    asked.replied(reply, None, Step::Acknowledged { address, boot })
+    context.replied(reply, None, Step::Acknowledged { address, boot })
 }
 
 /// A reply that gives `address`, and the words for what the machine is told to load.
-fn granted(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, address: Ipv4Addr) -> (Reply, String) {
-    let (mut reply, boot) = described(asked, subnet, kind, Some(lease_time(subnet)));
+fn reply_with_address(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    kind: ReplyKind,
+    address: Ipv4Addr,
+) -> (Reply, String) {
+    let (mut reply, boot) = reply_with_options(context, subnet, kind, Some(lease_time(subnet)));
     reply.your_address = address;
     (reply, boot)
 }
 
 /// A reply with everything a client is told beside its address. Without a `lease` (INFORM) it says
 /// nothing of times.
-fn described(asked: &Asked<'_>, subnet: &Subnet, kind: ReplyKind, lease: Option<Duration>) -> (Reply, String) {
-    let mut reply = Reply::to(asked.request, kind, asked.server_identifier());
+fn reply_with_options(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    kind: ReplyKind,
+    lease: Option<Duration>,
+) -> (Reply, String) {
+    let mut reply = Reply::to(context.request, kind, context.server_identifier());
     reply.options.extend(lease.map(ReplyOption::LeaseTime));
     reply.options.push(ReplyOption::SubnetMask(subnet.cidr.mask()));
     reply.options.extend(subnet.router.map(ReplyOption::Router));
     // A machine's own stand among the options that are named for it.
-    if !subnet.dns.is_empty() && !names_own(asked, DNS_SERVERS) {
+    if !subnet.dns.is_empty() && !overrides_option(context, DNS_SERVERS) {
         reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
     }
-    reply.next_server = answer::server(asked).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let Boot { text, fields } = answer::boot(asked);
+    reply.next_server = boot_fields::server(context).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let BootInstruction { text, fields } = boot_fields::boot_instruction(context);
     let optional = [
         lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
         lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
         Some(ReplyOption::BroadcastAddress(subnet.cidr.broadcast())),
-        host_name(asked).map(ReplyOption::HostName),
+        host_name(context).map(ReplyOption::HostName),
         subnet
             .domain
             .clone()
-            .filter(|_| !names_own(asked, DOMAIN_NAME))
+            .filter(|_| !overrides_option(context, DOMAIN_NAME))
             .map(ReplyOption::DomainName),
     ];
     let wanted = optional
         .into_iter()
         .flatten()
-        .filter(|option| asked.request.wants(option.code()));
+        .filter(|option| context.request.wants(option.code()));
     reply.options.extend(wanted);
-    reply.options.extend(client_name(asked, subnet));
-    reply.options.extend(named_options(asked, subnet));
+    reply.options.extend(client_name(context, subnet));
+    reply.options.extend(named_options(context, subnet));
     // The last, because what a quirk adds stands in place of anything with the same code.
     if let Some(fields) = fields {
-        fields.write(asked, &mut reply);
+        fields.write(context, &mut reply);
     }
     (reply, text)
 }
 
 /// Whether the operator named an option for the machine itself.
-fn names_own(asked: &Asked<'_>, code: u8) -> bool {
-    let own = asked.who.settings();
+fn overrides_option(context: &RequestContext<'_>, code: u8) -> bool {
+    let own = context.who.settings();
     own.is_some_and(|own| own.options.contains_key(&code))
 }
 
 /// What a listed host is called by DHCP.
-fn host_name(asked: &Asked<'_>) -> Option<String> {
-    asked.who.host().map(|host| host.host_name().to_owned())
+fn host_name(context: &RequestContext<'_>) -> Option<String> {
+    context.who.host().map(|host| host.host_name().to_owned())
 }
 
 /// The answer to a client that says its full name (RFC 4702 section 4), which it must get.
-fn client_name(asked: &Asked<'_>, subnet: &Subnet) -> Option<ReplyOption> {
-    let client = asked.request.client_name.clone()?;
-    let own = asked.who.settings().and_then(BootSettings::domain);
+fn client_name(context: &RequestContext<'_>, subnet: &Subnet) -> Option<ReplyOption> {
+    let client = context.request.client_name.clone()?;
+    let own = context.who.settings().and_then(BootSettings::domain);
     let domain = own.or(subnet.domain.as_deref());
-    let name = match (host_name(asked), domain) {
+    let name = match (host_name(context), domain) {
         (Some(name), Some(domain)) if !name.contains('.') => Some(format!("{name}.{domain}")),
         (Some(name), _) => Some(name),
         // Who knows only a part of its name is told all of it (RFC 4702 section 4), where that is one.
@@ -342,15 +362,15 @@ fn client_name(asked: &Asked<'_>, subnet: &Subnet) -> Option<ReplyOption> {
 }
 
 /// The options that the operator named for the subnet and for the machine, the machine's first.
-fn named_options<'a>(asked: &'a Asked<'_>, subnet: &'a Subnet) -> impl Iterator<Item = ReplyOption> + 'a {
-    let own = asked.who.settings().map(|settings| &settings.options);
+fn named_options<'a>(context: &'a RequestContext<'_>, subnet: &'a Subnet) -> impl Iterator<Item = ReplyOption> + 'a {
+    let own = context.who.settings().map(|settings| &settings.options);
     let is_own = move |code: &u8| own.is_some_and(|own| own.contains_key(code));
     let common = subnet.options.iter().filter(move |(code, _)| !is_own(code));
     own.into_iter()
         .flatten()
         .chain(common)
         .map(|(_, option)| &option.value)
-        .filter(|option| option.always || asked.request.wants(option.code))
+        .filter(|option| option.always || context.request.wants(option.code))
         .map(|option| ReplyOption::Raw(routed(option, subnet)))
 }
 
@@ -365,31 +385,31 @@ fn routed(option: &RawOption, subnet: &Subnet) -> RawOption {
 
 /// Plain BOOTP (RFC 951): a listed host gets its reservation, for ever, and DHCP's options are not
 /// for it (RFC 1534). A pool can't serve it, because it never gives an address back.
-fn bootp(asked: &Asked<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
-    let address = match address::reservation(asked, subnet, leases) {
+fn bootp(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
+    let address = match address::reservation(context, subnet, leases) {
         Reservation::Free(address) => address,
         Reservation::Taken { address, by } => {
-            return asked.ignored(format!(
+            return context.ignored(format!(
                 "it is plain BOOTP, and its address {address} is leased to {by}"
             ));
         }
-        Reservation::Beside { address, by } => {
-            let why = NotItsOwn::OtherInterface { by };
-            return asked.ignored(format!("it is plain BOOTP, and its address {address} {why}"));
+        Reservation::HeldByOtherInterface { address, by } => {
+            let why = ReservationUnavailable::OtherInterface { by };
+            return context.ignored(format!("it is plain BOOTP, and its address {address} {why}"));
         }
-        Reservation::None => return asked.ignored("it is plain BOOTP, and no address is reserved for it"),
+        Reservation::None => return context.ignored("it is plain BOOTP, and no address is reserved for it"),
     };
     // It never renews: what it was given gives way to a system that does.
-    let client = asked.request.hardware;
-    let change = leases.hold(asked.now, client, address, limits::LEASE_LONGEST, Tenure::Boot);
-    let (mut reply, boot) = described(asked, subnet, ReplyKind::Bootp, None);
+    let client = context.request.hardware;
+    let change = leases.hold(context.now, client, address, limits::LEASE_MAX, Tenure::Boot);
+    let (mut reply, boot) = reply_with_options(context, subnet, ReplyKind::Bootp, None);
     reply.your_address = address;
     // It has no option 54: this is where a client finds out who answers, whatever it boots.
-    reply.next_server = asked.address;
-    asked.replied(reply, change, Step::Acknowledged { address, boot })
+    reply.next_server = context.address;
+    context.replied(reply, change, Step::Acknowledged { address, boot })
 }
 
 /// What the client is told and what the table keeps must be the same.
 fn lease_time(subnet: &Subnet) -> Duration {
-    subnet.lease.min(limits::LEASE_LONGEST)
+    subnet.lease.min(limits::LEASE_MAX)
 }

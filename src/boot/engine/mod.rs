@@ -10,25 +10,25 @@
 //! an [`Outcome`] with a reason, never in a panic; a client's words reach an event escaped.
 
 mod address;
-mod answer;
+mod boot_fields;
 mod classify;
+mod discover_cache;
 mod exchange;
 mod port;
 mod proxy;
 mod pxe_port;
 mod route;
-mod words;
 
 use crate::boot::{
     event::{Event, Stage, Step},
     gate::{Gate, gate},
-    machine::{Identity, Who, identify, remark},
-    near,
+    identity_cache::Observation,
+    mac_typo,
+    machine::{Identity, Who, identify, identity_mismatch},
     quirks::Effect,
-    sightings::Learned,
     snapshot::{Snapshot, Subnet},
 };
-use crate::lease::{Crowd, LeaseChange, LeaseTable, PortChange};
+use crate::lease::{LeaseChange, LeaseTable, OverQuota, PortChange};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, Request, RequestKind};
 use std::{
@@ -38,7 +38,7 @@ use std::{
 };
 
 pub use classify::{identity, stage};
-pub use words::Words;
+pub use discover_cache::DiscoverCache;
 
 /// Where a packet came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub enum Destination {
 
 /// A reply and where it goes.
 #[derive(Clone, Debug)]
-pub struct Sending {
+pub struct OutgoingReply {
     /// The message.
     pub reply: Reply,
     /// The address of ours that it comes from.
@@ -111,9 +111,9 @@ pub struct Sending {
 }
 
 /// An address that is to be probed before its offer is sent. Whoever sends it tells the lease table what
-/// came of it: `LeaseTable::found_unused`, or `LeaseTable::found_used` and the request anew.
+/// came of it: `LeaseTable::probe_passed`, or `LeaseTable::conflict_found` and the request anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub struct ConflictProbe {
     /// The address.
     pub address: Ipv4Addr,
     /// How.
@@ -124,17 +124,17 @@ pub struct Trial {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The reply, if there is one.
-    pub send: Option<Sending>,
+    pub send: Option<OutgoingReply>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
     /// What is new of the switch ports at which addresses were given; to be kept, and nobody waits for it.
-    pub stood: Vec<PortChange>,
+    pub port_changes: Vec<PortChange>,
     /// What the later stages must know of its machine.
-    pub learned: Learned,
+    pub observation: Observation,
     /// The port of entry that stood in the way because it holds too many offers.
-    pub crowd: Option<Crowd>,
+    pub over_quota: Option<OverQuota>,
     /// What is to be found out before the reply is sent.
-    pub trial: Option<Trial>,
+    pub probe: Option<ConflictProbe>,
     /// What happened; an ignored packet has its reason here.
     pub event: Event,
     /// What people should know besides.
@@ -145,7 +145,7 @@ pub struct Outcome {
 const PXE_PORT: u16 = 4011;
 
 /// Everything that is known of a request before it is answered.
-struct Asked<'a> {
+struct RequestContext<'a> {
     now: Now,
     snapshot: &'a Snapshot,
     ingress: &'a Ingress,
@@ -159,25 +159,25 @@ struct Asked<'a> {
     /// What the machine is called in events.
     machine: String,
     /// What it says of itself that does not fit the inventory.
-    remark: Option<String>,
+    identity_mismatch: Option<String>,
 }
 
 /// Decides one request.
 pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
-    let said = identity(request);
-    let doubt = port::doubt(snapshot, ingress, request, &said.ports);
+    let claimed = identity(request);
+    let distrust_reason = port::distrust_reason(snapshot, ingress, request, &claimed.ports);
     let identity = Identity {
-        ports: if doubt.is_some() {
+        ports: if distrust_reason.is_some() {
             Vec::new()
         } else {
-            said.ports.clone()
+            claimed.ports.clone()
         },
-        ..said.clone()
+        ..claimed.clone()
     };
     let who = identify(snapshot, &identity);
-    let who = port::keeper(snapshot, leases, (now, ingress, request), (who, &identity.ports));
+    let who = port::host_by_lease(snapshot, leases, (now, ingress, request), (who, &identity.ports));
     let quirks = snapshot.quirks.of(request, stage(request));
-    let mut asked = Asked {
+    let mut context = RequestContext {
         now,
         snapshot,
         ingress,
@@ -188,49 +188,52 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         gate: gate(snapshot, who),
         address: ingress.address,
         machine: identity.name(who),
-        remark: port::unbelieved(snapshot, who, &said.ports, doubt.as_deref())
-            .or_else(|| remark(snapshot, who, &identity)),
+        identity_mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason.as_deref())
+            .or_else(|| identity_mismatch(snapshot, who, &identity)),
     };
-    let mut stood = Vec::from_iter(leases.ports.seen_at(request.hardware, &identity.ports));
-    let refusal = asked
-        .nobody()
+    let mut port_changes = Vec::from_iter(leases.ports.seen_at(request.hardware, &identity.ports));
+    let refusal = context
+        .ignore_reason()
         .map(|reason| Step::Ignored { reason })
-        .or_else(|| port::misplaced(&asked, &identity.ports, doubt.as_deref(), leases));
+        .or_else(|| port::wrong_port(&context, &identity.ports, distrust_reason.as_deref(), leases));
     if let Some(step) = refusal {
-        let outcome = asked.quiet(step);
-        return Outcome { stood, ..outcome };
+        let outcome = context.no_reply(step);
+        return Outcome {
+            port_changes,
+            ..outcome
+        };
     }
     let mut outcome = match ingress.mode {
-        Mode::Proxy => proxy::answer(&asked),
+        Mode::Proxy => proxy::answer(&context),
         Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
-            Ok(subnet) => exchange::answer(&mut asked, subnet, leases),
-            Err(reason) => asked.ignored(reason),
+            Ok(subnet) => exchange::answer(&mut context, subnet, leases),
+            Err(reason) => context.ignored(reason),
         },
     };
-    stood.extend(port::stands(&asked, &outcome.event.step, &identity.ports, leases));
-    outcome.stood = stood;
-    let block_max = asked.quirks.set.tftp_block_max;
-    outcome.learned = Learned {
-        firmware: answer::loads_another(&asked).then(|| Identity {
+    port_changes.extend(port::boot_stage(&context, &outcome.event.step, &identity.ports, leases));
+    outcome.port_changes = port_changes;
+    let block_max = context.quirks.set.tftp_block_max;
+    outcome.observation = Observation {
+        firmware: boot_fields::loads_other_loader(&context).then(|| Identity {
             ports: Vec::new(),
             ..identity.clone()
         }),
-        address: proxy::heard(&asked),
-        arrived: port::arrived(&asked, identity.ports),
-        block_max: asked.firmware().map(|mac| (mac, block_max)),
-        stands: asked.stands(&outcome.event.step),
+        address: proxy::address_from_other_server(&context),
+        observed_port: port::observed_port(&context, identity.ports),
+        block_max: context.firmware().map(|mac| (mac, block_max)),
+        boot_stage: context.boot_stage(&outcome.event.step),
     };
     outcome
 }
 
-impl Asked<'_> {
+impl RequestContext<'_> {
     /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
-    fn nobody(&self) -> Option<String> {
+    fn ignore_reason(&self) -> Option<String> {
         if self.ingress.is_own(*self.ingress.source.ip()) {
             Some("it came from our own address".to_owned())
         } else if self.request.hardware.as_bytes().is_empty() {
             Some("it has neither a hardware address nor a client identifier to know it by".to_owned())
-        } else if self.gate == Gate::Silence {
+        } else if self.gate == Gate::Ignore {
             Some(format!("{}, and unknown machines are ignored", self.unlisted()))
         } else {
             None
@@ -239,15 +242,15 @@ impl Asked<'_> {
 
     /// That nobody listed the machine; if it is nearly one that is listed, that too.
     fn unlisted(&self) -> String {
-        match near::slip(&self.snapshot.hosts, self.request.hardware.mac()) {
-            Some(slip) => format!("no host or rule names it ({slip})"),
+        match mac_typo::mac_typo_hint(&self.snapshot.hosts, self.request.hardware.mac()) {
+            Some(mac_typo_hint) => format!("no host or rule names it ({mac_typo_hint})"),
             None => "no host or rule names it".to_owned(),
         }
     }
 
     /// Speaks from now on as the one who gives an address of `subnet`: with our address there, if we
     /// have one. A client that asks an address of ours by name has that one to renew at.
-    fn speak_in(&mut self, subnet: &Subnet) {
+    fn select_server_id(&mut self, subnet: &Subnet) {
         let there = self.ingress.own.iter().find(|own| subnet.cidr.contains(own.address));
         let is_named = self.ingress.to == self.ingress.address;
         self.address = there
@@ -262,9 +265,9 @@ impl Asked<'_> {
 
     /// Where the machine stands from now on: it has what it needs to go on from there. As a guest we do not
     /// hear what its server answers to its REQUEST.
-    fn stands(&self, step: &Step) -> Option<(MacAddr, Stage, Duration)> {
+    fn boot_stage(&self, step: &Step) -> Option<(MacAddr, Stage, Duration)> {
         let goes_on = match step {
-            Step::Acknowledged { .. } | Step::Told { .. } => true,
+            Step::Acknowledged { .. } | Step::ProxyOffered { .. } => true,
             _ => self.ingress.mode == Mode::Proxy && self.request.kind == RequestKind::Request,
         };
         let mac = self.request.hardware.mac().filter(|_| goes_on)?;
@@ -274,9 +277,10 @@ impl Asked<'_> {
     /// What option 54 says: the address that clients renew at. Who asks us by name has that one, and no other
     /// is its server: systemd-networkd and udhcpc leave a NAK alone that says another.
     fn server_identifier(&self) -> Ipv4Addr {
-        let told = self.request.relay_agent.as_ref();
+        let claimed = self.request.relay_agent.as_ref();
         let named = || (self.request.relay.is_none() && self.ingress.is_by_name()).then_some(self.ingress.to);
-        told.and_then(|agent| agent.server_id_override)
+        claimed
+            .and_then(|agent| agent.server_id_override)
             .or_else(named)
             .unwrap_or(self.address)
     }
@@ -289,18 +293,18 @@ impl Asked<'_> {
     }
 
     fn ignored(&self, reason: impl Into<String>) -> Outcome {
-        self.quiet(Step::Ignored { reason: reason.into() })
+        self.no_reply(Step::Ignored { reason: reason.into() })
     }
 
     /// An outcome without a reply.
-    fn quiet(&self, step: Step) -> Outcome {
+    fn no_reply(&self, step: Step) -> Outcome {
         Outcome {
             send: None,
             change: None,
-            stood: Vec::new(),
-            learned: Learned::default(),
-            crowd: None,
-            trial: None,
+            port_changes: Vec::new(),
+            observation: Observation::default(),
+            over_quota: None,
+            probe: None,
             event: self.event(step),
             notice: None,
         }
@@ -312,7 +316,7 @@ impl Asked<'_> {
         let destination = route::destination(self, &reply);
         let copy = route::copy(self, &reply);
         Outcome {
-            send: Some(Sending {
+            send: Some(OutgoingReply {
                 reply,
                 from: self.address,
                 destination,
@@ -320,10 +324,10 @@ impl Asked<'_> {
                 copy,
             }),
             change,
-            stood: Vec::new(),
-            learned: Learned::default(),
-            crowd: None,
-            trial: None,
+            port_changes: Vec::new(),
+            observation: Observation::default(),
+            over_quota: None,
+            probe: None,
             event: self.event(step),
             notice: None,
         }

@@ -7,20 +7,25 @@
 //! port at which the address was given, which is remembered. One at the wrong port gets no answer at all,
 //! and so no address to ask for files from.
 
-use super::{Asked, Ingress, PXE_PORT, route};
+use super::{Ingress, PXE_PORT, RequestContext, route};
 use crate::boot::{
     event::Step,
     machine::Who,
     snapshot::{PortsFrom, Snapshot},
 };
-use crate::lease::{LeaseTable, PortChange, PortMark};
+use crate::lease::{LeaseTable, PortChange, PortId};
 use crate::model::{MacAddr, Mode, Now, limits, text};
 use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// Why the switch port that a request tells is not believed; `None` where it is, and where none is told.
-pub(super) fn doubt(snapshot: &Snapshot, ingress: &Ingress, request: &Request, told: &[String]) -> Option<String> {
-    if told.is_empty() {
+pub(super) fn distrust_reason(
+    snapshot: &Snapshot,
+    ingress: &Ingress,
+    request: &Request,
+    claimed: &[String],
+) -> Option<String> {
+    if claimed.is_empty() {
         return None;
     }
     let Ok(subnet) = route::subnet(snapshot, ingress, request) else {
@@ -41,12 +46,12 @@ pub(super) fn doubt(snapshot: &Snapshot, ingress: &Ingress, request: &Request, t
         ));
     }
     let source = *ingress.source.ip();
-    if is_a_machines(snapshot, source) {
+    if is_client_address(snapshot, source) {
         return Some(format!(
             "it claims to come through the relay {relay}, and was sent from {source}, which is a machine's address"
         ));
     }
-    (!may_be_a_relays(snapshot, &subnet.ports_from, relay, source)).then(|| {
+    (!may_be_relay(snapshot, &subnet.ports_from, relay, source)).then(|| {
         format!(
             "it claims to come through the relay {relay}, and was sent from {source}, where any machine may be; if that \
              is the relay's address too, add it to `ports_from` of [[subnet]] {cidr}"
@@ -55,7 +60,7 @@ pub(super) fn doubt(snapshot: &Snapshot, ingress: &Ingress, request: &Request, t
 }
 
 /// Whether an address can only be a machine's: no relay sends from there.
-fn is_a_machines(snapshot: &Snapshot, source: Ipv4Addr) -> bool {
+fn is_client_address(snapshot: &Snapshot, source: Ipv4Addr) -> bool {
     let is_pooled = || {
         let subnet = snapshot.subnet_of(source)?;
         let mut pool = subnet.pool.iter().chain(&subnet.kept);
@@ -67,7 +72,7 @@ fn is_a_machines(snapshot: &Snapshot, source: Ipv4Addr) -> bool {
 /// Whether a relay may send from there. A relay has addresses that we know nothing of, towards us; but among
 /// machines it has the one that it names, the router's, or one that `ports_from` names: any other may have been
 /// set by hand.
-fn may_be_a_relays(snapshot: &Snapshot, named: &PortsFrom, relay: Ipv4Addr, source: Ipv4Addr) -> bool {
+fn may_be_relay(snapshot: &Snapshot, named: &PortsFrom, relay: Ipv4Addr, source: Ipv4Addr) -> bool {
     let Some(around) = snapshot.subnet_of(source) else {
         return true;
     };
@@ -75,24 +80,29 @@ fn may_be_a_relays(snapshot: &Snapshot, named: &PortsFrom, relay: Ipv4Addr, sour
 }
 
 /// That what is told would make the machine a host, and is not believed.
-pub(super) fn unbelieved(snapshot: &Snapshot, who: Who<'_>, told: &[String], doubt: Option<&str>) -> Option<String> {
-    let host = told.iter().find_map(|port| snapshot.hosts.by_port(port))?;
-    let doubt = doubt.filter(|_| who.host().is_none())?;
+pub(super) fn distrusted_port(
+    snapshot: &Snapshot,
+    who: Who<'_>,
+    claimed: &[String],
+    distrust_reason: Option<&str>,
+) -> Option<String> {
+    let host = claimed.iter().find_map(|port| snapshot.hosts.by_port(port))?;
+    let distrust_reason = distrust_reason.filter(|_| who.host().is_none())?;
     Some(format!(
-        "its switch port is that of host `{}`, and is not believed: {doubt}",
+        "its switch port is that of host `{}`, and is not believed: {distrust_reason}",
         host.name
     ))
 }
 
 /// Who asks, where that can't be told from the packet alone: the machine that holds the reserved
 /// address of a host that is known by its port only.
-pub(super) fn keeper<'s>(
+pub(super) fn host_by_lease<'s>(
     snapshot: &'s Snapshot,
     leases: &LeaseTable,
     (now, ingress, request): (Now, &Ingress, &Request),
-    (who, told): (Who<'s>, &[String]),
+    (who, claimed): (Who<'s>, &[String]),
 ) -> Who<'s> {
-    if who.host().is_some() || !told.is_empty() {
+    if who.host().is_some() || !claimed.is_empty() {
         return who;
     }
     let given = |address: &_| leases.ports.at(now, *address).map(|(client, _)| client);
@@ -119,13 +129,23 @@ fn used(snapshot: &Snapshot, ingress: &Ingress, request: &Request) -> Option<Ipv
 }
 
 /// That a host may not boot where it is, and why; `None` where it may.
-pub(super) fn misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, leases: &LeaseTable) -> Option<Step> {
-    let reason = why_misplaced(asked, ports, doubt, leases)?;
-    Some(Step::Misplaced { reason })
+pub(super) fn wrong_port(
+    context: &RequestContext<'_>,
+    ports: &[String],
+    distrust_reason: Option<&str>,
+    leases: &LeaseTable,
+) -> Option<Step> {
+    let reason = wrong_port_reason(context, ports, distrust_reason, leases)?;
+    Some(Step::WrongPort { reason })
 }
 
-fn why_misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, leases: &LeaseTable) -> Option<String> {
-    let own = asked.who.host()?.port.as_ref()?;
+fn wrong_port_reason(
+    context: &RequestContext<'_>,
+    ports: &[String],
+    distrust_reason: Option<&str>,
+    leases: &LeaseTable,
+) -> Option<String> {
+    let own = context.who.host()?.port.as_ref()?;
     if ports.iter().any(|port| port.eq_ignore_ascii_case(own)) {
         return None;
     }
@@ -140,14 +160,16 @@ fn why_misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, lease
         ));
     }
     // It goes straight to us because it has its address already: at that port, or so it claims.
-    let used = used(asked.snapshot, asked.ingress, asked.request);
-    let given = used.and_then(|address| leases.ports.at(asked.now, address));
-    if given == Some((asked.request.hardware, PortMark::of(own))) {
+    let used = used(context.snapshot, context.ingress, context.request);
+    let given = used.and_then(|address| leases.ports.at(context.now, address));
+    if given == Some((context.request.hardware, PortId::of(own))) {
         return None;
     }
-    Some(match (doubt, used) {
-        (Some(doubt), _) => {
-            format!("it belongs to the switch port {own}, and where it says it is counts for nothing: {doubt}")
+    Some(match (distrust_reason, used) {
+        (Some(distrust_reason), _) => {
+            format!(
+                "it belongs to the switch port {own}, and where it says it is counts for nothing: {distrust_reason}"
+            )
         }
         (None, Some(address)) => format!(
             "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
@@ -160,40 +182,47 @@ fn why_misplaced(asked: &Asked<'_>, ports: &[String], doubt: Option<&str>, lease
 }
 
 /// Notes at which port a host that belongs there was given its address, and that one was given up or passed on.
-pub(super) fn stands(asked: &Asked<'_>, step: &Step, told: &[String], leases: &mut LeaseTable) -> Vec<PortChange> {
-    let client = asked.request.hardware;
+pub(super) fn boot_stage(
+    context: &RequestContext<'_>,
+    step: &Step,
+    claimed: &[String],
+    leases: &mut LeaseTable,
+) -> Vec<PortChange> {
+    let client = context.request.hardware;
     if let Step::Released { address } | Step::Declined { address } = step {
         return Vec::from_iter(leases.ports.give_up(client, *address));
     }
-    let Some((address, lasting)) = given(asked, step) else {
+    let Some((address, lasting)) = given(context, step) else {
         return Vec::new();
     };
-    let Some(own) = asked.who.host().and_then(|host| host.port.as_ref()) else {
+    let Some(own) = context.who.host().and_then(|host| host.port.as_ref()) else {
         return Vec::from_iter(leases.ports.pass_on(client, address));
     };
-    let is_renewed = || used(asked.snapshot, asked.ingress, asked.request) == Some(address);
-    if told.is_empty() && !is_renewed() {
+    let is_renewed = || used(context.snapshot, context.ingress, context.request) == Some(address);
+    if claimed.is_empty() && !is_renewed() {
         return Vec::new();
     }
-    let now = leases.dated(asked.now);
-    leases.ports.note(now, (client, address), PortMark::of(own), lasting)
+    let now = leases.dated(context.now);
+    leases.ports.note(now, (client, address), PortId::of(own), lasting)
 }
 
 /// The address that the client has from now on, and for how long that is sure. Where another server gives it,
 /// or it is given for ever, that is nobody's word; then it is enough for a boot.
-fn given(asked: &Asked<'_>, step: &Step) -> Option<(Ipv4Addr, Duration)> {
-    if asked.ingress.port == PXE_PORT {
+fn given(context: &RequestContext<'_>, step: &Step) -> Option<(Ipv4Addr, Duration)> {
+    if context.ingress.port == PXE_PORT {
         return None;
     }
-    match (asked.ingress.mode, step, asked.request.kind) {
+    match (context.ingress.mode, step, context.request.kind) {
         (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Request) => {
-            Some((*address, asked.snapshot.subnet_of(*address)?.lease))
+            Some((*address, context.snapshot.subnet_of(*address)?.lease))
         }
-        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Bootp) => Some((*address, limits::PORT_LASTS)),
+        (Mode::Dhcp, Step::Acknowledged { address, .. }, RequestKind::Bootp) => {
+            Some((*address, limits::PORT_BINDING_TTL))
+        }
         (Mode::Proxy, _, _) => {
-            let (address, _) = super::proxy::heard(asked)?;
-            asked.snapshot.subnet_of(address)?;
-            Some((address, limits::PORT_LASTS))
+            let (address, _) = super::proxy::address_from_other_server(context)?;
+            context.snapshot.subnet_of(address)?;
+            Some((address, limits::PORT_BINDING_TTL))
         }
         (Mode::Dhcp, _, _) => None,
     }
@@ -201,12 +230,12 @@ fn given(asked: &Asked<'_>, step: &Step) -> Option<(Ipv4Addr, Duration)> {
 
 /// What the later stages must know of a machine that begins anew: the port that makes it a host, or
 /// that no port does, because it may have stood at such a port before.
-pub(super) fn arrived(asked: &Asked<'_>, ports: Vec<String>) -> Option<(MacAddr, Vec<String>)> {
-    if !asked.snapshot.hosts.are_any_by_port() || asked.request.client_address.is_some() {
+pub(super) fn observed_port(context: &RequestContext<'_>, ports: Vec<String>) -> Option<(MacAddr, Vec<String>)> {
+    if !context.snapshot.hosts.has_any_by_port() || context.request.client_address.is_some() {
         return None;
     }
-    let host = asked.who.host();
+    let host = context.who.host();
     let is_by_port = host.is_some_and(|host| host.port.is_some() && !host.lists_hardware());
     let ports = if is_by_port { ports } else { Vec::new() };
-    asked.request.hardware.mac().map(|mac| (mac, ports))
+    context.request.hardware.mac().map(|mac| (mac, ports))
 }

@@ -1,6 +1,6 @@
 //! Which subnet a request is answered from, and where its reply goes.
 
-use super::{Asked, Destination, Ingress, PXE_PORT};
+use super::{Destination, Ingress, PXE_PORT, RequestContext};
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::lease::LeaseTable;
 use crate::model::{MacAddr, Mode, OwnAddress};
@@ -20,12 +20,15 @@ const SERVER_PORT: u16 = 67;
 pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
     let find = |address: Ipv4Addr| snapshot.subnet_of(address);
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
-    let told = [
+    let claimed = [
         (link, "the relay's link selection (option 82.5)"),
         (selection(snapshot, request), "its subnet selection (option 118)"),
         (request.relay, "its relay"),
     ];
-    if let Some((address, source)) = told.into_iter().find_map(|(said, source)| Some((said?, source))) {
+    if let Some((address, source)) = claimed
+        .into_iter()
+        .find_map(|(claimed, source)| Some((claimed?, source)))
+    {
         return find(address).ok_or_else(|| format!("no subnet of the inventory holds {address}, {source}"));
     }
     // The address that was asked, then the interface's others: any of them is on the client's wire.
@@ -49,14 +52,14 @@ fn selection(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
 }
 
 /// The client's word on its subnet, where it was obeyed: a relay's link selection stands before it (RFC 3527).
-pub(super) fn selected(asked: &Asked<'_>) -> Option<Ipv4Addr> {
-    let link = asked
+pub(super) fn selected(context: &RequestContext<'_>) -> Option<Ipv4Addr> {
+    let link = context
         .request
         .relay_agent
         .as_ref()
         .and_then(|agent| agent.link_selection);
-    let is_asked_for = link.is_none() && asked.ingress.mode == Mode::Dhcp;
-    selection(asked.snapshot, asked.request).filter(|_| is_asked_for)
+    let is_asked_for = link.is_none() && context.ingress.mode == Mode::Dhcp;
+    selection(context.snapshot, context.request).filter(|_| is_asked_for)
 }
 
 /// Whether a client that no relay speaks for may be in `claimed`, where the address lies that it says it
@@ -91,36 +94,39 @@ fn is_on_a_wire_of(snapshot: &Snapshot, subnet: &Subnet, own: &[OwnAddress]) -> 
 
 /// The other subnets on the same wire, in the order of the inventory: those of the same `network`, and,
 /// for a machine on our own wire, those in which the interface has an address.
-pub(super) fn beside<'a>(asked: &Asked<'a>, subnet: &'a Subnet) -> impl Iterator<Item = &'a Subnet> + use<'a> {
-    let own: &'a [OwnAddress] = match is_told(asked.snapshot, asked.request) {
+pub(super) fn beside<'a>(
+    context: &RequestContext<'a>,
+    subnet: &'a Subnet,
+) -> impl Iterator<Item = &'a Subnet> + use<'a> {
+    let own: &'a [OwnAddress] = match is_subnet_given(context.snapshot, context.request) {
         true => &[],
-        false => &asked.ingress.own,
+        false => &context.ingress.own,
     };
     let is_attached = move |subnet: &Subnet| own.iter().any(|own| subnet.cidr.contains(own.address));
     let shares = move |other: &Subnet| other.network.is_some() && other.network == subnet.network;
     let is_beside = move |other: &&Subnet| shares(other) || (is_attached(subnet) && is_attached(other));
-    let subnets = asked.snapshot.subnets.iter().filter(is_beside);
+    let subnets = context.snapshot.subnets.iter().filter(is_beside);
     subnets.filter(move |other| other.cidr != subnet.cidr)
 }
 
 /// Whether the subnet is somebody's word, and not where the packet came in.
-fn is_told(snapshot: &Snapshot, request: &Request) -> bool {
+fn is_subnet_given(snapshot: &Snapshot, request: &Request) -> bool {
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
     link.or(selection(snapshot, request)).or(request.relay).is_some()
 }
 
 /// Of the subnets on a wire the machine's own: where its reservation lies, else the address that it
 /// names, else one it had before; `first`, the one of the interface or relay, where none of them is.
-pub(super) fn own_subnet<'s>(asked: &Asked<'s>, first: &'s Subnet, leases: &LeaseTable) -> &'s Subnet {
-    let request = asked.request;
-    if first.network.is_none() && asked.ingress.own.len() < 2 {
+pub(super) fn own_subnet<'s>(context: &RequestContext<'s>, first: &'s Subnet, leases: &LeaseTable) -> &'s Subnet {
+    let request = context.request;
+    if first.network.is_none() && context.ingress.own.len() < 2 {
         return first;
     }
     let find = |address: Ipv4Addr| {
-        let mut wire = iter::once(first).chain(beside(asked, first));
+        let mut wire = iter::once(first).chain(beside(context, first));
         wire.find(|subnet| subnet.cidr.contains(address))
     };
-    let reserved = asked.who.host().and_then(|host| host.address);
+    let reserved = context.who.host().and_then(|host| host.address);
     let named = request.requested_address.or(request.client_address);
     let before = || leases.addresses_of(request.hardware).find_map(find);
     reserved
@@ -136,8 +142,8 @@ pub(super) fn own_subnet<'s>(asked: &Asked<'s>, first: &'s Subnet, leases: &Leas
 /// make us send one to any address in the world.
 ///
 /// A quirk may overrule the broadcast flag, and nothing else.
-pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
-    let (snapshot, ingress, request) = (asked.snapshot, asked.ingress, asked.request);
+pub(super) fn destination(context: &RequestContext<'_>, reply: &Reply) -> Destination {
+    let (snapshot, ingress, request) = (context.snapshot, context.ingress, context.request);
     if ingress.port == PXE_PORT {
         return Destination::Unicast(ingress.source);
     }
@@ -146,7 +152,7 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
     }
     // A client of InfiniBand has no address that fits here, and wants a broadcast (RFC 4390 section 2.1).
     let no_frame = !request.chaddr.takes_frames();
-    let wants_broadcast = wants_broadcast(asked);
+    let wants_broadcast = wants_broadcast(context);
     let broadcast = Destination::Broadcast { port: CLIENT_PORT };
     match (reply.kind, used_address(snapshot, request)) {
         (ReplyKind::Nak, _) => broadcast,
@@ -166,15 +172,19 @@ pub(super) fn destination(asked: &Asked<'_>, reply: &Reply) -> Destination {
 
 /// The MAC of a client that asks for itself, should its address be one that nobody answers for: whoever made
 /// it up must not have the kernel ask for it. One that wants broadcasts can't be had by a frame.
-pub(super) fn link(asked: &Asked<'_>) -> Option<MacAddr> {
-    let request = asked.request;
-    let takes_frames = request.chaddr.takes_frames() && !wants_broadcast(asked);
+pub(super) fn link(context: &RequestContext<'_>) -> Option<MacAddr> {
+    let request = context.request;
+    let takes_frames = request.chaddr.takes_frames() && !wants_broadcast(context);
     request.chaddr.mac().filter(|_| request.relay.is_none() && takes_frames)
 }
 
 /// A quirk may overrule the flag.
-fn wants_broadcast(asked: &Asked<'_>) -> bool {
-    asked.quirks.set.broadcast.unwrap_or(asked.request.wants_broadcast())
+fn wants_broadcast(context: &RequestContext<'_>) -> bool {
+    context
+        .quirks
+        .set
+        .broadcast
+        .unwrap_or(context.request.wants_broadcast())
 }
 
 /// Where a second copy of a NAK goes, and which address of ours it comes from. RFC 2131 has it broadcast;
@@ -182,8 +192,8 @@ fn wants_broadcast(asked: &Asked<'_>) -> bool {
 /// and would go on using it until they rebind. So it is sent to that address too: by the address of ours
 /// that was asked, which is all that a client's firewall lets in. A client on this wire is addressed by
 /// its MAC, because there may be no route from this wire to an address of another one.
-pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destination)> {
-    let (snapshot, ingress, request) = (asked.snapshot, asked.ingress, asked.request);
+pub(super) fn copy(context: &RequestContext<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destination)> {
+    let (snapshot, ingress, request) = (context.snapshot, context.ingress, context.request);
     if reply.kind != ReplyKind::Nak || ingress.port == PXE_PORT || request.relay.is_some() {
         return None;
     }
@@ -194,7 +204,7 @@ pub(super) fn copy(asked: &Asked<'_>, reply: &Reply) -> Option<(Ipv4Addr, Destin
     let from = if ingress.is_by_name() {
         ingress.to
     } else {
-        asked.address
+        context.address
     };
     let no_frame = is_routed || !request.chaddr.takes_frames();
     Some(match request.chaddr.mac() {

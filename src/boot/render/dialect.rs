@@ -10,10 +10,10 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value}
 use std::{borrow::Cow, fmt, fmt::Write};
 
 /// Why a text would be more than a value.
-type Reason = Option<&'static str>;
+type RefusalReason = Option<&'static str>;
 
 /// Teaches the template engine of a loader's scripts what the loader reads.
-pub(super) fn teach(dialect: Dialect, engine: &mut Environment<'static>) {
+pub(super) fn configure(dialect: Dialect, engine: &mut Environment<'static>) {
     match dialect {
         Dialect::Ipxe => {
             engine.set_formatter(|out, state, value| write(out, state, value, more_to_ipxe));
@@ -33,7 +33,7 @@ fn write(
     out: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
-    more: fn(&str) -> Reason,
+    more: fn(&str) -> RefusalReason,
 ) -> Result<(), Error> {
     // Most values are texts already, and go out as they are.
     let text = match value.as_str() {
@@ -54,7 +54,7 @@ fn write(
 /// A list or another value that is no text, as one: no longer than a whole script may be, because the engine
 /// counts only what comes of it.
 fn written_out(value: &Value) -> Result<String, Error> {
-    let mut text = Bounded(String::new());
+    let mut text = BoundedText(String::new());
     match write!(text, "{value}") {
         Ok(()) => Ok(text.0),
         Err(_) => Err(refused(&format!(
@@ -64,9 +64,9 @@ fn written_out(value: &Value) -> Result<String, Error> {
 }
 
 /// A text that stops growing at its limit.
-struct Bounded(String);
+struct BoundedText(String);
 
-impl fmt::Write for Bounded {
+impl fmt::Write for BoundedText {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         if self.0.len() + more.len() > TEMPLATE_OUTPUT_BYTES_MAX {
             return Err(fmt::Error);
@@ -79,18 +79,18 @@ impl fmt::Write for Bounded {
 /// Why a value may not stand where a template puts it. It goes without the value, which may be a secret
 /// and would go to the log; the template's word for it is said instead.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) String);
+pub(super) struct RefusedValue(pub(super) String);
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for RefusedValue {}
 
 fn refused(why: &str) -> Error {
-    let why = Refused(why.to_owned());
+    let why = RefusedValue(why.to_owned());
     Error::new(ErrorKind::InvalidOperation, why.to_string()).with_source(why)
 }
 
@@ -98,7 +98,7 @@ const NEW_LINE: &str = "it has a control character, and a new line is a new comm
 
 /// iPXE knows no quotes: words are split at white space, `${` begins a setting, and some words end a
 /// command.
-fn more_to_ipxe(shown: &str) -> Reason {
+fn more_to_ipxe(shown: &str) -> RefusalReason {
     let begins_nothing = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'$' | b'#' | b'|' | b'&' | b';');
     if shown.bytes().all(begins_nothing) {
         return None;
@@ -117,7 +117,7 @@ fn more_to_ipxe(shown: &str) -> Reason {
 }
 
 /// GRUB's shell: quotes, variables, operators, blocks, wildcards, and comments where a word begins.
-fn more_to_grub(shown: &str) -> Reason {
+fn more_to_grub(shown: &str) -> RefusalReason {
     if shown.bytes().all(is_plain_to_grub) {
         return None;
     }
@@ -145,7 +145,7 @@ fn is_plain_to_grub(byte: u8) -> bool {
 
 /// PXELINUX takes a line as it is, but for the file names in `initrd=`, which it fetches, and for an
 /// `APPEND -`, which takes the parameters away.
-fn more_to_pxelinux(shown: &str) -> Reason {
+fn more_to_pxelinux(shown: &str) -> RefusalReason {
     if text::control_character(shown).is_some() {
         return Some(NEW_LINE);
     }

@@ -10,7 +10,7 @@
 //!
 //! Whatever is not known to be plain is not: a word too few here costs a machine microseconds.
 
-use super::marks::{Marks, quoted_length};
+use super::delimiters::{Delimiters, quoted_length};
 use crate::model::limits::TEXT_AT_ONCE_FUEL;
 use minijinja::Environment;
 use std::collections::{HashMap, HashSet};
@@ -58,7 +58,7 @@ impl Plain {
 
 /// The templates that a plain one includes; `None` where it is not plain.
 pub(super) fn includes(source: &str) -> Option<Vec<String>> {
-    let marks = Marks::of(source);
+    let marks = Delimiters::of(source);
     let mut included = Vec::new();
     for range in marks.code {
         let code = &source[range];

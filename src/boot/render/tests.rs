@@ -61,11 +61,11 @@ fn rendered_for(dialect: Dialect, source: &str, disk: &str) -> Result<String, Te
         mac: "52:54:00:00:00:07".parse().ok(),
         ..Identity::default()
     };
-    let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER)?;
+    let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER)?;
     let name: Name = "test".parse().unwrap();
     let mut templates = Templates::new();
     templates.add_script(&name, dialect, "test.ipxe", source)?;
-    templates.script(&name, dialect, &scene)
+    templates.script(&name, dialect, &context)
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn only_small_and_plain_texts_are_rendered_at_once_and_come_out_the_same() {
     let at_once = |source: &str, disk: &str| {
         let snapshot = snapshot(disk);
         let identity = Identity::default();
-        let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
+        let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
         let mut templates = Templates::new();
         let name: Name = "test".parse().unwrap();
         templates.add_script(&name, Dialect::Ipxe, "test.ipxe", source).unwrap();
         let template = Template::Script(name, Dialect::Ipxe);
-        let text = templates.render_at_once(&template, &scene);
-        assert!(text.is_none() || text == templates.render(&template, &scene).ok());
+        let text = templates.render_at_once(&template, &context);
+        assert!(text.is_none() || text == templates.render(&template, &context).ok());
         text
     };
     assert_eq!(
@@ -160,8 +160,8 @@ fn a_machine_with_large_values_has_its_text_rendered_elsewhere() {
             mac: "52:54:00:00:00:07".parse().ok(),
             ..Identity::default()
         };
-        let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER);
-        scene.unwrap().is_small()
+        let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER);
+        context.unwrap().is_small()
     };
     assert!(is_small("/dev/vda"));
     assert!(!is_small(
@@ -225,7 +225,7 @@ fn no_value_becomes_a_command_of_grub() {
 
 #[test]
 fn kernel_parameters_are_quoted_for_grub_and_arrive_as_they_were_said() {
-    for (said, written) in [
+    for (text, written) in [
         ("console=ttyS0,115200 quiet", "console=ttyS0,115200 quiet"),
         (
             "ds=nocloud-net;s=http://192.0.2.1/a/  x=$a#{b}|&<>*?[c]",
@@ -235,7 +235,7 @@ fn kernel_parameters_are_quoted_for_grub_and_arrive_as_they_were_said() {
         ("\"dyndbg=file x +p\" a=\"b\"", "'dyndbg=file x +p' a=b"),
         ("", ""),
     ] {
-        assert_eq!(grub_args(said).unwrap(), format!("linux /l {written}"));
+        assert_eq!(grub_args(text).unwrap(), format!("linux /l {written}"));
     }
     for lost in ["a=it's", "a=b\\c", "a\"b\"c", "\"open", "a\nb"] {
         assert!(grub_args(lost).is_err(), "{lost:?}");
@@ -272,8 +272,8 @@ fn each_loaders_language_has_its_own_templates() {
     let name: Name = "test".parse().unwrap();
     let mut templates = Templates::new();
     templates.add_script(&name, Dialect::Grub, "test.grub", "echo").unwrap();
-    assert!(templates.has_script("test") && templates.has_form("test", Dialect::Grub));
-    assert!(!templates.has_form("test", Dialect::Ipxe) && !templates.has_form("test", Dialect::Pxelinux));
+    assert!(templates.has_script("test") && templates.has_script_for("test", Dialect::Grub));
+    assert!(!templates.has_script_for("test", Dialect::Ipxe) && !templates.has_script_for("test", Dialect::Pxelinux));
     assert_eq!(templates.script_names(), ["test"]);
     let error = rendered_for(Dialect::Grub, "{{ query }}", "x").unwrap_err();
     assert!(error.message.contains("unknown variable `query`"), "{error}");

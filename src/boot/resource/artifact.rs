@@ -1,17 +1,17 @@
 //! Artifacts of images: what is known of their bytes, as the answer to a request for one.
 
-use super::{Found, Inquiry, Outcome, Refusal, Resource};
+use super::{Inquiry, Lookup, Outcome, Refusal, Resource};
 use crate::boot::{
     event::Stage,
-    ledger::{Seal, Standing},
     snapshot::{Artifact, Image},
+    verification::{VerificationState, VerifiedStamp},
 };
 
 impl Inquiry<'_> {
-    pub(super) fn artifact(&self, image: &str, file: &str) -> Found {
-        Found {
+    pub(super) fn artifact(&self, image: &str, file: &str) -> Lookup {
+        Lookup {
             stage: self
-                .running_system()
+                .system_stage()
                 .or_else(|| self.another_loader(file))
                 .unwrap_or(Stage::Ipxe),
             what: format!("image {image}/{file}"),
@@ -21,10 +21,10 @@ impl Inquiry<'_> {
 
     fn verified(&self, image: &str, file: &str) -> Result<Resource, Refusal> {
         match &self.artifact {
-            Some((image, artifact, standing)) => Ok(Resource::File {
+            Some((image, artifact, state)) => Ok(Resource::File {
                 root: image.root.clone(),
                 file: artifact.file.clone(),
-                seal: Some(seal(image, artifact, standing)?),
+                verified: Some(verified(image, artifact, state)?),
                 is_bulk: true,
                 content_type: content_type(file),
             }),
@@ -39,18 +39,18 @@ impl Inquiry<'_> {
 }
 
 /// The seal of an artifact whose bytes are right; nothing else is served.
-fn seal(image: &Image, artifact: &Artifact, standing: &Standing) -> Result<Seal, Refusal> {
+fn verified(image: &Image, artifact: &Artifact, state: &VerificationState) -> Result<VerifiedStamp, Refusal> {
     let name = format!("image {}/{}", image.name, artifact.file);
-    match standing {
-        Standing::Sound { seal, .. } => Ok(seal.clone()),
-        Standing::Unread { done } => Err(Refusal::NotYet {
+    match state {
+        VerificationState::Verified { verified, .. } => Ok(verified.clone()),
+        VerificationState::Pending { done } => Err(Refusal::NotReady {
             reason: format!("{name} is being verified, {done} of {} bytes", artifact.stamp.length),
             length: artifact.stamp.length,
         }),
-        Standing::Wrong { .. } => Err(Refusal::Broken {
+        VerificationState::Mismatch { .. } => Err(Refusal::ServerError {
             reason: format!("{name} is not served: its bytes are not those of its sha256; see `bootwright status`"),
         }),
-        Standing::Unreadable { reason } => Err(Refusal::Broken {
+        VerificationState::Unreadable { reason } => Err(Refusal::ServerError {
             reason: format!("{name} is not served: {reason}"),
         }),
     }

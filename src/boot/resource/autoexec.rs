@@ -8,7 +8,7 @@
 //! the firmware's address is of no use, DHCP gives another. A file of exactly that path beside the loaders
 //! is the operator's own, and goes out as it is.
 
-use super::{Found, Inquiry, Outcome, Resource, content_type};
+use super::{Inquiry, Lookup, Outcome, Resource, content_type};
 use crate::boot::{
     event::Stage,
     paths::{self, Ports},
@@ -17,15 +17,15 @@ use std::net::Ipv4Addr;
 
 impl Inquiry<'_> {
     /// The same for every machine: who it is, it says to `boot.ipxe`.
-    pub(super) fn autoexec(&self, path: &str) -> Found {
-        if self.snapshot.loaders.place_of(path).is_some() {
-            return Found {
+    pub(super) fn autoexec(&self, path: &str) -> Lookup {
+        if self.snapshot.loaders.location_of(path).is_some() {
+            return Lookup {
                 stage: Stage::Ipxe,
                 ..self.loader(path)
             };
         }
-        let body = script(self.ask.server, self.snapshot.ports);
-        Found {
+        let body = script(self.request.server, self.snapshot.ports);
+        Lookup {
             stage: Stage::Ipxe,
             what: paths::AUTOEXEC.to_owned(),
             result: Ok(Outcome::from(Resource::Text {

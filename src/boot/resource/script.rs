@@ -1,11 +1,11 @@
 //! The script of a machine, in the language of the loader that asks: every road asks the gate here.
 
-use super::{Found, Inquiry, Refusal};
+use super::{Inquiry, Lookup, Refusal};
 use crate::boot::{
     event::Stage,
     gate::{Gate, gate},
-    machine::{Who, identify, remark},
-    near,
+    mac_typo,
+    machine::{Who, identify, identity_mismatch},
     render::Template,
 };
 use crate::model::{Dialect, Firmware, Name};
@@ -16,55 +16,56 @@ pub const LOCAL_SCRIPT: &str = "local";
 pub const UNKNOWN_SCRIPT: &str = "unknown";
 
 /// A script that is yet to be rendered.
-struct Chosen<'w> {
+struct ChosenScript<'w> {
     who: Who<'w>,
     name: Name,
     /// Whether it goes to the address that asks.
-    admitted: Result<(), Refusal>,
+    authorise: Result<(), Refusal>,
     /// What it is called in logs.
     what: String,
 }
 
 impl<'a> Inquiry<'a> {
     /// Which script is the machine's that asks, or that the path names.
-    fn chosen(&self, dialect: Dialect) -> Chosen<'a> {
+    fn chosen(&self, dialect: Dialect) -> ChosenScript<'a> {
         let who = identify(self.snapshot, &self.subject);
         let gate = gate(self.snapshot, who);
-        let admitted = match &gate {
-            Gate::Network { .. } => self.at_its_port(who),
-            Gate::Disk(_) | Gate::LeaseOnly | Gate::Silence | Gate::Introduce => Ok(()),
+        let authorise = match &gate {
+            Gate::Network { .. } => self.check_port(who),
+            Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore | Gate::ShowIdentity => Ok(()),
         };
         let (name, why) = match gate {
             Gate::Network { script, .. } => (script.clone(), String::new()),
             Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
-            Gate::LeaseOnly | Gate::Silence => (shipped(LOCAL_SCRIPT), self.slip()),
-            Gate::Introduce => (shipped(UNKNOWN_SCRIPT), self.slip()),
+            Gate::LeaseOnly | Gate::Ignore => (shipped(LOCAL_SCRIPT), self.mac_typo_hint()),
+            Gate::ShowIdentity => (shipped(UNKNOWN_SCRIPT), self.mac_typo_hint()),
         };
         let form = match dialect {
             Dialect::Ipxe => String::new(),
             other @ (Dialect::Grub | Dialect::Pxelinux) => format!(" ({})", other.extension()),
         };
-        let remark = remark(self.snapshot, who, &self.subject).map_or_else(String::new, |said| format!(" ({said})"));
-        let what = format!("script {name}{form}{why}{remark}");
-        Chosen {
+        let identity_mismatch = identity_mismatch(self.snapshot, who, &self.subject)
+            .map_or_else(String::new, |claimed| format!(" ({claimed})"));
+        let what = format!("script {name}{form}{why}{identity_mismatch}");
+        ChosenScript {
             who,
             name,
-            admitted,
+            authorise,
             what,
         }
     }
 
     /// That script.
-    pub(super) fn script_for(&self, dialect: Dialect) -> Found {
-        let Chosen {
+    pub(super) fn script_for(&self, dialect: Dialect) -> Lookup {
+        let ChosenScript {
             who,
             name,
-            admitted,
+            authorise,
             what,
         } = self.chosen(dialect);
         let templates = &self.snapshot.templates;
-        let result = match templates.has_form(name.as_str(), dialect) {
-            true => admitted.and_then(|()| {
+        let result = match templates.has_script_for(name.as_str(), dialect) {
+            true => authorise.and_then(|()| {
                 let template = Template::Script(name, dialect);
                 self.text(template, who, &self.subject, "text/plain; charset=utf-8")
             }),
@@ -76,7 +77,7 @@ impl<'a> Inquiry<'a> {
                 ),
             }),
         };
-        Found {
+        Lookup {
             stage: Stage::of_loader(dialect),
             what,
             result,
@@ -84,9 +85,9 @@ impl<'a> Inquiry<'a> {
     }
 
     /// That the machine nobody listed is nearly one that is.
-    fn slip(&self) -> String {
-        let slip = near::slip(&self.snapshot.hosts, self.subject.mac);
-        slip.map_or(String::new(), |slip| format!(" ({slip})"))
+    fn mac_typo_hint(&self) -> String {
+        let mac_typo_hint = mac_typo::mac_typo_hint(&self.snapshot.hosts, self.subject.mac);
+        mac_typo_hint.map_or(String::new(), |mac_typo_hint| format!(" ({mac_typo_hint})"))
     }
 
     /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which

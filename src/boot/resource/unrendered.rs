@@ -1,10 +1,10 @@
 //! A text that is decided and not yet rendered: whose it is, and what it is made from. It borrows nothing, so
 //! whoever may not wait for a template hands it to a thread that can be given up.
 
-use super::{Answered, Refusal, Resource};
+use super::{Refusal, Resolved, Resource};
 use crate::boot::{
     event::Stage,
-    render::{Scene, Template, TemplateError, Templates},
+    render::{Template, TemplateContext, TemplateError, Templates},
 };
 use crate::model::HardwareAddr;
 
@@ -12,7 +12,7 @@ use crate::model::HardwareAddr;
 #[derive(Debug)]
 pub enum Decided {
     /// All of it.
-    Answered(Answered),
+    Resolved(Resolved),
     /// A text, once it is rendered.
     Unrendered(Subject, Text),
 }
@@ -29,14 +29,14 @@ pub struct Subject {
 
 impl Subject {
     /// What the request comes to.
-    pub fn with(self, result: Result<Resource, Refusal>) -> Answered {
-        Answered {
+    pub fn with(self, result: Result<Resource, Refusal>) -> Resolved {
+        Resolved {
             machine: self.machine,
             hardware: self.hardware,
             stage: self.stage,
             what: self.what,
             block_max: self.block_max,
-            is_spared: matches!(result, Err(Refusal::Spared { .. })),
+            is_optional: matches!(result, Err(Refusal::OptionalMissing { .. })),
             result,
         }
     }
@@ -46,15 +46,15 @@ impl Subject {
 #[derive(Debug)]
 pub struct Text {
     template: Template,
-    scene: Scene,
+    context: TemplateContext,
     content_type: &'static str,
 }
 
 impl Text {
-    pub(super) fn new(template: Template, scene: Scene, content_type: &'static str) -> Text {
+    pub(super) fn new(template: Template, context: TemplateContext, content_type: &'static str) -> Text {
         Text {
             template,
-            scene,
+            context,
             content_type,
         }
     }
@@ -64,8 +64,8 @@ impl Text {
     /// # Errors
     /// The template fails for this machine.
     pub fn render(&self, templates: &Templates) -> Result<Resource, Refusal> {
-        let rendered = templates.render(&self.template, &self.scene);
-        let broken = |error: TemplateError| Refusal::Broken {
+        let rendered = templates.render(&self.template, &self.context);
+        let broken = |error: TemplateError| Refusal::ServerError {
             reason: error.to_string(),
         };
         rendered.map(|body| self.resource(body)).map_err(broken)
@@ -73,7 +73,7 @@ impl Text {
 
     /// Renders it where that is known to take next to no time; `None` where it is not, or came to nothing.
     pub fn render_at_once(&self, templates: &Templates) -> Option<Resource> {
-        let rendered = templates.render_at_once(&self.template, &self.scene);
+        let rendered = templates.render_at_once(&self.template, &self.context);
         rendered.map(|body| self.resource(body))
     }
 

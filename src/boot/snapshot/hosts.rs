@@ -88,7 +88,7 @@ impl Hosts {
     }
 
     /// Whether three bytes begin or end any host's MAC.
-    pub fn know_half(&self, half: [u8; 3]) -> bool {
+    pub fn has_mac_half(&self, half: [u8; 3]) -> bool {
         self.halves.contains(&half)
     }
 
@@ -108,7 +108,7 @@ impl Hosts {
     }
 
     /// The host whose UUID or serial number somebody says, and which of the two.
-    pub fn by_words(&self, uuid: Option<Uuid>, serial: Option<&str>) -> Option<(&'static str, &Arc<Host>)> {
+    pub fn by_claimed_identity(&self, uuid: Option<Uuid>, serial: Option<&str>) -> Option<(&'static str, &Arc<Host>)> {
         let uuid = uuid.and_then(|uuid| Some(("UUID", self.with_uuid(uuid)?)));
         uuid.or_else(|| Some(("serial number", self.with_serial(serial?)?)))
     }
@@ -131,7 +131,7 @@ impl Hosts {
     }
 
     /// Whether any host is known by its switch port alone.
-    pub fn are_any_by_port(&self) -> bool {
+    pub fn has_any_by_port(&self) -> bool {
         !self.by_port.is_empty()
     }
 

@@ -1,12 +1,14 @@
 //! `bootwright image add`: files, a folder or an ISO into an image.
 
 use super::{
-    Place, artifacts,
+    ImagesFolder, artifacts,
     bar::Shown,
     folder,
     stopping::{self, Stop},
 };
-use crate::images::{self, Added, Choice, Content, DiskChoice, Found, ImageError, NewImage, checksum, found_in};
+use crate::images::{
+    self, Added, ArtifactContent, DiskChoice, FoundImage, ImageChoice, ImageError, NewImage, checksum, found_in,
+};
 use crate::model::{Cpu, Name, text};
 use serde_json::{Value, json};
 use std::{
@@ -15,7 +17,7 @@ use std::{
 };
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Add {
+pub(super) struct AddArgs {
     /// What the inventory will call it
     name: Name,
     /// A folder or an ISO in which kernel, initrds and parameters are found; paths are inside it then
@@ -49,14 +51,14 @@ pub(super) struct Add {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    place: ImagesFolder,
 }
 
 pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
     Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64, loongarch64, ppc64 or s390x".to_owned())
 }
 
-pub(super) fn run(add: Add) -> ExitCode {
+pub(super) fn run(add: AddArgs) -> ExitCode {
     let folder = match folder(&add.place) {
         Ok(folder) => folder,
         Err(code) => return code,
@@ -73,7 +75,7 @@ pub(super) fn run(add: Add) -> ExitCode {
     )
 }
 
-fn make(add: &Add, folder: &Path, stop: &Stop) -> Result<(), ImageError> {
+fn make(add: &AddArgs, folder: &Path, stop: &Stop) -> Result<(), ImageError> {
     let found = add.source.as_deref().map(|source| found_in(source, &add.choice()));
     let found = found.transpose()?;
     let new = match &found {
@@ -93,10 +95,10 @@ fn make(add: &Add, folder: &Path, stop: &Stop) -> Result<(), ImageError> {
     Ok(())
 }
 
-impl Add {
-    fn choice(&self) -> Choice {
+impl AddArgs {
+    fn choice(&self) -> ImageChoice {
         let inside = |path: &Path| path.to_string_lossy().into_owned();
-        Choice {
+        ImageChoice {
             kernel: self.kernel.as_deref().map(inside),
             initrds: self.initrds.iter().map(|path| inside(path)).collect(),
             disk: match &self.disk {
@@ -109,7 +111,7 @@ impl Add {
         }
     }
 
-    fn of_found(&self, found: &Found) -> NewImage {
+    fn of_found(&self, found: &FoundImage) -> NewImage {
         NewImage {
             name: self.name.clone(),
             cpu: found.cpu,
@@ -123,7 +125,7 @@ impl Add {
 
     /// What is no kernel is taken all the same: scripts may boot other things.
     fn of_files(&self) -> Result<NewImage, ImageError> {
-        let kernel = self.kernel.clone().map(Content::from);
+        let kernel = self.kernel.clone().map(ArtifactContent::from);
         let cpu = match &kernel {
             Some(kernel) => {
                 // One that can't be read is refused when it is copied.
@@ -140,7 +142,7 @@ impl Add {
             cpu,
             kernel,
             initrds: self.initrds.iter().map(|initrd| initrd.as_path().into()).collect(),
-            disk: self.disk.clone().map(Content::from),
+            disk: self.disk.clone().map(ArtifactContent::from),
             cmdline: self.cmdline.clone(),
             replace: self.force,
         })
@@ -148,7 +150,7 @@ impl Add {
 }
 
 /// What was found, one thing a line; paths of an ISO are data.
-fn in_words(found: &Found, new: &NewImage) -> String {
+fn in_words(found: &FoundImage, new: &NewImage) -> String {
     let mut lines = vec![found.what.clone()];
     let mut line = |what: &str, value: &str| lines.push(format!("  {what:<9}{}", text::escape(value.as_bytes())));
     let cpu = found.cpu.map_or(String::new(), |cpu| format!(" ({cpu})"));
@@ -177,7 +179,7 @@ fn show(new: &NewImage, added: &Added) {
     println!("image `{}` is in {}", new.name, added.folder.display());
 }
 
-fn in_json(new: &NewImage, added: &Added, found: Option<&Found>) -> Value {
+fn in_json(new: &NewImage, added: &Added, found: Option<&FoundImage>) -> Value {
     json!({
         "name": new.name,
         "folder": added.folder,

@@ -1,7 +1,7 @@
 //! What a person sees of an image that is being made, on standard error: a bar on a terminal, and lines.
 
 use super::stopping::Stop;
-use crate::images::{Step, fetch::Progress};
+use crate::images::{CopyStep, fetch::FetchProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     cell::RefCell,
@@ -37,10 +37,10 @@ impl Shown {
     }
 
     /// A step of copying; says whether to go on.
-    pub(super) fn step(&self, name: &str, step: Step) -> bool {
+    pub(super) fn step(&self, name: &str, step: CopyStep) -> bool {
         match step {
-            Step::Begins(bytes) => self.show(name, 0, Some(bytes)),
-            Step::Copied(bytes) => self.advance(bytes),
+            CopyStep::Begins(bytes) => self.show(name, 0, Some(bytes)),
+            CopyStep::Copied(bytes) => self.advance(bytes),
         }
         !self.stopped()
     }
@@ -64,7 +64,7 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl FetchProgress for Shown {
     fn say(&self, line: &str) {
         match &*self.bar.borrow() {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
@@ -80,7 +80,7 @@ impl Progress for Shown {
         }
     }
 
-    fn copy(&self, name: &str, step: Step) {
+    fn copy(&self, name: &str, step: CopyStep) {
         self.step(name, step);
     }
 

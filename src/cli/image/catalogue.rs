@@ -2,13 +2,13 @@
 
 use super::{complain, fetch::catalogue_file};
 use crate::config::{self, report};
-use crate::images::{catalogue::Entry, checksum};
+use crate::images::{catalogue::CatalogueEntry, checksum};
 use crate::model::Cpu;
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Catalogue {
+pub(super) struct CatalogueArgs {
     /// A catalogue of your own; without it catalogue.toml beside bootwright.toml, where there is one
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub(super) struct Catalogue {
     json: bool,
 }
 
-pub(super) fn run(asked: &Catalogue) -> ExitCode {
+pub(super) fn run(asked: &CatalogueArgs) -> ExitCode {
     let own = catalogue_file(asked.catalogue.as_ref(), &asked.config);
     let mut entries = match config::fetchable(own.as_deref()) {
         Ok(entries) => entries,
@@ -40,7 +40,7 @@ pub(super) fn run(asked: &Catalogue) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn in_words(entry: &Entry) -> [String; 4] {
+fn in_words(entry: &CatalogueEntry) -> [String; 4] {
     [
         entry.name.to_string(),
         entry.cpu.map_or("any", Cpu::name).to_owned(),
@@ -52,7 +52,7 @@ fn in_words(entry: &Entry) -> [String; 4] {
     ]
 }
 
-fn in_json(entry: &Entry) -> serde_json::Value {
+fn in_json(entry: &CatalogueEntry) -> serde_json::Value {
     let file = |file: &crate::images::catalogue::Remote| json!({ "url": file.url, "member": file.member, "sha256": file.sha256.as_ref().map(checksum::hex) });
     json!({
         "name": entry.name,

@@ -1,12 +1,12 @@
 //! `bootwright image fetch`: an image of the catalogue, or files behind URLs.
 
-use super::{Place, add::cpu, artifacts, bar::Shown, complain, folder, stopping};
+use super::{ImagesFolder, add::cpu, artifacts, bar::Shown, complain, folder, stopping};
 use crate::config::{self, report};
 use crate::images::{
     Added,
-    catalogue::{Entry, Remote, Signature, SumFile},
+    catalogue::{CatalogueEntry, Remote, Signature, SumFile},
     checksum,
-    fetch::{self, FilesFrom, Order, Patience},
+    fetch::{self, FetchRequest, FilesFrom, RetryPolicy},
 };
 use crate::model::{Cpu, Name, limits::FETCH_TRIES_MAX};
 use serde_json::json;
@@ -19,16 +19,16 @@ use std::{
 const CATALOGUE_FILE: &str = "catalogue.toml";
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Fetch {
+pub(super) struct FetchArgs {
     /// An image of the catalogue; with URLs, what the inventory will call it
     name: Name,
     /// What the inventory will call an image of the catalogue, instead of its own name
     #[arg(long = "as", value_name = "NAME")]
     called: Option<Name>,
     #[command(flatten)]
-    files: Files,
+    files: FileArgs,
     #[command(flatten)]
-    checks: Checks,
+    checks: CheckArgs,
     /// Take the files of an installed Debian package, and ask no server
     #[arg(long, conflicts_with = "online")]
     offline: bool,
@@ -48,12 +48,12 @@ pub(super) struct Fetch {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    place: ImagesFolder,
 }
 
 /// Files behind URLs.
 #[derive(Debug, clap::Args)]
-struct Files {
+struct FileArgs {
     /// The kernel's URL
     #[arg(long, value_name = "URL")]
     kernel: Option<String>,
@@ -73,7 +73,7 @@ struct Files {
 
 /// What the files are checked by.
 #[derive(Debug, clap::Args)]
-struct Checks {
+struct CheckArgs {
     /// Each file's checksum in the order kernel, initrds, disk; or `accept`: whatever comes will do
     #[arg(long, value_name = "HEX|accept")]
     sha256: Vec<String>,
@@ -91,13 +91,13 @@ struct Checks {
     unsigned: bool,
 }
 
-pub(super) fn run(asked: Fetch) -> ExitCode {
+pub(super) fn run(asked: FetchArgs) -> ExitCode {
     let folder = match folder(&asked.place) {
         Ok(folder) => folder,
         Err(code) => return code,
     };
     let as_json = asked.json;
-    let order = match order(asked) {
+    let order = match request(asked) {
         Ok(order) => order,
         Err(code) => return code,
     };
@@ -135,7 +135,7 @@ pub(super) fn catalogue_file(named: Option<&PathBuf>, config: &Path) -> Option<P
     named.cloned().or_else(beside)
 }
 
-fn order(asked: Fetch) -> Result<Order, ExitCode> {
+fn request(asked: FetchArgs) -> Result<FetchRequest, ExitCode> {
     let by_url = asked.files.kernel.is_some() || asked.files.disk.is_some();
     let accept = asked.checks.sha256.iter().any(|said| said == "accept");
     let unsigned = asked.checks.unsigned;
@@ -145,27 +145,27 @@ fn order(asked: Fetch) -> Result<Order, ExitCode> {
         (false, true) => FilesFrom::Network,
         (false, false) => FilesFrom::Either,
     };
-    let patience = Patience {
+    let retry_policy = RetryPolicy {
         tries: asked.tries,
-        ..Patience::default()
+        ..RetryPolicy::default()
     };
     let replace = asked.force;
     let entry = match by_url {
         true => from_urls(asked)?,
         false => from_catalogue(asked, accept)?,
     };
-    Ok(Order {
+    Ok(FetchRequest {
         entry,
         name,
         replace,
         from,
         accept,
         unsigned,
-        patience,
+        retry_policy,
     })
 }
 
-fn from_catalogue(asked: Fetch, accept: bool) -> Result<Entry, ExitCode> {
+fn from_catalogue(asked: FetchArgs, accept: bool) -> Result<CatalogueEntry, ExitCode> {
     let own = catalogue_file(asked.catalogue.as_ref(), &asked.place.config);
     let entries = config::fetchable(own.as_deref()).map_err(|report| {
         eprint!("{}", report.render(report::wants_colours()));
@@ -196,7 +196,7 @@ fn from_catalogue(asked: Fetch, accept: bool) -> Result<Entry, ExitCode> {
     Ok(entry)
 }
 
-fn from_urls(asked: Fetch) -> Result<Entry, ExitCode> {
+fn from_urls(asked: FetchArgs) -> Result<CatalogueEntry, ExitCode> {
     let remote = |url: String| Remote {
         url,
         ..Remote::default()
@@ -207,7 +207,7 @@ fn from_urls(asked: Fetch) -> Result<Entry, ExitCode> {
         keyring,
         keyring_from: None,
     });
-    let mut entry = Entry {
+    let mut entry = CatalogueEntry {
         name: asked.name,
         about: String::new(),
         cpu: asked.files.arch,
@@ -224,7 +224,7 @@ fn from_urls(asked: Fetch) -> Result<Entry, ExitCode> {
 }
 
 /// Writes the checksums of the command line to the files they are of.
-fn pin(entry: &mut Entry, said: &[String]) -> Result<(), ExitCode> {
+fn pin(entry: &mut CatalogueEntry, said: &[String]) -> Result<(), ExitCode> {
     let count = entry.files().count();
     if said.is_empty() || said == ["accept"] {
         return Ok(());

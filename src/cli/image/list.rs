@@ -1,12 +1,12 @@
 //! `bootwright image list`: the images there are, and what the daemon knows of their bytes.
 
-use super::{Choice, complain, folder, kept, shown};
+use super::{ListArgs, complain, folder, known_checksums, shown};
 use crate::config;
-use crate::images::sums::Later;
+use crate::images::sums::Deferred;
 use serde_json::json;
 use std::process::ExitCode;
 
-pub(super) fn run(choice: &Choice) -> ExitCode {
+pub(super) fn run(choice: &ListArgs) -> ExitCode {
     let folder = match folder(&choice.place) {
         Ok(folder) => folder,
         Err(code) => return code,
@@ -17,21 +17,21 @@ pub(super) fn run(choice: &Choice) -> ExitCode {
             folder.display()
         ));
     }
-    let (images, report) = config::images(&folder, &mut Later);
-    let kept = kept(&choice.place);
+    let (images, report) = config::images(&folder, &mut Deferred);
+    let known = known_checksums(&choice.place);
     match choice.json {
         true => println!(
             "{}",
             json!(
                 images
                     .values()
-                    .map(|image| shown::in_json(image, Some(&kept)))
+                    .map(|image| shown::in_json(image, Some(&known)))
                     .collect::<Vec<_>>()
             )
         ),
         false => images
             .values()
-            .for_each(|image| println!("{}  {}", shown::in_words(image), shown::known_in_words(image, &kept))),
+            .for_each(|image| println!("{}  {}", shown::in_words(image), shown::known_in_words(image, &known))),
     }
     let unsound = report.errors.len() + report.warnings.len();
     if unsound > 0 {

@@ -12,7 +12,7 @@ mod verify;
 
 use super::{check::settings_file, hashing::kept_by};
 use crate::config::{self, report};
-use crate::images::{Added, checksum, sums::Kept};
+use crate::images::{Added, checksum, sums::KnownChecksums};
 use serde_json::{Value, json};
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
@@ -46,7 +46,7 @@ Examples:
   bootwright image add debian-13 /usr/lib/debian-installer/images/13/amd64/text
   bootwright image add debian-13 --force --kernel linux --initrd initrd.gz --cmdline quiet
   bootwright image add --images ./images rescue --kernel vmlinuz --initrd initrd.img --disk rescue.squashfs")]
-    Add(add::Add),
+    Add(add::AddArgs),
     /// Downloads an image of the catalogue, or files behind URLs; checks them, and goes on where it was interrupted
     #[command(after_help = "\
 Examples:
@@ -63,20 +63,20 @@ A file must be what somebody says that it is: --sha256, a file of --sums that is
 and shows its checksum.
 
 The system's certificate authorities count, and SSL_CERT_FILE; https_proxy and no_proxy are obeyed.")]
-    Fetch(fetch::Fetch),
+    Fetch(fetch::FetchArgs),
     /// Shows what can be fetched by its name
-    Catalogue(catalogue::Catalogue),
+    Catalogue(catalogue::CatalogueArgs),
     /// Lists the images, and whether the daemon has verified them; reads none of them
-    List(Choice),
+    List(ListArgs),
     /// Reads every byte of one or all images again; exit code 1 when one is not what it should be
-    Verify(verify::Verify),
+    Verify(verify::VerifyArgs),
     /// Removes an image that nothing in the inventory names
-    Remove(remove::Remove),
+    Remove(remove::RemoveArgs),
 }
 
 /// Where the images are.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct ImagesFolder {
     /// The folder of images
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     images: Option<PathBuf>,
@@ -86,9 +86,9 @@ struct Place {
 }
 
 #[derive(Debug, clap::Args)]
-struct Choice {
+struct ListArgs {
     #[command(flatten)]
-    place: Place,
+    place: ImagesFolder,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -107,7 +107,7 @@ pub(super) fn run(args: Args) -> ExitCode {
 }
 
 /// The folder of images; a wrong bootwright.toml is shown as `check` would.
-fn folder(place: &Place) -> Result<PathBuf, ExitCode> {
+fn folder(place: &ImagesFolder) -> Result<PathBuf, ExitCode> {
     if let Some(folder) = &place.images {
         return Ok(folder.clone());
     }
@@ -127,10 +127,10 @@ fn artifacts(added: &Added) -> Vec<Value> {
 }
 
 /// What the daemon has verified; nothing where `--images` names a folder that may be nobody's.
-fn kept(place: &Place) -> Kept {
+fn known_checksums(place: &ImagesFolder) -> KnownChecksums {
     let appliance = config::appliance(&settings_file(&place.config));
     let appliance = appliance.ok().filter(|_| place.images.is_none());
-    appliance.map_or_else(Kept::default, |appliance| kept_by(&appliance))
+    appliance.map_or_else(KnownChecksums::default, |appliance| kept_by(&appliance))
 }
 
 fn complain(what: impl Display) -> ExitCode {

@@ -8,7 +8,7 @@ use crate::model::Name;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Remove {
+pub(super) struct RemoveArgs {
     /// The image
     name: Name,
     /// The bootwright.toml whose inventory must not name it
@@ -16,7 +16,7 @@ pub(super) struct Remove {
     config: PathBuf,
 }
 
-pub(super) fn run(remove: &Remove) -> ExitCode {
+pub(super) fn run(remove: &RemoveArgs) -> ExitCode {
     let settings = settings_file(&remove.config);
     let read = config::appliance(&settings).and_then(|appliance| {
         let users = config::users_of_image(&settings, &remove.name)?;

@@ -1,11 +1,11 @@
 //! An image as the commands show it: a line for people, an object for programs.
 
 use crate::boot::{
-    ledger::ChecksumRecord,
     snapshot::{Artifact, Image},
+    verification::ChecksumRecord,
 };
 use crate::cli::ask::moment;
-use crate::images::{checksum, sums::Kept};
+use crate::images::{checksum, sums::KnownChecksums};
 use crate::model::Cpu;
 use serde_json::json;
 
@@ -21,16 +21,16 @@ pub(super) fn in_words(image: &Image) -> String {
     )
 }
 
-/// An image; with `kept` it says of each artifact what the daemon knows of its bytes.
-pub(super) fn in_json(image: &Image, kept: Option<&Kept>) -> serde_json::Value {
+/// An image; with `known` it says of each artifact what the daemon knows of its bytes.
+pub(super) fn in_json(image: &Image, known: Option<&KnownChecksums>) -> serde_json::Value {
     let artifact = |artifact: &Artifact| {
         let mut shown = json!({
             "file": artifact.file,
             "sha256": checksum::hex(&artifact.sha256),
             "bytes": artifact.stamp.length,
         });
-        if let Some(kept) = kept {
-            let known = kept.of_file(&image.path(artifact), artifact.stamp);
+        if let Some(known) = known {
+            let known = known.of_file(&image.path(artifact), artifact.stamp);
             shown["read_at"] = json!(known.map(|record| record.at));
             shown["sound"] = json!(known.map(|record| record.sha256 == artifact.sha256));
         }
@@ -47,8 +47,8 @@ pub(super) fn in_json(image: &Image, kept: Option<&Kept>) -> serde_json::Value {
 }
 
 /// What the daemon knows of an image's bytes.
-pub(super) fn known_in_words(image: &Image, kept: &Kept) -> String {
-    let known = |artifact| Some((artifact, kept.of_file(&image.path(artifact), artifact.stamp)?));
+pub(super) fn known_in_words(image: &Image, known: &KnownChecksums) -> String {
+    let known = |artifact| Some((artifact, known.of_file(&image.path(artifact), artifact.stamp)?));
     let (all, known) = (image.artifacts(), image.artifacts().filter_map(known));
     let known: Vec<(&Artifact, &ChecksumRecord)> = known.collect();
     let wrong: Vec<&str> = known

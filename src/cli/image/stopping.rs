@@ -3,7 +3,7 @@
 
 use super::complain;
 use crate::images::ImageError;
-use crate::model::limits::IMAGE_STOP;
+use crate::model::limits::IMAGE_STOP_TIMEOUT;
 use std::{
     io,
     process::ExitCode,
@@ -33,7 +33,7 @@ impl Stop {
 type Done = Result<(), ImageError>;
 
 /// How it ended.
-enum Ended {
+enum WorkOutcome {
     ByItself(Result<Done, JoinError>),
     /// After this signal; whether the work had the time to tidy up.
     Stopped {
@@ -42,13 +42,13 @@ enum Ended {
     },
 }
 
-/// Does the work on a thread of its own, until it is done or a signal comes. `kept` says after a signal
+/// Does the work on a thread of its own, until it is done or a signal comes. `last_good` says after a signal
 /// what is left, and what to do.
 pub(super) fn run(work: impl FnOnce(&Stop) -> Done + Send + 'static, kept: impl FnOnce(bool) -> String) -> ExitCode {
     match ended(work) {
-        Ok(Ended::ByItself(Ok(done))) => crate::cli::finish(done),
-        Ok(Ended::ByItself(Err(error))) => complain(error),
-        Ok(Ended::Stopped { signal, tidied }) => {
+        Ok(WorkOutcome::ByItself(Ok(done))) => crate::cli::finish(done),
+        Ok(WorkOutcome::ByItself(Err(error))) => complain(error),
+        Ok(WorkOutcome::Stopped { signal, tidied }) => {
             let word = match signal == SignalKind::interrupt() {
                 true => "interrupted",
                 false => "terminated",
@@ -60,7 +60,7 @@ pub(super) fn run(work: impl FnOnce(&Stop) -> Done + Send + 'static, kept: impl 
     }
 }
 
-fn ended(work: impl FnOnce(&Stop) -> Done + Send + 'static) -> io::Result<Ended> {
+fn ended(work: impl FnOnce(&Stop) -> Done + Send + 'static) -> io::Result<WorkOutcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -68,7 +68,7 @@ fn ended(work: impl FnOnce(&Stop) -> Done + Send + 'static) -> io::Result<Ended>
         let asked = stop.clone();
         let mut working = tokio::task::spawn_blocking(move || work(&asked));
         let signal = tokio::select! {
-            done = &mut working => return Ok(Ended::ByItself(done)),
+            done = &mut working => return Ok(WorkOutcome::ByItself(done)),
             _ = interrupt.recv() => SignalKind::interrupt(),
             _ = terminate.recv() => SignalKind::terminate(),
         };
@@ -76,15 +76,15 @@ fn ended(work: impl FnOnce(&Stop) -> Done + Send + 'static) -> io::Result<Ended>
         // Its server or its disk may not answer; and who presses Ctrl-C twice does not want to wait.
         let tidied = tokio::select! {
             done = &mut working => Some(done),
-            () = tokio::time::sleep(IMAGE_STOP) => None,
+            () = tokio::time::sleep(IMAGE_STOP_TIMEOUT) => None,
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
         };
         match tidied {
             // The signal came when all was done.
-            Some(Ok(Ok(()))) => Ok(Ended::ByItself(Ok(Ok(())))),
-            Some(_) => Ok(Ended::Stopped { signal, tidied: true }),
-            None => Ok(Ended::Stopped { signal, tidied: false }),
+            Some(Ok(Ok(()))) => Ok(WorkOutcome::ByItself(Ok(Ok(())))),
+            Some(_) => Ok(WorkOutcome::Stopped { signal, tidied: true }),
+            None => Ok(WorkOutcome::Stopped { signal, tidied: false }),
         }
     });
     runtime.shutdown_background();

@@ -1,33 +1,35 @@
 //! `bootwright image verify`: every byte, read again.
 
-use super::{Choice, complain, folder, shown};
+use super::{ListArgs, complain, folder, shown};
 use crate::boot::snapshot::{FileStamp, Image};
 use crate::cli::hashing::hashing;
-use crate::config::{self, Report, report};
+use crate::config::{self, LoadReport, report};
 use crate::images::{
-    reading::From,
-    sums::{Kept, Sums},
+    reading::ReadVia,
+    sums::{KnownChecksums, Sums},
 };
 use crate::model::Name;
 use serde_json::json;
 use std::{io, path::Path, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Verify {
+pub(super) struct VerifyArgs {
     /// The image; all of them where none is named
     name: Option<Name>,
     #[command(flatten)]
-    choice: Choice,
+    choice: ListArgs,
 }
 
-pub(super) fn run(verify: &Verify) -> ExitCode {
+pub(super) fn run(verify: &VerifyArgs) -> ExitCode {
     let folder = match folder(&verify.choice.place) {
         Ok(folder) => folder,
         Err(code) => return code,
     };
     let own = verify.name.as_ref().map(|name| folder.join(name.as_str()));
-    let (mut images, mut report) =
-        config::images(&folder, &mut Of(own.as_deref(), hashing(Kept::default(), From::Disk)));
+    let (mut images, mut report) = config::images(
+        &folder,
+        &mut Of(own.as_deref(), hashing(KnownChecksums::default(), ReadVia::Disk)),
+    );
     if let (Some(name), Some(own)) = (&verify.name, &own) {
         images.retain(|found, _| found == name);
         let is_own = |file: &str| Path::new(file).starts_with(own);
@@ -66,12 +68,12 @@ impl<S: Sums> Sums for Of<'_, S> {
     }
 }
 
-fn show_verified(images: &[Image], report: &Report, as_json: bool) {
+fn show_verified(images: &[Image], report: &LoadReport, as_json: bool) {
     if as_json {
-        let sound: Vec<_> = images.iter().map(|image| shown::in_json(image, None)).collect();
+        let compiled: Vec<_> = images.iter().map(|image| shown::in_json(image, None)).collect();
         println!(
             "{}",
-            json!({ "sound": sound, "errors": report.errors, "warnings": report.warnings })
+            json!({ "sound": compiled, "errors": report.errors, "warnings": report.warnings })
         );
         return;
     }

@@ -3,13 +3,13 @@
 use super::{BEGINNING_BYTES, read_at_most};
 use crate::boot::snapshot::Origin;
 use crate::boot::{
-    loader::{Loaders, Place},
+    loader::{FileLocation, Loaders},
     program::{behind_ipxe_shim, cpu_of_efi, dialect_of_shim, is_signed},
 };
 use crate::config::{problems::Problems, source};
 use crate::model::{
     Arch, Dialect, Firmware,
-    limits::{LOADER_DEPTH_MAX, LOADER_FILES_MAX, LOADER_LINKS_MAX, LOADER_LOOK_BYTES_MAX},
+    limits::{LOADER_DEPTH_MAX, LOADER_FILES_MAX, LOADER_INSPECTED_BYTES_MAX, LOADER_LINKS_MAX},
 };
 use std::{
     collections::VecDeque,
@@ -107,7 +107,7 @@ fn take(root: &Path, folder: &Folder, entry: PathBuf, loaders: &mut Loaders) -> 
         match followed(&entry, metadata) {
             Ok(Some(target)) => loaders.add_link(file, target),
             Ok(None) => {}
-            Err(why) => loaders.leave_link(file, why),
+            Err(why) => loaders.add_unfollowed_link(file, why),
         }
     } else if metadata.is_dir() && entry.file_name()? != RECOVERED {
         let beneath = format!("{file}/");
@@ -119,7 +119,7 @@ fn take(root: &Path, folder: &Folder, entry: PathBuf, loaders: &mut Loaders) -> 
 /// The file that a link names in the end, or why it is not followed; `None` where that is no file. Every
 /// link on the way and the file are root's: who may not write to a folder of loaders could else make us
 /// serve what only we may read.
-fn followed(link: &Path, metadata: Metadata) -> Result<Option<Place>, String> {
+fn followed(link: &Path, metadata: Metadata) -> Result<Option<FileLocation>, String> {
     let (mut path, mut metadata) = (link.to_owned(), metadata);
     for _ in 0..=LOADER_LINKS_MAX {
         if metadata.uid() != ROOT {
@@ -147,10 +147,10 @@ fn followed(link: &Path, metadata: Metadata) -> Result<Option<Place>, String> {
 }
 
 /// A regular file as the servers open it.
-fn place(path: &Path) -> Option<Place> {
+fn place(path: &Path) -> Option<FileLocation> {
     let root = fs::canonicalize(path.parent()?).ok()?;
     let file = path.file_name()?.to_str()?.to_owned();
-    Some(Place { root, file })
+    Some(FileLocation { root, file })
 }
 
 /// What is behind each shim, and whether that is an iPXE which Secure Boot takes.
@@ -162,7 +162,7 @@ fn look_behind_shims(loaders: &mut Loaders) {
     let shims: Vec<String> = loaders.names().filter(is_shim).map(str::to_owned).collect();
     let mut signed = Vec::new();
     for shim in shims {
-        let Some(program) = read(loaders, &shim, LOADER_LOOK_BYTES_MAX) else {
+        let Some(program) = read(loaders, &shim, LOADER_INSPECTED_BYTES_MAX) else {
             continue;
         };
         let Some(dialect) = dialect_of_shim(&program) else {
@@ -192,6 +192,6 @@ fn signed_ipxe(loaders: &Loaders, shim: &str, program: &[u8], dialect: Dialect) 
 }
 
 fn read(loaders: &Loaders, file: &str, bytes_max: u64) -> Option<Vec<u8>> {
-    let place = loaders.place_of(file)?;
+    let place = loaders.location_of(file)?;
     read_at_most(&place.root.join(&place.file), bytes_max).ok()
 }

@@ -10,18 +10,18 @@ const END: u8 = 255;
 
 /// How a value is written.
 #[derive(Clone, Copy)]
-enum Kind {
+enum QuirkValueType {
     Text,
     Address,
     Bytes,
     Options,
 }
 
-const KINDS: &[(&str, Kind)] = &[
-    ("text", Kind::Text),
-    ("address", Kind::Address),
-    ("bytes", Kind::Bytes),
-    ("options", Kind::Options),
+const KINDS: &[(&str, QuirkValueType)] = &[
+    ("text", QuirkValueType::Text),
+    ("address", QuirkValueType::Address),
+    ("bytes", QuirkValueType::Bytes),
+    ("options", QuirkValueType::Options),
 ];
 
 /// A whole number in `range`.
@@ -77,11 +77,11 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
     Some((code?.value, body))
 }
 
-fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: Kind) -> Option<Vec<u8>> {
+fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: QuirkValueType) -> Option<Vec<u8>> {
     match kind {
-        Kind::Text => decode::some_text(reader, value).map(String::into_bytes),
-        Kind::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
-        Kind::Bytes => {
+        QuirkValueType::Text => decode::some_text(reader, value).map(String::into_bytes),
+        QuirkValueType::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
+        QuirkValueType::Bytes => {
             let said = decode::some_text(reader, value)?;
             let read = bytes(&said);
             if read.is_none() {
@@ -94,7 +94,7 @@ fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: Kind) -> Option<Vec<u8
             }
             read
         }
-        Kind::Options => {
+        QuirkValueType::Options => {
             let DeValue::Array(items) = value.get_ref() else {
                 let help = "write it as [{ code = 6, type = \"bytes\", value = \"08\" }]";
                 reader.error(value, "`options` inside an option are a list".to_owned(), help);

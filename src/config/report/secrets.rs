@@ -19,14 +19,14 @@ const LONG_QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 
 /// Lines of one file, from the first on.
 #[derive(Default)]
-pub(super) struct Veil {
+pub(super) struct Redactor {
     /// What closes the secret that goes on from the line before.
     open: Option<&'static str>,
     /// How many brackets of a secret's array or table are open: all that they hold is secret.
     depth: usize,
 }
 
-impl Veil {
+impl Redactor {
     /// The next line, without its secrets. It has as many characters as before.
     pub(super) fn over(&mut self, line: &str) -> String {
         let mut shown = String::with_capacity(line.len());
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn shown(lines: &str) -> Vec<String> {
-        let mut veil = Veil::default();
+        let mut veil = Redactor::default();
         let shown: Vec<String> = lines.lines().map(|line| veil.over(line)).collect();
         for (line, shown) in lines.lines().zip(&shown) {
             assert_eq!(line.chars().count(), shown.chars().count(), "{line}");

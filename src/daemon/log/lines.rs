@@ -10,7 +10,7 @@
 //! lines of 2 KB are 256 MB), tells no reader of a gap, waits for the reader's last lines for a second,
 //! whether they move or not, and must start its thread with the log, which here comes before root is given up.
 
-use crate::model::limits::{LOG_FLUSH_LONGEST, LOG_FLUSH_STALL, LOG_QUEUE_BYTES_MAX, LOG_RETRY};
+use crate::model::limits::{LOG_FLUSH_STALL_TIMEOUT, LOG_FLUSH_TIMEOUT, LOG_QUEUE_BYTES_MAX, LOG_RETRY_INTERVAL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     collections::VecDeque,
@@ -29,9 +29,9 @@ use std::{
 const PIECE_BYTES: usize = 4096;
 
 /// The lines on their way to one file.
-pub(super) struct Lines {
+pub(super) struct LineQueue {
     sink: File,
-    state: Mutex<State>,
+    state: Mutex<LineQueueState>,
     /// Something is there to be written.
     came: Condvar,
     /// Something was written, or refused.
@@ -43,7 +43,7 @@ pub(super) struct Lines {
 }
 
 #[derive(Default)]
-struct State {
+struct LineQueueState {
     waiting: VecDeque<Vec<u8>>,
     /// Bytes of all that wait.
     bytes: usize,
@@ -52,23 +52,23 @@ struct State {
     /// Lines that were written.
     written: u64,
     /// Lines that were lost since the reader was last told.
-    untold: u64,
+    unreported: u64,
     /// Lines that were lost in all.
     lost: u64,
 }
 
 /// What the writer does next.
-enum Next {
+enum NextWrite {
     Line(Vec<u8>),
     /// So many were lost behind what was written last.
     Gap(u64),
 }
 
-impl Lines {
-    /// Lines that go to `sink`. Until [`Lines::write`] runs, each is written by whoever logs it where that
+impl LineQueue {
+    /// Lines that go to `sink`. Until [`LineQueue::write`] runs, each is written by whoever logs it where that
     /// needs no waiting.
-    pub(super) fn to(sink: File) -> Lines {
-        Lines {
+    pub(super) fn to(sink: File) -> LineQueue {
+        LineQueue {
             sink,
             state: Mutex::default(),
             came: Condvar::new(),
@@ -78,7 +78,7 @@ impl Lines {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LineQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,7 +91,7 @@ impl Lines {
         }
         let mut state = self.state();
         // After a gap nothing is taken before the reader knows of it.
-        if state.untold > 0 || state.bytes + line.len() > LOG_QUEUE_BYTES_MAX {
+        if state.unreported > 0 || state.bytes + line.len() > LOG_QUEUE_BYTES_MAX {
             state.lose(1);
             return;
         }
@@ -115,11 +115,11 @@ impl Lines {
         }
         loop {
             match self.next() {
-                Next::Line(line) => {
+                NextWrite::Line(line) => {
                     self.put(&line);
                     self.settle(1, 1);
                 }
-                Next::Gap(lost) => {
+                NextWrite::Gap(lost) => {
                     self.is_refused.store(false, Ordering::Relaxed);
                     tell(lost);
                     self.settle(0, lost);
@@ -128,25 +128,25 @@ impl Lines {
         }
     }
 
-    fn next(&self) -> Next {
+    fn next(&self) -> NextWrite {
         let mut state = self.state();
         loop {
             state.is_writing = true;
             if let Some(line) = state.waiting.pop_front() {
                 state.bytes -= line.len();
-                return Next::Line(line);
+                return NextWrite::Line(line);
             }
-            if state.untold > 0 && !self.is_refused.load(Ordering::Relaxed) {
-                return Next::Gap(std::mem::take(&mut state.untold));
+            if state.unreported > 0 && !self.is_refused.load(Ordering::Relaxed) {
+                return NextWrite::Gap(std::mem::take(&mut state.unreported));
             }
             state.is_writing = false;
             self.went.notify_all();
-            state = if state.untold == 0 {
+            state = if state.unreported == 0 {
                 self.came.wait(state).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let (state, _) = self
                     .came
-                    .wait_timeout(state, LOG_RETRY)
+                    .wait_timeout(state, LOG_RETRY_INTERVAL)
                     .unwrap_or_else(PoisonError::into_inner);
                 self.is_refused.store(false, Ordering::Relaxed);
                 state
@@ -154,7 +154,7 @@ impl Lines {
         }
     }
 
-    /// Notes what became of the last write: `written` lines, or `lost` where it was refused.
+    /// Notes what became of the last write: `durable` lines, or `lost` where it was refused.
     fn settle(&self, written: u64, lost: u64) {
         let mut state = self.state();
         if !self.is_refused.load(Ordering::Relaxed) {
@@ -163,7 +163,7 @@ impl Lines {
             state.lose(lost);
         } else {
             // These are counted already, and the reader still does not know.
-            state.untold += lost;
+            state.unreported += lost;
         }
         self.went.notify_all();
     }
@@ -184,7 +184,7 @@ impl Lines {
     }
 
     /// Writes what waits, as far as that needs no waiting.
-    fn put_ready(&self, state: &mut State) {
+    fn put_ready(&self, state: &mut LineQueueState) {
         let mut sink = &self.sink;
         while let Some(line) = state.waiting.front_mut() {
             if !self.wait(PollTimeout::ZERO) {
@@ -223,11 +223,14 @@ impl Lines {
         let began = Instant::now();
         let mut state = self.state();
         let mut moved = (state.written, began);
-        while !self.is_done(&state) && moved.1.elapsed() < LOG_FLUSH_STALL && began.elapsed() < LOG_FLUSH_LONGEST {
+        while !self.is_done(&state)
+            && moved.1.elapsed() < LOG_FLUSH_STALL_TIMEOUT
+            && began.elapsed() < LOG_FLUSH_TIMEOUT
+        {
             if self.writer.get().is_none() {
                 // Nobody else is there to write, or to log.
                 let before = state.bytes;
-                self.wait(poll_time(LOG_FLUSH_STALL));
+                self.wait(poll_time(LOG_FLUSH_STALL_TIMEOUT));
                 self.put_ready(&mut state);
                 if state.bytes == before {
                     return;
@@ -235,7 +238,7 @@ impl Lines {
                 moved.1 = Instant::now();
                 continue;
             }
-            let waited = self.went.wait_timeout(state, LOG_FLUSH_STALL);
+            let waited = self.went.wait_timeout(state, LOG_FLUSH_STALL_TIMEOUT);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.written != moved.0 {
                 moved = (state.written, Instant::now());
@@ -243,15 +246,15 @@ impl Lines {
         }
     }
 
-    fn is_done(&self, state: &State) -> bool {
-        let is_told = state.untold == 0 || self.is_refused.load(Ordering::Relaxed) || self.writer.get().is_none();
+    fn is_done(&self, state: &LineQueueState) -> bool {
+        let is_told = state.unreported == 0 || self.is_refused.load(Ordering::Relaxed) || self.writer.get().is_none();
         state.waiting.is_empty() && !state.is_writing && is_told
     }
 }
 
-impl State {
+impl LineQueueState {
     fn lose(&mut self, lines: u64) {
-        self.untold += lines;
+        self.unreported += lines;
         self.lost += lines;
     }
 }
@@ -261,9 +264,9 @@ fn poll_time(time: Duration) -> PollTimeout {
 }
 
 /// Hands each line that tracing formats to the queue; tracing writes a whole line at once.
-pub(super) struct Taker(pub(super) &'static Lines);
+pub(super) struct LineWriter(pub(super) &'static LineQueue);
 
-impl Write for Taker {
+impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.take(line);
         Ok(line.len())
@@ -294,14 +297,14 @@ mod tests {
         line.split(' ').next().unwrap().parse().unwrap()
     }
 
-    fn queue() -> (Arc<Lines>, BufReader<PipeReader>) {
+    fn queue() -> (Arc<LineQueue>, BufReader<PipeReader>) {
         let (reader, writer) = pipe().unwrap();
-        let lines = Arc::new(Lines::to(File::from(OwnedFd::from(writer))));
+        let lines = Arc::new(LineQueue::to(File::from(OwnedFd::from(writer))));
         (lines, BufReader::new(reader))
     }
 
     /// The same, with the thread that writes.
-    fn written() -> (Arc<Lines>, BufReader<PipeReader>) {
+    fn written() -> (Arc<LineQueue>, BufReader<PipeReader>) {
         let (lines, reader) = queue();
         let (theirs, teller) = (Arc::clone(&lines), Arc::clone(&lines));
         std::thread::spawn(move || theirs.write(|lost| teller.take(format!("lost {lost}\n").as_bytes())));

@@ -1,7 +1,7 @@
 //! One HTTP request as a command needs it: the system's certificate authorities, the environment's
 //! proxy, bounded waits, and faults in words that say whether another try may help.
 
-use super::{address, order::Patience};
+use super::{request::RetryPolicy, url};
 use crate::images::error::ImageError;
 use crate::model::limits::FETCH_REDIRECTS_MAX;
 use std::{io, io::ErrorKind, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ impl Fault {
 
 /// What one request asks for besides the URL.
 #[derive(Default)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestOptions<'a> {
     /// The first byte that is wanted, of a file that some are here of.
     pub(super) from: u64,
     /// The version that they are of.
@@ -41,13 +41,13 @@ pub(super) struct Asked<'a> {
 }
 
 /// Asks servers.
-pub(super) struct Client {
+pub(super) struct HttpClient {
     agent: Agent,
-    pub(super) patience: Patience,
+    pub(super) retry_policy: RetryPolicy,
 }
 
-impl Client {
-    pub(super) fn new(patience: Patience) -> Client {
+impl HttpClient {
+    pub(super) fn new(retry_policy: RetryPolicy) -> HttpClient {
         let roots = rustls_native_certs::load_native_certs().certs;
         let roots: Vec<Certificate<'static>> = roots
             .iter()
@@ -64,19 +64,19 @@ impl Client {
             .proxy(Proxy::try_from_env())
             .max_redirects(FETCH_REDIRECTS_MAX)
             .user_agent(concat!("bootwright/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(patience.connect))
-            .timeout_connect(Some(patience.connect))
-            .timeout_recv_response(Some(patience.silence))
-            .timeout_per_read(Some(patience.silence))
+            .timeout_resolve(Some(retry_policy.connect))
+            .timeout_connect(Some(retry_policy.connect))
+            .timeout_recv_response(Some(retry_policy.silence))
+            .timeout_per_read(Some(retry_policy.silence))
             .build();
-        Client {
+        HttpClient {
             agent: config.into(),
-            patience,
+            retry_policy,
         }
     }
 
     /// The answer with its body unread: 200, 206, or 416 where a part was asked for.
-    pub(super) fn ask(&self, url: &str, asked: &Asked<'_>) -> Result<Response<Body>, Fault> {
+    pub(super) fn ask(&self, url: &str, asked: &RequestOptions<'_>) -> Result<Response<Body>, Fault> {
         // A distribution's .gz is a file, and no encoding of one.
         let mut request = self.agent.get(url).header(header::ACCEPT_ENCODING, "identity");
         if asked.from > 0 {
@@ -96,12 +96,12 @@ impl Client {
     }
 
     fn in_words(&self, url: &str, error: Error) -> Fault {
-        let host = address::host(url);
+        let host = url::host(url);
         match error {
             Error::Io(error) => self.broken(url, &error),
             Error::Timeout(_) => Fault::passing(format!(
                 "{host} did not answer within {} s",
-                self.patience.connect.max(self.patience.silence).as_secs_f32()
+                self.retry_policy.connect.max(self.retry_policy.silence).as_secs_f32()
             )),
             Error::HostNotFound => Fault::lasting(format!(
                 "{url}: the name {host} is not known here; is it right, and does this machine have DNS? A proxy is taken from https_proxy"
@@ -125,7 +125,7 @@ impl Client {
 
     /// What became of a connection.
     pub(super) fn broken(&self, url: &str, error: &io::Error) -> Fault {
-        let host = address::host(url);
+        let host = url::host(url);
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return distrusted(url, &error.to_string());
@@ -136,7 +136,7 @@ impl Client {
             _ if inner.is_some_and(|inner| matches!(inner.downcast_ref::<Error>(), Some(Error::Timeout(_)))) => {
                 Fault::passing(format!(
                     "{host} was silent for {} s",
-                    self.patience.silence.as_secs_f32()
+                    self.retry_policy.silence.as_secs_f32()
                 ))
             }
             _ => Fault::passing(format!("the connection to {host} failed: {error}")),

@@ -5,20 +5,20 @@
 //! its start.
 
 use super::{
-    address,
-    client::{Asked, Client, Fault},
-    kept::{self, Kept},
-    order::Progress,
+    client::{Fault, HttpClient, RequestOptions},
+    request::FetchProgress,
+    staging_dir::{self, StagingDir},
+    url,
 };
 use crate::images::{
     checksum,
     error::{ImageError, failed},
-    reading::{self, From},
+    reading::{self, ReadVia},
     space,
 };
 use crate::model::{
     Name,
-    limits::{FETCH_FILE_BYTES_MAX, FETCH_FURTHER_BYTES, FETCH_LOOK, FETCH_PAUSE_LONGEST},
+    limits::{FETCH_BACKOFF_MAX, FETCH_FILE_BYTES_MAX, FETCH_POLL_INTERVAL, FETCH_PROGRESS_BYTES_MIN},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ use ureq::{
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What is to be fetched.
-pub(super) struct Wanted {
+pub(super) struct Download {
     pub(super) url: String,
     pub(super) file: Name,
     /// What it must be, where anybody says.
@@ -44,21 +44,21 @@ pub(super) struct Wanted {
 }
 
 /// Counts tries and waits between them.
-pub(super) struct Tries {
+pub(super) struct RetryBudget {
     left: u32,
     pause: Duration,
 }
 
-impl Tries {
-    pub(super) fn new(client: &Client) -> Tries {
-        Tries {
-            left: client.patience.tries.max(1),
-            pause: client.patience.pause,
+impl RetryBudget {
+    pub(super) fn new(client: &HttpClient) -> RetryBudget {
+        RetryBudget {
+            left: client.retry_policy.tries.max(1),
+            pause: client.retry_policy.pause,
         }
     }
 
     /// Waits before the next try, or says why there is none.
-    pub(super) fn after(&mut self, fault: Fault, progress: &dyn Progress) -> Result<(), ImageError> {
+    pub(super) fn after(&mut self, fault: Fault, progress: &dyn FetchProgress) -> Result<(), ImageError> {
         let (why, not_before) = match fault {
             Fault::Lasting(error) => return Err(error),
             Fault::Passing { why, not_before } => (why, not_before),
@@ -67,32 +67,32 @@ impl Tries {
         if self.left == 0 {
             return Err(ImageError::new(format!("{why}; it was tried often enough")));
         }
-        let pause = self.pause.max(not_before.unwrap_or_default()).min(FETCH_PAUSE_LONGEST);
+        let pause = self.pause.max(not_before.unwrap_or_default()).min(FETCH_BACKOFF_MAX);
         progress.say(&format!("{why}; trying again in {:.1} s", pause.as_secs_f32()));
         let until = Instant::now() + pause;
         while Instant::now() < until {
-            std::thread::sleep(FETCH_LOOK.min(until.saturating_duration_since(Instant::now())));
+            std::thread::sleep(FETCH_POLL_INTERVAL.min(until.saturating_duration_since(Instant::now())));
             super::go_on(progress)?;
         }
-        self.pause = (self.pause * 2).min(FETCH_PAUSE_LONGEST);
+        self.pause = (self.pause * 2).min(FETCH_BACKOFF_MAX);
         Ok(())
     }
 }
 
 /// Fetches a file into the folder; its length and checksum.
 pub(super) fn download(
-    client: &Client,
-    wanted: &Wanted,
-    kept: &Kept,
-    progress: &dyn Progress,
+    client: &HttpClient,
+    wanted: &Download,
+    kept: &StagingDir,
+    progress: &dyn FetchProgress,
 ) -> Result<(u64, [u8; 32]), ImageError> {
     let done = kept.path(&wanted.file);
     if let Some(found) = already_there(&done, wanted) {
         progress.say(&format!("{} is here from an earlier run", wanted.file));
         return Ok(found);
     }
-    let mut part = Part::take_up(wanted, kept)?;
-    let mut tries = Tries::new(client);
+    let mut part = PartialDownload::take_up(wanted, kept)?;
+    let mut tries = RetryBudget::new(client);
     loop {
         let before = part.length;
         match part.go_on(client, wanted, progress) {
@@ -104,8 +104,8 @@ pub(super) fn download(
                 )),
             },
             Err(fault) => {
-                if part.length.saturating_sub(before) >= FETCH_FURTHER_BYTES {
-                    tries = Tries::new(client);
+                if part.length.saturating_sub(before) >= FETCH_PROGRESS_BYTES_MIN {
+                    tries = RetryBudget::new(client);
                 }
                 let given_up = tries.after(fault, progress);
                 given_up.map_err(|error| part.with_what_is_kept(wanted, &error))?;
@@ -115,15 +115,15 @@ pub(super) fn download(
 }
 
 /// A file that an earlier run finished. Read again: nobody knows what happened meanwhile.
-fn already_there(done: &Path, wanted: &Wanted) -> Option<(u64, [u8; 32])> {
+fn already_there(done: &Path, wanted: &Download) -> Option<(u64, [u8; 32])> {
     let stamp = checksum::stamp(&fs::symlink_metadata(done).ok().filter(fs::Metadata::is_file)?);
-    let found = reading::sum(done, stamp, From::Memory).ok()?;
+    let found = reading::sum(done, stamp, ReadVia::Memory).ok()?;
     (wanted.sha256 == Some(found)).then_some((stamp.length, found))
 }
 
 /// What is known of the file that a part is of.
 #[derive(Default, Serialize, Deserialize)]
-struct Note {
+struct PartialNote {
     url: String,
     /// A strong ETag, or the time of the last change.
     validator: Option<String>,
@@ -131,31 +131,31 @@ struct Note {
 }
 
 /// The beginning of a file.
-struct Part {
+struct PartialDownload {
     path: PathBuf,
     note_path: PathBuf,
     file: File,
     hasher: Sha256,
     length: u64,
-    note: Note,
+    note: PartialNote,
     /// It was put together from more than one answer.
     pieced: bool,
     /// A pieced one did not fit together, and this is the one after it.
     second: bool,
 }
 
-impl Part {
-    fn take_up(wanted: &Wanted, kept: &Kept) -> Result<Part, ImageError> {
+impl PartialDownload {
+    fn take_up(wanted: &Download, kept: &StagingDir) -> Result<PartialDownload, ImageError> {
         let path = kept.part(&wanted.file);
         let note_path = kept.note(&wanted.file);
         let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = opened.map_err(|error| failed("open", path.display(), &error))?;
-        let note: Note = fs::read(&note_path)
+        let note: PartialNote = fs::read(&note_path)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
         let known = note.url == wanted.url && (note.validator.is_some() || wanted.sha256.is_some());
-        let mut part = Part {
+        let mut part = PartialDownload {
             path,
             note_path,
             file,
@@ -191,13 +191,13 @@ impl Part {
         Ok(())
     }
 
-    fn begin_anew(&mut self, wanted: &Wanted) -> Result<(), ImageError> {
+    fn begin_anew(&mut self, wanted: &Download) -> Result<(), ImageError> {
         self.file
             .set_len(0)
             .map_err(|error| failed("empty", self.path.display(), &error))?;
-        self.note = Note {
+        self.note = PartialNote {
             url: wanted.url.clone(),
-            ..Note::default()
+            ..PartialNote::default()
         };
         (self.hasher, self.length, self.pieced) = (Sha256::new(), 0, false);
         Ok(())
@@ -208,11 +208,11 @@ impl Part {
     }
 
     /// One request, and all that it brings.
-    fn go_on(&mut self, client: &Client, wanted: &Wanted, progress: &dyn Progress) -> Result<(), Fault> {
+    fn go_on(&mut self, client: &HttpClient, wanted: &Download, progress: &dyn FetchProgress) -> Result<(), Fault> {
         if self.is_whole() && wanted.sha256.is_some() {
             return Ok(());
         }
-        let asked = Asked {
+        let asked = RequestOptions {
             from: self.length,
             validator: self.note.validator.as_deref(),
             secure: false,
@@ -232,7 +232,7 @@ impl Part {
             if other {
                 return Err(Fault::passing(format!(
                     "{} gave a part that does not fit",
-                    address::host(&wanted.url)
+                    url::host(&wanted.url)
                 )));
             }
         }
@@ -262,10 +262,11 @@ impl Part {
         self.note.validator = validator(response).or(self.note.validator.take());
         self.note.total = total.or(self.note.total);
         let text = serde_json::to_vec(&self.note).unwrap_or_default();
-        kept::write_whole(&self.note_path, &text).map_err(|error| failed("write", self.note_path.display(), &error))
+        staging_dir::write_whole(&self.note_path, &text)
+            .map_err(|error| failed("write", self.note_path.display(), &error))
     }
 
-    fn is_room_for_it(&self, wanted: &Wanted) -> Result<(), ImageError> {
+    fn is_room_for_it(&self, wanted: &Download) -> Result<(), ImageError> {
         let total = self.note.total.unwrap_or(0);
         if total > FETCH_FILE_BYTES_MAX {
             return Err(too_large(&wanted.url));
@@ -276,10 +277,10 @@ impl Part {
 
     fn receive(
         &mut self,
-        client: &Client,
-        wanted: &Wanted,
+        client: &HttpClient,
+        wanted: &Download,
         response: &mut Response<Body>,
-        progress: &dyn Progress,
+        progress: &dyn FetchProgress,
     ) -> Result<(), Fault> {
         let mut body = response.body_mut().as_reader();
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -320,7 +321,7 @@ impl Part {
     }
 
     /// The checksum of a whole file; `None` where it was pieced together and must come anew.
-    fn judge(&mut self, wanted: &Wanted) -> Result<Option<[u8; 32]>, ImageError> {
+    fn judge(&mut self, wanted: &Download) -> Result<Option<[u8; 32]>, ImageError> {
         let found: [u8; 32] = self.hasher.clone().finalize().into();
         let Some(expected) = wanted.sha256.filter(|expected| *expected != found) else {
             return Ok(Some(found));
@@ -350,7 +351,7 @@ impl Part {
     }
 
     /// What a person should know who reads why it ended.
-    fn with_what_is_kept(&self, wanted: &Wanted, error: &ImageError) -> ImageError {
+    fn with_what_is_kept(&self, wanted: &Download, error: &ImageError) -> ImageError {
         let taken_up = self.length > 0 && (self.note.validator.is_some() || wanted.sha256.is_some());
         match taken_up {
             true => ImageError::new(format!(

@@ -3,50 +3,50 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `order` | what an operator asks for, and is told |
-//! | `address` | URLs as texts |
+//! | `request` | what an operator asks for, and is told |
+//! | `url` | URLs as texts |
 //! | `client` | one HTTP request, and its faults in words |
 //! | `sums` | files of checksums in every form |
 //! | `signature` | `gpgv` |
 //! | `trust` | what each file must be, and who says so |
-//! | `kept` | the hidden folder in which a download grows |
+//! | `staging_dir` | the hidden folder in which a download grows |
 //! | `download` | one file, resumed |
 //!
 //! Nothing is taken on faith: a file has a checksum that somebody wrote down, or a signature, or the
 //! operator says that whatever comes will do, and is shown its checksum.
 
-pub mod address;
 mod client;
 mod download;
-mod kept;
-mod order;
+mod request;
 mod signature;
+mod staging_dir;
 mod sums;
 mod trust;
+pub mod url;
 
-pub use kept::bytes_kept;
-pub use order::{FilesFrom, Order, Patience, Progress};
+pub use request::{FetchProgress, FetchRequest, FilesFrom, RetryPolicy};
+pub use staging_dir::bytes_kept;
 
 use super::{
     add,
     catalogue::{Package, Remote},
     checksum,
-    content::Content,
+    content::ArtifactContent,
     error::{ImageError, failed},
     kernel::{cpu_of, kernel_of},
-    place::{self, Added, Artifact, NewImage},
-    reading::{self, From},
+    place::{self, Added, ArtifactSummary, NewImage},
+    reading::{self, ReadVia},
 };
 use crate::model::{Name, text};
-use client::Client;
-use kept::Kept;
+use client::HttpClient;
+use staging_dir::StagingDir;
 use std::{
     collections::HashMap,
     fs::{self, File},
     path::{self, Path, PathBuf},
     process::{Command, Stdio},
 };
-use trust::Settled;
+use trust::ResolvedFile;
 
 /// Fetches an image.
 ///
@@ -54,26 +54,26 @@ use trust::Settled;
 /// When a file can't be had, is not what it should be, or nobody says what it should be; when there
 /// is an image of that name already; when the disk is full. What came is kept and taken up by the
 /// next call, and no image has changed.
-pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
-    place::may_be_made(images, &order.name, order.replace)?;
-    place::may_be_parameters(&order.entry.cmdline)?;
-    let package = order.entry.package.as_ref();
-    let on_a_server = order.entry.files().next().is_some();
-    match (order.from, package) {
+pub fn fetch(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress) -> Result<Added, ImageError> {
+    place::may_be_made(images, &request.name, request.replace)?;
+    place::may_be_parameters(&request.entry.cmdline)?;
+    let package = request.entry.package.as_ref();
+    let on_a_server = request.entry.files().next().is_some();
+    match (request.from, package) {
         (FilesFrom::Package, None) => Err(ImageError::new(format!(
             "no package is known that has `{}`; it can only come over the network",
-            order.entry.name
+            request.entry.name
         ))),
-        (_, Some(package)) if !package.is_installed() && (order.from == FilesFrom::Package || !on_a_server) => {
+        (_, Some(package)) if !package.is_installed() && (request.from == FilesFrom::Package || !on_a_server) => {
             Err(ImageError::new(format!(
                 "the files of `{}` are not on this machine; say `apt install {}`",
-                order.entry.name, package.name
+                request.entry.name, package.name
             )))
         }
         (FilesFrom::Package | FilesFrom::Either, Some(package)) if package.is_installed() => {
-            from_package(images, order, package, progress)
+            from_package(images, request, package, progress)
         }
-        (FilesFrom::Package | FilesFrom::Either | FilesFrom::Network, _) => from_network(images, order, progress)
+        (FilesFrom::Package | FilesFrom::Either | FilesFrom::Network, _) => from_network(images, request, progress)
             .map_err(|error| match package {
                 Some(package) if package.is_installed() => ImageError::new(format!(
                     "{error}\nthe same files are in Debian's package {}, which is installed: --offline takes them",
@@ -94,40 +94,45 @@ pub fn fetch(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Ad
 /// # Errors
 /// When the kernel is for another instruction set than was said.
 fn new_image(
-    order: &Order,
+    request: &FetchRequest,
     kernel: Option<PathBuf>,
     initrds: Vec<PathBuf>,
     disk: Option<PathBuf>,
-    progress: &dyn Progress,
+    progress: &dyn FetchProgress,
 ) -> Result<NewImage, ImageError> {
-    let kernel = kernel.map(Content::from);
+    let kernel = kernel.map(ArtifactContent::from);
     let cpu = match &kernel {
         Some(kernel) => {
             let header = kernel_of(kernel).map_err(|error| failed("read", kernel, &error))?;
             if header.is_none() {
                 progress.say(&format!("{} does not have the header of a kernel", kernel.name()));
             }
-            cpu_of(kernel, header, order.entry.cpu)?
+            cpu_of(kernel, header, request.entry.cpu)?
         }
-        None => order.entry.cpu,
+        None => request.entry.cpu,
     };
     Ok(NewImage {
-        name: order.name.clone(),
+        name: request.name.clone(),
         cpu,
         kernel,
-        initrds: initrds.into_iter().map(Content::from).collect(),
-        disk: disk.map(Content::from),
-        cmdline: order.entry.cmdline.clone(),
-        replace: order.replace,
+        initrds: initrds.into_iter().map(ArtifactContent::from).collect(),
+        disk: disk.map(ArtifactContent::from),
+        cmdline: request.entry.cmdline.clone(),
+        replace: request.replace,
     })
 }
 
-fn made_by(order: &Order) -> String {
-    format!("Made by `bootwright image fetch {}`.", order.entry.name)
+fn made_by(request: &FetchRequest) -> String {
+    format!("Made by `bootwright image fetch {}`.", request.entry.name)
 }
 
-fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn Progress) -> Result<Added, ImageError> {
-    let newest = match order.from {
+fn from_package(
+    images: &Path,
+    request: &FetchRequest,
+    package: &Package,
+    progress: &dyn FetchProgress,
+) -> Result<Added, ImageError> {
+    let newest = match request.from {
         FilesFrom::Either => "; --online fetches what is newest",
         FilesFrom::Package | FilesFrom::Network => "",
     };
@@ -135,26 +140,26 @@ fn from_package(images: &Path, order: &Order, package: &Package, progress: &dyn 
         "the files come from Debian's package {}, which is installed{newest}",
         package.name
     ));
-    let new = new_image(order, package.kernel.clone(), package.initrds.clone(), None, progress)?;
-    let said = [made_by(order), format!("From Debian's package {}.", package.name)];
+    let new = new_image(request, package.kernel.clone(), package.initrds.clone(), None, progress)?;
+    let said = [made_by(request), format!("From Debian's package {}.", package.name)];
     let added = add::add_from(images, &new, &said, &mut |step| {
-        progress.copy(order.name.as_str(), step);
+        progress.copy(request.name.as_str(), step);
         !progress.stopped()
     });
     progress.end();
     added
 }
 
-fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result<Added, ImageError> {
-    trust::look_before(order)?;
+fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress) -> Result<Added, ImageError> {
+    trust::preflight(request)?;
     fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), &error))?;
-    kept::look_at_others(images, &order.name, progress);
-    let client = Client::new(order.patience);
-    let kept = Kept::open(images, &order.name)?;
-    let sums = trust::sums(&client, order, &kept, progress)?;
-    let settled = trust::settle(order, &sums)?;
+    staging_dir::remove_stale(images, &request.name, progress);
+    let client = HttpClient::new(request.retry_policy);
+    let kept = StagingDir::open(images, &request.name)?;
+    let sums = trust::sums(&client, request, &kept, progress)?;
+    let settled = trust::resolve(request, &sums)?;
     kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
-    let mut said = vec![made_by(order)];
+    let mut said = vec![made_by(request)];
     let mut sums = HashMap::new();
     for one in &settled {
         go_on(progress)?;
@@ -166,28 +171,28 @@ fn from_network(images: &Path, order: &Order, progress: &dyn Progress) -> Result
             one.wanted.file,
             checksum::hex(&known.1)
         ));
-        said.push(format!("{}: {checked}.", address::public(&one.wanted.url)));
+        said.push(format!("{}: {checked}.", url::public(&one.wanted.url)));
         sums.insert(path, known);
     }
     let place = |remote: &Remote| unpacked(remote, &settled, &kept);
-    let entry = &order.entry;
+    let entry = &request.entry;
     let new = new_image(
-        order,
+        request,
         entry.kernel.as_ref().map(place).transpose()?,
         entry.initrds.iter().map(place).collect::<Result<_, _>>()?,
         entry.disk.as_ref().map(place).transpose()?,
         progress,
     )?;
-    let artifacts = add::contents(&new).filter_map(Content::file);
+    let artifacts = add::contents(&new).filter_map(ArtifactContent::file);
     let artifacts = artifacts.map(|path| artifact(path, &sums));
-    let artifacts = artifacts.collect::<Result<Vec<Artifact>, ImageError>>()?;
+    let artifacts = artifacts.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
     go_on(progress)?;
     kept.become_image(images, &new, artifacts, &said)
 }
 
 /// # Errors
 /// When nobody wants any more of it.
-fn go_on(progress: &dyn Progress) -> Result<(), ImageError> {
+fn go_on(progress: &dyn FetchProgress) -> Result<(), ImageError> {
     match progress.stopped() {
         true => Err(ImageError::stopped()),
         false => Ok(()),
@@ -196,7 +201,7 @@ fn go_on(progress: &dyn Progress) -> Result<(), ImageError> {
 
 /// A file of the hidden folder, readable for everybody and on disk. What came out of an archive is not
 /// among the `sums`.
-fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Artifact, ImageError> {
+fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<ArtifactSummary, ImageError> {
     let settled = || {
         let file = File::open(path)?;
         place::settle(&file)?;
@@ -204,7 +209,7 @@ fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Art
             Some(known) => Ok(*known),
             None => {
                 let stamp = checksum::stamp(&file.metadata()?);
-                Ok((stamp.length, reading::sum(path, stamp, From::Memory)?))
+                Ok((stamp.length, reading::sum(path, stamp, ReadVia::Memory)?))
             }
         }
     };
@@ -214,7 +219,7 @@ fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Art
 }
 
 /// Where a file lies after the download: itself, or taken out of its archive.
-fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf, ImageError> {
+fn unpacked(remote: &Remote, settled: &[ResolvedFile], kept: &StagingDir) -> Result<PathBuf, ImageError> {
     let of = settled.iter().find(|one| one.asked == remote.url);
     let Some(archive) = of.map(|one| kept.path(&one.wanted.file)) else {
         return Err(ImageError::new(format!("{} was not fetched", remote.url)));
@@ -222,7 +227,7 @@ fn unpacked(remote: &Remote, settled: &[Settled], kept: &Kept) -> Result<PathBuf
     let Some(member) = &remote.member else {
         return Ok(archive);
     };
-    let name = address::kept_as(address::file_name(member)).map_err(ImageError::new)?;
+    let name = url::kept_as(url::file_name(member)).map_err(ImageError::new)?;
     let out = kept.path(&name);
     // Archives are made with and without `./` in front.
     let mut why = String::new();

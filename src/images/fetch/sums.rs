@@ -11,7 +11,7 @@
 //!
 //! Each line tells its own form, so nobody has to say which. What is none of them is passed over.
 
-use super::address;
+use super::url;
 use crate::images::checksum;
 use crate::model::text;
 use std::cmp::Ordering;
@@ -49,14 +49,14 @@ pub(super) fn read(from: &str, body: &str) -> Vec<Sum> {
 
 fn sum(from: &str, name: &str, sha256: [u8; 32]) -> Sum {
     Sum {
-        url: address::join(from, name),
+        url: url::join(from, name),
         sha256,
     }
 }
 
 /// `linux.sha256` with nothing but digits in it speaks of `linux`.
 fn of_itself(from: &str) -> &str {
-    let name = address::file_name(from);
+    let name = url::file_name(from);
     name.strip_suffix(".sha256")
         .or_else(|| name.strip_suffix(".sha256sum"))
         .unwrap_or(name)
@@ -110,7 +110,7 @@ pub(super) fn find<'a>(sums: &'a [Sum], wanted: &str) -> Option<&'a Sum> {
         false => sums.iter().find(|sum| sum.url == wanted),
         true => sums
             .iter()
-            .filter(|sum| text::glob(wanted, &sum.url) && address::host(&sum.url) == address::host(wanted))
+            .filter(|sum| text::glob(wanted, &sum.url) && url::host(&sum.url) == url::host(wanted))
             .filter(|sum| folders(&sum.url) == folders(wanted))
             .max_by(|one, other| by_version(&one.url, &other.url)),
     }

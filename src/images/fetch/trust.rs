@@ -5,13 +5,13 @@
 //! operator must have said that whatever comes will do.
 
 use super::{
-    address,
-    client::{Asked, Client, Fault},
-    download::{Tries, Wanted},
-    kept::Kept,
-    order::{Order, Progress},
+    client::{Fault, HttpClient, RequestOptions},
+    download::{Download, RetryBudget},
+    request::{FetchProgress, FetchRequest},
     signature,
+    staging_dir::StagingDir,
     sums::{self, Sum},
+    url,
 };
 use crate::images::{
     catalogue::{Remote, Signature, SumFile},
@@ -27,15 +27,15 @@ use std::{
 };
 
 /// A file whose URL and check are known.
-pub(super) struct Settled {
+pub(super) struct ResolvedFile {
     /// As the catalogue says it, with its `*`.
     pub(super) asked: String,
-    pub(super) wanted: Wanted,
-    check: Check,
+    pub(super) wanted: Download,
+    check: CheckMethod,
 }
 
 /// Who says what a file must be.
-enum Check {
+enum CheckMethod {
     /// The operator, or the catalogue.
     Pinned,
     /// A file of checksums, and by what that is trusted.
@@ -45,29 +45,29 @@ enum Check {
 }
 
 /// Checksums that are trusted, and why.
-pub(super) struct Known {
+pub(super) struct TrustedSums {
     sums: Vec<Sum>,
     because: String,
 }
 
 /// What can be known to fail before a byte is fetched.
-pub(super) fn look_before(order: &Order) -> Result<(), ImageError> {
-    for url in order
+pub(super) fn preflight(request: &FetchRequest) -> Result<(), ImageError> {
+    for url in request
         .entry
         .files()
         .map(|file| &file.url)
-        .chain(order.entry.sums.iter().map(|sums| &sums.url))
+        .chain(request.entry.sums.iter().map(|sums| &sums.url))
     {
-        address::refuse(url).map_err(ImageError::new)?;
+        url::refuse(url).map_err(ImageError::new)?;
     }
-    if order.entry.files().next().is_none() {
+    if request.entry.files().next().is_none() {
         return Err(ImageError::new(format!(
             "`{}` names no file on a server; name one with --kernel URL",
-            order.name
+            request.name
         )));
     }
-    if let Some(first) = order.entry.sums.first()
-        && !is_signed(first, order)
+    if let Some(first) = request.entry.sums.first()
+        && !is_signed(first, request)
         && !first.url.starts_with("https://")
     {
         return Err(ImageError::new(format!(
@@ -75,19 +75,19 @@ pub(super) fn look_before(order: &Order) -> Result<(), ImageError> {
             first.url
         )));
     }
-    for signed in order
+    for signed in request
         .entry
         .sums
         .iter()
-        .filter(|_| !order.unsigned)
+        .filter(|_| !request.unsigned)
         .filter_map(|sums| sums.signature.as_ref())
     {
         has_keyring(signed, " Or say --unsigned, and HTTPS alone will do")?;
     }
-    order
+    request
         .entry
         .files()
-        .filter(|file| !(order.accept || file.sha256.is_some()))
+        .filter(|file| !(request.accept || file.sha256.is_some()))
         .filter_map(|file| file.signature.as_ref())
         .try_for_each(|signed| {
             has_keyring(
@@ -97,8 +97,8 @@ pub(super) fn look_before(order: &Order) -> Result<(), ImageError> {
         })
 }
 
-fn is_signed(file: &SumFile, order: &Order) -> bool {
-    file.signature.is_some() && !order.unsigned
+fn is_signed(file: &SumFile, request: &FetchRequest) -> bool {
+    file.signature.is_some() && !request.unsigned
 }
 
 fn has_keyring(signed: &Signature, otherwise: &str) -> Result<(), ImageError> {
@@ -116,19 +116,24 @@ fn has_keyring(signed: &Signature, otherwise: &str) -> Result<(), ImageError> {
 }
 
 /// Fetches and checks the files of checksums, each by its signature, by HTTPS, or by the one before.
-pub(super) fn sums(client: &Client, order: &Order, kept: &Kept, progress: &dyn Progress) -> Result<Known, ImageError> {
-    let mut known = Known {
+pub(super) fn sums(
+    client: &HttpClient,
+    request: &FetchRequest,
+    kept: &StagingDir,
+    progress: &dyn FetchProgress,
+) -> Result<TrustedSums, ImageError> {
+    let mut known = TrustedSums {
         sums: Vec::new(),
         because: String::new(),
     };
-    for (index, file) in order.entry.sums.iter().enumerate() {
+    for (index, file) in request.entry.sums.iter().enumerate() {
         let listed = sums::find(&known.sums, &file.url).map(|sum| sum.sha256);
-        let signed = file.signature.as_ref().filter(|_| is_signed(file, order));
+        let signed = file.signature.as_ref().filter(|_| is_signed(file, request));
         let vouched = index > 0 && signed.is_none();
         if vouched && listed.is_none() {
             return Err(ImageError::new(format!(
                 "{} says nothing of {}",
-                order.entry.sums[index - 1].url,
+                request.entry.sums[index - 1].url,
                 file.url
             )));
         }
@@ -140,7 +145,7 @@ pub(super) fn sums(client: &Client, order: &Order, kept: &Kept, progress: &dyn P
                 return Err(ImageError::new(format!(
                     "{} is not what {} says of it; the mirror may be in the middle of an update: try later",
                     file.url,
-                    order.entry.sums[index - 1].url
+                    request.entry.sums[index - 1].url
                 )));
             }
         } else if let Some(signed) = signed {
@@ -148,10 +153,7 @@ pub(super) fn sums(client: &Client, order: &Order, kept: &Kept, progress: &dyn P
             body = text;
             known.because = format!("which {signer} signed");
         } else {
-            known.because = format!(
-                "which is not signed and came from {} over HTTPS",
-                address::host(&file.url)
-            );
+            known.because = format!("which is not signed and came from {} over HTTPS", url::host(&file.url));
         }
         known
             .sums
@@ -162,11 +164,11 @@ pub(super) fn sums(client: &Client, order: &Order, kept: &Kept, progress: &dyn P
 
 /// Checks a text's signature, its own or the one beside it.
 fn check_text(
-    client: &Client,
+    client: &HttpClient,
     (url, body): (&str, Vec<u8>),
     signed: &Signature,
-    kept: &Kept,
-    progress: &dyn Progress,
+    kept: &StagingDir,
+    progress: &dyn FetchProgress,
 ) -> Result<(Vec<u8>, String), ImageError> {
     let file = Scratch::write(kept, "sums", &body)?;
     match &signed.url {
@@ -183,7 +185,7 @@ fn check_text(
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn write(kept: &Kept, name: &str, body: &[u8]) -> Result<Scratch, ImageError> {
+    fn write(kept: &StagingDir, name: &str, body: &[u8]) -> Result<Scratch, ImageError> {
         let path = kept.folder().join(format!(".{name}"));
         fs::write(&path, body).map_err(|error| failed("write", path.display(), &error))?;
         Ok(Scratch(path))
@@ -201,13 +203,13 @@ impl Drop for Scratch {
 }
 
 /// A small file, in memory.
-fn small(client: &Client, url: &str, secure: bool, progress: &dyn Progress) -> Result<Vec<u8>, ImageError> {
-    address::refuse(url).map_err(ImageError::new)?;
-    let mut tries = Tries::new(client);
+fn small(client: &HttpClient, url: &str, secure: bool, progress: &dyn FetchProgress) -> Result<Vec<u8>, ImageError> {
+    url::refuse(url).map_err(ImageError::new)?;
+    let mut tries = RetryBudget::new(client);
     loop {
-        let asked = Asked {
+        let asked = RequestOptions {
             secure,
-            ..Asked::default()
+            ..RequestOptions::default()
         };
         let read = client.ask(url, &asked).and_then(|mut response| {
             let limited = response.body_mut().with_config().limit(FETCH_SUMS_BYTES_MAX);
@@ -226,17 +228,17 @@ fn small(client: &Client, url: &str, secure: bool, progress: &dyn Progress) -> R
 }
 
 /// Settles what is to be fetched, each URL once.
-pub(super) fn settle(order: &Order, known: &Known) -> Result<Vec<Settled>, ImageError> {
-    let mut settled: Vec<Settled> = Vec::new();
-    for remote in order.entry.files() {
+pub(super) fn resolve(request: &FetchRequest, known: &TrustedSums) -> Result<Vec<ResolvedFile>, ImageError> {
+    let mut settled: Vec<ResolvedFile> = Vec::new();
+    for remote in request.entry.files() {
         // An archive has more than one file of an image.
         if settled.iter().any(|one| one.asked == remote.url) && remote.member.is_some() {
             continue;
         }
-        settled.push(settle_one(remote, order, known)?);
+        settled.push(resolve_one(remote, request, known)?);
     }
-    let members = order.entry.files().filter_map(|remote| remote.member.as_deref());
-    let members = members.map(|member| kept_as(address::file_name(member)));
+    let members = request.entry.files().filter_map(|remote| remote.member.as_deref());
+    let members = members.map(|member| kept_as(url::file_name(member)));
     let files = settled.iter().map(|one| Ok(one.wanted.file.clone()));
     let mut names = BTreeSet::new();
     for name in files.chain(members) {
@@ -253,12 +255,12 @@ pub(super) fn settle(order: &Order, known: &Known) -> Result<Vec<Settled>, Image
 
 /// What a file is called in the image.
 fn kept_as(file: &str) -> Result<Name, ImageError> {
-    let name = address::kept_as(file).map_err(ImageError::new)?;
+    let name = url::kept_as(file).map_err(ImageError::new)?;
     place::may_be_called(name.as_str())?;
     Ok(name)
 }
 
-fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, ImageError> {
+fn resolve_one(remote: &Remote, request: &FetchRequest, known: &TrustedSums) -> Result<ResolvedFile, ImageError> {
     let listed = sums::find(&known.sums, &remote.url);
     if let Some(sum) = listed.filter(|sum| remote.sha256.is_none() && sums::is_contradicted(&known.sums, sum)) {
         return Err(ImageError::new(format!(
@@ -268,32 +270,32 @@ fn settle_one(remote: &Remote, order: &Order, known: &Known) -> Result<Settled, 
     }
     let url = listed.map_or(&remote.url, |sum| &sum.url);
     let (sha256, check) = match (remote.sha256, listed, &remote.signature) {
-        (Some(sha256), _, _) => (Some(sha256), Check::Pinned),
-        (None, Some(sum), _) => (Some(sum.sha256), Check::Listed(known.because.clone())),
-        (None, None, _) if order.accept => (None, Check::Accepted),
-        (None, None, Some(signed)) => (None, Check::Signed(signed.clone())),
-        (None, None, None) => return Err(nobody_says(remote, order)),
+        (Some(sha256), _, _) => (Some(sha256), CheckMethod::Pinned),
+        (None, Some(sum), _) => (Some(sum.sha256), CheckMethod::Listed(known.because.clone())),
+        (None, None, _) if request.accept => (None, CheckMethod::Accepted),
+        (None, None, Some(signed)) => (None, CheckMethod::Signed(signed.clone())),
+        (None, None, None) => return Err(no_checksum(remote, request)),
     };
     if url.contains('*') {
-        return Err(nobody_says(remote, order));
+        return Err(no_checksum(remote, request));
     }
     // What a file of checksums says is judged as what people say.
-    address::refuse(url).map_err(ImageError::new)?;
-    let file = kept_as(address::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
-    let wanted = Wanted {
+    url::refuse(url).map_err(ImageError::new)?;
+    let file = kept_as(url::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
+    let wanted = Download {
         url: url.clone(),
         file,
         sha256,
     };
-    Ok(Settled {
+    Ok(ResolvedFile {
         asked: remote.url.clone(),
         wanted,
         check,
     })
 }
 
-fn nobody_says(remote: &Remote, order: &Order) -> ImageError {
-    match order.entry.sums.last() {
+fn no_checksum(remote: &Remote, request: &FetchRequest) -> ImageError {
+    match request.entry.sums.last() {
         Some(sums) => ImageError::new(format!(
             "{} says nothing of {}; the release may have moved on: look there, and put what is right into a catalogue.toml of your own",
             sums.url, remote.url
@@ -307,17 +309,17 @@ fn nobody_says(remote: &Remote, order: &Order) -> ImageError {
 
 /// Checks what the download itself did not, and says in words what vouches for the file.
 pub(super) fn check(
-    client: &Client,
-    one: &Settled,
+    client: &HttpClient,
+    one: &ResolvedFile,
     path: &Path,
-    kept: &Kept,
-    progress: &dyn Progress,
+    kept: &StagingDir,
+    progress: &dyn FetchProgress,
 ) -> Result<String, ImageError> {
     match &one.check {
-        Check::Pinned => Ok("as it was written down".to_owned()),
-        Check::Listed(because) => Ok(format!("as its file of checksums says, {because}")),
-        Check::Accepted => Ok("accepted as it came: nobody vouched for it".to_owned()),
-        Check::Signed(signed) => {
+        CheckMethod::Pinned => Ok("as it was written down".to_owned()),
+        CheckMethod::Listed(because) => Ok(format!("as its file of checksums says, {because}")),
+        CheckMethod::Accepted => Ok("accepted as it came: nobody vouched for it".to_owned()),
+        CheckMethod::Signed(signed) => {
             let url = signed.url.clone().unwrap_or_default();
             let beside = Scratch::write(kept, "signature", &small(client, &url, false, progress)?)?;
             let judged = signature::check(path, &beside.0, &signed.keyring, &one.wanted.url);

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 /// File names of an image's artifacts: each fit for a URL, and no two the same.
 #[derive(Default)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct ArtifactNames(HashSet<String>);
 
-impl Names {
+impl ArtifactNames {
     pub(super) fn located(&mut self, tree: &Tree, path: &str) -> Result<Located, ImageError> {
         let Some(content) = tree.file(path) else {
             let shown = text::escape(path.as_bytes());

@@ -5,7 +5,7 @@ use super::{Assembly, plain};
 use crate::images::{
     candidates::Candidate,
     distributions::{MEDIUM_ROOT, ROOT_FILES},
-    menu::Entry,
+    menu::MenuEntry,
 };
 use crate::model::{Cpu, text};
 
@@ -81,7 +81,7 @@ impl Assembly<'_> {
 }
 
 /// What to say of a kernel that the medium does not start by itself.
-pub(super) fn under_hypervisor(entry: &Entry) -> Option<String> {
+pub(super) fn under_hypervisor(entry: &MenuEntry) -> Option<String> {
     let hypervisor = entry.hypervisor.as_ref()?;
     Some(escaped(&format!(
         "as it is, this can't boot: the medium starts {hypervisor}, a hypervisor, with this kernel and its initrds as \

@@ -24,7 +24,7 @@ fn an_artifacts_name_is_fit_for_a_url_whatever_the_file_is_called() {
 
 #[test]
 fn no_two_artifacts_have_the_same_name() {
-    let mut names = Names::default();
+    let mut names = ArtifactNames::default();
     let taken = ["initrd.gz", "gtk/initrd.gz", "a/b/initrd.gz"].map(|path| names.take(path));
     assert_eq!(taken, ["initrd.gz", "2-initrd.gz", "3-initrd.gz"]);
 }

@@ -7,7 +7,7 @@ use crate::model::limits::ISO_CONTINUATIONS_MAX;
 
 /// Which names a tree has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
+pub(super) enum NameScheme {
     /// POSIX names; `skip` bytes of each system use area are something else's.
     RockRidge { skip: usize },
     /// UTF-16.
@@ -118,13 +118,13 @@ impl<'a> Record<'a> {
     /// The file's name; `None` for a symbolic link, and for a name that is none.
     pub(super) fn name(
         &self,
-        names: Names,
+        names: NameScheme,
         read: impl Fn(u64, usize) -> Result<Vec<u8>, IsoError>,
     ) -> Result<Option<String>, IsoError> {
         let name = match names {
-            Names::Joliet => joliet(self.identifier()),
-            Names::Plain => plain(self.identifier()),
-            Names::RockRidge { skip } => {
+            NameScheme::Joliet => joliet(self.identifier()),
+            NameScheme::Plain => plain(self.identifier()),
+            NameScheme::RockRidge { skip } => {
                 let own = self.system_use().get(skip..).unwrap_or_default();
                 let said = Posix::read(own, read)?;
                 if said.is_symlink {

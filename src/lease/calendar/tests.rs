@@ -24,7 +24,7 @@ struct World {
     started: u64,
     table: LeaseTable,
     disk: BTreeMap<Ipv4Addr, LeaseRecord>,
-    mark: Option<Mark>,
+    mark: Option<ClockMark>,
     /// Until when each address is its client's, by what that one was told.
     promised: BTreeMap<Ipv4Addr, (HardwareAddr, u64)>,
 }
@@ -57,8 +57,8 @@ impl World {
         WallTime(self.truth.saturating_add_signed(self.error))
     }
 
-    fn mark_of(&self, date: WallTime) -> Mark {
-        Mark {
+    fn mark_of(&self, date: WallTime) -> ClockMark {
+        ClockMark {
             date,
             boot: Some(self.boot),
             up: Duration::from_secs(self.truth - self.booted),
@@ -74,17 +74,17 @@ impl World {
         let records: Vec<LeaseRecord> = self.disk.values().cloned().collect();
         self.table = LeaseTable::default();
         if let Some(mark) = self.mark.filter(|mark| !mark.is_in_boot_of(&here)) {
-            self.table.doubt(now, mark.date, &records);
+            self.table.mark_uncertain(now, mark.date, &records);
         }
         assert!(self.table.restore(now, records).is_empty());
-        self.look();
+        self.observe();
         self.date();
     }
 
     /// As every decision begins.
-    fn look(&mut self) {
+    fn observe(&mut self) {
         let now = self.now();
-        if self.table.notice(now).is_some() {
+        if self.table.observe_clock(now).is_some() {
             self.date();
         }
     }
@@ -103,10 +103,11 @@ impl World {
     }
 
     fn lease(&mut self, number: u8) {
-        self.look();
+        self.observe();
         let (now, address) = (self.now(), address(number));
         if let Some(record) = self.table.lease(now, client(number), address, LASTING) {
-            self.table.written(now, &crate::lease::LeaseChange::Put(record.clone()));
+            self.table
+                .committed(now, &crate::lease::LeaseChange::Put(record.clone()));
             self.disk.insert(address, record);
             self.promised
                 .insert(address, (client(number), self.truth + LASTING.as_secs()));
@@ -165,7 +166,7 @@ fn a_clock_that_is_set_forwards_ends_nothing_now_nor_after_a_restart() {
     world.pass(600);
     world.error = 0;
     assert_eq!(world.acknowledged(), 3, "before anybody noticed");
-    world.look();
+    world.observe();
     assert_eq!((world.acknowledged(), world.betrayed()), (3, vec![]));
     let ends: Vec<u64> = world.disk.values().map(|record| record.expires.0).collect();
     assert_eq!(ends, [world.truth + 3000; 3], "by the clock as it is now");
@@ -230,7 +231,7 @@ fn a_clock_that_was_ahead_at_the_start_and_is_set_back_gives_leases_their_life_a
     let now = world.now();
     assert!(world.table.lease(now, client(9), address(2), LASTING).is_some());
     world.error = 0;
-    world.look();
+    world.observe();
     assert_eq!(world.table.client_at(world.now(), address(1)), Some(client(1)));
     assert_eq!(world.table.client_at(world.now(), address(2)), Some(client(9)));
     world.reboot(60, 0);
@@ -246,11 +247,11 @@ fn a_clock_that_drifts_by_seconds_is_no_step() {
     for error in [1, 2, 0, -1, -2] {
         world.error = error;
         let now = world.now();
-        assert_eq!(world.table.notice(now), None, "{error}");
+        assert_eq!(world.table.observe_clock(now), None, "{error}");
     }
     world.error = 3;
     let now = world.now();
-    assert_eq!(world.table.notice(now), Some(Step { by: 3, leaps: true }));
+    assert_eq!(world.table.observe_clock(now), Some(ClockStep { by: 3, leaps: true }));
     assert_eq!(world.disk, disk);
 }
 
@@ -259,7 +260,7 @@ fn a_leap_that_could_not_be_written_is_tried_until_it_is() {
     let mut world = with_three_leases(EMPTY_BATTERY);
     world.error = 0;
     let now = world.now();
-    world.table.notice(now);
+    world.table.observe_clock(now);
     assert_eq!(world.table.redate(now).unwrap().1.len(), 3);
     assert_eq!(world.table.redate(now), None, "it is under way");
     world.table.not_redated();
@@ -267,7 +268,7 @@ fn a_leap_that_could_not_be_written_is_tried_until_it_is() {
     assert_eq!(records.len(), 3);
     world.error = 2 * DAY;
     let now = world.now();
-    world.table.notice(now);
+    world.table.observe_clock(now);
     assert_eq!(world.table.redate(now), None, "the leap before is under way still");
     world.table.redated(now, first, &records);
     assert!(world.table.is_undated(), "that was the leap before");
@@ -281,7 +282,7 @@ fn what_was_written_while_the_ends_were_stays_as_it_is_known() {
     world.pass(600);
     world.error = 0;
     let now = world.now();
-    world.table.notice(now);
+    world.table.observe_clock(now);
     let (leap, records) = world.table.redate(now).unwrap();
     world.pass(60);
     world.lease(1);
@@ -289,17 +290,17 @@ fn what_was_written_while_the_ends_were_stays_as_it_is_known() {
     // The second address is another client's by the time the commit is told.
     assert!(world.table.release(now, client(2), address(2)));
     let record = world.table.lease(now, client(9), address(2), LASTING).unwrap();
-    world.table.written(now, &crate::lease::LeaseChange::Put(record));
+    world.table.committed(now, &crate::lease::LeaseChange::Put(record));
     world.table.redated(now, leap, &records);
-    let assured = |number, of| {
+    let committed_remaining = |number, of| {
         world
             .table
-            .assured(now, client(of), address(number))
+            .committed_remaining(now, client(of), address(number))
             .unwrap_or_default()
     };
-    assert_eq!(assured(1, 1), LASTING - Duration::from_secs(1));
-    assert_eq!(assured(2, 9), LASTING - Duration::from_secs(1));
-    assert_eq!(assured(3, 3), LASTING - Duration::from_secs(661));
+    assert_eq!(committed_remaining(1, 1), LASTING - Duration::from_secs(1));
+    assert_eq!(committed_remaining(2, 9), LASTING - Duration::from_secs(1));
+    assert_eq!(committed_remaining(3, 3), LASTING - Duration::from_secs(661));
     assert_eq!(world.acknowledged(), 3);
 }
 
@@ -311,12 +312,12 @@ fn a_calendar_that_leaps_takes_the_date_of_a_loss_along() {
     world.table.lose(now, Duration::from_secs(600));
     world.pass(60);
     world.error = 0;
-    world.look();
+    world.observe();
     let now = world.now();
     assert_eq!(world.table.lost_at(now), Some(WallTime(world.truth - 660)));
     assert!(world.table.may_have_lost(now, Duration::from_secs(661)));
     assert!(!world.table.may_have_lost(now, Duration::from_secs(660)));
-    world.pass(limits::LEASE_LONGEST.as_secs());
+    world.pass(limits::LEASE_MAX.as_secs());
     assert_eq!(world.table.lost_at(world.now()), None, "no lease lasts longer");
 }
 
@@ -352,11 +353,11 @@ proptest! {
                 Happening::Lease(number) => world.lease(number),
                 Happening::Set(error, noticed) => {
                     world.error = error;
-                    if noticed { world.look() } else { world.start() }
+                    if noticed { world.observe() } else { world.start() }
                 }
                 Happening::Kill => world.start(),
                 Happening::Reboot(off, error) => {
-                    world.look();
+                    world.observe();
                     world.date();
                     // Time that the host was off under a clock that was behind is told by none until that
                     // is set while it runs.

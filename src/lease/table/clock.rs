@@ -1,13 +1,13 @@
 //! What a step of the host's clock means for the leases on disk.
 
-use super::{Entry, Holding, LeaseTable};
-use crate::lease::{LeaseRecord, PortRecord, Step};
+use super::{HoldState, LeaseEntry, LeaseTable};
+use crate::lease::{ClockStep, LeaseRecord, PortRecord};
 use crate::model::{HardwareAddr, Now, WallTime, limits};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// A lease that had ended at the start by a clock that may have been wrong.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doubted {
+pub(super) struct UncertainLease {
     address: Ipv4Addr,
     client: HardwareAddr,
     /// Its end by the calendar of when it was given.
@@ -25,7 +25,7 @@ impl LeaseTable {
     /// When it was found that the disk lost leases, by the ends on it; `None` where none of those can run still.
     /// It goes to disk with every date: a calendar that leaps takes it along.
     pub fn lost_at(&self, now: Now) -> Option<WallTime> {
-        let passed = self.since_loss(now).filter(|passed| *passed < limits::LEASE_LONGEST)?;
+        let passed = self.since_loss(now).filter(|passed| *passed < limits::LEASE_MAX)?;
         Some(WallTime(self.date(now).0.saturating_sub(passed.as_secs())))
     }
 
@@ -48,8 +48,8 @@ impl LeaseTable {
 
     /// Notices that the host's clock was set. Every decision begins with it, so that no end is written by a
     /// clock that moved unseen. After a step that leaps, [`LeaseTable::redate`] has what is to be written.
-    pub fn notice(&mut self, now: Now) -> Option<Step> {
-        let step = self.calendar.look(now)?;
+    pub fn observe_clock(&mut self, now: Now) -> Option<ClockStep> {
+        let step = self.calendar.observe(now)?;
         let revived = step.by < 0 && self.revive(now);
         if step.leaps || revived {
             self.leap();
@@ -90,8 +90,8 @@ impl LeaseTable {
             let Some(entry) = self.entries.get_mut(&record.address) else {
                 continue;
             };
-            if entry.client == Some(record.client) && entry.holding == Holding::Leased {
-                entry.written = entry.written.max(entry.standing(now, date, record.expires));
+            if entry.client == Some(record.client) && entry.holding == HoldState::Leased {
+                entry.committed = entry.committed.max(entry.standing(now, date, record.expires));
             }
         }
     }
@@ -117,14 +117,14 @@ impl LeaseTable {
     /// Takes that the clock at the start, by which `records` were restored `now`, may have been wrong: all that
     /// is sure is that it was `at_least` that late by their calendar. Those that ended between the two may run
     /// still. Should the clock be set back, they do.
-    pub fn doubt(&mut self, now: Now, at_least: WallTime, records: &[LeaseRecord]) {
+    pub fn mark_uncertain(&mut self, now: Now, at_least: WallTime, records: &[LeaseRecord]) {
         let ended_meanwhile = records
             .iter()
             .filter(|record| at_least < record.expires && record.expires <= now.wall);
-        self.doubted = ended_meanwhile
+        self.uncertain = ended_meanwhile
             .map(|record| {
-                let remaining = Duration::from_secs(record.expires.0 - at_least.0).min(limits::LEASE_LONGEST);
-                Doubted {
+                let remaining = Duration::from_secs(record.expires.0 - at_least.0).min(limits::LEASE_MAX);
+                UncertainLease {
                     address: record.address,
                     client: record.client,
                     expires: record.expires,
@@ -138,16 +138,23 @@ impl LeaseTable {
     /// given meanwhile; whether there are any.
     fn revive(&mut self, now: Now) -> bool {
         let mut is_any = false;
-        for doubted in std::mem::take(&mut self.doubted) {
-            let remaining = Duration::from_secs(doubted.expires.0.saturating_sub(now.wall.0));
-            let ends = doubted.ended.min(now.monotonic + remaining.min(limits::LEASE_LONGEST));
-            let Some(entry) = self.entries.get(&doubted.address).copied() else {
+        for uncertain in std::mem::take(&mut self.uncertain) {
+            let remaining = Duration::from_secs(uncertain.expires.0.saturating_sub(now.wall.0));
+            let ends = uncertain.ended.min(now.monotonic + remaining.min(limits::LEASE_MAX));
+            let Some(entry) = self.entries.get(&uncertain.address).copied() else {
                 continue;
             };
-            let is_its = entry.client == Some(doubted.client) && entry.holding == Holding::Leased;
+            let is_its = entry.client == Some(uncertain.client) && entry.holding == HoldState::Leased;
             if is_its && !entry.is_running(now) && ends > now.monotonic {
-                let written = ends;
-                self.put(doubted.address, Entry { ends, written, ..entry });
+                let committed = ends;
+                self.put(
+                    uncertain.address,
+                    LeaseEntry {
+                        ends,
+                        committed,
+                        ..entry
+                    },
+                );
                 is_any = true;
             }
         }
@@ -155,14 +162,14 @@ impl LeaseTable {
     }
 }
 
-impl Entry {
+impl LeaseEntry {
     /// Until when it is its client's by a record on disk that ends at `expires`, where it is `date` now.
     pub(super) fn standing(&self, now: Now, date: WallTime, expires: WallTime) -> Duration {
         let remaining = Duration::from_secs(expires.0.saturating_sub(date.0));
-        self.ends.min(now.monotonic + remaining.min(limits::LEASE_LONGEST))
+        self.ends.min(now.monotonic + remaining.min(limits::LEASE_MAX))
     }
 
     fn is_leased(&self, now: Now) -> bool {
-        self.holding == Holding::Leased && self.is_running(now)
+        self.holding == HoldState::Leased && self.is_running(now)
     }
 }

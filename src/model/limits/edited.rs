@@ -10,15 +10,15 @@ pub const TEMPLATE_DEPTH_MAX: usize = 1000;
 /// The stack of every thread that compiles or renders templates; what is not used of it takes no memory.
 pub const TEMPLATE_STACK_BYTES: usize = 16 * 1024 * 1024;
 /// The stack that new templates are tried on: what gets by with it has room to spare everywhere else.
-pub const TRIAL_STACK_BYTES: usize = TEMPLATE_STACK_BYTES / 2;
+pub const VALIDATION_STACK_BYTES: usize = TEMPLATE_STACK_BYTES / 2;
 /// How long one file may take to be read, or one template to be compiled or rendered, when files are tried.
-pub const TRIAL_STEP_LONGEST: Duration = Duration::from_secs(10);
+pub const VALIDATION_STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a trial of files may take in all: operators wait for `ADMIN_RELOAD_TIMEOUT`.
-pub const TRIAL_LONGEST: Duration = Duration::from_secs(60);
+pub const VALIDATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that a trial may say: a line for each host and text, and what is wrong.
-pub const TRIAL_WORDS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const VALIDATION_OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of memory that a trial may use; 10,000 hosts take a tenth of it.
-pub const TRIAL_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub const VALIDATION_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The longest text one template may render.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Errors, and as many warnings, that are said of one file; the others are counted.
@@ -35,28 +35,28 @@ pub const EDITED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Files in one folder that people edit.
 pub const EDITED_FILES_MAX: usize = 10_000;
 /// How long after the last change in a watched folder the inventory is read again.
-pub const RELOAD_SETTLE: Duration = Duration::from_millis(300);
+pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// How long a watched folder may go on changing before the inventory is read all the same.
-pub const RELOAD_SETTLE_LONGEST: Duration = Duration::from_secs(5);
+pub const RELOAD_DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// Symbolic links on the way to one file that are watched: as many as the system follows.
 pub const WATCHED_LINKS_MAX: usize = 40;
 /// How often it is looked whether files changed that no news came of: their folder was replaced, or lies on a
 /// file system that tells nothing.
-pub const WATCH_LOOK: Duration = Duration::from_secs(10);
+pub const WATCH_POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Folders whose changes are not seen at once, and that are named.
 pub const UNWATCHED_NAMED_MAX: usize = 8;
 /// Problems of a refused reload that are logged; `bootwright status` shows all of them.
 pub const REFUSAL_LINES_MAX: usize = 50;
 /// How often it is said again that the files on disk are refused.
-pub const REFUSAL_REMINDER: Duration = Duration::from_secs(600);
+pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(600);
 /// How often it is looked whether that is due.
-pub const REFUSAL_LOOK: Duration = Duration::from_secs(30);
+pub const REFUSAL_POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Files of one accepted version that are kept over a restart.
-pub const KEPT_FILES_MAX: usize = 20_000;
+pub const LAST_GOOD_FILES_MAX: usize = 20_000;
 /// The bytes of these.
-pub const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub const LAST_GOOD_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Folders in the folder of answers, one in the other, that are kept.
-pub const KEPT_DEPTH_MAX: usize = 8;
+pub const LAST_GOOD_DEPTH_MAX: usize = 8;
 /// Folders in an answer's folder, one in the other.
 pub const ANSWER_DEPTH_MAX: usize = 4;
 /// Steps from a profile to its furthest ancestor.
@@ -71,16 +71,16 @@ pub const TEXT_AT_ONCE_FUEL: u64 = 4000;
 /// takes longer than to go through them once.
 pub const TEXT_AT_ONCE_VALUES_BYTES_MAX: usize = 16 * 1024;
 /// How long a machine's text may take to be rendered while machines are served. Firmware asks again meanwhile.
-pub const RENDER_LONGEST: Duration = Duration::from_secs(10);
+pub const RENDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a machine whose text came to no end is refused it, with the same inventory.
-pub const RENDER_PAUSE: Duration = Duration::from_secs(60);
+pub const RENDER_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a text waits for a thread in a storm.
-pub const RENDER_TURN_LONGEST: Duration = Duration::from_secs(60);
+pub const RENDER_QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Texts that wait for one: one for each connection and transfer.
 pub const RENDER_QUEUE_MAX: usize = super::HTTP_CONNECTIONS_MAX + super::TFTP_TRANSFERS_MAX;
 /// Threads that render; no more than there are processors.
 pub const RENDER_THREADS_MAX: usize = 16;
 /// Such threads that are replaced while they are at a text that comes to no end.
-pub const RENDERS_GIVEN_UP_MAX: usize = 4;
+pub const RENDER_THREADS_STUCK_MAX: usize = 4;
 /// How often it is said that no more are replaced.
-pub const TEXTS_STUCK_REMINDER: Duration = Duration::from_secs(60);
+pub const RENDER_STUCK_LOG_INTERVAL: Duration = Duration::from_secs(60);

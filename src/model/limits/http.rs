@@ -7,9 +7,9 @@ pub const HTTP_CONNECTIONS_MAX: usize = 12_000;
 /// HTTP connections at once from one client address: one machine can't take all places.
 pub const HTTP_CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 /// How long a connection beyond these waits for another to end before it is closed.
-pub const HTTP_PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+pub const HTTP_QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of one interface that wait so.
-pub const HTTP_WAITING_MAX: usize = 64;
+pub const HTTP_QUEUE_MAX: usize = 64;
 /// Bytes of a request's head: the longest path, and room for headers.
 pub const HTTP_HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
 /// Header lines of a request: anaconda sends one for each interface of its machine
@@ -26,7 +26,7 @@ pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
 /// may take no more. A kernel with much room says that there is some again when a sixteenth of all is free.
 pub const HTTP_BUFFERED_BYTES_PER_S: u64 = 64 * 1024;
 /// The longest that a client may take nothing, however much its kernel took before.
-pub const HTTP_WRITE_STALL_LONGEST: Duration = Duration::from_secs(180);
+pub const HTTP_WRITE_STALL_TIMEOUT_MAX: Duration = Duration::from_secs(180);
 /// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
 /// has more than a megabyte a second, and nobody's firmware gives up.
 pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
@@ -38,25 +38,25 @@ pub const HTTP_HELD_MAX: usize = HTTP_CONNECTIONS_MAX / 3;
 /// Such requests of one machine.
 pub const HTTP_HELD_PER_CLIENT_MAX: usize = 32;
 /// How long such a request waits: wget and busybox give up after 15 minutes without a byte.
-pub const HTTP_HELD_LONGEST: Duration = Duration::from_secs(14 * 60);
+pub const HTTP_HELD_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// How often who waits for an image to be verified looks whether there is another inventory by now.
-pub const HTTP_HELD_LOOK: Duration = Duration::from_secs(2);
+pub const HTTP_HELD_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it asks anew though there is none and nobody said anything.
-pub const HTTP_HELD_ASK: Duration = Duration::from_secs(60);
+pub const HTTP_HELD_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A connection that is silent so long is asked whether its machine is still there, and so often again:
 /// one that was switched off while it waited holds nothing for long.
-pub const HTTP_ALIVE_IDLE: Duration = Duration::from_secs(20);
+pub const HTTP_KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 /// From one such question to the next.
-pub const HTTP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+pub const HTTP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Such questions without an answer, after which the connection is closed.
-pub const HTTP_ALIVE_QUESTIONS_MAX: u32 = 4;
+pub const HTTP_KEEPALIVE_PROBES_MAX: u32 = 4;
 /// The shortest time after which a machine that found no place for an image file comes back.
 pub const HTTP_RETRY_AFTER_S: u32 = 2;
 /// So many different times are given, so that machines that were turned away together do not come
 /// back together.
 pub const HTTP_RETRY_SPREAD_S: u32 = 4;
 /// How often it is said that machines are told to wait.
-pub const HTTP_BUSY_REMINDER: Duration = Duration::from_secs(60);
+pub const HTTP_BUSY_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
 pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
 /// Threads for scripts and loaders, and as many more for image files; no more than there are processors.
@@ -68,8 +68,8 @@ pub const HTTP_DISK_THREADS_MAX: usize = 256;
 /// has every part of them: less of them is in memory, and who waits for a disk waits there.
 pub const HTTP_PROMPT_BYTES_MAX: u64 = 2 << 20;
 /// Rooms for such pieces that are kept while no response needs them.
-pub const HTTP_IDLE_ROOMS_MAX: usize = 64;
+pub const HTTP_IDLE_BUFFERS_MAX: usize = 64;
 /// Bytes that a body hands over before everybody else has a turn.
-pub const HTTP_TURN_BYTES: usize = 64 * 1024;
+pub const HTTP_YIELD_BYTES: usize = 64 * 1024;
 /// The longest path, with its query, that either server looks at.
 pub const REQUEST_PATH_BYTES_MAX: usize = 2048;

@@ -5,18 +5,18 @@ use std::time::Duration;
 /// How long a server of images may take to let a connection in.
 pub const FETCH_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a server of images may be silent before the connection is given up.
-pub const FETCH_SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+pub const FETCH_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often one download is tried in a row without getting further.
 pub const FETCH_TRIES_MAX: u32 = 5;
 /// A try that brought so many bytes got further.
-pub const FETCH_FURTHER_BYTES: u64 = 1024 * 1024;
+pub const FETCH_PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 /// The first pause before a download is tried again; doubles up to the next limit.
-pub const FETCH_PAUSE_FIRST: Duration = Duration::from_secs(1);
+pub const FETCH_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// The longest pause, whatever a server's Retry-After says.
-pub const FETCH_PAUSE_LONGEST: Duration = Duration::from_secs(30);
+pub const FETCH_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked in a pause whether anybody still wants the download, and whether its folder is
 /// free.
-pub const FETCH_LOOK: Duration = Duration::from_millis(100);
+pub const FETCH_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a download's folder is tried to be locked, before it is taken for another run's.
 pub const FETCH_LOCK_TRIES: u32 = 10;
 /// Redirects that one request follows.
@@ -26,9 +26,9 @@ pub const FETCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// The largest file of checksums, or signature: Debian's and Fedora CoreOS's are under 1 MiB.
 pub const FETCH_SUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// After so long a download that nobody took up again is removed.
-pub const FETCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const FETCH_STAGING_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a command that makes an image and was told to stop may take to tidy up.
-pub const IMAGE_STOP: Duration = Duration::from_secs(3);
+pub const IMAGE_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Entries that a catalogue of images may have.
 pub const CATALOGUE_ENTRIES_MAX: usize = 1000;
 

@@ -4,14 +4,14 @@
 //! and a kernel that asks for those has no room for others' replies; what does not go out is counted, and
 //! its client asks again.
 
-use super::answer::Answer;
-use crate::boot::engine::{Destination, Sending};
-use crate::model::{MacAddr, limits::NEIGHBOUR_ANSWER};
+use super::pending_reply::PendingReply;
+use crate::boot::engine::{Destination, OutgoingReply};
+use crate::model::{MacAddr, limits::NEIGHBOUR_TIMEOUT};
 use crate::net::{
     Counter, Shared, frame,
     neighbours::Neighbours,
-    running::Running,
-    socket::{FrameSender, Outbox},
+    socket::{FrameSender, SendBatch},
+    tasks::TaskTracker,
 };
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -25,47 +25,47 @@ const EVERYBODY: MacAddr = MacAddr([0xff; 6]);
 
 /// The ways out of one port of one interface.
 #[derive(Clone)]
-pub(super) struct Ways {
+pub(super) struct ReplyChannels {
     pub shared: Arc<Shared>,
     pub socket: Arc<UdpSocket>,
     pub frames: Option<Arc<FrameSender>>,
     pub port: u16,
     pub neighbours: Arc<Neighbours>,
-    pub running: Running,
+    pub tasks: TaskTracker,
 }
 
 /// Replies on their way out of one port of one interface.
 pub(super) struct Replies {
-    ways: Ways,
-    outbox: Outbox,
+    channels: ReplyChannels,
+    batch: SendBatch,
     /// Datagrams in the outbox.
     waiting: u64,
 }
 
 impl Replies {
-    pub(super) fn new(ways: Ways) -> Replies {
+    pub(super) fn new(channels: ReplyChannels) -> Replies {
         Replies {
-            ways,
-            outbox: Outbox::one_by_one(),
+            channels,
+            batch: SendBatch::one_by_one(),
             waiting: 0,
         }
     }
 
     /// What every server shares.
     pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.ways.shared
+        &self.channels.shared
     }
 
     /// Answers, and reports what happened.
-    pub(super) fn say(&mut self, answer: &Answer) {
+    pub(super) fn say(&mut self, answer: &PendingReply) {
         if let Some(sending) = &answer.sending {
             self.push(sending);
         }
-        self.ways.shared.report(&answer.event);
+        self.channels.shared.report(&answer.event);
     }
 
     /// Sends a reply: at the latest with the next flush.
-    pub(super) fn push(&mut self, sending: &Sending) {
+    pub(super) fn push(&mut self, sending: &OutgoingReply) {
         let bytes = sending.reply.encode();
         for (from, destination) in [(sending.from, sending.destination)].into_iter().chain(sending.copy) {
             match destination {
@@ -78,7 +78,7 @@ impl Replies {
 
     /// Whether so much waits that it wants to be flushed.
     pub(super) fn is_full(&self) -> bool {
-        self.outbox.is_full()
+        self.batch.is_full()
     }
 
     /// Sends every datagram that the kernel has room for.
@@ -86,18 +86,18 @@ impl Replies {
         if self.waiting == 0 {
             return;
         }
-        let sent = self.outbox.send(&*self.ways.socket);
+        let sent = self.batch.send(&*self.channels.socket);
         let (lost, dropped) = match sent {
             Ok(lost) => (lost, 0),
-            Err(_) => self.without_room(),
+            Err(_) => self.drop_for_full_buffer(),
         };
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-        let counters = &self.ways.shared.counters;
+        let counters = &self.channels.shared.counters;
         counters.add(Counter::DhcpReplied, self.waiting.saturating_sub(lost + dropped));
         counters.add(Counter::DhcpSendFailed, lost);
-        counters.add(Counter::DhcpNoRoom, dropped);
+        counters.add(Counter::DhcpSendBufferFull, dropped);
         self.waiting = 0;
-        if let Some(error) = self.outbox.take_refusal() {
+        if let Some(error) = self.batch.take_refusal() {
             warn!("{lost} DHCP replies not sent, the last one because: {error}");
         }
     }
@@ -105,11 +105,11 @@ impl Replies {
     /// The kernel has no room for the rest. What is for everybody goes out all the same: a packet socket has
     /// room of its own, and none of it waits for an answer to an ARP question. How many messages were lost
     /// before that, and how many are dropped now.
-    fn without_room(&mut self) -> (usize, u64) {
-        let Replies { ways, outbox, .. } = self;
+    fn drop_for_full_buffer(&mut self) -> (usize, u64) {
+        let Replies { channels, batch, .. } = self;
         let mut dropped = 0;
-        let lost = outbox.give_up(|from, to, bytes| {
-            let is_out = to.ip().is_broadcast() && ways.send_frame(bytes, from, (EVERYBODY, to)).is_ok();
+        let lost = batch.give_up(|from, to, bytes| {
+            let is_out = to.ip().is_broadcast() && channels.send_frame(bytes, from, (EVERYBODY, to)).is_ok();
             dropped += u64::from(!is_out);
         });
         (lost, dropped)
@@ -118,23 +118,23 @@ impl Replies {
     /// A datagram to one address. Where the kernel would have to ask who has that, a client that asked from
     /// our own wire is addressed by its MAC; and only so many others are asked for.
     fn unicast(&mut self, bytes: &[u8], (from, to): (Ipv4Addr, SocketAddrV4), link: Option<MacAddr>) {
-        if self.ways.neighbours.knows(*to.ip()) {
+        if self.channels.neighbours.knows(*to.ip()) {
             return self.datagram(bytes, from, to);
         }
-        if link.is_some_and(|mac| self.ways.send_frame(bytes, from, (mac, to)).is_ok()) {
-            return self.ways.shared.counters.count(Counter::DhcpReplied);
+        if link.is_some_and(|mac| self.channels.send_frame(bytes, from, (mac, to)).is_ok()) {
+            return self.channels.shared.counters.count(Counter::DhcpReplied);
         }
-        let is_named = || self.ways.shared.snapshot.load().names_router(*to.ip());
-        if self.ways.neighbours.may_be_asked(is_named) {
+        let is_named = || self.channels.shared.snapshot.load().names_router(*to.ip());
+        if self.channels.neighbours.may_resolve(is_named) {
             self.datagram(bytes, from, to);
-            self.ways.look_later(*to.ip());
+            self.channels.look_later(*to.ip());
         } else {
-            self.ways.shared.counters.count(Counter::DhcpUnresolved);
+            self.channels.shared.counters.count(Counter::DhcpUnresolved);
         }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: Ipv4Addr, to: SocketAddrV4) {
-        self.outbox.push(from, to, bytes.len()).copy_from_slice(bytes);
+        self.batch.push(from, to, bytes.len()).copy_from_slice(bytes);
         self.waiting += 1;
     }
 
@@ -144,18 +144,18 @@ impl Replies {
 
     /// A frame to the client, or a broadcast where the kernel does not take one.
     fn frame(&mut self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) {
-        match self.ways.send_frame(bytes, from, (mac, to)) {
-            Ok(()) => self.ways.shared.counters.count(Counter::DhcpReplied),
+        match self.channels.send_frame(bytes, from, (mac, to)) {
+            Ok(()) => self.channels.shared.counters.count(Counter::DhcpReplied),
             Err(reason) => {
                 debug!(%mac, "frame not sent, broadcast instead: {reason}");
-                self.ways.shared.counters.count(Counter::DhcpFrameFallback);
+                self.channels.shared.counters.count(Counter::DhcpFrameFallback);
                 self.broadcast(bytes, from, to.port());
             }
         }
     }
 }
 
-impl Ways {
+impl ReplyChannels {
     /// Sends a datagram in a frame to a MAC, or says why it is not sent.
     fn send_frame(&self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) -> Result<(), String> {
         let frames = self.frames.as_ref().ok_or("there is no packet socket")?;
@@ -166,11 +166,11 @@ impl Ways {
     /// Counts what was sent to an address that nobody turns out to have.
     fn look_later(&self, address: Ipv4Addr) {
         let (shared, neighbours) = (Arc::clone(&self.shared), Arc::clone(&self.neighbours));
-        let running = self.running.clone();
-        self.running.spawn(async move {
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(async move {
             tokio::select! {
-                () = running.stopped() => {}
-                () = tokio::time::sleep(NEIGHBOUR_ANSWER) => {
+                () = tasks.stopped() => {}
+                () = tokio::time::sleep(NEIGHBOUR_TIMEOUT) => {
                     if !neighbours.knows(address) {
                         shared.counters.count(Counter::DhcpUnresolved);
                     }

@@ -7,8 +7,8 @@
 //! wrong before it was found to be. What is too large, or finds no room beside files that are being
 //! sent, is read from its file.
 
-use super::{FileError, Opened, open_beneath};
-use crate::boot::{ledger::Seal, snapshot::FileStamp};
+use super::{FileError, OpenedFile, open_beneath};
+use crate::boot::{snapshot::FileStamp, verification::VerifiedStamp};
 use crate::model::limits::{HOT_FILE_BYTES_MAX, HOT_FILES_BYTES_MAX};
 use bytes::Bytes;
 use std::{
@@ -20,45 +20,45 @@ use std::{
 
 /// What a file's bytes are read from.
 #[derive(Debug)]
-pub enum Content {
+pub enum FileSource {
     /// All of them, in memory.
-    Whole {
+    InMemoryFile {
         /// They.
-        whole: Whole,
+        file: InMemoryFile,
         /// What the file was when it was opened.
         stamp: FileStamp,
     },
     /// The file.
-    File(Opened),
+    File(OpenedFile),
 }
 
-impl Content {
+impl FileSource {
     /// What the file was when it was opened.
     pub fn stamp(&self) -> FileStamp {
         match self {
-            Content::Whole { stamp, .. } => *stamp,
-            Content::File(opened) => opened.stamp(),
+            FileSource::InMemoryFile { stamp, .. } => *stamp,
+            FileSource::File(opened) => opened.stamp(),
         }
     }
 }
 
 /// All bytes of a file, or of a text.
 #[derive(Clone, Debug)]
-pub struct Whole {
+pub struct InMemoryFile {
     /// They.
     pub bytes: Bytes,
     /// What they were read by, where somebody vouched for them.
-    pub seal: Option<Seal>,
+    pub verified: Option<VerifiedStamp>,
 }
 
-impl Whole {
+impl InMemoryFile {
     /// Whether they may still be sent.
     ///
     /// # Errors
     /// When the file was found to be rotten.
     pub fn unchanged(&self) -> Result<(), FileError> {
-        match self.seal.as_ref().is_some_and(Seal::is_broken) {
-            true => Err(FileError::Rotten),
+        match self.verified.as_ref().is_some_and(VerifiedStamp::is_revoked) {
+            true => Err(FileError::Corrupt),
             false => Ok(()),
         }
     }
@@ -67,12 +67,12 @@ impl Whole {
 /// The files in memory.
 #[derive(Debug, Default)]
 pub struct HotFiles {
-    kept: Mutex<Kept>,
+    state: Mutex<CacheState>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    files: HashMap<Version, Entry>,
+struct CacheState {
+    files: HashMap<FileVersion, CacheEntry>,
     bytes: usize,
     /// Counts up with every use.
     uses: u64,
@@ -80,21 +80,21 @@ struct Kept {
 
 /// A file as it was at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Version {
+struct FileVersion {
     root: PathBuf,
     file: String,
     stamp: FileStamp,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CacheEntry {
     /// Filled by the first who wants it, while the others wait for their turn.
-    slot: Slot,
+    slot: CacheSlot,
     length: usize,
     used: u64,
 }
 
-type Slot = Arc<Mutex<Option<Whole>>>;
+type CacheSlot = Arc<Mutex<Option<InMemoryFile>>>;
 
 impl HotFiles {
     /// Opens a file as [`open_beneath`] does, and takes its bytes from memory or reads them there
@@ -102,9 +102,9 @@ impl HotFiles {
     ///
     /// # Errors
     /// When the file can't be opened or read, or changes while it is read.
-    pub fn open(&self, root: &Path, file: &str, seal: Option<Seal>) -> Result<Content, FileError> {
-        let opened = open_beneath(root, file, seal.clone())?;
-        let version = Version {
+    pub fn open(&self, root: &Path, file: &str, verified: Option<VerifiedStamp>) -> Result<FileSource, FileError> {
+        let opened = open_beneath(root, file, verified.clone())?;
+        let version = FileVersion {
             root: root.to_owned(),
             file: file.to_owned(),
             stamp: opened.stamp(),
@@ -112,24 +112,24 @@ impl HotFiles {
         let slot = usize::try_from(opened.length())
             .ok()
             .filter(|length| *length <= HOT_FILE_BYTES_MAX)
-            .and_then(|length| self.kept().slot(&version, length));
+            .and_then(|length| self.state().slot(&version, length));
         let Some(slot) = slot else {
-            return Ok(Content::File(opened));
+            return Ok(FileSource::File(opened));
         };
         let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(whole) = held.as_ref().filter(|whole| whole.unchanged().is_ok()) {
+        if let Some(file) = held.as_ref().filter(|file| file.unchanged().is_ok()) {
             // As after reading: the seal may have been broken while this waited for its turn.
             opened.unchanged()?;
-            return Ok(Content::Whole {
-                whole: whole.clone(),
+            return Ok(FileSource::InMemoryFile {
+                file: file.clone(),
                 stamp: version.stamp,
             });
         }
         let bytes = read(&opened)?;
-        let whole = Whole { bytes, seal };
-        *held = Some(whole.clone());
-        Ok(Content::Whole {
-            whole,
+        let file = InMemoryFile { bytes, verified };
+        *held = Some(file.clone());
+        Ok(FileSource::InMemoryFile {
+            file,
             stamp: version.stamp,
         })
     }
@@ -142,28 +142,28 @@ impl HotFiles {
         self: &Arc<HotFiles>,
         root: PathBuf,
         file: String,
-        seal: Option<Seal>,
-    ) -> Result<Content, FileError> {
+        verified: Option<VerifiedStamp>,
+    ) -> Result<FileSource, FileError> {
         let files = Arc::clone(self);
-        tokio::task::spawn_blocking(move || files.open(&root, &file, seal))
+        tokio::task::spawn_blocking(move || files.open(&root, &file, verified))
             .await
             .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, CacheState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(opened: &Opened) -> Result<Bytes, FileError> {
+fn read(opened: &OpenedFile) -> Result<Bytes, FileError> {
     let mut bytes = vec![0; usize::try_from(opened.length()).unwrap_or(usize::MAX)];
     opened.read_exactly(&mut bytes, 0)?;
     Ok(bytes.into())
 }
 
-impl Kept {
+impl CacheState {
     /// The place of a version's bytes; `None` where there is no room for it.
-    fn slot(&mut self, version: &Version, length: usize) -> Option<Slot> {
+    fn slot(&mut self, version: &FileVersion, length: usize) -> Option<CacheSlot> {
         self.uses += 1;
         if let Some(entry) = self.files.get_mut(version) {
             entry.used = self.uses;
@@ -172,8 +172,8 @@ impl Kept {
         if !self.make_room(length) {
             return None;
         }
-        let entry = Entry {
-            slot: Slot::default(),
+        let entry = CacheEntry {
+            slot: CacheSlot::default(),
             length,
             used: self.uses,
         };
@@ -196,27 +196,27 @@ impl Kept {
         true
     }
 
-    fn forget(&mut self, version: &Version) {
+    fn forget(&mut self, version: &FileVersion) {
         if let Some(entry) = self.files.remove(version) {
             self.bytes -= entry.length;
         }
     }
 }
 
-impl Entry {
+impl CacheEntry {
     /// Whether nobody reads it in or is being sent it: what is forgotten is gone, and the memory of
     /// all files stays within its limit.
     fn is_idle(&self) -> bool {
         let held = self.slot.try_lock();
         Arc::strong_count(&self.slot) == 1
-            && held.is_ok_and(|held| held.as_ref().is_none_or(|whole| whole.bytes.is_unique()))
+            && held.is_ok_and(|held| held.as_ref().is_none_or(|file| file.bytes.is_unique()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::ledger::{Finding, Ledger, Standing};
+    use crate::boot::verification::{HashResult, Verification, VerificationState};
     use crate::model::{Now, WallTime};
     use crate::net::files::tests::image_of;
     use std::{fs, time::Duration};
@@ -231,8 +231,8 @@ mod tests {
 
     fn bytes(files: &HotFiles, folder: &tempfile::TempDir, file: &str) -> Option<Bytes> {
         match files.open(folder.path(), file, None).unwrap() {
-            Content::Whole { whole, .. } => Some(whole.bytes),
-            Content::File(_) => None,
+            FileSource::InMemoryFile { file, .. } => Some(file.bytes),
+            FileSource::File(_) => None,
         }
     }
 
@@ -279,16 +279,20 @@ mod tests {
         let another = bytes(&files, &folder, "another").unwrap();
         assert!(bytes(&files, &folder, &names[0]).is_none(), "it gave way");
         assert_eq!(another, "another");
-        assert!(files.kept().bytes <= HOT_FILES_BYTES_MAX);
+        assert!(files.state().bytes <= HOT_FILES_BYTES_MAX);
     }
 
     #[test]
     fn the_verified_version_is_asked_for_and_no_other_is_served() {
         let (files, folder) = (HotFiles::default(), folder(&[("linux", 5)]));
         let stamp = open_beneath(folder.path(), "linux", None).unwrap().stamp();
-        assert!(files.open(folder.path(), "linux", Some(Seal::of(stamp))).is_ok());
+        assert!(
+            files
+                .open(folder.path(), "linux", Some(VerifiedStamp::of(stamp)))
+                .is_ok()
+        );
         fs::write(folder.path().join("linux"), "another").unwrap();
-        let refused = files.open(folder.path(), "linux", Some(Seal::of(stamp)));
+        let refused = files.open(folder.path(), "linux", Some(VerifiedStamp::of(stamp)));
         assert!(matches!(refused, Err(FileError::Changed)), "{refused:?}");
     }
 
@@ -302,31 +306,31 @@ mod tests {
             monotonic: Duration::ZERO,
             wall: WallTime(0),
         };
-        let mut ledger = Ledger::default();
+        let mut verification = Verification::default();
         let mut found = |sum| {
-            ledger.enter(now, &image.path(kernel), stamp, Finding::Sum(sum));
-            match ledger.standing(&image, kernel) {
-                Standing::Sound { seal, .. } => Some(seal),
+            verification.record(now, &image.path(kernel), stamp, HashResult::Sum(sum));
+            match verification.state(&image, kernel) {
+                VerificationState::Verified { verified, .. } => Some(verified),
                 _ => None,
             }
         };
-        let whole = |seal| match files.open(folder.path(), "secret", Some(seal)) {
-            Ok(Content::Whole { whole, .. }) => Ok(whole),
-            Ok(Content::File(_)) => panic!("five bytes are not too many"),
+        let file = |verified| match files.open(folder.path(), "secret", Some(verified)) {
+            Ok(FileSource::InMemoryFile { file, .. }) => Ok(file),
+            Ok(FileSource::File(_)) => panic!("five bytes are not too many"),
             Err(error) => Err(error),
         };
-        let seal = found(kernel.sha256).unwrap();
-        let before = whole(seal.clone()).unwrap();
-        assert_eq!(whole(seal.clone()).unwrap().bytes.as_ptr(), before.bytes.as_ptr());
+        let verified = found(kernel.sha256).unwrap();
+        let before = file(verified.clone()).unwrap();
+        assert_eq!(file(verified.clone()).unwrap().bytes.as_ptr(), before.bytes.as_ptr());
         before.unchanged().unwrap();
         assert!(found([9; 32]).is_none());
         assert!(
-            matches!(before.unchanged(), Err(FileError::Rotten)),
+            matches!(before.unchanged(), Err(FileError::Corrupt)),
             "a transfer goes on"
         );
-        assert!(matches!(whole(seal), Err(FileError::Rotten)), "another one begins");
+        assert!(matches!(file(verified), Err(FileError::Corrupt)), "another one begins");
         // The disk is in its senses again, and the file's stamp is the same.
-        let after = whole(found(kernel.sha256).unwrap()).unwrap();
+        let after = file(found(kernel.sha256).unwrap()).unwrap();
         assert_ne!(after.bytes.as_ptr(), before.bytes.as_ptr(), "it was not read anew");
         after.unchanged().unwrap();
     }

@@ -1,12 +1,12 @@
 //! Response bodies: a text, or a part of a file piece by piece, at once or when it can be had.
 
-use crate::model::limits::HTTP_TURN_BYTES;
+use crate::model::limits::HTTP_YIELD_BYTES;
 use crate::net::{
     files::{FileError, hot},
     http::{
-        rooms::Rooms,
-        source::Source,
-        wire::{Delivery, Outbox},
+        buffer_pool::BufferPool,
+        client_stream::{Delivery, DeliveryTracker},
+        source::BodySource,
     },
 };
 use bytes::Bytes;
@@ -19,22 +19,22 @@ use std::{
 };
 
 /// A response's body.
-pub(super) enum Content {
+pub(super) enum ResponseBody {
     /// Bytes in memory.
     Text {
         /// What is left of them.
         bytes: Bytes,
         /// The event it becomes; errors and answers to HEAD become none.
-        handing: Option<Handing>,
+        delivery_handle: Option<DeliveryHandle>,
     },
     /// A part of a file.
     File(FileContent),
     /// The same, and its bytes are waited for.
-    Promised(Promise),
+    Deferred(DeferredFile),
 }
 
 /// A part of a file that can't be had yet; the head went out with its length.
-pub(super) struct Promise {
+pub(super) struct DeferredFile {
     /// Its bytes, one at least.
     pub length: u64,
     /// It, once it can be had.
@@ -42,20 +42,20 @@ pub(super) struct Promise {
 }
 
 /// A delivery and the connection that it is handed to.
-pub(super) struct Handing {
+pub(super) struct DeliveryHandle {
     /// What becomes an event.
     pub delivery: Delivery,
     /// The connection's.
-    pub outbox: Arc<Outbox>,
+    pub tracker: Arc<DeliveryTracker>,
 }
 
-impl Handing {
+impl DeliveryHandle {
     fn over(self) {
-        self.outbox.put(self.delivery);
+        self.tracker.put(self.delivery);
     }
 
     /// An empty body is never asked for: it is over with its head.
-    fn unless_empty(self, is_empty: bool) -> Option<Handing> {
+    fn unless_empty(self, is_empty: bool) -> Option<DeliveryHandle> {
         if is_empty {
             self.over();
             return None;
@@ -64,43 +64,48 @@ impl Handing {
     }
 }
 
-impl Content {
+impl ResponseBody {
     /// A text that becomes an event.
-    pub(super) fn text(bytes: Bytes, handing: Handing) -> Content {
-        let handing = handing.unless_empty(bytes.is_empty());
-        Content::Text { bytes, handing }
+    pub(super) fn text(bytes: Bytes, delivery_handle: DeliveryHandle) -> ResponseBody {
+        let delivery_handle = delivery_handle.unless_empty(bytes.is_empty());
+        ResponseBody::Text { bytes, delivery_handle }
     }
 }
 
 /// A part of a file on its way.
 pub(super) struct FileContent {
-    source: Source,
+    source: BodySource,
     left: Range<u64>,
     /// Bytes handed over since everybody else had a turn.
     in_turn: usize,
-    handing: Option<Handing>,
+    delivery_handle: Option<DeliveryHandle>,
 }
 
 impl FileContent {
-    pub(super) fn new(content: hot::Content, part: Range<u64>, rooms: Rooms, handing: Handing) -> FileContent {
+    pub(super) fn new(
+        content: hot::FileSource,
+        part: Range<u64>,
+        buffers: BufferPool,
+        delivery_handle: DeliveryHandle,
+    ) -> FileContent {
         FileContent {
-            source: Source::new(content, rooms, handing.delivery.place()),
+            source: BodySource::new(content, buffers, delivery_handle.delivery.permit()),
             in_turn: 0,
-            handing: handing.unless_empty(part.is_empty()),
+            delivery_handle: delivery_handle.unless_empty(part.is_empty()),
             left: part,
         }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, FileError>>> {
         if self.left.is_empty() {
-            if let Some(handing) = self.handing.take() {
-                handing.over();
+            if let Some(delivery_handle) = self.delivery_handle.take() {
+                delivery_handle.over();
             }
             return Poll::Ready(None);
         }
         // A body in memory and a client that takes all of it would go on for megabytes while
         // loaders, scripts and leases wait.
-        if self.in_turn >= HTTP_TURN_BYTES {
+        if self.in_turn >= HTTP_YIELD_BYTES {
             self.in_turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -110,8 +115,8 @@ impl FileContent {
             Ok(bytes) => self.took(bytes.len()),
             // The connection is cut: better half a file than one of two versions.
             Err(error) => {
-                if let Some(handing) = &mut self.handing {
-                    handing.delivery.blame(error.to_string());
+                if let Some(delivery_handle) = &mut self.delivery_handle {
+                    delivery_handle.delivery.set_failure(error.to_string());
                 }
             }
         }
@@ -121,38 +126,38 @@ impl FileContent {
     fn took(&mut self, bytes: usize) {
         self.in_turn += bytes;
         self.left.start += bytes as u64;
-        if let Some(handing) = &self.handing {
-            handing.delivery.advance(bytes);
+        if let Some(delivery_handle) = &self.delivery_handle {
+            delivery_handle.delivery.advance(bytes);
         }
         if self.left.is_empty()
-            && let Some(handing) = self.handing.take()
+            && let Some(delivery_handle) = self.delivery_handle.take()
         {
-            handing.over();
+            delivery_handle.over();
         }
     }
 }
 
-impl Body for Content {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = FileError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FileError>>> {
         let this = self.get_mut();
         match this {
-            Content::Text { bytes, handing } => {
+            ResponseBody::Text { bytes, delivery_handle } => {
                 let whole = std::mem::take(bytes);
-                if let Some(handing) = handing.take() {
-                    handing.over();
+                if let Some(delivery_handle) = delivery_handle.take() {
+                    delivery_handle.over();
                 }
                 Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))))
             }
-            Content::File(file) => {
+            ResponseBody::File(file) => {
                 let piece = ready!(file.poll_piece(context));
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
             }
-            Content::Promised(promise) => match ready!(promise.file.as_mut().poll(context)) {
+            ResponseBody::Deferred(defer) => match ready!(defer.file.as_mut().poll(context)) {
                 Ok(file) => {
-                    *this = Content::File(file);
+                    *this = ResponseBody::File(file);
                     Pin::new(this).poll_frame(context)
                 }
                 // The connection is cut: the head said that there is something.
@@ -164,17 +169,17 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             // A body that becomes an event is asked for until it was handed over.
-            Content::Text { bytes, handing } => bytes.is_empty() && handing.is_none(),
-            Content::File(file) => file.left.is_empty() && file.handing.is_none(),
-            Content::Promised(_) => false,
+            ResponseBody::Text { bytes, delivery_handle } => bytes.is_empty() && delivery_handle.is_none(),
+            ResponseBody::File(file) => file.left.is_empty() && file.delivery_handle.is_none(),
+            ResponseBody::Deferred(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
-            Content::Text { bytes, .. } => bytes.len() as u64,
-            Content::File(file) => file.left.end - file.left.start,
-            Content::Promised(promise) => promise.length,
+            ResponseBody::Text { bytes, .. } => bytes.len() as u64,
+            ResponseBody::File(file) => file.left.end - file.left.start,
+            ResponseBody::Deferred(defer) => defer.length,
         })
     }
 }

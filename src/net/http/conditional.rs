@@ -19,11 +19,11 @@ pub(super) struct Validators {
 
 /// What a request comes to once its conditions are weighed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Weighed {
+pub(super) enum ConditionalOutcome {
     /// 200.
-    Whole,
+    Full,
     /// 206, with these bytes.
-    Part(Range<u64>),
+    FdShare(Range<u64>),
     /// 304.
     NotModified,
     /// 412.
@@ -33,7 +33,7 @@ pub(super) enum Weighed {
 }
 
 /// Weighs a GET or HEAD of `length` bytes, in the order of RFC 9110 section 13.2.2.
-pub(super) fn weigh(headers: &HeaderMap, validators: &Validators, length: u64) -> Weighed {
+pub(super) fn evaluate_conditions(headers: &HeaderMap, validators: &Validators, length: u64) -> ConditionalOutcome {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let date = |name: HeaderName| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
     let modified = whole_seconds(validators.modified);
@@ -43,14 +43,14 @@ pub(super) fn weigh(headers: &HeaderMap, validators: &Validators, length: u64) -
         None => date(IF_UNMODIFIED_SINCE).is_none_or(|since| modified <= since),
     };
     if !matched {
-        return Weighed::Failed;
+        return ConditionalOutcome::Failed;
     }
     let unchanged = match text(IF_NONE_MATCH) {
         Some(tags) => lists(tags, &validators.etag, Comparison::Weak),
         None => date(IF_MODIFIED_SINCE).is_some_and(|since| modified <= since),
     };
     if unchanged {
-        return Weighed::NotModified;
+        return ConditionalOutcome::NotModified;
     }
     let same = match text(IF_RANGE) {
         None => true,
@@ -59,7 +59,7 @@ pub(super) fn weigh(headers: &HeaderMap, validators: &Validators, length: u64) -
     };
     match text(RANGE).filter(|_| same) {
         Some(asked) => range(asked, length),
-        None => Weighed::Whole,
+        None => ConditionalOutcome::Full,
     }
 }
 
@@ -79,13 +79,13 @@ fn lists(tags: &str, etag: &str, comparison: Comparison) -> bool {
 
 /// The one range of `Range: bytes=…`. What is no range, or several, is answered whole, which every
 /// client must take (RFC 9110 section 14.2).
-fn range(asked: &str, length: u64) -> Weighed {
+fn range(asked: &str, length: u64) -> ConditionalOutcome {
     let Some((first, last)) = asked
         .strip_prefix("bytes=")
         .filter(|ranges| !ranges.contains(','))
         .and_then(|range| range.trim().split_once('-'))
     else {
-        return Weighed::Whole;
+        return ConditionalOutcome::Full;
     };
     let number = |digits: &str| -> Option<u64> {
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -96,12 +96,12 @@ fn range(asked: &str, length: u64) -> Weighed {
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(length),
         (Some(first), None) if last.is_empty() => first..length,
         (None, Some(count)) if first.is_empty() => length.saturating_sub(count)..length,
-        _ => return Weighed::Whole,
+        _ => return ConditionalOutcome::Full,
     };
     if part.is_empty() {
-        Weighed::Unsatisfiable
+        ConditionalOutcome::Unsatisfiable
     } else {
-        Weighed::Part(part)
+        ConditionalOutcome::FdShare(part)
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn weighed(headers: &[(HeaderName, &str)]) -> Weighed {
+    fn weighed(headers: &[(HeaderName, &str)]) -> ConditionalOutcome {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
@@ -127,19 +127,22 @@ mod tests {
             etag: "\"a-1\"".to_owned(),
             modified: httpdate::parse_http_date(MODIFIED).unwrap() + Duration::from_millis(700),
         };
-        weigh(&headers, &validators, 1000)
+        evaluate_conditions(&headers, &validators, 1000)
     }
 
     #[test]
     fn a_range_is_one_part_and_what_is_no_range_is_the_whole() {
         let range = |asked: &'static str| weighed(&[(RANGE, asked)]);
-        assert_eq!(range("bytes=0-0"), Weighed::Part(0..1));
-        assert_eq!(range("bytes=500-"), Weighed::Part(500..1000));
-        assert_eq!(range("bytes=-100"), Weighed::Part(900..1000));
-        assert_eq!(range("bytes=-5000"), Weighed::Part(0..1000));
-        assert_eq!(range("bytes=900-99999999999999999999999"), Weighed::Part(900..1000));
-        assert_eq!(range("bytes=1000-"), Weighed::Unsatisfiable);
-        assert_eq!(range("bytes=-0"), Weighed::Unsatisfiable);
+        assert_eq!(range("bytes=0-0"), ConditionalOutcome::FdShare(0..1));
+        assert_eq!(range("bytes=500-"), ConditionalOutcome::FdShare(500..1000));
+        assert_eq!(range("bytes=-100"), ConditionalOutcome::FdShare(900..1000));
+        assert_eq!(range("bytes=-5000"), ConditionalOutcome::FdShare(0..1000));
+        assert_eq!(
+            range("bytes=900-99999999999999999999999"),
+            ConditionalOutcome::FdShare(900..1000)
+        );
+        assert_eq!(range("bytes=1000-"), ConditionalOutcome::Unsatisfiable);
+        assert_eq!(range("bytes=-0"), ConditionalOutcome::Unsatisfiable);
         for whole in [
             "bytes=5-2",
             "bytes=-",
@@ -148,28 +151,41 @@ mod tests {
             "bytes=0-1,5-6",
             "bytes",
         ] {
-            assert_eq!(range(whole), Weighed::Whole, "{whole}");
+            assert_eq!(range(whole), ConditionalOutcome::Full, "{whole}");
         }
     }
 
     #[test]
     fn a_resume_of_another_version_gets_the_whole() {
         let resumed = |validator| weighed(&[(RANGE, "bytes=10-"), (IF_RANGE, validator)]);
-        assert_eq!(resumed("\"a-1\""), Weighed::Part(10..1000));
-        assert_eq!(resumed("\"b-1\""), Weighed::Whole);
-        assert_eq!(resumed("W/\"a-1\""), Weighed::Whole);
-        assert_eq!(resumed(MODIFIED), Weighed::Part(10..1000));
-        assert_eq!(resumed(LATER), Weighed::Whole);
+        assert_eq!(resumed("\"a-1\""), ConditionalOutcome::FdShare(10..1000));
+        assert_eq!(resumed("\"b-1\""), ConditionalOutcome::Full);
+        assert_eq!(resumed("W/\"a-1\""), ConditionalOutcome::Full);
+        assert_eq!(resumed(MODIFIED), ConditionalOutcome::FdShare(10..1000));
+        assert_eq!(resumed(LATER), ConditionalOutcome::Full);
     }
 
     #[test]
     fn preconditions_come_before_ranges() {
-        assert_eq!(weighed(&[(IF_MATCH, "\"b\", \"a-1\"")]), Weighed::Whole);
-        assert_eq!(weighed(&[(IF_MATCH, "\"b\""), (RANGE, "bytes=0-1")]), Weighed::Failed);
-        assert_eq!(weighed(&[(IF_NONE_MATCH, "W/\"a-1\"")]), Weighed::NotModified);
-        assert_eq!(weighed(&[(IF_MODIFIED_SINCE, MODIFIED)]), Weighed::NotModified);
-        assert_eq!(weighed(&[(IF_UNMODIFIED_SINCE, MODIFIED)]), Weighed::Whole);
+        assert_eq!(weighed(&[(IF_MATCH, "\"b\", \"a-1\"")]), ConditionalOutcome::Full);
+        assert_eq!(
+            weighed(&[(IF_MATCH, "\"b\""), (RANGE, "bytes=0-1")]),
+            ConditionalOutcome::Failed
+        );
+        assert_eq!(
+            weighed(&[(IF_NONE_MATCH, "W/\"a-1\"")]),
+            ConditionalOutcome::NotModified
+        );
+        assert_eq!(
+            weighed(&[(IF_MODIFIED_SINCE, MODIFIED)]),
+            ConditionalOutcome::NotModified
+        );
+        assert_eq!(weighed(&[(IF_UNMODIFIED_SINCE, MODIFIED)]), ConditionalOutcome::Full);
         let both = [(IF_NONE_MATCH, "\"b\""), (IF_MODIFIED_SINCE, LATER)];
-        assert_eq!(weighed(&both), Weighed::Whole, "the tag is asked before the date");
+        assert_eq!(
+            weighed(&both),
+            ConditionalOutcome::Full,
+            "the tag is asked before the date"
+        );
     }
 }

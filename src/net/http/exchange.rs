@@ -1,14 +1,14 @@
 //! One request and its response.
 
 use super::{
-    body::Content,
-    conditional::{Weighed, weigh},
-    held::{Hold, Settled, typed},
-    response::{Denied, Exchange, Wanted, headed, put, set, status, validators},
+    body::ResponseBody,
+    conditional::{ConditionalOutcome, evaluate_conditions},
+    held::{Hold, HoldOutcome, typed},
+    response::{ConnectionContext, FileToSend, HttpRefusal, headed, put, set, status, validators},
 };
 use crate::boot::{
-    fetcher::{Manner, manner},
-    resource::{Answered, Refusal, Resource},
+    resource::{Refusal, Resolved, Resource},
+    user_agent::{RetryBehaviour, retry_behaviour},
 };
 use crate::model::{limits::REQUEST_PATH_BYTES_MAX, text};
 use crate::net::{
@@ -24,8 +24,8 @@ use hyper::{
 };
 use std::{path::PathBuf, sync::Arc};
 
-impl Exchange {
-    pub(super) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Response<Content> {
+impl ConnectionContext {
+    pub(super) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
         self.shared.counters.count(Counter::HttpRequests);
         let head = match *request.method() {
             Method::GET => false,
@@ -39,36 +39,36 @@ impl Exchange {
             return self.unread(StatusCode::URI_TOO_LONG, reason, head);
         }
         let said = request.headers().get(USER_AGENT);
-        let mut hold = Hold::new(manner(said.map(HeaderValue::as_bytes)));
+        let mut hold = Hold::new(retry_behaviour(said.map(HeaderValue::as_bytes)));
         let mut known = self.shared.snapshot.load_full();
-        let mut answered = self.answer(uri).await;
+        let mut resolved = self.answer(uri).await;
         loop {
-            if let Err(Refusal::NotYet { reason, length }) = &answered.result {
-                match self.not_yet(&answered, (reason, *length), (uri, head), hold).await {
-                    Settled::Answered(later, still) => (answered, hold) = (*later, *still),
-                    Settled::Response(response) => return *response,
+            if let Err(Refusal::NotReady { reason, length }) = &resolved.result {
+                match self.not_yet(&resolved, (reason, *length), (uri, head), hold).await {
+                    HoldOutcome::Resolved(later, still) => (resolved, hold) = (*later, *still),
+                    HoldOutcome::Response(response) => return *response,
                 }
             }
-            match self.settle(&request, &mut answered, &mut hold).await {
+            match self.settle(&request, &mut resolved, &mut hold).await {
                 // Another file has its name by now: the next generation will know.
-                Err(Denied {
+                Err(HttpRefusal {
                     length_now: Some(length),
                     ..
-                }) if head && hold.manner == Manner::WaitsForBody => {
+                }) if head && hold.retry_behaviour == RetryBehaviour::WaitsForBody => {
                     return typed(headed(length), uri);
                 }
-                Err(denied) if denied.is_passing && hold.begins(self, &answered) && !hold.is_over() => {
+                Err(denied) if denied.is_temporary && hold.begins(self, &resolved) && !hold.is_over() => {
                     // Whose patience for a head is short is told how long that file is.
-                    if let (Manner::WaitsForBody, Some(length)) = (hold.manner, denied.length_now) {
+                    if let (RetryBehaviour::WaitsForBody, Some(length)) = (hold.retry_behaviour, denied.length_now) {
                         return self.promised(uri, length, hold);
                     }
                     self.changes(&known, &hold).await;
                     known = self.shared.snapshot.load_full();
-                    answered = self.answer(uri).await;
+                    resolved = self.answer(uri).await;
                 }
                 settled => {
                     let has_waited = hold.ends();
-                    return settled.unwrap_or_else(|denied| self.refuse(&answered, &denied, (head, has_waited)));
+                    return settled.unwrap_or_else(|denied| self.refuse(&resolved, &denied, (head, has_waited)));
                 }
             }
         }
@@ -78,55 +78,60 @@ impl Exchange {
     async fn settle(
         self: &Arc<Self>,
         request: &Request<Incoming>,
-        answered: &mut Answered,
+        resolved: &mut Resolved,
         hold: &mut Hold,
-    ) -> Result<Response<Content>, Denied> {
+    ) -> Result<Response<ResponseBody>, HttpRefusal> {
         let head = request.method() == Method::HEAD;
-        match std::mem::replace(&mut answered.result, Err(Refusal::BadPath { reason: "" })) {
-            Err(refusal) => Err(Denied::from(refusal)),
-            Ok(Resource::Text { body, content_type }) => Ok(self.text(answered, head, body, content_type)),
+        match std::mem::replace(&mut resolved.result, Err(Refusal::BadPath { reason: "" })) {
+            Err(refusal) => Err(HttpRefusal::from(refusal)),
+            Ok(Resource::Text { body, content_type }) => Ok(self.text(resolved, head, body, content_type)),
             Ok(Resource::File {
                 root,
                 file,
-                seal,
+                verified,
                 is_bulk,
                 content_type,
             }) => {
                 let opened = match is_bulk {
-                    true => match open_elsewhere(root.clone(), file.clone(), seal).await {
+                    true => match open_elsewhere(root.clone(), file.clone(), verified).await {
                         Err(error) => {
                             let there = matches!(error, FileError::Changed).then_some((root, file));
-                            return Err(Denied {
+                            return Err(HttpRefusal {
                                 length_now: length_of(there).await,
-                                ..Denied::from(error)
+                                ..HttpRefusal::from(error)
                             });
                         }
-                        opened => opened.map(hot::Content::File),
+                        opened => opened.map(hot::FileSource::File),
                     },
                     // A loader is kept beside images that take its pages from the page cache.
-                    false => self.shared.hot_files.open_elsewhere(root, file, seal).await,
+                    false => self.shared.hot_files.open_elsewhere(root, file, verified).await,
                 };
                 let file = (opened?, is_bulk, content_type);
-                Ok(self.file(answered, request, file, hold).await)
+                Ok(self.file(resolved, request, file, hold).await)
             }
         }
     }
 
     /// A refusal, said to the operator and to the client; who may come back is told to.
-    fn refuse(&self, answered: &Answered, denied: &Denied, (head, has_waited): (bool, bool)) -> Response<Content> {
+    fn refuse(
+        &self,
+        resolved: &Resolved,
+        denied: &HttpRefusal,
+        (head, has_waited): (bool, bool),
+    ) -> Response<ResponseBody> {
         if denied.status == StatusCode::SERVICE_UNAVAILABLE {
             match has_waited {
-                true => self.in_vain(answered, &denied.reason),
+                true => self.timed_out(resolved, &denied.reason),
                 false => self.shared.counters.count(Counter::HttpUnverified),
             }
-            return self.come_back(&denied.reason, head);
+            return self.retry_later(&denied.reason, head);
         }
-        self.shared.report(&answered.refused(denied.reason.clone()));
-        self.deny(denied, head)
+        self.shared.report(&resolved.refused(denied.reason.clone()));
+        self.refuse_transfer(denied, head)
     }
 
     /// iPXE's `##params` POSTs, as some installers do; nothing here takes what they send.
-    fn wrong_method(&self, request: &Request<Incoming>) -> Response<Content> {
+    fn wrong_method(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
         let method = text::escape(request.method().as_str().as_bytes());
         let what = text::escape(request.uri().path().as_bytes());
         let reason = format!("{method} {what}: only GET and HEAD are served");
@@ -136,42 +141,46 @@ impl Exchange {
     }
 
     /// A refusal of a request that nobody looks at any closer.
-    fn unread(&self, status: StatusCode, reason: String, head: bool) -> Response<Content> {
+    fn unread(&self, status: StatusCode, reason: String, head: bool) -> Response<ResponseBody> {
         let refused = self
             .shared
-            .unread("an HTTP request", self.claim.client)
+            .unread("an HTTP request", self.permit_request.client)
             .refused(reason.clone());
         self.shared.report(&refused);
-        self.deny(&Denied::new(status, reason), head)
+        self.refuse_transfer(&HttpRefusal::new(status, reason), head)
     }
 
     async fn file(
         self: &Arc<Self>,
-        answered: &Answered,
+        resolved: &Resolved,
         request: &Request<Incoming>,
-        (content, is_bulk, content_type): (hot::Content, bool, &'static str),
+        (content, is_bulk, content_type): (hot::FileSource, bool, &'static str),
         hold: &mut Hold,
-    ) -> Response<Content> {
+    ) -> Response<ResponseBody> {
         let length = content.stamp().length;
         let validators = validators(content.stamp());
         // A range of HEAD means nothing (RFC 9110 section 14.2): it gets the length of the whole.
         let head = request.method() == Method::HEAD;
-        let wanted = |part| Wanted { content, part, is_bulk };
-        let mut response = match weigh(request.headers(), &validators, length) {
-            Weighed::NotModified => status(StatusCode::NOT_MODIFIED),
-            Weighed::Failed => self.deny(
-                &Denied::new(StatusCode::PRECONDITION_FAILED, "the file is another"),
+        let wanted = |part| FileToSend { content, part, is_bulk };
+        let mut response = match evaluate_conditions(request.headers(), &validators, length) {
+            ConditionalOutcome::NotModified => status(StatusCode::NOT_MODIFIED),
+            ConditionalOutcome::Failed => self.refuse_transfer(
+                &HttpRefusal::new(StatusCode::PRECONDITION_FAILED, "the file is another"),
                 head,
             ),
-            Weighed::Unsatisfiable if !head => {
-                let denied = Denied::new(StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
-                let mut response = self.deny(&denied, head);
+            ConditionalOutcome::Unsatisfiable if !head => {
+                let denied = HttpRefusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
+                let mut response = self.refuse_transfer(&denied, head);
                 put(&mut response, CONTENT_RANGE, &format!("bytes */{length}"));
                 response
             }
-            Weighed::Whole | Weighed::Part(_) | Weighed::Unsatisfiable if head => headed(length),
-            Weighed::Whole | Weighed::Unsatisfiable => self.body(answered, wanted(None), hold).await,
-            Weighed::Part(part) => self.body(answered, wanted(Some(part)), hold).await,
+            ConditionalOutcome::Full | ConditionalOutcome::FdShare(_) | ConditionalOutcome::Unsatisfiable if head => {
+                headed(length)
+            }
+            ConditionalOutcome::Full | ConditionalOutcome::Unsatisfiable => {
+                self.body(resolved, wanted(None), hold).await
+            }
+            ConditionalOutcome::FdShare(part) => self.body(resolved, wanted(Some(part)), hold).await,
         };
         if response.status().is_success() {
             set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -187,29 +196,34 @@ impl Exchange {
     }
 
     /// The whole file or a part of it, once there is a place for it.
-    async fn body(self: &Arc<Self>, answered: &Answered, wanted: Wanted, hold: &mut Hold) -> Response<Content> {
+    async fn body(
+        self: &Arc<Self>,
+        resolved: &Resolved,
+        wanted: FileToSend,
+        hold: &mut Hold,
+    ) -> Response<ResponseBody> {
         let (length, size, part) = (wanted.content.stamp().length, wanted.size(), wanted.part.clone());
-        let free = wanted.is_bulk.then(|| self.bulk.take(&self.claim)).flatten();
+        let free = wanted.is_bulk.then(|| self.bulk.take(&self.permit_request)).flatten();
         let content = match free {
-            place if place.is_some() || !wanted.is_bulk => {
+            permit if permit.is_some() || !wanted.is_bulk => {
                 hold.ends();
-                Content::File(self.content(answered, wanted, place))
+                ResponseBody::File(self.content(resolved, wanted, permit))
             }
             _ => {
-                self.say_busy(answered);
-                if !hold.begins(self, answered) {
+                self.log_busy(resolved);
+                if !hold.begins(self, resolved) {
                     self.shared.counters.count(Counter::HttpBusy);
-                    return self.come_back(BUSY, false);
+                    return self.retry_later(BUSY, false);
                 }
-                if hold.manner == Manner::WaitsForBody && size > 0 {
-                    self.promise_place(answered, wanted, hold.take())
-                } else if let Some(place) = self.place_in_time(hold).await {
+                if hold.retry_behaviour == RetryBehaviour::WaitsForBody && size > 0 {
+                    self.defer_until_permit(resolved, wanted, hold.take())
+                } else if let Some(permit) = self.permit_in_time(hold).await {
                     hold.ends();
-                    Content::File(self.content(answered, wanted, Some(place)))
+                    ResponseBody::File(self.content(resolved, wanted, Some(permit)))
                 } else {
                     hold.ends();
-                    self.in_vain(answered, BUSY);
-                    return self.come_back(BUSY, false);
+                    self.timed_out(resolved, BUSY);
+                    return self.retry_later(BUSY, false);
                 }
             }
         };

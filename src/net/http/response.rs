@@ -1,23 +1,23 @@
 //! What answers the requests of one connection, and what responses are made of: texts, files and refusals,
-//! with their headers. Which of them a request comes to is [`super::exchange`]'s.
+//! with their headers. Which of them a request comes to is [`super::context`]'s.
 
 use super::{
-    body::{Content, FileContent, Handing},
+    body::{DeliveryHandle, FileContent, ResponseBody},
+    buffer_pool::BufferPool,
+    client_stream::{Delivery, DeliveryGuards, DeliveryTracker},
     conditional::Validators,
-    rooms::Rooms,
-    wire::{Delivery, Held, Outbox},
 };
 use crate::boot::{
     event::Step,
-    resource::{Answered, Ask, Refusal, Transport},
+    resource::{FileRequest, Refusal, Resolved, Transport},
     snapshot::FileStamp,
 };
 use crate::model::limits::{HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S};
 use crate::net::{
     Counter, Shared,
     files::{FileError, hot},
-    places::{Claim, Place, Places},
-    running::Cut,
+    limiter::{FairLimiter, Permit, PermitRequest},
+    tasks::AbortSignal,
 };
 use bytes::Bytes;
 use hyper::{
@@ -32,32 +32,32 @@ use std::{
 };
 
 /// What answers the requests of one connection.
-pub(super) struct Exchange {
+pub(super) struct ConnectionContext {
     pub shared: Arc<Shared>,
-    pub outbox: Arc<Outbox>,
+    pub tracker: Arc<DeliveryTracker>,
     /// The places of image files on their way.
-    pub bulk: Places,
+    pub bulk: FairLimiter,
     /// The places of those who wait for one of them.
-    pub seats: Places,
+    pub wait_slots: FairLimiter,
     /// What pieces of files are read into.
-    pub rooms: Rooms,
+    pub buffers: BufferPool,
     /// Whether it is us who end what is under way.
-    pub cut: Cut,
+    pub abort: AbortSignal,
     /// Who asks, for whatever it needs a place for.
-    pub claim: Claim,
+    pub permit_request: PermitRequest,
     /// Its connection's place.
-    pub place: Place,
+    pub permit: Permit,
     pub server: Ipv4Addr,
 }
 
 /// A file, or a part of one, that is to be sent.
-pub(super) struct Wanted {
-    pub content: hot::Content,
+pub(super) struct FileToSend {
+    pub content: hot::FileSource,
     pub part: Option<Range<u64>>,
     pub is_bulk: bool,
 }
 
-impl Wanted {
+impl FileToSend {
     fn bytes(&self) -> Range<u64> {
         self.part.clone().unwrap_or(0..self.content.stamp().length)
     }
@@ -70,95 +70,104 @@ impl Wanted {
 }
 
 /// What refusals are: a status and a line of text.
-pub(super) struct Denied {
+pub(super) struct HttpRefusal {
     pub status: StatusCode,
     pub reason: String,
     /// It will be otherwise by itself, soon.
-    pub is_passing: bool,
+    pub is_temporary: bool,
     /// Bytes of the file that has its name by now.
     pub length_now: Option<u64>,
 }
 
-impl Denied {
-    pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Denied {
-        Denied {
+impl HttpRefusal {
+    pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> HttpRefusal {
+        HttpRefusal {
             status,
             reason: reason.into(),
-            is_passing: false,
+            is_temporary: false,
             length_now: None,
         }
     }
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Denied {
+impl From<Refusal> for HttpRefusal {
+    fn from(refusal: Refusal) -> HttpRefusal {
         match refusal {
-            Refusal::NotFound { reason } | Refusal::Spared { reason } => Denied::new(StatusCode::NOT_FOUND, reason),
-            Refusal::BadPath { reason } => Denied::new(StatusCode::BAD_REQUEST, reason),
-            Refusal::Forbidden { reason } => Denied::new(StatusCode::FORBIDDEN, reason),
-            Refusal::Broken { reason } => Denied::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
-            Refusal::NotYet { reason, .. } => Denied::new(StatusCode::SERVICE_UNAVAILABLE, reason),
+            Refusal::NotFound { reason } | Refusal::OptionalMissing { reason } => {
+                HttpRefusal::new(StatusCode::NOT_FOUND, reason)
+            }
+            Refusal::BadPath { reason } => HttpRefusal::new(StatusCode::BAD_REQUEST, reason),
+            Refusal::Forbidden { reason } => HttpRefusal::new(StatusCode::FORBIDDEN, reason),
+            Refusal::ServerError { reason } => HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
+            Refusal::NotReady { reason, .. } => HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason),
         }
     }
 }
 
-impl From<FileError> for Denied {
-    fn from(error: FileError) -> Denied {
+impl From<FileError> for HttpRefusal {
+    fn from(error: FileError) -> HttpRefusal {
         let status = match error {
             FileError::Missing => StatusCode::NOT_FOUND,
             FileError::Unsafe(_) => StatusCode::FORBIDDEN,
-            FileError::Rotten | FileError::ChangedMeanwhile | FileError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            FileError::Changed | FileError::NotInTime => StatusCode::SERVICE_UNAVAILABLE,
+            FileError::Corrupt | FileError::ChangedWhileReading | FileError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            FileError::Changed | FileError::WaitTimedOut => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Denied {
-            is_passing: matches!(error, FileError::Changed),
-            ..Denied::new(status, error.to_string())
+        HttpRefusal {
+            is_temporary: matches!(error, FileError::Changed),
+            ..HttpRefusal::new(status, error.to_string())
         }
     }
 }
 
-impl Exchange {
+impl ConnectionContext {
     /// What a request comes to now.
-    pub(super) async fn answer(&self, uri: &Uri) -> Answered {
-        let ask = Ask {
+    pub(super) async fn answer(&self, uri: &Uri) -> Resolved {
+        let ask = FileRequest {
             transport: Transport::Http,
             path: uri.path().as_bytes(),
             query: uri.query(),
-            peer: self.claim.client,
+            peer: self.permit_request.client,
             server: self.server,
         };
         self.shared.answer_in_time(&ask).await
     }
 
-    pub(super) fn handing(&self, answered: &Answered, what: String, bytes: u64, held: Held) -> Handing {
-        let unsent = answered.event(Step::Sent {
+    pub(super) fn delivery_handle(
+        &self,
+        resolved: &Resolved,
+        what: String,
+        bytes: u64,
+        held: DeliveryGuards,
+    ) -> DeliveryHandle {
+        let unsent = resolved.event(Step::Sent {
             what: String::new(),
             bytes,
         });
-        let held = Held {
-            leave: self.claim.leave.clone(),
+        let held = DeliveryGuards {
+            eviction: self.permit_request.eviction.clone(),
             ..held
         };
-        Handing {
+        DeliveryHandle {
             delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, held),
-            outbox: Arc::clone(&self.outbox),
+            tracker: Arc::clone(&self.tracker),
         }
     }
 
     /// A rendered text: for this machine and this moment, so never cached.
     pub(super) fn text(
         &self,
-        answered: &Answered,
+        resolved: &Resolved,
         head: bool,
         body: String,
         content_type: &'static str,
-    ) -> Response<Content> {
+    ) -> Response<ResponseBody> {
         let length = body.len() as u64;
         let content = if head {
             empty()
         } else {
-            let handing = self.handing(answered, answered.what.clone(), length, Held::default());
-            Content::text(body.into(), handing)
+            let delivery_handle =
+                self.delivery_handle(resolved, resolved.what.clone(), length, DeliveryGuards::default());
+            ResponseBody::text(body.into(), delivery_handle)
         };
         let mut response = Response::new(content);
         set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -168,46 +177,46 @@ impl Exchange {
     }
 
     /// The body of a file, or of a part of one, which has its place.
-    pub(super) fn content(&self, answered: &Answered, wanted: Wanted, place: Option<Place>) -> FileContent {
+    pub(super) fn content(&self, resolved: &Resolved, wanted: FileToSend, permit: Option<Permit>) -> FileContent {
         let length = wanted.content.stamp().length;
         let what = match &wanted.part {
-            Some(part) => format!("{} (bytes {}-{} of {length})", answered.what, part.start, part.end - 1),
-            None => answered.what.clone(),
+            Some(part) => format!("{} (bytes {}-{} of {length})", resolved.what, part.start, part.end - 1),
+            None => resolved.what.clone(),
         };
         let (bytes, size) = (wanted.bytes(), wanted.size());
         if length > HTTP_PROMPT_BYTES_MAX {
-            self.outbox.takes_bulk();
+            self.tracker.takes_bulk();
         }
-        let to = (Transport::Http, self.claim.client);
+        let to = (Transport::Http, self.permit_request.client);
         let began = self.shared.clock.monotonic();
-        let held = Held {
-            place: place.map(Arc::new),
-            under_way: Some(self.shared.transfers.begin(began, to, answered, size)),
-            ..Held::default()
+        let held = DeliveryGuards {
+            permit: permit.map(Arc::new),
+            handle: Some(self.shared.transfers.begin(began, to, resolved, size)),
+            ..DeliveryGuards::default()
         };
-        let handing = self.handing(answered, what, size, held);
-        FileContent::new(wanted.content, bytes, self.rooms.clone(), handing)
+        let delivery_handle = self.delivery_handle(resolved, what, size, held);
+        FileContent::new(wanted.content, bytes, self.buffers.clone(), delivery_handle)
     }
 
-    pub(super) fn come_back(&self, reason: &str, head: bool) -> Response<Content> {
-        let mut response = self.deny(&Denied::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
+    pub(super) fn retry_later(&self, reason: &str, head: bool) -> Response<ResponseBody> {
+        let mut response = self.refuse_transfer(&HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
-        let after_s = HTTP_RETRY_AFTER_S + self.claim.client.to_bits() % HTTP_RETRY_SPREAD_S;
+        let after_s = HTTP_RETRY_AFTER_S + self.permit_request.client.to_bits() % HTTP_RETRY_SPREAD_S;
         put(&mut response, RETRY_AFTER, &after_s.to_string());
         response
     }
 
     /// A refusal as a line of text.
-    pub(super) fn deny(&self, denied: &Denied, head: bool) -> Response<Content> {
+    pub(super) fn refuse_transfer(&self, denied: &HttpRefusal, head: bool) -> Response<ResponseBody> {
         self.shared.counters.count(Counter::HttpRefused);
         let line = format!("{}\n", denied.reason);
         let length = line.len();
         let mut response = Response::new(if head {
             empty()
         } else {
-            Content::Text {
+            ResponseBody::Text {
                 bytes: Bytes::from(line),
-                handing: None,
+                delivery_handle: None,
             }
         });
         *response.status_mut() = denied.status;
@@ -237,33 +246,33 @@ pub(super) fn validators(stamp: FileStamp) -> Validators {
 }
 
 /// The answer to HEAD: the length of the whole, and no byte of it.
-pub(super) fn headed(length: u64) -> Response<Content> {
+pub(super) fn headed(length: u64) -> Response<ResponseBody> {
     let mut response = Response::new(empty());
     set(&mut response, CONTENT_LENGTH, length);
     response
 }
 
-pub(super) fn empty() -> Content {
-    Content::Text {
+pub(super) fn empty() -> ResponseBody {
+    ResponseBody::Text {
         bytes: Bytes::new(),
-        handing: None,
+        delivery_handle: None,
     }
 }
 
-pub(super) fn status(status: StatusCode) -> Response<Content> {
+pub(super) fn status(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(empty());
     *response.status_mut() = status;
     response
 }
 
 /// Sets a header to a text of ours; one that could not be a header is left out.
-pub(super) fn put(response: &mut Response<Content>, name: HeaderName, value: &str) {
+pub(super) fn put(response: &mut Response<ResponseBody>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         set(response, name, value);
     }
 }
 
 /// Sets a header to a number, or to a text that was looked at before.
-pub(super) fn set(response: &mut Response<Content>, name: HeaderName, value: impl Into<HeaderValue>) {
+pub(super) fn set(response: &mut Response<ResponseBody>, name: HeaderName, value: impl Into<HeaderValue>) {
     response.headers_mut().insert(name, value.into());
 }

@@ -3,11 +3,11 @@
 use crate::model::limits::HTTP_PIECE_BYTES;
 use crate::net::{
     files::{
-        FileError, Opened,
-        hot::{self, Whole},
+        FileError, OpenedFile,
+        hot::{self, InMemoryFile},
     },
-    http::rooms::{Room, Rooms},
-    places::Place,
+    http::buffer_pool::{Buffer, BufferPool},
+    limiter::Permit,
 };
 use bytes::Bytes;
 use std::{
@@ -21,30 +21,30 @@ use std::{
 use tokio::task::JoinHandle;
 
 /// What a file's body is read from.
-pub(super) enum Source {
+pub(super) enum BodySource {
     /// All of it is in memory, for everybody who is being sent it.
-    Memory(Whole),
+    Memory(InMemoryFile),
     /// At most one piece of it is in memory.
-    File(Reader),
+    File(PieceReader),
 }
 
 /// Reads a file piece by piece.
-pub(super) struct Reader {
-    opened: Arc<Opened>,
-    rooms: Rooms,
-    place: Option<Arc<Place>>,
-    reading: Option<JoinHandle<Result<Room, FileError>>>,
+pub(super) struct PieceReader {
+    opened: Arc<OpenedFile>,
+    buffers: BufferPool,
+    permit: Option<Arc<Permit>>,
+    reading: Option<JoinHandle<Result<Buffer, FileError>>>,
 }
 
-impl Source {
-    /// A body's, which holds `place`.
-    pub(super) fn new(content: hot::Content, rooms: Rooms, place: Option<Arc<Place>>) -> Source {
+impl BodySource {
+    /// A body's, which holds `permit`.
+    pub(super) fn new(content: hot::FileSource, buffers: BufferPool, permit: Option<Arc<Permit>>) -> BodySource {
         match content {
-            hot::Content::Whole { whole, .. } => Source::Memory(whole),
-            hot::Content::File(opened) => Source::File(Reader {
+            hot::FileSource::InMemoryFile { file, .. } => BodySource::Memory(file),
+            hot::FileSource::File(opened) => BodySource::File(PieceReader {
                 opened: Arc::new(opened),
-                rooms,
-                place,
+                buffers,
+                permit,
                 reading: None,
             }),
         }
@@ -58,24 +58,24 @@ impl Source {
     ) -> Poll<Result<Bytes, FileError>> {
         let length = usize::try_from(left.end - left.start).map_or(HTTP_PIECE_BYTES, |all| all.min(HTTP_PIECE_BYTES));
         match self {
-            Source::Memory(whole) => Poll::Ready(piece_of(whole, left.start, length)),
-            Source::File(reader) => reader.poll_read(left.start, length, context).map_ok(Room::into_piece),
+            BodySource::Memory(file) => Poll::Ready(piece_of(file, left.start, length)),
+            BodySource::File(reader) => reader.poll_read(left.start, length, context).map_ok(Buffer::into_piece),
         }
     }
 }
 
-fn piece_of(whole: &Whole, start: u64, length: usize) -> Result<Bytes, FileError> {
-    whole.unchanged()?;
+fn piece_of(file: &InMemoryFile, start: u64, length: usize) -> Result<Bytes, FileError> {
+    file.unchanged()?;
     let start = usize::try_from(start).ok();
     let end = start.and_then(|start| start.checked_add(length));
     match (start, end) {
-        (Some(start), Some(end)) if end <= whole.bytes.len() => Ok(whole.bytes.slice(start..end)),
+        (Some(start), Some(end)) if end <= file.bytes.len() => Ok(file.bytes.slice(start..end)),
         _ => Err(FileError::Io(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
-impl Reader {
-    fn poll_read(&mut self, start: u64, length: usize, context: &mut Context<'_>) -> Poll<Result<Room, FileError>> {
+impl PieceReader {
+    fn poll_read(&mut self, start: u64, length: usize, context: &mut Context<'_>) -> Poll<Result<Buffer, FileError>> {
         let mut reading = match self.reading.take() {
             Some(reading) => reading,
             None => match self.read_now(start, length) {
@@ -94,11 +94,11 @@ impl Reader {
     }
 
     /// A piece, where the page cache has it; `None` where the disk has to be waited for.
-    fn read_now(&self, start: u64, length: usize) -> Option<Result<Room, FileError>> {
-        let mut room = self.rooms.take(length);
-        let read = self.opened.read_now(room.bytes_mut(), start);
+    fn read_now(&self, start: u64, length: usize) -> Option<Result<Buffer, FileError>> {
+        let mut buffer = self.buffers.take(length);
+        let read = self.opened.read_now(buffer.bytes_mut(), start);
         match read.and_then(|is_read| self.opened.unchanged().map(|()| is_read)) {
-            Ok(true) => Some(Ok(room)),
+            Ok(true) => Some(Ok(buffer)),
             Ok(false) => None,
             Err(error) => Some(Err(error)),
         }
@@ -107,13 +107,13 @@ impl Reader {
     /// Starts to read a piece from the disk. What is read goes on when its client is gone, with a
     /// descriptor and a thread, and so with the client's place: who asks a slow disk for much and
     /// leaves, again and again, would have all threads wait for it.
-    fn read_later(&self, start: u64, length: usize) -> JoinHandle<Result<Room, FileError>> {
-        let (opened, mut room) = (Arc::clone(&self.opened), self.rooms.take(length));
-        let place = self.place.clone();
+    fn read_later(&self, start: u64, length: usize) -> JoinHandle<Result<Buffer, FileError>> {
+        let (opened, mut buffer) = (Arc::clone(&self.opened), self.buffers.take(length));
+        let permit = self.permit.clone();
         tokio::task::spawn_blocking(move || {
-            let read = opened.read_exactly(room.bytes_mut(), start);
-            drop(place);
-            read.map(|()| room)
+            let read = opened.read_exactly(buffer.bytes_mut(), start);
+            drop(permit);
+            read.map(|()| buffer)
         })
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::net::{
         files::open_beneath,
-        places::{Claim, Places},
+        limiter::{FairLimiter, PermitRequest},
     };
     use std::{fs, net::Ipv4Addr, sync::mpsc, task::Waker, thread};
 
@@ -140,19 +140,19 @@ mod tests {
         let (go_on, wait) = mpsc::channel::<()>();
         runtime.spawn_blocking(move || wait.recv());
 
-        let places = Places::new(1, 1, &Default::default());
-        let place = || places.take(&Claim::firm(Ipv4Addr::LOCALHOST));
-        let mut reader = Reader {
+        let places = FairLimiter::new(1, 1, &Default::default());
+        let permit = || places.take(&PermitRequest::may_wait_on_disk(Ipv4Addr::LOCALHOST));
+        let mut reader = PieceReader {
             opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),
-            rooms: Rooms::new(1),
-            place: place().map(Arc::new),
+            buffers: BufferPool::new(1),
+            permit: permit().map(Arc::new),
             reading: None,
         };
         reader.reading = Some(reader.read_later(0, 6));
         drop(reader);
-        assert!(place().is_none(), "the disk still reads for it");
+        assert!(permit().is_none(), "the disk still reads for it");
         drop(go_on);
-        while place().is_none() {
+        while permit().is_none() {
             thread::yield_now();
         }
     }
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn pieces_of_what_is_in_memory_are_the_ones_asked_for_and_none_beyond_its_end() {
         let bytes: Vec<u8> = (0..=250).cycle().take(HTTP_PIECE_BYTES + 10).collect();
-        let mut source = Source::Memory(Whole {
+        let mut source = BodySource::Memory(InMemoryFile {
             bytes: bytes.clone().into(),
-            seal: None,
+            verified: None,
         });
         let length = bytes.len() as u64;
         let mut piece = |left| match source.poll_piece(&left, &mut Context::from_waker(Waker::noop())) {

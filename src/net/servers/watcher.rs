@@ -1,14 +1,14 @@
 //! Follows the interfaces as they come, change and go: binds them, tells their servers, says what is wrong.
 
-use super::{Common, Listen, Sockets, names_of};
+use super::{InterfaceSockets, ListenConfig, SharedResources, names_of};
 use crate::model::{
     Mode, ServedInterface,
-    limits::{INTERFACE_POLL, INTERFACE_SETTLE},
+    limits::{INTERFACE_DEBOUNCE, INTERFACE_POLL_INTERVAL},
 };
 use crate::net::{
-    interface::{self, Interface, Link, Presence, Standing},
-    news::News,
-    served::{Served, announce, announce_link},
+    interface::{self, Interface, InterfaceState, Link, Presence},
+    link_events::LinkEvents,
+    served::{InterfaceServers, announce, announce_link},
 };
 use std::{collections::BTreeMap, future, sync::Arc};
 use tokio::{
@@ -20,15 +20,15 @@ use tracing::warn;
 /// Everything about the interfaces that are to be served.
 pub(super) struct Watcher {
     wanted: Vec<ServedInterface>,
-    listen: Listen,
-    common: Common,
-    served: BTreeMap<String, Served>,
+    listen: ListenConfig,
+    common: SharedResources,
+    served: BTreeMap<String, InterfaceServers>,
     /// The last thing said of an interface that can't be bound, so that it is said once.
     complaints: BTreeMap<String, String>,
 }
 
 impl Watcher {
-    pub(super) fn new(wanted: Vec<ServedInterface>, listen: Listen, common: Common) -> Watcher {
+    pub(super) fn new(wanted: Vec<ServedInterface>, listen: ListenConfig, common: SharedResources) -> Watcher {
         Watcher {
             wanted,
             listen,
@@ -42,23 +42,23 @@ impl Watcher {
     /// not be bound is tried again.
     pub(super) async fn watch(&mut self) {
         let names = names_of(&self.wanted);
-        let mut ticks = interval(INTERFACE_POLL);
+        let mut ticks = interval(INTERFACE_POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut news = News::subscribe()
-            .inspect_err(|error| warn!("changed links are seen every {INTERFACE_POLL:?} only: {error}"))
+        let mut link_events = LinkEvents::subscribe()
+            .inspect_err(|error| warn!("changed links are seen every {INTERFACE_POLL_INTERVAL:?} only: {error}"))
             .ok();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                told = next(news.as_ref()) => match told {
+                evicted = next(link_events.as_ref()) => match evicted {
                     Ok(links) => {
                         self.hear(&links);
                         // A host that starts a hundred containers has much news, and one look does for all.
-                        sleep(INTERFACE_SETTLE).await;
+                        sleep(INTERFACE_DEBOUNCE).await;
                     }
                     Err(error) => {
-                        warn!("changed links are seen every {INTERFACE_POLL:?} only: {error}");
-                        news = None;
+                        warn!("changed links are seen every {INTERFACE_POLL_INTERVAL:?} only: {error}");
+                        link_events = None;
                     }
                 },
             }
@@ -98,7 +98,7 @@ impl Watcher {
     }
 
     fn appear(&mut self, interface: Interface) {
-        match Sockets::bind(&interface, &self.listen) {
+        match InterfaceSockets::bind(&interface, &self.listen) {
             Ok(sockets) => {
                 self.complaints.remove(&*interface.name);
                 self.serve(interface, sockets);
@@ -113,7 +113,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn serve(&mut self, interface: Interface, sockets: Sockets) {
+    pub(super) fn serve(&mut self, interface: Interface, sockets: InterfaceSockets) {
         announce(&interface);
         if interface.link != Link::Up {
             announce_link(&interface);
@@ -124,7 +124,7 @@ impl Watcher {
         let (state, states) = watch::channel(interface);
         match self.common.start(sockets, mode, &states) {
             Ok(servers) => {
-                self.served.insert(name, Served::new(mode, state, servers));
+                self.served.insert(name, InterfaceServers::new(mode, state, servers));
             }
             Err(error) => {
                 warn!(interface = name, "its sockets can't be waited on: {error}");
@@ -141,7 +141,7 @@ impl Watcher {
         let standing = |wanted: &ServedInterface| {
             let presence = self.presence(&wanted.name);
             let known = before.iter().find(|known| known.name == wanted.name);
-            Standing {
+            InterfaceState {
                 name: wanted.name.clone(),
                 mode: wanted.mode,
                 since: known
@@ -150,7 +150,7 @@ impl Watcher {
                 presence,
             }
         };
-        let all: Vec<Standing> = self.wanted.iter().map(standing).collect();
+        let all: Vec<InterfaceState> = self.wanted.iter().map(standing).collect();
         if **before != all {
             shared.interfaces.store(Arc::new(all));
         }
@@ -168,9 +168,9 @@ impl Watcher {
 }
 
 /// The kernel's next news, if it tells any.
-async fn next(news: Option<&News>) -> std::io::Result<Vec<(u32, Link)>> {
-    match news {
-        Some(news) => news.next().await,
+async fn next(link_events: Option<&LinkEvents>) -> std::io::Result<Vec<(u32, Link)>> {
+    match link_events {
+        Some(link_events) => link_events.next().await,
         None => future::pending().await,
     }
 }

@@ -1,6 +1,6 @@
 //! Datagrams as they come in, many in one system call.
 
-use super::Received;
+use super::ReceivedDatagram;
 use nix::libc;
 use std::{
     io,
@@ -27,7 +27,7 @@ impl Control {
 pub struct Inbox {
     bytes: Vec<u8>,
     bytes_max: usize,
-    received: Vec<Received>,
+    received: Vec<ReceivedDatagram>,
 }
 
 impl Inbox {
@@ -76,14 +76,14 @@ impl Inbox {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for at in 0..count {
             let header = &headers[at];
-            self.received.push(Received {
+            self.received.push(ReceivedDatagram {
                 length: (header.msg_len as usize).min(self.bytes_max),
                 source: SocketAddrV4::new(
                     Ipv4Addr::from_bits(u32::from_be(sources[at].sin_addr.s_addr)),
                     u16::from_be(sources[at].sin_port),
                 ),
                 asked: asked(&header.msg_hdr),
-                cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                is_truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
         Ok(count)
@@ -100,7 +100,7 @@ impl Inbox {
     }
 
     /// One datagram of the batch.
-    pub fn datagram(&self, at: usize) -> (Received, &[u8]) {
+    pub fn datagram(&self, at: usize) -> (ReceivedDatagram, &[u8]) {
         let (received, start) = (self.received[at], at * self.bytes_max);
         (received, &self.bytes[start..start + received.length])
     }

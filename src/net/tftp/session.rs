@@ -4,20 +4,20 @@
 //! larger files are read from the page cache straight into the datagrams. Only what is not there is
 //! read elsewhere, a little at a time, and kept until it was sent.
 
-use super::prepare::{Prepared, Request, Source};
+use super::prepare::{Prepared, TransferRequest, TransferSource};
 use crate::boot::{
     event::Step,
-    resource::{Answered, Transport},
+    resource::{Resolved, Transport},
 };
 use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
 use crate::net::{
     Counter, Counters, Shared,
-    files::{FileError, Opened, hot::Whole},
-    socket::Outbox,
-    transfers::UnderWay,
+    files::{FileError, OpenedFile, hot::InMemoryFile},
+    socket::SendBatch,
+    transfers::TransferHandle,
 };
 use crate::proto::tftp::{
-    transfer::{Ending, Transfer, Transmit},
+    transfer::{Transfer, TransferEnd, Transmit},
     wire::{self, DATA_HEADER_BYTES, ErrorCode, Packet},
 };
 use std::{
@@ -33,30 +33,30 @@ const STARTED_OVER_AFTER: Duration = Duration::from_secs(1);
 /// One request of one client, from its first packet to its end.
 pub(super) struct Session {
     client: SocketAddrV4,
-    request: Request,
+    request: TransferRequest,
     /// When the lane looks at it next; `None` before the transfer begins.
     pub(super) alarm: Option<Duration>,
     /// `None` while it is being prepared.
-    carried: Option<Box<Carried>>,
+    active: Option<Box<ActiveTransfer>>,
 }
 
 /// A transfer under way.
-struct Carried {
-    answered: Answered,
+struct ActiveTransfer {
+    resolved: Resolved,
     transfer: Transfer,
-    bytes: Bytes,
+    bytes: TransferBytes,
     /// What waits for bytes from the disk.
     waiting: Option<Transmit>,
     /// The highest offset that was sent.
     highest: Option<u64>,
-    under_way: UnderWay,
+    handle: TransferHandle,
 }
 
 /// Where a transfer's bytes come from.
-enum Bytes {
-    Memory(Whole),
+enum TransferBytes {
+    Memory(InMemoryFile),
     File {
-        opened: Arc<Opened>,
+        opened: Arc<OpenedFile>,
         /// A run of the file that had to be read from the disk, and where it starts.
         ahead: Vec<u8>,
         ahead_at: u64,
@@ -64,34 +64,34 @@ enum Bytes {
 }
 
 /// How a session goes on after it had its turn.
-pub(super) enum Turn {
+pub(super) enum SessionStatus {
     /// It waits for its client, or its disk.
-    Goes,
+    Continues,
     /// It waits for these bytes of its file.
-    Reads(Reading),
+    NeedsRead(PendingRead),
     /// It is over.
     Ended,
 }
 
 /// Bytes of a file that are not in memory.
-pub(super) struct Reading {
-    opened: Arc<Opened>,
+pub(super) struct PendingRead {
+    opened: Arc<OpenedFile>,
     offset: u64,
     length: usize,
 }
 
 /// The same, read.
-pub(super) struct Read {
+pub(super) struct ReadResult {
     offset: u64,
     result: Result<Vec<u8>, FileError>,
 }
 
-impl Reading {
+impl PendingRead {
     /// Reads them. Blocks on the disk.
-    pub(super) fn read(self) -> Read {
+    pub(super) fn read(self) -> ReadResult {
         let mut bytes = vec![0; self.length];
         let result = self.opened.read_exactly(&mut bytes, self.offset);
-        Read {
+        ReadResult {
             offset: self.offset,
             result: result.map(|()| bytes),
         }
@@ -100,29 +100,29 @@ impl Reading {
 
 impl Session {
     /// A session whose request is being prepared.
-    pub(super) fn new(client: SocketAddrV4, request: Request) -> Session {
+    pub(super) fn new(client: SocketAddrV4, request: TransferRequest) -> Session {
         Session {
             client,
             request,
             alarm: None,
-            carried: None,
+            active: None,
         }
     }
 
     /// Takes what the request came to; false when that is nothing, and the client is told so.
-    pub(super) fn begin(&mut self, shared: &Shared, prepared: Prepared, outbox: &mut Outbox) -> bool {
+    pub(super) fn begin(&mut self, shared: &Shared, prepared: Prepared, batch: &mut SendBatch) -> bool {
         let (transfer, source) = match prepared.begun {
             Ok(begun) => begun,
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
-                self.send_error(outbox, denied.code, &denied.message);
-                shared.report(&prepared.answered.refused(denied.message));
+                self.send_error(batch, denied.code, &denied.message);
+                shared.report(&prepared.resolved.refused(denied.message));
                 return false;
             }
         };
         let bytes = match source {
-            Source::Memory(whole) => Bytes::Memory(whole),
-            Source::File(opened) => Bytes::File {
+            TransferSource::Memory(whole) => TransferBytes::Memory(whole),
+            TransferSource::File(opened) => TransferBytes::File {
                 opened: Arc::new(opened),
                 ahead: Vec::new(),
                 ahead_at: 0,
@@ -130,9 +130,9 @@ impl Session {
         };
         let to = (Transport::Tftp, *self.client.ip());
         let began = shared.clock.monotonic();
-        self.carried = Some(Box::new(Carried {
-            under_way: shared.transfers.begin(began, to, &prepared.answered, bytes.length()),
-            answered: prepared.answered,
+        self.active = Some(Box::new(ActiveTransfer {
+            handle: shared.transfers.begin(began, to, &prepared.resolved, bytes.length()),
+            resolved: prepared.resolved,
             transfer,
             bytes,
             waiting: None,
@@ -141,30 +141,30 @@ impl Session {
         true
     }
 
-    fn send_error(&self, outbox: &mut Outbox, code: ErrorCode, message: &str) {
+    fn send_error(&self, batch: &mut SendBatch, code: ErrorCode, message: &str) {
         let error = wire::error(code, message);
-        outbox
+        batch
             .push(self.request.asked, self.client, error.len())
             .copy_from_slice(&error);
     }
 
     /// Takes a packet of its client's.
     pub(super) fn handle(&mut self, now: Duration, packet: &Packet) {
-        if let Some(carried) = &mut self.carried {
-            carried.transfer.handle(now, packet);
+        if let Some(active) = &mut self.active {
+            active.transfer.handle(now, packet);
         }
     }
 
     /// Takes the time.
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        if let Some(carried) = &mut self.carried {
-            carried.transfer.handle_timeout(now);
+        if let Some(active) = &mut self.active {
+            active.transfer.handle_timeout(now);
         }
     }
 
     /// When it wants the time next.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.carried.as_ref()?.transfer.deadline()
+        self.active.as_ref()?.transfer.deadline()
     }
 
     /// Whether the lane looks at it in time.
@@ -179,12 +179,8 @@ impl Session {
     /// Whether a request from its client's port is its own once more. The same request before the
     /// first acknowledgement is a repetition, and so is one that was under way while blocks were
     /// taken; anything else is a machine that started over.
-    pub(super) fn is_repeated(&self, now: Duration, request: &Request) -> bool {
-        let fresh = match self
-            .carried
-            .as_ref()
-            .and_then(|carried| carried.transfer.last_progress())
-        {
+    pub(super) fn is_repeated(&self, now: Duration, request: &TransferRequest) -> bool {
+        let fresh = match self.active.as_ref().and_then(|active| active.transfer.last_progress()) {
             None => true,
             Some(at) => now < at + STARTED_OVER_AFTER,
         };
@@ -199,84 +195,84 @@ impl Session {
 
     /// What it sends, for the log.
     pub(super) fn what(&self) -> &str {
-        self.carried.as_ref().map_or("", |carried| &carried.answered.what)
+        self.active.as_ref().map_or("", |active| &active.resolved.what)
     }
 
     /// Takes bytes that were read from the disk.
-    pub(super) fn take_read(&mut self, shared: &Shared, read: Read, outbox: &mut Outbox) -> Turn {
-        let Some(Carried {
-            bytes: Bytes::File { ahead, ahead_at, .. },
+    pub(super) fn take_read(&mut self, shared: &Shared, read: ReadResult, batch: &mut SendBatch) -> SessionStatus {
+        let Some(ActiveTransfer {
+            bytes: TransferBytes::File { ahead, ahead_at, .. },
             ..
-        }) = self.carried.as_deref_mut()
+        }) = self.active.as_deref_mut()
         else {
-            return Turn::Goes;
+            return SessionStatus::Continues;
         };
         match read.result {
             Ok(bytes) => (*ahead, *ahead_at) = (bytes, read.offset),
-            Err(error) => return self.fail(shared, outbox, error.to_string()),
+            Err(error) => return self.fail(shared, batch, error.to_string()),
         }
-        self.transmit(shared, outbox, true)
+        self.transmit(shared, batch, true)
     }
 
     /// Puts everything that is to be sent now into the outbox; `read` says that the bytes it waited
     /// for are here.
-    pub(super) fn transmit(&mut self, shared: &Shared, outbox: &mut Outbox, read: bool) -> Turn {
-        let Some(carried) = &mut self.carried else {
-            return Turn::Goes;
+    pub(super) fn transmit(&mut self, shared: &Shared, batch: &mut SendBatch, read: bool) -> SessionStatus {
+        let Some(active) = &mut self.active else {
+            return SessionStatus::Continues;
         };
-        if carried.transfer.ending().is_some() {
-            carried.conclude(shared, self.client);
-            return Turn::Ended;
+        if active.transfer.ending().is_some() {
+            active.conclude(shared, self.client);
+            return SessionStatus::Ended;
         }
-        if carried.waiting.is_some() && !read {
-            return Turn::Goes;
+        if active.waiting.is_some() && !read {
+            return SessionStatus::Continues;
         }
-        let mark = outbox.mark();
-        let filled = carried.fill(outbox, (self.request.asked, self.client), &shared.counters);
-        match filled.and_then(|reading| carried.bytes.unchanged().map(|()| reading)) {
-            Ok(None) => Turn::Goes,
-            Ok(Some(reading)) => Turn::Reads(reading),
+        let mark = batch.mark();
+        let filled = active.fill(batch, (self.request.asked, self.client), &shared.counters);
+        match filled.and_then(|reading| active.bytes.unchanged().map(|()| reading)) {
+            Ok(None) => SessionStatus::Continues,
+            Ok(Some(reading)) => SessionStatus::NeedsRead(reading),
             Err(error) => {
                 // Bytes of a file that is another by now are not sent.
-                outbox.back_to(mark);
-                self.fail(shared, outbox, error.to_string())
+                batch.back_to(mark);
+                self.fail(shared, batch, error.to_string())
             }
         }
     }
 
     /// Says that it can't go on, to its client too.
-    pub(super) fn fail(&self, shared: &Shared, outbox: &mut Outbox, reason: String) -> Turn {
+    pub(super) fn fail(&self, shared: &Shared, batch: &mut SendBatch, reason: String) -> SessionStatus {
         shared.counters.count(Counter::TftpAborted);
-        self.send_error(outbox, ErrorCode::Undefined, &reason);
-        if let Some(carried) = &self.carried {
-            shared.report(&carried.answered.event(failed(&carried.answered, reason)));
+        self.send_error(batch, ErrorCode::Undefined, &reason);
+        if let Some(active) = &self.active {
+            shared.report(&active.resolved.event(failed(&active.resolved, reason)));
         }
-        Turn::Ended
+        SessionStatus::Ended
     }
 }
 
-impl Carried {
+impl ActiveTransfer {
     /// Puts what the machine wants sent into the outbox, until it wants nothing or the bytes have
     /// to be read from the disk.
     fn fill(
         &mut self,
-        outbox: &mut Outbox,
+        batch: &mut SendBatch,
         (from, to): (Ipv4Addr, SocketAddrV4),
         counters: &Counters,
-    ) -> Result<Option<Reading>, FileError> {
+    ) -> Result<Option<PendingRead>, FileError> {
         while let Some(transmit) = self.waiting.take().or_else(|| self.transfer.poll_transmit()) {
             match transmit {
                 Transmit::OptionAck(agreed) => {
                     let packet = wire::option_ack(&agreed);
-                    outbox.push(from, to, packet.len()).copy_from_slice(&packet);
+                    batch.push(from, to, packet.len()).copy_from_slice(&packet);
                 }
                 Transmit::Block { number, offset, length } => {
-                    let mark = outbox.mark();
-                    let packet = outbox.push(from, to, DATA_HEADER_BYTES + length);
+                    let mark = batch.mark();
+                    let packet = batch.push(from, to, DATA_HEADER_BYTES + length);
                     let (header, data) = packet.split_at_mut(DATA_HEADER_BYTES);
                     header.copy_from_slice(&wire::data_header(number));
                     if !self.bytes.read(data, offset)? {
-                        outbox.back_to(mark);
+                        batch.back_to(mark);
                         self.waiting = Some(transmit);
                         return Ok(self.bytes.reading(offset, length));
                     }
@@ -293,7 +289,7 @@ impl Carried {
             counters.count(Counter::TftpRetransmitted);
         } else {
             self.highest = Some(offset);
-            self.under_way.reached(offset + length as u64);
+            self.handle.reached(offset + length as u64);
         }
     }
 
@@ -303,42 +299,42 @@ impl Carried {
         let (had, length) = (self.transfer.acknowledged_bytes(), self.bytes.length());
         let step = match self.transfer.ending() {
             None => return,
-            Some(Ending::Complete) => {
-                counters.count(Counter::TftpSent);
+            Some(TransferEnd::Complete) => {
+                counters.count(Counter::TftpCompleted);
                 Step::Sent {
-                    what: self.answered.what.clone(),
+                    what: self.resolved.what.clone(),
                     bytes: length,
                 }
             }
-            Some(Ending::Probed) => {
+            Some(TransferEnd::Probed) => {
                 counters.count(Counter::TftpProbed);
-                return debug!(%client, what = self.answered.what, "size asked");
+                return debug!(%client, what = self.resolved.what, "size asked");
             }
-            Some(Ending::Aborted { code, message }) => {
+            Some(TransferEnd::Aborted { code, message }) => {
                 counters.count(Counter::TftpAborted);
                 let said = escape(message);
                 failed(
-                    &self.answered,
+                    &self.resolved,
                     format!("the client gave up after {had} of {length} bytes: error {code} {said}"),
                 )
             }
-            Some(Ending::Silent) => {
+            Some(TransferEnd::Silent) => {
                 counters.count(Counter::TftpSilent);
                 failed(
-                    &self.answered,
+                    &self.resolved,
                     format!("the client fell silent after {had} of {length} bytes"),
                 )
             }
         };
-        shared.report(&self.answered.event(step));
+        shared.report(&self.resolved.event(step));
     }
 }
 
-impl Bytes {
+impl TransferBytes {
     fn length(&self) -> u64 {
         match self {
-            Bytes::Memory(whole) => whole.bytes.len() as u64,
-            Bytes::File { opened, .. } => opened.length(),
+            TransferBytes::Memory(whole) => whole.bytes.len() as u64,
+            TransferBytes::File { opened, .. } => opened.length(),
         }
     }
 
@@ -348,8 +344,8 @@ impl Bytes {
             return Ok(true);
         }
         let (held, start) = match self {
-            Bytes::Memory(whole) => (&whole.bytes[..], Some(offset)),
-            Bytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
+            TransferBytes::Memory(whole) => (&whole.bytes[..], Some(offset)),
+            TransferBytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
         };
         let start = start.and_then(|start| usize::try_from(start).ok());
         if let Some(bytes) = start.and_then(|start| held.get(start..start.checked_add(data.len())?)) {
@@ -357,8 +353,8 @@ impl Bytes {
             return Ok(true);
         }
         match self {
-            Bytes::Memory(_) => Ok(false),
-            Bytes::File { opened, ahead, .. } => {
+            TransferBytes::Memory(_) => Ok(false),
+            TransferBytes::File { opened, ahead, .. } => {
                 *ahead = Vec::new();
                 opened.read_now(data, offset)
             }
@@ -366,12 +362,12 @@ impl Bytes {
     }
 
     /// What is to be read from the disk where `length` bytes at `offset` are wanted.
-    fn reading(&self, offset: u64, length: usize) -> Option<Reading> {
-        let Bytes::File { opened, .. } = self else {
+    fn reading(&self, offset: u64, length: usize) -> Option<PendingRead> {
+        let TransferBytes::File { opened, .. } = self else {
             return None;
         };
         let rest = usize::try_from(opened.length() - offset).unwrap_or(usize::MAX);
-        Some(Reading {
+        Some(PendingRead {
             opened: Arc::clone(opened),
             offset,
             length: TFTP_READ_AHEAD_BYTES.max(length).min(rest),
@@ -380,15 +376,15 @@ impl Bytes {
 
     fn unchanged(&self) -> Result<(), FileError> {
         match self {
-            Bytes::Memory(whole) => whole.unchanged(),
-            Bytes::File { opened, .. } => opened.unchanged(),
+            TransferBytes::Memory(whole) => whole.unchanged(),
+            TransferBytes::File { opened, .. } => opened.unchanged(),
         }
     }
 }
 
-fn failed(answered: &Answered, reason: String) -> Step {
+fn failed(resolved: &Resolved, reason: String) -> Step {
     Step::Failed {
-        what: answered.what.clone(),
+        what: resolved.what.clone(),
         reason,
     }
 }

@@ -4,10 +4,10 @@
 //! client was given up. So a session whose client was never heard gives its place to a newcomer,
 //! the oldest first: forged requests keep nobody from booting, neither all machines at once nor one
 //! in whose name they are sent. A client that answered once keeps its place; but one whose address has no
-//! lease and no reservation gives it to a machine ([`crate::net::yielding`]).
+//! lease and no reservation gives it to a machine ([`crate::net::evictable`]).
 
 use crate::model::SharedAddresses;
-use crate::net::yielding::{Firmness, Standing, Yielding, share_of_strangers};
+use crate::net::eviction::{ClientClass, EvictionPriority, EvictionQueue, unknown_clients_share};
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -19,40 +19,40 @@ pub(super) struct Sessions<S> {
     /// For one machine; an address that many share has as many times that.
     per_machine_max: usize,
     shared: SharedAddresses,
-    entries: BTreeMap<SocketAddrV4, Entry<S>>,
+    entries: BTreeMap<SocketAddrV4, SessionEntry<S>>,
     /// Those that may have to give way.
-    yielding: Yielding<SocketAddrV4>,
+    evictable: EvictionQueue<SocketAddrV4>,
     /// How many are strangers', and how many may be.
-    strangers: usize,
-    strangers_max: usize,
+    unknown_clients: usize,
+    unknown_clients_max: usize,
     begun: u64,
 }
 
 /// One session in the table.
-pub(super) struct Entry<S> {
+pub(super) struct SessionEntry<S> {
     /// No two sessions have the same: a word about one that has ended is not taken for its
     /// successor's.
     pub(super) number: u64,
     /// Whether the client ever answered.
     heard: bool,
     /// What is known of its address.
-    standing: Standing,
+    class: ClientClass,
     pub(super) session: S,
 }
 
 /// Whether there is a place for another session.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room<S> {
+pub(super) enum Admission<S> {
     /// There is.
     Free,
     /// There is now, because this one gave way, whose client was never heard.
-    GaveWay(S),
+    EvictedSilent(S),
     /// There is now, because this one gave way, which is under way to a stranger.
-    Displaced(SocketAddrV4, S),
+    EvictedUnknown(SocketAddrV4, S),
     /// There is none: all are taken.
     Full,
     /// There is none for this client, which has so many.
-    FullOfItsOwn(usize),
+    ClientFull(usize),
 }
 
 impl<S> Sessions<S> {
@@ -63,9 +63,9 @@ impl<S> Sessions<S> {
             per_machine_max,
             shared,
             entries: BTreeMap::new(),
-            yielding: Yielding::default(),
-            strangers: 0,
-            strangers_max: share_of_strangers(all_max),
+            evictable: EvictionQueue::default(),
+            unknown_clients: 0,
+            unknown_clients_max: unknown_clients_share(all_max),
             begun: 0,
         }
     }
@@ -74,16 +74,16 @@ impl<S> Sessions<S> {
         self.entries.is_empty()
     }
 
-    pub(super) fn get_mut(&mut self, client: SocketAddrV4) -> Option<&mut Entry<S>> {
+    pub(super) fn get_mut(&mut self, client: SocketAddrV4) -> Option<&mut SessionEntry<S>> {
         self.entries.get_mut(&client)
     }
 
     /// The same for a packet of the client's; one that `says` that it is there was heard.
-    pub(super) fn at_word(&mut self, client: SocketAddrV4, says: bool) -> Option<&mut Entry<S>> {
+    pub(super) fn session_for(&mut self, client: SocketAddrV4, says: bool) -> Option<&mut SessionEntry<S>> {
         let entry = self.entries.get_mut(&client)?;
         if says && !entry.heard {
             entry.heard = true;
-            self.yielding.hear(entry.standing, entry.number);
+            self.evictable.hear(entry.class, entry.number);
         }
         Some(entry)
     }
@@ -95,24 +95,24 @@ impl<S> Sessions<S> {
     }
 
     /// Puts a session in; its number. There must be room.
-    pub(super) fn insert(&mut self, client: SocketAddrV4, standing: Standing, session: S) -> u64 {
+    pub(super) fn insert(&mut self, client: SocketAddrV4, class: ClientClass, session: S) -> u64 {
         let number = self.begun;
         self.begun += 1;
-        let entry = Entry {
+        let entry = SessionEntry {
             number,
             heard: false,
-            standing: self.standing_of(*client.ip(), standing),
+            class: self.class_of(*client.ip(), class),
             session,
         };
-        let standing = entry.standing;
-        let firmness = match standing {
-            Standing::Known => Firmness::Silent,
-            Standing::Stranger => {
-                self.strangers += 1;
-                Firmness::SilentStranger
+        let class = entry.class;
+        let firmness = match class {
+            ClientClass::Known => EvictionPriority::Silent,
+            ClientClass::Unknown => {
+                self.unknown_clients += 1;
+                EvictionPriority::SilentUnknown
             }
         };
-        self.yielding.enter(firmness, number, client);
+        self.evictable.enter(firmness, number, client);
         self.entries.insert(client, entry);
         number
     }
@@ -120,50 +120,52 @@ impl<S> Sessions<S> {
     /// Takes a session out.
     pub(super) fn remove(&mut self, client: SocketAddrV4) -> Option<S> {
         let entry = self.entries.remove(&client)?;
-        self.yielding.leave(entry.number);
-        if entry.standing == Standing::Stranger {
-            self.strangers -= 1;
+        self.evictable.remove(entry.number);
+        if entry.class == ClientClass::Unknown {
+            self.unknown_clients -= 1;
         }
         Some(entry.session)
     }
 
     /// Makes room for another session of `client`, whose port has none.
-    pub(super) fn make_room(&mut self, client: Ipv4Addr, standing: Standing) -> Room<S> {
-        let standing = self.standing_of(client, standing);
+    pub(super) fn make_room(&mut self, client: Ipv4Addr, class: ClientClass) -> Admission<S> {
+        let class = self.class_of(client, class);
         let own = self.own(client).count();
         let own_max = self.per_machine_max.saturating_mul(self.shared.machines_at(client));
-        let is_share_used = standing == Standing::Stranger && self.strangers >= self.strangers_max;
+        let is_share_used = class == ClientClass::Unknown && self.unknown_clients >= self.unknown_clients_max;
         if own < own_max && self.entries.len() < self.all_max && !is_share_used {
-            return Room::Free;
+            return Admission::Free;
         }
         let unheard_own = self.own(client).filter(|(_, entry)| !entry.heard);
         let oldest_own = unheard_own.min_by_key(|(_, entry)| entry.number);
         let oldest = match oldest_own.map(|(client, _)| *client) {
-            Some(client) => Some((Firmness::Silent, client)),
+            Some(client) => Some((EvictionPriority::Silent, client)),
             None if own < own_max => {
-                let first = self.yielding.first(standing, is_share_used);
+                let first = self.evictable.first(class, is_share_used);
                 first.map(|(firmness, _, client)| (firmness, *client))
             }
             None => None,
         };
         let gone = oldest.and_then(|(firmness, client)| Some((firmness, client, self.remove(client)?)));
         match gone {
-            Some((Firmness::Stranger, client, session)) => Room::Displaced(client, session),
-            Some((Firmness::SilentStranger | Firmness::Silent, _, session)) => Room::GaveWay(session),
-            None if own < own_max => Room::Full,
-            None => Room::FullOfItsOwn(own),
+            Some((EvictionPriority::Unknown, client, session)) => Admission::EvictedUnknown(client, session),
+            Some((EvictionPriority::SilentUnknown | EvictionPriority::Silent, _, session)) => {
+                Admission::EvictedSilent(session)
+            }
+            None if own < own_max => Admission::Full,
+            None => Admission::ClientFull(own),
         }
     }
 
     /// An address that the operator named is no stranger's.
-    fn standing_of(&self, client: Ipv4Addr, standing: Standing) -> Standing {
+    fn class_of(&self, client: Ipv4Addr, class: ClientClass) -> ClientClass {
         match self.shared.names(client) {
-            true => Standing::Known,
-            false => standing,
+            true => ClientClass::Known,
+            false => class,
         }
     }
 
-    fn own(&self, client: Ipv4Addr) -> impl Iterator<Item = (&SocketAddrV4, &Entry<S>)> {
+    fn own(&self, client: Ipv4Addr) -> impl Iterator<Item = (&SocketAddrV4, &SessionEntry<S>)> {
         let ports = SocketAddrV4::new(client, 0)..=SocketAddrV4::new(client, u16::MAX);
         self.entries.range(ports)
     }
@@ -178,36 +180,46 @@ mod tests {
     }
 
     /// Begins a session that is its client's name; what became of its wish for room.
-    fn begin(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) -> Room<SocketAddrV4> {
-        begin_as(sessions, client, Standing::Known)
+    fn begin(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) -> Admission<SocketAddrV4> {
+        begin_as(sessions, client, ClientClass::Known)
     }
 
-    fn begin_as(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4, standing: Standing) -> Room<SocketAddrV4> {
-        let room = sessions.make_room(*client.ip(), standing);
-        if matches!(room, Room::Free | Room::GaveWay(_) | Room::Displaced(..)) {
-            sessions.insert(client, standing, client);
+    fn begin_as(
+        sessions: &mut Sessions<SocketAddrV4>,
+        client: SocketAddrV4,
+        class: ClientClass,
+    ) -> Admission<SocketAddrV4> {
+        let room = sessions.make_room(*client.ip(), class);
+        if matches!(
+            room,
+            Admission::Free | Admission::EvictedSilent(_) | Admission::EvictedUnknown(..)
+        ) {
+            sessions.insert(client, class, client);
         }
         room
     }
 
     fn hear(sessions: &mut Sessions<SocketAddrV4>, client: SocketAddrV4) {
-        assert!(sessions.at_word(client, true).is_some());
+        assert!(sessions.session_for(client, true).is_some());
     }
 
     #[test]
     fn forged_requests_of_many_addresses_keep_nobody_out() {
         let mut sessions = Sessions::new(4, 2, SharedAddresses::NONE);
         for ip in 10..14 {
-            assert_eq!(begin(&mut sessions, client(ip, 2000)), Room::Free);
+            assert_eq!(begin(&mut sessions, client(ip, 2000)), Admission::Free);
         }
         assert_eq!(
             begin(&mut sessions, client(99, 2000)),
-            Room::GaveWay(client(10, 2000)),
+            Admission::EvictedSilent(client(10, 2000)),
             "the oldest"
         );
         hear(&mut sessions, client(99, 2000));
         for ip in 20..60 {
-            assert!(matches!(begin(&mut sessions, client(ip, 2000)), Room::GaveWay(_)));
+            assert!(matches!(
+                begin(&mut sessions, client(ip, 2000)),
+                Admission::EvictedSilent(_)
+            ));
         }
         let honest = sessions.get_mut(client(99, 2000));
         assert!(honest.is_some(), "a client that answered keeps its place");
@@ -220,7 +232,10 @@ mod tests {
         for port in 1..=2 {
             begin(&mut sessions, client(10, port));
         }
-        assert_eq!(begin(&mut sessions, client(10, 2000)), Room::GaveWay(client(10, 1)));
+        assert_eq!(
+            begin(&mut sessions, client(10, 2000)),
+            Admission::EvictedSilent(client(10, 1))
+        );
         assert!(
             sessions.get_mut(client(11, 1)).is_some(),
             "nor cost anybody else a place"
@@ -235,7 +250,7 @@ mod tests {
             begin(&mut sessions, client(10, port));
             hear(&mut sessions, client(10, port));
         }
-        assert_eq!(begin(&mut sessions, client(10, 3)), Room::FullOfItsOwn(2));
+        assert_eq!(begin(&mut sessions, client(10, 3)), Admission::ClientFull(2));
         assert!(sessions.get_mut(client(11, 1)).is_some());
     }
 
@@ -243,12 +258,15 @@ mod tests {
     fn a_rack_behind_one_address_has_the_places_of_all_its_machines() {
         let shared = SharedAddresses::new(vec![("192.0.2.10/32".parse().unwrap(), 3)]);
         let mut sessions = Sessions::new(90, 2, shared);
-        for (ip, places) in [(10, 6), (11, 2)] {
-            for port in 1..=places {
-                assert_eq!(begin(&mut sessions, client(ip, port)), Room::Free);
+        for (ip, permits) in [(10, 6), (11, 2)] {
+            for port in 1..=permits {
+                assert_eq!(begin(&mut sessions, client(ip, port)), Admission::Free);
                 hear(&mut sessions, client(ip, port));
             }
-            assert_eq!(begin(&mut sessions, client(ip, 99)), Room::FullOfItsOwn(places.into()));
+            assert_eq!(
+                begin(&mut sessions, client(ip, 99)),
+                Admission::ClientFull(permits.into())
+            );
         }
     }
 
@@ -259,33 +277,36 @@ mod tests {
             begin(&mut sessions, client(ip, 1));
             hear(&mut sessions, client(ip, 1));
         }
-        assert_eq!(begin(&mut sessions, client(3, 1)), Room::Full);
+        assert_eq!(begin(&mut sessions, client(3, 1)), Admission::Full);
         sessions.remove(client(1, 1));
-        assert_eq!(begin(&mut sessions, client(3, 1)), Room::Free);
+        assert_eq!(begin(&mut sessions, client(3, 1)), Admission::Free);
     }
 
     #[test]
     fn slow_clients_of_addresses_that_nobody_leased_keep_no_machine_out() {
         let mut sessions = Sessions::new(4, 2, SharedAddresses::NONE);
         for ip in 50..52 {
-            assert_eq!(begin_as(&mut sessions, client(ip, 1), Standing::Stranger), Room::Free);
+            assert_eq!(
+                begin_as(&mut sessions, client(ip, 1), ClientClass::Unknown),
+                Admission::Free
+            );
             hear(&mut sessions, client(ip, 1));
         }
-        let another = begin_as(&mut sessions, client(52, 1), Standing::Stranger);
-        assert_eq!(another, Room::Full, "they have a share");
+        let another = begin_as(&mut sessions, client(52, 1), ClientClass::Unknown);
+        assert_eq!(another, Admission::Full, "they have a share");
         for (ip, expected) in [
-            (1, Room::Free),
-            (2, Room::Free),
-            (3, Room::Displaced(client(50, 1), client(50, 1))),
-            (4, Room::Displaced(client(51, 1), client(51, 1))),
-            (5, Room::Full),
+            (1, Admission::Free),
+            (2, Admission::Free),
+            (3, Admission::EvictedUnknown(client(50, 1), client(50, 1))),
+            (4, Admission::EvictedUnknown(client(51, 1), client(51, 1))),
+            (5, Admission::Full),
         ] {
             assert_eq!(begin(&mut sessions, client(ip, 1)), expected);
-            if expected != Room::Full {
+            if expected != Admission::Full {
                 hear(&mut sessions, client(ip, 1));
             }
         }
-        assert_eq!(sessions.strangers, 0);
+        assert_eq!(sessions.unknown_clients, 0);
     }
 
     #[test]
@@ -296,15 +317,15 @@ mod tests {
             hear(&mut sessions, client(1, port));
             assert_eq!(sessions.remove(client(1, port)), Some(client(1, port)));
         }
-        assert!(sessions.is_empty() && sessions.yielding.is_empty());
+        assert!(sessions.is_empty() && sessions.evictable.is_empty());
     }
 
     #[test]
     fn a_word_about_a_session_that_ended_is_not_its_successors() {
         let mut sessions = Sessions::new(2, 2, SharedAddresses::NONE);
-        let first = sessions.insert(client(1, 1), Standing::Known, client(1, 1));
+        let first = sessions.insert(client(1, 1), ClientClass::Known, client(1, 1));
         sessions.remove(client(1, 1));
-        let second = sessions.insert(client(1, 1), Standing::Known, client(1, 1));
+        let second = sessions.insert(client(1, 1), ClientClass::Known, client(1, 1));
         assert!(sessions.get_numbered(client(1, 1), first).is_none());
         assert!(sessions.get_numbered(client(1, 1), second).is_some());
     }

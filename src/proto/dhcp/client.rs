@@ -30,7 +30,7 @@ const FEATURES_BIOS: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x18, 1
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaker {
+pub enum ClientKind {
     /// The machine's own PXE stack.
     Firmware,
     /// The iPXE that it loaded.
@@ -39,9 +39,9 @@ pub enum Speaker {
 
 /// A client's request, as a relay hands it on.
 #[derive(Clone, Copy, Debug)]
-pub struct Question {
+pub struct ClientMessage {
     /// Firmware or iPXE.
-    pub speaker: Speaker,
+    pub client: ClientKind,
     /// Option 93.
     pub arch: u16,
     /// The client.
@@ -51,19 +51,19 @@ pub struct Question {
     /// The relay, also known as `giaddr`: where the answer goes.
     pub relay: Ipv4Addr,
     /// The offer that a REQUEST takes; without one this is a DISCOVER.
-    pub takes: Option<Offer>,
+    pub takes: Option<AcceptedOffer>,
 }
 
 /// What a REQUEST names of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct AcceptedOffer {
     /// The address offered, option 50 of the REQUEST.
     pub address: Ipv4Addr,
     /// The server that offered, option 54 of the REQUEST.
     pub server: Ipv4Addr,
 }
 
-impl Question {
+impl ClientMessage {
     /// The request's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES];
@@ -89,9 +89,9 @@ impl Question {
         put(94, &[1, 3, 16]);
         put(60, format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).as_bytes());
         put(97, &self.machine_identifier());
-        match self.speaker {
-            Speaker::Firmware => put(55, WANTED_BY_FIRMWARE),
-            Speaker::Ipxe => {
+        match self.client {
+            ClientKind::Firmware => put(55, WANTED_BY_FIRMWARE),
+            ClientKind::Ipxe => {
                 put(77, b"iPXE");
                 put(55, WANTED_BY_IPXE);
                 put(175, if self.arch == 0 { FEATURES_BIOS } else { FEATURES_EFI });
@@ -114,7 +114,7 @@ impl Question {
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerKind {
+pub enum ServerReplyKind {
     /// DHCPOFFER.
     Offer,
     /// DHCPACK.
@@ -125,9 +125,9 @@ pub enum AnswerKind {
 
 /// A server's answer, as far as firmware and iPXE look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ServerReply {
     /// Offer, ACK or NAK.
-    pub kind: AnswerKind,
+    pub kind: ServerReplyKind,
     /// The transaction.
     pub xid: u32,
     /// The client, also known as `chaddr`.
@@ -145,7 +145,7 @@ pub struct Answer {
 }
 
 /// Reads an answer; `None` for what no client takes for one.
-pub fn parse_answer(bytes: &[u8]) -> Option<Answer> {
+pub fn parse_reply(bytes: &[u8]) -> Option<ServerReply> {
     let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
     if fixed[0] != OP_REPLY || fixed[236..] != MAGIC {
         return None;
@@ -153,9 +153,9 @@ pub fn parse_answer(bytes: &[u8]) -> Option<Answer> {
     let options = wire::options(bytes);
     let body = |code: u8| options.get(&code).map(Vec::as_slice);
     let kind = match body(53)? {
-        [2] => AnswerKind::Offer,
-        [5] => AnswerKind::Ack,
-        [6] => AnswerKind::Nak,
+        [2] => ServerReplyKind::Offer,
+        [5] => ServerReplyKind::Ack,
+        [6] => ServerReplyKind::Nak,
         _ => return None,
     };
     let quad = |at: usize| [fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]];
@@ -164,7 +164,7 @@ pub fn parse_answer(bytes: &[u8]) -> Option<Answer> {
         Some([overload]) if overload & 1 != 0 => None,
         _ => Some(&fixed[FILE]),
     };
-    Some(Answer {
+    Some(ServerReply {
         kind,
         xid: u32::from_be_bytes(quad(4)),
         mac: MacAddr([fixed[28], fixed[29], fixed[30], fixed[31], fixed[32], fixed[33]]),
@@ -194,9 +194,9 @@ mod tests {
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 7]);
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-    fn question(speaker: Speaker) -> Question {
-        Question {
-            speaker,
+    fn message(client: ClientKind) -> ClientMessage {
+        ClientMessage {
+            client,
             arch: 7,
             mac: MAC,
             xid: 0xb007,
@@ -207,25 +207,25 @@ mod tests {
 
     #[test]
     fn our_own_server_reads_firmware_and_ipxe_for_what_they_play() {
-        let firmware = parse(&question(Speaker::Firmware).encode()).unwrap();
+        let firmware = parse(&message(ClientKind::Firmware).encode()).unwrap();
         assert_eq!(firmware.kind, RequestKind::Discover);
         assert_eq!(firmware.relay, Some(Ipv4Addr::new(198, 51, 100, 1)));
         assert_eq!(firmware.hardware.mac(), Some(MAC));
         assert_eq!(firmware.archs, [7]);
         assert!(firmware.user_classes.is_empty() && firmware.uuid.is_some());
-        let ipxe = parse(&question(Speaker::Ipxe).encode()).unwrap();
+        let ipxe = parse(&message(ClientKind::Ipxe).encode()).unwrap();
         assert!(ipxe.has_user_class(b"iPXE"));
         assert!(ipxe.ipxe.unwrap().http && ipxe.ipxe.unwrap().efi);
     }
 
     #[test]
     fn a_request_names_the_offer_it_takes() {
-        let mut question = question(Speaker::Firmware);
-        question.takes = Some(Offer {
+        let mut message = message(ClientKind::Firmware);
+        message.takes = Some(AcceptedOffer {
             address: Ipv4Addr::new(198, 51, 100, 100),
             server: SERVER,
         });
-        let request = parse(&question.encode()).unwrap();
+        let request = parse(&message.encode()).unwrap();
         assert_eq!(request.kind, RequestKind::Request);
         assert_eq!(request.requested_address, Some(Ipv4Addr::new(198, 51, 100, 100)));
         assert_eq!(request.server_identifier, Some(SERVER));
@@ -233,15 +233,15 @@ mod tests {
 
     #[test]
     fn an_answer_of_our_own_server_is_read_back() {
-        let request = parse(&question(Speaker::Firmware).encode()).unwrap();
+        let request = parse(&message(ClientKind::Firmware).encode()).unwrap();
         let mut reply = Reply::to(&request, ReplyKind::Offer, SERVER);
         reply.your_address = Ipv4Addr::new(198, 51, 100, 100);
         reply.next_server = SERVER;
         reply.options = vec![ReplyOption::LeaseTime(Duration::from_secs(3600))];
         reply.boot_file = Some("snponly.efi".to_owned());
-        let answer = parse_answer(&reply.encode()).unwrap();
-        let expected = Answer {
-            kind: AnswerKind::Offer,
+        let answer = parse_reply(&reply.encode()).unwrap();
+        let expected = ServerReply {
+            kind: ServerReplyKind::Offer,
             xid: 0xb007,
             mac: MAC,
             address: Ipv4Addr::new(198, 51, 100, 100),
@@ -255,15 +255,15 @@ mod tests {
 
     #[test]
     fn no_prefix_of_an_answer_panics_and_one_without_its_server_is_none() {
-        let request = parse(&question(Speaker::Ipxe).encode()).unwrap();
+        let request = parse(&message(ClientKind::Ipxe).encode()).unwrap();
         let bytes = Reply::to(&request, ReplyKind::Ack, SERVER).encode();
         for length in 0..=bytes.len() {
-            let _ = parse_answer(&bytes[..length]);
+            let _ = parse_reply(&bytes[..length]);
         }
         let mut anonymous = bytes;
         let at = HEADER_BYTES + 3;
         assert_eq!(anonymous[at], 54);
         anonymous[at] = 224;
-        assert_eq!(parse_answer(&anonymous), None);
+        assert_eq!(parse_reply(&anonymous), None);
     }
 }

@@ -9,26 +9,26 @@
 pub mod client;
 mod ipxe;
 pub mod option_body;
-mod overheard;
 mod port;
 mod relay;
 mod reply;
 mod request;
+mod sniffed;
 mod wire;
 
 pub use ipxe::IpxeFeatures;
 pub use option_body::RawOption;
-pub use overheard::{Overheard, overhear};
 pub use port::names_a_vlan;
 pub use relay::RelayAgent;
 pub use reply::{Reply, ReplyKind, ReplyOption};
 pub use request::{ClientName, Request, RequestKind, parse};
+pub use sniffed::{SniffedReply, sniff_reply};
 
 use std::fmt;
 
 /// Why bytes are not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum MalformedRequest {
     /// Shorter than the fixed header, or cut in the magic cookie behind it.
     Short,
     /// `op` is not 1: a reply, or nothing of DHCP's.
@@ -37,21 +37,21 @@ pub enum Malformed {
     BadMagic,
 }
 
-impl Malformed {
+impl MalformedRequest {
     /// The reason in a phrase, for logs and counters.
     pub fn reason(self) -> &'static str {
         match self {
-            Malformed::Short => "shorter than a DHCP header",
-            Malformed::NotARequest => "not a request: its op is not 1",
-            Malformed::BadMagic => "without DHCP's magic cookie",
+            MalformedRequest::Short => "shorter than a DHCP header",
+            MalformedRequest::NotARequest => "not a request: its op is not 1",
+            MalformedRequest::BadMagic => "without DHCP's magic cookie",
         }
     }
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for MalformedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason())
     }
 }
 
-impl std::error::Error for Malformed {}
+impl std::error::Error for MalformedRequest {}

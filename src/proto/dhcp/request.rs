@@ -1,6 +1,6 @@
 //! A request as it was understood: every field typed, every field that is missing or bad absent.
 
-use super::{IpxeFeatures, Malformed, RelayAgent, wire};
+use super::{IpxeFeatures, MalformedRequest, RelayAgent, wire};
 use crate::model::{Arch, HardwareAddr, Uuid, text};
 use dhcproto::v4::{DhcpOption, MessageType};
 use std::net::Ipv4Addr;
@@ -164,9 +164,9 @@ impl Request {
 }
 
 /// Reads a request: whatever can be understood is kept, whatever is bad is left out.
-pub fn parse(bytes: &[u8]) -> Result<Request, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Request, MalformedRequest> {
     let header = wire::header(bytes)?;
-    let options = Read(wire::options(bytes));
+    let options = ParsedOptions(wire::options(bytes));
     let chaddr = HardwareAddr::from_wire(header.htype, header.hlen, header.chaddr);
     let client_identifier = options.bytes(61);
     Ok(Request {
@@ -200,9 +200,9 @@ pub fn parse(bytes: &[u8]) -> Result<Request, Malformed> {
 }
 
 /// The options of one request, by what they mean.
-struct Read(wire::Options);
+struct ParsedOptions(wire::OptionMap);
 
-impl Read {
+impl ParsedOptions {
     /// A body that is not empty.
     fn bytes(&self, code: u8) -> Option<Vec<u8>> {
         self.0.get(&code).filter(|body| !body.is_empty()).cloned()

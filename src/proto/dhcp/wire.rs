@@ -3,7 +3,7 @@
 //! Nothing is judged here but shape. A piece that runs over the end of its field is dropped, and
 //! only that piece.
 
-use super::Malformed;
+use super::MalformedRequest;
 use dhcproto::{Decodable, v4::DhcpOption};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -43,19 +43,21 @@ pub(super) struct Header {
 }
 
 /// Option bodies by code, each joined from all its pieces.
-pub(super) type Options = BTreeMap<u8, Vec<u8>>;
+pub(super) type OptionMap = BTreeMap<u8, Vec<u8>>;
 
 /// Reads the header, or says why these bytes are no request.
-pub(super) fn header(bytes: &[u8]) -> Result<Header, Malformed> {
-    let (fixed, rest) = bytes.split_first_chunk::<FIXED_BYTES>().ok_or(Malformed::Short)?;
+pub(super) fn header(bytes: &[u8]) -> Result<Header, MalformedRequest> {
+    let (fixed, rest) = bytes
+        .split_first_chunk::<FIXED_BYTES>()
+        .ok_or(MalformedRequest::Short)?;
     if fixed[0] != OP_REQUEST {
-        return Err(Malformed::NotARequest);
+        return Err(MalformedRequest::NotARequest);
     }
     match rest.first_chunk() {
         Some(&MAGIC | &NO_MAGIC) => {}
-        Some(_) => return Err(Malformed::BadMagic),
+        Some(_) => return Err(MalformedRequest::BadMagic),
         None if rest.is_empty() => {}
-        None => return Err(Malformed::Short),
+        None => return Err(MalformedRequest::Short),
     }
     let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
     let mut chaddr = [0; 16];
@@ -73,8 +75,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, Malformed> {
 
 /// Reads the options behind a header that [`header`] took, overloaded fields included: first `file`,
 /// then `sname` (RFC 2131 section 4.1).
-pub(super) fn options(bytes: &[u8]) -> Options {
-    let mut options = Options::new();
+pub(super) fn options(bytes: &[u8]) -> OptionMap {
+    let mut options = OptionMap::new();
     if bytes.get(FIXED_BYTES..HEADER_BYTES) != Some(&MAGIC) {
         return options;
     }
@@ -94,7 +96,7 @@ pub(super) fn options(bytes: &[u8]) -> Options {
 }
 
 /// Adds the options of one field; pieces of one option are joined wherever they stand (RFC 3396).
-fn walk(mut field: &[u8], options: &mut Options) {
+fn walk(mut field: &[u8], options: &mut OptionMap) {
     while let Some((code, body, rest)) = next(field) {
         options.entry(code).or_default().extend_from_slice(body);
         field = rest;

@@ -15,13 +15,15 @@
 //! A server whose last acknowledgement was lost repeats its last block: the machine goes on
 //! answering that after its end, for as long as it is handed packets.
 
-use crate::model::limits::{TFTP_FETCH_RETRY_FIRST, TFTP_FETCH_TRIES_MAX, TFTP_RETRANSMIT_LONGEST};
-use crate::proto::tftp::wire::{self, Agreed, BLOCK_BYTES_DEFAULT, ErrorCode, Options, Reply, block_number};
+use crate::model::limits::{TFTP_FETCH_RETRY_INITIAL, TFTP_FETCH_TRIES_MAX, TFTP_RETRANSMIT_MAX};
+use crate::proto::tftp::wire::{
+    self, Agreed, BLOCK_BYTES_DEFAULT, ErrorCode, ServerPacket, TransferOptions, block_number,
+};
 use std::time::Duration;
 
 /// How a fetch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum FetchEnd {
     /// Every block is here.
     Complete,
     /// The server sent an ERROR.
@@ -52,22 +54,22 @@ pub struct Tally {
 #[derive(Clone, Debug)]
 pub struct Fetch {
     path: Vec<u8>,
-    options: Options,
+    options: TransferOptions,
     block_bytes: usize,
     window: u64,
     /// The size as the server told it.
     size: Option<u64>,
-    phase: Phase,
+    phase: FetchPhase,
     /// What is to be said now.
-    word: Option<Word>,
+    word: Option<LastSent>,
     /// The last block that came in order.
     have: u64,
     /// The bytes of the blocks that came in order.
     bytes: u64,
     /// Blocks taken since the last acknowledgement.
-    unsaid: u64,
+    unacknowledged: u64,
     /// Whether the gap behind `have` was told already.
-    gap_told: bool,
+    gap_reported: bool,
     tries: u32,
     wait: Duration,
     deadline: Duration,
@@ -75,39 +77,39 @@ pub struct Fetch {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
+enum FetchPhase {
     /// The request is not answered yet.
     Asking,
     /// Blocks come in.
     Receiving,
-    Ended(Ending),
+    Ended(FetchEnd),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Word {
-    Request,
+enum LastSent {
+    ReadRequest,
     Have,
     Unfit(ErrorCode, &'static str),
 }
 
 impl Fetch {
     /// Begins to fetch `path`, asking for `options`.
-    pub fn begin(now: Duration, path: &[u8], options: Options) -> Fetch {
+    pub fn begin(now: Duration, path: &[u8], options: TransferOptions) -> Fetch {
         Fetch {
             path: path.to_vec(),
             options,
             block_bytes: usize::from(BLOCK_BYTES_DEFAULT),
             window: 1,
             size: None,
-            phase: Phase::Asking,
-            word: Some(Word::Request),
+            phase: FetchPhase::Asking,
+            word: Some(LastSent::ReadRequest),
             have: 0,
             bytes: 0,
-            unsaid: 0,
-            gap_told: false,
+            unacknowledged: 0,
+            gap_reported: false,
             tries: 1,
-            wait: TFTP_FETCH_RETRY_FIRST,
-            deadline: now + TFTP_FETCH_RETRY_FIRST,
+            wait: TFTP_FETCH_RETRY_INITIAL,
+            deadline: now + TFTP_FETCH_RETRY_INITIAL,
             tally: Tally::default(),
         }
     }
@@ -120,36 +122,43 @@ impl Fetch {
         };
         packet.clear();
         match word {
-            Word::Request => packet.extend(wire::read_request(&self.path, &self.options)),
-            Word::Have => packet.extend(wire::ack(block_number(self.have))),
-            Word::Unfit(code, why) => packet.extend(wire::error(code, why)),
+            LastSent::ReadRequest => packet.extend(wire::read_request(&self.path, &self.options)),
+            LastSent::Have => packet.extend(wire::ack(block_number(self.have))),
+            LastSent::Unfit(code, why) => packet.extend(wire::error(code, why)),
         }
         true
     }
 
     /// Takes a packet that came from the server's transfer address: the next bytes of the file, or
     /// none.
-    pub fn handle<'b>(&mut self, now: Duration, reply: &Reply<'b>) -> &'b [u8] {
+    pub fn handle<'b>(&mut self, now: Duration, reply: &ServerPacket<'b>) -> &'b [u8] {
         match (*reply, &self.phase) {
-            (Reply::Data { number, data }, Phase::Asking | Phase::Receiving) => return self.block(now, number, data),
-            (Reply::Data { number, .. }, Phase::Ended(Ending::Complete)) => {
+            (ServerPacket::Data { number, data }, FetchPhase::Asking | FetchPhase::Receiving) => {
+                return self.block(now, number, data);
+            }
+            (ServerPacket::Data { number, .. }, FetchPhase::Ended(FetchEnd::Complete)) => {
                 self.tally.repeated += 1;
                 if number == block_number(self.have) {
-                    self.word = Some(Word::Have);
+                    self.word = Some(LastSent::Have);
                 }
             }
-            (Reply::OptionAck { agreed, foreign }, Phase::Asking) => match self.misfit(&agreed, foreign) {
-                Some(why) => self.give_up(ErrorCode::Options, why),
+            (ServerPacket::OptionAck { agreed, foreign }, FetchPhase::Asking) => match self.misfit(&agreed, foreign) {
+                Some(why) => self.give_up(ErrorCode::TransferOptions, why),
                 None => self.agree(now, &agreed),
             },
             // Our acknowledgement of the options was lost.
-            (Reply::OptionAck { .. }, Phase::Receiving) if self.have == 0 => self.word = Some(Word::Have),
-            (Reply::Error { code, message }, Phase::Asking | Phase::Receiving) => {
-                let message = message.to_vec();
-                self.phase = Phase::Ended(Ending::Refused { code, message });
+            (ServerPacket::OptionAck { .. }, FetchPhase::Receiving) if self.have == 0 => {
+                self.word = Some(LastSent::Have)
             }
-            (Reply::OptionAck { .. } | Reply::Error { .. }, Phase::Receiving | Phase::Ended(_)) => {}
-            (Reply::Data { .. }, Phase::Ended(_)) => {}
+            (ServerPacket::Error { code, message }, FetchPhase::Asking | FetchPhase::Receiving) => {
+                let message = message.to_vec();
+                self.phase = FetchPhase::Ended(FetchEnd::Refused { code, message });
+            }
+            (
+                ServerPacket::OptionAck { .. } | ServerPacket::Error { .. },
+                FetchPhase::Receiving | FetchPhase::Ended(_),
+            ) => {}
+            (ServerPacket::Data { .. }, FetchPhase::Ended(_)) => {}
         }
         &[]
     }
@@ -177,14 +186,14 @@ impl Fetch {
         self.block_bytes = agreed.blksize.unwrap_or(BLOCK_BYTES_DEFAULT).into();
         self.window = agreed.windowsize.unwrap_or(1).into();
         self.size = agreed.tsize;
-        self.phase = Phase::Receiving;
-        self.word = Some(Word::Have);
+        self.phase = FetchPhase::Receiving;
+        self.word = Some(LastSent::Have);
         self.heard(now);
     }
 
     fn give_up(&mut self, code: ErrorCode, why: &'static str) {
-        self.phase = Phase::Ended(Ending::Unfit(why));
-        self.word = Some(Word::Unfit(code, why));
+        self.phase = FetchPhase::Ended(FetchEnd::Unfit(why));
+        self.word = Some(LastSent::Unfit(code, why));
     }
 
     fn block<'b>(&mut self, now: Duration, number: u16, data: &'b [u8]) -> &'b [u8] {
@@ -196,17 +205,17 @@ impl Fetch {
             self.give_up(ErrorCode::IllegalOperation, "a block longer than agreed");
             return &[];
         }
-        self.phase = Phase::Receiving;
+        self.phase = FetchPhase::Receiving;
         self.have += 1;
         self.bytes += data.len() as u64;
-        self.unsaid += 1;
-        self.gap_told = false;
+        self.unacknowledged += 1;
+        self.gap_reported = false;
         self.heard(now);
         let last = data.len() < self.block_bytes;
         if last {
-            self.phase = Phase::Ended(Ending::Complete);
+            self.phase = FetchPhase::Ended(FetchEnd::Complete);
         }
-        if last || self.unsaid >= self.window {
+        if last || self.unacknowledged >= self.window {
             self.say_have();
         }
         data
@@ -221,40 +230,40 @@ impl Fetch {
             self.tally.repeated += 1;
         }
         // A doubled block in the middle of a window that goes on says nothing.
-        let telling = early || self.unsaid == 0;
-        if telling && !self.gap_told && self.phase == Phase::Receiving {
-            self.gap_told = true;
+        let telling = early || self.unacknowledged == 0;
+        if telling && !self.gap_reported && self.phase == FetchPhase::Receiving {
+            self.gap_reported = true;
             self.say_have();
         }
     }
 
     fn say_have(&mut self) {
-        self.unsaid = 0;
-        self.word = Some(Word::Have);
+        self.unacknowledged = 0;
+        self.word = Some(LastSent::Have);
     }
 
     fn heard(&mut self, now: Duration) {
         self.tries = 1;
-        self.wait = TFTP_FETCH_RETRY_FIRST;
+        self.wait = TFTP_FETCH_RETRY_INITIAL;
         self.deadline = now + self.wait;
     }
 
     /// Takes the time: what waited too long is said again, or the server is given up.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if now < self.deadline || matches!(self.phase, Phase::Ended(_)) {
+        if now < self.deadline || matches!(self.phase, FetchPhase::Ended(_)) {
             return;
         }
         if self.tries >= TFTP_FETCH_TRIES_MAX {
-            self.phase = Phase::Ended(Ending::Silent);
+            self.phase = FetchPhase::Ended(FetchEnd::Silent);
             return;
         }
         self.tries += 1;
         self.tally.retries += 1;
-        self.wait = (self.wait * 2).min(TFTP_RETRANSMIT_LONGEST);
+        self.wait = (self.wait * 2).min(TFTP_RETRANSMIT_MAX);
         self.deadline = now + self.wait;
-        self.gap_told = false;
-        if self.phase == Phase::Asking {
-            self.word = Some(Word::Request);
+        self.gap_reported = false;
+        if self.phase == FetchPhase::Asking {
+            self.word = Some(LastSent::ReadRequest);
         } else {
             self.say_have();
         }
@@ -262,14 +271,14 @@ impl Fetch {
 
     /// When [`Fetch::handle_timeout`] wants to be called; `None` at the end.
     pub fn deadline(&self) -> Option<Duration> {
-        (!matches!(self.phase, Phase::Ended(_))).then_some(self.deadline)
+        (!matches!(self.phase, FetchPhase::Ended(_))).then_some(self.deadline)
     }
 
     /// How it ended, if it did.
-    pub fn ending(&self) -> Option<&Ending> {
+    pub fn ending(&self) -> Option<&FetchEnd> {
         match &self.phase {
-            Phase::Ended(ending) => Some(ending),
-            Phase::Asking | Phase::Receiving => None,
+            FetchPhase::Ended(ending) => Some(ending),
+            FetchPhase::Asking | FetchPhase::Receiving => None,
         }
     }
 

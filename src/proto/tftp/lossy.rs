@@ -25,7 +25,7 @@ impl Chance {
 
 /// How bad the wire is: one packet in so many suffers; 0 is never.
 #[derive(Clone, Copy)]
-pub(super) struct Weather {
+pub(super) struct LossRates {
     pub dropped: u64,
     pub doubled: u64,
     /// Late enough to be overtaken.
@@ -33,37 +33,37 @@ pub(super) struct Weather {
 }
 
 /// Nothing is lost.
-pub(super) const CALM: Weather = Weather {
+pub(super) const CALM: LossRates = LossRates {
     dropped: 0,
     doubled: 0,
     late: 0,
 };
 
 /// A wire that carries `C` both ways.
-pub(super) struct Wire<C: Ord> {
+pub(super) struct LossyLink<C: Ord> {
     chance: Chance,
-    weather: Weather,
+    rates: LossRates,
     sent: u64,
     on_the_way: BinaryHeap<Reverse<(Duration, u64, C)>>,
 }
 
-impl<C: Ord + Clone> Wire<C> {
-    pub(super) fn new(weather: Weather, seed: u64) -> Wire<C> {
-        Wire {
+impl<C: Ord + Clone> LossyLink<C> {
+    pub(super) fn new(rates: LossRates, seed: u64) -> LossyLink<C> {
+        LossyLink {
             chance: Chance(seed),
-            weather,
+            rates,
             sent: 0,
             on_the_way: BinaryHeap::new(),
         }
     }
 
     pub(super) fn send(&mut self, now: Duration, cargo: &C) {
-        let copies = 1 + u64::from(self.chance.one_in(self.weather.doubled));
+        let copies = 1 + u64::from(self.chance.one_in(self.rates.doubled));
         for _ in 0..copies {
-            if self.chance.one_in(self.weather.dropped) {
+            if self.chance.one_in(self.rates.dropped) {
                 continue;
             }
-            let late = if self.chance.one_in(self.weather.late) { 3 } else { 1 };
+            let late = if self.chance.one_in(self.rates.late) { 3 } else { 1 };
             self.sent += 1;
             let arrival = now + LATENCY * late;
             self.on_the_way.push(Reverse((arrival, self.sent, cargo.clone())));

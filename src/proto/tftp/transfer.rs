@@ -20,10 +20,10 @@
 //!   packets. What was sent twice tells no time (Karn): until something did, the wait stays long.
 
 use crate::model::limits::{
-    TFTP_BLOCK_BYTES_MAX, TFTP_RETRANSMIT_FIRST, TFTP_RETRANSMIT_LONGEST, TFTP_RETRANSMIT_SHORTEST,
-    TFTP_SILENT_PACKETS_MAX, TFTP_WINDOW_BLOCKS_MAX,
+    TFTP_BLOCK_BYTES_MAX, TFTP_RETRANSMIT_INITIAL, TFTP_RETRANSMIT_MAX, TFTP_RETRANSMIT_MIN, TFTP_SILENT_PACKETS_MAX,
+    TFTP_WINDOW_BLOCKS_MAX,
 };
-use crate::proto::tftp::wire::{Agreed, BLOCK_BYTES_DEFAULT, Options, Packet, block_number};
+use crate::proto::tftp::wire::{Agreed, BLOCK_BYTES_DEFAULT, Packet, TransferOptions, block_number};
 use std::time::Duration;
 
 /// What is to be sent now.
@@ -44,7 +44,7 @@ pub enum Transmit {
 
 /// How a transfer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum TransferEnd {
     /// The client has every block.
     Complete,
     /// The client sent an ERROR before it took any data: it wanted the size (EDK2), or not these
@@ -70,7 +70,7 @@ pub struct Transfer {
     window: u64,
     /// The last block: shorter than the others, and empty where they come out even.
     last: u64,
-    phase: Phase,
+    phase: TransferPhase,
     /// The lowest block that is not acknowledged.
     base: u64,
     /// The next block to send; never below `base`.
@@ -98,21 +98,21 @@ pub struct Transfer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
+enum TransferPhase {
     /// The OACK has to be sent.
     Offering,
     /// The OACK waits for its ACK 0.
     Offered,
     /// Blocks go out.
-    Sending,
-    Ended(Ending),
+    OutgoingReply,
+    Ended(TransferEnd),
 }
 
 impl Transfer {
     /// Begins the transfer of `length` bytes to a client that asked for `options`. What is agreed
     /// is never more than was asked, and never over our limits.
-    pub fn begin(now: Duration, options: &Options, length: u64) -> Transfer {
-        let longest_s = TFTP_RETRANSMIT_LONGEST.as_secs();
+    pub fn begin(now: Duration, options: &TransferOptions, length: u64) -> Transfer {
+        let longest_s = TFTP_RETRANSMIT_MAX.as_secs();
         let agreed = Agreed {
             blksize: options.blksize.map(|asked| asked.min(TFTP_BLOCK_BYTES_MAX)),
             tsize: options.tsize.then_some(length),
@@ -124,7 +124,7 @@ impl Transfer {
         let block_bytes = u64::from(agreed.blksize.unwrap_or(BLOCK_BYTES_DEFAULT));
         let wait = agreed
             .timeout_s
-            .map_or(TFTP_RETRANSMIT_FIRST, |seconds| Duration::from_secs(seconds.into()));
+            .map_or(TFTP_RETRANSMIT_INITIAL, |seconds| Duration::from_secs(seconds.into()));
         Transfer {
             agreed,
             length,
@@ -132,9 +132,9 @@ impl Transfer {
             window: u64::from(agreed.windowsize.unwrap_or(1)),
             last: length / block_bytes + 1,
             phase: if agreed == Agreed::default() {
-                Phase::Sending
+                TransferPhase::OutgoingReply
             } else {
-                Phase::Offering
+                TransferPhase::Offering
             },
             base: 1,
             next: 1,
@@ -155,17 +155,17 @@ impl Transfer {
     /// What to send now; ask until it says `None`.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         match self.phase {
-            Phase::Offering => {
-                self.phase = Phase::Offered;
+            TransferPhase::Offering => {
+                self.phase = TransferPhase::Offered;
                 Some(Transmit::OptionAck(self.agreed))
             }
-            Phase::Sending if self.next <= self.last && self.next < self.base + self.window => {
+            TransferPhase::OutgoingReply if self.next <= self.last && self.next < self.base + self.window => {
                 let block = self.next;
                 self.next += 1;
                 self.highest_sent = self.highest_sent.max(block);
                 Some(self.block(block))
             }
-            Phase::Sending | Phase::Offered | Phase::Ended(_) => None,
+            TransferPhase::OutgoingReply | TransferPhase::Offered | TransferPhase::Ended(_) => None,
         }
     }
 
@@ -182,20 +182,20 @@ impl Transfer {
     /// Takes a packet that came from the client's own address and port.
     pub fn handle(&mut self, now: Duration, packet: &Packet) {
         match (packet, &self.phase) {
-            (_, Phase::Ended(_)) => {}
+            (_, TransferPhase::Ended(_)) => {}
             (Packet::Error { code, message }, _) => self.aborted(*code, message),
-            (Packet::Ack(0), Phase::Offered) => self.accepted(now),
-            (Packet::Ack(number), Phase::Sending) => self.acknowledged(now, *number),
-            (Packet::Ack(_), Phase::Offering | Phase::Offered) => {}
+            (Packet::Ack(0), TransferPhase::Offered) => self.accepted(now),
+            (Packet::Ack(number), TransferPhase::OutgoingReply) => self.acknowledged(now, *number),
+            (Packet::Ack(_), TransferPhase::Offering | TransferPhase::Offered) => {}
             (Packet::Read(_) | Packet::Write | Packet::Data | Packet::OptionAck, _) => {}
         }
     }
 
     fn aborted(&mut self, code: u16, message: &[u8]) {
-        self.phase = Phase::Ended(if self.base == 1 {
-            Ending::Probed
+        self.phase = TransferPhase::Ended(if self.base == 1 {
+            TransferEnd::Probed
         } else {
-            Ending::Aborted {
+            TransferEnd::Aborted {
                 code,
                 message: message.to_vec(),
             }
@@ -205,7 +205,7 @@ impl Transfer {
     /// The client took the options.
     fn accepted(&mut self, now: Duration) {
         self.measure(now);
-        self.phase = Phase::Sending;
+        self.phase = TransferPhase::OutgoingReply;
         self.heard(now);
     }
 
@@ -216,7 +216,7 @@ impl Transfer {
         if block > self.highest_sent {
             // An old acknowledgement that overtook nobody, or one of a block that never was.
         } else if block == self.last {
-            self.phase = Phase::Ended(Ending::Complete);
+            self.phase = TransferPhase::Ended(TransferEnd::Complete);
         } else if ahead == 0 {
             self.repeated(now);
         } else {
@@ -287,50 +287,50 @@ impl Transfer {
         };
         self.smoothed = Some((mean, variation));
         if self.agreed.timeout_s.is_none() {
-            self.wait = (mean + variation * 4).clamp(TFTP_RETRANSMIT_SHORTEST, TFTP_RETRANSMIT_LONGEST);
+            self.wait = (mean + variation * 4).clamp(TFTP_RETRANSMIT_MIN, TFTP_RETRANSMIT_MAX);
         }
     }
 
     /// Takes the time: whatever waited too long is sent again, or the client is given up.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if now < self.deadline || matches!(self.phase, Phase::Ended(_)) {
+        if now < self.deadline || matches!(self.phase, TransferPhase::Ended(_)) {
             return;
         }
         if self.tries >= TFTP_SILENT_PACKETS_MAX {
-            self.phase = Phase::Ended(Ending::Silent);
+            self.phase = TransferPhase::Ended(TransferEnd::Silent);
             return;
         }
         self.tries += 1;
         if self.agreed.timeout_s.is_none() {
-            self.wait = (self.wait * 2).min(TFTP_RETRANSMIT_LONGEST);
+            self.wait = (self.wait * 2).min(TFTP_RETRANSMIT_MAX);
         }
         self.deadline = now + self.wait;
         self.sent_at = now;
         self.window_began = None;
         match self.phase {
-            Phase::Offered => self.phase = Phase::Offering,
-            Phase::Sending => self.rewind(),
-            Phase::Offering | Phase::Ended(_) => {}
+            TransferPhase::Offered => self.phase = TransferPhase::Offering,
+            TransferPhase::OutgoingReply => self.rewind(),
+            TransferPhase::Offering | TransferPhase::Ended(_) => {}
         }
     }
 
     /// When [`Transfer::handle_timeout`] wants to be called; `None` at the end.
     pub fn deadline(&self) -> Option<Duration> {
-        (!matches!(self.phase, Phase::Ended(_))).then_some(self.deadline)
+        (!matches!(self.phase, TransferPhase::Ended(_))).then_some(self.deadline)
     }
 
     /// How it ended, if it did.
-    pub fn ending(&self) -> Option<&Ending> {
+    pub fn ending(&self) -> Option<&TransferEnd> {
         match &self.phase {
-            Phase::Ended(ending) => Some(ending),
-            Phase::Offering | Phase::Offered | Phase::Sending => None,
+            TransferPhase::Ended(ending) => Some(ending),
+            TransferPhase::Offering | TransferPhase::Offered | TransferPhase::OutgoingReply => None,
         }
     }
 
     /// Bytes that the client is known to have.
     pub fn acknowledged_bytes(&self) -> u64 {
         match self.phase {
-            Phase::Ended(Ending::Complete) => self.length,
+            TransferPhase::Ended(TransferEnd::Complete) => self.length,
             _ => ((self.base - 1) * self.block_bytes).min(self.length),
         }
     }

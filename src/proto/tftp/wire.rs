@@ -21,7 +21,7 @@ pub const BLOCK_BYTES_DEFAULT: u16 = 512;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// A request to read a file.
-    Read(Request),
+    Read(ReadRequest),
     /// A request to write one; this server never lets anybody.
     Write,
     /// A block, as only servers send.
@@ -41,18 +41,18 @@ pub enum Packet {
 
 /// A read request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct ReadRequest {
     /// The file name as the client sent it.
     pub path: Vec<u8>,
     /// How the bytes are to be sent.
-    pub mode: Mode,
+    pub mode: TransferMode,
     /// What the client asks for beyond RFC 1350.
-    pub options: Options,
+    pub options: TransferOptions,
 }
 
 /// The transfer mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum TransferMode {
     /// Bytes as they are.
     Octet,
     /// A text, with its line ends rewritten.
@@ -63,7 +63,7 @@ pub enum Mode {
 
 /// The options of a request that are known and make sense; the rest is left out, as RFC 2347 wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct TransferOptions {
     /// Bytes in a block (RFC 2348).
     pub blksize: Option<u16>,
     /// Whether the client wants to know the size (RFC 2349).
@@ -89,7 +89,7 @@ pub struct Agreed {
 
 /// A packet as a client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply<'b> {
+pub enum ServerPacket<'b> {
     /// A block of the file.
     Data {
         /// Its number on the wire.
@@ -115,7 +115,7 @@ pub enum Reply<'b> {
 
 /// Why bytes are not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum MalformedPacket {
     /// Too short for its opcode.
     Short,
     /// An opcode that nobody defined, or that the other side has no business to send.
@@ -128,14 +128,14 @@ pub enum Malformed {
     NoName,
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for MalformedPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Malformed::Short => "too short",
-            Malformed::Opcode => "unexpected opcode",
-            Malformed::Long => "request too long",
-            Malformed::Unterminated => "file name or mode has no end",
-            Malformed::NoName => "no file name",
+            MalformedPacket::Short => "too short",
+            MalformedPacket::Opcode => "unexpected opcode",
+            MalformedPacket::Long => "request too long",
+            MalformedPacket::Unterminated => "file name or mode has no end",
+            MalformedPacket::NoName => "no file name",
         })
     }
 }
@@ -154,7 +154,7 @@ pub enum ErrorCode {
     /// 5: not your transfer.
     UnknownTransfer,
     /// 8: the options do not suit (RFC 2347).
-    Options,
+    TransferOptions,
 }
 
 impl ErrorCode {
@@ -165,13 +165,13 @@ impl ErrorCode {
             ErrorCode::AccessViolation => 2,
             ErrorCode::IllegalOperation => 4,
             ErrorCode::UnknownTransfer => 5,
-            ErrorCode::Options => 8,
+            ErrorCode::TransferOptions => 8,
         }
     }
 }
 
 /// Reads one packet.
-pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Packet, MalformedPacket> {
     let (opcode, rest) = word(bytes)?;
     match opcode {
         RRQ => request(rest).map(Packet::Read),
@@ -183,21 +183,21 @@ pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
             message: until_nul(message).to_vec(),
         }),
         OACK => Ok(Packet::OptionAck),
-        _ => Err(Malformed::Opcode),
+        _ => Err(MalformedPacket::Opcode),
     }
 }
 
 /// Reads one packet of a server.
-pub fn parse_reply(bytes: &[u8]) -> Result<Reply<'_>, Malformed> {
+pub fn parse_reply(bytes: &[u8]) -> Result<ServerPacket<'_>, MalformedPacket> {
     let (opcode, rest) = word(bytes)?;
     match opcode {
-        DATA => word(rest).map(|(number, data)| Reply::Data { number, data }),
+        DATA => word(rest).map(|(number, data)| ServerPacket::Data { number, data }),
         OACK => Ok(agreed(rest)),
-        ERROR => word(rest).map(|(code, message)| Reply::Error {
+        ERROR => word(rest).map(|(code, message)| ServerPacket::Error {
             code,
             message: until_nul(message),
         }),
-        _ => Err(Malformed::Opcode),
+        _ => Err(MalformedPacket::Opcode),
     }
 }
 
@@ -205,30 +205,30 @@ fn until_nul(message: &[u8]) -> &[u8] {
     message.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn word(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+fn word(bytes: &[u8]) -> Result<(u16, &[u8]), MalformedPacket> {
     match bytes {
         [high, low, rest @ ..] => Ok((u16::from_be_bytes([*high, *low]), rest)),
-        _ => Err(Malformed::Short),
+        _ => Err(MalformedPacket::Short),
     }
 }
 
-fn request(bytes: &[u8]) -> Result<Request, Malformed> {
+fn request(bytes: &[u8]) -> Result<ReadRequest, MalformedPacket> {
     if bytes.len() + 2 > TFTP_REQUEST_BYTES_MAX {
-        return Err(Malformed::Long);
+        return Err(MalformedPacket::Long);
     }
-    let (path, rest) = text(bytes).ok_or(Malformed::Unterminated)?;
-    let (mode, rest) = text(rest).ok_or(Malformed::Unterminated)?;
+    let (path, rest) = text(bytes).ok_or(MalformedPacket::Unterminated)?;
+    let (mode, rest) = text(rest).ok_or(MalformedPacket::Unterminated)?;
     if path.is_empty() || path.len() > REQUEST_PATH_BYTES_MAX {
-        return Err(Malformed::NoName);
+        return Err(MalformedPacket::NoName);
     }
-    Ok(Request {
+    Ok(ReadRequest {
         path: path.to_vec(),
         mode: if mode.eq_ignore_ascii_case(b"octet") {
-            Mode::Octet
+            TransferMode::Octet
         } else if mode.eq_ignore_ascii_case(b"netascii") {
-            Mode::Netascii
+            TransferMode::Netascii
         } else {
-            Mode::Other
+            TransferMode::Other
         },
         options: options(rest),
     })
@@ -253,8 +253,8 @@ fn pairs(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Option<u64>)> {
 }
 
 /// What a client asks for. Of an option that stands twice the first counts.
-fn options(bytes: &[u8]) -> Options {
-    let mut options = Options::default();
+fn options(bytes: &[u8]) -> TransferOptions {
+    let mut options = TransferOptions::default();
     for (name, number) in pairs(bytes) {
         let Some(number) = number else { continue };
         if name.eq_ignore_ascii_case(b"blksize") {
@@ -273,7 +273,7 @@ fn options(bytes: &[u8]) -> Options {
 }
 
 /// What a server agreed to.
-fn agreed(bytes: &[u8]) -> Reply<'_> {
+fn agreed(bytes: &[u8]) -> ServerPacket<'_> {
     let (mut agreed, mut foreign) = (Agreed::default(), false);
     for (name, number) in pairs(bytes) {
         let small = number.and_then(|number| u16::try_from(number).ok());
@@ -289,7 +289,7 @@ fn agreed(bytes: &[u8]) -> Reply<'_> {
             foreign = true;
         }
     }
-    Reply::OptionAck { agreed, foreign }
+    ServerPacket::OptionAck { agreed, foreign }
 }
 
 /// `number` as 16 bits, larger ones cut to the largest; `None` below `least`.
@@ -305,7 +305,7 @@ pub fn option_ack(agreed: &Agreed) -> Vec<u8> {
 }
 
 /// A request to read `path` in octet mode.
-pub fn read_request(path: &[u8], options: &Options) -> Vec<u8> {
+pub fn read_request(path: &[u8], options: &TransferOptions) -> Vec<u8> {
     let mut bytes = RRQ.to_be_bytes().to_vec();
     bytes.extend_from_slice(path);
     bytes.extend_from_slice(b"\0octet\0");
@@ -382,8 +382,8 @@ mod tests {
             panic!("{packet:?}")
         };
         assert_eq!(request.path, b"snponly.efi");
-        assert_eq!(request.mode, Mode::Octet);
-        let expected = Options {
+        assert_eq!(request.mode, TransferMode::Octet);
+        let expected = TransferOptions {
             blksize: Some(1468),
             tsize: true,
             timeout_s: None,
@@ -398,9 +398,9 @@ mod tests {
         let Ok(Packet::Read(request)) = parse(bytes) else {
             panic!()
         };
-        let expected = Options {
+        let expected = TransferOptions {
             tsize: true,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         assert_eq!(request.options, expected);
     }
@@ -416,15 +416,15 @@ mod tests {
                 let _ = parse(&[first, second, 0, 255, 0, 0]);
             }
         }
-        assert_eq!(parse(&[0]), Err(Malformed::Short));
-        assert_eq!(parse(&[0, 9, 0, 0]), Err(Malformed::Opcode));
-        assert_eq!(parse(b"\0\x01name"), Err(Malformed::Unterminated));
-        assert_eq!(parse(b"\0\x01\0octet\0"), Err(Malformed::NoName));
+        assert_eq!(parse(&[0]), Err(MalformedPacket::Short));
+        assert_eq!(parse(&[0, 9, 0, 0]), Err(MalformedPacket::Opcode));
+        assert_eq!(parse(b"\0\x01name"), Err(MalformedPacket::Unterminated));
+        assert_eq!(parse(b"\0\x01\0octet\0"), Err(MalformedPacket::NoName));
     }
 
     #[test]
     fn what_one_side_writes_the_other_reads() {
-        let options = Options {
+        let options = TransferOptions {
             blksize: Some(1468),
             tsize: true,
             timeout_s: Some(3),
@@ -443,18 +443,18 @@ mod tests {
             timeout_s: Some(255),
             windowsize: None,
         };
-        let said = Reply::OptionAck { agreed, foreign: false };
+        let said = ServerPacket::OptionAck { agreed, foreign: false };
         assert_eq!(parse_reply(&option_ack(&agreed)), Ok(said));
         assert_eq!(parse(&ack(65535)), Ok(Packet::Ack(65535)));
         let block = [&data_header(7)[..], b"abc"].concat();
-        let said = Reply::Data {
+        let said = ServerPacket::Data {
             number: 7,
             data: b"abc",
         };
         assert_eq!(parse_reply(&block), Ok(said));
         assert_eq!(
             parse_reply(&ack(1)),
-            Err(Malformed::Opcode),
+            Err(MalformedPacket::Opcode),
             "servers acknowledge no reader"
         );
     }
@@ -471,7 +471,10 @@ mod tests {
                 tsize: Some(700),
                 ..Agreed::default()
             };
-            assert_eq!(parse_reply(&bytes), Ok(Reply::OptionAck { agreed, foreign: true }));
+            assert_eq!(
+                parse_reply(&bytes),
+                Ok(ServerPacket::OptionAck { agreed, foreign: true })
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 static ROOM: OnceLock<room::Room> = OnceLock::new();
-/// The template engine gave up on a template. That ends the process that tries it (`config::apart`) and not the
+/// The template engine gave up on a template. That ends the process that tries it (`config::validation`) and not the
 /// daemon, and is no finding here, where nothing is tried apart.
 static IS_ENGINES: AtomicBool = AtomicBool::new(false);
 

@@ -4,7 +4,7 @@
 
 use super::{Life, MACHINE, SHORTEST, inventory};
 use crate::frames::Sent;
-use crate::namespace::Running;
+use crate::namespace::TaskTracker;
 use dhcproto::v4::MessageType;
 use nix::sys::signal::Signal;
 use std::{
@@ -133,7 +133,7 @@ fn version(root: &Path, package: &str) -> String {
     String::from_utf8_lossy(&said.expect("chroot runs").stdout).into_owned()
 }
 
-fn start(life: &Life, root: &Path, script: &str) -> Running {
+fn start(life: &Life, root: &Path, script: &str) -> TaskTracker {
     let (root, own) = (root.to_string_lossy(), life.file("scratch"));
     life.start("unshare", &["-m", "sh", "-c", IN_ROOT, "sh", &root, &own, script])
 }
@@ -193,7 +193,7 @@ fn live(client: &Client, root: &Path) -> Vec<u64> {
 }
 
 /// Refused when it renews, and heard to be: it asks anew before it would have rebound. It is granted an
-/// address of the same network as `near`, and has it.
+/// address of the same network as `mac_typo`, and has it.
 fn moved(life: &Life, near: Ipv4Addr) -> Ipv4Addr {
     life.exchange(Sent::Renewing, MessageType::Nak, |_| true);
     let next = crate::poll(super::TURN, || {

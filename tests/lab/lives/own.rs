@@ -2,7 +2,7 @@
 
 use super::{Life, MAC_TEXT, inventory};
 use crate::daemon::ask_json;
-use crate::namespace::{Namespace, Running};
+use crate::namespace::{Namespace, TaskTracker};
 use std::{net::Ipv4Addr, process::Stdio};
 
 const SECOND_MAC: &str = "02:00:00:00:00:22";
@@ -17,7 +17,7 @@ fn with_host(macs: &str) -> Life {
 }
 
 /// dhcpcd on `eth0`, as a system runs it: it asks by ARP whether somebody has its address.
-fn dhcpcd(life: &Life, namespace: &Namespace, name: &str) -> Running {
+fn dhcpcd(life: &Life, namespace: &Namespace, name: &str) -> TaskTracker {
     let folders = [("run", "/run/dhcpcd"), ("lib", "/var/lib/dhcpcd")];
     let folders = folders.map(|(folder, place)| life.mounted(&format!("{name}-{folder}"), place));
     let script = format!(
@@ -30,7 +30,7 @@ fn dhcpcd(life: &Life, namespace: &Namespace, name: &str) -> Running {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    Running(child.expect("package iproute2 is installed"))
+    TaskTracker(child.expect("package iproute2 is installed"))
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_host_whose_own_address_a_stranger_uses_is_said_once_with_the_strangers_mac(
     let life = with_host(&format!("\"{MAC_TEXT}\""));
     let stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.11");
     let _client = dhcpcd(&life, &life.client, "first");
-    let disputed = || ask_json(&life.room, "status")["counters"]["dhcp_disputed"].as_u64();
+    let disputed = || ask_json(&life.room, "status")["counters"]["dhcp_reservation_conflict"].as_u64();
     let turns = crate::poll(super::TURN, || disputed().filter(|turns| *turns >= 4));
     assert!(turns.is_some(), "{}\n{}", life.watch.text(), life.daemon.log_tail());
     let line = life.daemon.wait_for("who uses it", |line| {

@@ -42,7 +42,7 @@ pub enum Part {
 impl Part {
     pub const ALL: [Part; 3] = [Part::Killed, Part::Long, Part::KilledAgain];
 
-    pub fn words(self) -> &'static str {
+    pub fn discovers(self) -> &'static str {
         match self {
             Part::Killed | Part::KilledAgain => "the daemon is killed now and then",
             Part::Long => "one process lives on",
@@ -65,7 +65,7 @@ pub struct Storm {
 pub enum Edited {
     Inventory,
     Script,
-    Answer,
+    ServerReply,
     Settings,
 }
 
@@ -140,7 +140,7 @@ pub enum Act {
     },
 }
 
-const FILES: [Edited; 4] = [Edited::Inventory, Edited::Script, Edited::Answer, Edited::Settings];
+const FILES: [Edited; 4] = [Edited::Inventory, Edited::Script, Edited::ServerReply, Edited::Settings];
 
 impl Act {
     /// The next one of a part.
@@ -242,25 +242,25 @@ impl fmt::Display for Act {
             Act::Newcomers { count, again } => write!(f, "{count} new machines come, and {again} again"),
             Act::Edit { file, in_place } => {
                 let how = if *in_place { "in place" } else { "by a new file" };
-                write!(f, "{} edited {how}", file.words())
+                write!(f, "{} edited {how}", file.discovers())
             }
-            Act::Spoil { file, kind } => write!(f, "{} spoilt by slip {kind}", file.words()),
+            Act::Spoil { file, kind } => write!(f, "{} spoilt by slip {kind}", file.discovers()),
             Act::Reload { hangup: true } => f.write_str("reload by SIGHUP"),
             Act::Reload { hangup: false } => f.write_str("reload by the command"),
             Act::Flap { what, times, pause_ms } => {
-                write!(f, "{} flaps {times} times, {pause_ms} ms each", what.words())
+                write!(f, "{} flaps {times} times, {pause_ms} ms each", what.discovers())
             }
             Act::WalkAway { clients } => write!(f, "{clients} clients walk away from their transfers"),
             Act::Noise { seed, count } => write!(f, "{count} datagrams of noise {seed}"),
             Act::End { end, after_ms, spoilt } => {
-                write!(f, "{} after {after_ms} ms of new machines", end.words())?;
+                write!(f, "{} after {after_ms} ms of new machines", end.discovers())?;
                 match spoilt {
-                    Some((file, kind)) => write!(f, ", with {} spoilt by slip {kind}", file.words()),
+                    Some((file, kind)) => write!(f, ", with {} spoilt by slip {kind}", file.discovers()),
                     None => Ok(()),
                 }
             }
             Act::EndInStorm { end, after_ms, storm } => {
-                write!(f, "{} {after_ms} ms into a {storm}", end.words())
+                write!(f, "{} {after_ms} ms into a {storm}", end.discovers())
             }
         }
     }
@@ -282,18 +282,18 @@ impl fmt::Display for Storm {
 }
 
 impl Edited {
-    fn words(self) -> &'static str {
+    fn discovers(self) -> &'static str {
         match self {
             Edited::Inventory => "the inventory",
             Edited::Script => "the script",
-            Edited::Answer => "the answer",
+            Edited::ServerReply => "the answer",
             Edited::Settings => "bootwright.toml",
         }
     }
 }
 
 impl End {
-    fn words(self) -> &'static str {
+    fn discovers(self) -> &'static str {
         match self {
             End::Killed => "killed",
             End::Stopped => "stopped",
@@ -302,7 +302,7 @@ impl End {
 }
 
 impl Flap {
-    fn words(self) -> &'static str {
+    fn discovers(self) -> &'static str {
         match self {
             Flap::Interface => "the interface",
             Flap::Carrier => "its cable",

@@ -16,7 +16,13 @@ const EVERY: Duration = Duration::from_secs(60);
 const MEMORY_MORE_MIB_MAX: f64 = 16.0;
 /// Open files that a daemon at rest may have more than when it was young: connections that are waited out.
 const FILES_MORE_MAX: u64 = 64;
-const COUNTERS: [&str; 5] = ["dhcp_replied", "tftp_sent", "tftp_silent", "http_sent", "http_aborted"];
+const COUNTERS: [&str; 5] = [
+    "dhcp_replied",
+    "tftp_completed",
+    "tftp_silent",
+    "http_completed",
+    "http_aborted",
+];
 
 #[derive(Clone)]
 struct Sample {

@@ -32,7 +32,7 @@ impl Files {
         match file {
             Edited::Inventory => "inventory.toml",
             Edited::Script => "scripts/soak.ipxe",
-            Edited::Answer => "answers/soak.cfg",
+            Edited::ServerReply => "answers/soak.cfg",
             Edited::Settings => "bootwright.toml",
         }
     }
@@ -42,14 +42,14 @@ impl Files {
         match file {
             Edited::Inventory => self.inventory += 1,
             Edited::Script => self.script += 1,
-            Edited::Answer => self.answer += 1,
+            Edited::ServerReply => self.answer += 1,
             Edited::Settings => {}
         }
-        self.sound(file)
+        self.compiled(file)
     }
 
     /// The version that is meant to be in force.
-    pub fn sound(&self, file: Edited) -> String {
+    pub fn compiled(&self, file: Edited) -> String {
         match file {
             Edited::Inventory => self.inventory_text(),
             Edited::Script => format!(
@@ -57,7 +57,7 @@ impl Files {
                  kernel {{{{ image.kernel }}}} url={{{{ answer.url }}}}\nboot\n",
                 self.script
             ),
-            Edited::Answer => format!(
+            Edited::ServerReply => format!(
                 "{{{{ name }}}} of inventory {{{{ vars.stamp }}}} by answer {}\n",
                 self.answer
             ),
@@ -99,29 +99,29 @@ impl Files {
 
     /// A version that must be refused, by the number of its slip.
     pub fn spoilt(&self, file: Edited, kind: u32) -> String {
-        let sound = self.sound(file);
-        let host = |rest: &str| format!("{sound}\n[[host]]\nname = \"slip\"\n{rest}\n");
+        let compiled = self.compiled(file);
+        let host = |rest: &str| format!("{compiled}\n[[host]]\nname = \"slip\"\n{rest}\n");
         let slips = match file {
             Edited::Inventory => vec![
                 host("mac = \"02:00:00:00:00:99\"\naddress = \"192.0.2.99\""),
                 host("mac = \"02:00:00:00:00:99\"\ncolour = \"red\""),
                 host(&format!("mac = \"{}\"", HOSTS[0].mac())),
                 host("mac = \"02:00:00:00:00:99\"\nprofile = \"lsited\""),
-                format!("{sound}\n[[host]\nname = \"half"),
+                format!("{compiled}\n[[host]\nname = \"half"),
             ],
             Edited::Script => vec![
-                sound.replace("{{ name }}", "{{ nam }}"),
-                format!("{sound}{{% if name %}}\n"),
-                format!("{sound}{{{{ name | nothing }}}}\n"),
+                compiled.replace("{{ name }}", "{{ nam }}"),
+                format!("{compiled}{{% if name %}}\n"),
+                format!("{compiled}{{{{ name | nothing }}}}\n"),
             ],
-            Edited::Answer => vec![
-                format!("{sound}{{{{ vars.missing }}}}\n"),
-                format!("{sound}{{% for host in %}}\n"),
+            Edited::ServerReply => vec![
+                format!("{compiled}{{{{ vars.missing }}}}\n"),
+                format!("{compiled}{{% for host in %}}\n"),
             ],
             Edited::Settings => vec![
-                sound.replace("mode = \"dhcp\"", "mode = \"dhcp"),
-                format!("{sound}\n[http]\nport = \"eighty\"\n"),
-                format!("{sound}\n[htpp]\nport = 80\n"),
+                compiled.replace("mode = \"dhcp\"", "mode = \"dhcp"),
+                format!("{compiled}\n[http]\nport = \"eighty\"\n"),
+                format!("{compiled}\n[htpp]\nport = 80\n"),
             ],
         };
         slips[kind as usize % slips.len()].clone()

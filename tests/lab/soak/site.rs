@@ -65,8 +65,8 @@ impl Site {
         let wire = Wire::wide();
         let room = Room::new("").with_small_image(&vec![7; KERNEL_BYTES]);
         let files = Files::new(fs::read_to_string(room.config()).expect("the room's own file"));
-        for file in [Edited::Script, Edited::Answer, Edited::Inventory] {
-            room.write(Files::path(file), &files.sound(file));
+        for file in [Edited::Script, Edited::ServerReply, Edited::Inventory] {
+            room.write(Files::path(file), &files.compiled(file));
         }
         let at = |mac: &str, addresses: &[String]| {
             let client = wire.client(mac);
@@ -330,7 +330,7 @@ impl Site {
         let text = self.files.edit(file);
         self.write(file, &text, false);
         self.becomes("the mended file is in force", |status| {
-            status["last_refusal"].is_null() && status["kept_files"].is_null()
+            status["last_refusal"].is_null() && status["last_good"].is_null()
         })
     }
 
@@ -448,7 +448,7 @@ impl Site {
         let mut odd: Vec<String> = ended.err().into_iter().collect();
         odd.extend(self.take(seen));
         if let Some((file, _)) = spoilt {
-            if self.status()?["kept_files"].is_null() {
+            if self.status()?["last_good"].is_null() {
                 odd.push("the files on disk are refused, and none that were kept are said to serve".to_owned());
             }
             odd.extend(self.check());

@@ -9,8 +9,8 @@ fn efi(machine: u16) -> Vec<u8> {
     program(machine, 0, b"")
 }
 
-/// The same, 64-bit, with signatures of that many bytes and `words` in it.
-pub(super) fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
+/// The same, 64-bit, with signatures of that many bytes and `discovers` in it.
+pub(super) fn program(machine: u16, signatures: u32, discovers: &[u8]) -> Vec<u8> {
     let mut program = vec![0; 0x100];
     program[..2].copy_from_slice(b"MZ");
     program[0x3c] = 0x40;
@@ -18,7 +18,7 @@ pub(super) fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
     program[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
     program[0x58..0x5a].copy_from_slice(&0x20b_u16.to_le_bytes());
     program[0xec..0xf0].copy_from_slice(&signatures.to_le_bytes());
-    [&program, words].concat()
+    [&program, discovers].concat()
 }
 
 /// What tells iPXE's shim from another.
@@ -66,9 +66,9 @@ fn a_named_loader_is_a_file_of_the_loaders_folders_that_some_firmware_runs() {
         ),
         ("loader = 64", (8, 10), &["must be a text"]),
     ];
-    for (line, place, words) in mistakes {
+    for (line, place, discovers) in mistakes {
         let report = room(line).report();
-        assert!(has(&report, place, words), "{line}: {}", shown(&report.errors));
+        assert!(has(&report, place, discovers), "{line}: {}", shown(&report.errors));
         assert_eq!(report.errors.len(), 1, "{line}: {}", shown(&report.errors));
     }
 }
@@ -78,7 +78,7 @@ fn the_nearest_loader_wins_and_each_is_for_the_firmware_that_runs_it() {
     let profiles = "profile = \"both\"\nloader = [\"grubx64.efi\", \"grubaa64.efi\"]\n\
          [profile.both]\nloader = [\"shimx64.efi\", \"lpxelinux.0\"]\n\
          [[host]]\nname = \"r1u08\"\nmac = \"52:54:00:00:00:08\"\nprofile = \"both\"\n";
-    let snapshot = room(profiles).sound().snapshot;
+    let snapshot = room(profiles).compiled().snapshot;
     let loader = |host: &str, arch| {
         let settings = &snapshot.hosts.by_name(host).unwrap().settings;
         snapshot.named_loader(Some(settings), Arch::from_option_93(arch))
@@ -96,18 +96,18 @@ fn the_nearest_loader_wins_and_each_is_for_the_firmware_that_runs_it() {
 #[test]
 fn a_script_that_the_loader_cannot_read_is_said_at_the_loader() {
     let report = room(&format!("loader = \"shimx64.efi\"\nscript = \"talos\"\n{LIVE}")).report();
-    let words = [
+    let discovers = [
         "host `r1u07` loads `shimx64.efi`, and the script `talos` is not written for GRUB",
         "write talos.grub",
         "debian-installer",
     ];
-    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
 
     let room = room(&format!("loader = \"lpxelinux.0\"\nscript = \"live\"\n{LIVE}"));
     fs::remove_file(room.path("scripts/local.pxelinux")).unwrap();
     let report = room.report();
-    let words = ["the script `local` is not written for PXELINUX"];
-    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+    let discovers = ["the script `local` is not written for PXELINUX"];
+    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn grub_on_a_guests_interface_is_warned_of_and_pxelinux_is_not() {
     let room = room(&format!(
         "loader = [\"shimx64.efi\", \"lpxelinux.0\"]\nscript = \"live\"\n{LIVE}"
     ));
-    assert_eq!(shown(&room.sound().warnings), "");
+    assert_eq!(shown(&room.compiled().warnings), "");
     room.write(
         "bootwright.toml",
         &CONFIG.replace("[paths]", "mode = \"proxy\"\n[paths]"),
     );
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     let [warning] = &warnings[..] else {
         panic!("{}", shown(&warnings));
     };
@@ -139,9 +139,9 @@ fn a_script_that_is_not_written_for_ipxe_needs_another_loader() {
         room
     };
     let report = room("").report();
-    let words = ["host `r1u07` loads iPXE, and the script `own` is not written for iPXE"];
-    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
-    room("loader = \"grubx64.efi\"\n").sound();
+    let discovers = ["host `r1u07` loads iPXE, and the script `own` is not written for iPXE"];
+    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
+    room("loader = \"grubx64.efi\"\n").compiled();
 }
 
 /// An image for machines whose firmware reads `pxelinux.cfg` itself needs no script for iPXE, and one for
@@ -161,14 +161,14 @@ fn a_script_for_pxelinux_alone_is_sound_where_firmware_reads_it_itself() {
         room
     };
     for arch in ["s390x", "ppc64el"] {
-        let loaded = checked(arch, &["own.pxelinux"]).sound();
+        let loaded = checked(arch, &["own.pxelinux"]).compiled();
         assert_eq!(shown(&loaded.warnings), "", "{arch}");
         let report = checked(arch, &["own.ipxe"]).report();
-        let words = [
+        let discovers = [
             "host `r1u07` has firmware that reads pxelinux.cfg itself",
             "write own.pxelinux",
         ];
-        assert!(has(&report, (10, 10), &words), "{}", shown(&report.errors));
+        assert!(has(&report, (10, 10), &discovers), "{}", shown(&report.errors));
     }
     for arch in ["arm64", "riscv64"] {
         let room = checked(arch, &["own.pxelinux"]);
@@ -177,7 +177,7 @@ fn a_script_for_pxelinux_alone_is_sound_where_firmware_reads_it_itself() {
             _ => "snponly-riscv64.efi",
         };
         room.write(&format!("loaders/{number}"), "loader");
-        let said = shown(&room.sound().warnings);
+        let said = shown(&room.compiled().warnings);
         assert!(
             said.contains("pxelinux.cfg itself") && said.contains("own.ipxe"),
             "{said}"
@@ -208,7 +208,7 @@ fn the_shipped_script_has_no_append_where_there_are_no_parameters() {
             .map(|line| format!("{line}\n"))
             .collect::<String>(),
     );
-    let snapshot = room.sound().snapshot;
+    let snapshot = room.compiled().snapshot;
     let text = script_for(Dialect::Pxelinux, &snapshot, "52:54:00:00:00:07", Firmware::Pxelinux);
     assert!(text.contains("  KERNEL tftp://192.0.2.1/image/bare/linux\n"), "{text}");
     assert!(!text.contains("APPEND"), "{text}");
@@ -219,8 +219,8 @@ fn a_host_is_rehearsed_in_the_language_of_its_loader_and_in_no_other() {
     let lines = |loader: &str| {
         format!("cmdline = [\"ds=nocloud-net;s=http://192.0.2.1/\", \"a=it's\"]\nscript = \"live\"\n{LIVE}{loader}")
     };
-    room(&lines("")).sound();
-    room(&lines("loader = \"lpxelinux.0\"\n")).sound();
+    room(&lines("")).compiled();
+    room(&lines("loader = \"lpxelinux.0\"\n")).compiled();
     let said = shown(&room(&lines("loader = \"grubx64.efi\"\n")).report().errors);
     assert!(
         said.contains("live.grub") && said.contains("GRUB changes `'`"),
@@ -237,7 +237,7 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
              script = \"{script}\"\n{LIVE}[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:01:0{number}\"\n"
         );
     }
-    let snapshot = room(&inventory).sound().snapshot;
+    let snapshot = room(&inventory).compiled().snapshot;
     let text = |dialect, mac, firmware| script_for(dialect, &snapshot, mac, firmware);
     for (mac, script) in [("52:54:00:00:00:07", "debian-installer"), ("52:54:00:00:01:00", "live")] {
         let grub = text(Dialect::Grub, mac, Firmware::Uefi);
@@ -307,18 +307,18 @@ fn a_link_of_roots_is_a_loader_and_another_is_said_to_be_a_link() {
     symlink("../boot/ipxe.efi", &link).unwrap();
     // Only root can give a file away.
     if fs::metadata(&target).unwrap().uid() == 0 {
-        let snapshot = room.sound().snapshot;
-        let place = snapshot.loaders.place_of("linked.efi").unwrap();
+        let snapshot = room.compiled().snapshot;
+        let place = snapshot.loaders.location_of("linked.efi").unwrap();
         assert_eq!(place.root, fs::canonicalize(room.path("boot")).unwrap());
         assert_eq!(place.file, "ipxe.efi");
         lchown(&link, Some(1000), None).unwrap();
     }
-    let words = [
+    let discovers = [
         "`linked.efi` is a symbolic link that is not followed",
         "linked.efi belongs to user",
     ];
     let report = room.report();
-    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
+    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
     assert_eq!(report.errors.len(), 1, "{}", shown(&report.errors));
 }
 
@@ -345,7 +345,7 @@ fn a_link_of_roots_to_somebody_elses_file_or_to_nothing_is_not_followed() {
     let target = room.path("loaders/ipxe-amd64.efi");
     fs::write(&target, efi(0x8664)).unwrap();
     if is_roots {
-        room.sound();
+        room.compiled();
         lchown(&target, Some(1000), None).unwrap();
         let said = why();
         assert!(
@@ -358,13 +358,13 @@ fn a_link_of_roots_to_somebody_elses_file_or_to_nothing_is_not_followed() {
 #[test]
 fn a_shim_is_known_by_its_bytes_and_not_by_its_name() {
     let room = room(&format!("loader = \"bootx64.efi\"\nscript = \"live\"\n{LIVE}"));
-    for (shim, words, dialect) in [
+    for (shim, discovers, dialect) in [
         ("bootx64.efi", GRUB_SHIM, Some(Dialect::Grub)),
         ("shimx64.efi", IPXE_SHIM, Some(Dialect::Ipxe)),
         ("shimaa64.efi", GRUB_SHIM, Some(Dialect::Grub)),
     ] {
-        fs::write(room.path("loaders").join(shim), program(0x8664, 9000, words)).unwrap();
-        let snapshot = room.sound().snapshot;
+        fs::write(room.path("loaders").join(shim), program(0x8664, 9000, discovers)).unwrap();
+        let snapshot = room.compiled().snapshot;
         assert_eq!(snapshot.loaders.dialect_of(shim), dialect, "{shim}");
     }
 }
@@ -372,11 +372,11 @@ fn a_shim_is_known_by_its_bytes_and_not_by_its_name() {
 #[test]
 fn a_signed_ipxe_behind_its_shim_is_what_uefi_machines_get_and_half_of_it_is_not() {
     let uefi = Arch::from_option_93(7).unwrap();
-    let default = |room: &Room| room.sound().snapshot.loaders.for_arch(uefi).map(str::to_owned);
+    let default = |room: &Room| room.compiled().snapshot.loaders.for_arch(uefi).map(str::to_owned);
     let with = |files: &[(&str, u32, &[u8])]| {
         let room = room("");
-        for (file, signatures, words) in files {
-            fs::write(room.path("loaders").join(file), program(0x8664, *signatures, words)).unwrap();
+        for (file, signatures, discovers) in files {
+            fs::write(room.path("loaders").join(file), program(0x8664, *signatures, discovers)).unwrap();
         }
         default(&room).unwrap()
     };
@@ -388,8 +388,8 @@ fn a_signed_ipxe_behind_its_shim_is_what_uefi_machines_get_and_half_of_it_is_not
     assert_eq!(with(&[ipxe, snponly, shims[0], shims[1]]), "snponly-shimx64.efi");
     assert_eq!(with(&[ipxe, ("shimx64.efi", 9000, IPXE_SHIM)]), "shimx64.efi");
     // Another vendor's shim does not take it, nor does Secure Boot where either is not signed.
-    for (shim, signatures, words) in [("ipxe-shim.efi", 9000, GRUB_SHIM), ("ipxe-shim.efi", 0, IPXE_SHIM)] {
-        assert_eq!(with(&[ipxe, (shim, signatures, words)]), "snponly.efi");
+    for (shim, signatures, discovers) in [("ipxe-shim.efi", 9000, GRUB_SHIM), ("ipxe-shim.efi", 0, IPXE_SHIM)] {
+        assert_eq!(with(&[ipxe, (shim, signatures, discovers)]), "snponly.efi");
     }
     assert_eq!(with(&[("ipxe.efi", 0, b""), shims[0]]), "snponly.efi");
 }
@@ -418,14 +418,14 @@ fn a_tree_as_deep_as_debians_is_served_whole_and_what_lies_deeper_than_the_limit
     let room = room("");
     let module = "debian-installer/riscv64/grub/riscv64-efi/sleep.mod";
     room.write(&format!("loaders/{module}"), "module");
-    let loaded = room.sound();
-    assert!(loaded.snapshot.loaders.place_of(module).is_some());
+    let loaded = room.compiled();
+    assert!(loaded.snapshot.loaders.location_of(module).is_some());
     assert_eq!(shown(&loaded.warnings), "");
     let deepest = format!("loaders/{}", "d/".repeat(LOADER_DEPTH_MAX - 1));
     room.write(&format!("{deepest}last.efi"), "loader");
-    assert_eq!(shown(&room.sound().warnings), "");
+    assert_eq!(shown(&room.compiled().warnings), "");
     room.write(&format!("{deepest}deeper/one.efi"), "loader");
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     let said = shown(&warnings);
     assert!(
         said.contains("/deeper is not served: it lies deeper than") && warnings.len() == 1,
@@ -441,9 +441,9 @@ fn a_tree_with_a_configuration_of_its_own_is_warned_of_where_its_grub_is_named()
     ));
     room.write(&format!("loaders/{tree}/grub/fonts.pf2"), "font");
     fs::write(room.path("loaders").join(tree).join("bootnetx64.efi"), efi(0x8664)).unwrap();
-    assert_eq!(shown(&room.sound().warnings), "");
+    assert_eq!(shown(&room.compiled().warnings), "");
     room.write(&format!("loaders/{tree}/grub/grub.cfg"), "menuentry install { }\n");
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     let said = "`debian-installer/amd64/grub/grub.cfg` is beside the loaders";
     assert!(
         warnings.len() == 1 && warnings[0].message.starts_with(said),
@@ -457,8 +457,8 @@ fn what_a_file_system_keeps_for_itself_in_a_folder_of_loaders_is_neither_served_
     let room = room("");
     room.write("loaders/lost+found/#1234.efi", "loader");
     room.write("loaders/lost+found/5678.efi", "loader");
-    let loaded = room.sound();
-    assert_eq!(loaded.snapshot.loaders.place_of("lost+found/5678.efi"), None);
+    let loaded = room.compiled();
+    assert_eq!(loaded.snapshot.loaders.location_of("lost+found/5678.efi"), None);
     assert_eq!(shown(&loaded.warnings), "");
 }
 
@@ -473,9 +473,9 @@ fn where_there_are_too_many_files_the_deepest_are_left_out_and_the_whole_folder_
         }
     }
     room.write("loaders/a/shallow.efi", "loader");
-    let loaded = room.sound();
-    assert!(loaded.snapshot.loaders.place_of("a/shallow.efi").is_some());
-    assert_eq!(loaded.snapshot.loaders.place_of("z/2/0"), None);
+    let loaded = room.compiled();
+    assert!(loaded.snapshot.loaders.location_of("a/shallow.efi").is_some());
+    assert_eq!(loaded.snapshot.loaders.location_of("z/2/0"), None);
     let said = shown(&loaded.warnings);
     let rest = format!("the rest of {} is not served", room.path("loaders").display());
     assert!(loaded.warnings.len() == 1 && said.contains(&rest), "{said}");

@@ -119,7 +119,7 @@ fn what_a_host_calls_itself_is_in_its_templates() {
         "serial = \"1\"\nmac = \"52:54:00:00:00:07\"\nhostname = \"db1\"\nscript = \"own\"",
     ));
     room.write("scripts/own.ipxe", "#!ipxe\n{{ name }} {{ hostname }}\n");
-    let text = script(&room.sound().snapshot, "52:54:00:00:00:07", Firmware::Bios);
+    let text = script(&room.compiled().snapshot, "52:54:00:00:00:07", Firmware::Bios);
     assert_eq!(text, "#!ipxe\na db1\n");
 }
 
@@ -129,7 +129,7 @@ fn a_var_that_no_template_asks_for_is_warned_of_once() {
         "{SUBNET}{}",
         many_hosts("vars = { pasword_hash = \"x\", disk = \"y\" }\n")
     ));
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     assert_eq!((at(&warnings, (8, 25)), warnings.len()), (1, 1), "{}", shown(&warnings));
     let said = warnings[0].to_string();
     assert!(
@@ -137,7 +137,7 @@ fn a_var_that_no_template_asks_for_is_warned_of_once() {
         "{said}"
     );
     room.write("answers/all.json", "{{ vars | tojson }}\n");
-    assert_eq!(room.sound().warnings.len(), 0);
+    assert_eq!(room.compiled().warnings.len(), 0);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_folder_in_a_folder_of_inventories_is_said() {
         "inventory.toml/row-2/b.toml",
         "[[host]]\nname = \"a\"\nserial = \"1\"\n",
     );
-    let loaded = room.sound();
+    let loaded = room.compiled();
     assert_eq!(loaded.snapshot.hosts.len(), 0);
     assert_eq!(loaded.warnings.len(), 1, "{}", shown(&loaded.warnings));
     assert!(loaded.warnings[0].file.ends_with("inventory.toml/row-2"));
@@ -162,7 +162,7 @@ fn an_address_to_listen_at_does_nothing_and_says_so() {
         "bootwright.toml",
         &format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:8067\"\n"),
     );
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     assert_eq!((at(&warnings, (9, 10)), warnings.len()), (1, 1), "{}", shown(&warnings));
 }
 
@@ -223,13 +223,13 @@ fn an_image_that_is_not_there_to_be_checked_is_not_held_against_its_script_and_l
         let run = check(&room, &["--without-images"]);
         (run.status.success(), String::from_utf8(run.stderr).unwrap())
     };
-    for (script, text, sound) in [
+    for (script, text, compiled) in [
         ("own.pxelinux", "LABEL linux\n  KERNEL {{ image.path }}linux\n", true),
         ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[1].url }}\n", true),
         ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[99].url }}\n", false),
     ] {
         let (is_sound, said) = is_sound(script, text);
-        assert_eq!(is_sound, sound, "{script} {text}: {said}");
+        assert_eq!(is_sound, compiled, "{script} {text}: {said}");
     }
 }
 
@@ -309,7 +309,7 @@ fn a_guest_with_hosts_at_ports_needs_a_subnet_that_says_whose_word_counts() {
 #[test]
 fn whose_word_on_switch_ports_counts_is_the_routers_or_whom_the_subnet_names() {
     let of = |lines: &str| {
-        let ports_from = Room::new(&format!("[[subnet]]\ncidr = \"192.0.2.0/24\"\n{lines}\n")).sound();
+        let ports_from = Room::new(&format!("[[subnet]]\ncidr = \"192.0.2.0/24\"\n{lines}\n")).compiled();
         let ports_from = ports_from.snapshot.subnets[0].ports_from.clone();
         let relays: Vec<String> = ports_from.relays.iter().map(ToString::to_string).collect();
         (relays.join(" "), ports_from.switches)

@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// A host that boots `script` and has `answer`, with `vars` behind.
+/// A host that boots `script` and has `api`, with `vars` behind.
 fn room(more: &str) -> Room {
     Room::new(&host_with(&format!(
         "mac = \"52:54:00:00:00:07\"\naddress = \"192.0.2.9\"\nimage = \"debian-12\"\nboot = \"live\"\n{more}"
@@ -19,12 +19,12 @@ fn with_answer(file: &str, text: &str) -> Room {
 
 /// One file of the host's answer, as it is served.
 fn served_answer(room: &Room, answer: &str, file: &str) -> String {
-    let snapshot = room.sound().snapshot;
+    let snapshot = room.compiled().snapshot;
     let identity = Identity {
         mac: "52:54:00:00:00:07".parse().ok(),
         ..Identity::default()
     };
-    let scene = Scene::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
+    let scene = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
     snapshot
         .templates
         .answer(&answer.parse().unwrap(), file, &scene)
@@ -59,7 +59,7 @@ fn a_shells_length_is_refused_at_its_line_and_never_cut_out() {
 #[test]
 fn a_comment_over_several_lines_of_an_answer_is_warned_of_and_a_short_one_is_not() {
     let room = with_answer("a.ks", "{# mine #}\ntext\nawk '{# c\n}' #}\n");
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     assert_eq!(places(&warnings, "a.ks"), [Some((3, 6))], "{}", shown(&warnings));
 }
 
@@ -97,7 +97,7 @@ fn a_script_for_ipxe_begins_with_its_mark_once_it_is_rendered() {
         let report = room.report();
         assert_eq!(report.errors.is_empty(), is_sound, "{text:?} {}", shown(&report.errors));
         if is_sound {
-            let served = script(&room.sound().snapshot, "52:54:00:00:00:07", Firmware::Bios);
+            let served = script(&room.compiled().snapshot, "52:54:00:00:00:07", Firmware::Bios);
             assert_eq!(served, "#!ipxe\necho\n", "{text:?}");
         } else {
             assert_eq!(places(&report.errors, "own.ipxe"), [Some((1, 1))]);
@@ -122,7 +122,7 @@ fn an_answer_goes_out_without_a_byte_order_mark_and_with_plain_line_ends() {
 #[test]
 fn an_answer_that_its_reader_would_pass_over_is_said() {
     let room = with_answer("seed/user-data", "# mine\nhostname: a\n");
-    assert_eq!(places(&room.sound().warnings, "user-data"), [Some((1, 1))]);
+    assert_eq!(places(&room.compiled().warnings, "user-data"), [Some((1, 1))]);
     let report = with_answer("a.ign", "{ \"ignition\": {} ").report();
     assert_eq!(places(&report.errors, "a.ign"), [Some((1, 1))]);
 }
@@ -207,7 +207,7 @@ fn an_answers_own_folders_are_served_and_watched() {
         served_answer(&room, "suse", "rules/rules.xml"),
         "<?xml version=\"1.0\"?>\n<a/>\n"
     );
-    let loaded = room.sound();
+    let loaded = room.compiled();
     let mut files = loaded.snapshot.templates.answers["suse"].clone();
     files.sort();
     assert_eq!(files, ["autoinst.xml", "classes/large/swap.xml", "rules/rules.xml"]);
@@ -217,7 +217,7 @@ fn an_answers_own_folders_are_served_and_watched() {
         "{folders:?}"
     );
     room.write("answers/suse/1/2/3/4/5/x.xml", "<x/>\n");
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     assert_eq!(warnings.len(), 1, "{}", shown(&warnings));
     assert!(warnings[0].file.ends_with("suse/1/2/3/4/5"), "{}", warnings[0]);
 }
@@ -229,7 +229,7 @@ fn a_kernels_parameters_that_it_would_cut_off_are_warned_of_at_the_longest() {
         let room = room(&format!(
             "script = \"live\"\ncmdline = [\"quiet\", \"talos.config.inline={inline}\"]\n"
         ));
-        let warnings = room.sound().warnings;
+        let warnings = room.compiled().warnings;
         let found = warnings.iter().filter(|one| one.message.contains("2047 bytes"));
         let places: Vec<_> = found.map(|one| one.place).collect();
         let wanted: &[Option<(u32, u32)>] = if is_warned { &[Some((12, 21))] } else { &[] };
@@ -243,7 +243,7 @@ fn parameters_of_the_image_that_a_kernel_would_cut_off_are_warned_of_at_the_scri
     let manifest = fs::read_to_string(room.path("images/debian-12/image.toml")).unwrap();
     let long = manifest.replace("\"quiet\"", &format!("\"a={}\"", "A".repeat(5000)));
     room.write("images/debian-12/image.toml", &long);
-    let warnings = room.sound().warnings;
+    let warnings = room.compiled().warnings;
     let found = warnings.iter().filter(|one| one.message.contains("2047 bytes"));
     let places: Vec<_> = found.map(|one| one.place).collect();
     assert_eq!(places, [Some((11, 10))], "{}", shown(&warnings));
@@ -253,7 +253,7 @@ fn parameters_of_the_image_that_a_kernel_would_cut_off_are_warned_of_at_the_scri
 fn an_empty_ignition_is_sound_and_any_other_empty_json_is_warned_of() {
     for (file, found) in [("a.ign", &[][..]), ("a.json", &[Some((1, 1))])] {
         let warnings = with_answer(file, "{% if vars.x is defined %}{}{% endif %}\n")
-            .sound()
+            .compiled()
             .warnings;
         assert_eq!(places(&warnings, file), found, "{}", shown(&warnings));
     }

@@ -3,11 +3,11 @@
 
 use super::support::*;
 use bootwright::boot::{
-    ledger::Ledger,
+    identity_cache::IdentityCache,
     render::Templates,
-    resource::{Ask, Resource, Transport, resource},
-    sightings::Sightings,
+    resource::{FileRequest, Resource, Transport, resource},
     snapshot::{Host, Hosts},
+    verification::Verification,
 };
 use bootwright::lease::LeaseChange;
 use bootwright::model::{BootTarget, Dialect, MacAddr};
@@ -56,7 +56,7 @@ impl<T: Clone> Wire<T> {
         }
     }
 
-    fn arrived(&mut self, now: Duration) -> Vec<T> {
+    fn observed_port(&mut self, now: Duration) -> Vec<T> {
         let (here, later) = self.under_way.drain(..).partition(|(at, _)| *at <= now);
         self.under_way = later;
         let here: Vec<(Duration, T)> = here;
@@ -119,7 +119,7 @@ struct Reply {
 
 struct Rack {
     room: Room,
-    sightings: Sightings,
+    identities: IdentityCache,
     machines: Vec<Machine>,
     /// What the disk would have: the holder of each dynamic address.
     disk: BTreeMap<Ipv4Addr, MacAddr>,
@@ -161,7 +161,7 @@ fn rack() -> Rack {
     };
     Rack {
         room,
-        sightings: Sightings::default(),
+        identities: IdentityCache::default(),
         machines: (0..MACHINES).map(machine).collect(),
         disk: BTreeMap::new(),
     }
@@ -181,7 +181,7 @@ impl Rack {
             }
             None => {}
         }
-        let answer = Answer::of(outcome.event.step, None, outcome.send?);
+        let answer = ServerReply::of(outcome.event.step, None, outcome.send?);
         Some(Reply {
             mac,
             kind: answer.kind(),
@@ -194,7 +194,7 @@ impl Rack {
         let (path, query) = path
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
-        let ask = Ask {
+        let ask = FileRequest {
             transport,
             path: path.as_bytes(),
             query,
@@ -204,7 +204,14 @@ impl Rack {
         let Room {
             snapshot, leases, now, ..
         } = &self.room;
-        let answered = resource(*now, snapshot, leases, &mut self.sightings, &Ledger::default(), &ask);
+        let answered = resource(
+            *now,
+            snapshot,
+            leases,
+            &mut self.identities,
+            &Verification::default(),
+            &ask,
+        );
         answered
             .result
             .unwrap_or_else(|refusal| panic!("{peer} {path}: {refusal:?}"))
@@ -289,12 +296,12 @@ fn power_on(seed: u64) -> Rack {
                 machine.asks_at = now + ASK_AGAIN;
             }
         }
-        for packet in to_server.arrived(now) {
+        for packet in to_server.observed_port(now) {
             if let Some(reply) = rack.serve(&packet) {
                 to_machines.send(&mut chance, now, &reply);
             }
         }
-        for reply in to_machines.arrived(now) {
+        for reply in to_machines.observed_port(now) {
             rack.take(&reply);
         }
         rack.room.now = rack.room.now.after(TICK);

@@ -28,9 +28,9 @@ fn offered(outcome: &Outcome) -> Option<Ipv4Addr> {
 }
 
 /// The crowd's port and number of offers.
-fn crowd(outcome: &Outcome) -> Option<(String, usize)> {
-    let crowd = outcome.crowd.as_ref()?;
-    Some((crowd.port.to_string(), crowd.offers))
+fn over_quota(outcome: &Outcome) -> Option<(String, usize)> {
+    let over_quota = outcome.over_quota.as_ref()?;
+    Some((over_quota.port.to_string(), over_quota.offers))
 }
 
 /// A room whose pool has `addresses`.
@@ -53,7 +53,7 @@ fn a_flood_at_one_port_hurts_no_stranger_at_another() {
     for number in [100, 101] {
         let outcome = room.outcome(&at_port(number, "Gi1/0/2"));
         let address = offered(&outcome).unwrap();
-        let (port, _) = crowd(&outcome).unwrap();
+        let (port, _) = over_quota(&outcome).unwrap();
         assert_eq!(port, "interface eno2, switch port Gi1/0/1");
         let taken = Packet::new(3, machine(number))
             .with(50, &address.octets())
@@ -84,7 +84,7 @@ fn relays_and_the_own_wire_are_ports_of_their_own() {
     let relay = Ipv4Addr::new(198, 18, 0, 2);
     let outcome = room.outcome(&Packet::discover(machine(100)).through(relay));
     assert!(offered(&outcome).is_some());
-    assert_eq!(crowd(&outcome), Some(("interface eno2".to_owned(), 4)));
+    assert_eq!(over_quota(&outcome), Some(("interface eno2".to_owned(), 4)));
 }
 
 #[test]
@@ -119,16 +119,16 @@ fn a_switch_port_holds_so_many_offers_and_beyond_them_the_oldest_gives_way_once_
         "interface eno2, switch port Gi1/0/1".to_owned(),
         limits::OFFERS_PER_SWITCH_PORT_MAX,
     ));
-    assert_eq!((offered(&refused), crowd(&refused)), (None, full.clone()));
+    assert_eq!((offered(&refused), over_quota(&refused)), (None, full.clone()));
     assert!(
         matches!(refused.event.step, Step::Ignored { .. }),
         "its pool is not used up"
     );
-    room.now = room.now.after(limits::OFFER_SPARED);
+    room.now = room.now.after(limits::OFFER_EVICTION_AGE_MIN);
     let served = room.outcome(&at_port(most, "Gi1/0/1"));
-    assert_eq!((offered(&served), crowd(&served)), (Some(first), full));
+    assert_eq!((offered(&served), over_quota(&served)), (Some(first), full));
     let elsewhere = room.outcome(&at_port(most + 1, "Gi1/0/2"));
-    assert_eq!(crowd(&elsewhere), None);
+    assert_eq!(over_quota(&elsewhere), None);
     assert!(offered(&elsewhere).is_some());
 }
 
@@ -155,9 +155,9 @@ fn leases_and_ended_offers_count_for_no_port() {
     for number in most..2 * most {
         assert!(offered(&room.outcome(&at_port(number, "Gi1/0/1"))).is_some());
     }
-    room.now = room.now.after(limits::OFFER_HELD);
+    room.now = room.now.after(limits::OFFER_TTL);
     let outcome = room.outcome(&at_port(3 * most, "Gi1/0/1"));
-    assert!(offered(&outcome).is_some() && outcome.crowd.is_none());
+    assert!(offered(&outcome).is_some() && outcome.over_quota.is_none());
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn on_a_flooded_wire_an_offer_is_good_for_as_long_as_a_slow_client_needs() {
     let mut room = room(4);
     let mut slow = room.outcome(&Packet::discover(machine(0)));
     let address = offered(&slow).unwrap();
-    for second in 1..limits::OFFER_SPARED.as_secs() {
+    for second in 1..limits::OFFER_EVICTION_AGE_MIN.as_secs() {
         room.now = START.after(Duration::from_secs(second));
         for number in 0..50 {
             let number = u32::try_from(second).unwrap() * 100 + number;
@@ -194,5 +194,5 @@ fn a_listed_host_takes_the_oldest_offer_of_the_fullest_port() {
     let outcome = room.outcome(&Packet::discover(INSTALL));
     assert_eq!(offered(&outcome), oldest);
     let port = "interface eno2, relay 192.0.2.2, switch port Gi1/0/1".to_owned();
-    assert_eq!(crowd(&outcome), Some((port, 3)));
+    assert_eq!(over_quota(&outcome), Some((port, 3)));
 }

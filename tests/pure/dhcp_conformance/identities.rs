@@ -3,13 +3,13 @@
 use super::support::*;
 use bootwright::boot::{
     event::{Stage, Step},
-    ledger::Ledger,
+    identity_cache::IdentityCache,
     request_path::Transport,
-    resource::{Ask, Inquiry},
-    sightings::Sightings,
+    resource::{FileRequest, Inquiry},
     snapshot::{Host, Hosts},
+    verification::Verification,
 };
-use bootwright::model::{BootTarget, HardwareAddr, MacAddr, limits::EXCHANGE_LASTS};
+use bootwright::model::{BootTarget, HardwareAddr, MacAddr, limits::EXCHANGE_TTL};
 use bootwright::proto::dhcp::parse;
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -116,7 +116,7 @@ fn a_request_without_60_and_93_is_answered_by_what_its_discover_said() {
         room.outcome(&Packet::selecting(STRANGER, ADDRESS)).event.stage,
         Stage::System
     );
-    room.now.monotonic += EXCHANGE_LASTS + Duration::from_secs(1);
+    room.now.monotonic += EXCHANGE_TTL + Duration::from_secs(1);
     assert_eq!(room.reply(&taking).option(67), None, "that exchange is over");
 }
 
@@ -158,16 +158,23 @@ fn an_infiniband_port_is_known_by_its_client_identifier_and_answered_by_broadcas
     let ack = room.reply(&without_address(Packet::selecting(STRANGER, ADDRESS), CLIENT_ID));
     assert_eq!((ack.message.yiaddr(), ack.destination), (ADDRESS, BROADCAST));
     // And so is what it asks for over HTTP from there.
-    let asked = Ask {
+    let asked = FileRequest {
         transport: Transport::Http,
         path: b"/boot.ipxe",
         query: None,
         peer: ADDRESS,
         server: SERVER,
     };
-    let mut sightings = Sightings::default();
-    let ledger = Ledger::default();
-    let inquiry = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &asked);
+    let mut identities = IdentityCache::default();
+    let verification = Verification::default();
+    let inquiry = Inquiry::begin(
+        room.now,
+        &room.snapshot,
+        &room.leases,
+        &mut identities,
+        &verification,
+        &asked,
+    );
     assert_eq!(inquiry.answer().machine, "r1u07");
 }
 

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use bootwright::boot::{
-    event::{NotItsOwn, Step},
+    event::{ReservationUnavailable, Step},
     snapshot::Hosts,
 };
 use bootwright::lease::LeaseChange;
@@ -41,9 +41,9 @@ fn of_two_interfaces_that_ask_together_one_gets_the_address_and_the_other_one_of
     assert_eq!(room.reply(&Packet::discover(LIVE_SECOND)).message.yiaddr(), SECONDS);
     let outcome = room.outcome(&Packet::selecting(LIVE_SECOND, SECONDS));
     let notice = outcome.notice.unwrap().step;
-    let why = NotItsOwn::OtherInterface { by: Some(LIVE.into()) };
+    let why = ReservationUnavailable::OtherInterface { by: Some(LIVE.into()) };
     let given = SECONDS;
-    assert_eq!(notice, Step::NotItsOwn { given, own: OWN, why });
+    assert_eq!(notice, Step::ReservationUnavailable { given, own: OWN, why });
 }
 
 #[test]

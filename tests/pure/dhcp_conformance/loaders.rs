@@ -75,7 +75,7 @@ fn a_quirks_loader_wins_over_the_inventorys() {
 #[test]
 fn what_firmware_says_is_kept_for_a_loader_that_says_nothing_and_for_no_other() {
     let mut room = room();
-    let kept = |room: &mut Room, packet: &Packet| room.outcome(packet).learned.firmware;
+    let kept = |room: &mut Room, packet: &Packet| room.outcome(packet).observation.firmware;
     let firmware = kept(&mut room, &Packet::discover(LIVE).pxe(7));
     assert!(
         matches!(&firmware, Some(Identity { mac: Some(mac), arch: Some(_), vendor: Some(_), ports, .. })

@@ -5,7 +5,7 @@ use bootwright::boot::{
     event::{Event, Stage, Step},
     loops::LoaderLoops,
 };
-use bootwright::model::{HardwareAddr, MacAddr, limits::LOADER_LOOP_PAUSE};
+use bootwright::model::{HardwareAddr, MacAddr, limits::LOADER_LOOP_RESET};
 use std::time::Duration;
 
 fn event(mac: MacAddr, stage: Stage, step: Step) -> Event {
@@ -30,7 +30,7 @@ fn alarms(loops: &mut LoaderLoops, loaders: &[&str]) -> Vec<bool> {
         .iter()
         .map(|loader| {
             room.now.monotonic += Duration::from_secs(60);
-            loops.see(room.now, &loaded(LIVE, loader)).is_some()
+            loops.observe(room.now, &loaded(LIVE, loader)).is_some()
         })
         .collect()
 }
@@ -39,8 +39,8 @@ fn alarms(loops: &mut LoaderLoops, loaders: &[&str]) -> Vec<bool> {
 fn case_25_the_same_loader_three_times_in_a_row_raises_the_alarm() {
     let mut loops = LoaderLoops::default();
     assert_eq!(alarms(&mut loops, &["snponly.efi"; 2]), [false, false]);
-    let alarm = loops.see(START, &loaded(LIVE, "snponly.efi")).unwrap();
-    let expected = Step::Looping {
+    let alarm = loops.observe(START, &loaded(LIVE, "snponly.efi")).unwrap();
+    let expected = Step::LoaderLoop {
         loader: "snponly.efi".to_owned(),
         times: 3,
     };
@@ -58,7 +58,7 @@ fn case_25_another_loader_or_another_machine_is_another_row() {
     let chain = ["shim.efi", "grubx64.efi"].repeat(3);
     assert_eq!(alarms(&mut loops, &chain), [false; 6]);
     assert_eq!(alarms(&mut loops, &["snponly.efi"; 2]), [false; 2]);
-    assert_eq!(loops.see(START, &loaded(STRANGER, "snponly.efi")), None);
+    assert_eq!(loops.observe(START, &loaded(STRANGER, "snponly.efi")), None);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn case_25_a_machine_that_came_back_as_ipxe_begins_anew() {
     for _ in 0..5 {
         assert_eq!(alarms(&mut loops, &["snponly.efi"; 2]), [false; 2]);
         let outcome = room.outcome(&Packet::discover(LIVE).ipxe(7));
-        assert_eq!(loops.see(START, &outcome.event), None);
+        assert_eq!(loops.observe(START, &outcome.event), None);
     }
 }
 
@@ -85,8 +85,8 @@ fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
     ] {
         let mut loops = LoaderLoops::default();
         let alarms = expected.map(|_| {
-            let alarm = loops.see(START, &loaded(LIVE, "snponly.efi"));
-            loops.see(START, &sent(word));
+            let alarm = loops.observe(START, &loaded(LIVE, "snponly.efi"));
+            loops.observe(START, &sent(word));
             alarm.is_some()
         });
         assert_eq!(alarms, expected, "{word}");
@@ -103,7 +103,7 @@ fn case_25_a_size_question_and_a_broken_transfer_are_no_loader_taken() {
             bytes: 0,
         };
         for step in [head, Step::Failed { what, reason }] {
-            assert_eq!(loops.see(START, &event(LIVE, Stage::UefiHttp, step)), None);
+            assert_eq!(loops.observe(START, &event(LIVE, Stage::UefiHttp, step)), None);
         }
     }
 }
@@ -113,7 +113,7 @@ fn case_25_a_person_who_tries_again_much_later_begins_anew() {
     let mut loops = LoaderLoops::default();
     let mut now = START;
     for _ in 0..5 {
-        assert_eq!(loops.see(now, &loaded(LIVE, "snponly.efi")), None);
-        now.monotonic += LOADER_LOOP_PAUSE + Duration::from_secs(1);
+        assert_eq!(loops.observe(now, &loaded(LIVE, "snponly.efi")), None);
+        now.monotonic += LOADER_LOOP_RESET + Duration::from_secs(1);
     }
 }

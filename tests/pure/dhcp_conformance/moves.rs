@@ -4,7 +4,7 @@
 use super::support::*;
 use bootwright::boot::{
     engine::Destination,
-    event::{NotItsOwn, Step},
+    event::{ReservationUnavailable, Step},
     snapshot::Hosts,
 };
 use bootwright::lease::LeaseChange;
@@ -181,11 +181,11 @@ fn a_host_in_another_subnet_gets_an_address_there_and_it_is_said_why_that_is_not
     assert!(matches!(outcome.event.step, Step::Acknowledged { address, .. } if address == offered));
     let notice = outcome.notice.unwrap();
     assert_eq!(notice.machine, "live-one");
-    let why = NotItsOwn::OtherSubnet {
+    let why = ReservationUnavailable::OtherSubnet {
         here: "198.51.100.0/24".parse().unwrap(),
     };
     let given = offered;
-    assert_eq!(notice.step, Step::NotItsOwn { given, own: OLD, why });
+    assert_eq!(notice.step, Step::ReservationUnavailable { given, own: OLD, why });
     // A renewal says nothing new.
     room.ingress.to = SECOND;
     assert_eq!(room.outcome(&Packet::renewing(LIVE, offered)).notice, None);

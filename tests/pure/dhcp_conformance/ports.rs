@@ -3,11 +3,11 @@
 use super::support::*;
 use bootwright::boot::{
     event::Step,
-    ledger::Ledger,
+    identity_cache::IdentityCache,
     request_path::Transport,
-    resource::{Ask, Inquiry, Refusal},
-    sightings::Sightings,
+    resource::{FileRequest, Inquiry, Refusal},
     snapshot::{Host, Hosts, PortsFrom},
+    verification::Verification,
 };
 use bootwright::lease::{LeaseTable, PortChange, PortRecord};
 use bootwright::model::{BootTarget, Dialect, MacAddr, Mode, WallTime, limits};
@@ -63,7 +63,7 @@ fn from(packet: Packet, port: &[u8]) -> Packet {
 
 /// What is kept of where an address was given.
 fn kept(room: &mut Room, packet: &Packet) -> PortRecord {
-    match &room.outcome(packet).stood[..] {
+    match &room.outcome(packet).port_changes[..] {
         [PortChange::Put(record)] => record.clone(),
         other => panic!("{other:?}"),
     }
@@ -72,9 +72,9 @@ fn kept(room: &mut Room, packet: &Packet) -> PortRecord {
 /// Why a host that is not where it belongs gets no answer.
 fn misplaced(room: &mut Room, packet: &Packet) -> String {
     let outcome = room.outcome(packet);
-    assert!(outcome.send.is_none() && outcome.change.is_none() && outcome.learned.address.is_none());
+    assert!(outcome.send.is_none() && outcome.change.is_none() && outcome.observation.address.is_none());
     match outcome.event.step {
-        Step::Misplaced { reason } => reason,
+        Step::WrongPort { reason } => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -138,14 +138,14 @@ fn a_lease_that_was_given_at_a_port_is_renewed_after_a_restart() {
 #[test]
 fn what_is_on_disk_is_dated_by_the_calendar_whatever_the_clock_is_set_to() {
     let mut room = room(&[LIVE]);
-    room.leases.notice(room.now);
+    room.leases.observe_clock(room.now);
     let date = room.leases.date(room.now);
     room.now.wall.0 -= 1_000_000;
-    room.leases.notice(room.now);
+    room.leases.observe_clock(room.now);
     let record = kept(&mut room, &from(Packet::selecting(LIVE, OWN), PORT_7));
     assert_eq!(record.expires, WallTime(date.0 + 3600), "set back");
     room.now.wall.0 += 3_000_000;
-    room.leases.notice(room.now);
+    room.leases.observe_clock(room.now);
     assert!(room.leases.is_undated());
     let [anew] = &room.leases.port_records(room.now)[..] else {
         panic!("it runs on")
@@ -169,7 +169,7 @@ fn an_address_that_a_client_cannot_have_or_use_yet_tells_no_port() {
     room.ingress.source = SocketAddrV4::new(OWN, 4011);
     let outcome = room.outcome(&Packet::renewing(LIVE, OWN).pxe(7));
     assert!(outcome.send.is_some());
-    assert_eq!(outcome.stood, [], "a boot file prolongs nothing");
+    assert_eq!(outcome.port_changes, [], "a boot file prolongs nothing");
     room.now.monotonic += Duration::from_secs(3600);
     misplaced(&mut room, &Packet::renewing(LIVE, OWN).pxe(7));
 }
@@ -190,7 +190,7 @@ fn a_host_that_repeats_itself_is_written_once() {
     let taking = || from(Packet::selecting(LIVE, OWN), PORT_7);
     kept(&mut room, &taking());
     room.now.monotonic += Duration::from_secs(4);
-    assert_eq!(room.outcome(&taking()).stood, []);
+    assert_eq!(room.outcome(&taking()).port_changes, []);
     room.now.monotonic += Duration::from_secs(1800);
     let renewed = room.now.wall.0 + 3600;
     assert_eq!(kept(&mut room, &Packet::renewing(LIVE, OWN)).expires, WallTime(renewed));
@@ -202,7 +202,7 @@ fn where_an_address_was_given_is_forgotten_when_it_is_given_up_and_when_its_host
     for leaving in [Packet::new(7, LIVE).at(OWN), elsewhere()] {
         let mut room = room(&[LIVE]);
         given(&mut room, LIVE);
-        assert_eq!(room.outcome(&leaving).stood, [PortChange::Remove(OWN)]);
+        assert_eq!(room.outcome(&leaving).port_changes, [PortChange::Remove(OWN)]);
         misplaced(&mut room, &Packet::renewing(LIVE, OWN));
     }
 }
@@ -213,13 +213,13 @@ fn as_a_guest_it_is_remembered_for_one_boot_and_until_another_takes_the_address(
     room.ingress.mode = Mode::Proxy;
     let taking = |mac| from(Packet::selecting(mac, OWN), PORT_7);
     let record = kept(&mut room, &taking(LIVE));
-    let lasts = limits::PORT_LASTS.as_secs();
+    let lasts = limits::PORT_BINDING_TTL.as_secs();
     assert_eq!(record.expires, WallTime(room.now.wall.0 + lasts));
     let other = Ipv4Addr::new(203, 0, 113, 5);
     let unserved = from(Packet::selecting(LIVE, other), PORT_7);
-    assert_eq!(room.outcome(&unserved).stood, [], "of no [[subnet]]");
+    assert_eq!(room.outcome(&unserved).port_changes, [], "of no [[subnet]]");
     let taken = room.outcome(&taking(STRANGER));
-    assert_eq!(taken.stood, [PortChange::Remove(OWN)]);
+    assert_eq!(taken.port_changes, [PortChange::Remove(OWN)]);
 }
 
 #[test]
@@ -229,16 +229,23 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
     room.leases = LeaseTable::default();
     room.leases.ports.restore(room.now, [record]);
     let asks = |room: &Room| {
-        let mut sightings = Sightings::default();
-        let ledger = Ledger::default();
-        let ask = Ask {
+        let mut identities = IdentityCache::default();
+        let verification = Verification::default();
+        let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
             peer: OWN,
             path: b"/boot.ipxe",
             query: None,
         };
-        let inquiry = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask);
+        let inquiry = Inquiry::begin(
+            room.now,
+            &room.snapshot,
+            &room.leases,
+            &mut identities,
+            &verification,
+            &ask,
+        );
         inquiry.answer().machine
     };
     assert_eq!(asks(&room), "r1u07");
@@ -322,18 +329,25 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
         .add_script(&live, Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
     let fetch = |room: &Room, path: &[u8]| {
-        let ask = Ask {
+        let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
             peer: OWN,
             path,
             query: None,
         };
-        let mut sightings = Sightings::default();
-        let ledger = Ledger::default();
-        Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask)
-            .answer()
-            .result
+        let mut identities = IdentityCache::default();
+        let verification = Verification::default();
+        Inquiry::begin(
+            room.now,
+            &room.snapshot,
+            &room.leases,
+            &mut identities,
+            &verification,
+            &ask,
+        )
+        .answer()
+        .result
     };
     let is_refused = |room: &Room| {
         ["/boot.ipxe", "/answer/r1u07/preseed.cfg"].map(|path| match fetch(room, path.as_bytes()) {
@@ -363,22 +377,29 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
         .unwrap();
     let refused = |room: &Room, peer: &str| {
         let query = format!("mac={LIVE}");
-        let ask = Ask {
+        let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
             peer: peer.parse().unwrap(),
             path: b"/boot.ipxe",
             query: Some(&query),
         };
-        let (mut sightings, ledger) = Default::default();
-        let inquiry = Inquiry::begin(room.now, &room.snapshot, &room.leases, &mut sightings, &ledger, &ask);
+        let (mut identities, verification) = Default::default();
+        let inquiry = Inquiry::begin(
+            room.now,
+            &room.snapshot,
+            &room.leases,
+            &mut identities,
+            &verification,
+            &ask,
+        );
         match inquiry.answer().result {
             Err(Refusal::Forbidden { reason }) => reason,
             other => panic!("{peer}: {other:?}"),
         }
     };
-    let names = |reason: &str, words: &[&str]| {
-        assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
+    let names = |reason: &str, discovers: &[&str]| {
+        assert!(discovers.iter().all(|word| reason.contains(word)), "{reason}");
     };
     let (nat, own) = ("203.0.113.9", "192.0.2.11");
     names(&refused(&room, own), &["r1u07", "SW7/gi1/7", own, "DHCP"]);
@@ -403,11 +424,11 @@ fn another_machine_at_the_port_of_a_host_with_a_mac_is_not_that_host() {
 fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_until_it_moves() {
     let mut room = room(&[]);
     let own = Ipv4Addr::new(192, 0, 2, 11);
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let mut arrive = |room: &mut Room, packet: &Packet| {
         let outcome = room.outcome(packet);
-        sightings.note(outcome.learned);
-        let ask = Ask {
+        identities.record(outcome.observation);
+        let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
             peer: own,
@@ -418,8 +439,8 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
             room.now,
             &room.snapshot,
             &room.leases,
-            &mut sightings,
-            &Ledger::default(),
+            &mut identities,
+            &Verification::default(),
             &ask,
         )
         .answer();

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use bootwright::boot::{
-    engine::{Outcome, Trial},
+    engine::{ConflictProbe, Outcome},
     event::Step,
     snapshot::Hosts,
 };
@@ -19,54 +19,54 @@ fn room(probe: Option<Probe>) -> Room {
 }
 
 /// The outcome of a stranger's DISCOVER whose address is tried.
-fn tried(room: &mut Room, packet: &Packet) -> (Outcome, Trial) {
+fn tried(room: &mut Room, packet: &Packet) -> (Outcome, ConflictProbe) {
     let outcome = room.outcome(packet);
-    let trial = outcome.trial.unwrap();
+    let probe = outcome.probe.unwrap();
     assert!(outcome.send.is_some(), "the offer that waits");
-    (outcome, trial)
+    (outcome, probe)
 }
 
 #[test]
 fn an_address_is_probed_when_it_is_offered_for_the_first_time_and_not_again() {
     let mut room = room(Some(Probe::Arp));
-    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
+    let (_, probe) = tried(&mut room, &Packet::discover(STRANGER));
     let by = Probe::Arp;
-    assert_eq!(trial, Trial { address: FIRST, by });
-    assert!(room.leases.found_unused(STRANGER.into(), FIRST));
-    assert_eq!(room.outcome(&Packet::discover(STRANGER)).trial, None);
+    assert_eq!(probe, ConflictProbe { address: FIRST, by });
+    assert!(room.leases.probe_passed(STRANGER.into(), FIRST));
+    assert_eq!(room.outcome(&Packet::discover(STRANGER)).probe, None);
     assert_eq!(room.dora(STRANGER), FIRST);
-    room.now = room.now.after(limits::LEASE_LONGEST);
+    room.now = room.now.after(limits::LEASE_MAX);
     let returning = room.outcome(&Packet::discover(STRANGER));
-    assert_eq!(returning.trial, None, "its own from last time");
+    assert_eq!(returning.probe, None, "its own from last time");
 }
 
 #[test]
 fn where_the_subnet_asks_for_none_nothing_is_probed() {
-    assert_eq!(room(None).outcome(&Packet::discover(STRANGER)).trial, None);
+    assert_eq!(room(None).outcome(&Packet::discover(STRANGER)).probe, None);
 }
 
 #[test]
 fn where_the_disk_lost_leases_new_addresses_are_probed_for_as_long_as_one_lasts() {
     let mut room = room(None);
     room.leases.lose(room.now, std::time::Duration::ZERO);
-    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
+    let (_, probe) = tried(&mut room, &Packet::discover(STRANGER));
     let by = Probe::Arp;
-    assert_eq!(trial, Trial { address: FIRST, by });
+    assert_eq!(probe, ConflictProbe { address: FIRST, by });
     assert!(
-        room.leases.found_used(room.now, STRANGER.into(), FIRST),
+        room.leases.conflict_found(room.now, STRANGER.into(), FIRST),
         "its holder answers"
     );
-    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
-    assert_ne!(trial.address, FIRST, "and keeps it");
+    let (_, probe) = tried(&mut room, &Packet::discover(STRANGER));
+    assert_ne!(probe.address, FIRST, "and keeps it");
     let lasting = room.snapshot.subnets.iter().map(|subnet| subnet.lease).max().unwrap();
     room.now = room.now.after(lasting);
-    assert_eq!(room.outcome(&Packet::discover(STRANGER)).trial, None);
+    assert_eq!(room.outcome(&Packet::discover(STRANGER)).probe, None);
 }
 
 #[test]
 fn a_reservation_is_offered_without_a_probe() {
     let outcome = room(Some(Probe::Arp)).outcome(&Packet::discover(LIVE));
-    assert!(outcome.send.is_some() && outcome.trial.is_none());
+    assert!(outcome.send.is_some() && outcome.probe.is_none());
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_copy_that_comes_while_the_probe_runs_is_left_to_the_offer_that_waits() {
     tried(&mut room, &Packet::discover(STRANGER));
     let reason = room.silence(&Packet::discover(STRANGER));
     assert_eq!(reason, "its offer waits until 192.0.2.102 is probed");
-    room.now = room.now.after(limits::PROBE_PATIENCE);
+    room.now = room.now.after(limits::PROBE_RESULT_TTL);
     let (_, again) = tried(&mut room, &Packet::discover(STRANGER));
     assert_eq!(again.address, FIRST, "the first probe never came to an end");
 }
@@ -91,11 +91,11 @@ fn a_copy_that_comes_while_the_probe_runs_is_left_to_the_offer_that_waits() {
 fn an_address_in_use_is_out_of_use_and_another_one_is_tried() {
     let mut room = room(Some(Probe::Arp));
     tried(&mut room, &Packet::discover(STRANGER));
-    assert!(room.leases.found_used(room.now, STRANGER.into(), FIRST));
-    let (_, trial) = tried(&mut room, &Packet::discover(STRANGER));
-    assert_ne!(trial.address, FIRST);
-    assert!(!room.leases.found_unused(STRANGER.into(), FIRST));
-    assert!(room.leases.found_unused(STRANGER.into(), trial.address));
+    assert!(room.leases.conflict_found(room.now, STRANGER.into(), FIRST));
+    let (_, probe) = tried(&mut room, &Packet::discover(STRANGER));
+    assert_ne!(probe.address, FIRST);
+    assert!(!room.leases.probe_passed(STRANGER.into(), FIRST));
+    assert!(room.leases.probe_passed(STRANGER.into(), probe.address));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn an_answer_that_comes_when_the_client_has_its_lease_already_takes_nothing_from
     tried(&mut room, &Packet::discover(STRANGER));
     let lasting = std::time::Duration::from_secs(3600);
     assert!(room.leases.lease(room.now, STRANGER.into(), FIRST, lasting).is_some());
-    assert!(!room.leases.found_used(room.now, STRANGER.into(), FIRST));
+    assert!(!room.leases.conflict_found(room.now, STRANGER.into(), FIRST));
     assert_eq!(room.leases.client_at(room.now, FIRST), Some(STRANGER.into()));
 }
 
@@ -116,8 +116,8 @@ fn an_offer_that_gave_way_while_it_was_tried_is_not_sent() {
     room.snapshot.hosts = Hosts::new(vec![host("listed", &[INSTALL], None, BootTarget::Live)]);
     let (outcome, _) = tried(&mut room, &Packet::discover(INSTALL));
     assert!(matches!(outcome.event.step, Step::Offered { address, .. } if address == FIRST));
-    assert!(!room.leases.found_unused(STRANGER.into(), FIRST));
-    assert!(room.leases.found_unused(INSTALL.into(), FIRST));
+    assert!(!room.leases.probe_passed(STRANGER.into(), FIRST));
+    assert!(room.leases.probe_passed(INSTALL.into(), FIRST));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_reload_without_probes_frees_the_offer_that_waits() {
     tried(&mut room, &Packet::discover(STRANGER));
     room.snapshot.subnets[0].probe = None;
     let outcome = room.outcome(&Packet::discover(STRANGER));
-    assert!(outcome.send.is_some() && outcome.trial.is_none());
+    assert!(outcome.send.is_some() && outcome.probe.is_none());
 }
 
 #[test]

@@ -39,9 +39,9 @@ fn ingresses() -> Vec<Ingress> {
 }
 
 /// What must hold of every outcome.
-fn sound(outcome: &Outcome, request: &Request) {
-    let words = format!("{:?}", outcome.event.step);
-    assert!(words.is_ascii() && !words.contains("\\n"), "{words}");
+fn compiled(outcome: &Outcome, request: &Request) {
+    let discovers = format!("{:?}", outcome.event.step);
+    assert!(discovers.is_ascii() && !discovers.contains("\\n"), "{discovers}");
     let Some(sending) = &outcome.send else {
         return;
     };
@@ -77,7 +77,7 @@ fn check(bytes: &[u8]) {
         let mut leases = LeaseTable::default();
         for ingress in ingresses() {
             let outcome = engine::handle(START, &snapshot, &mut leases, &ingress, &request);
-            sound(&outcome, &request);
+            compiled(&outcome, &request);
         }
     }
 }

@@ -3,10 +3,10 @@
 use super::support::*;
 use bootwright::boot::{
     engine::Destination,
-    ledger::Ledger,
+    identity_cache::IdentityCache,
     request_path::Transport,
-    resource::{Answered, Ask, Inquiry},
-    sightings::Sightings,
+    resource::{FileRequest, Inquiry, Resolved},
+    verification::Verification,
 };
 use bootwright::model::{MacAddr, Mode};
 use dhcproto::v4::MessageType;
@@ -28,7 +28,7 @@ fn on_port_4011(mut room: Room, source: &str) -> Room {
 }
 
 /// What every offer of a guest is.
-fn assert_is_a_guests(answer: &Answer) {
+fn assert_is_a_guests(answer: &ServerReply) {
     assert_eq!(answer.message.yiaddr(), NOBODY);
     for code in [1, 3, 51, 58, 59] {
         assert_eq!(answer.option(code), None, "option {code}");
@@ -155,7 +155,7 @@ fn a_guest_needs_no_subnet() {
 }
 
 fn heard(room: &mut Room, packet: &Packet) -> Option<(Ipv4Addr, MacAddr)> {
-    room.outcome(packet).learned.address
+    room.outcome(packet).observation.address
 }
 
 #[test]
@@ -187,26 +187,26 @@ fn where_we_give_the_addresses_nothing_is_heard() {
 #[test]
 fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
     let room = guest();
-    let mut sightings = Sightings::default();
-    let ask = Ask {
+    let mut identities = IdentityCache::default();
+    let ask = FileRequest {
         transport: Transport::Http,
         server: SERVER,
         peer: GIVEN,
         path: b"/boot.ipxe",
         query: None,
     };
-    let machine = |sightings: &mut Sightings| -> Answered {
+    let machine = |identities: &mut IdentityCache| -> Resolved {
         Inquiry::begin(
             room.now,
             &room.snapshot,
             &room.leases,
-            sightings,
-            &Ledger::default(),
+            identities,
+            &Verification::default(),
             &ask,
         )
         .answer()
     };
-    assert_eq!(machine(&mut sightings).machine, GIVEN.to_string());
-    sightings.hear(GIVEN, LIVE);
-    assert_eq!(machine(&mut sightings).machine, "live-one");
+    assert_eq!(machine(&mut identities).machine, GIVEN.to_string());
+    identities.record_address(GIVEN, LIVE);
+    assert_eq!(machine(&mut identities).machine, "live-one");
 }

@@ -154,16 +154,16 @@ fn a_rom_from_before_pxe_2_1_has_its_tftp_blocks_limited() {
     let old = Packet::discover(LIVE).with(60, b"PXEClient:Arch:00000:UNDI:002000");
     let outcome = Room::new().outcome(&old);
     assert_eq!(outcome.event.quirks, ["undi-before-2.1"]);
-    assert_eq!(outcome.learned.block_max, Some((LIVE, Some(512))));
+    assert_eq!(outcome.observation.block_max, Some((LIVE, Some(512))));
     assert_eq!(
-        without("undi-before-2.1").outcome(&old).learned.block_max,
+        without("undi-before-2.1").outcome(&old).observation.block_max,
         Some((LIVE, None))
     );
     let newer = Packet::discover(LIVE).with(60, b"PXEClient:Arch:00000:UNDI:002001");
-    assert_eq!(Room::new().outcome(&newer).learned.block_max, Some((LIVE, None)));
+    assert_eq!(Room::new().outcome(&newer).observation.block_max, Some((LIVE, None)));
     let system = Packet::discover(LIVE);
     assert_eq!(
-        Room::new().outcome(&system).learned.block_max,
+        Room::new().outcome(&system).observation.block_max,
         None,
         "it fetches no files"
     );

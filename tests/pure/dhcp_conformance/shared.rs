@@ -40,7 +40,7 @@ fn a_used_up_pool_is_followed_by_the_next_subnet_of_the_wire_and_by_none_elsewhe
     assert_eq!(room.dora(machine(2)), SECOND_POOL);
     let outcome = room.outcome(&Packet::discover(machine(3)));
     assert!(
-        matches!(outcome.event.step, Step::Exhausted { .. }),
+        matches!(outcome.event.step, Step::PoolExhausted { .. }),
         "{:?}",
         outcome.event.step
     );
@@ -80,7 +80,7 @@ fn without_a_common_network_a_subnet_has_its_own_wire() {
     room.dora(machine(1));
     let outcome = room.outcome(&Packet::discover(machine(2)));
     assert!(
-        matches!(outcome.event.step, Step::Exhausted { .. }),
+        matches!(outcome.event.step, Step::PoolExhausted { .. }),
         "{:?}",
         outcome.event.step
     );

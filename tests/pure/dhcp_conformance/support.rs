@@ -1,7 +1,7 @@
 //! A room to ask in: a small inventory by hand, and packets by hand.
 
 use bootwright::boot::{
-    engine::{self, Destination, Ingress, Outcome, Sending, Words},
+    engine::{self, Destination, DiscoverCache, Ingress, Outcome, OutgoingReply},
     event::Step,
     loader::{Loaders, candidates},
     render::Templates,
@@ -167,7 +167,7 @@ pub fn ingress() -> Ingress {
 pub struct Room {
     pub snapshot: Snapshot,
     pub leases: LeaseTable,
-    pub words: Words,
+    pub discovers: DiscoverCache,
     pub ingress: Ingress,
     pub now: Now,
 }
@@ -177,7 +177,7 @@ impl Room {
         Room {
             snapshot: snapshot(UnknownPolicy::Discover),
             leases: LeaseTable::default(),
-            words: Words::default(),
+            discovers: DiscoverCache::default(),
             ingress: ingress(),
             now: START,
         }
@@ -189,22 +189,22 @@ impl Room {
 
     fn decide(&mut self, request: &Request) -> Outcome {
         let mut request = request.clone();
-        self.words.complete(self.now, &mut request);
+        self.discovers.complete(self.now, &mut request);
         engine::handle(self.now, &self.snapshot, &mut self.leases, &self.ingress, &request)
     }
 
     /// The reply that a packet gets, as its client decodes it.
-    pub fn reply(&mut self, packet: &Packet) -> Answer {
+    pub fn reply(&mut self, packet: &Packet) -> ServerReply {
         self.reply_to(&dhcp::parse(&packet.bytes()).unwrap())
     }
 
     /// The reply that a parsed request gets.
-    pub fn reply_to(&mut self, request: &Request) -> Answer {
+    pub fn reply_to(&mut self, request: &Request) -> ServerReply {
         let outcome = self.decide(request);
         let sending = outcome
             .send
             .unwrap_or_else(|| panic!("no reply: {:?}", outcome.event.step));
-        Answer::of(outcome.event.step, outcome.change, sending)
+        ServerReply::of(outcome.event.step, outcome.change, sending)
     }
 
     /// Why a packet gets no reply.
@@ -212,8 +212,8 @@ impl Room {
         let outcome = self.outcome(packet);
         assert!(outcome.send.is_none(), "a reply: {:?}", outcome.event.step);
         match outcome.event.step {
-            Step::Ignored { reason } | Step::Exhausted { reason } => reason,
-            Step::WentElsewhere { server } => format!("it took the offer of {server}"),
+            Step::Ignored { reason } | Step::PoolExhausted { reason } => reason,
+            Step::ChoseOtherServer { server } => format!("it took the offer of {server}"),
             other => panic!("not ignored: {other:?}"),
         }
     }
@@ -229,7 +229,7 @@ impl Room {
 }
 
 /// A reply as its client sees it.
-pub struct Answer {
+pub struct ServerReply {
     pub message: Message,
     pub options: Vec<(u8, Vec<u8>)>,
     pub destination: Destination,
@@ -240,11 +240,11 @@ pub struct Answer {
     pub bytes: Vec<u8>,
 }
 
-impl Answer {
+impl ServerReply {
     /// What a client decodes of a reply that was sent.
-    pub fn of(step: Step, change: Option<LeaseChange>, sending: Sending) -> Answer {
+    pub fn of(step: Step, change: Option<LeaseChange>, sending: OutgoingReply) -> ServerReply {
         let bytes = sending.reply.encode();
-        Answer {
+        ServerReply {
             message: Message::from_bytes(&bytes).unwrap(),
             options: raw_options(&bytes),
             destination: sending.destination,

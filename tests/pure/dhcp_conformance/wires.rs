@@ -31,7 +31,7 @@ fn a_reservation_in_the_second_subnet_is_given_and_by_our_address_there() {
     let outcome = room.outcome(&Packet::discover(LIVE).ipxe(7));
     let sending = outcome.send.unwrap();
     assert_eq!(sending.from, SECOND);
-    let offer = Answer::of(outcome.event.step, outcome.change, sending);
+    let offer = ServerReply::of(outcome.event.step, outcome.change, sending);
     assert_eq!(offer.message.yiaddr(), reserved);
     assert_eq!(offer.server_identifier(), SECOND);
     assert_eq!(offer.message.siaddr(), SECOND);
@@ -51,7 +51,7 @@ fn the_pool_of_the_primary_address_comes_first_and_then_those_of_the_others() {
     assert_eq!(offer.server_identifier(), SECOND);
     room.reply(&Packet::selecting(machine(2), offer.message.yiaddr()));
     let outcome = room.outcome(&Packet::discover(machine(3)));
-    assert!(matches!(outcome.event.step, Step::Exhausted { .. }));
+    assert!(matches!(outcome.event.step, Step::PoolExhausted { .. }));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn behind_a_relay_our_own_addresses_make_no_common_wire() {
     let relayed = |last| Packet::discover(machine(last)).through(Ipv4Addr::new(192, 0, 2, 2));
     room.reply(&relayed(1));
     let outcome = room.outcome(&relayed(2));
-    assert!(matches!(outcome.event.step, Step::Exhausted { .. }));
+    assert!(matches!(outcome.event.step, Step::PoolExhausted { .. }));
 }
 
 #[test]

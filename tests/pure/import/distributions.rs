@@ -3,7 +3,7 @@
 use super::shelf::{Shelf, add, arm64_kernel, found, kernel, text};
 use bootwright::{
     config,
-    images::{Choice, DiskChoice, found_in, sums::Hashing},
+    images::{DiskChoice, ImageChoice, found_in, sums::Hashing},
 };
 use std::fs;
 
@@ -501,9 +501,9 @@ fn a_root_that_is_found_by_a_label_and_did_not_come_along_is_said() {
     // Who names the file has said what becomes of it.
     let shelf = Shelf::new();
     let tree = shelf.folder(&[&odd[..], &[("k/root.squashfs", text("root"))]].concat());
-    let choice = Choice {
+    let choice = ImageChoice {
         disk: DiskChoice::Inside("k/root.squashfs".to_owned()),
-        ..Choice::default()
+        ..ImageChoice::default()
     };
     assert_eq!(found_in(&tree, &choice).unwrap().notes, [""; 0]);
 }

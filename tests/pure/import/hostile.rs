@@ -1,7 +1,7 @@
 //! ISOs that are cut short, damaged or made to harm: an error or an image, never anything else.
 
 use super::shelf::{Shelf, add, found, kernel, text};
-use bootwright::images::{Choice, found_in};
+use bootwright::images::{ImageChoice, found_in};
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
@@ -42,7 +42,7 @@ fn an_iso_that_was_cut_short_anywhere_is_refused_and_leaves_nothing() {
     lengths.sort_by(|one, other| other.cmp(one));
     for length in lengths {
         file.set_len(length).unwrap();
-        let error = found_in(&cut, &Choice::default()).unwrap_err().to_string();
+        let error = found_in(&cut, &ImageChoice::default()).unwrap_err().to_string();
         assert!(
             error.contains("cut short") || error.contains("no ISO image"),
             "{length}: {error}"
@@ -103,7 +103,7 @@ fn an_iso_with_any_bytes_changed_never_harms() {
             file.write_all_at(&[byte], at).unwrap();
             places.push(at);
         }
-        match found_in(&iso, &Choice::default()) {
+        match found_in(&iso, &ImageChoice::default()) {
             Ok(found) if seed % 8 == 0 => {
                 // Whatever it points at now: an image or an error, and nothing half.
                 let _ = add(&shelf.images(), &found);
@@ -126,22 +126,26 @@ fn an_iso_with_any_bytes_changed_never_harms() {
 #[test]
 fn what_is_no_iso_is_said() {
     let shelf = Shelf::new();
-    for (bytes, words) in [
+    for (bytes, discovers) in [
         (Vec::new(), "no ISO image"),
         (vec![0; 100_000], "no ISO image"),
         (vec![0xFF; 100_000], "no ISO image"),
     ] {
         fs::write(shelf.path("x"), bytes).unwrap();
-        let error = found_in(&shelf.path("x"), &Choice::default()).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+        let error = found_in(&shelf.path("x"), &ImageChoice::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(discovers), "{error}");
     }
     let mut udf = vec![0; 100_000];
     udf[32769..32774].copy_from_slice(b"BEA01");
     fs::write(shelf.path("x"), udf).unwrap();
-    let error = found_in(&shelf.path("x"), &Choice::default()).unwrap_err().to_string();
+    let error = found_in(&shelf.path("x"), &ImageChoice::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("UDF"), "{error}");
     for source in ["/dev/zero", "/nonexistent"] {
-        assert!(found_in(source.as_ref(), &Choice::default()).is_err());
+        assert!(found_in(source.as_ref(), &ImageChoice::default()).is_err());
     }
 }
 
@@ -167,6 +171,6 @@ fn a_directory_of_gigabytes_is_refused() {
     file.set_len(5_000_000_000).unwrap();
     let root = 16 * 2048 + 156;
     file.write_all_at(&4_000_000_000_u32.to_le_bytes(), root + 10).unwrap();
-    let error = found_in(&iso, &Choice::default()).unwrap_err().to_string();
+    let error = found_in(&iso, &ImageChoice::default()).unwrap_err().to_string();
     assert!(error.contains("bytes of directories"), "{error}");
 }

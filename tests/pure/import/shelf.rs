@@ -1,6 +1,6 @@
 //! Folders and ISOs to import from, and a folder of images to import into.
 
-use bootwright::images::{self, Choice, Found, NewImage, found_in};
+use bootwright::images::{self, FoundImage, ImageChoice, NewImage, found_in};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -97,16 +97,16 @@ pub fn arm64_kernel() -> Vec<u8> {
     bytes
 }
 
-pub fn text(words: &str) -> Vec<u8> {
-    words.as_bytes().to_vec()
+pub fn text(discovers: &str) -> Vec<u8> {
+    discovers.as_bytes().to_vec()
 }
 
-pub fn found(source: &Path) -> Found {
-    found_in(source, &Choice::default()).unwrap()
+pub fn found(source: &Path) -> FoundImage {
+    found_in(source, &ImageChoice::default()).unwrap()
 }
 
 /// Makes an image of what was found, as the command does.
-pub fn add(images: &Path, found: &Found) -> Result<images::Added, images::ImageError> {
+pub fn add(images: &Path, found: &FoundImage) -> Result<images::Added, images::ImageError> {
     let new = NewImage {
         name: "it".parse().unwrap(),
         cpu: found.cpu,

@@ -2,7 +2,7 @@
 
 use super::shelf::{Shelf, add, arm64_kernel, found, kernel, output, pack, text};
 use bootwright::{
-    images::{Choice, DiskChoice, found_in},
+    images::{DiskChoice, ImageChoice, found_in},
     model::Cpu,
 };
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
@@ -21,12 +21,12 @@ fn several_kernels_are_an_error_that_lists_them_and_says_how_to_choose() {
     let shelf = Shelf::new();
     shelf.iso(&two_architectures());
     let said = output(&shelf.add(&["d", "medium.iso"]));
-    for words in [
+    for discovers in [
         "--kernel install.a64/vmlinuz  arm64",
         "--kernel install.amd/vmlinuz  x86_64",
         "--arch",
     ] {
-        assert!(said.contains(words), "{said}");
+        assert!(said.contains(discovers), "{said}");
     }
     assert!(shelf.names().is_empty());
     for (arguments, cpu) in [
@@ -53,14 +53,14 @@ fn nothing_found_says_where_it_looked_and_what_is_there() {
         ("evil\u{1b}[31m", text("x")),
     ]);
     let said = output(&shelf.add(&["d", "medium.iso"]));
-    for words in [
+    for discovers in [
         "images/pxeboot/vmlinuz",
         "live/vmlinuz, without live/initrd.img",
         "casper/vmlinuz, which is not a kernel",
         "evil\\x1b[31m",
         "--kernel PATH",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(said.contains(discovers), "{discovers}: {said}");
     }
     assert!(!said.contains('\u{1b}'), "{said:?}");
     assert!(shelf.names().is_empty());
@@ -78,10 +78,10 @@ fn a_kernel_that_was_chosen_brings_its_initrd_or_takes_another() {
         ("odd/ram", text("odd")),
     ]);
     let choose = |kernel: &str, initrds: &[&str]| {
-        let choice = Choice {
+        let choice = ImageChoice {
             kernel: Some(kernel.to_owned()),
             initrds: initrds.iter().map(|initrd| (*initrd).to_owned()).collect(),
-            ..Choice::default()
+            ..ImageChoice::default()
         };
         found_in(&iso, &choice)
     };
@@ -92,13 +92,13 @@ fn a_kernel_that_was_chosen_brings_its_initrd_or_takes_another() {
     let odd = choose("odd/vmlinux", &["odd/ram", "casper/initrd"]).unwrap();
     assert_eq!(odd.initrds.len(), 2);
     assert!(choose("odd/vmlinux", &[]).unwrap().notes[0].contains("--initrd"));
-    for (kernel, initrd, words) in [
+    for (kernel, initrd, discovers) in [
         ("../../etc/passwd", "x", "no file ../../etc/passwd"),
         ("odd/ram", "x", "not a kernel"),
         ("odd/vmlinux", "none", "no file none"),
     ] {
         let error = choose(kernel, &[initrd]).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(discovers), "{error}");
     }
 }
 
@@ -113,9 +113,9 @@ fn the_disk_is_what_the_operator_says() {
     ];
     let iso = shelf.iso(&files);
     let disk = |source: &Path, disk: DiskChoice| {
-        let choice = Choice {
+        let choice = ImageChoice {
             disk,
-            ..Choice::default()
+            ..ImageChoice::default()
         };
         found_in(source, &choice).map(|found| found.disk.map(|disk| disk.path))
     };
@@ -135,9 +135,9 @@ fn the_disk_is_what_the_operator_says() {
 fn the_architecture_must_be_the_kernels() {
     let shelf = Shelf::new();
     let folder = shelf.folder(&[("linux", arm64_kernel()), ("initrd.gz", text("x"))]);
-    let choice = |cpu| Choice {
+    let choice = |cpu| ImageChoice {
         cpu: Some(cpu),
-        ..Choice::default()
+        ..ImageChoice::default()
     };
     assert_eq!(found_in(&folder, &choice(Cpu::Arm64)).unwrap().cpu, Some(Cpu::Arm64));
     let error = found_in(&folder, &choice(Cpu::X86_64)).unwrap_err().to_string();
@@ -226,9 +226,9 @@ fn odd_names_are_data() {
     let iso = shelf.path("odd.iso");
     pack(&folder, &iso, &["-R"]);
     for path in [long.as_str(), "live/ $(reboot) ; \u{e9}", "live/-rf"] {
-        let choice = Choice {
+        let choice = ImageChoice {
             initrds: vec![path.to_owned()],
-            ..Choice::default()
+            ..ImageChoice::default()
         };
         let found = found_in(&iso, &choice).unwrap();
         let added = add(&shelf.images(), &found).unwrap();
@@ -263,8 +263,8 @@ fn the_header_of_a_kernel_in_a_file_may_not_be_contradicted() {
     shelf.folder(&[("Image", arm64_kernel())]);
     let refused = shelf.add(&["it", "--kernel", "tree/Image", "--arch", "x86_64"]);
     let said = output(&refused);
-    let words = "the kernel Image is for arm64, not for x86_64";
-    assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+    let discovers = "the kernel Image is for arm64, not for x86_64";
+    assert!(refused.status.code() == Some(1) && said.contains(discovers), "{said}");
     assert!(shelf.names().is_empty());
     let added = shelf.add(&["it", "--kernel", "tree/Image", "--json"]);
     let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();

@@ -37,8 +37,8 @@ fn room_of_loaders() -> Snapshot {
     room
 }
 
-fn ask(room: &Snapshot, sightings: &mut Sightings, transport: Transport, peer: Ipv4Addr, path: &str) -> Answered {
-    let ask = Ask {
+fn ask(room: &Snapshot, identities: &mut IdentityCache, transport: Transport, peer: Ipv4Addr, path: &str) -> Resolved {
+    let ask = FileRequest {
         transport,
         path: path.as_bytes(),
         query: None,
@@ -46,13 +46,13 @@ fn ask(room: &Snapshot, sightings: &mut Sightings, transport: Transport, peer: I
         server: SERVER,
     };
     let leases = leased(mac("52:54:00:00:00:99"));
-    resource(NOW, room, &leases, sightings, &Ledger::default(), &ask)
+    resource(NOW, room, &leases, identities, &Verification::default(), &ask)
 }
 
-fn fetch(peer: Ipv4Addr, path: &str) -> Answered {
+fn fetch(peer: Ipv4Addr, path: &str) -> Resolved {
     ask(
         &room_of_loaders(),
-        &mut Sightings::default(),
+        &mut IdentityCache::default(),
         Transport::Tftp,
         peer,
         path,
@@ -70,7 +70,7 @@ fn grub_gets_its_machines_script_by_the_first_name_that_it_asks_for_on_either_se
         "grub.cfg-52-54-00-00-00-07",
     ] {
         for transport in [Transport::Tftp, Transport::Http] {
-            let answered = ask(&room, &mut Sightings::default(), transport, HOST, path);
+            let answered = ask(&room, &mut IdentityCache::default(), transport, HOST, path);
             assert_eq!(
                 text(&answered),
                 "linux /image/debian-12/ # r1u07 52:54:00:00:00:07",
@@ -133,7 +133,7 @@ fn our_own_url_as_a_tftp_file_name_is_the_file_that_it_names() {
 #[test]
 fn u_boots_folder_of_device_trees_is_a_file_it_does_without() {
     for path in ["dtb/", "boot.scr.uimg", "C000020B.img"] {
-        assert!(fetch(HOST, path).is_spared, "{path}");
+        assert!(fetch(HOST, path).is_optional, "{path}");
     }
 }
 
@@ -147,7 +147,11 @@ fn a_file_that_loaders_do_without_is_no_failure_and_one_that_a_boot_needs_is() {
         let answered = fetch(HOST, path);
         let step = answered.refused("it is not there".to_owned()).step;
         assert_eq!(matches!(step, Step::Failed { .. }), is_needed, "{path}: {step:?}");
-        assert_eq!(matches!(step, Step::DidWithout { .. }), !is_needed, "{path}: {step:?}");
+        assert_eq!(
+            matches!(step, Step::OptionalMissing { .. }),
+            !is_needed,
+            "{path}: {step:?}"
+        );
     }
 }
 
@@ -165,7 +169,7 @@ fn every_loader_asks_the_gate() {
         for (path, disk) in [("grub/grub.cfg-01-", "exit"), ("pxelinux.cfg/01-", "LOCALBOOT 0")] {
             for peer in [OTHER, HOST, DYNAMIC] {
                 let path = format!("{path}{mac}");
-                let answered = ask(&room, &mut Sightings::default(), Transport::Tftp, peer, &path);
+                let answered = ask(&room, &mut IdentityCache::default(), Transport::Tftp, peer, &path);
                 assert_eq!(text(&answered), disk, "{path} by {peer}");
                 assert!(answered.what.contains(" (its disk: it is "), "{}", answered.what);
             }
@@ -180,7 +184,7 @@ fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
         room.unknown = policy;
         let answered = ask(
             &room,
-            &mut Sightings::default(),
+            &mut IdentityCache::default(),
             Transport::Tftp,
             DYNAMIC,
             "grub/grub.cfg",
@@ -193,7 +197,7 @@ fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
 #[test]
 fn a_name_that_means_another_machine_gets_what_is_that_machines_own_and_leaves_no_trace() {
     let room = room_of_loaders();
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     for (path, said) in [
         // Of the host with that interface, as `boot.ipxe?mac=` says it, and of nobody.
         ("grub/grub.cfg-01-52-54-00-00-00-07", "r1u07"),
@@ -201,20 +205,20 @@ fn a_name_that_means_another_machine_gets_what_is_that_machines_own_and_leaves_n
         ("grub/grub.cfg-01-02-00-00-00-00-01", "who are you"),
         ("grub/grub.cfg-C0000263", "who are you"),
     ] {
-        let answered = ask(&room, &mut sightings, Transport::Http, DYNAMIC, path);
+        let answered = ask(&room, &mut identities, Transport::Http, DYNAMIC, path);
         assert!(text(&answered).contains(said), "{path}: {answered:?}");
     }
     let invented = mac("02:00:00:00:00:01");
     assert_eq!(
-        sightings.of(invented),
+        identities.of(invented),
         Identity {
             mac: Some(invented),
             ..Identity::default()
         }
     );
     assert!(
-        format!("{sightings:?}").contains("seen: Recent { values: {}"),
-        "{sightings:?}"
+        format!("{identities:?}").contains("seen: RecentMap { values: {}"),
+        "{identities:?}"
     );
 }
 
@@ -231,17 +235,17 @@ fn a_host_listed_by_its_uuid_is_known_by_either_order_of_its_bytes_and_a_mac_wei
 #[test]
 fn what_firmware_said_by_dhcp_still_holds_when_grub_asks() {
     let room = room_of_loaders();
-    let mut sightings = Sightings::default();
+    let mut identities = IdentityCache::default();
     let firmware = Identity {
         mac: Some(mac("52:54:00:00:00:99")),
         vendor: Some("ACME:Arch:00007".into()),
         ..Identity::default()
     };
-    sightings.note(bootwright::boot::sightings::Learned {
+    identities.record(bootwright::boot::identity_cache::Observation {
         firmware: Some(firmware),
         ..Default::default()
     });
-    let answered = ask(&room, &mut sightings, Transport::Tftp, DYNAMIC, "grub/grub.cfg");
+    let answered = ask(&room, &mut identities, Transport::Tftp, DYNAMIC, "grub/grub.cfg");
     assert!(text(&answered).contains("# 52-54-00-00-00-99"), "{answered:?}");
 }
 
@@ -257,7 +261,7 @@ fn a_file_of_exactly_that_name_beside_the_loaders_goes_out_as_it_is() {
         room.loaders.add("/srv/loaders".into(), file.to_owned());
     }
     for file in own {
-        let answered = ask(&room, &mut Sightings::default(), Transport::Tftp, HOST, file);
+        let answered = ask(&room, &mut IdentityCache::default(), Transport::Tftp, HOST, file);
         assert!(
             matches!(&answered.result, Ok(Resource::File { file: named, .. }) if named == file),
             "{answered:?}"
@@ -266,7 +270,7 @@ fn a_file_of_exactly_that_name_beside_the_loaders_goes_out_as_it_is() {
     }
     let other = ask(
         &room,
-        &mut Sightings::default(),
+        &mut IdentityCache::default(),
         Transport::Tftp,
         HOST,
         "grub/grub.cfg-C000020B",

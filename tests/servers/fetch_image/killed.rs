@@ -18,7 +18,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A system call, and its how-manieth.
-type Step = (&'static str, usize);
+type CopyStep = (&'static str, usize);
 
 /// What changes something on disk, and the syncs between.
 const CALLS: [&str; 9] = [
@@ -92,7 +92,7 @@ impl Round {
     }
 
     /// Killed at this step, the run leaves the old state or the new one, and the next ones tidy up.
-    fn killed_at(&self, step: Step, force: bool) -> bool {
+    fn killed_at(&self, step: CopyStep, force: bool) -> bool {
         let old = force.then(|| b"old".to_vec());
         if force {
             assert!(self.fetch(&self.args("rescue", &["old"])).0);
@@ -147,8 +147,8 @@ fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
         let url = format!("{}{file}", server.base);
         ["rescue", "--kernel", &url, "--sha256", &sum, "--force"].map(str::to_owned)
     };
-    let words = args("linux");
-    let plain = command(&place, &words.each_ref().map(String::as_str), &[]);
+    let discovers = args("linux");
+    let plain = command(&place, &discovers.each_ref().map(String::as_str), &[]);
     let first = Stopped::at(&plain, "renameat2", 1);
     assert!(place.images().join("rescue").exists());
     let slow = args("slow");

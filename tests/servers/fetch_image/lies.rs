@@ -1,7 +1,7 @@
 //! Servers that break off, change, redirect and lie.
 
 use super::nginx::interrupted_once;
-use super::place::{Place, hex, noise, order, sha256};
+use super::place::{Place, hex, noise, request, sha256};
 use super::server::{Server, answer, head, part};
 use bootwright::images::catalogue::Remote;
 use nix::sys::signal::Signal;
@@ -26,7 +26,7 @@ fn a_download_that_broke_off_goes_on_where_it_ended() {
         (_, Some(from)) => part(stream, &served, from, ETAG),
         (_, None) => answer(stream, "200 OK", &[("ETag", ETAG)], &served),
     });
-    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    let (done, told) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(&body))));
     done.unwrap();
     place.holds("rescue", &body);
     let requests = server.requests();
@@ -47,7 +47,7 @@ fn a_later_run_takes_up_what_an_earlier_one_left() {
             stream.write_all(&served[..200_000]).unwrap();
         }
     });
-    let asked = order(format!("{}linux", server.base), Some(sha256(&body)));
+    let asked = request(format!("{}linux", server.base), Some(sha256(&body)));
     let (done, _) = place.fetch(&asked);
     let error = done.unwrap_err().to_string();
     assert!(error.contains("200000 bytes of linux are kept"), "{error}");
@@ -69,7 +69,7 @@ fn a_file_that_changes_between_two_parts_is_fetched_anew() {
         }
         _ => answer(stream, "200 OK", &[("ETag", "\"two\"")], &served),
     });
-    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&new))));
+    let (done, told) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(&new))));
     done.unwrap();
     assert!(told.contains("from the start"), "{told}");
     place.holds("rescue", &new);
@@ -88,7 +88,7 @@ fn a_part_of_another_version_is_never_joined_to_ours() {
         (_, Some(from)) => part(stream, &served, from, "\"two\""),
         (_, None) => answer(stream, "200 OK", &[], &served),
     });
-    let mut asked = order(format!("{}linux", server.base), None);
+    let mut asked = request(format!("{}linux", server.base), None);
     asked.accept = true;
     let (done, told) = place.fetch(&asked);
     done.unwrap();
@@ -108,7 +108,7 @@ fn parts_that_do_not_fit_together_are_fetched_once_more_from_the_start() {
         (_, Some(from)) => part(stream, &served, from, ETAG),
         (_, None) => answer(stream, "200 OK", &[], &served),
     });
-    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    let (done, told) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(&body))));
     done.unwrap();
     assert!(told.contains("does not fit together"), "{told}");
     assert_eq!(server.requests().len(), 3);
@@ -118,15 +118,15 @@ fn parts_that_do_not_fit_together_are_fetched_once_more_from_the_start() {
 #[test]
 fn a_wrong_file_makes_no_image_and_is_not_kept() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"a trojan".to_vec())]));
-    let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+    let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
     let error = done.unwrap_err().to_string();
-    for words in [
+    for discovers in [
         server.base.as_str(),
         &hex(b"a trojan"),
         &hex(b"linux"),
         "nothing of it is kept",
     ] {
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(discovers), "{error}");
     }
     assert_eq!(place.kept("rescue"), Vec::<String>::new());
     place.holds_nothing();
@@ -134,7 +134,7 @@ fn a_wrong_file_makes_no_image_and_is_not_kept() {
 
 #[test]
 fn a_server_that_lies_about_the_length_is_found_out() {
-    for (claimed, words) in [
+    for (claimed, discovers) in [
         (3, "is not the file that it should be"),
         (4000, "closed the connection too early"),
     ] {
@@ -143,9 +143,9 @@ fn a_server_that_lies_about_the_length_is_found_out() {
             head(stream, "200 OK", claimed, &[]);
             let _ = stream.write_all(b"linux");
         });
-        let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+        let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
         let error = done.unwrap_err().to_string();
-        assert!(error.contains(words), "{claimed}: {error}");
+        assert!(error.contains(discovers), "{claimed}: {error}");
         place.holds_nothing();
     }
 }
@@ -165,10 +165,10 @@ fn a_server_that_falls_silent_is_given_up_and_what_came_is_kept() {
             let _ = stream.read(&mut [0]);
         }
     });
-    let mut asked = order(format!("{}linux", server.base), Some(sha256(&body)));
-    asked.patience.tries = 1;
+    let mut asked = request(format!("{}linux", server.base), Some(sha256(&body)));
+    asked.retry_policy.tries = 1;
     place.fetch(&asked).0.unwrap_err();
-    asked.patience.silence = Duration::from_millis(200);
+    asked.retry_policy.silence = Duration::from_millis(200);
     let error = place.fetch(&asked).0.unwrap_err().to_string();
     // However busy the machine: a server that is late is as silent before its first word.
     assert!(
@@ -232,18 +232,18 @@ fn a_redirect_is_followed_with_its_part_and_a_loop_ends() {
             }
         },
     );
-    let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(&body))));
+    let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(&body))));
     done.unwrap();
     place.holds("rescue", &body);
     assert_eq!(server.requests().last().unwrap().from(), Some(100_000));
-    let looped = Place::new().fetch(&order(format!("{}loop", server.base), Some(sha256(b""))));
+    let looped = Place::new().fetch(&request(format!("{}loop", server.base), Some(sha256(b""))));
     let error = looped.0.unwrap_err().to_string();
     assert!(error.contains("redirected more than 10 times"), "{error}");
 }
 
 #[test]
 fn a_status_says_whether_it_is_tried_again() {
-    for (status, tries, words) in [
+    for (status, tries, discovers) in [
         ("404 Not Found", 1, "catalogue.toml"),
         ("403 Forbidden", 1, "another mirror"),
         ("503 Service Unavailable", 3, "tried often enough"),
@@ -253,11 +253,11 @@ fn a_status_says_whether_it_is_tried_again() {
             Place::new(),
             Server::start(move |_, _, stream| answer(stream, status, &[], b"no")),
         );
-        let (done, _) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+        let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
         let error = done.unwrap_err().to_string();
         assert_eq!(place.names(), Vec::<String>::new());
         assert!(
-            error.contains(status) && error.contains(words) && error.contains(&server.base),
+            error.contains(status) && error.contains(discovers) && error.contains(&server.base),
             "{error}"
         );
         assert_eq!(server.requests().len(), tries, "{error}");
@@ -272,7 +272,7 @@ fn a_server_that_is_busy_for_a_moment_is_asked_again() {
         _ => answer(stream, "200 OK", &[], b"linux"),
     });
     place
-        .fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))))
+        .fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))))
         .0
         .unwrap();
     place.holds("rescue", b"linux");
@@ -281,7 +281,7 @@ fn a_server_that_is_busy_for_a_moment_is_asked_again() {
 #[test]
 fn without_anybody_who_vouches_nothing_is_asked_for() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
-    let (done, _) = place.fetch(&order(format!("{}linux", server.base), None));
+    let (done, _) = place.fetch(&request(format!("{}linux", server.base), None));
     let error = done.unwrap_err().to_string();
     assert_eq!(place.names(), Vec::<String>::new());
     assert!(
@@ -299,7 +299,7 @@ fn place_with_an_image() -> (Place, Server) {
         Server::of(vec![("a", b"one".to_vec()), ("b", b"two".to_vec())]),
     );
     place
-        .fetch(&order(format!("{}a", server.base), Some(sha256(b"one"))))
+        .fetch(&request(format!("{}a", server.base), Some(sha256(b"one"))))
         .0
         .unwrap();
     (place, server)
@@ -308,7 +308,7 @@ fn place_with_an_image() -> (Place, Server) {
 #[test]
 fn an_image_that_is_there_is_replaced_only_by_force() {
     let (place, server) = place_with_an_image();
-    let mut second = order(format!("{}b", server.base), Some(sha256(b"two")));
+    let mut second = request(format!("{}b", server.base), Some(sha256(b"two")));
     let error = place.fetch(&second).0.unwrap_err().to_string();
     assert!(error.contains("use --force"), "{error}");
     assert_eq!(server.requests().len(), 1);
@@ -336,7 +336,7 @@ fn an_image_whose_maker_has_yet_to_end_is_replaced_and_leaves_nothing() {
         thread::sleep(Duration::from_millis(50));
         drop(made);
     });
-    let mut second = order(format!("{}b", server.base), Some(sha256(b"two")));
+    let mut second = request(format!("{}b", server.base), Some(sha256(b"two")));
     second.replace = true;
     place.fetch(&second).0.unwrap();
     maker.join().unwrap();
@@ -350,7 +350,7 @@ fn what_a_url_says_behind_its_path_is_asked_for_and_not_written_down() {
         Server::of(vec![("linux?token=secret", b"linux".to_vec())]),
     );
     let url = format!("{}linux?token=secret", server.base);
-    place.fetch(&order(url, Some(sha256(b"linux")))).0.unwrap();
+    place.fetch(&request(url, Some(sha256(b"linux")))).0.unwrap();
     place.holds("rescue", b"linux");
     let described = fs::read_to_string(place.images().join("rescue/image.toml")).unwrap();
     assert!(
@@ -366,8 +366,8 @@ fn two_runs_at_once_do_not_write_into_one_file() {
     let images = place.images();
     let server = Server::start(move |before, _, stream| {
         if before == 0 {
-            let told = super::place::Told::default();
-            let second = order("http://127.0.0.1:9/linux".to_owned(), Some([0; 32]));
+            let told = super::place::ProxyOffered::default();
+            let second = request("http://127.0.0.1:9/linux".to_owned(), Some([0; 32]));
             let error = bootwright::images::fetch::fetch(&images, &second, &told)
                 .unwrap_err()
                 .to_string();
@@ -375,8 +375,8 @@ fn two_runs_at_once_do_not_write_into_one_file() {
             answer(stream, "200 OK", &[], &served);
         }
     });
-    let mut asked = order(format!("{}linux", server.base), Some(sha256(&body)));
-    asked.patience.silence = Duration::from_secs(10);
+    let mut asked = request(format!("{}linux", server.base), Some(sha256(&body)));
+    asked.retry_policy.silence = Duration::from_secs(10);
     place.fetch(&asked).0.unwrap();
     place.holds("rescue", &body);
 }
@@ -392,12 +392,12 @@ fn a_run_that_only_looks_at_the_folder_of_another_is_not_taken_for_one_that_fetc
         thread::sleep(Duration::from_millis(150));
         drop(looking);
     });
-    let asked = order(format!("{}linux", server.base), Some(sha256(b"linux")));
+    let asked = request(format!("{}linux", server.base), Some(sha256(b"linux")));
     place.fetch(&asked).0.unwrap();
     looked.join().unwrap();
     // And a run that has just made its folder has not left a download behind.
     fs::create_dir(place.images().join(".fetch-young")).unwrap();
-    let mut asked = order(format!("{}linux", server.base), Some(sha256(b"linux")));
+    let mut asked = request(format!("{}linux", server.base), Some(sha256(b"linux")));
     asked.replace = true;
     let (done, told) = place.fetch(&asked);
     assert!(done.is_ok() && !told.contains("young"), "{told}");
@@ -415,7 +415,7 @@ fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
             fs::File::open(path).unwrap().set_modified(then).unwrap();
         }
     }
-    let (done, told) = place.fetch(&order(format!("{}linux", server.base), Some(sha256(b"linux"))));
+    let (done, told) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
     done.unwrap();
     assert!(told.contains("unfinished download of `young` takes 2 MB"), "{told}");
     assert!(told.contains("removed the download of `old`"), "{told}");
@@ -443,7 +443,7 @@ fn a_part_that_is_longer_than_the_file_is_not_taken() {
         }
         (_, _) => answer(stream, "200 OK", &[("ETag", ETAG)], &served),
     });
-    let mut asked = order(format!("{}linux", server.base), None);
+    let mut asked = request(format!("{}linux", server.base), None);
     asked.accept = true;
     let (done, told) = place.fetch(&asked);
     done.unwrap();
@@ -465,7 +465,7 @@ fn two_files_of_which_one_is_called_as_the_others_unfinished_part_do_not_meet() 
         sha256: Some(sha256(body)),
         ..Remote::default()
     };
-    let mut asked = order(String::new(), None);
+    let mut asked = request(String::new(), None);
     // Whatever the order, each is the other's while it comes.
     asked.entry.kernel = Some(remote(&files[1]));
     asked.entry.initrds = vec![remote(&files[2]), remote(&files[0])];

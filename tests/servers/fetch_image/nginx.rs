@@ -148,15 +148,15 @@ pub fn interrupted_once(
     signal: Signal,
 ) -> (ExitStatus, String) {
     let mut command = command(place, args, &[]);
-    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let tasks = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..6000 {
         if ready() {
             break;
         }
         thread::sleep(Duration::from_millis(10));
     }
-    kill(Pid::from_raw(running.id().try_into().unwrap()), signal).unwrap();
-    let output = running.wait_with_output().unwrap();
+    kill(Pid::from_raw(tasks.id().try_into().unwrap()), signal).unwrap();
+    let output = tasks.wait_with_output().unwrap();
     (
         output.status,
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),

@@ -2,9 +2,9 @@
 
 use bootwright::config;
 use bootwright::images::{
-    Added, ImageError, Step,
-    catalogue::{Entry, Remote},
-    fetch::{FilesFrom, Order, Patience, Progress, fetch},
+    Added, CopyStep, ImageError,
+    catalogue::{CatalogueEntry, Remote},
+    fetch::{FetchProgress, FetchRequest, FilesFrom, RetryPolicy, fetch},
     sums::{Hashing, Sums},
 };
 use sha2::{Digest, Sha256};
@@ -25,14 +25,14 @@ pub fn sums() -> impl Sums {
 
 /// What was told.
 #[derive(Default)]
-pub struct Told(pub Mutex<Vec<String>>);
+pub struct ProxyOffered(pub Mutex<Vec<String>>);
 
-impl Progress for Told {
+impl FetchProgress for ProxyOffered {
     fn say(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_owned());
     }
     fn begin(&self, _file: &str, _here: u64, _total: Option<u64>) {}
-    fn copy(&self, _name: &str, _step: Step) {}
+    fn copy(&self, _name: &str, _step: CopyStep) {}
     fn advance(&self, _bytes: u64) {}
     fn end(&self) {}
     fn stopped(&self) -> bool {
@@ -40,7 +40,7 @@ impl Progress for Told {
     }
 }
 
-impl Told {
+impl ProxyOffered {
     pub fn all(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }
@@ -65,8 +65,8 @@ impl Place {
         names(&self.images().join(format!(".fetch-{name}")))
     }
 
-    pub fn fetch(&self, order: &Order) -> (Result<Added, ImageError>, String) {
-        let told = Told::default();
+    pub fn fetch(&self, order: &FetchRequest) -> (Result<Added, ImageError>, String) {
+        let told = ProxyOffered::default();
         let done = fetch(&self.images(), order, &told);
         (done, told.all())
     }
@@ -113,8 +113,8 @@ pub fn noise(length: usize) -> Vec<u8> {
 }
 
 /// An order for one kernel; the tests add what they are about.
-pub fn order(url: String, sha256: Option<[u8; 32]>) -> Order {
-    let entry = Entry {
+pub fn request(url: String, sha256: Option<[u8; 32]>) -> FetchRequest {
+    let entry = CatalogueEntry {
         name: "rescue".parse().unwrap(),
         about: String::new(),
         cpu: None,
@@ -130,14 +130,14 @@ pub fn order(url: String, sha256: Option<[u8; 32]>) -> Order {
         sums: Vec::new(),
         package: None,
     };
-    Order {
+    FetchRequest {
         name: entry.name.clone(),
         entry,
         replace: false,
         from: FilesFrom::Either,
         accept: false,
         unsigned: false,
-        patience: Patience {
+        retry_policy: RetryPolicy {
             connect: Duration::from_secs(20),
             silence: Duration::from_secs(20),
             tries: 3,

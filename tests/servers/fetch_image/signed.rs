@@ -1,7 +1,7 @@
 //! Files of checksums and files that are signed, with keys made here and checked by gpgv.
 
 use super::nginx::command;
-use super::place::{Place, hex, order, sha256};
+use super::place::{Place, hex, request, sha256};
 use super::server::Server;
 use bootwright::images::catalogue::{Remote, Signature, SumFile};
 use std::{
@@ -86,8 +86,8 @@ fn signature(signer: &Signer, url: Option<String>) -> Signature {
 }
 
 /// Orders `linux` of a server, checked by these files of checksums.
-fn ordered(server: &Server, sums: Vec<(&str, Option<Signature>)>) -> bootwright::images::fetch::Order {
-    let mut asked = order(format!("{}n/linux", server.base), None);
+fn ordered(server: &Server, sums: Vec<(&str, Option<Signature>)>) -> bootwright::images::fetch::FetchRequest {
+    let mut asked = request(format!("{}n/linux", server.base), None);
     let file = |(name, signature)| SumFile {
         url: format!("{}{name}", server.base),
         signature,
@@ -145,10 +145,10 @@ fn a_signed_release_vouches_for_the_next_file_of_checksums() {
     let place = Place::new();
     place.fetch(&by("InRelease")).0.unwrap();
     place.holds("rescue", b"linux");
-    for (first, words) in [("Other", "says nothing of"), ("Wrong", "is not what")] {
+    for (first, discovers) in [("Other", "says nothing of"), ("Wrong", "is not what")] {
         let place = Place::new();
         let error = place.fetch(&by(first)).0.unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains(first), "{error}");
+        assert!(error.contains(discovers) && error.contains(first), "{error}");
         place.holds_nothing();
     }
 }
@@ -180,7 +180,7 @@ fn what_nobody_that_we_know_signed_is_not_used() {
         ("before-whole", before_whole),
         ("with-bare", with_bare),
     ]);
-    for (file, words) in [
+    for (file, discovers) in [
         ("changed", "the signature does not fit"),
         ("foreign", "is not among ours"),
         ("smuggled", "not one signed text"),
@@ -191,7 +191,7 @@ fn what_nobody_that_we_know_signed_is_not_used() {
         let place = Place::new();
         let (done, _) = place.fetch(&ordered(&server, vec![(file, Some(signature(&rack, None)))]));
         let error = done.unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains(file), "{error}");
+        assert!(error.contains(discovers) && error.contains(file), "{error}");
         place.holds_nothing();
     }
 }
@@ -238,7 +238,7 @@ fn a_signature_of_the_file_itself_vouches_for_it() {
     ];
     let server = Server::of(files);
     let by = |name: &str| {
-        let mut asked = order(String::new(), None);
+        let mut asked = request(String::new(), None);
         let url = format!("{}linux", server.base);
         let signature = signature(&rack, Some(format!("{}{name}", server.base)));
         asked.entry.kernel = Some(Remote {
@@ -361,7 +361,7 @@ fn a_keyring_without_a_folder_in_its_name_is_the_one_here_and_not_gnupgs_own() {
 fn an_archive_that_can_not_be_unpacked_says_why() {
     let server = Server::of(vec![("net.tar.gz", b"no archive at all".to_vec())]);
     let place = Place::new();
-    let mut asked = order(format!("{}net.tar.gz", server.base), Some(sha256(b"no archive at all")));
+    let mut asked = request(format!("{}net.tar.gz", server.base), Some(sha256(b"no archive at all")));
     asked.entry.kernel.as_mut().unwrap().member = Some("boot/vmlinuz".to_owned());
     let error = place.fetch(&asked).0.unwrap_err().to_string();
     assert!(

@@ -121,9 +121,9 @@ fn a_disk_that_fails_costs_new_leases_only() {
         (Disk::Overrun, Counter::DhcpQueueFull),
     ] {
         disk.send(state).unwrap();
-        let assured = appliance.count(Counter::DhcpAssured);
+        let committed_remaining = appliance.count(Counter::DhcpAckShortened);
         assert!((1..WHOLE_S).contains(&relay.lease_s(1)), "no more than the disk holds");
-        appliance.counted(Counter::DhcpAssured, assured + 1);
+        appliance.counted(Counter::DhcpAckShortened, committed_remaining + 1);
         relay.request(2);
         appliance.counted(refused, 1);
     }

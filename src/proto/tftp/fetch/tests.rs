@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::proto::tftp::{
-    lossy::{CALM, LATENCY, Weather, Wire},
+    lossy::{CALM, LATENCY, LossRates, LossyLink},
     transfer::{self, Transfer, Transmit},
     wire::{data_header, option_ack, parse, parse_reply},
 };
@@ -12,12 +12,12 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn asking(blksize: u16, windowsize: u16) -> Options {
-    Options {
+fn asking(blksize: u16, windowsize: u16) -> TransferOptions {
+    TransferOptions {
         blksize: Some(blksize),
         windowsize: Some(windowsize),
         tsize: true,
-        ..Options::default()
+        ..TransferOptions::default()
     }
 }
 
@@ -31,8 +31,8 @@ fn ack(number: u16) -> Option<Vec<u8>> {
     Some(wire::ack(number).to_vec())
 }
 
-fn oack(agreed: Agreed) -> Reply<'static> {
-    Reply::OptionAck { agreed, foreign: false }
+fn oack(agreed: Agreed) -> ServerPacket<'static> {
+    ServerPacket::OptionAck { agreed, foreign: false }
 }
 
 /// A fetch in windows of 4 blocks of 8 bytes whose options were agreed at 1 ms.
@@ -51,7 +51,7 @@ fn windowed() -> Fetch {
 
 fn block(fetch: &mut Fetch, number: u16) -> usize {
     let data = b"8 bytes.";
-    fetch.handle(ms(2), &Reply::Data { number, data }).len()
+    fetch.handle(ms(2), &ServerPacket::Data { number, data }).len()
 }
 
 #[test]
@@ -63,13 +63,13 @@ fn a_window_is_acknowledged_once_and_the_short_block_ends_it() {
     }
     block(&mut fetch, 4);
     assert_eq!(said(&mut fetch), ack(4));
-    let short = Reply::Data {
+    let short = ServerPacket::Data {
         number: 5,
         data: b"end",
     };
     assert_eq!(fetch.handle(ms(3), &short), b"end");
     assert_eq!(said(&mut fetch), ack(5));
-    assert_eq!((fetch.ending(), fetch.bytes()), (Some(&Ending::Complete), 35));
+    assert_eq!((fetch.ending(), fetch.bytes()), (Some(&FetchEnd::Complete), 35));
     assert_eq!(fetch.deadline(), None);
     fetch.handle(ms(4), &short);
     assert_eq!(said(&mut fetch), ack(5), "the acknowledgement was lost");
@@ -80,7 +80,12 @@ fn a_server_that_knows_no_options_is_fetched_from_in_lock_step() {
     let mut fetch = Fetch::begin(ms(0), b"f", asking(1468, 16));
     said(&mut fetch);
     let data = [7; 512];
-    assert_eq!(fetch.handle(ms(1), &Reply::Data { number: 1, data: &data }).len(), 512);
+    assert_eq!(
+        fetch
+            .handle(ms(1), &ServerPacket::Data { number: 1, data: &data })
+            .len(),
+        512
+    );
     assert_eq!(said(&mut fetch), ack(1));
     assert_eq!(fetch.shape(), (512, 1));
 }
@@ -108,9 +113,9 @@ fn a_gap_is_told_once_and_a_doubled_block_in_a_window_never() {
 
 #[test]
 fn what_was_not_asked_for_is_refused_with_error_8() {
-    let asked = Options {
+    let asked = TransferOptions {
         blksize: Some(1428),
-        ..Options::default()
+        ..TransferOptions::default()
     };
     let agreements = [
         Agreed {
@@ -134,7 +139,7 @@ fn what_was_not_asked_for_is_refused_with_error_8() {
         let mut fetch = Fetch::begin(ms(0), b"f", asked);
         said(&mut fetch);
         fetch.handle(ms(1), &oack(agreed));
-        assert!(matches!(fetch.ending(), Some(Ending::Unfit(_))), "{agreed:?}");
+        assert!(matches!(fetch.ending(), Some(FetchEnd::Unfit(_))), "{agreed:?}");
         let error = said(&mut fetch).unwrap();
         assert_eq!(error[..4], [0, 5, 0, 8]);
     }
@@ -143,21 +148,21 @@ fn what_was_not_asked_for_is_refused_with_error_8() {
 #[test]
 fn a_block_longer_than_agreed_is_refused() {
     let mut fetch = windowed();
-    let long = Reply::Data {
+    let long = ServerPacket::Data {
         number: 1,
         data: b"nine byte",
     };
     assert_eq!(fetch.handle(ms(2), &long), b"");
-    assert!(matches!(fetch.ending(), Some(Ending::Unfit(_))));
+    assert!(matches!(fetch.ending(), Some(FetchEnd::Unfit(_))));
 }
 
 #[test]
 fn an_error_ends_it_with_the_servers_words() {
-    let mut fetch = Fetch::begin(ms(0), b"f", Options::default());
+    let mut fetch = Fetch::begin(ms(0), b"f", TransferOptions::default());
     said(&mut fetch);
     let error = wire::error(ErrorCode::NotFound, "no such file");
     fetch.handle(ms(1), &parse_reply(&error).unwrap());
-    let expected = Ending::Refused {
+    let expected = FetchEnd::Refused {
         code: 1,
         message: b"no such file".to_vec(),
     };
@@ -167,7 +172,7 @@ fn an_error_ends_it_with_the_servers_words() {
 
 #[test]
 fn a_silent_server_is_asked_six_times_in_half_a_minute_and_given_up() {
-    let mut fetch = Fetch::begin(ms(0), b"f", Options::default());
+    let mut fetch = Fetch::begin(ms(0), b"f", TransferOptions::default());
     let (mut asked, mut last) = (0, ms(0));
     while let Some(deadline) = fetch.deadline() {
         asked += usize::from(said(&mut fetch).is_some_and(|packet| packet.starts_with(b"\0\x01f\0")));
@@ -175,14 +180,14 @@ fn a_silent_server_is_asked_six_times_in_half_a_minute_and_given_up() {
         last = deadline;
     }
     assert_eq!((asked, last), (6, ms(31_000)));
-    assert_eq!(fetch.ending(), Some(&Ending::Silent));
+    assert_eq!(fetch.ending(), Some(&FetchEnd::Silent));
 }
 
-type Cargo = (bool, Vec<u8>);
+type FetchInFlight = (bool, Vec<u8>);
 
 /// Everything both ends want said, onto the wire; how many packets of the server's.
 fn exchange(
-    wire: &mut Wire<Cargo>,
+    wire: &mut LossyLink<FetchInFlight>,
     now: Duration,
     server: &mut Option<Transfer>,
     fetch: &mut Fetch,
@@ -208,8 +213,8 @@ fn exchange(
 
 /// Fetches `file` from our own machine, byte for byte; how long it took, what was odd, and how many
 /// packets the server sent.
-fn run(options: Options, file: &[u8], weather: Weather, seed: u64) -> (Duration, Tally, u64) {
-    let mut wire = Wire::new(weather, seed);
+fn run(options: TransferOptions, file: &[u8], rates: LossRates, seed: u64) -> (Duration, Tally, u64) {
+    let mut wire = LossyLink::new(rates, seed);
     let mut fetch = Fetch::begin(ms(0), b"f", options);
     let (mut server, mut now, mut got, mut packets) = (None::<Transfer>, ms(0), Vec::new(), 0);
     // The client stays until the server is done too: it answers a last block that comes again.
@@ -239,10 +244,10 @@ fn run(options: Options, file: &[u8], weather: Weather, seed: u64) -> (Duration,
             server.handle_timeout(now);
         }
     }
-    assert_eq!(fetch.ending(), Some(&Ending::Complete), "seed {seed}");
+    assert_eq!(fetch.ending(), Some(&FetchEnd::Complete), "seed {seed}");
     assert!(got == file, "seed {seed}: {} of {} bytes", got.len(), file.len());
     let server = server.as_ref().and_then(Transfer::ending);
-    assert_eq!(server, Some(&transfer::Ending::Complete), "seed {seed}");
+    assert_eq!(server, Some(&transfer::TransferEnd::Complete), "seed {seed}");
     (now, fetch.tally(), packets)
 }
 
@@ -263,7 +268,7 @@ fn on_a_calm_wire_nothing_is_said_twice() {
 
 #[test]
 fn whatever_the_wire_does_our_own_server_gives_our_own_client_every_byte() {
-    let storm = Weather {
+    let storm = LossRates {
         dropped: 20,
         doubled: 15,
         late: 10,
@@ -277,7 +282,7 @@ fn whatever_the_wire_does_our_own_server_gives_our_own_client_every_byte() {
 
 #[test]
 fn a_wire_that_only_doubles_costs_hardly_a_block() {
-    let doubling = Weather {
+    let doubling = LossRates {
         dropped: 0,
         doubled: 20,
         late: 0,

@@ -2,7 +2,7 @@
 //! and reorders by a seed. Time is scripted: no test waits.
 
 use super::*;
-use crate::proto::tftp::lossy::{CALM, Weather, Wire};
+use crate::proto::tftp::lossy::{CALM, LossRates, LossyLink};
 
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -10,11 +10,11 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn asked(blksize: u16, windowsize: u16) -> Options {
-    Options {
+fn asked(blksize: u16, windowsize: u16) -> TransferOptions {
+    TransferOptions {
         blksize: Some(blksize),
         windowsize: Some(windowsize),
-        ..Options::default()
+        ..TransferOptions::default()
     }
 }
 
@@ -35,7 +35,7 @@ fn numbers(transfer: &mut Transfer) -> Vec<u16> {
 }
 
 /// A transfer whose options the client has taken at 2 ms, before its first window is sent.
-fn accepted(options: Options, length: u64) -> Transfer {
+fn accepted(options: TransferOptions, length: u64) -> Transfer {
     let mut transfer = Transfer::begin(ms(0), &options, length);
     assert!(matches!(sends(&mut transfer)[..], [Transmit::OptionAck(_)]));
     transfer.handle(ms(2), &Packet::Ack(0));
@@ -44,11 +44,11 @@ fn accepted(options: Options, length: u64) -> Transfer {
 
 #[test]
 fn case_31_nothing_is_agreed_that_was_not_asked() {
-    let mut plain = Transfer::begin(ms(0), &Options::default(), 700);
+    let mut plain = Transfer::begin(ms(0), &TransferOptions::default(), 700);
     assert_eq!(numbers(&mut plain), [1], "no OACK at all");
-    let only_size = Options {
+    let only_size = TransferOptions {
         tsize: true,
-        ..Options::default()
+        ..TransferOptions::default()
     };
     let mut sized = Transfer::begin(ms(0), &only_size, 700);
     let expected = Agreed {
@@ -73,7 +73,7 @@ fn case_38_the_largest_window_and_block_are_clamped() {
 
 #[test]
 fn case_35_a_size_that_is_a_multiple_of_the_block_ends_with_an_empty_block() {
-    let mut transfer = Transfer::begin(ms(0), &Options::default(), 512);
+    let mut transfer = Transfer::begin(ms(0), &TransferOptions::default(), 512);
     sends(&mut transfer);
     transfer.handle(ms(1), &Packet::Ack(1));
     let empty = Transmit::Block {
@@ -83,12 +83,12 @@ fn case_35_a_size_that_is_a_multiple_of_the_block_ends_with_an_empty_block() {
     };
     assert_eq!(sends(&mut transfer), [empty]);
     transfer.handle(ms(2), &Packet::Ack(2));
-    assert_eq!(transfer.ending(), Some(&Ending::Complete));
+    assert_eq!(transfer.ending(), Some(&TransferEnd::Complete));
 }
 
 #[test]
 fn a_silent_client_gets_six_packets_and_no_more() {
-    for options in [Options::default(), asked(1468, 64)] {
+    for options in [TransferOptions::default(), asked(1468, 64)] {
         let mut transfer = Transfer::begin(ms(0), &options, 1 << 20);
         let mut packets = sends(&mut transfer).len();
         while let Some(deadline) = transfer.deadline() {
@@ -96,7 +96,7 @@ fn a_silent_client_gets_six_packets_and_no_more() {
             packets += sends(&mut transfer).len();
         }
         assert_eq!(packets, 6);
-        assert_eq!(transfer.ending(), Some(&Ending::Silent));
+        assert_eq!(transfer.ending(), Some(&TransferEnd::Silent));
     }
 }
 
@@ -109,7 +109,7 @@ fn an_error_that_answers_the_oack_is_a_probe_and_nothing_follows_it() {
         message: Vec::new(),
     };
     transfer.handle(ms(1), &probe);
-    assert_eq!(transfer.ending(), Some(&Ending::Probed));
+    assert_eq!(transfer.ending(), Some(&TransferEnd::Probed));
     assert_eq!(transfer.deadline(), None);
     transfer.handle_timeout(ms(60_000));
     assert_eq!(sends(&mut transfer), []);
@@ -160,9 +160,9 @@ fn a_doubled_acknowledgement_in_lock_step_does_not_double_the_rest() {
 
 #[test]
 fn the_agreed_timeout_is_the_wait_and_one_that_is_too_long_is_not_agreed() {
-    let wanting = |seconds| Options {
+    let wanting = |seconds| TransferOptions {
         timeout_s: Some(seconds),
-        ..Options::default()
+        ..TransferOptions::default()
     };
     let patient = Transfer::begin(ms(0), &wanting(3), 10);
     assert_eq!(patient.deadline(), Some(ms(3000)));
@@ -184,8 +184,8 @@ fn wait_after(took: Duration, windows: u16) -> Duration {
 
 #[test]
 fn the_wait_follows_the_client_within_its_limits() {
-    assert_eq!(wait_after(ms(0), 0), TFTP_RETRANSMIT_SHORTEST, "the options took 2 ms");
-    assert_eq!(wait_after(ms(1), 40), TFTP_RETRANSMIT_SHORTEST);
+    assert_eq!(wait_after(ms(0), 0), TFTP_RETRANSMIT_MIN, "the options took 2 ms");
+    assert_eq!(wait_after(ms(1), 40), TFTP_RETRANSMIT_MIN);
     let slow = wait_after(ms(190), 40);
     assert!(slow < ms(250), "{slow:?}: steady, so hardly more than it takes");
     let jumped = wait_after(ms(400), 1);
@@ -210,11 +210,11 @@ fn what_was_sent_twice_tells_no_time_and_leaves_the_wait_long() {
     );
     sends(&mut transfer);
     transfer.handle(now + ms(2), &Packet::Ack(2));
-    assert_eq!(transfer.deadline().unwrap() - now - ms(2), TFTP_RETRANSMIT_SHORTEST);
+    assert_eq!(transfer.deadline().unwrap() - now - ms(2), TFTP_RETRANSMIT_MIN);
 }
 
 /// A client that takes blocks in order and says the last one it has for every other.
-struct Client {
+struct LossyClient {
     block_bytes: u64,
     window: u64,
     /// The last block that came in order.
@@ -225,7 +225,7 @@ struct Client {
     next_word: Duration,
 }
 
-impl Client {
+impl LossyClient {
     /// Takes one packet; the answer, if it has one.
     fn take(&mut self, now: Duration, transmit: &Transmit) -> Option<u16> {
         self.next_word = now + CLIENT_TIMEOUT;
@@ -252,7 +252,7 @@ impl Client {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cargo {
+enum InFlight {
     ToClient {
         oack: bool,
         number: u16,
@@ -263,17 +263,17 @@ enum Cargo {
 }
 
 /// Sends everything that the machine wants sent; how many packets.
-fn transmit(wire: &mut Wire<Cargo>, now: Duration, transfer: &mut Transfer) -> u64 {
+fn transmit(wire: &mut LossyLink<InFlight>, now: Duration, transfer: &mut Transfer) -> u64 {
     let out = sends(transfer);
     for transmit in &out {
         let cargo = match *transmit {
-            Transmit::OptionAck(_) => Cargo::ToClient {
+            Transmit::OptionAck(_) => InFlight::ToClient {
                 oack: true,
                 number: 0,
                 offset: 0,
                 length: 0,
             },
-            Transmit::Block { number, offset, length } => Cargo::ToClient {
+            Transmit::Block { number, offset, length } => InFlight::ToClient {
                 oack: false,
                 number,
                 offset,
@@ -286,10 +286,10 @@ fn transmit(wire: &mut Wire<Cargo>, now: Duration, transfer: &mut Transfer) -> u
 }
 
 /// Runs a whole transfer; how long it took and how many packets the server sent.
-fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration, u64) {
+fn run(options: TransferOptions, length: u64, rates: LossRates, seed: u64) -> (Duration, u64) {
     let mut transfer = Transfer::begin(ms(0), &options, length);
     let (block_bytes, window) = transfer.shape();
-    let mut client = Client {
+    let mut client = LossyClient {
         block_bytes: block_bytes as u64,
         window: window as u64,
         have: 0,
@@ -298,7 +298,7 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
         done: false,
         next_word: CLIENT_TIMEOUT,
     };
-    let mut wire = Wire::new(weather, seed);
+    let mut wire = LossyLink::new(rates, seed);
     let mut now = ms(0);
     let mut packets = transmit(&mut wire, now, &mut transfer);
     while let Some(deadline) = transfer.deadline() {
@@ -310,8 +310,8 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
             .unwrap();
         if let Some(cargo) = wire.arrived(now) {
             match cargo {
-                Cargo::ToServer(number) => transfer.handle(now, &Packet::Ack(number)),
-                Cargo::ToClient {
+                InFlight::ToServer(number) => transfer.handle(now, &Packet::Ack(number)),
+                InFlight::ToClient {
                     oack,
                     number,
                     offset,
@@ -323,14 +323,14 @@ fn run(options: Options, length: u64, weather: Weather, seed: u64) -> (Duration,
                         Transmit::Block { number, offset, length }
                     };
                     if let Some(number) = client.take(now, &transmit) {
-                        wire.send(now, &Cargo::ToServer(number));
+                        wire.send(now, &InFlight::ToServer(number));
                     }
                 }
             }
         } else if client.next_word == now {
             client.next_word = now + CLIENT_TIMEOUT;
             let number = client.say();
-            wire.send(now, &Cargo::ToServer(number));
+            wire.send(now, &InFlight::ToServer(number));
         }
         transfer.handle_timeout(now);
         packets += transmit(&mut wire, now, &mut transfer);
@@ -349,7 +349,7 @@ fn case_34_a_file_of_more_than_65535_blocks_rolls_over() {
 
 #[test]
 fn whatever_the_wire_does_the_file_arrives_whole() {
-    let storm = Weather {
+    let storm = LossRates {
         dropped: 20,
         doubled: 15,
         late: 10,
@@ -363,7 +363,7 @@ fn whatever_the_wire_does_the_file_arrives_whole() {
 
 #[test]
 fn a_wire_that_doubles_does_not_make_the_server_send_everything_twice() {
-    let doubling = Weather {
+    let doubling = LossRates {
         dropped: 0,
         doubled: 40,
         late: 0,
@@ -382,7 +382,7 @@ fn a_wire_that_doubles_does_not_make_the_server_send_everything_twice() {
 
 #[test]
 fn one_lost_block_in_a_window_costs_a_round_trip() {
-    let rare = Weather {
+    let rare = LossRates {
         dropped: 400,
         doubled: 0,
         late: 0,

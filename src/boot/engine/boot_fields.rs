@@ -1,0 +1,279 @@
+//! What a machine is told to load: the boot fields of a reply, and the words for them.
+
+use super::{RequestContext, classify};
+use crate::boot::{event::Stage, gate::Gate, paths};
+use crate::model::{Arch, Dialect};
+use crate::proto::dhcp::{RawOption, Reply, ReplyOption};
+use std::net::Ipv4Addr;
+
+/// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
+/// was sent 60 goes looking for a boot server on port 4011.
+const PXE_BOOT_THE_FILE: [u8; 4] = [6, 1, 8, 255];
+/// iPXE's own option for "no ProxyDHCP is coming": 175.176 = 1. Without it iPXE waits two seconds.
+const IPXE_NO_PROXY: [u8; 3] = [0xb0, 1, 1];
+/// The boot item of PXE's vendor options.
+const PXE_BOOT_ITEM: u8 = 71;
+
+/// What a machine is told to load.
+pub(super) struct BootInstruction {
+    /// For the event.
+    pub text: String,
+    /// For the reply; `None` when the machine gets a lease and nothing else.
+    pub fields: Option<BootFields>,
+}
+
+/// The part of a reply that makes firmware load something.
+pub(super) struct BootFields {
+    /// A file name or a URL; `None` for firmware that knows its files' names.
+    file: Option<String>,
+    kind: BootFieldsKind,
+}
+
+/// What the loader's first reader needs beside the file. Each is one row of what firmware gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BootFieldsKind {
+    /// 60 together with 43.6 = 8: without the one the other sends it to port 4011.
+    BiosPxe,
+    /// No 60: EDK2 then takes the address and the boot file of one offer as they are.
+    UefiPxe,
+    /// 60 = `HTTPClient`, or the firmware does not count the offer as HTTP boot.
+    UefiHttp,
+    /// Nothing beside the URL.
+    BareIpxe,
+    /// 175.176.
+    Ipxe,
+    /// Nothing but what a quirk adds.
+    RaspberryPi,
+    /// Nothing but the server's address.
+    Pxelinux,
+}
+
+impl BootInstruction {
+    fn nothing(text: impl Into<String>) -> BootInstruction {
+        BootInstruction {
+            text: text.into(),
+            fields: None,
+        }
+    }
+
+    fn load(text: String, file: String, kind: BootFieldsKind) -> BootInstruction {
+        let fields = Some(BootFields { file: Some(file), kind });
+        BootInstruction { text, fields }
+    }
+}
+
+/// What the machine that asks is told to load.
+pub(super) fn boot_instruction(context: &RequestContext<'_>) -> BootInstruction {
+    let mut boot = by_gate(context);
+    if let Some(identity_mismatch) = &context.identity_mismatch {
+        boot.text = format!("{} ({identity_mismatch})", boot.text);
+    }
+    boot
+}
+
+fn by_gate(context: &RequestContext<'_>) -> BootInstruction {
+    match context.gate {
+        Gate::Disk(reason) => BootInstruction::nothing(format!("its disk: {reason}")),
+        Gate::LeaseOnly => BootInstruction::nothing(format!(
+            "nothing: {}, and unknown machines get a lease only",
+            context.unlisted()
+        )),
+        Gate::Ignore => BootInstruction::nothing("nothing: unknown machines are ignored"),
+        Gate::Network { .. } | Gate::ShowIdentity => from_network(context),
+    }
+}
+
+fn from_network(context: &RequestContext<'_>) -> BootInstruction {
+    let (server, ports) = (context.address, context.snapshot.ports);
+    match context.stage {
+        Stage::BiosPxe => with_loader(context, |loader| (loader.to_owned(), BootFieldsKind::BiosPxe)),
+        Stage::UefiPxe => with_loader(context, |loader| (loader.to_owned(), BootFieldsKind::UefiPxe)),
+        Stage::UefiHttp => with_loader(context, |loader| {
+            (paths::loader_url(server, ports, loader), BootFieldsKind::UefiHttp)
+        }),
+        Stage::BareIpxe => with_loader(context, |loader| {
+            (paths::loader_tftp_url(server, ports, loader), BootFieldsKind::BareIpxe)
+        }),
+        Stage::Ipxe => {
+            let url = paths::script_url(server, ports);
+            BootInstruction::load(
+                format!("script {}/{}", paths::http_base(server, ports), paths::SCRIPT),
+                url,
+                BootFieldsKind::Ipxe,
+            )
+        }
+        // Its ROM asks by TFTP for files with fixed names, which are no loader of ours.
+        Stage::RaspberryPi => BootInstruction {
+            text: "a Raspberry Pi's own files: where paths.loaders has none, it ends there".to_owned(),
+            fields: Some(BootFields {
+                file: None,
+                kind: BootFieldsKind::RaspberryPi,
+            }),
+        },
+        // It asks us by TFTP for names of its own (`script_path`), and needs to know who we are. A boot
+        // file would be fetched for a kernel (SLOF), or its folder put in front of every name (U-Boot).
+        Stage::Pxelinux => BootInstruction {
+            text: format!("its own pxelinux.cfg, by TFTP from {server}"),
+            fields: Some(BootFields {
+                file: None,
+                kind: BootFieldsKind::Pxelinux,
+            }),
+        },
+        // No DHCP request shows GRUB: it has its address from the firmware.
+        Stage::System | Stage::Grub | Stage::Unknown => {
+            BootInstruction::nothing("nothing: it is not firmware that asks")
+        }
+    }
+}
+
+fn with_loader(context: &RequestContext<'_>, fields: impl FnOnce(&str) -> (String, BootFieldsKind)) -> BootInstruction {
+    let arch = classify::arch(context.request);
+    match chosen_loader(context, arch).or_else(|| context.snapshot.loaders.for_arch(arch?)) {
+        Some(loader) => {
+            let (file, kind) = fields(loader);
+            BootInstruction::load(format!("loader {file}"), file, kind)
+        }
+        None => BootInstruction::nothing(format!("no loader for {} in paths.loaders", arch_text(context, arch))),
+    }
+}
+
+/// The loader that somebody chose for the machine: a quirk, or else the inventory.
+fn chosen_loader<'a>(context: &'a RequestContext<'_>, arch: Option<Arch>) -> Option<&'a str> {
+    let named = || context.snapshot.named_loader(context.who.settings(), Some(arch?));
+    context.quirks.set.loader.as_deref().or_else(named)
+}
+
+/// The server that a machine is told in its reply, whatever else it is told; `None` for one that is to
+/// leave the network alone. Firmware of s390 and POWER asks like any system in its DISCOVER, and gives up
+/// an offer that names no server; to systems it means nothing.
+pub(super) fn server(context: &RequestContext<'_>) -> Option<Ipv4Addr> {
+    match context.gate {
+        Gate::Network { .. } | Gate::ShowIdentity => Some(context.address),
+        Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore => None,
+    }
+}
+
+/// Whether the machine is told to load another loader than iPXE, or needs none. What it says of itself is
+/// known from such a request or not at all.
+pub(super) fn loads_other_loader(context: &RequestContext<'_>) -> bool {
+    match (context.gate, context.stage) {
+        (Gate::Network { .. } | Gate::ShowIdentity, Stage::Pxelinux) => true,
+        (
+            Gate::Network { .. } | Gate::ShowIdentity,
+            Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::BareIpxe,
+        ) => chosen_loader(context, classify::arch(context.request))
+            .and_then(|loader| context.snapshot.loaders.dialect_of(loader))
+            .is_some_and(|dialect| dialect != Dialect::Ipxe),
+        (_, _) => false,
+    }
+}
+
+fn arch_text(context: &RequestContext<'_>, arch: Option<Arch>) -> String {
+    match arch {
+        Some(arch) => arch.to_string(),
+        None => {
+            let values: Vec<String> = context.request.archs.iter().map(u16::to_string).collect();
+            format!("architecture {} of option 93", values.join(", "))
+        }
+    }
+}
+
+impl BootFields {
+    /// Writes the fields into a reply on port 67.
+    pub(super) fn write(self, context: &RequestContext<'_>, reply: &mut Reply) {
+        // Not 0.0.0.0 even beside a URL: iPXE then goes looking for a boot server.
+        reply.next_server = context.address;
+        reply.options.extend(match self.kind {
+            BootFieldsKind::BiosPxe => vec![
+                ReplyOption::VendorClass("PXEClient"),
+                ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()),
+            ],
+            BootFieldsKind::UefiHttp => vec![ReplyOption::VendorClass("HTTPClient")],
+            BootFieldsKind::Ipxe => vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())],
+            BootFieldsKind::UefiPxe
+            | BootFieldsKind::BareIpxe
+            | BootFieldsKind::RaspberryPi
+            | BootFieldsKind::Pxelinux => Vec::new(),
+        });
+        if context.request.wants(66)
+            && matches!(
+                self.kind,
+                BootFieldsKind::BiosPxe
+                    | BootFieldsKind::UefiPxe
+                    | BootFieldsKind::RaspberryPi
+                    | BootFieldsKind::Pxelinux
+            )
+        {
+            reply
+                .options
+                .push(ReplyOption::TftpServerName(context.address.to_string()));
+        }
+        reply.boot_file = self.file;
+        add(context, reply);
+    }
+
+    /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
+    /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
+    pub(super) fn write_for_proxy(self, context: &RequestContext<'_>, reply: &mut Reply) {
+        // Not 0.0.0.0: iPXE then makes the trip to port 4011.
+        reply.next_server = context.address;
+        reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
+        if self.kind == BootFieldsKind::BiosPxe {
+            reply
+                .options
+                .push(ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()));
+        }
+        reply.boot_file = self.file;
+        add(context, reply);
+    }
+
+    fn vendor_class(&self) -> &'static str {
+        match self.kind {
+            BootFieldsKind::UefiHttp => "HTTPClient",
+            BootFieldsKind::BiosPxe
+            | BootFieldsKind::UefiPxe
+            | BootFieldsKind::BareIpxe
+            | BootFieldsKind::Ipxe
+            | BootFieldsKind::Pxelinux
+            | BootFieldsKind::RaspberryPi => "PXEClient",
+        }
+    }
+
+    /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
+    /// the client picked comes back to it.
+    pub(super) fn write_for_pxe_port(self, context: &RequestContext<'_>, reply: &mut Reply) {
+        reply.next_server = context.address;
+        reply.server_name = Some(context.address.to_string());
+        reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
+        reply.options.extend(boot_item(context).map(ReplyOption::VendorOptions));
+        if self.kind == BootFieldsKind::Ipxe {
+            reply.options.push(ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec()));
+        }
+        reply.boot_file = self.file;
+        add(context, reply);
+    }
+}
+
+/// What quirks add, in place of what stands there with the same code.
+fn add(context: &RequestContext<'_>, reply: &mut Reply) {
+    let added = &context.quirks.set.add;
+    let is_added = |code: u8| added.iter().any(|(added, _)| *added == code);
+    reply.options.retain(|option| !is_added(option.code()));
+    let quirks = added.iter().map(|(code, body)| {
+        ReplyOption::Raw(RawOption {
+            code: *code,
+            body: body.clone(),
+            always: true,
+        })
+    });
+    reply.options.extend(quirks);
+}
+
+fn boot_item(context: &RequestContext<'_>) -> Option<Vec<u8>> {
+    let item = context.request.boot_item.as_ref()?;
+    let length = u8::try_from(item.len()).ok()?;
+    let mut body = vec![PXE_BOOT_ITEM, length];
+    body.extend_from_slice(item);
+    body.push(255);
+    Some(body)
+}

@@ -1,0 +1,255 @@
+//! What each machine has said of itself so far.
+//!
+//! Every stage of a boot knows something the others don't: firmware its architecture, iPXE its
+//! serial number, an installer nothing but its MAC. What was said earlier is put together here, so
+//! that a host listed by serial, or a rule on the vendor, still holds when the answer is fetched.
+
+use crate::boot::{event::Stage, machine::Identity};
+use crate::model::{
+    MacAddr, Now,
+    limits::{BOOT_TTL, IDENTITY_CACHE_MAX},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+/// What one DHCP request taught for the later stages of its machine's boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// As a guest: the address that another server gives to a machine, as the machine says.
+    pub address: Option<(Ipv4Addr, MacAddr)>,
+    /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
+    pub observed_port: Option<(MacAddr, Vec<String>)>,
+    /// Firmware, which fetches files next, and the largest TFTP block it can take, in bytes.
+    pub block_max: Option<(MacAddr, Option<u16>)>,
+    /// Firmware that was told to load GRUB or PXELINUX, which ask for their script without saying what
+    /// machine they are on.
+    pub firmware: Option<Identity>,
+    /// Where a machine stands in its boot now that it was answered, and the monotonic time.
+    pub boot_stage: Option<(MacAddr, Stage, Duration)>,
+}
+
+/// The identities seen, by MAC, and the addresses that machines have from other servers.
+#[derive(Debug, Default)]
+pub struct IdentityCache {
+    seen: RecentMap<MacAddr, Identity>,
+    addresses: RecentMap<Ipv4Addr, MacAddr>,
+    blocks: RecentMap<MacAddr, u16>,
+    boot_stage: RecentMap<MacAddr, (Stage, Duration)>,
+}
+
+/// The last [`IDENTITY_CACHE_MAX`] things noted; the longest unnoted go first.
+#[derive(Debug)]
+pub(super) struct RecentMap<K, V> {
+    values: HashMap<K, (u64, V)>,
+    order: BTreeMap<u64, K>,
+    turn: u64,
+}
+
+impl<K, V> Default for RecentMap<K, V> {
+    fn default() -> Self {
+        RecentMap {
+            values: HashMap::new(),
+            order: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> RecentMap<K, V> {
+    pub(super) fn record(&mut self, key: K, value: V) {
+        self.turn += 1;
+        if let Some((turn, _)) = self.values.insert(key, (self.turn, value)) {
+            self.order.remove(&turn);
+        }
+        self.order.insert(self.turn, key);
+        if self.values.len() > IDENTITY_CACHE_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.values.remove(&oldest);
+        }
+    }
+
+    /// Drops the longest unnoted until there are no more than `most`, and none of them `is_past`.
+    pub(super) fn evict(&mut self, most: usize, is_past: impl Fn(&V) -> bool) {
+        while let Some(oldest) = self.order.first_entry() {
+            let key = *oldest.get();
+            let is_kept = |(_, value): &(u64, V)| !is_past(value);
+            if self.values.len() <= most && self.values.get(&key).is_some_and(is_kept) {
+                return;
+            }
+            oldest.remove();
+            self.values.remove(&key);
+        }
+    }
+
+    pub(super) fn get(&self, key: K) -> Option<&V> {
+        self.values.get(&key).map(|(_, value)| value)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn forget(&mut self, key: K) {
+        if let Some((turn, _)) = self.values.remove(&key) {
+            self.order.remove(&turn);
+        }
+    }
+}
+
+impl IdentityCache {
+    /// Adds what a request says to what its machine said before, and returns the whole. What is
+    /// said now wins. Without a MAC there is nothing to join it to.
+    pub fn update(&mut self, claimed: Identity) -> Identity {
+        let Some(mac) = claimed.mac else { return claimed };
+        let whole = self.merged(claimed);
+        self.seen.record(mac, whole.clone());
+        whole
+    }
+
+    /// Notes what a DHCP request taught.
+    pub fn record(&mut self, learned: Observation) {
+        if let Some((address, mac)) = learned.address {
+            self.record_address(address, mac);
+        }
+        if let Some((mac, ports)) = learned.observed_port {
+            self.record_port(mac, ports);
+        }
+        if let Some((mac, bytes_max)) = learned.block_max {
+            self.set_block_limit(mac, bytes_max);
+        }
+        if let Some(claimed) = learned.firmware {
+            self.update(claimed);
+        }
+        if let Some((mac, stage, at)) = learned.boot_stage {
+            self.boot_stage.record(mac, (stage, at));
+        }
+    }
+
+    /// Where a machine stood when DHCP answered it last.
+    pub fn stage(&self, mac: MacAddr) -> Option<Stage> {
+        self.boot_stage.get(mac).map(|(stage, _)| *stage)
+    }
+
+    /// Whether a machine is in its boot: firmware or a loader was answered last, and not long ago.
+    pub fn is_in_boot(&self, now: Now, mac: MacAddr) -> bool {
+        let is_recent = |at: Duration| now.monotonic.saturating_sub(at) <= BOOT_TTL;
+        self.boot_stage
+            .get(mac)
+            .is_some_and(|(stage, at)| stage.is_in_boot() && is_recent(*at))
+    }
+
+    /// Notes the largest TFTP block, in bytes, that a quirk allows to a machine, or that none does.
+    pub fn set_block_limit(&mut self, mac: MacAddr, bytes_max: Option<u16>) {
+        match bytes_max {
+            Some(bytes) => self.blocks.record(mac, bytes),
+            None => self.blocks.forget(mac),
+        }
+    }
+
+    /// The largest TFTP block, in bytes, that a quirk allows to a machine.
+    pub fn block_limit(&self, mac: MacAddr) -> Option<u16> {
+        self.blocks.get(mac).copied()
+    }
+
+    /// Notes which machine has `address` from another DHCP server.
+    pub fn record_address(&mut self, address: Ipv4Addr, mac: MacAddr) {
+        self.addresses.record(address, mac);
+    }
+
+    /// Notes at which switch port a machine arrived: DHCP alone tells. Of one that arrived at none
+    /// that matters, only that is noted which makes good what was noted before.
+    pub fn record_port(&mut self, mac: MacAddr, ports: Vec<String>) {
+        if ports.is_empty() && self.seen.get(mac).is_none_or(|known| known.ports.is_empty()) {
+            return;
+        }
+        let observed_port = Identity { ports, ..self.of(mac) };
+        self.seen.record(mac, observed_port);
+    }
+
+    /// The machine that has `address` from another DHCP server, as far as was heard.
+    pub fn address_holder(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        self.addresses.get(address).copied()
+    }
+
+    /// What a request says, joined to what its machine said before; nothing is remembered of it.
+    pub fn merged(&self, claimed: Identity) -> Identity {
+        match claimed.mac.and_then(|mac| self.seen.get(mac)) {
+            Some(before) => merge(claimed, before),
+            None => claimed,
+        }
+    }
+
+    /// All that the machine with this MAC has said; its MAC alone where it has said nothing.
+    pub fn of(&self, mac: MacAddr) -> Identity {
+        self.seen.get(mac).cloned().unwrap_or_else(|| Identity {
+            mac: Some(mac),
+            ..Identity::default()
+        })
+    }
+}
+
+fn merge(now: Identity, before: &Identity) -> Identity {
+    Identity {
+        mac: now.mac,
+        link: now.link,
+        uuid: now.uuid.or(before.uuid),
+        serial: now.serial.or_else(|| before.serial.clone()),
+        ports: if now.ports.is_empty() {
+            before.ports.clone()
+        } else {
+            now.ports
+        },
+        arch: now.arch.or(before.arch),
+        vendor: now.vendor.or_else(|| before.vendor.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(last: u32) -> MacAddr {
+        let [a, b, c, d] = last.to_be_bytes();
+        MacAddr([0x52, 0x54, a, b, c, d])
+    }
+
+    #[test]
+    fn a_later_stage_adds_to_what_an_earlier_one_said() {
+        let mut identities = IdentityCache::default();
+        identities.update(Identity {
+            mac: Some(mac(1)),
+            vendor: Some("ACME".into()),
+            ..Identity::default()
+        });
+        let whole = identities.update(Identity {
+            mac: Some(mac(1)),
+            serial: Some("S1".into()),
+            ..Identity::default()
+        });
+        assert_eq!(whole.vendor.as_deref(), Some("ACME"));
+        assert_eq!(identities.of(mac(1)).serial.as_deref(), Some("S1"));
+    }
+
+    #[test]
+    fn a_flood_of_forged_machines_takes_bounded_memory_and_the_latest_stay() {
+        let mut identities = IdentityCache::default();
+        let flood = u32::try_from(IDENTITY_CACHE_MAX).unwrap() + 10;
+        for last in 0..flood {
+            identities.update(Identity {
+                mac: Some(mac(last)),
+                serial: Some("S".into()),
+                ..Identity::default()
+            });
+        }
+        assert_eq!(identities.seen.values.len(), IDENTITY_CACHE_MAX);
+        assert_eq!(identities.seen.order.len(), IDENTITY_CACHE_MAX);
+        assert!(identities.of(mac(0)).serial.is_none());
+        assert!(identities.of(mac(flood - 1)).serial.is_some());
+    }
+}

@@ -1,0 +1,77 @@
+//! A machine nobody listed whose MAC is nearly a listed one: somebody mistyped it.
+
+use crate::boot::snapshot::Hosts;
+use crate::model::MacAddr;
+
+/// `its MAC is one digit from r1u01`, where that is so.
+pub(super) fn mac_typo_hint(hosts: &Hosts, mac: Option<MacAddr>) -> Option<String> {
+    let host = one_digit_off(hosts, mac?)?;
+    Some(format!("its MAC is one digit from {host}"))
+}
+
+/// The host one of whose MACs differs from `mac` in one digit. The half that the digit is not in is as it
+/// was then, so an invented address, as in a flood, is dismissed by two looks into a table.
+fn one_digit_off(hosts: &Hosts, mac: MacAddr) -> Option<&str> {
+    let [a, b, c, d, e, f] = mac.0;
+    let halves = [([a, b, c], 3..6), ([d, e, f], 0..3)];
+    let bytes = halves
+        .into_iter()
+        .filter(|(half, _)| hosts.has_mac_half(*half))
+        .flat_map(|(_, bytes)| bytes);
+    let others = bytes.flat_map(|byte| {
+        // Either digit of a byte has fifteen other values.
+        (1..16u8).flat_map(|change| [change, change << 4]).map(move |change| {
+            let mut other = mac;
+            other.0[byte] ^= change;
+            other
+        })
+    });
+    let mut hosts = others.filter_map(|other| hosts.by_mac(other));
+    hosts.next().map(|host| host.name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::snapshot::{BootSettings, Host, Origin};
+
+    fn room(macs: &[&str]) -> Hosts {
+        let host = |(number, mac): (usize, &&str)| Host {
+            name: format!("r1u{number:02}").parse().unwrap(),
+            macs: vec![mac.parse().unwrap()],
+            links: Vec::new(),
+            uuid: None,
+            serial: None,
+            port: None,
+            address: None,
+            hostname: None,
+            locked: false,
+            settings: BootSettings::default(),
+            origin: Origin {
+                file: "inventory.toml".into(),
+                line: 1,
+                column: 1,
+            },
+        };
+        Hosts::new(macs.iter().enumerate().map(host).collect())
+    }
+
+    #[test]
+    fn one_digit_anywhere_is_a_slip_and_two_are_another_machine() {
+        let hosts = room(&["52:54:00:ab:cd:07", "a4:bf:01:00:00:09"]);
+        let near = |mac: &str| one_digit_off(&hosts, mac.parse().unwrap());
+        for mac_typo_hint in [
+            "52:54:00:ab:cd:08",
+            "52:54:00:ab:cd:f7",
+            "52:54:00:bb:cd:07",
+            "12:54:00:ab:cd:07",
+        ] {
+            assert_eq!(near(mac_typo_hint), Some("r1u00"), "{mac_typo_hint}");
+        }
+        assert_eq!(near("a4:bf:01:00:00:0a"), Some("r1u01"));
+        for other in ["52:54:00:ab:cd:18", "53:54:00:ab:cd:08", "02:00:00:00:00:01"] {
+            assert_eq!(near(other), None, "{other}");
+        }
+        assert_eq!(one_digit_off(&room(&[]), "52:54:00:ab:cd:07".parse().unwrap()), None);
+    }
+}

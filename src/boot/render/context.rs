@@ -1,0 +1,264 @@
+//! What a template may name: the plain values of one machine at one moment.
+//!
+//! A value nobody knows is an empty text, so that a script can ask `if uuid`; `image` and `answer`
+//! are `none` where the machine has none, so that using them is an error that names the line.
+
+mod variables;
+
+use super::TemplateError;
+use crate::boot::{
+    gate::{Gate, gate},
+    machine::{Identity, Who},
+    paths,
+    snapshot::{BootSettings, Image, Snapshot, Var},
+};
+use crate::model::{Arch, Cpu, Firmware, Name, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
+use minijinja::Value;
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, OnceLock},
+};
+use variables::{AnswerVariables, ImageVariables, TemplateObject, Variables, Vars, lazy_object, plain_vars};
+
+/// Every variable of a template, in the order the documentation has them.
+pub const VARIABLES: &[&str] = Variables::NAMES;
+
+/// The variables of one machine, ready for any number of templates.
+#[derive(Clone, Debug)]
+pub struct TemplateContext {
+    value: Value,
+    is_small: bool,
+}
+
+impl TemplateContext {
+    /// The variables of the machine `who`, known by `identity`, at `address` (its reservation
+    /// where the caller knows none), talking to our address `server`.
+    ///
+    /// # Errors
+    /// When a value has a control character: what clients say is checked here once more, whatever
+    /// road it came by.
+    pub fn new(
+        snapshot: &Snapshot,
+        who: Who<'_>,
+        identity: &Identity,
+        address: Option<Ipv4Addr>,
+        server: Ipv4Addr,
+    ) -> Result<TemplateContext, TemplateError> {
+        let host = who.host();
+        let settings = who.settings();
+        let mac = identity
+            .mac
+            .or_else(|| host.and_then(|host| host.macs.first().copied()));
+        let serial = identity.serial.as_deref();
+        let address = address.or_else(|| host.and_then(|host| host.address));
+        let subnet = snapshot.subnet_of(address.unwrap_or(server));
+        let dns = settings
+            .and_then(BootSettings::dns)
+            .or_else(|| subnet.map(|subnet| subnet.dns.clone()))
+            .unwrap_or_default();
+        let image = settings
+            .and_then(|settings| settings.image.as_ref())
+            .and_then(|image| snapshot.images.get(&image.value));
+        let name = identity.name(who);
+        let http = paths::http_base(server, snapshot.ports);
+        let variables = Variables {
+            hostname: host.map_or(name.as_str(), |host| host.host_name()).to_owned(),
+            mac,
+            uuid: identity.uuid.or_else(|| host.and_then(|host| host.uuid)),
+            serial: serial
+                .or_else(|| host.and_then(|host| host.serial.as_deref()))
+                .unwrap_or_default()
+                .to_owned(),
+            vendor: identity.vendor.clone().unwrap_or_default(),
+            arch: cpu_of(identity.arch, image),
+            platform: platform_of(identity.arch),
+            address,
+            netmask: subnet.map(|subnet| subnet.cidr.mask()),
+            router: subnet.and_then(|subnet| subnet.router),
+            dns,
+            domain: settings
+                .and_then(BootSettings::domain)
+                .or(subnet.and_then(|subnet| subnet.domain.as_deref()))
+                .unwrap_or_default()
+                .to_owned(),
+            server,
+            ports: snapshot.ports,
+            loader: snapshot
+                .named_loader(settings, identity.arch)
+                .unwrap_or_default()
+                .to_owned(),
+            image: image.map_or_else(none, |image| lazy_object(image_variables(image, &http))),
+            cmdline: command_line(image, settings),
+            answer: settings
+                .and_then(|settings| settings.answer.as_ref())
+                .map_or_else(none, |answer| {
+                    lazy_object(answer_variables(snapshot, &answer.value, &name, &http))
+                }),
+            target: target_of(gate(snapshot, who)),
+            vars: vars_of(who),
+            name,
+            http,
+        };
+        refuse_control_characters(&variables, settings)?;
+        Ok(TemplateContext {
+            is_small: bytes_of(&variables, settings) <= TEXT_AT_ONCE_VALUES_BYTES_MAX,
+            value: lazy_object(variables),
+        })
+    }
+
+    pub(super) fn value(&self) -> Value {
+        self.value.clone()
+    }
+
+    /// Whether no value is so large that whatever is done with it takes a while.
+    pub(super) fn is_small(&self) -> bool {
+        self.is_small
+    }
+}
+
+fn none() -> Value {
+    Value::from(())
+}
+
+fn vars_of(who: Who<'_>) -> Vars {
+    match who {
+        Who::Host(host) => Vars::OfHost(Arc::clone(host), OnceLock::new()),
+        Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
+        Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
+    }
+}
+
+/// What the machine says it is, and where it does not say, what its image is for.
+fn cpu_of(arch: Option<Arch>, image: Option<&Image>) -> &'static str {
+    arch.map(|arch| arch.cpu)
+        .or_else(|| image.and_then(|image| image.cpu))
+        .map_or("", Cpu::name)
+}
+
+fn platform_of(arch: Option<Arch>) -> &'static str {
+    match arch.map(|arch| arch.firmware) {
+        Some(Firmware::Bios | Firmware::BiosHttp) => "bios",
+        Some(Firmware::Uefi | Firmware::UefiHttp) => "efi",
+        Some(Firmware::RaspberryPi | Firmware::Pxelinux) | None => "unknown",
+    }
+}
+
+fn target_of(gate: Gate<'_>) -> &'static str {
+    match gate {
+        Gate::Network { target, .. } => target.name(),
+        Gate::Disk(_) => "local",
+        Gate::ShowIdentity => "discover",
+        Gate::LeaseOnly | Gate::Ignore => "",
+    }
+}
+
+fn image_variables(image: &Image, http: &str) -> ImageVariables {
+    let base = paths::image_url(http, &image.name, "");
+    ImageVariables {
+        name: image.name.clone(),
+        kernel_file: image
+            .kernel
+            .as_ref()
+            .map_or_else(String::new, |kernel| kernel.file.clone()),
+        initrds: image.initrds.iter().map(|initrd| initrd.file.clone()).collect(),
+        disk_file: image.disk.as_ref().map_or_else(String::new, |disk| disk.file.clone()),
+        base,
+    }
+}
+
+fn answer_variables(snapshot: &Snapshot, answer: &Name, machine: &str, http: &str) -> AnswerVariables {
+    let base = paths::answer_base(http, machine);
+    let file = snapshot.templates.single_file(answer.as_str()).unwrap_or_default();
+    AnswerVariables {
+        url: [base.as_str(), file].concat(),
+        base,
+    }
+}
+
+/// The image's parameters first, so that the inventory can overrule them: the kernel takes the
+/// last of a kind.
+fn command_line(image: Option<&Image>, settings: Option<&BootSettings>) -> String {
+    let of_image = image.map_or(&[][..], |image| &image.cmdline);
+    let of_settings = settings.map_or(&[][..], |settings| &settings.cmdline);
+    let mut line = String::new();
+    let parameters = of_image
+        .iter()
+        .chain(of_settings.iter().map(|parameter| &parameter.value));
+    for (place, parameter) in parameters.enumerate() {
+        if place > 0 {
+            line.push(' ');
+        }
+        line.push_str(parameter);
+    }
+    line
+}
+
+fn refuse_control_characters(variables: &Variables, settings: Option<&BootSettings>) -> Result<(), TemplateError> {
+    let texts = [
+        ("serial", variables.serial.as_str()),
+        ("vendor", variables.vendor.as_str()),
+        ("domain", variables.domain.as_str()),
+        ("cmdline", variables.cmdline.as_str()),
+    ];
+    let in_text = texts
+        .into_iter()
+        .find(|(_, value)| text::control_character(value).is_some());
+    let in_vars = || {
+        settings
+            .into_iter()
+            .flat_map(|settings| &settings.vars)
+            .find(|(key, var)| text::control_character(key).is_some() || has_control_character(&var.value))
+    };
+    let named = in_text
+        .map(|(name, _)| name.to_owned())
+        .or_else(|| in_vars().map(|(key, _)| format!("vars.{}", text::escape(key.as_bytes()))));
+    match named {
+        None => Ok(()),
+        Some(name) => Err(TemplateError {
+            file: None,
+            line: None,
+            column: None,
+            message: format!(
+                "`{name}` of {} has a control character and is kept out of templates",
+                variables.name
+            ),
+        }),
+    }
+}
+
+/// Bytes of the values that may have any length, with something for each part of a list or a table.
+fn bytes_of(variables: &Variables, settings: Option<&BootSettings>) -> usize {
+    let texts = [
+        &variables.serial,
+        &variables.vendor,
+        &variables.domain,
+        &variables.cmdline,
+        &variables.hostname,
+    ];
+    let of_vars = settings.into_iter().flat_map(|settings| &settings.vars);
+    texts.map(String::len).iter().sum::<usize>()
+        + of_vars
+            .map(|(key, var)| key.len() + bytes_of_var(&var.value))
+            .sum::<usize>()
+}
+
+fn bytes_of_var(var: &Var) -> usize {
+    let beneath = match var {
+        Var::Bool(_) | Var::Integer(_) | Var::Float(_) => 0,
+        Var::Text(text) => text.len(),
+        Var::List(items) => items.iter().map(bytes_of_var).sum(),
+        Var::Table(table) => table.iter().map(|(key, var)| key.len() + bytes_of_var(var)).sum(),
+    };
+    size_of::<Var>() + beneath
+}
+
+fn has_control_character(var: &Var) -> bool {
+    match var {
+        Var::Bool(_) | Var::Integer(_) | Var::Float(_) => false,
+        Var::Text(text) => text::control_character(text).is_some(),
+        Var::List(items) => items.iter().any(has_control_character),
+        Var::Table(table) => table
+            .iter()
+            .any(|(key, var)| text::control_character(key).is_some() || has_control_character(var)),
+    }
+}

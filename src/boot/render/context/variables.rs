@@ -1,0 +1,265 @@
+//! What a template's variables are made from. A script names a few of them, and most of their cost
+//! is to write them out as text: each is written when a template asks for it.
+
+use crate::boot::{
+    paths::{self, Ports},
+    snapshot::{BootSettings, Host, Var},
+};
+use crate::model::{MacAddr, Name, Uuid};
+use minijinja::value::{Enumerator, Object, Serde, Value};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::Ipv4Addr,
+    sync::{Arc, OnceLock},
+};
+
+/// Something whose parts a template may name.
+pub(super) trait TemplateObject: fmt::Debug + Send + Sync + 'static {
+    /// Their names, in the order the documentation has them.
+    const NAMES: &'static [&'static str];
+
+    /// The value of one, if there is one of that name.
+    fn part(&self, name: &str) -> Option<Value>;
+}
+
+/// Parts as the template engine takes them: it asks for one at a time.
+#[derive(Debug)]
+struct LazyObject<T>(T);
+
+impl<T: TemplateObject> Object for LazyObject<T> {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.part(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.part(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(T::NAMES)
+    }
+}
+
+/// A value that a template may take parts of.
+pub(super) fn lazy_object(parts: impl TemplateObject) -> Value {
+    Value::from_object(LazyObject(parts))
+}
+
+/// The variables of one machine.
+#[derive(Debug)]
+pub(super) struct Variables {
+    pub name: String,
+    pub hostname: String,
+    pub mac: Option<MacAddr>,
+    pub uuid: Option<Uuid>,
+    pub serial: String,
+    pub vendor: String,
+    pub arch: &'static str,
+    pub platform: &'static str,
+    pub address: Option<Ipv4Addr>,
+    pub netmask: Option<Ipv4Addr>,
+    pub router: Option<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
+    pub domain: String,
+    pub server: Ipv4Addr,
+    pub http: String,
+    pub ports: Ports,
+    pub loader: String,
+    /// `ImageVariables`, or `none`.
+    pub image: Value,
+    pub cmdline: String,
+    /// `AnswerVariables`, or `none`.
+    pub answer: Value,
+    pub target: &'static str,
+    pub vars: Vars,
+}
+
+impl TemplateObject for Variables {
+    const NAMES: &'static [&'static str] = &[
+        "name",
+        "hostname",
+        "mac",
+        "mac_hyphens",
+        "uuid",
+        "serial",
+        "vendor",
+        "arch",
+        "platform",
+        "address",
+        "netmask",
+        "router",
+        "dns",
+        "domain",
+        "server",
+        "http",
+        "tftp",
+        "loader",
+        "image",
+        "cmdline",
+        "answer",
+        "target",
+        "vars",
+    ];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "name" => text(&self.name),
+            "hostname" => text(&self.hostname),
+            "mac" => shown(self.mac),
+            "mac_hyphens" => Value::from(self.mac.map(MacAddr::hyphenated).unwrap_or_default()),
+            "uuid" => shown(self.uuid),
+            "serial" => text(&self.serial),
+            "vendor" => text(&self.vendor),
+            "arch" => text(self.arch),
+            "platform" => text(self.platform),
+            "address" => shown(self.address),
+            "netmask" => shown(self.netmask),
+            "router" => shown(self.router),
+            "dns" => self.dns.iter().map(ToString::to_string).collect(),
+            "domain" => text(&self.domain),
+            "server" => shown(Some(self.server)),
+            "http" => text(&self.http),
+            "tftp" => Value::from(paths::tftp_base(self.server, self.ports)),
+            "loader" => text(&self.loader),
+            "image" => self.image.clone(),
+            "cmdline" => text(&self.cmdline),
+            "answer" => self.answer.clone(),
+            "target" => text(self.target),
+            "vars" => self.vars.value(),
+            _ => return None,
+        })
+    }
+}
+
+/// The image that a machine boots.
+#[derive(Debug)]
+pub(super) struct ImageVariables {
+    pub name: Name,
+    /// The URL of its folder, with a slash at the end.
+    pub base: String,
+    /// Empty where it has none, as the disk's.
+    pub kernel_file: String,
+    pub initrds: Vec<String>,
+    pub disk_file: String,
+}
+
+impl ImageVariables {
+    /// A file's URL; empty where the image has no such file.
+    fn url(&self, file: &str) -> Value {
+        match file {
+            "" => Value::from(""),
+            file => Value::from([self.base.as_str(), file].concat()),
+        }
+    }
+
+    fn file(&self, file: &str) -> Value {
+        lazy_object(FileVariables {
+            base: self.base.clone(),
+            file: file.to_owned(),
+        })
+    }
+}
+
+impl TemplateObject for ImageVariables {
+    const NAMES: &'static [&'static str] = &[
+        "name",
+        "base",
+        "path",
+        "kernel",
+        "kernel_file",
+        "initrds",
+        "disk",
+        "disk_file",
+    ];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "name" => text(self.name.as_str()),
+            "base" => text(&self.base),
+            "path" => Value::from(paths::image_path(&self.name)),
+            "kernel" => self.url(&self.kernel_file),
+            "kernel_file" => text(&self.kernel_file),
+            "initrds" => self.initrds.iter().map(|file| self.file(file)).collect(),
+            "disk" => self.url(&self.disk_file),
+            "disk_file" => text(&self.disk_file),
+            _ => return None,
+        })
+    }
+}
+
+/// One of an image's initrds.
+#[derive(Debug)]
+struct FileVariables {
+    base: String,
+    file: String,
+}
+
+impl TemplateObject for FileVariables {
+    const NAMES: &'static [&'static str] = &["url", "file"];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        match name {
+            "url" => Some(Value::from([self.base.as_str(), &self.file].concat())),
+            "file" => Some(text(&self.file)),
+            _ => None,
+        }
+    }
+}
+
+/// The answer of a machine.
+#[derive(Debug)]
+pub(super) struct AnswerVariables {
+    /// The URL of its folder, with a slash at the end.
+    pub base: String,
+    /// Of its one file; of the folder where it has several.
+    pub url: String,
+}
+
+impl TemplateObject for AnswerVariables {
+    const NAMES: &'static [&'static str] = &["base", "url"];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        match name {
+            "base" => Some(text(&self.base)),
+            "url" => Some(text(&self.url)),
+            _ => None,
+        }
+    }
+}
+
+/// Where a machine's `vars` are.
+#[derive(Debug)]
+pub(super) enum Vars {
+    /// With the host; made once they are asked for, and then kept for the machine's other texts.
+    OfHost(Arc<Host>, OnceLock<Value>),
+    /// Taken from a rule, or empty.
+    Taken(Value),
+}
+
+impl Vars {
+    fn value(&self) -> Value {
+        match self {
+            Vars::OfHost(host, made) => made.get_or_init(|| plain_vars(&host.settings)).clone(),
+            Vars::Taken(vars) => vars.clone(),
+        }
+    }
+}
+
+/// The inventory's `vars`, as a template takes them.
+pub(super) fn plain_vars(settings: &BootSettings) -> Value {
+    let plain: BTreeMap<&str, &Var> = settings
+        .vars
+        .iter()
+        .map(|(key, var)| (key.as_str(), &var.value))
+        .collect();
+    Value::from(Serde(&plain))
+}
+
+fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+fn shown<T: ToString>(value: Option<T>) -> Value {
+    Value::from(value.map(|value| value.to_string()).unwrap_or_default())
+}

@@ -1,0 +1,274 @@
+//! Who asks for a file, and which machine it is for: what the lease table and the sightings know.
+
+use super::{FileRequest, Inquiry, Transport};
+use crate::boot::{
+    event::Stage,
+    identity_cache::IdentityCache,
+    machine::{Identity, Who, identify},
+    paths,
+    request_path::RequestPath,
+    script_path::{ScriptPath, ScriptSubject},
+    snapshot::{Artifact, Host, Image, Snapshot},
+    verification::{Verification, VerificationState},
+};
+use crate::lease::{LeaseTable, PortId};
+use crate::model::{Dialect, HardwareAddr, MacAddr, Now, Uuid};
+use std::net::Ipv4Addr;
+
+impl<'a> Inquiry<'a> {
+    /// Finds out who asks and for whom: the part of a request that needs the shared tables.
+    pub fn begin(
+        now: Now,
+        snapshot: &'a Snapshot,
+        leases: &LeaseTable,
+        identities: &mut IdentityCache,
+        verification: &Verification,
+        request: &'a FileRequest<'a>,
+    ) -> Inquiry<'a> {
+        let peer = identity_at(now, snapshot, leases, identities, request.peer);
+        let path = RequestPath::parse(request.transport, local_path(snapshot, request));
+        let script = path.as_ref().ok().and_then(|path| script_for_path(snapshot, path));
+        let mut inquiry = Inquiry {
+            snapshot,
+            request,
+            path,
+            script,
+            subject: Identity::default(),
+            peer_port: port_at(now, leases, &peer, request.peer),
+            subject_given: None,
+            peer_stage: peer.mac.and_then(|mac| identities.stage(mac)),
+            block_max: peer.mac.and_then(|mac| identities.block_limit(mac)),
+            peer,
+            artifact: None,
+        };
+        inquiry.subject = match inquiry.script.map(|script| script.subject) {
+            Some(ScriptSubject::Address(address)) if address != request.peer => {
+                identity_at(now, snapshot, leases, identities, address)
+            }
+            Some(ScriptSubject::Mac(mac)) => identities.of(mac),
+            Some(ScriptSubject::Uuid(uuid)) => inquiry.identity_by_uuid(uuid),
+            Some(ScriptSubject::Requester | ScriptSubject::Address(_)) => inquiry.requester(identities),
+            None => inquiry.answer_subject(identities),
+        };
+        let subject = inquiry.subject.hardware();
+        inquiry.subject_given = subject.and_then(|client| leases.ports.of(now, client));
+        inquiry.artifact = inquiry.named_artifact(verification);
+        inquiry
+    }
+
+    /// The machine that an answer is for; any other file is for the one that asks.
+    fn answer_subject(&self, identities: &IdentityCache) -> Identity {
+        let mut components = self.path.as_ref().ok().into_iter().flat_map(RequestPath::components);
+        match (components.next(), components.next()) {
+            (Some(paths::ANSWER), Some(machine)) => self.identity_named(identities, machine),
+            _ => self.peer.clone(),
+        }
+    }
+
+    /// The machine that asks and says this UUID, of which nothing is remembered: firmware has said it
+    /// by DHCP. PXELINUX writes option 97's bytes as they come.
+    fn identity_by_uuid(&self, claimed: Uuid) -> Identity {
+        let is_listed = |uuid: &Uuid| self.snapshot.hosts.by_uuid(*uuid).is_some();
+        let listed_identity = [claimed, claimed.swapped()].into_iter().find(is_listed);
+        Identity {
+            uuid: listed_identity.or(self.peer.uuid),
+            ..self.peer.clone()
+        }
+    }
+
+    /// The artifact that the path names.
+    fn named_artifact(&self, verification: &Verification) -> Option<(&'a Image, &'a Artifact, VerificationState)> {
+        let mut components = self.path.as_ref().ok()?.as_str().splitn(3, '/');
+        let (paths::IMAGE, image, file) = (components.next()?, components.next()?, components.next()?) else {
+            return None;
+        };
+        let (image, artifact) = self.snapshot.artifact(image, file)?;
+        Some((image, artifact, verification.state(image, artifact)))
+    }
+
+    /// Who asks for a script: who the query says, or else the holder of the address.
+    ///
+    /// What a query says is remembered only where it comes from the address of the machine that it
+    /// speaks of: anybody may ask for any machine's script, and nobody may change what is known of
+    /// another machine, or push it out of the memory with invented ones.
+    fn requester(&self, identities: &mut IdentityCache) -> Identity {
+        let claimed = RequestPath::identity(self.request.query.unwrap_or_default());
+        match claimed.mac {
+            None => self.peer.clone(),
+            Some(mac) if self.is_of_peer(mac) => identities.update(claimed),
+            Some(_) => identities.merged(claimed),
+        }
+    }
+
+    /// Whether an interface is the one that asks, or another of the same listed host.
+    fn is_of_peer(&self, mac: MacAddr) -> bool {
+        self.peer.mac.is_some_and(|peer| {
+            let host = self.snapshot.hosts.by_mac(mac);
+            peer == mac || host.is_some_and(|host| host.lists(&peer.into()))
+        })
+    }
+
+    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
+    /// asks as a system does (U-Boot) fetch by TFTP.
+    pub(super) fn system_stage(&self) -> Option<Stage> {
+        let asks_by_http = self.request.transport == Transport::Http;
+        self.peer_stage.filter(|stage| asks_by_http && *stage == Stage::System)
+    }
+
+    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
+    /// The router and the netmask there are those of the address that it has.
+    pub(super) fn is_outside_reserved_subnet(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
+        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
+        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
+        let here = self.snapshot.subnet_of(self.request.peer);
+        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
+    }
+
+    /// The identity of the machine that an answer's path names.
+    fn identity_named(&self, identities: &IdentityCache, machine: &str) -> Identity {
+        match machine.parse::<MacAddr>() {
+            Ok(mac) => identities.of(mac),
+            Err(_) => self.listed_identity(identities, machine),
+        }
+    }
+
+    /// The identity of a host by its name: of the machine that asks where that is the host, so that
+    /// the answer knows the interface it was asked from.
+    fn listed_identity(&self, identities: &IdentityCache, name: &str) -> Identity {
+        let Some(host) = self.snapshot.hosts.by_name(name) else {
+            return self.unlisted_identity(name);
+        };
+        let asks_itself = identify(self.snapshot, &self.peer)
+            .host()
+            .is_some_and(|peer| peer.name == host.name);
+        match host.macs.first() {
+            _ if asks_itself => self.peer.clone(),
+            Some(mac) => identities.of(*mac),
+            None => Identity {
+                link: host.links.first().copied(),
+                uuid: host.uuid,
+                serial: host.serial.clone(),
+                ..Identity::default()
+            },
+        }
+    }
+
+    /// The machine that asks, where it has no MAC and its path calls it by the address that it has: a name of
+    /// 8 or 16 bytes that no host is listed by.
+    fn unlisted_identity(&self, name: &str) -> Identity {
+        match self.peer.link {
+            Some(link) if link.hyphenated() == name => self.peer.clone(),
+            Some(_) | None => Identity::default(),
+        }
+    }
+}
+
+/// The path that a client asks by TFTP for, where it took our URL for a file's name: firmware that reads
+/// `pxelinux.cfg` itself hands on what stands there, with the configuration's own folder in front. A URL of
+/// another server stays what it is, and is refused.
+fn local_path<'a>(snapshot: &Snapshot, request: &'a FileRequest<'a>) -> &'a [u8] {
+    let host = format!("tftp://{}/", request.server);
+    let identity_named = format!("{}/", paths::tftp_base(request.server, snapshot.ports));
+    let behind = |url: &str| {
+        let at = request
+            .path
+            .windows(url.len())
+            .position(|part| part == url.as_bytes())?;
+        let is_whole = at == 0 || request.path[at - 1] == b'/';
+        is_whole.then(|| &request.path[at + url.len()..])
+    };
+    match request.transport {
+        Transport::Tftp => behind(&identity_named)
+            .or_else(|| behind(&host))
+            .unwrap_or(request.path),
+        Transport::Http => request.path,
+    }
+}
+
+/// The script that a path stands for. A file of exactly that name beside the loaders is the operator's own
+/// configuration of GRUB or PXELINUX, and goes out as it is.
+fn script_for_path(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath> {
+    let is_own =
+        |script: &ScriptPath| script.dialect != Dialect::Ipxe && snapshot.loaders.location_of(path.as_str()).is_some();
+    ScriptPath::of(path).filter(|script| !is_own(script))
+}
+
+/// The machine that holds `address`: by its lease, by what was heard of another server, or by its
+/// reservation.
+fn identity_at(
+    now: Now,
+    snapshot: &Snapshot,
+    leases: &LeaseTable,
+    identities: &IdentityCache,
+    address: Ipv4Addr,
+) -> Identity {
+    let known = |client: HardwareAddr| {
+        let bare = Identity::of_hardware(client);
+        bare.mac.map_or(bare, |mac| identities.of(mac))
+    };
+    let leased = leases.holder_at(now, address).map(known);
+    let given = || {
+        let (client, port) = leases.ports.at(now, address)?;
+        let reserved = snapshot.hosts.by_address(address);
+        // The inventory may have given the address to another host since.
+        let is_its = |host: &Host| match host.lists_hardware() {
+            true => host.lists(&client),
+            false => host.port.as_deref().is_some_and(|own| PortId::of(own) == port),
+        };
+        if reserved.is_some_and(|host| !is_its(host)) {
+            return None;
+        }
+        let by_port = reserved.filter(|host| !host.lists_hardware());
+        let own = by_port
+            .and_then(|host| host.port.clone())
+            .filter(|own| PortId::of(own) == port);
+        let known = known(client);
+        Some(match own {
+            // After a restart nobody else knows that it stands there.
+            Some(own) if known.ports.is_empty() => Identity {
+                ports: vec![own],
+                ..known
+            },
+            Some(_) | None => known,
+        })
+    };
+    let from_other_server = || identities.address_holder(address).map(|mac| identities.of(mac));
+    let reserved = || {
+        let host = snapshot.hosts.by_address(address)?;
+        let first = host.macs.first().map(|mac| HardwareAddr::from(*mac));
+        first.or(host.links.first().copied()).map(known)
+    };
+    leased
+        .or_else(from_other_server)
+        .or_else(given)
+        .or_else(reserved)
+        .unwrap_or_default()
+}
+
+/// The switch port at which `address` was given to `peer`.
+fn port_at(now: Now, leases: &LeaseTable, peer: &Identity, address: Ipv4Addr) -> Option<PortId> {
+    let (client, port) = leases.ports.at(now, address)?;
+    (peer.hardware() == Some(client)).then_some(port)
+}
+
+/// Whether a machine has `address` by DHCP: from us, or by what was heard of another server. A reservation is none:
+/// its host may be off, and anybody may set its address by hand. Only who was given that before a restart is on no
+/// disk.
+pub fn is_client_address(
+    now: Now,
+    snapshot: &Snapshot,
+    leases: &LeaseTable,
+    identities: &IdentityCache,
+    address: Ipv4Addr,
+) -> bool {
+    leases.holder_at(now, address).is_some()
+        || leases.ports.at(now, address).is_some()
+        || identities.address_holder(address).is_some()
+        || (leases.may_be_in_boot_since_before(now) && snapshot.hosts.by_address(address).is_some())
+}
+
+/// Whether `peer` is known for `host` by more than its own words. A UUID or a serial number is
+/// anybody's to say, so where the inventory lists MACs, one of them must hold the address that asks.
+pub(super) fn is_proven(host: &Host, peer: &Identity) -> bool {
+    !host.lists_hardware() || peer.hardware().is_some_and(|hardware| host.lists(&hardware))
+}

@@ -1,0 +1,318 @@
+//! The dress rehearsal: every host's script and answers rendered once before anything is served,
+//! through the same function that serves them.
+
+use super::{
+    cautions::{MachineWarnings, Warnings, knows_names},
+    hosts::{CausesByMachine, HasBrokenAncestry},
+    problems::Problems,
+    rendered::{self, Flaw},
+    validation_protocol::{self, ValidationStep},
+};
+use crate::boot::{
+    machine::{Identity, Who},
+    render::{TemplateContext, TemplateError},
+    snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
+};
+use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
+use std::net::Ipv4Addr;
+
+/// Stands for our own address in texts nobody sees.
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Stands for a machine that is not listed.
+const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// The scripts the gate itself sends machines to.
+const LOCAL_SCRIPT: &str = "local";
+const UNKNOWN_SCRIPT: &str = "unknown";
+
+/// What failed, and the first value to look at.
+type FailureKey = (TemplateError, Origin);
+
+/// Who looks on: what fails, and what is to be warned of.
+struct DryRunFindings {
+    failures: CausesByMachine<FailureKey>,
+    /// What is wrong with a text, and where.
+    flaws: CausesByMachine<(Flaw, Origin)>,
+    cautions: Warnings,
+    /// Whether addresses and name servers are ours to give.
+    gives_addresses: bool,
+}
+
+/// Renders everything for everybody whose own settings are sound: a missing profile, image or
+/// template has been said, and what it leaves out is no second error. `paths` is where to say that
+/// the appliance's own scripts are missing, and `None` where no script could be read.
+pub(super) fn dry_run(
+    snapshot: &Snapshot,
+    (in_cycle, gives_addresses): (&HasBrokenAncestry, bool),
+    paths: Option<&Origin>,
+    problems: &mut Problems,
+) {
+    let mut audience = DryRunFindings {
+        failures: CausesByMachine::default(),
+        flaws: CausesByMachine::default(),
+        cautions: Warnings::default(),
+        gives_addresses,
+    };
+    let is_settled = |origin: &Origin| !in_cycle.contains(origin);
+    for host in snapshot.hosts.iter().filter(|host| is_settled(&host.origin)) {
+        let whose = format!("host `{}`", host.name);
+        machine(snapshot, Who::Host(host), &whose, &host.origin, &mut audience);
+    }
+    for rule in snapshot.rules.iter().filter(|rule| is_settled(&rule.origin)) {
+        machine(
+            snapshot,
+            Who::Rule(rule),
+            "a machine of this rule",
+            &rule.origin,
+            &mut audience,
+        );
+    }
+    if let Some(paths) = paths {
+        own_scripts(snapshot, paths, &mut audience, problems);
+    }
+    audience.cautions.say(problems);
+    for ((error, origin), whose) in audience.failures.said() {
+        let message = format!("template: {}; rendered for {whose}", error.message);
+        problems.template(&error, &origin, message, help(&error.message));
+    }
+    for ((flaw, origin), whose) in audience.flaws.said() {
+        let message = format!("{}; rendered for {whose}", flaw.what);
+        match flaw.is_error {
+            true => problems.error(&origin, message, flaw.help),
+            false => problems.warn(&origin, message, flaw.help),
+        }
+    }
+}
+
+/// What to add. `image` and `answer` are not among the `vars`, where people would look first.
+fn help(message: &str) -> &'static str {
+    if message.contains(" can't ") {
+        "change that value in the inventory, or the template; ipxe-scripts/README.md says what no value may have"
+    } else if message.contains("`image") {
+        "give the machine or its profile an `image` that has it, or correct the template"
+    } else if message.contains("`answer") {
+        "give the machine or its profile an `answer`, or correct the template"
+    } else {
+        "give the machine or its profile what the template asks for, or correct the template"
+    }
+}
+
+fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audience: &mut DryRunFindings) {
+    let Some(settings) = who.settings() else {
+        return;
+    };
+    let nothing_to_render = settings.script.is_none() && settings.answer.is_none();
+    if nothing_to_render {
+        return;
+    }
+    // What is to be warned of, a first look finds.
+    let mut look = Some(MachineWarnings {
+        whose,
+        knows_names: !audience.gives_addresses
+            || knows_names(snapshot, settings, who.host().and_then(|host| host.address)),
+        cautions: &mut audience.cautions,
+    });
+    let mut flaws = Vec::new();
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let identity = identity(snapshot, who, settings, firmware);
+        let forms = forms(snapshot, settings, identity.arch);
+        if !can_render(snapshot, settings, &forms) {
+            return;
+        }
+        let look = look.take();
+        let rendered = TemplateContext::new(snapshot, who, &identity, None, SERVER).and_then(|scene| {
+            render(
+                snapshot,
+                (settings, whose),
+                (&forms, identity.arch),
+                &scene,
+                (look, &mut flaws),
+            )
+        });
+        if let Err(error) = rendered {
+            // One cause is one diagnostic: only an error without a template needs the host's place.
+            let place = match &error.file {
+                Some(file) => Origin {
+                    file: file.as_str().into(),
+                    line: error.line.unwrap_or(1),
+                    column: 1,
+                },
+                None => origin.clone(),
+            };
+            audience.failures.add((error, place), whose.to_owned());
+            return;
+        }
+    }
+    // Most are said of both firmwares' texts.
+    for (place, flaw) in flaws.iter().enumerate() {
+        if !flaws[..place].contains(flaw) {
+            audience.flaws.add(flaw.clone(), whose.to_owned());
+        }
+    }
+}
+
+/// The languages that the machine's loaders ask its script in: iPXE's, which its network card may have,
+/// that of the loader it is told to load, and that of firmware which needs none. What is missing has been
+/// said.
+fn forms(snapshot: &Snapshot, settings: &BootSettings, arch: Option<Arch>) -> Vec<Dialect> {
+    let Some(script) = &settings.script else {
+        return Vec::new();
+    };
+    let named = snapshot.named_loader(Some(settings), arch);
+    let named = named.and_then(|loader| snapshot.loaders.dialect_of(loader));
+    let cpu = arch.map(|arch| arch.cpu);
+    let is_asked = |dialect: &Dialect| match dialect {
+        Dialect::Ipxe => !cpu.is_some_and(Cpu::boots_by_pxelinux_alone),
+        Dialect::Pxelinux => cpu.is_some_and(Cpu::may_boot_by_pxelinux) || named == Some(*dialect),
+        Dialect::Grub => named == Some(*dialect),
+    };
+    let is_there = |dialect: &Dialect| snapshot.templates.has_script_for(script.value.as_str(), *dialect);
+    Dialect::ALL.into_iter().filter(is_asked).filter(is_there).collect()
+}
+
+/// Everything the settings name is there and sound.
+fn can_render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect]) -> bool {
+    let BootSettings {
+        image, script, answer, ..
+    } = settings;
+    let templates = &snapshot.templates;
+    let is_sound = |script: &Name| {
+        let mut forms = forms.iter();
+        templates.has_script(script.as_str()) && forms.all(|form| templates.script_compiles(script.as_str(), *form))
+    };
+    image
+        .as_ref()
+        .is_none_or(|image| snapshot.images.contains_key(&image.value))
+        && script.as_ref().is_none_or(|script| is_sound(&script.value))
+        && answer
+            .as_ref()
+            .is_none_or(|answer| templates.answer_compiles(answer.value.as_str()))
+}
+
+fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware: Firmware) -> Identity {
+    let image = settings
+        .image
+        .as_ref()
+        .and_then(|image| snapshot.images.get(&image.value));
+    let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
+    Identity {
+        mac: who
+            .host()
+            .and_then(|host| host.macs.first().copied())
+            .or(Some(STRANGER)),
+        arch: Some(Arch { firmware, cpu }),
+        ..Identity::default()
+    }
+}
+
+/// Renders it all, notes what is wrong with a text, and has the script's first language and the answers
+/// looked at.
+fn render(
+    snapshot: &Snapshot,
+    (settings, whose): (&BootSettings, &str),
+    (forms, arch): (&[Dialect], Option<Arch>),
+    scene: &TemplateContext,
+    (mut look, flaws): (Option<MachineWarnings<'_>>, &mut Vec<(Flaw, Origin)>),
+) -> Result<(), TemplateError> {
+    let templates = &snapshot.templates;
+    if let Some(script) = &settings.script {
+        for (place, form) in forms.iter().enumerate() {
+            let file = templates.file_of_script(script.value.as_str(), *form);
+            validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.to_owned()));
+            let sent = templates.script(&script.value, *form, scene)?;
+            if let (0, Some(look)) = (place, &mut look) {
+                look.at_script(&sent, settings);
+            }
+            flaws.extend(rendered::script(*form, &sent).map(|flaw| (flaw, beginning(file))));
+            let length = rendered::parameters_length(*form, &sent);
+            flaws.extend(arch.and_then(|arch| too_long((settings, &script.origin), arch.cpu, length)));
+        }
+    }
+    if let Some(answer) = &settings.answer {
+        for file in templates.answers.get(&answer.value).into_iter().flatten() {
+            let shown = templates.file_of_answer(&answer.value, file);
+            validation_protocol::next(|| ValidationStep::Render(shown.to_owned(), whose.to_owned()));
+            let sent = templates.answer(&answer.value, file, scene)?;
+            if let Some(look) = &mut look {
+                look.at_answer(file, &sent, settings);
+            }
+            flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, beginning(shown))));
+        }
+    }
+    Ok(())
+}
+
+/// What is said of a kernel's parameters that are longer than it reads, at the longest of the machine's own,
+/// and at its script where they are all the image's or the script's.
+fn too_long((settings, script): (&BootSettings, &Origin), cpu: Cpu, length: usize) -> Option<(Flaw, Origin)> {
+    let max = rendered::parameters_max(cpu);
+    if length <= max {
+        return None;
+    }
+    let own = settings.cmdline.iter();
+    let longest = own.max_by_key(|parameter| parameter.value.len());
+    let place = longest.map_or(script, |parameter| &parameter.origin);
+    let flaw = Flaw {
+        is_error: false,
+        what: format!(
+            "the kernel's parameters are longer than the {max} bytes that a kernel for {cpu} reads: the rest is lost"
+        ),
+        help: "shorten them; what is long can be fetched by its URL",
+    };
+    Some((flaw, place.clone()))
+}
+
+fn beginning(file: &str) -> Origin {
+    Origin {
+        file: file.into(),
+        line: 1,
+        column: 1,
+    }
+}
+
+/// The scripts that no inventory names: of a machine that boots its disk, and of a stranger.
+fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut DryRunFindings, problems: &mut Problems) {
+    let wanted = [
+        (LOCAL_SCRIPT, true),
+        (UNKNOWN_SCRIPT, snapshot.unknown == UnknownPolicy::Discover),
+    ];
+    for (named, is_needed) in wanted {
+        let Ok(name) = named.parse::<Name>() else {
+            continue;
+        };
+        if is_needed && !snapshot.templates.has_script_for(named, Dialect::Ipxe) {
+            let message = format!("there is no script `{named}`, which the appliance itself needs");
+            problems.error(
+                paths,
+                message,
+                format!("put the shipped {named}.ipxe into the folder of scripts"),
+            );
+        } else if is_needed {
+            own_script(snapshot, &name, paths, audience);
+        }
+    }
+}
+
+/// One of them, in every language it is written in.
+fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut DryRunFindings) {
+    let identity = Identity {
+        mac: Some(STRANGER),
+        ..Identity::default()
+    };
+    let is_sound = |form: &Dialect| snapshot.templates.script_compiles(name.as_str(), *form);
+    for form in Dialect::ALL.into_iter().filter(is_sound) {
+        let file = snapshot.templates.file_of_script(name.as_str(), form);
+        let whose = "an unknown machine".to_owned();
+        validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.clone()));
+        let rendered = TemplateContext::new(snapshot, Who::Unknown, &identity, None, SERVER)
+            .and_then(|scene| snapshot.templates.script(name, form, &scene));
+        match rendered {
+            Ok(sent) => {
+                let place = beginning(file);
+                if let Some(flaw) = rendered::script(form, &sent) {
+                    audience.flaws.add((flaw, place), whose);
+                }
+            }
+            Err(error) => audience.failures.add((error, paths.clone()), whose),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What is wrong with the operator's files, and what is odd, as lines of the log: so many at once, and
+//! where the rest is to be seen.
+
+use crate::admin::api::Problem;
+use crate::model::limits::REFUSAL_LINES_MAX;
+
+/// One line for each thing that is odd.
+pub(super) fn log_warnings(warnings: &[Problem]) {
+    for warning in warnings.iter().take(REFUSAL_LINES_MAX) {
+        tracing::warn!("{warning}");
+    }
+    log_rest(warnings.len());
+}
+
+/// One line for each thing that is wrong.
+pub(super) fn log_errors(errors: &[Problem]) {
+    for error in errors.iter().take(REFUSAL_LINES_MAX) {
+        tracing::error!("{error}");
+    }
+    log_rest(errors.len());
+}
+
+fn log_rest(problems: usize) {
+    if problems > REFUSAL_LINES_MAX {
+        tracing::warn!("and {} more; see `bootwright check`", problems - REFUSAL_LINES_MAX);
+    }
+}

@@ -1,0 +1,41 @@
+//! A request that was decided, on its way to be answered.
+
+use crate::boot::{
+    engine::{Outcome, OutgoingReply},
+    event::{Event, Step},
+};
+use crate::lease::LeaseChange;
+
+/// A request that was decided.
+pub(super) struct PendingReply {
+    /// The reply, if there is one.
+    pub sending: Option<OutgoingReply>,
+    /// The lease change that the reply waits for.
+    pub change: Option<LeaseChange>,
+    /// What is said of it.
+    pub event: Event,
+    /// It was answered already, by what is on disk.
+    pub is_answered: bool,
+}
+
+impl PendingReply {
+    pub(super) fn of(outcome: Outcome) -> PendingReply {
+        PendingReply {
+            sending: outcome.send,
+            change: outcome.change,
+            event: outcome.event,
+            is_answered: false,
+        }
+    }
+}
+
+/// The event of a reply that was never sent.
+pub(super) fn given_up(event: Event, reason: &str) -> Event {
+    Event {
+        step: Step::Failed {
+            what: "the DHCP reply".to_owned(),
+            reason: reason.to_owned(),
+        },
+        ..event
+    }
+}

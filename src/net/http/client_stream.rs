@@ -1,0 +1,251 @@
+//! A connection's bytes: counted, and reported when a body is gone.
+
+use crate::boot::event::{Event, Step};
+use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
+use crate::net::{
+    Counter, Shared,
+    eviction::{EvictionNotice, GAVE_WAY},
+    http::{malformed::ReceivedPrefix, stall::StallGuard},
+    limiter::Permit,
+    transfers::TransferHandle,
+};
+use std::{
+    io::{self, IoSlice},
+    os::fd::AsFd,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tracing::debug;
+
+/// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
+pub(super) struct Delivery {
+    shared: Arc<Shared>,
+    event: Event,
+    what: String,
+    bytes: u64,
+    /// Why it failed, as far as that is known before the end.
+    reason: String,
+    is_complete: bool,
+    held: DeliveryGuards,
+}
+
+/// What a body holds until the kernel has its last byte.
+#[derive(Default)]
+pub(super) struct DeliveryGuards {
+    /// An image file's place. Whoever reads for the body holds it too.
+    pub permit: Option<Arc<Permit>>,
+    /// A file's entry among the transfers under way.
+    pub handle: Option<TransferHandle>,
+    /// Tells its client that it has to give way.
+    pub eviction: EvictionNotice,
+}
+
+impl Delivery {
+    /// `event` says whose it is; its step is replaced.
+    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64, held: DeliveryGuards) -> Delivery {
+        Delivery {
+            shared,
+            event,
+            what,
+            bytes,
+            reason: "the connection ended before the body did".to_owned(),
+            is_complete: false,
+            held,
+        }
+    }
+
+    /// The place that it holds.
+    pub(super) fn permit(&self) -> Option<Arc<Permit>> {
+        self.held.permit.clone()
+    }
+
+    /// So many more of its bytes are with the connection.
+    pub(super) fn advance(&self, bytes: usize) {
+        if let Some(handle) = &self.held.handle {
+            handle.add(bytes as u64);
+        }
+    }
+
+    /// The reason that a later failure is given.
+    pub(super) fn set_failure(&mut self, reason: String) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let what = std::mem::take(&mut self.what);
+        let (counter, step) = if self.is_complete {
+            let bytes = self.bytes;
+            (Counter::HttpCompleted, Step::Sent { what, bytes })
+        } else {
+            let reason = match self.held.eviction.is_evicted() {
+                true => GAVE_WAY.to_owned(),
+                false => std::mem::take(&mut self.reason),
+            };
+            (Counter::HttpAborted, Step::Failed { what, reason })
+        };
+        self.shared.counters.count(counter);
+        self.event.step = step;
+        self.shared.report(&self.event);
+    }
+}
+
+/// Where a body that was handed over whole waits for the connection to be flushed.
+pub(super) struct DeliveryTracker {
+    shared: Arc<Shared>,
+    delivery: Mutex<Option<Delivery>>,
+    /// A large file, or a part of one, is to be sent.
+    has_bulk: AtomicBool,
+    /// Its connection is on another thread than before, and does not know it yet.
+    has_moved: AtomicBool,
+    heard: Mutex<ReceivedPrefix>,
+}
+
+impl DeliveryTracker {
+    pub(super) fn new(shared: Arc<Shared>) -> DeliveryTracker {
+        DeliveryTracker {
+            shared,
+            delivery: Mutex::default(),
+            has_bulk: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
+            heard: Mutex::default(),
+        }
+    }
+
+    /// What every server shares.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What its client said since the last answer.
+    pub(super) fn heard(&self) -> MutexGuard<'_, ReceivedPrefix> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A large file, or a part of one, is to be sent over the connection.
+    pub(super) fn takes_bulk(&self) {
+        self.has_bulk.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether such a one was to be sent over the connection.
+    pub(super) fn wants_bulk_threads(&self) -> bool {
+        self.has_bulk.load(Ordering::Relaxed)
+    }
+
+    /// From now on the connection is on another thread.
+    pub(super) fn moves(&self) {
+        self.has_moved.store(true, Ordering::Release);
+    }
+
+    /// The body's last byte is with the connection.
+    pub(super) fn put(&self, delivery: Delivery) {
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery);
+    }
+
+    /// Everything that was with the connection is with the kernel.
+    fn flushed(&self) {
+        let waiting = self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut delivery) = waiting {
+            delivery.is_complete = true;
+        }
+    }
+}
+
+/// A connection.
+pub(super) struct ClientStream {
+    stream: StallGuard<TcpStream>,
+    tracker: Arc<DeliveryTracker>,
+}
+
+impl ClientStream {
+    pub(super) fn new(stream: TcpStream, tracker: Arc<DeliveryTracker>) -> ClientStream {
+        ClientStream {
+            stream: StallGuard::new(stream, HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_BYTES),
+            tracker,
+        }
+    }
+
+    /// Has its socket watched by the thread that it is on now. Where the system has no descriptor for
+    /// that, the thread that it was on goes on to watch it.
+    fn settle(&mut self) {
+        let has_moved = &self.tracker.has_moved;
+        if !has_moved.load(Ordering::Acquire) || !has_moved.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let twin = self.stream.stream().as_fd().try_clone_to_owned();
+        match twin.and_then(|twin| TcpStream::from_std(twin.into())) {
+            Ok(stream) => self.stream.renew(stream),
+            Err(error) => debug!("a connection is watched by the thread that it was on: {error}"),
+        }
+    }
+
+    fn count(&self, written: &io::Result<usize>) {
+        let counters = &self.tracker.shared.counters;
+        match written {
+            Ok(bytes) => {
+                counters.add(Counter::HttpBytes, *bytes as u64);
+                self.tracker.heard().resolved();
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => counters.count(Counter::HttpStalled),
+            Err(_) => {}
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.settle();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.tracker.heard().hear(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.settle();
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.count(&written);
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.settle();
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
+        self.count(&written);
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes only when it has written everything it holds.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.tracker.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

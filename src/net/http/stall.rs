@@ -1,0 +1,274 @@
+//! A connection that is given up when its client takes too little of what waits for it.
+//!
+//! A client that takes nothing, or a byte now and then, would hold its connection, its file and its
+//! place among the bulk streams for ever. How much is counted, not how often: any machine that boots
+//! takes more.
+//!
+//! What its kernel took is not read yet. One with a large buffer that is full says nothing until a sixteenth
+//! of it is free (Linux, `__tcp_select_window`): with 64 MiB and 150 KB a second that is 28 s, seen, and the
+//! word of it may be lost. So who took much at once has time to read it before it must take more.
+
+use crate::model::limits::{HTTP_BUFFERED_BYTES_PER_S, HTTP_WRITE_STALL_TIMEOUT_MAX};
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// A client's time for what waits for it.
+#[derive(Debug)]
+struct StallTimeout {
+    /// How long the client may take for `enough` bytes.
+    time: Duration,
+    enough: usize,
+    /// How fast it reads at least what its kernel took, and the longest that it has for that.
+    buffered: (u64, Duration),
+    /// What it took since something waited for it last.
+    burst: usize,
+    /// Since when something waits that the client did not take at once, and what it took since.
+    since: Option<Instant>,
+    taken: usize,
+    /// How much longer than `time` it has.
+    credit: Duration,
+}
+
+impl StallTimeout {
+    /// The client took some; enough of it ends its time.
+    fn took(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+        self.burst = self.burst.saturating_add(bytes);
+        if self.taken >= self.enough {
+            self.since = None;
+        }
+    }
+
+    /// Something waits for the client: when its time is up.
+    fn waits(&mut self, now: Instant) -> Instant {
+        let since = match self.since {
+            Some(since) => since,
+            None => {
+                self.taken = 0;
+                let burst = std::mem::take(&mut self.burst);
+                self.credit = self.reads_for(burst);
+                *self.since.insert(now)
+            }
+        };
+        since + self.time + self.credit
+    }
+
+    /// How long it may be busy with what it has.
+    fn reads_for(&self, bytes: usize) -> Duration {
+        let (bytes_per_s, longest) = self.buffered;
+        Duration::from_secs(bytes as u64 / bytes_per_s).min(longest.saturating_sub(self.time))
+    }
+
+    /// Nothing waits any more.
+    fn emptied(&mut self) {
+        self.since = None;
+    }
+}
+
+/// A connection whose writes fail with `TimedOut` once its client's time is up.
+pub(super) struct StallGuard<S> {
+    stream: S,
+    stall: StallTimeout,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> StallGuard<S> {
+    /// The client has `time` for every `enough` bytes that it does not take at once.
+    pub(super) fn new(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
+        let buffered = (HTTP_BUFFERED_BYTES_PER_S, HTTP_WRITE_STALL_TIMEOUT_MAX);
+        StallGuard {
+            stream,
+            stall: StallTimeout {
+                time,
+                enough,
+                buffered,
+                burst: 0,
+                since: None,
+                taken: 0,
+                credit: Duration::ZERO,
+            },
+            alarm: Box::pin(sleep_until(Instant::now() + time)),
+        }
+    }
+
+    /// The connection.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The same connection for another thread: what waits has its whole time again.
+    pub(super) fn renew(&mut self, stream: S) {
+        self.stream = stream;
+        self.stall.emptied();
+        self.alarm = Box::pin(sleep_until(Instant::now() + self.stall.time));
+    }
+
+    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.stall.took(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let deadline = self.stall.waits(Instant::now());
+                if self.alarm.deadline() != deadline {
+                    self.alarm.as_mut().reset(deadline);
+                }
+                ready!(self.alarm.as_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes only when it has written everything it holds.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.stall.emptied();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn stall() -> StallTimeout {
+        StallTimeout {
+            time: MINUTE,
+            enough: 1000,
+            buffered: (10_000, 5 * MINUTE),
+            burst: 0,
+            since: None,
+            taken: 0,
+            credit: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_too_little_in_its_time_has_no_more_of_it() {
+        let (mut stall, start) = (stall(), Instant::now());
+        let deadline = stall.waits(start);
+        assert_eq!(deadline, start + MINUTE);
+        for second in 1..60 {
+            stall.took(10);
+            assert_eq!(stall.waits(start + Duration::from_secs(second)), deadline);
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_enough_or_everything_has_its_whole_time_again() {
+        let (mut stall, start) = (stall(), Instant::now());
+        let second = Duration::from_secs(1);
+        // What it took at once, before anything waited, is not counted.
+        stall.took(900);
+        stall.waits(start);
+        stall.took(999);
+        assert_eq!(stall.waits(start + second), start + MINUTE);
+        stall.took(1);
+        assert_eq!(stall.waits(start + second), start + second + MINUTE);
+        stall.emptied();
+        assert_eq!(stall.waits(start + 2 * second), start + 2 * second + MINUTE);
+    }
+
+    #[test]
+    fn a_steady_client_whose_kernel_takes_much_at_once_has_the_time_to_read_it() {
+        let (mut stall, mut now) = (stall(), Instant::now());
+        // It reads 15 kB a second, from a buffer that has room again for a sixteenth of it at a time.
+        let (rate, sixteenth) = (15_000, 1_500_000);
+        stall.took(16 * sixteenth);
+        for _ in 0..20 {
+            let deadline = stall.waits(now);
+            now += Duration::from_secs((sixteenth / rate) as u64);
+            assert!(now < deadline, "it was cut {:?} early", now - deadline);
+            stall.took(sixteenth);
+        }
+        // What it takes in small pieces is no reason to wait longer, and nothing is for longer than the longest.
+        assert_eq!(stall.waits(now), now + Duration::from_secs(150 + 60));
+        stall.took(1000);
+        assert_eq!(stall.waits(now), now + MINUTE);
+        stall.took(usize::MAX);
+        assert_eq!(stall.waits(now), now + 5 * MINUTE);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_client_takes_nothing_is_given_up() {
+        let (server, _client) = duplex(64);
+        let mut patient = StallGuard::new(server, Duration::from_millis(1), 1000);
+        let written = patient.write_all(&[0; 1000]).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_client_takes_a_byte_now_and_then_is_given_up() {
+        let (server, mut client) = duplex(64);
+        let mut patient = StallGuard::new(server, Duration::from_millis(50), 1_000_000);
+        let sips = async {
+            while client.read_u8().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let written = tokio::select! {
+            written = patient.write_all(&[0; 1_000_000]) => written,
+            () = sips => panic!("the connection ended without a word"),
+        };
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_everything_gets_everything() {
+        let (server, mut client) = duplex(64);
+        let mut patient = StallGuard::new(server, MINUTE, 1000);
+        let mut taken = vec![0; 10_000];
+        let (written, read) = tokio::join!(patient.write_all(&[7; 10_000]), client.read_exact(&mut taken));
+        written.unwrap();
+        read.unwrap();
+        assert!(taken.iter().all(|byte| *byte == 7));
+    }
+}

@@ -1,0 +1,263 @@
+//! Other DHCP servers on our wire: they are named now and then, with what to do about them.
+//!
+//! Two servers that do not know of each other are the most common reason for a machine that boots
+//! one day and not the next. They show in two ways: their replies are overheard, where they reach
+//! this interface (broadcasts, and what the switch floods), and machines say whose offer they took.
+//! A second appliance with the same inventory is seen here too: whoever runs two knows them by their
+//! addresses.
+
+use crate::model::{
+    MacAddr, Mode,
+    limits::{ROGUE_SERVER_LOG_INTERVAL, ROGUE_SERVERS_MAX, ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL},
+};
+use crate::net::{Counter, Shared, intake::packets, interface::Interface, socket, tasks::TaskTracker};
+use crate::proto::dhcp::{SniffedReply, sniff_reply};
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    hash::Hash,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::UdpSocket, sync::watch};
+use tracing::{info, warn};
+
+/// The smallest reply: Ethernet's payload begins with an IPv4 header of 20 bytes, UDP's has 8.
+const IP_HEADER_BYTES_MIN: usize = 20;
+const UDP_HEADER_BYTES: usize = 8;
+/// The longest reply that is looked at, with its IP header; a longer one is cut.
+const PACKET_BYTES_MAX: usize = 2048;
+
+/// What is to be said of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogDecision {
+    /// Its name.
+    Name,
+    /// That there are too many to name.
+    TooMany,
+    /// Nothing: it was said not long ago.
+    Nothing,
+}
+
+/// What was named, and when.
+#[derive(Debug)]
+struct RecentServers<K> {
+    at: HashMap<K, Duration>,
+    overflow_logged_at: Option<Duration>,
+}
+
+impl<K> Default for RecentServers<K> {
+    fn default() -> Self {
+        RecentServers {
+            at: HashMap::new(),
+            overflow_logged_at: None,
+        }
+    }
+}
+
+impl<K: Eq + Hash> RecentServers<K> {
+    fn log_decision(&mut self, now: Duration, key: K) -> LogDecision {
+        self.at.retain(|_, named| now - *named < ROGUE_SERVER_LOG_INTERVAL);
+        if self.at.contains_key(&key) {
+            return LogDecision::Nothing;
+        }
+        if self.at.len() < ROGUE_SERVERS_MAX {
+            self.at.insert(key, now);
+            return LogDecision::Name;
+        }
+        if self
+            .overflow_logged_at
+            .is_some_and(|said| now - said < ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL)
+        {
+            return LogDecision::Nothing;
+        }
+        self.overflow_logged_at = Some(now);
+        LogDecision::TooMany
+    }
+}
+
+/// Servers whose offers machines took instead of ours, on one interface.
+#[derive(Debug, Default)]
+pub(super) struct RogueServers(Mutex<RecentServers<Ipv4Addr>>);
+
+impl RogueServers {
+    /// Counts a machine that went to `server`, and names the server when it is time.
+    pub(super) fn take(&self, shared: &Shared, interface: &str, server: Ipv4Addr) {
+        shared.counters.count(Counter::DhcpRogueServer);
+        let now = shared.clock.monotonic();
+        let log_decision = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .log_decision(now, server);
+        match log_decision {
+            LogDecision::Nothing => {}
+            LogDecision::TooMany => warn_of_too_many(interface, &server),
+            LogDecision::Name => warn!(
+                interface,
+                "machines take the offers of another DHCP server, {server}, and do not boot from us. {REMEDY}"
+            ),
+        }
+    }
+}
+
+const REMEDY: &str = "Switch it off, or set mode = \"proxy\" to be its guest";
+
+fn warn_of_too_many(interface: &str, last: &dyn Display) {
+    warn!(
+        interface,
+        "more than {ROGUE_SERVERS_MAX} other DHCP servers show up here, the last of them {last}: a machine on this \
+         wire invents them. Find its port on the switch by that address"
+    );
+}
+
+/// Watches one interface.
+pub(super) struct RogueMonitor {
+    pub shared: Arc<Shared>,
+    pub mode: Mode,
+    pub interface: watch::Receiver<Interface>,
+    pub tasks: TaskTracker,
+}
+
+impl RogueMonitor {
+    /// Watches until no new work may begin.
+    pub(super) async fn run(self, replies: UdpSocket) {
+        let mut named = RecentServers::default();
+        let common = ("other DHCP servers", &*self.shared, &self.tasks);
+        let receive = (PACKET_BYTES_MAX, socket::receive_packet);
+        packets(common, &replies, receive, |mac, packet| {
+            self.take(&mut named, mac, packet)
+        })
+        .await;
+    }
+
+    fn take(&self, named: &mut RecentServers<(Ipv4Addr, bool)>, mac: MacAddr, packet: &[u8]) {
+        let Some(SniffedReply { server, boots }) = reply_in(packet) else {
+            return;
+        };
+        let interface = self.interface.borrow();
+        if interface.own(server).is_some() {
+            return;
+        }
+        self.shared.counters.count(Counter::DhcpRogueServer);
+        // Where we give the addresses, one that gives them too is wrong whatever else it says.
+        let boots = boots && self.mode == Mode::Proxy;
+        let log_decision = named.log_decision(self.shared.clock.monotonic(), (server, boots));
+        let name = &*interface.name;
+        match (log_decision, self.mode) {
+            (LogDecision::Nothing, _) => {}
+            (LogDecision::TooMany, _) => warn_of_too_many(name, &format_args!("{server} ({mac})")),
+            (LogDecision::Name, Mode::Dhcp) => warn!(
+                interface = name,
+                "another DHCP server answers here: {server} ({mac}); machines that take its offers do not boot from us. \
+                 {REMEDY}"
+            ),
+            (LogDecision::Name, Mode::Proxy) if boots => warn!(
+                interface = name,
+                "another server tells machines what to boot: {server} ({mac}); which of us a machine obeys is its \
+                 firmware's choice. Take its boot file and its options 60 and 67 away"
+            ),
+            (LogDecision::Name, Mode::Proxy) => info!(interface = name, "the DHCP server here is {server} ({mac})"),
+        }
+    }
+}
+
+/// The DHCP reply in an IPv4 packet.
+fn reply_in(packet: &[u8]) -> Option<SniffedReply> {
+    let first = *packet.first()?;
+    let header_bytes = usize::from(first & 0x0f) * 4;
+    if first >> 4 != 4 || header_bytes < IP_HEADER_BYTES_MIN {
+        return None;
+    }
+    let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+    let message = packet.get(header_bytes + UDP_HEADER_BYTES..)?;
+    sniff_reply(message, Ipv4Addr::from(source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::frame::udp_packet;
+
+    /// The fixed header with its magic cookie, and `giaddr` in it.
+    const HEADER_BYTES: usize = 240;
+    const GIADDR: std::ops::Range<usize> = 24..28;
+
+    fn reply(op: u8, giaddr: [u8; 4], options: &[u8]) -> Vec<u8> {
+        let mut message = vec![0; HEADER_BYTES];
+        message[0] = op;
+        message[GIADDR].copy_from_slice(&giaddr);
+        message.extend_from_slice(options);
+        let (from, to) = ("192.0.2.9:67".parse().unwrap(), "255.255.255.255:68".parse().unwrap());
+        udp_packet(from, to, &message).unwrap()
+    }
+
+    fn server_of(packet: &[u8]) -> Option<Ipv4Addr> {
+        reply_in(packet).map(|heard| heard.server)
+    }
+
+    #[test]
+    fn a_server_is_named_by_option_54_or_by_its_packets_source() {
+        let named = reply(2, [0; 4], &[53, 1, 2, 0, 54, 4, 198, 51, 100, 9, 255]);
+        assert_eq!(server_of(&named), Some(Ipv4Addr::new(198, 51, 100, 9)));
+        assert_eq!(
+            server_of(&reply(2, [0; 4], &[53, 1, 2, 255])),
+            Some(Ipv4Addr::new(192, 0, 2, 9))
+        );
+    }
+
+    #[test]
+    fn requests_relayed_replies_and_rubble_name_nobody() {
+        let options = [53, 1, 2, 54, 4, 192, 0, 2, 9, 255];
+        assert_eq!(server_of(&reply(1, [0; 4], &options)), None);
+        assert_eq!(server_of(&reply(2, [192, 0, 2, 250], &options)), None);
+        let whole = reply(2, [0; 4], &options);
+        for length in 0..whole.len() {
+            let _ = server_of(&whole[..length]);
+        }
+        assert_eq!(server_of(&[0x4f; 30]), None);
+    }
+
+    #[test]
+    fn a_reply_boots_machines_by_its_file_or_by_its_options() {
+        let boots = |packet: &[u8]| reply_in(packet).unwrap().boots;
+        let mut plain = reply(2, [0; 4], &[53, 1, 2, 54, 4, 192, 0, 2, 9, 255]);
+        assert!(!boots(&plain));
+        assert!(boots(&reply(2, [0; 4], &[53, 1, 2, 67, 1, b'f', 255])));
+        assert!(boots(&reply(
+            2,
+            [0; 4],
+            &[60, 9, b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't', 255]
+        )));
+        plain[IP_HEADER_BYTES_MIN + UDP_HEADER_BYTES + 108] = b'f';
+        assert!(boots(&plain));
+    }
+
+    #[test]
+    fn a_crowd_of_invented_servers_is_said_and_the_real_one_is_named_when_it_is_over() {
+        let mut named = RecentServers::default();
+        let second = Duration::from_secs;
+        let invented = (0..100).map(|last| Ipv4Addr::new(198, 51, 100, last));
+        let said: Vec<LogDecision> = invented.map(|server| named.log_decision(second(1), server)).collect();
+        let count = |log_decision: LogDecision| said.iter().filter(|said| **said == log_decision).count();
+        assert_eq!(
+            (count(LogDecision::Name), count(LogDecision::TooMany)),
+            (ROGUE_SERVERS_MAX, 1)
+        );
+        let real = Ipv4Addr::new(192, 0, 2, 9);
+        assert_eq!(named.log_decision(second(2), real), LogDecision::Nothing);
+        assert_eq!(
+            named.log_decision(second(1) + ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL, real),
+            LogDecision::TooMany
+        );
+        assert_eq!(
+            named.log_decision(second(1) + ROGUE_SERVER_LOG_INTERVAL, real),
+            LogDecision::Name
+        );
+        assert_eq!(
+            named.log_decision(second(2) + ROGUE_SERVER_LOG_INTERVAL, real),
+            LogDecision::Nothing
+        );
+    }
+}
