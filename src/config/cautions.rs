@@ -4,7 +4,7 @@
 //! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
 //! one. Nothing of it keeps the room from booting, so all of it is warned of.
 
-use super::{hosts::CausesByMachine, problems::Problems};
+use super::{causes::CausesByMachine, problems::Problems};
 use crate::boot::snapshot::{BootSettings, Origin, Snapshot, Subnet};
 use crate::model::{BootTarget, text};
 use std::net::Ipv4Addr;

@@ -2,8 +2,9 @@
 //! through the same function that serves them.
 
 use super::{
+    causes::CausesByMachine,
     cautions::{MachineWarnings, Warnings, knows_names},
-    hosts::{CausesByMachine, HasBrokenAncestry},
+    hosts::HasBrokenAncestry,
     problems::Problems,
     rendered::{self, Flaw},
     validation_protocol::{self, ValidationStep},

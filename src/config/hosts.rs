@@ -1,6 +1,7 @@
 //! Hosts and rules: who claims what twice, and what each of them boots.
 
 use super::{
+    causes::CausesByMachine,
     identity::HostIdentity,
     inherit::{Profiles, ResolvedSettings},
     problems::{Problems, did_you_mean},
@@ -15,7 +16,6 @@ use crate::model::{BootTarget, Name, text};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
-    hash::Hash,
 };
 
 /// Hosts and rules whose ancestry has an error of its own: what they lack is no second one.
@@ -357,47 +357,4 @@ pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Pr
             "say boot = \"local\" where that is meant; an install that happens once is not in this version yet",
         );
     }
-}
-
-/// Many machines with one cause.
-pub(super) struct CausesByMachine<K>(Vec<(K, String, usize)>, HashMap<K, usize>);
-
-impl<K> Default for CausesByMachine<K> {
-    fn default() -> Self {
-        CausesByMachine(Vec::new(), HashMap::new())
-    }
-}
-
-impl<K: Clone + Eq + Hash> CausesByMachine<K> {
-    pub(super) fn add(&mut self, cause: K, whose: String) {
-        match self.1.get(&cause) {
-            Some(place) => self.0[*place].2 += 1,
-            None => {
-                self.1.insert(cause.clone(), self.0.len());
-                self.0.push((cause, whose, 0));
-            }
-        }
-    }
-
-    /// Each cause with the machine that showed it first and how many more there are.
-    pub(super) fn said(self) -> impl Iterator<Item = (K, String)> {
-        self.0.into_iter().map(|(cause, whose, more)| match more {
-            0 => (cause, whose),
-            1 => (cause, format!("{whose} (and 1 more)")),
-            _ => (cause, format!("{whose} (and {} more)", thousands(more))),
-        })
-    }
-}
-
-/// `4999` as `4,999`.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut shown = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }

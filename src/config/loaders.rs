@@ -3,7 +3,7 @@
 mod found;
 
 use super::{
-    hosts::CausesByMachine,
+    causes::CausesByMachine,
     problems::{Problems, did_you_mean},
     raw::Inventory,
 };

@@ -10,6 +10,7 @@
 
 mod appliance;
 mod catalogue;
+mod causes;
 mod cautions;
 mod decode;
 mod dry_run;

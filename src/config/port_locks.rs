@@ -1,7 +1,7 @@
 //! Hosts that belong to a switch port, and whether anybody is believed to tell it where they are.
 
 use super::{
-    hosts::CausesByMachine,
+    causes::CausesByMachine,
     problems::Problems,
     raw::{Inventory, RawHost, RawSubnet},
 };

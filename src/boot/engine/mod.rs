@@ -17,6 +17,7 @@ mod exchange;
 mod port;
 mod proxy;
 mod pxe_port;
+mod reply_options;
 mod route;
 
 use crate::boot::{

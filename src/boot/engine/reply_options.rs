@@ -1,0 +1,115 @@
+//! What a reply says beside the address: the options of the subnet and of the machine, names and times.
+
+use super::{
+    RequestContext,
+    boot_fields::{self, BootInstruction},
+};
+use crate::boot::snapshot::{BootSettings, Subnet};
+use crate::model::{limits, text};
+use crate::proto::dhcp::{
+    RawOption, Reply, ReplyKind, ReplyOption,
+    option_body::{self, CLASSLESS_ROUTES},
+};
+use std::{net::Ipv4Addr, time::Duration};
+
+const DNS_SERVERS: u8 = 6;
+const DOMAIN_NAME: u8 = 15;
+
+/// A reply with everything a client is told beside its address. Without a `lease` (INFORM) it says
+/// nothing of times.
+pub(super) fn reply_with_options(
+    context: &RequestContext<'_>,
+    subnet: &Subnet,
+    kind: ReplyKind,
+    lease: Option<Duration>,
+) -> (Reply, String) {
+    let mut reply = Reply::to(context.request, kind, context.server_identifier());
+    reply.options.extend(lease.map(ReplyOption::LeaseTime));
+    reply.options.push(ReplyOption::SubnetMask(subnet.cidr.mask()));
+    reply.options.extend(subnet.router.map(ReplyOption::Router));
+    // A machine's own stand among the options that are named for it.
+    if !subnet.dns.is_empty() && !overrides_option(context, DNS_SERVERS) {
+        reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
+    }
+    reply.next_server = boot_fields::server(context).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let BootInstruction { text, fields } = boot_fields::boot_instruction(context);
+    let optional = [
+        lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
+        lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
+        Some(ReplyOption::BroadcastAddress(subnet.cidr.broadcast())),
+        host_name(context).map(ReplyOption::HostName),
+        subnet
+            .domain
+            .clone()
+            .filter(|_| !overrides_option(context, DOMAIN_NAME))
+            .map(ReplyOption::DomainName),
+    ];
+    let wanted = optional
+        .into_iter()
+        .flatten()
+        .filter(|option| context.request.wants(option.code()));
+    reply.options.extend(wanted);
+    reply.options.extend(client_name(context, subnet));
+    reply.options.extend(named_options(context, subnet));
+    // The last, because what a quirk adds stands in place of anything with the same code.
+    if let Some(fields) = fields {
+        fields.write(context, &mut reply);
+    }
+    (reply, text)
+}
+
+/// Whether the operator named an option for the machine itself.
+fn overrides_option(context: &RequestContext<'_>, code: u8) -> bool {
+    let own = context.who.settings();
+    own.is_some_and(|own| own.options.contains_key(&code))
+}
+
+/// What a listed host is called by DHCP.
+fn host_name(context: &RequestContext<'_>) -> Option<String> {
+    context.who.host().map(|host| host.host_name().to_owned())
+}
+
+/// The answer to a client that says its full name (RFC 4702 section 4), which it must get.
+fn client_name(context: &RequestContext<'_>, subnet: &Subnet) -> Option<ReplyOption> {
+    let client = context.request.client_name.clone()?;
+    let own = context.who.settings().and_then(BootSettings::domain);
+    let domain = own.or(subnet.domain.as_deref());
+    let name = match (host_name(context), domain) {
+        (Some(name), Some(domain)) if !name.contains('.') => Some(format!("{name}.{domain}")),
+        (Some(name), _) => Some(name),
+        // Who knows only a part of its name is told all of it (RFC 4702 section 4), where that is one.
+        (None, Some(domain)) => {
+            let whole = client.partial().map(|part| format!("{part}.{domain}"));
+            whole.filter(|name| text::is_domain_name(name))
+        }
+        (None, None) => None,
+    };
+    Some(ReplyOption::ClientName { asked: client, name })
+}
+
+/// The options that the operator named for the subnet and for the machine, the machine's first.
+fn named_options<'a>(context: &'a RequestContext<'_>, subnet: &'a Subnet) -> impl Iterator<Item = ReplyOption> + 'a {
+    let own = context.who.settings().map(|settings| &settings.options);
+    let is_own = move |code: &u8| own.is_some_and(|own| own.contains_key(code));
+    let common = subnet.options.iter().filter(move |(code, _)| !is_own(code));
+    own.into_iter()
+        .flatten()
+        .chain(common)
+        .map(|(_, option)| &option.value)
+        .filter(|option| option.always || context.request.wants(option.code))
+        .map(|option| ReplyOption::Raw(routed(option, subnet)))
+}
+
+/// The option as it is sent: the subnet's router stands among the classless routes too.
+fn routed(option: &RawOption, subnet: &Subnet) -> RawOption {
+    let mut option = option.clone();
+    if let Some(router) = subnet.router.filter(|_| option.code == CLASSLESS_ROUTES) {
+        option_body::add_default_route(&mut option.body, router);
+    }
+    option
+}
+
+/// What the client is told and what the table keeps must be the same.
+pub(super) fn lease_time(subnet: &Subnet) -> Duration {
+    subnet.lease.min(limits::LEASE_MAX)
+}
