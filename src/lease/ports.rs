@@ -52,6 +52,8 @@ struct PortBinding {
     ends: Duration,
     /// Monotonic; until when the disk says so.
     committed: Duration,
+    /// Somebody with the client's hardware address was seen at another port since.
+    is_doubtful: bool,
 }
 
 /// The ports at which addresses were given: one address a client. Here `now` is dated by the calendar of what
@@ -97,6 +99,7 @@ impl PortBindings {
             port,
             ends,
             committed: kept.unwrap_or(ends),
+            is_doubtful: false,
         };
         self.bindings.insert(address, stand);
         self.by_client.insert(client, address);
@@ -110,6 +113,12 @@ impl PortBindings {
     pub fn at(&self, now: Now, address: Ipv4Addr) -> Option<(HardwareAddr, PortId)> {
         let stand = self.bindings.get(&address).filter(|stand| stand.ends > now.monotonic)?;
         Some((stand.client, stand.port))
+    }
+
+    /// The same for who says no port and renews: it does not count while there is doubt about where it is.
+    pub fn surely_at(&self, now: Now, address: Ipv4Addr) -> Option<(HardwareAddr, PortId)> {
+        let is_sure = self.bindings.get(&address).is_some_and(|stand| !stand.is_doubtful);
+        self.at(now, address).filter(|_| is_sure)
     }
 
     /// Which address `client` was given at a port, and at which, as long as that counts.
@@ -137,16 +146,27 @@ impl PortBindings {
         (before != client).then(|| self.forget_client(before)).flatten()
     }
 
-    /// `client` was seen at a port with these names: what it was given at another counts no longer.
-    pub fn seen_at(&mut self, client: HardwareAddr, names: &[String]) -> Option<PortChange> {
+    /// Somebody with `client`'s hardware address was seen at a port with these names. Anybody can write that
+    /// address, so what was given at another port still counts for the files of a boot that is under way; but
+    /// no renewal is believed until the client is heard at its own port again.
+    pub fn seen_at(&mut self, client: HardwareAddr, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        let address = self.by_client.get(&client);
+        if let Some(stand) = address.and_then(|address| self.bindings.get_mut(address)) {
+            stand.is_doubtful = !is_among(stand.port, names);
+        }
+    }
+
+    /// `client` was given an address at a port with these names: what it was given at another counts no longer.
+    pub fn moved_to(&mut self, client: HardwareAddr, names: &[String]) -> Option<PortChange> {
         let stand = self
             .by_client
             .get(&client)
             .and_then(|address| self.bindings.get(address))?;
-        let is_there = names.iter().any(|name| PortId::of(name) == stand.port);
-        (!names.is_empty() && !is_there)
-            .then(|| self.forget_client(client))
-            .flatten()
+        let is_elsewhere = !names.is_empty() && !is_among(stand.port, names);
+        is_elsewhere.then(|| self.forget_client(client)).flatten()
     }
 
     /// Puts back what the store kept, as far as it still counts by the calendar; what the store is to drop.
@@ -191,6 +211,10 @@ impl PortBindings {
             self.by_client.remove(&stand.client);
         }
     }
+}
+
+fn is_among(port: PortId, names: &[String]) -> bool {
+    names.iter().any(|name| PortId::of(name) == port)
 }
 
 fn record(now: Now, address: Ipv4Addr, stand: &PortBinding) -> PortRecord {

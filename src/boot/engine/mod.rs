@@ -192,17 +192,13 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         identity_mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason.as_deref())
             .or_else(|| identity_mismatch(snapshot, who, &identity)),
     };
-    let mut port_changes = Vec::from_iter(leases.ports.seen_at(request.hardware, &identity.ports));
+    leases.ports.seen_at(request.hardware, &identity.ports);
     let refusal = context
         .ignore_reason()
         .map(|reason| Step::Ignored { reason })
         .or_else(|| port::wrong_port(&context, &identity.ports, distrust_reason.as_deref(), leases));
     if let Some(step) = refusal {
-        let outcome = context.no_reply(step);
-        return Outcome {
-            port_changes,
-            ..outcome
-        };
+        return context.no_reply(step);
     }
     let mut outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&context),
@@ -211,8 +207,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
             Err(reason) => context.ignored(reason),
         },
     };
-    port_changes.extend(port::boot_stage(&context, &outcome.event.step, &identity.ports, leases));
-    outcome.port_changes = port_changes;
+    outcome.port_changes = port::boot_stage(&context, &outcome.event.step, &identity.ports, leases);
     let block_max = context.quirks.set.tftp_block_max;
     outcome.observation = Observation {
         firmware: boot_fields::loads_other_loader(&context).then(|| Identity {

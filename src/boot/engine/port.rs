@@ -161,7 +161,7 @@ fn wrong_port_reason(
     }
     // It goes straight to us because it has its address already: at that port, or so it claims.
     let used = used(context.snapshot, context.ingress, context.request);
-    let given = used.and_then(|address| leases.ports.at(context.now, address));
+    let given = used.and_then(|address| leases.ports.surely_at(context.now, address));
     if given == Some((context.request.hardware, PortId::of(own))) {
         return None;
     }
@@ -173,7 +173,8 @@ fn wrong_port_reason(
         }
         (None, Some(address)) => format!(
             "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
-             given to it at that port, or too long ago: it must ask anew (DHCP) from there"
+             given to it at that port, or too long ago, or a machine with its MAC was seen at another port since: it must \
+             ask anew (DHCP) from there"
         ),
         (None, None) => {
             format!("it belongs to the switch port {own}, and no relay or switch says where it is (option 82)")
@@ -196,7 +197,11 @@ pub(super) fn boot_stage(
         return Vec::new();
     };
     let Some(own) = context.who.host().and_then(|host| host.port.as_ref()) else {
-        return Vec::from_iter(leases.ports.pass_on(client, address));
+        // A guest hears what a client says, and not whether it was given that.
+        let is_given = context.ingress.mode == Mode::Dhcp;
+        let elsewhere = is_given.then(|| leases.ports.moved_to(client, claimed)).flatten();
+        let before = leases.ports.pass_on(client, address);
+        return elsewhere.into_iter().chain(before).collect();
     };
     let is_renewed = || used(context.snapshot, context.ingress, context.request) == Some(address);
     if claimed.is_empty() && !is_renewed() {

@@ -197,14 +197,40 @@ fn a_host_that_repeats_itself_is_written_once() {
 }
 
 #[test]
-fn where_an_address_was_given_is_forgotten_when_it_is_given_up_and_when_its_host_is_elsewhere() {
-    let elsewhere = || from(Packet::discover(LIVE).pxe(7), PORT_9);
-    for leaving in [Packet::new(7, LIVE).at(OWN), elsewhere()] {
+fn where_an_address_was_given_is_forgotten_when_it_is_given_up() {
+    let mut room = room(&[LIVE]);
+    given(&mut room, LIVE);
+    let leaving = Packet::new(7, LIVE).at(OWN);
+    assert_eq!(room.outcome(&leaving).port_changes, [PortChange::Remove(OWN)]);
+    misplaced(&mut room, &Packet::renewing(LIVE, OWN));
+}
+
+#[test]
+fn who_has_a_hosts_mac_at_another_port_takes_nothing_from_the_host() {
+    for packet in [Packet::discover(LIVE).pxe(7), Packet::selecting(LIVE, OWN)] {
         let mut room = room(&[LIVE]);
         given(&mut room, LIVE);
-        assert_eq!(room.outcome(&leaving).port_changes, [PortChange::Remove(OWN)]);
+        let packet = from(packet, PORT_9);
+        misplaced(&mut room, &packet);
+        assert_eq!(room.outcome(&packet).port_changes, [], "it stays on disk");
+        let kept = room.leases.ports.at(room.now, OWN).map(|(client, _)| client);
+        assert_eq!(kept, Some(LIVE.into()), "and its files are its own");
+        // It may have moved: what goes straight to us does not tell, what its relay passes on does.
         misplaced(&mut room, &Packet::renewing(LIVE, OWN));
+        let rebinding = from(Packet::renewing(LIVE, OWN), PORT_7);
+        assert_eq!(room.reply(&rebinding).message.yiaddr(), OWN);
+        assert_eq!(room.reply(&Packet::renewing(LIVE, OWN)).message.yiaddr(), OWN);
     }
+}
+
+#[test]
+fn who_is_given_an_address_at_another_port_has_moved() {
+    let mut room = room(&[]);
+    given(&mut room, STRANGER);
+    let offered = room.reply(&from(Packet::discover(STRANGER), PORT_9)).message.yiaddr();
+    let taking = from(Packet::selecting(STRANGER, offered), PORT_9);
+    assert_eq!(room.outcome(&taking).port_changes, [PortChange::Remove(OWN)]);
+    assert_eq!(room.leases.ports.at(room.now, OWN), None);
 }
 
 #[test]
