@@ -42,10 +42,11 @@ impl Snapshot {
         self.subnets.iter().find(|subnet| subnet.cidr.contains(address))
     }
 
-    /// Whether the inventory names that address as a router, or as a relay whose word counts.
+    /// Whether the inventory names that very address as a router, or as a relay whose word counts: of a network
+    /// of relays anybody can make up addresses.
     pub fn names_router(&self, address: Ipv4Addr) -> bool {
         let mut subnets = self.subnets.iter();
-        subnets.any(|subnet| subnet.router == Some(address) || subnet.ports_from.has_relay(address))
+        subnets.any(|subnet| subnet.router == Some(address) || subnet.ports_from.names(address))
     }
 
     /// The artifact of that image and file.
@@ -107,6 +108,12 @@ impl PortsFrom {
     /// Whether nobody is believed.
     pub fn is_nobody(&self) -> bool {
         self.relays.is_empty() && !self.switches
+    }
+
+    /// Whether that address stands there by itself, and not only in a network.
+    fn names(&self, relay: Ipv4Addr) -> bool {
+        let mut alone = self.relays.iter().filter(|known| known.prefix() == 32);
+        alone.any(|known| known.contains(relay))
     }
 
     /// Whether the relay with that address is one of them.

@@ -41,8 +41,8 @@ pub const EXCHANGE_USER_CLASSES_MAX: usize = 8;
 /// Addresses on one interface that the kernel does not know the MAC of and is made to ask for in a second:
 /// while it asks, for three seconds each, their datagrams take room of the socket and of the kernel's table.
 pub const ARP_REQUESTS_PER_S: u32 = 64;
-/// The same for routers and relays that the inventory names, when the others have used that up.
-pub const ROUTER_ARP_REQUESTS_PER_S: u32 = 64;
+/// Routers and relays that the inventory names and that are asked for besides in a second, each once.
+pub const ROUTER_ARP_REQUESTS_PER_S: usize = 64;
 /// How long a neighbour that the kernel knew is taken to be known.
 pub const NEIGHBOUR_TTL: Duration = Duration::from_secs(10);
 /// Such neighbours of one interface that are remembered.

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::net::{Clock, interface::Interface, socket};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -76,9 +76,13 @@ impl Neighbours {
     }
 
     /// Whether the kernel may be made to ask for an address that it does not know, and that the inventory may name.
-    pub(super) fn may_resolve(&self, is_named: impl FnOnce() -> bool) -> bool {
+    pub(super) fn may_resolve(&self, address: Ipv4Addr, is_named: impl FnOnce() -> bool) -> bool {
         let now = self.clock.monotonic();
-        self.state().budget.take(now, is_named)
+        if self.state().budget.take(now) {
+            return true;
+        }
+        // The inventory is looked through while nobody waits for it.
+        is_named() && self.state().budget.take_named(now, address)
     }
 
     fn state(&self) -> MutexGuard<'_, NeighbourTable> {
@@ -96,25 +100,33 @@ fn is_near(own: &[OwnAddress], address: Ipv4Addr) -> bool {
 struct ArpBudget {
     since: Duration,
     used: u32,
-    used_by_named: u32,
+    /// The routers that were asked for besides.
+    routers: HashSet<Ipv4Addr>,
 }
 
 impl ArpBudget {
-    fn take(&mut self, now: Duration, is_named: impl FnOnce() -> bool) -> bool {
+    /// A question for anybody.
+    fn take(&mut self, now: Duration) -> bool {
+        self.begin(now);
+        let is_left = self.used < ARP_REQUESTS_PER_S;
+        self.used += u32::from(is_left);
+        is_left
+    }
+
+    /// A question for a router or a relay that the inventory names: one a second for each, whether it is there or
+    /// not.
+    fn take_named(&mut self, now: Duration, address: Ipv4Addr) -> bool {
+        self.begin(now);
+        self.routers.len() < ROUTER_ARP_REQUESTS_PER_S && self.routers.insert(address)
+    }
+
+    fn begin(&mut self, now: Duration) {
         if now >= self.since + Duration::from_secs(1) {
             *self = ArpBudget {
                 since: now,
                 ..ArpBudget::default()
             };
         }
-        if self.used < ARP_REQUESTS_PER_S {
-            self.used += 1;
-        } else if self.used_by_named < ROUTER_ARP_REQUESTS_PER_S && is_named() {
-            self.used_by_named += 1;
-        } else {
-            return false;
-        }
-        true
     }
 }
 
@@ -125,20 +137,24 @@ mod tests {
 
     /// How many of 5,000 addresses that nobody has are asked for.
     fn taken(budget: &mut ArpBudget, at: Duration) -> usize {
-        (0..5000).filter(|_| budget.take(at, || false)).count()
+        (0..5000).filter(|_| budget.take(at)).count()
     }
 
     #[test]
-    fn a_named_router_is_asked_for_however_many_others_are_made_up() {
+    fn a_named_router_is_asked_for_whatever_others_are_made_up_and_whichever_named_ones_are_down() {
         let mut budget = ArpBudget::default();
         let now = Duration::from_secs(100);
+        let [dead, router] = [1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last));
         taken(&mut budget, now);
-        assert!(!budget.take(now, || false));
-        let asked = (0..250).filter(|_| budget.take(now, || true));
-        assert_eq!(asked.count(), ROUTER_ARP_REQUESTS_PER_S as usize);
+        assert!(!budget.take(now));
+        let asked = (0..5000).filter(|_| budget.take_named(now, dead));
+        assert_eq!(asked.count(), 1);
+        assert!(budget.take_named(now, router));
+        let others = (0..5000).filter(|bits| budget.take_named(now, Ipv4Addr::from_bits(*bits)));
+        assert_eq!(others.count(), ROUTER_ARP_REQUESTS_PER_S - 2);
         let later = now + Duration::from_secs(1);
         taken(&mut budget, later);
-        assert!(budget.take(later, || true), "in every second");
+        assert!(budget.take_named(later, router), "in every second");
     }
 
     #[test]

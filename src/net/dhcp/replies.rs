@@ -125,7 +125,7 @@ impl Replies {
             return self.channels.shared.counters.count(Counter::DhcpReplied);
         }
         let is_named = || self.channels.shared.snapshot.load().names_router(*to.ip());
-        if self.channels.neighbours.may_resolve(is_named) {
+        if self.channels.neighbours.may_resolve(*to.ip(), is_named) {
             self.datagram(bytes, from, to);
             self.channels.look_later(*to.ip());
         } else {

@@ -38,13 +38,17 @@ fn room(macs: &[MacAddr]) -> Room {
 
 #[test]
 fn routers_and_relays_of_the_inventory_are_named_and_nobody_else() {
-    let room = room(&[LIVE]);
+    let mut room = room(&[LIVE]);
+    let network = "10.0.0.0/24".parse().unwrap();
+    room.snapshot.subnets[0].ports_from.relays.push(network);
     let names = |address| room.snapshot.names_router(address);
     assert!(names(RELAY));
     assert!(names(
         room.snapshot.subnets.iter().find_map(|subnet| subnet.router).unwrap()
     ));
     assert!(!names(Ipv4Addr::new(203, 0, 113, 77)));
+    let made_up = Ipv4Addr::new(10, 0, 0, 7);
+    assert!(room.snapshot.subnets[0].ports_from.has_relay(made_up) && !names(made_up));
 }
 
 /// A host that was given its address at its port.
