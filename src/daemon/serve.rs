@@ -21,7 +21,7 @@ use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::LeaseTable;
 use crate::model::{
     Now,
-    limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+    limits::{LEASE_MAX, OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, ListenConfig, Servers, Shared};
 use crate::store::{
@@ -297,6 +297,7 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     for reason in &unreadable {
         tracing::error!("a lease on disk can't be read and is left out: {reason}");
     }
+    let is_rotten = !unreadable.is_empty();
     let found = records.len();
     let mark = calendar::load(store)?;
     let here = uptime::mark(now.wall, boot);
@@ -331,15 +332,34 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     {
         tracing::warn!("where addresses were given once stays on disk though it counts no longer: {error}");
     }
-    if let Some(found) = lost::load(store)? {
-        let passed = match found {
-            lost::LossRecord::Undated => 0,
-            lost::LossRecord::At(date) => now.wall.0.saturating_sub(date.0),
-        };
-        table.lose(now, Duration::from_secs(passed));
-    }
+    remember_loss(now, store, is_rotten, &mut table)?;
     tracing::info!("{} known from before", counted(found - refused.len(), "lease"));
     Ok(table)
+}
+
+/// Has the table probe addresses if the disk lost leases before, or just now by records that can't be read. These
+/// stay on disk until their addresses are given anew, and count as lost at every start before that.
+fn remember_loss(now: Now, store: &dyn Store, is_rotten: bool, table: &mut LeaseTable) -> Result<(), StoreError> {
+    let before = match is_rotten {
+        true => Some(lost::LossRecord::Undated),
+        false => lost::load(store)?,
+    };
+    let passed = match before {
+        None => return Ok(()),
+        Some(lost::LossRecord::Undated) => 0,
+        Some(lost::LossRecord::At(date)) => now.wall.0.saturating_sub(date.0),
+    };
+    table.lose(now, Duration::from_secs(passed));
+    if is_rotten && let Err(error) = store.commit(&[lost::put(lost::LossRecord::Undated)]) {
+        tracing::warn!("that leases were lost can't be written, and the next start may not know it: {error}");
+    }
+    if is_rotten || (passed > 0 && passed < LEASE_MAX.as_secs()) {
+        tracing::error!(
+            "leases were lost {passed} s ago: no address is given to another machine, for as long as a lease lasts from \
+             then, before it was probed and nobody answered there"
+        );
+    }
+    Ok(())
 }
 
 /// A storm of machines needs a descriptor for each socket and file.
@@ -361,8 +381,9 @@ fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{WallTime, limits::RESERVATION_TRUSTED};
-    use std::fs;
+    use crate::lease::{LeaseChange, LeaseRecord};
+    use crate::model::{MacAddr, WallTime, limits::RESERVATION_TRUSTED};
+    use std::{fs, net::Ipv4Addr};
 
     #[test]
     fn what_the_disk_lost_is_known_to_every_start_for_as_long_as_a_lease_lasts() {
@@ -392,6 +413,33 @@ mod tests {
         drop(writer);
         assert!(may_have_lost(4000 + 3599));
         assert!(!may_have_lost(4000 + 3600));
+    }
+
+    #[test]
+    fn a_lease_that_cant_be_read_is_a_lost_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Now {
+            monotonic: Duration::from_secs(5),
+            wall: WallTime(1_764_000_000),
+        };
+        let store = open_store(folder.path()).unwrap();
+        let may_have_lost = || {
+            let leases = restore(now, None, &*store).unwrap();
+            leases.may_have_lost(now, Duration::from_secs(60))
+        };
+        assert!(!may_have_lost());
+        let record = LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, 100),
+            client: MacAddr([2, 0, 0, 0, 0, 1]).into(),
+            expires: WallTime(1_764_000_600),
+        };
+        let Write::Put { key, mut value } = leases::write(&LeaseChange::Put(record)) else {
+            panic!("a record is put");
+        };
+        *value.last_mut().unwrap() ^= 1;
+        store.commit(&[Write::Put { key, value }]).unwrap();
+        assert!(may_have_lost());
+        assert_eq!(lost::load(&*store).unwrap(), Some(lost::LossRecord::Undated));
     }
 
     #[test]
