@@ -318,6 +318,18 @@ impl ValidationState {
     }
 }
 
+const KILLED_HELP: &str = "see in the kernel's log (dmesg) whether this machine had no memory left, and try again";
+
+/// What to do where it took all of its stack or its memory: no disk is to blame for that.
+fn help_with_size(step: &ValidationStep) -> &'static str {
+    match step {
+        ValidationStep::Compile(_) | ValidationStep::Render(..) => step.help(),
+        ValidationStep::Read(_) => "see whether the file is what it should be: it is large, or nests deeply",
+        ValidationStep::Look(_) => "see how many files and folders lie in it, and take away what is not served",
+        ValidationStep::Validate => "see which files of the inventory, the loaders and the images are large or many",
+    }
+}
+
 /// What became of the other process, and what to do.
 fn reason(ended: ChildExit, status: Option<ExitStatus>, words: &str, step: &ValidationStep) -> (String, &'static str) {
     let help = step.help();
@@ -342,17 +354,19 @@ fn reason(ended: ChildExit, status: Option<ExitStatus>, words: &str, step: &Vali
         ),
         ChildExit::Died | ChildExit::Done if words.contains("overflowed its stack") => (
             "nests deeper than can be served: it took all of its stack".to_owned(),
-            help,
+            help_with_size(step),
         ),
         ChildExit::Died | ChildExit::Done if words.contains("memory allocation") => (
             format!("took more than {} MiB of memory", VALIDATION_MEMORY_BYTES_MAX >> 20),
-            help,
+            help_with_size(step),
         ),
         ChildExit::Died | ChildExit::Done => {
             let how = match signal.and_then(|signal| Signal::try_from(signal).ok()) {
                 Some(signal) => format!("ended by {signal}"),
                 None => text::escape(words.lines().next().unwrap_or("without a word").as_bytes()),
             };
+            let is_killed = signal == Some(Signal::SIGKILL as i32);
+            let help = if is_killed { KILLED_HELP } else { help };
             (format!("broke the process that tried it: {how}"), help)
         }
     }
@@ -463,6 +477,31 @@ mod tests {
         }
         let folder = ValidationStep::Look(file());
         assert_eq!(folder.longest(), VALIDATION_TIMEOUT);
-        assert!(help(ChildExit::TooLong, &folder).contains("disk"));
+        assert_eq!(help(ChildExit::TooLong, &folder), folder.help());
+        let others = [ValidationStep::Validate, ValidationStep::Read(file())];
+        for other in others {
+            assert_ne!(help(ChildExit::TooLong, &other), folder.help());
+        }
+    }
+
+    #[test]
+    fn what_to_do_fits_what_the_process_died_of() {
+        let file = || "a".to_owned();
+        let killed = Some(ExitStatus::from_raw(Signal::SIGKILL as i32));
+        let help = |status, words: &str, step: &ValidationStep| reason(ChildExit::Died, status, words, step).1;
+        for step in [
+            ValidationStep::Read(file()),
+            ValidationStep::Look(file()),
+            ValidationStep::Validate,
+        ] {
+            for words in ["memory allocation of 9 bytes failed", "thread has overflowed its stack"] {
+                assert_eq!(help(None, words, &step), help_with_size(&step), "{step}");
+                assert_ne!(help_with_size(&step), step.help(), "{step}");
+            }
+            assert_eq!(help(killed, "", &step), KILLED_HELP, "{step}");
+            assert_eq!(help(None, "", &step), step.help(), "{step}");
+        }
+        let template = ValidationStep::Compile(file());
+        assert_eq!(help(None, "memory allocation", &template), template.help());
     }
 }

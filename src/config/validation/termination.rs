@@ -2,7 +2,7 @@
 
 use std::{
     process::{Child, ExitStatus},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use std::{
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sees to it that the other process ends. One that hangs in a file system that does not answer can't even be
-/// killed, and a thread waits for it then.
+/// killed: the trials after it look whether it has gone.
 pub(super) fn end(mut child: Child) -> Option<ExitStatus> {
     // It may be on its way out by itself, and then it is known of what it died.
     if let Some(ended) = ended_soon(&mut child) {
@@ -21,13 +21,7 @@ pub(super) fn end(mut child: Child) -> Option<ExitStatus> {
     if let Some(ended) = ended_soon(&mut child) {
         return Some(ended);
     }
-    let (give, given) = mpsc::channel::<Child>();
-    let wait = move || given.recv().map(|mut child| child.wait());
-    let waits = thread::Builder::new().name("trial's end".to_owned()).spawn(wait);
-    match waits {
-        Ok(_) => drop(give.send(child)),
-        Err(_) => left().push(child),
-    }
+    left().push(child);
     None
 }
 
@@ -44,7 +38,7 @@ fn ended_soon(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// Processes that no thread waits for, because the system had none: each trial looks after those before it.
+/// Processes that could not be killed: each trial looks after those before it.
 pub(super) fn left() -> MutexGuard<'static, Vec<Child>> {
     static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
     LEFT.lock().unwrap_or_else(PoisonError::into_inner)
