@@ -16,12 +16,12 @@ use crate::admin::{
     AdminSocket, SocketError,
     api::{Problem, counted},
 };
-use crate::boot::snapshot::Ports;
+use crate::boot::snapshot::{Ports, Snapshot};
 use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::LeaseTable;
 use crate::model::{
     Now,
-    limits::{LEASE_MAX, OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+    limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
 use crate::net::{BindError, Clock, Counters, ListenConfig, Servers, Shared};
 use crate::store::{
@@ -129,7 +129,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let clock = Clock::start();
     let store = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
-    let leases = restore(clock.now(), boot, &*store).map_err(StartError::Store)?;
+    let leases = known_leases(clock.now(), boot, &*store, &snapshot).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -353,13 +353,28 @@ fn remember_loss(now: Now, store: &dyn Store, is_rotten: bool, table: &mut Lease
     if is_rotten && let Err(error) = store.commit(&[lost::put(lost::LossRecord::Undated)]) {
         tracing::warn!("that leases were lost can't be written, and the next start may not know it: {error}");
     }
-    if is_rotten || (passed > 0 && passed < LEASE_MAX.as_secs()) {
-        tracing::error!(
-            "leases were lost {passed} s ago: no address is given to another machine, for as long as a lease lasts from \
-             then, before it was probed and nobody answered there"
+    Ok(())
+}
+
+/// The lease table; for how long addresses are probed because the disk lost leases, now or before, is said.
+fn known_leases(
+    now: Now,
+    boot: Option<u128>,
+    store: &dyn Store,
+    snapshot: &Snapshot,
+) -> Result<LeaseTable, StoreError> {
+    let leases = restore(now, boot, store)?;
+    let lasting = snapshot.subnets.iter().map(|subnet| subnet.lease).max();
+    let since = leases.since_loss(now).zip(lasting);
+    let left = since.map_or(Duration::ZERO, |(since, lasting)| lasting.saturating_sub(since));
+    if !left.is_zero() {
+        tracing::warn!(
+            "leases were lost on disk, now or before: for {} s more no address is given to another machine before it was \
+             probed and nobody answered there",
+            left.as_secs()
         );
     }
-    Ok(())
+    Ok(leases)
 }
 
 /// A storm of machines needs a descriptor for each socket and file.

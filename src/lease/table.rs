@@ -174,7 +174,8 @@ impl LeaseTable {
         self.since_loss(now).is_some_and(|passed| passed < lasting)
     }
 
-    fn since_loss(&self, now: Now) -> Option<Duration> {
+    /// How long ago it was found that the disk lost leases; `None` where it never did.
+    pub fn since_loss(&self, now: Now) -> Option<Duration> {
         let StoreLoss { told, before } = self.lost?;
         Some(now.monotonic.saturating_sub(told).saturating_add(before))
     }
