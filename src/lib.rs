@@ -13,6 +13,7 @@
 //! | [`cli`] | the command line, one file a command |
 //! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
+//! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
@@ -27,7 +28,8 @@
 //!
 //! A DHCP packet: `net::dhcp` receives bytes → `proto::dhcp` reads them leniently →
 //! `boot::engine` decides from the time, the [`boot::snapshot::Snapshot`] and the lease table → the
-//! shell commits the lease change, sends the reply, counts, and reports the event.
+//! shell commits the lease change, sends the reply, counts, and publishes the event (`state::events`): the log
+//! makes a sentence of it, and whoever listens gets the value.
 //!
 //! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
 //! text, or a refusal with its reason → bytes. Both servers share that function. Who would give up at a 503
@@ -37,6 +39,8 @@
 //!
 //! # Invariants
 //!
+//! - Whatever happens to a machine is a value, with its reason (`boot::event`), and goes through one door
+//!   (`state::events`); its sentence is made there, under no lock.
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
 //!   arguments. Lints (`.clippy.toml`) and `tests/pure/architecture.rs` hold that.
 //! - What people wrote is tried in another process (`config::validation`) before this one takes it: what breaks or
@@ -69,5 +73,6 @@ pub mod lease;
 pub mod model;
 pub mod net;
 pub mod proto;
+pub mod state;
 pub mod store;
 pub mod storm;

@@ -41,6 +41,9 @@ pub struct Status {
     pub transfers: Vec<TransferStatus>,
     /// Everything that is counted, since the start.
     pub counters: BTreeMap<String, u64>,
+    /// Why requests came to nothing or had to wait, by the reason's name in the log, since the start.
+    #[serde(default)]
+    pub reasons: BTreeMap<String, u64>,
 }
 
 /// An interface that is to be served.

@@ -61,7 +61,7 @@ impl ReservationConflicts {
     /// Whether an event is one more turn of what was said. Firmware and loaders don't decline: where one of
     /// them asks, the host boots.
     pub fn is_repeat(&self, now: Now, event: &Event) -> bool {
-        let Some(mac) = event.hardware.and_then(|hardware| hardware.mac()) else {
+        let Some(mac) = event.machine.hardware.and_then(|hardware| hardware.mac()) else {
             return false;
         };
         match event.step {
@@ -77,6 +77,7 @@ impl ReservationConflicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::event::{BootAction, BootDecision, Machine, MachineKey};
     use crate::model::WallTime;
 
     const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -90,15 +91,20 @@ mod tests {
     }
 
     fn offered(address: Ipv4Addr) -> Event {
+        let boot = BootDecision {
+            boot: BootAction::NotFirmware,
+            mismatch: None,
+        };
         Event {
-            machine: "r1u07".to_owned(),
-            hardware: Some(HOST.into()),
-            stage: Stage::System,
-            quirks: Vec::new(),
-            step: Step::Offered {
-                address,
-                boot: String::new(),
+            at: at(0),
+            machine: Machine {
+                key: MachineKey::Host("r1u07".parse().unwrap()),
+                hardware: Some(HOST.into()),
+                ..Machine::default()
             },
+            stage: Stage::System,
+            quirks: Default::default(),
+            step: Step::Offered { address, boot },
         }
     }
 

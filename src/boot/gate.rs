@@ -4,11 +4,11 @@
 //! that forgot to ask.
 
 use crate::boot::{
+    event::DiskReason,
     machine::Who,
     snapshot::{Snapshot, UnknownPolicy},
 };
 use crate::model::{BootTarget, Name};
-use std::fmt;
 
 /// What a machine boots now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +28,6 @@ pub enum Gate<'s> {
     LeaseOnly,
     /// An unknown machine gets no answer.
     Ignore,
-}
-
-/// Why a machine boots its disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiskReason {
-    /// `boot = "local"`, or nothing said.
-    Configured,
-    /// `locked = true`.
-    Locked,
-    /// `boot = "install"`, and nobody armed the host.
-    NotArmed,
-}
-
-impl fmt::Display for DiskReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DiskReason::Configured => "its boot target is local",
-            DiskReason::Locked => "it is locked to its disk",
-            DiskReason::NotArmed => "it is set to install but not armed, so its disk is left alone",
-        })
-    }
 }
 
 /// What the machine may boot now. Arming does not exist yet, so nothing installs: a host set to

@@ -8,7 +8,7 @@
 //! told.
 
 use crate::boot::{
-    event::{Event, Stage, Step},
+    event::{Event, RequestedFile, Stage, Step},
     identity_cache::RecentMap,
     paths,
 };
@@ -16,7 +16,7 @@ use crate::model::{
     MacAddr, Now,
     limits::{LOADER_LOOP_RESET, LOADER_LOOP_TIMES},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The machines that took a loader which was not heard since.
 #[derive(Debug, Default)]
@@ -27,22 +27,22 @@ pub struct LoaderLoops {
 /// The same loader, taken again and again.
 #[derive(Debug)]
 struct Run {
-    loader: String,
+    loader: Arc<str>,
     times: u32,
     /// When the last one went out whole, on the monotonic clock.
     last: Duration,
 }
 
 /// What an event says of the row its machine is in.
-enum Signal<'e> {
-    Loaded(&'e str),
+enum Signal {
+    Loaded(Arc<str>),
     Runs,
 }
 
 impl LoaderLoops {
     /// Takes what happened; at every [`LOADER_LOOP_TIMES`]th loader of a row, the alarm.
     pub fn observe(&mut self, now: Now, event: &Event) -> Option<Event> {
-        let mac = event.hardware.and_then(|hardware| hardware.mac())?;
+        let mac = event.machine.hardware.and_then(|hardware| hardware.mac())?;
         let loader = match signal(event)? {
             Signal::Loaded(loader) => loader,
             Signal::Runs => {
@@ -57,16 +57,13 @@ impl LoaderLoops {
             .map_or(0, |row| row.times);
         let times = before.saturating_add(1);
         let row = Run {
-            loader: loader.to_owned(),
+            loader: Arc::clone(&loader),
             times,
             last: now.monotonic,
         };
         self.rows.record(mac, row);
         times.is_multiple_of(LOADER_LOOP_TIMES).then(|| Event {
-            step: Step::LoaderLoop {
-                loader: loader.to_owned(),
-                times,
-            },
+            step: Step::LoaderLoop { loader, times },
             ..event.clone()
         })
     }
@@ -77,13 +74,16 @@ impl LoaderLoops {
     }
 }
 
-fn signal(event: &Event) -> Option<Signal<'_>> {
+fn signal(event: &Event) -> Option<Signal> {
     match (event.stage, &event.step) {
-        (Stage::Ipxe, Step::Sent { what, .. } | Step::Failed { what, .. }) if what.ends_with(paths::AUTOEXEC) => None,
+        (Stage::Ipxe, step) if step.file().is_some_and(is_autoexec) => None,
         (Stage::Ipxe | Stage::Grub | Stage::Pxelinux, _) => Some(Signal::Runs),
         // A file that firmware asks for is a loader; a HEAD takes nothing.
-        (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { what, bytes: 1.. }) => {
-            Some(Signal::Loaded(what.strip_prefix("loader ").unwrap_or(what)))
+        (Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp, Step::Sent { file, bytes: 1.., .. }) => {
+            Some(Signal::Loaded(match file {
+                RequestedFile::Loader { file } => Arc::clone(file),
+                other => other.short().to_string().into(),
+            }))
         }
         (
             Stage::BiosPxe
@@ -95,5 +95,20 @@ fn signal(event: &Event) -> Option<Signal<'_>> {
             | Stage::Unknown,
             _,
         ) => None,
+    }
+}
+
+/// Whether it is what leads an iPXE to its script: ours, or the operator's own.
+fn is_autoexec(file: &RequestedFile) -> bool {
+    match file {
+        RequestedFile::Autoexec => true,
+        RequestedFile::Loader { file } => file.rsplit('/').next() == Some(paths::AUTOEXEC),
+        RequestedFile::Script { .. }
+        | RequestedFile::Answer { .. }
+        | RequestedFile::Artifact { .. }
+        | RequestedFile::Path { .. }
+        | RequestedFile::HttpRequest { .. }
+        | RequestedFile::TftpWrite { .. }
+        | RequestedFile::DhcpReply => false,
     }
 }

@@ -1,17 +1,16 @@
 //! A machine nobody listed whose MAC is nearly a listed one: somebody mistyped it.
 
-use crate::boot::snapshot::Hosts;
-use crate::model::MacAddr;
+use crate::boot::{event::Near, snapshot::Hosts};
+use crate::model::{MacAddr, Name};
 
-/// `its MAC is one digit from r1u01`, where that is so.
-pub(super) fn mac_typo_hint(hosts: &Hosts, mac: Option<MacAddr>) -> Option<String> {
-    let host = one_digit_off(hosts, mac?)?;
-    Some(format!("its MAC is one digit from {host}"))
+/// The listed host that it nearly is.
+pub(super) fn mac_typo_hint(hosts: &Hosts, mac: Option<MacAddr>) -> Near {
+    Near(mac.and_then(|mac| one_digit_off(hosts, mac)).cloned())
 }
 
 /// The host one of whose MACs differs from `mac` in one digit. The half that the digit is not in is as it
 /// was then, so an invented address, as in a flood, is dismissed by two looks into a table.
-fn one_digit_off(hosts: &Hosts, mac: MacAddr) -> Option<&str> {
+fn one_digit_off(hosts: &Hosts, mac: MacAddr) -> Option<&Name> {
     let [a, b, c, d, e, f] = mac.0;
     let halves = [([a, b, c], 3..6), ([d, e, f], 0..3)];
     let bytes = halves
@@ -27,7 +26,7 @@ fn one_digit_off(hosts: &Hosts, mac: MacAddr) -> Option<&str> {
         })
     });
     let mut hosts = others.filter_map(|other| hosts.by_mac(other));
-    hosts.next().map(|host| host.name.as_str())
+    hosts.next().map(|host| &host.name)
 }
 
 #[cfg(test)]
@@ -59,7 +58,7 @@ mod tests {
     #[test]
     fn one_digit_anywhere_is_a_slip_and_two_are_another_machine() {
         let hosts = room(&["52:54:00:ab:cd:07", "a4:bf:01:00:00:09"]);
-        let near = |mac: &str| one_digit_off(&hosts, mac.parse().unwrap());
+        let near = |mac: &str| one_digit_off(&hosts, mac.parse().unwrap()).map(Name::as_str);
         for mac_typo_hint in [
             "52:54:00:ab:cd:08",
             "52:54:00:ab:cd:f7",

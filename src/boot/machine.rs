@@ -1,6 +1,9 @@
 //! Who is asking: from what one request says of a machine to a host, a rule or a stranger.
 
-use crate::boot::snapshot::{BootSettings, Host, Rule, RuleMatch, Snapshot};
+use crate::boot::{
+    event::{Machine, MachineKey, Mismatch},
+    snapshot::{BootSettings, Host, Rule, RuleMatch, Snapshot},
+};
 use crate::model::{Arch, Cpu, HardwareAddr, MacAddr, Uuid, text};
 use std::sync::Arc;
 
@@ -55,14 +58,22 @@ impl<'s> Who<'s> {
 }
 
 impl Identity {
-    /// What a machine is called in logs, paths and templates: its host name, or its MAC with
-    /// hyphens, or `unknown`.
-    pub fn name(&self, who: Who<'_>) -> String {
-        match (who.host(), self.mac, self.link) {
-            (Some(host), _, _) => host.name.to_string(),
-            (None, Some(mac), _) => mac.hyphenated(),
-            (None, None, Some(link)) => link.hyphenated(),
-            (None, None, None) => "unknown".to_owned(),
+    /// What a machine is known by in logs, paths and templates: its host, or its link-layer address.
+    pub fn key(&self, who: Who<'_>) -> MachineKey {
+        match (who.host(), self.hardware()) {
+            (Some(host), _) => MachineKey::Host(host.name.clone()),
+            (None, Some(hardware)) => MachineKey::Hardware(hardware),
+            (None, None) => MachineKey::Unknown,
+        }
+    }
+
+    /// The machine as events show it.
+    pub fn machine(&self, who: Who<'_>) -> Machine {
+        Machine {
+            key: self.key(who),
+            hardware: self.hardware(),
+            uuid: self.uuid,
+            relay: None,
         }
     }
 
@@ -86,7 +97,7 @@ impl Identity {
 /// Who is asking. The MAC decides before the switch port, that before the UUID, and the UUID before
 /// the serial number: a MAC is on every packet, and a switch port does not lie. A UUID and a serial number
 /// name only a host that lists no address: boards are sold with the same ones, and who says one is not
-/// another machine's host for it ([`identity_mismatch`] says it).
+/// another machine's host for it ([`mismatch`] says it).
 pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
     let hosts = &snapshot.hosts;
     let listed = identity
@@ -108,27 +119,27 @@ pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
 
 /// What does not fit between a machine's own words and the inventory, for the log: one that says the UUID
 /// or serial number of a host with other addresses, or a host that says others than are listed.
-pub fn identity_mismatch(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Option<String> {
+pub fn mismatch(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Option<Mismatch> {
     let Some(host) = who.host() else {
-        let (what, host) = snapshot
-            .hosts
-            .by_claimed_identity(identity.uuid, identity.serial.as_deref())?;
-        return Some(format!(
-            "its {what} is that of host `{}`, which lists other addresses",
-            host.name
-        ));
+        return snapshot.hosts.of_another(identity.uuid, identity.serial.as_deref());
     };
     let is_other = |listed: &Uuid, said: &Uuid| listed != said && listed.swapped() != *said;
     if let Some((listed, said)) = host
         .uuid
-        .zip(identity.uuid)
+        .as_ref()
+        .zip(identity.uuid.as_ref())
         .filter(|(listed, said)| is_other(listed, said))
     {
-        return Some(format!("it says the UUID {said}, and the inventory {listed}"));
+        return Some(Mismatch::OtherUuid {
+            said: *said,
+            listed: *listed,
+        });
     }
     let (listed, said) = host.serial.as_ref().zip(identity.serial.as_ref())?;
-    let shown = || text::escape(said.as_bytes());
-    (listed != said).then(|| format!("it says the serial number {}, and the inventory {listed}", shown()))
+    (listed != said).then(|| Mismatch::OtherSerial {
+        said: said.as_str().into(),
+        listed: listed.as_str().into(),
+    })
 }
 
 /// Whether a rule speaks of the machine. A condition on something the request does not tell does

@@ -10,10 +10,11 @@
 //! | anything else | a loader |
 
 use crate::model::Name;
+use serde::Serialize;
 use std::net::Ipv4Addr;
 
 /// The ports of our servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Ports {
     /// HTTP (TCP).
     pub http: u16,

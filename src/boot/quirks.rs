@@ -8,6 +8,7 @@
 use crate::boot::event::Stage;
 use crate::model::{MacBlock, text::glob};
 use crate::proto::dhcp::Request;
+use std::sync::Arc;
 
 /// The rows in the order they apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Quirks(pub Vec<Quirk>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quirk {
     /// What log lines call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// Which machines, and what goes wrong without it.
     pub why: String,
     /// When it applies.
@@ -66,7 +67,7 @@ pub struct QuirkSet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
     /// The rows that matched, in order.
-    pub names: Vec<String>,
+    pub names: Vec<Arc<str>>,
     /// The stage to answer as.
     pub stage: Stage,
     /// Everything else; of two rows that say the same thing the first has it.

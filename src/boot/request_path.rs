@@ -3,7 +3,10 @@
 //! A path that passes here has only components that can stand in a file system without leaving a
 //! folder; the servers open it beneath a root with no symlinks all the same.
 
-use crate::boot::machine::{Identity, client_text};
+use crate::boot::{
+    event::PathFault,
+    machine::{Identity, client_text},
+};
 use crate::model::{Arch, Cpu, Firmware, Uuid, is_placeholder_serial, limits::REQUEST_PATH_BYTES_MAX, text};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
@@ -26,30 +29,30 @@ pub struct RequestPath(String);
 
 impl RequestPath {
     /// Reads a TFTP file name, or an HTTP path that is still percent-encoded (once).
-    pub fn parse(transport: Transport, raw: &[u8]) -> Result<RequestPath, &'static str> {
+    pub fn parse(transport: Transport, raw: &[u8]) -> Result<RequestPath, PathFault> {
         if raw.len() > REQUEST_PATH_BYTES_MAX {
-            return Err("the path is too long");
+            return Err(PathFault::TooLong);
         }
         let decoded: Cow<'_, [u8]> = match transport {
             Transport::Tftp => raw.into(),
             Transport::Http => percent_decode(raw).into(),
         };
-        let path = str::from_utf8(&decoded).map_err(|_| "the path is not UTF-8")?;
+        let path = str::from_utf8(&decoded).map_err(|_| PathFault::NotUtf8)?;
         if path.chars().any(text::steers) {
-            return Err("the path has a control character");
+            return Err(PathFault::ControlCharacter);
         }
         let said = path
             .split(['/', '\\'])
             .filter(|component| !matches!(*component, "" | "."));
         let components: Vec<&str> = said.collect();
         if components.is_empty() {
-            return Err("the path is empty");
+            return Err(PathFault::Empty);
         }
         if transport == Transport::Tftp && path.contains("://") {
-            return Err("it is a URL of another server: this one has no such address");
+            return Err(PathFault::OtherServer);
         }
         if components.contains(&"..") {
-            return Err("the path has a `..` component");
+            return Err(PathFault::Parent);
         }
         Ok(RequestPath(components.join("/")))
     }
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn a_url_of_another_server_is_called_what_it_is() {
         let refused = RequestPath::parse(Transport::Tftp, b"tftp://198.51.100.9/x").unwrap_err();
-        assert!(refused.contains("another server"), "{refused}");
+        assert_eq!(refused, PathFault::OtherServer);
     }
 
     #[test]
@@ -152,7 +155,7 @@ mod tests {
             b"/%e2%81%a7",
         ] {
             let refused = RequestPath::parse(Transport::Http, raw);
-            assert_eq!(refused, Err("the path has a control character"), "{raw:?}");
+            assert_eq!(refused, Err(PathFault::ControlCharacter), "{raw:?}");
         }
         let umlaut = RequestPath::parse(Transport::Http, b"/b%c3%bcro.efi").unwrap();
         assert_eq!(umlaut.as_str(), "b\u{fc}ro.efi");

@@ -14,7 +14,7 @@ mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
-    event::{Event, Stage, Step},
+    event::{PathFault, Reason, RequestedFile, Stage, Subject},
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
     paths,
@@ -25,13 +25,13 @@ use crate::boot::{
     verification::{Verification, VerificationState, VerifiedStamp},
 };
 use crate::lease::{LeaseTable, PortId};
-use crate::model::{HardwareAddr, Now, text};
+use crate::model::{Now, text};
 pub use artifact::content_type;
 use optional::is_optional;
-pub use requester::is_client_address;
+pub use requester::{is_client_address, machine_at};
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
-use std::{net::Ipv4Addr, path::PathBuf};
-pub use unrendered::{Decided, Subject, Text};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+pub use unrendered::{Decided, Text, Unanswered};
 
 /// One request for a file.
 #[derive(Clone, Copy, Debug)]
@@ -77,79 +77,53 @@ pub enum Resource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such thing.
-    NotFound {
-        /// What is missing, for the log.
-        reason: String,
-    },
+    NotFound(Reason),
     /// There is no such thing, and who asks goes on without it.
-    OptionalMissing {
-        /// What is missing.
-        reason: String,
-    },
+    OptionalMissing(Reason),
     /// The path is not one we would ever look at.
-    BadPath {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    BadPath(PathFault),
     /// It is for another machine, or not for this one now.
-    Forbidden {
-        /// Whose, and who asked.
-        reason: String,
-    },
+    Forbidden(Reason),
     /// Our own fault: a template that `check` passed failed for this machine, or a file is not what
     /// it should be.
-    ServerError {
-        /// What failed.
-        reason: String,
-    },
+    ServerError(Reason),
     /// It will be there by itself, in a while.
     NotReady {
         /// What is waited for.
-        reason: String,
+        reason: Reason,
         /// Bytes of the file.
         length: u64,
     },
 }
 
+impl Refusal {
+    /// Why.
+    pub fn into_reason(self) -> Reason {
+        match self {
+            Refusal::NotFound(reason)
+            | Refusal::OptionalMissing(reason)
+            | Refusal::Forbidden(reason)
+            | Refusal::ServerError(reason)
+            | Refusal::NotReady { reason, .. } => reason,
+            Refusal::BadPath(fault) => Reason::BadPath { fault },
+        }
+    }
+
+    /// Whether who asks goes on without it.
+    pub fn is_optional(&self) -> bool {
+        matches!(self, Refusal::OptionalMissing(_))
+    }
+}
+
 /// What a request comes to.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// The machine's name.
-    pub machine: String,
-    /// Its link-layer address, where known.
-    pub hardware: Option<HardwareAddr>,
-    /// Where in its boot a machine asks for such a thing.
-    pub stage: Stage,
-    /// What the thing is called in logs: `loader snponly.efi`, `script debian-installer`.
-    pub what: String,
+    /// Whom it is about, and what it asks for.
+    pub subject: Subject,
     /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
     pub block_max: Option<u16>,
-    /// There is no such thing, and who asks goes on without it.
-    pub is_optional: bool,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
-}
-
-impl Resolved {
-    /// That the thing was not to be had, as an event of its machine.
-    pub fn refused(&self, reason: String) -> Event {
-        let what = self.what.clone();
-        self.event(match self.is_optional {
-            true => Step::OptionalMissing { what },
-            false => Step::Failed { what, reason },
-        })
-    }
-
-    /// What became of the answer, as an event of its machine.
-    pub fn event(&self, step: Step) -> Event {
-        Event {
-            machine: self.machine.clone(),
-            hardware: self.hardware,
-            stage: self.stage,
-            quirks: Vec::new(),
-            step,
-        }
-    }
 }
 
 /// A request for a file, once it is known who asks and for whom: everything it is decided from.
@@ -158,7 +132,7 @@ impl Resolved {
 pub struct Inquiry<'a> {
     snapshot: &'a Snapshot,
     request: &'a FileRequest<'a>,
-    path: Result<RequestPath, &'static str>,
+    path: Result<RequestPath, PathFault>,
     /// The script that the path stands for.
     script: Option<ScriptPath>,
     /// The machine that holds the address that asks.
@@ -180,7 +154,7 @@ pub struct Inquiry<'a> {
 /// What a path came to before it is known whose it is.
 struct Lookup {
     stage: Stage,
-    what: String,
+    file: RequestedFile,
     result: Result<Outcome, Refusal>,
 }
 
@@ -214,7 +188,7 @@ impl<'a> Inquiry<'a> {
         let templates = &self.snapshot.templates;
         match self.decide() {
             Decided::Resolved(resolved) => resolved,
-            Decided::Unrendered(subject, text) => subject.with(text.render(templates)),
+            Decided::Unrendered(unanswered, text) => unanswered.with(text.render(templates)),
         }
     }
 
@@ -222,11 +196,11 @@ impl<'a> Inquiry<'a> {
     /// whoever renders the text needs nothing but the templates.
     pub fn decide(&self) -> Decided {
         let (identity, found) = self.found();
-        let subject = self.subject_of(identity, found.stage, found.what);
+        let unanswered = self.unanswered(identity, found.stage, found.file);
         match found.result {
-            Ok(Outcome::Unrendered(text)) => Decided::Unrendered(subject, text),
-            Ok(Outcome::Whole(resource)) => Decided::Resolved(subject.with(Ok(resource))),
-            Err(refusal) => Decided::Resolved(subject.with(Err(refusal))),
+            Ok(Outcome::Unrendered(text)) => Decided::Unrendered(unanswered, text),
+            Ok(Outcome::Whole(resource)) => Decided::Resolved(unanswered.with(Ok(resource))),
+            Err(refusal) => Decided::Resolved(unanswered.with(Err(refusal))),
         }
     }
 
@@ -234,11 +208,12 @@ impl<'a> Inquiry<'a> {
     fn found(&self) -> (&Identity, Lookup) {
         let path = match &self.path {
             Ok(path) => path,
-            Err(reason) => {
+            Err(fault) => {
+                let path = text::escape(self.request.path).into();
                 let found = Lookup {
                     stage: Stage::Unknown,
-                    what: text::escape(self.request.path),
-                    result: Err(Refusal::BadPath { reason }),
+                    file: RequestedFile::Path { path },
+                    result: Err(Refusal::BadPath(*fault)),
                 };
                 return (&self.peer, found);
             }
@@ -256,18 +231,14 @@ impl<'a> Inquiry<'a> {
         (&self.peer, found)
     }
 
-    fn subject_of(&self, identity: &Identity, stage: Stage, what: String) -> Subject {
-        let who = identify(self.snapshot, identity);
-        let machine = match (identity.hardware(), who.host()) {
-            // Nobody knows who has the address that asks; it is all there is to find the line by.
-            (None, None) => self.request.peer.to_string(),
-            (_, _) => identity.name(who),
-        };
-        Subject {
-            machine,
-            hardware: identity.hardware(),
-            stage,
-            what,
+    fn unanswered(&self, identity: &Identity, stage: Stage, file: RequestedFile) -> Unanswered {
+        let machine = identity.machine(identify(self.snapshot, identity));
+        Unanswered {
+            subject: Subject {
+                machine: machine.or_at(self.request.peer),
+                stage,
+                file,
+            },
             block_max: self.block_max,
         }
     }
@@ -288,19 +259,20 @@ impl<'a> Inquiry<'a> {
                 content_type: content_type(file),
             })),
             None => {
-                let reason = match loaders.why_unfollowed(file) {
-                    Some(why) => format!("{file} is a symbolic link that is not followed: {why}"),
-                    None => format!("no folder of paths.loaders has {file}"),
+                let name = Arc::from(file);
+                let reason = match loaders.why_unfollowed(file).map(Arc::from) {
+                    Some(why) => Reason::LinkUnfollowed { file: name, why },
+                    None => Reason::LoaderMissing { file: name },
                 };
                 Err(match is_optional(file) {
-                    true => Refusal::OptionalMissing { reason },
-                    false => Refusal::NotFound { reason },
+                    true => Refusal::OptionalMissing(reason),
+                    false => Refusal::NotFound(reason),
                 })
             }
         };
         Lookup {
             stage,
-            what: format!("loader {file}"),
+            file: RequestedFile::Loader { file: file.into() },
             result,
         }
     }
@@ -324,9 +296,9 @@ impl<'a> Inquiry<'a> {
         );
         match context {
             Ok(context) => Ok(Outcome::Unrendered(Text::new(template, context, content_type))),
-            Err(error) => Err(Refusal::ServerError {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
+                error: error.to_string().into(),
+            })),
         }
     }
 }

@@ -57,6 +57,7 @@ fn text(status: &Status) -> String {
         last_good,
         transfers,
         counters,
+        reasons,
     } = status;
     let mut text = format!(
         "bootwright {version}, pid {pid}, {}\ngeneration {generation} since {}: {}\n{}\n",
@@ -94,6 +95,12 @@ fn text(status: &Status) -> String {
     }
     text.push_str(&transfers_text(transfers));
     for (name, count) in counters.iter().filter(|(_, count)| **count > 0) {
+        let _ = writeln!(text, "{count:>12} {name}");
+    }
+    if !reasons.is_empty() {
+        text.push_str("why requests came to nothing or had to wait (the log's field `reason`):\n");
+    }
+    for (name, count) in reasons {
         let _ = writeln!(text, "{count:>12} {name}");
     }
     text

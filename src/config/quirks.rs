@@ -167,7 +167,7 @@ fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, Q
     let name = name?;
     let (set, loader) = set??;
     let quirk = Quirk {
-        name: name.value.clone(),
+        name: name.value.as_str().into(),
         why: why?.value,
         matches: matches??,
         set,

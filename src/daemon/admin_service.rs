@@ -19,18 +19,19 @@ use crate::boot::{
 use crate::lease::{self, LeaseTable};
 use crate::model::{BootTarget, MacAddr, Name, Now, WallTime};
 use crate::net::{
-    Shared,
+    Standings,
     interface::{InterfaceState, Presence},
-    transfers,
 };
+use crate::state::{Shared, transfers};
 use crate::store::writer::LeaseWriter;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Everything an operator can ask after.
 pub(super) struct AdminService {
     pub(super) reloader: Arc<Reloader>,
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Arc<LeaseWriter>,
+    pub(super) standings: Standings,
 }
 
 impl AdminService {
@@ -70,12 +71,13 @@ impl AdminApi for AdminService {
             leases: self.shared.lease_table().acknowledged(self.shared.clock.now()).count(),
             leases_writable: self.writer.is_healthy(),
             artifacts: artifacts::known(&snapshot, &self.shared.verification()),
-            interfaces: self.shared.interfaces.load().iter().map(interface).collect(),
+            interfaces: self.standings.load().iter().map(interface).collect(),
             restart_needed_for: state.restart_needed_for,
             unwatched: state.unwatched,
             last_refusal: state.last_refusal,
             last_good: state.last_good,
             transfers: self.transfers(),
+            reasons: reasons(self.shared.counters.reasons()),
             counters: counters
                 .into_iter()
                 .chain([("log_lost", log::lost())])
@@ -103,6 +105,12 @@ impl AdminApi for AdminService {
     }
 }
 
+/// The reasons that came up.
+fn reasons(all: Vec<(&'static str, u64)>) -> BTreeMap<String, u64> {
+    let counted = all.into_iter().filter(|(_, count)| *count > 0);
+    counted.map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
 fn interface(state: &InterfaceState) -> InterfaceStatus {
     let served = match &state.presence {
         Presence::Served(interface) => Some(interface),
@@ -121,13 +129,13 @@ fn interface(state: &InterfaceState) -> InterfaceStatus {
 
 fn transfer(now: Duration, handle: &transfers::TransferProgress) -> TransferStatus {
     TransferStatus {
-        machine: handle.machine.clone(),
+        machine: handle.machine.to_string(),
         client: handle.client,
         transport: match handle.transport {
             Transport::Http => "http".to_owned(),
             Transport::Tftp => "tftp".to_owned(),
         },
-        what: handle.what.clone(),
+        what: handle.file.to_string(),
         sent_bytes: handle.sent(),
         length_bytes: handle.length,
         age_s: now.saturating_sub(handle.began).as_secs(),

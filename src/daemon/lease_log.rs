@@ -3,7 +3,7 @@
 use super::uptime;
 use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
-use crate::net::{Durable, LeaseLog};
+use crate::state::{Durable, LeaseLog};
 use crate::store::writer::LeaseWriter;
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use crate::config::{
 };
 use crate::images::sums::Deferred;
 use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL};
-use crate::net::Shared;
+use crate::state::Shared;
 use std::{
     fmt,
     path::{Path, PathBuf},

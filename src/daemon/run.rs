@@ -7,7 +7,8 @@ use super::{
 };
 use crate::admin::{self, AdminSocket};
 use crate::model::limits::{REFUSAL_POLL_INTERVAL, SHUTDOWN_TIMEOUT};
-use crate::net::{Servers, calendar};
+use crate::net::Servers;
+use crate::state::calendar;
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{

@@ -23,17 +23,17 @@ use crate::model::{
     Now,
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
 };
-use crate::net::{BindError, Clock, Counters, ListenConfig, Servers, Shared};
+use crate::net::{BindError, ListenConfig, Servers};
+use crate::state::{Clock, Shared};
 use crate::store::{
     self, CorruptStore, OpenedStore, Store, StoreError, Write, calendar, leases, lost, ports, writer::LeaseWriter,
 };
-use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fmt,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -142,30 +142,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     // Threads from here on.
     log::write_in_background().map_err(StartError::Log)?;
     let writer = Arc::new(LeaseWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
-    let shared = Arc::new(Shared {
-        snapshot: ArcSwap::from_pointee(snapshot),
-        leases: Mutex::new(leases),
-        identities: Mutex::default(),
-        exhausted: Default::default(),
-        crowded: Default::default(),
-        busy: Default::default(),
-        unverified: Default::default(),
-        log_throttles: Default::default(),
-        verified: Default::default(),
-        verification: Mutex::default(),
-        loops: Default::default(),
-        conflicts: Default::default(),
-        lease_log: Box::new(WrittenLeases {
-            writer: Arc::clone(&writer),
-            boot,
-        }),
-        hot_files: Arc::default(),
-        interfaces: Default::default(),
-        clock,
-        counters: Counters::default(),
-        transfers: Default::default(),
-        rendering: Default::default(),
+    let lease_log = Box::new(WrittenLeases {
+        writer: Arc::clone(&writer),
+        boot,
     });
+    let shared = Arc::new(Shared::new(clock, snapshot, leases, lease_log));
     let verifier = Verifier::start(Arc::clone(&shared), store, appliance.recheck).map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
         &options.config,
@@ -178,6 +159,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
+        standings: servers.standings(),
     };
     let lived = live(servers, &socket, &reloader, desk);
     verifier.stop();

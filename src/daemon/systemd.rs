@@ -4,7 +4,7 @@
 //! second, and the watchdog's food not at all.
 
 use crate::model::limits::NOTIFY_TIMEOUT;
-use crate::net::Shared;
+use crate::state::Shared;
 use sd_notify::NotifyState;
 use std::{
     ffi::OsStr,

@@ -19,7 +19,7 @@ use crate::model::limits::{
     RECHECK_BYTES_PER_S, VERIFY_DEBOUNCE, VERIFY_LOG_INTERVAL, VERIFY_PIECE_BYTES, VERIFY_POLL_INTERVAL,
     VERIFY_STOP_TIMEOUT,
 };
-use crate::net::{Counter, Shared};
+use crate::state::{Counter, Shared};
 use crate::store::{Store, StoreError, Write, checksums};
 use nix::errno::Errno;
 use std::{

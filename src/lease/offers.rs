@@ -5,6 +5,7 @@
 //! listed hosts, and addresses that a client had before, are not counted and never give way.
 
 use crate::model::{limits, text};
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -15,7 +16,7 @@ use std::{
 };
 
 /// Where a machine's packets come in, as finely as we are told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct AttachmentPoint {
     /// The interface of ours.
     pub interface: Arc<str>,

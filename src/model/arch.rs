@@ -2,6 +2,7 @@
 //!
 //! A new architecture is one row of [`TABLE`].
 
+use serde::Serialize;
 use std::fmt;
 
 /// The instruction set of a machine.
@@ -148,6 +149,12 @@ impl Arch {
             firmware: *firmware,
             cpu: *cpu,
         })
+    }
+}
+
+impl Serialize for Arch {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

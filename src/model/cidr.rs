@@ -1,5 +1,6 @@
 //! IPv4 subnets and address ranges.
 
+use serde::Serialize;
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// Why a text is not a subnet or an address range.
@@ -92,6 +93,12 @@ impl FromStr for Cidr {
             return Err(CidrError(format!("`{text}` has host bits set; the subnet is {cidr}")));
         }
         Ok(cidr)
+    }
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

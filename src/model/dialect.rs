@@ -1,10 +1,12 @@
 //! The languages that scripts are written in: a loader reads one.
 
+use serde::Serialize;
 use std::fmt;
 
 /// A loader's language. A new one is a row here, its rule in `boot::render` and its paths in
 /// `boot::script_path`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// iPXE's scripts.
     Ipxe,

@@ -243,6 +243,12 @@ impl From<MacAddr> for HardwareAddr {
     }
 }
 
+impl Serialize for HardwareAddr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for HardwareAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.htype, self.len) {

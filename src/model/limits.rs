@@ -49,6 +49,9 @@ pub const NEIGHBOUR_TTL: Duration = Duration::from_secs(10);
 pub const NEIGHBOURS_MAX: usize = 1024;
 /// When it is looked whether such an address answered: the kernel asks three times, a second apart.
 pub const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(4);
+/// Events that wait for one listener; who falls behind by more loses the oldest. A storm of a thousand machines
+/// has some 4,000 events in a second.
+pub const EVENTS_QUEUE_MAX: usize = 8192;
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_TTL: Duration = Duration::from_secs(30);
 /// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the

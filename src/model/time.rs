@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The moment a decision is made. Life runs on the monotonic part, which no operator and no time
 /// server can move; the wall part is only for what is written to disk and shown to people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Now {
     /// Time since the process began.
     pub monotonic: Duration,

@@ -16,8 +16,9 @@ use self::{
 };
 use crate::boot::{
     engine::{self, DiscoverCache, Ingress, Outcome},
-    event::{Event, Stage, Step},
+    event::{Event, Machine, Reason, Stage, Step},
     identity_cache::Observation,
+    machine::identify,
 };
 use crate::lease::{LeaseChange, OverQuota, PortChange};
 use crate::model::{
@@ -25,17 +26,16 @@ use crate::model::{
     limits::{DHCP_REQUEST_BYTES_MAX, OFFER_QUOTA_LOG_INTERVAL, POOL_EXHAUSTED_LOG_INTERVAL},
 };
 use crate::net::{
-    Counter, Durable, Shared, calendar,
     intake::batch,
     interface::Interface,
     neighbours::Neighbours,
     probe::Prober,
-    report,
     rogue::RogueServers,
     socket::{FrameSender, Inbox, ReceivedDatagram},
     tasks::TaskTracker,
 };
 use crate::proto::dhcp::{self, Request};
+use crate::state::{Counter, Durable, Shared, calendar};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
     net::UdpSocket,
@@ -136,13 +136,16 @@ impl DhcpServer {
             let answer = PendingReply::of(outcome);
             match answer.change {
                 Some(_) => waiting.push(answer),
-                None => replies.say(&answer),
+                None => replies.say(answer),
             }
         }
         match appended {
             // The task that keeps promises outlives this one, unless it was cut: nobody is served then.
             Some(Ok(durable)) => drop(commit.send(PendingCommit::new(durable, waiting))),
-            Some(Err(reason)) => replies.give_up(waiting, &reason, Counter::DhcpQueueFull),
+            Some(Err(error)) => {
+                let error = error.into();
+                replies.give_up(waiting, &Reason::LeaseQueueFull { error }, Counter::DhcpQueueFull);
+            }
             None => {}
         }
     }
@@ -154,11 +157,13 @@ impl DhcpServer {
         let mut request = match dhcp::parse(bytes) {
             Ok(request) if !received.is_truncated => request,
             Ok(_) => {
-                self.malformed(received, "longer than any DHCP packet");
+                let source = received.source;
+                self.malformed(Reason::PacketTooLong { source });
                 return None;
             }
-            Err(reason) => {
-                self.malformed(received, &format!("{reason}"));
+            Err(fault) => {
+                let source = received.source;
+                self.malformed(Reason::Malformed { source, fault });
                 return None;
             }
         };
@@ -167,7 +172,9 @@ impl DhcpServer {
         drop(discovers);
         let interface = self.interface.borrow();
         let Some(own) = interface.answering(received.asked) else {
-            counters.count(Counter::DhcpNoAddress);
+            let name = Arc::clone(&interface.name);
+            drop(interface);
+            self.no_address(received, name, &request);
             return None;
         };
         let ingress = Ingress {
@@ -217,7 +224,7 @@ impl DhcpServer {
         }
         if let Some(notice) = &outcome.notice {
             counters.count(Counter::DhcpReservationUnavailable);
-            report(notice);
+            self.shared.publish(notice.clone());
         }
         match (&outcome.event.step, &outcome.send) {
             (Step::ReservationConflict { .. }, _) => counters.count(Counter::DhcpReservationConflict),
@@ -234,7 +241,7 @@ impl DhcpServer {
     }
 
     /// Counts every machine that a pool has no address for, and says it once a minute.
-    fn exhausted(&self, reason: &str) {
+    fn exhausted(&self, reason: &Reason) {
         self.shared.counters.count(Counter::DhcpPoolExhausted);
         if self
             .shared
@@ -256,16 +263,29 @@ impl DhcpServer {
         }
     }
 
-    fn malformed(&self, received: &ReceivedDatagram, reason: &str) {
+    /// A packet that is no request.
+    fn malformed(&self, reason: Reason) {
         self.shared.counters.count(Counter::DhcpMalformed);
-        report(&Event {
-            machine: "unknown".to_owned(),
-            hardware: None,
-            stage: Stage::Unknown,
-            quirks: Vec::new(),
-            step: Step::Ignored {
-                reason: format!("a packet from {} is no DHCP request: {reason}", received.source),
-            },
+        self.unanswered(Machine::default(), Stage::Unknown, reason);
+    }
+
+    /// A request that nobody can answer: the interface has no address.
+    fn no_address(&self, received: &ReceivedDatagram, interface: Arc<str>, request: &Request) {
+        self.shared.counters.count(Counter::DhcpNoAddress);
+        let identity = engine::identity(request);
+        let who = identity.machine(identify(&self.shared.snapshot.load(), &identity));
+        let source = received.source;
+        let reason = Reason::NoInterfaceAddress { source, interface };
+        self.unanswered(who, engine::stage(request), reason);
+    }
+
+    fn unanswered(&self, machine: Machine, stage: Stage, reason: Reason) {
+        self.shared.publish(Event {
+            at: self.shared.clock.now(),
+            machine,
+            stage,
+            quirks: Arc::default(),
+            step: Step::Ignored { reason },
         });
     }
 }

@@ -6,17 +6,16 @@
 //! since, and after them such addresses, give their places to others, the oldest first.
 
 use crate::model::limits::UNKNOWN_CLIENTS_SHARE_DIVISOR;
+use crate::state::Shared;
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 use tokio::sync::Notify;
-
-/// Why a transfer or a connection ends that gave way.
-pub const GAVE_WAY: &str = "nobody was given its address by DHCP, and its place was needed for a machine";
 
 /// What is known of an address that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +24,14 @@ pub enum ClientClass {
     Unknown,
     /// It is a machine's.
     Known,
+}
+
+/// What is known of an address that asks for a place.
+pub fn class_of(shared: &Shared, client: Ipv4Addr) -> ClientClass {
+    match shared.is_client_address(client) {
+        true => ClientClass::Known,
+        false => ClientClass::Unknown,
+    }
 }
 
 /// Of several places that may be missed, in the order in which they are given up.

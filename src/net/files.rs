@@ -7,7 +7,11 @@
 
 pub mod hot;
 
-use crate::boot::{snapshot::FileStamp, verification::VerifiedStamp};
+use crate::boot::{
+    event::{FileFault, Reason},
+    snapshot::FileStamp,
+    verification::VerifiedStamp,
+};
 use crate::images::checksum;
 use nix::{
     errno::Errno,
@@ -40,7 +44,7 @@ pub enum FileError {
     /// There is none of that name.
     Missing,
     /// The name leads through a symlink, out of the root, or to something that is no regular file.
-    Unsafe(&'static str),
+    Unsafe(FileFault),
     /// The file is not the one whose checksum was verified.
     Changed,
     /// The file was found to have other bytes than it should.
@@ -62,19 +66,27 @@ impl FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileError::Missing => f.write_str("no such file"),
-            FileError::Unsafe(reason) => f.write_str(reason),
-            FileError::Changed => f.write_str("the file changed since its checksum was verified"),
-            FileError::Corrupt => f.write_str("the file's bytes are not those of its checksum any more"),
-            FileError::ChangedWhileReading => f.write_str("the file changed while it was sent"),
-            FileError::WaitTimedOut => f.write_str("its turn did not come in time"),
-            FileError::Io(error) => write!(f, "the file can't be read: {error}"),
-        }
+        Reason::from(self).fmt(f)
     }
 }
 
 impl std::error::Error for FileError {}
+
+impl From<&FileError> for Reason {
+    fn from(error: &FileError) -> Reason {
+        match error {
+            FileError::Missing => Reason::FileMissing,
+            FileError::Unsafe(fault) => Reason::FileUnsafe { fault: *fault },
+            FileError::Changed => Reason::FileChanged,
+            FileError::Corrupt => Reason::FileWrong,
+            FileError::ChangedWhileReading => Reason::FileChangedMeanwhile,
+            FileError::WaitTimedOut => Reason::FileNotInTime,
+            FileError::Io(error) => Reason::FileUnreadable {
+                error: error.to_string().into(),
+            },
+        }
+    }
+}
 
 /// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `verified` only
 /// if the file is still what was sealed, and read only as long as the seal is whole.
@@ -82,7 +94,7 @@ pub fn open_beneath(root: &Path, file: &str, verified: Option<VerifiedStamp>) ->
     let path = Path::new(file);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || file.is_empty() {
-        return Err(FileError::Unsafe("the path leads out of its folder"));
+        return Err(FileError::Unsafe(FileFault::Outside));
     }
     // The root itself is the operator's word and may be a symlink.
     let folder = open(root, FOLDER, Mode::empty()).map_err(refused)?;
@@ -129,10 +141,10 @@ fn refused(errno: Errno) -> FileError {
         Errno::ENOENT => FileError::Missing,
         // A file where a folder is needed; with O_NOFOLLOW a symlink to a folder says the same.
         Errno::ENOTDIR => FileError::Missing,
-        Errno::ELOOP => FileError::Unsafe("a symbolic link is on the way"),
-        Errno::EXDEV => FileError::Unsafe("the path leads out of its folder"),
+        Errno::ELOOP => FileError::Unsafe(FileFault::Link),
+        Errno::EXDEV => FileError::Unsafe(FileFault::Outside),
         // A socket, or a device that is not there.
-        Errno::ENXIO => FileError::Unsafe("not a regular file"),
+        Errno::ENXIO => FileError::Unsafe(FileFault::NotRegular),
         other => FileError::Io(other.into()),
     }
 }
@@ -140,7 +152,7 @@ fn refused(errno: Errno) -> FileError {
 fn check(file: File, verified: Option<VerifiedStamp>) -> Result<OpenedFile, FileError> {
     let metadata = file.metadata().map_err(FileError::Io)?;
     if !metadata.is_file() {
-        return Err(FileError::Unsafe("not a regular file"));
+        return Err(FileError::Unsafe(FileFault::NotRegular));
     }
     let stamp = checksum::stamp(&metadata);
     match &verified {

@@ -27,6 +27,7 @@ mod stall;
 pub use buffer_pool::BufferPool;
 pub use connection::HttpThreads;
 
+use crate::boot::event::Reason;
 use crate::model::{
     SharedAddresses,
     limits::{
@@ -35,12 +36,13 @@ use crate::model::{
     },
 };
 use crate::net::{
-    Counter, Shared,
-    eviction::EvictionNotice,
+    eviction::{EvictionNotice, class_of},
+    files::hot::HotFiles,
     intake::recover,
     limiter::{FairLimiter, FdShare, NoPermit, Permit, PermitRequest, max_by_fds},
     tasks::TaskTracker,
 };
+use crate::state::{Counter, Shared};
 
 use client_stream::DeliveryTracker;
 use connection_queue::{ConnectionQueue, QueuedConnection};
@@ -64,6 +66,8 @@ pub struct HttpServer {
     pub bulk: FairLimiter,
     /// The places of those who wait for one of them.
     pub wait_slots: FairLimiter,
+    /// The loaders that machines fetch.
+    pub hot_files: Arc<HotFiles>,
     /// What pieces of files are read into, whatever interface they go to.
     pub buffers: BufferPool,
     /// Where connections are served.
@@ -124,7 +128,7 @@ impl HttpServer {
         let IpAddr::V4(client) = peer.ip() else { return };
         let permit_request = PermitRequest {
             client,
-            class: self.shared.class(client),
+            class: class_of(&self.shared, client),
             is_heard: false,
             eviction: EvictionNotice::default(),
         };
@@ -149,6 +153,13 @@ impl HttpServer {
     fn close(&self, permit_request: &PermitRequest) {
         let client = permit_request.client;
         self.shared.counters.count(Counter::HttpFull);
+        let no_permit = self.places.no_permit(permit_request);
+        let reason = match no_permit {
+            Some(NoPermit::Client(own)) => Reason::ConnectionsFullForOne { own },
+            Some(NoPermit::UnknownClients) => Reason::ConnectionsFullForUnknown,
+            Some(NoPermit::All) | None => Reason::ConnectionsFull,
+        };
+        self.shared.turned_away(self.shared.machine_at(client), reason);
         if !self
             .shared
             .log_throttles
@@ -157,7 +168,7 @@ impl HttpServer {
         {
             return;
         }
-        match self.places.no_permit(permit_request) {
+        match no_permit {
             Some(NoPermit::Client(own)) => warn!(
                 "an HTTP connection of {client} is closed: it has {own} already, as many as one address may have; if many \
                  machines ask from it, say so by machines_per_address under [network]"
@@ -187,6 +198,7 @@ impl HttpServer {
             tracker: Arc::new(DeliveryTracker::new(Arc::clone(&self.shared))),
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
+            hot_files: Arc::clone(&self.hot_files),
             buffers: self.buffers.clone(),
             abort: self.tasks.abort(),
             permit_request: PermitRequest {

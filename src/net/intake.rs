@@ -2,10 +2,10 @@
 //! after an error.
 
 use crate::net::{
-    Counter, Shared,
     socket::{self, Inbox, ReceivedDatagram},
     tasks::TaskTracker,
 };
+use crate::state::{Counter, Shared};
 use std::{io, time::Duration};
 use tokio::{io::Interest, net::UdpSocket};
 use tracing::debug;

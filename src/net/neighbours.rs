@@ -14,7 +14,8 @@ use crate::model::{
     OwnAddress,
     limits::{ARP_REQUESTS_PER_S, NEIGHBOUR_TTL, NEIGHBOURS_MAX, ROUTER_ARP_REQUESTS_PER_S},
 };
-use crate::net::{Clock, interface::Interface, socket};
+use crate::net::{interface::Interface, socket};
+use crate::state::Clock;
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv4Addr,

@@ -9,11 +9,12 @@ use crate::model::{
     limits::{PROBE_RETRY_INTERVAL, PROBE_TIMEOUT, PROBES_MAX},
 };
 use crate::net::{
-    Counter, Shared, frame,
+    frame,
     intake::packets,
     socket::{self, FrameSender},
     tasks::TaskTracker,
 };
+use crate::state::{Counter, Shared};
 use std::{
     collections::HashMap,
     io,

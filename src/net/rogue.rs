@@ -10,8 +10,9 @@ use crate::model::{
     MacAddr, Mode,
     limits::{ROGUE_SERVER_LOG_INTERVAL, ROGUE_SERVERS_MAX, ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL},
 };
-use crate::net::{Counter, Shared, intake::packets, interface::Interface, socket, tasks::TaskTracker};
+use crate::net::{intake::packets, interface::Interface, socket, tasks::TaskTracker};
 use crate::proto::dhcp::{SniffedReply, sniff_reply};
+use crate::state::{Counter, Shared};
 use std::{
     collections::HashMap,
     fmt::Display,

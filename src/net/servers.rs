@@ -5,8 +5,8 @@ mod watcher;
 use crate::boot::snapshot::Ports;
 use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT};
 use crate::net::{
-    Shared,
     dhcp::{self, DhcpServer},
+    files::hot::HotFiles,
     holder,
     http::{self, BufferPool, HttpServer, HttpThreads},
     interface::{self, Interface},
@@ -20,6 +20,8 @@ use crate::net::{
     tftp::{self, TftpServer},
 };
 use crate::proto::ndp;
+use crate::state::Shared;
+use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -159,6 +161,9 @@ pub struct ListenConfig {
     pub router_advertisements: bool,
 }
 
+/// How the interfaces stand that are to be served, as the watcher saw them last.
+pub type Standings = Arc<ArcSwap<Vec<interface::InterfaceState>>>;
+
 /// An interface whose sockets are bound, and not served yet.
 struct BoundInterface {
     interface: Interface,
@@ -170,9 +175,15 @@ pub struct Servers {
     wanted: Vec<ServedInterface>,
     listen: ListenConfig,
     bound: Vec<BoundInterface>,
+    standings: Standings,
 }
 
 impl Servers {
+    /// How the interfaces stand, while this serves.
+    pub fn standings(&self) -> Standings {
+        Arc::clone(&self.standings)
+    }
+
     /// Binds every port on the interfaces that exist now, before threads start and privileges
     /// drop. An interface that is missing is no error: it is served when it appears.
     pub fn bind(wanted: &[ServedInterface], listen: ListenConfig) -> Result<Servers, BindError> {
@@ -193,7 +204,12 @@ impl Servers {
                 Ok(BoundInterface { interface, sockets })
             })
             .collect::<Result<_, BindError>>()?;
-        Ok(Servers { wanted, listen, bound })
+        Ok(Servers {
+            wanted,
+            listen,
+            bound,
+            standings: Arc::default(),
+        })
     }
 
     /// Serves until `stop` becomes true (or its sender is gone), then takes no new request and lets
@@ -213,6 +229,8 @@ impl Servers {
             wait_slots: http::wait_slots(&self.listen.shared_addresses),
             shared_addresses: self.listen.shared_addresses.clone(),
             buffers: http::buffers(),
+            hot_files: Arc::default(),
+            standings: self.standings,
         };
         let mut watcher = Watcher::new(self.wanted, self.listen, common);
         for bound in self.bound {
@@ -246,6 +264,10 @@ struct SharedResources {
     wait_slots: FairLimiter,
     shared_addresses: SharedAddresses,
     buffers: BufferPool,
+    /// The loaders that machines fetch.
+    hot_files: Arc<HotFiles>,
+    /// For operators.
+    standings: Standings,
 }
 
 impl SharedResources {
@@ -292,19 +314,7 @@ impl SharedResources {
             let (solicitations, socket) = self.solicitations(bound, frames, states)?;
             servers.spawn(solicitations.run(socket));
         }
-        let tftp = TftpServer {
-            shared: Arc::clone(&self.shared),
-            socket: tokio::net::UdpSocket::from_std(sockets.tftp)?,
-            transfers: sockets
-                .transfers
-                .into_iter()
-                .map(tokio::net::UdpSocket::from_std)
-                .collect::<io::Result<_>>()?,
-            interface: states.clone(),
-            transfers_max: self.transfers_max,
-            shared_addresses: self.shared_addresses.clone(),
-            tasks: self.tasks.clone(),
-        };
+        let tftp = self.tftp(sockets.tftp, sockets.transfers, states)?;
         servers.spawn(tftp.run());
         let prompt = self.threads.prompt();
         let listener = {
@@ -318,11 +328,33 @@ impl SharedResources {
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
             buffers: self.buffers.clone(),
+            hot_files: Arc::clone(&self.hot_files),
             threads: self.threads.clone(),
             tasks: self.tasks.clone(),
         };
         servers.spawn_on(http.run(), &prompt);
         Ok(servers)
+    }
+
+    fn tftp(
+        &self,
+        socket: UdpSocket,
+        transfers: Vec<UdpSocket>,
+        states: &watch::Receiver<Interface>,
+    ) -> io::Result<TftpServer> {
+        Ok(TftpServer {
+            shared: Arc::clone(&self.shared),
+            socket: tokio::net::UdpSocket::from_std(socket)?,
+            transfers: transfers
+                .into_iter()
+                .map(tokio::net::UdpSocket::from_std)
+                .collect::<io::Result<_>>()?,
+            interface: states.clone(),
+            transfers_max: self.transfers_max,
+            shared_addresses: self.shared_addresses.clone(),
+            hot_files: Arc::clone(&self.hot_files),
+            tasks: self.tasks.clone(),
+        })
     }
 
     fn solicitations(

@@ -11,13 +11,14 @@ use crate::boot::{
 };
 use crate::model::{MacAddr, limits::ROUTER_PROBE_TIMEOUT};
 use crate::net::{
-    Counter, Shared, forwarding,
+    forwarding,
     intake::packets,
     interface::Interface,
     socket::{self, FrameSender},
     tasks::TaskTracker,
 };
 use crate::proto::ndp::{self, RouterMessage};
+use crate::state::{Counter, Shared};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -117,7 +118,7 @@ impl Solicitations {
         let (mac, address) = who;
         if self.send(mac, &ndp::no_router(self.own, address)) {
             self.shared.counters.count(Counter::RouterAbsenceAdvertised);
-            self.shared.report(&self.told(mac));
+            self.shared.publish(self.told(mac));
         }
     }
 
@@ -128,10 +129,10 @@ impl Solicitations {
             (identities.of(mac), identities.stage(mac))
         };
         Event {
-            machine: identity.name(identify(&snapshot, &identity)),
-            hardware: Some(mac.into()),
+            at: self.shared.clock.now(),
+            machine: identity.machine(identify(&snapshot, &identity)),
             stage: stage.unwrap_or(Stage::Unknown),
-            quirks: Vec::new(),
+            quirks: Arc::default(),
             step: Step::NoIpv6Router,
         }
     }

@@ -16,12 +16,13 @@ mod session;
 mod sessions;
 mod worker;
 
+use crate::boot::event::{Machine, Reason};
 use crate::model::{
     SharedAddresses,
     limits::{TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX, TFTP_WORKERS_MAX},
 };
 use crate::net::{
-    Counter, Shared,
+    files::hot::HotFiles,
     intake::datagrams,
     interface::Interface,
     limiter::{FdShare, max_by_fds},
@@ -29,6 +30,7 @@ use crate::net::{
     tasks::TaskTracker,
 };
 use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
+use crate::state::{Counter, Shared};
 use prepare::TransferRequest;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -40,7 +42,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tracing::debug;
-use worker::{IncomingRequest, Worker, WorkerConfig};
+use worker::{IncomingRequest, Worker};
 
 /// Bytes read of a packet on the request port: anything longer than a request is malformed.
 const PACKET_BYTES_MAX: usize = 2048;
@@ -59,6 +61,8 @@ pub struct TftpServer {
     pub transfers_max: usize,
     /// Addresses that many machines ask from.
     pub shared_addresses: SharedAddresses,
+    /// The loaders that machines fetch.
+    pub hot_files: Arc<HotFiles>,
     /// Where sessions are started.
     pub tasks: TaskTracker,
 }
@@ -105,6 +109,7 @@ impl TftpServer {
                     single_port,
                     permits: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
                     shared_addresses: self.shared_addresses.clone(),
+                    hot_files: Arc::clone(&self.hot_files),
                 };
                 tasks.spawn(Worker::new(common, socket, receiver).run());
                 sender
@@ -123,16 +128,28 @@ impl TftpServer {
                 let Some(asked) = filter.request(received, wire::parse(bytes)) else {
                     return;
                 };
-                if workers[worker_of(*asked.0.ip(), workers.len())]
-                    .try_send(asked)
-                    .is_err()
-                {
+                let client = *asked.0.ip();
+                if workers[worker_of(client, workers.len())].try_send(asked).is_err() {
                     shared.counters.count(Counter::TftpFull);
+                    // Who floods us is not looked up each time.
+                    shared.turned_away(Machine::default().or_at(client), Reason::RequestQueueFull);
                 }
             },
         )
         .await;
     }
+}
+
+/// What lanes have in common.
+struct WorkerConfig {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    filter: RequestFilter,
+    single_port: bool,
+    /// Transfers in all and for one machine.
+    permits: (usize, usize),
+    shared_addresses: SharedAddresses,
+    hot_files: Arc<HotFiles>,
 }
 
 /// The lane of a client's address.

@@ -7,7 +7,7 @@
 
 use super::{input::Input, support::*};
 use bootwright::boot::{
-    engine::{self, Destination, Ingress, Outcome},
+    engine::{self, Destination, Ingress, Outcome, OutgoingReply},
     event::Step,
     snapshot::{Host, Hosts, Snapshot, UnknownPolicy},
 };
@@ -270,7 +270,7 @@ impl Life {
     pub fn take(&mut self, bytes: &[u8]) -> Option<(Request, Outcome)> {
         let request = dhcp::parse(bytes).ok()?;
         let outcome = engine::handle(self.now, self.snapshot, &mut self.leases, &self.ingress, &request);
-        let said = format!("{} {:?}", outcome.event.machine, outcome.event.step);
+        let said = format!("{} {}", outcome.event.machine.key, outcome.event.step);
         assert!(
             said.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
             "steers a terminal: {said}"
@@ -284,7 +284,7 @@ impl Life {
             }
             None => {}
         }
-        let reply = outcome.send.as_ref().map(|sending| sending.reply.encode());
+        let reply = outcome.send.as_ref().map(OutgoingReply::encode);
         if let Some(reply) = &reply {
             assert_reply(&outcome, &self.ingress, &request, bytes, reply);
         }

@@ -8,15 +8,15 @@ use super::room::Room;
 use bootwright::{
     boot::{
         snapshot::{Host, Hosts, Snapshot},
-        verification::{HashResult, Verification},
+        verification::HashResult,
     },
     lease::{LeaseChange, LeaseTable},
     model::{SharedAddresses, text},
     net::{
-        Clock, Counter, Counters, Durable, LeaseLog, Shared,
         http::{HttpServer, HttpThreads, buffers, bulk_places, connection_places, wait_slots},
         tasks::{Shutdown, TaskTracker},
     },
+    state::{Clock, Counter, Durable, LeaseLog, Shared},
 };
 use socket2::SockRef;
 use std::{
@@ -116,6 +116,7 @@ impl Appliance {
                 places: connection_places(&addresses),
                 bulk: bulk_places(2, &addresses),
                 wait_slots: wait_slots(&addresses),
+                hot_files: Arc::default(),
                 buffers: buffers(),
                 threads: HttpThreads::start(),
                 tasks,
@@ -254,35 +255,18 @@ impl Appliance {
 /// Every artifact was read and found sound, and the client is a listed host.
 fn shared(mut snapshot: Snapshot) -> Arc<Shared> {
     let clock = Clock::start();
-    let mut verification = Verification::default();
-    for image in snapshot.images.values() {
-        for artifact in image.artifacts() {
-            let path = image.path(artifact);
-            verification.record(clock.now(), &path, artifact.stamp, HashResult::Sum(artifact.sha256));
-        }
-    }
     let mut hosts: Vec<Host> = snapshot.hosts.iter().map(|host| Host::clone(host)).collect();
     hosts[0].address = Some(Ipv4Addr::LOCALHOST);
     snapshot.hosts = Hosts::new(hosts);
-    Arc::new(Shared {
-        snapshot: Arc::new(snapshot).into(),
-        leases: LeaseTable::default().into(),
-        identities: Default::default(),
-        exhausted: Default::default(),
-        crowded: Default::default(),
-        busy: Default::default(),
-        unverified: Default::default(),
-        log_throttles: Default::default(),
-        verified: Default::default(),
-        verification: verification.into(),
-        loops: Default::default(),
-        conflicts: Default::default(),
-        lease_log: Box::new(NoLog),
-        hot_files: Arc::default(),
-        interfaces: Default::default(),
-        clock,
-        counters: Counters::default(),
-        transfers: Default::default(),
-        rendering: Default::default(),
-    })
+    let images = snapshot.images.clone();
+    let shared = Shared::new(clock, snapshot, LeaseTable::default(), Box::new(NoLog));
+    for image in images.values() {
+        for artifact in image.artifacts() {
+            let (path, finding) = (image.path(artifact), HashResult::Sum(artifact.sha256));
+            shared
+                .verification()
+                .record(clock.now(), &path, artifact.stamp, finding);
+        }
+    }
+    Arc::new(shared)
 }

@@ -113,7 +113,7 @@ fn assert_offered(snapshot: &Snapshot, host: &Host, mac: MacAddr) {
         );
         return;
     };
-    let bytes = sending.reply.encode();
+    let bytes = sending.encode();
     assert_eq!(bytes[240..243], [53, 1, 2], "no offer");
     let given = Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]);
     assert_eq!(Some(given), host.address, "{} is offered another's", host.name);

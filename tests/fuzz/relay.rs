@@ -203,7 +203,7 @@ fn said(body: &[u8], wanted: u8) -> Option<Vec<Vec<u8>>> {
 fn assert_answer(life: &Life, packet: &Packet, outcome: &Outcome, sending: &OutgoingReply) {
     let body = packet.options.iter().find(|(code, _)| *code == 82);
     let body = body.map(|(_, body)| body.as_slice()).unwrap_or_default();
-    let reply = sending.reply.encode();
+    let reply = sending.encode();
     let given = word(&reply, 16);
     if packet.giaddr != NOBODY {
         assert_relayed(life, packet, body, sending);

@@ -214,7 +214,7 @@ fn assert_answered(answered: &Resolved, path: &str) {
                 body.len()
             );
         }
-        Err(Refusal::ServerError { reason }) => panic!("accepted, and then not rendered: {path}: {reason}"),
+        Err(Refusal::ServerError(reason)) => panic!("accepted, and then not rendered: {path}: {reason}"),
         Ok(Resource::File { .. }) | Err(_) => {}
     }
 }

@@ -49,12 +49,14 @@ impl Room {
     /// The names of the rows in force.
     fn names(&self) -> Vec<String> {
         let loaded = self.load().unwrap_or_else(|report| panic!("{}", report.render(false)));
-        loaded.snapshot.quirks.0.into_iter().map(|quirk| quirk.name).collect()
+        let rows = loaded.snapshot.quirks.0.into_iter();
+        rows.map(|quirk| quirk.name.to_string()).collect()
     }
 }
 
 fn shipped_names() -> Vec<String> {
-    shipped_quirks().0.into_iter().map(|quirk| quirk.name).collect()
+    let rows = shipped_quirks().0.into_iter();
+    rows.map(|quirk| quirk.name.to_string()).collect()
 }
 
 fn row(name: &str, matches: &str, set: &str) -> String {
@@ -90,7 +92,7 @@ fn a_file_that_is_named_must_be_there_and_its_folder_is_watched() {
     fs::create_dir(room.0.path().join("firmware")).unwrap();
     room.write("firmware/odd.toml", &row("acme", "", "tftp_block_max = 512"));
     let loaded = room.load().ok().unwrap();
-    assert_eq!(loaded.snapshot.quirks.0[0].name, "acme");
+    assert_eq!(&*loaded.snapshot.quirks.0[0].name, "acme");
     let folders = watched(&loaded.appliance, &room.0.path().join("bootwright.toml"));
     assert!(folders.contains(&room.0.path().join("firmware")));
 }

@@ -3,7 +3,7 @@
 mod other_loaders;
 
 use bootwright::boot::{
-    event::Stage,
+    event::{DiskReason, MachineKey, Near, Reason, RequestedFile, ScriptChoice, Stage},
     identity_cache::{IdentityCache, Observation},
     render::Templates,
     resource::{Decided, FileRequest, Inquiry, Refusal, Resolved, Resource, Transport, resource},
@@ -15,7 +15,7 @@ use bootwright::boot::{
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};
 use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
@@ -215,24 +215,41 @@ fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_ha
                 &ask,
             )
         };
-        let Decided::Unrendered(subject, text) = inquiry().decide() else {
+        let Decided::Unrendered(unanswered, text) = inquiry().decide() else {
             panic!("{path} is decided without a template");
         };
-        let reason = "came to no end".to_owned();
-        let refused = subject.with(Err(Refusal::ServerError { reason }));
         let whole = inquiry().answer();
-        let line = |answered: &Resolved| {
-            let Resolved { machine, what, .. } = answered;
-            (machine.clone(), answered.hardware, answered.stage, what.clone())
-        };
-        assert_eq!(line(&refused), line(&whole), "{path} {query:?}");
-        assert!(matches!(refused.result, Err(Refusal::ServerError { .. })));
+        assert_eq!(unanswered.subject, whole.subject, "{path} {query:?}");
         // Rendered where machines are served, or elsewhere: it is one text.
         assert_eq!(
             text.render_at_once(&room.templates).map(Ok),
             Some(whole.result),
             "{path}"
         );
+    }
+}
+
+/// What events know a listed host by.
+fn listed(host: &str) -> MachineKey {
+    MachineKey::Host(name(host))
+}
+
+/// The script of a host that is to be installed.
+fn installer(dialect: Dialect) -> RequestedFile {
+    script("debian-installer", dialect, ScriptChoice::Named)
+}
+
+/// The script of a machine that nobody listed.
+fn unknown(near: Near) -> RequestedFile {
+    script("unknown", Dialect::Ipxe, ScriptChoice::Unlisted(near))
+}
+
+fn script(script: &str, dialect: Dialect, choice: ScriptChoice) -> RequestedFile {
+    RequestedFile::Script {
+        script: name(script),
+        dialect,
+        choice,
+        mismatch: None,
     }
 }
 
@@ -284,27 +301,25 @@ fn a_script_names_the_host_that_its_query_names() {
         text(&answered),
         "#!ipxe\nkernel http://192.0.2.1/image/debian-12/linux\n# r1u07"
     );
-    assert_eq!(answered.machine, "r1u07");
-    assert_eq!(answered.what, "script debian-installer");
-    assert_eq!(answered.stage, Stage::Ipxe);
+    assert_eq!(answered.subject.machine.key, listed("r1u07"));
+    assert_eq!(answered.subject.file, installer(Dialect::Ipxe));
+    assert_eq!(answered.subject.stage, Stage::Ipxe);
 }
 
 #[test]
 fn a_machine_one_digit_from_a_host_is_told_from_other_strangers() {
-    let what = |mac: &str| get_alone(DYNAMIC, &format!("/boot.ipxe?mac={mac}")).what;
-    let mac_typo_hint = "script unknown (its MAC is one digit from r1u07)";
-    assert_eq!(
-        [what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")],
-        [mac_typo_hint; 2]
-    );
-    assert_eq!(what("52-54-00-00-01-17"), "script unknown");
+    let what = |mac: &str| get_alone(DYNAMIC, &format!("/boot.ipxe?mac={mac}")).subject.file;
+    let near = || unknown(Near(Some(name("r1u07"))));
+    assert_eq!([what("52-54-00-00-00-17"), what("52-54-0a-00-00-07")], [near(), near()]);
+    assert_eq!(what("52-54-00-00-01-17"), unknown(Near(None)));
 }
 
 #[test]
 fn who_has_no_name_and_no_mac_is_called_by_its_address() {
     let answered = get_alone(DYNAMIC, "/none.efi");
-    assert_eq!((answered.machine, answered.hardware), (DYNAMIC.to_string(), None));
-    assert_eq!(get_alone(HOST, "/none.efi").machine, "r1u07");
+    let machine = answered.subject.machine;
+    assert_eq!((machine.key, machine.hardware), (MachineKey::Address(DYNAMIC), None));
+    assert_eq!(get_alone(HOST, "/none.efi").subject.machine.key, listed("r1u07"));
 }
 
 #[test]
@@ -319,8 +334,8 @@ fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
     ] {
         let answered = get_alone(HOST, path);
         assert_eq!(
-            (answered.machine.as_str(), answered.what.as_str()),
-            ("r1u07", "autoexec.ipxe")
+            (&answered.subject.machine.key, &answered.subject.file),
+            (&listed("r1u07"), &RequestedFile::Autoexec)
         );
         let text = text(&answered);
         let lines: Vec<&str> = text.lines().collect();
@@ -354,16 +369,24 @@ fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
         get_with(&verification, &room, &leases, &mut IdentityCache::default(), HOST, path)
     };
     for (path, root, file, what) in [
-        (format!("/{own}"), "/srv/loaders", own, format!("loader {own}")),
+        (
+            format!("/{own}"),
+            "/srv/loaders",
+            own,
+            RequestedFile::Loader { file: own.into() },
+        ),
         (
             "/image/debian-12/autoexec.ipxe".into(),
             "/srv/images/debian-12",
             "autoexec.ipxe",
-            "image debian-12/autoexec.ipxe".into(),
+            RequestedFile::Artifact {
+                image: "debian-12".into(),
+                file: "autoexec.ipxe".into(),
+            },
         ),
     ] {
         let answered = ask(&path);
-        assert_eq!((answered.stage, answered.what), (Stage::Ipxe, what));
+        assert_eq!((answered.subject.stage, answered.subject.file), (Stage::Ipxe, what));
         match answered.result {
             Ok(Resource::File {
                 root: of, file: sent, ..
@@ -403,7 +426,9 @@ fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lea
 fn an_unarmed_install_host_gets_the_disk_script_and_no_answer() {
     assert!(text(&get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08")).contains("disk"));
     let answered = get_alone(OTHER, "/answer/r1u08/preseed.cfg");
-    assert!(matches!(&answered.result, Err(Refusal::Forbidden { reason }) if reason.contains("not armed")));
+    let (machine, why) = ("r1u08".into(), DiskReason::NotArmed);
+    let refusal = Refusal::Forbidden(Reason::AnswerNotNow { machine, why });
+    assert_eq!(answered.result, Err(refusal));
 }
 
 #[test]
@@ -450,7 +475,7 @@ fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
         DYNAMIC,
         "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9",
     );
-    assert_eq!(script.machine, "r1u09");
+    assert_eq!(script.subject.machine.key, listed("r1u09"));
     let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
@@ -458,7 +483,9 @@ fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
 #[test]
 fn an_answer_that_is_not_the_hosts_is_not_found() {
     let answered = get_alone(HOST, "/answer/r1u07/user-data");
-    assert!(matches!(&answered.result, Err(Refusal::NotFound { reason }) if reason.contains("preseed.cfg")));
+    let (answer, files) = (name("preseed"), "preseed.cfg".into());
+    let refusal = Refusal::NotFound(Reason::AnswerFileMissing { answer, files });
+    assert_eq!(answered.result, Err(refusal));
 }
 
 #[test]
@@ -488,10 +515,9 @@ fn optional_files_of_a_nocloud_folder_that_are_not_there_are_empty_and_not_missi
     assert_eq!(text(&ask(HOST, "user-data")), "for r1u07");
     for file in ["network-config", "vendor-data"] {
         let answered = ask(HOST, file);
-        assert_eq!(
-            (text(&answered), answered.what.as_str()),
-            ("", &*format!("answer {file} (empty: its folder has none)"))
-        );
+        let (shown, is_empty) = (file.into(), true);
+        let expected = RequestedFile::Answer { file: shown, is_empty };
+        assert_eq!((text(&answered), &answered.subject.file), ("", &expected));
         assert!(
             matches!(ask(OTHER, file).result, Err(Refusal::Forbidden { .. })),
             "{file}"
@@ -527,26 +553,34 @@ fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_
     };
     verification.record_progress(&path, kernel.stamp, 2);
     let refused = ask(&verification);
-    assert!(
-        matches!(&refused, Err(Refusal::NotReady { reason, length: 3 }) if reason == "image debian-12/linux is being verified, 2 of 3 bytes"),
-        "{refused:?}"
-    );
+    let (image, file) = (name("debian-12"), Arc::<str>::from("linux"));
+    let reason = Reason::Unverified {
+        image: image.clone(),
+        file: Arc::clone(&file),
+        done: 2,
+        of: 3,
+    };
+    assert_eq!(refused, Err(Refusal::NotReady { reason, length: 3 }));
     verification.record(NOW, &path, kernel.stamp, HashResult::Sum(kernel.sha256));
     let served = ask(&verification);
     assert!(
         matches!(&served, Ok(Resource::File { verified: Some(verified), .. }) if verified.stamp().inode == 5),
         "{served:?}"
     );
-    for finding in [
-        HashResult::Sum([1; 32]),
-        HashResult::Unreadable("Input/output error".into()),
+    let error: Arc<str> = "Input/output error".into();
+    let wrong = Reason::ArtifactWrong {
+        image: image.clone(),
+        file: Arc::clone(&file),
+    };
+    for (finding, reason) in [
+        (HashResult::Sum([1; 32]), wrong),
+        (
+            HashResult::Unreadable(error.to_string()),
+            Reason::ArtifactUnreadable { image, file, error },
+        ),
     ] {
         verification.record(NOW, &path, kernel.stamp, finding);
-        let refused = ask(&verification);
-        assert!(
-            matches!(&refused, Err(Refusal::ServerError { reason }) if reason.starts_with("image debian-12/linux is not served: ")),
-            "{refused:?}"
-        );
+        assert_eq!(ask(&verification), Err(Refusal::ServerError(reason)));
     }
     for path in [
         "/image/debian-12/image.toml",
@@ -642,7 +676,7 @@ fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_lo
             boot_stage: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
             ..Observation::default()
         });
-        get(&room, &leases, &mut identities, DYNAMIC, path).stage
+        get(&room, &leases, &mut identities, DYNAMIC, path).subject.stage
     };
     assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
     assert_eq!(stage_after(Stage::System, "/image/debian-12/linux"), Stage::System);

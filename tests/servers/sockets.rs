@@ -3,6 +3,7 @@
 //! interface, which takes root.
 
 mod disk;
+mod events;
 
 use super::network::{ip, own_network};
 use bootwright::{
@@ -14,7 +15,8 @@ use bootwright::{
     },
     lease::{LeaseChange, LeaseTable},
     model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT},
-    net::{Clock, Counter, Counters, Durable, LeaseLog, ListenConfig, Servers, Shared},
+    net::{ListenConfig, Servers},
+    state::{Clock, Counter, Durable, LeaseLog, Shared},
 };
 use std::{
     collections::BTreeMap,
@@ -112,27 +114,8 @@ impl Appliance {
         for file in ["snponly.efi", "big.img", "link.efi", "gone.efi"] {
             loaders.add(folder.path().to_owned(), file.to_owned());
         }
-        let shared = Arc::new(Shared {
-            snapshot: Arc::new(snapshot(loaders)).into(),
-            leases: LeaseTable::default().into(),
-            identities: Default::default(),
-            exhausted: Default::default(),
-            crowded: Default::default(),
-            busy: Default::default(),
-            unverified: Default::default(),
-            log_throttles: Default::default(),
-            verified: Default::default(),
-            verification: Default::default(),
-            loops: Default::default(),
-            conflicts: Default::default(),
-            lease_log,
-            hot_files: Arc::default(),
-            interfaces: Default::default(),
-            clock: Clock::start(),
-            counters: Counters::default(),
-            transfers: Default::default(),
-            rendering: Default::default(),
-        });
+        let shared = Shared::new(Clock::start(), snapshot(loaders), LeaseTable::default(), lease_log);
+        let shared = Arc::new(shared);
         let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
         let servers = Servers::bind(&wanted, listen).unwrap();
         let runtime = Runtime::new().unwrap();
@@ -807,7 +790,10 @@ fn a_file_on_its_way_is_seen_with_its_bytes_until_it_is_gone() {
     stream.read_exact(&mut taken).unwrap();
     let handle = appliance.shared.transfers.under_way();
     let [transfer] = &handle[..] else { panic!("{handle:?}") };
-    assert_eq!((transfer.length, transfer.what.as_str()), (64 << 20, "loader big.img"));
+    assert_eq!(
+        (transfer.length, transfer.file.to_string()),
+        (64 << 20, "loader big.img".to_owned())
+    );
     let sent = transfer.sent();
     // What the head took of the first bytes is less than a piece.
     assert!(((1 << 20) - 1024..64 << 20).contains(&sent), "{sent} bytes");

@@ -2,7 +2,7 @@
 
 use super::{Outcome, RequestContext, route};
 use crate::boot::{
-    event::{ReservationUnavailable, Step},
+    event::{NoOwnAddress, Reason, ReservationUnavailable, Step},
     snapshot::{Host, Subnet},
 };
 use crate::lease::{AddressRequest, AttachmentPoint, Freshness, LeaseTable, Offer, OverQuota};
@@ -104,9 +104,9 @@ pub(super) fn reservation_unavailable(
 /// Why there is no address to offer.
 pub(super) enum NoAddress {
     /// The subnet has no pool: that is how it is meant.
-    NoPool(String),
+    NoPool(Reason),
     /// Every address of the pool is in use.
-    PoolExhausted(String),
+    PoolExhausted(Reason),
     /// Its port of entry holds all the offers that it may.
     QuotaExceeded(OverQuota),
 }
@@ -135,14 +135,15 @@ pub(super) fn to_offer(
     };
     let usable = |address| is_usable(context, subnet, address);
     leases.offer(context.now, pool, seeker, usable).map_err(|over_quota| {
-        let whose = match reservation_unavailable(context, subnet, leases) {
-            Some((own, why)) => format!("its address {own} {why}"),
-            None => "it has no address of its own".to_owned(),
+        let own = match reservation_unavailable(context, subnet, leases) {
+            Some((address, why)) => NoOwnAddress::Unavailable { address, why },
+            None => NoOwnAddress::Unreserved,
         };
+        let cidr = subnet.cidr;
         match (over_quota, subnet.pool.is_empty() && subnet.kept.is_empty()) {
             (Some(over_quota), _) => NoAddress::QuotaExceeded(over_quota),
-            (None, true) => NoAddress::NoPool(format!("{whose}, and {} has no pool", subnet.cidr)),
-            (None, false) => NoAddress::PoolExhausted(format!("{whose}, and the pool of {} is used up", subnet.cidr)),
+            (None, true) => NoAddress::NoPool(Reason::NoPool { own, subnet: cidr }),
+            (None, false) => NoAddress::PoolExhausted(Reason::PoolUsedUp { own, subnet: cidr }),
         }
     })
 }
@@ -157,8 +158,10 @@ pub(super) fn no_offer(context: &RequestContext<'_>, lacks: Vec<NoAddress>) -> O
     };
     match lacks.into_iter().rev().max_by_key(weight) {
         Some(NoAddress::QuotaExceeded(over_quota)) => {
-            let OverQuota { port, offers } = &over_quota;
-            let reason = format!("{offers} offers wait for other machines at its port of entry ({port})");
+            let reason = Reason::OfferQuota {
+                port: Arc::clone(&over_quota.port),
+                offers: over_quota.offers,
+            };
             Outcome {
                 over_quota: Some(over_quota),
                 ..context.ignored(reason)
@@ -166,7 +169,7 @@ pub(super) fn no_offer(context: &RequestContext<'_>, lacks: Vec<NoAddress>) -> O
         }
         Some(NoAddress::PoolExhausted(reason)) => context.no_reply(Step::PoolExhausted { reason }),
         Some(NoAddress::NoPool(reason)) => context.ignored(reason),
-        None => context.ignored("there is no subnet where it is"),
+        None => context.ignored(Reason::NoSubnetHere),
     }
 }
 

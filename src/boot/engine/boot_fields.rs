@@ -1,10 +1,13 @@
-//! What a machine is told to load: the boot fields of a reply, and the words for them.
+//! What a machine is told to load, and the boot fields of a reply for it.
 
 use super::{RequestContext, classify};
-use crate::boot::{event::Stage, gate::Gate, paths};
+use crate::boot::{
+    event::{BootAction, BootDecision, BootFile, Stage},
+    gate::Gate,
+};
 use crate::model::{Arch, Dialect};
 use crate::proto::dhcp::{RawOption, Reply, ReplyOption};
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 /// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
 /// was sent 60 goes looking for a boot server on port 4011.
@@ -17,15 +20,15 @@ const PXE_BOOT_ITEM: u8 = 71;
 /// What a machine is told to load.
 pub(super) struct BootInstruction {
     /// For the event.
-    pub text: String,
+    pub decision: BootDecision,
     /// For the reply; `None` when the machine gets a lease and nothing else.
     pub fields: Option<BootFields>,
 }
 
 /// The part of a reply that makes firmware load something.
 pub(super) struct BootFields {
-    /// A file name or a URL; `None` for firmware that knows its files' names.
-    file: Option<String>,
+    /// `None` for firmware that knows its files' names.
+    file: Option<BootFile>,
     kind: BootFieldsKind,
 }
 
@@ -48,93 +51,80 @@ enum BootFieldsKind {
     Pxelinux,
 }
 
-impl BootInstruction {
-    fn nothing(text: impl Into<String>) -> BootInstruction {
-        BootInstruction {
-            text: text.into(),
-            fields: None,
-        }
-    }
-
-    fn load(text: String, file: String, kind: BootFieldsKind) -> BootInstruction {
-        let fields = Some(BootFields { file: Some(file), kind });
-        BootInstruction { text, fields }
-    }
-}
-
 /// What the machine that asks is told to load.
 pub(super) fn boot_instruction(context: &RequestContext<'_>) -> BootInstruction {
-    let mut boot = by_gate(context);
-    if let Some(identity_mismatch) = &context.identity_mismatch {
-        boot.text = format!("{} ({identity_mismatch})", boot.text);
+    let (boot, fields) = by_gate(context);
+    let mismatch = context.mismatch.clone();
+    BootInstruction {
+        decision: BootDecision { boot, mismatch },
+        fields,
     }
-    boot
 }
 
-fn by_gate(context: &RequestContext<'_>) -> BootInstruction {
+type ProxyOffered = (BootAction, Option<BootFields>);
+
+fn by_gate(context: &RequestContext<'_>) -> ProxyOffered {
     match context.gate {
-        Gate::Disk(reason) => BootInstruction::nothing(format!("its disk: {reason}")),
-        Gate::LeaseOnly => BootInstruction::nothing(format!(
-            "nothing: {}, and unknown machines get a lease only",
-            context.unlisted()
-        )),
-        Gate::Ignore => BootInstruction::nothing("nothing: unknown machines are ignored"),
+        Gate::Disk(why) => (BootAction::Disk { why }, None),
+        Gate::LeaseOnly => (BootAction::LeaseOnly { near: context.near() }, None),
+        Gate::Ignore => (BootAction::Ignore, None),
         Gate::Network { .. } | Gate::ShowIdentity => from_network(context),
     }
 }
 
-fn from_network(context: &RequestContext<'_>) -> BootInstruction {
+fn from_network(context: &RequestContext<'_>) -> ProxyOffered {
     let (server, ports) = (context.address, context.snapshot.ports);
+    let fixed = |action: BootAction, kind| (action, Some(BootFields { file: None, kind }));
     match context.stage {
-        Stage::BiosPxe => with_loader(context, |loader| (loader.to_owned(), BootFieldsKind::BiosPxe)),
-        Stage::UefiPxe => with_loader(context, |loader| (loader.to_owned(), BootFieldsKind::UefiPxe)),
-        Stage::UefiHttp => with_loader(context, |loader| {
-            (paths::loader_url(server, ports, loader), BootFieldsKind::UefiHttp)
-        }),
-        Stage::BareIpxe => with_loader(context, |loader| {
-            (paths::loader_tftp_url(server, ports, loader), BootFieldsKind::BareIpxe)
-        }),
+        Stage::BiosPxe => with_loader(context, BootFieldsKind::BiosPxe),
+        Stage::UefiPxe => with_loader(context, BootFieldsKind::UefiPxe),
+        Stage::UefiHttp => with_loader(context, BootFieldsKind::UefiHttp),
+        Stage::BareIpxe => with_loader(context, BootFieldsKind::BareIpxe),
         Stage::Ipxe => {
-            let url = paths::script_url(server, ports);
-            BootInstruction::load(
-                format!("script {}/{}", paths::http_base(server, ports), paths::SCRIPT),
-                url,
-                BootFieldsKind::Ipxe,
-            )
+            let file = BootFile::Script { server, ports };
+            let fields = BootFields {
+                file: Some(file.clone()),
+                kind: BootFieldsKind::Ipxe,
+            };
+            (BootAction::Script { file }, Some(fields))
         }
         // Its ROM asks by TFTP for files with fixed names, which are no loader of ours.
-        Stage::RaspberryPi => BootInstruction {
-            text: "a Raspberry Pi's own files: where paths.loaders has none, it ends there".to_owned(),
-            fields: Some(BootFields {
-                file: None,
-                kind: BootFieldsKind::RaspberryPi,
-            }),
-        },
+        Stage::RaspberryPi => fixed(BootAction::RaspberryPi, BootFieldsKind::RaspberryPi),
         // It asks us by TFTP for names of its own (`script_path`), and needs to know who we are. A boot
         // file would be fetched for a kernel (SLOF), or its folder put in front of every name (U-Boot).
-        Stage::Pxelinux => BootInstruction {
-            text: format!("its own pxelinux.cfg, by TFTP from {server}"),
-            fields: Some(BootFields {
-                file: None,
-                kind: BootFieldsKind::Pxelinux,
-            }),
-        },
+        Stage::Pxelinux => fixed(BootAction::Pxelinux { server }, BootFieldsKind::Pxelinux),
         // No DHCP request shows GRUB: it has its address from the firmware.
-        Stage::System | Stage::Grub | Stage::Unknown => {
-            BootInstruction::nothing("nothing: it is not firmware that asks")
-        }
+        Stage::System | Stage::Grub | Stage::Unknown => (BootAction::NotFirmware, None),
     }
 }
 
-fn with_loader(context: &RequestContext<'_>, fields: impl FnOnce(&str) -> (String, BootFieldsKind)) -> BootInstruction {
+fn with_loader(context: &RequestContext<'_>, kind: BootFieldsKind) -> ProxyOffered {
     let arch = classify::arch(context.request);
-    match chosen_loader(context, arch).or_else(|| context.snapshot.loaders.for_arch(arch?)) {
-        Some(loader) => {
-            let (file, kind) = fields(loader);
-            BootInstruction::load(format!("loader {file}"), file, kind)
-        }
-        None => BootInstruction::nothing(format!("no loader for {} in paths.loaders", arch_text(context, arch))),
-    }
+    let chosen = chosen_loader(context, arch).or_else(|| context.snapshot.loaders.for_arch(arch?));
+    let Some(loader) = chosen.map(Arc::<str>::from) else {
+        let claimed = context.request.archs.as_slice().into();
+        return (BootAction::NoLoader { arch, said: claimed }, None);
+    };
+    let url = |loader, is_http| BootFile::Url {
+        loader,
+        server: context.address,
+        ports: context.snapshot.ports,
+        is_http,
+    };
+    let file = match kind {
+        BootFieldsKind::UefiHttp => url(loader, true),
+        BootFieldsKind::BareIpxe => url(loader, false),
+        BootFieldsKind::BiosPxe
+        | BootFieldsKind::UefiPxe
+        | BootFieldsKind::Ipxe
+        | BootFieldsKind::RaspberryPi
+        | BootFieldsKind::Pxelinux => BootFile::Name { loader },
+    };
+    let fields = BootFields {
+        file: Some(file.clone()),
+        kind,
+    };
+    (BootAction::Loader { file }, Some(fields))
 }
 
 /// The loader that somebody chose for the machine: a quirk, or else the inventory.
@@ -168,19 +158,9 @@ pub(super) fn loads_other_loader(context: &RequestContext<'_>) -> bool {
     }
 }
 
-fn arch_text(context: &RequestContext<'_>, arch: Option<Arch>) -> String {
-    match arch {
-        Some(arch) => arch.to_string(),
-        None => {
-            let values: Vec<String> = context.request.archs.iter().map(u16::to_string).collect();
-            format!("architecture {} of option 93", values.join(", "))
-        }
-    }
-}
-
 impl BootFields {
-    /// Writes the fields into a reply on port 67.
-    pub(super) fn write(self, context: &RequestContext<'_>, reply: &mut Reply) {
+    /// Writes the fields into a reply on port 67; the boot file that it is to name.
+    pub(super) fn write(self, context: &RequestContext<'_>, reply: &mut Reply) -> Option<BootFile> {
         // Not 0.0.0.0 even beside a URL: iPXE then goes looking for a boot server.
         reply.next_server = context.address;
         reply.options.extend(match self.kind {
@@ -208,13 +188,13 @@ impl BootFields {
                 .options
                 .push(ReplyOption::TftpServerName(context.address.to_string()));
         }
-        reply.boot_file = self.file;
         add(context, reply);
+        self.file
     }
 
     /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
     /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
-    pub(super) fn write_for_proxy(self, context: &RequestContext<'_>, reply: &mut Reply) {
+    pub(super) fn write_for_proxy(self, context: &RequestContext<'_>, reply: &mut Reply) -> Option<BootFile> {
         // Not 0.0.0.0: iPXE then makes the trip to port 4011.
         reply.next_server = context.address;
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
@@ -223,8 +203,8 @@ impl BootFields {
                 .options
                 .push(ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()));
         }
-        reply.boot_file = self.file;
         add(context, reply);
+        self.file
     }
 
     fn vendor_class(&self) -> &'static str {
@@ -241,7 +221,7 @@ impl BootFields {
 
     /// Writes the fields into a reply on port 4011, where 60 must be there and the boot item that
     /// the client picked comes back to it.
-    pub(super) fn write_for_pxe_port(self, context: &RequestContext<'_>, reply: &mut Reply) {
+    pub(super) fn write_for_pxe_port(self, context: &RequestContext<'_>, reply: &mut Reply) -> Option<BootFile> {
         reply.next_server = context.address;
         reply.server_name = Some(context.address.to_string());
         reply.options.push(ReplyOption::VendorClass(self.vendor_class()));
@@ -249,8 +229,8 @@ impl BootFields {
         if self.kind == BootFieldsKind::Ipxe {
             reply.options.push(ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec()));
         }
-        reply.boot_file = self.file;
         add(context, reply);
+        self.file
     }
 }
 

@@ -4,16 +4,16 @@ use super::{
     ConflictProbe, Outcome, PXE_PORT, RequestContext,
     address::{self, Reservation},
     pxe_port,
-    reply_options::{lease_time, reply_with_options},
+    reply_options::{Described, lease_time, reply_with_options},
     route,
 };
 use crate::boot::{
-    event::{Event, ReservationUnavailable, Step},
+    event::{BootDecision, Event, Reason, ReservationUnavailable, Step},
     snapshot::Subnet,
 };
 use crate::lease::{Freshness, LeaseChange, LeaseTable, Offer, Tenure};
 use crate::model::{Probe, limits};
-use crate::proto::dhcp::{Reply, ReplyKind, ReplyOption, RequestKind};
+use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::{iter, net::Ipv4Addr};
 
 /// Answers a request from a machine on the wire of `subnet`.
@@ -30,7 +30,7 @@ pub(super) fn answer<'a>(context: &mut RequestContext<'a>, subnet: &'a Subnet, l
         RequestKind::Release => release(context, subnet, leases),
         RequestKind::Inform => inform(context, subnet),
         RequestKind::Bootp => bootp(context, subnet, leases),
-        RequestKind::Other(kind) => context.ignored(format!("a message of type {kind} is not for a DHCP server")),
+        RequestKind::Other(kind) => context.ignored(Reason::MessageType { kind }),
     }
 }
 
@@ -59,7 +59,7 @@ fn offered(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
         Freshness::Known => false,
         Freshness::New => true,
         Freshness::Probing { since } if now.monotonic < since + limits::PROBE_RESULT_TTL && probe.is_some() => {
-            return context.ignored(format!("its offer waits until {address} is probed"));
+            return context.ignored(Reason::ProbePending { address });
         }
         Freshness::Probing { .. } => true,
     };
@@ -112,7 +112,7 @@ fn request(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
         return context.no_reply(Step::ChoseOtherServer { server: other });
     }
     let Some(address) = request.requested_address.or(request.client_address) else {
-        return context.ignored("it requests an address and names none");
+        return context.ignored(Reason::RequestNamesNone);
     };
     match address::reservation(context, subnet, leases) {
         Reservation::Free(reserved) if reserved == address => {
@@ -125,12 +125,14 @@ fn request(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
         }
         Reservation::HeldByOtherInterface { address: own, by } if own == address => {
             let why = ReservationUnavailable::OtherInterface { by };
-            refused(context, leases, address, format!("its address {own} {why}"))
+            refused(context, leases, address, Reason::OwnAddressInUse { own, why })
         }
-        Reservation::Free(reserved) => {
-            let reason = format!("its address is {reserved}, not {address}");
-            refused(context, leases, address, reason)
-        }
+        Reservation::Free(own) => refused(
+            context,
+            leases,
+            address,
+            Reason::OwnAddressOther { own, asked: address },
+        ),
         Reservation::None | Reservation::Taken { .. } | Reservation::HeldByOtherInterface { .. } => {
             dynamic(context, subnet, leases, address)
         }
@@ -141,8 +143,8 @@ fn request(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
 fn dynamic(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable, address: Ipv4Addr) -> Outcome {
     let (now, client) = (context.now, context.request.hardware);
     if !subnet.cidr.contains(address) {
-        let reason = format!("{address} is not in {}, where it is now", subnet.cidr);
-        return refused(context, leases, address, reason);
+        let subnet = subnet.cidr;
+        return refused(context, leases, address, Reason::AddressElsewhere { address, subnet });
     }
     let claim = ClientState::of(context);
     let is_leasable = address::is_leasable(context, subnet, leases, address);
@@ -155,25 +157,25 @@ fn dynamic(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
     if !is_ours {
         let own = leases.held_by(now, client).find(|own| subnet.cidr.contains(*own));
         return match own.filter(|_| claim == ClientState::Rebooting && is_leasable) {
-            Some(own) => refused(context, leases, address, format!("its address is {own}, not {address}")),
-            None => context.ignored(format!("it remembers {address}, and we know of no lease to it")),
+            Some(own) => refused(
+                context,
+                leases,
+                address,
+                Reason::OwnAddressOther { own, asked: address },
+            ),
+            None => context.ignored(Reason::LeaseUnknown { address }),
         };
     }
     if !is_leasable {
-        let reason = format!("{address} is in no pool of {}", subnet.cidr);
-        return refused(context, leases, address, reason);
+        let subnet = subnet.cidr;
+        return refused(context, leases, address, Reason::NotInPool { address, subnet });
     }
     match leases.lease(now, client, address, lease_time(subnet)) {
         Some(record) => Outcome {
             notice: reservation_unavailable_event(context, subnet, leases, (claim, address)),
             ..acknowledged(context, subnet, address, Some(LeaseChange::Put(record)))
         },
-        None => refused(
-            context,
-            leases,
-            address,
-            format!("{address} is held by another machine"),
-        ),
+        None => refused(context, leases, address, Reason::HeldByAnother { address }),
     }
 }
 
@@ -196,12 +198,12 @@ fn acknowledged(
     change: Option<LeaseChange>,
 ) -> Outcome {
     let (mut reply, boot) = reply_with_address(context, subnet, ReplyKind::Ack, address);
-    reply.client_address = context.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    reply.0.client_address = context.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     context.replied(reply, change, Step::Acknowledged { address, boot })
 }
 
 /// A NAK. Should the client hold the address it may not have, that lease ends with it.
-fn refused(context: &RequestContext<'_>, leases: &mut LeaseTable, address: Ipv4Addr, reason: String) -> Outcome {
+fn refused(context: &RequestContext<'_>, leases: &mut LeaseTable, address: Ipv4Addr, reason: Reason) -> Outcome {
     let client = context.request.hardware;
     let is_on_disk = leases.client_at(context.now, address) == Some(client);
     leases.release(context.now, client, address);
@@ -211,22 +213,21 @@ fn refused(context: &RequestContext<'_>, leases: &mut LeaseTable, address: Ipv4A
         // The relay must not send it to the address that the client may not have.
         reply.flags |= Reply::FLAG_BROADCAST;
     }
-    reply.options.push(ReplyOption::Message(reason.clone()));
-    context.replied(reply, change, Step::Refused { reason })
+    context.replied((reply, None), change, Step::Refused { reason })
 }
 
 fn release(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
     if let Some(other) = context.is_for_another_server() {
-        return context.ignored(format!("it releases a lease of another DHCP server, {other}"));
+        return context.ignored(Reason::ReleaseToOther { server: other });
     }
     let Some(address) = context.request.client_address else {
-        return context.ignored("it releases an address and names none");
+        return context.ignored(Reason::ReleaseNamesNone);
     };
     let client = context.request.hardware;
     let is_on_disk = leases.client_at(context.now, address) == Some(client);
     let is_reserved = address::reservation(context, subnet, leases) == Reservation::Free(address);
     if !leases.release(context.now, client, address) && !is_reserved {
-        return context.ignored(format!("it releases {address}, which it does not hold"));
+        return context.ignored(Reason::ReleaseNotHeld { address });
     }
     Outcome {
         change: is_on_disk.then_some(LeaseChange::Remove(address)),
@@ -236,10 +237,10 @@ fn release(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
 
 fn decline(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable) -> Outcome {
     if let Some(other) = context.is_for_another_server() {
-        return context.ignored(format!("it declines an address of another DHCP server, {other}"));
+        return context.ignored(Reason::DeclineToOther { server: other });
     }
     let Some(address) = context.request.requested_address else {
-        return context.ignored("it declines an address and names none");
+        return context.ignored(Reason::DeclineNamesNone);
     };
     // A reservation stays: only people can say whether the host or the stranger is to have it.
     if address::reservation(context, subnet, leases) == Reservation::Free(address) {
@@ -249,7 +250,7 @@ fn decline(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
     // What was only offered has no record: to decline it must not cost a write.
     let is_on_disk = leases.client_at(context.now, address) == Some(client);
     if !leases.decline(context.now, client, address) {
-        return context.ignored(format!("it declines {address}, which it does not hold"));
+        return context.ignored(Reason::DeclineNotHeld { address });
     }
     Outcome {
         change: is_on_disk.then_some(LeaseChange::Remove(address)),
@@ -260,27 +261,27 @@ fn decline(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
 /// INFORM: the client has its address and wants the rest (RFC 2131 section 4.3.5).
 fn inform(context: &RequestContext<'_>, subnet: &Subnet) -> Outcome {
     let Some(address) = context.request.client_address else {
-        return context.ignored("it informs us of an address and names none");
+        return context.ignored(Reason::InformNamesNone);
     };
     // Unicast to any address a packet names would make us a reflector.
     if !subnet.cidr.contains(address) {
         let subnet = subnet.cidr;
-        return context.ignored(format!("its address {address} is not in {subnet}, where it is now"));
+        return context.ignored(Reason::InformElsewhere { address, subnet });
     }
     let (mut reply, boot) = reply_with_options(context, subnet, ReplyKind::Ack, None);
-    reply.client_address = address;
+    reply.0.client_address = address;
     context.replied(reply, None, Step::Acknowledged { address, boot })
 }
 
-/// A reply that gives `address`, and the words for what the machine is told to load.
+/// A reply that gives `address`, and what the machine is told to load.
 fn reply_with_address(
     context: &RequestContext<'_>,
     subnet: &Subnet,
     kind: ReplyKind,
     address: Ipv4Addr,
-) -> (Reply, String) {
+) -> (Described, BootDecision) {
     let (mut reply, boot) = reply_with_options(context, subnet, kind, Some(lease_time(subnet)));
-    reply.your_address = address;
+    reply.0.your_address = address;
     (reply, boot)
 }
 
@@ -290,22 +291,21 @@ fn bootp(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTable)
     let address = match address::reservation(context, subnet, leases) {
         Reservation::Free(address) => address,
         Reservation::Taken { address, by } => {
-            return context.ignored(format!(
-                "it is plain BOOTP, and its address {address} is leased to {by}"
-            ));
+            let why = ReservationUnavailable::Leased { by };
+            return context.ignored(Reason::BootpTaken { address, why });
         }
         Reservation::HeldByOtherInterface { address, by } => {
             let why = ReservationUnavailable::OtherInterface { by };
-            return context.ignored(format!("it is plain BOOTP, and its address {address} {why}"));
+            return context.ignored(Reason::BootpTaken { address, why });
         }
-        Reservation::None => return context.ignored("it is plain BOOTP, and no address is reserved for it"),
+        Reservation::None => return context.ignored(Reason::BootpUnreserved),
     };
     // It never renews: what it was given gives way to a system that does.
     let client = context.request.hardware;
     let change = leases.hold(context.now, client, address, limits::LEASE_MAX, Tenure::Boot);
     let (mut reply, boot) = reply_with_options(context, subnet, ReplyKind::Bootp, None);
-    reply.your_address = address;
+    reply.0.your_address = address;
     // It has no option 54: this is where a client finds out who answers, whatever it boots.
-    reply.next_server = context.address;
+    reply.0.next_server = context.address;
     context.replied(reply, change, Step::Acknowledged { address, boot })
 }

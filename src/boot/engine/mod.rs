@@ -21,17 +21,17 @@ mod reply_options;
 mod route;
 
 use crate::boot::{
-    event::{Event, Stage, Step},
+    event::{BootFile, Event, Machine, Mismatch, Near, Reason, Stage, Step},
     gate::{Gate, gate},
     identity_cache::Observation,
     mac_typo,
-    machine::{Identity, Who, identify, identity_mismatch},
+    machine::{Identity, Who, identify, mismatch},
     quirks::Effect,
     snapshot::{Snapshot, Subnet},
 };
 use crate::lease::{LeaseChange, LeaseTable, OverQuota, PortChange};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
-use crate::proto::dhcp::{Reply, Request, RequestKind};
+use crate::proto::dhcp::{Reply, ReplyOption, Request, RequestKind};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -109,6 +109,24 @@ pub struct OutgoingReply {
     pub link: Option<MacAddr>,
     /// A second copy of it: the address of ours that it comes from, and where it goes.
     pub copy: Option<(Ipv4Addr, Destination)>,
+    /// The boot file that it names; its text is made with the bytes.
+    pub boot_file: Option<BootFile>,
+    /// Why it refuses, for option 56.
+    pub refusal: Option<Reason>,
+}
+
+impl OutgoingReply {
+    /// Its bytes: made where no lock is held.
+    pub fn encode(&self) -> Vec<u8> {
+        if self.boot_file.is_none() && self.refusal.is_none() {
+            return self.reply.encode();
+        }
+        let mut reply = self.reply.clone();
+        reply.boot_file = self.boot_file.as_ref().map(BootFile::text);
+        let refusal = self.refusal.as_ref().map(Reason::to_string);
+        reply.options.extend(refusal.map(ReplyOption::Message));
+        reply.encode()
+    }
 }
 
 /// An address that is to be probed before its offer is sent. Whoever sends it tells the lease table what
@@ -157,10 +175,10 @@ struct RequestContext<'a> {
     gate: Gate<'a>,
     /// Our address as the machine is told it: our server identifier and the host of our URLs.
     address: Ipv4Addr,
-    /// What the machine is called in events.
-    machine: String,
+    /// The machine in events.
+    machine: Machine,
     /// What it says of itself that does not fit the inventory.
-    identity_mismatch: Option<String>,
+    mismatch: Option<Mismatch>,
 }
 
 /// Decides one request.
@@ -188,15 +206,20 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         who,
         gate: gate(snapshot, who),
         address: ingress.address,
-        machine: identity.name(who),
-        identity_mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason.as_deref())
-            .or_else(|| identity_mismatch(snapshot, who, &identity)),
+        machine: Machine {
+            key: identity.key(who),
+            hardware: Some(request.hardware),
+            uuid: request.uuid,
+            relay: request.relay,
+        },
+        mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason)
+            .or_else(|| mismatch(snapshot, who, &identity)),
     };
     leases.ports.seen_at(request.hardware, &identity.ports);
     let refusal = context
         .ignore_reason()
         .map(|reason| Step::Ignored { reason })
-        .or_else(|| port::wrong_port(&context, &identity.ports, distrust_reason.as_deref(), leases));
+        .or_else(|| port::wrong_port(&context, &identity.ports, distrust_reason, leases));
     if let Some(step) = refusal {
         return context.no_reply(step);
     }
@@ -224,24 +247,21 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
 
 impl RequestContext<'_> {
     /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
-    fn ignore_reason(&self) -> Option<String> {
+    fn ignore_reason(&self) -> Option<Reason> {
         if self.ingress.is_own(*self.ingress.source.ip()) {
-            Some("it came from our own address".to_owned())
+            Some(Reason::FromOurselves)
         } else if self.request.hardware.as_bytes().is_empty() {
-            Some("it has neither a hardware address nor a client identifier to know it by".to_owned())
+            Some(Reason::NoHardwareAddress)
         } else if self.gate == Gate::Ignore {
-            Some(format!("{}, and unknown machines are ignored", self.unlisted()))
+            Some(Reason::Unlisted { near: self.near() })
         } else {
             None
         }
     }
 
-    /// That nobody listed the machine; if it is nearly one that is listed, that too.
-    fn unlisted(&self) -> String {
-        match mac_typo::mac_typo_hint(&self.snapshot.hosts, self.request.hardware.mac()) {
-            Some(mac_typo_hint) => format!("no host or rule names it ({mac_typo_hint})"),
-            None => "no host or rule names it".to_owned(),
-        }
+    /// The listed machine that this one nearly is.
+    fn near(&self) -> Near {
+        mac_typo::mac_typo_hint(&self.snapshot.hosts, self.request.hardware.mac())
     }
 
     /// Speaks from now on as the one who gives an address of `subnet`: with our address there, if we
@@ -288,8 +308,8 @@ impl RequestContext<'_> {
             .filter(|named| *named != self.server_identifier() && !self.ingress.is_own(*named))
     }
 
-    fn ignored(&self, reason: impl Into<String>) -> Outcome {
-        self.no_reply(Step::Ignored { reason: reason.into() })
+    fn ignored(&self, reason: Reason) -> Outcome {
+        self.no_reply(Step::Ignored { reason })
     }
 
     /// An outcome without a reply.
@@ -306,7 +326,9 @@ impl RequestContext<'_> {
         }
     }
 
-    fn replied(&self, mut reply: Reply, change: Option<LeaseChange>, step: Step) -> Outcome {
+    /// An outcome with a reply, which names `boot_file`.
+    fn replied(&self, reply: (Reply, Option<BootFile>), change: Option<LeaseChange>, step: Step) -> Outcome {
+        let (mut reply, boot_file) = reply;
         reply.leave_out.clone_from(&self.quirks.set.leave_out);
         reply.subnet_selection = route::selected(self);
         let destination = route::destination(self, &reply);
@@ -318,6 +340,8 @@ impl RequestContext<'_> {
                 destination,
                 link: route::link(self),
                 copy,
+                boot_file,
+                refusal: step.refusal().cloned(),
             }),
             change,
             port_changes: Vec::new(),
@@ -331,10 +355,10 @@ impl RequestContext<'_> {
 
     fn event(&self, step: Step) -> Event {
         Event {
+            at: self.now,
             machine: self.machine.clone(),
-            hardware: Some(self.request.hardware),
             stage: self.stage,
-            quirks: self.quirks.names.clone(),
+            quirks: self.quirks.names.as_slice().into(),
             step,
         }
     }

@@ -9,12 +9,12 @@
 
 use super::{Ingress, PXE_PORT, RequestContext, route};
 use crate::boot::{
-    event::Step,
+    event::{Mismatch, PortDoubt, Reason, Step},
     machine::Who,
     snapshot::{PortsFrom, Snapshot},
 };
 use crate::lease::{LeaseTable, PortChange, PortId};
-use crate::model::{MacAddr, Mode, Now, limits, text};
+use crate::model::{MacAddr, Mode, Now, limits};
 use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -24,39 +24,26 @@ pub(super) fn distrust_reason(
     ingress: &Ingress,
     request: &Request,
     claimed: &[String],
-) -> Option<String> {
+) -> Option<PortDoubt> {
     if claimed.is_empty() {
         return None;
     }
     let Ok(subnet) = route::subnet(snapshot, ingress, request) else {
-        return Some("no [[subnet]] with `ports_from` says whose word on switch ports counts here".to_owned());
+        return Some(PortDoubt::NoSubnet);
     };
-    let cidr = subnet.cidr;
+    let named = &subnet.ports_from;
+    let subnet = subnet.cidr;
     let Some(relay) = request.relay else {
-        return (!subnet.ports_from.switches).then(|| {
-            format!(
-                "it came without a relay, and a machine can write option 82 itself: where a switch on this wire adds it \
-                 (DHCP snooping), say so by \"switch\" in `ports_from` of [[subnet]] {cidr}"
-            )
-        });
+        return (!named.switches).then_some(PortDoubt::NoRelay { subnet });
     };
-    if !subnet.ports_from.has_relay(relay) {
-        return Some(format!(
-            "it came through {relay}, which is no relay in `ports_from` of [[subnet]] {cidr}; add it there if it is yours"
-        ));
+    if !named.has_relay(relay) {
+        return Some(PortDoubt::OtherRelay { relay, subnet });
     }
     let source = *ingress.source.ip();
     if is_client_address(snapshot, source) {
-        return Some(format!(
-            "it claims to come through the relay {relay}, and was sent from {source}, which is a machine's address"
-        ));
+        return Some(PortDoubt::SentByMachine { relay, source });
     }
-    (!may_be_relay(snapshot, &subnet.ports_from, relay, source)).then(|| {
-        format!(
-            "it claims to come through the relay {relay}, and was sent from {source}, where any machine may be; if that \
-             is the relay's address too, add it to `ports_from` of [[subnet]] {cidr}"
-        )
-    })
+    (!may_be_relay(snapshot, named, relay, source)).then_some(PortDoubt::SentFromElsewhere { relay, source, subnet })
 }
 
 /// Whether an address can only be a machine's: no relay sends from there.
@@ -84,14 +71,14 @@ pub(super) fn distrusted_port(
     snapshot: &Snapshot,
     who: Who<'_>,
     claimed: &[String],
-    distrust_reason: Option<&str>,
-) -> Option<String> {
+    distrust_reason: Option<PortDoubt>,
+) -> Option<Mismatch> {
     let host = claimed.iter().find_map(|port| snapshot.hosts.by_port(port))?;
     let distrust_reason = distrust_reason.filter(|_| who.host().is_none())?;
-    Some(format!(
-        "its switch port is that of host `{}`, and is not believed: {distrust_reason}",
-        host.name
-    ))
+    Some(Mismatch::PortUnbelieved {
+        host: host.name.clone(),
+        doubt: distrust_reason,
+    })
 }
 
 /// Who asks, where that can't be told from the packet alone: the machine that holds the reserved
@@ -132,7 +119,7 @@ fn used(snapshot: &Snapshot, ingress: &Ingress, request: &Request) -> Option<Ipv
 pub(super) fn wrong_port(
     context: &RequestContext<'_>,
     ports: &[String],
-    distrust_reason: Option<&str>,
+    distrust_reason: Option<PortDoubt>,
     leases: &LeaseTable,
 ) -> Option<Step> {
     let reason = wrong_port_reason(context, ports, distrust_reason, leases)?;
@@ -142,22 +129,19 @@ pub(super) fn wrong_port(
 fn wrong_port_reason(
     context: &RequestContext<'_>,
     ports: &[String],
-    distrust_reason: Option<&str>,
+    distrust_reason: Option<PortDoubt>,
     leases: &LeaseTable,
-) -> Option<String> {
+) -> Option<Reason> {
     let own = context.who.host()?.port.as_ref()?;
     if ports.iter().any(|port| port.eq_ignore_ascii_case(own)) {
         return None;
     }
     if let Some(port) = ports.first() {
-        return Some(format!(
-            "it belongs to the switch port {own} and asks from {}{}",
-            text::escape(port.as_bytes()),
-            match ports.iter().any(|port| names_a_vlan(port)) {
-                true => ", which is a VLAN and no port: the switch must say the port in option 82",
-                false => "",
-            }
-        ));
+        let (own, seen) = (own.as_str().into(), port.as_bytes().into());
+        return Some(match ports.iter().any(|port| names_a_vlan(port)) {
+            true => Reason::OtherPortVlan { own, seen },
+            false => Reason::OtherPort { own, seen },
+        });
     }
     // It goes straight to us because it has its address already: at that port, or so it claims.
     let used = used(context.snapshot, context.ingress, context.request);
@@ -165,20 +149,14 @@ fn wrong_port_reason(
     if given == Some((context.request.hardware, PortId::of(own))) {
         return None;
     }
+    let own = own.as_str().into();
     Some(match (distrust_reason, used) {
-        (Some(distrust_reason), _) => {
-            format!(
-                "it belongs to the switch port {own}, and where it says it is counts for nothing: {distrust_reason}"
-            )
-        }
-        (None, Some(address)) => format!(
-            "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
-             given to it at that port, or too long ago, or a machine with its MAC was seen at another port since: it must \
-             ask anew (DHCP) from there"
-        ),
-        (None, None) => {
-            format!("it belongs to the switch port {own}, and no relay or switch says where it is (option 82)")
-        }
+        (Some(distrust_reason), _) => Reason::PortDoubted {
+            own,
+            doubt: distrust_reason,
+        },
+        (None, Some(address)) => Reason::PortNotRenewed { own, address },
+        (None, None) => Reason::PortUntold { own },
     })
 }
 

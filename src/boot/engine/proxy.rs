@@ -13,7 +13,7 @@ use super::{
     boot_fields::{self, BootInstruction},
     pxe_port,
 };
-use crate::boot::event::{Stage, Step};
+use crate::boot::event::{Reason, Stage, Step};
 use crate::model::{MacAddr, Mode};
 use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::net::Ipv4Addr;
@@ -25,28 +25,25 @@ pub(super) fn answer(context: &RequestContext<'_>) -> Outcome {
     }
     match context.request.kind {
         RequestKind::Discover => discover(context),
-        RequestKind::Request => context.ignored("its address is another DHCP server's to give"),
+        RequestKind::Request => context.ignored(Reason::ProxyRequest),
         RequestKind::Decline | RequestKind::Release | RequestKind::Inform | RequestKind::Bootp => {
-            context.ignored("it is for the DHCP server that gives the addresses here")
+            context.ignored(Reason::ProxyOther)
         }
-        RequestKind::Other(kind) => context.ignored(format!("a message of type {kind} is not for a DHCP server")),
+        RequestKind::Other(kind) => context.ignored(Reason::MessageType { kind }),
     }
 }
 
 fn discover(context: &RequestContext<'_>) -> Outcome {
     if context.stage == Stage::Pxelinux {
-        return context.ignored(
-            "firmware that reads pxelinux.cfg itself takes one offer for all, and as a guest we give no address: let the \
-             DHCP server name us as its next server (siaddr)",
-        );
+        return context.ignored(Reason::ProxyPxelinux);
     }
-    let BootInstruction { text, fields } = boot_fields::boot_instruction(context);
+    let BootInstruction { decision, fields } = boot_fields::boot_instruction(context);
     let Some(fields) = fields else {
-        return context.ignored(format!("as a guest we say only what to boot, and it boots {text}"));
+        return context.ignored(Reason::ProxyNothing { boot: decision });
     };
     let mut reply = Reply::to(context.request, ReplyKind::Offer, context.address);
-    fields.write_for_proxy(context, &mut reply);
-    context.replied(reply, None, Step::ProxyOffered { boot: text })
+    let boot_file = fields.write_for_proxy(context, &mut reply);
+    context.replied((reply, boot_file), None, Step::ProxyOffered { boot: decision })
 }
 
 /// The address that the client has or is about to have from another server. An INIT-REBOOT counts for

@@ -5,7 +5,7 @@ use super::{
     Outcome, RequestContext,
     boot_fields::{self, BootInstruction},
 };
-use crate::boot::event::Step;
+use crate::boot::event::{Reason, Step};
 use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::net::Ipv4Addr;
 
@@ -17,17 +17,16 @@ pub(super) fn answer(context: &RequestContext<'_>) -> Outcome {
         | RequestKind::Decline
         | RequestKind::Release
         | RequestKind::Bootp
-        | RequestKind::Other(_) => return context.ignored("port 4011 answers requests for a boot file only"),
+        | RequestKind::Other(_) => return context.ignored(Reason::PxePortKind),
     }
-    let BootInstruction { text, fields } = boot_fields::boot_instruction(context);
+    let BootInstruction { decision, fields } = boot_fields::boot_instruction(context);
     let Some(fields) = fields else {
-        return context.ignored(format!(
-            "port 4011 is for boot files, and this machine loads none: {text}"
-        ));
+        return context.ignored(Reason::PxePortNothing { boot: decision });
     };
     let mut reply = Reply::to(context.request, ReplyKind::Ack, context.address);
     let address = context.request.client_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     reply.client_address = address;
-    fields.write_for_pxe_port(context, &mut reply);
-    context.replied(reply, None, Step::Acknowledged { address, boot: text })
+    let boot_file = fields.write_for_pxe_port(context, &mut reply);
+    let boot = decision;
+    context.replied((reply, boot_file), None, Step::Acknowledged { address, boot })
 }

@@ -2,15 +2,21 @@
 
 use super::{
     RequestContext,
-    boot_fields::{self, BootInstruction},
+    boot_fields::{self, BootFields, BootInstruction},
 };
-use crate::boot::snapshot::{BootSettings, Subnet};
+use crate::boot::{
+    event::{BootDecision, BootFile},
+    snapshot::{BootSettings, Subnet},
+};
 use crate::model::{limits, text};
 use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption,
     option_body::{self, CLASSLESS_ROUTES},
 };
 use std::{net::Ipv4Addr, time::Duration};
+
+/// A reply, and the boot file that it names.
+pub(super) type Described = (Reply, Option<BootFile>);
 
 const DNS_SERVERS: u8 = 6;
 const DOMAIN_NAME: u8 = 15;
@@ -22,7 +28,7 @@ pub(super) fn reply_with_options(
     subnet: &Subnet,
     kind: ReplyKind,
     lease: Option<Duration>,
-) -> (Reply, String) {
+) -> (Described, BootDecision) {
     let mut reply = Reply::to(context.request, kind, context.server_identifier());
     reply.options.extend(lease.map(ReplyOption::LeaseTime));
     reply.options.push(ReplyOption::SubnetMask(subnet.cidr.mask()));
@@ -32,7 +38,7 @@ pub(super) fn reply_with_options(
         reply.options.push(ReplyOption::DnsServers(subnet.dns.clone()));
     }
     reply.next_server = boot_fields::server(context).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let BootInstruction { text, fields } = boot_fields::boot_instruction(context);
+    let BootInstruction { decision, fields } = boot_fields::boot_instruction(context);
     let optional = [
         lease.map(|lease| ReplyOption::RenewAfter(lease / 2)),
         lease.map(|lease| ReplyOption::RebindAfter(lease / 8 * 7)),
@@ -52,10 +58,8 @@ pub(super) fn reply_with_options(
     reply.options.extend(client_name(context, subnet));
     reply.options.extend(named_options(context, subnet));
     // The last, because what a quirk adds stands in place of anything with the same code.
-    if let Some(fields) = fields {
-        fields.write(context, &mut reply);
-    }
-    (reply, text)
+    let boot_file = fields.and_then(|fields: BootFields| fields.write(context, &mut reply));
+    ((reply, boot_file), decision)
 }
 
 /// Whether the operator named an option for the machine itself.

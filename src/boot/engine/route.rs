@@ -1,7 +1,10 @@
 //! Which subnet a request is answered from, and where its reply goes.
 
 use super::{Destination, Ingress, PXE_PORT, RequestContext};
-use crate::boot::snapshot::{Snapshot, Subnet};
+use crate::boot::{
+    event::{Reason, SubnetSource},
+    snapshot::{Snapshot, Subnet},
+};
 use crate::lease::LeaseTable;
 use crate::model::{MacAddr, Mode, OwnAddress};
 use crate::proto::dhcp::{Reply, ReplyKind, Request, RequestKind};
@@ -17,19 +20,16 @@ const SERVER_PORT: u16 = 67;
 /// The subnet the client is on, or why we serve none there. A relay's word (82.5, `giaddr`) and what a client
 /// may select (118) is final: what it names and we don't serve gets no answer. A client's own address counts only
 /// where it can have it: one that was moved here from another wire is on the wire that it asks from.
-pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, String> {
+pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Request) -> Result<&'s Subnet, Reason> {
     let find = |address: Ipv4Addr| snapshot.subnet_of(address);
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
     let claimed = [
-        (link, "the relay's link selection (option 82.5)"),
-        (selection(snapshot, request), "its subnet selection (option 118)"),
-        (request.relay, "its relay"),
+        (link, SubnetSource::LinkSelection),
+        (selection(snapshot, request), SubnetSource::Selection),
+        (request.relay, SubnetSource::Relay),
     ];
-    if let Some((address, source)) = claimed
-        .into_iter()
-        .find_map(|(claimed, source)| Some((claimed?, source)))
-    {
-        return find(address).ok_or_else(|| format!("no subnet of the inventory holds {address}, {source}"));
+    if let Some((address, told_by)) = claimed.into_iter().find_map(|(claimed, by)| Some((claimed?, by))) {
+        return find(address).ok_or(Reason::SubnetUnserved { address, told_by });
     }
     // The address that was asked, then the interface's others: any of them is on the client's wire.
     let mut own = iter::once(ingress.address).chain(ingress.own.iter().map(|own| own.address));
@@ -38,9 +38,9 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
         .and_then(find)
         .filter(|claimed| may_be_in(snapshot, ingress, request, claimed))
         .or_else(|| own.find_map(find))
-        .ok_or_else(|| {
-            let address = ingress.address;
-            format!("no subnet of the inventory holds {address}, the address of the interface it came in on")
+        .ok_or(Reason::SubnetUnserved {
+            address: ingress.address,
+            told_by: SubnetSource::Interface,
         })
 }
 

@@ -59,7 +59,7 @@ impl TemplateContext {
         let image = settings
             .and_then(|settings| settings.image.as_ref())
             .and_then(|image| snapshot.images.get(&image.value));
-        let name = identity.name(who);
+        let name = identity.key(who).to_string();
         let http = paths::http_base(server, snapshot.ports);
         let variables = Variables {
             hostname: host.map_or(name.as_str(), |host| host.host_name()).to_owned(),

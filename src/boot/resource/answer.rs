@@ -4,7 +4,7 @@ use super::{
     Inquiry, Lookup, Outcome, Refusal, Resource, content_type, optional::is_optional_in_nocloud, requester::is_proven,
 };
 use crate::boot::{
-    event::Stage,
+    event::{MachineKey, NotGivenThere, Reason, RequestedFile, Stage},
     gate::{Gate, gate},
     machine::{Identity, Who, identify},
     render::Template,
@@ -24,7 +24,7 @@ impl Inquiry<'_> {
     /// One file of an answer, for the machine in the path and for nobody else.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Lookup {
         let who = identify(self.snapshot, &self.subject);
-        let mut what = format!("answer {file}");
+        let mut is_empty = false;
         let result = self
             .authorise(machine, &self.subject, who)
             .and_then(|()| self.configured_answer(machine, who, file))
@@ -34,7 +34,7 @@ impl Inquiry<'_> {
                     self.text(template, who, &self.subject, content_type(file))
                 }
                 AnswerFile::Empty => {
-                    what.push_str(" (empty: its folder has none)");
+                    is_empty = true;
                     Ok(Outcome::from(Resource::Text {
                         body: String::new(),
                         content_type: content_type(file),
@@ -43,7 +43,10 @@ impl Inquiry<'_> {
             });
         Lookup {
             stage: Stage::System,
-            what,
+            file: RequestedFile::Answer {
+                file: file.into(),
+                is_empty,
+            },
             result,
         }
     }
@@ -57,28 +60,26 @@ impl Inquiry<'_> {
             _ => false,
         };
         if !same_machine {
-            return Err(Refusal::Forbidden {
-                reason: format!(
-                    "the answer is for {machine}, and {} is {}",
-                    self.request.peer,
-                    match self.peer.hardware() {
-                        Some(_) => self.peer.name(peer),
-                        None =>
-                            "nobody's address: no lease and no reservation. Through a NAT no answer is to be had: none \
-                                 may stand between a machine and this server"
-                                .to_owned(),
-                    }
-                ),
-            });
+            let (machine, asker) = (machine.into(), self.request.peer);
+            return Err(Refusal::Forbidden(match self.peer.key(peer) {
+                MachineKey::Unknown => Reason::AnswerToNobody { machine, peer: asker },
+                holder => Reason::AnswerOfAnother {
+                    machine,
+                    peer: asker,
+                    holder,
+                },
+            }));
         }
+        let machine = || machine.into();
         match gate(self.snapshot, who) {
             Gate::Network { .. } => self.check_port(who),
-            Gate::Disk(reason) => Err(Refusal::Forbidden {
-                reason: format!("{machine} gets no answer: {reason}"),
-            }),
-            Gate::ShowIdentity | Gate::LeaseOnly | Gate::Ignore => Err(Refusal::Forbidden {
-                reason: format!("{machine} is not in the inventory, or has not said since the start what a rule asks"),
-            }),
+            Gate::Disk(why) => Err(Refusal::Forbidden(Reason::AnswerNotNow {
+                machine: machine(),
+                why,
+            })),
+            Gate::ShowIdentity | Gate::LeaseOnly | Gate::Ignore => {
+                Err(Refusal::Forbidden(Reason::AnswerUnlisted { machine: machine() }))
+            }
         }
     }
 
@@ -91,41 +92,32 @@ impl Inquiry<'_> {
         if self.peer_port == Some(PortId::of(port)) {
             return Ok(());
         }
-        Err(Refusal::Forbidden {
-            reason: format!(
-                "{} belongs to the switch port {port}, and {}",
-                host.name,
-                self.why_not_there(PortId::of(port))
-            ),
-        })
+        Err(Refusal::Forbidden(Reason::NotAtItsPort {
+            host: host.name.clone(),
+            port: port.as_str().into(),
+            why: self.why_not_there(PortId::of(port)),
+        }))
     }
 
     /// Why the address that asks does not count as given at the port, and what to do about it.
-    fn why_not_there(&self, own: PortId) -> String {
+    fn why_not_there(&self, own: PortId) -> NotGivenThere {
         let peer = self.request.peer;
         if self.peer_port.is_some() {
-            return format!("{peer} was given to it at another: look at its cable, or at the host's `port`");
+            return NotGivenThere::AtAnother { peer };
         }
         match self.subject_given {
-            Some((given, port)) if port == own => format!(
-                "was given {given} there, and asks from {peer}: through a NAT, which must not stand between it and this \
-                 server, or somebody set {peer} by hand"
-            ),
-            Some((given, _)) => format!(
-                "asks from {peer}, and was given {given} at another: look at its cable, or at the host's `port`"
-            ),
-            None => format!(
-                "{peer} was not given there by DHCP, or too long ago: it must ask for its address anew from that port"
-            ),
+            Some((given, port)) if port == own => NotGivenThere::AsksFromElsewhere { given, peer },
+            Some((given, _)) => NotGivenThere::GivenElsewhere { given, peer },
+            None => NotGivenThere::NotGiven { peer },
         }
     }
 
     fn configured_answer<'w>(&self, machine: &str, who: Who<'w>, file: &str) -> Result<AnswerFile<'w>, Refusal> {
         let answer = who.settings().and_then(|settings| settings.answer.as_ref());
         let Some(answer) = answer else {
-            return Err(Refusal::NotFound {
-                reason: format!("{machine} has no answer in the inventory"),
-            });
+            return Err(Refusal::NotFound(Reason::AnswerUnnamed {
+                machine: machine.into(),
+            }));
         };
         let known = self.snapshot.templates.answers.get(&answer.value);
         let files = known.map_or(&[][..], Vec::as_slice);
@@ -133,9 +125,10 @@ impl Inquiry<'_> {
             if is_optional_in_nocloud(files, file) {
                 return Ok(AnswerFile::Empty);
             }
-            return Err(Refusal::NotFound {
-                reason: format!("answer {} has the files {}", answer.value, files.join(", ")),
-            });
+            return Err(Refusal::NotFound(Reason::AnswerFileMissing {
+                answer: answer.value.clone(),
+                files: files.join(", ").into(),
+            }));
         }
         Ok(AnswerFile::Template(&answer.value))
     }

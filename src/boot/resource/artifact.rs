@@ -2,7 +2,7 @@
 
 use super::{Inquiry, Lookup, Outcome, Refusal, Resource};
 use crate::boot::{
-    event::Stage,
+    event::{Reason, RequestedFile, Stage},
     snapshot::{Artifact, Image},
     verification::{VerificationState, VerifiedStamp},
 };
@@ -14,7 +14,10 @@ impl Inquiry<'_> {
                 .system_stage()
                 .or_else(|| self.another_loader(file))
                 .unwrap_or(Stage::Ipxe),
-            what: format!("image {image}/{file}"),
+            file: RequestedFile::Artifact {
+                image: image.into(),
+                file: file.into(),
+            },
             result: self.verified(image, file).map(Outcome::from),
         }
     }
@@ -28,31 +31,37 @@ impl Inquiry<'_> {
                 is_bulk: true,
                 content_type: content_type(file),
             }),
-            None => Err(Refusal::NotFound {
-                reason: match self.snapshot.images.contains_key(image) {
-                    true => format!("image {image} has no artifact {file}"),
-                    false => format!("no image is called {image}"),
-                },
-            }),
+            None => {
+                let is_known = self.snapshot.images.contains_key(image);
+                let (image, file) = (image.into(), file.into());
+                Err(Refusal::NotFound(match is_known {
+                    true => Reason::ArtifactMissing { image, file },
+                    false => Reason::ImageMissing { image },
+                }))
+            }
         }
     }
 }
 
 /// The seal of an artifact whose bytes are right; nothing else is served.
 fn verified(image: &Image, artifact: &Artifact, state: &VerificationState) -> Result<VerifiedStamp, Refusal> {
-    let name = format!("image {}/{}", image.name, artifact.file);
+    let name = || (image.name.clone(), artifact.file.as_str().into());
     match state {
         VerificationState::Verified { verified, .. } => Ok(verified.clone()),
-        VerificationState::Pending { done } => Err(Refusal::NotReady {
-            reason: format!("{name} is being verified, {done} of {} bytes", artifact.stamp.length),
-            length: artifact.stamp.length,
-        }),
-        VerificationState::Mismatch { .. } => Err(Refusal::ServerError {
-            reason: format!("{name} is not served: its bytes are not those of its sha256; see `bootwright status`"),
-        }),
-        VerificationState::Unreadable { reason } => Err(Refusal::ServerError {
-            reason: format!("{name} is not served: {reason}"),
-        }),
+        VerificationState::Pending { done } => {
+            let ((image, file), length) = (name(), artifact.stamp.length);
+            let (done, of) = (*done, length);
+            let reason = Reason::Unverified { image, file, done, of };
+            Err(Refusal::NotReady { reason, length })
+        }
+        VerificationState::Mismatch { .. } => {
+            let (image, file) = name();
+            Err(Refusal::ServerError(Reason::ArtifactWrong { image, file }))
+        }
+        VerificationState::Unreadable { reason } => {
+            let ((image, file), error) = (name(), reason.as_str().into());
+            Err(Refusal::ServerError(Reason::ArtifactUnreadable { image, file, error }))
+        }
     }
 }
 

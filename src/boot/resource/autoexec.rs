@@ -10,7 +10,7 @@
 
 use super::{Inquiry, Lookup, Outcome, Resource, content_type};
 use crate::boot::{
-    event::Stage,
+    event::{RequestedFile, Stage},
     paths::{self, Ports},
 };
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ impl Inquiry<'_> {
         let body = script(self.request.server, self.snapshot.ports);
         Lookup {
             stage: Stage::Ipxe,
-            what: paths::AUTOEXEC.to_owned(),
+            file: RequestedFile::Autoexec,
             result: Ok(Outcome::from(Resource::Text {
                 body,
                 content_type: content_type(paths::AUTOEXEC),

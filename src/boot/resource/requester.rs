@@ -2,7 +2,7 @@
 
 use super::{FileRequest, Inquiry, Transport};
 use crate::boot::{
-    event::Stage,
+    event::{Machine, Stage},
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
     paths,
@@ -167,8 +167,13 @@ impl<'a> Inquiry<'a> {
 /// `pxelinux.cfg` itself hands on what stands there, with the configuration's own folder in front. A URL of
 /// another server stays what it is, and is refused.
 fn local_path<'a>(snapshot: &Snapshot, request: &'a FileRequest<'a>) -> &'a [u8] {
-    let host = format!("tftp://{}/", request.server);
-    let identity_named = format!("{}/", paths::tftp_base(request.server, snapshot.ports));
+    // Under the lease table's lock nothing is formatted that need not be.
+    let may_be_url = request.transport == Transport::Tftp && request.path.windows(3).any(|part| part == b"://");
+    if !may_be_url {
+        return request.path;
+    }
+    let host = ["tftp://", &request.server.to_string(), "/"].concat();
+    let identity_named = [paths::tftp_base(request.server, snapshot.ports).as_str(), "/"].concat();
     let behind = |url: &str| {
         let at = request
             .path
@@ -177,12 +182,9 @@ fn local_path<'a>(snapshot: &Snapshot, request: &'a FileRequest<'a>) -> &'a [u8]
         let is_whole = at == 0 || request.path[at - 1] == b'/';
         is_whole.then(|| &request.path[at + url.len()..])
     };
-    match request.transport {
-        Transport::Tftp => behind(&identity_named)
-            .or_else(|| behind(&host))
-            .unwrap_or(request.path),
-        Transport::Http => request.path,
-    }
+    behind(&identity_named)
+        .or_else(|| behind(&host))
+        .unwrap_or(request.path)
 }
 
 /// The script that a path stands for. A file of exactly that name beside the loaders is the operator's own
@@ -243,6 +245,18 @@ fn identity_at(
         .or_else(given)
         .or_else(reserved)
         .unwrap_or_default()
+}
+
+/// The machine that holds `address`, as events show it.
+pub fn machine_at(
+    now: Now,
+    snapshot: &Snapshot,
+    leases: &LeaseTable,
+    identities: &IdentityCache,
+    address: Ipv4Addr,
+) -> Machine {
+    let identity = identity_at(now, snapshot, leases, identities, address);
+    identity.machine(identify(snapshot, &identity)).or_at(address)
 }
 
 /// The switch port at which `address` was given to `peer`.

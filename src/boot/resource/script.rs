@@ -2,10 +2,10 @@
 
 use super::{Inquiry, Lookup, Refusal};
 use crate::boot::{
-    event::Stage,
+    event::{Near, Reason, RequestedFile, ScriptChoice, Stage},
     gate::{Gate, gate},
     mac_typo,
-    machine::{Who, identify, identity_mismatch},
+    machine::{Who, identify, mismatch},
     render::Template,
 };
 use crate::model::{Dialect, Firmware, Name};
@@ -21,8 +21,8 @@ struct ChosenScript<'w> {
     name: Name,
     /// Whether it goes to the address that asks.
     authorise: Result<(), Refusal>,
-    /// What it is called in logs.
-    what: String,
+    /// What events say of it.
+    file: RequestedFile,
 }
 
 impl<'a> Inquiry<'a> {
@@ -34,24 +34,22 @@ impl<'a> Inquiry<'a> {
             Gate::Network { .. } => self.check_port(who),
             Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore | Gate::ShowIdentity => Ok(()),
         };
-        let (name, why) = match gate {
-            Gate::Network { script, .. } => (script.clone(), String::new()),
-            Gate::Disk(reason) => (shipped(LOCAL_SCRIPT), format!(" (its disk: {reason})")),
-            Gate::LeaseOnly | Gate::Ignore => (shipped(LOCAL_SCRIPT), self.mac_typo_hint()),
-            Gate::ShowIdentity => (shipped(UNKNOWN_SCRIPT), self.mac_typo_hint()),
+        let (name, choice) = match gate {
+            Gate::Network { script, .. } => (script.clone(), ScriptChoice::Named),
+            Gate::Disk(why) => (shipped(LOCAL_SCRIPT), ScriptChoice::Disk(why)),
+            Gate::LeaseOnly | Gate::Ignore => (shipped(LOCAL_SCRIPT), ScriptChoice::Unlisted(self.mac_typo_hint())),
+            Gate::ShowIdentity => (shipped(UNKNOWN_SCRIPT), ScriptChoice::Unlisted(self.mac_typo_hint())),
         };
-        let form = match dialect {
-            Dialect::Ipxe => String::new(),
-            other @ (Dialect::Grub | Dialect::Pxelinux) => format!(" ({})", other.extension()),
-        };
-        let identity_mismatch = identity_mismatch(self.snapshot, who, &self.subject)
-            .map_or_else(String::new, |claimed| format!(" ({claimed})"));
-        let what = format!("script {name}{form}{why}{identity_mismatch}");
         ChosenScript {
             who,
+            file: RequestedFile::Script {
+                script: name.clone(),
+                dialect,
+                choice,
+                mismatch: mismatch(self.snapshot, who, &self.subject),
+            },
             name,
             authorise,
-            what,
         }
     }
 
@@ -61,7 +59,7 @@ impl<'a> Inquiry<'a> {
             who,
             name,
             authorise,
-            what,
+            file,
         } = self.chosen(dialect);
         let templates = &self.snapshot.templates;
         let result = match templates.has_script_for(name.as_str(), dialect) {
@@ -70,24 +68,22 @@ impl<'a> Inquiry<'a> {
                 self.text(template, who, &self.subject, "text/plain; charset=utf-8")
             }),
             // At once: PXELINUX and GRUB have other names to ask for.
-            false => Err(Refusal::NotFound {
-                reason: format!(
-                    "script {name} is not written for {dialect}: the folder of scripts has no {name}.{}",
-                    dialect.extension()
-                ),
-            }),
+            false => Err(Refusal::NotFound(Reason::ScriptForm {
+                script: name,
+                dialect,
+                extension: dialect.extension(),
+            })),
         };
         Lookup {
             stage: Stage::of_loader(dialect),
-            what,
+            file,
             result,
         }
     }
 
     /// That the machine nobody listed is nearly one that is.
-    fn mac_typo_hint(&self) -> String {
-        let mac_typo_hint = mac_typo::mac_typo_hint(&self.snapshot.hosts, self.subject.mac);
-        mac_typo_hint.map_or(String::new(), |mac_typo_hint| format!(" ({mac_typo_hint})"))
+    fn mac_typo_hint(&self) -> Near {
+        mac_typo::mac_typo_hint(&self.snapshot.hosts, self.subject.mac)
     }
 
     /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which

@@ -3,10 +3,9 @@
 
 use super::{Refusal, Resolved, Resource};
 use crate::boot::{
-    event::Stage,
+    event::{Reason, Subject},
     render::{Template, TemplateContext, TemplateError, Templates},
 };
-use crate::model::HardwareAddr;
 
 /// What a request comes to, as far as no template was rendered for it.
 #[derive(Debug)]
@@ -14,29 +13,23 @@ pub enum Decided {
     /// All of it.
     Resolved(Resolved),
     /// A text, once it is rendered.
-    Unrendered(Subject, Text),
+    Unrendered(Unanswered, Text),
 }
 
-/// Whom a request is about, and what is asked for.
+/// A request of which all is known but what it comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    pub(super) machine: String,
-    pub(super) hardware: Option<HardwareAddr>,
-    pub(super) stage: Stage,
-    pub(super) what: String,
+pub struct Unanswered {
+    /// Whom it is about, and what is asked for.
+    pub subject: Subject,
     pub(super) block_max: Option<u16>,
 }
 
-impl Subject {
-    /// What the request comes to.
+impl Unanswered {
+    /// What it comes to.
     pub fn with(self, result: Result<Resource, Refusal>) -> Resolved {
         Resolved {
-            machine: self.machine,
-            hardware: self.hardware,
-            stage: self.stage,
-            what: self.what,
+            subject: self.subject,
             block_max: self.block_max,
-            is_optional: matches!(result, Err(Refusal::OptionalMissing { .. })),
             result,
         }
     }
@@ -65,8 +58,9 @@ impl Text {
     /// The template fails for this machine.
     pub fn render(&self, templates: &Templates) -> Result<Resource, Refusal> {
         let rendered = templates.render(&self.template, &self.context);
-        let broken = |error: TemplateError| Refusal::ServerError {
-            reason: error.to_string(),
+        let broken = |error: TemplateError| {
+            let error = error.to_string().into();
+            Refusal::ServerError(Reason::TemplateFailed { error })
         };
         rendered.map(|body| self.resource(body)).map_err(broken)
     }

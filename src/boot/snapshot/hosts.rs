@@ -1,6 +1,7 @@
 //! The hosts of one generation, and every way to find one. Does not own: who a machine is (`machine`).
 
 use super::Host;
+use crate::boot::event::Mismatch;
 use crate::model::{HardwareAddr, MacAddr, Name, Uuid};
 use std::{
     collections::{HashMap, HashSet},
@@ -107,10 +108,14 @@ impl Hosts {
         self.with_serial(serial).filter(|host| !host.lists_hardware())
     }
 
-    /// The host whose UUID or serial number somebody says, and which of the two.
-    pub fn by_claimed_identity(&self, uuid: Option<Uuid>, serial: Option<&str>) -> Option<(&'static str, &Arc<Host>)> {
-        let uuid = uuid.and_then(|uuid| Some(("UUID", self.with_uuid(uuid)?)));
-        uuid.or_else(|| Some(("serial number", self.with_serial(serial?)?)))
+    /// That somebody who is no listed host says the UUID or serial number of one.
+    pub fn of_another(&self, uuid: Option<Uuid>, serial: Option<&str>) -> Option<Mismatch> {
+        let name = |host: &Arc<Host>| host.name.clone();
+        let by_uuid = uuid.and_then(|uuid| self.with_uuid(uuid)).map(name);
+        let by_serial = || serial.and_then(|serial| self.with_serial(serial)).map(name);
+        by_uuid
+            .map(|host| Mismatch::UuidOfAnother { host })
+            .or_else(|| by_serial().map(|host| Mismatch::SerialOfAnother { host }))
     }
 
     /// In either byte order: tools print the first three fields one way or the other, and so do boards.

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::boot::{
     engine::OutgoingReply,
-    event::{Event, Step},
+    event::{Event, Reason, Step},
 };
 use crate::lease::{LeaseChange, LeaseRecord};
 use crate::model::limits::{LEASE_WRITE_POLL_INTERVAL, LEASE_WRITE_TIMEOUT};
-use crate::net::{Counter, Durable};
 use crate::proto::dhcp::ReplyKind;
+use crate::state::{Counter, Durable};
 use std::{
     collections::VecDeque,
     task::{Context, Poll, Waker},
@@ -77,8 +77,8 @@ impl CommitQueue {
         let answers = commit.answers;
         match written {
             Ok(()) => self.committed(answers),
-            Err(reason) => {
-                let reason = format!("its lease is not on disk: {reason}");
+            Err(error) => {
+                let reason = Reason::LeaseNotStored { error: error.into() };
                 self.replies.give_up(answers, &reason, Counter::DhcpStoreFailed);
             }
         }
@@ -117,7 +117,7 @@ impl CommitQueue {
             }
         }
         for answer in answers.into_iter().filter(|answer| !answer.is_answered) {
-            self.replies.say(&answer);
+            self.replies.say(answer);
         }
     }
 }
@@ -125,16 +125,16 @@ impl CommitQueue {
 impl Replies {
     /// Says what still can be said where lease changes will never be durable; the rest is given up
     /// and counted.
-    pub(super) fn give_up(&mut self, mut answers: Vec<PendingReply>, reason: &str, counter: Counter) {
+    pub(super) fn give_up(&mut self, mut answers: Vec<PendingReply>, reason: &Reason, counter: Counter) {
         self.ack_remaining(&mut answers);
         for answer in answers.into_iter().filter(|answer| !answer.is_answered) {
             let is_refusal = |sending: &OutgoingReply| sending.reply.kind == ReplyKind::Nak;
             if answer.sending.as_ref().is_some_and(is_refusal) {
                 // It promises nothing: at worst its address is kept for longer than it must be.
-                self.say(&answer);
+                self.say(answer);
             } else {
                 self.shared().counters.count(counter);
-                self.shared().report(&given_up(answer.event, reason));
+                self.shared().publish(given_up(answer.event, reason.clone()));
             }
         }
     }
@@ -149,7 +149,7 @@ impl Replies {
             sending.reply.limit_lease(remaining);
             self.push(sending);
             self.shared().counters.count(Counter::DhcpAckShortened);
-            self.shared().report(&Event {
+            self.shared().publish(Event {
                 step: Step::AckShortened {
                     address: record.address,
                     remaining,

@@ -3,11 +3,12 @@
 use super::{DhcpServer, pending_reply::PendingReply};
 use crate::boot::{
     engine::{ConflictProbe, Ingress, Outcome},
-    event::{Event, Step},
+    event::{Event, Reason, Step},
 };
 use crate::model::{MacAddr, Probe, limits::PROBES_PER_REQUEST_MAX};
-use crate::net::{Counter, probe::ProbeResult, report};
+use crate::net::probe::ProbeResult;
 use crate::proto::dhcp::Request;
+use crate::state::Counter;
 use std::{net::Ipv4Addr, sync::Arc};
 
 impl DhcpServer {
@@ -15,6 +16,13 @@ impl DhcpServer {
     /// address is out of use as if a client had declined it, and another one is tried.
     pub(super) async fn probe_then_offer(self: Arc<Self>, asked: (Ingress, Request), outcome: Outcome) {
         let client = asked.1.hardware;
+        let undecided = |event: &Event, address| Event {
+            step: Step::Ignored {
+                reason: Reason::ProbeUndecided { address },
+            },
+            ..event.clone()
+        };
+        let mut ignored = None;
         let mut first = Some(outcome);
         for _ in 0..PROBES_PER_REQUEST_MAX {
             let Some(outcome) = first.take().or_else(|| self.decide_again(&asked)) else {
@@ -23,6 +31,7 @@ impl DhcpServer {
             let Some(probe) = outcome.probe else {
                 return self.send_outcome(outcome);
             };
+            ignored = Some(undecided(&outcome.event, probe.address));
             let by = match self.prober.probe(probe, client).await {
                 ProbeResult::InUse(by) => by,
                 // Better an address that may be in use than none.
@@ -38,7 +47,7 @@ impl DhcpServer {
                 break;
             }
             self.shared.counters.count(Counter::DhcpProbeConflict);
-            report(&Event {
+            self.shared.publish(Event {
                 step: Step::AddressInUse {
                     address: probe.address,
                     by,
@@ -47,6 +56,9 @@ impl DhcpServer {
             });
         }
         self.shared.counters.count(Counter::DhcpIgnored);
+        if let Some(event) = ignored {
+            self.shared.publish(event);
+        }
     }
 
     /// Says, where that is news, that a host declines its own address, and who uses it: that one is asked.
@@ -58,7 +70,7 @@ impl DhcpServer {
         event: Event,
     ) {
         let now = self.shared.clock.now();
-        if !self.shared.conflicts().declined(now, host, address) {
+        if !self.shared.events.conflicts().declined(now, host, address) {
             return;
         }
         let server = Arc::clone(self);
@@ -69,10 +81,10 @@ impl DhcpServer {
                 ProbeResult::InUse(by) => by,
                 ProbeResult::Unused => None,
                 ProbeResult::NotSent | ProbeResult::AlreadyProbing => {
-                    return server.shared.conflicts().not_logged(host);
+                    return server.shared.events.conflicts().not_logged(host);
                 }
             };
-            report(&Event {
+            server.shared.publish(Event {
                 step: Step::ReservationConflict { address, by },
                 ..event
             });
@@ -89,7 +101,7 @@ impl DhcpServer {
     fn send_outcome(&self, outcome: Outcome) {
         self.note(&outcome);
         let mut replies = self.replies();
-        replies.say(&PendingReply::of(outcome));
+        replies.say(PendingReply::of(outcome));
         replies.flush();
     }
 }

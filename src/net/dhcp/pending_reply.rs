@@ -2,7 +2,7 @@
 
 use crate::boot::{
     engine::{Outcome, OutgoingReply},
-    event::{Event, Step},
+    event::{Event, Reason, RequestedFile, Step},
 };
 use crate::lease::LeaseChange;
 
@@ -30,11 +30,12 @@ impl PendingReply {
 }
 
 /// The event of a reply that was never sent.
-pub(super) fn given_up(event: Event, reason: &str) -> Event {
+pub(super) fn given_up(event: Event, reason: Reason) -> Event {
     Event {
         step: Step::Failed {
-            what: "the DHCP reply".to_owned(),
-            reason: reason.to_owned(),
+            file: RequestedFile::DhcpReply,
+            part: None,
+            reason,
         },
         ..event
     }

@@ -8,11 +8,12 @@ use super::pending_reply::PendingReply;
 use crate::boot::engine::{Destination, OutgoingReply};
 use crate::model::{MacAddr, limits::NEIGHBOUR_TIMEOUT};
 use crate::net::{
-    Counter, Shared, frame,
+    frame,
     neighbours::Neighbours,
     socket::{FrameSender, SendBatch},
     tasks::TaskTracker,
 };
+use crate::state::{Counter, Shared};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -56,17 +57,17 @@ impl Replies {
         &self.channels.shared
     }
 
-    /// Answers, and reports what happened.
-    pub(super) fn say(&mut self, answer: &PendingReply) {
+    /// Answers, and says what happened.
+    pub(super) fn say(&mut self, answer: PendingReply) {
         if let Some(sending) = &answer.sending {
             self.push(sending);
         }
-        self.channels.shared.report(&answer.event);
+        self.channels.shared.publish(answer.event);
     }
 
     /// Sends a reply: at the latest with the next flush.
     pub(super) fn push(&mut self, sending: &OutgoingReply) {
-        let bytes = sending.reply.encode();
+        let bytes = sending.encode();
         for (from, destination) in [(sending.from, sending.destination)].into_iter().chain(sending.copy) {
             match destination {
                 Destination::Unicast(to) => self.unicast(&bytes, (from, to), sending.link),

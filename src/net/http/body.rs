@@ -1,5 +1,6 @@
 //! Response bodies: a text, or a part of a file piece by piece, at once or when it can be had.
 
+use crate::boot::event::Reason;
 use crate::model::limits::HTTP_YIELD_BYTES;
 use crate::net::{
     files::{FileError, hot},
@@ -116,7 +117,7 @@ impl FileContent {
             // The connection is cut: better half a file than one of two versions.
             Err(error) => {
                 if let Some(delivery_handle) = &mut self.delivery_handle {
-                    delivery_handle.delivery.set_failure(error.to_string());
+                    delivery_handle.delivery.set_failure(Reason::from(error));
                 }
             }
         }

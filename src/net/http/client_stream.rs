@@ -1,14 +1,13 @@
 //! A connection's bytes: counted, and reported when a body is gone.
 
-use crate::boot::event::{Event, Step};
+use crate::boot::event::{FilePart, Reason, Step, Subject};
 use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
 use crate::net::{
-    Counter, Shared,
-    eviction::{EvictionNotice, GAVE_WAY},
+    eviction::EvictionNotice,
     http::{malformed::ReceivedPrefix, stall::StallGuard},
     limiter::Permit,
-    transfers::TransferHandle,
 };
+use crate::state::{Counter, Shared, transfers::TransferHandle};
 use std::{
     io::{self, IoSlice},
     os::fd::AsFd,
@@ -28,11 +27,11 @@ use tracing::debug;
 /// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
-    event: Event,
-    what: String,
+    subject: Subject,
+    part: Option<FilePart>,
     bytes: u64,
     /// Why it failed, as far as that is known before the end.
-    reason: String,
+    reason: Reason,
     is_complete: bool,
     held: DeliveryGuards,
 }
@@ -49,14 +48,19 @@ pub(super) struct DeliveryGuards {
 }
 
 impl Delivery {
-    /// `event` says whose it is; its step is replaced.
-    pub(super) fn new(shared: Arc<Shared>, event: Event, what: String, bytes: u64, held: DeliveryGuards) -> Delivery {
+    /// A body of so many bytes: all of what `subject` asks for, or a part of it.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        subject: Subject,
+        (part, bytes): (Option<FilePart>, u64),
+        held: DeliveryGuards,
+    ) -> Delivery {
         Delivery {
             shared,
-            event,
-            what,
+            subject,
+            part,
             bytes,
-            reason: "the connection ended before the body did".to_owned(),
+            reason: Reason::ConnectionEnded,
             is_complete: false,
             held,
         }
@@ -75,27 +79,26 @@ impl Delivery {
     }
 
     /// The reason that a later failure is given.
-    pub(super) fn set_failure(&mut self, reason: String) {
+    pub(super) fn set_failure(&mut self, reason: Reason) {
         self.reason = reason;
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let what = std::mem::take(&mut self.what);
+        let (file, part) = (self.subject.file.clone(), self.part);
         let (counter, step) = if self.is_complete {
             let bytes = self.bytes;
-            (Counter::HttpCompleted, Step::Sent { what, bytes })
+            (Counter::HttpCompleted, Step::Sent { file, part, bytes })
         } else {
             let reason = match self.held.eviction.is_evicted() {
-                true => GAVE_WAY.to_owned(),
-                false => std::mem::take(&mut self.reason),
+                true => Reason::GaveWay,
+                false => self.reason.clone(),
             };
-            (Counter::HttpAborted, Step::Failed { what, reason })
+            (Counter::HttpAborted, Step::Failed { file, part, reason })
         };
         self.shared.counters.count(counter);
-        self.event.step = step;
-        self.shared.report(&self.event);
+        self.shared.publish(self.subject.event(self.shared.clock.now(), step));
     }
 }
 

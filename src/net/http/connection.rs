@@ -4,9 +4,9 @@
 //! moved to the threads for those before a byte of it is read, and stays there: what a machine asks for
 //! next on it waits with the bulk.
 
+use crate::boot::event::{Reason, RequestedFile, Step};
 use crate::model::limits::{HTTP_BUSY_LOG_INTERVAL, HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
 use crate::net::{
-    Counter,
     eviction::EvictionNotice,
     http::{
         body::ResponseBody,
@@ -16,6 +16,7 @@ use crate::net::{
     tasks::TaskTracker,
     threads::ThreadPool,
 };
+use crate::state::Counter;
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -180,6 +181,8 @@ impl Connection {
     fn log_evicted(&self) {
         let shared = self.tracker.shared();
         shared.counters.count(Counter::HttpEvicted);
+        let reason = Reason::GaveWay;
+        shared.of_connection(shared.machine_at(self.client), Step::Evicted { file: None, reason });
         if shared
             .log_throttles
             .http_evicted
@@ -200,6 +203,7 @@ impl Connection {
         };
         let shared = self.tracker.shared();
         shared.counters.count(Counter::HttpMalformed);
-        shared.report(&shared.unread("an HTTP request", self.client).refused(reason));
+        let subject = shared.unread(RequestedFile::HttpRequest { peer: self.client }, self.client);
+        shared.publish(subject.failed(shared.clock.now(), reason, false));
     }
 }

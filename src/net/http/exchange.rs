@@ -7,14 +7,13 @@ use super::{
     response::{ConnectionContext, FileToSend, HttpRefusal, headed, put, set, status, validators},
 };
 use crate::boot::{
+    event::{Reason, RequestedFile, Subject},
     resource::{Refusal, Resolved, Resource},
     user_agent::{RetryBehaviour, retry_behaviour},
 };
 use crate::model::{limits::REQUEST_PATH_BYTES_MAX, text};
-use crate::net::{
-    Counter,
-    files::{FileError, hot, open_elsewhere},
-};
+use crate::net::files::{FileError, hot, open_elsewhere};
+use crate::state::Counter;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -35,7 +34,7 @@ impl ConnectionContext {
         let uri = request.uri();
         let path_bytes = uri.path().len() + uri.query().map_or(0, str::len);
         if path_bytes > REQUEST_PATH_BYTES_MAX {
-            let reason = format!("the path has {path_bytes} bytes, and {REQUEST_PATH_BYTES_MAX} are served at most");
+            let reason = Reason::PathTooLong { bytes: path_bytes };
             return self.unread(StatusCode::URI_TOO_LONG, reason, head);
         }
         let said = request.headers().get(USER_AGENT);
@@ -44,12 +43,16 @@ impl ConnectionContext {
         let mut resolved = self.answer(uri).await;
         loop {
             if let Err(Refusal::NotReady { reason, length }) = &resolved.result {
-                match self.not_yet(&resolved, (reason, *length), (uri, head), hold).await {
+                match self
+                    .not_yet(&resolved.subject, (reason, *length), (uri, head), hold)
+                    .await
+                {
                     HoldOutcome::Resolved(later, still) => (resolved, hold) = (*later, *still),
                     HoldOutcome::Response(response) => return *response,
                 }
             }
-            match self.settle(&request, &mut resolved, &mut hold).await {
+            let Resolved { subject, result, .. } = resolved;
+            match self.settle(&request, (&subject, result), &mut hold).await {
                 // Another file has its name by now: the next generation will know.
                 Err(HttpRefusal {
                     length_now: Some(length),
@@ -57,7 +60,9 @@ impl ConnectionContext {
                 }) if head && hold.retry_behaviour == RetryBehaviour::WaitsForBody => {
                     return typed(headed(length), uri);
                 }
-                Err(denied) if denied.is_temporary && hold.begins(self, &resolved) && !hold.is_over() => {
+                Err(denied)
+                    if denied.is_temporary && hold.begins(self, &subject, &denied.reason) && !hold.is_over() =>
+                {
                     // Whose patience for a head is short is told how long that file is.
                     if let (RetryBehaviour::WaitsForBody, Some(length)) = (hold.retry_behaviour, denied.length_now) {
                         return self.promised(uri, length, hold);
@@ -68,7 +73,7 @@ impl ConnectionContext {
                 }
                 settled => {
                     let has_waited = hold.ends();
-                    return settled.unwrap_or_else(|denied| self.refuse(&resolved, &denied, (head, has_waited)));
+                    return settled.unwrap_or_else(|denied| self.refuse(&subject, denied, (head, has_waited)));
                 }
             }
         }
@@ -78,13 +83,13 @@ impl ConnectionContext {
     async fn settle(
         self: &Arc<Self>,
         request: &Request<Incoming>,
-        resolved: &mut Resolved,
+        (subject, result): (&Subject, Result<Resource, Refusal>),
         hold: &mut Hold,
     ) -> Result<Response<ResponseBody>, HttpRefusal> {
         let head = request.method() == Method::HEAD;
-        match std::mem::replace(&mut resolved.result, Err(Refusal::BadPath { reason: "" })) {
+        match result {
             Err(refusal) => Err(HttpRefusal::from(refusal)),
-            Ok(Resource::Text { body, content_type }) => Ok(self.text(resolved, head, body, content_type)),
+            Ok(Resource::Text { body, content_type }) => Ok(self.text(subject, head, body, content_type)),
             Ok(Resource::File {
                 root,
                 file,
@@ -104,10 +109,10 @@ impl ConnectionContext {
                         opened => opened.map(hot::FileSource::File),
                     },
                     // A loader is kept beside images that take its pages from the page cache.
-                    false => self.shared.hot_files.open_elsewhere(root, file, verified).await,
+                    false => self.hot_files.open_elsewhere(root, file, verified).await,
                 };
                 let file = (opened?, is_bulk, content_type);
-                Ok(self.file(resolved, request, file, hold).await)
+                Ok(self.file(subject, request, file, hold).await)
             }
         }
     }
@@ -115,44 +120,46 @@ impl ConnectionContext {
     /// A refusal, said to the operator and to the client; who may come back is told to.
     fn refuse(
         &self,
-        resolved: &Resolved,
-        denied: &HttpRefusal,
+        subject: &Subject,
+        denied: HttpRefusal,
         (head, has_waited): (bool, bool),
     ) -> Response<ResponseBody> {
         if denied.status == StatusCode::SERVICE_UNAVAILABLE {
             match has_waited {
-                true => self.timed_out(resolved, &denied.reason),
+                true => self.timed_out(subject, &denied.reason),
                 false => self.shared.counters.count(Counter::HttpUnverified),
             }
-            return self.retry_later(&denied.reason, head);
+            return self.retry_later(subject, denied.reason, head);
         }
-        self.shared.report(&resolved.refused(denied.reason.clone()));
-        self.refuse_transfer(denied, head)
+        let now = self.shared.clock.now();
+        let failed = subject.failed(now, denied.reason.clone(), denied.is_optional);
+        self.shared.publish(failed);
+        self.refuse_transfer(&denied, head)
     }
 
     /// iPXE's `##params` POSTs, as some installers do; nothing here takes what they send.
     fn wrong_method(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
-        let method = text::escape(request.method().as_str().as_bytes());
-        let what = text::escape(request.uri().path().as_bytes());
-        let reason = format!("{method} {what}: only GET and HEAD are served");
+        let reason = Reason::WrongMethod {
+            method: text::escape(request.method().as_str().as_bytes()).into(),
+            path: text::escape(request.uri().path().as_bytes()).into(),
+        };
         let mut response = self.unread(StatusCode::METHOD_NOT_ALLOWED, reason, false);
         put(&mut response, ALLOW, "GET, HEAD");
         response
     }
 
     /// A refusal of a request that nobody looks at any closer.
-    fn unread(&self, status: StatusCode, reason: String, head: bool) -> Response<ResponseBody> {
-        let refused = self
-            .shared
-            .unread("an HTTP request", self.permit_request.client)
-            .refused(reason.clone());
-        self.shared.report(&refused);
+    fn unread(&self, status: StatusCode, reason: Reason, head: bool) -> Response<ResponseBody> {
+        let peer = self.permit_request.client;
+        let subject = self.shared.unread(RequestedFile::HttpRequest { peer }, peer);
+        let now = self.shared.clock.now();
+        self.shared.publish(subject.failed(now, reason.clone(), false));
         self.refuse_transfer(&HttpRefusal::new(status, reason), head)
     }
 
     async fn file(
         self: &Arc<Self>,
-        resolved: &Resolved,
+        subject: &Subject,
         request: &Request<Incoming>,
         (content, is_bulk, content_type): (hot::FileSource, bool, &'static str),
         hold: &mut Hold,
@@ -165,11 +172,11 @@ impl ConnectionContext {
         let mut response = match evaluate_conditions(request.headers(), &validators, length) {
             ConditionalOutcome::NotModified => status(StatusCode::NOT_MODIFIED),
             ConditionalOutcome::Failed => self.refuse_transfer(
-                &HttpRefusal::new(StatusCode::PRECONDITION_FAILED, "the file is another"),
+                &HttpRefusal::new(StatusCode::PRECONDITION_FAILED, Reason::FileIsAnother),
                 head,
             ),
             ConditionalOutcome::Unsatisfiable if !head => {
-                let denied = HttpRefusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
+                let denied = HttpRefusal::new(StatusCode::RANGE_NOT_SATISFIABLE, Reason::NoSuchBytes);
                 let mut response = self.refuse_transfer(&denied, head);
                 put(&mut response, CONTENT_RANGE, &format!("bytes */{length}"));
                 response
@@ -178,9 +185,9 @@ impl ConnectionContext {
                 headed(length)
             }
             ConditionalOutcome::Full | ConditionalOutcome::Unsatisfiable => {
-                self.body(resolved, wanted(None), hold).await
+                self.body(subject, wanted(None), hold).await
             }
-            ConditionalOutcome::FdShare(part) => self.body(resolved, wanted(Some(part)), hold).await,
+            ConditionalOutcome::FdShare(part) => self.body(subject, wanted(Some(part)), hold).await,
         };
         if response.status().is_success() {
             set(&mut response, CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -196,34 +203,29 @@ impl ConnectionContext {
     }
 
     /// The whole file or a part of it, once there is a place for it.
-    async fn body(
-        self: &Arc<Self>,
-        resolved: &Resolved,
-        wanted: FileToSend,
-        hold: &mut Hold,
-    ) -> Response<ResponseBody> {
+    async fn body(self: &Arc<Self>, subject: &Subject, wanted: FileToSend, hold: &mut Hold) -> Response<ResponseBody> {
         let (length, size, part) = (wanted.content.stamp().length, wanted.size(), wanted.part.clone());
         let free = wanted.is_bulk.then(|| self.bulk.take(&self.permit_request)).flatten();
         let content = match free {
             permit if permit.is_some() || !wanted.is_bulk => {
                 hold.ends();
-                ResponseBody::File(self.content(resolved, wanted, permit))
+                ResponseBody::File(self.content(subject, wanted, permit))
             }
             _ => {
-                self.log_busy(resolved);
-                if !hold.begins(self, resolved) {
+                self.log_busy(subject);
+                if !hold.begins(self, subject, &Reason::TooManyUnderWay) {
                     self.shared.counters.count(Counter::HttpBusy);
-                    return self.retry_later(BUSY, false);
+                    return self.retry_later(subject, Reason::TooManyUnderWay, false);
                 }
                 if hold.retry_behaviour == RetryBehaviour::WaitsForBody && size > 0 {
-                    self.defer_until_permit(resolved, wanted, hold.take())
+                    self.defer_until_permit(subject, wanted, hold.take())
                 } else if let Some(permit) = self.permit_in_time(hold).await {
                     hold.ends();
-                    ResponseBody::File(self.content(resolved, wanted, Some(permit)))
+                    ResponseBody::File(self.content(subject, wanted, Some(permit)))
                 } else {
                     hold.ends();
-                    self.timed_out(resolved, BUSY);
-                    return self.retry_later(BUSY, false);
+                    self.timed_out(subject, &Reason::TooManyUnderWay);
+                    return self.retry_later(subject, Reason::TooManyUnderWay, false);
                 }
             }
         };
@@ -244,6 +246,3 @@ async fn length_of(file: Option<(PathBuf, String)>) -> Option<u64> {
     let opened = open_elsewhere(root, file, None).await.ok()?;
     Some(opened.length()).filter(|length| *length > 0)
 }
-
-/// Why an image file does not go out at once.
-const BUSY: &str = "too many image files are on their way";

@@ -10,7 +10,7 @@ use super::{
     response::{ConnectionContext, FileToSend, headed, set},
 };
 use crate::boot::{
-    event::{Event, Step},
+    event::{Reason, Step, Subject, WaitEnd},
     resource::{Refusal, Resolved, Resource, content_type},
     snapshot::Snapshot,
     user_agent::RetryBehaviour,
@@ -19,12 +19,12 @@ use crate::model::limits::{
     HTTP_BUSY_LOG_INTERVAL, HTTP_HELD_POLL_INTERVAL, HTTP_HELD_RETRY_INTERVAL, HTTP_HELD_TIMEOUT, HTTP_PROMPT_BYTES_MAX,
 };
 use crate::net::{
-    Counter, Shared,
-    eviction::{EvictionNotice, GAVE_WAY},
+    eviction::EvictionNotice,
     files::{FileError, OpenedFile, hot, open_elsewhere},
     limiter::{NoPermit, Permit, Rank},
     tasks::AbortSignal,
 };
+use crate::state::{Counter, Shared};
 use hyper::{
     Response, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
@@ -38,7 +38,7 @@ use tokio::{
     sync::futures::Notified,
     time::{Instant, timeout_at},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// What becomes of a request for what is not verified yet.
 pub(super) enum HoldOutcome {
@@ -61,7 +61,7 @@ struct WaitSlot {
     eviction: EvictionNotice,
     since: Instant,
     /// `None` once the wait is over.
-    left: Option<Event>,
+    left: Option<Subject>,
     _place: Permit,
 }
 
@@ -74,8 +74,8 @@ impl Hold {
         }
     }
 
-    /// Whether the request waits from here on; else its client is to be told to come back.
-    pub(super) fn begins(&mut self, context: &ConnectionContext, resolved: &Resolved) -> bool {
+    /// Whether the request waits from here on, for that reason; else its client is to be told to come back.
+    pub(super) fn begins(&mut self, context: &ConnectionContext, subject: &Subject, reason: &Reason) -> bool {
         if self.retry_behaviour == RetryBehaviour::Retries {
             return false;
         }
@@ -83,21 +83,22 @@ impl Hold {
             return true;
         }
         let Some(permit) = context.wait_slots.take(&context.permit_request) else {
-            context.timed_out(resolved, "too many wait already");
+            context.timed_out(subject, &Reason::TooManyWait);
             return false;
         };
         context.shared.counters.count(Counter::HttpHeld);
-        debug!(client = %context.permit_request.client, what = resolved.what, "waits with its connection open");
-        let step = Step::Failed {
-            what: resolved.what.clone(),
-            reason: String::new(),
+        let step = Step::Waits {
+            file: subject.file.clone(),
+            reason: reason.clone(),
         };
+        let shared = &context.shared;
+        shared.publish(subject.event(shared.clock.now(), step));
         self.slot = Some(WaitSlot {
             shared: Arc::clone(&context.shared),
             abort: context.abort.clone(),
             eviction: context.permit_request.eviction.clone(),
             since: Instant::now(),
-            left: Some(resolved.event(step)),
+            left: Some(subject.clone()),
             _place: permit,
         });
         true
@@ -140,13 +141,13 @@ impl Hold {
 }
 
 /// The artifact that was answered, opened.
-async fn opened(resolved: &mut Resolved) -> Result<OpenedFile, FileError> {
-    match std::mem::replace(&mut resolved.result, Err(Refusal::BadPath { reason: "" })) {
+async fn opened(result: Result<Resource, Refusal>) -> Result<OpenedFile, FileError> {
+    match result {
         Ok(Resource::File {
             root, file, verified, ..
         }) => open_elsewhere(root, file, verified).await,
         Err(Refusal::NotReady { .. }) => Err(FileError::WaitTimedOut),
-        Err(Refusal::NotFound { .. }) => Err(FileError::Missing),
+        Err(Refusal::NotFound(_)) => Err(FileError::Missing),
         // Its bytes are wrong, or can't be read; or it is no artifact any more.
         Ok(Resource::Text { .. }) | Err(_) => Err(FileError::Corrupt),
     }
@@ -161,33 +162,32 @@ pub(super) fn typed(mut response: Response<ResponseBody>, uri: &Uri) -> Response
 
 impl Drop for WaitSlot {
     fn drop(&mut self) {
-        let Some(mut event) = self.left.take() else { return };
-        let ended_by = match (self.abort.is_set(), self.eviction.is_evicted()) {
-            (true, _) => "bootwright stopped",
-            (false, true) => GAVE_WAY,
+        let Some(subject) = self.left.take() else { return };
+        let by = match (self.abort.is_set(), self.eviction.is_evicted()) {
+            (true, _) => WaitEnd::Stopped,
+            (false, true) => WaitEnd::GaveWay,
             (false, false) => {
                 self.shared.counters.count(Counter::HttpHeldAbandoned);
-                "its client left"
+                WaitEnd::ClientLeft
             }
         };
-        if let Step::Failed { reason, .. } = &mut event.step {
-            let waited_s = self.since.elapsed().as_secs();
-            *reason = format!("{ended_by} after it had waited {waited_s} s for its turn");
-        }
-        self.shared.report(&event);
+        let waited_s = self.since.elapsed().as_secs();
+        let reason = Reason::WaitEnded { by, waited_s };
+        self.shared
+            .publish(subject.failed(self.shared.clock.now(), reason, false));
     }
 }
 
 impl ConnectionContext {
     /// Says now and then that too many image files are on their way.
-    pub(super) fn log_busy(&self, resolved: &Resolved) {
+    pub(super) fn log_busy(&self, subject: &Subject) {
         if self.shared.busy.is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL) {
             match self.bulk.no_permit(&self.permit_request) {
                 Some(NoPermit::Client(own)) => warn!(
-                    mac = resolved.hardware.as_ref().map(display),
+                    mac = subject.machine.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: {own} are on their way to {}, as many as one address \
                      may have; if many machines ask from it, say so by machines_per_address under [network]",
-                    resolved.machine,
+                    subject.machine.key,
                     self.permit_request.client
                 ),
                 Some(NoPermit::UnknownClients) => warn!(
@@ -196,20 +196,19 @@ impl ConnectionContext {
                     self.permit_request.client
                 ),
                 Some(NoPermit::All) | None => warn!(
-                    mac = resolved.hardware.as_ref().map(display),
+                    mac = subject.machine.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: bulk_streams under [http] are all under way",
-                    resolved.machine
+                    subject.machine.key
                 ),
             }
         }
-        debug!(client = %self.permit_request.client, what = resolved.what, "finds no place");
     }
 
     /// The file's bytes are still being verified: the machine waits, or is told when to come back.
     pub(super) async fn not_yet(
         self: &Arc<Self>,
-        resolved: &Resolved,
-        (reason, length): (&str, u64),
+        subject: &Subject,
+        (reason, length): (&Reason, u64),
         (uri, head): (&Uri, bool),
         mut hold: Hold,
     ) -> HoldOutcome {
@@ -224,14 +223,13 @@ impl ConnectionContext {
             .is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL)
         {
             warn!(
-                mac = resolved.hardware.as_ref().map(display),
-                "machines wait, {} among them: {reason}", resolved.machine
+                mac = subject.machine.hardware.as_ref().map(display),
+                "machines wait, {} among them: {reason}", subject.machine.key
             );
         }
-        if !hold.begins(self, resolved) {
+        if !hold.begins(self, subject, reason) {
             self.shared.counters.count(Counter::HttpUnverified);
-            debug!(client = %self.permit_request.client, what = resolved.what, "told to come back: {reason}");
-            return response(self.retry_later(reason, head));
+            return response(self.retry_later(subject, reason.clone(), head));
         }
         if hold.retry_behaviour == RetryBehaviour::WaitsForBody && length > 0 {
             return response(self.promised(uri, length, hold));
@@ -296,12 +294,12 @@ impl ConnectionContext {
     fn defer_until_verified(self: &Arc<Self>, uri: Uri, length: u64, mut hold: Hold) -> ResponseBody {
         let context = Arc::clone(self);
         self.defer(length, length, async move {
-            let (resolved, content) = loop {
+            let (subject, content) = loop {
                 let known = context.shared.snapshot.load_full();
-                let mut resolved = context.verified(&uri, &hold).await;
-                let opened = opened(&mut resolved).await;
+                let Resolved { subject, result, .. } = context.verified(&uri, &hold).await;
+                let opened = opened(result).await;
                 if !matches!(opened, Err(FileError::Changed)) || hold.is_over() {
-                    break (resolved, opened);
+                    break (subject, opened);
                 }
                 // Another file has its name by now: the next generation will know.
                 context.changes(&known, &hold).await;
@@ -315,20 +313,20 @@ impl ConnectionContext {
                 part: None,
                 is_bulk: true,
             });
-            context.deliver_deferred(&resolved, wanted, &mut hold).await
+            context.deliver_deferred(&subject, wanted, &mut hold).await
         })
     }
 
     /// A body that is a file, once there is a place for it.
     pub(super) fn defer_until_permit(
         self: &Arc<Self>,
-        resolved: &Resolved,
+        subject: &Subject,
         wanted: FileToSend,
         mut hold: Hold,
     ) -> ResponseBody {
-        let (context, resolved) = (Arc::clone(self), resolved.clone());
+        let (context, subject) = (Arc::clone(self), subject.clone());
         self.defer(wanted.size(), wanted.content.stamp().length, async move {
-            context.deliver_deferred(&resolved, Ok(wanted), &mut hold).await
+            context.deliver_deferred(&subject, Ok(wanted), &mut hold).await
         })
     }
 
@@ -349,7 +347,7 @@ impl ConnectionContext {
 
     async fn deliver_deferred(
         &self,
-        resolved: &Resolved,
+        subject: &Subject,
         wanted: Result<FileToSend, FileError>,
         hold: &mut Hold,
     ) -> Result<FileContent, FileError> {
@@ -362,27 +360,29 @@ impl ConnectionContext {
         };
         hold.ends();
         match kept {
-            Ok((wanted, permit)) => Ok(self.content(resolved, wanted, Some(permit))),
+            Ok((wanted, permit)) => Ok(self.content(subject, wanted, Some(permit))),
             Err(error) => {
                 self.shared.counters.count(Counter::HttpAborted);
                 if matches!(error, FileError::WaitTimedOut) {
                     self.shared.counters.count(Counter::HttpHeldTimeout);
                 }
-                self.shared.report(&resolved.refused(error.to_string()));
+                let reason = Reason::from(&error);
+                self.shared
+                    .publish(subject.failed(self.shared.clock.now(), reason, false));
                 Err(error)
             }
         }
     }
 
     /// That a request waited for nothing, or could not wait.
-    pub(super) fn timed_out(&self, resolved: &Resolved, why: &str) {
+    pub(super) fn timed_out(&self, subject: &Subject, why: &Reason) {
         self.shared.counters.count(Counter::HttpHeldTimeout);
         let notice = &self.shared.log_throttles.too_many_wait;
         if notice.is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL) {
             warn!(
-                mac = resolved.hardware.as_ref().map(display),
+                mac = subject.machine.hardware.as_ref().map(display),
                 "machines are told to come back for image files, and many programs never do, {} ({}) among them: {why}",
-                resolved.machine,
+                subject.machine.key,
                 self.permit_request.client
             );
         }

@@ -1,9 +1,7 @@
 //! Heads that hyper refuses before any code of ours sees a request: what was heard, and what it most likely is.
 
-use crate::model::{
-    limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX},
-    text,
-};
+use crate::boot::event::{HttpFault, Reason};
+use crate::model::text;
 
 /// Bytes of a request's beginning that are kept, to say what it was.
 const HEARD_BYTES_MAX: usize = 96;
@@ -31,47 +29,41 @@ impl ReceivedPrefix {
     }
 
     /// Why hyper refused it, where that was not the client's own leaving.
-    pub(super) fn refused(&self, error: &hyper::Error) -> Option<String> {
-        let begins = || format!("; it begins `{}`", text::escape(&self.bytes));
-        if error.is_timeout() {
+    pub(super) fn refused(&self, error: &hyper::Error) -> Option<Reason> {
+        let fault = if error.is_timeout() {
             // An idle connection is closed as well, and nothing was asked on it.
             let is_begun = !self.is_answered && !self.bytes.is_empty();
-            let within_s = HTTP_HEADER_TIMEOUT.as_secs();
-            return is_begun.then(|| format!("its head did not end in {within_s} s{}", begins()));
-        }
-        if error.is_parse_too_large() {
-            return Some(format!(
-                "its head has more than {HTTP_HEADERS_MAX} lines or {HTTP_HEAD_BYTES_MAX} bytes{}",
-                begins()
-            ));
-        }
-        error
-            .is_parse()
-            .then(|| format!("{}{}", likely(&self.bytes).unwrap_or(&error.to_string()), begins()))
+            is_begun.then_some(HttpFault::Overdue)
+        } else if error.is_parse_too_large() {
+            Some(HttpFault::TooLarge)
+        } else {
+            let likely = || likely(&self.bytes).unwrap_or_else(|| HttpFault::Other(error.to_string().into()));
+            error.is_parse().then(likely)
+        };
+        let begins = text::escape(&self.bytes).into();
+        Some(Reason::NotHttp { fault: fault?, begins })
     }
 }
 
 /// What a client that is none of ours most likely speaks, or got wrong.
-fn likely(heard: &[u8]) -> Option<&'static str> {
+fn likely(heard: &[u8]) -> Option<HttpFault> {
     if heard.starts_with(&[0x16, 3]) {
-        return Some("it speaks TLS, and this port has none: its URL is to begin with http://");
+        return Some(HttpFault::Tls);
     }
     if heard.starts_with(b"PRI * HTTP/2") {
-        return Some("it speaks HTTP/2, and HTTP/1.1 is served");
+        return Some(HttpFault::Http2);
     }
     if heard.starts_with(b"SSH-") {
-        return Some("it speaks SSH");
+        return Some(HttpFault::Ssh);
     }
     let line = heard.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let is_whole = line.len() < heard.len();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     match words[..] {
-        _ if heard.first().is_some_and(|byte| !byte.is_ascii_graphic()) => Some("it does not speak HTTP"),
-        [_, _] if is_whole => Some("no version stands behind its path: HTTP/1.1 is served, and no HTTP/0.9"),
-        [_, _, .., last] if words.len() > 3 && last.starts_with(b"HTTP/") => {
-            Some("a blank is in its path or its query: it is written as %20")
-        }
+        _ if heard.first().is_some_and(|byte| !byte.is_ascii_graphic()) => Some(HttpFault::NotText),
+        [_, _] if is_whole => Some(HttpFault::NoVersion),
+        [_, _, .., last] if words.len() > 3 && last.starts_with(b"HTTP/") => Some(HttpFault::Blank),
         _ => None,
     }
 }
@@ -82,19 +74,18 @@ mod tests {
 
     #[test]
     fn what_is_spoken_is_told_by_its_beginning() {
-        let said = |heard: &[u8]| likely(heard).unwrap_or("?");
-        for (heard, words) in [
-            (&b"\x16\x03\x01\x02\0\x01\0"[..], "TLS"),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2,"),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
-            (b"GET /snponly.efi\r\n", "HTTP/0.9"),
-            (b"GET /snp only.efi HTTP/1.1\r\nHost: x\r\n", "%20"),
-            (b"GET /boot.ipxe?serial=A B HTTP/1.1\r\n", "%20"),
-            (b"\xff\xfe\xfd", "does not speak"),
-            (b"GET /snponly.efi HTTP/1.1\r\ngarbage\r\n", "?"),
-            (b"GET /snponly", "?"),
+        for (heard, fault) in [
+            (&b"\x16\x03\x01\x02\0\x01\0"[..], Some(HttpFault::Tls)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(HttpFault::Http2)),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Some(HttpFault::Ssh)),
+            (b"GET /snponly.efi\r\n", Some(HttpFault::NoVersion)),
+            (b"GET /snp only.efi HTTP/1.1\r\nHost: x\r\n", Some(HttpFault::Blank)),
+            (b"GET /boot.ipxe?serial=A B HTTP/1.1\r\n", Some(HttpFault::Blank)),
+            (b"\xff\xfe\xfd", Some(HttpFault::NotText)),
+            (b"GET /snponly.efi HTTP/1.1\r\ngarbage\r\n", None),
+            (b"GET /snponly", None),
         ] {
-            assert!(said(heard).contains(words), "{heard:?}: {}", said(heard));
+            assert_eq!(likely(heard), fault, "{heard:?}");
         }
     }
 

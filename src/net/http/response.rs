@@ -8,17 +8,20 @@ use super::{
     conditional::Validators,
 };
 use crate::boot::{
-    event::Step,
+    event::{FilePart, Reason, Step, Subject},
     resource::{FileRequest, Refusal, Resolved, Transport},
     snapshot::FileStamp,
 };
 use crate::model::limits::{HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S};
 use crate::net::{
-    Counter, Shared,
-    files::{FileError, hot},
+    files::{
+        FileError,
+        hot::{self, HotFiles},
+    },
     limiter::{FairLimiter, Permit, PermitRequest},
     tasks::AbortSignal,
 };
+use crate::state::{Counter, Shared};
 use bytes::Bytes;
 use hyper::{
     Response, StatusCode, Uri,
@@ -39,6 +42,8 @@ pub(super) struct ConnectionContext {
     pub bulk: FairLimiter,
     /// The places of those who wait for one of them.
     pub wait_slots: FairLimiter,
+    /// The loaders that machines fetch.
+    pub hot_files: Arc<HotFiles>,
     /// What pieces of files are read into.
     pub buffers: BufferPool,
     /// Whether it is us who end what is under way.
@@ -72,7 +77,9 @@ impl FileToSend {
 /// What refusals are: a status and a line of text.
 pub(super) struct HttpRefusal {
     pub status: StatusCode,
-    pub reason: String,
+    pub reason: Reason,
+    /// Who asks goes on without it.
+    pub is_optional: bool,
     /// It will be otherwise by itself, soon.
     pub is_temporary: bool,
     /// Bytes of the file that has its name by now.
@@ -80,10 +87,11 @@ pub(super) struct HttpRefusal {
 }
 
 impl HttpRefusal {
-    pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> HttpRefusal {
+    pub(super) fn new(status: StatusCode, reason: Reason) -> HttpRefusal {
         HttpRefusal {
             status,
-            reason: reason.into(),
+            reason,
+            is_optional: false,
             is_temporary: false,
             length_now: None,
         }
@@ -92,14 +100,16 @@ impl HttpRefusal {
 
 impl From<Refusal> for HttpRefusal {
     fn from(refusal: Refusal) -> HttpRefusal {
-        match refusal {
-            Refusal::NotFound { reason } | Refusal::OptionalMissing { reason } => {
-                HttpRefusal::new(StatusCode::NOT_FOUND, reason)
-            }
-            Refusal::BadPath { reason } => HttpRefusal::new(StatusCode::BAD_REQUEST, reason),
-            Refusal::Forbidden { reason } => HttpRefusal::new(StatusCode::FORBIDDEN, reason),
-            Refusal::ServerError { reason } => HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
-            Refusal::NotReady { reason, .. } => HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason),
+        let status = match refusal {
+            Refusal::NotFound(_) | Refusal::OptionalMissing(_) => StatusCode::NOT_FOUND,
+            Refusal::BadPath(_) => StatusCode::BAD_REQUEST,
+            Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+            Refusal::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        HttpRefusal {
+            is_optional: refusal.is_optional(),
+            ..HttpRefusal::new(status, refusal.into_reason())
         }
     }
 }
@@ -114,7 +124,7 @@ impl From<FileError> for HttpRefusal {
         };
         HttpRefusal {
             is_temporary: matches!(error, FileError::Changed),
-            ..HttpRefusal::new(status, error.to_string())
+            ..HttpRefusal::new(status, Reason::from(&error))
         }
     }
 }
@@ -134,21 +144,16 @@ impl ConnectionContext {
 
     pub(super) fn delivery_handle(
         &self,
-        resolved: &Resolved,
-        what: String,
-        bytes: u64,
+        subject: &Subject,
+        body: (Option<FilePart>, u64),
         held: DeliveryGuards,
     ) -> DeliveryHandle {
-        let unsent = resolved.event(Step::Sent {
-            what: String::new(),
-            bytes,
-        });
         let held = DeliveryGuards {
             eviction: self.permit_request.eviction.clone(),
             ..held
         };
         DeliveryHandle {
-            delivery: Delivery::new(Arc::clone(&self.shared), unsent, what, bytes, held),
+            delivery: Delivery::new(Arc::clone(&self.shared), subject.clone(), body, held),
             tracker: Arc::clone(&self.tracker),
         }
     }
@@ -156,7 +161,7 @@ impl ConnectionContext {
     /// A rendered text: for this machine and this moment, so never cached.
     pub(super) fn text(
         &self,
-        resolved: &Resolved,
+        subject: &Subject,
         head: bool,
         body: String,
         content_type: &'static str,
@@ -165,8 +170,7 @@ impl ConnectionContext {
         let content = if head {
             empty()
         } else {
-            let delivery_handle =
-                self.delivery_handle(resolved, resolved.what.clone(), length, DeliveryGuards::default());
+            let delivery_handle = self.delivery_handle(subject, (None, length), DeliveryGuards::default());
             ResponseBody::text(body.into(), delivery_handle)
         };
         let mut response = Response::new(content);
@@ -177,12 +181,13 @@ impl ConnectionContext {
     }
 
     /// The body of a file, or of a part of one, which has its place.
-    pub(super) fn content(&self, resolved: &Resolved, wanted: FileToSend, permit: Option<Permit>) -> FileContent {
+    pub(super) fn content(&self, subject: &Subject, wanted: FileToSend, permit: Option<Permit>) -> FileContent {
         let length = wanted.content.stamp().length;
-        let what = match &wanted.part {
-            Some(part) => format!("{} (bytes {}-{} of {length})", resolved.what, part.start, part.end - 1),
-            None => resolved.what.clone(),
-        };
+        let part = wanted.part.as_ref().map(|part| FilePart {
+            start: part.start,
+            end: part.end,
+            of: length,
+        });
         let (bytes, size) = (wanted.bytes(), wanted.size());
         if length > HTTP_PROMPT_BYTES_MAX {
             self.tracker.takes_bulk();
@@ -191,14 +196,20 @@ impl ConnectionContext {
         let began = self.shared.clock.monotonic();
         let held = DeliveryGuards {
             permit: permit.map(Arc::new),
-            handle: Some(self.shared.transfers.begin(began, to, resolved, size)),
+            handle: Some(self.shared.transfers.begin(began, to, subject, size)),
             ..DeliveryGuards::default()
         };
-        let delivery_handle = self.delivery_handle(resolved, what, size, held);
+        let delivery_handle = self.delivery_handle(subject, (part, size), held);
         FileContent::new(wanted.content, bytes, self.buffers.clone(), delivery_handle)
     }
 
-    pub(super) fn retry_later(&self, reason: &str, head: bool) -> Response<ResponseBody> {
+    /// Who asks is told to come back, and so is said.
+    pub(super) fn retry_later(&self, subject: &Subject, reason: Reason, head: bool) -> Response<ResponseBody> {
+        let step = Step::ComeBack {
+            file: subject.file.clone(),
+            reason: reason.clone(),
+        };
+        self.shared.publish(subject.event(self.shared.clock.now(), step));
         let mut response = self.refuse_transfer(&HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
         let after_s = HTTP_RETRY_AFTER_S + self.permit_request.client.to_bits() % HTTP_RETRY_SPREAD_S;

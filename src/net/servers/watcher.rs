@@ -136,7 +136,7 @@ impl Watcher {
     /// Tells the operators how the interfaces stand.
     fn publish(&self) {
         let shared = &self.common.shared;
-        let before = shared.interfaces.load();
+        let before = self.common.standings.load();
         let now = shared.clock.now().wall;
         let standing = |wanted: &ServedInterface| {
             let presence = self.presence(&wanted.name);
@@ -152,7 +152,7 @@ impl Watcher {
         };
         let all: Vec<InterfaceState> = self.wanted.iter().map(standing).collect();
         if **before != all {
-            shared.interfaces.store(Arc::new(all));
+            self.common.standings.store(Arc::new(all));
         }
     }
 

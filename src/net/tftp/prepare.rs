@@ -1,18 +1,19 @@
 //! From a request to what its transfer reads from, or to the ERROR it gets.
 
-use crate::boot::resource::{FileRequest, Refusal, Resolved, Resource, Transport};
-use crate::net::{
-    Shared,
-    files::{
-        OpenedFile,
-        hot::{FileSource, InMemoryFile},
-    },
+use crate::boot::{
+    event::{PathFault, Reason, RequestedFile, Subject},
+    resource::{FileRequest, Refusal, Resolved, Resource, Transport},
+};
+use crate::net::files::{
+    OpenedFile,
+    hot::{FileSource, HotFiles, InMemoryFile},
 };
 use crate::proto::tftp::{
     netascii,
     transfer::Transfer,
     wire::{self, ErrorCode, TransferMode},
 };
+use crate::state::Shared;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
@@ -30,29 +31,32 @@ pub(super) struct TransferRequest {
 /// A request that gets an ERROR.
 pub(super) struct TftpRefusal {
     pub(super) code: ErrorCode,
-    pub(super) message: String,
+    pub(super) reason: Reason,
+    /// Who asks goes on without it.
+    pub(super) is_optional: bool,
 }
 
 impl TftpRefusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> TftpRefusal {
+    fn new(code: ErrorCode, reason: Reason) -> TftpRefusal {
         TftpRefusal {
             code,
-            message: message.into(),
+            reason,
+            is_optional: false,
         }
     }
 }
 
-impl From<&Refusal> for TftpRefusal {
-    fn from(refusal: &Refusal) -> TftpRefusal {
-        match refusal {
-            Refusal::NotFound { reason } | Refusal::OptionalMissing { reason } => {
-                TftpRefusal::new(ErrorCode::NotFound, reason)
-            }
-            Refusal::BadPath { reason } => TftpRefusal::new(ErrorCode::AccessViolation, *reason),
-            Refusal::Forbidden { reason } => TftpRefusal::new(ErrorCode::AccessViolation, reason),
-            Refusal::ServerError { reason } | Refusal::NotReady { reason, .. } => {
-                TftpRefusal::new(ErrorCode::Undefined, reason)
-            }
+impl From<Refusal> for TftpRefusal {
+    fn from(refusal: Refusal) -> TftpRefusal {
+        let code = match refusal {
+            Refusal::NotFound(_) | Refusal::OptionalMissing(_) => ErrorCode::NotFound,
+            Refusal::BadPath(_) | Refusal::Forbidden(_) => ErrorCode::AccessViolation,
+            Refusal::ServerError(_) | Refusal::NotReady { .. } => ErrorCode::Undefined,
+        };
+        TftpRefusal {
+            code,
+            is_optional: refusal.is_optional(),
+            reason: refusal.into_reason(),
         }
     }
 }
@@ -76,16 +80,20 @@ impl TransferSource {
 /// What a request comes to: who asked for what, and the transfer or why there is none.
 pub(super) struct Prepared {
     /// Its result is taken out: the bytes are the source's.
-    pub(super) resolved: Resolved,
+    pub(super) subject: Subject,
     pub(super) begun: Result<(Transfer, TransferSource), TftpRefusal>,
 }
 
 /// Answers a request as far as that needs a template or a disk.
-pub(super) async fn prepare(shared: &Arc<Shared>, client: SocketAddrV4, request: &TransferRequest) -> Prepared {
+pub(super) async fn prepare(
+    (shared, hot_files): (&Arc<Shared>, &Arc<HotFiles>),
+    client: SocketAddrV4,
+    request: &TransferRequest,
+) -> Prepared {
     let Some(read) = &request.read else {
         return Prepared {
-            resolved: shared.unread("a TFTP request to write", *client.ip()),
-            begun: Err(TftpRefusal::new(ErrorCode::AccessViolation, "this server is read-only")),
+            subject: shared.unread(RequestedFile::TftpWrite { peer: *client.ip() }, *client.ip()),
+            begun: Err(TftpRefusal::new(ErrorCode::AccessViolation, Reason::ReadOnly)),
         };
     };
     let ask = FileRequest {
@@ -95,52 +103,53 @@ pub(super) async fn prepare(shared: &Arc<Shared>, client: SocketAddrV4, request:
         peer: *client.ip(),
         server: request.asked,
     };
-    let mut resolved = shared.answer_in_time(&ask).await;
-    let taken = std::mem::replace(&mut resolved.result, Err(Refusal::BadPath { reason: "" }));
-    let begun = match in_mode(read.mode, taken) {
-        Ok(result) => source(shared, result).await,
+    let Resolved {
+        subject,
+        block_max,
+        result,
+    } = shared.answer_in_time(&ask).await;
+    let begun = match in_mode(read.mode, result) {
+        Ok(result) => source(hot_files, result).await,
         Err(denied) => Err(denied),
     };
     let begun = begun.map(|source| {
         let mut options = read.options;
-        if let Some(largest) = resolved.block_max {
+        if let Some(largest) = block_max {
             options.blksize = options.blksize.map(|asked| asked.min(largest));
         }
         let now = shared.clock.monotonic();
         (Transfer::begin(now, &options, source.length()), source)
     });
-    Prepared { resolved, begun }
+    Prepared { subject, begun }
 }
 
 /// What is sent in the mode that was asked for. A text may be asked for as such; a loader would arrive as
 /// another one at whoever takes the bytes as they come, and would have to be held in memory for each.
 fn in_mode(mode: TransferMode, result: Result<Resource, Refusal>) -> Result<Result<Resource, Refusal>, TftpRefusal> {
-    let denied = |message| Err(TftpRefusal::new(ErrorCode::IllegalOperation, message));
+    let denied = |reason| Err(TftpRefusal::new(ErrorCode::IllegalOperation, reason));
     match (mode, result) {
         (TransferMode::Octet, result) | (TransferMode::Netascii, result @ Err(_)) => Ok(result),
         (TransferMode::Netascii, Ok(Resource::Text { body, content_type })) => {
             // Two bytes that were one are ASCII, whatever stands beside them.
             let body = String::from_utf8(netascii(body.as_bytes()));
-            let broken = |_| Refusal::BadPath { reason: "no text" };
+            let broken = |_| Refusal::BadPath(PathFault::NotText);
             Ok(body.map(|body| Resource::Text { body, content_type }).map_err(broken))
         }
-        (TransferMode::Netascii, Ok(Resource::File { .. })) => {
-            denied("netascii is for texts; ask for a file in octet (binary) mode")
-        }
-        (TransferMode::Other, _) => denied("unknown mode; use octet (binary) mode"),
+        (TransferMode::Netascii, Ok(Resource::File { .. })) => denied(Reason::NetasciiFile),
+        (TransferMode::Other, _) => denied(Reason::UnknownMode),
     }
 }
 
-async fn source(shared: &Shared, result: Result<Resource, Refusal>) -> Result<TransferSource, TftpRefusal> {
+async fn source(hot_files: &Arc<HotFiles>, result: Result<Resource, Refusal>) -> Result<TransferSource, TftpRefusal> {
     match result {
-        Err(refusal) => Err(TftpRefusal::from(&refusal)),
+        Err(refusal) => Err(TftpRefusal::from(refusal)),
         Ok(Resource::Text { body, .. }) => Ok(TransferSource::Memory(InMemoryFile {
             bytes: body.into(),
             verified: None,
         })),
         Ok(Resource::File {
             root, file, verified, ..
-        }) => match shared.hot_files.open_elsewhere(root, file, verified).await {
+        }) => match hot_files.open_elsewhere(root, file, verified).await {
             Ok(FileSource::InMemoryFile { file, .. }) => Ok(TransferSource::Memory(file)),
             Ok(FileSource::File(opened)) => Ok(TransferSource::File(opened)),
             Err(error) => Err(TftpRefusal::new(
@@ -148,7 +157,7 @@ async fn source(shared: &Shared, result: Result<Resource, Refusal>) -> Result<Tr
                     true => ErrorCode::NotFound,
                     false => ErrorCode::AccessViolation,
                 },
-                error.to_string(),
+                Reason::from(&error),
             )),
         },
     }

@@ -6,26 +6,24 @@
 
 use super::prepare::{Prepared, TransferRequest, TransferSource};
 use crate::boot::{
-    event::Step,
-    resource::{Resolved, Transport},
+    event::{Reason, RequestedFile, Step, Subject},
+    resource::Transport,
 };
-use crate::model::{limits::TFTP_READ_AHEAD_BYTES, text::escape};
+use crate::model::limits::TFTP_READ_AHEAD_BYTES;
 use crate::net::{
-    Counter, Counters, Shared,
     files::{FileError, OpenedFile, hot::InMemoryFile},
     socket::SendBatch,
-    transfers::TransferHandle,
 };
 use crate::proto::tftp::{
     transfer::{Transfer, TransferEnd, Transmit},
     wire::{self, DATA_HEADER_BYTES, ErrorCode, Packet},
 };
+use crate::state::{Counter, Counters, Shared, transfers::TransferHandle};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
-use tracing::debug;
 
 /// A client that repeats its request after so long without taking a block has started over.
 const STARTED_OVER_AFTER: Duration = Duration::from_secs(1);
@@ -42,7 +40,7 @@ pub(super) struct Session {
 
 /// A transfer under way.
 struct ActiveTransfer {
-    resolved: Resolved,
+    subject: Subject,
     transfer: Transfer,
     bytes: TransferBytes,
     /// What waits for bytes from the disk.
@@ -115,8 +113,9 @@ impl Session {
             Ok(begun) => begun,
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
-                self.send_error(batch, denied.code, &denied.message);
-                shared.report(&prepared.resolved.refused(denied.message));
+                self.send_error(batch, denied.code, &denied.reason.to_string());
+                let now = shared.clock.now();
+                shared.publish(prepared.subject.failed(now, denied.reason, denied.is_optional));
                 return false;
             }
         };
@@ -131,8 +130,8 @@ impl Session {
         let to = (Transport::Tftp, *self.client.ip());
         let began = shared.clock.monotonic();
         self.active = Some(Box::new(ActiveTransfer {
-            handle: shared.transfers.begin(began, to, &prepared.resolved, bytes.length()),
-            resolved: prepared.resolved,
+            handle: shared.transfers.begin(began, to, &prepared.subject, bytes.length()),
+            subject: prepared.subject,
             transfer,
             bytes,
             waiting: None,
@@ -180,22 +179,26 @@ impl Session {
     /// first acknowledgement is a repetition, and so is one that was under way while blocks were
     /// taken; anything else is a machine that started over.
     pub(super) fn is_repeated(&self, now: Duration, request: &TransferRequest) -> bool {
-        let fresh = match self.active.as_ref().and_then(|active| active.transfer.last_progress()) {
-            None => true,
-            Some(at) => now < at + STARTED_OVER_AFTER,
-        };
-        self.request == *request && fresh
+        let active = self.active.as_ref();
+        let progress = active.and_then(|active| active.transfer.last_progress());
+        self.request == *request && progress.is_none_or(|at| now < at + STARTED_OVER_AFTER)
     }
 
     /// Says that the client wants something else by now.
     pub(super) fn abandon(&self, shared: &Shared) {
         shared.counters.count(Counter::TftpAborted);
-        debug!(client = %self.client, what = self.what(), "the client started over");
+        self.end_early(shared, |file| Step::StartedOver { file });
     }
 
-    /// What it sends, for the log.
-    pub(super) fn what(&self) -> &str {
-        self.active.as_ref().map_or("", |active| &active.resolved.what)
+    /// Says that it ends before its end, whether or not it had begun.
+    pub(super) fn end_early(&self, shared: &Shared, step: impl FnOnce(Option<RequestedFile>) -> Step) {
+        match &self.active {
+            Some(active) => {
+                let step = step(Some(active.subject.file.clone()));
+                shared.publish(active.subject.event(shared.clock.now(), step));
+            }
+            None => shared.of_connection(shared.machine_at(*self.client.ip()), step(None)),
+        }
     }
 
     /// Takes bytes that were read from the disk.
@@ -209,7 +212,7 @@ impl Session {
         };
         match read.result {
             Ok(bytes) => (*ahead, *ahead_at) = (bytes, read.offset),
-            Err(error) => return self.fail(shared, batch, error.to_string()),
+            Err(error) => return self.fail(shared, batch, Reason::from(&error)),
         }
         self.transmit(shared, batch, true)
     }
@@ -221,7 +224,7 @@ impl Session {
             return SessionStatus::Continues;
         };
         if active.transfer.ending().is_some() {
-            active.conclude(shared, self.client);
+            active.conclude(shared);
             return SessionStatus::Ended;
         }
         if active.waiting.is_some() && !read {
@@ -235,17 +238,17 @@ impl Session {
             Err(error) => {
                 // Bytes of a file that is another by now are not sent.
                 batch.back_to(mark);
-                self.fail(shared, batch, error.to_string())
+                self.fail(shared, batch, Reason::from(&error))
             }
         }
     }
 
     /// Says that it can't go on, to its client too.
-    pub(super) fn fail(&self, shared: &Shared, batch: &mut SendBatch, reason: String) -> SessionStatus {
+    pub(super) fn fail(&self, shared: &Shared, batch: &mut SendBatch, reason: Reason) -> SessionStatus {
         shared.counters.count(Counter::TftpAborted);
-        self.send_error(batch, ErrorCode::Undefined, &reason);
+        self.send_error(batch, ErrorCode::Undefined, &reason.to_string());
         if let Some(active) = &self.active {
-            shared.report(&active.resolved.event(failed(&active.resolved, reason)));
+            shared.publish(active.subject.failed(shared.clock.now(), reason, false));
         }
         SessionStatus::Ended
     }
@@ -294,7 +297,7 @@ impl ActiveTransfer {
     }
 
     /// Says how the transfer ended.
-    fn conclude(&self, shared: &Shared, client: SocketAddrV4) {
+    fn conclude(&self, shared: &Shared) {
         let counters = &shared.counters;
         let (had, length) = (self.transfer.acknowledged_bytes(), self.bytes.length());
         let step = match self.transfer.ending() {
@@ -302,31 +305,40 @@ impl ActiveTransfer {
             Some(TransferEnd::Complete) => {
                 counters.count(Counter::TftpCompleted);
                 Step::Sent {
-                    what: self.resolved.what.clone(),
+                    file: self.subject.file.clone(),
+                    part: None,
                     bytes: length,
                 }
             }
             Some(TransferEnd::Probed) => {
                 counters.count(Counter::TftpProbed);
-                return debug!(%client, what = self.resolved.what, "size asked");
+                Step::SizeAsked {
+                    file: self.subject.file.clone(),
+                }
             }
             Some(TransferEnd::Aborted { code, message }) => {
                 counters.count(Counter::TftpAborted);
-                let said = escape(message);
-                failed(
-                    &self.resolved,
-                    format!("the client gave up after {had} of {length} bytes: error {code} {said}"),
-                )
+                self.failed(Reason::ClientGaveUp {
+                    had,
+                    length,
+                    error_code: *code,
+                    message: message.as_slice().into(),
+                })
             }
             Some(TransferEnd::Silent) => {
                 counters.count(Counter::TftpSilent);
-                failed(
-                    &self.resolved,
-                    format!("the client fell silent after {had} of {length} bytes"),
-                )
+                self.failed(Reason::ClientSilent { had, length })
             }
         };
-        shared.report(&self.resolved.event(step));
+        shared.publish(self.subject.event(shared.clock.now(), step));
+    }
+
+    fn failed(&self, reason: Reason) -> Step {
+        Step::Failed {
+            file: self.subject.file.clone(),
+            part: None,
+            reason,
+        }
     }
 }
 
@@ -379,12 +391,5 @@ impl TransferBytes {
             TransferBytes::Memory(whole) => whole.unchanged(),
             TransferBytes::File { opened, .. } => opened.unchanged(),
         }
-    }
-}
-
-fn failed(resolved: &Resolved, reason: String) -> Step {
-    Step::Failed {
-        what: resolved.what.clone(),
-        reason,
     }
 }

@@ -10,21 +10,23 @@
 //! With `single_port` the only lane of an interface is the request port itself.
 
 use super::{
-    RequestFilter,
+    RequestFilter, WorkerConfig,
     disk::DiskReads,
     may_answer,
     prepare::{Prepared, TransferRequest, prepare},
     session::{PendingRead, ReadResult, Session, SessionStatus},
     sessions::{Admission, Sessions},
 };
-use crate::model::{SharedAddresses, limits::TFTP_FULL_LOG_INTERVAL};
+use crate::boot::event::{Reason, Step};
+use crate::model::limits::TFTP_FULL_LOG_INTERVAL;
 use crate::net::{
-    Counter, Shared,
-    eviction::GAVE_WAY,
+    eviction::class_of,
+    files::hot::HotFiles,
     socket::{Inbox, ReceivedDatagram, SendBatch},
     tasks::TaskTracker,
 };
 use crate::proto::tftp::wire::{self, ErrorCode, MalformedPacket, Packet};
+use crate::state::{Counter, Shared};
 use std::{cmp::Reverse, collections::BinaryHeap, io, net::SocketAddrV4, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::Interest,
@@ -59,6 +61,7 @@ enum MessageBody {
 /// One socket and its transfers.
 pub(super) struct Worker {
     shared: Arc<Shared>,
+    hot_files: Arc<HotFiles>,
     tasks: TaskTracker,
     filter: RequestFilter,
     socket: UdpSocket,
@@ -81,17 +84,6 @@ pub(super) struct Worker {
     batch: SendBatch,
 }
 
-/// What lanes have in common.
-pub(super) struct WorkerConfig {
-    pub(super) shared: Arc<Shared>,
-    pub(super) tasks: TaskTracker,
-    pub(super) filter: RequestFilter,
-    pub(super) single_port: bool,
-    /// Transfers in all and for one machine.
-    pub(super) permits: (usize, usize),
-    pub(super) shared_addresses: SharedAddresses,
-}
-
 impl Worker {
     pub(super) fn new(common: WorkerConfig, socket: UdpSocket, requests: mpsc::Receiver<IncomingRequest>) -> Worker {
         let (all_max, per_machine_max) = common.permits;
@@ -99,6 +91,7 @@ impl Worker {
         let batch = SendBatch::of_whole_datagrams(&socket);
         Worker {
             shared: common.shared,
+            hot_files: common.hot_files,
             tasks: common.tasks,
             filter: common.filter,
             socket,
@@ -247,17 +240,17 @@ impl Worker {
             entry.session.abandon(&self.shared);
             self.sessions.remove(client);
         }
-        let class = self.shared.class(*client.ip());
+        let class = class_of(&self.shared, *client.ip());
         match self.sessions.make_room(*client.ip(), class) {
             Admission::Free => {}
-            Admission::EvictedUnknown(stranger, session) => {
+            Admission::EvictedUnknown(_, session) => {
                 counters.count(Counter::TftpEvicted);
-                debug!(client = %stranger, what = session.what(), "gives way");
-                session.fail(&self.shared, &mut self.batch, GAVE_WAY.to_owned());
+                session.fail(&self.shared, &mut self.batch, Reason::GaveWay);
             }
             Admission::EvictedSilent(session) => {
                 counters.count(Counter::TftpEvicted);
-                debug!(what = session.what(), "never heard, and another client needs the place");
+                let reason = Reason::NeverHeard;
+                session.end_early(&self.shared, |file| Step::Evicted { file, reason });
             }
             Admission::Full => return self.leave_alone(client, None),
             Admission::ClientFull(own) => return self.leave_alone(client, Some(own)),
@@ -266,8 +259,9 @@ impl Worker {
             .sessions
             .insert(client, class, Session::new(client, request.clone()));
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
+        let hot_files = Arc::clone(&self.hot_files);
         self.tasks.spawn(async move {
-            let news = MessageBody::Prepared(Box::new(prepare(&shared, client, &request).await));
+            let news = MessageBody::Prepared(Box::new(prepare((&shared, &hot_files), client, &request).await));
             // The lane is gone when the drain has cut it.
             let _ = messages.send(WorkerMessage { client, number, news });
         });
@@ -276,7 +270,11 @@ impl Worker {
     /// There is no place for a transfer; `own` of them are the client's. It asks again by itself.
     fn leave_alone(&self, client: SocketAddrV4, own: Option<usize>) {
         self.shared.counters.count(Counter::TftpFull);
-        debug!(%client, "TFTP request left alone: too many transfers under way");
+        let reason = match own {
+            Some(own) => Reason::TransfersFullForOne { own },
+            None => Reason::TransfersFull,
+        };
+        self.shared.turned_away(self.shared.machine_at(*client.ip()), reason);
         let notice = &self.shared.log_throttles.tftp_full;
         if !notice.is_due(&self.shared.clock, TFTP_FULL_LOG_INTERVAL) {
             return;
@@ -338,8 +336,7 @@ impl Worker {
         };
         let is_read = self.disk.read(&self.tasks, *client.ip(), move || reading.read(), take);
         if !is_read {
-            let reason = "the disk is still busy with what this machine asked for before".to_owned();
-            entry.session.fail(&self.shared, &mut self.batch, reason);
+            entry.session.fail(&self.shared, &mut self.batch, Reason::DiskBusy);
             self.sessions.remove(client);
         }
     }

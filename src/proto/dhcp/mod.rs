@@ -24,10 +24,12 @@ pub use reply::{Reply, ReplyKind, ReplyOption};
 pub use request::{ClientName, Request, RequestKind, parse};
 pub use sniffed::{SniffedReply, sniff_reply};
 
+use serde::Serialize;
 use std::fmt;
 
 /// Why bytes are not a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MalformedRequest {
     /// Shorter than the fixed header, or cut in the magic cookie behind it.
     Short,

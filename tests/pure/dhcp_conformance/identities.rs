@@ -2,7 +2,7 @@
 
 use super::support::*;
 use bootwright::boot::{
-    event::{Stage, Step},
+    event::{MachineKey, Mismatch, Reason, Stage, Step},
     identity_cache::IdentityCache,
     request_path::Transport,
     resource::{FileRequest, Inquiry},
@@ -28,9 +28,9 @@ fn room_of(host: Host) -> Room {
     room
 }
 
-fn boot_text(step: &Step) -> &str {
+fn mismatch(step: &Step) -> Option<&Mismatch> {
     match step {
-        Step::Offered { boot, .. } | Step::Acknowledged { boot, .. } => boot,
+        Step::Offered { boot, .. } | Step::Acknowledged { boot, .. } => boot.mismatch.as_ref(),
         other => panic!("{other:?}"),
     }
 }
@@ -52,14 +52,17 @@ fn who_says_the_uuid_of_a_host_that_lists_macs_is_a_stranger_and_the_log_says_wh
     let answer = room.reply(&Packet::discover(STRANGER).with(97, &wire));
     assert_ne!(answer.message.yiaddr(), ADDRESS);
     assert_eq!(answer.option(12), None, "it is not called r1u07");
-    assert!(boot_text(&answer.step).contains("its UUID is that of host `r1u07`"));
+    let host = "r1u07".parse().unwrap();
+    let expected = Mismatch::UuidOfAnother { host };
+    assert_eq!(mismatch(&answer.step), Some(&expected));
     // The MAC decides, and what does not fit it is said.
     let mut other = wire;
     other[16] ^= 1;
     for (said, fits) in [(&wire, true), (&other, false)] {
         let answer = room.reply(&Packet::discover(LIVE).with(97, said));
         assert_eq!(answer.message.yiaddr(), ADDRESS);
-        assert_eq!(boot_text(&answer.step).contains("and the inventory"), !fits);
+        let found = mismatch(&answer.step);
+        assert_eq!(matches!(found, Some(Mismatch::OtherUuid { .. })), !fits, "{found:?}");
     }
     // Where no MAC is listed the UUID names the host, in whichever byte order a board or a tool has it.
     for written in [uuid, uuid.swapped()] {
@@ -175,7 +178,7 @@ fn an_infiniband_port_is_known_by_its_client_identifier_and_answered_by_broadcas
         &verification,
         &asked,
     );
-    assert_eq!(inquiry.answer().machine, "r1u07");
+    assert_eq!(inquiry.answer().subject.machine.key, listed("r1u07"));
 }
 
 #[test]
@@ -191,20 +194,19 @@ fn strangers_without_a_hardware_address_have_a_lease_each_by_their_identifiers()
             ack.message.yiaddr(),
             room.outcome(&without_address(Packet::discover(STRANGER), identifier))
                 .event
-                .machine,
+                .machine
+                .key,
         )
     };
     let (first, name) = lease(CLIENT_ID);
-    assert_eq!(name, "ec-0d-9a-03-00-9c-81-e2");
+    assert_eq!(name, MachineKey::Hardware(HardwareAddr::of_guid(GUID)));
+    assert_eq!(name.to_string(), "ec-0d-9a-03-00-9c-81-e2");
     let (second, _) = lease(&systemd(1));
     let (third, _) = lease(&systemd(2));
     assert!(first != second && second != third && first != third);
     assert_eq!((lease(CLIENT_ID).0, lease(&systemd(1)).0), (first, second));
     let nobody = without_address(Packet::discover(STRANGER), &[]);
-    assert!(
-        room.silence(&nobody)
-            .contains("neither a hardware address nor a client identifier")
-    );
+    assert_eq!(room.silence(&nobody), Reason::NoHardwareAddress);
 }
 
 #[test]

@@ -2,25 +2,37 @@
 
 use super::support::*;
 use bootwright::boot::{
-    event::{Event, Stage, Step},
+    event::{Event, Machine, Reason, RequestedFile, ScriptChoice, Stage, Step},
     loops::LoaderLoops,
 };
-use bootwright::model::{HardwareAddr, MacAddr, limits::LOADER_LOOP_RESET};
+use bootwright::model::{Dialect, HardwareAddr, MacAddr, limits::LOADER_LOOP_RESET};
 use std::time::Duration;
 
 fn event(mac: MacAddr, stage: Stage, step: Step) -> Event {
     Event {
-        machine: "live-one".to_owned(),
-        hardware: Some(HardwareAddr::from(mac)),
+        at: START,
+        machine: Machine {
+            key: listed("live-one"),
+            hardware: Some(HardwareAddr::from(mac)),
+            ..Machine::default()
+        },
         stage,
-        quirks: Vec::new(),
+        quirks: Default::default(),
         step,
     }
 }
 
 fn loaded(mac: MacAddr, loader: &str) -> Event {
-    let what = format!("loader {loader}");
-    event(mac, Stage::UefiPxe, Step::Sent { what, bytes: 100_000 })
+    event(mac, Stage::UefiPxe, sent(self::loader(loader), 100_000))
+}
+
+fn loader(file: &str) -> RequestedFile {
+    RequestedFile::Loader { file: file.into() }
+}
+
+fn sent(file: RequestedFile, bytes: u64) -> Step {
+    let part = None;
+    Step::Sent { file, part, bytes }
 }
 
 /// Whether each of the loaders that a machine takes, a minute apart, raises the alarm.
@@ -41,10 +53,10 @@ fn case_25_the_same_loader_three_times_in_a_row_raises_the_alarm() {
     assert_eq!(alarms(&mut loops, &["snponly.efi"; 2]), [false, false]);
     let alarm = loops.observe(START, &loaded(LIVE, "snponly.efi")).unwrap();
     let expected = Step::LoaderLoop {
-        loader: "snponly.efi".to_owned(),
+        loader: "snponly.efi".into(),
         times: 3,
     };
-    assert_eq!((alarm.machine.as_str(), alarm.step), ("live-one", expected));
+    assert_eq!((alarm.machine.key, alarm.step), (listed("live-one"), expected));
     assert_eq!(
         alarms(&mut loops, &["snponly.efi"; 3]),
         [false, false, true],
@@ -74,22 +86,24 @@ fn case_25_a_machine_that_came_back_as_ipxe_begins_anew() {
 
 #[test]
 fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
-    let sent = |what: &str| {
-        let (what, bytes) = (what.to_owned(), 400);
-        event(LIVE, Stage::Ipxe, Step::Sent { what, bytes })
+    let script = RequestedFile::Script {
+        script: "debian-installer".parse().unwrap(),
+        dialect: Dialect::Ipxe,
+        choice: ScriptChoice::Named,
+        mismatch: None,
     };
-    for (word, expected) in [
-        ("autoexec.ipxe", [false, false, true]),
-        ("loader x86_64-efi/autoexec.ipxe", [false, false, true]),
-        ("script debian-installer", [false; 3]),
+    for (file, expected) in [
+        (RequestedFile::Autoexec, [false, false, true]),
+        (loader("x86_64-efi/autoexec.ipxe"), [false, false, true]),
+        (script, [false; 3]),
     ] {
         let mut loops = LoaderLoops::default();
         let alarms = expected.map(|_| {
             let alarm = loops.observe(START, &loaded(LIVE, "snponly.efi"));
-            loops.observe(START, &sent(word));
+            loops.observe(START, &event(LIVE, Stage::Ipxe, sent(file.clone(), 400)));
             alarm.is_some()
         });
-        assert_eq!(alarms, expected, "{word}");
+        assert_eq!(alarms, expected, "{file}");
     }
 }
 
@@ -97,12 +111,12 @@ fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
 fn case_25_a_size_question_and_a_broken_transfer_are_no_loader_taken() {
     let mut loops = LoaderLoops::default();
     for _ in 0..5 {
-        let (what, reason) = ("loader snponly.efi".to_owned(), "the client gave up".to_owned());
-        let head = Step::Sent {
-            what: what.clone(),
-            bytes: 0,
+        let broken = Step::Failed {
+            file: loader("snponly.efi"),
+            part: None,
+            reason: Reason::ConnectionEnded,
         };
-        for step in [head, Step::Failed { what, reason }] {
+        for step in [sent(loader("snponly.efi"), 0), broken] {
             assert_eq!(loops.observe(START, &event(LIVE, Stage::UefiHttp, step)), None);
         }
     }

@@ -3,7 +3,7 @@
 use super::support::*;
 use bootwright::boot::{
     engine::{ConflictProbe, Outcome},
-    event::Step,
+    event::{Reason, Step},
     snapshot::Hosts,
 };
 use bootwright::model::{BootTarget, Probe, limits};
@@ -81,7 +81,7 @@ fn a_copy_that_comes_while_the_probe_runs_is_left_to_the_offer_that_waits() {
     let mut room = room(Some(Probe::Ping));
     tried(&mut room, &Packet::discover(STRANGER));
     let reason = room.silence(&Packet::discover(STRANGER));
-    assert_eq!(reason, "its offer waits until 192.0.2.102 is probed");
+    assert_eq!(reason, Reason::ProbePending { address: FIRST });
     room.now = room.now.after(limits::PROBE_RESULT_TTL);
     let (_, again) = tried(&mut room, &Packet::discover(STRANGER));
     assert_eq!(again.address, FIRST, "the first probe never came to an end");

@@ -40,13 +40,13 @@ fn ingresses() -> Vec<Ingress> {
 
 /// What must hold of every outcome.
 fn compiled(outcome: &Outcome, request: &Request) {
-    let discovers = format!("{:?}", outcome.event.step);
+    let discovers = format!("{} {}", outcome.event.machine.key, outcome.event.step);
     assert!(discovers.is_ascii() && !discovers.contains("\\n"), "{discovers}");
     let Some(sending) = &outcome.send else {
         return;
     };
     assert!(!matches!(outcome.event.step, Step::Ignored { .. }));
-    let bytes = sending.reply.encode();
+    let bytes = sending.encode();
     assert!(bytes.len() >= limits::DHCP_REPLY_BYTES_MIN && bytes.len() <= limits::DHCP_REPLY_BYTES_MAX);
     let message = Message::from_bytes(&bytes).unwrap();
     assert_eq!(message.xid(), request.xid);

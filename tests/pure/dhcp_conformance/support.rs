@@ -2,7 +2,7 @@
 
 use bootwright::boot::{
     engine::{self, Destination, DiscoverCache, Ingress, Outcome, OutgoingReply},
-    event::Step,
+    event::{BootAction, BootDecision, MachineKey, NoOwnAddress, Reason, Step},
     loader::{Loaders, candidates},
     render::Templates,
     snapshot::{
@@ -208,14 +208,18 @@ impl Room {
     }
 
     /// Why a packet gets no reply.
-    pub fn silence(&mut self, packet: &Packet) -> String {
-        let outcome = self.outcome(packet);
-        assert!(outcome.send.is_none(), "a reply: {:?}", outcome.event.step);
-        match outcome.event.step {
+    pub fn silence(&mut self, packet: &Packet) -> Reason {
+        match self.unanswered(packet) {
             Step::Ignored { reason } | Step::PoolExhausted { reason } => reason,
-            Step::ChoseOtherServer { server } => format!("it took the offer of {server}"),
             other => panic!("not ignored: {other:?}"),
         }
+    }
+
+    /// What becomes of a packet that gets no reply.
+    pub fn unanswered(&mut self, packet: &Packet) -> Step {
+        let outcome = self.outcome(packet);
+        assert!(outcome.send.is_none(), "a reply: {:?}", outcome.event.step);
+        outcome.event.step
     }
 
     /// A lease as a client gets one; its address.
@@ -226,6 +230,33 @@ impl Room {
         assert_eq!(ack.message.yiaddr(), address);
         address
     }
+}
+
+/// What events know a listed host by.
+pub fn listed(name: &str) -> MachineKey {
+    MachineKey::Host(name.parse().unwrap())
+}
+
+/// What events know a machine by that nobody listed.
+pub fn unlisted(mac: MacAddr) -> MachineKey {
+    MachineKey::Hardware(mac.into())
+}
+
+/// The pool of [`SERVER`]'s subnet is used up for a machine without an address of its own.
+pub fn used_up() -> Reason {
+    Reason::PoolUsedUp {
+        own: NoOwnAddress::Unreserved,
+        subnet: cidr("192.0.2.0/24"),
+    }
+}
+
+/// What a machine is told that says nothing odd of itself.
+pub fn told(boot: BootAction) -> BootDecision {
+    BootDecision { boot, mismatch: None }
+}
+
+pub fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
 }
 
 /// A reply as its client sees it.
@@ -243,7 +274,7 @@ pub struct ServerReply {
 impl ServerReply {
     /// What a client decodes of a reply that was sent.
     pub fn of(step: Step, change: Option<LeaseChange>, sending: OutgoingReply) -> ServerReply {
-        let bytes = sending.reply.encode();
+        let bytes = sending.encode();
         ServerReply {
             message: Message::from_bytes(&bytes).unwrap(),
             options: raw_options(&bytes),

@@ -1,7 +1,10 @@
 //! An interface with addresses in several subnets: they are on one wire.
 
 use super::support::*;
-use bootwright::boot::{event::Step, snapshot::Hosts};
+use bootwright::boot::{
+    event::{Reason, Step},
+    snapshot::Hosts,
+};
 use bootwright::model::{BootTarget, MacAddr};
 use dhcproto::v4::MessageType;
 use std::net::Ipv4Addr;
@@ -93,5 +96,5 @@ fn none_of_our_addresses_is_ever_leased() {
     assert_eq!(room.dora(machine(2)), Ipv4Addr::new(203, 0, 113, 2));
     let ours = Packet::discover(machine(3));
     room.ingress.source = "203.0.113.1:68".parse().unwrap();
-    assert_eq!(room.silence(&ours), "it came from our own address");
+    assert_eq!(room.silence(&ours), Reason::FromOurselves);
 }

@@ -76,8 +76,10 @@ fn grub_gets_its_machines_script_by_the_first_name_that_it_asks_for_on_either_se
                 "linux /image/debian-12/ # r1u07 52:54:00:00:00:07",
                 "{path}"
             );
-            assert_eq!(answered.what, "script debian-installer (grub)");
-            assert_eq!((answered.stage, answered.machine.as_str()), (Stage::Grub, "r1u07"));
+            assert_eq!(answered.subject.file, installer(Dialect::Grub));
+            assert_eq!(answered.subject.file.to_string(), "script debian-installer (grub)");
+            assert_eq!(answered.subject.stage, Stage::Grub);
+            assert_eq!(answered.subject.machine.key, listed("r1u07"));
         }
     }
 }
@@ -93,13 +95,13 @@ fn a_script_that_is_not_written_for_the_loader_is_refused_with_what_is_missing_a
         "default",
     ] {
         let answered = fetch(HOST, &format!("pxelinux.cfg/{path}"));
-        assert_eq!(answered.what, "script debian-installer (pxelinux)", "{path}");
-        assert!(
-            matches!(&answered.result, Err(Refusal::NotFound { reason })
-                if reason.contains("not written for PXELINUX") && reason.contains("debian-installer.pxelinux")),
-            "{:?}",
-            answered.result
-        );
+        assert_eq!(answered.subject.file, installer(Dialect::Pxelinux), "{path}");
+        let reason = Reason::ScriptForm {
+            script: name("debian-installer"),
+            dialect: Dialect::Pxelinux,
+            extension: "pxelinux",
+        };
+        assert_eq!(answered.result, Err(Refusal::NotFound(reason)), "{path}");
     }
 }
 
@@ -115,8 +117,8 @@ fn our_own_url_as_a_tftp_file_name_is_the_file_that_it_names() {
         "arm64-efi/tftp://192.0.2.1/pxelinux.cfg/default",
     ] {
         assert_eq!(
-            (whole(path).what, whole(path).result),
-            (plain.what.clone(), plain.result.clone()),
+            (whole(path).subject, whole(path).result),
+            (plain.subject.clone(), plain.result.clone()),
             "{path}"
         );
     }
@@ -130,10 +132,15 @@ fn our_own_url_as_a_tftp_file_name_is_the_file_that_it_names() {
     }
 }
 
+/// Whether whoever asks goes on without it.
+fn is_optional(answered: &Resolved) -> bool {
+    answered.result.as_ref().is_err_and(Refusal::is_optional)
+}
+
 #[test]
 fn u_boots_folder_of_device_trees_is_a_file_it_does_without() {
     for path in ["dtb/", "boot.scr.uimg", "C000020B.img"] {
-        assert!(fetch(HOST, path).is_optional, "{path}");
+        assert!(is_optional(&fetch(HOST, path)), "{path}");
     }
 }
 
@@ -145,7 +152,9 @@ fn a_file_that_loaders_do_without_is_no_failure_and_one_that_a_boot_needs_is() {
         ("grubx64.efi", true),
     ] {
         let answered = fetch(HOST, path);
-        let step = answered.refused("it is not there".to_owned()).step;
+        assert_eq!(is_optional(&answered), !is_needed, "{path}");
+        let reason = Reason::LoaderMissing { file: path.into() };
+        let step = answered.subject.failed(NOW, reason, !is_needed).step;
         assert_eq!(matches!(step, Step::Failed { .. }), is_needed, "{path}: {step:?}");
         assert_eq!(
             matches!(step, Step::OptionalMissing { .. }),
@@ -171,7 +180,17 @@ fn every_loader_asks_the_gate() {
                 let path = format!("{path}{mac}");
                 let answered = ask(&room, &mut IdentityCache::default(), Transport::Tftp, peer, &path);
                 assert_eq!(text(&answered), disk, "{path} by {peer}");
-                assert!(answered.what.contains(" (its disk: it is "), "{}", answered.what);
+                let file = &answered.subject.file;
+                assert!(
+                    matches!(
+                        file,
+                        RequestedFile::Script {
+                            choice: ScriptChoice::Disk(_),
+                            ..
+                        }
+                    ),
+                    "{file:?}"
+                );
             }
         }
     }
@@ -190,7 +209,8 @@ fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
             "grub/grub.cfg",
         );
         assert!(text(&answered).ends_with(said), "{answered:?}");
-        assert_eq!(answered.machine, "52-54-00-00-00-99");
+        let stranger = MachineKey::Hardware(mac("52:54:00:00:00:99").into());
+        assert_eq!(answered.subject.machine.key, stranger);
     }
 }
 
@@ -266,7 +286,7 @@ fn a_file_of_exactly_that_name_beside_the_loaders_goes_out_as_it_is() {
             matches!(&answered.result, Ok(Resource::File { file: named, .. }) if named == file),
             "{answered:?}"
         );
-        assert_eq!(answered.what, format!("loader {file}"));
+        assert_eq!(answered.subject.file, RequestedFile::Loader { file: file.into() });
     }
     let other = ask(
         &room,
@@ -289,6 +309,7 @@ fn other_files_beside_a_configuration_are_loaders_or_not_there() {
     ] {
         let answered = fetch(HOST, path);
         assert!(answered.result.is_err(), "{path}");
-        assert!(!answered.what.starts_with("script"), "{}", answered.what);
+        let file = &answered.subject.file;
+        assert!(!matches!(file, RequestedFile::Script { .. }), "{file:?}");
     }
 }

@@ -4,7 +4,7 @@ use super::{Appliance, LISTEN, PATIENCE, receive};
 use crate::network::{ip, own_network};
 use bootwright::{
     lease::LeaseChange,
-    net::{Counter, Durable, LeaseLog},
+    state::{Counter, Durable, LeaseLog},
 };
 use dhcproto::{
     Decodable, Decoder, Encodable, Encoder,

@@ -30,7 +30,7 @@ pub async fn keep(shared: Arc<Shared>) {
 
 /// Notices that the clock was set, and has the ends on disk written anew where they have to be: in front of
 /// every lease that is given from now on.
-pub(super) fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
+pub fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
     let Some(step) = leases.observe_clock(now) else { return };
     say(step);
     if leases.is_undated() {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
     use crate::model::{MacAddr, WallTime};
-    use crate::net::{Durable, LeaseLog, tests::shared_with};
+    use crate::state::{Durable, LeaseLog, tests::shared_with};
     use std::{net::Ipv4Addr, sync::Mutex};
     use tokio::sync::oneshot;
 

@@ -1,5 +1,6 @@
 //! What the servers count. A new counter is one row of the table.
 
+use crate::boot::event::ReasonCode;
 use std::{
     array,
     sync::atomic::{AtomicU64, Ordering},
@@ -102,12 +103,15 @@ counters! {
 #[derive(Debug)]
 pub struct Counters {
     values: [AtomicU64; Counter::ALL.len()],
+    /// What happened, by the reason for it.
+    reasons: [AtomicU64; ReasonCode::ALL.len()],
 }
 
 impl Default for Counters {
     fn default() -> Self {
         Counters {
             values: array::from_fn(|_| AtomicU64::new(0)),
+            reasons: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -126,6 +130,22 @@ impl Counters {
     /// The count so far.
     pub fn value(&self, counter: Counter) -> u64 {
         self.values[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts something that happened for a reason.
+    pub fn count_reason(&self, reason: ReasonCode) {
+        self.reasons[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something happened for that reason so far.
+    pub fn reason(&self, reason: ReasonCode) -> u64 {
+        self.reasons[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Every reason's name and how often it was one, in the table's order.
+    pub fn reasons(&self) -> Vec<(&'static str, u64)> {
+        let counted = ReasonCode::ALL.iter();
+        counted.map(|reason| (reason.name(), self.reason(*reason))).collect()
     }
 
     /// Every counter's name and value, in the table's order.

@@ -3,7 +3,10 @@
 //! Texts that go out by HTTP are not among them: they are gone with one write. How many there may be
 //! is not decided here but by the servers' places.
 
-use crate::boot::resource::{Resolved, Transport};
+use crate::boot::{
+    event::{MachineKey, RequestedFile, Subject},
+    request_path::Transport,
+};
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -29,14 +32,14 @@ struct TransferTable {
 /// One of them.
 #[derive(Debug)]
 pub struct TransferProgress {
-    /// The machine's name.
-    pub machine: String,
+    /// The machine.
+    pub machine: MachineKey,
     /// The address that it goes to.
     pub client: Ipv4Addr,
     /// Who serves.
     pub transport: Transport,
-    /// What the thing is called in logs.
-    pub what: String,
+    /// What goes out.
+    pub file: RequestedFile,
     /// Bytes of the whole transfer.
     pub length: u64,
     /// When it began, by the daemon's monotonic clock.
@@ -58,14 +61,14 @@ impl Transfers {
         &self,
         began: Duration,
         (transport, client): (Transport, Ipv4Addr),
-        resolved: &Resolved,
+        subject: &Subject,
         length: u64,
     ) -> TransferHandle {
         let transfer = Arc::new(TransferProgress {
-            machine: resolved.machine.clone(),
+            machine: subject.machine.key.clone(),
             client,
             transport,
-            what: resolved.what.clone(),
+            file: subject.file.clone(),
             length,
             began,
             sent: AtomicU64::new(0),
@@ -119,23 +122,23 @@ impl Drop for TransferHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::{event::Stage, resource::Refusal};
+    use crate::boot::event::{Machine, Stage};
 
     #[test]
     fn a_transfer_is_seen_from_its_beginning_to_its_end() {
-        let resolved = Resolved {
-            machine: "r1u07".to_owned(),
-            hardware: None,
+        let host = MachineKey::Host("r1u07".parse().unwrap());
+        let subject = Subject {
+            machine: Machine {
+                key: host.clone(),
+                ..Machine::default()
+            },
             stage: Stage::Ipxe,
-            what: "image debian-12/linux".to_owned(),
-            block_max: None,
-            is_optional: false,
-            result: Err(Refusal::BadPath { reason: "" }),
+            file: RequestedFile::Autoexec,
         };
         let transfers = Transfers::default();
         let begin = || {
             let to = (Transport::Http, Ipv4Addr::new(192, 0, 2, 11));
-            transfers.begin(Duration::from_secs(7), to, &resolved, 1000)
+            transfers.begin(Duration::from_secs(7), to, &subject, 1000)
         };
         let (first, second) = (begin(), begin());
         first.add(300);
@@ -146,7 +149,7 @@ mod tests {
         drop(first);
         let left = transfers.under_way();
         assert_eq!(left.len(), 1);
-        assert_eq!((left[0].machine.as_str(), left[0].length), ("r1u07", 1000));
+        assert_eq!((&left[0].machine, left[0].length), (&host, 1000));
         drop(second);
         assert!(transfers.under_way().is_empty());
     }

@@ -10,6 +10,7 @@
 
 use super::{Counter, Shared};
 use crate::boot::{
+    event::Reason,
     resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
     snapshot::Snapshot,
 };
@@ -67,7 +68,7 @@ enum RenderFailure {
 
 /// The threads, and what they are to do. They end with this.
 #[derive(Default)]
-pub struct Rendering {
+pub(super) struct Rendering {
     pool: Arc<RenderPool>,
 }
 
@@ -276,7 +277,7 @@ impl Shared {
         let rendered = self.render_elsewhere(snapshot, text, ask.peer).await;
         subject.with(rendered.unwrap_or_else(|why| {
             self.count_unrendered(why);
-            Err(Refusal::ServerError { reason: reason(why) })
+            Err(Refusal::ServerError(reason(why)))
         }))
     }
 
@@ -325,22 +326,24 @@ impl Shared {
     }
 }
 
-fn reason(why: RenderFailure) -> String {
+fn reason(why: RenderFailure) -> Reason {
     match why {
-        RenderFailure::TimedOut | RenderFailure::Stuck | RenderFailure::RecentlyTimedOut => format!(
-            "rendering it came to no end within {} s, and it is left alone for {} s",
-            RENDER_TIMEOUT.as_secs(),
-            RENDER_RETRY_INTERVAL.as_secs()
-        ),
-        RenderFailure::QueueTimeout => "no thread was free to render it".to_owned(),
-        RenderFailure::Panicked => "rendering it broke; this is a bug of bootwright".to_owned(),
+        RenderFailure::TimedOut | RenderFailure::Stuck | RenderFailure::RecentlyTimedOut => Reason::RenderOverlong {
+            within_s: RENDER_TIMEOUT.as_secs(),
+            pause_s: RENDER_RETRY_INTERVAL.as_secs(),
+        },
+        RenderFailure::QueueTimeout => Reason::RenderNoThread,
+        RenderFailure::Panicked => Reason::RenderBroke,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::resource::Transport;
+    use crate::boot::{
+        event::{Near, RequestedFile, ScriptChoice},
+        resource::Transport,
+    };
     use crate::model::{Dialect, limits::TEXT_AT_ONCE_FUEL};
     use std::sync::mpsc;
 
@@ -393,9 +396,18 @@ mod tests {
         let shared = shared_with_unknown("{{ name ~ mac }}");
         shared.rendering.note_overlong(1, machine);
         let resolved = shared.answer_in_time(&script_for(machine)).await;
-        assert_eq!(resolved.what, "script unknown");
+        let file = RequestedFile::Script {
+            script: "unknown".parse().unwrap(),
+            dialect: Dialect::Ipxe,
+            choice: ScriptChoice::Unlisted(Near(None)),
+            mismatch: None,
+        };
+        assert_eq!(resolved.subject.file, file);
         assert!(
-            matches!(resolved.result, Err(Refusal::ServerError { .. })),
+            matches!(
+                resolved.result,
+                Err(Refusal::ServerError(Reason::RenderOverlong { .. }))
+            ),
             "{:?}",
             resolved.result
         );
@@ -454,8 +466,8 @@ mod tests {
 
     struct NoLog;
 
-    impl crate::net::LeaseLog for NoLog {
-        fn append(&self, _: Vec<crate::lease::LeaseChange>) -> Result<crate::net::Durable, String> {
+    impl crate::state::LeaseLog for NoLog {
+        fn append(&self, _: Vec<crate::lease::LeaseChange>) -> Result<crate::state::Durable, String> {
             Err("no test gives leases here".to_owned())
         }
     }

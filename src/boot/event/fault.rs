@@ -1,0 +1,207 @@
+//! What reasons are made of: who said so, what was doubted, what was wrong.
+
+use super::ReservationUnavailable;
+use crate::model::{Cidr, Name, text};
+use serde::{Serialize, Serializer};
+use std::{fmt, net::Ipv4Addr, sync::Arc};
+
+/// Why a machine boots its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskReason {
+    /// `boot = "local"`, or nothing said.
+    Configured,
+    /// `locked = true`.
+    Locked,
+    /// `boot = "install"`, and nobody armed the host.
+    NotArmed,
+}
+
+/// The host whose MAC differs in one digit from that of a machine that nobody listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Near(pub Option<Name>);
+
+/// A client's own words: data, and escaped where they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Escaped(Arc<[u8]>);
+
+impl From<&[u8]> for Escaped {
+    fn from(words: &[u8]) -> Escaped {
+        Escaped(words.into())
+    }
+}
+
+impl fmt::Display for Escaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::escape(&self.0))
+    }
+}
+
+impl Serialize for Escaped {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a machine gets no address of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "own", rename_all = "snake_case")]
+pub enum NoOwnAddress {
+    /// It has none.
+    Unreserved,
+    /// It is not to be had.
+    Unavailable {
+        /// The address.
+        address: Ipv4Addr,
+        /// Why.
+        why: ReservationUnavailable,
+    },
+}
+
+/// Who named the address that says where a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubnetSource {
+    /// The relay's link selection (option 82.5).
+    LinkSelection,
+    /// The client's subnet selection (option 118).
+    Selection,
+    /// The relay's own (`giaddr`).
+    Relay,
+    /// The interface's.
+    Interface,
+}
+
+/// Why the switch port that a request tells is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "doubt", rename_all = "snake_case")]
+pub enum PortDoubt {
+    /// No subnet says whose word counts here.
+    NoSubnet,
+    /// No relay is between, and no switch is named.
+    NoRelay {
+        /// Where it is.
+        subnet: Cidr,
+    },
+    /// The relay is none of those that are named.
+    OtherRelay {
+        /// It.
+        relay: Ipv4Addr,
+        /// Where it is.
+        subnet: Cidr,
+    },
+    /// It claims a relay, and was sent from a machine's address.
+    SentByMachine {
+        /// That relay.
+        relay: Ipv4Addr,
+        /// From where.
+        source: Ipv4Addr,
+    },
+    /// It claims a relay, and was sent from where any machine may be.
+    SentFromElsewhere {
+        /// That relay.
+        relay: Ipv4Addr,
+        /// From where.
+        source: Ipv4Addr,
+        /// Where it is.
+        subnet: Cidr,
+    },
+}
+
+/// Why an address does not count as given at a host's switch port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum NotGivenThere {
+    /// It was given at another port.
+    AtAnother {
+        /// The address that asks.
+        peer: Ipv4Addr,
+    },
+    /// The host was given another address at its port.
+    AsksFromElsewhere {
+        /// That one.
+        given: Ipv4Addr,
+        /// The address that asks.
+        peer: Ipv4Addr,
+    },
+    /// The host was given another address, at another port.
+    GivenElsewhere {
+        /// That one.
+        given: Ipv4Addr,
+        /// The address that asks.
+        peer: Ipv4Addr,
+    },
+    /// It was not given by DHCP, or too long ago.
+    NotGiven {
+        /// The address that asks.
+        peer: Ipv4Addr,
+    },
+}
+
+/// What is wrong with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathFault {
+    /// It is longer than any that is looked at.
+    TooLong,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It has a control character.
+    ControlCharacter,
+    /// It has no component.
+    Empty,
+    /// It is a URL of another server.
+    OtherServer,
+    /// It has a `..` component.
+    Parent,
+    /// What it stands for is no text.
+    NotText,
+}
+
+/// Why a name leads to no regular file of its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileFault {
+    /// The path leads out of its folder.
+    Outside,
+    /// A symbolic link is on the way.
+    Link,
+    /// Something else has that name.
+    NotRegular,
+}
+
+/// What came over an HTTP connection in place of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpFault {
+    /// A head that did not end in time.
+    Overdue,
+    /// A head of too many lines or bytes.
+    TooLarge,
+    /// TLS.
+    Tls,
+    /// HTTP/2.
+    Http2,
+    /// SSH.
+    Ssh,
+    /// Something that is no text.
+    NotText,
+    /// A request line without a version.
+    NoVersion,
+    /// A path or query with a blank in it.
+    Blank,
+    /// What the parser says.
+    Other(Arc<str>),
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitEnd {
+    /// We stopped.
+    Stopped,
+    /// Its place was needed for another.
+    GaveWay,
+    /// Its client left.
+    ClientLeft,
+}

@@ -1,0 +1,235 @@
+//! Why something happened, or did not: one row a reason, with its name, what it knows and its sentence.
+//!
+//! A reason is a value, and costs no more than that where it is made: under the lease table's lock, say. Its
+//! sentence is made where somebody reads it: in the log, in option 56 of a NAK, in what TFTP and HTTP tell a client.
+
+use super::{
+    BootDecision, MachineKey, ReservationUnavailable,
+    fault::{
+        Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, SubnetSource, WaitEnd,
+    },
+};
+use crate::lease::AttachmentPoint;
+use crate::model::{Cidr, Dialect, Name, limits::REQUEST_PATH_BYTES_MAX};
+use crate::proto::dhcp::MalformedRequest;
+use serde::Serialize;
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
+
+macro_rules! reasons {
+    ($($variant:ident $({ $($field:ident: $type:ty),* })? $name:literal $sentence:literal,)*) => {
+        /// Why something happened, or did not, with what its sentence names.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(tag = "code")]
+        #[expect(missing_docs, reason = "each field is what its row's sentence names")]
+        pub enum Reason {
+            $(#[doc = $sentence] #[serde(rename = $name)] $variant $({ $($field: $type),* })?,)*
+        }
+
+        /// A reason without what its sentence names: what is counted, and the log's field `reason`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ReasonCode {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl ReasonCode {
+            /// Every one, in the table's order.
+            pub const ALL: &[ReasonCode] = &[$(ReasonCode::$variant,)*];
+
+            /// Its name in logs and metrics.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(ReasonCode::$variant => $name,)*
+                }
+            }
+        }
+
+        impl Reason {
+            /// Which one it is.
+            pub fn code(&self) -> ReasonCode {
+                match self {
+                    $(Reason::$variant { .. } => ReasonCode::$variant,)*
+                }
+            }
+        }
+
+        impl fmt::Display for Reason {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Reason::$variant $({ $($field),* })? => write!(f, $sentence),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // DHCP: no answer.
+    FromOurselves "from_ourselves" "it came from our own address",
+    NoHardwareAddress "no_hardware_address"
+        "it has neither a hardware address nor a client identifier to know it by",
+    Unlisted { near: Near } "unlisted" "no host or rule names it{near}, and unknown machines are ignored",
+    MessageType { kind: u8 } "message_type" "a message of type {kind} is not for a DHCP server",
+    Malformed { source: SocketAddrV4, fault: MalformedRequest } "malformed"
+        "a packet from {source} is no DHCP request: {fault}",
+    PacketTooLong { source: SocketAddrV4 } "packet_too_long"
+        "a packet from {source} is no DHCP request: longer than any DHCP packet",
+    NoInterfaceAddress { source: SocketAddrV4, interface: Arc<str> } "no_interface_address"
+        "interface {interface} has no address to answer {source} from",
+    SubnetUnserved { address: Ipv4Addr, told_by: SubnetSource } "subnet_unserved"
+        "no subnet of the inventory holds {address}, {told_by}",
+    NoSubnetHere "no_subnet_here" "there is no subnet where it is",
+    ProbePending { address: Ipv4Addr } "probe_pending" "its offer waits until {address} is probed",
+    ProbeUndecided { address: Ipv4Addr } "probe_undecided" "the probe of {address} came to nothing for it",
+    RequestNamesNone "request_names_none" "it requests an address and names none",
+    ReleaseNamesNone "release_names_none" "it releases an address and names none",
+    DeclineNamesNone "decline_names_none" "it declines an address and names none",
+    InformNamesNone "inform_names_none" "it informs us of an address and names none",
+    LeaseUnknown { address: Ipv4Addr } "lease_unknown" "it remembers {address}, and we know of no lease to it",
+    ReleaseToOther { server: Ipv4Addr } "release_to_other" "it releases a lease of another DHCP server, {server}",
+    DeclineToOther { server: Ipv4Addr } "decline_to_other" "it declines an address of another DHCP server, {server}",
+    ReleaseNotHeld { address: Ipv4Addr } "release_not_held" "it releases {address}, which it does not hold",
+    DeclineNotHeld { address: Ipv4Addr } "decline_not_held" "it declines {address}, which it does not hold",
+    InformElsewhere { address: Ipv4Addr, subnet: Cidr } "inform_elsewhere"
+        "its address {address} is not in {subnet}, where it is now",
+    BootpTaken { address: Ipv4Addr, why: ReservationUnavailable } "bootp_taken"
+        "it is plain BOOTP, and its address {address} {why}",
+    BootpUnreserved "bootp_unreserved" "it is plain BOOTP, and no address is reserved for it",
+    NoPool { own: NoOwnAddress, subnet: Cidr } "no_pool" "{own}, and {subnet} has no pool",
+    PoolUsedUp { own: NoOwnAddress, subnet: Cidr } "pool_used_up" "{own}, and the pool of {subnet} is used up",
+    OfferQuota { port: Arc<AttachmentPoint>, offers: usize } "offer_quota"
+        "{offers} offers wait for other machines at its port of entry ({port})",
+    ProxyRequest "proxy_request" "its address is another DHCP server's to give",
+    ProxyOther "proxy_other" "it is for the DHCP server that gives the addresses here",
+    ProxyPxelinux "proxy_pxelinux"
+        "firmware that reads pxelinux.cfg itself takes one offer for all, and as a guest we give no address: let the \
+         DHCP server name us as its next server (siaddr)",
+    ProxyNothing { boot: BootDecision } "proxy_nothing" "as a guest we say only what to boot, and it boots {boot}",
+    PxePortKind "pxe_port_kind" "port 4011 answers requests for a boot file only",
+    PxePortNothing { boot: BootDecision } "pxe_port_nothing"
+        "port 4011 is for boot files, and this machine loads none: {boot}",
+    // DHCP: refused (NAK).
+    OwnAddressOther { own: Ipv4Addr, asked: Ipv4Addr } "own_address_other" "its address is {own}, not {asked}",
+    OwnAddressInUse { own: Ipv4Addr, why: ReservationUnavailable } "own_address_in_use" "its address {own} {why}",
+    AddressElsewhere { address: Ipv4Addr, subnet: Cidr } "address_elsewhere"
+        "{address} is not in {subnet}, where it is now",
+    NotInPool { address: Ipv4Addr, subnet: Cidr } "not_in_pool" "{address} is in no pool of {subnet}",
+    HeldByAnother { address: Ipv4Addr } "held_by_another" "{address} is held by another machine",
+    // DHCP: the wrong switch port.
+    OtherPort { own: Arc<str>, seen: Escaped } "other_port"
+        "it belongs to the switch port {own} and asks from {seen}",
+    OtherPortVlan { own: Arc<str>, seen: Escaped } "other_port_vlan"
+        "it belongs to the switch port {own} and asks from {seen}, which is a VLAN and no port: the switch must say \
+         the port in option 82",
+    PortDoubted { own: Arc<str>, doubt: PortDoubt } "port_doubted"
+        "it belongs to the switch port {own}, and where it says it is counts for nothing: {doubt}",
+    PortNotRenewed { own: Arc<str>, address: Ipv4Addr } "port_not_renewed"
+        "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
+         given to it at that port, or too long ago, or a machine with its MAC was seen at another port since: it must \
+         ask anew (DHCP) from there",
+    PortUntold { own: Arc<str> } "port_untold"
+        "it belongs to the switch port {own}, and no relay or switch says where it is (option 82)",
+    // DHCP: the reply was not sent.
+    LeaseNotStored { error: Arc<str> } "lease_not_stored" "its lease is not on disk: {error}",
+    LeaseQueueFull { error: Arc<str> } "lease_queue_full" "{error}",
+    // Paths and requests.
+    BadPath { fault: PathFault } "bad_path" "{fault}",
+    PathTooLong { bytes: usize } "path_too_long"
+        "the path has {bytes} bytes, and {REQUEST_PATH_BYTES_MAX} are served at most",
+    WrongMethod { method: Arc<str>, path: Arc<str> } "wrong_method" "{method} {path}: only GET and HEAD are served",
+    NotHttp { fault: HttpFault, begins: Arc<str> } "not_http" "{fault}; it begins `{begins}`",
+    ReadOnly "read_only" "this server is read-only",
+    NetasciiFile "netascii_file" "netascii is for texts; ask for a file in octet (binary) mode",
+    UnknownMode "unknown_mode" "unknown mode; use octet (binary) mode",
+    // Loaders, scripts, answers.
+    LoaderMissing { file: Arc<str> } "loader_missing" "no folder of paths.loaders has {file}",
+    LinkUnfollowed { file: Arc<str>, why: Arc<str> } "link_unfollowed"
+        "{file} is a symbolic link that is not followed: {why}",
+    ScriptForm { script: Name, dialect: Dialect, extension: &'static str } "script_form"
+        "script {script} is not written for {dialect}: the folder of scripts has no {script}.{extension}",
+    AnswerOfAnother { machine: Arc<str>, peer: Ipv4Addr, holder: MachineKey } "answer_of_another"
+        "the answer is for {machine}, and {peer} is {holder}",
+    AnswerToNobody { machine: Arc<str>, peer: Ipv4Addr } "answer_to_nobody"
+        "the answer is for {machine}, and {peer} is nobody's address: no lease and no reservation. Through a NAT no \
+         answer is to be had: none may stand between a machine and this server",
+    AnswerNotNow { machine: Arc<str>, why: super::DiskReason } "answer_not_now" "{machine} gets no answer: {why}",
+    AnswerUnlisted { machine: Arc<str> } "answer_unlisted"
+        "{machine} is not in the inventory, or has not said since the start what a rule asks",
+    AnswerUnnamed { machine: Arc<str> } "answer_unnamed" "{machine} has no answer in the inventory",
+    AnswerFileMissing { answer: Name, files: Arc<str> } "answer_file_missing" "answer {answer} has the files {files}",
+    NotAtItsPort { host: Name, port: Arc<str>, why: NotGivenThere } "not_at_its_port"
+        "{host} belongs to the switch port {port}, and {why}",
+    TemplateFailed { error: Arc<str> } "template_failed" "{error}",
+    RenderOverlong { within_s: u64, pause_s: u64 } "render_overlong"
+        "rendering it came to no end within {within_s} s, and it is left alone for {pause_s} s",
+    RenderNoThread "render_no_thread" "no thread was free to render it",
+    RenderBroke "render_broke" "rendering it broke; this is a bug of bootwright",
+    // Image files.
+    ImageMissing { image: Arc<str> } "image_missing" "no image is called {image}",
+    ArtifactMissing { image: Arc<str>, file: Arc<str> } "artifact_missing" "image {image} has no artifact {file}",
+    Unverified { image: Name, file: Arc<str>, done: u64, of: u64 } "unverified"
+        "image {image}/{file} is being verified, {done} of {of} bytes",
+    ArtifactWrong { image: Name, file: Arc<str> } "artifact_wrong"
+        "image {image}/{file} is not served: its bytes are not those of its sha256; see `bootwright status`",
+    ArtifactUnreadable { image: Name, file: Arc<str>, error: Arc<str> } "artifact_unreadable"
+        "image {image}/{file} is not served: {error}",
+    TooManyUnderWay "too_many_under_way" "too many image files are on their way",
+    TooManyWait "too_many_wait" "too many wait already",
+    // Files and transfers.
+    FileMissing "file_missing" "no such file",
+    FileUnsafe { fault: FileFault } "file_unsafe" "{fault}",
+    FileChanged "file_changed" "the file changed since its checksum was verified",
+    FileWrong "file_wrong" "the file's bytes are not those of its checksum any more",
+    FileChangedMeanwhile "file_changed_meanwhile" "the file changed while it was sent",
+    FileNotInTime "file_not_in_time" "its turn did not come in time",
+    FileUnreadable { error: Arc<str> } "file_unreadable" "the file can't be read: {error}",
+    FileIsAnother "file_is_another" "the file is another",
+    NoSuchBytes "no_such_bytes" "the file has no such bytes",
+    DiskBusy "disk_busy" "the disk is still busy with what this machine asked for before",
+    ClientGaveUp { had: u64, length: u64, error_code: u16, message: Escaped } "client_gave_up"
+        "the client gave up after {had} of {length} bytes: error {error_code} {message}",
+    ClientSilent { had: u64, length: u64 } "client_silent" "the client fell silent after {had} of {length} bytes",
+    ConnectionEnded "connection_ended" "the connection ended before the body did",
+    GaveWay "gave_way" "nobody was given its address by DHCP, and its place was needed for a machine",
+    WaitEnded { by: WaitEnd, waited_s: u64 } "wait_ended" "{by} after it had waited {waited_s} s for its turn",
+    NeverHeard "never_heard" "it was never heard, and another client needs the place",
+    // No place.
+    TransfersFull "transfers_full" "too many transfers under way",
+    TransfersFullForOne { own: usize } "transfers_full_for_one"
+        "{own} transfers to its address are under way, as many as one may have",
+    RequestQueueFull "request_queue_full" "too many requests wait to be taken",
+    ConnectionsFull "connections_full" "no more connections can be open at once",
+    ConnectionsFullForOne { own: usize } "connections_full_for_one"
+        "its address has {own} connections already, as many as one may have",
+    ConnectionsFullForUnknown "connections_full_for_unknown"
+        "as many connections are open as addresses may have that nobody was given by DHCP",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_reasons_have_one_name() {
+        let names: BTreeSet<&str> = ReasonCode::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), ReasonCode::ALL.len());
+        let is_plain = |name: &str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+        assert!(names.into_iter().all(is_plain));
+    }
+
+    #[test]
+    fn a_reason_is_sent_on_under_its_name_and_with_its_fields() {
+        let reason = Reason::NotInPool {
+            address: Ipv4Addr::new(192, 0, 2, 7),
+            subnet: "192.0.2.0/24".parse().unwrap(),
+        };
+        let expected = serde_json::json!({"code": "not_in_pool", "address": "192.0.2.7", "subnet": "192.0.2.0/24"});
+        assert_eq!(serde_json::to_value(&reason).unwrap(), expected);
+        assert_eq!(reason.code().name(), "not_in_pool");
+        assert_eq!(reason.to_string(), "192.0.2.7 is in no pool of 192.0.2.0/24");
+    }
+}

@@ -1,0 +1,42 @@
+//! Where lease changes become durable: the contract between those who answer machines and the disk.
+
+use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
+use crate::model::WallTime;
+use std::{future::Future, pin::Pin};
+
+/// Lease changes on their way to the disk: ready when all are durable, or with why they never will be.
+pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Where lease changes become durable.
+pub trait LeaseLog: Send + Sync {
+    /// Queues `changes` and returns at once: they are written in the order of the calls, which are
+    /// made under the lease table's lock. The future is ready when they are on disk; dropping it does
+    /// not take them back.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them was taken: too many wait already.
+    fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String>;
+
+    /// The same for the date by which the ends on disk are written, for the leases and switch ports whose ends
+    /// were written by another, and for when it was found by that date that leases were lost: in one commit.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not taken.
+    fn redate(
+        &self,
+        date: WallTime,
+        (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
+        lost: Option<WallTime>,
+    ) -> Result<Durable, String> {
+        // What outlives no restart needs no date.
+        let _ = (date, ports, lost);
+        self.append(records.into_iter().map(LeaseChange::Put).collect())
+    }
+
+    /// Queues what is new of the switch ports at which addresses were given. Nobody waits for it: it is told anew with every
+    /// renewal, and without it a host that belongs to a port is asked to say that again. A log that outlives
+    /// nothing keeps none.
+    fn keep(&self, _ports: Vec<PortChange>) {}
+}
