@@ -6,16 +6,16 @@
 //!
 //! # The map
 //!
-//! Rooms stand above what they use; an arrow down is an import, and none goes up.
+//! Modules stand above those they use: imports point down only.
 //!
-//! | room | what it owns |
+//! | module | what it owns |
 //! |---|---|
 //! | [`cli`] | the command line, one file a command |
 //! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
 //! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
-//! | [`config`] | the operator's files → a checked snapshot; the only judge of an inventory |
+//! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
@@ -43,9 +43,9 @@
 //!   (`state::events`); its sentence is made there, under no lock.
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
 //!   arguments. Lints (`.clippy.toml`) and `tests/pure/architecture.rs` hold that.
-//! - What people wrote is tried in another process (`config::validation`) before this one takes it: what breaks or
+//! - The operator's files are validated in another process (`config::validation`) before this one takes it: what breaks or
 //!   stops that one is an error of its file.
-//! - Refused files take nothing away: what was accepted last serves, over restarts too, and is said.
+//! - Refused files take nothing away: the last accepted version is served, over restarts too, and that is logged.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::notice`).
@@ -53,9 +53,9 @@
 //!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
-//! - Nobody who serves machines waits for whoever reads the log, or for systemd (`daemon::log`).
+//! - Serving never waits for the log's reader or for systemd (`daemon::log`).
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.
-//! - `unsafe` stands in the socket room (`net::socket`), and nowhere else.
+//! - `unsafe` is in `net::socket`, and nowhere else.
 //!
 //! # Deliberately absent
 //!

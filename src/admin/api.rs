@@ -119,10 +119,10 @@ pub struct ReloadAccepted {
     pub restart_needed_for: Vec<String>,
 }
 
-/// A reload that did not: the generation before it stays in force.
+/// A reload that was refused: the generation before it stays in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadRefusal {
-    /// When.
+    /// When it was refused.
     pub at: WallTime,
     /// The generation that stays in force.
     pub generation: u64,
@@ -130,7 +130,7 @@ pub struct ReloadRefusal {
     pub errors: Vec<Problem>,
 }
 
-/// Files that were accepted once and kept, and are served in place of those on disk.
+/// The last accepted version of the operator's files, which is served in place of the refused one on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastGoodFiles {
     /// When they were accepted.
@@ -142,7 +142,7 @@ pub struct LastGoodFiles {
 /// One thing that is wrong or odd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What.
+    /// What is wrong.
     pub message: String,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]

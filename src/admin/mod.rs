@@ -11,7 +11,7 @@
 //! Everything else is an [`api::Problem`] with status 404, 405 or 500. Who may open the socket
 //! (0660: the owner and its group) may do all of this.
 //!
-//! This room moves questions and answers; what they mean is the daemon's ([`AdminApi`]).
+//! This module moves requests and responses; what they mean is the daemon's ([`AdminApi`]).
 
 pub mod api;
 pub mod client;

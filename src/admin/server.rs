@@ -1,7 +1,7 @@
 //! The serving end of the operator's socket.
 //!
-//! Connections have so many places, and whoever only holds one gives way to a newcomer: first who asked
-//! nothing yet, then who does not take its answer. A question that is being answered stays.
+//! The number of connections is bounded. When all slots are taken, a new connection evicts an idle one: first one that
+//! has sent no request yet, then one that does not read its response. A request that is being answered is not evicted.
 
 use super::{AdminApi, AdminSocket, api::Problem};
 use crate::model::limits::{

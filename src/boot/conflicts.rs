@@ -1,7 +1,7 @@
-//! Hosts that decline their own address again and again, because somebody else uses it.
+//! Hosts that decline their own address again and again, because another machine uses it.
 //!
 //! A reservation stays the host's, and a client that checks its address first (dhcpcd, NetworkManager) asks
-//! for it anew each second or ten: an offer, an ACK and a DECLINE each time. That is said once, and then now
+//! for it anew each second or ten: an offer, an ACK and a DECLINE each time. That is logged once, and then now
 //! and then while it goes on.
 
 use crate::boot::{

@@ -1,7 +1,7 @@
-//! What each machine has said of itself so far.
+//! What is known of each machine's identity so far, from its earlier requests.
 //!
 //! Every stage of a boot knows something the others don't: firmware its architecture, iPXE its
-//! serial number, an installer nothing but its MAC. What was said earlier is put together here, so
+//! serial number, an installer nothing but its MAC. Earlier requests are merged here, so
 //! that a host listed by serial, or a rule on the vendor, still holds when the answer is fetched.
 
 use crate::boot::{event::Stage, machine::Identity};
@@ -19,7 +19,7 @@ use std::{
 /// What one DHCP request taught for the later stages of its machine's boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// As a guest: the address that another server gives to a machine, as the machine says.
+    /// As a proxyDHCP server: the address that another server gave to a machine, from the machine's own REQUEST.
     pub address: Option<(Ipv4Addr, MacAddr)>,
     /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
     pub observed_port: Option<(MacAddr, Vec<String>)>,

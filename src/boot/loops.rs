@@ -1,11 +1,9 @@
-//! The alarm for a machine that loads the same loader again and again and never asks for its
-//! script.
+//! Detects boot loops: a machine that fetches the same loader again and again and never asks for its script.
 //!
-//! What counts is a loader that went out whole, not an offer or an ACK: firmware repeats its DHCP
-//! for many reasons, and takes a whole file for one. The loader's next word (iPXE's DHCP, or the
-//! script that it fetches) ends the row, and so do another loader and [`LOADER_LOOP_RESET`]. An
-//! `autoexec.ipxe` is no such word: it comes by the firmware's road. Nothing here stops a machine: people are
-//! told.
+//! What counts is a loader that was sent completely, not an offer or an ACK: firmware repeats its DHCP
+//! for many reasons, and takes a whole file for one. The loader's own next request (iPXE's DHCP, or its
+//! script) ends the run, and so do another loader and [`LOADER_LOOP_RESET`]. `autoexec.ipxe` does not: the firmware
+//! fetches it. Nothing here stops a machine; the operator is warned.
 
 use crate::boot::{
     event::{Event, RequestedFile, Stage, Step},
@@ -29,7 +27,7 @@ pub struct LoaderLoops {
 struct Run {
     loader: Arc<str>,
     times: u32,
-    /// When the last one went out whole, on the monotonic clock.
+    /// When the last one was sent completely, on the monotonic clock.
     last: Duration,
 }
 

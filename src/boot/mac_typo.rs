@@ -1,4 +1,4 @@
-//! A machine nobody listed whose MAC is nearly a listed one: somebody mistyped it.
+//! Detects mistyped MACs: an unlisted machine whose MAC differs from a listed one by one digit.
 
 use crate::boot::{event::Near, snapshot::Hosts};
 use crate::model::{MacAddr, Name};

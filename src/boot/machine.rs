@@ -1,4 +1,4 @@
-//! Who is asking: from what one request says of a machine to a host, a rule or a stranger.
+//! Identifies the machine behind a request: a listed host, a rule that matches, or an unknown machine.
 
 use crate::boot::{
     event::{Machine, MachineKey, Mismatch},

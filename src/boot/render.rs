@@ -74,7 +74,7 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// An empty room for the scripts of a loader.
+/// An empty template set for the scripts of a loader.
 fn empty_template_set(dialect: Dialect) -> TemplateSet {
     let mut set = TemplateSet::new();
     dialect::configure(dialect, &mut set.engine);

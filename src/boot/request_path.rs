@@ -1,4 +1,4 @@
-//! What a client sends as a path or a query, before anybody believes it.
+//! What a client sends as a path or a query, before it is trusted.
 //!
 //! A path that passes here has only components that can stand in a file system without leaving a
 //! folder; the servers open it beneath a root with no symlinks all the same.

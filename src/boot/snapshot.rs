@@ -1,6 +1,6 @@
 //! A generation of the inventory, checked and indexed: what every decision is made from.
 //!
-//! Immutable once built. `config` is the only room that builds one from files; tests build their
+//! Immutable once built. `config` is the only module that builds one from files; tests build their
 //! own from inventory text through the same door.
 
 mod hosts;
@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub subnets: Vec<Subnet>,
     /// The machines that are listed.
     pub hosts: Hosts,
-    /// Settings for machines nobody listed; the first match wins.
+    /// Settings for unlisted machines; the first match wins.
     pub rules: Vec<Rule>,
     /// What becomes of a machine that neither a host nor a rule names.
     pub unknown: UnknownPolicy,
@@ -253,7 +253,7 @@ pub enum Var {
     Table(BTreeMap<String, Var>),
 }
 
-/// Settings for machines nobody listed.
+/// Settings for unlisted machines.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// What a machine must be for the rule to hold; all that is said must hold.

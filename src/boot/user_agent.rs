@@ -1,9 +1,9 @@
-//! Programs that fetch files, by the name they give themselves: what each does when it is told to come back.
+//! How clients react to a busy server, by their `User-Agent`: retry after a 503, or wait with the connection open.
 //!
-//! An image file may have to be waited for. Who comes back after a 503 with `Retry-After` is told to: that
-//! holds no connection. For most programs a 503 is the end: live-boot, busybox and wget give up, and so the
-//! machine does not boot. They wait with their connection open instead. A program that no row names is one
-//! of those, because waiting harms nobody.
+//! An image file may have to be waited for. A client that retries after a 503 with `Retry-After` gets
+//! one: that holds no connection. For most programs a 503 is the end: live-boot, busybox and wget give up, and so the
+//! machine does not boot. Those wait with their connection open instead. A program that no row names is
+//! treated the same way, because waiting does no harm.
 //!
 //! `curl` has no row. dracut's would come back, three times and no more, and one that a person or a script
 //! runs does not; their names are the same.

@@ -1,8 +1,8 @@
-//! What is known of the bytes of artifacts: read and found right, found wrong, or not read yet.
+//! The verification state of artifacts: verified, mismatched, unreadable, or not read yet.
 //!
-//! A generation says which checksums its artifacts must have; the ledger says which their files were
-//! found to have, for each file as it was at one stamp. What the ledger does not know is not served.
-//! It decides what is read next; who reads, and where findings are kept, is not its concern.
+//! A generation says which checksums its artifacts must have; this records which
+//! checksum each file was found to have, as identified by its stamp (length, times, inode). What is not verified is not
+//! served. It also decides which file is read next. Does not own: reading files, and storing the results.
 
 use crate::boot::snapshot::{Artifact, FileStamp, Image};
 use crate::model::{Name, Now, WallTime, limits::VERIFY_RETRY_INTERVAL};
@@ -94,14 +94,14 @@ pub enum VerificationState {
         /// Bytes read so far.
         done: u64,
     },
-    /// They are others than its image says.
+    /// They differ from the image's `sha256`.
     Mismatch {
         /// The checksum they have.
         found: [u8; 32],
     },
     /// They can't be read.
     Unreadable {
-        /// Why.
+        /// The error.
         reason: String,
     },
 }
@@ -109,9 +109,9 @@ pub enum VerificationState {
 /// Why a file is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadReason {
-    /// It is not known yet, and so is not served.
+    /// It has not been verified yet, and so is not served.
     New,
-    /// It is known, and disks rot.
+    /// It was verified before; a disk may fail later.
     Recheck,
 }
 
@@ -122,7 +122,7 @@ pub struct NextRead<'a> {
     pub image: &'a Image,
     /// The artifact.
     pub artifact: &'a Artifact,
-    /// Why.
+    /// Why it is read.
     pub why: ReadReason,
 }
 

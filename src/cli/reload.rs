@@ -14,7 +14,7 @@ Examples:
 
 Exit code 0 when the new generation is in force, 1 when it is refused and the old one stays.";
 
-/// Reads the configuration and the inventory again; refused whole when anything in them is wrong.
+/// Reads the configuration and the inventory again; refused as a whole when anything in them is wrong.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

@@ -1,5 +1,5 @@
-//! What a rendered script or answer does that nobody may have meant: an installer that asks no question at
-//! every power-on, and servers called by names that the machine has nobody to ask for.
+//! Warnings about rendered scripts and answers: an unattended installer that starts at every power-on, and servers given
+//! by host name where the machine gets no DNS server.
 //!
 //! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
 //! one. Nothing of it keeps the room from booting, so all of it is warned of.

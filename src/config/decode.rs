@@ -1,5 +1,5 @@
-//! From TOML to values with places: each key is taken once, wrong types and leftovers are said,
-//! and nothing stops at the first error.
+//! Decodes TOML into values with their positions: each key is taken once, wrong types and unknown keys are reported, and
+//! nothing stops at the first error.
 
 mod value;
 

@@ -1,4 +1,4 @@
-//! Hosts and rules: who claims what twice, and what each of them boots.
+//! Validates hosts and rules: names, addresses and other keys that two hosts share, and what each of them boots.
 
 use super::{
     causes::CausesByMachine,
@@ -324,7 +324,7 @@ fn stem<'n>(said: &'n Name, names: &[&str]) -> &'n str {
         .unwrap_or(said)
 }
 
-/// Judges what each machine boots, once all is resolved: the same cause is said once, however many
+/// Judges what each machine boots, once all is resolved: the same cause is logged once, however many
 /// hosts it touches.
 pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
     let mut unscripted = CausesByMachine::default();

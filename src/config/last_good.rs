@@ -1,12 +1,12 @@
-//! What is kept of an accepted version of the operator's files, and the way back from it.
+//! Which files of an accepted version are saved as the last good one, and how they are loaded again.
 //!
-//! Kept is what people write: the settings, the inventory, scripts, answers, rows about firmware and the
+//! Saved are the files that people write: the settings, the inventory, scripts, answers, rows about firmware and the
 //! descriptions of images. Loaders and artifacts are used as they are now: an artifact has its checksum, and
-//! one that is gone by then is said and not served. An image whose description is sound now is used by that,
+//! one that is gone by then is reported and not served. An image whose description is valid now is used by that,
 //! because its files were fetched anew with it.
 //!
 //! This file knows which files those are and where each lies among the kept ones; where that folder is,
-//! and that it is written whole, is `store`'s.
+//! and that it is written atomically, is `store`'s.
 
 use super::{
     Appliance, LoadReport, Loaded, appliance,

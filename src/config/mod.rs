@@ -1,11 +1,11 @@
-//! Raw TOML → checked snapshot: the only place that judges an inventory.
+//! Raw TOML → checked snapshot: the only place that validates an inventory.
 //!
 //! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
-//! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` judge it;
+//! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` validate it;
 //! `vars` compares what is written with what is asked for; `dry_run` renders everything once, and `rendered`
 //! and `cautions` look at what came of it. `last_good` is what is kept of an accepted version, and the way back
-//! from it; `watched` is where a change means that all is read again. `catalogue` stands apart: what can be
-//! fetched; and `validation` tries all of it in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
+//! from it; `watched` is where a change means that all is read again. `catalogue` reads which images can
+//! be fetched; `validation` runs all of this in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
 //! what is left, and `report` shows it all to people.
 
 mod appliance;
@@ -196,7 +196,7 @@ fn validate_inventory(
     let FolderContents { unsound, unread, .. } = seen;
     let gives_addresses = read.appliance.interfaces.iter().any(|served| served.mode == Mode::Dhcp);
     if inventory.subnets.is_empty() && !inventory.misses_subnets && gives_addresses {
-        // A file that was emptied by accident must not take the room's addresses away.
+        // A file that was emptied by accident must not take every machine's address away.
         let file = read.appliance.inventory.display().to_string();
         let message = "the inventory has no [[subnet]], so no machine would get an address".to_owned();
         problems.whole_file(&file, message, "write one, with its cidr: see config/inventory.toml");

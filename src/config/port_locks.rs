@@ -1,4 +1,4 @@
-//! Hosts that belong to a switch port, and whether anybody is believed to tell it where they are.
+//! Hosts that belong to a switch port, and whether any relay or switch is trusted to report where they are.
 
 use super::{
     causes::CausesByMachine,

@@ -1,4 +1,4 @@
-//! `ports_from` of a subnet: whose word on switch ports (option 82) is believed there.
+//! `ports_from` of a subnet: which relays and switches are trusted to report switch ports (option 82) there.
 
 use super::decode::{self, Fields, Reader, Value};
 use crate::boot::snapshot::{PortsFrom, Sourced};

@@ -1,4 +1,4 @@
-//! Everything found wrong so far: collected, never thrown, so that one run says it all.
+//! Collects every error and warning, so that one run reports them all.
 
 use super::{
     Diagnostic, LoadReport,
@@ -74,7 +74,7 @@ impl Problems {
         self.errors.push(error);
     }
 
-    /// Something odd that does not keep the room from booting.
+    /// Something odd that does not keep machines from booting.
     pub(super) fn warn(&mut self, at: &Origin, message: String, help: impl Into<String>) {
         self.warnings.push(diagnostic(at, message, help.into()));
     }

@@ -89,7 +89,7 @@ impl Inventory {
     fn add(&mut self, source: &Source, problems: &mut Problems) {
         let (root, broken) = decode::document(source, problems);
         if broken {
-            // What the parser makes of the rest would be mourned as missing, and is not.
+            // What the parser makes of the rest would be reported as missing, although it is written.
             self.broken = true;
             return;
         }

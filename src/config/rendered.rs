@@ -1,5 +1,5 @@
-//! Rendered texts as their readers see them. What a text is, a loader and an installer tell by its first
-//! bytes, and what they make of wrong ones is worse than an error: iPXE takes a script without its
+//! Validates rendered texts as loaders and installers read them. These recognise a text by its first bytes, and
+//! misinterpret wrong ones silently: iPXE takes a script without its
 //! `#!ipxe` for a program and runs it, and cloud-init passes over what it does not know.
 
 use crate::model::{

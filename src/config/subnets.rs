@@ -8,7 +8,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 /// How long a lease lasts where the subnet does not say.
 const LEASE_DEFAULT: Duration = Duration::from_secs(3600);
-/// Shorter leases would have a room full of machines renewing all the time.
+/// Shorter leases would have a site full of machines renewing all the time.
 const LEASE_SHORTEST: Duration = Duration::from_secs(30);
 
 /// Judges the subnets and gives those that served addresses can be checked against.
@@ -63,7 +63,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
 }
 
 /// Keeps the end of every pool for `hosts` listed hosts without an address of their own, but never
-/// more than a quarter of it: machines that nobody listed must not starve the ones that somebody did.
+/// more than a quarter of it: unlisted machines must not starve the ones that somebody did.
 pub(super) fn keep_for_listed(subnets: &mut [Subnet], hosts: u64) {
     for subnet in subnets {
         let addresses: u64 = subnet.pool.iter().map(|range| range.len()).sum();

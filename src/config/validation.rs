@@ -1,18 +1,18 @@
-//! The operator's files, tried in a process of its own before any of them is taken.
+//! Validates the operator's files in a subprocess before this process reads them.
 //!
 //! Templates are programs. What they do is bounded by depth, fuel and output, and still one can be written
 //! that eats the stack, the memory or the time of whoever runs it: a list that holds itself, a list of lists
 //! that doubles, a text as wide as a number says. None of these can be caught where it happens, and a daemon
-//! that serves a room must not find out. So another process reads and judges all of it first, with less stack
-//! and bounds of the system on its memory; it says at each step what it is about to do, and is ended when a
-//! step takes too long. What it died of is an error of the file that it was at. Only files with the bytes that
-//! were tried so are read here then.
+//! that serves a site must not find out. So another process reads and validates all of it first, with less stack
+//! and bounds of the system on its memory; it reports each step before it begins it, and is killed when a
+//! step takes too long. What it died of is reported as an error of the file that it was processing. Afterwards this
+//! process reads only files whose bytes were validated so.
 //!
 //! It serves no machine, binds nothing and writes nothing.
 
 mod termination;
 
-use termination::{end, left};
+use termination::{ChildExit, end, left, reason};
 
 use super::{
     Diagnostic, LoadReport, Loaded,
@@ -21,23 +21,18 @@ use super::{
     validation_protocol::{ChildMessage, FileHashes, ValidationStep, begin_validation, heard, say_report, sum},
 };
 use crate::images::sums::{Deferred, NoImages, Sums};
-use crate::model::{
-    limits::{VALIDATION_MEMORY_BYTES_MAX, VALIDATION_OUTPUT_BYTES_MAX, VALIDATION_STEP_TIMEOUT, VALIDATION_TIMEOUT},
-    text,
-};
+use crate::model::limits::{VALIDATION_MEMORY_BYTES_MAX, VALIDATION_OUTPUT_BYTES_MAX, VALIDATION_TIMEOUT};
 use nix::{
     sys::{
         prctl::set_dumpable,
         resource::{Resource, setrlimit},
-        signal::Signal,
     },
     unistd::{AccessFlags, access},
 };
 use std::{
     io::{self, BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -46,25 +41,25 @@ use std::{
     time::Instant,
 };
 
-/// The hidden command that tries files.
+/// The hidden command that validates files.
 pub const COMMAND: &str = "validate-files";
 /// This program, even where an upgrade has put another in its place.
 const OURSELVES: &str = "/proc/self/exe";
-/// Bytes of what it says of its own end.
+/// Bytes of its standard error that are read.
 const LAST_WORDS_BYTES_MAX: u64 = 4096;
 
-/// Which files are tried.
+/// Which files are validated.
 #[derive(Clone, Copy, Debug)]
 pub struct FilesToValidate<'p> {
-    /// `bootwright.toml`; of kept files, where it stood.
+    /// `bootwright.toml`; of a saved version, where it was.
     pub config: &'p Path,
-    /// The folder of kept files, where these are meant.
+    /// The folder of the saved version, if that is to be validated.
     pub kept: Option<&'p Path>,
-    /// Whether images are left alone.
+    /// Whether images are skipped.
     pub without_images: bool,
 }
 
-/// The bytes of files that were tried.
+/// The bytes of files that were validated.
 #[derive(Clone, Debug, Default)]
 pub struct TriedFiles(Arc<FileHashes>);
 
@@ -269,20 +264,7 @@ fn listen(child: &mut Child) -> io::Result<ChildOutput> {
     })
 }
 
-/// How a trial ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ChildExit {
-    /// It says nothing more.
-    Died,
-    /// It said that it is done.
-    Done,
-    /// One step took too long.
-    StepTooLong,
-    /// All of it did.
-    TooLong,
-}
-
-/// What is known of a trial so far.
+/// What is known of a validation so far.
 #[derive(Debug, Default)]
 struct ValidationState {
     files: FileHashes,
@@ -291,7 +273,7 @@ struct ValidationState {
 }
 
 impl ValidationState {
-    /// Takes in what the other process says until it has ended, or should have.
+    /// Reads the subprocess's messages until it has ended, or should have.
     fn follow(&mut self, words: &Receiver<ChildMessage>) -> ChildExit {
         let until = Instant::now() + VALIDATION_TIMEOUT;
         loop {
@@ -318,61 +300,7 @@ impl ValidationState {
     }
 }
 
-const KILLED_HELP: &str = "see in the kernel's log (dmesg) whether this machine had no memory left, and try again";
-
-/// What to do where it took all of its stack or its memory: no disk is to blame for that.
-fn help_with_size(step: &ValidationStep) -> &'static str {
-    match step {
-        ValidationStep::Compile(_) | ValidationStep::Render(..) => step.help(),
-        ValidationStep::Read(_) => "see whether the file is what it should be: it is large, or nests deeply",
-        ValidationStep::Look(_) => "see how many files and folders lie in it, and take away what is not served",
-        ValidationStep::Validate => "see which files of the inventory, the loaders and the images are large or many",
-    }
-}
-
-/// What became of the other process, and what to do.
-fn reason(ended: ChildExit, status: Option<ExitStatus>, words: &str, step: &ValidationStep) -> (String, &'static str) {
-    let help = step.help();
-    let signal = status.and_then(|status| status.signal());
-    match ended {
-        ChildExit::StepTooLong => (
-            format!(
-                "took more than {} s, and was given up",
-                VALIDATION_STEP_TIMEOUT.as_secs()
-            ),
-            help,
-        ),
-        ChildExit::TooLong => (
-            format!(
-                "was where the files were given up, after {} s in all",
-                VALIDATION_TIMEOUT.as_secs()
-            ),
-            match step {
-                ValidationStep::Look(_) => help,
-                _ => "see which templates take long, or whether a disk or this machine has much else to do",
-            },
-        ),
-        ChildExit::Died | ChildExit::Done if words.contains("overflowed its stack") => (
-            "nests deeper than can be served: it took all of its stack".to_owned(),
-            help_with_size(step),
-        ),
-        ChildExit::Died | ChildExit::Done if words.contains("memory allocation") => (
-            format!("took more than {} MiB of memory", VALIDATION_MEMORY_BYTES_MAX >> 20),
-            help_with_size(step),
-        ),
-        ChildExit::Died | ChildExit::Done => {
-            let how = match signal.and_then(|signal| Signal::try_from(signal).ok()) {
-                Some(signal) => format!("ended by {signal}"),
-                None => text::escape(words.lines().next().unwrap_or("without a word").as_bytes()),
-            };
-            let is_killed = signal == Some(Signal::SIGKILL as i32);
-            let help = if is_killed { KILLED_HELP } else { help };
-            (format!("broke the process that tried it: {how}"), help)
-        }
-    }
-}
-
-/// Loads files that were tried, and no others.
+/// Loads files that were validated, and no others.
 ///
 /// # Errors
 /// They are not sound, or changed since.
@@ -424,8 +352,11 @@ pub fn on_disk(config: &Path) -> FilesToValidate<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::termination::{KILLED_HELP, help_with_size};
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::ExitStatusExt;
+    use std::{fs, os::unix::fs::PermissionsExt, process::ExitStatus};
 
     #[test]
     fn one_that_must_be_killed_is_waited_for() {

@@ -1,5 +1,5 @@
-//! What is done with the operator's files step by step, and that it is said where they are tried: to the process
-//! that waits for it, on standard output, a line of JSON each.
+//! The steps of loading the operator's files, and how the validating subprocess reports them: to its parent, on
+//! standard output, a line of JSON each.
 
 use super::{Diagnostic, LoadReport};
 use crate::model::limits::{TEMPLATE_STACK_BYTES, VALIDATION_STACK_BYTES, VALIDATION_STEP_TIMEOUT, VALIDATION_TIMEOUT};

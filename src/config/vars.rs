@@ -1,5 +1,5 @@
-//! The inventory's `vars` held against what the templates ask for: a misspelt one is missed by nobody, and
-//! its default goes out in its place.
+//! The inventory's `vars` held against what the templates ask for: a misspelt one would go
+//! unnoticed, and its default would be sent in its place.
 
 use super::{
     problems::{Problems, did_you_mean},

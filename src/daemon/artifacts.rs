@@ -1,4 +1,4 @@
-//! What is said of artifacts: to operators, and when a generation begins.
+//! The artifacts' verification state, as reported to operators and logged when a generation begins.
 
 use crate::admin::api::{ArtifactStatus, Problem, UnservedArtifact};
 use crate::boot::{

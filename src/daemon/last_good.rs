@@ -1,8 +1,8 @@
-//! The last accepted version of the operator's files: kept at each acceptance, and what a start falls back
-//! to when the files on disk are refused.
+//! The last accepted version of the operator's files: saved at each acceptance; a start falls back to it
+//! when the files on disk are refused.
 //!
-//! A restart must not take down a room that a bad edit left alone. What is served then is said loudly and
-//! again and again (`reload`), because it is not what the files say.
+//! A restart must not take down a site that a bad edit left alone. That it is served is logged as an error, repeatedly
+//! (`reload`), because it is not what the files say.
 
 use super::diagnostics_log::{log_errors, log_warnings};
 use crate::admin::api::{LastGoodFiles, Problem, counted};
@@ -59,8 +59,8 @@ fn log_fallback(Fallback { errors, kept }: &Fallback) {
     let errors: Vec<Problem> = errors.iter().map(Problem::from).collect();
     log_errors(&errors);
     tracing::error!(
-        "THE FILES ON DISK ARE REFUSED, {}: what is served is the version that was accepted last, kept in {}; \
-         correct the files, and they are in force without a restart",
+        "THE FILES ON DISK ARE REFUSED, {}: serving the last accepted version, saved in {}; correct the files, and they \
+         take effect without a restart",
         counted(errors.len(), "error"),
         kept.folder.display()
     );

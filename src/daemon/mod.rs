@@ -1,16 +1,16 @@
 //! One process from start to stop, for the operator and for systemd.
 //!
-//! The order of the start is the point of this room: judge the files, raise limits, open the store,
+//! The order of the start is the point of this module: validate the files, raise limits, open the store,
 //! bind the ports and the admin socket, drop privileges, and only then start threads (a thread
 //! would keep the capabilities it was born with), serve, and say READY.
 //!
 //! - [`serve`] is that order.
 //! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
 //!   something in what is [`watched`] changes.
-//! - [`last_good`] is what a start falls back to when the files on disk are refused.
-//! - [`diagnostics_log`] says in the log what is wrong with the files.
+//! - [`last_good`] is the version that a start falls back to when the files on disk are refused.
+//! - [`diagnostics_log`] logs what is wrong with the files.
 //! - [`memory`] is how much of it the allocator keeps.
-//! - [`run`] is the life between READY and the end: signals, the drain.
+//! - [`run`] is the life between READY and the end: signals, the shutdown.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
 //!   them.

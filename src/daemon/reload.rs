@@ -1,6 +1,6 @@
 //! The one place that swaps a generation, whoever asked for it: SIGHUP, an operator, a saved file.
 //!
-//! A new generation is swapped in whole, or the old one stays and every reason is logged. One
+//! A new generation replaces the old one atomically, or the old one stays and every reason is logged. One
 //! reload runs at a time; whoever asks meanwhile waits and gets one of its own, because the files
 //! may have changed since the other began to read.
 
@@ -342,7 +342,7 @@ impl Reloader {
 }
 
 impl ReloadState {
-    /// What is said again of refused files, if it is time for that.
+    /// What is logged again of refused files, if it is time for that.
     fn reminder(&self, now: Duration) -> Option<String> {
         let refusal = self.last_refusal.as_ref()?;
         if now.saturating_sub(self.said) < REFUSAL_LOG_INTERVAL {

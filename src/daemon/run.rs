@@ -49,7 +49,7 @@ pub(super) async fn run(
     servers: Servers,
     socket: &AdminSocket,
     reloader: &Arc<Reloader>,
-    desk: AdminService,
+    service: AdminService,
 ) -> io::Result<RunOutcome> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -57,19 +57,19 @@ pub(super) async fn run(
     // This thread takes it; the others were born with it blocked.
     reload_signal().thread_unblock()?;
 
-    let shared = Arc::clone(&desk.shared);
+    let shared = Arc::clone(&service.shared);
     let (stop, stopped) = flag::channel(false);
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
     let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));
     let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
     let reminding = tokio::spawn(remind(Arc::clone(reloader)));
-    let desk = Arc::new(desk);
+    let service = Arc::new(service);
     systemd::ready(&reloader.summary());
     tracing::info!("ready: {}", reloader.summary());
     reloader.keep();
 
-    let operators = admin::serve(socket, desk, stopped);
+    let operators = admin::serve(socket, service, stopped);
     tokio::pin!(operators);
     let name = loop {
         tokio::select! {
@@ -99,7 +99,7 @@ pub(super) async fn run(
     Ok(ended)
 }
 
-/// Refused files are said again for as long as they are: who follows the log did not see its beginning.
+/// Refused files are logged again for as long as they are: who follows the log did not see its beginning.
 async fn remind(reloader: Arc<Reloader>) {
     let mut look = tokio::time::interval(REFUSAL_POLL_INTERVAL);
     loop {

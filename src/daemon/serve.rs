@@ -2,7 +2,7 @@
 
 use super::{
     admin_service::AdminService,
-    last_good::{self, InitialLoad},
+    last_good,
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
     memory,
@@ -116,14 +116,10 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         tracing::warn!("memory that was used once may stay with this process, because it can't be begun anew: {error}");
     }
     run::hold_reload_signal();
-    let InitialLoad {
-        loaded,
-        tried,
-        fallback,
-    } = last_good::begin(&options.config).map_err(StartError::Files)?;
+    let initial = last_good::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
         appliance, snapshot, ..
-    } = loaded;
+    } = initial.loaded;
     raise_open_files();
 
     let clock = Clock::start();
@@ -153,15 +149,15 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         appliance,
         Arc::clone(&shared),
         Arc::clone(&verifier),
-        (tried, fallback),
+        (initial.tried, initial.fallback),
     ));
-    let desk = AdminService {
+    let service = AdminService {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
         standings: servers.standings(),
     };
-    let lived = live(servers, &socket, &reloader, desk);
+    let lived = live(servers, &socket, &reloader, service);
     verifier.stop();
     lived
 }
@@ -185,7 +181,7 @@ fn live(
     servers: Servers,
     socket: &AdminSocket,
     reloader: &Arc<Reloader>,
-    desk: AdminService,
+    service: AdminService,
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -193,12 +189,12 @@ fn live(
         .thread_stack_size(TEMPLATE_STACK_BYTES)
         .build()
         .map_err(StartError::System)?;
-    let ended = runtime.block_on(run::run(servers, socket, reloader, desk));
+    let ended = runtime.block_on(run::run(servers, socket, reloader, service));
     // A reload may be reading a slow disk; nobody waits for it any more.
     runtime.shutdown_background();
     match ended.map_err(StartError::System)? {
         RunOutcome::Finished => tracing::info!("stopped"),
-        RunOutcome::Aborted => tracing::warn!("stopped at the second signal; running transfers were cut"),
+        RunOutcome::Aborted => tracing::warn!("stopped at the second signal; running transfers were aborted"),
         RunOutcome::Failed => return Err(StartError::Failed),
     }
     Ok(())
@@ -256,7 +252,7 @@ fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
     }) = corrupt
     {
         tracing::error!(
-            "the store was broken ({reason}) and stands aside as {}: {} could be read from it, others may be lost and their addresses given out twice",
+            "store corrupt ({reason}), moved to {}: recovered {}; other leases may be lost, and their addresses given to other machines",
             moved_to.display(),
             counted(salvaged.len(), "lease")
         );
@@ -279,7 +275,7 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     for reason in &unreadable {
         tracing::error!("a lease on disk can't be read and is left out: {reason}");
     }
-    let is_rotten = !unreadable.is_empty();
+    let is_corrupt = !unreadable.is_empty();
     let found = records.len();
     let mark = calendar::load(store)?;
     let here = uptime::mark(now.wall, boot);
@@ -314,15 +310,15 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     {
         tracing::warn!("where addresses were given once stays on disk though it counts no longer: {error}");
     }
-    remember_loss(now, store, is_rotten, &mut table)?;
-    tracing::info!("{} known from before", counted(found - refused.len(), "lease"));
+    remember_loss(now, store, is_corrupt, &mut table)?;
+    tracing::info!("restored {}", counted(found - refused.len(), "lease"));
     Ok(table)
 }
 
 /// Has the table probe addresses if the disk lost leases before, or just now by records that can't be read. These
 /// stay on disk until their addresses are given anew, and count as lost at every start before that.
-fn remember_loss(now: Now, store: &dyn Store, is_rotten: bool, table: &mut LeaseTable) -> Result<(), StoreError> {
-    let before = match is_rotten {
+fn remember_loss(now: Now, store: &dyn Store, is_corrupt: bool, table: &mut LeaseTable) -> Result<(), StoreError> {
+    let before = match is_corrupt {
         true => Some(lost::LossRecord::Undated),
         false => lost::load(store)?,
     };
@@ -332,7 +328,7 @@ fn remember_loss(now: Now, store: &dyn Store, is_rotten: bool, table: &mut Lease
         Some(lost::LossRecord::At(date)) => now.wall.0.saturating_sub(date.0),
     };
     table.lose(now, Duration::from_secs(passed));
-    if is_rotten && let Err(error) = store.commit(&[lost::put(lost::LossRecord::Undated)]) {
+    if is_corrupt && let Err(error) = store.commit(&[lost::put(lost::LossRecord::Undated)]) {
         tracing::warn!("that leases were lost can't be written, and the next start may not know it: {error}");
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! What systemd is told (sd_notify(3)); outside systemd all of it is nothing.
+//! Notifies systemd (sd_notify(3)); outside systemd all of it does nothing.
 //!
-//! A systemd that hangs empties its socket no more, and must not stop us: what matters waits for it a
-//! second, and the watchdog's food not at all.
+//! A systemd that hangs does not read its socket, and must not block us: important messages wait for it at most a
+//! second, watchdog messages not at all.
 
 use crate::model::limits::NOTIFY_TIMEOUT;
 use crate::state::Shared;

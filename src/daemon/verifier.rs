@@ -1,7 +1,7 @@
 //! Verifies artifacts in the background: what is new before it is served, everything again now and then.
 //!
-//! One thread, behind everything else in its claim to the processor and the disk, reads what the
-//! ledger wants and enters what it finds. It reads a piece at a time and looks up between two, so
+//! One thread of lowest priority for processor and disk reads the files that `boot::verification` asks for, and records
+//! the results. It reads a piece at a time and looks up between two, so
 //! that a new kernel goes before the rest of a disk image. What it found is kept in the store; a
 //! restart reads only what changed since.
 

@@ -2,7 +2,7 @@
 //!
 //! First the rows of `distributions`, then `.treeinfo`, then the medium's own boot configuration,
 //! then files with the usual names side by side. The first that names a kernel counts; what counts
-//! as a kernel is judged by its header. Several kernels of one place are an error that lists them.
+//! as a kernel is decided by its header. Several kernels of one place are an error that lists them.
 
 use super::{
     content::ArtifactContent,

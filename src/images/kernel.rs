@@ -1,4 +1,4 @@
-//! Whether a file is a kernel, and for which instruction set: what its header says.
+//! Whether a file is a kernel, and for which instruction set: from its header.
 //!
 //! Sources: Linux `Documentation/arch/x86/boot.rst` (bzImage), `arch/arm64/booting.rst` and
 //! `arch/riscv/boot-image-header.rst` (Image), and the PE format, which is what UEFI runs.

@@ -1,7 +1,7 @@
 //! Images: import, download, and reading their bytes to verify them.
 //!
-//! An image appears whole or not at all: it is made in a hidden folder beside its place, synced,
-//! and moved. What judges an image is `config::images`; nothing here reads `image.toml`.
+//! An image appears complete or not at all: it is made in a hidden folder beside its place, synced,
+//! and moved. `config::images` validates an image; nothing here reads `image.toml`.
 //!
 //! [`found_in`] looks through a folder or an ISO for what an image needs: `tree` makes the two one
 //! (`iso` reads ISO 9660), `candidates` asks every place that may name a kernel, and what is known of

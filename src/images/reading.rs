@@ -2,7 +2,7 @@
 //!
 //! The page cache is left as it was found: bytes that nobody held in memory do not push out what
 //! machines boot from. A file that is read [`ReadVia::Disk`] is dropped from the cache first, piece by
-//! piece, so that a rotten block is seen and not what the memory remembers of it.
+//! piece, so that a corrupt block is seen and not what the memory remembers of it.
 
 use super::checksum;
 use crate::boot::snapshot::FileStamp;

@@ -65,7 +65,7 @@ pub const OFFER_EVICTION_AGE_MIN: Duration = Duration::from_secs(10);
 pub const OFFERS_PER_INTERFACE_MAX: usize = 12_000;
 /// The same at one switch port, where option 82 tells it: a rack behind a switch of its own.
 pub const OFFERS_PER_SWITCH_PORT_MAX: usize = 128;
-/// How often a port of entry that holds too many offers is said in the log.
+/// How often a port of entry that holds too many offers is logged.
 pub const OFFER_QUOTA_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an address that a client declined stays out of use.
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
@@ -106,17 +106,17 @@ pub const ROUTER_ABSENCE_TTL: Duration = Duration::from_secs(60);
 pub const ROUTER_TTL: Duration = Duration::from_secs(1800);
 /// Machines of one interface that wait for the answer to that question.
 pub const ROUTER_WAITING_MAX: usize = 4096;
-/// Declines of one host's own address that are no longer than this apart are one row, which is said once.
+/// Declines of one host's own address that are no longer than this apart are one row, which is logged once.
 pub const CONFLICT_DECLINE_INTERVAL_MAX: Duration = Duration::from_secs(60);
-/// How often such a row is said again while it goes on.
+/// How often such a row is logged again while it goes on.
 pub const CONFLICT_LOG_INTERVAL: Duration = Duration::from_secs(600);
-/// How often an exhausted pool is said in the log, whatever asks for it.
+/// How often an exhausted pool is logged, whatever asks for it.
 pub const POOL_EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How often another DHCP server on the wire is named in the log.
 pub const ROGUE_SERVER_LOG_INTERVAL: Duration = Duration::from_secs(600);
 /// Other DHCP servers that are named on one wire in that time; only a liar invents more.
 pub const ROGUE_SERVERS_MAX: usize = 16;
-/// How often it is said that there are more.
+/// How often it is logged that there are more.
 pub const ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// At most one address in so many of a pool is kept for listed hosts without an address.
 pub const POOL_RESERVE_DIVISOR: u64 = 4;
@@ -126,7 +126,7 @@ pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 pub const LEASE_COMMIT_INTERVAL: Duration = Duration::from_millis(5);
 /// A durable commit that takes longer is said: clients ask again meanwhile.
 pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
-/// How often a slow disk is said in the log.
+/// How often a slow disk is logged.
 pub const LEASE_COMMIT_SLOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of the store's journal, from which on it moves to the database: 4,400 leases, because those
 /// that are committed meanwhile wait, and leave in one burst.
@@ -157,7 +157,7 @@ pub const TFTP_RETRANSMIT_MAX: Duration = Duration::from_secs(8);
 pub const TFTP_TRANSFERS_MAX: usize = 12_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
-/// How often it is said that TFTP requests find no place.
+/// How often it is logged that TFTP requests find no place.
 pub const TFTP_FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// First wait of our own TFTP client before it repeats its last word; doubles up to
 /// `TFTP_RETRANSMIT_MAX`. Longer than a server's, which is the one that should repeat.
@@ -177,7 +177,7 @@ pub const TFTP_READS_PER_WORKER_MAX: usize = 32;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
 
-/// The largest file that is kept whole in memory while machines fetch it: any loader.
+/// The largest file that is kept completely in memory while machines fetch it: any loader.
 pub const HOT_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of all such files.
 pub const HOT_FILES_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Which part we have on a network: its DHCP server, or the guest beside one.
+//! What we are on a network: its DHCP server, or a proxyDHCP server beside another one.
 
 use std::fmt;
 

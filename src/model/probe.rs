@@ -1,6 +1,6 @@
 //! How an address is probed before a machine is offered it.
 
-/// What is asked of an address, to hear whether somebody uses it.
+/// What is asked of an address, to hear whether another machine uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// An ARP probe (RFC 5227): everything on the wire answers it, whatever its firewall says.

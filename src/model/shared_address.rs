@@ -16,7 +16,7 @@ impl SharedAddresses {
         SharedAddresses(networks)
     }
 
-    /// Whether the operator named `address`: it is no stranger's, though nobody was given it by DHCP.
+    /// Whether the operator named `address`: it is a known client, although DHCP did not assign it.
     pub fn names(&self, address: Ipv4Addr) -> bool {
         self.0.iter().any(|(network, _)| network.contains(address))
     }

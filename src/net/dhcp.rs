@@ -257,8 +257,9 @@ impl DhcpServer {
         self.shared.counters.count(Counter::DhcpOfferQuota);
         if self.shared.crowded.is_due(&self.shared.clock, OFFER_QUOTA_LOG_INTERVAL) {
             warn!(
-                "{offers} machines that nobody listed hold offers and do not take them, at {port}: where so many do not \
-                 power on at once, a machine there invents MAC addresses. Its oldest offers give way to others"
+                "possible DHCP starvation (MAC spoofing) at {port}: {offers} unlisted machines hold offers and do not \
+                 request them. The oldest of these offers are given to others. Where so many machines power on at once, \
+                 this is no attack"
             );
         }
     }

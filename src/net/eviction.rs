@@ -1,9 +1,10 @@
-//! Who gives way when every place is taken: one order for TFTP's transfers and HTTP's connections.
+//! Which transfer or connection is evicted when all slots are taken: one order for TFTP's transfers and HTTP's
+//! connections.
 //!
-//! Whoever reaches us may take a place, and a place is cheap to take: by one forged packet of TFTP, by one
-//! connection of HTTP whose client then reads or says a byte now and then. So addresses that nobody was given by
-//! DHCP, which anybody may set by hand, have a share of the places and no more; and who was never heard
-//! since, and after them such addresses, give their places to others, the oldest first.
+//! A slot is cheap to take: one forged TFTP packet is enough, or one HTTP connection whose client reads or sends a byte
+//! now and then. So unknown clients (addresses that DHCP did not assign, which anyone may set by hand) share a part of
+//! the slots and no more. Clients that sent nothing since their request are evicted first, then unknown clients, the
+//! oldest first.
 
 use crate::model::limits::UNKNOWN_CLIENTS_SHARE_DIVISOR;
 use crate::state::Shared;
@@ -20,9 +21,9 @@ use tokio::sync::Notify;
 /// What is known of an address that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientClass {
-    /// Nobody was given it by DHCP, as far as is known.
+    /// DHCP did not assign it, as far as is known.
     Unknown,
-    /// It is a machine's.
+    /// DHCP assigned it to a machine.
     Known,
 }
 
@@ -34,18 +35,18 @@ pub fn class_of(shared: &Shared, client: Ipv4Addr) -> ClientClass {
     }
 }
 
-/// Of several places that may be missed, in the order in which they are given up.
+/// Which slots are evicted first, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvictionPriority {
-    /// A stranger's that was not heard since it took it.
+    /// An unknown client that has sent nothing since its request.
     SilentUnknown,
-    /// Anybody's that was not heard: where a sender can be forged, in a machine's name too.
+    /// Any client that has sent nothing since its request: the sender of a datagram can be forged.
     Silent,
-    /// A stranger's that was heard.
+    /// An unknown client that did send something.
     Unknown,
 }
 
-/// Those who may have to give way, the oldest first. Places have numbers, and later ones higher numbers.
+/// The slots that may be evicted, the oldest first. Slots are numbered in the order in which they were taken.
 #[derive(Debug)]
 pub struct EvictionQueue<K> {
     places: BTreeMap<(EvictionPriority, u64), K>,
@@ -87,7 +88,7 @@ impl<K> EvictionQueue<K> {
             .find_map(|firmness| self.places.remove(&(firmness, number)))
     }
 
-    /// Who gives way to a newcomer: a stranger whose share is used up takes another silent stranger's place.
+    /// Who gives way to a newcomer: a stranger whose share is used up takes another silent unknown client's place.
     pub fn first(&self, newcomer: ClientClass, is_share_used: bool) -> Option<(EvictionPriority, u64, &K)> {
         let at_most = match (newcomer, is_share_used) {
             (ClientClass::Known, _) => EvictionPriority::Unknown,
@@ -105,7 +106,7 @@ impl<K> EvictionQueue<K> {
     }
 }
 
-/// How many of so many places addresses that nobody was given by DHCP may have together.
+/// How many of so many places addresses that DHCP did not assign may have together.
 pub fn unknown_clients_share(all_max: usize) -> usize {
     (all_max / UNKNOWN_CLIENTS_SHARE_DIVISOR).max(1)
 }

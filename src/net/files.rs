@@ -3,7 +3,7 @@
 //! Only regular files are opened, never a device or a pipe that would hang. Files are read with
 //! `pread`, never mapped: a mapped file that somebody truncates kills the process.
 //!
-//! [`hot`] keeps files whole in memory that many machines fetch at once.
+//! [`hot`] keeps files completely in memory that many machines fetch at once.
 
 pub mod hot;
 

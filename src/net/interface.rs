@@ -86,7 +86,7 @@ impl Interface {
 pub struct InterfaceState {
     /// Its name in the settings.
     pub name: String,
-    /// Whether we are the network's DHCP server or a guest there.
+    /// Whether we are the network's DHCP server, or a proxyDHCP server there.
     pub mode: Mode,
     /// What of it is there.
     pub presence: Presence,
@@ -104,7 +104,7 @@ pub enum Presence {
     },
     /// It is there, and its ports can't be had.
     Unserved {
-        /// Why.
+        /// What is missing.
         reason: String,
     },
     /// It is served, as far as its link and its addresses allow.

@@ -1,5 +1,5 @@
-//! Places that are taken and given back: so many in all, so many for one client address, so many for strangers;
-//! and the line of those who wait for one. Where none is free, a machine takes a stranger's.
+//! A limiter that is fair between clients: permits in all, per client address, and for unknown clients together; and
+//! the queue of those who wait for one. Where none is free, a known machine takes the permit of an unknown client.
 
 use crate::model::SharedAddresses;
 use crate::net::eviction::{ClientClass, EvictionNotice, EvictionPriority, EvictionQueue, unknown_clients_share};
@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
-/// A counted number of places.
+/// A counted number of permits.
 #[derive(Clone, Debug)]
 pub struct FairLimiter(Arc<LimiterInner>);
 
@@ -21,28 +21,28 @@ struct LimiterInner {
     all_max: usize,
     /// For one machine; an address that many share has as many times that.
     per_machine_max: usize,
-    /// For all strangers together.
+    /// For all unknown clients together.
     unknown_clients_max: usize,
     shared: SharedAddresses,
     counts: Mutex<LimiterCounts>,
 }
 
-/// Who asks for a place.
+/// Who asks for a permit.
 #[derive(Clone, Debug)]
 pub struct PermitRequest {
     /// Its address.
     pub client: Ipv4Addr,
     /// What is known of that.
     pub class: ClientClass,
-    /// Whether it said already what it wants.
+    /// Whether it has sent its request already.
     pub is_heard: bool,
-    /// Tells it that a place of its is another's now.
+    /// Tells it that its permit was revoked.
     pub eviction: EvictionNotice,
 }
 
 impl PermitRequest {
-    /// That of a client whose place nobody takes.
-    pub fn may_wait_on_disk(client: Ipv4Addr) -> PermitRequest {
+    /// That of a client whose permit is never revoked.
+    pub fn unevictable(client: Ipv4Addr) -> PermitRequest {
         PermitRequest {
             client,
             class: ClientClass::Known,
@@ -52,7 +52,7 @@ impl PermitRequest {
     }
 }
 
-/// Why there is no place for a claim.
+/// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPermit {
     /// Its address has so many, as many as one may have.
@@ -247,7 +247,7 @@ impl LimiterInner {
         self.per_machine_max.saturating_mul(self.shared.machines_at(client))
     }
 
-    /// An address that the operator named is no stranger's.
+    /// An address that the operator named is a known client.
     fn class(&self, request: &PermitRequest) -> ClientClass {
         match self.shared.names(request.client) {
             true => ClientClass::Known,
@@ -328,15 +328,15 @@ mod tests {
     const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
     const LONG: Duration = Duration::from_secs(60);
 
-    fn may_wait_on_disk(number: u8) -> PermitRequest {
-        PermitRequest::may_wait_on_disk(Ipv4Addr::new(192, 0, 2, number))
+    fn unevictable(number: u8) -> PermitRequest {
+        PermitRequest::unevictable(Ipv4Addr::new(192, 0, 2, number))
     }
 
     fn stranger(number: u8, is_heard: bool) -> PermitRequest {
         PermitRequest {
             class: ClientClass::Unknown,
             is_heard,
-            ..may_wait_on_disk(number)
+            ..unevictable(number)
         }
     }
 
@@ -347,16 +347,16 @@ mod tests {
     #[test]
     fn one_client_cannot_take_the_places_of_the_others() {
         let places = places(3, 2);
-        let held: Vec<_> = (0..3).filter_map(|_| places.take(&may_wait_on_disk(1))).collect();
+        let held: Vec<_> = (0..3).filter_map(|_| places.take(&unevictable(1))).collect();
         assert_eq!(
             (
                 held.len(),
-                places.no_permit(&may_wait_on_disk(1)),
-                places.no_permit(&may_wait_on_disk(2))
+                places.no_permit(&unevictable(1)),
+                places.no_permit(&unevictable(2))
             ),
             (2, Some(NoPermit::Client(2)), None)
         );
-        assert!(places.take(&may_wait_on_disk(2)).is_some());
+        assert!(places.take(&unevictable(2)).is_some());
     }
 
     #[test]
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!((places.of(ONE), places.of(OTHER)), (6, 2));
         assert_eq!(
             (0..9)
-                .filter_map(|_| places.take(&may_wait_on_disk(1)))
+                .filter_map(|_| places.take(&unevictable(1)))
                 .collect::<Vec<_>>()
                 .len(),
             6
@@ -385,14 +385,14 @@ mod tests {
     #[tokio::test]
     async fn who_waits_has_the_place_that_is_given_back_and_not_anothers() {
         let places = places(3, 1);
-        let (own, other) = (places.take(&may_wait_on_disk(1)), places.take(&may_wait_on_disk(2)));
+        let (own, other) = (places.take(&unevictable(1)), places.take(&unevictable(2)));
         let early = places
-            .take_within(Duration::from_millis(10), &may_wait_on_disk(1), Rank::First)
+            .take_within(Duration::from_millis(10), &unevictable(1), Rank::First)
             .await;
         assert!(early.is_none());
         let waiting = tokio::spawn({
             let places = places.clone();
-            async move { places.take_within(LONG, &may_wait_on_disk(1), Rank::Second).await }
+            async move { places.take_within(LONG, &unevictable(1), Rank::Second).await }
         });
         tokio::task::yield_now().await;
         drop(other);
@@ -405,12 +405,12 @@ mod tests {
     /// Who of those that wait gets the only place, one after the other.
     async fn order_of(queue: &[(u8, Rank)]) -> Vec<u8> {
         let places = places(1, 1);
-        let only = places.take(&may_wait_on_disk(1));
+        let only = places.take(&unevictable(1));
         let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
         for (number, rank) in queue.iter().copied() {
             let (places, served) = (places.clone(), served.clone());
             tokio::spawn(async move {
-                let permit = places.take_within(LONG, &may_wait_on_disk(number), rank).await;
+                let permit = places.take_within(LONG, &unevictable(number), rank).await;
                 served.send(number).unwrap();
                 drop(permit);
             });
@@ -434,10 +434,10 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_the_line_is_not_waited_for_and_holds_no_place() {
         let places = places(1, 1);
-        let only = places.take(&may_wait_on_disk(1));
+        let only = places.take(&unevictable(1));
         let leaver = tokio::spawn({
             let places = places.clone();
-            async move { places.take_within(LONG, &may_wait_on_disk(2), Rank::First).await }
+            async move { places.take_within(LONG, &unevictable(2), Rank::First).await }
         });
         tokio::task::yield_now().await;
         leaver.abort();
@@ -446,23 +446,23 @@ mod tests {
         drop(only);
         assert_eq!(places.0.lock().all, 0);
         // A place that was handed over, and whose taker is gone before it looked.
-        let only = places.take(&may_wait_on_disk(1));
-        let Err((handed, ticket)) = places.enqueue(&may_wait_on_disk(2), Rank::First) else {
+        let only = places.take(&unevictable(1));
+        let Err((handed, ticket)) = places.enqueue(&unevictable(2), Rank::First) else {
             panic!("the only place is taken")
         };
         drop(only);
-        assert!(places.take(&may_wait_on_disk(1)).is_none(), "it is the other's");
+        assert!(places.take(&unevictable(1)).is_none(), "it is the other's");
         drop((handed, ticket));
-        assert!(places.take(&may_wait_on_disk(1)).is_some());
+        assert!(places.take(&unevictable(1)).is_some());
     }
 
     #[test]
     fn a_place_is_free_again_when_it_is_dropped() {
         let places = places(1, 1);
-        let held = places.take(&may_wait_on_disk(1));
-        assert!(places.take(&may_wait_on_disk(2)).is_none());
+        let held = places.take(&unevictable(1));
+        assert!(places.take(&unevictable(2)).is_none());
         drop(held);
-        assert!(places.take(&may_wait_on_disk(2)).is_some());
+        assert!(places.take(&unevictable(2)).is_some());
     }
 
     #[test]
@@ -476,9 +476,7 @@ mod tests {
             (held.len(), places.no_permit(&stranger(20, true))),
             (4, Some(NoPermit::UnknownClients))
         );
-        let machines: Vec<_> = (1..=8)
-            .filter_map(|number| places.take(&may_wait_on_disk(number)))
-            .collect();
+        let machines: Vec<_> = (1..=8).filter_map(|number| places.take(&unevictable(number))).collect();
         assert_eq!(machines.len(), 8, "each of them took a free place or a stranger's");
         assert!(held.iter().all(|(_, request)| request.eviction.is_evicted()));
         drop(held);
@@ -491,8 +489,8 @@ mod tests {
         drop(counts);
         assert_eq!(
             (
-                places.no_permit(&may_wait_on_disk(9)),
-                places.take(&may_wait_on_disk(9)).is_none()
+                places.no_permit(&unevictable(9)),
+                places.take(&unevictable(9)).is_none()
             ),
             (Some(NoPermit::All), true)
         );
@@ -524,20 +522,20 @@ mod tests {
         let places = FairLimiter::new(4, 2, &shared);
         let rack: Vec<_> = (0..4).filter_map(|_| places.take(&stranger(10, true))).collect();
         assert_eq!(rack.len(), 4);
-        assert!(places.take(&may_wait_on_disk(1)).is_none(), "none of them gives way");
+        assert!(places.take(&unevictable(1)).is_none(), "none of them gives way");
     }
 
     #[tokio::test]
     async fn a_machine_that_waits_goes_before_strangers_that_came_earlier() {
         let places = places(2, 1);
-        let taken = [places.take(&may_wait_on_disk(1)), places.take(&may_wait_on_disk(2))];
+        let taken = [places.take(&unevictable(1)), places.take(&unevictable(2))];
         let wait = |request: PermitRequest, rank| {
             let places = places.clone();
             tokio::spawn(async move { places.take_within(LONG, &request, rank).await })
         };
         let early = wait(stranger(10, true), Rank::First);
         tokio::task::yield_now().await;
-        let machine = wait(may_wait_on_disk(3), Rank::Second);
+        let machine = wait(unevictable(3), Rank::Second);
         tokio::task::yield_now().await;
         drop(taken);
         assert!(machine.await.unwrap().is_some());

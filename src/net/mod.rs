@@ -4,23 +4,23 @@
 //!
 //! - [`interface`] is the configured interfaces at one moment: they may appear late, lose their link, go
 //!   away and change address. `link_events` is what the kernel tells of that.
-//! - [`socket`] is the room of `unsafe`: sockets of one interface, and frames to clients that can't
+//! - [`socket`] is the only module with `unsafe`: sockets of one interface, and frames to clients that can't
 //!   answer an ARP question yet.
 //! - [`frame`] builds the packet in such a frame.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
-//! - `probe` asks an address whether somebody uses it, before a machine is offered it.
+//! - `probe` asks an address whether another machine uses it, before a machine is offered it.
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
 //!   host is one.
 //! - `neighbours` knows whom on our wires the kernel can send to at once.
-//! - `rogue` notices other DHCP servers by their replies.
+//! - `rogue` detects rogue DHCP servers by their replies.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
-//!   [`files::hot`] keeps those whole in memory that many machines fetch at once.
-//! - [`limiter`] holds the limits in all and per client, and the line of who waits; [`tasks`] drains what is
+//!   [`files::hot`] keeps those completely in memory that many machines fetch at once.
+//! - [`limiter`] holds the limits in all and per client, and the queue of those who wait; [`tasks`] drains what is
 //!   under way;
-//!   [`eviction`] who gives way where all are taken.
+//!   [`eviction`] decides whose permit is revoked when all are taken.
 //!
 //! Architecture invariant: every request is answered from one snapshot, loaded once; nothing is
 //! dropped without a counter; the lease table's lock is never held across an `await`.

@@ -1,4 +1,4 @@
-//! Asks an address whether somebody uses it, before a machine is offered it.
+//! Asks an address whether another machine uses it, before a machine is offered it.
 //!
 //! The engine says which address and how; what comes of it is told to the lease table. The packet loop
 //! never waits here: each probe is a task of its own, and its offer waits in it.

@@ -1,4 +1,5 @@
-//! Other DHCP servers on our wire: they are named now and then, with what to do about them.
+//! Detects rogue DHCP servers: other servers that answer on an interface where we are the DHCP server. Each is logged
+//! at most once an interval, with what to do about it.
 //!
 //! Two servers that do not know of each other are the most common reason for a machine that boots
 //! one day and not the next. They show in two ways: their replies are overheard, where they reach
@@ -97,19 +98,19 @@ impl RogueServers {
             LogDecision::TooMany => warn_of_too_many(interface, &server),
             LogDecision::Name => warn!(
                 interface,
-                "machines take the offers of another DHCP server, {server}, and do not boot from us. {REMEDY}"
+                "rogue DHCP server {server}: machines take its offers and do not boot from us. {REMEDY}"
             ),
         }
     }
 }
 
-const REMEDY: &str = "Switch it off, or set mode = \"proxy\" to be its guest";
+const REMEDY: &str = "Switch it off, or set mode = \"proxy\" to run beside it";
 
 fn warn_of_too_many(interface: &str, last: &dyn Display) {
     warn!(
         interface,
-        "more than {ROGUE_SERVERS_MAX} other DHCP servers show up here, the last of them {last}: a machine on this \
-         wire invents them. Find its port on the switch by that address"
+        "more than {ROGUE_SERVERS_MAX} rogue DHCP servers answer here, the last of them {last}: one machine on this \
+         network probably forges them. Find its switch port by that address"
     );
 }
 
@@ -151,8 +152,7 @@ impl RogueMonitor {
             (LogDecision::TooMany, _) => warn_of_too_many(name, &format_args!("{server} ({mac})")),
             (LogDecision::Name, Mode::Dhcp) => warn!(
                 interface = name,
-                "another DHCP server answers here: {server} ({mac}); machines that take its offers do not boot from us. \
-                 {REMEDY}"
+                "rogue DHCP server {server} ({mac}): machines that take its offers do not boot from us. {REMEDY}"
             ),
             (LogDecision::Name, Mode::Proxy) if boots => warn!(
                 interface = name,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_relayed_replies_and_rubble_name_nobody() {
+    fn requests_relayed_replies_and_garbage_name_nobody() {
         let options = [53, 1, 2, 54, 4, 192, 0, 2, 9, 255];
         assert_eq!(server_of(&reply(1, [0; 4], &options)), None);
         assert_eq!(server_of(&reply(2, [192, 0, 2, 250], &options)), None);

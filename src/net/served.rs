@@ -121,7 +121,7 @@ pub(super) fn announce_link(interface: &Interface) {
     let name = &*interface.name;
     match interface.link_problem() {
         Some(problem) => warn!(interface = name, "{problem}"),
-        None => info!(interface = name, "has its link"),
+        None => info!(interface = name, "link up"),
     }
 }
 

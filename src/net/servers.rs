@@ -118,7 +118,7 @@ impl InterfaceSockets {
             .ok()
             .map(Arc::new);
         let replies = socket::dhcp_replies(interface.index)
-            .inspect_err(|error| warn!(interface = name, "other DHCP servers can't be noticed: {error}"))
+            .inspect_err(|error| warn!(interface = name, "rogue DHCP servers can't be detected: {error}"))
             .ok();
         let groups = [ndp::ALL_ROUTERS_MAC, ndp::ALL_NODES_MAC];
         let solicitations = listen
@@ -243,7 +243,7 @@ impl Servers {
         // The watcher's servers and every handle must be gone before the drain can end.
         drop((watcher, tasks));
         if !drain.wait(SHUTDOWN_TIMEOUT).await {
-            warn!("transfers were cut at the drain's deadline of {SHUTDOWN_TIMEOUT:?}");
+            warn!("transfers were aborted at the shutdown timeout of {SHUTDOWN_TIMEOUT:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets of one interface, and frames to clients that can't answer an ARP question yet: the room
+//! Sockets of one interface, and frames to clients that can't answer an ARP question yet: the module
 //! of `unsafe`.
 //!
 //! UDP sockets have no `SO_REUSEADDR`: with it a second daemon would bind the same port of the same

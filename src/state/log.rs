@@ -22,7 +22,7 @@ struct Budget {
 pub(super) struct Budgets {
     /// Packets that got no answer.
     ignored: Budget,
-    /// Machines that nobody listed: their names cost nothing to invent.
+    /// Unlisted machines: their names cost nothing to invent.
     unlisted: Budget,
     /// Listed machines; a thousand that boot at once say less than this.
     listed: Budget,

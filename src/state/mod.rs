@@ -41,7 +41,7 @@ use std::{
 use tokio::sync::Notify;
 use transfers::Transfers;
 
-/// When each thing is said again that concerns many machines, and would be said for every one of them.
+/// When each thing is logged again that concerns many machines, and would be said for every one of them.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
     /// So many machines wait for image files that no other may.
@@ -68,15 +68,15 @@ pub struct Shared {
     verification: Mutex<Verification>,
     /// What happens to machines: the one door to the log, and to whoever listens.
     pub events: Events,
-    /// When an exhausted pool is said again.
+    /// When an exhausted pool is logged again.
     pub exhausted: LogThrottle,
-    /// When it is said again that a port of entry holds too many offers.
+    /// When it is logged again that a port of entry holds too many offers.
     pub crowded: LogThrottle,
-    /// When it is said again that machines wait for image files.
+    /// When it is logged again that machines wait for image files.
     pub busy: LogThrottle,
-    /// When it is said again that machines wait for an image that is still being verified.
+    /// When it is logged again that machines wait for an image that is still being verified.
     pub unverified: LogThrottle,
-    /// When other things that concern many machines are said again.
+    /// When other things that concern many machines are logged again.
     pub log_throttles: LogThrottles,
     /// Whoever waits for an artifact to be verified is told of every one that was read to its end.
     pub verified: Notify,

@@ -6,7 +6,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0..4 | `BWJ1`: the version, and what finds a frame behind rubble |
+//! | 0..4 | `BWJ1`: the version, and what finds a frame behind corrupt bytes |
 //! | 4..8 | length of the body |
 //! | 8..16 | the first 8 bytes of SHA-256 over the body |
 //! | 16.. | the body: each write's kind (0 delete, 1 put), key length (2 bytes), value length (4 bytes), key, value |
@@ -58,7 +58,7 @@ pub(super) struct Journal {
 pub(super) struct Replayed {
     /// Every write, the later ones last.
     pub writes: Vec<Write>,
-    /// Bytes that make no sense, and that no interrupted append leaves: the disk's doing.
+    /// Corrupt bytes that an interrupted append can't explain: the disk changed or lost them.
     pub corrupt_bytes: usize,
     /// Bytes of an append at the end that was interrupted: a crash's or a power cut's.
     pub torn_bytes: usize,
@@ -266,8 +266,8 @@ impl Replayed {
         } = *self;
         if corrupt_bytes > 0 {
             tracing::error!(
-                "{corrupt_bytes} bytes of the journal {} make no sense: the disk lost what was written. Leases that could \
-                 still be read there are kept, others may be given out twice",
+                "journal {} corrupt: skipped {corrupt_bytes} bytes, which the disk lost after they were written. Leases that \
+                 could still be read are recovered; addresses of others may be given out twice",
                 path.display()
             );
         }
@@ -280,8 +280,8 @@ impl Replayed {
         }
     }
 
-    fn salvage(&mut self, rubble: &[u8]) {
-        self.writes.extend(leases::salvage(rubble).iter().map(leases::put));
+    fn salvage(&mut self, corrupt: &[u8]) {
+        self.writes.extend(leases::salvage(corrupt).iter().map(leases::put));
     }
 
     fn take(&mut self, mut body: &[u8]) {

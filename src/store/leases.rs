@@ -54,7 +54,7 @@ pub(super) fn put(record: &LeaseRecord) -> Write {
     }
 }
 
-/// The leases that still stand in a store's broken file: the checksums tell records from rubble.
+/// The leases that still stand in a store's broken file: checksums tell records from corrupt bytes.
 /// redb leaves older versions of a record behind, so of several the one that ends last is taken; a
 /// lease that was given back may come back to life, which costs its address some time and
 /// nothing else.

@@ -1,6 +1,6 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
-//! This room owns the folder `state.path` names and how a record looks on disk: leases, the date
+//! This module owns the folder `state.path` names and how a record looks on disk: leases, the date
 //! by which their ends are written, that some of them were lost, the checksums of artifacts that were read, and beside them the operator's files as they were accepted last ([`last_good`]). It does not decide what a lease is (`lease`), when one is
 //! granted or which artifact may be served (`boot`).
 //!
@@ -91,7 +91,7 @@ pub trait Store: Send + Sync {
 pub struct OpenedStore {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The file that was there could not be read and stands aside.
+    /// The file that was there could not be read and was moved aside.
     pub corrupt: Option<CorruptStore>,
     /// What was there before and is no more, in words: a file that is gone, or has no byte.
     pub lost: Option<String>,

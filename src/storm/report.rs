@@ -134,7 +134,7 @@ impl Times {
 /// How one machine ended.
 #[derive(Clone, Debug)]
 pub struct MachineOutcome {
-    /// Which machine.
+    /// The machine.
     pub mac: MacAddr,
     /// What its stages took, the last time that it was powered on.
     pub times: Times,
@@ -148,9 +148,9 @@ pub struct MachineOutcome {
 /// What stopped a machine.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Where.
+    /// The stage that failed.
     pub stage: StormStage,
-    /// Why.
+    /// The cause.
     pub cause: FailureCause,
     /// The file, and the server's own words.
     pub detail: String,
@@ -188,7 +188,7 @@ pub struct StormReport {
 /// A stage over the fleet.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageTimes {
-    /// Which.
+    /// The stage.
     pub stage: StormStage,
     /// Machines that finished it.
     pub machines: usize,
@@ -231,13 +231,13 @@ impl Percentiles {
 /// Machines that failed alike.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failures {
-    /// Where.
+    /// The stage that failed.
     pub stage: StormStage,
-    /// Why.
+    /// The cause.
     pub cause: FailureCause,
     /// Why, in a sentence.
     pub sentence: String,
-    /// How many.
+    /// How many machines.
     pub machines: usize,
     /// The first of them.
     pub example: MacAddr,

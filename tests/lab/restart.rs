@@ -239,7 +239,7 @@ fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_said_and_sh
     let shown = text(&ask(&room, &["status"]));
     assert!(shown.contains("INTERFACE eno2 (dhcp) SERVES NOBODY since "), "{shown}");
     ip(&["link", "set", &port, "up"]);
-    daemon.wait_for("the link again", |line| line.message.contains("has its link"));
+    daemon.wait_for("the link again", |line| line.message.contains("link up"));
     becomes("it serves again", &|eno2| {
         eno2["link"] == "up" && eno2["problem"] == Value::Null
     });

@@ -17,8 +17,7 @@ fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
     for _ in 0..2 {
         ask();
     }
-    let names_it =
-        |message: &str| message.contains(&format!("another DHCP server answers here: {}", OtherServer::ADDRESS));
+    let names_it = |message: &str| message.contains(&format!("rogue DHCP server {}", OtherServer::ADDRESS));
     let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
     assert_eq!(line.level, "WARN");
     assert!(line.message.contains("02:00:c0:00:02:09"), "{line:?}");

@@ -192,7 +192,7 @@ impl BootFields {
         self.file
     }
 
-    /// Writes the fields into a guest's offer. Every client wants 60 in it; beside 60 a BIOS wants
+    /// Writes the fields into a proxyDHCP offer. Every client wants 60 in it; beside 60 a BIOS wants
     /// 43.6 = 8 or goes to port 4011, and UEFI must not have 43 at all: many ignore what it says.
     pub(super) fn write_for_proxy(self, context: &RequestContext<'_>, reply: &mut Reply) -> Option<BootFile> {
         // Not 0.0.0.0: iPXE then makes the trip to port 4011.

@@ -1,4 +1,4 @@
-//! What a client said in its DISCOVER, for the REQUEST of the same exchange.
+//! Remembers the options of a client's DISCOVER for the REQUEST of the same exchange.
 //!
 //! VMware's PXE ROM says what it is (options 60 and 93) in its DISCOVER alone. Its REQUEST looks like a
 //! running system's, and an ACK without a boot file is the end of that boot.

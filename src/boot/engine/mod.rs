@@ -5,8 +5,8 @@
 //!           (route)  (classify)              └─ boot fields (answer) ───────────┘  (route)
 //! ```
 //!
-//! That is full DHCP: we give the addresses. On an interface where we are the guest of another DHCP
-//! server (`proxy`) only the boot fields are ours. Architecture invariant: whatever the wire says ends in
+//! That is full DHCP: we give the addresses. On an interface with `mode = "proxy"` another DHCP
+//! server gives the addresses, and only the boot fields are ours (proxyDHCP). Architecture invariant: whatever the wire says ends in
 //! an [`Outcome`] with a reason, never in a panic; a client's words reach an event escaped.
 
 mod address;
@@ -135,7 +135,7 @@ impl OutgoingReply {
 pub struct ConflictProbe {
     /// The address.
     pub address: Ipv4Addr,
-    /// How.
+    /// The method.
     pub by: Probe,
 }
 
@@ -246,7 +246,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
 }
 
 impl RequestContext<'_> {
-    /// Why nobody is answered, whatever it asks; `None` for a machine that may be.
+    /// Why the request is ignored whatever it asks; `None` for a machine that may be answered.
     fn ignore_reason(&self) -> Option<Reason> {
         if self.ingress.is_own(*self.ingress.source.ip()) {
             Some(Reason::FromOurselves)
@@ -264,8 +264,7 @@ impl RequestContext<'_> {
         mac_typo::mac_typo_hint(&self.snapshot.hosts, self.request.hardware.mac())
     }
 
-    /// Speaks from now on as the one who gives an address of `subnet`: with our address there, if we
-    /// have one. A client that asks an address of ours by name has that one to renew at.
+    /// Selects the server identifier for a reply that gives an address of `subnet`: our address there, if we have one. A client that asks an address of ours by name has that one to renew at.
     fn select_server_id(&mut self, subnet: &Subnet) {
         let there = self.ingress.own.iter().find(|own| subnet.cidr.contains(own.address));
         let is_named = self.ingress.to == self.ingress.address;
@@ -279,8 +278,8 @@ impl RequestContext<'_> {
         self.request.hardware.mac().filter(|_| self.stage.is_in_boot())
     }
 
-    /// Where the machine stands from now on: it has what it needs to go on from there. As a guest we do not
-    /// hear what its server answers to its REQUEST.
+    /// Where the machine stands from now on: it has what it needs to go on from there. As a proxyDHCP server we do
+    /// not see what its server answers to its REQUEST.
     fn boot_stage(&self, step: &Step) -> Option<(MacAddr, Stage, Duration)> {
         let goes_on = match step {
             Step::Acknowledged { .. } | Step::ProxyOffered { .. } => true,

@@ -1,4 +1,4 @@
-//! The guest beside another DHCP server (PXE 2.1's proxyDHCP): what to boot, and no address.
+//! The proxyDHCP server of PXE 2.1, beside another DHCP server: it offers the boot file, and no address.
 //!
 //! The client gathers the server's offer and ours, asks the server for its address, and then either
 //! takes our boot file as it is (BIOS, iPXE, HTTP boot) or comes to port 4011 for it (UEFI PXE). So
@@ -18,7 +18,7 @@ use crate::model::{MacAddr, Mode};
 use crate::proto::dhcp::{Reply, ReplyKind, RequestKind};
 use std::net::Ipv4Addr;
 
-/// Answers a request as the guest of another server.
+/// Answers a request as a proxyDHCP server.
 pub(super) fn answer(context: &RequestContext<'_>) -> Outcome {
     if context.ingress.port == PXE_PORT {
         return pxe_port::answer(context);

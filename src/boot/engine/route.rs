@@ -170,7 +170,7 @@ pub(super) fn destination(context: &RequestContext<'_>, reply: &Reply) -> Destin
     }
 }
 
-/// The MAC of a client that asks for itself, should its address be one that nobody answers for: whoever made
+/// The MAC of a client that asks for itself, should its address be one that no machine answers for: whoever made
 /// it up must not have the kernel ask for it. One that wants broadcasts can't be had by a frame.
 pub(super) fn link(context: &RequestContext<'_>) -> Option<MacAddr> {
     let request = context.request;

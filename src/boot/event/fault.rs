@@ -17,7 +17,7 @@ pub enum DiskReason {
     NotArmed,
 }
 
-/// The host whose MAC differs in one digit from that of a machine that nobody listed.
+/// The host whose MAC differs in one digit from that of an unlisted machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Near(pub Option<Name>);
 

@@ -38,7 +38,7 @@ impl Machine {
 pub enum MachineKey {
     /// A host of the inventory.
     Host(Name),
-    /// A machine that nobody listed, by its link-layer address.
+    /// An unlisted machine, by its link-layer address.
     Hardware(HardwareAddr),
     /// Nobody knows who has the address that asks.
     Address(Ipv4Addr),

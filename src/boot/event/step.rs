@@ -54,7 +54,7 @@ pub enum Step {
         /// The address.
         address: Ipv4Addr,
     },
-    /// DECLINE taken: somebody else uses the address.
+    /// DECLINE taken: another machine uses the address.
     Declined {
         /// The address.
         address: Ipv4Addr,
@@ -67,7 +67,7 @@ pub enum Step {
         /// Who uses it, where that was found out.
         by: Option<MacAddr>,
     },
-    /// A probe found that somebody uses an address that was about to be offered.
+    /// A probe found that another machine uses an address that was about to be offered.
     AddressInUse {
         /// The address.
         address: Ipv4Addr,
@@ -76,7 +76,7 @@ pub enum Step {
     },
     /// It asked for an IPv6 router and was told that none is here, so that it waits for none.
     NoIpv6Router,
-    /// A file, script or answer went out whole.
+    /// A file, script or answer was sent completely.
     Sent {
         /// What it is.
         file: RequestedFile,

@@ -1,6 +1,6 @@
 //! What a template may name: the plain values of one machine at one moment.
 //!
-//! A value nobody knows is an empty text, so that a script can ask `if uuid`; `image` and `answer`
+//! An unknown value is an empty text, so that a script can ask `if uuid`; `image` and `answer`
 //! are `none` where the machine has none, so that using them is an error that names the line.
 
 mod variables;

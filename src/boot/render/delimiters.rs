@@ -1,5 +1,5 @@
-//! The template language's own marks in a text: `{{`, `{%` and `{#`. The template engine says where it
-//! stopped; this tells where what it stopped at begins. And it finds the marks that were never meant:
+//! Finds the template language's delimiters in a text: `{{`, `{%` and `{#`. The template engine reports where it
+//! stopped; this finds where the construct began. It also finds delimiters that were not meant as such:
 //! `${#array[@]}` is a shell's word for a length, and here it opens a comment.
 
 use std::ops::Range;

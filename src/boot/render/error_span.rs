@@ -1,4 +1,4 @@
-//! The words of a template that an error is about, and where they stand.
+//! Locates the part of a template that an error is about.
 
 use super::delimiters::Delimiters;
 use std::ops::Range;

@@ -22,10 +22,10 @@ const FILTERS: [&str; 8] = ["default", "arg", "args", "quote", "tojson", "upper"
 const BETWEEN: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "elif"];
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 
-/// The plain templates of one room.
+/// The plain templates of one set.
 #[derive(Debug)]
 pub(super) struct Plain {
-    /// The room's engine, with less fuel.
+    /// The set's engine, with less fuel.
     engine: Environment<'static>,
     keys: HashSet<String>,
 }

@@ -1,4 +1,4 @@
-//! A template engine and what it says: templates that are rendered under the same rules.
+//! A set of templates that are rendered under the same rules, and their errors.
 
 use super::{
     TemplateContext, TemplateError, VARIABLES,

@@ -1,4 +1,4 @@
-//! Templates, rendered for one machine of a small room.
+//! Templates, rendered for one machine of a small inventory.
 
 use super::*;
 use crate::boot::{

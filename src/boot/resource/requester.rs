@@ -1,4 +1,4 @@
-//! Who asks for a file, and which machine it is for: what the lease table and the sightings know.
+//! Which machine requests a file, and which machine the file is for: from the lease table and the identity cache.
 
 use super::{FileRequest, Inquiry, Transport};
 use crate::boot::{

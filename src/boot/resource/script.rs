@@ -1,4 +1,4 @@
-//! The script of a machine, in the language of the loader that asks: every road asks the gate here.
+//! The script of a machine, in the language of the loader that asks: the gate is asked here for every transport.
 
 use super::{Inquiry, Lookup, Refusal};
 use crate::boot::{
@@ -81,7 +81,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// That the machine nobody listed is nearly one that is.
+    /// That the unlisted machine is nearly one that is.
     fn mac_typo_hint(&self) -> Near {
         mac_typo::mac_typo_hint(&self.snapshot.hosts, self.subject.mac)
     }

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM while an image is made: the work is asked to stop and tidies up, and the exit code
-//! says which signal it was.
+//! Ctrl-C and SIGTERM while an image is made: the work is asked to stop and cleans up, and the exit code
+//! is that of the signal.
 
 use super::complain;
 use crate::images::ImageError;

@@ -1,5 +1,5 @@
-//! The way of log lines to a reader that may stop reading: a console after Ctrl-S, a pipe that nobody
-//! empties, a disk that hangs.
+//! Queues log lines for a reader that may stop reading: a console after Ctrl-S, a pipe whose reader stalls, a disk that
+//! hangs.
 //!
 //! Whoever logs never waits: a line goes into a bounded queue, and one thread writes. When the queue is full
 //! what comes is dropped and counted, and once the reader is back and has all that waited, it is told in a

@@ -1,4 +1,4 @@
-//! Images from elsewhere: what is to be fetched is settled first, each file is fetched and checked,
+//! Images from elsewhere: what is to be fetched is resolved first, each file is fetched and checked,
 //! and the image appears in one step.
 //!
 //! | file | what it owns |
@@ -8,7 +8,7 @@
 //! | `client` | one HTTP request, and its faults in words |
 //! | `sums` | files of checksums in every form |
 //! | `signature` | `gpgv` |
-//! | `trust` | what each file must be, and who says so |
+//! | `trust` | how each file is verified, and by whose checksum or signature |
 //! | `staging_dir` | the hidden folder in which a download grows |
 //! | `download` | one file, resumed |
 //!

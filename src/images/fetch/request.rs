@@ -1,4 +1,4 @@
-//! What an operator asks for, and what is told meanwhile.
+//! A request to fetch an image, and the interface for its progress.
 
 use crate::images::{add::CopyStep, catalogue::CatalogueEntry};
 use crate::model::{

@@ -1,4 +1,4 @@
-//! What each file must be, and who says so.
+//! How each downloaded file is verified, and by whose checksum or signature.
 //!
 //! In order: a checksum that the operator or the catalogue wrote down; one in a file of checksums,
 //! which is signed or came over HTTPS; a signature of the file itself. Without any of them the

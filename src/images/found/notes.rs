@@ -1,4 +1,4 @@
-//! What an import says besides what it took: other systems of the medium, and why a boot from the network
+//! Notes of an import: other systems of the medium, and why a boot from the network
 //! would not find its root.
 
 use super::{Assembly, plain};

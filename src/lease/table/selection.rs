@@ -12,7 +12,7 @@ pub struct AddressRequest<'a> {
     pub client: HardwareAddr,
     /// The address it would like.
     pub wanted: Option<Ipv4Addr>,
-    /// Where it comes in, if nobody listed it; `None` for a listed host.
+    /// Where it comes in, if it is unlisted; `None` for a listed host.
     pub unlisted_at: Option<&'a Arc<AttachmentPoint>>,
 }
 
@@ -94,7 +94,7 @@ impl LeaseTable {
         }
     }
 
-    /// Ends the trial of `address`: nobody uses it. False when it is no longer tried for `client`, and
+    /// Ends the trial of `address`: no machine uses it. False when it is no longer tried for `client`, and
     /// so is not to be offered.
     pub fn probe_passed(&mut self, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let entry = self.entries.get_mut(&address);
@@ -102,7 +102,7 @@ impl LeaseTable {
         tried.map(|entry| entry.holding = HoldState::Offered).is_some()
     }
 
-    /// Ends the trial of `address`: somebody uses it, and it is out of use as if `client` had declined
+    /// Ends the trial of `address`: another machine uses it, and it is out of use as if `client` had declined
     /// it. False when it is no longer tried for `client`, who may be the one that uses it.
     pub fn conflict_found(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let entry = self.entries.get(&address);

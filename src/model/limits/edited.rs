@@ -47,7 +47,7 @@ pub const WATCH_POLL_INTERVAL: Duration = Duration::from_secs(10);
 pub const UNWATCHED_NAMED_MAX: usize = 8;
 /// Problems of a refused reload that are logged; `bootwright status` shows all of them.
 pub const REFUSAL_LINES_MAX: usize = 50;
-/// How often it is said again that the files on disk are refused.
+/// How often it is logged again that the files on disk are refused.
 pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(600);
 /// How often it is looked whether that is due.
 pub const REFUSAL_POLL_INTERVAL: Duration = Duration::from_secs(30);
@@ -82,5 +82,5 @@ pub const RENDER_QUEUE_MAX: usize = super::HTTP_CONNECTIONS_MAX + super::TFTP_TR
 pub const RENDER_THREADS_MAX: usize = 16;
 /// Such threads that are replaced while they are at a text that comes to no end.
 pub const RENDER_THREADS_STUCK_MAX: usize = 4;
-/// How often it is said that no more are replaced.
+/// How often it is logged that no more are replaced.
 pub const RENDER_STUCK_LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -55,7 +55,7 @@ pub const HTTP_RETRY_AFTER_S: u32 = 2;
 /// So many different times are given, so that machines that were turned away together do not come
 /// back together.
 pub const HTTP_RETRY_SPREAD_S: u32 = 4;
-/// How often it is said that machines are told to wait.
+/// How often it is logged that machines are told to wait.
 pub const HTTP_BUSY_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
 pub const HTTP_PIECE_BYTES: usize = 64 * 1024;

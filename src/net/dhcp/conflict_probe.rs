@@ -12,7 +12,7 @@ use crate::state::Counter;
 use std::{net::Ipv4Addr, sync::Arc};
 
 impl DhcpServer {
-    /// Sends the offer of `outcome` when a probe finds its address unused. Where somebody uses it, the
+    /// Sends the offer of `outcome` when a probe finds its address unused. Where another machine uses it, the
     /// address is out of use as if a client had declined it, and another one is tried.
     pub(super) async fn probe_then_offer(self: Arc<Self>, asked: (Ingress, Request), outcome: Outcome) {
         let client = asked.1.hardware;

@@ -1,11 +1,10 @@
-//! Files that many machines fetch at the same time, whole in memory: a room's machines all ask for
-//! the same few loaders.
+//! A cache of small files that many machines fetch at the same time: all machines of a site ask for the same few
+//! loaders.
 //!
 //! A file is opened anew for every request, and what is in memory serves only if it was read from
 //! that very version; whoever has it goes on with it, whatever becomes of the file meanwhile. Only
-//! what was read by a seal that is broken since is worth nothing to anybody: the disk may have been
-//! wrong before it was found to be. What is too large, or finds no room beside files that are being
-//! sent, is read from its file.
+//! bytes whose verification has been revoked since are never sent again: the disk may have returned wrong data before
+//! that was noticed. A file that is too large, or that does not fit beside files being sent, is read from disk.
 
 use super::{FileError, OpenedFile, open_beneath};
 use crate::boot::{snapshot::FileStamp, verification::VerifiedStamp};
@@ -23,7 +22,7 @@ use std::{
 pub enum FileSource {
     /// All of them, in memory.
     InMemoryFile {
-        /// They.
+        /// The bytes.
         file: InMemoryFile,
         /// What the file was when it was opened.
         stamp: FileStamp,
@@ -45,9 +44,9 @@ impl FileSource {
 /// All bytes of a file, or of a text.
 #[derive(Clone, Debug)]
 pub struct InMemoryFile {
-    /// They.
+    /// The bytes.
     pub bytes: Bytes,
-    /// What they were read by, where somebody vouched for them.
+    /// The verification that they were read under; `None` for files that have no checksum.
     pub verified: Option<VerifiedStamp>,
 }
 
@@ -55,7 +54,7 @@ impl InMemoryFile {
     /// Whether they may still be sent.
     ///
     /// # Errors
-    /// When the file was found to be rotten.
+    /// When the file was found to differ from its checksum.
     pub fn unchanged(&self) -> Result<(), FileError> {
         match self.verified.as_ref().is_some_and(VerifiedStamp::is_revoked) {
             true => Err(FileError::Corrupt),

@@ -12,7 +12,7 @@ pub struct BufferPool {
     idle: Arc<Mutex<Vec<Box<[u8]>>>>,
 }
 
-/// A room in use; it is idle again when it is dropped.
+/// A buffer in use; it returns to the pool when it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Box<[u8]>,
@@ -51,7 +51,7 @@ impl Buffer {
         &mut self.bytes[..self.length]
     }
 
-    /// The filled room as a piece to send.
+    /// The filled buffer as a piece to send.
     pub(super) fn into_piece(self) -> Bytes {
         Bytes::from_owner(self)
     }

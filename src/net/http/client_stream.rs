@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::debug;
 
-/// A body on its way: becomes one event, `Sent` when it went out whole and `Failed` otherwise.
+/// A body on its way: becomes one event, `Sent` when it was sent completely and `Failed` otherwise.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
     subject: Subject,

@@ -1,4 +1,5 @@
-//! Requests for image files that can't be sent yet: told to come back, or held with their connection open.
+//! Requests for image files that can't be sent yet: answered with 503 and Retry-After, or held with their connection
+//! open.
 //!
 //! Two things are waited for: that an artifact's bytes are verified, and that one of the places for image
 //! files becomes free. Who comes back by itself is told to ([`crate::boot::user_agent`]). Everybody else waits,
@@ -74,7 +75,7 @@ impl Hold {
         }
     }
 
-    /// Whether the request waits from here on, for that reason; else its client is to be told to come back.
+    /// Whether the request waits from here on, for that reason; else its client is to be sent a 503 with Retry-After.
     pub(super) fn begins(&mut self, context: &ConnectionContext, subject: &Subject, reason: &Reason) -> bool {
         if self.retry_behaviour == RetryBehaviour::Retries {
             return false;
@@ -381,7 +382,7 @@ impl ConnectionContext {
         if notice.is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL) {
             warn!(
                 mac = subject.machine.hardware.as_ref().map(display),
-                "machines are told to come back for image files, and many programs never do, {} ({}) among them: {why}",
+                "machines get 503 with Retry-After for image files, which many programs take for a failure, {} ({}) among them: {why}",
                 subject.machine.key,
                 self.permit_request.client
             );

@@ -141,7 +141,7 @@ mod tests {
         runtime.spawn_blocking(move || wait.recv());
 
         let places = FairLimiter::new(1, 1, &Default::default());
-        let permit = || places.take(&PermitRequest::may_wait_on_disk(Ipv4Addr::LOCALHOST));
+        let permit = || places.take(&PermitRequest::unevictable(Ipv4Addr::LOCALHOST));
         let mut reader = PieceReader {
             opened: Arc::new(open_beneath(folder.path(), "initrd", None).unwrap()),
             buffers: BufferPool::new(1),

@@ -23,7 +23,7 @@ pub(super) struct Watcher {
     listen: ListenConfig,
     common: SharedResources,
     served: BTreeMap<String, InterfaceServers>,
-    /// The last thing said of an interface that can't be bound, so that it is said once.
+    /// The last thing said of an interface that can't be bound, so that it is logged once.
     complaints: BTreeMap<String, String>,
 }
 
@@ -79,7 +79,10 @@ impl Watcher {
         self.served.retain(|name, served| {
             let stays = found.get(name).is_some_and(|now| served.is_same(now));
             if !stays {
-                warn!(interface = name, "gone; it is served when it comes back");
+                warn!(
+                    interface = name,
+                    "interface removed; it is served again when it reappears"
+                );
             }
             stays
         });

@@ -35,7 +35,7 @@ impl DiskReads {
         read: impl FnOnce() -> T + Send + 'static,
         take: impl FnOnce(T) + Send + 'static,
     ) -> bool {
-        let Some(place) = self.permits.take(&PermitRequest::may_wait_on_disk(client)) else {
+        let Some(place) = self.permits.take(&PermitRequest::unevictable(client)) else {
             return false;
         };
         let turns = Arc::clone(&self.turns);

@@ -157,7 +157,7 @@ impl<S> Sessions<S> {
         }
     }
 
-    /// An address that the operator named is no stranger's.
+    /// An address that the operator named is a known client.
     fn class_of(&self, client: Ipv4Addr, class: ClientClass) -> ClientClass {
         match self.shared.names(client) {
             true => ClientClass::Known,

@@ -5,12 +5,12 @@
 //! transfer address: the request goes to the server's port, everything after the first answer to
 //! the port that answered, and packets from elsewhere are not for this machine.
 //!
-//! When something is said again:
+//! When something is sent again:
 //!
 //! - A block that is not the next one says that a block was lost, or that our acknowledgement was.
 //!   It is answered with what we have, **once**, until the next block in order comes (the Sorcerer's
 //!   Apprentice, RFC 1123 section 4.2.3.1).
-//! - After a wait that doubles, the last word is said again, [`TFTP_FETCH_TRIES_MAX`] times in all.
+//! - After a wait that doubles, the last packet is sent again, [`TFTP_FETCH_TRIES_MAX`] times in all.
 //!
 //! A server whose last acknowledgement was lost repeats its last block: the machine goes on
 //! answering that after its end, for as long as it is handed packets.
@@ -248,7 +248,7 @@ impl Fetch {
         self.deadline = now + self.wait;
     }
 
-    /// Takes the time: what waited too long is said again, or the server is given up.
+    /// Takes the time: what waited too long is sent again, or the server is given up.
     pub fn handle_timeout(&mut self, now: Duration) {
         if now < self.deadline || matches!(self.phase, FetchPhase::Ended(_)) {
             return;
