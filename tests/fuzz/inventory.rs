@@ -24,8 +24,8 @@ pub fn judge(room: &Room, input: &[u8]) -> bool {
     room.write("inventory.toml", input);
     let first = room.load();
     let Some(loaded) = room.judged() else {
-        let discovers = |loaded: Result<Loaded, LoadReport>| loaded.err().map(|report| report.errors);
-        assert_eq!(discovers(first), discovers(room.load()), "the same file, other words");
+        let words = |loaded: Result<Loaded, LoadReport>| loaded.err().map(|report| report.errors);
+        assert_eq!(words(first), words(room.load()), "the same file, other words");
         return false;
     };
     assert!(first.is_ok(), "the same file, another verdict");

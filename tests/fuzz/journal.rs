@@ -96,10 +96,10 @@ fn read(folder: &Path, writes: &[Write]) -> JournalState {
     let mut entries = store.scan(b"").unwrap();
     entries.retain(|(key, _)| !OWN_KEYS.contains(&key.as_slice()));
     let (leases, unreadable) = leases::load(store).unwrap();
-    for discovers in &unreadable {
+    for words in &unreadable {
         assert!(
-            discovers.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
-            "steers a terminal: {discovers:?}"
+            words.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+            "steers a terminal: {words:?}"
         );
     }
     let (checksums, _) = checksums::load(store).unwrap();

@@ -118,9 +118,9 @@ impl Room {
     /// It names a file of this folder, and a place that is in it; and it steers no terminal.
     fn assert_said(&self, said: &Diagnostic) {
         assert!(!said.message.is_empty());
-        for discovers in [said.message.as_str(), said.help.as_deref().unwrap_or_default()] {
+        for words in [said.message.as_str(), said.help.as_deref().unwrap_or_default()] {
             let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
-            assert!(discovers.chars().all(is_shown), "steers a terminal: {said:?}");
+            assert!(words.chars().all(is_shown), "steers a terminal: {said:?}");
         }
         assert!(Path::new(&said.file).starts_with(self.0.path()), "elsewhere: {said:?}");
         if let Some((line, column)) = said.place {

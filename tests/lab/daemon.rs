@@ -29,6 +29,16 @@ pub struct Line {
     pub machine: String,
     /// Its stage.
     pub stage: String,
+    /// What happened, in a word: `acknowledged`, `sent`, …
+    pub event: String,
+    /// Why.
+    pub reason: String,
+    /// The address that it is about.
+    pub address: String,
+    /// The file that it is about.
+    pub file: String,
+    /// What the machine is told to load, in a word.
+    pub boot: String,
     /// The quirks that matched.
     pub quirks: String,
     /// An interface's addresses, where a line tells them.
@@ -58,15 +68,23 @@ impl Line {
             level: field("level"),
             machine: field("machine"),
             stage: field("stage"),
+            event: field("event"),
+            reason: field("reason"),
+            address: field("address"),
+            file: field("file"),
+            boot: field("boot"),
             quirks: field("quirks"),
             addresses: field("addresses"),
             message,
         }
     }
 
-    /// Whether it is a step of that machine that says all of `discovers`.
-    pub fn says(&self, machine: &str, discovers: &[&str]) -> bool {
-        self.target == "boot" && self.machine == machine && discovers.iter().all(|word| self.message.contains(word))
+    /// Whether it is that event of that machine, and one of its fields (reason, address, file, boot) is each of
+    /// `values`.
+    pub fn is(&self, machine: &str, event: &str, values: &[&str]) -> bool {
+        let fields = [&self.reason, &self.address, &self.file, &self.boot];
+        let has = |value: &&str| fields.iter().any(|field| field == value);
+        self.target == "boot" && self.machine == machine && self.event == event && values.iter().all(has)
     }
 }
 

@@ -8,14 +8,14 @@ use std::{
 };
 
 /// The shipped configuration with one thing changed, and what `tests/demo.sh` says to it.
-fn demo(file: &str, discovers: &str, by: &str, images: &str) -> String {
+fn demo(file: &str, words: &str, by: &str, images: &str) -> String {
     let room = Room::new("").with_debian();
     let config = room.path("config");
     fs::create_dir(&config).expect("a new folder");
     super::room::copy(&super::room::shipped().join("config"), &config);
     let whole = fs::read_to_string(config.join(file)).expect("the file is shipped");
-    assert!(whole.contains(discovers), "{file} has no {discovers}");
-    room.write(&format!("config/{file}"), &whole.replace(discovers, by));
+    assert!(whole.contains(words), "{file} has no {words}");
+    room.write(&format!("config/{file}"), &whole.replace(words, by));
     let mut command = Command::new(super::room::shipped().join("tests/demo.sh"));
     command
         .env("BOOTWRIGHT", env!("CARGO_BIN_EXE_bootwright"))

@@ -48,15 +48,17 @@ boot    = "local"
 pub fn boots_to_the_kernel(daemon: &Daemon, machine: &str, loader: Option<&str>) {
     if let Some(loader) = loader {
         // As a guest we do not know whose address it is that asks.
-        let sent = format!("sent loader {loader}");
-        daemon.wait_for_within("the loader", LOADER, |line| line.message.contains(&sent));
+        let sent = format!("loader {loader}");
+        daemon.wait_for_within("the loader", LOADER, |line| line.event == "sent" && line.file == sent);
     }
-    for (what, timeout, discovers) in [
-        ("the script", LOADER, &["sent script debian-installer"][..]),
-        ("the kernel", KERNEL, &["sent image", "linux"]),
-        ("the initrd", KERNEL, &["sent image", "initrd.gz"]),
+    for (what, timeout, file) in [
+        ("the script", LOADER, "script debian-installer"),
+        ("the kernel", KERNEL, "/linux"),
+        ("the initrd", KERNEL, "/initrd.gz"),
     ] {
-        daemon.wait_for_within(what, timeout, |line| line.says(machine, discovers));
+        daemon.wait_for_within(what, timeout, |line| {
+            line.is(machine, "sent", &[]) && line.file.ends_with(file)
+        });
     }
 }
 
@@ -68,19 +70,20 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
     let daemon = Daemon::start(&wire, &room);
     let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
     daemon.wait_for_within("the first offer", LOADER, |line| {
-        line.says("r1u07", &["offered"]) && line.stage == stage
+        line.is("r1u07", "offered", &[]) && line.stage == stage
     });
     boots_to_the_kernel(&daemon, "r1u07", loader);
-    for (what, timeout, discovers) in [
-        ("the reservation", LOADER, "acknowledged 192.0.2.11"),
-        ("the answer", ANSWER, "sent answer preseed"),
+    for (what, timeout, event, value) in [
+        ("the reservation", LOADER, "acknowledged", "192.0.2.11"),
+        ("the answer", ANSWER, "sent", "answer preseed.cfg"),
     ] {
-        daemon.wait_for_within(what, timeout, |line| line.says("r1u07", &[discovers]));
+        daemon.wait_for_within(what, timeout, |line| line.is("r1u07", event, &[value]));
     }
     // Without this word it would have waited for a router before it fetched its script.
     let lines = daemon.lines();
-    let first = |discovers: &str| lines.iter().position(|line| line.says("r1u07", &[discovers]));
-    let (told, script) = (first("told that no IPv6 router is here"), first("sent script"));
+    let first = |event: &str, values: &[&str]| lines.iter().position(|line| line.is("r1u07", event, values));
+    let told = first("no_ipv6_router", &[]);
+    let script = first("sent", &["script debian-installer"]);
     assert!(
         told.is_some_and(|told| Some(told) < script),
         "{told:?} {script:?}\n{}",
@@ -142,11 +145,13 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
     let early = daemon
         .lines()
         .into_iter()
-        .find(|line| line.says("r1u07", &["sent image"]));
+        .find(|line| line.is("r1u07", "sent", &[]) && line.file.starts_with("image "));
     assert!(early.is_none(), "the only place was not taken: {early:?}");
     drop(held);
     for file in ["initrd.gz", "linux"] {
-        daemon.wait_for_within("the image", KERNEL, |line| line.says("r1u07", &["sent image", file]));
+        daemon.wait_for_within("the image", KERNEL, |line| {
+            line.is("r1u07", "sent", &[]) && line.file.ends_with(file)
+        });
     }
 }
 
@@ -167,8 +172,8 @@ vars    = { disk = "/dev/vda" }
 "#;
 
 /// Boots the worker with the loader that the inventory names, to a kernel that has that host's parameters:
-/// `discovers` is what they look like on the console.
-fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, discovers: &[&str]) {
+/// `words` is what they look like on the console.
+fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dialect: &str, words: &[&str]) {
     let wire = Wire::new();
     let room = Room::new(OTHER_LOADERS).with_debian().with_other_loaders();
     let daemon = Daemon::start(&wire, &room);
@@ -176,33 +181,33 @@ fn boot_another_loader(firmware: Firmware, stage: &str, loaders: [&str; 2], dial
     assert_eq!(listed[0]["loaders"], serde_json::json!(["shimx64.efi", "lpxelinux.0"]));
     let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
     daemon.wait_for_within("the offer", LOADER, |line| {
-        line.says("r1u07", &["offered 192.0.2.11: loader", loaders[0]]) && line.stage == stage
+        line.is("r1u07", "offered", &["192.0.2.11", "loader", loaders[0]]) && line.stage == stage
     });
     loads_another_loader(&daemon, stage, loaders, dialect);
     machine.wait_for("Kernel command line: ", KERNEL);
-    for discovers in discovers {
-        machine.wait_for(discovers, KERNEL);
+    for words in words {
+        machine.wait_for(words, KERNEL);
     }
 }
 
 /// Waits for each step of r1u07 from its loader, `first`, which fetches `second` for itself, to its initrd's
 /// last byte.
 pub fn loads_another_loader(daemon: &Daemon, stage: &str, [first, second]: [&str; 2], dialect: &str) {
-    let step = |what: &str, stage: &str, discovers: &[&str]| {
+    let step = |what: &str, stage: &str, file: &str| {
         daemon.wait_for_within(what, LOADER, |line| {
-            line.says("r1u07", discovers) && line.stage == stage
+            line.is("r1u07", "sent", &[file]) && line.stage == stage
         });
     };
-    step("the loader", stage, &[&format!("sent loader {first},")]);
+    step("the loader", stage, &format!("loader {first}"));
     daemon.wait_for_within("its second part", LOADER, |line| {
-        line.says("r1u07", &[&format!("sent loader {second},")])
+        line.is("r1u07", "sent", &[&format!("loader {second}")])
     });
-    let script = format!("sent script debian-installer ({dialect})");
-    step("the script", dialect, &[&script]);
-    for file in ["debian-12/linux", "debian-12/initrd.gz"] {
-        step("the image", dialect, &["sent image", file]);
+    let script = format!("script debian-installer ({dialect})");
+    step("the script", dialect, &script);
+    for file in ["image debian-12/linux", "image debian-12/initrd.gz"] {
+        step("the image", dialect, file);
     }
-    let missing = |line: &Line| line.level == "WARN" && line.says("r1u07", &["no folder of paths.loaders has"]);
+    let missing = |line: &Line| line.level == "WARN" && line.is("r1u07", "failed", &["loader_missing"]);
     let missed = daemon.lines().into_iter().find(missing);
     assert!(missed.is_none(), "it came up without: {missed:?}");
 }
@@ -244,7 +249,7 @@ fn a_machine_that_nobody_listed_shows_who_it_is() {
     let daemon = Daemon::start(&wire, &room);
     let machine = Machine::power_on(&wire, Firmware::SeaBios, "52:54:00:00:00:99");
     daemon.wait_for_within("the unknown machine's script", LOADER, |line| {
-        line.says("52-54-00-00-00-99", &["sent script unknown"])
+        line.is("52-54-00-00-00-99", "sent", &["script unknown"])
     });
     machine.wait_for("does not know this machine", LOADER);
     machine.wait_for("52:54:00:00:00:99", LOADER);
@@ -255,12 +260,12 @@ fn a_machine_told_to_boot_its_disk_boots_its_disk() {
     let wire = Wire::new();
     let room = Room::new(WORKER).with_debian();
     let daemon = Daemon::start(&wire, &room);
-    let discovers = "this is the local disk";
-    let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", discovers);
+    let words = "this is the local disk";
+    let machine = Machine::power_on_with_disk(&wire, Firmware::SeaBios, "52:54:00:00:00:08", words);
     daemon.wait_for_within("the reservation", LOADER, |line| {
-        line.says("r1u08", &["acknowledged 192.0.2.12", "disk"])
+        line.is("r1u08", "acknowledged", &["192.0.2.12", "disk"])
     });
-    machine.wait_for(discovers, LOADER);
-    let loaded = daemon.lines().into_iter().find(|line| line.message.starts_with("sent"));
+    machine.wait_for(words, LOADER);
+    let loaded = daemon.lines().into_iter().find(|line| line.event == "sent");
     assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
 }

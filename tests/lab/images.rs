@@ -161,9 +161,9 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
         "{refused}"
     );
     assert!(is_served(&client, "/snponly.efi"), "the room goes on");
-    let discovers = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
+    let words = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
     daemon.wait_for("what is wrong", |line| {
-        line.level == "ERROR" && discovers.iter().all(|word| line.message.contains(word))
+        line.level == "ERROR" && words.iter().all(|word| line.message.contains(word))
     });
     assert_eq!(counter(&room, "artifacts_mismatched"), 1);
     assert_eq!(unserved(&room)[0]["problem"]["line"], 2);

@@ -211,16 +211,18 @@ fn comes_up(system: &System, meanwhile: Meanwhile) {
             ["initrd", "initrd"]
         };
         daemon.wait_for_within(what, timeout, |line| {
-            sent.iter().any(|file| line.says("r1u07", &["sent image it/", file]))
+            sent.iter().any(|file| {
+                line.is("r1u07", "sent", &[]) && line.file.starts_with("image it/") && line.file.contains(file)
+            })
         });
     }
     daemon.wait_for_within("its own question for its address", ANSWER, |line| {
-        line.says("r1u07", &["offered 192.0.2.11"]) && line.stage == "system"
+        line.is("r1u07", "offered", &["192.0.2.11"]) && line.stage == "system"
     });
     let trouble = Trouble::begin(meanwhile, &holder, &room);
     if !system.fetches {
         daemon.wait_for_within("the answer", ANSWER, |line| {
-            line.says("r1u07", &["sent answer preseed"])
+            line.is("r1u07", "sent", &["answer preseed.cfg"])
         });
     } else if meanwhile != Meanwhile::Nothing {
         let held = || ask_json(&room, "status")["counters"]["http_held"].as_u64();
@@ -280,7 +282,7 @@ fn cloud_init_reads_its_answer(suite: &str, meanwhile: Meanwhile) {
         daemon
             .lines()
             .into_iter()
-            .filter(|line| line.says("r1u07", &["answer "]))
+            .filter(|line| line.machine == "r1u07" && line.file.starts_with("answer "))
     };
     let refused: Vec<String> = asked()
         .map(|line| line.message)

@@ -143,7 +143,7 @@ impl Life {
         self.granted.set(self.granted.get() + 1);
         let logged = super::poll(super::SOON, || {
             let lines = self.daemon.lines();
-            let grants = lines.iter().filter(|line| line.says(MACHINE, &["acknowledged"]));
+            let grants = lines.iter().filter(|line| line.is(MACHINE, "acknowledged", &[]));
             (grants.count() >= self.granted.get()).then_some(())
         });
         assert!(logged.is_some(), "{ack}\n{}", self.daemon.log_tail());
@@ -188,12 +188,12 @@ impl Life {
     fn refused(&self, sent: Sent) {
         self.exchange(sent, MessageType::Nak, |_| true);
         self.daemon
-            .wait_for("the refusal", |line| line.says(MACHINE, &["refused"]));
+            .wait_for("the refusal", |line| line.is(MACHINE, "refused", &[]));
     }
 
     fn released(&self) {
         self.daemon
-            .wait_for("the release", |line| line.says(MACHINE, &["released"]));
+            .wait_for("the release", |line| line.is(MACHINE, "released", &[]));
         let sent = self
             .watch
             .frames()
@@ -392,7 +392,7 @@ fn udhcpc_declines_an_address_that_a_stranger_uses_and_gets_another() {
     // -a asks by ARP before it takes an address, -A is how long it then waits.
     let _client = udhcpc(&life, &["-a", "-A", "1"]);
     life.daemon
-        .wait_for("the refusal", |line| line.says(MACHINE, &["declined 192.0.2.181"]));
+        .wait_for("the refusal", |line| line.is(MACHINE, "declined", &["192.0.2.181"]));
     // The first lease went with the refusal: this one is another exchange's.
     life.has(Ipv4Addr::new(192, 0, 2, 145));
     assert_eq!(life.leases(), ["192.0.2.145"]);

@@ -109,15 +109,15 @@ fn a_log_that_nobody_reads_stops_nobody_and_its_reader_is_told_what_it_missed() 
     assert!(shown.contains(&format!("{lost} log_lost\n")), "{shown}");
 
     let heard = hear(reader);
-    let find = |discovers: &str| {
+    let find = |words: &str| {
         super::poll(SOON, || {
             let heard = heard.lock().expect("no panic");
-            let place = heard.iter().position(|line| line.contains(discovers))?;
+            let place = heard.iter().position(|line| line.contains(words))?;
             Some((place, heard[place].clone()))
         })
         .unwrap_or_else(|| {
             panic!(
-                "no line says: {discovers}\n{}",
+                "no line says: {words}\n{}",
                 super::tail(&heard.lock().expect("no panic").join("\n"), 6)
             )
         })

@@ -170,13 +170,13 @@ impl Machine {
         Machine::start((namespace, tap), (firmware, &Release::own()), mac, None)
     }
 
-    /// The same with a disk that boots and says `discovers` on the console; the network comes first.
-    pub fn power_on_with_disk(wire: &Wire, firmware: Firmware, mac: &str, discovers: &str) -> Machine {
+    /// The same with a disk that boots and says `words` on the console; the network comes first.
+    pub fn power_on_with_disk(wire: &Wire, firmware: Firmware, mac: &str, words: &str) -> Machine {
         Machine::start(
             (&wire.server, &wire.tap()),
             (firmware, &Release::own()),
             mac,
-            Some(discovers),
+            Some(words),
         )
     }
 
@@ -208,9 +208,9 @@ impl Machine {
             .args(identity(firmware))
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
             .args(firmware_arguments(firmware, parts, mac, folder.path()));
-        if let Some(discovers) = disk {
+        if let Some(words) = disk {
             let file = folder.path().join("disk.img");
-            fs::write(&file, talking_disk(discovers)).expect("a new file in our own folder");
+            fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
             command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
         }
         let process = command
@@ -233,11 +233,11 @@ impl Machine {
     }
 
     /// Waits for words on the console; panics with its end when they do not come.
-    pub fn wait_for(&self, discovers: &str, timeout: Duration) {
-        let seen = super::poll(timeout, || self.console().contains(discovers).then_some(()));
+    pub fn wait_for(&self, words: &str, timeout: Duration) {
+        let seen = super::poll(timeout, || self.console().contains(words).then_some(()));
         assert!(
             seen.is_some(),
-            "the console did not show {discovers:?} in {timeout:?}\n{}",
+            "the console did not show {words:?} in {timeout:?}\n{}",
             self.console_tail()
         );
     }
@@ -388,8 +388,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A disk whose boot sector prints `discovers` on the first serial port and halts.
-fn talking_disk(discovers: &str) -> Vec<u8> {
+/// A disk whose boot sector prints `words` on the first serial port and halts.
+fn talking_disk(words: &str) -> Vec<u8> {
     let mut disk = vec![
         0x31, 0xC0, // xor ax, ax
         0x8E, 0xD8, // mov ds, ax
@@ -404,7 +404,7 @@ fn talking_disk(discovers: &str) -> Vec<u8> {
         0xF4, // done: hlt
         0xEB, 0xFD, // jmp done
     ];
-    disk.extend_from_slice(discovers.as_bytes());
+    disk.extend_from_slice(words.as_bytes());
     assert!(disk.len() < 510, "a boot sector has room for few words");
     disk.resize(510, 0);
     disk.extend_from_slice(&[0x55, 0xAA]);

@@ -352,22 +352,26 @@ impl Row {
 
     /// Whether log or console show that step.
     fn has_reached(self, step: Reach, daemon: &Daemon, machine: &Machine) -> bool {
-        let logged = |discovers: &str| {
-            let says = |line: &Line| line.says("r1u07", &[discovers]);
-            daemon.lines().iter().any(says)
+        let logged = |event: &str, value: &str| {
+            let lines = daemon.lines();
+            lines.iter().any(|line| line.is("r1u07", event, &[value]))
+        };
+        let sent = |file: &str| {
+            let is_it = |line: &Line| line.is("r1u07", "sent", &[]) && line.file.starts_with(file);
+            daemon.lines().iter().any(is_it)
         };
         match step {
             Reach::Nothing => true,
-            Reach::Address => logged("acknowledged 192.0.2.11"),
+            Reach::Address => logged("acknowledged", "192.0.2.11"),
             Reach::Loader => match (self.loader, self.loader_files().last()) {
-                (Loader::NetbootTree, _) => logged(&format!("sent loader {RISCV_GRUB}")),
-                (_, Some((_, name))) => logged(&format!("sent loader {name}")),
+                (Loader::NetbootTree, _) => sent(&format!("loader {RISCV_GRUB}")),
+                (_, Some((_, name))) => sent(&format!("loader {name}")),
                 (_, None) => true,
             },
-            Reach::Script => logged("sent script debian-installer"),
-            Reach::Files => logged("sent image debian-12/linux") && logged("sent image debian-12/initrd.gz"),
+            Reach::Script => sent("script debian-installer"),
+            Reach::Files => sent("image debian-12/linux") && sent("image debian-12/initrd.gz"),
             Reach::Kernel => machine.console().contains("Linux version "),
-            Reach::ServerReply => logged("sent answer preseed"),
+            Reach::ServerReply => sent("answer preseed"),
         }
     }
 }

@@ -36,7 +36,7 @@ fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str) {
     daemon.wait_for_within("its autoexec", LOADER, |line| {
         line.message.starts_with("sent autoexec.ipxe")
     });
-    daemon.wait_for_within("the script", LOADER, |line| line.says("r1u07", &["sent script shown"]));
+    daemon.wait_for_within("the script", LOADER, |line| line.is("r1u07", "sent", &["script shown"]));
     machine.wait_for("r1u07 came up with 192.0.2.1", LOADER);
     let steps = daemon.lines().into_iter().filter(|line| line.target == "boot");
     let again = steps.filter(|line| line.stage == "ipxe" && !line.message.starts_with("sent"));

@@ -23,10 +23,10 @@ fn the_second_address_is_given(probe: &str, who: &str) {
     let daemon = Daemon::start(&wire, &room);
     let _squatter = wire.client_at(SQUATTER, "192.0.2.188");
     assert!(wire.client(CLIENT).gets_lease(&[]));
-    let said = |discovers: &'static [&'static str]| daemon.wait_for(discovers[0], |line| line.says(NAMED, discovers));
-    let found = said(&["not offered 192.0.2.188"]);
+    let said = |event: &str, address: &str| daemon.wait_for(event, |line| line.is(NAMED, event, &[address]));
+    let found = said("address_in_use", "192.0.2.188");
     assert!(found.level == "WARN" && found.message.contains(who), "{found:?}");
-    said(&["acknowledged 192.0.2.133"]);
+    said("acknowledged", "192.0.2.133");
     let counters = ask_json(&room, "status")["counters"].clone();
     assert_eq!(counters["dhcp_probe_conflict"], 1, "{counters}");
 }
@@ -55,7 +55,7 @@ fn where_nobody_answers_the_first_address_is_given_and_others_are_served_meanwhi
     });
     // What each MAC comes to in the pool.
     for last in [188, 185, 151, 154] {
-        let discovers = format!("acknowledged 192.0.2.{last}");
-        daemon.wait_for(&discovers, |line| line.message.contains(&discovers));
+        let words = format!("acknowledged 192.0.2.{last}");
+        daemon.wait_for(&words, |line| line.message.contains(&words));
     }
 }

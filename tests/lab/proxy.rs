@@ -58,7 +58,7 @@ fn a_system_gets_its_address_from_the_other_server_and_nothing_from_the_guest() 
     let client = wire.client("02:bb:00:00:00:01");
     assert!(client.gets_lease(&[]));
     daemon.wait_for("the DISCOVER", |line| {
-        line.says("02-bb-00-00-00-01", &["ignored", "not firmware"])
+        line.is("02-bb-00-00-00-01", "ignored", &["proxy_nothing"])
     });
     let told = daemon.lines().into_iter().find(|line| line.message.contains("told"));
     assert!(told.is_none(), "{told:?}");
@@ -90,13 +90,13 @@ mod firmware {
         let _other = OtherServer::start(&wire, &said);
         let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
         daemon.wait_for_within("what to boot", LOADER, |line| {
-            line.says("r1u07", &["told what to boot"]) && line.stage == stage
+            line.is("r1u07", "proxy_offered", &[]) && line.stage == stage
         });
         boots_to_the_kernel(&daemon, "r1u07", loader);
         daemon.wait_for_within("the answer", ANSWER, |line| {
-            line.says("r1u07", &["sent answer preseed"])
+            line.is("r1u07", "sent", &["answer preseed.cfg"])
         });
-        let gave = daemon.lines().into_iter().find(|line| line.message.contains("offered"));
+        let gave = daemon.lines().into_iter().find(|line| line.event == "offered");
         assert!(gave.is_none(), "a guest offered an address: {gave:?}");
     }
 

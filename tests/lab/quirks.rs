@@ -29,7 +29,7 @@ fn case_28_the_log_names_the_rows_of_a_raspberry_pi_and_an_operators_row_needs_n
     let client = wire.client(PI);
     let named = |rows: &str| {
         daemon.wait_for(rows, |line| {
-            line.says(PI_NAME, &["acknowledged"]) && line.stage == "raspberry-pi" && line.quirks == rows
+            line.is(PI_NAME, "acknowledged", &[]) && line.stage == "raspberry-pi" && line.quirks == rows
         });
     };
     ask(&client);

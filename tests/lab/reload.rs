@@ -185,8 +185,8 @@ fn files_that_nobody_could_judge_cost_the_daemon_neither_its_life_nor_its_memory
         let now = memory_of(daemon, &room);
         assert!(now < before + MORE_KB_MAX, "{what}: {before} kB before, {now} kB now");
     };
-    let discovers = "It is a long text, about [many] things = none of them \"TOML.\n";
-    room.write("inventory.toml", &discovers.repeat(2_000_000 / discovers.len()));
+    let words = "It is a long text, about [many] things = none of them \"TOML.\n";
+    room.write("inventory.toml", &words.repeat(2_000_000 / words.len()));
     refused(&daemon, "not TOML");
     room.write_inventory(GOOD);
     let grows = "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";

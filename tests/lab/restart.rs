@@ -25,15 +25,15 @@ fn script(client: &Namespace) -> String {
     String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned()
 }
 
-/// The folder of the version that is kept, once `file` in it says `discovers`.
-fn kept(room: &Room, file: &str, discovers: &str) -> PathBuf {
+/// The folder of the version that is kept, once `file` in it says `words`.
+fn kept(room: &Room, file: &str, words: &str) -> PathBuf {
     let all = room.path("state/accepted");
     let found = super::poll(SOON, || {
         let folders = fs::read_dir(&all).ok()?.flatten().map(|entry| entry.path());
         let mut numbered = folders.filter(|folder| !folder.ends_with(".new"));
-        numbered.find(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(discovers)))
+        numbered.find(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(words)))
     });
-    found.unwrap_or_else(|| panic!("no version whose {file} says {discovers} is kept in {}", all.display()))
+    found.unwrap_or_else(|| panic!("no version whose {file} says {words} is kept in {}", all.display()))
 }
 
 /// The daemon's next life, which finds its files refused.
@@ -152,10 +152,10 @@ fn a_start_that_fails_said_before_that_it_would_have_served_kept_files() {
     room.write("admin.sock", "somebody's file");
     let mut daemon = Daemon::spawn(&wire.server, &room);
     assert!(!daemon.wait_exit().success());
-    let said = |discovers: &str| {
+    let said = |words: &str| {
         let lines = daemon.lines().into_iter();
         lines
-            .filter(|line| line.level == "ERROR" && line.message.contains(discovers))
+            .filter(|line| line.level == "ERROR" && line.message.contains(words))
             .count()
     };
     let counts = [

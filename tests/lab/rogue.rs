@@ -45,8 +45,8 @@ fn a_second_dhcp_server_whose_replies_nobody_overhears_is_named_by_the_machines_
         ask();
     }
     let names_it = |message: &str| {
-        let discovers = format!("take the offers of another DHCP server, {}", OtherServer::ADDRESS);
-        message.contains(&discovers)
+        let words = format!("take the offers of another DHCP server, {}", OtherServer::ADDRESS);
+        message.contains(&words)
     };
     let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
     assert_eq!(line.level, "WARN");
@@ -94,7 +94,7 @@ fn two_appliances_with_one_inventory_give_a_reserved_host_the_same_address() {
         );
     }
     for appliance in [&first, &other] {
-        appliance.wait_for("the same offer", |line| line.says("r1u07", &["offered 192.0.2.11"]));
+        appliance.wait_for("the same offer", |line| line.is("r1u07", "offered", &["192.0.2.11"]));
     }
     // Which of the two is taken is the client's choice; the other keeps quiet.
     let left = super::poll(super::SOON, || {
@@ -102,7 +102,7 @@ fn two_appliances_with_one_inventory_give_a_reserved_host_the_same_address() {
         lines.extend(other.lines());
         lines
             .into_iter()
-            .find(|line| line.says("r1u07", &["took the offer of another DHCP server"]))
+            .find(|line| line.is("r1u07", "chose_other_server", &[]))
     });
     assert!(left.is_some(), "{}\n{}", first.log_tail(), other.log_tail());
     // A dynamic lease is of one of the two, and the machine comes back to it.

@@ -90,10 +90,10 @@ impl Room {
     }
 
     /// Replaces some words of bootwright.toml.
-    pub fn set(&self, discovers: &str, by: &str) {
+    pub fn set(&self, words: &str, by: &str) {
         let text = fs::read_to_string(self.config()).expect("our own file");
-        assert!(text.contains(discovers), "bootwright.toml has no {discovers}");
-        self.write("bootwright.toml", &text.replace(discovers, by));
+        assert!(text.contains(words), "bootwright.toml has no {words}");
+        self.write("bootwright.toml", &text.replace(words, by));
     }
 
     /// Adds lines to bootwright.toml.

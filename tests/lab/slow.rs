@@ -109,8 +109,8 @@ fn a_machine_boots_beside_each_attack_of_slowhttptest() {
     }
 }
 
-/// So many connections from addresses that are nobody's, so many of each, all of which said `discovers`.
-fn connect(wire: &Wire, (number, each): (usize, usize), discovers: &[u8]) -> (Namespace, Vec<TcpStream>) {
+/// So many connections from addresses that are nobody's, so many of each, all of which said `words`.
+fn connect(wire: &Wire, (number, each): (usize, usize), words: &[u8]) -> (Namespace, Vec<TcpStream>) {
     let attacker = wire.client_at("02:00:00:00:66:ff", "192.0.2.66");
     attacker.expect("ip", &["route", "add", "local", "198.18.0.0/16", "dev", "lo"]);
     wire.server
@@ -124,7 +124,7 @@ fn connect(wire: &Wire, (number, each): (usize, usize), discovers: &[u8]) -> (Na
         let server: SocketAddr = format!("{SERVER}:80").parse().ok()?;
         socket.connect(&server.into()).ok()?;
         let mut stream = TcpStream::from(socket);
-        stream.write_all(discovers).ok()?;
+        stream.write_all(words).ok()?;
         Some(stream)
     };
     let held: Vec<TcpStream> = attacker.enter(|| (0..number).filter_map(open).collect());
@@ -190,8 +190,8 @@ fn a_machine_boots_beside_slow_headers_that_would_hold_every_connection() {
     // A connection takes two descriptors of four tenths of all that the daemon may have.
     let connections = usize::try_from(open_files.min(65_536) / 10 * 4 / 2).expect("a small number");
     let slow = connections.min(HTTP_CONNECTIONS_MAX) + 400;
-    let discovers = b"GET /snponly.efi HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
-    let (_attacker, held) = connect(&wire, (slow, HTTP_CONNECTIONS_PER_CLIENT_MAX - 4), discovers);
+    let words = b"GET /snponly.efi HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
+    let (_attacker, held) = connect(&wire, (slow, HTTP_CONNECTIONS_PER_CLIENT_MAX - 4), words);
     assert!(held.len() > slow - 100, "{} of {slow} connections", held.len());
     let gave_way = || ask_json(&room, "status")["counters"]["http_evicted"].as_u64();
     assert!(

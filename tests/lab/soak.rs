@@ -109,7 +109,7 @@ fn soak(plan: &Plan, folder: &Path) -> Vec<String> {
         let (of, draws) = random.get_or_insert_with(|| (part, Random::new(plan.seed, part)));
         if *of != part {
             (*of, *draws) = (part, Random::new(plan.seed, part));
-            records.say(&format!("from here on: {}", part.discovers()));
+            records.say(&format!("from here on: {}", part.words()));
         }
         let act = Act::draw(draws, part);
         done += 1;
@@ -159,8 +159,8 @@ fn rest(plan: &Plan, site: &Site, began: (Instant, Duration), figures: &mut Figu
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let discovers = panic.downcast_ref::<String>().map(String::as_str);
-    discovers
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic")
         .to_owned()

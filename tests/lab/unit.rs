@@ -21,9 +21,9 @@ fn parts() -> BTreeMap<String, String> {
 }
 
 /// Whether a part has a line that begins so and has those words.
-fn says(part: &str, begins: &str, discovers: &str) -> bool {
+fn says(part: &str, begins: &str, words: &str) -> bool {
     part.lines()
-        .any(|line| line.starts_with(begins) && line.contains(discovers))
+        .any(|line| line.starts_with(begins) && line.contains(words))
 }
 
 #[test]

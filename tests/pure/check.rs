@@ -116,10 +116,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn has(report: &LoadReport, place: (u32, u32), discovers: &[&str]) -> bool {
+fn has(report: &LoadReport, place: (u32, u32), words: &[&str]) -> bool {
     report.errors.iter().any(|error| {
         let said = error.to_string();
-        error.place == Some(place) && discovers.iter().all(|word| said.contains(word))
+        error.place == Some(place) && words.iter().all(|word| said.contains(word))
     })
 }
 
@@ -329,16 +329,16 @@ fn host_with(mistake: &str) -> String {
 fn each_mistake_is_named_with_its_place_and_what_to_do() {
     let of_hosts = HOST_MISTAKES
         .iter()
-        .map(|(text, place, discovers)| (host_with(text), place, discovers));
+        .map(|(text, place, words)| (host_with(text), place, words));
     let others = OTHER_MISTAKES
         .iter()
-        .map(|(text, place, discovers)| (format!("{SUBNET}{text}\n"), place, discovers));
-    for (inventory, place, discovers) in of_hosts.chain(others) {
+        .map(|(text, place, words)| (format!("{SUBNET}{text}\n"), place, words));
+    for (inventory, place, words) in of_hosts.chain(others) {
         let report = Room::new(&inventory).report();
         let said = shown(&report.errors);
         assert!(
-            has(&report, *place, discovers),
-            "{inventory}\n{discovers:?} at {place:?}, got\n{said}"
+            has(&report, *place, words),
+            "{inventory}\n{words:?} at {place:?}, got\n{said}"
         );
     }
 }
@@ -644,7 +644,7 @@ fn artifacts_are_regular_files_with_the_right_checksum() {
     let wrong = "0".repeat(64);
     std::os::unix::fs::symlink("/etc/hostname", room.path("images/debian-12/link")).unwrap();
     let of = |file: &str, sum: &str| format!("kernel = {{ file = \"{file}\", sha256 = \"{sum}\" }}\n");
-    for (manifest, discovers) in [
+    for (manifest, words) in [
         (of("linux", &wrong), "is not the file whose sha256 stands here"),
         (of("linux", "abc"), "is not a sha256"),
         ("kernel = { file = \"linux\" }\n".to_owned(), "has no `sha256`"),
@@ -656,7 +656,7 @@ fn artifacts_are_regular_files_with_the_right_checksum() {
     ] {
         room.write("images/debian-12/image.toml", &manifest);
         let said = shown(&room.report().errors);
-        assert!(said.contains(discovers), "{manifest}: {said}");
+        assert!(said.contains(words), "{manifest}: {said}");
     }
 }
 
@@ -747,7 +747,7 @@ fn a_loader_that_the_inventory_needs_is_missed_by_name() {
 #[test]
 fn the_appliance_says_what_is_wrong_with_it() {
     let room = Room::new(SUBNET);
-    for (config, discovers) in [
+    for (config, words) in [
         ("[network]\ninterfaces = []\n", "no interface to serve"),
         ("[network]\ninterfaces = [\"a/b\"]\n", "is not an interface name"),
         ("[network]\ninterfaces = [\"a\", \"a\"]\n", "named twice"),
@@ -784,7 +784,7 @@ fn the_appliance_says_what_is_wrong_with_it() {
     ] {
         room.write("bootwright.toml", config);
         let said = shown(&room.report().errors);
-        assert!(said.contains(discovers), "{config}: {said}");
+        assert!(said.contains(words), "{config}: {said}");
     }
 }
 
@@ -951,7 +951,7 @@ fn installs(script: &str) -> String {
 
 #[test]
 fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
-    for (script, discovers) in [
+    for (script, words) in [
         (
             "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/sda\", mirror = \"192.0.2.9\" }",
             "Debian's installer",
@@ -972,8 +972,8 @@ fn an_installer_that_would_erase_a_disk_at_every_power_on_is_warned_of() {
             panic!("{script}: {}", shown(&warnings));
         };
         assert_eq!(warning.place, Some((6, 8)), "{warning}");
-        for discovers in ["host `a` (and 1 more) boots `live`", discovers, "at every power-on"] {
-            assert!(warning.message.contains(discovers), "{warning}");
+        for words in ["host `a` (and 1 more) boots `live`", words, "at every power-on"] {
+            assert!(warning.message.contains(words), "{warning}");
         }
         assert!(warning.help.as_ref().unwrap().contains("boot = \"local\""), "{warning}");
         let local = Room::new(&installs(script).replace("\"live\"", "\"local\""));
@@ -998,16 +998,16 @@ fn a_name_that_a_machine_without_a_name_server_is_sent_is_warned_of() {
         panic!("{}", shown(&warnings));
     };
     assert_eq!(warning.place, Some((9, 10)), "{warning}");
-    let discovers = "host `a` (and 1 more) is sent the name deb.debian.org in answer preseed.cfg, and no name server";
-    assert!(warning.message.starts_with(discovers), "{warning}");
+    let words = "host `a` (and 1 more) is sent the name deb.debian.org in answer preseed.cfg, and no name server";
+    assert!(warning.message.starts_with(words), "{warning}");
     // An address needs no name server, and one may be the subnet's, the profile's or another DHCP server's.
-    for (discovers, by) in [
+    for (words, by) in [
         ("/dev/sda\"", "/dev/sda\", mirror = \"192.0.2.9\""),
         ("/dev/sda\"", "/dev/sda\", proxy = \"http://192.0.2.9:3128/\""),
         ("[profile.p]\n", "dns = [\"192.0.2.1\"]\n[profile.p]\n"),
         ("[profile.p]\n", "[profile.p]\ndns = [\"192.0.2.1\"]\n"),
     ] {
-        assert_eq!(warned(&installs(script).replacen(discovers, by, 1)), "", "{by}");
+        assert_eq!(warned(&installs(script).replacen(words, by, 1)), "", "{by}");
     }
     room.write(
         "bootwright.toml",
@@ -1038,11 +1038,7 @@ fn debians_installer_is_answered_what_it_asks_where_dhcp_gives_no_name_server_or
         let loaded = Room::new(&inventory).compiled();
         for form in Dialect::ALL {
             let text = script_for(form, &loaded.snapshot, "52:54:00:00:00:01", Firmware::Bios);
-            assert_eq!(
-                [nameless, routeless].map(|discovers| text.contains(discovers)),
-                asks,
-                "{text}"
-            );
+            assert_eq!([nameless, routeless].map(|words| text.contains(words)), asks, "{text}");
         }
     }
 }
@@ -1132,7 +1128,7 @@ fn name_servers_and_the_domain_may_stand_at_a_host_and_its_profile_too() {
 fn a_router_of_a_route_must_be_where_its_machines_are() {
     let host = "[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:01\"\n";
     let route = |via: &str| format!("routes = [{{ to = \"203.0.113.0/24\", via = \"{via}\" }}]\n");
-    for (inventory, discovers) in [
+    for (inventory, words) in [
         (
             format!("{SUBNET}{}", route("198.51.100.1")),
             "a route goes via 198.51.100.1, which is no host address of 192.0.2.0/24",
@@ -1155,7 +1151,7 @@ fn a_router_of_a_route_must_be_where_its_machines_are() {
         ),
     ] {
         let said = shown(&Room::new(&inventory).report().errors);
-        assert!(said.contains(discovers), "{said}");
+        assert!(said.contains(words), "{said}");
     }
     for via in ["0.0.0.0", "192.0.2.254"] {
         Room::new(&format!("{SUBNET}{}", route(via))).compiled();
@@ -1185,7 +1181,7 @@ fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
 
 #[test]
 fn an_option_that_cannot_be_is_said_with_what_to_do() {
-    for (line, discovers) in [
+    for (line, words) in [
         ("mtu = 60", "at least 68"),
         ("mtu = \"1500\"", "without quotes"),
         ("ntp = \"clock\"", "is not an IPv4 address"),
@@ -1213,7 +1209,7 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
         let room = Room::new(&format!("{SUBNET}{line}\n"));
         let said = shown(&room.report().errors);
         assert!(
-            said.contains(discovers) && said.contains("inventory.toml:5:"),
+            said.contains(words) && said.contains("inventory.toml:5:"),
             "{line}: {said}"
         );
     }

@@ -115,14 +115,14 @@ fn an_image_that_fails_leaves_nothing_behind() {
     hostile.cmdline = vec!["quiet\nshell".to_owned()];
     let mut empty = shelf.new_image();
     (empty.kernel, empty.disk) = (None, None);
-    for (new, discovers) in [
+    for (new, words) in [
         (missing, "can't copy /nonexistent/initrd"),
         (twice, "two artifacts are called `linux`"),
         (hostile, "control character"),
         (empty, "needs a kernel or a disk"),
     ] {
         let error = add(&shelf.images(), &new).unwrap_err().to_string();
-        assert!(error.contains(discovers), "{error}");
+        assert!(error.contains(words), "{error}");
         assert!(names(&shelf.images()).is_empty());
     }
 }

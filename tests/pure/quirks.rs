@@ -165,14 +165,14 @@ const MISTAKES: &[Mistake] = &[
 
 #[test]
 fn each_mistake_is_named_with_its_place_and_what_to_do() {
-    for (matches, set, place, discovers) in MISTAKES {
+    for (matches, set, place, words) in MISTAKES {
         let report = Room::new(Some(&row("acme", matches, set))).load().err();
         let report = report.unwrap_or_else(|| panic!("no error: {matches} {set}"));
         let found = report.errors.iter().any(|error| {
             let said = error.to_string();
             error.place == Some(*place)
                 && error.file.ends_with("quirks.toml")
-                && discovers.iter().all(|word| said.contains(word))
+                && words.iter().all(|word| said.contains(word))
         });
         assert!(found, "{matches} {set}: {}", report.render(false));
     }
@@ -183,13 +183,13 @@ fn all_mistakes_of_a_file_are_said_at_once() {
     let text = row("two words", "", "") + "[[quirk]]\nname = \"bare\"\n" + &row("twin", "", "") + &row("twin", "", "");
     let report = Room::new(Some(&text)).load().err().unwrap();
     let said = report.render(false);
-    for discovers in [
+    for words in [
         "can't be a quirk's name",
         "this quirk has no `why`",
         "this quirk has no `match`",
         "this quirk has no `set`",
         "two quirks are called `twin`",
     ] {
-        assert!(said.contains(discovers), "{discovers}: {said}");
+        assert!(said.contains(words), "{words}: {said}");
     }
 }

@@ -327,11 +327,11 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
     let (mut packet, transfer) = hand.record_address().unwrap();
     let mut agreed = Vec::new();
     if packet[1] == 6 {
-        let discovers: Vec<String> = packet[2..packet.len() - 1]
+        let words: Vec<String> = packet[2..packet.len() - 1]
             .split(|byte| *byte == 0)
             .map(|word| String::from_utf8(word.to_vec()).unwrap())
             .collect();
-        agreed = discovers
+        agreed = words
             .chunks(2)
             .map(|pair| (pair[0].to_ascii_lowercase(), pair[1].clone()))
             .collect();

@@ -179,13 +179,13 @@ fn live(client: &Client, root: &Path) -> Vec<u64> {
     life.wire.rewire();
     let there = moved(&life, Ipv4Addr::new(198, 51, 100, 100));
     life.daemon.wait_for("that it is not in its rack", |line| {
-        line.says("r1u21", &[&format!("gets {there} and not its own address: 192.0.2.11")])
+        line.is("r1u21", "reservation_unavailable", &[&there.to_string()])
     });
     done();
     if let Some(signal) = client.release {
         let pid = nix::unistd::Pid::from_raw(running.0.id().cast_signed());
         nix::sys::signal::kill(pid, signal).expect("the client is our child");
-        let release = |line: &crate::daemon::Line| line.says("r1u21", &[&format!("released {there}")]);
+        let release = |line: &crate::daemon::Line| line.is("r1u21", "released", &[&there.to_string()]);
         life.daemon.wait_for("the release", release);
         done();
     }

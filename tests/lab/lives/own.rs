@@ -47,11 +47,7 @@ fn two_interfaces_of_one_host_that_ask_together_have_an_address_each() {
     let own = addresses.iter().filter(|address| **address == OWN.to_string());
     assert_eq!((addresses.len(), own.count()), (2, 1), "{addresses:?}");
     life.daemon.wait_for("which of them has it", |line| {
-        line.level == "WARN"
-            && line.says(
-                "r1u21",
-                &["gets 192.0.2.1", "192.0.2.11 is in use by its other interface 02:"],
-            )
+        line.level == "WARN" && line.is("r1u21", "reservation_unavailable", &[])
     });
     let hosts = ask_json(&life.room, "hosts");
     let holds = hosts[0]["holds"].as_array().expect("a list");
@@ -71,15 +67,15 @@ fn a_host_whose_own_address_a_stranger_uses_is_said_once_with_the_strangers_mac(
     let turns = crate::poll(super::TURN, || disputed().filter(|turns| *turns >= 4));
     assert!(turns.is_some(), "{}\n{}", life.watch.text(), life.daemon.log_tail());
     let line = life.daemon.wait_for("who uses it", |line| {
-        line.says(
-            "r1u21",
-            &["declined its own address 192.0.2.11: 02:00:00:00:00:66 uses it"],
-        )
+        line.is("r1u21", "reservation_conflict", &["192.0.2.11"]) && line.message.contains("02:00:00:00:00:66")
     });
     assert_eq!(line.level, "WARN");
     let lines = life.daemon.lines();
-    let said = |word: &str| lines.iter().filter(|line| line.says("r1u21", &[word])).count();
-    assert_eq!([said("offered"), said("acknowledged"), said("declined")], [1, 1, 1]);
+    let said = |event: &str| lines.iter().filter(|line| line.is("r1u21", event, &[])).count();
+    assert_eq!(
+        [said("offered"), said("acknowledged"), said("reservation_conflict")],
+        [1, 1, 1]
+    );
     drop(stranger);
     life.has(OWN);
 }

@@ -42,7 +42,7 @@ pub enum Part {
 impl Part {
     pub const ALL: [Part; 3] = [Part::Killed, Part::Long, Part::KilledAgain];
 
-    pub fn discovers(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Part::Killed | Part::KilledAgain => "the daemon is killed now and then",
             Part::Long => "one process lives on",
@@ -242,25 +242,25 @@ impl fmt::Display for Act {
             Act::Newcomers { count, again } => write!(f, "{count} new machines come, and {again} again"),
             Act::Edit { file, in_place } => {
                 let how = if *in_place { "in place" } else { "by a new file" };
-                write!(f, "{} edited {how}", file.discovers())
+                write!(f, "{} edited {how}", file.words())
             }
-            Act::Spoil { file, kind } => write!(f, "{} spoilt by slip {kind}", file.discovers()),
+            Act::Spoil { file, kind } => write!(f, "{} spoilt by slip {kind}", file.words()),
             Act::Reload { hangup: true } => f.write_str("reload by SIGHUP"),
             Act::Reload { hangup: false } => f.write_str("reload by the command"),
             Act::Flap { what, times, pause_ms } => {
-                write!(f, "{} flaps {times} times, {pause_ms} ms each", what.discovers())
+                write!(f, "{} flaps {times} times, {pause_ms} ms each", what.words())
             }
             Act::WalkAway { clients } => write!(f, "{clients} clients walk away from their transfers"),
             Act::Noise { seed, count } => write!(f, "{count} datagrams of noise {seed}"),
             Act::End { end, after_ms, spoilt } => {
-                write!(f, "{} after {after_ms} ms of new machines", end.discovers())?;
+                write!(f, "{} after {after_ms} ms of new machines", end.words())?;
                 match spoilt {
-                    Some((file, kind)) => write!(f, ", with {} spoilt by slip {kind}", file.discovers()),
+                    Some((file, kind)) => write!(f, ", with {} spoilt by slip {kind}", file.words()),
                     None => Ok(()),
                 }
             }
             Act::EndInStorm { end, after_ms, storm } => {
-                write!(f, "{} {after_ms} ms into a {storm}", end.discovers())
+                write!(f, "{} {after_ms} ms into a {storm}", end.words())
             }
         }
     }
@@ -282,7 +282,7 @@ impl fmt::Display for Storm {
 }
 
 impl Edited {
-    fn discovers(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             Edited::Inventory => "the inventory",
             Edited::Script => "the script",
@@ -293,7 +293,7 @@ impl Edited {
 }
 
 impl End {
-    fn discovers(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             End::Killed => "killed",
             End::Stopped => "stopped",
@@ -302,7 +302,7 @@ impl End {
 }
 
 impl Flap {
-    fn discovers(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             Flap::Interface => "the interface",
             Flap::Carrier => "its cable",

@@ -9,8 +9,8 @@ fn efi(machine: u16) -> Vec<u8> {
     program(machine, 0, b"")
 }
 
-/// The same, 64-bit, with signatures of that many bytes and `discovers` in it.
-pub(super) fn program(machine: u16, signatures: u32, discovers: &[u8]) -> Vec<u8> {
+/// The same, 64-bit, with signatures of that many bytes and `words` in it.
+pub(super) fn program(machine: u16, signatures: u32, words: &[u8]) -> Vec<u8> {
     let mut program = vec![0; 0x100];
     program[..2].copy_from_slice(b"MZ");
     program[0x3c] = 0x40;
@@ -18,7 +18,7 @@ pub(super) fn program(machine: u16, signatures: u32, discovers: &[u8]) -> Vec<u8
     program[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
     program[0x58..0x5a].copy_from_slice(&0x20b_u16.to_le_bytes());
     program[0xec..0xf0].copy_from_slice(&signatures.to_le_bytes());
-    [&program, discovers].concat()
+    [&program, words].concat()
 }
 
 /// What tells iPXE's shim from another.
@@ -66,9 +66,9 @@ fn a_named_loader_is_a_file_of_the_loaders_folders_that_some_firmware_runs() {
         ),
         ("loader = 64", (8, 10), &["must be a text"]),
     ];
-    for (line, place, discovers) in mistakes {
+    for (line, place, words) in mistakes {
         let report = room(line).report();
-        assert!(has(&report, place, discovers), "{line}: {}", shown(&report.errors));
+        assert!(has(&report, place, words), "{line}: {}", shown(&report.errors));
         assert_eq!(report.errors.len(), 1, "{line}: {}", shown(&report.errors));
     }
 }
@@ -96,18 +96,18 @@ fn the_nearest_loader_wins_and_each_is_for_the_firmware_that_runs_it() {
 #[test]
 fn a_script_that_the_loader_cannot_read_is_said_at_the_loader() {
     let report = room(&format!("loader = \"shimx64.efi\"\nscript = \"talos\"\n{LIVE}")).report();
-    let discovers = [
+    let words = [
         "host `r1u07` loads `shimx64.efi`, and the script `talos` is not written for GRUB",
         "write talos.grub",
         "debian-installer",
     ];
-    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
 
     let room = room(&format!("loader = \"lpxelinux.0\"\nscript = \"live\"\n{LIVE}"));
     fs::remove_file(room.path("scripts/local.pxelinux")).unwrap();
     let report = room.report();
-    let discovers = ["the script `local` is not written for PXELINUX"];
-    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
+    let words = ["the script `local` is not written for PXELINUX"];
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn a_script_that_is_not_written_for_ipxe_needs_another_loader() {
         room
     };
     let report = room("").report();
-    let discovers = ["host `r1u07` loads iPXE, and the script `own` is not written for iPXE"];
-    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
+    let words = ["host `r1u07` loads iPXE, and the script `own` is not written for iPXE"];
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
     room("loader = \"grubx64.efi\"\n").compiled();
 }
 
@@ -164,11 +164,11 @@ fn a_script_for_pxelinux_alone_is_sound_where_firmware_reads_it_itself() {
         let loaded = checked(arch, &["own.pxelinux"]).compiled();
         assert_eq!(shown(&loaded.warnings), "", "{arch}");
         let report = checked(arch, &["own.ipxe"]).report();
-        let discovers = [
+        let words = [
             "host `r1u07` has firmware that reads pxelinux.cfg itself",
             "write own.pxelinux",
         ];
-        assert!(has(&report, (10, 10), &discovers), "{}", shown(&report.errors));
+        assert!(has(&report, (10, 10), &words), "{}", shown(&report.errors));
     }
     for arch in ["arm64", "riscv64"] {
         let room = checked(arch, &["own.pxelinux"]);
@@ -313,12 +313,12 @@ fn a_link_of_roots_is_a_loader_and_another_is_said_to_be_a_link() {
         assert_eq!(place.file, "ipxe.efi");
         lchown(&link, Some(1000), None).unwrap();
     }
-    let discovers = [
+    let words = [
         "`linked.efi` is a symbolic link that is not followed",
         "linked.efi belongs to user",
     ];
     let report = room.report();
-    assert!(has(&report, (8, 10), &discovers), "{}", shown(&report.errors));
+    assert!(has(&report, (8, 10), &words), "{}", shown(&report.errors));
     assert_eq!(report.errors.len(), 1, "{}", shown(&report.errors));
 }
 
@@ -358,12 +358,12 @@ fn a_link_of_roots_to_somebody_elses_file_or_to_nothing_is_not_followed() {
 #[test]
 fn a_shim_is_known_by_its_bytes_and_not_by_its_name() {
     let room = room(&format!("loader = \"bootx64.efi\"\nscript = \"live\"\n{LIVE}"));
-    for (shim, discovers, dialect) in [
+    for (shim, words, dialect) in [
         ("bootx64.efi", GRUB_SHIM, Some(Dialect::Grub)),
         ("shimx64.efi", IPXE_SHIM, Some(Dialect::Ipxe)),
         ("shimaa64.efi", GRUB_SHIM, Some(Dialect::Grub)),
     ] {
-        fs::write(room.path("loaders").join(shim), program(0x8664, 9000, discovers)).unwrap();
+        fs::write(room.path("loaders").join(shim), program(0x8664, 9000, words)).unwrap();
         let snapshot = room.compiled().snapshot;
         assert_eq!(snapshot.loaders.dialect_of(shim), dialect, "{shim}");
     }
@@ -375,8 +375,8 @@ fn a_signed_ipxe_behind_its_shim_is_what_uefi_machines_get_and_half_of_it_is_not
     let default = |room: &Room| room.compiled().snapshot.loaders.for_arch(uefi).map(str::to_owned);
     let with = |files: &[(&str, u32, &[u8])]| {
         let room = room("");
-        for (file, signatures, discovers) in files {
-            fs::write(room.path("loaders").join(file), program(0x8664, *signatures, discovers)).unwrap();
+        for (file, signatures, words) in files {
+            fs::write(room.path("loaders").join(file), program(0x8664, *signatures, words)).unwrap();
         }
         default(&room).unwrap()
     };
@@ -388,8 +388,8 @@ fn a_signed_ipxe_behind_its_shim_is_what_uefi_machines_get_and_half_of_it_is_not
     assert_eq!(with(&[ipxe, snponly, shims[0], shims[1]]), "snponly-shimx64.efi");
     assert_eq!(with(&[ipxe, ("shimx64.efi", 9000, IPXE_SHIM)]), "shimx64.efi");
     // Another vendor's shim does not take it, nor does Secure Boot where either is not signed.
-    for (shim, signatures, discovers) in [("ipxe-shim.efi", 9000, GRUB_SHIM), ("ipxe-shim.efi", 0, IPXE_SHIM)] {
-        assert_eq!(with(&[ipxe, (shim, signatures, discovers)]), "snponly.efi");
+    for (shim, signatures, words) in [("ipxe-shim.efi", 9000, GRUB_SHIM), ("ipxe-shim.efi", 0, IPXE_SHIM)] {
+        assert_eq!(with(&[ipxe, (shim, signatures, words)]), "snponly.efi");
     }
     assert_eq!(with(&[("ipxe.efi", 0, b""), shims[0]]), "snponly.efi");
 }

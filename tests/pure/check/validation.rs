@@ -135,8 +135,8 @@ fn what_is_no_regular_file_is_said_and_not_waited_for() {
 #[test]
 fn a_file_that_is_something_else_altogether_has_some_hundred_errors() {
     let room = Room::new(SUBNET);
-    let discovers = "It is a long text, about [many] things = none of them \"TOML.\n";
-    room.write("inventory.toml", &discovers.repeat(2_000_000 / discovers.len()));
+    let words = "It is a long text, about [many] things = none of them \"TOML.\n";
+    room.write("inventory.toml", &words.repeat(2_000_000 / words.len()));
     let errors = errors(&room);
     assert!((2..=205).contains(&errors.len()), "{}", errors.len());
     assert!(

@@ -40,8 +40,8 @@ fn ingresses() -> Vec<Ingress> {
 
 /// What must hold of every outcome.
 fn compiled(outcome: &Outcome, request: &Request) {
-    let discovers = format!("{} {}", outcome.event.machine.key, outcome.event.step);
-    assert!(discovers.is_ascii() && !discovers.contains("\\n"), "{discovers}");
+    let words = format!("{} {}", outcome.event.machine.key, outcome.event.step);
+    assert!(words.is_ascii() && !words.contains("\\n"), "{words}");
     let Some(sending) = &outcome.send else {
         return;
     };

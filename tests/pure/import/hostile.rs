@@ -126,7 +126,7 @@ fn an_iso_with_any_bytes_changed_never_harms() {
 #[test]
 fn what_is_no_iso_is_said() {
     let shelf = Shelf::new();
-    for (bytes, discovers) in [
+    for (bytes, words) in [
         (Vec::new(), "no ISO image"),
         (vec![0; 100_000], "no ISO image"),
         (vec![0xFF; 100_000], "no ISO image"),
@@ -135,7 +135,7 @@ fn what_is_no_iso_is_said() {
         let error = found_in(&shelf.path("x"), &ImageChoice::default())
             .unwrap_err()
             .to_string();
-        assert!(error.contains(discovers), "{error}");
+        assert!(error.contains(words), "{error}");
     }
     let mut udf = vec![0; 100_000];
     udf[32769..32774].copy_from_slice(b"BEA01");

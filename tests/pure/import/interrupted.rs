@@ -94,7 +94,7 @@ fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
     shelf.folder(&[("vmlinuz", kernel("x")), ("newer", kernel("y"))]);
     let added = on_plain_renames(&shelf, &["it", "--kernel", "tree/vmlinuz"]);
     assert!(added.status.success(), "{}", output(&added));
-    for (arguments, discovers) in [
+    for (arguments, words) in [
         (&["it", "--kernel", "tree/newer"][..], "use --force"),
         (
             &["it", "--kernel", "tree/newer", "--force"],
@@ -103,7 +103,7 @@ fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
     ] {
         let refused = on_plain_renames(&shelf, arguments);
         let said = output(&refused);
-        assert!(refused.status.code() == Some(1) && said.contains(discovers), "{said}");
+        assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
         assert_eq!(shelf.names(), ["it"]);
         assert!(shelf.images().join("it/vmlinuz").exists());
     }
@@ -145,13 +145,13 @@ fn a_disk_without_room_is_said_before_and_in_the_middle_and_nothing_is_left() {
         ("live/initrd.img", vec![1; 3_000_000]),
         ("live/filesystem.squashfs", text("x")),
     ]);
-    for (options, discovers) in [
+    for (options, words) in [
         ("size=1m", "free, and the image needs"),
         // There is room for the bytes, and none for the third file.
         ("size=8m,nr_inodes=4", "No space left on device"),
     ] {
         let said = on_a_small_disk(&shelf, options);
-        assert!(said.contains(discovers) && said.contains("--images DIR"), "{said}");
+        assert!(said.contains(words) && said.contains("--images DIR"), "{said}");
         assert!(said.contains("exit 1") && said.contains("[left: ]"), "{said}");
     }
     let said = on_a_small_disk(&shelf, "size=8m");

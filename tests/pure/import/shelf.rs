@@ -97,8 +97,8 @@ pub fn arm64_kernel() -> Vec<u8> {
     bytes
 }
 
-pub fn text(discovers: &str) -> Vec<u8> {
-    discovers.as_bytes().to_vec()
+pub fn text(words: &str) -> Vec<u8> {
+    words.as_bytes().to_vec()
 }
 
 pub fn found(source: &Path) -> FoundImage {

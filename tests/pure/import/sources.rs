@@ -21,12 +21,12 @@ fn several_kernels_are_an_error_that_lists_them_and_says_how_to_choose() {
     let shelf = Shelf::new();
     shelf.iso(&two_architectures());
     let said = output(&shelf.add(&["d", "medium.iso"]));
-    for discovers in [
+    for words in [
         "--kernel install.a64/vmlinuz  arm64",
         "--kernel install.amd/vmlinuz  x86_64",
         "--arch",
     ] {
-        assert!(said.contains(discovers), "{said}");
+        assert!(said.contains(words), "{said}");
     }
     assert!(shelf.names().is_empty());
     for (arguments, cpu) in [
@@ -53,14 +53,14 @@ fn nothing_found_says_where_it_looked_and_what_is_there() {
         ("evil\u{1b}[31m", text("x")),
     ]);
     let said = output(&shelf.add(&["d", "medium.iso"]));
-    for discovers in [
+    for words in [
         "images/pxeboot/vmlinuz",
         "live/vmlinuz, without live/initrd.img",
         "casper/vmlinuz, which is not a kernel",
         "evil\\x1b[31m",
         "--kernel PATH",
     ] {
-        assert!(said.contains(discovers), "{discovers}: {said}");
+        assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains('\u{1b}'), "{said:?}");
     assert!(shelf.names().is_empty());
@@ -92,13 +92,13 @@ fn a_kernel_that_was_chosen_brings_its_initrd_or_takes_another() {
     let odd = choose("odd/vmlinux", &["odd/ram", "casper/initrd"]).unwrap();
     assert_eq!(odd.initrds.len(), 2);
     assert!(choose("odd/vmlinux", &[]).unwrap().notes[0].contains("--initrd"));
-    for (kernel, initrd, discovers) in [
+    for (kernel, initrd, words) in [
         ("../../etc/passwd", "x", "no file ../../etc/passwd"),
         ("odd/ram", "x", "not a kernel"),
         ("odd/vmlinux", "none", "no file none"),
     ] {
         let error = choose(kernel, &[initrd]).unwrap_err().to_string();
-        assert!(error.contains(discovers), "{error}");
+        assert!(error.contains(words), "{error}");
     }
 }
 
@@ -263,8 +263,8 @@ fn the_header_of_a_kernel_in_a_file_may_not_be_contradicted() {
     shelf.folder(&[("Image", arm64_kernel())]);
     let refused = shelf.add(&["it", "--kernel", "tree/Image", "--arch", "x86_64"]);
     let said = output(&refused);
-    let discovers = "the kernel Image is for arm64, not for x86_64";
-    assert!(refused.status.code() == Some(1) && said.contains(discovers), "{said}");
+    let words = "the kernel Image is for arm64, not for x86_64";
+    assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
     assert!(shelf.names().is_empty());
     let added = shelf.add(&["it", "--kernel", "tree/Image", "--json"]);
     let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();

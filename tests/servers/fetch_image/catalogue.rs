@@ -82,7 +82,7 @@ fn an_entry_of_ones_own_takes_the_shipped_ones_place() {
 #[test]
 fn a_mistake_in_a_catalogue_is_shown_with_its_place() {
     let place = Place::new();
-    for (catalogue, at, discovers) in [
+    for (catalogue, at, words) in [
         (
             "[[image]]\nname = \"a\"\nkernal = \"x\"\n",
             "catalogue.toml:3:1",
@@ -133,7 +133,7 @@ fn a_mistake_in_a_catalogue_is_shown_with_its_place() {
         let report = config::fetchable(Some(Path::new(&file))).unwrap_err();
         let lines: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
         assert!(
-            lines.iter().any(|line| line.contains(at) && line.contains(discovers)),
+            lines.iter().any(|line| line.contains(at) && line.contains(words)),
             "{catalogue}: {lines:#?}"
         );
     }
@@ -201,10 +201,10 @@ fn a_terminal_shows_how_far_the_copy_of_a_package_is_and_a_pipe_does_not() {
 
 /// All that a command writes to a terminal, which util-linux's script gives it.
 fn on_a_terminal(command: &Command) -> String {
-    let discovers = std::iter::once(command.get_program()).chain(command.get_args());
-    let discovers: Vec<String> = discovers.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &discovers.join(" "), "/dev/null"])
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
         .env("TERM", "xterm")
         .output()
         .unwrap();

@@ -26,13 +26,13 @@ fn every_file_needs_its_checksum() {
         }
         said(&place, &args, &[])
     };
-    for (sums, discovers) in [
+    for (sums, words) in [
         (vec![], "nobody says what"),
         (vec!["0123"], "2 files and 1 checksums"),
         (vec!["0123", "4567"], "`0123` is not a sha256"),
     ] {
         let (status, told) = args(&sums);
-        assert!(!status.success() && told.contains(discovers), "{told}");
+        assert!(!status.success() && told.contains(words), "{told}");
     }
     let pinned = [
         "rescue", "--kernel", &kernel, "--initrd", &initrd, "--sha256", &sums[0], "--sha256", &sums[1],
@@ -49,8 +49,8 @@ fn the_kernels_header_says_the_architecture_and_may_not_be_contradicted() {
     let (url, sum) = (format!("{}linux", server.base), hex(&arm64));
     let args = ["rescue", "--kernel", url.as_str(), "--sha256", sum.as_str()];
     let (status, told) = said(&place, &[&args[..], &["--arch", "x86_64"]].concat(), &[]);
-    let discovers = "the kernel linux is for arm64, not for x86_64";
-    assert!(status.code() == Some(1) && told.contains(discovers), "{told}");
+    let words = "the kernel linux is for arm64, not for x86_64";
+    assert!(status.code() == Some(1) && told.contains(words), "{told}");
     place.holds_nothing();
     let (status, told) = said(&place, &args, &[]);
     assert!(

@@ -147,8 +147,8 @@ fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
         let url = format!("{}{file}", server.base);
         ["rescue", "--kernel", &url, "--sha256", &sum, "--force"].map(str::to_owned)
     };
-    let discovers = args("linux");
-    let plain = command(&place, &discovers.each_ref().map(String::as_str), &[]);
+    let words = args("linux");
+    let plain = command(&place, &words.each_ref().map(String::as_str), &[]);
     let first = Stopped::at(&plain, "renameat2", 1);
     assert!(place.images().join("rescue").exists());
     let slow = args("slow");

@@ -120,13 +120,13 @@ fn a_wrong_file_makes_no_image_and_is_not_kept() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"a trojan".to_vec())]));
     let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
     let error = done.unwrap_err().to_string();
-    for discovers in [
+    for words in [
         server.base.as_str(),
         &hex(b"a trojan"),
         &hex(b"linux"),
         "nothing of it is kept",
     ] {
-        assert!(error.contains(discovers), "{error}");
+        assert!(error.contains(words), "{error}");
     }
     assert_eq!(place.kept("rescue"), Vec::<String>::new());
     place.holds_nothing();
@@ -134,7 +134,7 @@ fn a_wrong_file_makes_no_image_and_is_not_kept() {
 
 #[test]
 fn a_server_that_lies_about_the_length_is_found_out() {
-    for (claimed, discovers) in [
+    for (claimed, words) in [
         (3, "is not the file that it should be"),
         (4000, "closed the connection too early"),
     ] {
@@ -145,7 +145,7 @@ fn a_server_that_lies_about_the_length_is_found_out() {
         });
         let (done, _) = place.fetch(&request(format!("{}linux", server.base), Some(sha256(b"linux"))));
         let error = done.unwrap_err().to_string();
-        assert!(error.contains(discovers), "{claimed}: {error}");
+        assert!(error.contains(words), "{claimed}: {error}");
         place.holds_nothing();
     }
 }
@@ -243,7 +243,7 @@ fn a_redirect_is_followed_with_its_part_and_a_loop_ends() {
 
 #[test]
 fn a_status_says_whether_it_is_tried_again() {
-    for (status, tries, discovers) in [
+    for (status, tries, words) in [
         ("404 Not Found", 1, "catalogue.toml"),
         ("403 Forbidden", 1, "another mirror"),
         ("503 Service Unavailable", 3, "tried often enough"),
@@ -257,7 +257,7 @@ fn a_status_says_whether_it_is_tried_again() {
         let error = done.unwrap_err().to_string();
         assert_eq!(place.names(), Vec::<String>::new());
         assert!(
-            error.contains(status) && error.contains(discovers) && error.contains(&server.base),
+            error.contains(status) && error.contains(words) && error.contains(&server.base),
             "{error}"
         );
         assert_eq!(server.requests().len(), tries, "{error}");

@@ -145,10 +145,10 @@ fn a_signed_release_vouches_for_the_next_file_of_checksums() {
     let place = Place::new();
     place.fetch(&by("InRelease")).0.unwrap();
     place.holds("rescue", b"linux");
-    for (first, discovers) in [("Other", "says nothing of"), ("Wrong", "is not what")] {
+    for (first, words) in [("Other", "says nothing of"), ("Wrong", "is not what")] {
         let place = Place::new();
         let error = place.fetch(&by(first)).0.unwrap_err().to_string();
-        assert!(error.contains(discovers) && error.contains(first), "{error}");
+        assert!(error.contains(words) && error.contains(first), "{error}");
         place.holds_nothing();
     }
 }
@@ -180,7 +180,7 @@ fn what_nobody_that_we_know_signed_is_not_used() {
         ("before-whole", before_whole),
         ("with-bare", with_bare),
     ]);
-    for (file, discovers) in [
+    for (file, words) in [
         ("changed", "the signature does not fit"),
         ("foreign", "is not among ours"),
         ("smuggled", "not one signed text"),
@@ -191,7 +191,7 @@ fn what_nobody_that_we_know_signed_is_not_used() {
         let place = Place::new();
         let (done, _) = place.fetch(&ordered(&server, vec![(file, Some(signature(&rack, None)))]));
         let error = done.unwrap_err().to_string();
-        assert!(error.contains(discovers) && error.contains(file), "{error}");
+        assert!(error.contains(words) && error.contains(file), "{error}");
         place.holds_nothing();
     }
 }
