@@ -1,51 +1,40 @@
-//! The serving end of the operator's socket.
-//!
-//! The number of connections is bounded. When all slots are taken, a new connection evicts an idle one: first one that
-//! has sent no request yet, then one that does not read its response. A request that is being answered is not evicted.
+//! The serving end of the operator's socket: connections in, a row of the table for each request, its answer out.
 
-use super::{AdminApi, AdminSocket, api::Problem};
-use crate::model::limits::{
-    ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_RELOAD_TIMEOUT, ADMIN_SLOT_POLL_INTERVAL,
+use super::{
+    AdminSocket,
+    api::{API_VERSION, Refusal, RefusalCode},
+    connections::{Activity, ConnectionSlots, TrackedStream},
+    response::{Responder, ResponseBody, problem, refused},
+    routes::{AdminApi, Role, Route, routes},
 };
-use bytes::Bytes;
-use http_body_util::Full;
+use crate::model::limits::ADMIN_IDLE_TIMEOUT;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, Uri,
     body::Incoming,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use std::{
-    convert::Infallible,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use tokio::{
-    net::UnixStream,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::AbortHandle,
+    net::{UnixStream, unix::UCred},
+    sync::watch,
 };
 
-type ApiResponse = Response<Full<Bytes>>;
+/// How long no connection is taken where the system refused one: out of descriptors, most likely.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Answers operators until `stop` becomes true. Answers under way are still given.
 ///
 /// # Errors
 ///
 /// The socket can't be joined to the runtime.
-pub async fn serve<O: AdminApi>(
-    socket: &AdminSocket,
-    operator: Arc<O>,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn serve<A: AdminApi>(socket: &AdminSocket, api: Arc<A>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
     let listener = socket.listener()?;
-    let mut places = ConnectionSlots::new();
+    let server = Arc::new(Server { api, routes: routes() });
+    let mut slots = ConnectionSlots::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -53,160 +42,225 @@ pub async fn serve<O: AdminApi>(
         };
         match accepted {
             Ok((stream, _)) => {
-                let place = tokio::select! {
-                    place = places.take() => place.map_err(io::Error::other)?,
+                let slot = tokio::select! {
+                    slot = slots.take() => slot.map_err(io::Error::other)?,
                     _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
                 };
-                let (operator, standing) = (Arc::clone(&operator), Arc::<ConnectionPhase>::default());
-                let theirs = Arc::clone(&standing);
+                let (server, activity) = (Arc::clone(&server), Arc::<Activity>::default());
+                let theirs = Arc::clone(&activity);
                 let task = tokio::spawn(async move {
-                    connection(stream, operator, &theirs).await;
-                    drop(place);
+                    connection(stream, server, theirs).await;
+                    drop(slot);
                 });
-                places.note(task.abort_handle(), standing);
+                slots.note(task.abort_handle(), activity);
             }
             Err(error) => {
                 tracing::warn!("an operator's connection failed: {error}");
-                // Out of descriptors, most likely; the next attempt at once would fail the same.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
             }
         }
     }
 }
 
-/// What a connection is at.
-#[derive(Debug, Default)]
-struct ConnectionPhase(AtomicU8);
-
-impl ConnectionPhase {
-    /// Nothing was asked yet.
-    const SILENT: u8 = 0;
-    /// The answer is on its way out.
-    const ANSWERED: u8 = 1;
-    /// The answer is being found.
-    const ASKED: u8 = 2;
+/// Who asks, as far as the socket tells.
+struct Caller {
+    role: Role,
+    /// The process that connected.
+    process: Option<UCred>,
 }
 
-/// The places for connections, and who has them; the oldest first.
-struct ConnectionSlots {
-    free: Arc<Semaphore>,
-    taken: Vec<(AbortHandle, Arc<ConnectionPhase>)>,
-}
-
-impl ConnectionSlots {
-    fn new() -> ConnectionSlots {
-        ConnectionSlots {
-            free: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
-            taken: Vec::new(),
+impl Caller {
+    /// Whom the socket's file lets in may operate: its mode is the check, and there is no finer one.
+    fn of(stream: &UnixStream) -> Caller {
+        Caller {
+            role: Role::Operate,
+            process: stream.peer_cred().ok(),
         }
-    }
-
-    /// A place for a newcomer, for which another connection may have to end.
-    async fn take(&mut self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
-        loop {
-            self.make_room();
-            let place = Arc::clone(&self.free).acquire_owned();
-            // Where all were being answered, one may be answered by now and not take it.
-            if let Ok(place) = tokio::time::timeout(ADMIN_SLOT_POLL_INTERVAL, place).await {
-                return place;
-            }
-        }
-    }
-
-    /// Ends a connection that only holds its place, where no place is free.
-    fn make_room(&mut self) {
-        self.taken.retain(|(task, _)| !task.is_finished());
-        if self.free.available_permits() > 0 {
-            return;
-        }
-        let at = |at: u8| {
-            let mut taken = self.taken.iter();
-            taken.position(|(_, standing)| standing.0.load(Ordering::Relaxed) == at)
-        };
-        if let Some(place) = at(ConnectionPhase::SILENT).or_else(|| at(ConnectionPhase::ANSWERED)) {
-            self.taken.remove(place).0.abort();
-        }
-    }
-
-    fn note(&mut self, task: AbortHandle, standing: Arc<ConnectionPhase>) {
-        self.taken.push((task, standing));
     }
 }
 
-async fn connection<O: AdminApi>(stream: UnixStream, operator: Arc<O>, standing: &ConnectionPhase) {
-    let service = service_fn(move |request| {
-        let operator = Arc::clone(&operator);
+async fn connection<A: AdminApi>(stream: UnixStream, server: Arc<Server<A>>, activity: Arc<Activity>) {
+    let caller = Arc::new(Caller::of(&stream));
+    let io = TokioIo::new(TrackedStream::new(stream, Arc::clone(&activity)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (server, caller, activity) = (Arc::clone(&server), Arc::clone(&caller), Arc::clone(&activity));
         async move {
-            standing.0.store(ConnectionPhase::ASKED, Ordering::Relaxed);
-            let answer = dispatch(request, operator).await;
-            standing.0.store(ConnectionPhase::ANSWERED, Ordering::Relaxed);
-            Ok::<_, Infallible>(answer)
+            activity.asked();
+            let response = server.answer(request.method(), request.uri(), &caller).await;
+            Ok::<_, Infallible>(response.map(|body| activity.answered(body)))
         }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(ADMIN_HEADER_TIMEOUT)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    // The bound is for a client that never takes its answer.
-    match tokio::time::timeout(ADMIN_RELOAD_TIMEOUT, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("an operator's connection ended early: {error}"),
-        Err(_) => tracing::debug!("an operator's connection was cut: its answer was not taken"),
+        .header_read_timeout(ADMIN_IDLE_TIMEOUT)
+        .serve_connection(io, service);
+    if let Err(error) = served.await {
+        tracing::debug!("an operator's connection ended early: {error}");
     }
 }
 
-/// One row an endpoint.
-async fn dispatch<O: AdminApi>(request: Request<Incoming>, operator: Arc<O>) -> ApiResponse {
-    let path = request.uri().path().to_owned();
-    match (path.as_str(), request.method()) {
-        ("/reload", &Method::POST) => match operator.reload().await {
-            Ok(accepted) => json(StatusCode::OK, &accepted),
-            Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
-        },
-        ("/status", &Method::GET) => ask(operator, O::status).await,
-        ("/hosts", &Method::GET) => ask(operator, O::hosts).await,
-        ("/leases", &Method::GET) => ask(operator, O::leases).await,
-        ("/reload", _) => not_allowed("POST"),
-        ("/status" | "/hosts" | "/leases", _) => not_allowed("GET"),
-        (unknown, _) => json(
-            StatusCode::NOT_FOUND,
-            &Problem::new(format!("nothing is at {}", unknown.escape_debug())),
-        ),
+/// The table and who answers it.
+struct Server<A> {
+    api: Arc<A>,
+    routes: Vec<Route<A>>,
+}
+
+impl<A: AdminApi> Server<A> {
+    async fn answer(&self, method: &Method, uri: &Uri, caller: &Caller) -> Response<ResponseBody> {
+        let Some(path) = below_version(uri.path()) else {
+            return of_another_version(uri.path());
+        };
+        let Some(route) = self.route(method, path) else {
+            return self.no_route(path);
+        };
+        if caller.role < route.role {
+            return refused(&forbidden(route.role));
+        }
+        if route.role > Role::Read {
+            log_change(method, path, caller);
+        }
+        let (responder, response) = Responder::new();
+        let (api, respond) = (Arc::clone(&self.api), route.respond);
+        let parameters = uri.query().unwrap_or_default().to_owned();
+        tokio::task::spawn_blocking(move || respond(&api, &parameters, responder));
+        response.await.unwrap_or_else(|_| {
+            let detail = format!("{method} {path} came to no answer; this is a bug of bootwright, see its log");
+            refused(&Refusal::new(RefusalCode::Internal, detail))
+        })
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Option<&Route<A>> {
+        let mut routes = self.routes.iter();
+        routes.find(|route| route.path == path && route.method == *method)
+    }
+
+    /// No row has this path, or none with this method.
+    fn no_route(&self, path: &str) -> Response<ResponseBody> {
+        let there = self.routes.iter().filter(|route| route.path == path);
+        let methods: Vec<&str> = there.map(|route| route.method.as_str()).collect();
+        if methods.is_empty() {
+            let paths: Vec<String> = self.routes.iter().map(|route| versioned(route.path)).collect();
+            let detail = format!("nothing is at {}", versioned(path).escape_debug());
+            return refused(
+                &Refusal::new(RefusalCode::NotFound, detail).with_help(format!("there is {}", paths.join(", "))),
+            );
+        }
+        let methods = methods.join(", ");
+        let detail = format!("{} takes {methods}", versioned(path));
+        let mut response = refused(&Refusal::new(RefusalCode::MethodNotAllowed, detail));
+        if let Ok(allowed) = HeaderValue::from_str(&methods) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        response
     }
 }
 
-/// Asks on a thread that may block: the store is read from the disk.
-async fn ask<O: AdminApi, T: Serialize + Send + 'static>(
-    operator: Arc<O>,
-    question: fn(&O) -> Result<T, Problem>,
-) -> ApiResponse {
-    match tokio::task::spawn_blocking(move || question(&operator)).await {
-        Ok(Ok(answer)) => json(StatusCode::OK, &answer),
-        Ok(Err(problem)) => json(StatusCode::INTERNAL_SERVER_ERROR, &problem),
-        Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &Problem::new(error.to_string())),
-    }
+/// Who changes what is served is on record.
+fn log_change(method: &Method, path: &str, caller: &Caller) {
+    let process = caller.process.as_ref();
+    let (uid, pid) = (process.map(UCred::uid), process.and_then(UCred::pid));
+    tracing::info!(uid, pid, "an operator asked: {method} {path}");
 }
 
-fn not_allowed(allowed: &'static str) -> ApiResponse {
-    let problem = Problem::new(format!("this takes {allowed}"));
-    let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &problem);
-    answer
-        .headers_mut()
-        .insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
-    answer
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> ApiResponse {
-    let (status, body) = match serde_json::to_vec(value) {
-        Ok(body) => (status, body),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
+fn forbidden(role: Role) -> Refusal {
+    let needed = match role {
+        Role::Read => "may read",
+        Role::Operate => "may operate",
     };
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
+    Refusal::new(RefusalCode::Forbidden, format!("this takes who {needed}"))
+}
+
+/// The path as it stands in a URL.
+fn versioned(path: &str) -> String {
+    format!("/v{API_VERSION}{path}")
+}
+
+/// The path below our version; `None` where that is not its beginning.
+fn below_version(path: &str) -> Option<&str> {
+    let path = path.strip_prefix(&versioned(""))?;
+    path.starts_with('/').then_some(path)
+}
+
+/// What a client of another version reads: those of before version 1 asked without one, and show
+/// `message` and `help`.
+#[derive(Serialize)]
+struct OtherVersion<'r> {
+    #[serde(flatten)]
+    refusal: &'r Refusal,
+    message: &'r str,
+}
+
+fn of_another_version(path: &str) -> Response<ResponseBody> {
+    let here = format!(
+        "this daemon is bootwright {} with API {API_VERSION}",
+        env!("CARGO_PKG_VERSION")
     );
-    answer
+    let is_version = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let asked = path.split('/').nth(1).and_then(|first| first.strip_prefix('v'));
+    let (detail, help) = match asked.filter(|version| is_version(version)) {
+        Some(version) => (
+            format!("{here}, and was asked by API {version}"),
+            "ask with the `bootwright` of the same version; after an upgrade: systemctl restart bootwright".to_owned(),
+        ),
+        None => (
+            format!("{here}, and was asked for {} without a version", path.escape_debug()),
+            format!(
+                "ask for {}; a `bootwright` that asks so is older than the daemon: use the one installed with it",
+                versioned(path).escape_debug()
+            ),
+        ),
+    };
+    let refusal = Refusal::new(RefusalCode::UnsupportedVersion, detail).with_help(help);
+    let shown = OtherVersion {
+        refusal: &refusal,
+        message: &refusal.detail,
+    };
+    problem(&refusal, &shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::routes::{Answers, Endpoint};
+
+    #[test]
+    fn only_what_is_below_our_version_is_ours() {
+        assert_eq!(below_version("/v1/status"), Some("/status"));
+        for other in ["/status", "/v1", "/v12/status", "/v2/status", "", "/v1status"] {
+            assert_eq!(below_version(other), None, "{other}");
+        }
+    }
+
+    /// Refuses everything that gets as far as to it.
+    struct Refusing;
+
+    impl<E: Endpoint> Answers<E> for Refusing {
+        fn answer(&self, _: E::Request) -> Result<E::Response, Refusal> {
+            Err(Refusal::new(RefusalCode::Internal, "asked"))
+        }
+    }
+
+    async fn status(method: Method, path: &'static str, role: Role) -> u16 {
+        let server = Server {
+            api: Arc::new(Refusing),
+            routes: routes(),
+        };
+        let caller = Caller { role, process: None };
+        let response = server.answer(&method, &Uri::from_static(path), &caller).await;
+        response.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn who_may_only_read_is_not_let_change_what_is_served() {
+        assert_eq!(status(Method::GET, "/v1/status", Role::Read).await, 500);
+        assert_eq!(status(Method::POST, "/v1/reload", Role::Read).await, 403);
+        assert_eq!(status(Method::POST, "/v1/reload", Role::Operate).await, 500);
+    }
+
+    #[tokio::test]
+    async fn what_is_nowhere_is_told_from_what_takes_another_method_or_version() {
+        assert_eq!(status(Method::GET, "/v1/nowhere", Role::Operate).await, 404);
+        assert_eq!(status(Method::GET, "/v1/reload", Role::Operate).await, 405);
+        assert_eq!(status(Method::GET, "/v2/status", Role::Operate).await, 404);
+    }
 }

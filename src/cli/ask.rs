@@ -1,11 +1,19 @@
-//! What the commands that ask the daemon have in common: where it is, and how an answer is shown.
+//! What the commands that ask the daemon have in common: where it is, one question for all of them, and how an
+//! answer or a refusal is shown.
 
-use crate::model::WallTime;
-use serde::Serialize;
+use crate::admin::{
+    Document, Lines,
+    api::{Problem, Timestamp},
+    client::{self, ClientError},
+    routes::Endpoint,
+};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    error::Error,
     io::{self, Write},
     path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Which daemon, and how its answer is shown.
@@ -13,20 +21,55 @@ use std::{
 pub(super) struct AdminArgs {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", default_value = "/run/bootwright/admin.sock")]
-    pub(super) socket: PathBuf,
-    /// JSON instead of text.
+    socket: PathBuf,
+    /// JSON instead of text; a refusal is JSON too.
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 impl AdminArgs {
-    /// Prints `api` as JSON, or as `text` says it.
-    pub(super) fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
-        show(self.json, answer, text)
+    /// Asks `E` for its object, and shows that as JSON or as `text` says it.
+    pub(super) fn document<E, T>(&self, request: &E::Request, text: impl FnOnce(&T) -> String) -> ExitCode
+    where
+        E: Endpoint<Response = Document<T>>,
+        T: Serialize + DeserializeOwned,
+    {
+        let answer = client::document::<E, T>(&self.socket, request);
+        super::finish(self.show(answer, text))
+    }
+
+    /// Asks `E` for its list, and shows that as a JSON array or as `text` says it.
+    pub(super) fn list<E, T>(&self, request: &E::Request, text: impl FnOnce(&[T]) -> String) -> ExitCode
+    where
+        E: Endpoint<Response = Lines<T>>,
+        T: Serialize + DeserializeOwned,
+    {
+        let answer = client::list::<E, T>(&self.socket, request);
+        super::finish(self.show(answer, |items| text(items)))
+    }
+
+    fn show<T: Serialize>(
+        &self,
+        answer: Result<T, ClientError>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Box<dyn Error>> {
+        match answer {
+            Ok(answer) => Ok(show(self.json, &answer, text)?),
+            Err(error) => {
+                // What it says in one line is the command's own error.
+                show(self.json, &error.refusal(), |refusal| errors_text(&refusal.errors))?;
+                Err(error.into())
+            }
+        }
     }
 }
 
-/// Prints `api` as JSON, or as `text` says it.
+/// Everything that is wrong, a line each.
+pub(super) fn errors_text(errors: &[Problem]) -> String {
+    errors.iter().map(|error| format!("error: {error}\n")).collect()
+}
+
+/// Prints `answer` as JSON, or as `text` says it.
 pub(super) fn show<T: Serialize>(json: bool, answer: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
     let shown = if json {
         serde_json::to_string_pretty(answer)? + "\n"
@@ -60,21 +103,12 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     std::iter::once(line(head)).chain(rows).collect()
 }
 
-/// A moment as people read it, in UTC.
-pub(super) fn moment(time: WallTime) -> String {
-    let system = UNIX_EPOCH
-        .checked_add(Duration::from_secs(time.0))
-        // httpdate knows four-digit years only.
-        .filter(|_| time.0 < 253_402_300_800);
-    system.map_or_else(|| "never".to_owned(), httpdate::fmt_http_date)
-}
-
 /// How long until `time`, roughly.
-pub(super) fn until(time: WallTime) -> String {
+pub(super) fn until(time: Timestamp) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let left = time.0.saturating_sub(now);
+    let left = time.wall().0.saturating_sub(now);
     match left {
         0..120 => format!("{left} s"),
         120..7_200 => format!("{} min", left / 60),
@@ -91,11 +125,5 @@ mod tests {
     fn columns_line_up_and_lines_have_no_tail() {
         let rows = [["r1u07".to_owned(), "live".to_owned()], ["a".to_owned(), String::new()]];
         assert_eq!(table(["NAME", "BOOT"], &rows), "NAME   BOOT\nr1u07  live\na\n");
-    }
-
-    #[test]
-    fn a_moment_beyond_the_calendar_is_never() {
-        assert_eq!(moment(WallTime(u64::MAX)), "never");
-        assert_eq!(moment(WallTime(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

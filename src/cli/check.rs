@@ -6,7 +6,7 @@ use crate::config::{
     validation::{self, FilesToValidate},
 };
 use crate::images::{reading::ReadVia, sums::NoImages};
-use crate::model::ServedInterface;
+use crate::model::{ServedInterface, text::counted};
 use crate::net::interface;
 use serde::Serialize;
 use std::{
@@ -195,30 +195,25 @@ fn print_text(
     complaints.write_all(report.render(colours).as_bytes())?;
     let warnings = match report.warnings.len() {
         0 => String::new(),
-        count => format!(", {}", plural(count, "warning")),
+        count => format!(", {}", counted(count, "warning")),
     };
     match counts {
         Some(counts) => {
             let what = [
-                plural(counts.hosts, "host"),
-                plural(counts.subnets, "subnet"),
-                plural(counts.rules, "rule"),
+                counted(counts.hosts, "host"),
+                counted(counts.subnets, "subnet"),
+                counted(counts.rules, "rule"),
                 counts
                     .images
-                    .map_or("images not looked at".to_owned(), |images| plural(images, "image")),
-                plural(counts.scripts, "script"),
-                plural(counts.answers, "answer"),
+                    .map_or("images not looked at".to_owned(), |images| counted(images, "image")),
+                counted(counts.scripts, "script"),
+                counted(counts.answers, "answer"),
             ];
             let took_ms = took.as_millis();
             writeln!(std::io::stdout(), "{}: sound{warnings} ({took_ms} ms)", what.join(", "))
         }
-        None => writeln!(complaints, "{}{warnings}", plural(report.errors.len(), "error")),
+        None => writeln!(complaints, "{}{warnings}", counted(report.errors.len(), "error")),
     }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
 }
 
 #[cfg(test)]

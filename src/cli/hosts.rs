@@ -2,33 +2,32 @@
 
 use super::ask::{AdminArgs, table};
 use crate::admin::{
-    api::{HeldAddress, HostStatus},
-    client,
+    api::{HeldAddress, HostFilter, HostStatus},
+    routes::GetHosts,
 };
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
   bootwright hosts
+  bootwright hosts r1u07 52:54:00:00:00:08
   bootwright hosts --json | jq -r '.[] | select(.boot == \"live\") | .name'";
 
 /// Lists the hosts of the inventory in force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
+    /// Only these, by name or MAC.
+    #[arg(value_name = "HOST")]
+    host: Vec<String>,
     #[command(flatten)]
     ask: AdminArgs,
 }
 
 /// Asks for the hosts.
 pub(super) fn run(args: Args) -> ExitCode {
-    let Args { ask } = args;
-    super::finish(hosts(&ask))
-}
-
-fn hosts(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
-    let hosts: Vec<HostStatus> = client::get(&ask.socket, "/hosts")?;
-    Ok(ask.show(&hosts, |hosts| text(hosts))?)
+    let Args { host, ask } = args;
+    ask.list::<GetHosts, _>(&HostFilter { host }, text)
 }
 
 /// Its own address, and what its interfaces have beside that.

@@ -1,13 +1,17 @@
 //! `bootwright leases`.
 
 use super::ask::{AdminArgs, table, until};
-use crate::admin::{api::LeaseStatus, client};
-use std::{error::Error, process::ExitCode};
+use crate::admin::{
+    api::{LeaseStatus, NoParameters},
+    routes::GetLeases,
+};
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
   bootwright leases
-  bootwright leases --json | jq -r '.[] | select(.host == null) | .client'";
+  bootwright leases --json | jq -r '.[] | select(.host == null) | .client'
+  bootwright leases --json | jq -r 'map(select(.expires < (now + 600 | todate))) | length'";
 
 /// Lists the dynamic leases that have not ended.
 #[derive(Debug, clap::Args)]
@@ -19,13 +23,7 @@ pub(super) struct Args {
 
 /// Asks for the leases.
 pub(super) fn run(args: Args) -> ExitCode {
-    let Args { ask } = args;
-    super::finish(leases(&ask))
-}
-
-fn leases(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
-    let leases: Vec<LeaseStatus> = client::get(&ask.socket, "/leases")?;
-    Ok(ask.show(&leases, |leases| text(leases))?)
+    args.ask.list::<GetLeases, _>(&NoParameters {}, text)
 }
 
 fn text(leases: &[LeaseStatus]) -> String {

@@ -2,15 +2,17 @@
 
 use super::ask::AdminArgs;
 use crate::admin::{
-    api::{ReloadAccepted, ReloadRefusal, counted},
-    client,
+    api::{NoParameters, ReloadAccepted},
+    routes::PostReload,
 };
-use std::{error::Error, fmt::Write, process::ExitCode};
+use crate::model::text::counted;
+use std::{fmt::Write, process::ExitCode};
 
 const EXAMPLES: &str = "\
 Examples:
   bootwright reload
   bootwright reload --json | jq .generation
+  bootwright reload --json | jq -r '.errors[]? | \"\\(.file):\\(.line): \\(.message)\"'
 
 Exit code 0 when the new generation is in force, 1 when it is refused and the old one stays.";
 
@@ -24,19 +26,7 @@ pub(super) struct Args {
 
 /// Asks for a reload and waits for what becomes of it.
 pub(super) fn run(args: Args) -> ExitCode {
-    let Args { ask } = args;
-    super::finish(reload(&ask))
-}
-
-fn reload(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
-    match client::reload(&ask.socket)? {
-        Ok(accepted) => Ok(ask.show(&accepted, accepted_text)?),
-        Err(refusal) => {
-            ask.show(&refusal, refusal_text)?;
-            let kept = refusal.generation;
-            Err(format!("reload refused: generation {kept} stays in force").into())
-        }
-    }
+    args.ask.document::<PostReload, _>(&NoParameters {}, accepted_text)
 }
 
 fn accepted_text(accepted: &ReloadAccepted) -> String {
@@ -58,9 +48,4 @@ fn accepted_text(accepted: &ReloadAccepted) -> String {
     }
     let _ = writeln!(text, "generation {generation} is in force: {}", counted(*hosts, "host"));
     text
-}
-
-/// Every error on a line of its own.
-pub(super) fn refusal_text(refusal: &ReloadRefusal) -> String {
-    refusal.errors.iter().map(|error| format!("error: {error}\n")).collect()
 }

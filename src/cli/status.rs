@@ -1,15 +1,13 @@
 //! `bootwright status`.
 
-use super::{
-    ask::{AdminArgs, moment},
-    reload::refusal_text,
-};
+use super::ask::{AdminArgs, errors_text};
 use crate::admin::{
-    api::{ArtifactStatus, InterfaceStatus, LastGoodFiles, Status, TransferStatus, UnservedArtifact, counted},
-    client,
+    api::{ArtifactStatus, InterfaceStatus, LastGoodFiles, NoParameters, Status, TransferStatus, UnservedArtifact},
+    routes::GetStatus,
 };
+use crate::model::text::counted;
 use indicatif::BinaryBytes;
-use std::{error::Error, fmt::Write, process::ExitCode};
+use std::{fmt::Write, process::ExitCode};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,17 +28,12 @@ pub(super) struct Args {
 
 /// Asks how the daemon is.
 pub(super) fn run(args: Args) -> ExitCode {
-    let Args { ask } = args;
-    super::finish(status(&ask))
-}
-
-fn status(ask: &AdminArgs) -> Result<(), Box<dyn Error>> {
-    let status: Status = client::get(&ask.socket, "/status")?;
-    Ok(ask.show(&status, text)?)
+    args.ask.document::<GetStatus, _>(&NoParameters {}, text)
 }
 
 fn text(status: &Status) -> String {
     let Status {
+        api: _,
         version,
         pid,
         config,
@@ -62,7 +55,7 @@ fn text(status: &Status) -> String {
     let mut text = format!(
         "bootwright {version}, pid {pid}, {}\ngeneration {generation} since {}: {}\n{}\n",
         config.display(),
-        moment(*since),
+        since,
         counted(*hosts, "host"),
         counted(*leases, "lease"),
     );
@@ -81,7 +74,7 @@ fn text(status: &Status) -> String {
         let _ = writeln!(
             text,
             "SERVED ARE THE FILES THAT WERE ACCEPTED {}, kept in {}: those on disk were refused at the start",
-            moment(*accepted),
+            accepted,
             folder.display()
         );
     }
@@ -89,8 +82,8 @@ fn text(status: &Status) -> String {
         let _ = writeln!(
             text,
             "the files as they are now were refused at {}:\n{}",
-            moment(refusal.at),
-            refusal_text(refusal).trim_end()
+            refusal.at,
+            errors_text(&refusal.errors).trim_end()
         );
     }
     text.push_str(&transfers_text(transfers));
@@ -117,7 +110,6 @@ fn interface_text(interface: &InterfaceStatus) -> String {
         since,
     } = interface;
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let since = moment(*since);
     match problem {
         None => format!("interface {name} ({mode}) serves with {}\n", addresses.join(", ")),
         Some(problem) => format!("INTERFACE {name} ({mode}) SERVES NOBODY since {since}: {problem}\n"),

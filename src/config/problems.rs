@@ -7,7 +7,7 @@ use super::{
 use crate::boot::{render::TemplateError, snapshot::Origin};
 use crate::model::{
     limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_MAX, DIAGNOSTICS_PER_FILE_MAX},
-    text,
+    text::{self, counted},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -174,14 +174,11 @@ impl DiagnosticList {
             of_file
                 .into_iter()
                 .filter(|(_, count)| count.beyond > 0)
-                .map(|(file, count)| {
-                    let s = if count.beyond == 1 { "" } else { "s" };
-                    Diagnostic {
-                        message: format!("{} more {noun}{s} here", count.beyond),
-                        help: Some("mend the others first, and they may be gone".to_owned()),
-                        file,
-                        place: MORE,
-                    }
+                .map(|(file, count)| Diagnostic {
+                    message: format!("{} here", counted(count.beyond, &format!("more {noun}"))),
+                    help: Some("mend the others first, and they may be gone".to_owned()),
+                    file,
+                    place: MORE,
                 }),
         );
         said.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));

@@ -5,13 +5,13 @@
 //! (`reload`), because it is not what the files say.
 
 use super::diagnostics_log::{log_errors, log_warnings};
-use crate::admin::api::{LastGoodFiles, Problem, counted};
+use crate::admin::api::{LastGoodFiles, Problem};
 use crate::config::{
     self, Appliance, Diagnostic, KEPT_FOLDERS, LoadReport, Loaded,
     validation::{self, TriedFiles},
 };
 use crate::images::sums::Deferred;
-use crate::model::WallTime;
+use crate::model::{WallTime, text::counted};
 use crate::store::{
     StoreError,
     last_good::{self, LastGoodVersion},
@@ -89,7 +89,10 @@ fn load(config_file: &Path) -> Result<InitialLoad, LoadReport> {
             tried,
             fallback: Some(Fallback {
                 errors: refused.errors,
-                kept: LastGoodFiles { accepted, folder },
+                kept: LastGoodFiles {
+                    accepted: accepted.into(),
+                    folder,
+                },
             }),
         }),
         Err(report) => {

@@ -13,14 +13,14 @@ use super::{
     verifier::Verifier,
     watched::WatchSet,
 };
-use crate::admin::api::{LastGoodFiles, Problem, ReloadAccepted, ReloadRefusal, counted};
+use crate::admin::api::{LastGoodFiles, Problem, ReloadAccepted, ReloadRefusal};
 use crate::boot::snapshot::Ports;
 use crate::config::{
     Appliance, LoadReport, Loaded,
     validation::{self, TriedFiles},
 };
 use crate::images::sums::Deferred;
-use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL};
+use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL, text::counted};
 use crate::state::Shared;
 use std::{
     fmt,
@@ -112,7 +112,7 @@ impl Reloader {
             None => (None, None),
             Some(Fallback { errors, kept }) => {
                 let refusal = ReloadRefusal {
-                    at: now,
+                    at: now.into(),
                     generation: shared.snapshot.load().generation,
                     errors: errors.iter().map(Problem::from).collect(),
                 };
@@ -323,7 +323,7 @@ impl Reloader {
 
     fn refuse(&self, trigger: Trigger, errors: Vec<Problem>) -> ReloadRefusal {
         let refusal = ReloadRefusal {
-            at: self.shared.clock.now().wall,
+            at: self.shared.clock.now().wall.into(),
             generation: self.shared.snapshot.load().generation,
             errors,
         };
@@ -397,7 +397,7 @@ mod tests {
         ReloadState {
             since: WallTime(7),
             last_refusal: Some(ReloadRefusal {
-                at: WallTime(8),
+                at: WallTime(8).into(),
                 generation: 3,
                 errors: vec![Problem::new("host r1u07 twice"), Problem::new("no image")],
             }),
@@ -422,7 +422,7 @@ mod tests {
             "{line}"
         );
         state.last_good = Some(LastGoodFiles {
-            accepted: WallTime(5),
+            accepted: WallTime(5).into(),
             folder: "/var/lib/bootwright/accepted/4".into(),
         });
         assert!(state.reminder(due).unwrap().contains("/var/lib/bootwright/accepted/4"));

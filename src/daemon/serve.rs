@@ -12,16 +12,14 @@ use super::{
     uptime,
     verifier::Verifier,
 };
-use crate::admin::{
-    AdminSocket, SocketError,
-    api::{Problem, counted},
-};
+use crate::admin::{AdminSocket, SocketError, api::Problem};
 use crate::boot::snapshot::{Ports, Snapshot};
 use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::LeaseTable;
 use crate::model::{
     Now,
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+    text::counted,
 };
 use crate::net::{BindError, ListenConfig, Servers};
 use crate::state::{Clock, Shared};

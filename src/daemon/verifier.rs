@@ -6,7 +6,6 @@
 //! restart reads only what changed since.
 
 use super::artifacts;
-use crate::admin::api::counted;
 use crate::boot::{
     snapshot::{FileStamp, Snapshot},
     verification::{ChecksumRecord, HashResult, NextRead, ReadReason, VerificationState},
@@ -15,9 +14,12 @@ use crate::images::{
     checksum,
     reading::{HashingReader, ReadVia},
 };
-use crate::model::limits::{
-    RECHECK_BYTES_PER_S, VERIFY_DEBOUNCE, VERIFY_LOG_INTERVAL, VERIFY_PIECE_BYTES, VERIFY_POLL_INTERVAL,
-    VERIFY_STOP_TIMEOUT,
+use crate::model::{
+    limits::{
+        RECHECK_BYTES_PER_S, VERIFY_DEBOUNCE, VERIFY_LOG_INTERVAL, VERIFY_PIECE_BYTES, VERIFY_POLL_INTERVAL,
+        VERIFY_STOP_TIMEOUT,
+    },
+    text::counted,
 };
 use crate::state::{Counter, Shared};
 use crate::store::{Store, StoreError, Write, checksums};

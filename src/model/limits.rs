@@ -235,13 +235,20 @@ pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// How often a newcomer that found no place looks for one that only is held.
 pub const ADMIN_SLOT_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long an operator's client may take to send a request.
-pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the command line waits for an answer.
+/// How long an operator's connection may be silent: before its request is whole, and between requests.
+pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an operator's client may take nothing of an answer that waits for it.
+pub const ADMIN_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lines of a stream that are made ahead of its reader.
+pub const ADMIN_STREAM_QUEUE_MAX: usize = 256;
+/// Lines of a stream that are sent in one write.
+pub const ADMIN_STREAM_BATCH_MAX: usize = 64;
+/// How long the command line waits for an answer, and between parts of it.
 pub const ADMIN_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the command line waits for a reload, on a machine that has much else to do.
-pub const ADMIN_RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// The longest answer the command line reads; 10,000 hosts are 3 MiB.
+/// How long the command line waits for a change, such as a reload, on a machine that has much else to do.
+pub const ADMIN_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest JSON object that the command line reads: an answer, or a line of one. The status with 1,000
+/// transfers is 200 KB.
 pub const ADMIN_RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// File descriptors we ask the system for: a socket and a file for every transfer and connection.
 pub const OPEN_FILES_MAX: u64 = 65_536;

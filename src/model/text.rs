@@ -52,6 +52,14 @@ pub fn shown(text: String) -> String {
     shown
 }
 
+/// `1 host`, `2 hosts`: a number and its noun.
+pub fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 /// Whether `text` is a domain name, a host's among them (RFC 1123): labels of letters, digits and hyphens
 /// between dots, none with a hyphen at either end.
 pub fn is_domain_name(text: &str) -> bool {

@@ -2,7 +2,7 @@
 //! clock of the daemon alone, and leaves the monotonic ones as the kernel does.
 
 use super::SOON;
-use super::daemon::{Daemon, ask_json};
+use super::daemon::{Daemon, ask_json, expiry_s};
 use super::namespace::Wire;
 use super::room::{Room, binary};
 use super::wire::Rack;
@@ -60,7 +60,7 @@ impl Host {
             .saturating_add_signed(difference_s);
         let leases = ask_json(&self.room, "leases");
         let lease = |lease: &serde_json::Value| {
-            let ends = lease["expires"].as_u64().expect("a time");
+            let ends = expiry_s(lease);
             let left = ends.saturating_sub(clock);
             assert!(LASTING_S.contains(&left), "{left} s are left of {lease}");
             let text = |key: &str| lease[key].as_str().expect("a text").to_owned();

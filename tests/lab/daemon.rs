@@ -2,6 +2,7 @@
 
 use super::namespace::{Namespace, Wire};
 use super::room::{Room, binary, bootwright};
+use bootwright::admin::api::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -287,6 +288,12 @@ pub fn ask_json(room: &Room, command: &str) -> Value {
         super::namespace::text(&output)
     );
     serde_json::from_slice(&output.stdout).expect("--json prints JSON")
+}
+
+/// When a lease of `leases --json` ends, in seconds since 1970.
+pub fn expiry_s(lease: &Value) -> u64 {
+    let expires: Timestamp = serde_json::from_value(lease["expires"].clone()).expect("a time of RFC 3339");
+    expires.wall().0
 }
 
 fn socket(room: &Room) -> String {

@@ -1,10 +1,10 @@
 //! An image as the commands show it: a line for people, an object for programs.
 
+use crate::admin::api::Timestamp;
 use crate::boot::{
     snapshot::{Artifact, Image},
     verification::ChecksumRecord,
 };
-use crate::cli::ask::moment;
 use crate::images::{checksum, sums::KnownChecksums};
 use crate::model::Cpu;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(super) fn in_json(image: &Image, known: Option<&KnownChecksums>) -> serde_js
         });
         if let Some(known) = known {
             let known = known.of_file(&image.path(artifact), artifact.stamp);
-            shown["read_at"] = json!(known.map(|record| record.at));
+            shown["read_at"] = json!(known.map(|record| Timestamp::from(record.at)));
             shown["sound"] = json!(known.map(|record| record.sha256 == artifact.sha256));
         }
         shown
@@ -60,7 +60,7 @@ pub(super) fn known_in_words(image: &Image, known: &KnownChecksums) -> String {
         return format!("WRONG, not served: {}", wrong.join(" "));
     }
     match known.iter().map(|(_, record)| record.at).min() {
-        Some(oldest) if known.len() == all.count() => format!("verified {}", moment(oldest)),
+        Some(oldest) if known.len() == all.count() => format!("verified {}", Timestamp::from(oldest)),
         Some(_) | None => "not verified yet".to_owned(),
     }
 }

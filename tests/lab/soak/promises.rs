@@ -1,6 +1,7 @@
 //! What machines were promised: the addresses that they saw acknowledged, and until when. Whoever else gets
 //! one before that, or does not find it again, was lied to.
 
+use crate::daemon::expiry_s;
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -79,7 +80,7 @@ impl Promises {
             if let Some(other) = listed.insert(address, client.clone()) {
                 broken.push(format!("listed twice: {address} is {other}'s and {client}'s"));
             }
-            let left = Duration::from_secs(lease["expires"].as_u64().expect("seconds")).saturating_sub(wall);
+            let left = Duration::from_secs(expiry_s(lease)).saturating_sub(wall);
             self.by_address.entry(address).or_insert(Held {
                 mac: client,
                 until: now + left,
@@ -99,6 +100,7 @@ impl Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bootwright::{admin::api::Timestamp, model::WallTime};
     use serde_json::json;
 
     const LEASE: Duration = Duration::from_secs(600);
@@ -115,7 +117,8 @@ mod tests {
     }
 
     fn listed(rows: &[(&str, Ipv4Addr)]) -> Value {
-        let expires = UNIX_EPOCH.elapsed().unwrap().as_secs() + LEASE.as_secs();
+        let expires = WallTime(UNIX_EPOCH.elapsed().unwrap().as_secs() + LEASE.as_secs());
+        let expires = Timestamp::from(expires);
         let row =
             |(client, address): &(&str, Ipv4Addr)| json!({ "address": address, "client": client, "expires": expires });
         rows.iter().map(row).collect()

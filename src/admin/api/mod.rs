@@ -1,0 +1,33 @@
+//! What the daemon tells an operator, as JSON: the same types on both ends of the socket, one file an
+//! endpoint, and what endpoints have in common here.
+//!
+//! Shapes are those of [`API_VERSION`]: a field may come to them, and none goes or changes its meaning without
+//! another version.
+
+mod hosts;
+mod leases;
+mod refusal;
+mod reload;
+mod status;
+mod timestamp;
+
+pub use hosts::{HeldAddress, HostFilter, HostStatus};
+pub use leases::LeaseStatus;
+pub use refusal::{Problem, Refusal, RefusalCode};
+pub use reload::{ReloadAccepted, ReloadRefusal};
+pub use status::{ArtifactStatus, InterfaceStatus, LastGoodFiles, Status, TransferStatus, UnservedArtifact};
+pub use timestamp::Timestamp;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the shapes and paths: it is in every path (`/v1/status`), and every response has it in the
+/// header [`API_VERSION_HEADER`].
+pub const API_VERSION: u32 = 1;
+
+/// The header of a response that has its version.
+pub const API_VERSION_HEADER: &str = "bootwright-api";
+
+/// What an endpoint takes that is asked for one thing only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}

@@ -1,0 +1,41 @@
+//! `POST /reload`: the operator's files are read again.
+
+use super::{Problem, Refusal, RefusalCode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A reload that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadAccepted {
+    /// The generation in force now.
+    pub generation: u64,
+    /// Hosts in its inventory.
+    pub hosts: usize,
+    /// What is odd, and served all the same.
+    pub warnings: Vec<Problem>,
+    /// Settings that changed and hold only after a restart.
+    pub restart_needed_for: Vec<String>,
+}
+
+/// A reload that was refused: the generation before it stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadRefusal {
+    /// When it was refused.
+    pub at: Timestamp,
+    /// The generation that stays in force.
+    pub generation: u64,
+    /// Everything that is wrong.
+    pub errors: Vec<Problem>,
+}
+
+impl From<ReloadRefusal> for Refusal {
+    fn from(refusal: ReloadRefusal) -> Refusal {
+        let ReloadRefusal { at, generation, errors } = refusal;
+        let detail = format!("reload refused: generation {generation} stays in force");
+        Refusal {
+            at: Some(at),
+            generation: Some(generation),
+            errors,
+            ..Refusal::new(RefusalCode::FilesRefused, detail)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `GET /status`: how the daemon is.
+
+use super::{Problem, ReloadRefusal, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the API.
+    pub api: u32,
+    /// The daemon's own version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The configuration it reads.
+    pub config: PathBuf,
+    /// The generation in force.
+    pub generation: u64,
+    /// Since when it is.
+    pub since: Timestamp,
+    /// Hosts in the inventory.
+    pub hosts: usize,
+    /// Leases that have not ended.
+    pub leases: usize,
+    /// Whether leases can be written; none is acknowledged while they can't.
+    pub leases_writable: bool,
+    /// The artifacts of images.
+    pub artifacts: ArtifactStatus,
+    /// The interfaces it is told to serve.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Settings of the files that hold only after a restart.
+    pub restart_needed_for: Vec<String>,
+    /// Folders whose changes are not seen at once.
+    pub unwatched: Vec<Problem>,
+    /// Why the files as they are now are not in force, if they are not.
+    pub last_refusal: Option<ReloadRefusal>,
+    /// The files in force, where those on disk were refused at the start already.
+    pub last_good: Option<LastGoodFiles>,
+    /// Files on their way, the oldest first.
+    pub transfers: Vec<TransferStatus>,
+    /// Everything that is counted, since the start.
+    pub counters: BTreeMap<String, u64>,
+    /// Why requests came to nothing or had to wait, by the reason's name in the log, since the start.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// An interface that is to be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name in the settings.
+    pub name: String,
+    /// `dhcp` or `proxy`.
+    pub mode: String,
+    /// `up`, `no carrier` or `off`; nothing where it is not served.
+    pub link: Option<String>,
+    /// Its IPv4 addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Why no machine is served there, if none is.
+    pub problem: Option<String>,
+    /// Since when it stands so.
+    pub since: Timestamp,
+}
+
+/// A file on its way to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferStatus {
+    /// The machine: a host's name, or a MAC.
+    pub machine: String,
+    /// The address that it goes to.
+    pub client: Ipv4Addr,
+    /// `http` or `tftp`.
+    pub transport: String,
+    /// The file, as the log names it.
+    pub what: String,
+    /// Bytes sent so far; of a range only its own.
+    pub sent_bytes: u64,
+    /// Bytes of the whole transfer.
+    pub length_bytes: u64,
+    /// Seconds since it began.
+    pub age_s: u64,
+}
+
+/// The artifacts of images, by what is known of their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactStatus {
+    /// How many have the bytes of their sha256, and are served.
+    pub verified: usize,
+    /// The others.
+    pub unserved: Vec<UnservedArtifact>,
+}
+
+/// An artifact that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnservedArtifact {
+    /// Its image.
+    pub image: String,
+    /// Its file in there.
+    pub file: String,
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// How many of them have been read to verify it.
+    pub bytes_read: u64,
+    /// What is wrong with it; nothing while it is being verified.
+    pub problem: Option<Problem>,
+}
+
+/// Files that were accepted once and kept, and are served in place of those on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastGoodFiles {
+    /// When they were accepted.
+    pub accepted: Timestamp,
+    /// The folder they lie in.
+    pub folder: PathBuf,
+}

@@ -1,0 +1,110 @@
+//! The table of the API: a row an endpoint. Both ends of the socket go by it.
+
+use super::{
+    api::{HostFilter, HostStatus, LeaseStatus, NoParameters, Refusal, ReloadAccepted, Status},
+    query,
+    response::{Document, Lines, Responder, Response},
+};
+use hyper::Method;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What a caller may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// See how things are.
+    Read,
+    /// Change what is served.
+    Operate,
+}
+
+/// A row of the table.
+pub trait Endpoint {
+    /// Its method.
+    const METHOD: Method;
+    /// Its path below the version.
+    const PATH: &'static str;
+    /// Who may ask.
+    const ROLE: Role;
+    /// What it takes: the parameters of the URL, each a list of texts.
+    type Request: Serialize + DeserializeOwned;
+    /// What it answers: a [`Document`] or [`Lines`].
+    type Response: Response;
+}
+
+/// What answers an endpoint. It is asked on a thread that may block.
+pub trait Answers<E: Endpoint> {
+    /// The answer, or why there is none.
+    ///
+    /// # Errors
+    /// Whatever the endpoint refuses.
+    fn answer(&self, request: E::Request) -> Result<E::Response, Refusal>;
+}
+
+macro_rules! endpoints {
+    ($($(#[$what:meta])* $name:ident: $method:ident $path:literal, $role:ident, $request:ty => $response:ty;)+) => {
+        $(
+            $(#[$what])*
+            #[derive(Debug)]
+            pub enum $name {}
+
+            impl Endpoint for $name {
+                const METHOD: Method = Method::$method;
+                const PATH: &'static str = $path;
+                const ROLE: Role = Role::$role;
+                type Request = $request;
+                type Response = $response;
+            }
+        )+
+
+        /// Whoever answers every endpoint.
+        pub trait AdminApi: $(Answers<$name> +)+ Send + Sync + 'static {}
+
+        impl<A: $(Answers<$name> +)+ Send + Sync + 'static> AdminApi for A {}
+
+        /// Every row, and who answers it.
+        pub(super) fn routes<A: AdminApi>() -> Vec<Route<A>> {
+            vec![$(Route::of::<$name>()),+]
+        }
+    };
+}
+
+endpoints! {
+    // endpoint: method path, role, request => response;
+    /// How the daemon is.
+    GetStatus: GET "/status", Read, NoParameters => Document<Status>;
+    /// The hosts of the generation in force.
+    GetHosts: GET "/hosts", Read, HostFilter => Lines<HostStatus>;
+    /// The leases that run, by the clock that nobody can set.
+    GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
+    /// Reads the operator's files again.
+    PostReload: POST "/reload", Operate, NoParameters => Document<ReloadAccepted>;
+}
+
+/// A row, as the server reads it.
+pub(super) struct Route<A> {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) role: Role,
+    /// Finds the answer to a request with these parameters and gives it. Blocks.
+    pub(super) respond: fn(&A, &str, Responder),
+}
+
+impl<A> Route<A> {
+    fn of<E: Endpoint>() -> Route<A>
+    where
+        A: Answers<E>,
+    {
+        Route {
+            method: E::METHOD,
+            path: E::PATH,
+            role: E::ROLE,
+            respond: |api, parameters, responder| {
+                let answered = query::read(parameters).and_then(|request| api.answer(request));
+                match answered {
+                    Ok(response) => response.give(responder),
+                    Err(refusal) => responder.refuse(&refusal),
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What the daemon answers on the admin socket, one file an endpoint.
+
+mod hosts;
+mod leases;
+mod reload;
+mod status;
+
+use super::reload::Reloader;
+use crate::net::Standings;
+use crate::state::Shared;
+use crate::store::writer::LeaseWriter;
+use std::sync::Arc;
+
+/// Everything an operator can ask after.
+pub(super) struct AdminService {
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Arc<LeaseWriter>,
+    pub(super) standings: Standings,
+}

@@ -1,0 +1,94 @@
+//! How the daemon is.
+
+use super::AdminService;
+use crate::admin::{
+    Answers, Document,
+    api::{API_VERSION, InterfaceStatus, NoParameters, Refusal, Status, TransferStatus},
+    routes::GetStatus,
+};
+use crate::boot::resource::Transport;
+use crate::daemon::{artifacts, log};
+use crate::net::interface::{InterfaceState, Presence};
+use crate::state::transfers::TransferProgress;
+use std::{collections::BTreeMap, time::Duration};
+
+impl Answers<GetStatus> for AdminService {
+    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<Status>, Refusal> {
+        let snapshot = self.shared.snapshot.load();
+        let state = self.reloader.state();
+        Ok(Document(Status {
+            api: API_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            config: self.reloader.config_file().to_owned(),
+            generation: snapshot.generation,
+            since: state.since.into(),
+            hosts: snapshot.hosts.len(),
+            leases: self.shared.lease_table().acknowledged(self.shared.clock.now()).count(),
+            leases_writable: self.writer.is_healthy(),
+            artifacts: artifacts::known(&snapshot, &self.shared.verification()),
+            interfaces: self.standings.load().iter().map(interface).collect(),
+            restart_needed_for: state.restart_needed_for,
+            unwatched: state.unwatched,
+            last_refusal: state.last_refusal,
+            last_good: state.last_good,
+            transfers: self.transfers(),
+            counters: self.counters(),
+            reasons: self.reasons(),
+        }))
+    }
+}
+
+impl AdminService {
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let counted = self.shared.counters.snapshot().into_iter();
+        counted
+            .chain([("log_lost", log::lost())])
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect()
+    }
+
+    /// The reasons that came up.
+    fn reasons(&self) -> BTreeMap<String, u64> {
+        let all = self.shared.counters.reasons().into_iter();
+        let counted = all.filter(|(_, count)| *count > 0);
+        counted.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    fn transfers(&self) -> Vec<TransferStatus> {
+        let now = self.shared.clock.monotonic();
+        let under_way = self.shared.transfers.under_way();
+        under_way.iter().map(|one| transfer(now, one)).collect()
+    }
+}
+
+fn interface(state: &InterfaceState) -> InterfaceStatus {
+    let served = match &state.presence {
+        Presence::Served(interface) => Some(interface),
+        Presence::Missing { .. } | Presence::Unserved { .. } => None,
+    };
+    let addresses = served.into_iter().flat_map(|served| served.addresses.iter());
+    InterfaceStatus {
+        name: state.name.clone(),
+        mode: state.mode.to_string(),
+        link: served.map(|served| served.link.to_string()),
+        addresses: addresses.map(|own| own.address).collect(),
+        problem: state.problem(),
+        since: state.since.into(),
+    }
+}
+
+fn transfer(now: Duration, progress: &TransferProgress) -> TransferStatus {
+    TransferStatus {
+        machine: progress.machine.to_string(),
+        client: progress.client,
+        transport: match progress.transport {
+            Transport::Http => "http".to_owned(),
+            Transport::Tftp => "tftp".to_owned(),
+        },
+        what: progress.file.to_string(),
+        sent_bytes: progress.sent(),
+        length_bytes: progress.length,
+        age_s: now.saturating_sub(progress.began).as_secs(),
+    }
+}
