@@ -31,7 +31,7 @@ impl LeaseLog for WrittenLeases {
             .map(|durable| Box::pin(durable) as Durable)
     }
 
-    fn keep(&self, ports: Vec<PortChange>) {
-        self.writer.keep(ports);
+    fn keep(&self, ports: Vec<PortChange>) -> Result<Durable, String> {
+        self.writer.keep(ports).map(|durable| Box::pin(durable) as Durable)
     }
 }

@@ -5,7 +5,11 @@
 //! address was given. It outlives a restart, because a host renews, and is in the middle of its boot, then too.
 
 use crate::model::{HardwareAddr, Now, WallTime, limits};
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 /// A switch port as it is remembered: the inventory's name for it, whatever its case. Two names of one
 /// inventory are never taken for each other but by a chance of one in 2^64.
@@ -44,13 +48,23 @@ pub enum PortChange {
     Remove(Ipv4Addr),
 }
 
+impl PortChange {
+    /// Of which address.
+    fn address(&self) -> Ipv4Addr {
+        match self {
+            PortChange::Put(record) => record.address,
+            PortChange::Remove(address) => *address,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct PortBinding {
     client: HardwareAddr,
     port: PortId,
     /// Monotonic.
     ends: Duration,
-    /// Monotonic; until when the disk says so.
+    /// Monotonic; until when the disk says so, or will where it takes what it was handed.
     committed: Duration,
     /// Somebody with the client's hardware address was seen at another port since.
     is_doubtful: bool,
@@ -63,6 +77,8 @@ pub struct PortBindings {
     bindings: BTreeMap<Ipv4Addr, PortBinding>,
     /// The same by client.
     by_client: BTreeMap<HardwareAddr, Ipv4Addr>,
+    /// Addresses of which the disk may say something else, because it did not take a change.
+    unwritten: BTreeSet<Ipv4Addr>,
 }
 
 impl PortBindings {
@@ -87,7 +103,8 @@ impl PortBindings {
             changes.extend(self.forget_client(client));
             self.remove(address);
             changes.extend(self.make_room(now));
-            if self.bindings.len() >= limits::PORT_BINDINGS_MAX {
+            // What the disk does not take is bounded with what there is.
+            if self.bindings.len().max(self.unwritten.len()) >= limits::PORT_BINDINGS_MAX {
                 return changes;
             }
         }
@@ -105,6 +122,31 @@ impl PortBindings {
         self.by_client.insert(client, address);
         if kept.is_none() {
             changes.push(PortChange::Put(record(now, address, &stand)));
+        }
+        changes
+    }
+
+    /// Takes that these changes are not on disk, and will not be.
+    pub fn not_written(&mut self, changes: &[PortChange]) {
+        self.unwritten.extend(changes.iter().map(PortChange::address));
+    }
+
+    /// Some of the changes that the disk did not take, by what counts now; they count as handed over. To be told
+    /// again with [`PortBindings::not_written`] where it does not take them either.
+    pub fn take_unwritten(&mut self, now: Now) -> Vec<PortChange> {
+        let some = self.unwritten.iter().take(limits::PORT_CHANGES_RETRIED_AT_ONCE);
+        let some: Vec<Ipv4Addr> = some.copied().collect();
+        let mut changes = Vec::with_capacity(some.len());
+        for address in some {
+            self.unwritten.remove(&address);
+            let stand = self.bindings.get_mut(&address);
+            changes.push(match stand.filter(|stand| stand.ends > now.monotonic) {
+                Some(stand) => {
+                    stand.committed = stand.ends;
+                    PortChange::Put(record(now, address, stand))
+                }
+                None => PortChange::Remove(address),
+            });
         }
         changes
     }
@@ -193,13 +235,14 @@ impl PortBindings {
         running.map(|(address, stand)| record(now, *address, stand)).collect()
     }
 
-    /// Drops what has ended, where there is no room for more.
+    /// Drops some of what has ended, where there is no room for more.
     fn make_room(&mut self, now: Now) -> Vec<PortChange> {
         if self.bindings.len() < limits::PORT_BINDINGS_MAX {
             return Vec::new();
         }
         let over = self.bindings.iter().filter(|(_, stand)| stand.ends <= now.monotonic);
-        let over: Vec<Ipv4Addr> = over.map(|(address, _)| *address).collect();
+        let some = over.take(limits::PORT_BINDINGS_EVICTED_AT_ONCE);
+        let over: Vec<Ipv4Addr> = some.map(|(address, _)| *address).collect();
         for address in &over {
             self.remove(*address);
         }
@@ -317,8 +360,61 @@ mod tests {
         }
         assert_eq!(given.note(now(1, 1), (client(most), address(most)), port, MINUTE), []);
         let changes = given.note(now(60, 60), (client(most), address(most)), port, MINUTE);
-        assert_eq!(changes.len(), limits::PORT_BINDINGS_MAX + 1);
+        assert_eq!(
+            changes.len(),
+            limits::PORT_BINDINGS_EVICTED_AT_ONCE + 1,
+            "the disk's queue has room for them"
+        );
         assert_eq!(given.records(now(60, 60)).len(), 1);
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_handed_over_again_as_it_counts_then() {
+        let port = PortId::of("sw7/Gi1/7");
+        let [kept, gone, over] = [11, 12, 13].map(|last| Ipv4Addr::new(192, 0, 2, last));
+        let mut given = PortBindings::default();
+        let mut refused = given.note(now(0, 1000), (client(1), kept), port, MINUTE);
+        refused.extend(given.note(now(0, 1000), (client(2), gone), port, MINUTE));
+        refused.extend(given.note(now(0, 1000), (client(3), over), port, MINUTE / 2));
+        refused.extend(given.forget_client(client(2)));
+        given.not_written(&refused);
+        let port = PortId::of("sw7/Gi1/9");
+        put(&given.note(now(20, 1020), (client(1), kept), port, MINUTE));
+        let again = given.take_unwritten(now(40, 1040));
+        let record = PortRecord {
+            address: kept,
+            client: client(1),
+            port,
+            expires: WallTime(1080),
+        };
+        let removed = [gone, over].map(PortChange::Remove);
+        assert_eq!((&again[0], &again[1..]), (&PortChange::Put(record), &removed[..]));
+        assert_eq!(given.take_unwritten(now(40, 1040)), [], "it is under way");
+        given.not_written(&again);
+        assert_eq!(given.take_unwritten(now(41, 1041)), again);
+    }
+
+    #[test]
+    fn what_a_disk_that_takes_nothing_is_owed_is_bounded() {
+        let port = PortId::of("sw7/Gi1/7");
+        let mut given = PortBindings::default();
+        let most = u32::try_from(limits::PORT_BINDINGS_MAX).unwrap();
+        for number in 0..=most {
+            let address = Ipv4Addr::from_bits(0x0a00_0000 + number);
+            let changes = given.note(now(0, 0), (client(1), address), port, MINUTE);
+            given.not_written(&changes);
+        }
+        assert_eq!(given.records(now(0, 0)), [], "the last found no room");
+        let mut handed_over = 0;
+        loop {
+            let some = given.take_unwritten(now(0, 0)).len();
+            assert!(some <= limits::PORT_CHANGES_RETRIED_AT_ONCE);
+            handed_over += some;
+            if some == 0 {
+                break;
+            }
+        }
+        assert_eq!(handed_over, limits::PORT_BINDINGS_MAX);
     }
 
     #[test]

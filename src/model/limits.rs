@@ -84,6 +84,10 @@ pub const LEASE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const PORT_BINDING_TTL: Duration = Duration::from_secs(4 * 3600);
 /// Addresses of hosts with a `port` for which it is remembered at which switch port they were given.
 pub const PORT_BINDINGS_MAX: usize = 32_768;
+/// Of those that ended, how many make room at once where there is none: each is a change on its way to the disk.
+pub const PORT_BINDINGS_EVICTED_AT_ONCE: usize = 256;
+/// Changes of what is remembered of switch ports that are handed to the disk once more, at once.
+pub const PORT_CHANGES_RETRIED_AT_ONCE: usize = 1024;
 /// How long an answer to a probe is waited for: firmware asks again after a second (iPXE) or four (EDK2),
 /// and must have its offer by then.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(400);

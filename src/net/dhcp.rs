@@ -35,7 +35,7 @@ use crate::net::{
     tasks::TaskTracker,
 };
 use crate::proto::dhcp::{self, Request};
-use crate::state::{Counter, Durable, Shared, calendar};
+use crate::state::{Counter, Durable, Shared, calendar, ports};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
     net::UdpSocket,
@@ -207,9 +207,7 @@ impl DhcpServer {
             .iter()
             .flat_map(|outcome| outcome.port_changes.clone())
             .collect();
-        if !port_changes.is_empty() {
-            self.shared.lease_log.keep(port_changes);
-        }
+        ports::keep(&self.shared, &mut leases, port_changes);
         (outcomes, appended)
     }
 

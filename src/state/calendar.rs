@@ -1,6 +1,6 @@
 //! Keeps the ends of leases on disk right when the host's clock is set.
 
-use super::Shared;
+use super::{Shared, ports};
 use crate::lease::{ClockStep, LeaseTable};
 use crate::model::{
     Now,
@@ -20,6 +20,7 @@ pub async fn keep(shared: Arc<Shared>) {
         let now = shared.clock.now();
         let mut leases = shared.lease_table();
         look(&shared, now, &mut leases);
+        ports::keep_unwritten(&shared, now, &mut leases);
         // What could not be written is tried again at once, and while it is under way nothing is.
         if now.monotonic >= due || leases.is_undated() {
             mark(&shared, now, &mut leases);

@@ -5,6 +5,7 @@
 //!   clock is set.
 //! - [`events`] is the one door for everything that happens to a machine, and [`log`] its lines.
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
+//! - [`ports`] has the disk know at which switch ports addresses were given.
 //! - `rendering` is the threads that render texts.
 //! - [`clock`] is the only place that reads one.
 //!
@@ -16,6 +17,7 @@ pub mod commit;
 pub mod counters;
 pub mod events;
 pub mod log;
+pub mod ports;
 mod rendering;
 pub mod transfers;
 

@@ -105,10 +105,16 @@ impl LeaseWriter {
         self.append_all(changes, Vec::new())
     }
 
-    /// Hands over at which switch ports addresses were given. Nobody waits for it; what the queue has no room
-    /// for is told again with the next renewal.
-    pub fn keep(&self, ports: Vec<PortChange>) {
-        drop(self.append_all(Vec::new(), ports));
+    /// The same for the switch ports at which addresses were given.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LeaseWriter::append`].
+    pub fn keep(
+        &self,
+        ports: Vec<PortChange>,
+    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
+        self.append_all(Vec::new(), ports)
     }
 
     fn append_all(
