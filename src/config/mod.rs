@@ -56,7 +56,7 @@ use std::{
 pub use images::wrong;
 pub use last_good::{KEPT_FOLDERS, SavedFile, files_to_save, load_last_good, rewritten_paths, state_folders};
 pub use loading::load;
-pub use watched::{watched, watched_beyond};
+pub use watched::{Watched, watched, watched_beyond};
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -223,7 +223,7 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
         loaders: Vec::new(),
         ..appliance.clone()
     };
-    let mut paths = config::watched(&without_loaders, config_file);
+    let mut paths = config::watched(&without_loaders, config_file).folders;
     paths.push(config_file.to_owned());
     paths.push(appliance.inventory.clone());
     paths.extend(appliance.loaders.iter().cloned());

@@ -5,9 +5,14 @@
 //! watches left: so the folders are armed anew after each reload, and it is looked now and then whether they are
 //! still those that are armed and whether anything changed in them.
 
-use super::reload::{Reloader, Trigger};
+use super::{
+    reload::{Reloader, Trigger},
+    watched::WatchSet,
+};
 use crate::admin::api::Problem;
-use crate::model::limits::{RELOAD_DEBOUNCE, RELOAD_DEBOUNCE_MAX, UNWATCHED_NAMED_MAX, WATCH_POLL_INTERVAL};
+use crate::model::limits::{
+    RELOAD_DEBOUNCE, RELOAD_DEBOUNCE_MAX, UNWATCHED_NAMED_MAX, WATCH_POLL_INTERVAL, WATCHED_BEHIND_LINKS_MAX,
+};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use std::{
     os::unix::fs::MetadataExt,
@@ -73,6 +78,8 @@ struct ActiveWatch {
     places: Vec<WatchedFolder>,
     /// Whether all of them are.
     is_whole: bool,
+    /// Answers with more behind their links.
+    left_out: Vec<PathBuf>,
     /// What watches, as long as it is there.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -87,17 +94,27 @@ async fn arm(reloader: &Arc<Reloader>, before: Option<ActiveWatch>, changed: &mp
 /// Watches the reloader's folders; those that were `before`, where they are still the same. What can't be
 /// watched is said to the reloader. Blocks.
 fn arm_here(reloader: &Reloader, before: Option<ActiveWatch>, changed: &mpsc::Sender<()>) -> ActiveWatch {
-    let places: Vec<WatchedFolder> = reloader.watched().folders.into_iter().map(watched_folder).collect();
-    if let Some(before) = before.filter(|before| before.is_whole && before.places == places) {
+    let WatchSet { folders, left_out, .. } = reloader.watched();
+    let places: Vec<WatchedFolder> = folders.into_iter().map(watched_folder).collect();
+    let is_same = |before: &ActiveWatch| before.is_whole && before.places == places && before.left_out == left_out;
+    if let Some(before) = before.filter(is_same) {
         return before;
     }
     let folders = places.iter().map(|(folder, _)| folder.as_path());
-    let (watcher, unwatched) = watcher(folders, changed);
+    let (watcher, mut unwatched) = watcher(folders, changed);
     let armed = ActiveWatch {
         is_whole: unwatched.is_empty(),
         places,
+        left_out,
         _watcher: watcher,
     };
+    unwatched.extend(
+        armed
+            .left_out
+            .iter()
+            .take(UNWATCHED_NAMED_MAX)
+            .map(|answer| unseen(answer)),
+    );
     reloader.note_unwatched(unwatched);
     armed
 }
@@ -141,6 +158,18 @@ fn unwatched(what: String, error: &notify::Error) -> Problem {
     );
     Problem {
         help: Some("say `bootwright reload` after an edit, or see fs.inotify.max_user_watches".to_owned()),
+        ..Problem::new(message)
+    }
+}
+
+/// What is said of an answer whose links lead to too much.
+fn unseen(answer: &Path) -> Problem {
+    let message = format!(
+        "not every change of {} is seen: its links lead to more than {WATCHED_BEHIND_LINKS_MAX} folders and links",
+        answer.display()
+    );
+    Problem {
+        help: Some("say `bootwright reload` after an edit, or have the links lead to less".to_owned()),
         ..Problem::new(message)
     }
 }

@@ -1,10 +1,11 @@
 //! What a generation is read from, and whether that changed.
 
 use crate::boot::snapshot::FileStamp;
-use crate::config::{self, Appliance};
+use crate::config::{self, Appliance, Watched};
 use crate::images::checksum;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +17,8 @@ pub(super) struct WatchSet {
     /// Folders in and beneath which every file counts. Elsewhere only TOML files do: a log beside
     /// `bootwright.toml` that each reload writes to must not cause the next.
     whole: Vec<PathBuf>,
+    /// Answers that more than these folders is read for: changes there are not seen.
+    pub(super) left_out: Vec<PathBuf>,
 }
 
 impl WatchSet {
@@ -29,13 +32,14 @@ impl WatchSet {
             ..
         } = appliance;
         let whole = [scripts, answers, images].into_iter().chain(loaders);
-        let mut folders = config::watched(appliance, config_file);
+        let Watched { mut folders, left_out } = config::watched(appliance, config_file);
         folders.extend(config::watched_beyond(appliance, config_file));
         folders.sort();
         folders.dedup();
         WatchSet {
             folders,
             whole: whole.cloned().collect(),
+            left_out,
         }
     }
 
@@ -49,6 +53,7 @@ impl WatchSet {
             for path in entries(folder) {
                 if whole || path.extension().is_some_and(|extension| extension == "toml") {
                     stamp(&path).hash(&mut hasher);
+                    behind(&path).hash(&mut hasher);
                     path.hash(&mut hasher);
                 }
             }
@@ -73,6 +78,15 @@ fn stamp(path: &Path) -> Option<FileStamp> {
     Some(checksum::stamp(&there))
 }
 
+/// Which folder a link leads to: it may be one that is looked at under another path.
+fn behind(path: &Path) -> Option<(u64, u64)> {
+    let there = path
+        .metadata()
+        .ok()
+        .filter(|there| there.is_dir() && path.is_symlink())?;
+    Some((there.dev(), there.ino()))
+}
+
 fn is_editors(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // vim probes a folder with a file named 4913.
@@ -87,6 +101,7 @@ mod tests {
         WatchSet {
             folders: vec![folder.to_owned(), scripts.to_owned()],
             whole: vec![scripts.to_owned()],
+            left_out: Vec::new(),
         }
     }
 
@@ -115,6 +130,20 @@ mod tests {
         std::fs::write(folder.path().join("serve.log"), "reloaded").unwrap();
         assert_eq!(watched.fingerprint(), first);
         std::fs::write(scripts.join("live.ipxe"), "#!ipxe").unwrap();
+        assert_ne!(watched.fingerprint(), first);
+    }
+
+    #[test]
+    fn a_link_that_leads_to_another_folder_of_those_that_are_looked_at_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("old")).unwrap();
+        std::fs::create_dir_all(at("new")).unwrap();
+        let watched = watched(&at("old"), folder.path());
+        std::os::unix::fs::symlink("old", at("now")).unwrap();
+        let first = watched.fingerprint();
+        std::fs::remove_file(at("now")).unwrap();
+        std::os::unix::fs::symlink("new", at("now")).unwrap();
         assert_ne!(watched.fingerprint(), first);
     }
 }

@@ -906,7 +906,7 @@ fn the_watched_folders_cover_every_file_that_counts() {
     let room = Room::new(SUBNET);
     room.write("loaders/debian-installer/arm64/grub/arm64-efi/sleep.mod", "module");
     room.write("loaders/lost+found/1", "");
-    let folders = watched(&room.compiled().appliance, &room.path("bootwright.toml"));
+    let folders = watched(&room.compiled().appliance, &room.path("bootwright.toml")).folders;
     for folder in [
         "",
         "scripts",

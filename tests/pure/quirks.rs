@@ -93,7 +93,7 @@ fn a_file_that_is_named_must_be_there_and_its_folder_is_watched() {
     room.write("firmware/odd.toml", &row("acme", "", "tftp_block_max = 512"));
     let loaded = room.load().ok().unwrap();
     assert_eq!(&*loaded.snapshot.quirks.0[0].name, "acme");
-    let folders = watched(&loaded.appliance, &room.0.path().join("bootwright.toml"));
+    let folders = watched(&loaded.appliance, &room.0.path().join("bootwright.toml")).folders;
     assert!(folders.contains(&room.0.path().join("firmware")));
 }
 

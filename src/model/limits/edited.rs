@@ -40,6 +40,8 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 pub const RELOAD_DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// Symbolic links on the way to one file that are watched: as many as the system follows.
 pub const WATCHED_LINKS_MAX: usize = 40;
+/// Folders and links behind the links of one answer that are watched: a link may lead anywhere.
+pub const WATCHED_BEHIND_LINKS_MAX: usize = 4096;
 /// How often it is looked whether files changed that no news came of: their folder was replaced, or lies on a
 /// file system that tells nothing.
 pub const WATCH_POLL_INTERVAL: Duration = Duration::from_secs(10);

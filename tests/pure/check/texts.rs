@@ -211,7 +211,7 @@ fn an_answers_own_folders_are_served_and_watched() {
     let mut files = loaded.snapshot.templates.answers["suse"].clone();
     files.sort();
     assert_eq!(files, ["autoinst.xml", "classes/large/swap.xml", "rules/rules.xml"]);
-    let folders = watched(&loaded.appliance, &room.path("bootwright.toml"));
+    let folders = watched(&loaded.appliance, &room.path("bootwright.toml")).folders;
     assert!(
         folders.contains(&room.path("answers/suse/classes/large")),
         "{folders:?}"
