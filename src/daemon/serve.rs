@@ -17,7 +17,7 @@ use crate::boot::snapshot::{Ports, Snapshot};
 use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::LeaseTable;
 use crate::model::{
-    Now,
+    Now, WallTime,
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
     text::counted,
 };
@@ -280,9 +280,10 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     let wall = mark.map_or(now.wall, |mark| mark.resume(here));
     let now = Now { wall, ..now };
     let mut table = LeaseTable::default();
-    if let Some(mark) = mark.filter(|mark| !mark.is_in_boot_of(&here)) {
-        table.mark_uncertain(now, mark.date, &records);
-    }
+    let rebooted = mark.filter(|mark| !mark.is_in_boot_of(&here));
+    // After a reboot the clock may be wrong, and no more than this is sure.
+    let at_least = rebooted.map_or(now.wall, |mark| mark.date);
+    table.mark_uncertain(now, at_least, &records);
     let refused = table.restore(now, records);
     // The date is written as soon as anybody is served.
     if mark.is_some() || found > 0 {
@@ -302,20 +303,28 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
             counted(unreadable, "record")
         );
     }
+    table.ports.mark_uncertain(now, at_least, &ports);
     let ended: Vec<Write> = table.ports.restore(now, ports).iter().map(ports::write).collect();
     if !ended.is_empty()
         && let Err(error) = store.commit(&ended)
     {
         tracing::warn!("where addresses were given once stays on disk though it counts no longer: {error}");
     }
-    remember_loss(now, store, is_corrupt, &mut table)?;
+    remember_loss((now, at_least), store, is_corrupt, &mut table)?;
     tracing::info!("restored {}", counted(found - refused.len(), "lease"));
     Ok(table)
 }
 
 /// Has the table probe addresses if the disk lost leases before, or just now by records that can't be read. These
 /// stay on disk until their addresses are given anew, and count as lost at every start before that.
-fn remember_loss(now: Now, store: &dyn Store, is_corrupt: bool, table: &mut LeaseTable) -> Result<(), StoreError> {
+///
+/// Only the time counts that surely passed since: by a clock that is ahead after a reboot it would be over early.
+fn remember_loss(
+    (now, at_least): (Now, WallTime),
+    store: &dyn Store,
+    is_corrupt: bool,
+    table: &mut LeaseTable,
+) -> Result<(), StoreError> {
     let before = match is_corrupt {
         true => Some(lost::LossRecord::Undated),
         false => lost::load(store)?,
@@ -323,7 +332,7 @@ fn remember_loss(now: Now, store: &dyn Store, is_corrupt: bool, table: &mut Leas
     let passed = match before {
         None => return Ok(()),
         Some(lost::LossRecord::Undated) => 0,
-        Some(lost::LossRecord::At(date)) => now.wall.0.saturating_sub(date.0),
+        Some(lost::LossRecord::At(date)) => at_least.0.saturating_sub(date.0),
     };
     table.lose(now, Duration::from_secs(passed));
     if is_corrupt && let Err(error) = store.commit(&[lost::put(lost::LossRecord::Undated)]) {
@@ -372,8 +381,8 @@ fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{LeaseChange, LeaseRecord};
-    use crate::model::{MacAddr, WallTime, limits::RESERVATION_TRUSTED};
+    use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortId, PortRecord};
+    use crate::model::{MacAddr, limits::RESERVATION_TRUSTED};
     use std::{fs, net::Ipv4Addr};
 
     #[test]
@@ -403,7 +412,75 @@ mod tests {
         drop(writer.redate(mark, Default::default(), leases.lost_at(now)).unwrap());
         drop(writer);
         assert!(may_have_lost(4000 + 3599));
-        assert!(!may_have_lost(4000 + 3600));
+        // The host may have been off for no time at all, with a clock that is ahead.
+        let (now, leases, _) = start(1_000_000);
+        let at = |seconds: u64| Now {
+            monotonic: now.monotonic + Duration::from_secs(seconds),
+            ..now
+        };
+        assert!(leases.may_have_lost(at(3599), LEASE));
+        assert!(!leases.may_have_lost(at(3600), LEASE));
+    }
+
+    #[test]
+    fn of_the_time_since_a_loss_what_surely_passed_counts() {
+        const BEGUN: u64 = 1_764_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_store(folder.path()).unwrap();
+        let found = lost::put(lost::LossRecord::At(WallTime(BEGUN - 3000)));
+        let dated = calendar::put(&uptime::mark(WallTime(BEGUN), Some(1)));
+        store.commit(&[dated, found]).unwrap();
+        let may_have_lost = |boot: u128, lasting: u64| {
+            let now = Now {
+                monotonic: Duration::from_secs(5),
+                wall: WallTime(BEGUN + 1_000_000),
+            };
+            let leases = restore(now, Some(boot), &*store).unwrap();
+            leases.may_have_lost(now, Duration::from_secs(lasting))
+        };
+        let before_and_after = |boot| [may_have_lost(boot, 3000), may_have_lost(boot, 3600)];
+        assert_eq!(before_and_after(1), [false, true]);
+        assert_eq!(
+            before_and_after(2),
+            [false, true],
+            "rebooted, with a clock that is ahead"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_after_a_reboot_takes_no_switch_port() {
+        const BEGUN: u64 = 1_764_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_store(folder.path()).unwrap();
+        let address = Ipv4Addr::new(192, 0, 2, 11);
+        let given = PortRecord {
+            address,
+            client: MacAddr([2, 0, 0, 0, 0, 1]).into(),
+            port: PortId::of("sw7/Gi1/7"),
+            expires: WallTime(BEGUN + 3600),
+        };
+        let dated = calendar::put(&uptime::mark(WallTime(BEGUN), Some(1)));
+        let kept = ports::write(&PortChange::Put(given));
+        store.commit(&[dated, kept]).unwrap();
+        let at = |monotonic_s: u64, seconds: u64| Now {
+            monotonic: Duration::from_secs(monotonic_s),
+            wall: WallTime(BEGUN + seconds),
+        };
+        let start = |seconds: u64| restore(at(5, seconds), Some(2), &*store).unwrap();
+        let mut leases = start(1_000_000);
+        assert_eq!(leases.ports.at(at(5, 1_000_000), address), None);
+        assert!(start(60).ports.at(at(5, 60), address).is_some(), "it is on disk still");
+        // The clock is set right while the daemon runs.
+        let now = at(6, 60);
+        assert!(leases.observe_clock(now).is_some());
+        assert!(leases.ports.at(now, address).is_some());
+        let anew = leases.redate(now).map(|_| leases.port_records(now));
+        let expires = leases.date(now).0 + 3540;
+        assert_eq!(
+            anew.unwrap()[0].expires,
+            WallTime(expires),
+            "on disk it goes by the later date"
+        );
     }
 
     #[test]

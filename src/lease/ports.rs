@@ -6,6 +6,7 @@
 
 use crate::model::{HardwareAddr, Now, WallTime, limits};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     time::Duration,
@@ -70,6 +71,17 @@ struct PortBinding {
     is_doubtful: bool,
 }
 
+/// One that had ended at the start by a clock that may have been wrong.
+#[derive(Clone, Copy, Debug)]
+struct UncertainBinding {
+    client: HardwareAddr,
+    port: PortId,
+    /// Its end by the calendar of when it was given.
+    expires: WallTime,
+    /// Monotonic; it has ended by then, however long the host was off.
+    ended: Duration,
+}
+
 /// The ports at which addresses were given: one address a client. Here `now` is dated by the calendar of what
 /// is on disk (`LeaseTable::dated`).
 #[derive(Debug, Default)]
@@ -79,6 +91,8 @@ pub struct PortBindings {
     by_client: BTreeMap<HardwareAddr, Ipv4Addr>,
     /// Addresses of which the disk may say something else, because it did not take a change.
     unwritten: BTreeSet<Ipv4Addr>,
+    /// Those that count again, should the clock be set back.
+    uncertain: BTreeMap<Ipv4Addr, UncertainBinding>,
 }
 
 impl PortBindings {
@@ -120,6 +134,7 @@ impl PortBindings {
         };
         self.bindings.insert(address, stand);
         self.by_client.insert(client, address);
+        self.uncertain.remove(&address);
         if kept.is_none() {
             changes.push(PortChange::Put(record(now, address, &stand)));
         }
@@ -178,12 +193,18 @@ impl PortBindings {
 
     /// `client` no longer has `address`.
     pub fn give_up(&mut self, client: HardwareAddr, address: Ipv4Addr) -> Option<PortChange> {
+        if self.uncertain.get(&address).is_some_and(|each| each.client == client) {
+            return self.forget_uncertain(address);
+        }
         let is_its = self.by_client.get(&client) == Some(&address);
         is_its.then(|| self.forget_client(client)).flatten()
     }
 
     /// `client` has `address` now, and not from a port: whoever had it before has it no longer.
     pub fn pass_on(&mut self, client: HardwareAddr, address: Ipv4Addr) -> Option<PortChange> {
+        if self.uncertain.get(&address).is_some_and(|each| each.client != client) {
+            return self.forget_uncertain(address);
+        }
         let before = self.bindings.get(&address).map(|stand| stand.client)?;
         (before != client).then(|| self.forget_client(before)).flatten()
     }
@@ -203,12 +224,70 @@ impl PortBindings {
 
     /// `client` was given an address at a port with these names: what it was given at another counts no longer.
     pub fn moved_to(&mut self, client: HardwareAddr, names: &[String]) -> Option<PortChange> {
-        let stand = self
+        let Some(stand) = self
             .by_client
             .get(&client)
-            .and_then(|address| self.bindings.get(address))?;
+            .and_then(|address| self.bindings.get(address))
+        else {
+            let elsewhere = |each: &UncertainBinding| !names.is_empty() && !is_among(each.port, names);
+            let mut uncertain = self.uncertain.iter();
+            let (address, _) = uncertain.find(|(_, each)| each.client == client && elsewhere(each))?;
+            let address = *address;
+            return self.forget_uncertain(address);
+        };
         let is_elsewhere = !names.is_empty() && !is_among(stand.port, names);
         is_elsewhere.then(|| self.forget_client(client)).flatten()
+    }
+
+    /// Takes that the clock at the start, by which `records` are restored `now`, may be wrong: all that is sure is
+    /// that it was `at_least` that late by their calendar. Those that ended between the two may count still, and
+    /// stay on disk. Should the clock be set back, they do.
+    pub fn mark_uncertain(&mut self, now: Now, at_least: WallTime, records: &[PortRecord]) {
+        let ended_meanwhile = records
+            .iter()
+            .filter(|record| at_least < record.expires && record.expires <= now.wall);
+        for record in ended_meanwhile.take(limits::PORT_BINDINGS_MAX) {
+            let remaining = Duration::from_secs(record.expires.0 - at_least.0).min(limits::LEASE_MAX);
+            let uncertain = UncertainBinding {
+                client: record.client,
+                port: record.port,
+                expires: record.expires,
+                ended: now.monotonic + remaining,
+            };
+            self.uncertain.insert(record.address, uncertain);
+        }
+    }
+
+    /// Has those count again that have not ended by the clock as it was set, and whose client was given no other
+    /// address at a port since; whether there are any.
+    pub(super) fn revive(&mut self, now: Now) -> bool {
+        let mut uncertain: Vec<_> = std::mem::take(&mut self.uncertain).into_iter().collect();
+        // Of several of one client the latest counts.
+        uncertain.sort_by_key(|(address, each)| (Reverse(each.expires), *address));
+        let mut is_any = false;
+        for (address, each) in uncertain {
+            let remaining = Duration::from_secs(each.expires.0.saturating_sub(now.wall.0));
+            let ends = each.ended.min(now.monotonic + remaining.min(limits::LEASE_MAX));
+            let has_room = self.bindings.len() < limits::PORT_BINDINGS_MAX;
+            if self.by_client.contains_key(&each.client) || each.ended <= now.monotonic {
+                self.unwritten.insert(address);
+            } else if ends > now.monotonic && has_room {
+                let stand = PortBinding {
+                    client: each.client,
+                    port: each.port,
+                    ends,
+                    committed: ends,
+                    is_doubtful: false,
+                };
+                self.bindings.insert(address, stand);
+                self.by_client.insert(each.client, address);
+                is_any = true;
+            } else {
+                // It may be set back further.
+                self.uncertain.insert(address, each);
+            }
+        }
+        is_any
     }
 
     /// Puts back what the store kept, as far as it still counts by the calendar; what the store is to drop.
@@ -220,7 +299,8 @@ impl PortBindings {
         for record in records {
             let remaining = Duration::from_secs(record.expires.0.saturating_sub(now.wall.0));
             if remaining.is_zero() {
-                changes.push(PortChange::Remove(record.address));
+                let is_uncertain = self.uncertain.contains_key(&record.address);
+                changes.extend((!is_uncertain).then_some(PortChange::Remove(record.address)));
             } else {
                 changes.extend(self.note(now, (record.client, record.address), record.port, remaining));
             }
@@ -247,6 +327,11 @@ impl PortBindings {
             self.remove(*address);
         }
         over.into_iter().map(PortChange::Remove).collect()
+    }
+
+    fn forget_uncertain(&mut self, address: Ipv4Addr) -> Option<PortChange> {
+        let before = self.uncertain.remove(&address);
+        before.map(|_| PortChange::Remove(address))
     }
 
     fn remove(&mut self, address: Ipv4Addr) {
@@ -366,6 +451,65 @@ mod tests {
             "the disk's queue has room for them"
         );
         assert_eq!(given.records(now(60, 60)).len(), 1);
+    }
+
+    #[test]
+    fn what_had_ended_by_a_clock_that_was_ahead_counts_again_unless_somebody_has_it() {
+        const DAY: u64 = 86_400;
+        let address = |last: u8| Ipv4Addr::new(192, 0, 2, last);
+        let record = |number: u16, last: u8, expires: u64| PortRecord {
+            address: address(last),
+            client: client(number),
+            port: PortId::of("sw7/Gi1/7"),
+            expires: WallTime(expires),
+        };
+        let records = [
+            record(1, 1, 1000),
+            record(1, 11, 1100),
+            record(2, 12, 1100),
+            record(3, 13, 1100),
+            record(4, 14, 1100),
+            record(5, 15, 1100),
+            record(6, 16, 900),
+            record(7, 17, 2000),
+        ];
+        let start = now(10, 1000 + DAY);
+        let mut given = PortBindings::default();
+        given.mark_uncertain(start, WallTime(950), &records);
+        let dropped = given.restore(start, records);
+        assert_eq!(dropped, [PortChange::Remove(address(16))], "it has surely ended");
+        assert_eq!(given.at(start, address(11)), None);
+        let port = PortId::of("sw7/Gi1/9");
+        put(&given.note(start, (client(8), address(12)), port, MINUTE));
+        given.note(start, (client(3), address(23)), port, MINUTE);
+        assert_eq!(
+            given.give_up(client(4), address(14)),
+            Some(PortChange::Remove(address(14)))
+        );
+        assert_eq!(
+            given.pass_on(client(9), address(15)),
+            Some(PortChange::Remove(address(15)))
+        );
+        assert!(!given.revive(now(11, 998 + DAY)), "a second");
+        let set = now(20, 1020);
+        assert!(given.revive(set));
+        let has = |last: u8| given.at(set, address(last)).map(|(client, _)| client);
+        assert_eq!(
+            [11, 12, 13, 14, 15, 17, 23].map(has),
+            [
+                Some(client(1)),
+                Some(client(8)),
+                None,
+                None,
+                None,
+                Some(client(7)),
+                Some(client(3))
+            ]
+        );
+        let ends = now(10 + 150, 1);
+        assert_eq!(given.at(ends, address(11)), None, "however long the host was off");
+        let removed = [1, 13].map(|last| PortChange::Remove(address(last)));
+        assert_eq!(given.take_unwritten(set), removed);
     }
 
     #[test]

@@ -230,6 +230,9 @@ fn a_clock_that_was_ahead_at_the_start_and_is_set_back_gives_leases_their_life_a
     // Somebody else was given one of them meanwhile.
     let now = world.now();
     assert!(world.table.lease(now, client(9), address(2), LASTING).is_some());
+    world.error = 8999 * DAY;
+    world.observe();
+    assert_eq!(world.acknowledged(), 0, "a first step, that is not the whole way");
     world.error = 0;
     world.observe();
     assert_eq!(world.table.client_at(world.now(), address(1)), Some(client(1)));

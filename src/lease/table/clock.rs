@@ -50,8 +50,11 @@ impl LeaseTable {
     /// clock that moved unseen. After a step that leaps, [`LeaseTable::redate`] has what is to be written.
     pub fn observe_clock(&mut self, now: Now) -> Option<ClockStep> {
         let step = self.calendar.observe(now)?;
-        let revived = step.by < 0 && self.revive(now);
-        if step.leaps || revived {
+        let (leases, ports) = match step.by < 0 {
+            true => (self.revive(now), self.ports.revive(now)),
+            false => (false, false),
+        };
+        if step.leaps || leases || ports {
             self.leap();
         }
         Some(step)
@@ -145,7 +148,14 @@ impl LeaseTable {
                 continue;
             };
             let is_its = entry.client == Some(uncertain.client) && entry.holding == HoldState::Leased;
-            if is_its && !entry.is_running(now) && ends > now.monotonic {
+            if !is_its || entry.is_running(now) {
+                continue;
+            }
+            if ends <= now.monotonic {
+                // It may be set back further.
+                self.uncertain
+                    .extend((uncertain.ended > now.monotonic).then_some(uncertain));
+            } else {
                 let committed = ends;
                 self.put(
                     uncertain.address,
