@@ -24,6 +24,7 @@ mod last_good;
 mod lease_log;
 pub mod log;
 mod memory;
+mod port_limits;
 pub mod privileges;
 mod reload;
 mod restart;

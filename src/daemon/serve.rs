@@ -5,7 +5,7 @@ use super::{
     last_good,
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
-    memory,
+    memory, port_limits,
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
     run::{self, RunOutcome},
@@ -15,9 +15,9 @@ use super::{
 use crate::admin::{AdminSocket, SocketError, api::Problem};
 use crate::boot::snapshot::{Ports, Snapshot};
 use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
-use crate::lease::LeaseTable;
+use crate::lease::{ClockMark, LeaseTable};
 use crate::model::{
-    Now, WallTime,
+    Now, ServedInterface, WallTime,
     limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
     text::counted,
 };
@@ -123,7 +123,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let clock = Clock::start();
     let store = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
-    let leases = known_leases(clock.now(), boot, &*store, &snapshot).map_err(StartError::Store)?;
+    let served = (&snapshot, &*appliance.interfaces);
+    let leases = known_leases(clock.now(), boot, &*store, served).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -275,10 +276,7 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     }
     let is_corrupt = !unreadable.is_empty();
     let found = records.len();
-    let mark = calendar::load(store)?;
-    let here = uptime::mark(now.wall, boot);
-    let wall = mark.map_or(now.wall, |mark| mark.resume(here));
-    let now = Now { wall, ..now };
+    let (now, mark, here) = resumed(now, boot, store)?;
     let mut table = LeaseTable::default();
     let rebooted = mark.filter(|mark| !mark.is_in_boot_of(&here));
     // After a reboot the clock may be wrong, and no more than this is sure.
@@ -315,6 +313,14 @@ fn restore(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<LeaseTable
     Ok(table)
 }
 
+/// What date it is by the calendar on disk where it is `now` by this host's clock; the date there, and ours.
+fn resumed(now: Now, boot: Option<u128>, store: &dyn Store) -> Result<(Now, Option<ClockMark>, ClockMark), StoreError> {
+    let mark = calendar::load(store)?;
+    let here = uptime::mark(now.wall, boot);
+    let wall = mark.map_or(now.wall, |mark| mark.resume(here));
+    Ok((Now { wall, ..now }, mark, here))
+}
+
 /// Has the table probe addresses if the disk lost leases before, or just now by records that can't be read. These
 /// stay on disk until their addresses are given anew, and count as lost at every start before that.
 ///
@@ -346,9 +352,13 @@ fn known_leases(
     now: Now,
     boot: Option<u128>,
     store: &dyn Store,
-    snapshot: &Snapshot,
+    (snapshot, interfaces): (&Snapshot, &[ServedInterface]),
 ) -> Result<LeaseTable, StoreError> {
-    let leases = restore(now, boot, store)?;
+    let mut leases = restore(now, boot, store)?;
+    let (dated, ..) = resumed(now, boot, store)?;
+    port_limits::shorten(dated, store, &mut leases, |address| {
+        port_limits::longest(interfaces, snapshot.subnet_of(address).map(|subnet| subnet.lease))
+    });
     let lasting = snapshot.subnets.iter().map(|subnet| subnet.lease).max();
     let since = leases.since_loss(now).zip(lasting);
     let left = since.map_or(Duration::ZERO, |(since, lasting)| lasting.saturating_sub(since));

@@ -309,6 +309,23 @@ impl PortBindings {
         changes
     }
 
+    /// Has none count for longer from now on than its address's `longest`; what the store is to do about that.
+    pub fn shorten(&mut self, now: Now, longest: impl Fn(Ipv4Addr) -> Duration) -> Vec<PortChange> {
+        for (address, each) in &mut self.uncertain {
+            each.ended = each.ended.min(now.monotonic + longest(*address));
+        }
+        let mut changes = Vec::new();
+        for (address, stand) in &mut self.bindings {
+            let ends = now.monotonic + longest(*address);
+            if stand.ends > ends {
+                stand.ends = ends;
+                stand.committed = ends;
+                changes.push(PortChange::Put(record(now, *address, stand)));
+            }
+        }
+        changes
+    }
+
     /// All that count, as they are to stand on disk.
     pub fn records(&self, now: Now) -> Vec<PortRecord> {
         let running = self.bindings.iter().filter(|(_, stand)| stand.ends > now.monotonic);
