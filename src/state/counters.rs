@@ -92,7 +92,6 @@ counters! {
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
     RenderTimeout "render_timeout" "Scripts and answers given up because rendering them came to no end in time.",
-    RenderThreadStuck "render_thread_stuck" "Those among them whose thread was not replaced, because too many were stuck already.",
     ArtifactsRead "artifacts_read" "Artifacts of images that were read from their first byte to their last to verify them.",
     ArtifactBytesRead "artifact_bytes_read" "Bytes of artifacts that were read to verify them.",
     ArtifactsMismatched "artifacts_mismatched" "Times that an artifact was found not to have the bytes of its sha256, or could not be read.",

@@ -2,26 +2,23 @@
 //!
 //! Every template was rendered for every listed host when its inventory was tried, and yet what a machine says
 //! of itself goes into it too. Whatever comes of that, the threads that serve go on: who waits for such a text
-//! is told that it is broken, and it is left alone for a while.
+//! is told that it is broken, and it is left alone for a while. A task of its own watches each, because who asked
+//! may be gone before its time is up, and of one machine one is under way at a time.
 //!
 //! Most templates are so plain that it is known how long they take (`boot::render`). To wake another thread and
 //! be woken by it costs more than to render one, so these are rendered by whoever serves: while each text had a
 //! thread, a fifth fewer scripts went out a second.
 
-use super::{Counter, Shared};
-use crate::boot::{
-    event::Reason,
-    resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
-    snapshot::Snapshot,
-};
+mod requests;
+
+use crate::boot::event::MachineKey;
 use crate::model::limits::{
-    IDENTITY_CACHE_MAX, RENDER_QUEUE_MAX, RENDER_QUEUE_TIMEOUT, RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL,
-    RENDER_THREADS_MAX, RENDER_THREADS_STUCK_MAX, RENDER_TIMEOUT, TEMPLATE_STACK_BYTES,
+    IDENTITY_CACHE_MAX, RENDER_QUEUE_MAX, RENDER_QUEUE_TIMEOUT, RENDER_RETRY_INTERVAL, RENDER_THREADS_MAX,
+    RENDER_THREADS_STUCK_MAX, TEMPLATE_STACK_BYTES,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    net::Ipv4Addr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,8 +26,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::{sync::oneshot, time::timeout};
-use tracing::error;
+use tokio::{
+    sync::{Mutex as TurnLock, OwnedMutexGuard, oneshot},
+    time::timeout,
+};
 
 /// Something to be rendered.
 struct Job {
@@ -45,10 +44,41 @@ struct JobState {
     began: OnceLock<Instant>,
     /// Nobody waits for it any more.
     is_given_up: AtomicBool,
-    /// Another thread has taken the place of its own.
-    is_replaced: AtomicBool,
+    /// Its thread counts as stuck.
+    is_stuck: AtomicBool,
     /// Its thread came back.
     is_over: AtomicBool,
+}
+
+/// Somebody waits for a job. Once this is gone it is not begun any more.
+struct Waiter(Arc<JobState>);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.is_given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The texts of one machine, with one generation.
+type TextKey = (u64, MachineKey);
+
+/// Who has or awaits a machine's turn. Nobody knows before its time is up whether a text ends, and whoever asks for
+/// it again and again would take a thread each time.
+struct Turn {
+    pool: Arc<RenderPool>,
+    key: TextKey,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut jobs = self.pool.jobs();
+        if let Some((awaited, _)) = jobs.turns.get_mut(&self.key) {
+            *awaited -= 1;
+            if *awaited == 0 {
+                jobs.turns.remove(&self.key);
+            }
+        }
+    }
 }
 
 /// Why a text is not there.
@@ -83,14 +113,16 @@ struct RenderPool {
 struct JobQueue {
     waiting: VecDeque<Job>,
     is_closed: bool,
-    /// Threads that take jobs.
+    /// Threads that take jobs, and are not stuck.
     threads: usize,
     /// Those of them that sleep until one comes.
     idle: usize,
-    /// Threads that were given up and replaced, and did not come back since.
-    given_up: usize,
-    /// For whom, and with which generation, and when it is tried again.
-    overlong: BTreeMap<(u64, Ipv4Addr), Instant>,
+    /// Threads that are at a job that was given up.
+    stuck: usize,
+    /// For which machine, and with which generation, and when it is tried again.
+    overlong: BTreeMap<TextKey, Instant>,
+    /// Of which machines texts are under way, and for how many requests.
+    turns: BTreeMap<TextKey, (usize, Arc<TurnLock<()>>)>,
 }
 
 impl Drop for Rendering {
@@ -107,14 +139,30 @@ impl Rendering {
         self.pool.jobs()
     }
 
+    /// Waits until no other text of this machine is under way.
+    async fn turn(&self, key: TextKey) -> Result<(OwnedMutexGuard<()>, Turn), RenderFailure> {
+        let lock = {
+            let mut jobs = self.jobs();
+            let (awaited, lock) = jobs.turns.entry(key.clone()).or_default();
+            *awaited += 1;
+            Arc::clone(lock)
+        };
+        let pool = Arc::clone(&self.pool);
+        let turn = Turn { pool, key };
+        match timeout(RENDER_QUEUE_TIMEOUT, lock.lock_owned()).await {
+            Ok(guard) => Ok((guard, turn)),
+            Err(_) => Err(RenderFailure::QueueTimeout),
+        }
+    }
+
     /// Does a piece of work on one of the threads, once one is free.
     async fn run<T: Send + 'static>(
         &self,
         longest: Duration,
+        state: Arc<JobState>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RenderFailure> {
         let (done, mut result) = oneshot::channel();
-        let state = Arc::<JobState>::default();
         let job = Job {
             // Nobody waits any more where it can't be said.
             work: Box::new(move || drop(done.send(work()))),
@@ -124,34 +172,56 @@ impl Rendering {
         let asked = Instant::now();
         let mut wait = longest;
         loop {
-            if let Ok(result) = timeout(wait, &mut result).await {
-                return result.map_err(|_| RenderFailure::Panicked);
+            match timeout(wait, &mut result).await {
+                Ok(Ok(result)) => return Ok(result),
+                Ok(Err(_)) if state.began.get().is_some() => return Err(RenderFailure::Panicked),
+                Ok(Err(_)) => return Err(RenderFailure::QueueTimeout),
+                Err(_) => wait = self.look(&state, asked, longest)?,
             }
-            let (took, most) = match state.began.get() {
-                Some(began) => (began.elapsed(), longest),
-                None => (asked.elapsed(), RENDER_QUEUE_TIMEOUT),
-            };
-            wait = most.saturating_sub(took).min(longest);
-            if !wait.is_zero() {
-                continue;
-            }
-            if state.began.get().is_some() {
-                return Err(self.jobs().give_up(&state));
-            }
+        }
+    }
+
+    /// How long a job may still take until it is looked at again. Whether it has begun does not change meanwhile.
+    fn look(&self, state: &JobState, asked: Instant, longest: Duration) -> Result<Duration, RenderFailure> {
+        let mut jobs = self.jobs();
+        let (took, most) = match state.began.get() {
+            Some(began) => (began.elapsed(), longest),
+            None => (asked.elapsed(), RENDER_QUEUE_TIMEOUT),
+        };
+        let wait = most.saturating_sub(took).min(longest);
+        if !wait.is_zero() {
+            return Ok(wait);
+        }
+        if state.began.get().is_none() {
             state.is_given_up.store(true, Ordering::Relaxed);
             return Err(RenderFailure::QueueTimeout);
         }
+        let why = jobs.give_up(state);
+        if !jobs.waiting.is_empty() {
+            // Those that wait may be the last that ask. Where no thread is to be had, the next that asks tries again.
+            let _ = self.start_wanted(&mut jobs);
+        }
+        Err(why)
+    }
+
+    fn start_wanted(&self, jobs: &mut JobQueue) -> io::Result<()> {
+        // Each that is stuck may keep a processor busy: only so many are replaced.
+        if jobs.threads < wanted() && jobs.threads + jobs.stuck < wanted() + RENDER_THREADS_STUCK_MAX {
+            start(Arc::clone(&self.pool))?;
+            jobs.threads += 1;
+        }
+        Ok(())
     }
 
     fn submit(&self, job: Job) -> Result<(), RenderFailure> {
         let mut jobs = self.jobs();
-        if jobs.threads < wanted() {
-            match start(Arc::clone(&self.pool)) {
-                Ok(()) => jobs.threads += 1,
-                // Those that are there do it later.
-                Err(_) if jobs.threads > 0 => {}
-                Err(_) => return Err(RenderFailure::QueueTimeout),
-            }
+        // Those that are there do it later.
+        if self.start_wanted(&mut jobs).is_err() && jobs.threads == 0 {
+            return Err(RenderFailure::QueueTimeout);
+        }
+        if jobs.waiting.len() >= RENDER_QUEUE_MAX {
+            jobs.waiting
+                .retain(|job| !job.state.is_given_up.load(Ordering::Relaxed));
         }
         if jobs.waiting.len() >= RENDER_QUEUE_MAX {
             return Err(RenderFailure::QueueTimeout);
@@ -165,18 +235,23 @@ impl Rendering {
         Ok(())
     }
 
-    fn is_overlong(&self, generation: u64, machine: Ipv4Addr) -> bool {
+    fn is_overlong(&self, key: &TextKey) -> bool {
         let jobs = self.jobs();
-        let again = jobs.overlong.get(&(generation, machine));
+        let again = jobs.overlong.get(key);
         again.is_some_and(|again| Instant::now() < *again)
     }
 
-    fn note_overlong(&self, generation: u64, machine: Ipv4Addr) {
+    fn note_overlong(&self, key: TextKey) {
         let mut jobs = self.jobs();
-        jobs.overlong.retain(|(of, _), _| *of == generation);
+        let now = Instant::now();
+        let newest = jobs.overlong.last_key_value().map(|((of, _), _)| *of);
+        if newest.is_some_and(|newest| newest > key.0) {
+            // Asked for before a reload: nobody asks for this one any more.
+            return;
+        }
+        jobs.overlong.retain(|(of, _), again| *of >= key.0 && now < *again);
         if jobs.overlong.len() < IDENTITY_CACHE_MAX {
-            jobs.overlong
-                .insert((generation, machine), Instant::now() + RENDER_RETRY_INTERVAL);
+            jobs.overlong.insert(key, now + RENDER_RETRY_INTERVAL);
         }
     }
 }
@@ -194,6 +269,10 @@ impl RenderPool {
                 return None;
             }
             if let Some(job) = jobs.waiting.pop_front() {
+                if job.state.is_given_up.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let _ = job.state.began.set(Instant::now());
                 return Some(job);
             }
             jobs.idle += 1;
@@ -211,25 +290,30 @@ impl JobQueue {
             // It came back in this moment.
             return RenderFailure::TimedOut;
         }
-        if self.given_up >= RENDER_THREADS_STUCK_MAX {
-            return RenderFailure::Stuck;
-        }
-        state.is_replaced.store(true, Ordering::Relaxed);
-        self.given_up += 1;
+        state.is_stuck.store(true, Ordering::Relaxed);
+        self.stuck += 1;
         self.threads = self.threads.saturating_sub(1);
-        RenderFailure::TimedOut
+        match self.stuck > RENDER_THREADS_STUCK_MAX {
+            true => RenderFailure::Stuck,
+            false => RenderFailure::TimedOut,
+        }
     }
 
     /// The thread of a job has done it; whether there is a place for it still.
     fn come_back(&mut self, state: &JobState) -> bool {
         state.is_over.store(true, Ordering::Relaxed);
-        if !state.is_replaced.load(Ordering::Relaxed) {
+        if !state.is_stuck.load(Ordering::Relaxed) {
             return true;
         }
-        self.given_up = self.given_up.saturating_sub(1);
+        self.stuck = self.stuck.saturating_sub(1);
         let is_place = self.threads < wanted();
         self.threads += usize::from(is_place);
         is_place
+    }
+
+    /// No thread renders, and none may be started.
+    fn is_all_stuck(&self) -> bool {
+        self.threads == 0 && self.stuck > 0
     }
 }
 
@@ -246,10 +330,6 @@ fn wanted() -> usize {
 fn start(pool: Arc<RenderPool>) -> io::Result<()> {
     let take = move || {
         while let Some(Job { work, state }) = pool.next() {
-            if state.is_given_up.load(Ordering::Relaxed) {
-                continue;
-            }
-            let _ = state.began.set(Instant::now());
             // Who waits hears of it by what is dropped.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             if !pool.jobs().come_back(&state) {
@@ -261,91 +341,19 @@ fn start(pool: Arc<RenderPool>) -> io::Result<()> {
     builder.stack_size(TEMPLATE_STACK_BYTES).spawn(take).map(drop)
 }
 
-impl Shared {
-    /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text.
-    pub async fn answer_in_time(&self, ask: &FileRequest<'_>) -> Resolved {
-        let snapshot = self.snapshot.load_full();
-        let decided = self.inquiry(&snapshot, ask).decide();
-        let (subject, text) = match decided {
-            Decided::Resolved(resolved) => return resolved,
-            Decided::Unrendered(subject, text) => (subject, text),
-        };
-        // On this thread, where it takes less than to wake another: for nearly every machine.
-        if let Some(text) = text.render_at_once(&snapshot.templates) {
-            return subject.with(Ok(text));
-        }
-        let rendered = self.render_elsewhere(snapshot, text, ask.peer).await;
-        subject.with(rendered.unwrap_or_else(|why| {
-            self.count_unrendered(why);
-            Err(Refusal::ServerError(reason(why)))
-        }))
-    }
-
-    async fn render_elsewhere(
-        &self,
-        snapshot: Arc<Snapshot>,
-        text: Text,
-        machine: Ipv4Addr,
-    ) -> Result<Result<Resource, Refusal>, RenderFailure> {
-        let generation = snapshot.generation;
-        if self.rendering.is_overlong(generation, machine) {
-            return Err(RenderFailure::RecentlyTimedOut);
-        }
-        let rendered = self
-            .rendering
-            .run(RENDER_TIMEOUT, move || text.render(&snapshot.templates))
-            .await;
-        if matches!(rendered, Err(RenderFailure::TimedOut | RenderFailure::Stuck)) {
-            self.rendering.note_overlong(generation, machine);
-        }
-        rendered
-    }
-
-    fn count_unrendered(&self, why: RenderFailure) {
-        match why {
-            RenderFailure::TimedOut => self.counters.count(Counter::RenderTimeout),
-            RenderFailure::Stuck => {
-                self.counters.count(Counter::RenderTimeout);
-                self.counters.count(Counter::RenderThreadStuck);
-                if self
-                    .log_throttles
-                    .render_thread_stuck
-                    .is_due(&self.clock, RENDER_STUCK_LOG_INTERVAL)
-                {
-                    error!(
-                        "{RENDER_THREADS_STUCK_MAX} texts that came to no end are still being rendered, and another is: its \
-                         thread is not replaced, and once all {} are stuck no machine gets a script or an answer \
-                         until they come back or bootwright is restarted; mend the templates of the machines whose \
-                         texts came to no end",
-                        wanted()
-                    );
-                }
-            }
-            RenderFailure::RecentlyTimedOut | RenderFailure::QueueTimeout | RenderFailure::Panicked => {}
-        }
-    }
-}
-
-fn reason(why: RenderFailure) -> Reason {
-    match why {
-        RenderFailure::TimedOut | RenderFailure::Stuck | RenderFailure::RecentlyTimedOut => Reason::RenderOverlong {
-            within_s: RENDER_TIMEOUT.as_secs(),
-            pause_s: RENDER_RETRY_INTERVAL.as_secs(),
-        },
-        RenderFailure::QueueTimeout => Reason::RenderNoThread,
-        RenderFailure::Panicked => Reason::RenderBroke,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::boot::{
-        event::{Near, RequestedFile, ScriptChoice},
-        resource::Transport,
+        event::{Near, Reason, RequestedFile, ScriptChoice},
+        resource::{FileRequest, Refusal, Resource, Transport},
     };
-    use crate::model::{Dialect, limits::TEXT_AT_ONCE_FUEL};
-    use std::sync::mpsc;
+    use crate::model::{
+        Dialect,
+        limits::{RENDER_TIMEOUT, TEXT_AT_ONCE_FUEL},
+    };
+    use crate::state::{Counter, Shared};
+    use std::{net::Ipv4Addr, sync::mpsc};
 
     #[tokio::test]
     async fn what_never_ends_is_given_up_and_the_next_is_done() {
@@ -353,12 +361,15 @@ mod tests {
         let (_open, never) = mpsc::channel::<()>();
         let never = Mutex::new(never);
         let wait = move || never.lock().is_ok_and(|never| never.recv().is_ok());
-        let stuck = rendering.run(Duration::from_millis(20), wait).await;
+        let stuck = rendering.run(Duration::from_millis(20), Arc::default(), wait).await;
         assert_eq!(stuck, Err(RenderFailure::TimedOut));
         for number in 0..20 {
-            assert_eq!(rendering.run(RENDER_TIMEOUT, move || number).await, Ok(number));
+            assert_eq!(
+                rendering.run(RENDER_TIMEOUT, Arc::default(), move || number).await,
+                Ok(number)
+            );
         }
-        assert_eq!(rendering.jobs().given_up, 1);
+        assert_eq!(rendering.jobs().stuck, 1);
     }
 
     #[tokio::test]
@@ -375,17 +386,17 @@ mod tests {
                     RENDER_THREADS_STUCK_MAX => RenderFailure::Stuck,
                     _ => RenderFailure::TimedOut,
                 };
-                let stuck = rendering.run(Duration::from_millis(20), wait).await;
+                let stuck = rendering.run(Duration::from_millis(20), Arc::default(), wait).await;
                 assert_eq!(stuck, Err(expected), "{number}");
             }
             drop(gates);
             let began = Instant::now();
-            while rendering.jobs().given_up > 0 && began.elapsed() < RENDER_TIMEOUT {
+            while rendering.jobs().stuck > 0 && began.elapsed() < RENDER_TIMEOUT {
                 tokio::task::yield_now().await;
             }
-            assert_eq!(rendering.jobs().given_up, 0);
+            assert_eq!(rendering.jobs().stuck, 0);
             // Whoever was not replaced takes the next one.
-            assert_eq!(rendering.run(RENDER_TIMEOUT, || 7).await, Ok(7));
+            assert_eq!(rendering.run(RENDER_TIMEOUT, Arc::default(), || 7).await, Ok(7));
             assert!(rendering.jobs().threads <= wanted());
         }
     }
@@ -394,7 +405,10 @@ mod tests {
     async fn what_can_not_be_rendered_keeps_its_name_and_is_counted() {
         let machine = Ipv4Addr::new(192, 0, 2, 7);
         let shared = shared_with_unknown("{{ name ~ mac }}");
-        shared.rendering.note_overlong(1, machine);
+        let generation = shared.snapshot.load().generation;
+        shared
+            .rendering
+            .note_overlong((generation, MachineKey::Address(machine)));
         let resolved = shared.answer_in_time(&script_for(machine)).await;
         let file = RequestedFile::Script {
             script: "unknown".parse().unwrap(),
@@ -412,11 +426,7 @@ mod tests {
             resolved.result
         );
         shared.count_unrendered(RenderFailure::Stuck);
-        let count = |counter| shared.counters.value(counter);
-        assert_eq!(
-            (count(Counter::RenderTimeout), count(Counter::RenderThreadStuck)),
-            (1, 1)
-        );
+        assert_eq!(shared.counters.value(Counter::RenderTimeout), 1);
     }
 
     /// What the servers of a room share in which nobody is listed, and the script of everybody is this one.
@@ -477,20 +487,136 @@ mod tests {
         let rendering = Rendering::default();
         assert_eq!(
             rendering
-                .run(RENDER_TIMEOUT, || -> u8 { panic!("a test breaks its work") })
+                .run(RENDER_TIMEOUT, Arc::default(), || -> u8 {
+                    panic!("a test breaks its work")
+                })
                 .await,
             Err(RenderFailure::Panicked)
         );
-        assert_eq!(rendering.run(RENDER_TIMEOUT, || 7).await, Ok(7));
+        assert_eq!(rendering.run(RENDER_TIMEOUT, Arc::default(), || 7).await, Ok(7));
+    }
+
+    fn key(generation: u64, name: &str) -> TextKey {
+        (generation, MachineKey::Host(name.parse().unwrap()))
     }
 
     #[test]
     fn who_was_overlong_is_tried_again_with_the_next_generation() {
         let rendering = Rendering::default();
-        let machine = Ipv4Addr::new(192, 0, 2, 7);
-        rendering.note_overlong(3, machine);
-        assert!(rendering.is_overlong(3, machine) && !rendering.is_overlong(4, machine));
-        rendering.note_overlong(4, Ipv4Addr::new(192, 0, 2, 8));
-        assert!(!rendering.is_overlong(3, machine));
+        rendering.note_overlong(key(3, "n7"));
+        assert!(rendering.is_overlong(&key(3, "n7")) && !rendering.is_overlong(&key(4, "n7")));
+        rendering.note_overlong(key(4, "n8"));
+        assert!(!rendering.is_overlong(&key(3, "n7")));
+        // Begun before the reload, and noted after it.
+        rendering.note_overlong(key(3, "n9"));
+        assert!(rendering.is_overlong(&key(4, "n8")) && !rendering.is_overlong(&key(3, "n9")));
+    }
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn room() -> Arc<Shared> {
+        super::super::tests::shared_with(Box::new(NoLog))
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < RENDER_TIMEOUT, "it did not come to that");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_takes_no_thread_along_uncounted() {
+        let shared = room();
+        let (open, never) = mpsc::channel::<()>();
+        let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let asks = shared.render_elsewhere(SHORT, key(1, "n7"), move || {
+            let _ = begins.send(());
+            never.recv().is_ok()
+        });
+        tokio::select! {
+            biased;
+            _ = begun.recv() => {}
+            result = asks => panic!("{result:?} before it began"),
+        }
+        until(|| shared.render_threads_stuck() == 1).await;
+        until(|| shared.counters.value(Counter::RenderTimeout) == 1).await;
+        let again = shared.render_elsewhere(SHORT, key(1, "n7"), || true).await;
+        assert_eq!(again, Err(RenderFailure::RecentlyTimedOut));
+        // The pause is the machine's own.
+        let other = shared.render_elsewhere(RENDER_TIMEOUT, key(1, "n8"), || 7).await;
+        assert_eq!(other, Ok(7));
+        drop(open);
+        until(|| shared.render_threads_stuck() == 0).await;
+    }
+
+    #[tokio::test]
+    async fn one_text_under_way_takes_one_thread_however_often_it_is_asked_for() {
+        let shared = room();
+        let gates: Vec<_> = (0..8).map(|_| mpsc::channel::<()>()).collect();
+        let (_open, never): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
+        let mut asked = tokio::task::JoinSet::new();
+        for never in never {
+            let shared = Arc::clone(&shared);
+            asked.spawn(async move {
+                let wait = move || never.recv().is_ok();
+                shared.render_elsewhere(SHORT, key(1, "n7"), wait).await
+            });
+        }
+        let mut results = asked.join_all().await;
+        results.sort_by_key(|result| *result == Err(RenderFailure::RecentlyTimedOut));
+        assert_eq!(results[0], Err(RenderFailure::TimedOut));
+        assert_eq!(results[1..], [Err(RenderFailure::RecentlyTimedOut); 7]);
+        assert_eq!(shared.render_threads_stuck(), 1);
+        until(|| shared.rendering.jobs().turns.is_empty()).await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_behind_a_stuck_text_is_done_by_the_thread_that_replaces_its() {
+        let rendering = Rendering::default();
+        // All threads but one are held, and that one gets stuck.
+        let gates: Vec<_> = (0..wanted()).map(|_| mpsc::channel::<()>()).collect();
+        let (_open, never): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
+        let states: Vec<Arc<JobState>> = never.iter().map(|_| Arc::default()).collect();
+        for (never, state) in never.into_iter().zip(&states) {
+            let state = Arc::clone(state);
+            let work = Box::new(move || assert!(never.recv().is_err()));
+            rendering.submit(Job { work, state }).unwrap();
+        }
+        until(|| states.iter().all(|state| state.began.get().is_some())).await;
+        let (done, mut result) = oneshot::channel();
+        let work = Box::new(move || assert!(done.send(7).is_ok()));
+        let state = Arc::default();
+        rendering.submit(Job { work, state }).unwrap();
+        assert!(result.try_recv().is_err());
+        let gone = rendering.look(&states[0], Instant::now(), Duration::ZERO);
+        assert_eq!(gone, Err(RenderFailure::TimedOut));
+        assert_eq!(timeout(RENDER_TIMEOUT, result).await.unwrap(), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let rendering = Rendering::default();
+        let state = Arc::<JobState>::default();
+        drop(Waiter(Arc::clone(&state)));
+        let left = rendering.run(RENDER_TIMEOUT, Arc::clone(&state), || 7).await;
+        assert_eq!(left, Err(RenderFailure::QueueTimeout));
+        assert_eq!(state.began.get(), None);
+    }
+
+    #[tokio::test]
+    async fn that_every_thread_is_stuck_is_said_while_it_lasts() {
+        let shared = room();
+        assert!(!shared.is_outage(RenderFailure::QueueTimeout));
+        shared.rendering.jobs().stuck = wanted() + RENDER_THREADS_STUCK_MAX;
+        assert!(shared.is_outage(RenderFailure::QueueTimeout));
+        // None is started any more, and the first that comes back takes what comes.
+        assert!(shared.rendering.start_wanted(&mut shared.rendering.jobs()).is_ok());
+        assert_eq!(shared.rendering.jobs().threads, 0);
+        let state = JobState::default();
+        state.is_stuck.store(true, Ordering::Relaxed);
+        assert!(shared.rendering.jobs().come_back(&state));
+        assert!(!shared.is_outage(RenderFailure::QueueTimeout));
     }
 }

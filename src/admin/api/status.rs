@@ -39,7 +39,7 @@ pub struct Status {
     pub last_good: Option<LastGoodFiles>,
     /// Files on their way, the oldest first.
     pub transfers: Vec<TransferStatus>,
-    /// Everything that is counted, since the start.
+    /// Everything that is counted, since the start; `render_threads_stuck` is how many are now.
     pub counters: BTreeMap<String, u64>,
     /// Why requests came to nothing or had to wait, by the reason's name in the log, since the start.
     pub reasons: BTreeMap<String, u64>,

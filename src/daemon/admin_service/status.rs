@@ -43,7 +43,10 @@ impl AdminService {
     fn counters(&self) -> BTreeMap<String, u64> {
         let counted = self.shared.counters.snapshot().into_iter();
         counted
-            .chain([("log_lost", log::lost())])
+            .chain([
+                ("log_lost", log::lost()),
+                ("render_threads_stuck", self.shared.render_threads_stuck()),
+            ])
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
     }

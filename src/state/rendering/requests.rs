@@ -1,0 +1,104 @@
+//! A request's text: rendered at once, or elsewhere and watched, whoever leaves meanwhile.
+
+use super::{JobState, RenderFailure, TextKey, Waiter};
+use crate::boot::{
+    event::Reason,
+    resource::{Decided, FileRequest, Refusal, Resolved},
+};
+use crate::model::limits::{RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL, RENDER_TIMEOUT};
+use crate::state::{Counter, Shared};
+use std::{sync::Arc, time::Duration};
+use tracing::error;
+
+impl Shared {
+    /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text.
+    pub async fn answer_in_time(self: &Arc<Self>, ask: &FileRequest<'_>) -> Resolved {
+        let snapshot = self.snapshot.load_full();
+        let decided = self.inquiry(&snapshot, ask).decide();
+        let (subject, text) = match decided {
+            Decided::Resolved(resolved) => return resolved,
+            Decided::Unrendered(subject, text) => (subject, text),
+        };
+        // On this thread, where it takes less than to wake another: for nearly every machine.
+        if let Some(text) = text.render_at_once(&snapshot.templates) {
+            return subject.with(Ok(text));
+        }
+        let key = subject.subject.machine.clone().or_at(ask.peer).key;
+        let key = (snapshot.generation, key);
+        let rendered = self
+            .render_elsewhere(RENDER_TIMEOUT, key, move || text.render(&snapshot.templates))
+            .await;
+        subject.with(rendered.unwrap_or_else(|why| Err(Refusal::ServerError(reason(why)))))
+    }
+
+    /// Threads that render what was given up, and have not come back.
+    pub fn render_threads_stuck(&self) -> u64 {
+        self.rendering.jobs().stuck as u64
+    }
+
+    /// Whoever asks may leave meanwhile: what was begun is watched, noted and counted all the same.
+    pub(super) async fn render_elsewhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        longest: Duration,
+        key: TextKey,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RenderFailure> {
+        let turn = self.rendering.turn(key.clone()).await?;
+        if self.rendering.is_overlong(&key) {
+            return Err(RenderFailure::RecentlyTimedOut);
+        }
+        let state = Arc::<JobState>::default();
+        let _waiter = Waiter(Arc::clone(&state));
+        let shared = Arc::clone(self);
+        let watched = tokio::spawn(async move {
+            let _turn = turn;
+            let rendered = shared.rendering.run(longest, state, work).await;
+            if let Err(why) = &rendered {
+                if matches!(why, RenderFailure::TimedOut | RenderFailure::Stuck) {
+                    shared.rendering.note_overlong(key);
+                }
+                shared.count_unrendered(*why);
+            }
+            rendered
+        });
+        watched.await.unwrap_or(Err(RenderFailure::Panicked))
+    }
+
+    pub(super) fn count_unrendered(&self, why: RenderFailure) {
+        if matches!(why, RenderFailure::TimedOut | RenderFailure::Stuck) {
+            self.counters.count(Counter::RenderTimeout);
+        }
+        let throttle = &self.log_throttles.render_thread_stuck;
+        if self.is_outage(why) && throttle.is_due(&self.clock, RENDER_STUCK_LOG_INTERVAL) {
+            let (stuck, left) = {
+                let jobs = self.rendering.jobs();
+                (jobs.stuck, jobs.threads)
+            };
+            error!(
+                "{stuck} threads render texts that came to no end, which is more than are replaced, and {left} are left: \
+                 without any no machine gets a script or an answer whose template takes longer, until they come back \
+                 or bootwright is restarted; mend the templates of the machines whose texts came to no end"
+            );
+        }
+    }
+
+    /// Threads are missing for good. It goes on while texts find no thread, although none gets stuck any more.
+    pub(super) fn is_outage(&self, why: RenderFailure) -> bool {
+        match why {
+            RenderFailure::Stuck => true,
+            RenderFailure::QueueTimeout => self.rendering.jobs().is_all_stuck(),
+            RenderFailure::TimedOut | RenderFailure::RecentlyTimedOut | RenderFailure::Panicked => false,
+        }
+    }
+}
+
+fn reason(why: RenderFailure) -> Reason {
+    match why {
+        RenderFailure::TimedOut | RenderFailure::Stuck | RenderFailure::RecentlyTimedOut => Reason::RenderOverlong {
+            within_s: RENDER_TIMEOUT.as_secs(),
+            pause_s: RENDER_RETRY_INTERVAL.as_secs(),
+        },
+        RenderFailure::QueueTimeout => Reason::RenderNoThread,
+        RenderFailure::Panicked => Reason::RenderBroke,
+    }
+}
