@@ -14,7 +14,7 @@
 #               memory went, and keeps its records in SOAK=/var/tmp/bootwright-soak (root)
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
 #               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
-#               what 24 GiB of images take (root)
+#               what a commit of leases takes (bench-store); what 24 GiB of images take (root)
 # make images   Debian's installer as an image, from the netboot package of this machine's release
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 # make check-release  the release build, and the tests of `check` against it: before a release, as it
@@ -38,7 +38,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release lint deny rungs fuzz soak bench bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -108,10 +108,13 @@ soak: cargo
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(SUDO) env BINARY=$(abspath $(BINARY)) HOURS=$(HOURS) SEED=$(SEED) SOAK=$(SOAK) nice -n 15" \
 	$(CARGO) test --quiet --test lab -- soak::for_hours --exact --ignored --nocapture
 
-bench: bench-room bench-dhcp bench-tftp bench-http bench-storm bench-images
+bench: bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
+
+bench-store: cargo
+	$(CARGO) bench --profile $(PROFILE) --bench store
 
 bench-dhcp: cargo
 	@$(SUDO) tests/install-packages.sh kea-admin kea-dhcp4-server dnsmasq-base

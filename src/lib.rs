@@ -17,7 +17,7 @@
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
-//! | [`store`] | what survives a restart: an ordered key-value contract, and in it leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
 //! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, and as much of IPv6's router discovery as says that none is here |

@@ -42,6 +42,7 @@ fn text(status: &Status) -> String {
         hosts,
         leases,
         leases_writable,
+        lease_write_failure,
         artifacts,
         interfaces,
         restart_needed_for,
@@ -61,7 +62,9 @@ fn text(status: &Status) -> String {
     );
     text.extend(interfaces.iter().map(interface_text));
     if !leases_writable {
-        text.push_str("LEASES CAN'T BE WRITTEN, so none is acknowledged: is the disk full? see the log\n");
+        let why = lease_write_failure.as_ref();
+        let why = why.map_or("see the log", |failure| &failure.message);
+        let _ = writeln!(text, "LEASES CAN'T BE WRITTEN, so none is acknowledged: {why}");
     }
     text.push_str(&artifacts_text(artifacts));
     for setting in restart_needed_for {

@@ -12,10 +12,7 @@ use crate::config::{
 };
 use crate::images::sums::Deferred;
 use crate::model::{WallTime, text::counted};
-use crate::store::{
-    StoreError,
-    last_good::{self, LastGoodVersion},
-};
+use crate::store::last_good::{self, KeepError, LastGoodVersion};
 use nix::unistd::geteuid;
 use std::{
     path::{Path, PathBuf},
@@ -151,9 +148,9 @@ impl LastGoodSaver {
         }
     }
 
-    fn write(&self, appliance: &Appliance, accepted: WallTime, tried: &TriedFiles) -> Result<(), StoreError> {
-        let files =
-            config::files_to_save(appliance, &self.config_file).map_err(|error| StoreError(error.to_string()))?;
+    fn write(&self, appliance: &Appliance, accepted: WallTime, tried: &TriedFiles) -> Result<(), KeepError> {
+        let files = config::files_to_save(appliance, &self.config_file)
+            .map_err(|error| KeepError::Refused(error.to_string()))?;
         let are_tried = tried.are(&files);
         let files: Vec<(&Path, &[u8])> = files.iter().map(|file| (&*file.path, &*file.bytes)).collect();
         let is_sound = |folder: &Path| {

@@ -4,19 +4,26 @@ use super::uptime;
 use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
 use crate::state::{Durable, LeaseLog};
-use crate::store::writer::LeaseWriter;
+use crate::store::{
+    StoreError, calendar, leases, lost, ports,
+    writer::{Committing, StoreWriter},
+};
 use std::sync::Arc;
 
 /// The writer, shared with whoever asks after its health.
 pub(super) struct WrittenLeases {
-    pub(super) writer: Arc<LeaseWriter>,
+    pub(super) writer: Arc<StoreWriter>,
     /// This host's boot.
     pub(super) boot: Option<u128>,
 }
 
 impl LeaseLog for WrittenLeases {
     fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String> {
-        self.writer.append(changes).map(|durable| Box::pin(durable) as Durable)
+        let count = changes.len();
+        durable(
+            self.writer
+                .leases(count, move || changes.iter().map(leases::write).collect()),
+        )
     }
 
     fn redate(
@@ -25,13 +32,34 @@ impl LeaseLog for WrittenLeases {
         (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
         lost: Option<WallTime>,
     ) -> Result<Durable, String> {
-        let mark = uptime::mark(date, self.boot);
-        self.writer
-            .redate(mark, (records, ports), lost)
-            .map(|durable| Box::pin(durable) as Durable)
+        let mark = calendar::put(&uptime::mark(date, self.boot));
+        let lost = lost.map(|date| lost::put(lost::LossRecord::At(date)));
+        let count = records.len() + ports.len();
+        durable(self.writer.leases_whatever_waits(count, move || {
+            let leases = records.into_iter().map(LeaseChange::Put);
+            let ports = ports.into_iter().map(PortChange::Put);
+            leases
+                .map(|change| leases::write(&change))
+                .chain(ports.map(|change| ports::write(&change)))
+                .chain([mark])
+                .chain(lost)
+                .collect()
+        }))
     }
 
     fn keep(&self, ports: Vec<PortChange>) -> Result<Durable, String> {
-        self.writer.keep(ports).map(|durable| Box::pin(durable) as Durable)
+        let count = ports.len();
+        durable(
+            self.writer
+                .leases(count, move || ports.iter().map(ports::write).collect()),
+        )
     }
+}
+
+/// What the servers are told: they act alike upon every reason.
+fn durable(handed_over: Result<Committing, StoreError>) -> Result<Durable, String> {
+    let committing = handed_over.map_err(|error| error.to_string())?;
+    Ok(Box::pin(async move {
+        committing.await.map(drop).map_err(|error| error.to_string())
+    }))
 }

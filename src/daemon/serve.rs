@@ -5,7 +5,9 @@ use super::{
     last_good,
     lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
-    memory, port_limits,
+    memory,
+    open_store::open_store,
+    port_limits,
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
     run::{self, RunOutcome},
@@ -23,9 +25,7 @@ use crate::model::{
 };
 use crate::net::{BindError, ListenConfig, Servers};
 use crate::state::{Clock, Shared};
-use crate::store::{
-    self, CorruptStore, OpenedStore, Store, StoreError, Write, calendar, leases, lost, ports, writer::LeaseWriter,
-};
+use crate::store::{self, Store, StoreError, Write, calendar, leases, lost, ports, writer::StoreWriter};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fmt,
@@ -136,13 +136,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
 
     // Threads from here on.
     log::write_in_background().map_err(StartError::Log)?;
-    let writer = Arc::new(LeaseWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
+    let writer = Arc::new(StoreWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
     let lease_log = Box::new(WrittenLeases {
         writer: Arc::clone(&writer),
         boot,
     });
     let shared = Arc::new(Shared::new(clock, snapshot, leases, lease_log));
-    let verifier = Verifier::start(Arc::clone(&shared), store, appliance.recheck).map_err(StartError::Store)?;
+    let verifier = Verifier::start(Arc::clone(&shared), (&*store, Arc::clone(&writer)), appliance.recheck)
+        .map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
         &options.config,
         appliance,
@@ -231,38 +232,6 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     paths.sort();
     paths.dedup();
     paths
-}
-
-/// The store; that leases of living machines may be missing in it is said here, and stands in it.
-fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let OpenedStore { store, corrupt, lost } = store::open(folder)?;
-    let is_forgetful = corrupt.is_some() || lost.is_some();
-    if let Some(lost) = lost {
-        tracing::error!(
-            "{lost}, though bootwright ran on {} before: leases that stood there are lost. If you have a copy, stop \
-             bootwright, put it there and start again",
-            folder.display()
-        );
-    }
-    if let Some(CorruptStore {
-        moved_to,
-        reason,
-        salvaged,
-    }) = corrupt
-    {
-        tracing::error!(
-            "store corrupt ({reason}), moved to {}: recovered {}; other leases may be lost, and their addresses given to other machines",
-            moved_to.display(),
-            counted(salvaged.len(), "lease")
-        );
-    }
-    if is_forgetful {
-        tracing::error!(
-            "no address is given to another machine, for as long as a lease lasts, before it was probed and nobody \
-             answered there: who had it may use it still"
-        );
-    }
-    Ok(store)
 }
 
 /// The lease table as the disk has it; what makes no sense is said and left out.
@@ -392,7 +361,8 @@ fn raise_open_files() {
 mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortId, PortRecord};
-    use crate::model::{MacAddr, limits::RESERVATION_TRUSTED};
+    use crate::model::{MacAddr, WallTime, limits::RESERVATION_TRUSTED};
+    use crate::state::LeaseLog;
     use std::{fs, net::Ipv4Addr};
 
     #[test]
@@ -417,10 +387,11 @@ mod tests {
         // Nobody lived to write when: it counts from here.
         let (now, leases, store) = start(4000);
         assert!(leases.may_have_lost(now, LEASE));
-        let writer = LeaseWriter::start(store).unwrap();
-        let mark = uptime::mark(leases.date(now), None);
-        drop(writer.redate(mark, Default::default(), leases.lost_at(now)).unwrap());
-        drop(writer);
+        let writer = Arc::new(StoreWriter::start(store).unwrap());
+        let log = WrittenLeases { writer, boot: None };
+        let lost = leases.lost_at(now);
+        drop(log.redate(leases.date(now), Default::default(), lost).unwrap());
+        drop(log);
         assert!(may_have_lost(4000 + 3599));
         // The host may have been off for no time at all, with a clock that is ahead.
         let (now, leases, _) = start(1_000_000);
@@ -530,13 +501,10 @@ mod tests {
         let store = open_store(folder.path()).unwrap();
         let first = restore(now(0), None, &*store).unwrap();
         assert!(!first.may_be_in_boot_since_before(now(0)), "nobody was served before");
-        let writer = LeaseWriter::start(Arc::clone(&store)).unwrap();
-        drop(
-            writer
-                .redate(uptime::mark(first.date(now(0)), None), Default::default(), None)
-                .unwrap(),
-        );
-        drop(writer);
+        let writer = Arc::new(StoreWriter::start(Arc::clone(&store)).unwrap());
+        let log = WrittenLeases { writer, boot: None };
+        drop(log.redate(first.date(now(0)), Default::default(), None).unwrap());
+        drop(log);
         let second = restore(now(5), None, &*store).unwrap();
         let limit = RESERVATION_TRUSTED.as_secs();
         let counts = [5, 5 + limit - 1, 5 + limit].map(|at| second.may_be_in_boot_since_before(now(at)));

@@ -22,7 +22,10 @@ use crate::model::{
     text::counted,
 };
 use crate::state::{Counter, Shared};
-use crate::store::{Store, StoreError, Write, checksums};
+use crate::store::{
+    Store, StoreError, Write, checksums,
+    writer::{Committing, StoreWriter},
+};
 use nix::errno::Errno;
 use std::{
     collections::HashMap,
@@ -42,7 +45,7 @@ const NICE: i32 = 10;
 /// The thread that verifies, as others see it. It ends with the process, or at [`Verifier::stop`].
 pub(super) struct Verifier {
     shared: Arc<Shared>,
-    store: Arc<dyn Store>,
+    writer: Arc<StoreWriter>,
     requests: Mutex<VerifierRequests>,
     ordered: Condvar,
     /// Says nothing, and is closed once the thread has let go of everything.
@@ -69,13 +72,13 @@ impl Verifier {
     /// The system refuses another thread.
     pub(super) fn start(
         shared: Arc<Shared>,
-        store: Arc<dyn Store>,
+        (store, writer): (&dyn Store, Arc<StoreWriter>),
         recheck: Option<Duration>,
     ) -> Result<Arc<Verifier>, StoreError> {
         let (alive, running) = channel::<()>();
         let verifier = Arc::new(Verifier {
             shared,
-            store,
+            writer,
             running: Mutex::new(running),
             requests: Mutex::new(VerifierRequests {
                 recheck,
@@ -84,7 +87,7 @@ impl Verifier {
             }),
             ordered: Condvar::new(),
         });
-        verifier.remember();
+        verifier.remember(store);
         let thread = Arc::clone(&verifier);
         std::thread::Builder::new()
             .name("verifier".to_owned())
@@ -93,7 +96,7 @@ impl Verifier {
                 drop(thread);
                 drop(alive);
             })
-            .map_err(|error| StoreError(format!("no thread to verify images: {error}")))?;
+            .map_err(|error| StoreError::of_io("no thread to verify images", error))?;
         Ok(verifier)
     }
 
@@ -121,8 +124,8 @@ impl Verifier {
     }
 
     /// Puts the kept checksums into the ledger. What can't be read is read from the files again.
-    fn remember(&self) {
-        match checksums::load(&*self.store) {
+    fn remember(&self, store: &dyn Store) {
+        match checksums::load(store) {
             Ok((records, unreadable)) => {
                 if unreadable > 0 {
                     tracing::warn!(
@@ -173,7 +176,7 @@ impl Verifier {
         begun.retain(|path, reading| current.get(path) == Some(&reading.stamp()));
         let forgotten: Vec<Write> = gone.iter().map(|path| checksums::forget(path)).collect();
         if !forgotten.is_empty() {
-            self.keep(&forgotten);
+            self.keep(forgotten);
         }
         let unserved = artifacts::known(snapshot, &self.shared.verification()).unserved;
         let new = unserved.iter().filter(|one| one.problem.is_none());
@@ -266,7 +269,7 @@ impl Verifier {
                 sha256,
                 at: now.wall,
             };
-            self.keep(&checksums::put(&record).into_iter().collect::<Vec<Write>>());
+            self.keep(checksums::put(&record).into_iter().collect());
         }
         let Some(problem) = artifacts::problem(image, artifact, &after) else {
             if let VerificationState::Pending { .. } = after {
@@ -305,8 +308,10 @@ impl Verifier {
         }
     }
 
-    fn keep(&self, writes: &[Write]) {
-        if let Err(error) = self.store.commit(writes) {
+    /// Keeps what was found behind every lease that waits.
+    fn keep(&self, writes: Vec<Write>) {
+        let kept = self.writer.background(writes).and_then(Committing::wait);
+        if let Err(error) = kept {
             tracing::warn!("what was verified is not kept and is verified again after a restart: {error}");
         }
     }

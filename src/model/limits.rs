@@ -142,6 +142,15 @@ pub const LEASE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const LEASE_WRITE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
+/// Bytes that nobody waits for, from which on a durable commit takes no more: a lease that comes meanwhile waits
+/// for it, about as long as the disk takes anyway.
+pub const STORE_BACKGROUND_BYTES_PER_COMMIT: usize = 64 * 1024;
+/// How long such bytes wait at most for a commit of their own while leases always wait.
+pub const STORE_BACKGROUND_WAIT: Duration = Duration::from_millis(100);
+/// Such bytes that may wait for the store before more are refused.
+pub const STORE_BACKGROUND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Writes that wait for one who watches a prefix of the store, before the oldest are dropped.
+pub const STORE_WATCH_WRITES_MAX: usize = 1024;
 
 /// The largest TFTP block we agree to: fits an Ethernet frame, so that nothing fragments.
 pub const TFTP_BLOCK_BYTES_MAX: u16 = 1468;

@@ -15,6 +15,7 @@
 use super::{
     Store, StoreError, Write,
     record::{unseal, verified},
+    salvage::RecordKind,
 };
 use crate::lease::ClockMark;
 use crate::model::WallTime;
@@ -22,6 +23,13 @@ use std::time::Duration;
 
 const KEY: &[u8] = b"calendar";
 const MAGIC: &[u8; 4] = b"BWK1";
+
+/// Not salvaged: an older date would put off the end of every lease.
+pub(super) const KIND: RecordKind = RecordKind {
+    name: "date",
+    prefix: KEY,
+    salvage: None,
+};
 
 /// The mark, if one was made.
 ///

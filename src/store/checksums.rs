@@ -21,6 +21,7 @@
 use super::{
     Store, StoreError, Write,
     record::{SUM_BYTES, checksum, verified},
+    salvage::{RecordKind, Remnant, SalvageReader},
 };
 use crate::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use crate::images::reading::open_regular;
@@ -37,7 +38,18 @@ const PREFIX: &[u8] = b"checksum/";
 const MAGIC: &[u8; 4] = b"BWC1";
 const HEAD_BYTES: usize = 94;
 /// The embedded store's files, the one with the latest records last.
-const FILES: [&str; 2] = [super::embedded::FILE, super::embedded::JOURNAL_FILE];
+const FILES: [&str; 2] = [super::database::FILE, super::embedded::JOURNAL_FILE];
+
+/// Of several versions the latest is taken; one that was forgotten may come back to life, and counts only for a file
+/// that did not change since.
+pub(super) const KIND: RecordKind = RecordKind {
+    name: "checksum",
+    prefix: PREFIX,
+    salvage: Some(SalvageReader {
+        magic: MAGIC,
+        read: remnant,
+    }),
+};
 
 /// Every record that can be read, and how many can't.
 ///
@@ -108,6 +120,15 @@ fn take_latest(file: &[u8], found: &mut HashMap<PathBuf, ChecksumRecord>) {
             Some(_) | None => drop(found.insert(record.path.clone(), record)),
         }
     }
+}
+
+fn remnant(bytes: &[u8]) -> Option<Remnant> {
+    let (record, length) = decode(bytes)?;
+    Some(Remnant {
+        key: key(&record.path),
+        length,
+        rank: record.at.0,
+    })
 }
 
 fn key(path: &Path) -> Vec<u8> {

@@ -1,59 +1,57 @@
 //! The embedded store: one redb file in one locked folder, and the journal in front of it.
 
 use super::{
-    CorruptStore, KeyValue, OpenedStore, Store, StoreError, Write,
-    folder::{self, FILE_MODE},
+    CorruptStore, Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, Watch, Write,
+    birth::{self, Birth},
+    database::{self, CreateMode, FILE, has_no_byte, move_aside, open_file},
+    folder,
     journal::{Journal, JournalState, Replayed},
-    leases, lost,
+    lost,
+    salvage::{RecordKind, salvage},
+    watch::Watchers,
 };
 use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::Database;
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-pub(super) const FILE: &str = "bootwright.redb";
 pub(super) const JOURNAL_FILE: &str = "bootwright.journal";
 /// The entry of a database beside which a journal stands that is never empty.
 const JOURNAL_KEY: &[u8] = b"journal";
-const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("entries");
-/// redb's page cache; 10,000 leases are 2 MiB.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Opens the store in `folder`, moving a file that can't be read out of the way.
-pub(super) fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
+pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, StoreError> {
     folder::make(folder)?;
     let lock = folder::lock(folder)?;
     let (path, journal_path) = (folder.join(FILE), folder.join(JOURNAL_FILE));
     // The journal is made after the database: where there is one, there was the other.
     let mut journal = match journal_path.exists() {
-        true => Some(open_journal(&journal_path)?),
+        true => Some(open_journal(&journal_path, kinds)?),
         false => None,
     };
     let is_lost = journal.is_some() && has_no_byte(&path);
     if let Some(journal) = journal.as_mut().filter(|_| is_lost) {
         note_loss(journal);
     }
-    let opened = match open_file(&path, CreateMode::IfMissing) {
-        Ok(database) => Ok(database),
-        Err(OpenFailure::Corrupt(reason)) => Err(reason),
-        Err(OpenFailure::Unusable(error)) => return Err(error),
+    let (opened, reason) = match open_file(&path, CreateMode::IfMissing) {
+        Ok(database) => (Some(database), String::new()),
+        Err(StoreError::Corrupt(failure)) => (None, failure.cause()),
+        Err(error) => return Err(error),
     };
     let mut journal = match journal {
         Some(journal) => journal,
-        None => open_journal(&journal_path)?,
+        None => open_journal(&journal_path, kinds)?,
     };
     let (database, corrupt) = match opened {
-        Ok(database) => (database, None),
-        Err(reason) => {
+        Some(database) => (database, None),
+        None => {
             note_loss(&mut journal);
-            let (database, corrupt) = replace_corrupt(&path, reason)?;
+            let (database, corrupt) = replace_corrupt(&path, reason, kinds)?;
             (database, Some(corrupt))
         }
     };
@@ -63,44 +61,40 @@ pub(super) fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
     ];
     let (journal, replayed) = journal;
     let lost: Vec<String> = lost.into_iter().flatten().collect();
-    let mut pending = PendingWrites::new();
-    take(&mut pending, replayed.writes);
+    let mut files = StoreFiles::new(database, journal);
+    take(&mut files.pending, replayed.writes);
+    let mut birth = files.birth(&path, replayed.corrupt_bytes > 0)?;
+    birth.is_new |= corrupt.is_some() || !lost.is_empty();
     let store = Embedded {
         path,
-        files: Mutex::new(StoreFiles {
-            database: Some(database),
-            journal,
-            pending,
-        }),
+        files: Mutex::new(files),
+        watchers: Mutex::default(),
         _lock: lock,
     };
     Ok(OpenedStore {
         store: Arc::new(store),
+        birth,
         corrupt,
         lost: (!lost.is_empty()).then(|| lost.join(", and ")),
     })
 }
 
-/// Whether a file is not there or empty.
-fn has_no_byte(path: &Path) -> bool {
-    path.metadata().map_or(true, |metadata| metadata.len() == 0)
-}
-
-/// Notes that leases were lost, before anything new is made: whenever this process ends, the next one knows it.
+/// Notes that leases were lost and another epoch begins, before anything new is made: whenever this process ends,
+/// the next one knows it.
 fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
-    let note = lost::put(lost::LossRecord::Undated);
+    let note = [lost::put(lost::LossRecord::Undated), birth::another_epoch()];
     // A full disk must not keep the daemon from starting: the note is on it with the date, a little later.
-    let _ = journal.append(std::slice::from_ref(&note));
-    replayed.writes.push(note);
+    let _ = journal.append(&note);
+    replayed.writes.extend(note);
 }
 
 /// Moves a database that can't be read out of the way, and begins another with what can be read from it.
-fn replace_corrupt(path: &Path, reason: String) -> Result<(Database, CorruptStore), StoreError> {
+fn replace_corrupt(path: &Path, reason: String, kinds: &[RecordKind]) -> Result<(Database, CorruptStore), StoreError> {
     let moved_to = move_aside(path)?;
-    let salvaged = leases::salvage(&std::fs::read(&moved_to).unwrap_or_default());
-    let database = open_file(path, CreateMode::IfMissing).map_err(OpenFailure::into_error)?;
+    let (writes, salvaged) = salvage(&std::fs::read(&moved_to).unwrap_or_default(), kinds);
+    let database = open_file(path, CreateMode::IfMissing)?;
     // Beneath the journal, which knows better.
-    write(&database, salvaged.iter().map(leases::put)).map_err(|error| failed(path, &error))?;
+    database::write(&database, writes.into_iter()).map_err(|error| failed(path, error))?;
     let corrupt = CorruptStore {
         moved_to,
         reason,
@@ -116,7 +110,7 @@ fn lost_journal(
     database: &Database,
     opened: &mut (Journal, Replayed),
 ) -> Result<Option<String>, StoreError> {
-    let known = entries(database, JOURNAL_KEY).map_err(|error| failed(path, &error))?;
+    let known = database::entries(database, JOURNAL_KEY).map_err(|error| failed(path, error))?;
     let (is_known, found) = (!known.is_empty(), opened.1.found);
     if found != JournalState::Written && is_known {
         note_loss(opened);
@@ -129,7 +123,7 @@ fn lost_journal(
             key: JOURNAL_KEY.to_vec(),
             value: Vec::new(),
         };
-        let _ = write(database, std::iter::once(known));
+        let _ = database::write(database, std::iter::once(known));
     }
     let name = path.with_file_name(JOURNAL_FILE);
     Ok((is_known && found != JournalState::Written).then(|| match found {
@@ -138,9 +132,9 @@ fn lost_journal(
     }))
 }
 
-fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
-    let opened = Journal::open(path)
-        .map_err(|error| StoreError(format!("the journal {} can't be opened: {error}", path.display())));
+fn open_journal(path: &Path, kinds: &[RecordKind]) -> Result<(Journal, Replayed), StoreError> {
+    let opened = Journal::open(path, kinds)
+        .map_err(|error| StoreError::of_io(format!("the journal {} can't be opened", path.display()), error));
     if let Ok((_, replayed)) = &opened {
         replayed.say_what_is_wrong(path);
     }
@@ -150,6 +144,7 @@ fn open_journal(path: &Path) -> Result<(Journal, Replayed), StoreError> {
 struct Embedded {
     path: PathBuf,
     files: Mutex<StoreFiles>,
+    watchers: Mutex<Watchers>,
     _lock: File,
 }
 
@@ -160,7 +155,14 @@ struct StoreFiles {
     journal: Journal,
     /// What the journal holds, and the database not yet.
     pending: PendingWrites,
+    /// The last commit.
+    revision: Revision,
+    /// The last commit of each key that was written since the store was opened and is there.
+    revisions: BTreeMap<Vec<u8>, Revision>,
 }
+
+/// What the commits before the store was opened count as.
+const OPENED: Revision = Revision(1);
 
 /// Values by key; `None` for a key that was removed.
 type PendingWrites = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -174,34 +176,85 @@ fn take(pending: &mut PendingWrites, writes: impl IntoIterator<Item = Write>) {
     }
 }
 
-fn failed(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
-    StoreError(format!("the store {}: {why}", path.display()))
+fn failed(path: &Path, error: redb::Error) -> StoreError {
+    database::failed(format!("the store {}", path.display()), error)
 }
 
-/// Why a file could not be opened or used.
-enum OpenFailure {
-    /// Its content makes no sense.
-    Corrupt(String),
-    /// The disk or the system refused.
-    Unusable(StoreError),
-}
-
-impl OpenFailure {
-    fn into_error(self) -> StoreError {
-        match self {
-            OpenFailure::Corrupt(reason) => StoreError(reason),
-            OpenFailure::Unusable(error) => error,
-        }
-    }
+fn refused(path: &Path, error: std::io::Error) -> StoreError {
+    let journal = path.with_file_name(JOURNAL_FILE);
+    StoreError::of_io(format!("the journal {}", journal.display()), error)
 }
 
 impl Embedded {
     fn files(&self) -> MutexGuard<'_, StoreFiles> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl StoreFiles {
+    fn new(database: Database, journal: Journal) -> StoreFiles {
+        StoreFiles {
+            database: Some(database),
+            journal,
+            pending: PendingWrites::new(),
+            revision: OPENED,
+            revisions: BTreeMap::new(),
+        }
+    }
+
+    /// The store's birth, which is made where there is none, and another epoch where this one `has_gap`.
+    fn birth(&mut self, path: &Path, has_gap: bool) -> Result<Birth, StoreError> {
+        let kept = [birth::KEY, birth::EPOCH_KEY].map(|key| self.value(path, key));
+        let [birth, epoch] = kept;
+        let epoch = epoch?.filter(|_| !has_gap);
+        let (birth, new) = birth::begin(birth?.as_deref(), epoch.as_deref());
+        if !new.is_empty() {
+            // A full disk must not keep the daemon from starting: what is written in an epoch that no later start
+            // finds counts for none of them.
+            let _ = self.journal.append(&new);
+            take(&mut self.pending, new);
+        }
+        Ok(birth)
+    }
+
+    fn value(&mut self, path: &Path, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.pending.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.with(path, |database| database::value(database, key)),
+        }
+    }
+
+    /// The commit that wrote a key last that is there.
+    fn revision_of(&self, key: &[u8]) -> Revision {
+        self.revisions.get(key).copied().unwrap_or(OPENED)
+    }
+
+    fn holds(&mut self, path: &Path, precondition: &Precondition) -> Result<bool, StoreError> {
+        let Precondition { key, expected } = precondition;
+        let value = self.value(path, key)?;
+        Ok(match expected {
+            Expected::Absent => value.is_none(),
+            Expected::Value(expected) => value.as_ref() == Some(expected),
+            Expected::Revision(expected) => value.is_some() && self.revision_of(key) == *expected,
+        })
+    }
+
+    /// Counts a commit.
+    fn count(&mut self, writes: &[Write]) -> Revision {
+        self.revision = Revision(self.revision.0 + 1);
+        for write in writes {
+            match write {
+                Write::Put { key, .. } => self.revisions.insert(key.clone(), self.revision),
+                Write::Delete { key } => self.revisions.remove(key),
+            };
+        }
+        self.revision
+    }
+
     /// Runs `work` on the open database; whatever error it meets, the next use opens the file anew.
     fn with<T>(
         &mut self,
@@ -210,7 +263,7 @@ impl StoreFiles {
     ) -> Result<T, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_file(path, CreateMode::Never).map_err(OpenFailure::into_error)?,
+            None => open_file(path, CreateMode::Never)?,
         };
         // redb checks its file as it reads; a debug build of it panics where a release build errs.
         let done = catch_unwind(AssertUnwindSafe(|| work(&database)));
@@ -219,8 +272,11 @@ impl StoreFiles {
                 self.database = Some(database);
                 Ok(value)
             }
-            Ok(Err(error)) => Err(failed(path, &error)),
-            Err(_) => Err(StoreError(format!("the store {} is damaged", path.display()))),
+            Ok(Err(error)) => Err(failed(path, error)),
+            Err(_) => Err(StoreError::corrupt(
+                format!("the store {} is damaged", path.display()),
+                None,
+            )),
         }
     }
 
@@ -236,8 +292,8 @@ impl StoreFiles {
             None => Write::Delete { key: key.clone() },
         });
         let settled = self
-            .with(path, |database| write(database, writes))
-            .and_then(|()| self.journal.clear().map_err(|error| failed(path, &error)));
+            .with(path, |database| database::write(database, writes))
+            .and_then(|()| self.journal.clear().map_err(|error| refused(path, error)));
         if settled.is_err() {
             self.pending = pending;
         }
@@ -246,9 +302,9 @@ impl StoreFiles {
 }
 
 impl Store for Embedded {
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
+    fn scan_at(&self, prefix: &[u8]) -> Result<(Revision, Vec<KeyValue>), StoreError> {
         let mut files = self.files();
-        let mut entries = files.with(&self.path, |database| entries(database, prefix))?;
+        let mut entries = files.with(&self.path, |database| database::entries(database, prefix))?;
         let pending = files.pending.range(prefix.to_vec()..);
         for (key, value) in pending.take_while(|(key, _)| key.starts_with(prefix)) {
             match value {
@@ -256,20 +312,39 @@ impl Store for Embedded {
                 None => drop(entries.remove(key)),
             }
         }
-        Ok(entries.into_iter().collect())
+        Ok((files.revision, entries.into_iter().collect()))
     }
 
-    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Revision)>, StoreError> {
         let mut files = self.files();
+        let value = files.value(&self.path, key)?;
+        Ok(value.map(|value| (value, files.revision_of(key))))
+    }
+
+    fn commit_if(&self, preconditions: &[Precondition], writes: &[Write]) -> Result<Revision, StoreError> {
+        let mut files = self.files();
+        for precondition in preconditions {
+            if !files.holds(&self.path, precondition)? {
+                let key = precondition.key.clone();
+                return Err(StoreError::Conflict { key });
+            }
+        }
         if files.journal.bytes() >= STORE_JOURNAL_BYTES_MAX {
             files.settle(&self.path)?;
         }
         files
             .journal
             .append(writes)
-            .map_err(|error| failed(&self.path, &error))?;
+            .map_err(|error| refused(&self.path, error))?;
         take(&mut files.pending, writes.iter().cloned());
-        Ok(())
+        let revision = files.count(writes);
+        // Beneath the lock, so that watchers learn of commits in their order.
+        self.watchers().tell(revision, writes);
+        Ok(revision)
+    }
+
+    fn watch(&self, prefix: &[u8]) -> Watch {
+        self.watchers().watch(prefix)
     }
 }
 
@@ -282,110 +357,4 @@ impl Drop for Embedded {
             let _ = files.settle(&path);
         }
     }
-}
-
-/// Every entry of the database whose key begins with `prefix`.
-fn entries(database: &Database, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = transaction.open_table(TABLE)?;
-    let mut entries = BTreeMap::new();
-    for entry in table.range(prefix..)? {
-        let (key, value) = entry?;
-        if !key.value().starts_with(prefix) {
-            break;
-        }
-        entries.insert(key.value().to_vec(), value.value().to_vec());
-    }
-    Ok(entries)
-}
-
-/// Commits to the database; redb's default durability: written and synced when it returns.
-fn write(database: &Database, writes: impl Iterator<Item = Write>) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut table = transaction.open_table(TABLE)?;
-        for write in writes {
-            match write {
-                Write::Put { key, value } => drop(table.insert(key.as_slice(), value.as_slice())?),
-                Write::Delete { key } => drop(table.remove(key.as_slice())?),
-            }
-        }
-    }
-    Ok(transaction.commit()?)
-}
-
-/// Whether a file that is not there, or has no byte, is a beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CreateMode {
-    IfMissing,
-    /// It was there a moment ago.
-    Never,
-}
-
-/// Opens or makes the file, its table included, so that a later read finds one. After anything but
-/// a clean end redb checks every page; a clean one is checked too, because the disk may have rotted.
-fn open_file(path: &Path, make: CreateMode) -> Result<Database, OpenFailure> {
-    if make == CreateMode::Never && has_no_byte(path) {
-        return Err(OpenFailure::Unusable(StoreError(format!(
-            "the store {} is gone or has no byte; what it had is lost with it: restart bootwright to begin another",
-            path.display()
-        ))));
-    }
-    let opened = catch_unwind(|| {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)
-            .map_err(redb::Error::from)?;
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(TABLE)?;
-        transaction.commit()?;
-        Ok(database)
-    });
-    match opened {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(error)) => Err(judge(path, error)),
-        Err(_) => Err(OpenFailure::Corrupt("its pages contradict each other".to_owned())),
-    }
-}
-
-/// Whether an error speaks of the file's content or of the system around it. A file that is too
-/// short or is no redb file comes as an I/O error of kind `InvalidData` or `UnexpectedEof`.
-fn judge(path: &Path, error: redb::Error) -> OpenFailure {
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-    match error {
-        redb::Error::Io(io) if !matches!(io.kind(), InvalidData | UnexpectedEof) => OpenFailure::Unusable(StoreError(
-            format!("the store {} can't be opened: {io}", path.display()),
-        )),
-        redb::Error::DatabaseAlreadyOpen => OpenFailure::Unusable(StoreError(format!(
-            "the store {} is open in another process",
-            path.display()
-        ))),
-        other => OpenFailure::Corrupt(other.to_string()),
-    }
-}
-
-/// Renames the file so that nothing is lost and nothing is in the way.
-fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let free = (0..)
-        .map(|extra| path.with_file_name(format!("{FILE}.broken-{}", seconds + extra)))
-        .find(|name| !name.exists());
-    let moved_to = free.expect("the names are endless");
-    std::fs::rename(path, &moved_to).map_err(|error| {
-        StoreError(format!(
-            "the broken store {} can't be moved aside: {error}",
-            path.display()
-        ))
-    })?;
-    Ok(moved_to)
 }

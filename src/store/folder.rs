@@ -16,9 +16,12 @@ const LOCK_FILE: &str = "lock";
 /// Makes the folder if it is missing and takes away what others could do in it.
 pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     let refused = |error: std::io::Error| {
-        StoreError(format!(
-            "the state folder {} can't be made or used: {error}; make it with `install -d -m 0750 -o bootwright -g bootwright {}`, or name another as `path` under [state]",
-            folder.display(),
+        StoreError::of_io(
+            format!("the state folder {} can't be made or used", folder.display()),
+            error,
+        )
+        .with_next_step(format!(
+            "make it with `install -d -m 0750 -o bootwright -g bootwright {}`, or name another as `path` under [state]",
             folder.display()
         ))
     };
@@ -39,12 +42,13 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(LOCK_FILE);
     let failed = |error: std::io::Error| {
-        let next = match error.kind() {
-            ErrorKind::PermissionDenied => "; start it as root or by systemd, or as the user whose folder it is",
+        let is_forbidden = error.kind() == ErrorKind::PermissionDenied;
+        let error = StoreError::of_io(format!("the lock {} can't be taken", path.display()), error);
+        match is_forbidden {
+            true => error.with_next_step("start it as root or by systemd, or as the user whose folder it is"),
             // Anything else the system says speaks for itself.
-            _ => "",
-        };
-        StoreError(format!("the lock {} can't be taken: {error}{next}", path.display()))
+            false => error,
+        }
     };
     let mut file = OpenOptions::new()
         .read(true)
@@ -56,7 +60,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError(held_by(folder, &mut file))),
+        Err(TryLockError::WouldBlock) => return Err(StoreError::unavailable(held_by(folder, &mut file))),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // Whose it is helps people only; a full disk must not keep the daemon from starting.

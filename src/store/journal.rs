@@ -16,13 +16,13 @@
 //!
 //! A process that is killed, or a power cut, leaves at most the last frame unfinished, which nobody was told of: it
 //! is cut off when the file is opened, so that it never stands in the middle. Rubble anywhere else is the disk's. It
-//! costs nothing but itself: the frames behind it are found, and the leases in it are salvaged.
+//! costs nothing but itself: the frames behind it are found, and the records in it are salvaged.
 
 use super::{
     Write,
     folder::FILE_MODE,
-    leases,
     record::{SUM_BYTES, checksum},
+    salvage::{RecordKind, salvage},
 };
 use std::{
     fs::{File, OpenOptions},
@@ -79,8 +79,8 @@ pub(super) enum JournalState {
 }
 
 impl Journal {
-    /// Opens or makes the file at `path`.
-    pub(super) fn open(path: &Path) -> io::Result<(Journal, Replayed)> {
+    /// Opens or makes the file at `path`; records of these `kinds` are looked for in rubble.
+    pub(super) fn open(path: &Path, kinds: &[RecordKind]) -> io::Result<(Journal, Replayed)> {
         let is_new = !path.exists();
         let file = OpenOptions::new()
             .read(true)
@@ -100,7 +100,7 @@ impl Journal {
         };
         let replayed = Replayed {
             found,
-            ..replay(&bytes)
+            ..replay(&bytes, kinds)
         };
         let (whole, torn) = bytes.split_at(bytes.len() - replayed.torn_bytes);
         let mut journal = Journal {
@@ -115,7 +115,7 @@ impl Journal {
         if whole.is_empty() && !torn.is_empty() {
             let _ = journal.clear();
         }
-        let salvaged: Vec<Write> = leases::salvage(torn).iter().map(leases::put).collect();
+        let (salvaged, _) = salvage(torn, kinds);
         if !salvaged.is_empty() {
             let _ = journal.append(&salvaged);
         }
@@ -130,7 +130,7 @@ impl Journal {
     /// Appends one commit, durably.
     ///
     /// A frame that failed was promised to nobody, and is cut off before the next one is written: a
-    /// shorter one would leave its tail behind, and the leases in it would be taken for the newest.
+    /// shorter one would leave its tail behind, and the records in it would be taken for the newest.
     pub(super) fn append(&mut self, writes: &[Write]) -> io::Result<()> {
         let frame = frame(writes)?;
         if self.is_unnamed {
@@ -201,8 +201,8 @@ fn frame(writes: &[Write]) -> io::Result<Vec<u8>> {
 }
 
 /// Every write that can be read, frame by frame; between sound frames, and behind the last, single
-/// leases.
-fn replay(bytes: &[u8]) -> Replayed {
+/// records.
+fn replay(bytes: &[u8], kinds: &[RecordKind]) -> Replayed {
     let mut replayed = Replayed::default();
     let (mut at, mut sound_end) = (0, 0);
     while at < bytes.len() {
@@ -211,7 +211,7 @@ fn replay(bytes: &[u8]) -> Replayed {
             continue;
         };
         replayed.corrupt_bytes += at - sound_end;
-        replayed.salvage(&bytes[sound_end..at]);
+        replayed.salvage(&bytes[sound_end..at], kinds);
         replayed.take(body);
         at += after;
         sound_end = at;
@@ -221,7 +221,7 @@ fn replay(bytes: &[u8]) -> Replayed {
         true => replayed.torn_bytes = tail.len(),
         false => replayed.corrupt_bytes += tail.len(),
     }
-    replayed.salvage(tail);
+    replayed.salvage(tail, kinds);
     replayed
 }
 
@@ -280,8 +280,8 @@ impl Replayed {
         }
     }
 
-    fn salvage(&mut self, corrupt: &[u8]) {
-        self.writes.extend(leases::salvage(corrupt).iter().map(leases::put));
+    fn salvage(&mut self, corrupt: &[u8], kinds: &[RecordKind]) {
+        self.writes.extend(salvage(corrupt, kinds).0);
     }
 
     fn take(&mut self, mut body: &[u8]) {
@@ -326,6 +326,7 @@ mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord};
     use crate::model::{MacAddr, WallTime};
+    use crate::store::{leases, records::KINDS};
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
@@ -350,25 +351,25 @@ mod tests {
     fn what_was_appended_is_replayed_in_order_until_it_is_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut journal, replayed) = Journal::open(&path).unwrap();
+        let (mut journal, replayed) = Journal::open(&path, KINDS).unwrap();
         assert_eq!(replayed, Replayed::default());
-        assert_eq!(Journal::open(&path).unwrap().1.found, JournalState::Empty);
+        assert_eq!(Journal::open(&path, KINDS).unwrap().1.found, JournalState::Empty);
         journal.append(&[lease(1), lease(2)]).unwrap();
         journal.append(&[gone(1)]).unwrap();
-        let (mut journal, replayed) = Journal::open(&path).unwrap();
+        let (mut journal, replayed) = Journal::open(&path, KINDS).unwrap();
         assert_eq!(replayed.writes, [lease(1), lease(2), gone(1)]);
         journal.clear().unwrap();
-        let (_, cleared) = Journal::open(&path).unwrap();
+        let (_, cleared) = Journal::open(&path, KINDS).unwrap();
         assert_eq!((cleared.writes, cleared.found), (vec![], JournalState::Written));
         journal.append(&[lease(3)]).unwrap();
-        assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(3)]);
+        assert_eq!(Journal::open(&path, KINDS).unwrap().1.writes, [lease(3)]);
     }
 
     #[test]
     fn a_journal_that_is_cleared_is_whole_at_every_moment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bootwright.journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
+        let (mut journal, _) = Journal::open(&path, KINDS).unwrap();
         journal.append(&[lease(1), gone(1)]).unwrap();
         // As a process leaves it that was killed while it cleared.
         std::fs::write(path.with_extension(NEXT_EXTENSION), [7; 4096]).unwrap();
@@ -377,8 +378,8 @@ mod tests {
         // What a power cut may bring back is all that there was.
         let mut bytes = vec![0; before.metadata().unwrap().len().try_into().unwrap()];
         before.read_exact_at(&mut bytes, 0).unwrap();
-        assert_eq!(replay(&bytes).writes, [lease(1), gone(1)]);
-        let (_, replayed) = Journal::open(&path).unwrap();
+        assert_eq!(replay(&bytes, KINDS).writes, [lease(1), gone(1)]);
+        let (_, replayed) = Journal::open(&path, KINDS).unwrap();
         let found = JournalState::Written;
         assert_eq!(
             replayed,
@@ -394,14 +395,14 @@ mod tests {
     fn nothing_of_a_frame_that_failed_stands_behind_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
+        let (mut journal, _) = Journal::open(&path, KINDS).unwrap();
         journal.append(&[lease(1)]).unwrap();
         // As after a write that the disk took and then refused to sync.
         let failed = frame(&[lease(2), lease(3), lease(4)]).unwrap();
         journal.file.write_all_at(&failed, journal.end).unwrap();
         journal.is_torn = true;
         journal.append(&[gone(1)]).unwrap();
-        assert_eq!(Journal::open(&path).unwrap().1.writes, [lease(1), gone(1)]);
+        assert_eq!(Journal::open(&path, KINDS).unwrap().1.writes, [lease(1), gone(1)]);
     }
 
     #[test]
@@ -413,11 +414,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("journal");
             std::fs::write(&path, &bytes[..cut]).unwrap();
-            let (mut journal, replayed) = Journal::open(&path).unwrap();
+            let (mut journal, replayed) = Journal::open(&path, KINDS).unwrap();
             let told = (replayed.torn_bytes, replayed.corrupt_bytes);
             assert_eq!(told, (cut - first.len(), 0), "cut at {cut}");
             journal.append(&[gone(1)]).unwrap();
-            let (_, replayed) = Journal::open(&path).unwrap();
+            let (_, replayed) = Journal::open(&path, KINDS).unwrap();
             assert_eq!((replayed.torn_bytes, replayed.corrupt_bytes), (0, 0), "cut at {cut}");
             assert_eq!(replayed.writes.last(), Some(&gone(1)), "cut at {cut}");
         }
@@ -429,7 +430,7 @@ mod tests {
         let long: Vec<Write> = (0..40).map(lease).collect();
         let bytes = file(&[vec![lease(1)], long]);
         let told = |bytes: &[u8]| {
-            let replayed = replay(bytes);
+            let replayed = replay(bytes, KINDS);
             (replayed.torn_bytes, replayed.corrupt_bytes)
         };
         let torn = bytes.len() - first.len();
@@ -462,7 +463,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bootwright.journal");
         std::fs::write(&path, &frame(&[]).unwrap()[..9]).unwrap();
-        let (_, replayed) = Journal::open(&path).unwrap();
+        let (_, replayed) = Journal::open(&path, KINDS).unwrap();
         assert_eq!((replayed.torn_bytes, replayed.found), (9, JournalState::Written));
         assert_eq!(std::fs::read(&path).unwrap(), frame(&[]).unwrap());
     }
@@ -476,7 +477,7 @@ mod tests {
             ends.push(ends[ends.len() - 1] + frame(commit).unwrap().len());
         }
         for cut in 0..=bytes.len() {
-            let replayed = replay(&bytes[..cut]);
+            let replayed = replay(&bytes[..cut], KINDS);
             let whole = ends.iter().filter(|end| (1..=cut).contains(*end)).count();
             let kept = commits[..whole].concat();
             assert_eq!(replayed.writes[..kept.len()], kept, "cut at {cut}");
@@ -491,7 +492,7 @@ mod tests {
         let (first, second) = (frame(&commits[0]).unwrap().len(), frame(&commits[1]).unwrap().len());
         // The last byte of the second frame is the checksum of lease 3.
         bytes[first + second - 1] ^= 1;
-        let replayed = replay(&bytes);
+        let replayed = replay(&bytes, KINDS);
         assert_eq!(replayed.writes, [lease(1), lease(2), lease(4)]);
         assert_eq!(replayed.corrupt_bytes, second);
     }
@@ -499,8 +500,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_replay_panic(bytes: Vec<u8>, length in 0..200_u32) {
-            replay(&bytes);
-            replay(&[&MAGIC[..], &length.to_be_bytes(), &checksum(&bytes), &bytes].concat());
+            replay(&bytes, KINDS);
+            replay(&[&MAGIC[..], &length.to_be_bytes(), &checksum(&bytes), &bytes].concat(), KINDS);
         }
     }
 }

@@ -8,11 +8,11 @@
 //!
 //! What the files mean is `config`'s.
 
-use super::StoreError;
 use crate::images::reading::open_regular;
 use crate::model::{WallTime, limits::EDITED_FILE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -46,6 +46,38 @@ struct VersionNote {
 /// The files of a version: where each lies in its folder, and its bytes.
 pub type VersionFiles<'f> = &'f [(&'f Path, &'f [u8])];
 
+/// Why a version is not kept; the one before stays.
+#[derive(Debug)]
+pub enum KeepError {
+    /// The files can't be read, or are not sound.
+    Refused(String),
+    /// The state's folder takes no other.
+    Disk {
+        /// Where the versions lie.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for KeepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeepError::Refused(why) => f.write_str(why),
+            KeepError::Disk { folder, source } => write!(f, "{}: {source}", folder.display()),
+        }
+    }
+}
+
+impl std::error::Error for KeepError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            KeepError::Refused(_) => None,
+            KeepError::Disk { source, .. } => Some(source),
+        }
+    }
+}
+
 /// Where the versions lie in the state's folder.
 pub fn folder_in(state: &Path) -> PathBuf {
     state.join(FOLDER)
@@ -73,13 +105,16 @@ pub fn save(
     (config_file, accepted): (&Path, WallTime),
     (folders, files): (&[&str], VersionFiles<'_>),
     is_sound: impl FnOnce(&Path) -> Result<(), String>,
-) -> Result<(), StoreError> {
+) -> Result<(), KeepError> {
     let all = folder_in(state);
     if latest(state, config_file).is_some_and(|kept| has_just(&kept.folder, files)) {
         return Ok(());
     }
     let new = all.join(UNFINISHED);
-    let failed = |error: io::Error| StoreError(format!("{}: {error}", all.display()));
+    let failed = |source: io::Error| KeepError::Disk {
+        folder: all.clone(),
+        source,
+    };
     remove(&new).map_err(failed)?;
     let note = VersionNote {
         config: absolute(config_file),
@@ -87,7 +122,7 @@ pub fn save(
     };
     let is_first = !all.exists();
     let written = write(&new, folders, files, &note).map_err(failed);
-    let judged = written.and_then(|()| is_sound(&new).map_err(StoreError));
+    let judged = written.and_then(|()| is_sound(&new).map_err(KeepError::Refused));
     if let Err(error) = judged {
         // What is left is taken away at the next try.
         let _ = remove(&new);
@@ -204,7 +239,7 @@ mod tests {
 
     const CONFIG: &str = "/etc/bootwright/bootwright.toml";
 
-    fn keep_text(state: &Path, accepted: u64, text: &str) -> Result<(), StoreError> {
+    fn keep_text(state: &Path, accepted: u64, text: &str) -> Result<(), KeepError> {
         let files = [
             (Path::new("inventory.toml"), text.as_bytes()),
             (Path::new("answers/preseed/a.cfg"), &b"secret"[..]),
@@ -249,7 +284,7 @@ mod tests {
         let refused = save(state.path(), (Path::new(CONFIG), WallTime(8)), (&[], &files), |_| {
             Err("no host".to_owned())
         });
-        assert_eq!(refused.unwrap_err().0, "no host");
+        assert!(matches!(refused, Err(KeepError::Refused(why)) if why == "no host"));
         assert_eq!(text(state.path()), "one");
         assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), 1);
     }

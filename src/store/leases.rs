@@ -9,14 +9,28 @@
 use super::{
     Store, StoreError, Write,
     record::{Holder, Kind},
+    salvage::{RecordKind, Remnant, SalvageReader},
 };
 use crate::lease::{LeaseChange, LeaseRecord};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+
+/// One of them, for people.
+pub const NAME: &str = "lease";
 
 const LEASE: Kind = Kind {
     prefix: b"lease/",
     magic: b"BWL1",
     own_bytes: 0,
+};
+
+/// The checksums tell records from rubble. Of several versions the one that ends last is taken; a lease that was
+/// given back may come back to life, which costs its address some time and nothing else.
+pub(super) const KIND: RecordKind = RecordKind {
+    name: NAME,
+    prefix: LEASE.prefix,
+    salvage: Some(SalvageReader {
+        magic: LEASE.magic,
+        read: remnant,
+    }),
 };
 
 /// Every lease that can be read, and a sentence for every record that can't.
@@ -46,34 +60,21 @@ pub fn write(change: &LeaseChange) -> Write {
     }
 }
 
-/// The write that keeps a record.
-pub(super) fn put(record: &LeaseRecord) -> Write {
+fn put(record: &LeaseRecord) -> Write {
     Write::Put {
         key: LEASE.key(record.address),
         value: encode(record),
     }
 }
 
-/// The leases that still stand in a store's broken file: checksums tell records from corrupt bytes.
-/// redb leaves older versions of a record behind, so of several the one that ends last is taken; a
-/// lease that was given back may come back to life, which costs its address some time and
-/// nothing else.
-pub(super) fn salvage(file: &[u8]) -> Vec<LeaseRecord> {
-    let mut found: BTreeMap<Ipv4Addr, LeaseRecord> = BTreeMap::new();
-    for bytes in file
-        .windows(LEASE.bytes())
-        .filter(|bytes| bytes.starts_with(LEASE.magic))
-    {
-        let Ok((holder, _)) = LEASE.decode_value(bytes) else {
-            continue;
-        };
-        let record = lease(holder);
-        match found.get(&record.address) {
-            Some(known) if known.expires >= record.expires => {}
-            Some(_) | None => drop(found.insert(record.address, record)),
-        }
-    }
-    found.into_values().collect()
+fn remnant(bytes: &[u8]) -> Option<Remnant> {
+    let length = LEASE.bytes();
+    let (holder, _) = LEASE.decode_value(bytes.get(..length)?).ok()?;
+    Some(Remnant {
+        key: LEASE.key(holder.address),
+        length,
+        rank: holder.expires.0,
+    })
 }
 
 fn encode(record: &LeaseRecord) -> Vec<u8> {
@@ -111,7 +112,9 @@ fn lease(holder: Holder) -> LeaseRecord {
 mod tests {
     use super::*;
     use crate::model::{HardwareAddr, WallTime};
+    use crate::store::salvage::salvage;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     fn record(last: u8, expires: u64) -> LeaseRecord {
         LeaseRecord {
@@ -164,14 +167,15 @@ mod tests {
             &encode(&record(7, 10)),
         ]
         .concat();
-        assert_eq!(salvage(&rubble), [record(7, 20), record(8, 5)]);
+        let (found, _) = salvage(&rubble, &[KIND]);
+        assert_eq!(found, [put(&record(7, 20)), put(&record(8, 5))]);
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(key: Vec<u8>, value: Vec<u8>) {
             let _ = decode(&key, &value);
-            let _ = salvage(&value);
+            let _ = salvage(&value, &[KIND]);
         }
     }
 }

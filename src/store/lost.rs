@@ -14,11 +14,19 @@
 use super::{
     Store, StoreError, Write,
     record::{unseal, verified},
+    salvage::RecordKind,
 };
 use crate::model::WallTime;
 
 const KEY: &[u8] = b"lost";
 const MAGIC: &[u8; 4] = b"BWL1";
+
+/// Not salvaged: whoever salvages makes a find of his own.
+pub(super) const KIND: RecordKind = RecordKind {
+    name: "loss",
+    prefix: KEY,
+    salvage: None,
+};
 
 /// A find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

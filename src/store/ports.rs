@@ -9,6 +9,7 @@
 use super::{
     Store, StoreError, Write,
     record::{Holder, Kind},
+    salvage::RecordKind,
 };
 use crate::lease::{PortChange, PortId, PortRecord};
 
@@ -16,6 +17,13 @@ const PORT: Kind = Kind {
     prefix: b"port/",
     magic: b"BWP1",
     own_bytes: 8,
+};
+
+/// Not salvaged: at an older port a host that was moved would be turned away.
+pub(super) const KIND: RecordKind = RecordKind {
+    name: "switch port",
+    prefix: PORT.prefix,
+    salvage: None,
 };
 
 /// Every record that can be read, and how many can't.

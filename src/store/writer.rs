@@ -1,184 +1,218 @@
-//! The thread that makes lease changes durable, many to a commit.
+//! The thread that makes writes durable, many to a commit, leases first.
 //!
-//! A commit waits for the disk, whatever it carries; so while one is under way the next changes
-//! gather, and all of them share the following one. Commits keep a distance: one costs as much CPU as
-//! several exchanges, and no client notices some milliseconds.
+//! A commit waits for the disk, whatever it carries; so while one is under way the next writes gather, and all of
+//! them share the following one. Commits keep a distance: one costs as much CPU as several exchanges, and no client
+//! notices some milliseconds.
+//!
+//! Machines wait for leases, and nobody for what is kept in the background (checksums): so leases never wait behind
+//! more than the one commit that is under way, and that one is short. What is in the background has a turn when no
+//! lease waits, or when it waited long. No commit carries both: one that a nearly full disk has no room for must
+//! cost no machine its lease. Writes of one priority become durable in the order in which they were handed over;
+//! those of different ones don't.
 
-use super::{Store, StoreError, Write, calendar, leases, lost, ports};
-use crate::lease::{ClockMark, LeaseChange, LeaseRecord, PortChange, PortRecord};
-use crate::model::WallTime;
+use super::{Precondition, Revision, Store, StoreError, Write};
 use crate::model::limits::{
     LEASE_COMMIT_INTERVAL, LEASE_COMMIT_SLOW, LEASE_COMMIT_SLOW_LOG_INTERVAL, LEASE_QUEUE_MAX, LEASES_PER_COMMIT_MAX,
+    STORE_BACKGROUND_BYTES_MAX, STORE_BACKGROUND_BYTES_PER_COMMIT, STORE_BACKGROUND_WAIT,
 };
 use std::{
+    collections::VecDeque,
+    pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
+    task::{Context, Poll},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
-/// Takes lease changes and says when each is on disk. Dropping it writes what still waits.
-pub struct LeaseWriter {
+/// Takes writes and says when each is on disk. Dropping it writes what still waits.
+pub struct StoreWriter {
     queue: Option<Sender<Pending>>,
-    /// Changes in the queue.
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     thread: Option<JoinHandle<()>>,
-    healthy: Arc<AtomicBool>,
+    failure: Arc<Mutex<Option<StoreError>>>,
 }
 
-/// Changes that were handed over together.
+/// What is in the queue.
+#[derive(Default)]
+struct Waiting {
+    /// Lease changes.
+    leases: AtomicUsize,
+    /// Bytes of what is kept in the background.
+    background_bytes: AtomicUsize,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Priority {
+    /// A machine waits for it.
+    Lease,
+    /// Nobody waits for it.
+    Background,
+}
+
+/// Writes that were handed over together.
 struct Pending {
-    changes: Vec<LeaseChange>,
-    ports: Vec<PortChange>,
-    /// What date it is by them.
-    mark: Option<ClockMark>,
-    /// When it was found by that date that some were lost.
-    lost: Option<WallTime>,
-    done: oneshot::Sender<Result<(), String>>,
+    priority: Priority,
+    /// Changes of leases, or bytes.
+    size: usize,
+    /// How much of that counts as waiting.
+    counted: usize,
+    preconditions: Vec<Precondition>,
+    /// They are put into bytes on the writer's thread, which is in less of a hurry than those that serve.
+    writes: Box<dyn FnOnce() -> Vec<Write> + Send>,
+    done: oneshot::Sender<Result<Revision, StoreError>>,
 }
 
-impl Pending {
-    fn writes(&self) -> impl Iterator<Item = Write> + '_ {
-        let changes = self.changes.iter().map(leases::write);
-        let stands = self.ports.iter().map(ports::write);
-        let lost = self.lost.map(|date| lost::put(lost::LossRecord::At(date)));
-        changes
-            .chain(stands)
-            .chain(self.mark.as_ref().map(calendar::put))
-            .chain(lost)
-    }
+/// A commit on its way to the disk: ready when it is durable, or with why it never will be. Nothing is taken back
+/// by dropping it.
+#[derive(Debug)]
+pub struct Committing(oneshot::Receiver<Result<Revision, StoreError>>);
 
-    fn size(&self) -> usize {
-        self.changes.len() + self.ports.len()
-    }
-
-    /// How many of them count as waiting. Those of a date do not: there is one such at a time, and no machine
-    /// is refused a lease for it.
-    fn counted(&self) -> usize {
-        match self.mark {
-            Some(_) => 0,
-            None => self.size(),
-        }
+impl Committing {
+    /// Waits for it, on a thread that nobody is served by.
+    pub fn wait(self) -> Result<Revision, StoreError> {
+        self.0.blocking_recv().unwrap_or_else(|_| Err(ended_early()))
     }
 }
 
-impl LeaseWriter {
+impl Future for Committing {
+    type Output = Result<Revision, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = Pin::new(&mut self.0).poll(context);
+        done.map(|done| done.unwrap_or_else(|_| Err(ended_early())))
+    }
+}
+
+fn ended_early() -> StoreError {
+    StoreError::unavailable("the store's writer ended before the change was on disk")
+}
+
+impl StoreWriter {
     /// Starts the thread that writes to `store`.
     ///
     /// # Errors
     ///
     /// The system refuses another thread.
-    pub fn start(store: Arc<dyn Store>) -> Result<LeaseWriter, StoreError> {
+    pub fn start(store: Arc<dyn Store>) -> Result<StoreWriter, StoreError> {
         let (queue, pending) = channel();
-        let waiting = Arc::<AtomicUsize>::default();
-        let healthy = Arc::new(AtomicBool::new(true));
+        let waiting = Arc::<Waiting>::default();
+        let failure = Arc::<Mutex<Option<StoreError>>>::default();
         let thread = std::thread::Builder::new()
-            .name("lease-writer".to_owned())
+            .name("store-writer".to_owned())
             .spawn({
-                let (waiting, healthy) = (Arc::clone(&waiting), Arc::clone(&healthy));
-                move || write_until_closed(&*store, &pending, (&*waiting, &*healthy))
+                let (waiting, failure) = (Arc::clone(&waiting), Arc::clone(&failure));
+                move || write_until_closed(&*store, &mut Queue::new(pending), (&waiting, &failure))
             })
-            .map_err(|error| StoreError(format!("no thread for the lease writer: {error}")))?;
-        Ok(LeaseWriter {
+            .map_err(|error| StoreError::of_io("no thread for the store's writer", error))?;
+        Ok(StoreWriter {
             queue: Some(queue),
             waiting,
             thread: Some(thread),
-            healthy,
+            failure,
         })
     }
 
-    /// Hands over changes, all or none; the future ends when they are durable, or with the reason why
-    /// they are not. Changes become durable in the order of the calls, whether or not the futures are
-    /// awaited.
+    /// Hands over `count` changes of leases, all or none; `writes` puts them into bytes. They become durable in the
+    /// order of the calls, whether or not anybody waits for it.
     ///
     /// # Errors
     ///
     /// [`LEASE_QUEUE_MAX`] changes wait already, or the writer has ended.
-    pub fn append(
+    pub fn leases(
         &self,
-        changes: Vec<LeaseChange>,
-    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        self.append_all(changes, Vec::new())
+        count: usize,
+        writes: impl FnOnce() -> Vec<Write> + Send + 'static,
+    ) -> Result<Committing, StoreError> {
+        reserve(&self.waiting.leases, count, (LEASE_QUEUE_MAX, "changes"))?;
+        self.send(Priority::Lease, (count, count), Vec::new(), Box::new(writes))
     }
 
-    /// The same for the switch ports at which addresses were given.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LeaseWriter::append`].
-    pub fn keep(
-        &self,
-        ports: Vec<PortChange>,
-    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        self.append_all(Vec::new(), ports)
-    }
-
-    fn append_all(
-        &self,
-        changes: Vec<LeaseChange>,
-        ports: Vec<PortChange>,
-    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        let count = changes.len() + ports.len();
-        if self.waiting.fetch_add(count, Ordering::Relaxed) + count > LEASE_QUEUE_MAX {
-            self.waiting.fetch_sub(count, Ordering::Relaxed);
-            return Err(format!("{LEASE_QUEUE_MAX} lease changes wait for the disk already"));
-        }
-        self.send((changes, ports), (None, None))
-    }
-
-    /// Hands over the date by the calendar of all that is on disk, with those leases and switch ports whose ends
-    /// were written by another one, and with when it was found that leases were lost: all of it in one commit.
-    /// However many wait, it is taken: without it a restart would end these leases. Whoever calls hands over no
-    /// others before it is known what became of them.
+    /// Hands over `count` changes of leases in one commit, however many wait: without them a restart would take the
+    /// others for wrong. They take no other lease's place in the queue. Whoever calls hands over no others before it
+    /// is known what became of them.
     ///
     /// # Errors
     ///
     /// The writer has ended.
-    pub fn redate(
+    pub fn leases_whatever_waits(
         &self,
-        mark: ClockMark,
-        (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
-        lost: Option<WallTime>,
-    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        let changes = records.into_iter().map(LeaseChange::Put).collect();
-        let ports = ports.into_iter().map(PortChange::Put).collect();
-        self.send((changes, ports), (Some(mark), lost))
+        count: usize,
+        writes: impl FnOnce() -> Vec<Write> + Send + 'static,
+    ) -> Result<Committing, StoreError> {
+        self.send(Priority::Lease, (count, 0), Vec::new(), Box::new(writes))
+    }
+
+    /// Hands over writes that somebody waits for, to be made if all preconditions hold at that moment, in a commit
+    /// of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`LEASE_QUEUE_MAX`] changes wait already, or the writer has ended.
+    pub fn if_holds(&self, preconditions: Vec<Precondition>, writes: Vec<Write>) -> Result<Committing, StoreError> {
+        let count = writes.len();
+        reserve(&self.waiting.leases, count, (LEASE_QUEUE_MAX, "changes"))?;
+        self.send(Priority::Lease, (count, count), preconditions, Box::new(move || writes))
+    }
+
+    /// Hands over what nobody waits for, all or none.
+    ///
+    /// # Errors
+    ///
+    /// [`STORE_BACKGROUND_BYTES_MAX`] wait already, or the writer has ended.
+    pub fn background(&self, writes: Vec<Write>) -> Result<Committing, StoreError> {
+        let bytes = writes.iter().map(Write::bytes).sum();
+        let limit = (STORE_BACKGROUND_BYTES_MAX, "bytes");
+        reserve(&self.waiting.background_bytes, bytes, limit)?;
+        let size = (bytes, bytes);
+        self.send(Priority::Background, size, Vec::new(), Box::new(move || writes))
     }
 
     fn send(
         &self,
-        (changes, ports): (Vec<LeaseChange>, Vec<PortChange>),
-        (mark, lost): (Option<ClockMark>, Option<WallTime>),
-    ) -> Result<impl Future<Output = Result<(), String>> + Send + use<>, String> {
-        let ended = || "the lease writer has ended".to_owned();
+        priority: Priority,
+        (size, counted): (usize, usize),
+        preconditions: Vec<Precondition>,
+        writes: Box<dyn FnOnce() -> Vec<Write> + Send>,
+    ) -> Result<Committing, StoreError> {
+        let ended = || StoreError::unavailable("the store's writer has ended");
         let (done, durable) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         let pending = Pending {
-            changes,
-            ports,
-            mark,
-            lost,
+            priority,
+            size,
+            counted,
+            preconditions,
+            writes,
             done,
         };
         queue.send(pending).map_err(|_| ended())?;
-        Ok(async move {
-            durable
-                .await
-                .unwrap_or_else(|_| Err("the lease writer ended before the change was on disk".to_owned()))
-        })
+        Ok(Committing(durable))
     }
 
-    /// Whether the last commit reached the disk.
-    pub fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+    /// Why the last commit of leases did not reach the disk; nothing if it did.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Drop for LeaseWriter {
+/// Takes room in the queue, or says that there is none.
+fn reserve(waiting: &AtomicUsize, size: usize, (limit, unit): (usize, &str)) -> Result<(), StoreError> {
+    if waiting.fetch_add(size, Ordering::Relaxed) + size <= limit {
+        return Ok(());
+    }
+    waiting.fetch_sub(size, Ordering::Relaxed);
+    Err(StoreError::unavailable(format!(
+        "{limit} {unit} wait for the disk already"
+    )))
+}
+
+impl Drop for StoreWriter {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
@@ -188,40 +222,125 @@ impl Drop for LeaseWriter {
     }
 }
 
-fn write_until_closed(store: &dyn Store, queue: &Receiver<Pending>, (waiting, healthy): (&AtomicUsize, &AtomicBool)) {
+/// What waits, by its priority.
+struct Queue {
+    channel: Receiver<Pending>,
+    leases: VecDeque<Pending>,
+    background: VecDeque<Pending>,
+    /// When something in the background had its last turn.
+    background_turn: Option<Instant>,
+}
+
+impl Queue {
+    fn new(channel: Receiver<Pending>) -> Queue {
+        Queue {
+            channel,
+            leases: VecDeque::new(),
+            background: VecDeque::new(),
+            background_turn: None,
+        }
+    }
+
+    /// Waits until there is something; whether there is, or nothing will come any more.
+    fn wait(&mut self) -> bool {
+        if self.leases.is_empty() && self.background.is_empty() {
+            match self.channel.recv() {
+                Ok(pending) => self.sort(pending),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn sort(&mut self, pending: Pending) {
+        match pending.priority {
+            Priority::Lease => self.leases.push_back(pending),
+            Priority::Background => self.background.push_back(pending),
+        }
+    }
+
+    /// What the next commit carries, of one priority.
+    fn take(&mut self, now: Instant) -> (Priority, Vec<Pending>) {
+        while let Ok(pending) = self.channel.try_recv() {
+            self.sort(pending);
+        }
+        let turn = self.background_turn.get_or_insert(now);
+        let is_due = !self.background.is_empty() && now.duration_since(*turn) >= STORE_BACKGROUND_WAIT;
+        if self.background.is_empty() {
+            *turn = now;
+        }
+        if self.leases.is_empty() || is_due {
+            *turn = now;
+            return (
+                Priority::Background,
+                gather(&mut self.background, STORE_BACKGROUND_BYTES_PER_COMMIT),
+            );
+        }
+        (Priority::Lease, gather(&mut self.leases, LEASES_PER_COMMIT_MAX))
+    }
+}
+
+/// The first ones until they are enough. What has a precondition is alone: it fails for itself.
+fn gather(queue: &mut VecDeque<Pending>, enough: usize) -> Vec<Pending> {
+    let mut batch: Vec<Pending> = Vec::new();
+    let mut size = 0;
+    while let Some(next) = queue.front() {
+        let is_alone = !next.preconditions.is_empty();
+        if size >= enough || (is_alone && !batch.is_empty()) {
+            break;
+        }
+        size += next.size;
+        batch.extend(queue.pop_front());
+        if is_alone {
+            break;
+        }
+    }
+    batch
+}
+
+fn write_until_closed(
+    store: &dyn Store,
+    queue: &mut Queue,
+    (waiting, failure): (&Waiting, &Mutex<Option<StoreError>>),
+) {
     let mut last: Option<Instant> = None;
     let mut slow_said: Option<Instant> = None;
-    while let Ok(first) = queue.recv() {
+    while queue.wait() {
         let rest = last.map(|last| LEASE_COMMIT_INTERVAL.saturating_sub(last.elapsed()));
         std::thread::sleep(rest.unwrap_or_default());
         let began = Instant::now();
         last = Some(began);
-        let batch = gather(first, queue);
-        let count = batch.iter().map(Pending::counted).sum();
-        waiting.fetch_sub(count, Ordering::Relaxed);
-        let writes: Vec<Write> = batch.iter().flat_map(Pending::writes).collect();
-        let written = store.commit(&writes);
-        report(&written, healthy);
+        let (priority, batch) = queue.take(began);
+        let counted = batch.iter().map(|pending| pending.counted).sum();
+        match priority {
+            Priority::Lease => waiting.leases.fetch_sub(counted, Ordering::Relaxed),
+            Priority::Background => waiting.background_bytes.fetch_sub(counted, Ordering::Relaxed),
+        };
+        let (written, waiters) = commit(store, batch);
+        if priority == Priority::Lease {
+            report(&written, failure);
+        }
+        for waiter in waiters {
+            // A machine that no longer waits is no reason to stop.
+            let _ = waiter.send(written.clone());
+        }
         if is_slow_news(began.elapsed(), slow_said) {
             slow_said = Some(Instant::now());
-        }
-        for pending in batch {
-            // A machine that no longer waits is no reason to stop.
-            let _ = pending.done.send(written.clone().map_err(|error| error.0));
         }
     }
 }
 
-/// The changes of one commit: `first`, and what waits behind it until there are enough.
-fn gather(first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
-    let mut count = first.size();
-    let mut batch = vec![first];
-    while count < LEASES_PER_COMMIT_MAX {
-        let Ok(next) = queue.try_recv() else { break };
-        count += next.size();
-        batch.push(next);
+type Written = Result<Revision, StoreError>;
+
+/// Commits a batch; what came of it, and who waits for that.
+fn commit(store: &dyn Store, batch: Vec<Pending>) -> (Written, Vec<oneshot::Sender<Written>>) {
+    let (mut preconditions, mut writes, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
+    for pending in batch {
+        preconditions.extend(pending.preconditions);
+        writes.extend((pending.writes)());
+        waiters.push(pending.done);
     }
-    batch
+    (store.commit_if(&preconditions, &writes), waiters)
 }
 
 /// Says that a commit took too long, now and then; whether it did.
@@ -239,120 +358,217 @@ fn is_slow_news(took: Duration, said: Option<Instant>) -> bool {
 
 /// Says once that the store began to fail and once that it works again: a full disk in a storm
 /// must not fill it further with log lines.
-fn report(written: &Result<(), StoreError>, healthy: &AtomicBool) {
-    let was_healthy = healthy.swap(written.is_ok(), Ordering::Relaxed);
-    match written {
-        Err(error) if was_healthy => {
+fn report(written: &Written, failure: &Mutex<Option<StoreError>>) {
+    // That somebody else was faster says nothing of the disk.
+    let now = match written {
+        Ok(_) | Err(StoreError::Conflict { .. }) => None,
+        Err(error) => Some(error.clone()),
+    };
+    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*failure, &now) {
+        (None, Some(error)) => {
             tracing::error!(
+                reason = error.kind(),
                 "no lease can be written: until this is mended no new one is acknowledged, and those that run end when \
-                 the disk says: {error}"
+                 the disk says: {}",
+                error.with_advice()
             );
         }
-        Ok(()) if !was_healthy => tracing::info!("leases can be written again"),
-        Ok(()) | Err(_) => {}
+        (Some(_), None) => tracing::info!("leases can be written again"),
+        (Some(_), Some(_)) | (None, None) => {}
     }
+    *failure = now;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::PortId;
-    use crate::model::MacAddr;
-    use crate::store::KeyValue;
-    use std::{
-        net::Ipv4Addr,
-        sync::{Mutex, mpsc},
-    };
+    use crate::store::{Expected, KeyValue, Watch};
+    use std::sync::mpsc;
 
     /// Commits wait until the test lets one go, with the result it is to have.
     struct Gated {
-        results: Mutex<mpsc::Receiver<Result<(), StoreError>>>,
-        sizes: mpsc::Sender<usize>,
+        results: Mutex<mpsc::Receiver<Result<Revision, StoreError>>>,
+        commits: mpsc::Sender<(usize, Vec<Write>)>,
     }
 
     impl Store for Gated {
-        fn scan(&self, _: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
-            Ok(Vec::new())
+        fn scan_at(&self, _: &[u8]) -> Result<(Revision, Vec<KeyValue>), StoreError> {
+            Ok((Revision(0), Vec::new()))
         }
 
-        fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
-            self.sizes.send(writes.len()).unwrap();
+        fn get(&self, _: &[u8]) -> Result<Option<(Vec<u8>, Revision)>, StoreError> {
+            Ok(None)
+        }
+
+        fn commit_if(&self, preconditions: &[Precondition], writes: &[Write]) -> Result<Revision, StoreError> {
+            self.commits.send((preconditions.len(), writes.to_vec())).unwrap();
             self.results.lock().unwrap().recv().unwrap()
         }
+
+        fn watch(&self, _: &[u8]) -> Watch {
+            panic!("a writer watches nothing")
+        }
     }
 
-    fn gated() -> (LeaseWriter, mpsc::Sender<Result<(), StoreError>>, mpsc::Receiver<usize>) {
-        let (go, results) = mpsc::channel();
-        let (sizes, seen) = mpsc::channel();
-        let results = Mutex::new(results);
-        (
-            LeaseWriter::start(Arc::new(Gated { results, sizes })).unwrap(),
-            go,
-            seen,
-        )
+    /// A writer, what lets its commits go, and what they carry.
+    struct Bench {
+        writer: StoreWriter,
+        go: mpsc::Sender<Result<Revision, StoreError>>,
+        commits: mpsc::Receiver<(usize, Vec<Write>)>,
     }
 
-    fn append(writer: &LeaseWriter) -> impl Future<Output = Result<(), String>> + use<> {
-        let change = LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7));
-        writer.append(vec![change]).unwrap()
+    impl Bench {
+        fn new() -> Bench {
+            let (go, results) = mpsc::channel();
+            let (commits, seen) = mpsc::channel();
+            let results = Mutex::new(results);
+            Bench {
+                writer: StoreWriter::start(Arc::new(Gated { results, commits })).unwrap(),
+                go,
+                commits: seen,
+            }
+        }
+
+        fn lease(&self) -> Committing {
+            self.writer.leases(1, || vec![delete(b"lease/")]).unwrap()
+        }
+
+        fn let_go(&self, commits: usize) {
+            for _ in 0..commits {
+                self.go.send(Ok(Revision(7))).unwrap();
+            }
+        }
+
+        /// How many writes the next commit carries.
+        fn size(&self) -> usize {
+            self.commits.recv().unwrap().1.len()
+        }
     }
 
-    fn wait<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(future)
+    fn delete(key: &[u8]) -> Write {
+        Write::Delete { key: key.to_vec() }
+    }
+
+    fn full() -> StoreError {
+        StoreError::of_io("the journal", std::io::ErrorKind::StorageFull.into())
     }
 
     #[test]
     fn changes_that_come_during_a_commit_share_the_next_one() {
-        let (writer, go, sizes) = gated();
-        let first = append(&writer);
-        assert_eq!(sizes.recv(), Ok(1));
-        let rest: Vec<_> = (0..100).map(|_| append(&writer)).collect();
-        go.send(Ok(())).unwrap();
-        assert_eq!(wait(first), Ok(()));
-        assert_eq!(sizes.recv(), Ok(100));
-        go.send(Ok(())).unwrap();
+        let bench = Bench::new();
+        let first = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let rest: Vec<_> = (0..100).map(|_| bench.lease()).collect();
+        bench.let_go(2);
+        assert!(matches!(first.wait(), Ok(Revision(7))));
+        assert_eq!(bench.size(), 100);
         for durable in rest {
-            assert_eq!(wait(durable), Ok(()));
+            assert!(durable.wait().is_ok());
         }
     }
 
     #[test]
     fn a_failed_commit_fails_its_own_changes_and_no_later_ones() {
-        let (writer, go, _sizes) = gated();
-        go.send(Err(StoreError("disk full".to_owned()))).unwrap();
-        assert_eq!(wait(append(&writer)), Err("disk full".to_owned()));
-        assert!(!writer.is_healthy());
-        go.send(Ok(())).unwrap();
-        assert_eq!(wait(append(&writer)), Ok(()));
-        assert!(writer.is_healthy());
+        let bench = Bench::new();
+        bench.go.send(Err(full())).unwrap();
+        assert!(matches!(bench.lease().wait(), Err(StoreError::Full(_))));
+        assert!(matches!(bench.writer.failure(), Some(StoreError::Full(_))));
+        bench.let_go(1);
+        assert!(bench.lease().wait().is_ok());
+        assert!(bench.writer.failure().is_none());
     }
 
     #[test]
-    fn the_date_and_all_that_is_dated_by_it_are_one_commit() {
-        let (writer, go, sizes) = gated();
-        let address = Ipv4Addr::new(192, 0, 2, 7);
-        let (client, expires) = (MacAddr([2, 0, 0, 0, 0, 1]).into(), WallTime(1_800_000_000));
-        let lease = LeaseRecord {
-            address,
-            client,
-            expires,
+    fn leases_go_before_what_waited_longer_in_the_background() {
+        let bench = Bench::new();
+        let first = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let background = bench.writer.background(vec![delete(b"checksum/1")]).unwrap();
+        let lease = bench.lease();
+        bench.let_go(3);
+        assert_eq!(bench.commits.recv().unwrap().1, [delete(b"lease/")]);
+        assert_eq!(bench.commits.recv().unwrap().1, [delete(b"checksum/1")]);
+        for durable in [first, background, lease] {
+            assert!(durable.wait().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_background_has_its_turn_though_leases_always_wait() {
+        let (send, channel) = channel();
+        let mut queue = Queue::new(channel);
+        let put = |priority| {
+            let (done, _) = oneshot::channel();
+            let pending = Pending {
+                priority,
+                size: 1,
+                counted: 1,
+                preconditions: Vec::new(),
+                writes: Box::new(Vec::new),
+                done,
+            };
+            send.send(pending).unwrap();
         };
-        let stand = PortRecord {
-            address,
-            client,
-            port: PortId(7),
-            expires,
+        let start = Instant::now();
+        let mut turns = Vec::new();
+        for step in 0..8 {
+            put(Priority::Lease);
+            put(Priority::Background);
+            turns.push(queue.take(start + STORE_BACKGROUND_WAIT / 4 * step).0);
+        }
+        let due: Vec<usize> = (0..8).filter(|step| turns[*step] == Priority::Background).collect();
+        assert_eq!(due, [4], "and then the leases go on");
+    }
+
+    #[test]
+    fn a_commit_of_what_nobody_waits_for_is_short() {
+        let bench = Bench::new();
+        let first = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let value = vec![7; STORE_BACKGROUND_BYTES_PER_COMMIT / 4];
+        let large = || Write::Put {
+            key: b"attempt/1".to_vec(),
+            value: value.clone(),
         };
-        let mark = ClockMark {
-            date: expires,
-            boot: None,
-            up: Duration::ZERO,
+        let rest: Vec<_> = (0..6)
+            .map(|_| bench.writer.background(vec![large()]).unwrap())
+            .collect();
+        bench.let_go(3);
+        assert_eq!((bench.size(), bench.size()), (4, 2));
+        for durable in rest.into_iter().chain([first]) {
+            assert!(durable.wait().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_has_a_precondition_is_a_commit_of_its_own_in_its_place() {
+        let bench = Bench::new();
+        let first = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let before = bench.lease();
+        let absent = Precondition {
+            key: b"arm/7".to_vec(),
+            expected: Expected::Absent,
         };
-        let durable = writer.redate(mark, (vec![lease], vec![stand]), None).unwrap();
-        assert_eq!(sizes.recv(), Ok(3));
-        go.send(Ok(())).unwrap();
-        assert_eq!(wait(durable), Ok(()));
+        let conditional = bench.writer.if_holds(vec![absent], vec![delete(b"arm/7")]).unwrap();
+        let behind = bench.lease();
+        bench.let_go(2);
+        bench
+            .go
+            .send(Err(StoreError::Conflict { key: b"arm/7".to_vec() }))
+            .unwrap();
+        bench.let_go(1);
+        let sizes: Vec<(usize, usize)> = (0..3)
+            .map(|_| bench.commits.recv().unwrap())
+            .map(|(preconditions, writes)| (preconditions, writes.len()))
+            .collect();
+        assert_eq!(sizes, [(0, 1), (1, 1), (0, 1)]);
+        assert!(matches!(conditional.wait(), Err(StoreError::Conflict { key }) if key == b"arm/7"));
+        for durable in [first, before, behind] {
+            assert!(durable.wait().is_ok());
+        }
+        assert!(bench.writer.failure().is_none(), "the disk took what it was given");
     }
 
     #[test]
@@ -364,42 +580,36 @@ mod tests {
 
     #[test]
     fn the_ends_that_are_written_anew_take_no_other_leases_place() {
-        let (writer, go, sizes) = gated();
-        let first = append(&writer);
-        assert_eq!(sizes.recv(), Ok(1));
-        let record = LeaseRecord {
-            address: Ipv4Addr::new(192, 0, 2, 7),
-            client: crate::model::MacAddr([2, 0, 0, 0, 0, 7]).into(),
-            expires: crate::model::WallTime(1_700_000_000),
-        };
-        let mark = ClockMark {
-            date: record.expires,
-            boot: None,
-            up: Duration::ZERO,
-        };
-        let redated = writer
-            .redate(mark, (vec![record; LEASE_QUEUE_MAX], Vec::new()), None)
-            .unwrap();
-        let next = append(&writer);
-        for _ in 0..3 {
-            go.send(Ok(())).unwrap();
-        }
-        assert_eq!(wait(first), Ok(()));
-        assert_eq!(sizes.recv(), Ok(LEASE_QUEUE_MAX + 1), "with its date");
-        assert_eq!((wait(redated), wait(next)), (Ok(()), Ok(())));
+        let bench = Bench::new();
+        let first = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let all = || vec![delete(b"lease/"); LEASE_QUEUE_MAX];
+        let redated = bench.writer.leases_whatever_waits(LEASE_QUEUE_MAX, all).unwrap();
+        let next = bench.lease();
+        bench.let_go(3);
+        assert!(first.wait().is_ok());
+        assert_eq!(bench.size(), LEASE_QUEUE_MAX, "in one commit");
+        assert!(redated.wait().is_ok() && next.wait().is_ok());
     }
 
     #[test]
     fn a_full_queue_refuses_at_once() {
-        let (writer, go, sizes) = gated();
-        let _under_way = append(&writer);
-        assert_eq!(sizes.recv(), Ok(1));
-        let _waiting: Vec<_> = (0..LEASE_QUEUE_MAX).map(|_| append(&writer)).collect();
-        let change = LeaseChange::Remove(Ipv4Addr::new(192, 0, 2, 7));
-        let refused = writer.append(vec![change]).err().unwrap();
-        assert!(refused.contains("wait for the disk"), "{refused}");
-        for _ in 0..=LEASE_QUEUE_MAX.div_ceil(LEASES_PER_COMMIT_MAX) {
-            go.send(Ok(())).unwrap();
-        }
+        let bench = Bench::new();
+        let _under_way = bench.lease();
+        assert_eq!(bench.size(), 1);
+        let waiting: Vec<_> = (0..LEASE_QUEUE_MAX).map(|_| bench.lease()).collect();
+        let refused = bench.writer.leases(1, Vec::new);
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        let large = || Write::Put {
+            key: Vec::new(),
+            value: vec![7; STORE_BACKGROUND_BYTES_MAX],
+        };
+        let background = bench.writer.background(vec![large()]).unwrap();
+        assert!(bench.writer.background(vec![large()]).is_err());
+        bench.let_go(2 + LEASE_QUEUE_MAX.div_ceil(LEASES_PER_COMMIT_MAX));
+        assert!(waiting.into_iter().all(|durable| durable.wait().is_ok()));
+        assert!(background.wait().is_ok());
+        bench.let_go(1);
+        assert!(bench.lease().wait().is_ok(), "there is room again");
     }
 }

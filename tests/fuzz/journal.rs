@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 use tempfile::TempDir;
 
-/// What the store notes for itself: that its database has a journal, and that the one of this journal was gone.
-const OWN_KEYS: [&[u8]; 2] = [b"journal", b"lost"];
+/// What the store notes for itself: that its database has a journal, that the one of this journal was gone, who it
+/// is, and since when it remembers all.
+const OWN_KEYS: [&[u8]; 4] = [b"journal", b"lost", b"birth", b"epoch"];
 /// Pieces of one journal.
 const PIECES_MAX: usize = 32;
 const NOW: Now = Now {

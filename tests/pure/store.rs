@@ -1,14 +1,17 @@
 //! The store as its folder sees it: SIGKILL, a second process, a broken file, a full disk.
 
-use bootwright::lease::{LeaseChange, LeaseRecord};
+use bootwright::lease::{ClockMark, LeaseChange, LeaseRecord, PortId, PortRecord};
 use bootwright::model::{MacAddr, WallTime};
-use bootwright::store::{self, OpenedStore, StoreError, Write, leases, lost, writer::LeaseWriter};
+use bootwright::store::{
+    self, Expected, OpenedStore, Precondition, Revision, Store, StoreError, WatchEvent, Write, birth::Birth, calendar,
+    checksums, leases, lost, ports, writer::StoreWriter,
+};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -49,6 +52,10 @@ fn record(number: u64) -> LeaseRecord {
     }
 }
 
+fn put(number: u64) -> Write {
+    leases::write(&LeaseChange::Put(record(number)))
+}
+
 fn load(folder: &Path) -> Vec<LeaseRecord> {
     let (records, unreadable) = leases::load(&*open(folder).store).unwrap();
     assert_eq!(unreadable, Vec::<String>::new());
@@ -72,14 +79,14 @@ fn role_grants_leases_until_it_is_killed() {
     let Some(folder) = std::env::var_os(ROLE_FOLDER) else {
         return;
     };
-    let writer = LeaseWriter::start(open(Path::new(&folder)).store).unwrap();
+    let writer = StoreWriter::start(open(Path::new(&folder)).store).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let first: u64 = std::env::var(ROLE_FIRST).unwrap().parse().unwrap();
     runtime.block_on(async {
         for round in 0.. {
             let numbers = first + round * 32..first + (round + 1) * 32;
             let waiting: Vec<_> = numbers
-                .map(|number| (number, writer.append(vec![LeaseChange::Put(record(number))]).unwrap()))
+                .map(|number| (number, writer.leases(1, move || vec![put(number)]).unwrap()))
                 .collect();
             for (number, durable) in waiting {
                 durable.await.unwrap();
@@ -195,7 +202,8 @@ fn a_broken_file_stands_aside_and_its_leases_are_salvaged() {
         let moved = opened.corrupt.unwrap_or_else(|| panic!("{what}: opened as if sound"));
         assert_eq!(std::fs::read(&moved.moved_to).unwrap().len(), corrupt.len(), "{what}");
         let (kept, _) = leases::load(&*opened.store).unwrap();
-        assert_eq!(kept, moved.salvaged, "{what}");
+        let salvaged = moved.salvaged.iter().find(|salvaged| salvaged.kind == leases::NAME);
+        assert_eq!(salvaged.map_or(0, |salvaged| salvaged.records), kept.len(), "{what}");
         let found = lost::load(&*opened.store).unwrap();
         assert_eq!(found, Some(lost::LossRecord::Undated), "{what}");
         if what == "its start" {
@@ -315,7 +323,6 @@ fn role_meets_a_full_disk() {
     };
     let folder = Path::new(&folder);
     let store = open(&folder.join("state")).store;
-    let put = |number| leases::write(&LeaseChange::Put(record(number)));
     store.commit(&[put(1)]).unwrap();
     let filler = folder.join("filler");
     let _ = std::fs::write(&filler, vec![0; 64 * 1024 * 1024]);
@@ -324,8 +331,10 @@ fn role_meets_a_full_disk() {
         value: vec![7; 256 * 1024],
     };
     let refused = (0..100).find_map(|number| store.commit(&[big(number)]).err());
-    let refused = refused.expect("the disk never filled").to_string();
-    assert!(refused.contains("No space left"), "{refused}");
+    let refused = refused.expect("the disk never filled");
+    assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
+    let beneath = std::error::Error::source(&refused).and_then(|source| source.downcast_ref::<std::io::Error>());
+    assert_eq!(beneath.and_then(std::io::Error::raw_os_error), Some(nix::libc::ENOSPC));
     // A restart on the full disk still knows every lease: reserved hosts must boot, and nobody's
     // address may be given to somebody else.
     drop(store);
@@ -352,4 +361,269 @@ fn a_full_disk_refuses_and_heals_without_a_restart() {
         .env(ROLE_FOLDER, folder.path());
     let run = command.output().unwrap();
     assert!(String::from_utf8_lossy(&run.stdout).contains("healed"), "{run:?}");
+}
+
+fn entry(key: &str, value: &str) -> Write {
+    Write::Put {
+        key: key.as_bytes().to_vec(),
+        value: value.as_bytes().to_vec(),
+    }
+}
+
+fn value(store: &dyn Store, key: &str) -> Option<Vec<u8>> {
+    store.get(key.as_bytes()).unwrap().map(|(value, _)| value)
+}
+
+#[test]
+fn a_commit_is_made_if_its_keys_are_as_they_were_expected_and_else_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).store;
+    let arm = |expected, value| {
+        let key = b"arm/7".to_vec();
+        store.commit_if(
+            &[Precondition { key, expected }],
+            &[entry("arm/7", value), entry("log", value)],
+        )
+    };
+    arm(Expected::Absent, "one").unwrap();
+    let again = arm(Expected::Absent, "two");
+    assert!(matches!(again, Err(StoreError::Conflict { key }) if key == b"arm/7"));
+    assert_eq!(value(&*store, "log"), Some(b"one".to_vec()), "nothing of it");
+    assert!(arm(Expected::Value(b"two".to_vec()), "three").is_err());
+    let third = arm(Expected::Value(b"one".to_vec()), "three").unwrap();
+    assert_eq!(store.get(b"arm/7").unwrap(), Some((b"three".to_vec(), third)));
+    // The same value again is another commit.
+    let fourth = arm(Expected::Revision(third), "three").unwrap();
+    assert!(arm(Expected::Revision(third), "five").is_err());
+    let gone = Write::Delete { key: b"arm/7".to_vec() };
+    store.commit(&[gone]).unwrap();
+    assert!(arm(Expected::Revision(fourth), "six").is_err(), "it is gone");
+    arm(Expected::Absent, "seven").unwrap();
+}
+
+#[test]
+fn what_was_there_before_the_store_was_opened_has_a_revision_too() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).store.commit(&[entry("arm/7", "one")]).unwrap();
+    let store = open(folder.path()).store;
+    let (_, before) = store.get(b"arm/7").unwrap().unwrap();
+    let unchanged = Precondition {
+        key: b"arm/7".to_vec(),
+        expected: Expected::Revision(before),
+    };
+    let later = store
+        .commit_if(std::slice::from_ref(&unchanged), &[entry("arm/7", "two")])
+        .unwrap();
+    assert!(later > before);
+    assert!(store.commit_if(&[unchanged], &[]).is_err());
+}
+
+#[test]
+fn of_two_who_compare_and_swap_at_once_one_is_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).store;
+    store.commit(&[entry("count", "0")]).unwrap();
+    const EACH: usize = 25;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut done = 0;
+                while done < EACH {
+                    let (now, revision) = store.get(b"count").unwrap().unwrap();
+                    let next = String::from_utf8(now).unwrap().parse::<usize>().unwrap() + 1;
+                    let unchanged = Precondition {
+                        key: b"count".to_vec(),
+                        expected: Expected::Revision(revision),
+                    };
+                    match store.commit_if(&[unchanged], &[entry("count", &next.to_string())]) {
+                        Ok(_) => done += 1,
+                        Err(StoreError::Conflict { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    let all = (4 * EACH).to_string().into_bytes();
+    assert_eq!(value(&*store, "count"), Some(all));
+}
+
+#[test]
+fn who_watches_a_prefix_learns_of_every_commit_beneath_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).store;
+    let mut watch = store.watch(b"arm/");
+    let first = store.commit(&[entry("arm/1", "one"), entry("lease/1", "")]).unwrap();
+    let (at, entries) = store.scan_at(b"arm/").unwrap();
+    assert_eq!((at, entries.len()), (first, 1), "a scan says which commits it has");
+    let gone = Write::Delete { key: b"arm/1".to_vec() };
+    let second = store.commit(std::slice::from_ref(&gone)).unwrap();
+    drop(store);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let written = |revision: Revision, write: Write| Some(WatchEvent::Written { revision, write });
+    assert_eq!(runtime.block_on(watch.next()), written(first, entry("arm/1", "one")));
+    assert_eq!(runtime.block_on(watch.next()), written(second, gone));
+    assert_eq!(runtime.block_on(watch.next()), None, "the store is closed");
+}
+
+fn birth(folder: &Path) -> Birth {
+    open(folder).birth
+}
+
+#[test]
+fn a_store_has_one_birth_and_remembers_all_since_whatever_way_a_process_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let born = birth(folder.path());
+    assert!(born.is_new);
+    for _ in 0..2 {
+        kept_store(folder.path());
+        assert_eq!(birth(folder.path()), Birth { is_new: false, ..born });
+    }
+    let mut holder = child("store::role_holds_the_store", folder.path(), 0);
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("held")));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(birth(folder.path()), Birth { is_new: false, ..born });
+    // An interrupted append is a crash's, and nobody was told of it.
+    let journal = folder.path().join("bootwright.journal");
+    let whole = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, [&whole[..], b"BWJ1\0\0"].concat()).unwrap();
+    assert_eq!(birth(folder.path()), Birth { is_new: false, ..born });
+}
+
+#[test]
+fn a_store_that_was_lost_or_made_anew_remembers_nothing_that_was_armed_before() {
+    let other = tempfile::tempdir().unwrap();
+    assert_ne!(
+        birth(other.path()).store,
+        birth(tempfile::tempdir().unwrap().path()).store
+    );
+    type Damage = fn(&Path);
+    let cases: [(&str, Damage, bool); 6] = [
+        (
+            "the database is gone",
+            |at| std::fs::remove_file(at.join("bootwright.redb")).unwrap(),
+            false,
+        ),
+        (
+            "the database is empty",
+            |at| std::fs::write(at.join("bootwright.redb"), b"").unwrap(),
+            false,
+        ),
+        (
+            "the journal is gone",
+            |at| std::fs::remove_file(at.join("bootwright.journal")).unwrap(),
+            true,
+        ),
+        (
+            "the journal is empty",
+            |at| std::fs::write(at.join("bootwright.journal"), b"").unwrap(),
+            true,
+        ),
+        ("a commit makes no sense", rot_in_the_journal, true),
+        ("the database is broken", break_the_database, true),
+    ];
+    for (what, damage, is_same_store) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let born = birth(folder.path());
+        kept_store(folder.path());
+        damage(folder.path());
+        let after = birth(folder.path());
+        assert_eq!(after.store == born.store, is_same_store, "{what}");
+        assert_eq!((after.is_new, after.remembers(born.epoch)), (true, false), "{what}");
+        let later = birth(folder.path());
+        assert_eq!(
+            later,
+            Birth { is_new: false, ..after },
+            "{what}: from then on it remembers"
+        );
+    }
+}
+
+/// One bit in the first of two commits.
+fn rot_in_the_journal(folder: &Path) {
+    let journal = folder.join("bootwright.journal");
+    let compiled = {
+        let store = open(folder).store;
+        store.commit(&[entry("arm/1", "disarmed")]).unwrap();
+        store.commit(&[entry("arm/2", "armed")]).unwrap();
+        std::fs::read(&journal).unwrap()
+    };
+    let mut rotten = compiled;
+    let at = rotten.windows(8).position(|window| window == b"disarmed").unwrap();
+    rotten[at] ^= 1;
+    std::fs::write(&journal, rotten).unwrap();
+}
+
+fn break_the_database(folder: &Path) {
+    let file = folder.join("bootwright.redb");
+    let compiled = std::fs::read(&file).unwrap();
+    std::fs::write(&file, [&[0xee; 64], &compiled[64..]].concat()).unwrap();
+}
+
+/// A store as version 0.1.0 left it at a SIGKILL: its database, and two commits in its journal.
+#[test]
+fn the_store_of_an_older_version_is_read_whole_and_gets_a_birth() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["bootwright.redb", "bootwright.journal"] {
+        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure/stores/0.1.0");
+        std::fs::write(folder.path().join(file), std::fs::read(old.join(file)).unwrap()).unwrap();
+    }
+    let opened = open(folder.path());
+    assert!(opened.corrupt.is_none() && opened.lost.is_none());
+    let store = &*opened.store;
+    let lease = |last: u8| LeaseRecord {
+        address: Ipv4Addr::new(192, 0, 2, last),
+        client: MacAddr([0x52, 0x54, 0, 0, 0, last]).into(),
+        expires: WallTime(1_800_000_000 + u64::from(last)),
+    };
+    let expected: Vec<LeaseRecord> = (2..=22).map(lease).collect();
+    assert_eq!(leases::load(store).unwrap(), (expected, vec![]));
+    let port = PortRecord {
+        address: Ipv4Addr::new(192, 0, 2, 7),
+        client: lease(7).client,
+        port: PortId(0x0123_4567_89ab_cdef),
+        expires: lease(7).expires,
+    };
+    assert_eq!(ports::load(store).unwrap(), (vec![port], 0));
+    let (sums, unreadable) = checksums::load(store).unwrap();
+    let sums: Vec<(PathBuf, [u8; 32], u64)> = sums
+        .into_iter()
+        .map(|sum| (sum.path, sum.sha256, sum.stamp.inode))
+        .collect();
+    let file = |number: u8| (format!("/srv/images/debian-12/file-{number}").into(), [number; 32], 42);
+    assert_eq!((sums, unreadable), ((1..=3).map(file).collect(), 0));
+    let mark = ClockMark {
+        date: WallTime(1_764_000_000),
+        boot: Some(7 << 100),
+        up: Duration::from_millis(12_345),
+    };
+    assert_eq!(calendar::load(store).unwrap(), Some(mark));
+    let found = lost::load(store).unwrap();
+    assert_eq!(found, Some(lost::LossRecord::At(WallTime(1_763_999_000))));
+    let born = opened.birth;
+    assert!(born.is_new);
+    drop(opened);
+    assert_eq!(birth(folder.path()), Birth { is_new: false, ..born });
+}
+
+#[test]
+fn checksums_are_salvaged_too_and_ports_are_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure/stores/0.1.0/bootwright.redb");
+    std::fs::copy(old, folder.path().join("bootwright.redb")).unwrap();
+    drop(open(folder.path()));
+    break_the_database(folder.path());
+    let opened = open(folder.path());
+    let salvaged: BTreeMap<&str, usize> = opened
+        .corrupt
+        .unwrap()
+        .salvaged
+        .iter()
+        .map(|salvaged| (salvaged.kind, salvaged.records))
+        .collect();
+    assert_eq!(salvaged, BTreeMap::from([("birth", 1), ("checksum", 2), ("lease", 20)]));
+    assert_eq!(checksums::load(&*opened.store).unwrap().0.len(), 2);
+    assert_eq!(ports::load(&*opened.store).unwrap().0.len(), 0);
 }

@@ -15,7 +15,9 @@ pub use hosts::{HeldAddress, HostFilter, HostStatus};
 pub use leases::LeaseStatus;
 pub use refusal::{Problem, Refusal, RefusalCode};
 pub use reload::{ReloadAccepted, ReloadRefusal};
-pub use status::{ArtifactStatus, InterfaceStatus, LastGoodFiles, Status, TransferStatus, UnservedArtifact};
+pub use status::{
+    ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, Status, TransferStatus, UnservedArtifact,
+};
 pub use timestamp::Timestamp;
 
 use serde::{Deserialize, Serialize};

@@ -25,6 +25,8 @@ pub struct Status {
     pub leases: usize,
     /// Whether leases can be written; none is acknowledged while they can't.
     pub leases_writable: bool,
+    /// Why they can't, if they can't.
+    pub lease_write_failure: Option<LeaseWriteFailure>,
     /// The artifacts of images.
     pub artifacts: ArtifactStatus,
     /// The interfaces it is told to serve.
@@ -60,6 +62,16 @@ pub struct InterfaceStatus {
     pub problem: Option<String>,
     /// Since when it stands so.
     pub since: Timestamp,
+}
+
+/// Why the last write of leases did not reach the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseWriteFailure {
+    /// `full` where the disk has no room, `unavailable` where it can't be used, `corrupt` where what is on it makes
+    /// no sense.
+    pub reason: String,
+    /// The same for people, and what to do.
+    pub message: String,
 }
 
 /// A file on its way to a machine.

@@ -8,13 +8,13 @@ mod status;
 use super::reload::Reloader;
 use crate::net::Standings;
 use crate::state::Shared;
-use crate::store::writer::LeaseWriter;
+use crate::store::writer::StoreWriter;
 use std::sync::Arc;
 
 /// Everything an operator can ask after.
 pub(super) struct AdminService {
     pub(super) reloader: Arc<Reloader>,
     pub(super) shared: Arc<Shared>,
-    pub(super) writer: Arc<LeaseWriter>,
+    pub(super) writer: Arc<StoreWriter>,
     pub(super) standings: Standings,
 }

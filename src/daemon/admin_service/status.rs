@@ -3,7 +3,7 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Document,
-    api::{API_VERSION, InterfaceStatus, NoParameters, Refusal, Status, TransferStatus},
+    api::{API_VERSION, InterfaceStatus, LeaseWriteFailure, NoParameters, Refusal, Status, TransferStatus},
     routes::GetStatus,
 };
 use crate::boot::resource::Transport;
@@ -16,6 +16,7 @@ impl Answers<GetStatus> for AdminService {
     fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<Status>, Refusal> {
         let snapshot = self.shared.snapshot.load();
         let state = self.reloader.state();
+        let lease_write_failure = self.writer.failure();
         Ok(Document(Status {
             api: API_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -25,7 +26,11 @@ impl Answers<GetStatus> for AdminService {
             since: state.since.into(),
             hosts: snapshot.hosts.len(),
             leases: self.shared.lease_table().acknowledged(self.shared.clock.now()).count(),
-            leases_writable: self.writer.is_healthy(),
+            leases_writable: lease_write_failure.is_none(),
+            lease_write_failure: lease_write_failure.map(|error| LeaseWriteFailure {
+                reason: error.kind().to_owned(),
+                message: error.with_advice(),
+            }),
             artifacts: artifacts::known(&snapshot, &self.shared.verification()),
             interfaces: self.standings.load().iter().map(interface).collect(),
             restart_needed_for: state.restart_needed_for,

@@ -1,0 +1,54 @@
+//! The store as a start finds it, and what of that an operator must know.
+
+use crate::model::text::counted;
+use crate::store::{self, CorruptStore, OpenedStore, Store, StoreError, birth::Birth, leases};
+use std::{path::Path, sync::Arc};
+
+/// The store; that leases of living machines may be missing in it is said here, and stands in it.
+pub(super) fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let OpenedStore {
+        store,
+        birth,
+        corrupt,
+        lost,
+    } = store::open(folder)?;
+    log_birth(folder, &birth);
+    let is_forgetful = corrupt.is_some() || lost.is_some();
+    if let Some(lost) = lost {
+        tracing::error!(
+            "{lost}, though bootwright ran on {} before: leases that stood there are lost. If you have a copy, stop \
+             bootwright, put it there and start again",
+            folder.display()
+        );
+    }
+    if let Some(CorruptStore {
+        moved_to,
+        reason,
+        salvaged,
+    }) = corrupt
+    {
+        let leases = salvaged.iter().find(|salvaged| salvaged.kind == leases::NAME);
+        let leases = leases.map_or(0, |salvaged| salvaged.records);
+        tracing::error!(
+            "store corrupt ({reason}), moved to {}: recovered {}; other leases may be lost, and their addresses given to other machines",
+            moved_to.display(),
+            counted(leases, "lease")
+        );
+    }
+    if is_forgetful {
+        tracing::error!(
+            "no address is given to another machine, for as long as a lease lasts, before it was probed and nobody \
+             answered there: who had it may use it still"
+        );
+    }
+    Ok(store)
+}
+
+/// Says who the store is: at a loss, or a folder that was mixed up, an operator sees it by that.
+fn log_birth(folder: &Path, birth: &Birth) {
+    let Birth { store, epoch, .. } = birth;
+    match birth.is_new {
+        true => tracing::info!(%store, %epoch, "the store in {} begins: it knows of nothing before", folder.display()),
+        false => tracing::debug!(%store, %epoch, "the store in {}", folder.display()),
+    }
+}
