@@ -97,6 +97,9 @@ impl RogueServers {
             LogDecision::Nothing => {}
             LogDecision::TooMany => warn_of_too_many(interface, &server),
             LogDecision::Name => warn!(
+                event = ROGUE_SERVER,
+                reason = "chosen",
+                address = %server,
                 interface,
                 "rogue DHCP server {server}: machines take its offers and do not boot from us. {REMEDY}"
             ),
@@ -104,6 +107,8 @@ impl RogueServers {
     }
 }
 
+/// The field `event` of both lines: of a server whose replies are overheard, and of one that machines chose.
+const ROGUE_SERVER: &str = "rogue_dhcp_server";
 const REMEDY: &str = "Switch it off, or set mode = \"proxy\" to run beside it";
 
 fn warn_of_too_many(interface: &str, last: &dyn Display) {
@@ -151,6 +156,10 @@ impl RogueMonitor {
             (LogDecision::Nothing, _) => {}
             (LogDecision::TooMany, _) => warn_of_too_many(name, &format_args!("{server} ({mac})")),
             (LogDecision::Name, Mode::Dhcp) => warn!(
+                event = ROGUE_SERVER,
+                reason = "overheard",
+                address = %server,
+                mac = %mac,
                 interface = name,
                 "rogue DHCP server {server} ({mac}): machines that take its offers do not boot from us. {REMEDY}"
             ),

@@ -6,6 +6,11 @@ use super::proxy::OtherServer;
 use super::room::Room;
 use super::wire::Rack;
 
+/// Whether it names a rogue DHCP server for that reason.
+fn is_rogue(line: &super::daemon::Line, reason: &str) -> bool {
+    line.event == "rogue_dhcp_server" && line.reason == reason
+}
+
 #[test]
 fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
     let wire = Wire::new();
@@ -17,16 +22,14 @@ fn a_second_dhcp_server_is_named_in_the_log_within_five_seconds_and_once() {
     for _ in 0..2 {
         ask();
     }
-    let names_it = |message: &str| message.contains(&format!("rogue DHCP server {}", OtherServer::ADDRESS));
-    let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
+    let line = daemon.wait_for("the other server's name", |line| is_rogue(line, "overheard"));
     assert_eq!(line.level, "WARN");
+    assert_eq!(line.address, OtherServer::ADDRESS);
     assert!(line.message.contains("02:00:c0:00:02:09"), "{line:?}");
-    let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
-    assert_eq!(times, 1);
-    let own = daemon
-        .lines()
-        .into_iter()
-        .find(|line| line.message.contains("answers here: 192.0.2.1 "));
+    let lines = daemon.lines();
+    assert_eq!(lines.iter().filter(|line| is_rogue(line, "overheard")).count(), 1);
+    let mut rogues = lines.iter().filter(|line| line.event == "rogue_dhcp_server");
+    let own = rogues.find(|line| line.address != OtherServer::ADDRESS);
     assert!(own.is_none(), "our own replies were taken for another's: {own:?}");
 }
 
@@ -44,14 +47,11 @@ fn a_second_dhcp_server_whose_replies_nobody_overhears_is_named_by_the_machines_
     for _ in 0..2 {
         ask();
     }
-    let names_it = |message: &str| {
-        let words = format!("take the offers of another DHCP server, {}", OtherServer::ADDRESS);
-        message.contains(&words)
-    };
-    let line = daemon.wait_for("the other server's name", |line| names_it(&line.message));
+    let line = daemon.wait_for("the other server's name", |line| is_rogue(line, "chosen"));
     assert_eq!(line.level, "WARN");
-    let times = daemon.lines().iter().filter(|line| names_it(&line.message)).count();
-    assert_eq!(times, 1);
+    assert_eq!(line.address, OtherServer::ADDRESS);
+    let lines = daemon.lines();
+    assert_eq!(lines.iter().filter(|line| is_rogue(line, "chosen")).count(), 1);
 }
 
 #[test]
