@@ -119,7 +119,7 @@ hopeless() {
         echo "Bootwright saw the machine and gave it no installer: ${line#* boot: }"
         return
     fi
-    line=$(grep -aoE 'image [^ ]+ is not served: .*|another DHCP server .*' "$work/log" | head -n 1)
+    line=$(grep -aoE 'image [^ ]+ is not served: .*|rogue DHCP server .*' "$work/log" | head -n 1)
     if [ -n "$line" ]; then echo "$line"; return; fi
     line=$(tr -d '\r' < "$work/console" 2> /dev/null | grep -aoE 'No bootable (option|device).*|UEFI Interactive Shell|PXE-E[0-9]+.*|Kernel panic.*|Operating System not found.*' | head -n 1)
     if [ -n "$line" ]; then

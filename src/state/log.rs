@@ -99,7 +99,7 @@ pub(super) fn log(event: &Event, is_repeated: bool, budgets: &Budgets) {
             $level!(
                 target: "boot",
                 event = event.step.name(),
-                machine = %event.machine.key,
+                machine = event.machine.key.to_string().as_str(),
                 mac = mac(event).as_str(),
                 stage = %event.stage,
                 reason = event.step.reason().map(|reason| reason.code().name()),

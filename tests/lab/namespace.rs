@@ -1,10 +1,11 @@
 //! Network namespaces that vanish with their test, and the programs that run in them.
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Uid};
 use std::{
     fs::{self, File},
+    os::unix::process::CommandExt,
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -287,7 +288,9 @@ fn ip(arguments: &[&str]) {
 
 /// Waits for a program, within bounds.
 pub fn finish(mut command: Command, name: &str) -> Output {
+    // A group of its own: what it started would hold its output open after it.
     let child = command
+        .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{name}: {error}; tests/install-packages.sh installs it"));
     let pid = Pid::from_raw(child.id().cast_signed());
@@ -296,7 +299,7 @@ pub fn finish(mut command: Command, name: &str) -> Output {
         let waiting = scope.spawn(move || child.wait_with_output());
         let ended = super::poll(PROGRAM_TIMEOUT, || waiting.is_finished().then_some(()));
         if ended.is_none() {
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = killpg(pid, Signal::SIGKILL);
         }
         let output = waiting
             .join()
