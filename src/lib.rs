@@ -34,7 +34,7 @@
 //! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
 //! text, or a refusal with its reason → bytes. Both servers share that function. Who would give up at a 503
 //! waits for an image file in `net::http`, with its connection open. A text whose template is not plain
-//! (`boot::render`) is rendered on a thread that may be given up (`net::rendering`), so that none holds up those
+//! (`boot::render`) is rendered on a thread that may be given up (`state::rendering`), so that none holds up those
 //! who are served.
 //!
 //! # Invariants
@@ -43,12 +43,12 @@
 //!   (`state::events`); its sentence is made there, under no lock.
 //! - `model`, `proto`, `lease` and `boot` do no I/O and read no clock: time and addresses are
 //!   arguments. Lints (`.clippy.toml`) and `tests/pure/architecture.rs` hold that.
-//! - The operator's files are validated in another process (`config::validation`) before this one takes it: what breaks or
-//!   stops that one is an error of its file.
+//! - The operator's files are validated in another process (`config::validation`) before this one takes them: what
+//!   breaks or stops that one is an error of its file.
 //! - Refused files take nothing away: the last accepted version is served, over restarts too, and that is logged.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire.
-//! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::notice`).
+//! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::observe_clock`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
 //!   before the first byte goes out, and again now and then.
 //! - Every boot asks `boot::gate`; there is no second way to a disk.

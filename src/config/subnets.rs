@@ -63,7 +63,7 @@ fn subnet(raw: &RawSubnet) -> Subnet {
 }
 
 /// Keeps the end of every pool for `hosts` listed hosts without an address of their own, but never
-/// more than a quarter of it: unlisted machines must not starve the ones that somebody did.
+/// more than a quarter of it: unlisted machines must not starve the listed ones.
 pub(super) fn keep_for_listed(subnets: &mut [Subnet], hosts: u64) {
     for subnet in subnets {
         let addresses: u64 = subnet.pool.iter().map(|range| range.len()).sum();

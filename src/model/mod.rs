@@ -1,4 +1,4 @@
-//! The vocabulary of network boot as types: which every other module uses.
+//! The vocabulary of network boot, as types that every other module uses.
 //!
 //! Owns: addresses of machines, architectures, boot targets, names, time as an argument, and the
 //! named limits. Does not own: decisions (`boot`), wire formats (`proto`) or any I/O. std and serde

@@ -2,9 +2,9 @@
 //!
 //! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
 //! [`connection_queue`] a moment; [`connection`] drives the connection, scripts and loaders apart from large
-//! files; [`context`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
+//! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
 //! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
-//! into [`buffers`]; [`client_stream`] counts what goes out and says when a body is really gone; [`stall`] gives
+//! into [`buffer_pool`]; [`client_stream`] counts what goes out and says when a body is really gone; [`stall`] gives
 //! up clients that take nothing, and [`malformed`] says what hyper refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send

@@ -55,9 +55,9 @@ impl Display for Step {
             Step::TurnedAway { reason } => write!(f, "left alone: {reason}"),
             Step::LoaderLoop { loader, times } => write!(
                 f,
-                "loaded {loader} {times} times and never asked for its script: the loader does not start (Secure BootAction \
-                 takes a signed one only), or its network driver finds no network; look at the machine's console, and try another loader (paths.loaders, a host's or a \
-                 quirk's `loader`)"
+                "loaded {loader} {times} times and never asked for its script: the loader does not start (Secure Boot takes \
+                 a signed one only), or its network driver finds no network; look at the machine's console, and try \
+                 another loader (paths.loaders, a host's or a quirk's `loader`)"
             ),
             Step::ChoseOtherServer { server } => {
                 write!(f, "ignored: it took the offer of another DHCP server, {server}")

@@ -13,7 +13,7 @@ pub const TEMPLATE_STACK_BYTES: usize = 16 * 1024 * 1024;
 pub const VALIDATION_STACK_BYTES: usize = TEMPLATE_STACK_BYTES / 2;
 /// How long one file may take to be read, or one template to be compiled or rendered, when files are tried.
 pub const VALIDATION_STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a trial of files may take in all: operators wait for `ADMIN_RELOAD_TIMEOUT`.
+/// How long a trial of files may take in all: operators wait for `ADMIN_CHANGE_TIMEOUT`.
 pub const VALIDATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that a trial may say: a line for each host and text, and what is wrong.
 pub const VALIDATION_OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;

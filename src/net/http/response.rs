@@ -1,5 +1,5 @@
 //! What answers the requests of one connection, and what responses are made of: texts, files and refusals,
-//! with their headers. Which of them a request comes to is [`super::context`]'s.
+//! with their headers. Which of them a request comes to is [`super::exchange`]'s.
 
 use super::{
     body::{DeliveryHandle, FileContent, ResponseBody},

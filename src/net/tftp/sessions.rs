@@ -4,7 +4,7 @@
 //! client was given up. So a session whose client was never heard gives its place to a newcomer,
 //! the oldest first: forged requests keep nobody from booting, neither all machines at once nor one
 //! in whose name they are sent. A client that answered once keeps its place; but one whose address has no
-//! lease and no reservation gives it to a machine ([`crate::net::evictable`]).
+//! lease and no reservation gives it to a machine ([`crate::net::eviction`]).
 
 use crate::model::SharedAddresses;
 use crate::net::eviction::{ClientClass, EvictionPriority, EvictionQueue, unknown_clients_share};
