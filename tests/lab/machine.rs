@@ -1,11 +1,13 @@
 //! A virtual machine on the wire: real firmware, a serial console, perhaps a disk.
 
+use super::firmware::LOADER;
 use super::namespace::{Namespace, TaskTracker, Wire};
 use super::release::Release;
 use std::{
     fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,7 +26,7 @@ const MEMORY_MB: &str = "1024";
 const OLD_ROM: &str = "#!ipxe\nset user-class PXE\nautoboot net0\n";
 
 /// One line, because U-Boot throws away what is typed while it fetches something.
-const U_BOOT_COMMANDS: &str = "\nsetenv autoload no; dhcp && pxe get && pxe boot\n";
+const U_BOOT_COMMANDS: &str = "setenv autoload no; dhcp && pxe get && pxe boot\n";
 
 /// What the machine has in its flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,18 +215,35 @@ impl Machine {
             fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
             command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
         }
-        let process = command
-            .stdin(typed(firmware, folder.path()))
+        let mut process = command
+            .stdin(Stdio::piped())
             .stdout(File::create(&console).expect("a new file in our own folder"))
             .stderr(Stdio::inherit())
             .spawn()
             .expect("package iproute2 is installed");
-        Machine {
+        let keyboard = process.stdin.take().expect("a pipe, as asked for above");
+        let machine = Machine {
             _process: TaskTracker(process),
             _folder: folder,
             console,
             _turn: turn,
+        };
+        if firmware == Firmware::UBoot {
+            machine.type_at_the_prompt(keyboard, U_BOOT_COMMANDS);
         }
+        machine
+    }
+
+    /// Stops U-Boot's countdown and gives it its commands. While it starts it loses keys, so each part
+    /// waits for what it answers to.
+    fn type_at_the_prompt(&self, mut keyboard: ChildStdin, commands: &str) {
+        self.wait_for("Hit any key", LOADER);
+        let prompt = super::poll(LOADER, || {
+            keyboard.write_all(b"\n").expect("the machine runs");
+            self.console().contains("=> ").then_some(())
+        });
+        assert!(prompt.is_some(), "{}", self.console_tail());
+        keyboard.write_all(commands.as_bytes()).expect("the machine runs");
     }
 
     /// What the serial console showed so far, without its escape sequences.
@@ -254,16 +273,6 @@ impl Drop for Machine {
             eprintln!("{}", self.console_tail());
         }
     }
-}
-
-/// What somebody types on its console.
-fn typed(firmware: Firmware, folder: &Path) -> Stdio {
-    if firmware != Firmware::UBoot {
-        return Stdio::null();
-    }
-    let file = folder.join("typed");
-    fs::write(&file, U_BOOT_COMMANDS).expect("a new file in our own folder");
-    File::open(&file).expect("our own file").into()
 }
 
 /// Its serial number, where QEMU's machine can have one.
