@@ -12,14 +12,14 @@ set -eu
 # installer's kernel, of the newest Debian that this release has · gcc: Rust's linker
 demo="iproute2 qemu-system-x86 ovmf seabios ipxe ipxe-qemu installer gcc libc6-dev"
 
-# DHCP, TFTP and HTTP clients · dnsmasq-base: the other DHCP server on a guest's network · isc-dhcp-relay ·
+# DHCP, TFTP and HTTP clients · e2fsprogs: a disk that rots · dnsmasq-base: the other DHCP server on a guest's network · isc-dhcp-relay ·
 # bootpc, klibc-utils: BOOTP as before DHCP · xorriso, genisoimage: ISOs to import · systemd: systemd-networkd, and
 # systemd-analyze for the unit's exposure · nginx, openssl, gpg and its parts: a server of images, its
 # certificate, signatures · strace: kills at every step · faketime: a clock that is set · slowhttptest:
 # slow clients · pxelinux, syslinux-common: a loader beside iPXE · mmdebstrap: roots of other
 # releases (newer-root.sh)
 tests="$demo procps xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc klibc-utils dnsmasq-base
-       isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl systemd nginx-light|nginx openssl gpg gpg-agent gpgv gpgconf
+       isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl wget e2fsprogs systemd nginx-light|nginx openssl gpg gpg-agent gpgv gpgconf
        strace faketime slowhttptest pxelinux syslinux-common mmdebstrap"
 
 # Single files of packages that are not installed: Debian lets only one relay be, and the tests go through

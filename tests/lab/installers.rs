@@ -57,21 +57,25 @@ const DRACUT_112: System = System {
 };
 const INSTALLER_HOST: &str = "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\" }\n";
 const INSTALLER_12: System = System {
-    medium: || installer(Path::new("/"), "12"),
+    medium: || installer("bookworm", "12"),
     host: INSTALLER_HOST,
     fetches: false,
 };
 const INSTALLER_13: System = System {
-    medium: || {
-        let root = script("newer-root.sh", &["trixie", "debian-installer-13-netboot-amd64"]);
-        installer(&root, "13")
-    },
+    medium: || installer("trixie", "13"),
     host: INSTALLER_HOST,
     fetches: false,
 };
 
-fn installer(root: &Path, release: &str) -> PathBuf {
-    root.join(format!("usr/lib/debian-installer/images/{release}/amd64/text"))
+/// A release's installer: this machine's own, where it is of that release.
+fn installer(suite: &str, release: &str) -> PathBuf {
+    let path = format!("usr/lib/debian-installer/images/{release}/amd64/text");
+    let own = Path::new("/").join(&path);
+    if own.exists() {
+        return own;
+    }
+    let package = format!("debian-installer-{release}-netboot-amd64");
+    script("newer-root.sh", &[suite, &package]).join(&path)
 }
 
 /// Runs a script of tests/ that prints a path. It may install packages, and takes its time.

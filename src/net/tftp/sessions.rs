@@ -47,6 +47,8 @@ pub(super) enum Admission<S> {
     Free,
     /// There is now, because this one gave way, whose client was never heard.
     EvictedSilent(S),
+    /// The same for one of this client, which has so many.
+    EvictedOwn(usize, S),
     /// There is now, because this one gave way, which is under way to a stranger.
     EvictedUnknown(SocketAddrV4, S),
     /// There is none: all are taken.
@@ -149,6 +151,7 @@ impl<S> Sessions<S> {
         let gone = oldest.and_then(|(firmness, client)| Some((firmness, client, self.remove(client)?)));
         match gone {
             Some((EvictionPriority::Unknown, client, session)) => Admission::EvictedUnknown(client, session),
+            Some((_, _, session)) if own >= own_max => Admission::EvictedOwn(own, session),
             Some((EvictionPriority::SilentUnknown | EvictionPriority::Silent, _, session)) => {
                 Admission::EvictedSilent(session)
             }
@@ -192,7 +195,7 @@ mod tests {
         let room = sessions.make_room(*client.ip(), class);
         if matches!(
             room,
-            Admission::Free | Admission::EvictedSilent(_) | Admission::EvictedUnknown(..)
+            Admission::Free | Admission::EvictedSilent(_) | Admission::EvictedOwn(..) | Admission::EvictedUnknown(..)
         ) {
             sessions.insert(client, class, client);
         }
@@ -234,7 +237,7 @@ mod tests {
         }
         assert_eq!(
             begin(&mut sessions, client(10, 2000)),
-            Admission::EvictedSilent(client(10, 1))
+            Admission::EvictedOwn(2, client(10, 1))
         );
         assert!(
             sessions.get_mut(client(11, 1)).is_some(),

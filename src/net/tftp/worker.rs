@@ -27,7 +27,15 @@ use crate::net::{
 };
 use crate::proto::tftp::wire::{self, ErrorCode, MalformedPacket, Packet};
 use crate::state::{Counter, Shared};
-use std::{cmp::Reverse, collections::BinaryHeap, io, net::SocketAddrV4, pin::pin, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::Interest,
     net::UdpSocket,
@@ -247,10 +255,11 @@ impl Worker {
                 counters.count(Counter::TftpEvicted);
                 session.fail(&self.shared, &mut self.batch, Reason::GaveWay);
             }
-            Admission::EvictedSilent(session) => {
-                counters.count(Counter::TftpEvicted);
-                let reason = Reason::NeverHeard;
-                session.end_early(&self.shared, |file| Step::Evicted { file, reason });
+            Admission::EvictedSilent(session) => self.evict_silent(session),
+            Admission::EvictedOwn(own, session) => {
+                self.evict_silent(session);
+                // Of many machines that ask at the same moment the first ones fail so.
+                self.warn_of_the_limit(*client.ip(), Some(own));
             }
             Admission::Full => return self.leave_alone(client, None),
             Admission::ClientFull(own) => return self.leave_alone(client, Some(own)),
@@ -275,11 +284,20 @@ impl Worker {
             None => Reason::TransfersFull,
         };
         self.shared.turned_away(self.shared.machine_at(*client.ip()), reason);
+        self.warn_of_the_limit(*client.ip(), own);
+    }
+
+    fn evict_silent(&self, session: Session) {
+        self.shared.counters.count(Counter::TftpEvicted);
+        let reason = Reason::NeverHeard;
+        session.end_early(&self.shared, |file| Step::Evicted { file, reason });
+    }
+
+    fn warn_of_the_limit(&self, address: Ipv4Addr, own: Option<usize>) {
         let notice = &self.shared.log_throttles.tftp_full;
         if !notice.is_due(&self.shared.clock, TFTP_FULL_LOG_INTERVAL) {
             return;
         }
-        let address = client.ip();
         match own {
             Some(own) => warn!(
                 "TFTP requests of {address} wait: {own} transfers to it are under way, as many as one address may have; \
