@@ -25,7 +25,7 @@ struct Conflict {
     address: Ipv4Addr,
     /// The last DECLINE, by monotonic time.
     declined: Duration,
-    /// When it was said, if it was.
+    /// When it was logged, if it was.
     logged: Option<Duration>,
 }
 
@@ -36,7 +36,7 @@ impl Conflict {
 }
 
 impl ReservationConflicts {
-    /// A host declines its own address. True when that is to be said.
+    /// A host declines its own address. True when that is to be logged.
     pub fn declined(&mut self, now: Now, host: MacAddr, address: Ipv4Addr) -> bool {
         let row = self.rows.get(host).filter(|row| row.continues(now, address));
         let logged = row
@@ -51,14 +51,14 @@ impl ReservationConflicts {
         logged.is_none()
     }
 
-    /// What was to be said of a host could not be: its next DECLINE is to be said.
+    /// What was to be logged of a host could not be: its next DECLINE is to be logged.
     pub fn not_logged(&mut self, host: MacAddr) {
         if let Some(row) = self.rows.get(host).copied() {
             self.rows.record(host, Conflict { logged: None, ..row });
         }
     }
 
-    /// Whether an event is one more turn of what was said. Firmware and loaders don't decline: where one of
+    /// Whether an event is one more turn of what was logged. Firmware and loaders don't decline: where one of
     /// them asks, the host boots.
     pub fn is_repeat(&self, now: Now, event: &Event) -> bool {
         let Some(mac) = event.machine.hardware.and_then(|hardware| hardware.mac()) else {
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_declines_is_said_once_and_again_while_it_goes_on() {
+    fn a_row_of_declines_is_logged_once_and_again_while_it_goes_on() {
         let mut conflicts = ReservationConflicts::default();
         let logged = (0..1300).filter(|second| conflicts.declined(at(*second), HOST, OWN));
         assert_eq!(logged.collect::<Vec<_>>(), [0, 600, 1200]);
     }
 
     #[test]
-    fn what_could_not_be_said_is_said_at_the_next_decline() {
+    fn what_could_not_be_logged_is_logged_at_the_next_decline() {
         let mut conflicts = ReservationConflicts::default();
         assert!(conflicts.declined(at(1), HOST, OWN));
         conflicts.not_logged(HOST);
@@ -139,6 +139,6 @@ mod tests {
         assert!(!conflicts.is_repeat(at(2), &booting), "the host was switched on anew");
         let over = at(2 + CONFLICT_DECLINE_INTERVAL_MAX.as_secs());
         assert!(!conflicts.is_repeat(over, &offered(OWN)));
-        assert!(conflicts.declined(over, HOST, OWN), "a new row is said");
+        assert!(conflicts.declined(over, HOST, OWN), "a new row is logged");
     }
 }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_locked_host_boots_its_disk_whatever_else_is_said() {
+    fn a_locked_host_boots_its_disk_whatever_else_is_configured() {
         for target in [
             BootTarget::Live,
             BootTarget::Install,

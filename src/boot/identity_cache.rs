@@ -103,8 +103,8 @@ impl<K: Copy + Eq + Hash, V> RecentMap<K, V> {
 }
 
 impl IdentityCache {
-    /// Adds what a request says to what its machine said before, and returns the whole. What is
-    /// said now wins. Without a MAC there is nothing to join it to.
+    /// Adds what a request tells to what its machine told before, and returns it all. What is
+    /// sent now wins. Without a MAC there is nothing to join it to.
     pub fn update(&mut self, claimed: Identity) -> Identity {
         let Some(mac) = claimed.mac else { return claimed };
         let whole = self.merged(claimed);
@@ -177,7 +177,7 @@ impl IdentityCache {
         self.addresses.get(address).copied()
     }
 
-    /// What a request says, joined to what its machine said before; nothing is remembered of it.
+    /// What a request tells, joined to what its machine told before; nothing is remembered of it.
     pub fn merged(&self, claimed: Identity) -> Identity {
         match claimed.mac.and_then(|mac| self.seen.get(mac)) {
             Some(before) => merge(claimed, before),
@@ -185,7 +185,7 @@ impl IdentityCache {
         }
     }
 
-    /// All that the machine with this MAC has said; its MAC alone where it has said nothing.
+    /// All that the machine with this MAC has told; its MAC alone where it has told nothing.
     pub fn of(&self, mac: MacAddr) -> Identity {
         self.seen.get(mac).cloned().unwrap_or_else(|| Identity {
             mac: Some(mac),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_stage_adds_to_what_an_earlier_one_said() {
+    fn a_later_stage_adds_to_what_an_earlier_one_sent() {
         let mut identities = IdentityCache::default();
         identities.update(Identity {
             mac: Some(mac(1)),

@@ -123,21 +123,21 @@ pub fn mismatch(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Optio
     let Some(host) = who.host() else {
         return snapshot.hosts.of_another(identity.uuid, identity.serial.as_deref());
     };
-    let is_other = |listed: &Uuid, said: &Uuid| listed != said && listed.swapped() != *said;
-    if let Some((listed, said)) = host
+    let is_other = |listed: &Uuid, observed: &Uuid| listed != observed && listed.swapped() != *observed;
+    if let Some((listed, observed)) = host
         .uuid
         .as_ref()
         .zip(identity.uuid.as_ref())
-        .filter(|(listed, said)| is_other(listed, said))
+        .filter(|(listed, observed)| is_other(listed, observed))
     {
         return Some(Mismatch::OtherUuid {
-            said: *said,
+            observed: *observed,
             listed: *listed,
         });
     }
-    let (listed, said) = host.serial.as_ref().zip(identity.serial.as_ref())?;
-    (listed != said).then(|| Mismatch::OtherSerial {
-        said: said.as_str().into(),
+    let (listed, observed) = host.serial.as_ref().zip(identity.serial.as_ref())?;
+    (listed != observed).then(|| Mismatch::OtherSerial {
+        observed: observed.as_str().into(),
         listed: listed.as_str().into(),
     })
 }
@@ -152,9 +152,9 @@ fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
         serial,
     } = matches;
     let cpu_holds = |wanted: Cpu| identity.arch.is_some_and(|arch| arch.cpu == wanted);
-    let glob_holds = |pattern: &Option<String>, said: Option<&str>| match pattern {
+    let glob_holds = |pattern: &Option<String>, observed: Option<&str>| match pattern {
         None => true,
-        Some(pattern) => said.is_some_and(|said| text::glob(pattern, said)),
+        Some(pattern) => observed.is_some_and(|observed| text::glob(pattern, observed)),
     };
     let shown_mac = identity.mac.map(|mac| mac.to_string());
     cpu.is_none_or(cpu_holds)
@@ -165,7 +165,7 @@ fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
 
 /// A client's words as an identity's text: `None` when they are empty or have control characters,
 /// because such a text must never reach a template or name a host.
-pub fn client_text(said: &str) -> Option<String> {
-    let said = said.trim();
-    (!said.is_empty() && text::control_character(said).is_none()).then(|| said.to_owned())
+pub fn client_text(sent: &str) -> Option<String> {
+    let sent = sent.trim();
+    (!sent.is_empty() && text::control_character(sent).is_none()).then(|| sent.to_owned())
 }

@@ -131,27 +131,31 @@ impl QuirkMatch {
             undi,
             stage,
         } = self;
-        let fits = |pattern: &String, said: &[u8]| glob(pattern, &String::from_utf8_lossy(said));
+        let fits = |pattern: &String, observed: &[u8]| glob(pattern, &String::from_utf8_lossy(observed));
         let mac = request.hardware.mac();
         stage.is_none_or(|wanted| wanted == standing)
             && (ouis.is_empty() || mac.is_some_and(|mac| ouis.iter().any(|oui| oui.holds(mac))))
             && (archs.is_empty() || archs.iter().any(|arch| says_arch(request, *arch)))
-            && undi.is_none_or(|[first, last]| undi_of(request).is_some_and(|said| (first..=last).contains(&said)))
-            && vendor_class
-                .as_ref()
-                .is_none_or(|wanted| request.vendor_class.as_ref().is_some_and(|said| fits(wanted, said)))
+            && undi
+                .is_none_or(|[first, last]| undi_of(request).is_some_and(|version| (first..=last).contains(&version)))
+            && vendor_class.as_ref().is_none_or(|wanted| {
+                request
+                    .vendor_class
+                    .as_ref()
+                    .is_some_and(|observed| fits(wanted, observed))
+            })
             && machine_id
                 .as_ref()
-                .is_none_or(|wanted| request.uuid.is_some_and(|said| fits(wanted, &said.option_97())))
+                .is_none_or(|wanted| request.uuid.is_some_and(|observed| fits(wanted, &observed.option_97())))
             && user_class
                 .as_ref()
-                .is_none_or(|wanted| request.user_classes.iter().any(|said| fits(wanted, said)))
+                .is_none_or(|wanted| request.user_classes.iter().any(|observed| fits(wanted, observed)))
     }
 }
 
 fn says_arch(request: &Request, arch: u16) -> bool {
     match request.archs.is_empty() {
-        true => vendor_part(request, "Arch").and_then(|said| said.parse().ok()) == Some(arch),
+        true => vendor_part(request, "Arch").and_then(|observed| observed.parse().ok()) == Some(arch),
         false => request.archs.contains(&arch),
     }
 }
@@ -164,6 +168,6 @@ fn undi_of(request: &Request) -> Option<(u16, u16)> {
 
 /// What stands behind `label` in `PXEClient:Arch:00007:UNDI:003016` and `HTTPClient:Arch:00016:…`.
 pub(super) fn vendor_part<'r>(request: &'r Request, label: &str) -> Option<&'r str> {
-    let said = std::str::from_utf8(request.vendor_class.as_deref()?).ok()?;
-    said.split(':').skip_while(|part| *part != label).nth(1)
+    let vendor_class = std::str::from_utf8(request.vendor_class.as_deref()?).ok()?;
+    vendor_class.split(':').skip_while(|part| *part != label).nth(1)
 }

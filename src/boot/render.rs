@@ -168,7 +168,7 @@ impl Templates {
         self.answers.contains_key(name)
     }
 
-    /// Whether the script can be rendered for that loader at all: what is wrong with it was said when it
+    /// Whether the script can be rendered for that loader at all: what is wrong with it was reported when it
     /// was added.
     pub fn script_compiles(&self, name: &str, dialect: Dialect) -> bool {
         self.scripts(dialect).compiled.contains(name)

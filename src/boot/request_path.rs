@@ -41,10 +41,10 @@ impl RequestPath {
         if path.chars().any(text::steers) {
             return Err(PathFault::ControlCharacter);
         }
-        let said = path
+        let named = path
             .split(['/', '\\'])
             .filter(|component| !matches!(*component, "" | "."));
-        let components: Vec<&str> = said.collect();
+        let components: Vec<&str> = named.collect();
         if components.is_empty() {
             return Err(PathFault::Empty);
         }
@@ -70,24 +70,24 @@ impl RequestPath {
     /// Who a script's query string says it is (see `paths::script_url`). What can't be read, or has
     /// control characters, is left out.
     pub fn identity(query: &str) -> Identity {
-        let mut said = Identity::default();
+        let mut identity = Identity::default();
         let (mut buildarch, mut platform) = (Cow::default(), Cow::default());
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let Ok(value) = percent_decode(value.as_bytes()).decode_utf8() else {
                 continue;
             };
             match key {
-                "mac" => said.mac = value.parse().ok(),
-                "uuid" => said.uuid = value.parse().ok().filter(|uuid: &Uuid| !uuid.is_placeholder()),
-                "serial" => said.serial = client_text(&value).filter(|serial| !is_placeholder_serial(serial)),
-                "manufacturer" => said.vendor = client_text(&value),
+                "mac" => identity.mac = value.parse().ok(),
+                "uuid" => identity.uuid = value.parse().ok().filter(|uuid: &Uuid| !uuid.is_placeholder()),
+                "serial" => identity.serial = client_text(&value).filter(|serial| !is_placeholder_serial(serial)),
+                "manufacturer" => identity.vendor = client_text(&value),
                 "arch" => buildarch = value,
                 "platform" => platform = value,
                 _ => {}
             }
         }
-        said.arch = ipxe_arch(&buildarch, &platform);
-        said
+        identity.arch = ipxe_arch(&buildarch, &platform);
+        identity
     }
 }
 
@@ -208,14 +208,14 @@ mod tests {
 
     #[test]
     fn a_query_tells_who_asks_and_bad_parts_are_left_out() {
-        let said = RequestPath::identity(
+        let identity = RequestPath::identity(
             "mac=52-54-00-00-00-07&uuid=nonsense&serial=S%2F1&arch=x86_64&platform=efi&manufacturer=ACME%0aboot",
         );
-        assert_eq!(said.mac, "52:54:00:00:00:07".parse().ok());
-        assert_eq!(said.uuid, None);
-        assert_eq!(said.serial.as_deref(), Some("S/1"));
-        assert_eq!(said.arch, Arch::from_option_93(7));
-        assert_eq!(said.vendor, None);
+        assert_eq!(identity.mac, "52:54:00:00:00:07".parse().ok());
+        assert_eq!(identity.uuid, None);
+        assert_eq!(identity.serial.as_deref(), Some("S/1"));
+        assert_eq!(identity.arch, Arch::from_option_93(7));
+        assert_eq!(identity.vendor, None);
         let nothing = RequestPath::identity("uuid=03000200-0400-0500-0006-000700080009&serial=Default%20string");
         assert_eq!(nothing, Identity::default());
     }

@@ -172,7 +172,7 @@ pub struct Host {
     pub hostname: Option<String>,
     /// Its reservation.
     pub address: Option<Ipv4Addr>,
-    /// `locked = true`: its disk, whatever else is said.
+    /// `locked = true`: its disk, whatever else is configured.
     pub locked: bool,
     /// Everything profiles and the host itself say, resolved.
     pub settings: BootSettings,
@@ -202,7 +202,7 @@ impl Host {
 /// What a machine boots, after inheritance.
 #[derive(Clone, Debug, Default)]
 pub struct BootSettings {
-    /// The boot target; local where nothing is said.
+    /// The boot target; local where none is configured.
     pub boot: Option<Sourced<BootTarget>>,
     /// The image's name; it is in `Snapshot::images`.
     pub image: Option<Sourced<Name>>,
@@ -256,7 +256,7 @@ pub enum Var {
 /// Settings for unlisted machines.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What a machine must be for the rule to hold; all that is said must hold.
+    /// What a machine must be for the rule to hold; all that is given must hold.
     pub matches: RuleMatch,
     /// What such a machine boots.
     pub settings: BootSettings,

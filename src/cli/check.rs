@@ -75,7 +75,7 @@ struct CheckCounts {
 pub(super) fn run(args: Args) -> ExitCode {
     let started = Instant::now();
     let settings = settings_file(&args.path);
-    // What is wrong with the settings is said with everything else.
+    // What is wrong with the settings is reported with everything else.
     let appliance = config::appliance(&settings).ok();
     let loaded = load(&settings, appliance.as_ref(), args.without_images);
     let counts = loaded.as_ref().ok().map(|loaded| counts(loaded, args.without_images));

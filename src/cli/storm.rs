@@ -217,7 +217,7 @@ fn text(report: &StormReport) -> String {
     }
     let _ = writeln!(
         text,
-        "; {} MB of files, {} words said again, {} times told to wait, {} machines powered on again",
+        "; {} MB of files, {} packets sent again, {} times told to wait, {} machines powered on again",
         report.bytes / 1_000_000,
         report.repeated,
         report.http_busy,

@@ -120,8 +120,8 @@ fn path_named(path: &Path, table: &str, key: &str) -> Option<PathBuf> {
     let DeValue::Table(table) = root.get(table)?.get_ref() else {
         return None;
     };
-    let said = table.get(key)?.get_ref().as_str()?;
-    Some(path.parent().unwrap_or(Path::new("")).join(said))
+    let written = table.get(key)?.get_ref().as_str()?;
+    Some(path.parent().unwrap_or(Path::new("")).join(written))
 }
 
 /// Whether somebody named the file they had just edited.
@@ -146,11 +146,11 @@ fn http(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (u16, usize) {
 }
 
 fn bulk_streams(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<usize> {
-    let said = match value.get_ref() {
+    let written = match value.get_ref() {
         DeValue::Integer(digits) => usize::from_str_radix(digits.as_str(), digits.radix()).ok(),
         _ => return reader.wrong_type_with_help(value, "a number", "write it without quotes, such as 1024"),
     };
-    let streams = said.filter(|said| (1..=HTTP_CONNECTIONS_MAX).contains(said));
+    let streams = written.filter(|written| (1..=HTTP_CONNECTIONS_MAX).contains(written));
     if streams.is_none() {
         let help = "fewer let each machine finish sooner, more let more of them begin";
         reader.error(
@@ -199,16 +199,16 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
         return (paths, None);
     };
     let mut one = |reader: &mut Reader<'_>, key, path: &mut PathBuf| {
-        if let Some(said) = fields.take(reader, key, decode::some_text) {
-            *path = base.join(said.value);
+        if let Some(written) = fields.take(reader, key, decode::some_text) {
+            *path = base.join(written.value);
         }
     };
     one(reader, "inventory", &mut paths.inventory);
     one(reader, "scripts", &mut paths.scripts);
     one(reader, "answers", &mut paths.answers);
     one(reader, "images", &mut paths.images);
-    if let Some(said) = fields.take(reader, "quirks", decode::some_text) {
-        paths.quirks = Some(base.join(said.value));
+    if let Some(written) = fields.take(reader, "quirks", decode::some_text) {
+        paths.quirks = Some(base.join(written.value));
     }
     let loaders = fields.take_all(reader, "loaders", decode::some_text);
     let loaders_at = fields.value("loaders").map(|value| reader.origin(value));
@@ -226,7 +226,7 @@ fn images(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Option<Duration
         return default;
     };
     let recheck = fields.take(reader, "recheck", |reader, value| match value.get_ref() {
-        DeValue::String(said) if said == "off" => Some(None),
+        DeValue::String(written) if written == "off" => Some(None),
         _ => recheck(reader, value).map(Some),
     });
     fields.finish(reader);
@@ -259,12 +259,12 @@ fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> Pat
         return default;
     };
     let socket = fields.take(reader, "socket", decode::some_text);
-    // An address that is said and not served would be looked for in vain.
+    // An address that is written and not served would be looked for in vain.
     let listen = fields.take(reader, "listen", |reader, value| {
-        let said = decode::text(reader, value)?;
-        let read = said.parse::<SocketAddr>().ok();
+        let written = decode::text(reader, value)?;
+        let read = written.parse::<SocketAddr>().ok();
         if read.is_none() {
-            let message = format!("`{}` is not an address and port", text::escape(said.as_bytes()));
+            let message = format!("`{}` is not an address and port", text::escape(written.as_bytes()));
             reader.error(value, message, "write it as 127.0.0.1:8067");
         }
         read

@@ -5,7 +5,7 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
-    first_said,
+    first_defined,
     problems::Problems,
     raw,
     source::Source,
@@ -70,7 +70,7 @@ fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<Catal
         };
         if let Some(first) = seen.get(&name.value) {
             let message = format!("two images are called `{}`", name.value);
-            reader.problems.error(&name.origin, message, first_said(first));
+            reader.problems.error(&name.origin, message, first_defined(first));
             continue;
         }
         seen.insert(name.value, name.origin);
@@ -195,13 +195,13 @@ impl EntryDefaults {
     }
 
     fn signature(&self, reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Signature> {
-        let said = decode::some_text(reader, value)?;
+        let written = decode::some_text(reader, value)?;
         let Some(keyring) = self.keyring.clone() else {
             let help = "add keyring = \"/usr/share/keyrings/….gpg\" to the image";
             reader.error(value, "a signature needs the keys to check it by".to_owned(), help);
             return None;
         };
-        let url = match said == INSIDE {
+        let url = match written == INSIDE {
             true => None,
             false => Some(self.joined(reader, value)?),
         };
@@ -213,15 +213,15 @@ impl EntryDefaults {
     }
 
     fn joined(&self, reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-        let said = decode::some_text(reader, value)?;
-        let whole = url::join(&self.base, &said);
+        let written = decode::some_text(reader, value)?;
+        let whole = url::join(&self.base, &written);
         validated(reader, value, whole)
     }
 }
 
 fn url(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = decode::some_text(reader, value)?;
-    validated(reader, value, said)
+    let written = decode::some_text(reader, value)?;
+    validated(reader, value, written)
 }
 
 fn validated(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<String> {

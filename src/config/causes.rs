@@ -23,7 +23,7 @@ impl<K: Clone + Eq + Hash> CausesByMachine<K> {
     }
 
     /// Each cause with the machine that showed it first and how many more there are.
-    pub(super) fn said(self) -> impl Iterator<Item = (K, String)> {
+    pub(super) fn into_summaries(self) -> impl Iterator<Item = (K, String)> {
         self.0.into_iter().map(|(cause, whose, more)| match more {
             0 => (cause, whose),
             1 => (cause, format!("{whose} (and 1 more)")),

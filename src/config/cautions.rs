@@ -57,15 +57,15 @@ impl MachineWarnings<'_> {
             let cause = (boot.origin.clone(), installer, parameter.to_owned(), boot.value);
             self.cautions.unattended.add(cause, self.whose.to_owned());
         }
-        if let Some(said) = &settings.script {
-            self.at_names(script, settings, &said.origin, &format!("script {}", said.value));
+        if let Some(setting) = &settings.script {
+            self.at_names(script, settings, &setting.origin, &format!("script {}", setting.value));
         }
     }
 
     /// Looks at a file of an answer.
     pub(super) fn at_answer(&mut self, file: &str, answer: &str, settings: &BootSettings) {
-        if let Some(said) = &settings.answer {
-            self.at_names(answer, settings, &said.origin, &format!("answer {file}"));
+        if let Some(setting) = &settings.answer {
+            self.at_names(answer, settings, &setting.origin, &format!("answer {file}"));
         }
     }
 
@@ -83,7 +83,7 @@ impl MachineWarnings<'_> {
 
 impl Warnings {
     pub(super) fn say(self, problems: &mut Problems) {
-        for ((origin, installer, parameter, target), whose) in self.unattended.said() {
+        for ((origin, installer, parameter, target), whose) in self.unattended.into_summaries() {
             let parameter = text::escape(parameter.as_bytes());
             let message = format!(
                 "{whose} boots `{target}` with a script that starts {installer} without a question (`{parameter}`): \
@@ -93,7 +93,7 @@ impl Warnings {
                         this version yet";
             problems.warn(&origin, message, help);
         }
-        for ((origin, what, name), whose) in self.nameless.said() {
+        for ((origin, what, name), whose) in self.nameless.into_summaries() {
             let message = format!(
                 "{whose} is sent the name {} in {what}, and no name server (`dns`) to look it up",
                 text::escape(name.as_bytes())
@@ -121,7 +121,7 @@ pub(super) fn knows_names(snapshot: &Snapshot, settings: &BootSettings, address:
 fn unattended(script: &str) -> Option<(&str, &'static str)> {
     let words = script
         .lines()
-        .filter(|line| !is_said(line))
+        .filter(|line| !is_for_people(line))
         .flat_map(str::split_whitespace);
     words.map(|word| word.trim_matches(['\'', '"'])).find_map(|word| {
         let row = UNATTENDED.iter().find(|(pattern, _)| text::glob(pattern, word))?;
@@ -130,7 +130,7 @@ fn unattended(script: &str) -> Option<(&str, &'static str)> {
 }
 
 /// Whether a line is for people alone: a comment, or words for the console.
-fn is_said(line: &str) -> bool {
+fn is_for_people(line: &str) -> bool {
     let line = line.trim_start();
     let first = line.split_whitespace().next().unwrap_or_default();
     line.starts_with('#') || line.starts_with("//") || matches!(first, "echo" | "SAY" | "say")
@@ -138,7 +138,7 @@ fn is_said(line: &str) -> bool {
 
 /// The names of servers in a text: in its URLs, and in a preseed's lines about the mirror.
 fn server_names(sent: &str) -> Vec<&str> {
-    let lines: Vec<&str> = sent.lines().filter(|line| !is_said(line)).collect();
+    let lines: Vec<&str> = sent.lines().filter(|line| !is_for_people(line)).collect();
     let preseeded = |end: &'static str| lines.iter().filter_map(move |line| preseed_value(line, end));
     let is_proxied = preseeded("/proxy").next().is_some();
     let mirrors = preseeded("/hostname").filter(|_| !is_proxied);

@@ -62,10 +62,10 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 /// The keys that are written as `[[key]]`, in whatever file.
 const LISTS: &[&str] = &["host", "image", "quirk", "rule", "subnet"];
 
-/// What is said beside the first syntax error of a file.
+/// The help that is shown with the first syntax error of a file.
 const HIDES_THE_REST: &str = "nothing else is judged until this is mended";
 
-/// Parses a file into its top table. Syntax errors are said, all of them; the flag tells whether
+/// Parses a file into its top table. Syntax errors are reported, all of them; the flag tells whether
 /// there were any, because what is left of such a file is not worth judging.
 pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Value<'a>, bool) {
     let (text, first) = as_far_as_read(&source.text);
@@ -84,7 +84,7 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
             errors.extend(first.clone());
         }
     }
-    let mut said = Vec::new();
+    let mut mistakes = Vec::new();
     let mut last_line = None;
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -98,14 +98,14 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
             && let Some(single) = single_header(source, key)
         {
             let message = format!("`{key}` is a list of tables, and this is a single one");
-            said.push((single, message, format!("write it as [[{key}]], as every {key} is")));
+            mistakes.push((single, message, format!("write it as [[{key}]], as every {key} is")));
             continue;
         }
         let (message, help) = syntax_error(error.message().trim(), source, span);
-        said.push((origin, message, help.to_owned()));
+        mistakes.push((origin, message, help.to_owned()));
     }
-    said.dedup();
-    for (place, (origin, message, help)) in said.into_iter().enumerate() {
+    mistakes.dedup();
+    for (place, (origin, message, help)) in mistakes.into_iter().enumerate() {
         let help = match (place, help.as_str()) {
             (0, "") => HIDES_THE_REST.to_owned(),
             (0, help) => format!("{help}; {HIDES_THE_REST}"),
@@ -143,9 +143,9 @@ fn syntax_error(words: &str, source: &Source, span: Range<usize>) -> (String, &'
                 "one table has each key once: put both together",
             )
         }
-        said => {
+        message => {
             let line = source.line(source.at(span).line);
-            (said.replace('\n', "; "), syntax_help(line))
+            (message.replace('\n', "; "), syntax_help(line))
         }
     };
     (format!("not TOML: {message}"), help)
@@ -260,15 +260,15 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self, reader: &mut Reader<'_>) -> Vec<&'static str> {
         let mut meant = Vec::new();
         for (key, _) in self.table.iter() {
-            let said = key.get_ref();
-            if self.known.iter().any(|known| known == said) {
+            let written = key.get_ref();
+            if self.known.iter().any(|known| known == written) {
                 continue;
             }
             let origin = reader.source.at(key.span());
             let otherwise = format!("{} has {}", self.what, self.known.join(", "));
-            let help = did_you_mean(said, self.known.iter().copied(), &otherwise);
-            meant.extend(closest(said, self.known.iter().copied()));
-            let message = format!("unknown key `{}` in {}", text::escape(said.as_bytes()), self.what);
+            let help = did_you_mean(written, self.known.iter().copied(), &otherwise);
+            meant.extend(closest(written, self.known.iter().copied()));
+            let message = format!("unknown key `{}` in {}", text::escape(written.as_bytes()), self.what);
             reader.problems.error(&origin, message, help);
         }
         meant
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_said_however_long_its_line_is() {
+    fn a_mistake_is_reported_however_long_its_line_is() {
         let long = "x".repeat(SYNTAX_ERRORS_WITHIN_BYTES + 5000);
         for text in [
             format!("a = = 1 #{long}\nb = 1\n"),

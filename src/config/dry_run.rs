@@ -39,7 +39,7 @@ struct DryRunFindings {
 }
 
 /// Renders everything for everybody whose own settings are sound: a missing profile, image or
-/// template has been said, and what it leaves out is no second error. `paths` is where to say that
+/// template has been reported, and what it leaves out is no second error. `paths` is where to say that
 /// the appliance's own scripts are missing, and `None` where no script could be read.
 pub(super) fn dry_run(
     snapshot: &Snapshot,
@@ -71,11 +71,11 @@ pub(super) fn dry_run(
         own_scripts(snapshot, paths, &mut audience, problems);
     }
     audience.cautions.say(problems);
-    for ((error, origin), whose) in audience.failures.said() {
+    for ((error, origin), whose) in audience.failures.into_summaries() {
         let message = format!("template: {}; rendered for {whose}", error.message);
         problems.template(&error, &origin, message, help(&error.message));
     }
-    for ((flaw, origin), whose) in audience.flaws.said() {
+    for ((flaw, origin), whose) in audience.flaws.into_summaries() {
         let message = format!("{}; rendered for {whose}", flaw.what);
         match flaw.is_error {
             true => problems.error(&origin, message, flaw.help),
@@ -143,7 +143,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             return;
         }
     }
-    // Most are said of both firmwares' texts.
+    // Most are reported of both firmwares' texts.
     for (place, flaw) in flaws.iter().enumerate() {
         if !flaws[..place].contains(flaw) {
             audience.flaws.add(flaw.clone(), whose.to_owned());
@@ -153,7 +153,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
 
 /// The languages that the machine's loaders ask its script in: iPXE's, which its network card may have,
 /// that of the loader it is told to load, and that of firmware which needs none. What is missing has been
-/// said.
+/// reported.
 fn forms(snapshot: &Snapshot, settings: &BootSettings, arch: Option<Arch>) -> Vec<Dialect> {
     let Some(script) = &settings.script else {
         return Vec::new();
@@ -242,7 +242,7 @@ fn render(
     Ok(())
 }
 
-/// What is said of a kernel's parameters that are longer than it reads, at the longest of the machine's own,
+/// The warning about a kernel's parameters that are longer than it reads, at the longest of the machine's own,
 /// and at its script where they are all the image's or the script's.
 fn too_long((settings, script): (&BootSettings, &Origin), cpu: Cpu, length: usize) -> Option<(Flaw, Origin)> {
     let max = rendered::parameters_max(cpu);

@@ -203,31 +203,31 @@ impl<'a> Claims<'a> {
             }
             Some((_, origin)) => {
                 let message = format!("host `{}` is listed twice", host.name.value);
-                problems.error(&host.name.origin, message, super::first_said(origin));
+                problems.error(&host.name.origin, message, super::first_defined(origin));
             }
         }
     }
 
-    /// A second claim is said.
+    /// A second claim is reported.
     fn claim<T: Display>(
         &mut self,
         host: &'a str,
         what: &str,
-        said: &'a Sourced<T>,
+        claimed: &'a Sourced<T>,
         claim: IdentityKey,
         problems: &mut Problems,
     ) {
         match self.seen.get(&claim) {
             None => {
-                self.seen.insert(claim, (host, &said.origin));
+                self.seen.insert(claim, (host, &claimed.origin));
             }
             Some((first, _)) if Some(*first) == self.twin => {}
             Some((first, origin)) => {
                 let message = match *first == host {
-                    true => format!("host `{host}` has the {what} {} twice", said.value),
-                    false => format!("host `{host}` has the {what} {} of host `{first}`", said.value),
+                    true => format!("host `{host}` has the {what} {} twice", claimed.value),
+                    false => format!("host `{host}` has the {what} {} of host `{first}`", claimed.value),
                 };
-                problems.error(&said.origin, message, super::first_said(origin));
+                problems.error(&claimed.origin, message, super::first_defined(origin));
             }
         }
     }
@@ -262,8 +262,8 @@ pub(super) fn validate_references(inventory: &Inventory, known: &References<'_>,
 }
 
 fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Problems) {
-    let missing = |what: &str, said: &Sourced<Name>, help: String, problems: &mut Problems| {
-        problems.error(&said.origin, format!("there is no {what} `{}`", said.value), help);
+    let missing = |what: &str, name: &Sourced<Name>, help: String, problems: &mut Problems| {
+        problems.error(&name.origin, format!("there is no {what} `{}`", name.value), help);
     };
     if let Some(image) = &own.image
         && !known.unread.images
@@ -316,12 +316,12 @@ fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Pro
 }
 
 /// `preseed` for `preseed.cfg`, where there is one: people name files, and settings name what they are.
-fn stem<'n>(said: &'n Name, names: &[&str]) -> &'n str {
-    let said = said.as_str();
-    said.rsplit_once('.')
+fn stem<'n>(name: &'n Name, names: &[&str]) -> &'n str {
+    let name = name.as_str();
+    name.rsplit_once('.')
         .map(|(stem, _)| stem)
         .filter(|stem| names.contains(stem))
-        .unwrap_or(said)
+        .unwrap_or(name)
 }
 
 /// Judges what each machine boots, once all is resolved: the same cause is logged once, however many
@@ -345,11 +345,11 @@ pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Pr
             BootTarget::Live | BootTarget::Rescue | BootTarget::Local | BootTarget::Discover => {}
         }
     }
-    for ((origin, target), whose) in unscripted.said() {
+    for ((origin, target), whose) in unscripted.into_summaries() {
         let message = format!("{whose} boots `{target}` and has no script");
         problems.error(&origin, message, "add `script`, such as script = \"live\"");
     }
-    for ((origin, _), whose) in unarmed.said() {
+    for ((origin, _), whose) in unarmed.into_summaries() {
         let message = format!("{whose} is set to install; nothing can arm it yet, so it boots its disk");
         problems.warn(
             &origin,

@@ -55,9 +55,9 @@ enum MacEntry {
 }
 
 fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
-    let said = decode::text(reader, value)?;
-    let parsed: Result<MacAddr, MacError> = said.parse();
-    let mac = match (parsed, said.parse::<HardwareAddr>()) {
+    let written = decode::text(reader, value)?;
+    let parsed: Result<MacAddr, MacError> = written.parse();
+    let mac = match (parsed, written.parse::<HardwareAddr>()) {
         (Ok(mac), _) => mac,
         (Err(_), Ok(port)) if port.as_bytes().iter().all(|byte| *byte == 0) => {
             reader.error(value, "this GUID is all zeros, and no port's".to_owned(), "");
@@ -83,15 +83,15 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
 
 /// Option 61 of a client without a hardware address, in hexadecimal digits with or without colons.
 fn client_id(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<HardwareAddr> {
-    let said = decode::text(reader, value)?;
-    let digits = said.replace([':', '-'], "");
+    let written = decode::text(reader, value)?;
+    let digits = written.replace([':', '-'], "");
     let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     let is_hexadecimal = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let identifier: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(pair).collect();
     match identifier.filter(|bytes| is_hexadecimal && (2..=CLIENT_ID_BYTES_MAX).contains(&bytes.len())) {
         Some(identifier) => Some(HardwareAddr::of_client_identifier(&identifier)),
         None => {
-            let message = format!("`{}` is not a client identifier", text::escape(said.as_bytes()));
+            let message = format!("`{}` is not a client identifier", text::escape(written.as_bytes()));
             let help = "write option 61's bytes as ff:00:00:00:01:00:03:00:20:...";
             reader.error(value, message, help);
             None

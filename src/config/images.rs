@@ -213,10 +213,10 @@ fn read_image(
 fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: &Value<'_>) -> Option<Artifact> {
     let mut fields = Fields::of(reader, "an artifact", value)?;
     let file = fields.take(reader, "file", file_name);
-    let said = fields.take(reader, "sha256", decode::sha256);
-    let (file_said, sum_said) = (fields.value("file").is_some(), fields.value("sha256").is_some());
+    let declared = fields.take(reader, "sha256", decode::sha256);
+    let (has_file, has_sum) = (fields.value("file").is_some(), fields.value("sha256").is_some());
     fields.finish(reader);
-    if !file_said {
+    if !has_file {
         reader.error(
             value,
             "this artifact has no `file`".to_owned(),
@@ -247,7 +247,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
             return None;
         }
     };
-    if !sum_said {
+    if !has_sum {
         let message = format!("the artifact `{}` has no `sha256`", file.value);
         let digits = match &found {
             Some(found) => format!("sha256 = \"{}\"", checksum::hex(found)),
@@ -255,11 +255,11 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
         };
         reader.error(value, message, format!("if the file is the right one, add {digits}"));
     }
-    let said = said?;
+    let declared = declared?;
     let artifact = Artifact {
         file: file.value,
-        sha256: said.value,
-        declared_at: said.origin,
+        sha256: declared.value,
+        declared_at: declared.origin,
         stamp,
     };
     if let Some(found) = found.filter(|found| *found != artifact.sha256) {
@@ -269,7 +269,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     Some(artifact)
 }
 
-/// What is said of an artifact whose bytes are not those of its checksum.
+/// The error for an artifact whose bytes are not those of its checksum.
 pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
     let Artifact {
         file,
@@ -279,7 +279,7 @@ pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
     } = artifact;
     Diagnostic {
         message: format!(
-            "the artifact `{file}` is not the file whose sha256 stands here: {} is said and {} is the file's",
+            "the artifact `{file}` is not the file whose sha256 stands here: {} is declared and {} is the file's",
             checksum::hex(sha256),
             checksum::hex(found)
         ),
@@ -291,14 +291,14 @@ pub fn wrong(artifact: &Artifact, found: &[u8; 32]) -> Diagnostic {
 
 /// A relative path whose every component stands in a URL and on a script's line as it is.
 fn file_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = decode::some_text(reader, value)?;
+    let written = decode::some_text(reader, value)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
     let component = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
-    if !said.split('/').all(component) {
-        let message = format!("`{}` can't be an artifact's file", text::escape(said.as_bytes()));
+    if !written.split('/').all(component) {
+        let message = format!("`{}` can't be an artifact's file", text::escape(written.as_bytes()));
         let help = "use letters, digits, `.`, `_`, `-` and `+`, with `/` between folders and no dot in front";
         reader.error(value, message, help);
         return None;
     }
-    Some(said)
+    Some(written)
 }

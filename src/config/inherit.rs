@@ -26,12 +26,12 @@ pub(super) struct Profiles<'a> {
 /// What a host or rule is made of.
 pub(super) struct ResolvedSettings {
     pub(super) settings: BootSettings,
-    /// No ancestor is missing: what is absent was never said.
+    /// No ancestor is missing: what is absent was never written.
     pub(super) whole: bool,
 }
 
 impl<'a> Profiles<'a> {
-    /// Checks names and circles. A profile said twice and a parent nobody wrote are errors.
+    /// Checks names and circles. A profile defined twice and a parent nobody wrote are errors.
     pub(super) fn check(profiles: &'a [RawProfile], misses_some: bool, problems: &mut Problems) -> Profiles<'a> {
         let mut by_name: HashMap<&str, &RawProfile> = HashMap::new();
         for profile in profiles {
@@ -39,7 +39,7 @@ impl<'a> Profiles<'a> {
             match by_name.get(name.value.as_str()) {
                 Some(first) => {
                     let message = format!("profile `{}` is written twice", name.value);
-                    problems.error(&name.origin, message, super::first_said(&first.name.origin));
+                    problems.error(&name.origin, message, super::first_defined(&first.name.origin));
                 }
                 None => {
                     by_name.insert(name.value.as_str(), profile);

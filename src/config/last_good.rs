@@ -168,7 +168,7 @@ pub(super) fn load_last_good_only(
 /// Where the state of an appliance may be, whose settings may not be readable: the likeliest first.
 pub fn state_folders(config_file: &Path) -> Vec<PathBuf> {
     // systemd's StateDirectory=; several are separated by colons.
-    let of_unit = std::env::var_os("STATE_DIRECTORY").and_then(|said| std::env::split_paths(&said).next());
+    let of_unit = std::env::var_os("STATE_DIRECTORY").and_then(|folders| std::env::split_paths(&folders).next());
     let mut folders: Vec<PathBuf> = appliance::state_named(config_file)
         .into_iter()
         .chain(of_unit)

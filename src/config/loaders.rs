@@ -273,7 +273,7 @@ pub(super) fn validate_script_dialects(
             }
         }
     }
-    for ((origin, script), whose) in unloaded.said() {
+    for ((origin, script), whose) in unloaded.into_summaries() {
         let message =
             format!("{whose} boots only with firmware that reads pxelinux.cfg itself: `{script}` is {script}.pxelinux");
         problems.warn(
@@ -282,7 +282,7 @@ pub(super) fn validate_script_dialects(
             format!("write {script}.ipxe too for machines with UEFI"),
         );
     }
-    for ((origin, script, dialect, loader), whose) in unreadable.said() {
+    for ((origin, script, dialect, loader), whose) in unreadable.into_summaries() {
         let loads = match (loader, dialect) {
             (Some(loader), _) => format!("loads `{loader}`"),
             (None, Dialect::Pxelinux) => "has firmware that reads pxelinux.cfg itself".to_owned(),
@@ -312,13 +312,13 @@ fn unreadable_scripts(
     (templates, loaders): (&Templates, &Loaders),
 ) -> Vec<UnreadableScript> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
-    // One that is in no language is missing, and that has been said.
+    // One that is in no language is missing, and that has been reported.
     let script = script.filter(|script| templates.has_script(script));
     let mut missing = Vec::new();
-    if let (Some(said), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
+    if let (Some(setting), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
         && !templates.has_script_for(script, dialect)
     {
-        missing.push((said.origin.clone(), script.to_owned(), dialect, None));
+        missing.push((setting.origin.clone(), script.to_owned(), dialect, None));
     }
     for Sourced { value: file, origin } in &settings.loaders {
         let Some(dialect) = loaders.dialect_of(file) else {

@@ -309,9 +309,9 @@ pub fn fetchable(own: Option<&Path>) -> Result<Vec<CatalogueEntry>, LoadReport> 
     }
 }
 
-/// The known word that `said` most likely means, if any comes near.
-pub fn nearest<'a>(said: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    problems::closest(said, known)
+/// The known word that `written` most likely means, if any comes near.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    problems::closest(written, known)
 }
 
 /// Where the appliance keeps its images, read from `bootwright.toml` alone.
@@ -347,12 +347,12 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
     let profiles = profiles.map(|profile| (format!("profile {}", profile.name.value), &profile.own));
     let rules = inventory.rules.iter().map(|rule| ("a rule".to_owned(), &rule.own));
     let identity = hosts.chain(profiles).chain(rules).filter_map(|(who, own)| {
-        let said = own.image.as_ref().filter(|said| said.value == *image)?;
-        Some((who, said.origin.clone()))
+        let setting = own.image.as_ref().filter(|setting| setting.value == *image)?;
+        Some((who, setting.origin.clone()))
     });
     Ok(identity.collect())
 }
 
-fn first_said(origin: &Origin) -> String {
-    format!("first said at {}:{}:{}", origin.file, origin.line, origin.column)
+fn first_defined(origin: &Origin) -> String {
+    format!("first defined at {}:{}:{}", origin.file, origin.line, origin.column)
 }

@@ -114,7 +114,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NamedOpt
         let code = option.value.code;
         if let Some(first) = options.get(&code) {
             let message = format!("option {code} is set twice");
-            let help = super::first_said(&first.origin);
+            let help = super::first_defined(&first.origin);
             reader.problems.error(&option.origin, message, help);
         } else {
             options.insert(code, option);
@@ -132,9 +132,9 @@ fn list<T>(
     decode: impl FnMut(&mut Reader<'_>, &Value<'_>) -> Option<T>,
     encode: fn(&[T]) -> Vec<u8>,
 ) -> Option<Sourced<Vec<u8>>> {
-    let said = fields.take_all(reader, key, decode);
-    let origin = said.first()?.origin.clone();
-    let values: Vec<T> = said.into_iter().map(|said| said.value).collect();
+    let written = fields.take_all(reader, key, decode);
+    let origin = written.first()?.origin.clone();
+    let values: Vec<T> = written.into_iter().map(|written| written.value).collect();
     let value = encode(&values);
     Some(Sourced { value, origin })
 }
@@ -190,13 +190,13 @@ fn any_option(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawOption> {
     let code = fields.take(reader, "code", code);
     let kind = fields.take(reader, "type", |reader, value| decode::word(reader, value, KINDS));
     let always = fields.take(reader, "always", decode::boolean);
-    let said = fields.value("value");
+    let written = fields.value("value");
     if ["code", "type", "value"].iter().any(|key| !fields.has(key)) {
         let help = "write it as { code = 150, type = \"address\", value = \"192.0.2.5\" }";
         reader.error(value, "an option has a `code`, a `type` and a `value`".to_owned(), help);
     }
     fields.finish(reader);
-    let body = body(reader, kind?.value, said?)?;
+    let body = body(reader, kind?.value, written?)?;
     Some(RawOption {
         code: code?.value,
         body,
@@ -264,14 +264,14 @@ fn single(reader: &mut Reader<'_>, kind: OptionType, value: &Value<'_>) -> Optio
         OptionType::U8 => number::<u8>(reader, value).map(|number| vec![number]),
         OptionType::U16 => number::<u16>(reader, value).map(|number| number.to_be_bytes().to_vec()),
         OptionType::U32 => number::<u32>(reader, value).map(|number| number.to_be_bytes().to_vec()),
-        OptionType::Bool => decode::boolean(reader, value).map(|said| vec![u8::from(said)]),
+        OptionType::Bool => decode::boolean(reader, value).map(|written| vec![u8::from(written)]),
         OptionType::Hex => hexadecimal(reader, value),
     }
 }
 
 fn hexadecimal(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<u8>> {
-    let said = decode::some_text(reader, value)?;
-    let digits: Vec<u8> = said
+    let written = decode::some_text(reader, value)?;
+    let digits: Vec<u8> = written
         .bytes()
         .filter(|byte| !matches!(byte, b':' | b' ' | b'-'))
         .collect();
@@ -287,7 +287,7 @@ fn hexadecimal(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<u8>> {
 
 /// A whole number that fits.
 fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<T> {
-    let said = match value.get_ref() {
+    let written = match value.get_ref() {
         DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
         _ => {
             reader.error(
@@ -298,7 +298,7 @@ fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option
             return None;
         }
     };
-    let fits = said.and_then(|said| T::try_from(said).ok());
+    let fits = written.and_then(|written| T::try_from(written).ok());
     if fits.is_none() {
         let message = "this number does not fit its place".to_owned();
         let bytes = size_of::<T>();

@@ -25,7 +25,7 @@ enum Heard<'i> {
 /// Says which hosts belong to a switch port that nobody is believed to tell, or only a router that may name itself
 /// otherwise: they would get no answer at all.
 pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &mut Problems) {
-    // What is wrong with the subnets was said.
+    // What is wrong with the subnets was reported.
     if inventory.misses_subnets || (inventory.subnets.is_empty() && gives_addresses) {
         return;
     }
@@ -45,7 +45,7 @@ pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &
             Some(Heard::Nowhere(None)) => lost.add((port.origin.clone(), "no [[subnet]]".to_owned()), whose),
         }
     }
-    for (((origin, cidr), router), whose) in guessed.said() {
+    for (((origin, cidr), router), whose) in guessed.into_summaries() {
         let message = format!(
             "{whose} has a `port`, and [[subnet]] {cidr} does not say whose word on switch ports counts: only that of a \
              relay which calls itself {router}, its router"
@@ -56,13 +56,13 @@ pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &
         );
         problems.warn(&origin, message, help);
     }
-    for ((origin, cidr), whose) in silent.said() {
+    for ((origin, cidr), whose) in silent.into_summaries() {
         let message = format!(
             "{whose} has a `port`, and in [[subnet]] {cidr} nobody's word on switch ports counts: there it gets no answer"
         );
         problems.warn(&origin, message, HELP);
     }
-    for ((origin, here), whose) in lost.said() {
+    for ((origin, here), whose) in lost.into_summaries() {
         let message = format!("{whose} has a `port` and gets no answer: {here} says whose word on switch ports counts");
         problems.error(&origin, message, HELP);
     }
@@ -79,7 +79,7 @@ fn here(subnet: &RawSubnet) -> String {
     format!("neither [[subnet]] {} nor any other", subnet.cidr.value)
 }
 
-/// What the port of a host counts for; `None` where its address is in no subnet, which is said elsewhere.
+/// What the port of a host counts for; `None` where its address is in no subnet, which is reported elsewhere.
 fn heard<'i>(subnets: &'i [RawSubnet], host: &RawHost) -> Option<Heard<'i>> {
     let Some(first) = subnets.first() else {
         return Some(Heard::Nowhere(None));

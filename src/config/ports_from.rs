@@ -8,8 +8,8 @@ use toml::de::DeValue;
 
 /// What the subnet says; `None` where it says nothing.
 pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<PortsFrom> {
-    let said = fields.value("ports_from")?;
-    let is_empty = matches!(said.get_ref(), DeValue::Array(sources) if sources.is_empty());
+    let written = fields.value("ports_from")?;
+    let is_empty = matches!(written.get_ref(), DeValue::Array(sources) if sources.is_empty());
     let sources = fields.take_all(reader, "ports_from", port_source);
     let read = all_of(sources);
     Some(match read.is_nobody() && !is_empty {
@@ -21,15 +21,15 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<P
 
 /// One of `ports_from`: a relay's address, a network of them, or the word for switches, which is `None`.
 fn port_source(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Option<Cidr>> {
-    let said = decode::text(reader, value)?;
-    let relay = match said.parse::<Ipv4Addr>() {
+    let written = decode::text(reader, value)?;
+    let relay = match written.parse::<Ipv4Addr>() {
         Ok(address) => Some(Cidr::containing(address, 32)),
-        Err(_) => said.parse::<Cidr>().ok(),
+        Err(_) => written.parse::<Cidr>().ok(),
     };
-    if relay.is_none() && said != SWITCH {
+    if relay.is_none() && written != SWITCH {
         let message = format!(
             "`{}` is no relay's address and not \"switch\"",
-            text::escape(said.as_bytes())
+            text::escape(written.as_bytes())
         );
         let help = "write ports_from = [\"192.0.2.254\"] for a relay that tells switch ports (option 82), a network of \
                     them as \"10.0.0.0/24\", or \"switch\" for switches on this wire that add it themselves";

@@ -54,7 +54,7 @@ impl Problems {
 
     /// Looks at what lies outside of the files that are kept: loaders, images.
     pub(super) fn outside<T>(&mut self, look: impl FnOnce(&mut Problems) -> T) -> T {
-        let before = self.errors.said.len();
+        let before = self.errors.shown.len();
         let found = look(self);
         if self.of_last_good {
             for odd in self.errors.take_from(before) {
@@ -103,10 +103,10 @@ impl Problems {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        !self.errors.said.is_empty()
+        !self.errors.shown.is_empty()
     }
 
-    /// In file order, each said once.
+    /// In file order, each shown once.
     pub(super) fn into_report(self) -> LoadReport {
         LoadReport {
             errors: self.errors.in_order("error"),
@@ -128,49 +128,49 @@ fn diagnostic(at: &Origin, message: String, help: String) -> Diagnostic {
 /// is wrong, and nobody reads the second hundred. The others are counted.
 #[derive(Default)]
 struct DiagnosticList {
-    said: Vec<Diagnostic>,
+    shown: Vec<Diagnostic>,
     of_file: HashMap<String, Count>,
 }
 
 /// How many diagnostics a file has.
 #[derive(Clone, Copy, Default)]
 struct Count {
-    said: usize,
+    shown: usize,
     beyond: usize,
 }
 
 impl DiagnosticList {
     fn push(&mut self, mut diagnostic: Diagnostic) {
         let count = self.of_file.entry(diagnostic.file.clone()).or_default();
-        if count.said >= DIAGNOSTICS_PER_FILE_MAX || self.said.len() >= DIAGNOSTICS_MAX {
+        if count.shown >= DIAGNOSTICS_PER_FILE_MAX || self.shown.len() >= DIAGNOSTICS_MAX {
             count.beyond += 1;
             return;
         }
-        count.said += 1;
+        count.shown += 1;
         // What people wrote is quoted, with whatever is in it.
         diagnostic.message = text::shown(diagnostic.message);
         diagnostic.help = diagnostic.help.map(text::shown);
         shorten(&mut diagnostic.message);
-        self.said.push(diagnostic);
+        self.shown.push(diagnostic);
     }
 
     /// Takes out those from that place on.
     fn take_from(&mut self, place: usize) -> Vec<Diagnostic> {
-        let taken = self.said.split_off(place);
+        let taken = self.shown.split_off(place);
         for one in &taken {
             if let Some(count) = self.of_file.get_mut(&one.file) {
-                count.said -= 1;
+                count.shown -= 1;
             }
         }
         taken
     }
 
-    /// In file order, each said once, and behind those of a file how many more it has.
+    /// In file order, each shown once, and behind those of a file how many more it has.
     fn in_order(self, noun: &str) -> Vec<Diagnostic> {
-        let DiagnosticList { mut said, of_file } = self;
+        let DiagnosticList { mut shown, of_file } = self;
         let mut once = HashSet::new();
-        said.retain(|one| once.insert(one.clone()));
-        said.extend(
+        shown.retain(|one| once.insert(one.clone()));
+        shown.extend(
             of_file
                 .into_iter()
                 .filter(|(_, count)| count.beyond > 0)
@@ -181,11 +181,11 @@ impl DiagnosticList {
                     place: MORE,
                 }),
         );
-        said.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
-        for one in said.iter_mut().filter(|one| one.place == MORE) {
+        shown.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        for one in shown.iter_mut().filter(|one| one.place == MORE) {
             one.place = None;
         }
-        said
+        shown
     }
 }
 
@@ -202,21 +202,21 @@ fn shorten(message: &mut String) {
     }
 }
 
-/// The known word that `said` most likely means: at most a third of its letters away.
-pub(super) fn closest<'a>(said: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let farthest = (said.chars().count() / 3).max(1);
+/// The known word that `written` most likely means: at most a third of its letters away.
+pub(super) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let farthest = (written.chars().count() / 3).max(1);
     known
         .into_iter()
-        .filter(|word| word.len().abs_diff(said.len()) <= farthest)
-        .map(|word| (distance(said, word), word))
+        .filter(|word| word.len().abs_diff(written.len()) <= farthest)
+        .map(|word| (distance(written, word), word))
         .filter(|(steps, _)| *steps <= farthest)
         .min()
         .map(|(_, word)| word)
 }
 
 /// "did you mean `y`?", or what else to do.
-pub(super) fn did_you_mean<'a>(said: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
-    match closest(said, known) {
+pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    match closest(written, known) {
         Some(word) => format!("did you mean `{word}`?"),
         None => otherwise.to_owned(),
     }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_file_that_is_wrong_throughout_so_much_is_said_and_the_rest_is_counted() {
+    fn of_a_file_that_is_wrong_throughout_the_first_errors_are_shown_and_the_rest_counted() {
         let mut problems = Problems::default();
         let at = |line| Origin {
             file: "b.toml".into(),

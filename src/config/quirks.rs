@@ -8,7 +8,7 @@ mod value;
 
 use super::{
     decode::{self, Fields, Reader, Value},
-    first_said,
+    first_defined,
     problems::Problems,
     source::Source,
 };
@@ -129,7 +129,7 @@ fn rows(source: &Source, problems: &mut Problems) -> Vec<QuirkRow> {
         match seen.get(&name.value) {
             Some(first) => {
                 let message = format!("two quirks are called `{}`", name.value);
-                reader.problems.error(&name.origin, message, first_said(first));
+                reader.problems.error(&name.origin, message, first_defined(first));
             }
             None => {
                 seen.insert(name.value, name.origin);
@@ -144,8 +144,8 @@ fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, Q
     let mut fields = Fields::of(reader, "a quirk", value)?;
     let name = fields.take(reader, "name", row_name);
     let why = fields.take(reader, "why", decode::some_text);
-    let matches = fields.value("match").map(|said| row_match(reader, said));
-    let set = fields.value("set").map(|said| row_set(reader, said));
+    let matches = fields.value("match").map(|written| row_match(reader, written));
+    let set = fields.value("set").map(|written| row_set(reader, written));
     let missing = [
         ("name", "add one, such as name = \"old-acme\"; the log shows it"),
         ("why", "say which machines, and what goes wrong without it"),
@@ -177,14 +177,14 @@ fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, Q
 
 /// A name as log lines show it, several to a line.
 fn row_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = decode::some_text(reader, value)?;
+    let written = decode::some_text(reader, value)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if said.len() > 64 || !said.chars().all(fits) {
-        let message = format!("`{}` can't be a quirk's name", text::escape(said.as_bytes()));
+    if written.len() > 64 || !written.chars().all(fits) {
+        let message = format!("`{}` can't be a quirk's name", text::escape(written.as_bytes()));
         reader.error(value, message, "use up to 64 letters, digits, `-`, `_` and `.`");
         return None;
     }
-    Some(said)
+    Some(written)
 }
 
 fn row_match(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<QuirkMatch> {
@@ -250,14 +250,14 @@ fn row_set(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(QuirkSet, Opti
     Some((set, loader))
 }
 
-fn plain<T>(said: Vec<Sourced<T>>) -> Vec<T> {
-    said.into_iter().map(|said| said.value).collect()
+fn plain<T>(sourced: Vec<Sourced<T>>) -> Vec<T> {
+    sourced.into_iter().map(|sourced| sourced.value).collect()
 }
 
 /// The beginning of a MAC address: `b8:27:eb`, or one digit or three more.
 fn oui(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacBlock> {
-    let said = decode::text(reader, value)?;
-    let read: Result<MacBlock, MacBlockError> = said.parse();
+    let written = decode::text(reader, value)?;
+    let read: Result<MacBlock, MacBlockError> = written.parse();
     read.map_err(|error| {
         let help = "write its first 24, 28 or 36 bits: b8:27:eb, f0:40:af:9 or 8c:1f:64:34:a";
         reader.error(value, error.to_string(), help);
@@ -267,16 +267,16 @@ fn oui(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacBlock> {
 
 /// `3.16`, or a range such as `2.0-3.10`.
 fn undi(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[(u16, u16); 2]> {
-    let said = decode::text(reader, value)?;
-    let version = |said: &str| {
-        let (major, minor) = said.trim().split_once('.')?;
+    let written = decode::text(reader, value)?;
+    let version = |written: &str| {
+        let (major, minor) = written.trim().split_once('.')?;
         Some((major.parse::<u16>().ok()?, minor.parse::<u16>().ok()?))
     };
-    let (first, last) = said.split_once('-').unwrap_or((&said, &said));
+    let (first, last) = written.split_once('-').unwrap_or((&written, &written));
     match (version(first), version(last)) {
         (Some(first), Some(last)) if first <= last => Some([first, last]),
         (_, _) => {
-            let message = format!("`{}` is no UNDI version", text::escape(said.as_bytes()));
+            let message = format!("`{}` is no UNDI version", text::escape(written.as_bytes()));
             reader.error(
                 value,
                 message,

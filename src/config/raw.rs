@@ -262,7 +262,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
 fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawRule> {
     let mut fields = Fields::of(reader, "a rule", value)?;
     let matches = match fields.value("match") {
-        Some(said) => rule_match(reader, said)?,
+        Some(written) => rule_match(reader, written)?,
         None => {
             let help = "add one, such as match = { arch = \"arm64\" }; match = {} speaks of every machine";
             reader.error(value, "this rule has no `match`".to_owned(), help);
@@ -310,10 +310,10 @@ fn mac_glob(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 
 /// An instruction set by any of its names.
 pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
-    let said = decode::text(reader, value)?;
-    let found = Cpu::from_name(&said);
+    let written = decode::text(reader, value)?;
+    let found = Cpu::from_name(&written);
     if found.is_none() {
-        let message = format!("`{}` is not an architecture", text::escape(said.as_bytes()));
+        let message = format!("`{}` is not an architecture", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -370,7 +370,7 @@ fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<
                 .problems
                 .error(&origin, message, "use letters, digits and `_`, a letter first");
         }
-        // What can't be read has been said; a template must not miss it as well.
+        // What can't be read has been reported; a template must not miss it as well.
         let value = decode::var(reader, item).unwrap_or_else(|| Var::Text("unread".to_owned()));
         vars.insert(identity.to_string(), Sourced { value, origin });
     }

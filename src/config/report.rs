@@ -18,7 +18,7 @@ use std::{
     path::Path,
 };
 
-/// Whether what goes to `stream` wants colours: it is a terminal, and nobody said NO_COLOR.
+/// Whether what goes to `stream` wants colours: it is a terminal, and NO_COLOR is not set.
 pub fn stream_wants_colours(stream: &impl IsTerminal) -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && stream.is_terminal()
 }
@@ -141,15 +141,15 @@ fn excerpt(page: &[String], file: &str, line: u32, column: u32) -> Option<(Sourc
     let index = usize::try_from(line).ok()?.checked_sub(1)?;
     let skipped = index.saturating_sub(1);
     let lines = page.get(skipped..page.len().min(skipped + 3))?;
-    let said = lines.get(index - skipped)?;
+    let marked = lines.get(index - skipped)?;
     if lines.iter().any(|line| line.len() > LINE_BYTES_MAX) {
         return None;
     }
     let column = usize::try_from(column).ok()?.checked_sub(1)?;
     // Something missing at the end of a line is just beyond its last character.
-    let start = said.char_indices().nth(column).map_or(said.len(), |(at, _)| at);
+    let start = marked.char_indices().nth(column).map_or(marked.len(), |(at, _)| at);
     let before: usize = lines[..index - skipped].iter().map(|line| line.len() + 1).sum();
-    let length = token_length(&said[start..]).max(usize::from(start < said.len()));
+    let length = token_length(&marked[start..]).max(usize::from(start < marked.len()));
     let source = Excerpt {
         file: file.to_owned(),
         text: lines.join("\n"),

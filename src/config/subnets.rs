@@ -19,7 +19,7 @@ pub(super) fn validate(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet
             .find(|first| first.cidr.value.overlaps(subnet.cidr.value))
         {
             let message = format!("subnet {} overlaps {}", subnet.cidr.value, first.cidr.value);
-            problems.error(&subnet.cidr.origin, message, super::first_said(&first.cidr.origin));
+            problems.error(&subnet.cidr.origin, message, super::first_defined(&first.cidr.origin));
         }
         validate_router(subnet, problems);
         validate_pools(subnet, problems);
@@ -122,7 +122,7 @@ fn validate_pools(subnet: &RawSubnet, problems: &mut Problems) {
             .find(|first| first.value.overlaps(pool.value))
         {
             let message = format!("the pool {} overlaps the pool {}", pool.value, first.value);
-            problems.error(&pool.origin, message, super::first_said(&first.origin));
+            problems.error(&pool.origin, message, super::first_defined(&first.origin));
         }
     }
 }
@@ -169,7 +169,7 @@ pub(super) fn validate_routes(
     let is_in = |subnet: &&Subnet| address.is_none_or(|address| subnet.cidr.contains(address));
     let own: Vec<&Subnet> = subnets.iter().filter(is_in).collect();
     for (via, origin) in gateways(&settings.options) {
-        // What lies in no subnet has been said.
+        // What lies in no subnet has been reported.
         if own.is_empty() || own.iter().any(|subnet| subnet.cidr.is_host_address(via)) {
             continue;
         }
@@ -207,10 +207,10 @@ pub(super) fn validate_reservation(
     address: &Sourced<Ipv4Addr>,
     problems: &mut Problems,
 ) {
-    let said = address.value;
-    let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(said)) else {
-        let message = format!("host {host}: address {said} lies in no subnet");
-        let help = match nearest(subnets, said) {
+    let wanted = address.value;
+    let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(wanted)) else {
+        let message = format!("host {host}: address {wanted} lies in no subnet");
+        let help = match nearest(subnets, wanted) {
             Some(subnet) => format!("nearest is {}", subnet.cidr),
             None => "the inventory has no [[subnet]] yet; write the one the machine is in".to_owned(),
         };
@@ -218,14 +218,14 @@ pub(super) fn validate_reservation(
         return;
     };
     let cidr = subnet.cidr;
-    if !cidr.is_host_address(said) {
-        let message = format!("host {host}: {said} is the network or broadcast address of {cidr}");
+    if !cidr.is_host_address(wanted) {
+        let message = format!("host {host}: {wanted} is the network or broadcast address of {cidr}");
         problems.error(&address.origin, message, "choose another address");
-    } else if subnet.router == Some(said) {
-        let message = format!("host {host}: {said} is the router of {cidr}");
+    } else if subnet.router == Some(wanted) {
+        let message = format!("host {host}: {wanted} is the router of {cidr}");
         problems.error(&address.origin, message, "choose another address");
-    } else if let Some(pool) = subnet.pool.iter().find(|pool| pool.contains(said)) {
-        let message = format!("host {host}: address {said} lies inside the pool {pool}");
+    } else if let Some(pool) = subnet.pool.iter().find(|pool| pool.contains(wanted)) {
+        let message = format!("host {host}: address {wanted} lies inside the pool {pool}");
         problems.error(
             &address.origin,
             message,

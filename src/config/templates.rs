@@ -26,13 +26,16 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const WINDOWS_OWN: &[&str] = &["bat", "cmd", "inf", "ini", "ps1", "reg"];
 
 /// Reads `NAME.ipxe`, `NAME.grub` and `NAME.pxelinux` from one folder, and `NAME.ext` and `NAME/` from
-/// the other; a folder that can't be read is said and noted in `unread`.
+/// the other; a folder that can't be read is reported and noted in `unread`.
 pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut UnreadFolders, problems: &mut Problems) -> Templates {
     let mut templates = Templates::new();
     let paths = list(scripts, "scripts", problems);
     unread.scripts = paths.is_none();
     for path in paths.unwrap_or_default() {
-        let is_in = |dialect: &Dialect| path.extension().is_some_and(|said| said == dialect.extension());
+        let is_in = |dialect: &Dialect| {
+            path.extension()
+                .is_some_and(|extension| extension == dialect.extension())
+        };
         if let Some(dialect) = Dialect::ALL.into_iter().find(is_in)
             && let Some(name) = name_of(&path, path.file_stem(), problems)
             && let Some(source) = Source::read(&path, problems)
@@ -66,14 +69,14 @@ fn list(folder: &Path, key: &str, problems: &mut Problems) -> Option<Vec<PathBuf
     listed.ok()
 }
 
-fn name_of(path: &Path, said: Option<&std::ffi::OsStr>, problems: &mut Problems) -> Option<Name> {
-    let said = said.unwrap_or_default().to_string_lossy();
-    match said.parse() {
+fn name_of(path: &Path, stem: Option<&std::ffi::OsStr>, problems: &mut Problems) -> Option<Name> {
+    let stem = stem.unwrap_or_default().to_string_lossy();
+    match stem.parse() {
         Ok(name) => Some(name),
         Err(_) => {
             let message = format!(
                 "`{}` can't be a name, so the file is left out",
-                text::escape(said.as_bytes())
+                text::escape(stem.as_bytes())
             );
             problems.warn(&beginning(path), message, "rename the file");
             None
@@ -176,7 +179,7 @@ fn plain<'t>(path: &Path, text: &'t str) -> Cow<'t, str> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let is_windows_own = path
         .extension()
-        .is_some_and(|said| WINDOWS_OWN.iter().any(|own| said.eq_ignore_ascii_case(own)));
+        .is_some_and(|extension| WINDOWS_OWN.iter().any(|own| extension.eq_ignore_ascii_case(own)));
     match text.contains("\r\n") && !is_windows_own {
         true => text.replace("\r\n", "\n").into(),
         false => text.into(),

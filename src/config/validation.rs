@@ -18,7 +18,7 @@ use super::{
     Diagnostic, LoadReport, Loaded,
     last_good::{SavedFile, load_last_good, load_last_good_only},
     loading::{load, load_only},
-    validation_protocol::{ChildMessage, FileHashes, ValidationStep, begin_validation, heard, say_report, sum},
+    validation_protocol::{ChildMessage, FileHashes, ValidationStep, begin_validation, from_wire, say_report, sum},
 };
 use crate::images::sums::{Deferred, NoImages, Sums};
 use crate::model::limits::{VALIDATION_MEMORY_BYTES_MAX, VALIDATION_OUTPUT_BYTES_MAX, VALIDATION_TIMEOUT};
@@ -219,7 +219,7 @@ struct ChildOutput {
 }
 
 impl ChildOutput {
-    /// What it said of its own end, where it has ended: nothing is left of the readers then, and a start may
+    /// What it reported of its own end, where it has ended: nothing is left of the readers then, and a start may
     /// give up its privileges.
     fn last_words(self, has_ended: bool) -> String {
         let ChildOutput { words, readers } = self;
@@ -284,8 +284,8 @@ impl ValidationState {
                 Ok(ChildMessage::Next(step)) => self.step = Some(step),
                 Ok(ChildMessage::Done(errors, warnings)) => {
                     self.report = Some(LoadReport {
-                        errors: heard(errors),
-                        warnings: heard(warnings),
+                        errors: from_wire(errors),
+                        warnings: from_wire(warnings),
                     });
                     return ChildExit::Done;
                 }

@@ -97,19 +97,19 @@ impl fmt::Display for ValidationStep {
 /// A diagnostic on its way: message, help, file, line and column.
 pub(super) type WireDiagnostic = (String, Option<String>, String, Option<(u32, u32)>);
 
-fn said(diagnostics: Vec<Diagnostic>) -> Vec<WireDiagnostic> {
-    let said = |one: Diagnostic| (one.message, one.help, one.file, one.place);
-    diagnostics.into_iter().map(said).collect()
+fn to_wire(diagnostics: Vec<Diagnostic>) -> Vec<WireDiagnostic> {
+    let to_wire = |one: Diagnostic| (one.message, one.help, one.file, one.place);
+    diagnostics.into_iter().map(to_wire).collect()
 }
 
-pub(super) fn heard(said: Vec<WireDiagnostic>) -> Vec<Diagnostic> {
-    let heard = |(message, help, file, place)| Diagnostic {
+pub(super) fn from_wire(diagnostics: Vec<WireDiagnostic>) -> Vec<Diagnostic> {
+    let from_wire = |(message, help, file, place)| Diagnostic {
         message,
         help,
         file,
         place,
     };
-    said.into_iter().map(heard).collect()
+    diagnostics.into_iter().map(from_wire).collect()
 }
 
 /// Whether this is the process that tries files.
@@ -122,7 +122,7 @@ pub(super) fn begin_validation() {
 
 /// Says what comes of the trial.
 pub(super) fn say_report(report: LoadReport) {
-    say(&ChildMessage::Done(said(report.errors), said(report.warnings)));
+    say(&ChildMessage::Done(to_wire(report.errors), to_wire(report.warnings)));
 }
 
 /// Says what comes next, where this process tries files.

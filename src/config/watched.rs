@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn however_much_lies_behind_one_answers_links_the_others_are_watched_and_it_is_said() {
+    fn however_much_lies_behind_one_answers_links_the_others_are_watched_and_it_is_logged() {
         let room = tempfile::tempdir().unwrap();
         let at = |name: &str| room.path().join(name);
         for number in 0..WATCHED_BEHIND_LINKS_MAX {

@@ -86,11 +86,11 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
     };
     started.map_err(|error| LogError(error.to_string()))?;
     std::panic::set_hook(Box::new(|panic| {
-        let said = format!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
+        let message = format!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
         // A filter that lets no error through must not hide it.
         match tracing::enabled!(Level::ERROR) {
-            true => tracing::error!("{said}"),
-            false => plain(&said),
+            true => tracing::error!("{message}"),
+            false => plain(&message),
         }
         // The process ends with this thread.
         if std::thread::current().name() == Some("main") {
@@ -151,13 +151,13 @@ fn plain(line: &str) {
 
 /// Says why a process ends: to people as it is, else a line an error in the log; under journald with the
 /// priority of an error where there is no log yet.
-pub fn last_words(said: &dyn fmt::Display) {
+pub fn last_words(message: &dyn fmt::Display) {
     let is_logged = !stderr().is_terminal() && tracing::enabled!(Level::ERROR);
     let priority = if journald_reads() { "<3>" } else { "" };
-    let said = said.to_string();
+    let message = message.to_string();
     match is_logged {
-        true => said.lines().for_each(|line| tracing::error!("{line}")),
-        false => format!("bootwright: {said}")
+        true => message.lines().for_each(|line| tracing::error!("{line}")),
+        false => format!("bootwright: {message}")
             .lines()
             .for_each(|line| plain(&format!("{priority}{line}"))),
     }
@@ -168,8 +168,8 @@ pub fn last_words(said: &dyn fmt::Display) {
 fn apart(filter: &str) -> String {
     let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
     let names = |place: &str| {
-        let mut places = directives.iter().map(|said| said.split(['=', '[']).next());
-        places.any(|said| said.map(str::trim) == Some(place))
+        let mut places = directives.iter().map(|directive| directive.split(['=', '[']).next());
+        places.any(|directive| directive.map(str::trim) == Some(place))
     };
     if !names("boot") || names("bootwright") {
         return filter.to_owned();

@@ -17,7 +17,7 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// Free bytes at the end of an arena that are given back, and the size from which a piece of memory is a mapping of
 /// its own, which goes back at once. Each by itself would have the allocator raise the other as it goes.
 const KEPT: [&str; 2] = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
-/// Where all of these can be said as well.
+/// Where all of these can be set as well.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
 /// Begins this program once more with bounds for its allocator, where there are none. To be called before
@@ -32,9 +32,9 @@ pub(super) fn bound() -> io::Result<()> {
     }
 }
 
-/// Whether somebody, or this program before, has said something of the arenas.
-fn is_bounded(is_said: impl Fn(&str) -> bool) -> bool {
-    is_said(ARENAS) || is_said(TUNABLES)
+/// Whether the environment, or this program before, has set the arenas.
+fn is_bounded(is_set: impl Fn(&str) -> bool) -> bool {
+    is_set(ARENAS) || is_set(TUNABLES)
 }
 
 fn again(program: &Path) -> Command {
@@ -59,8 +59,8 @@ mod tests {
         assert!(!is_bounded(|_| false));
         assert!(is_bounded(|name| name == TUNABLES));
         let command = again(Path::new("/usr/bin/bootwright"));
-        let said: Vec<&str> = command.get_envs().filter_map(|(name, _)| name.to_str()).collect();
-        assert!(is_bounded(|name| said.contains(&name)), "{said:?}");
+        let names: Vec<&str> = command.get_envs().filter_map(|(name, _)| name.to_str()).collect();
+        assert!(is_bounded(|name| names.contains(&name)), "{names:?}");
         assert_eq!(command.get_args().count(), env::args_os().count() - 1);
     }
 }

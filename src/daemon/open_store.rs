@@ -4,7 +4,7 @@ use crate::model::text::counted;
 use crate::store::{self, CorruptStore, OpenedStore, Store, StoreError, birth::Birth, leases};
 use std::{path::Path, sync::Arc};
 
-/// The store; that leases of living machines may be missing in it is said here, and stands in it.
+/// The store; that leases of living machines may be missing in it is logged here, and recorded in it.
 pub(super) fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
     let OpenedStore {
         store,

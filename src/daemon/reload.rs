@@ -84,8 +84,8 @@ pub(super) struct ReloadState {
     pub(super) last_refusal: Option<ReloadRefusal>,
     /// The files in force, where those on disk were refused at the start already.
     pub(super) last_good: Option<LastGoodFiles>,
-    /// When the refusal was said last, by the clock that never jumps.
-    said: Duration,
+    /// When the refusal was logged last, by the clock that never jumps.
+    refusal_logged_at: Duration,
     /// The settings of the generation in force.
     appliance: Appliance,
     /// What its files were when they were tried.
@@ -123,7 +123,7 @@ impl Reloader {
             since: now,
             last_refusal,
             last_good,
-            said: shared.clock.monotonic(),
+            refusal_logged_at: shared.clock.monotonic(),
             appliance: running.clone(),
             tried,
             restart_needed_for: Vec::new(),
@@ -196,12 +196,12 @@ impl Reloader {
         }
     }
 
-    /// Says again that the files on disk are refused, where that is so and was not said for long.
+    /// Logs again that the files on disk are refused, where that is so and was not logged for long.
     pub(super) fn remind(&self) {
         let now = self.shared.clock.monotonic();
         let mut state = self.stand();
         if let Some(line) = state.reminder(now) {
-            state.said = now;
+            state.refusal_logged_at = now;
             tracing::error!("{line}");
         }
     }
@@ -329,7 +329,7 @@ impl Reloader {
         };
         let mut state = self.stand();
         state.last_refusal = Some(refusal.clone());
-        state.said = self.shared.clock.monotonic();
+        state.refusal_logged_at = self.shared.clock.monotonic();
         drop(state);
         log_refused(trigger, &refusal);
         refusal
@@ -345,7 +345,7 @@ impl ReloadState {
     /// What is logged again of refused files, if it is time for that.
     fn reminder(&self, now: Duration) -> Option<String> {
         let refusal = self.last_refusal.as_ref()?;
-        if now.saturating_sub(self.said) < REFUSAL_LOG_INTERVAL {
+        if now.saturating_sub(self.refusal_logged_at) < REFUSAL_LOG_INTERVAL {
             return None;
         }
         let errors = counted(refusal.errors.len(), "error");
@@ -402,7 +402,7 @@ mod tests {
                 errors: vec![Problem::new("host r1u07 twice"), Problem::new("no image")],
             }),
             last_good,
-            said: Duration::from_secs(100),
+            refusal_logged_at: Duration::from_secs(100),
             unwatched: Vec::new(),
             appliance,
             tried: TriedFiles::default(),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_files_are_said_again_and_again_and_accepted_ones_never() {
+    fn refused_files_are_logged_again_and_again_and_accepted_ones_never() {
         let due = Duration::from_secs(100) + REFUSAL_LOG_INTERVAL;
         let mut state = state(None);
         assert_eq!(state.reminder(due - Duration::from_secs(1)), None);

@@ -234,7 +234,7 @@ fn theirs(appliance: &Appliance, config_file: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The lease table as the disk has it; what makes no sense is said and left out.
+/// The lease table as the disk has it; what makes no sense is logged and left out.
 ///
 /// The calendar on disk is gone on with: after a reboot this host's clock may be wrong, and in the same boot
 /// it may have been set meanwhile.
@@ -316,7 +316,7 @@ fn remember_loss(
     Ok(())
 }
 
-/// The lease table; for how long addresses are probed because the disk lost leases, now or before, is said.
+/// The lease table; for how long addresses are probed because the disk lost leases, now or before, is logged.
 fn known_leases(
     now: Now,
     boot: Option<u128>,

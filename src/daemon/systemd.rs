@@ -121,8 +121,8 @@ mod tests {
         let name = format!("bootwright-test-{}", std::process::id());
         let systemd = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         tell(OsStr::new(&format!("@{name}")), b"READY=1\n", SHORT).unwrap();
-        let mut said = [0; 64];
-        let length = systemd.recv(&mut said).unwrap();
-        assert_eq!(&said[..length], b"READY=1\n");
+        let mut message = [0; 64];
+        let length = systemd.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1\n");
     }
 }

@@ -168,7 +168,7 @@ impl Verifier {
         }
     }
 
-    /// A new generation: what is no longer in it is forgotten, and what is new is said.
+    /// A new generation: what is no longer in it is forgotten, and what is new is logged.
     fn begin(&self, snapshot: &Snapshot, begun: &mut PausedReads) {
         let gone = self.shared.verification().forget_unlisted(&snapshot.images);
         let current = artifacts::all(snapshot).map(|(image, artifact)| (image.path(artifact), artifact.stamp));
@@ -200,7 +200,7 @@ impl Verifier {
             Ok(reading) => reading,
             Err(error) => return self.failed(next_to_read, &path, &error),
         };
-        let mut said = Instant::now();
+        let mut logged_at = Instant::now();
         loop {
             let (began, before) = (Instant::now(), reading.done());
             let stepped = reading.step();
@@ -214,8 +214,8 @@ impl Verifier {
             match next_to_read.why {
                 ReadReason::New => {
                     self.shared.verification().record_progress(&path, stamp, reading.done());
-                    if said.elapsed() >= VERIFY_LOG_INTERVAL {
-                        said = Instant::now();
+                    if logged_at.elapsed() >= VERIFY_LOG_INTERVAL {
+                        logged_at = Instant::now();
                         tracing::info!(
                             "{} is being verified, {} of {} bytes",
                             name(next_to_read),

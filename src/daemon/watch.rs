@@ -92,7 +92,7 @@ async fn arm(reloader: &Arc<Reloader>, before: Option<ActiveWatch>, changed: &mp
 }
 
 /// Watches the reloader's folders; those that were `before`, where they are still the same. What can't be
-/// watched is said to the reloader. Blocks.
+/// watched is reported to the reloader. Blocks.
 fn arm_here(reloader: &Reloader, before: Option<ActiveWatch>, changed: &mpsc::Sender<()>) -> ActiveWatch {
     let WatchSet { folders, left_out, .. } = reloader.watched();
     let places: Vec<WatchedFolder> = folders.into_iter().map(watched_folder).collect();
@@ -162,7 +162,7 @@ fn unwatched(what: String, error: &notify::Error) -> Problem {
     }
 }
 
-/// What is said of an answer whose links lead to too much.
+/// The warning about an answer whose links lead to too much.
 fn unseen(answer: &Path) -> Problem {
     let message = format!(
         "not every change of {} is seen: its links lead to more than {WATCHED_BEHIND_LINKS_MAX} folders and links",

@@ -40,15 +40,15 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
 /// # Errors
 /// As of [`add`], and when it was stopped.
 pub fn add_watched(images: &Path, new: &NewImage, watch: CopyCallback<'_>) -> Result<Added, ImageError> {
-    let said = [format!("Made by `bootwright image add {}`.", new.name)];
-    add_from(images, new, &said, watch)
+    let comments = [format!("Made by `bootwright image add {}`.", new.name)];
+    add_from(images, new, &comments, watch)
 }
 
 /// The same with other words above the artifacts in the description, a line each.
 pub(super) fn add_from(
     images: &Path,
     new: &NewImage,
-    said: &[String],
+    comments: &[String],
     watch: CopyCallback<'_>,
 ) -> Result<Added, ImageError> {
     place::may_be_made(images, &new.name, new.replace)?;
@@ -64,7 +64,7 @@ pub(super) fn add_from(
         .map_err(|(folder, error)| failed("make the folder", folder.display(), &error))?;
     let copied = contents(new).map(|content| copy(content, partial.folder(), watch));
     let artifacts = copied.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
-    place::finish(images, partial.folder(), new, artifacts, said)
+    place::finish(images, partial.folder(), new, artifacts, comments)
 }
 
 /// # Errors

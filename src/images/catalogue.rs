@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// One image that can be fetched by its name.
 #[derive(Clone, Debug)]
 pub struct CatalogueEntry {
-    /// Its name, and the image's unless another is said.
+    /// Its name, and the image's unless another is given.
     pub name: Name,
     /// What it is, for people.
     pub about: String,

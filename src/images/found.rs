@@ -170,14 +170,14 @@ impl Assembly<'_> {
 
     /// What the medium calls itself, and what it was taken for.
     fn what(&self) -> String {
-        let said = self
+        let name = self
             .tree_info
             .map(|info| info.name.clone())
             .filter(|name| !name.is_empty());
-        match said.or_else(|| tree_info::disk_info(self.tree)) {
-            Some(said) => format!(
+        match name.or_else(|| tree_info::disk_info(self.tree)) {
+            Some(name) => format!(
                 "{}: {}",
-                text::escape(said.as_bytes()),
+                text::escape(name.as_bytes()),
                 text::escape(self.candidate.by.as_bytes())
             ),
             None => text::escape(self.candidate.by.as_bytes()),
@@ -262,7 +262,11 @@ impl Assembly<'_> {
         };
         let length = |entry: &&MenuEntry| {
             let other_initrds = usize::from(entry.initrds != self.candidate.initrds);
-            let kept = entry.parameters.iter().filter(|said| !is_of_medium(said)).count();
+            let kept = entry
+                .parameters
+                .iter()
+                .filter(|parameter| !is_of_medium(parameter))
+                .count();
             (other_initrds, kept, entry.parameters.len())
         };
         let of = |fits: &dyn Fn(&str) -> bool| {
@@ -276,16 +280,19 @@ impl Assembly<'_> {
 
     /// What every boot needs, and what was left out.
     fn parameters(&self, entry: Option<&MenuEntry>) -> (Vec<String>, Vec<String>) {
-        let said = entry.map_or(&[][..], |entry| &entry.parameters);
-        let (dropped, mut kept): (Vec<String>, Vec<String>) = said.iter().cloned().partition(|said| is_of_medium(said));
+        let parameters = entry.map_or(&[][..], |entry| &entry.parameters);
+        let (dropped, mut kept): (Vec<String>, Vec<String>) = parameters
+            .iter()
+            .cloned()
+            .partition(|parameter| is_of_medium(parameter));
         for need in self.candidate.row.needs.iter().rev() {
             let key = need.split_inclusive('=').next().unwrap_or(need);
-            if !kept.iter().any(|said| said.starts_with(key)) {
+            if !kept.iter().any(|parameter| parameter.starts_with(key)) {
                 kept.insert(0, (*need).to_owned());
             }
         }
         let mut seen = HashSet::new();
-        kept.retain(|said| seen.insert(said.clone()));
+        kept.retain(|parameter| seen.insert(parameter.clone()));
         (kept, dropped)
     }
 }

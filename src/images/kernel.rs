@@ -26,18 +26,22 @@ pub(super) fn runs(found: Cpu, wanted: Cpu) -> bool {
     found == wanted || (x86(found) && x86(wanted))
 }
 
-/// The instruction set of an image: the one that was said, or else what the kernel's header says.
+/// The instruction set of an image: the one that was declared, or else that of the kernel's header.
 ///
 /// # Errors
-/// When the header says another one than was said.
-pub fn cpu_of(kernel: &ArtifactContent, header: Option<Kernel>, said: Option<Cpu>) -> Result<Option<Cpu>, ImageError> {
+/// When the header has another one than was declared.
+pub fn cpu_of(
+    kernel: &ArtifactContent,
+    header: Option<Kernel>,
+    declared: Option<Cpu>,
+) -> Result<Option<Cpu>, ImageError> {
     let found = header.and_then(|header| header.cpu);
-    match (said, found) {
-        (Some(said), Some(found)) if !runs(found, said) => Err(ImageError::new(format!(
-            "the kernel {} is for {found}, not for {said}: take another one, or say {found}",
+    match (declared, found) {
+        (Some(declared), Some(found)) if !runs(found, declared) => Err(ImageError::new(format!(
+            "the kernel {} is for {found}, not for {declared}: take another one, or say {found}",
             text::escape(kernel.name().as_bytes())
         ))),
-        (said, found) => Ok(said.or(found)),
+        (declared, found) => Ok(declared.or(found)),
     }
 }
 

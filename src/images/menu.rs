@@ -153,7 +153,7 @@ impl MenuReader<'_> {
         let Some(entry) = self.entries.last_mut() else {
             return;
         };
-        let path = |said: &str| within(folder, said);
+        let path = |written: &str| within(folder, written);
         match word.as_str() {
             "kernel" | "linux" => {
                 let (kernel, more) = split_path(rest);
@@ -209,7 +209,7 @@ impl MenuReader<'_> {
             }
             "initrd" | "initrdefi" | "initrd16" => {
                 if let Some(entry) = self.entries.last_mut() {
-                    entry.initrds = rest.iter().map(|said| within("", grub_path(said))).collect();
+                    entry.initrds = rest.iter().map(|written| within("", grub_path(written))).collect();
                 }
             }
             _ => {}
@@ -238,13 +238,13 @@ fn split_path(rest: &str) -> (&str, &str) {
     rest.split_once(char::is_whitespace).unwrap_or((rest, ""))
 }
 
-/// `said` as a path from the top: one without a slash in front begins in `folder`. A path that
+/// `written` as a path from the top: one without a slash in front begins in `folder`. A path that
 /// leads above the top ends there, as it does for the loader.
-fn within(folder: &str, said: &str) -> String {
-    let said = said.trim().trim_matches('"');
-    let above = if said.starts_with('/') { "" } else { folder };
+fn within(folder: &str, written: &str) -> String {
+    let written = written.trim().trim_matches('"');
+    let above = if written.starts_with('/') { "" } else { folder };
     let mut parts: Vec<&str> = Vec::new();
-    for part in above.split('/').chain(said.split('/')) {
+    for part in above.split('/').chain(written.split('/')) {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()),
@@ -255,10 +255,10 @@ fn within(folder: &str, said: &str) -> String {
 }
 
 /// GRUB's `(cd0)/path` and `($root)/path` mean this medium.
-fn grub_path(said: &str) -> &str {
-    match said.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+fn grub_path(written: &str) -> &str {
+    match written.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
         Some((_, path)) => path,
-        None => said,
+        None => written,
     }
 }
 

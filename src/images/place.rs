@@ -95,7 +95,10 @@ pub(super) fn may_be_called(file: &str) -> Result<(), ImageError> {
 /// # Errors
 /// When one of them can't be a kernel's parameter.
 pub(super) fn may_be_parameters(cmdline: &[String]) -> Result<(), ImageError> {
-    match cmdline.iter().find(|said| text::control_character(said).is_some()) {
+    match cmdline
+        .iter()
+        .find(|parameter| text::control_character(parameter).is_some())
+    {
         Some(bad) => Err(ImageError::new(format!(
             "`{}` has a control character and can't be a kernel parameter",
             text::escape(bad.as_bytes())
@@ -114,10 +117,10 @@ pub(super) fn finish(
     made: &Path,
     new: &NewImage,
     artifacts: Vec<ArtifactSummary>,
-    said: &[String],
+    comments: &[String],
 ) -> Result<Added, ImageError> {
     let manifest = made.join(MANIFEST);
-    write_synced(&manifest, describe(new, &artifacts, said).as_bytes())
+    write_synced(&manifest, describe(new, &artifacts, comments).as_bytes())
         .map_err(|error| failed("write", manifest.display(), &error))?;
     open_up(made)?;
     sync(made)?;
@@ -179,14 +182,14 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The artifacts come in the order of the image's: kernel, initrds, disk.
-fn describe(new: &NewImage, artifacts: &[ArtifactSummary], said: &[String]) -> String {
+fn describe(new: &NewImage, artifacts: &[ArtifactSummary], comments: &[String]) -> String {
     let artifact = |(file, _, sha256): &ArtifactSummary| {
         let sum = checksum::hex(sha256);
         format!("{{ file = {}, sha256 = \"{sum}\" }}", quoted(file))
     };
     let (kernel, rest) = artifacts.split_at(usize::from(new.kernel.is_some()).min(artifacts.len()));
     let (initrds, disk) = rest.split_at(new.initrds.len().min(rest.len()));
-    let mut lines: Vec<String> = said.iter().map(|said| format!("# {said}")).collect();
+    let mut lines: Vec<String> = comments.iter().map(|comment| format!("# {comment}")).collect();
     lines.extend(new.cpu.map(|cpu| format!("arch    = \"{cpu}\"")));
     lines.extend(kernel.iter().map(|kernel| format!("kernel  = {}", artifact(kernel))));
     if !initrds.is_empty() {
@@ -196,13 +199,13 @@ fn describe(new: &NewImage, artifacts: &[ArtifactSummary], said: &[String]) -> S
     }
     lines.extend(disk.iter().map(|disk| format!("disk    = {}", artifact(disk))));
     if !new.cmdline.is_empty() {
-        let parameters: Vec<String> = new.cmdline.iter().map(|said| quoted(said)).collect();
+        let parameters: Vec<String> = new.cmdline.iter().map(|parameter| quoted(parameter)).collect();
         lines.push(format!("cmdline = [{}]", parameters.join(", ")));
     }
     lines.join("\n") + "\n"
 }
 
 /// A TOML basic string; control characters were refused before.
-fn quoted(said: &str) -> String {
-    format!("\"{}\"", said.replace('\\', "\\\\").replace('"', "\\\""))
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -132,7 +132,7 @@ impl HardwareAddr {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// The MAC, when this is an address of 6 bytes that a machine can own. Whatever type it is said to be
+    /// The MAC, when this is an address of 6 bytes that a machine can own. Whatever hardware type is claimed
     /// of: iPXE on InfiniBand says InfiniBand, and has the MAC that the card would have on Ethernet.
     pub fn mac(&self) -> Option<MacAddr> {
         let bytes: [u8; 6] = self.as_bytes().try_into().ok()?;
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_is_one_whatever_type_it_is_said_to_be_of() {
+    fn a_mac_is_one_whatever_hardware_type_is_claimed() {
         let mut chaddr = [0; 16];
         chaddr[..6].copy_from_slice(&[0xec, 0x0d, 0x9a, 0x9c, 0x81, 0xe2]);
         let address = HardwareAddr::from_wire(INFINIBAND, 6, chaddr);

@@ -28,7 +28,7 @@ pub const DHCP_REPLY_BYTES_MIN: usize = 300;
 pub const DHCP_REQUEST_BYTES_MAX: usize = 9216;
 /// Bytes of a client identifier (option 61) that a host may be listed by: what one option holds.
 pub const CLIENT_ID_BYTES_MAX: usize = 255;
-/// How long what a client said in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
+/// How long what a client sent in its DISCOVER counts for the REQUEST of the same exchange: EDK2 asks at
 /// 4, 8, 16 and 32 s.
 pub const EXCHANGE_TTL: Duration = Duration::from_secs(60);
 /// Exchanges of one socket whose client's words are remembered.
@@ -128,7 +128,7 @@ pub const POOL_RESERVE_DIVISOR: u64 = 4;
 pub const LEASES_PER_COMMIT_MAX: usize = 1024;
 /// From the start of one durable commit to the start of the next, so that leases share them.
 pub const LEASE_COMMIT_INTERVAL: Duration = Duration::from_millis(5);
-/// A durable commit that takes longer is said: clients ask again meanwhile.
+/// A durable commit that takes longer is logged: clients retransmit meanwhile.
 pub const LEASE_COMMIT_SLOW: Duration = Duration::from_secs(1);
 /// How often a slow disk is logged.
 pub const LEASE_COMMIT_SLOW_LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -32,7 +32,7 @@ impl MacBlock {
         nibbles
             .zip(self.digits)
             .take(self.length)
-            .all(|(said, wanted)| said == wanted)
+            .all(|(nibble, wanted)| nibble == wanted)
     }
 }
 

@@ -25,12 +25,12 @@ const PLACEHOLDERS: [&str; 20] = [
 ];
 
 /// Whether a serial number is one that boards are sold with by the thousand: it names no machine.
-pub fn is_placeholder_serial(said: &str) -> bool {
-    let said = said.trim().to_ascii_lowercase();
-    let mut letters = said.chars();
+pub fn is_placeholder_serial(serial: &str) -> bool {
+    let serial = serial.trim().to_ascii_lowercase();
+    let mut letters = serial.chars();
     let first = letters.next();
-    let is_one_letter = letters.all(|letter| Some(letter) == first) && (said.len() > 6 || is_filler(first));
-    is_one_letter || PLACEHOLDERS.contains(&said.as_str())
+    let is_one_letter = letters.all(|letter| Some(letter) == first) && (serial.len() > 6 || is_filler(first));
+    is_one_letter || PLACEHOLDERS.contains(&serial.as_str())
 }
 
 fn is_filler(letter: Option<char>) -> bool {
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn what_every_board_of_a_kind_says_is_no_serial_number() {
-        for said in [
+        for serial in [
             "Default string",
             "To be filled by O.E.M.",
             "To Be Filled By O.E.M.",
@@ -58,10 +58,10 @@ mod tests {
             "XXXXXXXX",
             "11111111",
         ] {
-            assert!(is_placeholder_serial(said), "{said}");
+            assert!(is_placeholder_serial(serial), "{serial}");
         }
-        for said in ["S1", "S", "CZ1234", "5", "111", "A0000000", "none-1", "0123456788"] {
-            assert!(!is_placeholder_serial(said), "{said}");
+        for serial in ["S1", "S", "CZ1234", "5", "111", "A0000000", "none-1", "0123456788"] {
+            assert!(!is_placeholder_serial(serial), "{serial}");
         }
     }
 }

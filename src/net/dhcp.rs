@@ -65,7 +65,7 @@ pub struct DhcpServer {
     pub frames: Option<Arc<FrameSender>>,
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
-    /// What clients said in the exchanges that are under way.
+    /// What clients sent in the exchanges that are under way.
     pub discovers: Mutex<DiscoverCache>,
     /// Whom the kernel can send to at once.
     pub(super) neighbours: Arc<Neighbours>,

@@ -128,7 +128,7 @@ impl EvictionNotice {
         self.0.notify.notify_one();
     }
 
-    /// Whether that was said.
+    /// Whether that was logged.
     pub fn is_evicted(&self) -> bool {
         self.0.is_evicted.load(Ordering::Acquire)
     }

@@ -173,7 +173,7 @@ impl OpenedFile {
     }
 
     /// Fills `buffer` from `offset` on if that takes no waiting for the disk; whether it did. What was
-    /// read counts only once [`OpenedFile::unchanged`] has said so.
+    /// read counts only once [`OpenedFile::unchanged`] has confirmed it.
     pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> Result<bool, FileError> {
         let read = preadv2(
             &self.file,

@@ -138,10 +138,10 @@ impl InterfaceState {
     }
 }
 
-/// What is said of an interface without an address.
+/// The error for an interface without an address.
 pub(super) const NO_ADDRESS: &str = "has no IPv4 address: no request is answered until it has one";
 
-/// What is said of a name that no interface has.
+/// The error for a name that no interface has.
 pub(super) fn missing(name: &str, there: &[String]) -> String {
     let guess = nearest(name, there.iter().map(String::as_str))
         .map_or(String::new(), |guess| format!("; did you mean `{guess}`?"));

@@ -224,7 +224,7 @@ fn take(inner: &Arc<LimiterInner>, counts: &mut LimiterCounts, request: &PermitR
 }
 
 impl Permit {
-    /// Its client said what it wants: no other stranger takes its place any more.
+    /// Its client sent its request: no other stranger takes its place any more.
     pub fn hear(&self) {
         if self.class == ClientClass::Unknown {
             self.inner.lock().evictable.hear(self.class, self.number);

@@ -31,14 +31,14 @@ const UDP_HEADER_BYTES: usize = 8;
 /// The longest reply that is looked at, with its IP header; a longer one is cut.
 const PACKET_BYTES_MAX: usize = 2048;
 
-/// What is to be said of a server.
+/// What is to be logged of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogDecision {
     /// Its name.
     Name,
     /// That there are too many to name.
     TooMany,
-    /// Nothing: it was said not long ago.
+    /// Nothing: it was logged not long ago.
     Nothing,
 }
 
@@ -70,7 +70,7 @@ impl<K: Eq + Hash> RecentServers<K> {
         }
         if self
             .overflow_logged_at
-            .is_some_and(|said| now - said < ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL)
+            .is_some_and(|logged_at| now - logged_at < ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL)
         {
             return LogDecision::Nothing;
         }
@@ -245,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_invented_servers_is_said_and_the_real_one_is_named_when_it_is_over() {
+    fn a_crowd_of_invented_servers_is_logged_and_the_real_one_is_named_when_it_is_over() {
         let mut named = RecentServers::default();
         let second = Duration::from_secs;
         let invented = (0..100).map(|last| Ipv4Addr::new(198, 51, 100, last));
-        let said: Vec<LogDecision> = invented.map(|server| named.log_decision(second(1), server)).collect();
-        let count = |log_decision: LogDecision| said.iter().filter(|said| **said == log_decision).count();
+        let decisions: Vec<LogDecision> = invented.map(|server| named.log_decision(second(1), server)).collect();
+        let count = |log_decision: LogDecision| decisions.iter().filter(|decision| **decision == log_decision).count();
         assert_eq!(
             (count(LogDecision::Name), count(LogDecision::TooMany)),
             (ROGUE_SERVERS_MAX, 1)

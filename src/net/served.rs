@@ -1,4 +1,4 @@
-//! An interface that is served: what it is now, and what is said of it.
+//! An interface that is served: what it is now, and what was logged of it.
 
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::model::{Mode, OwnAddress};
@@ -10,9 +10,9 @@ use tracing::{info, warn};
 pub(super) struct InterfaceServers {
     index: u32,
     mode: Mode,
-    /// None of its addresses lies in a subnet of the inventory, and that was said.
+    /// None of its addresses lies in a subnet of the inventory, and that was logged.
     has_no_subnet: bool,
-    /// The subnets in which it has an address, and that was said.
+    /// The subnets in which it has an address, and that was logged.
     subnets: Vec<String>,
     state: watch::Sender<Interface>,
     _servers: JoinSet<()>,

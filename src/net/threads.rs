@@ -93,7 +93,7 @@ impl WorkerThread {
         let thread = thread::Builder::new().name(name.to_owned());
         // Templates are rendered here.
         thread.stack_size(TEMPLATE_STACK_BYTES).spawn(move || {
-            // Nothing is ever said: an error means that nobody has the other end any more.
+            // Nothing is ever sent: an error means that nobody has the other end any more.
             let _: Result<(), _> = runtime.block_on(ended);
             // A file may be read from a slow disk; nobody waits for it any more.
             runtime.shutdown_background();

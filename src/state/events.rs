@@ -1,4 +1,4 @@
-//! The one door for everything that happens to a machine: counted by its reason, said in the log, and handed
+//! The one door for everything that happens to a machine: counted by its reason, logged, and handed
 //! to whoever listens.
 //!
 //! Who listens has a queue of [`EVENTS_QUEUE_MAX`] events; who falls behind loses the oldest, and is told how

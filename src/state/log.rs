@@ -9,7 +9,7 @@ use std::{
 use tracing::{Level, debug, info, warn};
 
 /// How many lines one second may have before the rest waits for `debug`: a flood must not fill the
-/// disk, nor drown what is said of other machines.
+/// disk, nor drown the lines of other machines.
 #[derive(Debug)]
 struct Budget {
     lines_per_second_max: u64,
@@ -72,7 +72,7 @@ impl Budget {
     }
 }
 
-/// What is said now and then, however often it happens.
+/// What is logged now and then, however often it happens.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     due_s: AtomicU64,
@@ -91,7 +91,7 @@ impl LogThrottle {
     }
 }
 
-/// Says what happened, in one line with target `boot`. What was said before and goes on is for who looks at
+/// Logs what happened, in one line with target `boot`. What was logged before and goes on is for who looks at
 /// everything.
 pub(super) fn log(event: &Event, is_repeated: bool, budgets: &Budgets) {
     macro_rules! say {
@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn a_flood_gets_its_lines_for_the_second_and_no_more() {
         let budget = Budget::new(3);
-        let said = |second| (0..10).filter(|_| budget.has_room(second)).count();
-        assert_eq!((said(1), said(1), said(2)), (3, 0, 3));
-        assert_eq!(said(1), 0, "one that comes late gives nobody anew");
+        let logged = |second| (0..10).filter(|_| budget.has_room(second)).count();
+        assert_eq!((logged(1), logged(1), logged(2)), (3, 0, 3));
+        assert_eq!(logged(1), 0, "one that comes late gives nobody anew");
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         assert!(!is_listed(MachineKey::Unknown));
     }
 
-    /// The fields of the line that is said of an event.
+    /// The fields of an event's line.
     fn logged(event: &Event) -> BTreeMap<String, serde_json::Value> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let subscriber = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! What every server knows in common: the generation in force, leases, what machines said of themselves, what
+//! What every server knows in common: the generation in force, leases, what machines told of themselves, what
 //! happens to them, and what is counted. No sockets here: `net` and `daemon` stand above.
 //!
 //! - [`commit`] is where lease changes become durable; [`calendar`] keeps their ends on disk right when this host's
@@ -43,7 +43,7 @@ use std::{
 use tokio::sync::Notify;
 use transfers::Transfers;
 
-/// When each thing is logged again that concerns many machines, and would be said for every one of them.
+/// When each thing is logged again that concerns many machines, and would be logged for every one of them.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
     /// So many machines wait for image files that no other may.
@@ -64,7 +64,7 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// Every dynamic lease and offer.
     leases: Mutex<LeaseTable>,
-    /// What machines said of themselves. Locked after the lease table where both are.
+    /// What machines told of themselves. Locked after the lease table where both are.
     identities: Mutex<IdentityCache>,
     /// What is known of the bytes of artifacts. Locked for a moment only, and last where others are.
     verification: Mutex<Verification>,
@@ -123,7 +123,7 @@ impl Shared {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What machines said of themselves, locked.
+    /// What machines told of themselves, locked.
     pub fn identities(&self) -> MutexGuard<'_, IdentityCache> {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }

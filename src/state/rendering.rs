@@ -164,7 +164,7 @@ impl Rendering {
     ) -> Result<T, RenderFailure> {
         let (done, mut result) = oneshot::channel();
         let job = Job {
-            // Nobody waits any more where it can't be said.
+            // Nobody waits any more where it can't be sent.
             work: Box::new(move || drop(done.send(work()))),
             state: Arc::clone(&state),
         };
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn that_every_thread_is_stuck_is_said_while_it_lasts() {
+    async fn that_every_thread_is_stuck_is_logged_while_it_lasts() {
         let shared = room();
         assert!(!shared.is_outage(RenderFailure::QueueTimeout));
         shared.rendering.jobs().stuck = wanted() + RENDER_THREADS_STUCK_MAX;

@@ -103,7 +103,7 @@ fn replace_corrupt(path: &Path, reason: String, kinds: &[RecordKind]) -> Result<
     Ok((database, corrupt))
 }
 
-/// What is said of a journal that lost what it had: it is gone or empty, though the database knows of one that
+/// The error for a journal that lost what it had: it is gone or empty, though the database knows of one that
 /// always has something. From now on it does.
 fn lost_journal(
     path: &Path,

@@ -274,7 +274,7 @@ impl Replayed {
         if torn_bytes > 0 {
             tracing::info!(
                 "the last write to the journal {} was interrupted, by a kill or a power cut: its {torn_bytes} bytes are cut \
-                 off. No machine was told of what they would have said, and nothing is lost",
+                 off. No machine was told of what they would have recorded, and nothing is lost",
                 path.display()
             );
         }

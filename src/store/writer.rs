@@ -304,7 +304,7 @@ fn write_until_closed(
     (waiting, failure): (&Waiting, &Mutex<Option<StoreError>>),
 ) {
     let mut last: Option<Instant> = None;
-    let mut slow_said: Option<Instant> = None;
+    let mut slow_logged_at: Option<Instant> = None;
     while queue.wait() {
         let rest = last.map(|last| LEASE_COMMIT_INTERVAL.saturating_sub(last.elapsed()));
         std::thread::sleep(rest.unwrap_or_default());
@@ -324,8 +324,8 @@ fn write_until_closed(
             // A machine that no longer waits is no reason to stop.
             let _ = waiter.send(written.clone());
         }
-        if is_slow_news(began.elapsed(), slow_said) {
-            slow_said = Some(Instant::now());
+        if is_slow_news(began.elapsed(), slow_logged_at) {
+            slow_logged_at = Some(Instant::now());
         }
     }
 }
@@ -344,8 +344,9 @@ fn commit(store: &dyn Store, batch: Vec<Pending>) -> (Written, Vec<oneshot::Send
 }
 
 /// Says that a commit took too long, now and then; whether it did.
-fn is_slow_news(took: Duration, said: Option<Instant>) -> bool {
-    let is_news = took > LEASE_COMMIT_SLOW && said.is_none_or(|said| said.elapsed() >= LEASE_COMMIT_SLOW_LOG_INTERVAL);
+fn is_slow_news(took: Duration, logged_at: Option<Instant>) -> bool {
+    let is_news = took > LEASE_COMMIT_SLOW
+        && logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LEASE_COMMIT_SLOW_LOG_INTERVAL);
     if is_news {
         tracing::warn!(
             "the disk took {:.1} s for one write of leases, and machines wait that long for a new one; look at what \
@@ -572,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_commit_is_said_and_not_again_at_once() {
+    fn a_slow_commit_is_logged_and_not_again_at_once() {
         assert!(!is_slow_news(LEASE_COMMIT_SLOW, None));
         assert!(is_slow_news(LEASE_COMMIT_SLOW * 2, None));
         assert!(!is_slow_news(LEASE_COMMIT_SLOW * 2, Some(Instant::now())));

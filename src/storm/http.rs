@@ -145,8 +145,9 @@ async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
 
 /// Whole seconds; iPXE reads no dates there either.
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    said.and_then(|seconds| seconds.trim().parse().ok())
+    let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    header
+        .and_then(|seconds| seconds.trim().parse().ok())
         .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
 }
 
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_as_long_as_the_server_says_in_seconds() {
-        let pause = |said: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, said.parse().unwrap())]));
+        let pause = |header: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, header.parse().unwrap())]));
         assert_eq!(pause("7"), Duration::from_secs(7));
         assert_eq!(pause("Fri, 31 Dec 1999 23:59:59 GMT"), RETRY_AFTER_DEFAULT);
         assert_eq!(retry_after(&HeaderMap::new()), RETRY_AFTER_DEFAULT);

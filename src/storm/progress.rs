@@ -40,6 +40,6 @@ pub struct StormProgress {
     pub bytes: AtomicU64,
     /// 503s obeyed.
     pub http_busy: AtomicU64,
-    /// Words said again.
+    /// Packets sent again.
     pub repeated: AtomicU64,
 }

@@ -169,9 +169,9 @@ pub struct StormReport {
     pub last_up_s: Option<f64>,
     /// Bytes of files.
     pub bytes: u64,
-    /// Times that the server said 503 and was obeyed.
+    /// Times that the server answered 503 and was obeyed.
     pub http_busy: u64,
-    /// Times that a client said something again.
+    /// Times that a client sent something again.
     pub repeated: u64,
     /// Machines that gave up and were powered on again.
     pub power_cycled: usize,
@@ -252,7 +252,7 @@ pub struct FleetCounters {
     pub bytes: u64,
     /// 503s obeyed.
     pub http_busy: u64,
-    /// Words said again.
+    /// Packets sent again.
     pub repeated: u64,
 }
 

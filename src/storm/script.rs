@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_boots_no_kernel_is_said_and_ends() {
+    fn what_boots_no_kernel_is_reported_and_ends() {
         for text in [
             "#!ipxe\necho unknown\nexit\n",
             "#!ipxe\nsanboot --no-describe --drive 0x80 ||\n",
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_script_is_said() {
+    fn what_is_no_script_is_reported() {
         for text in ["", "MZ\u{0}", "#!ipxe\ngoto nowhere\n", "#!ipxe\nkernel --name linux\n"] {
             assert_eq!(wants(text), (Vec::new(), Err(FailureCause::NoScript)), "{text}");
         }

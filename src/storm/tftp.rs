@@ -87,7 +87,7 @@ impl Tftp<'_> {
     ) -> Result<Vec<u8>, Failed> {
         let socket = UdpSocket::bind((self.local, 0)).await.map_err(|error| local(&error))?;
         let mut fetch = Fetch::begin(self.clock.now(), place.path.as_bytes(), options);
-        let (mut packet, mut said, mut kept) = ([0; PACKET_BYTES], Vec::new(), Vec::new());
+        let (mut packet, mut outgoing, mut kept) = ([0; PACKET_BYTES], Vec::new(), Vec::new());
         let mut peer = None;
         loop {
             if probe && fetch.size().is_some() {
@@ -96,11 +96,11 @@ impl Tftp<'_> {
                     .await;
                 return Ok(kept);
             }
-            if fetch.poll_transmit(&mut said) {
+            if fetch.poll_transmit(&mut outgoing) {
                 // What can't be sent now is sent again by the clock.
                 let _ = match peer {
-                    Some(_) => socket.send(&said).await,
-                    None => socket.send_to(&said, (self.server, place.port)).await,
+                    Some(_) => socket.send(&outgoing).await,
+                    None => socket.send_to(&outgoing, (self.server, place.port)).await,
                 };
             }
             if let Some(ending) = fetch.ending() {

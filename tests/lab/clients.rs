@@ -82,11 +82,11 @@ fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
         "pxelinux.cfg/C000021F",
         "pxelinux.cfg/default",
     ] {
-        let said = client.run("tftp", &["-v", "-m", "binary", SERVER, "-c", "get", path, "/dev/null"]);
-        let said = super::namespace::text(&said);
+        let printed = client.run("tftp", &["-v", "-m", "binary", SERVER, "-c", "get", path, "/dev/null"]);
+        let printed = super::namespace::text(&printed);
         assert!(
-            said.contains("Error code 1: script fetched is not written for PXELINUX"),
-            "{path}: {said}"
+            printed.contains("Error code 1: script fetched is not written for PXELINUX"),
+            "{path}: {printed}"
         );
     }
     room.write_script("fetched.pxelinux", "SAY {{ name }}\n");

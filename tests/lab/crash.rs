@@ -222,10 +222,10 @@ fn a_second_daemon_says_who_holds_the_port() {
     let first = Daemon::start(&wire, &room);
     let mut second = Daemon::spawn(&wire.server, &other);
     assert!(!second.wait_exit().success());
-    let said = second.log_tail();
+    let log = second.log_tail();
     assert!(
-        said.contains("bootwright") && said.contains(&first.pid().to_string()),
-        "{said}"
+        log.contains("bootwright") && log.contains(&first.pid().to_string()),
+        "{log}"
     );
 }
 

@@ -27,9 +27,9 @@ fn demo(file: &str, words: &str, by: &str, images: &str) -> String {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let output = finish(command, "tests/demo.sh");
-    let said = text(&output);
-    assert!(!output.status.success(), "it claims success:\n{said}");
-    said
+    let printed = text(&output);
+    assert!(!output.status.success(), "it claims success:\n{printed}");
+    printed
 }
 
 mod firmware {
@@ -37,31 +37,31 @@ mod firmware {
 
     #[test]
     fn a_demo_without_an_image_or_with_a_fault_in_its_inventory_does_not_start() {
-        let said = demo("inventory.toml", "\"1h\"", "\"2h\"", "loaders");
-        assert!(said.contains("cannot run: image debian-12 is not in"), "{said}");
-        assert!(said.contains("make images"), "{said}");
-        let said = demo(
+        let printed = demo("inventory.toml", "\"1h\"", "\"2h\"", "loaders");
+        assert!(printed.contains("cannot run: image debian-12 is not in"), "{printed}");
+        assert!(printed.contains("make images"), "{printed}");
+        let printed = demo(
             "inventory.toml",
             "address = \"192.0.2.11\"",
             "address = \"203.0.113.9\"",
             "images",
         );
-        assert!(said.contains("bootwright check finds this wrong"), "{said}");
-        assert!(said.contains("203.0.113.9"), "{said}");
-        assert!(!said.contains("power on"), "{said}");
+        assert!(printed.contains("bootwright check finds this wrong"), "{printed}");
+        assert!(printed.contains("203.0.113.9"), "{printed}");
+        assert!(!printed.contains("power on"), "{printed}");
     }
 
     #[test]
     fn a_demo_whose_machine_is_refused_says_so_as_soon_as_it_is() {
         let live = "boot     = \"live\"";
-        let said = demo("inventory.toml", live, "boot     = \"local\"", "images");
-        assert!(said.contains("gave it no installer: "), "{said}");
-        assert!(said.contains("its disk"), "{said}");
+        let printed = demo("inventory.toml", live, "boot     = \"local\"", "images");
+        assert!(printed.contains("gave it no installer: "), "{printed}");
+        assert!(printed.contains("its disk"), "{printed}");
         let (mac, other) = ("mac     = \"52:54:00:00:00:07\"", "mac     = \"52:54:00:00:00:17\"");
-        let said = demo("inventory.toml", mac, other, "images");
+        let printed = demo("inventory.toml", mac, other, "images");
         assert!(
-            said.contains("no host of the inventory has its MAC, 52:54:00:00:00:07"),
-            "{said}"
+            printed.contains("no host of the inventory has its MAC, 52:54:00:00:00:07"),
+            "{printed}"
         );
     }
 }

@@ -84,7 +84,7 @@ fn forty_udhcpc_that_start_together_each_hear_their_own_offer() {
         let ended = super::poll(SOON * 2, || client.0.try_wait().expect("our own child"));
         assert!(ended.is_some_and(|status| status.success()), "{}", daemon.log_tail());
     }
-    let said = || {
+    let printed = || {
         daemon
             .lines()
             .iter()
@@ -92,11 +92,11 @@ fn forty_udhcpc_that_start_together_each_hear_their_own_offer() {
             .count()
     };
     // The log has a pipe to go through.
-    let is_heard = super::poll(SOON, || (offers(&watch.frames()) == said()).then_some(()));
+    let is_heard = super::poll(SOON, || (offers(&watch.frames()) == printed()).then_some(()));
     assert!(
         is_heard.is_some(),
         "{} offers were sent, {} frames have one\n{}",
-        said(),
+        printed(),
         offers(&watch.frames()),
         watch.text()
     );

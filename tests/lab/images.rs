@@ -161,7 +161,7 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
         "{refused}"
     );
     assert!(is_served(&client, "/snponly.efi"), "the room goes on");
-    let words = ["small/image.toml:", "kernel.bin", " is said and ", "fetch it again"];
+    let words = ["small/image.toml:", "kernel.bin", " is declared and ", "fetch it again"];
     daemon.wait_for("what is wrong", |line| {
         line.level == "ERROR" && words.iter().all(|word| line.message.contains(word))
     });

@@ -247,8 +247,8 @@ mount -t overlay overlay -o "lowerdir=$0,upperdir=/mnt/upper,workdir=/mnt/work" 
 cd /mnt/root && mount -t proc proc proc && mount -t sysfs sysfs sys && mount --bind /dev dev && mount -t tmpfs tmpfs run || exit 1
 printf 'datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: []\n' > etc/cloud/cloud.cfg.d/99-lab.cfg
 export DEBUG_PROC_CMDLINE="ro autoinstall ds=nocloud;s=$1"
-chroot . cloud-init init > /mnt/said 2>&1 || { cat /mnt/said; exit 1; }
-chroot . cloud-init schema --system > /mnt/said 2>&1 || { cat /mnt/said; exit 1; }
+chroot . cloud-init init > /mnt/printed 2>&1 || { cat /mnt/printed; exit 1; }
+chroot . cloud-init schema --system > /mnt/printed 2>&1 || { cat /mnt/printed; exit 1; }
 echo "instance $(cat var/lib/cloud/data/instance-id)"
 chroot . cat /var/lib/cloud/instance/user-data.txt
 "#;
@@ -275,12 +275,12 @@ fn cloud_init_reads_its_answer(suite: &str, meanwhile: Meanwhile) {
         "-c",
         CLOUD_INIT,
     ];
-    let said = client.expect("unshare", &[&apart[..], &[&root, &base]].concat());
+    let printed = client.expect("unshare", &[&apart[..], &[&root, &base]].concat());
     trouble.end();
     let user_data = client.expect("curl", &["-sSf", &format!("{base}user-data")]);
     assert!(user_data.starts_with(b"#cloud-config\n"));
     let expected = ["instance r1u07\n".as_bytes(), &user_data].concat();
-    assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected));
+    assert_eq!(String::from_utf8_lossy(&printed), String::from_utf8_lossy(&expected));
     // It repeats what it was refused, a second apart: then the boot waits for nothing.
     let asked = || {
         daemon
@@ -290,7 +290,7 @@ fn cloud_init_reads_its_answer(suite: &str, meanwhile: Meanwhile) {
     };
     let refused: Vec<String> = asked()
         .map(|line| line.message)
-        .filter(|said| said.starts_with("failed"))
+        .filter(|printed| printed.starts_with("failed"))
         .collect();
     assert_eq!(refused, [""; 0]);
     for (file, times) in [

@@ -258,16 +258,21 @@ fn a_bootp_client_gets_its_reservation_and_a_stranger_nothing() {
         let output = client.run("bootpc", &options);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let said = ask();
+    let printed = ask();
     for words in ["IPADDR='192.0.2.7'", "NETMASK='255.255.255.0'", "GATEWAYS='192.0.2.1'"] {
-        assert!(said.contains(words), "{said}\n{}\n{}", watch.text(), daemon.log_tail());
+        assert!(
+            printed.contains(words),
+            "{printed}\n{}\n{}",
+            watch.text(),
+            daemon.log_tail()
+        );
     }
     daemon.wait_for("the reservation", |line| {
         line.is("r1u07", "acknowledged", &["192.0.2.7"])
     });
     client.expect("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:22"]);
-    let said = ask();
-    assert!(!said.contains("IPADDR"), "{said}");
+    let printed = ask();
+    assert!(!printed.contains("IPADDR"), "{printed}");
     daemon.wait_for("the reason", |line| {
         line.is("02-00-00-00-00-22", "ignored", &["bootp_unreserved"])
     });
@@ -283,12 +288,12 @@ fn klibcs_bootp_client_gets_its_reservation_and_the_server() {
     let client = wire.client(MAC);
     // It leaves a file in /run, which all namespaces share.
     let ask = "mount -t tmpfs none /run && exec /usr/lib/klibc/bin/ipconfig -c bootp -t 30 eth0";
-    let said = client.expect("unshare", &["--mount", "sh", "-c", ask]);
-    let said = String::from_utf8_lossy(&said);
+    let printed = client.expect("unshare", &["--mount", "sh", "-c", ask]);
+    let printed = String::from_utf8_lossy(&printed);
     for words in ["192.0.2.7", "255.255.255.0", "rootserver: 192.0.2.1"] {
-        assert!(said.contains(words), "{said}\n{}", daemon.log_tail());
+        assert!(printed.contains(words), "{printed}\n{}", daemon.log_tail());
     }
-    assert_eq!(client.addresses("eth0"), ["192.0.2.7"], "{said}");
+    assert_eq!(client.addresses("eth0"), ["192.0.2.7"], "{printed}");
     daemon.wait_for("the reservation", |line| {
         line.is("r1u07", "acknowledged", &["192.0.2.7"])
     });

@@ -23,10 +23,10 @@ fn the_second_address_is_given(probe: &str, who: &str) {
     let daemon = Daemon::start(&wire, &room);
     let _squatter = wire.client_at(SQUATTER, "192.0.2.188");
     assert!(wire.client(CLIENT).gets_lease(&[]));
-    let said = |event: &str, address: &str| daemon.wait_for(event, |line| line.is(NAMED, event, &[address]));
-    let found = said("address_in_use", "192.0.2.188");
+    let logged = |event: &str, address: &str| daemon.wait_for(event, |line| line.is(NAMED, event, &[address]));
+    let found = logged("address_in_use", "192.0.2.188");
     assert!(found.level == "WARN" && found.message.contains(who), "{found:?}");
-    said("acknowledged", "192.0.2.133");
+    logged("acknowledged", "192.0.2.133");
     let counters = ask_json(&room, "status")["counters"].clone();
     assert_eq!(counters["dhcp_probe_conflict"], 1, "{counters}");
 }

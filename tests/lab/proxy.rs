@@ -82,12 +82,12 @@ mod firmware {
         room.set("mode = \"dhcp\"", "mode = \"proxy\"");
         let daemon = Daemon::start(&wire, &room);
         // The installer stops to ask for what its DHCP server does not say.
-        let said = [
+        let printed = [
             "--dhcp-option=3,192.0.2.1",
             "--dhcp-option=6,192.0.2.1",
             "--domain=rack.example",
         ];
-        let _other = OtherServer::start(&wire, &said);
+        let _other = OtherServer::start(&wire, &printed);
         let _machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
         daemon.wait_for_within("what to boot", LOADER, |line| {
             line.is("r1u07", "proxy_offered", &[]) && line.stage == stage

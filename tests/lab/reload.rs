@@ -110,12 +110,12 @@ fn an_inventory_that_is_unsound_at_the_start_is_refused_with_every_error() {
     let room = Room::new(BAD);
     let mut daemon = Daemon::spawn(&wire.server, &room);
     assert_eq!(daemon.wait_exit().code(), Some(1), "{}", daemon.log_tail());
-    let said = daemon.log_tail();
-    assert!(said.contains("198.51.100.41") && said.contains("colour"), "{said}");
+    let log = daemon.log_tail();
+    assert!(log.contains("198.51.100.41") && log.contains("colour"), "{log}");
 }
 
 #[test]
-fn an_interface_without_a_subnet_is_said_and_served_once_the_inventory_has_one() {
+fn an_interface_without_a_subnet_is_reported_and_served_once_the_inventory_has_one() {
     let wire = Wire::new();
     let room = Room::new("");
     room.write("inventory.toml", "[[subnet]]\ncidr = \"198.51.100.0/24\"\n");

@@ -57,8 +57,8 @@ fn start_with_kept(wire: &Wire, room: &Room, client: &Namespace, refused_for: &s
         PathBuf::from(folder).starts_with(room.path("state/accepted")),
         "{status}"
     );
-    let said = status["last_refusal"]["errors"].to_string();
-    assert!(said.contains(refused_for), "{said}");
+    let errors = status["last_refusal"]["errors"].to_string();
+    assert!(errors.contains(refused_for), "{errors}");
     let shown = text(&ask(room, &["status"]));
     assert!(shown.contains("SERVED ARE THE FILES THAT WERE ACCEPTED"), "{shown}");
     daemon
@@ -152,7 +152,7 @@ fn a_start_that_fails_said_before_that_it_would_have_served_kept_files() {
     room.write("admin.sock", "somebody's file");
     let mut daemon = Daemon::spawn(&wire.server, &room);
     assert!(!daemon.wait_exit().success());
-    let said = |words: &str| {
+    let logged = |words: &str| {
         let lines = daemon.lines().into_iter();
         lines
             .filter(|line| line.level == "ERROR" && line.message.contains(words))
@@ -163,7 +163,7 @@ fn a_start_that_fails_said_before_that_it_would_have_served_kept_files() {
         "198.51.100.41 lies in no subnet",
         "is no socket",
     ]
-    .map(said);
+    .map(logged);
     assert_eq!(counts, [1; 3], "{}", daemon.log_tail());
 }
 
@@ -192,7 +192,7 @@ fn root_takes_no_place_to_write_from_kept_settings_alone() {
 }
 
 #[test]
-fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_said_and_shown() {
+fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_reported_and_shown() {
     let wire = Wire::new();
     let room = Room::new("");
     room.set("[\"eno2\"]", "[\"eno2\", \"eno22\"]");

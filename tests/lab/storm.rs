@@ -211,7 +211,7 @@ fn a_script_that_leads_to_another_server_is_not_followed() {
 }
 
 #[test]
-fn addresses_that_are_not_the_hosts_and_a_server_that_is_silent_are_said() {
+fn addresses_that_are_not_the_hosts_and_a_server_that_is_silent_are_reported() {
     let wire = Wire::new();
     let room = Room::new(FLEET).with_small_image(&[7; 1000]);
     let daemon = Daemon::start(&wire, &room);

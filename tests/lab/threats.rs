@@ -431,7 +431,7 @@ fn odd_lengths() -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn an_exhausted_pool_is_said_once_and_counted_each_time() {
+fn an_exhausted_pool_is_reported_once_and_counted_each_time() {
     let wire = Wire::new();
     let room = Room::new("");
     room.write(

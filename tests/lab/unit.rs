@@ -15,8 +15,8 @@ fn parts() -> BTreeMap<String, String> {
         .stderr(std::process::Stdio::piped());
     let output = super::namespace::finish(command, "tests/under-systemd.sh");
     assert!(output.status.success(), "{}", text(&output));
-    let said = text(&output);
-    let parts = said.split("== ").skip(1).filter_map(|part| part.split_once('\n'));
+    let printed = text(&output);
+    let parts = printed.split("== ").skip(1).filter_map(|part| part.split_once('\n'));
     parts.map(|(name, lines)| (name.to_owned(), lines.to_owned())).collect()
 }
 

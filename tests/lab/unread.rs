@@ -20,7 +20,7 @@ boot    = "local"
 "#;
 
 /// Says something as it is and reads the answer to its end.
-fn said(client: &Namespace, bytes: &[u8]) -> String {
+fn response(client: &Namespace, bytes: &[u8]) -> String {
     client.enter(|| {
         let mut stream = TcpStream::connect((SERVER, 80)).expect("the server listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout above zero");
@@ -55,7 +55,7 @@ fn k06_what_hyper_refuses_has_a_line_of_its_machine_a_counter_and_a_reason() {
         (endless.as_bytes(), "431", "more than"),
     ];
     for (number, (bytes, status, words)) in (1..).zip(cases) {
-        let answer = said(&client, bytes);
+        let answer = response(&client, bytes);
         assert!(
             answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")),
             "{words}: {answer}"

@@ -269,9 +269,9 @@ fn rack_by_tftp(client: &Namespace) -> usize {
             .set_read_timeout(Some(Duration::from_secs(1)))
             .expect("a timeout above zero");
         let mut silent = 0;
-        let mut said = request.to_vec();
+        let mut packet = request.to_vec();
         loop {
-            let _ = socket.send_to(&said, (to.0.as_str(), to.1));
+            let _ = socket.send_to(&packet, (to.0.as_str(), to.1));
             let Some((length, from)) = hear(&socket, &mut buffer) else {
                 silent += 1;
                 if silent > 6 {
@@ -290,9 +290,9 @@ fn rack_by_tftp(client: &Namespace) -> usize {
             silent = 0;
             to = (from.ip().to_string(), from.port());
             let [high, low] = (next - 1).to_be_bytes();
-            said = vec![0, 4, high, low];
+            packet = vec![0, 4, high, low];
             if buffer[1] == 3 && length < 4 + 1432 {
-                let _ = socket.send_to(&said, (to.0.as_str(), to.1));
+                let _ = socket.send_to(&packet, (to.0.as_str(), to.1));
                 return true;
             }
             thread::sleep(Duration::from_millis(20));

@@ -297,8 +297,8 @@ fn every_refusal_has_one_shape() {
             host: vec!["räck 1&2".to_owned()],
         };
         let refusal = refused(client::list::<GetHosts, _>(path, &filter).unwrap_err());
-        let said = (refusal.code, &*refusal.detail, refusal.help.as_deref());
-        assert_eq!(said, (RefusalCode::UnknownHost, "räck 1&2", Some("look")));
+        let received = (refusal.code, &*refusal.detail, refusal.help.as_deref());
+        assert_eq!(received, (RefusalCode::UnknownHost, "räck 1&2", Some("look")));
     });
 }
 
@@ -416,8 +416,8 @@ fn a_daemon_of_another_version_is_named_with_both_versions() {
         let (_folder, path) = daemon_that_says(format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}"));
         let error = client::document::<GetStatus, _>(&path, &NoParameters {}).unwrap_err();
         assert!(matches!(error, ClientError::OtherVersion { .. }), "{error}");
-        let said = error.refusal().detail;
-        assert!(said.contains(&ours) && said.contains(theirs), "{said}");
+        let received = error.refusal().detail;
+        assert!(received.contains(&ours) && received.contains(theirs), "{received}");
         assert_eq!(error.refusal().code, RefusalCode::VersionMismatch);
     }
 }
@@ -441,7 +441,7 @@ fn a_command_of_before_the_versions_shows_both_of_them() {
 }
 
 #[test]
-fn a_missing_daemon_is_said_with_what_to_do() {
+fn a_missing_daemon_is_reported_with_what_to_do() {
     let error = client::document::<GetStatus, _>("/nonexistent/admin.sock".as_ref(), &NoParameters {}).unwrap_err();
     assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
     let refusal = error.refusal();

@@ -118,8 +118,8 @@ fn copy(from: &Path, to: &Path) {
 
 fn has(report: &LoadReport, place: (u32, u32), words: &[&str]) -> bool {
     report.errors.iter().any(|error| {
-        let said = error.to_string();
-        error.place == Some(place) && words.iter().all(|word| said.contains(word))
+        let reported = error.to_string();
+        error.place == Some(place) && words.iter().all(|word| reported.contains(word))
     })
 }
 
@@ -335,10 +335,10 @@ fn each_mistake_is_named_with_its_place_and_what_to_do() {
         .map(|(text, place, words)| (format!("{SUBNET}{text}\n"), place, words));
     for (inventory, place, words) in of_hosts.chain(others) {
         let report = Room::new(&inventory).report();
-        let said = shown(&report.errors);
+        let reported = shown(&report.errors);
         assert!(
             has(&report, *place, words),
-            "{inventory}\n{words:?} at {place:?}, got\n{said}"
+            "{inventory}\n{words:?} at {place:?}, got\n{reported}"
         );
     }
 }
@@ -348,13 +348,17 @@ fn one_slip_is_one_complaint() {
     for inventory in LONELY_MISTAKES {
         let report = Room::new(&format!("{SUBNET}{inventory}\n")).report();
         // What one value can't be is said by the parser, and again nowhere.
-        let said = shown(&report.errors) + &shown(&report.warnings);
-        assert_eq!(report.errors.len() + report.warnings.len(), 1, "{inventory}\n{said}");
+        let reported = shown(&report.errors) + &shown(&report.warnings);
+        assert_eq!(
+            report.errors.len() + report.warnings.len(),
+            1,
+            "{inventory}\n{reported}"
+        );
     }
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_said_and_not_what_would_be_in_it() {
+fn a_folder_that_is_not_there_is_reported_and_not_what_would_be_in_it() {
     let inventory = host_with(
         "serial = \"1\"\nboot = \"live\"\nimage = \"debian-12\"\nscript = \"debian-installer\"\nanswer = \"preseed\"",
     );
@@ -362,20 +366,20 @@ fn a_folder_that_is_not_there_is_said_and_not_what_would_be_in_it() {
         let room = Room::new(&inventory);
         fs::remove_dir_all(room.path(folder)).unwrap();
         let report = room.report();
-        let said = shown(&report.errors);
+        let reported = shown(&report.errors);
         assert!(
-            said.contains(&format!("the folder of {folder} can't be read")),
-            "{said}"
+            reported.contains(&format!("the folder of {folder} can't be read")),
+            "{reported}"
         );
-        assert_eq!(report.errors.len(), 1, "{said}");
+        assert_eq!(report.errors.len(), 1, "{reported}");
     }
 }
 
 #[test]
 fn an_emptied_inventory_is_refused() {
     for inventory in ["", "# nothing yet\n"] {
-        let said = shown(&Room::new(inventory).report().errors);
-        assert!(said.contains("the inventory has no [[subnet]]"), "{said}");
+        let reported = shown(&Room::new(inventory).report().errors);
+        assert!(reported.contains("the inventory has no [[subnet]]"), "{reported}");
     }
 }
 
@@ -385,20 +389,20 @@ fn an_inventory_in_the_place_of_the_settings_is_told_from_them() {
     let Err(report) = load(&room.path("inventory.toml"), 1, &mut hashing()) else {
         panic!("an inventory was taken for the settings");
     };
-    let said = shown(&report.errors);
-    assert!(said.contains("this is an inventory"), "{said}");
-    assert_eq!(report.errors.len(), 1, "{said}");
+    let reported = shown(&report.errors);
+    assert!(reported.contains("this is an inventory"), "{reported}");
+    assert_eq!(report.errors.len(), 1, "{reported}");
 }
 
 #[test]
 fn known_keys_are_listed_once() {
     let report = Room::new(&host_with("serial = \"1\"\nunheard = 1")).report();
-    let said = shown(&report.errors);
-    assert_eq!(said.matches("serial").count(), 1, "{said}");
+    let reported = shown(&report.errors);
+    assert_eq!(reported.matches("serial").count(), 1, "{reported}");
 }
 
 #[test]
-fn all_mistakes_are_said_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let mut inventory = SUBNET.to_owned();
     for (number, (mistake, _, _)) in HOST_MISTAKES.iter().enumerate() {
         inventory += &format!("[[host]]\nname = \"h{number}\"\n{mistake}\n");
@@ -417,7 +421,7 @@ fn all_mistakes_are_said_at_once() {
 }
 
 #[test]
-fn what_a_profile_lacks_is_said_beside_other_errors_and_once_for_all_hosts() {
+fn what_a_profile_lacks_is_reported_beside_other_errors_and_once_for_all_hosts() {
     let mut inventory = format!(
         "{SUBNET}[profile.w]\nimage = \"debian-12\"\nboot = \"live\"\nscript = \"debian-installer\"\nanswer = \"preseed\"\nwrong = 1\n"
     );
@@ -425,10 +429,10 @@ fn what_a_profile_lacks_is_said_beside_other_errors_and_once_for_all_hosts() {
         inventory += &format!("[[host]]\nname = \"h{number}\"\nserial = \"S{number}\"\nprofile = \"w\"\n");
     }
     let report = Room::new(&inventory).report();
-    let said = shown(&report.errors);
-    assert_eq!(report.errors.len(), 2, "{said}");
+    let reported = shown(&report.errors);
+    assert_eq!(report.errors.len(), 2, "{reported}");
     let wanted = "preseed.cfg:1:53: template: `vars.disk` has no value here; rendered for host `h0` (and 49 more)";
-    assert!(said.contains(wanted), "{said}");
+    assert!(reported.contains(wanted), "{reported}");
 }
 
 #[test]
@@ -436,12 +440,15 @@ fn a_template_that_names_nothing_known_is_an_error_although_nobody_uses_it() {
     let room = Room::new(SUBNET);
     room.write("answers/folder/user-data", "a\nb {{ host_name }}\n");
     room.write("scripts/broken.ipxe", "#!ipxe\n\n{% if %}\n");
-    let said = shown(&room.report().errors);
+    let reported = shown(&room.report().errors);
     assert!(
-        said.contains("folder/user-data:2:6: template: unknown variable `host_name`"),
-        "{said}"
+        reported.contains("folder/user-data:2:6: template: unknown variable `host_name`"),
+        "{reported}"
     );
-    assert!(said.contains("broken.ipxe:3:7: template: syntax error"), "{said}");
+    assert!(
+        reported.contains("broken.ipxe:3:7: template: syntax error"),
+        "{reported}"
+    );
 }
 
 #[test]
@@ -634,8 +641,11 @@ fn a_folder_of_files_is_one_inventory_and_editors_leftovers_are_not_read() {
     }
     assert_eq!(room.compiled().snapshot.hosts.len(), 1);
     room.write("inventory.toml/d.toml", "[[host]]\nname = \"b\"\nserial = \"1\"\n");
-    let said = shown(&room.report().errors);
-    assert!(said.contains("d.toml:3:10") && said.contains("b.toml:3:10"), "{said}");
+    let reported = shown(&room.report().errors);
+    assert!(
+        reported.contains("d.toml:3:10") && reported.contains("b.toml:3:10"),
+        "{reported}"
+    );
 }
 
 #[test]
@@ -655,8 +665,8 @@ fn artifacts_are_regular_files_with_the_right_checksum() {
         ("arch = \"x86_64\"\n".to_owned(), "neither a kernel nor a disk"),
     ] {
         room.write("images/debian-12/image.toml", &manifest);
-        let said = shown(&room.report().errors);
-        assert!(said.contains(words), "{manifest}: {said}");
+        let reported = shown(&room.report().errors);
+        assert!(reported.contains(words), "{manifest}: {reported}");
     }
 }
 
@@ -675,10 +685,10 @@ fn a_daemon_takes_an_image_that_it_has_not_read_and_names_a_missing_sha256_all_t
     let load = || load(&room.path("bootwright.toml"), 1, &mut Deferred);
     assert!(load().is_ok_and(|loaded| loaded.snapshot.images.contains_key("debian-12")));
     room.write("images/debian-12/image.toml", "kernel = { file = \"linux\" }\n");
-    let said = shown(&load().err().unwrap_or_default().errors);
+    let reported = shown(&load().err().unwrap_or_default().errors);
     assert!(
-        said.contains("has no `sha256`") && said.contains("sha256sum "),
-        "{said}"
+        reported.contains("has no `sha256`") && reported.contains("sha256sum "),
+        "{reported}"
     );
 }
 
@@ -703,10 +713,10 @@ fn what_a_daemon_has_verified_is_judged_and_not_read_again() {
     };
     let right = image.kernel.as_ref().unwrap().sha256;
     assert!(load(kept(right)).is_ok());
-    let said = shown(&load(kept([7; 32])).err().unwrap_or_default().errors);
+    let reported = shown(&load(kept([7; 32])).err().unwrap_or_default().errors);
     assert!(
-        said.contains("`linux` is not the file whose sha256 stands here"),
-        "{said}"
+        reported.contains("`linux` is not the file whose sha256 stands here"),
+        "{reported}"
     );
     assert_eq!(read, Vec::<PathBuf>::new());
     // The system's times tell two writes apart that are some milliseconds from each other.
@@ -732,16 +742,16 @@ fn a_loader_that_the_inventory_needs_is_missed_by_name() {
     ));
     room.image("arm", "arm64");
     fs::remove_file(room.path("loaders/undionly.kpxe")).unwrap();
-    let said = shown(&room.report().errors);
+    let reported = shown(&room.report().errors);
     assert!(
-        said.contains("no loader for uefi-arm64, which host `a` needs"),
-        "{said}"
+        reported.contains("no loader for uefi-arm64, which host `a` needs"),
+        "{reported}"
     );
     assert!(
-        said.contains("no loader for bios-x86_64") && said.contains("undionly.kpxe"),
-        "{said}"
+        reported.contains("no loader for bios-x86_64") && reported.contains("undionly.kpxe"),
+        "{reported}"
     );
-    assert!(said.contains("bootwright.toml:7:11"), "{said}");
+    assert!(reported.contains("bootwright.toml:7:11"), "{reported}");
 }
 
 #[test]
@@ -783,13 +793,13 @@ fn the_appliance_says_what_is_wrong_with_it() {
         ("", "no [network]"),
     ] {
         room.write("bootwright.toml", config);
-        let said = shown(&room.report().errors);
-        assert!(said.contains(words), "{config}: {said}");
+        let reported = shown(&room.report().errors);
+        assert!(reported.contains(words), "{config}: {reported}");
     }
 }
 
 #[test]
-fn files_that_are_missing_or_not_text_are_said() {
+fn files_that_are_missing_or_not_text_are_reported() {
     let room = Room::new("");
     fs::write(room.path("inventory.toml"), b"a = 1\nb = \"\xff\"").unwrap();
     assert!(has(&room.report(), (2, 6), &["UTF-8"]));
@@ -806,8 +816,8 @@ fn a_trial_says_of_which_folder_it_waits() {
         .arg(room.path("bootwright.toml"))
         .output()
         .unwrap();
-    let said = String::from_utf8(tried.stdout).unwrap();
-    let steps: Vec<serde_json::Value> = said
+    let reported = String::from_utf8(tried.stdout).unwrap();
+    let steps: Vec<serde_json::Value> = reported
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["Next"].take())
         .filter(|step| !step.is_null())
@@ -821,8 +831,8 @@ fn a_trial_says_of_which_folder_it_waits() {
         look("images/debian-12"),
         read("inventory.toml"),
     ];
-    assert_eq!(steps.get(..begins.len()), Some(&begins[..]), "{said}");
-    assert_eq!(steps.last(), Some(&serde_json::json!("Validate")), "{said}");
+    assert_eq!(steps.get(..begins.len()), Some(&begins[..]), "{reported}");
+    assert_eq!(steps.last(), Some(&serde_json::json!("Validate")), "{reported}");
 }
 
 #[test]
@@ -930,14 +940,14 @@ fn the_watched_folders_cover_every_file_that_counts() {
 #[test]
 fn what_cannot_install_yet_and_what_nobody_uses_is_warned_of() {
     let room = Room::new(&host_with("serial = \"1\"\nboot = \"install\"\n[profile.p]"));
-    let said = shown(&room.compiled().warnings);
-    assert!(said.contains("profile `p` is used by no host"), "{said}");
+    let reported = shown(&room.compiled().warnings);
+    assert!(reported.contains("profile `p` is used by no host"), "{reported}");
     assert!(
-        said.contains("host `a` is set to install; nothing can arm it yet"),
-        "{said}"
+        reported.contains("host `a` is set to install; nothing can arm it yet"),
+        "{reported}"
     );
     // Nobody is told to erase a disk at every power-on instead.
-    assert!(!said.contains("live"), "{said}");
+    assert!(!reported.contains("live"), "{reported}");
 }
 
 /// Two hosts of one profile, which begins at line 5 and boots from the network.
@@ -1015,10 +1025,10 @@ fn a_name_that_a_machine_without_a_name_server_is_sent_is_warned_of() {
     );
     assert_eq!(shown(&room.compiled().warnings), "");
     // A script is judged as it is sent: Alpine's has a mirror of its own.
-    let said = warned(&installs("script = \"alpine\""));
+    let reported = warned(&installs("script = \"alpine\""));
     assert!(
-        said.contains("the name dl-cdn.alpinelinux.org in script alpine"),
-        "{said}"
+        reported.contains("the name dl-cdn.alpinelinux.org in script alpine"),
+        "{reported}"
     );
 }
 
@@ -1053,17 +1063,17 @@ fn served(name: &str, mode: Mode) -> ServedInterface {
 #[test]
 fn an_interface_may_have_a_mode_of_its_own_beside_the_common_one() {
     let room = Room::new(SUBNET);
-    let said = |network: &str| {
+    let reported = |network: &str| {
         let appliance = CONFIG.replace("interfaces = [\"eno2\"]", network);
         room.write("bootwright.toml", &appliance);
         room.compiled().appliance.interfaces
     };
     assert_eq!(
-        said("interfaces = [\"a\", { name = \"b\", mode = \"proxy\" }]"),
+        reported("interfaces = [\"a\", { name = \"b\", mode = \"proxy\" }]"),
         [served("a", Mode::Dhcp), served("b", Mode::Proxy)]
     );
     assert_eq!(
-        said("interfaces = [\"a\", { name = \"b\", mode = \"dhcp\" }, { name = \"c\" }]\nmode = \"proxy\""),
+        reported("interfaces = [\"a\", { name = \"b\", mode = \"dhcp\" }, { name = \"c\" }]\nmode = \"proxy\""),
         [
             served("a", Mode::Proxy),
             served("b", Mode::Dhcp),
@@ -1150,8 +1160,8 @@ fn a_router_of_a_route_must_be_where_its_machines_are() {
             "host `a`: a route goes via 198.51.100.1, which is no host address of any subnet",
         ),
     ] {
-        let said = shown(&Room::new(&inventory).report().errors);
-        assert!(said.contains(words), "{said}");
+        let reported = shown(&Room::new(&inventory).report().errors);
+        assert!(reported.contains(words), "{reported}");
     }
     for via in ["0.0.0.0", "192.0.2.254"] {
         Room::new(&format!("{SUBNET}{}", route(via))).compiled();
@@ -1165,7 +1175,7 @@ fn a_name_server_inside_a_pool_is_warned_of() {
 }
 
 #[test]
-fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
+fn a_probe_is_arp_or_ping_and_off_where_nothing_is_reported() {
     for (line, probe) in [
         ("", None),
         ("probe = \"off\"", None),
@@ -1180,7 +1190,7 @@ fn a_probe_is_arp_or_ping_and_off_where_nothing_is_said() {
 }
 
 #[test]
-fn an_option_that_cannot_be_is_said_with_what_to_do() {
+fn an_option_that_cannot_be_is_reported_with_what_to_do() {
     for (line, words) in [
         ("mtu = 60", "at least 68"),
         ("mtu = \"1500\"", "without quotes"),
@@ -1207,10 +1217,10 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
         ),
     ] {
         let room = Room::new(&format!("{SUBNET}{line}\n"));
-        let said = shown(&room.report().errors);
+        let reported = shown(&room.report().errors);
         assert!(
-            said.contains(words) && said.contains("inventory.toml:5:"),
-            "{line}: {said}"
+            reported.contains(words) && reported.contains("inventory.toml:5:"),
+            "{line}: {reported}"
         );
     }
     let routes = vec!["{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }"; 128].join(", ");
@@ -1225,14 +1235,14 @@ fn an_option_that_cannot_be_is_said_with_what_to_do() {
 
 #[test]
 fn an_option_that_goes_out_in_pieces_is_sound_and_said() {
-    for (bytes, is_said) in [(255, false), (256, true), (1024, true)] {
+    for (bytes, is_reported) in [(255, false), (256, true), (1024, true)] {
         let long = "x".repeat(bytes);
         let room = Room::new(&format!(
             "{SUBNET}options = [{{ code = 150, type = \"text\", value = \"{long}\" }}]\n"
         ));
         let warnings = shown(&room.compiled().warnings);
-        let said = warnings.contains("inventory.toml:5:12: option 150 has");
-        assert_eq!(said, is_said, "{bytes} bytes: {warnings}");
+        let reported = warnings.contains("inventory.toml:5:12: option 150 has");
+        assert_eq!(reported, is_reported, "{bytes} bytes: {warnings}");
     }
 }
 
@@ -1247,9 +1257,9 @@ fn a_subnet_is_selectable_only_where_it_says_so() {
         assert_eq!(room.compiled().snapshot.subnets[0].selectable, is_selectable, "{line}");
     }
     let room = Room::new(&format!("{SUBNET}selectable = \"yes\"\n"));
-    let said = shown(&room.report().errors);
+    let reported = shown(&room.report().errors);
     assert!(
-        said.contains("inventory.toml:5:14") && said.contains("true or false"),
-        "{said}"
+        reported.contains("inventory.toml:5:14") && reported.contains("true or false"),
+        "{reported}"
     );
 }

@@ -419,12 +419,12 @@ fn case_18_a_reply_is_at_least_300_bytes_and_at_most_what_the_client_takes() {
     assert_eq!(plain.bytes.len(), 300);
     let identifier = [7; 255];
     let agent = [9; 255];
-    for (said, most) in [(0u16, 548), (576, 548), (700, 672), (1500, 1472), (u16::MAX, 1472)] {
+    for (sent, most) in [(0u16, 548), (576, 548), (700, 672), (1500, 1472), (u16::MAX, 1472)] {
         let packet = Packet::discover(LIVE)
             .ipxe(7)
             .with(61, &identifier)
             .with(82, &agent)
-            .with(57, &said.to_be_bytes());
+            .with(57, &sent.to_be_bytes());
         let reply = Room::new().reply(&packet);
         assert!(reply.bytes.len() <= most, "{} over {most}", reply.bytes.len());
         assert_eq!(reply.options.last().unwrap().0, 82);
@@ -546,7 +546,7 @@ fn a_missing_loader_costs_the_boot_and_not_the_address() {
             address: Ipv4Addr::new(192, 0, 2, 11),
             boot: told(BootAction::NoLoader {
                 arch: Some(arm),
-                said: [11].into(),
+                option_93: [11].into(),
             }),
         }
     );
@@ -556,8 +556,8 @@ fn a_missing_loader_costs_the_boot_and_not_the_address() {
 fn an_unregistered_architecture_gets_no_loader_by_guess() {
     let reply = Room::new().reply(&Packet::discover(LIVE).pxe(4711));
     assert_eq!(reply.option(67), None);
-    let (arch, said) = (None, [4711].into());
-    let boot = told(BootAction::NoLoader { arch, said });
+    let (arch, option_93) = (None, [4711].into());
+    let boot = told(BootAction::NoLoader { arch, option_93 });
     let address = Ipv4Addr::new(192, 0, 2, 11);
     assert_eq!(reply.step, Step::Offered { address, boot });
 }
@@ -583,11 +583,11 @@ const WANTED_BY_SLOF: [u8; 6] = [1, 3, 6, 66, 67, 93];
 #[test]
 fn firmware_that_reads_pxelinux_cfg_is_told_the_server_and_no_file() {
     let mut room = Room::new();
-    let said = [&b"U-Boot.armv7"[..], b"U-Boot.armv8", b"U-Boot"];
+    let sent = [&b"U-Boot.armv7"[..], b"U-Boot.armv8", b"U-Boot"];
     for (arch, class) in [
-        (Some(21_u16), Some(said[0])),
-        (Some(22), Some(said[1])),
-        (None, Some(said[2])),
+        (Some(21_u16), Some(sent[0])),
+        (Some(22), Some(sent[1])),
+        (None, Some(sent[2])),
         (Some(12), None),
         (Some(14), None),
         (Some(31), None),

@@ -142,8 +142,8 @@ fn remove(shelf: &Shelf, inventory: &str, name: &str) -> (bool, String) {
         .arg(&settings)
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(printed).unwrap())
 }
 
 #[test]
@@ -162,15 +162,18 @@ fn an_image_in_use_stays_and_one_that_nothing_names_goes_whole() {
         ),
     ];
     for (inventory, user) in inventories {
-        let (removed, said) = remove(&shelf, inventory, "debian-12");
-        assert!(!removed && said.contains(user) && said.contains("in use"), "{said}");
+        let (removed, printed) = remove(&shelf, inventory, "debian-12");
+        assert!(
+            !removed && printed.contains(user) && printed.contains("in use"),
+            "{printed}"
+        );
     }
-    let (removed, said) = remove(&shelf, "[[host]\n", "debian-12");
-    assert!(!removed && said.contains("can't be told"), "{said}");
+    let (removed, printed) = remove(&shelf, "[[host]\n", "debian-12");
+    assert!(!removed && printed.contains("can't be told"), "{printed}");
     assert_eq!(names(&shelf.images()), ["debian-12"]);
-    let (removed, said) = remove(&shelf, "", "debian-12");
-    assert!(removed, "{said}");
+    let (removed, printed) = remove(&shelf, "", "debian-12");
+    assert!(removed, "{printed}");
     assert_eq!(names(&shelf.images()), Vec::<String>::new());
-    let (removed, said) = remove(&shelf, "", "debian-12");
-    assert!(!removed && said.contains("no image `debian-12`"), "{said}");
+    let (removed, printed) = remove(&shelf, "", "debian-12");
+    assert!(!removed && printed.contains("no image `debian-12`"), "{printed}");
 }

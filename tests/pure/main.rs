@@ -34,8 +34,8 @@ fn is_alone(test: &str) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.args(["--exact", test, "--nocapture"]).env(ALONE, test).output();
     let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let ran = output.status.success() && said.contains("1 passed");
-    assert!(ran, "{test}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let ran = output.status.success() && printed.contains("1 passed");
+    assert!(ran, "{test}: {printed}{}", String::from_utf8_lossy(&output.stderr));
     false
 }

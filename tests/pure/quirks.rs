@@ -169,20 +169,20 @@ fn each_mistake_is_named_with_its_place_and_what_to_do() {
         let report = Room::new(Some(&row("acme", matches, set))).load().err();
         let report = report.unwrap_or_else(|| panic!("no error: {matches} {set}"));
         let found = report.errors.iter().any(|error| {
-            let said = error.to_string();
+            let printed = error.to_string();
             error.place == Some(*place)
                 && error.file.ends_with("quirks.toml")
-                && words.iter().all(|word| said.contains(word))
+                && words.iter().all(|word| printed.contains(word))
         });
         assert!(found, "{matches} {set}: {}", report.render(false));
     }
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_said_at_once() {
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let text = row("two words", "", "") + "[[quirk]]\nname = \"bare\"\n" + &row("twin", "", "") + &row("twin", "", "");
     let report = Room::new(Some(&text)).load().err().unwrap();
-    let said = report.render(false);
+    let printed = report.render(false);
     for words in [
         "can't be a quirk's name",
         "this quirk has no `why`",
@@ -190,6 +190,6 @@ fn all_mistakes_of_a_file_are_said_at_once() {
         "this quirk has no `set`",
         "two quirks are called `twin`",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
 }

@@ -13,9 +13,9 @@ fn storm(arguments: &[&str]) -> Output {
 /// What it says when it refuses with that exit code.
 fn refusal(arguments: &[&str], code: i32) -> String {
     let output = storm(arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    said
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+    printed
 }
 
 #[test]
@@ -23,15 +23,15 @@ fn without_a_server_named_by_its_address_there_is_no_storm() {
     assert!(refusal(&[], 2).contains("--server"));
     assert!(refusal(&["--server", "boot.example"], 2).contains("--server"));
     for address in ["0.0.0.0", "255.255.255.255", "224.0.0.1"] {
-        let said = refusal(&["--server", address, "--relay", "198.51.100.1"], 1);
-        assert!(said.contains("not the address of one server"), "{said}");
+        let printed = refusal(&["--server", address, "--relay", "198.51.100.1"], 1);
+        assert!(printed.contains("not the address of one server"), "{printed}");
     }
 }
 
 #[test]
 fn a_storm_does_not_come_from_the_appliance_itself() {
-    let said = refusal(&["--server", "127.0.0.1"], 1);
-    assert!(said.contains("127.0.0.1 is an address of this host"), "{said}");
+    let printed = refusal(&["--server", "127.0.0.1"], 1);
+    assert!(printed.contains("127.0.0.1 is an address of this host"), "{printed}");
 }
 
 #[test]
@@ -43,13 +43,13 @@ fn machines_time_and_macs_are_bounded() {
         (["--time-limit", "3601"], "3600 s at most"),
         (["--mac-first", "00:16:3e:00:00:01"], "locally administered"),
     ] {
-        let said = refusal(&[&common[..], &more].concat(), 1);
-        assert!(said.contains(word), "{said}");
+        let printed = refusal(&[&common[..], &more].concat(), 1);
+        assert!(printed.contains(word), "{printed}");
     }
 }
 
 #[test]
 fn a_relay_address_that_this_host_does_not_have_is_named() {
-    let said = refusal(&["--server", "192.0.2.1", "--relay", "198.51.100.1"], 1);
-    assert!(said.contains("198.51.100.1 port 67"), "{said}");
+    let printed = refusal(&["--server", "192.0.2.1", "--relay", "198.51.100.1"], 1);
+    assert!(printed.contains("198.51.100.1 port 67"), "{printed}");
 }

@@ -28,11 +28,11 @@ fn systemd_calls_the_exposure_two_or_less() {
         .arg(unit_path())
         .output();
     let run = run.unwrap_or_else(|error| panic!("systemd-analyze (package systemd): {error}"));
-    let said = String::from_utf8(run.stdout).unwrap();
-    let line = said
+    let printed = String::from_utf8(run.stdout).unwrap();
+    let line = printed
         .lines()
         .find(|line| line.contains("Overall exposure level"))
-        .unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&run.stderr)));
+        .unwrap_or_else(|| panic!("{printed}{}", String::from_utf8_lossy(&run.stderr)));
     let figure = line.split(": ").nth(1).unwrap().split(' ').next().unwrap();
     let exposure: f64 = figure.parse().unwrap();
     assert!(exposure <= EXPOSURE_MAX, "{line}");

@@ -295,8 +295,8 @@ fn expect_every_byte(appliance: &Appliance) {
     let count = clients.len() as u64;
     for (program, arguments) in clients {
         let _ = fs::remove_file(target.path().join("got"));
-        let (_, said) = run(program, &arguments, target.path());
-        assert!(got() == expected, "{program} {arguments:?}: {said}");
+        let (_, printed) = run(program, &arguments, target.path());
+        assert!(got() == expected, "{program} {arguments:?}: {printed}");
     }
     appliance.counted(Counter::TftpCompleted, count);
 }
@@ -339,11 +339,11 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
         hand.send(&[0, 4, 0, 0], transfer);
         packet = hand.hear_block(1);
     }
-    let said = |name: &str, otherwise: usize| {
+    let option = |name: &str, otherwise: usize| {
         let value = agreed.iter().find(|(known, _)| known == name);
         value.map_or(otherwise, |(_, value)| value.parse().unwrap())
     };
-    let (block_bytes, window) = (said("blksize", 512), said("windowsize", 1));
+    let (block_bytes, window) = (option("blksize", 512), option("windowsize", 1));
     let mut bytes = Vec::new();
     for number in 1_u16.. {
         assert_eq!(block_number(&packet), Some(number));
@@ -586,7 +586,7 @@ fn head(arguments: &[&str]) -> String {
 /// A header's value in a head.
 fn header(head: &str, name: &str) -> String {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    let line = lines.find_map(|(said, value)| said.eq_ignore_ascii_case(name).then_some(value));
+    let line = lines.find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value));
     line.unwrap_or_else(|| panic!("no {name}: {head}")).trim().to_owned()
 }
 
@@ -660,10 +660,10 @@ fn who_waits_for_a_head_a_few_seconds_only_has_it_at_once_though_the_file_was_ju
 fn a_length_is_written_as_grub_looks_for_it() {
     own_network();
     let _appliance = Appliance::start(&["lo"]);
-    let said = curl(&["-I", LOADER_URL]);
+    let printed = curl(&["-I", LOADER_URL]);
     assert!(
-        said.contains(&format!("\nContent-Length: {LOADER_BYTES}\r\n")),
-        "{said}"
+        printed.contains(&format!("\nContent-Length: {LOADER_BYTES}\r\n")),
+        "{printed}"
     );
 }
 
@@ -671,11 +671,11 @@ fn a_length_is_written_as_grub_looks_for_it() {
 fn case_39_a_head_has_the_length_the_type_and_no_body_and_the_connection_is_kept() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
-    let said = curl(&["-I", LOADER_URL]).to_ascii_lowercase();
-    assert!(said.starts_with("http/1.1 200"), "{said}");
-    assert_eq!(header(&said, "content-length"), LOADER_BYTES.to_string());
-    assert_eq!(header(&said, "content-type"), "application/efi");
-    assert_eq!(header(&said, "accept-ranges"), "bytes");
+    let printed = curl(&["-I", LOADER_URL]).to_ascii_lowercase();
+    assert!(printed.starts_with("http/1.1 200"), "{printed}");
+    assert_eq!(header(&printed, "content-length"), LOADER_BYTES.to_string());
+    assert_eq!(header(&printed, "content-type"), "application/efi");
+    assert_eq!(header(&printed, "accept-ranges"), "bytes");
 
     // A body after a HEAD would be taken for the next response's head.
     let connections = appliance.count(Counter::HttpConnections);
@@ -703,14 +703,14 @@ fn case_39_a_range_is_206_with_its_place_and_a_resume_gets_the_rest() {
     // Parts that begin and end anywhere in the pieces that a file is read in.
     for (first, last) in [(0, 0), (65_535, 65_536), (70_000, 200_000), (400_000, LOADER_BYTES - 1)] {
         let range = format!("{first}-{last}");
-        let (_, said) = run("curl", &["-sS", "-r", &range, "-o", "part", LOADER_URL], target.path());
+        let (_, printed) = run("curl", &["-sS", "-r", &range, "-o", "part", LOADER_URL], target.path());
         let got = fs::read(target.path().join("part")).unwrap();
-        assert!(got == appliance.loader()[first..=last], "{range}: {said}");
+        assert!(got == appliance.loader()[first..=last], "{range}: {printed}");
     }
     let resume = ["-sS", "-C", "400000", "-o", "rest", LOADER_URL];
-    let (_, said) = run("curl", &resume, target.path());
+    let (_, printed) = run("curl", &resume, target.path());
     let rest = fs::read(target.path().join("rest")).unwrap();
-    assert!(rest[..] == appliance.loader()[400_000..], "{said}");
+    assert!(rest[..] == appliance.loader()[400_000..], "{printed}");
     let beyond = head(&["-r", "440400-"]);
     assert!(beyond.starts_with("http/1.1 416"), "{beyond}");
     assert_eq!(header(&beyond, "content-range"), format!("bytes */{LOADER_BYTES}"));
@@ -720,8 +720,8 @@ fn case_39_a_range_is_206_with_its_place_and_a_resume_gets_the_rest() {
 fn case_39_preconditions_tell_a_file_from_its_other_versions() {
     own_network();
     let _appliance = Appliance::start(&["lo"]);
-    let said = curl(&["-I", LOADER_URL]);
-    let (etag, modified) = (header(&said, "etag"), header(&said, "last-modified"));
+    let printed = curl(&["-I", LOADER_URL]);
+    let (etag, modified) = (header(&printed, "etag"), header(&printed, "last-modified"));
     let (same, other) = (&*etag, "\"other\"");
     let earlier = "Sun, 06 Nov 1994 08:49:37 GMT";
     for (name, value, status) in [
@@ -735,17 +735,17 @@ fn case_39_preconditions_tell_a_file_from_its_other_versions() {
         ("If-Unmodified-Since", &*modified, "200"),
         ("If-Unmodified-Since", earlier, "412"),
     ] {
-        let said = head(&["-H", &format!("{name}: {value}")]);
+        let printed = head(&["-H", &format!("{name}: {value}")]);
         assert!(
-            said.starts_with(&format!("http/1.1 {status}")),
-            "{name}: {value}: {said}"
+            printed.starts_with(&format!("http/1.1 {status}")),
+            "{name}: {value}: {printed}"
         );
     }
     for (validator, status) in [(same, "206"), (&*modified, "206"), (other, "200"), (earlier, "200")] {
-        let said = head(&["-H", &format!("If-Range: {validator}"), "-r", "0-1"]);
+        let printed = head(&["-H", &format!("If-Range: {validator}"), "-r", "0-1"]);
         assert!(
-            said.starts_with(&format!("http/1.1 {status}")),
-            "If-Range {validator}: {said}"
+            printed.starts_with(&format!("http/1.1 {status}")),
+            "If-Range {validator}: {printed}"
         );
     }
 }
@@ -755,10 +755,10 @@ fn curl_gets_wholes_and_refusals() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let target = tempfile::tempdir().unwrap();
-    let (_, said) = run("curl", &["-sS", "-o", "got", LOADER_URL], target.path());
+    let (_, printed) = run("curl", &["-sS", "-o", "got", LOADER_URL], target.path());
     assert!(
         fs::read(target.path().join("got")).unwrap() == appliance.loader(),
-        "{said}"
+        "{printed}"
     );
     appliance.counted(Counter::HttpCompleted, 1);
     assert!(comes_true(|| appliance.shared.transfers.under_way().is_empty()));
@@ -766,8 +766,11 @@ fn curl_gets_wholes_and_refusals() {
     let begins = |arguments: &[&str], status: &str| {
         let mut all = vec!["-o", "/dev/null", "-D", "-"];
         all.extend_from_slice(arguments);
-        let said = curl(&all);
-        assert!(said.contains(&format!("HTTP/1.1 {status}")), "{arguments:?}: {said}");
+        let printed = curl(&all);
+        assert!(
+            printed.contains(&format!("HTTP/1.1 {status}")),
+            "{arguments:?}: {printed}"
+        );
     };
     begins(&["-X", "POST", "-d", "x", LOADER_URL], "405");
     begins(&["http://127.0.0.1/missing.efi"], "404");
@@ -839,14 +842,14 @@ fn bytes_read_by_threads(name: &str) -> u64 {
 fn not_a_byte_of_a_large_file_is_read_by_the_threads_for_small_ones() {
     own_network();
     let appliance = Appliance::start(&["lo"]).with_a_large_file();
-    let mut said = String::new();
+    let mut printed = String::new();
     for range in ["0-", "1000000-1999999"] {
         let fetch = ["-sS", "-r", range, "-o", "/dev/null", "http://127.0.0.1/big.img"];
-        said += &run("curl", &fetch, Path::new("/")).1;
+        printed += &run("curl", &fetch, Path::new("/")).1;
     }
     appliance.counted(Counter::HttpCompleted, 2);
     let (large, small) = (bytes_read_by_threads("bulk-"), bytes_read_by_threads("http-"));
-    assert!(large >= 64 << 20, "{large} bytes; {said}");
+    assert!(large >= 64 << 20, "{large} bytes; {printed}");
     // Their bells are files too.
     assert!(small < 4096, "{small} bytes");
 }
@@ -888,10 +891,10 @@ fn an_empty_file_is_sent_whole() {
     own_network();
     let appliance = Appliance::start(&["lo"]);
     fs::write(appliance.folder.path().join("gone.efi"), "").unwrap();
-    let said = curl(&["-o", "/dev/null", LOADER_URL, "http://127.0.0.1/gone.efi"]).to_ascii_lowercase();
+    let printed = curl(&["-o", "/dev/null", LOADER_URL, "http://127.0.0.1/gone.efi"]).to_ascii_lowercase();
     assert!(
-        said.starts_with("http/1.1 200 ok") && said.contains("content-length: 0"),
-        "{said}"
+        printed.starts_with("http/1.1 200 ok") && printed.contains("content-length: 0"),
+        "{printed}"
     );
     appliance.counted(Counter::HttpCompleted, 2);
     assert_eq!(appliance.count(Counter::HttpAborted), 0);
@@ -947,9 +950,9 @@ fn a_connection_beyond_the_limit_is_served_once_others_of_its_client_end() {
         stream.set_read_timeout(Some(A_WHILE)).unwrap();
         assert!(stream.read(&mut [0; 64]).is_err(), "it is one too many");
         drop(others);
-        let mut said = String::new();
+        let mut printed = String::new();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.read_to_string(&mut said).is_ok() && said.starts_with("HTTP/1.1 200")
+        stream.read_to_string(&mut printed).is_ok() && printed.starts_with("HTTP/1.1 200")
     };
     // It waits a second: where nobody has a processor for so long, it is tried again.
     assert!((0..10).any(|_| is_served()));
@@ -972,7 +975,7 @@ fn garbage_on_the_http_port_and_slow_heads_stop_nobody() {
         comes_true(|| appliance.count(Counter::HttpFull) >= 30),
         "one client holds 64 places at most"
     );
-    let said = curl(&[
+    let printed = curl(&[
         "--interface",
         "127.0.0.3",
         "-o",
@@ -981,7 +984,7 @@ fn garbage_on_the_http_port_and_slow_heads_stop_nobody() {
         "-",
         "http://127.0.0.1/snponly.efi",
     ]);
-    assert!(said.contains("HTTP/1.1 200"), "{said}");
+    assert!(printed.contains("HTTP/1.1 200"), "{printed}");
     drop(slow);
 }
 

@@ -103,7 +103,13 @@ fn with_loader(context: &RequestContext<'_>, kind: BootFieldsKind) -> ProxyOffer
     let chosen = chosen_loader(context, arch).or_else(|| context.snapshot.loaders.for_arch(arch?));
     let Some(loader) = chosen.map(Arc::<str>::from) else {
         let claimed = context.request.archs.as_slice().into();
-        return (BootAction::NoLoader { arch, said: claimed }, None);
+        return (
+            BootAction::NoLoader {
+                arch,
+                option_93: claimed,
+            },
+            None,
+        );
     };
     let url = |loader, is_http| BootFile::Url {
         loader,

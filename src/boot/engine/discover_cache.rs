@@ -17,7 +17,7 @@ pub struct DiscoverCache {
     claimed: RecentMap<HardwareAddr, DiscoverInfo>,
 }
 
-/// What a DISCOVER said of its client.
+/// What a DISCOVER told of its client.
 #[derive(Debug)]
 struct DiscoverInfo {
     xid: u32,

@@ -179,7 +179,7 @@ fn dynamic(context: &RequestContext<'_>, subnet: &Subnet, leases: &mut LeaseTabl
     }
 }
 
-/// That a host is given another address than its own: said as often as it takes one.
+/// That a host is given another address than its own: logged as often as it takes one.
 fn reservation_unavailable_event(
     context: &RequestContext<'_>,
     subnet: &Subnet,

@@ -45,7 +45,7 @@ pub(super) fn subnet<'s>(snapshot: &'s Snapshot, ingress: &Ingress, request: &Re
 }
 
 /// The subnet that a client selects (RFC 3011), where that one may be: else anybody could use up the
-/// addresses of any wire from any other. What may not be selected counts as if it had not been said.
+/// addresses of any wire from any other. What may not be selected counts as if it had not been sent.
 fn selection(snapshot: &Snapshot, request: &Request) -> Option<Ipv4Addr> {
     let is_selectable = |address: &Ipv4Addr| snapshot.subnet_of(*address).is_some_and(|subnet| subnet.selectable);
     request.subnet_selection.filter(is_selectable)

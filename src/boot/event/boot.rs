@@ -54,8 +54,8 @@ pub enum BootAction {
     NoLoader {
         /// What it is, as far as that is known.
         arch: Option<Arch>,
-        /// What it said in option 93.
-        said: Arc<[u16]>,
+        /// What it sent in option 93.
+        option_93: Arc<[u16]>,
     },
 }
 
@@ -162,14 +162,14 @@ pub enum Mismatch {
     /// It says another UUID than is listed.
     OtherUuid {
         /// What it says.
-        said: Uuid,
+        observed: Uuid,
         /// What is listed.
         listed: Uuid,
     },
     /// It says another serial number than is listed.
     OtherSerial {
         /// What it says.
-        said: Arc<str>,
+        observed: Arc<str>,
         /// What is listed.
         listed: Arc<str>,
     },

@@ -1,4 +1,4 @@
-//! What reasons are made of: who said so, what was doubted, what was wrong.
+//! What reasons are made of: who claimed it, what was doubted, what was wrong.
 
 use super::ReservationUnavailable;
 use crate::model::{Cidr, Name, text};
@@ -9,7 +9,7 @@ use std::{fmt, net::Ipv4Addr, sync::Arc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskReason {
-    /// `boot = "local"`, or nothing said.
+    /// `boot = "local"`, or no `boot`.
     Configured,
     /// `locked = true`.
     Locked,

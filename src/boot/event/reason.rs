@@ -157,7 +157,7 @@ reasons! {
          answer is to be had: none may stand between a machine and this server",
     AnswerNotNow { machine: Arc<str>, why: super::DiskReason } "answer_not_now" "{machine} gets no answer: {why}",
     AnswerUnlisted { machine: Arc<str> } "answer_unlisted"
-        "{machine} is not in the inventory, or has not said since the start what a rule asks",
+        "{machine} is not in the inventory, or has not sent since the start what a rule matches on",
     AnswerUnnamed { machine: Arc<str> } "answer_unnamed" "{machine} has no answer in the inventory",
     AnswerFileMissing { answer: Name, files: Arc<str> } "answer_file_missing" "answer {answer} has the files {files}",
     NotAtItsPort { host: Name, port: Arc<str>, why: NotGivenThere } "not_at_its_port"

@@ -92,7 +92,7 @@ fn reservation_conflict(f: &mut Formatter<'_>, address: Ipv4Addr, by: Option<Mac
     write!(
         f,
         ". Take that machine off the address, or give this host another one. It may ask again and again; that is \
-         said every {} minutes",
+         logged every {} minutes",
         CONFLICT_LOG_INTERVAL.as_secs() / 60
     )
 }
@@ -177,9 +177,9 @@ impl Display for BootAction {
             BootAction::Ignore => f.write_str("nothing: unknown machines are ignored"),
             BootAction::NotFirmware => f.write_str("nothing: it is not firmware that asks"),
             BootAction::NoLoader { arch: Some(arch), .. } => write!(f, "no loader for {arch} in paths.loaders"),
-            BootAction::NoLoader { arch: None, said } => {
+            BootAction::NoLoader { arch: None, option_93 } => {
                 f.write_str("no loader for architecture ")?;
-                listed(f, said)?;
+                listed(f, option_93)?;
                 f.write_str(" of option 93 in paths.loaders")
             }
         }
@@ -209,10 +209,12 @@ impl Display for Mismatch {
             }
             Mismatch::UuidOfAnother { host } => of_another(f, "UUID", host),
             Mismatch::SerialOfAnother { host } => of_another(f, "serial number", host),
-            Mismatch::OtherUuid { said, listed } => write!(f, "it says the UUID {said}, and the inventory {listed}"),
-            Mismatch::OtherSerial { said, listed } => {
-                let said = text::escape(said.as_bytes());
-                write!(f, "it says the serial number {said}, and the inventory {listed}")
+            Mismatch::OtherUuid { observed, listed } => {
+                write!(f, "it says the UUID {observed}, and the inventory {listed}")
+            }
+            Mismatch::OtherSerial { observed, listed } => {
+                let observed = text::escape(observed.as_bytes());
+                write!(f, "it says the serial number {observed}, and the inventory {listed}")
             }
         }
     }

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_where_it_becomes_too_deep() {
+    fn the_error_is_where_it_becomes_too_deep() {
         let source = format!("\n{{{{ {}1 }}}}", "- ".repeat(TEMPLATE_DEPTH_MAX + 5));
         let error = refuse_depth("a.ipxe", &source).unwrap_err();
         assert_eq!((error.file.as_deref(), error.line), (Some("a.ipxe"), Some(2)));

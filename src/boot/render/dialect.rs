@@ -77,7 +77,7 @@ impl fmt::Write for BoundedText {
 }
 
 /// Why a value may not stand where a template puts it. It goes without the value, which may be a secret
-/// and would go to the log; the template's word for it is said instead.
+/// and would go to the log; the template's word for it is shown instead.
 #[derive(Debug)]
 pub(super) struct RefusedValue(pub(super) String);
 
@@ -171,7 +171,7 @@ pub(super) fn arg(value: &Value) -> Result<String, Error> {
 }
 
 /// The filter `args` of GRUB's scripts: kernel parameters, each a word in GRUB's quotes, so that the
-/// kernel gets what was said whatever GRUB reads elsewhere in such a text. The kernel's own quotes group a
+/// kernel gets what was written whatever GRUB reads elsewhere in such a text. The kernel's own quotes group a
 /// parameter with blanks; GRUB puts them around it again. Neither `'` nor `\` can be handed on: GRUB
 /// writes a `\` before each.
 fn args(value: &Value) -> Result<Value, Error> {

@@ -210,7 +210,7 @@ fn engines_words(error: &Error) -> String {
     }
 }
 
-/// A syntax error, at what it is about: a comment or a block without its end is said where it begins,
+/// A syntax error, at what it is about: a comment or a block without its end is reported where it begins,
 /// and not where the file ends.
 fn syntax_error(error: &Error, source: &str, at: usize) -> (LineColumn, String) {
     let marks = Delimiters::of(source);

@@ -224,7 +224,7 @@ fn no_value_becomes_a_command_of_grub() {
 }
 
 #[test]
-fn kernel_parameters_are_quoted_for_grub_and_arrive_as_they_were_said() {
+fn kernel_parameters_are_quoted_for_grub_and_arrive_as_they_were_written() {
     for (text, written) in [
         ("console=ttyS0,115200 quiet", "console=ttyS0,115200 quiet"),
         (

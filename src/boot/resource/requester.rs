@@ -65,7 +65,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// The machine that asks and says this UUID, of which nothing is remembered: firmware has said it
+    /// The machine that asks and sends this UUID, of which nothing is remembered: firmware has sent it
     /// by DHCP. PXELINUX writes option 97's bytes as they come.
     fn identity_by_uuid(&self, claimed: Uuid) -> Identity {
         let is_listed = |uuid: &Uuid| self.snapshot.hosts.by_uuid(*uuid).is_some();

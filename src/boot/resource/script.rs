@@ -87,7 +87,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// The stage of a machine that fetches `file` with a loader other than iPXE: no request tells which
-    /// loader it comes from, and the inventory may, or what its firmware said of itself. The loader itself
+    /// loader it comes from, and the inventory may, or what its firmware sent of itself. The loader itself
     /// is fetched by firmware.
     pub(super) fn another_loader(&self, file: &str) -> Option<Stage> {
         if self.peer.arch.is_some_and(|arch| arch.firmware == Firmware::Pxelinux) {

@@ -54,8 +54,8 @@ pub(super) struct AddArgs {
     place: ImagesFolder,
 }
 
-pub(super) fn cpu(said: &str) -> Result<Cpu, String> {
-    Cpu::from_name(said).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64, loongarch64, ppc64 or s390x".to_owned())
+pub(super) fn cpu(name: &str) -> Result<Cpu, String> {
+    Cpu::from_name(name).ok_or_else(|| "use x86, x86_64, arm32, arm64, riscv64, loongarch64, ppc64 or s390x".to_owned())
 }
 
 pub(super) fn run(add: AddArgs) -> ExitCode {

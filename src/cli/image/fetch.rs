@@ -137,7 +137,7 @@ pub(super) fn catalogue_file(named: Option<&PathBuf>, config: &Path) -> Option<P
 
 fn request(asked: FetchArgs) -> Result<FetchRequest, ExitCode> {
     let by_url = asked.files.kernel.is_some() || asked.files.disk.is_some();
-    let accept = asked.checks.sha256.iter().any(|said| said == "accept");
+    let accept = asked.checks.sha256.iter().any(|sum| sum == "accept");
     let unsigned = asked.checks.unsigned;
     let name = asked.called.clone().unwrap_or_else(|| asked.name.clone());
     let from = match (asked.offline, asked.online) {
@@ -224,19 +224,19 @@ fn from_urls(asked: FetchArgs) -> Result<CatalogueEntry, ExitCode> {
 }
 
 /// Writes the checksums of the command line to the files they are of.
-fn pin(entry: &mut CatalogueEntry, said: &[String]) -> Result<(), ExitCode> {
+fn pin(entry: &mut CatalogueEntry, sums: &[String]) -> Result<(), ExitCode> {
     let count = entry.files().count();
-    if said.is_empty() || said == ["accept"] {
+    if sums.is_empty() || sums == ["accept"] {
         return Ok(());
     }
-    if said.len() != count {
+    if sums.len() != count {
         return Err(complain(format_args!(
             "{count} files and {} checksums: give one --sha256 a file, in the order kernel, initrds, disk",
-            said.len()
+            sums.len()
         )));
     }
     let files = entry.kernel.iter_mut().chain(&mut entry.initrds).chain(&mut entry.disk);
-    for (file, digits) in files.zip(said) {
+    for (file, digits) in files.zip(sums) {
         file.sha256 = Some(checksum::from_hex(digits).ok_or_else(|| {
             complain(format_args!(
                 "`{digits}` is not a sha256: it is the 64 hexadecimal digits that `sha256sum FILE` prints"

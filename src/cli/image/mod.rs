@@ -35,7 +35,7 @@ pub(super) struct Args {
 enum Action {
     /// Makes an image of an ISO, a folder or files, with checksums; it appears whole or not at all
     #[command(after_help = "\
-From an ISO or a folder, kernel, initrds and the parameters of the boot entry are found, and said.
+From an ISO or a folder, kernel, initrds and the parameters of the boot entry are found, and printed.
 Where there are several kernels, --kernel PATH chooses one by its path inside. ISOs are read, not
 mounted: it needs no root.
 

@@ -12,8 +12,8 @@ const INTERFACE_NAME_BYTES_MAX: usize = 15;
 const MODES: &[(&str, Mode)] = &[("dhcp", Mode::Dhcp), ("proxy", Mode::Proxy)];
 
 fn mode(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Mode> {
-    let said = fields.take(reader, "mode", |reader, value| decode::word(reader, value, MODES));
-    said.map(|said| said.value)
+    let written = fields.take(reader, "mode", |reader, value| decode::word(reader, value, MODES));
+    written.map(|written| written.value)
 }
 
 /// What `[network]` says.
@@ -41,12 +41,12 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Networ
         return Network::default();
     };
     let interfaces = fields.take_all(reader, "interfaces", interface);
-    let said_none = match fields.value("interfaces").map(|said| said.get_ref()) {
+    let is_empty = match fields.value("interfaces").map(|written| written.get_ref()) {
         None => true,
         Some(DeValue::Array(items)) => items.is_empty(),
         Some(_) => false,
     };
-    if said_none {
+    if is_empty {
         reader.error(
             value,
             "no interface to serve".to_owned(),
@@ -72,7 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Networ
     Network {
         interfaces: served,
         shared_addresses: shared,
-        router_advertisements: advertises.is_none_or(|said| said.value),
+        router_advertisements: advertises.is_none_or(|written| written.value),
     }
 }
 
@@ -85,10 +85,10 @@ fn shared_addresses(reader: &mut Reader<'_>, value: &Value<'_>) -> SharedAddress
     };
     let mut networks = Vec::new();
     for (key, machines) in table.iter() {
-        let said = key.get_ref();
-        let network = match said.parse::<Ipv4Addr>() {
+        let written = key.get_ref();
+        let network = match written.parse::<Ipv4Addr>() {
             Ok(address) => Ok(Cidr::containing(address, 32)),
-            Err(_) => said
+            Err(_) => written
                 .parse::<Cidr>()
                 .map_err(|error| text::escape(error.to_string().as_bytes())),
         };
@@ -128,13 +128,13 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(String, Opti
 }
 
 fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = decode::text(reader, value)?;
+    let written = decode::text(reader, value)?;
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
-    let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&said.len()) && !matches!(said.as_str(), "." | "..");
-    if !fits || !said.chars().all(plain) {
-        let message = format!("`{}` is not an interface name", text::escape(said.as_bytes()));
+    let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&written.len()) && !matches!(written.as_str(), "." | "..");
+    if !fits || !written.chars().all(plain) {
+        let message = format!("`{}` is not an interface name", text::escape(written.as_bytes()));
         reader.error(value, message, "see `ip link` for names such as eno2");
         return None;
     }
-    Some(said)
+    Some(written)
 }

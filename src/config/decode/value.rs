@@ -12,7 +12,7 @@ use toml::de::DeValue;
 /// A text without control characters: whatever people write may end on a kernel command line.
 pub(in crate::config) fn text(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let help = match value.get_ref() {
-        DeValue::String(said) => return clean(reader, value, said),
+        DeValue::String(written) => return clean(reader, value, written),
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => "put it in quotes",
         DeValue::Array(_) => "write one text, in quotes and without brackets",
         DeValue::Table(_) => "",
@@ -20,12 +20,12 @@ pub(in crate::config) fn text(reader: &mut Reader<'_>, value: &Value<'_>) -> Opt
     reader.wrong_type_with_help(value, "a text", help)
 }
 
-fn clean(reader: &mut Reader<'_>, value: &Value<'_>, said: &str) -> Option<String> {
-    match text::control_character(said) {
-        None => Some(said.to_owned()),
+fn clean(reader: &mut Reader<'_>, value: &Value<'_>, written: &str) -> Option<String> {
+    match text::control_character(written) {
+        None => Some(written.to_owned()),
         Some(found) => {
             // Without the text: it may be a secret, and this goes to the log.
-            let place = said.chars().take_while(|c| *c != found).count() + 1;
+            let place = written.chars().take_while(|c| *c != found).count() + 1;
             let message = format!(
                 "this text has the control character U+{:04X} at its place {place}",
                 u32::from(found)
@@ -38,8 +38,8 @@ fn clean(reader: &mut Reader<'_>, value: &Value<'_>, said: &str) -> Option<Strin
 
 /// A text that is not empty.
 pub(in crate::config) fn some_text(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = text(reader, value)?;
-    if said.trim().is_empty() {
+    let written = text(reader, value)?;
+    if written.trim().is_empty() {
         reader.error(
             value,
             "this text is empty".to_owned(),
@@ -47,14 +47,14 @@ pub(in crate::config) fn some_text(reader: &mut Reader<'_>, value: &Value<'_>) -
         );
         return None;
     }
-    Some(said)
+    Some(written)
 }
 
 /// A domain name, or a part of one.
 pub(in crate::config) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let said = some_text(reader, value)?;
-    if !text::is_domain_name(&said) {
-        let message = format!("`{}` is not a domain name", text::escape(said.as_bytes()));
+    let written = some_text(reader, value)?;
+    if !text::is_domain_name(&written) {
+        let message = format!("`{}` is not a domain name", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -62,15 +62,15 @@ pub(in crate::config) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>)
         );
         return None;
     }
-    Some(said)
+    Some(written)
 }
 
 /// A SHA-256 checksum.
 pub(in crate::config) fn sha256(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[u8; 32]> {
-    let said = text(reader, value)?;
-    let sum = checksum::from_hex(&said);
+    let written = text(reader, value)?;
+    let sum = checksum::from_hex(&written);
     if sum.is_none() {
-        let message = format!("`{}` is not a sha256", text::escape(said.as_bytes()));
+        let message = format!("`{}` is not a sha256", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -86,8 +86,8 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    let said = text(reader, value)?;
-    match said.parse() {
+    let written = text(reader, value)?;
+    match written.parse() {
         Ok(read) => Some(read),
         Err(error) => {
             reader.error(value, error.to_string(), "");
@@ -98,11 +98,11 @@ where
 
 /// An IPv4 address; std's own words do not name the value.
 pub(in crate::config) fn address(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<std::net::Ipv4Addr> {
-    let said = text(reader, value)?;
-    match said.parse() {
+    let written = text(reader, value)?;
+    match written.parse() {
         Ok(address) => Some(address),
         Err(_) => {
-            let message = format!("`{}` is not an IPv4 address", text::escape(said.as_bytes()));
+            let message = format!("`{}` is not an IPv4 address", text::escape(written.as_bytes()));
             reader.error(value, message, "write it as 192.0.2.11");
             None
         }
@@ -112,7 +112,7 @@ pub(in crate::config) fn address(reader: &mut Reader<'_>, value: &Value<'_>) -> 
 /// `true` or `false`.
 pub(in crate::config) fn boolean(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<bool> {
     match value.get_ref() {
-        DeValue::Boolean(said) => Some(*said),
+        DeValue::Boolean(written) => Some(*written),
         _ => reader.wrong_type_with_help(value, "true or false", "write true or false without quotes"),
     }
 }
@@ -136,13 +136,13 @@ pub(in crate::config) fn word<T: Copy>(
     value: &Value<'_>,
     words: &[(&'static str, T)],
 ) -> Option<T> {
-    let said = text(reader, value)?;
-    let found = words.iter().find(|(word, _)| *word == said);
+    let written = text(reader, value)?;
+    let found = words.iter().find(|(word, _)| *word == written);
     if found.is_none() {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let otherwise = format!("it is one of {}", known.join(", "));
-        let help = did_you_mean(&said, known.iter().copied(), &otherwise);
-        let message = format!("`{}` is not known here", text::escape(said.as_bytes()));
+        let help = did_you_mean(&written, known.iter().copied(), &otherwise);
+        let message = format!("`{}` is not known here", text::escape(written.as_bytes()));
         reader.error(value, message, help);
     }
     found.map(|(_, meant)| *meant)
@@ -154,19 +154,19 @@ pub(in crate::config) fn duration(reader: &mut Reader<'_>, value: &Value<'_>) ->
         let help = "say the unit, in quotes: \"30s\", \"10m\", \"1h\" or \"7d\"";
         return reader.wrong_type_with_help(value, "a length of time", help);
     }
-    let said = text(reader, value)?;
-    let read = parse_duration(said.trim());
+    let written = text(reader, value)?;
+    let read = parse_duration(written.trim());
     if read.is_none() {
-        let message = format!("`{}` is not a length of time", text::escape(said.as_bytes()));
+        let message = format!("`{}` is not a length of time", text::escape(written.as_bytes()));
         reader.error(value, message, "write it as 30s, 10m, 1h or 7d");
     }
     read
 }
 
 /// Option 51 has 32 bits of seconds, of which all ones mean for ever (RFC 2131).
-fn parse_duration(said: &str) -> Option<Duration> {
-    let split = said.find(|c: char| !c.is_ascii_digit())?;
-    let (digits, unit) = said.split_at(split);
+fn parse_duration(written: &str) -> Option<Duration> {
+    let split = written.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = written.split_at(split);
     let unit_s: u32 = match unit {
         "s" => 1,
         "m" => 60,
@@ -190,8 +190,8 @@ fn var_at(reader: &mut Reader<'_>, value: &Value<'_>, depth: usize) -> Option<Va
         return None;
     }
     match value.get_ref() {
-        DeValue::String(said) => clean(reader, value, said).map(Var::Text),
-        DeValue::Boolean(said) => Some(Var::Bool(*said)),
+        DeValue::String(written) => clean(reader, value, written).map(Var::Text),
+        DeValue::Boolean(written) => Some(Var::Bool(*written)),
         DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) => Some(Var::Integer(number)),
             Err(_) => reader.wrong_type(value, "a number of 64 bits"),
@@ -222,8 +222,8 @@ mod tests {
     fn a_length_of_time_has_a_unit_and_fits_option_51() {
         assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
         assert_eq!(parse_duration("7d"), Some(Duration::from_secs(604_800)));
-        for said in ["", "1", "h", "1w", "-1h", "4294967295s", "999999999d", "1 h"] {
-            assert_eq!(parse_duration(said), None, "{said}");
+        for written in ["", "1", "h", "1w", "-1h", "4294967295s", "999999999d", "1 h"] {
+            assert_eq!(parse_duration(written), None, "{written}");
         }
     }
 }

@@ -62,7 +62,7 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
     while let Some(folder) = folders.pop_front() {
         let entries = match source::entries(&folder.path) {
             Ok(entries) => entries,
-            // A root that is not there is said where a loader is missed in it.
+            // A root that is not there is reported where a loader is missed in it.
             Err(_) if folder.beneath.is_empty() => continue,
             // Whoever closed a folder beneath a root did not mean it to be served.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,

@@ -54,7 +54,7 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
     let mut fields = Fields::of(reader, "an option", value)?;
     let code = fields.take(reader, "code", |reader, value| code(reader, value, reserved));
     let kind = fields.take(reader, "type", |reader, value| decode::word(reader, value, KINDS));
-    let said = fields.value("value");
+    let written = fields.value("value");
     for key in ["code", "type", "value"] {
         if !fields.has(key) {
             let help = "write it as { code = 150, type = \"address\", value = \"192.0.2.1\" }";
@@ -62,7 +62,7 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
         }
     }
     fields.finish(reader);
-    let body = body(reader, said?, kind?.value)?;
+    let body = body(reader, written?, kind?.value)?;
     if body.len() > DHCP_OPTION_BYTES_MAX {
         reader.error(
             value,
@@ -82,10 +82,10 @@ fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: QuirkValueType) -> Opt
         QuirkValueType::Text => decode::some_text(reader, value).map(String::into_bytes),
         QuirkValueType::Address => decode::address(reader, value).map(|address| address.octets().to_vec()),
         QuirkValueType::Bytes => {
-            let said = decode::some_text(reader, value)?;
-            let read = bytes(&said);
+            let written = decode::some_text(reader, value)?;
+            let read = bytes(&written);
             if read.is_none() {
-                let message = format!("`{}` is no bytes", text::escape(said.as_bytes()));
+                let message = format!("`{}` is no bytes", text::escape(written.as_bytes()));
                 reader.error(
                     value,
                     message,
@@ -113,10 +113,10 @@ fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: QuirkValueType) -> Opt
 }
 
 /// `00 00 11 'Raspberry Pi Boot'`.
-fn bytes(said: &str) -> Option<Vec<u8>> {
+fn bytes(written: &str) -> Option<Vec<u8>> {
     let mut read = Vec::new();
     // Every second part stands between quotes; an odd number of quotes leaves an even number of parts.
-    let parts: Vec<&str> = said.split('\'').collect();
+    let parts: Vec<&str> = written.split('\'').collect();
     if parts.len().is_multiple_of(2) {
         return None;
     }
@@ -141,8 +141,8 @@ mod tests {
     fn bytes_are_hexadecimal_pairs_and_quoted_letters() {
         assert_eq!(bytes("00 11 'PXE'").unwrap(), b"\0\x11PXE");
         assert_eq!(bytes("'it' 20 'is'").unwrap(), b"it is");
-        for said in ["0", "001", "+1", "zz", "'open", "00 x"] {
-            assert_eq!(bytes(said), None, "{said}");
+        for written in ["0", "001", "+1", "zz", "'open", "00 x"] {
+            assert_eq!(bytes(written), None, "{written}");
         }
     }
 }

@@ -157,14 +157,17 @@ fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
     } else {
         format!(" (which leads to {last})")
     };
-    let said = format!("{url}{led}: the server says {status}");
+    let failure = format!("{url}{led}: the server says {status}");
     if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
         let after = response
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|after| after.to_str().ok());
         let not_before = after.and_then(|after| after.parse().ok()).map(Duration::from_secs);
-        return Fault::Passing { why: said, not_before };
+        return Fault::Passing {
+            why: failure,
+            not_before,
+        };
     }
     let next = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -176,5 +179,5 @@ fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => "put user and password into https_proxy",
         _ => "try another mirror",
     };
-    Fault::lasting(format!("{said}; {next}"))
+    Fault::lasting(format!("{failure}; {next}"))
 }

@@ -312,7 +312,7 @@ impl PartialDownload {
             Some(total) if self.length > total => {
                 self.begin_anew(wanted).map_err(Fault::Lasting)?;
                 Err(Fault::passing(format!(
-                    "{} gave more than it said, which were {total} bytes; nothing of it is kept",
+                    "{} sent more than the {total} bytes it announced; nothing of it is kept",
                     wanted.url
                 )))
             }
@@ -382,8 +382,8 @@ fn validator(response: &Response<Body>) -> Option<String> {
 
 /// `bytes FROM-TO/TOTAL`.
 fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
-    let said = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = said.strip_prefix("bytes ")?.split_once('/')?;
+    let content_range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (range, total) = content_range.strip_prefix("bytes ")?.split_once('/')?;
     let (from, _) = range.split_once('-')?;
     Some((from.trim().parse().ok()?, total.trim().parse().ok()))
 }

@@ -92,7 +92,7 @@ pub fn fetch(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress
 /// may boot other things.
 ///
 /// # Errors
-/// When the kernel is for another instruction set than was said.
+/// When the kernel is for another instruction set than was declared.
 fn new_image(
     request: &FetchRequest,
     kernel: Option<PathBuf>,
@@ -141,8 +141,8 @@ fn from_package(
         package.name
     ));
     let new = new_image(request, package.kernel.clone(), package.initrds.clone(), None, progress)?;
-    let said = [made_by(request), format!("From Debian's package {}.", package.name)];
-    let added = add::add_from(images, &new, &said, &mut |step| {
+    let comments = [made_by(request), format!("From Debian's package {}.", package.name)];
+    let added = add::add_from(images, &new, &comments, &mut |step| {
         progress.copy(request.name.as_str(), step);
         !progress.stopped()
     });
@@ -159,7 +159,7 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
     let sums = trust::sums(&client, request, &kept, progress)?;
     let settled = trust::resolve(request, &sums)?;
     kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
-    let mut said = vec![made_by(request)];
+    let mut comments = vec![made_by(request)];
     let mut sums = HashMap::new();
     for one in &settled {
         go_on(progress)?;
@@ -171,7 +171,7 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
             one.wanted.file,
             checksum::hex(&known.1)
         ));
-        said.push(format!("{}: {checked}.", url::public(&one.wanted.url)));
+        comments.push(format!("{}: {checked}.", url::public(&one.wanted.url)));
         sums.insert(path, known);
     }
     let place = |remote: &Remote| unpacked(remote, &settled, &kept);
@@ -187,7 +187,7 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
     let artifacts = artifacts.map(|path| artifact(path, &sums));
     let artifacts = artifacts.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
     go_on(progress)?;
-    kept.become_image(images, &new, artifacts, &said)
+    kept.become_image(images, &new, artifacts, &comments)
 }
 
 /// # Errors
@@ -234,7 +234,7 @@ fn unpacked(remote: &Remote, settled: &[ResolvedFile], kept: &StagingDir) -> Res
     for inside in [member.clone(), format!("./{member}")] {
         match take_out(&archive, &inside, &out)? {
             Ok(()) => return Ok(out),
-            Err(said) => why = said,
+            Err(reason) => why = reason,
         }
     }
     Err(ImageError::new(format!(
@@ -263,8 +263,8 @@ fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), Strin
     })
 }
 
-fn first_line(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    let line = said.lines().find(|line| !line.trim().is_empty());
-    text::escape(line.unwrap_or("tar failed and said nothing").as_bytes())
+fn first_line(output: &[u8]) -> String {
+    let output = String::from_utf8_lossy(output);
+    let line = output.lines().find(|line| !line.trim().is_empty());
+    text::escape(line.unwrap_or("tar failed without a message").as_bytes())
 }

@@ -97,19 +97,24 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
 fn judge(status: &str) -> Result<String, String> {
     let lines = status.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
     let words: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
-    let said = |word: &str| words.iter().find(|(first, _)| *first == word).map(|(_, rest)| *rest);
-    if said("BADSIG").is_some() {
+    let status_of = |word: &str| words.iter().find(|(first, _)| *first == word).map(|(_, rest)| *rest);
+    if status_of("BADSIG").is_some() {
         return Err("the signature does not fit: somebody changed it on the way".to_owned());
     }
-    if let Some(signer) = said("GOODSIG") {
+    if let Some(signer) = status_of("GOODSIG") {
         let who = signer.split_once(' ').map_or(signer, |(_, who)| who);
         return Ok(text::escape(who.as_bytes()));
     }
-    Err(match (said("EXPKEYSIG").or(said("REVKEYSIG")), said("NO_PUBKEY")) {
-        (Some(who), _) => format!("the key of {who} is no longer valid; is the keyring's package up to date?"),
-        (None, Some(key)) => format!("it is signed by the key {key}, which is not among ours"),
-        (None, None) => "it has no signature that holds".to_owned(),
-    })
+    Err(
+        match (
+            status_of("EXPKEYSIG").or(status_of("REVKEYSIG")),
+            status_of("NO_PUBKEY"),
+        ) {
+            (Some(who), _) => format!("the key of {who} is no longer valid; is the keyring's package up to date?"),
+            (None, Some(key)) => format!("it is signed by the key {key}, which is not among ours"),
+            (None, None) => "it has no signature that holds".to_owned(),
+        },
+    )
 }
 
 #[cfg(test)]

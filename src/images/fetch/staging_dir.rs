@@ -103,14 +103,14 @@ impl StagingDir {
         images: &Path,
         new: &NewImage,
         artifacts: Vec<ArtifactSummary>,
-        said: &[String],
+        comments: &[String],
     ) -> Result<Added, ImageError> {
         // An image that is replaced gets the hidden folder's name: no second run may take it for its own
         // while it is removed. A run that has just made it holds its lock until it ends.
         let replaced = File::open(images.join(new.name.as_str())).ok();
         let replaced = replaced.filter(|image| locked(image).is_ok());
         self.keep_what(|found| artifacts.iter().any(|(file, _, _)| self.folder.join(file) == found))?;
-        let added = place::finish(images, &self.folder, new, artifacts, said).inspect_err(|_| {
+        let added = place::finish(images, &self.folder, new, artifacts, comments).inspect_err(|_| {
             let _ = fs::remove_file(self.folder.join(MANIFEST));
         })?;
         // Where nothing was replaced, the folder of that name is the next run's.

@@ -131,8 +131,8 @@ fn by_version(one: &str, other: &str) -> Ordering {
     pieces(one).cmp(&pieces(other))
 }
 
-fn pieces(said: &str) -> Vec<(u64, &str)> {
-    said.split_inclusive(|byte: char| !byte.is_ascii_digit())
+fn pieces(text: &str) -> Vec<(u64, &str)> {
+    text.split_inclusive(|byte: char| !byte.is_ascii_digit())
         .map(|piece| {
             let digits = piece.trim_end_matches(|byte: char| !byte.is_ascii_digit());
             (digits.parse().unwrap_or(0), &piece[digits.len()..])

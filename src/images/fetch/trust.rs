@@ -2,7 +2,7 @@
 //!
 //! In order: a checksum that the operator or the catalogue wrote down; one in a file of checksums,
 //! which is signed or came over HTTPS; a signature of the file itself. Without any of them the
-//! operator must have said that whatever comes will do.
+//! operator must have accepted whatever comes.
 
 use super::{
     client::{Fault, HttpClient, RequestOptions},

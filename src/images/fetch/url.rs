@@ -27,12 +27,12 @@ pub fn refuse(url: &str) -> Result<(), String> {
 }
 
 /// What people say of a file, seen from `base`: a whole URL, or a path beneath the folder of `base`.
-pub fn join(base: &str, said: &str) -> String {
-    if said.starts_with("https://") || said.starts_with("http://") {
-        return said.to_owned();
+pub fn join(base: &str, reference: &str) -> String {
+    if reference.starts_with("https://") || reference.starts_with("http://") {
+        return reference.to_owned();
     }
     let folder = base.rfind('/').map_or("", |end| &base[..=end]);
-    format!("{folder}{}", said.trim_start_matches("./"))
+    format!("{folder}{}", reference.trim_start_matches("./"))
 }
 
 /// The URL as others may read it: a query may have a password in it.

@@ -37,7 +37,9 @@ impl Assembly<'_> {
         if !self.is_stranger() {
             return None;
         }
-        let folder = cmdline.iter().find_map(|said| said.strip_prefix("archisobasedir="))?;
+        let folder = cmdline
+            .iter()
+            .find_map(|parameter| parameter.strip_prefix("archisobasedir="))?;
         let machine = match self.candidate.cpu()? {
             Cpu::X86_64 => "x86_64",
             Cpu::X86 => "i686",
@@ -56,7 +58,7 @@ impl Assembly<'_> {
     /// What to say where the medium told the kernel where its root is, and neither that nor a file with the
     /// root came along.
     pub(super) fn without_root(&self, dropped: &[String], archiso: Option<&str>) -> Option<String> {
-        let finds_root = |said: &&String| MEDIUM_ROOT.iter().any(|pattern| text::glob(pattern, said));
+        let finds_root = |parameter: &&String| MEDIUM_ROOT.iter().any(|pattern| text::glob(pattern, parameter));
         let root: Vec<&str> = dropped.iter().filter(finds_root).map(String::as_str).collect();
         if !self.is_stranger() || root.is_empty() {
             return None;

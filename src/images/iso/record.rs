@@ -126,13 +126,13 @@ impl<'a> Record<'a> {
             NameScheme::Plain => plain(self.identifier()),
             NameScheme::RockRidge { skip } => {
                 let own = self.system_use().get(skip..).unwrap_or_default();
-                let said = Posix::read(own, read)?;
-                if said.is_symlink {
+                let posix = Posix::read(own, read)?;
+                if posix.is_symlink {
                     return Ok(None);
                 }
-                match said.name.is_empty() {
+                match posix.name.is_empty() {
                     true => plain(self.identifier()),
-                    false => String::from_utf8_lossy(&said.name).into_owned(),
+                    false => String::from_utf8_lossy(&posix.name).into_owned(),
                 }
             }
         };

@@ -53,13 +53,13 @@ fn a_loader_entry_has_its_lines_in_any_order() {
 
 #[test]
 fn a_path_never_leaves_the_top() {
-    for (folder, said, path) in [
+    for (folder, written, path) in [
         ("a/b", "../../../../etc/passwd", "etc/passwd"),
         ("a", "/../x", "x"),
         ("a/b", "./c", "a/b/c"),
         ("", "", ""),
     ] {
-        assert_eq!(within(folder, said), path);
+        assert_eq!(within(folder, written), path);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bounds of the files that people edit: what may be in them, how they are tried, said, watched and kept.
+//! Bounds of the files that people edit: what may be in them, how they are validated, reported, watched and kept.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub const VALIDATION_OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const VALIDATION_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The longest text one template may render.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-/// Errors, and as many warnings, that are said of one file; the others are counted.
+/// Errors, and as many warnings, that are shown of one file; the others are counted.
 pub const DIAGNOSTICS_PER_FILE_MAX: usize = 200;
-/// Errors, and as many warnings, that are said of all files.
+/// Errors, and as many warnings, that are shown of all files.
 pub const DIAGNOSTICS_MAX: usize = 2000;
-/// Bytes of what is said of one, which may quote what somebody wrote.
+/// Bytes of one message, which may quote the file.
 pub const DIAGNOSTIC_BYTES_MAX: usize = 1000;
 /// Bytes behind the first syntax error of a file in which others are looked for: each takes some hundred bytes,
 /// and of a file that is something else altogether every byte may be one.

@@ -41,7 +41,7 @@ pub const HTTP_HELD_PER_CLIENT_MAX: usize = 32;
 pub const HTTP_HELD_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// How often who waits for an image to be verified looks whether there is another inventory by now.
 pub const HTTP_HELD_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// How often it asks anew though there is none and nobody said anything.
+/// How often it asks anew without having been notified.
 pub const HTTP_HELD_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A connection that is silent so long is asked whether its machine is still there, and so often again:
 /// one that was switched off while it waited holds nothing for long.

@@ -123,7 +123,7 @@ impl CommitQueue {
 }
 
 impl Replies {
-    /// Says what still can be said where lease changes will never be durable; the rest is given up
+    /// Sends the replies that still can be sent where lease changes will never be durable; the rest is given up
     /// and counted.
     pub(super) fn give_up(&mut self, mut answers: Vec<PendingReply>, reason: &Reason, counter: Counter) {
         self.ack_remaining(&mut answers);

@@ -12,7 +12,7 @@ pub(super) struct PendingReply {
     pub sending: Option<OutgoingReply>,
     /// The lease change that the reply waits for.
     pub change: Option<LeaseChange>,
-    /// What is said of it.
+    /// What is logged of it.
     pub event: Event,
     /// It was answered already, by what is on disk.
     pub is_answered: bool,

@@ -161,7 +161,7 @@ impl Body for ResponseBody {
                     *this = ResponseBody::File(file);
                     Pin::new(this).poll_frame(context)
                 }
-                // The connection is cut: the head said that there is something.
+                // The connection is cut: the head announced a body.
                 Err(error) => Poll::Ready(Some(Err(error))),
             },
         }

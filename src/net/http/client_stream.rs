@@ -129,7 +129,7 @@ impl DeliveryTracker {
         &self.shared
     }
 
-    /// What its client said since the last answer.
+    /// What its client sent since the last response.
     pub(super) fn heard(&self) -> MutexGuard<'_, ReceivedPrefix> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }

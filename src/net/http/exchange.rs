@@ -37,8 +37,8 @@ impl ConnectionContext {
             let reason = Reason::PathTooLong { bytes: path_bytes };
             return self.unread(StatusCode::URI_TOO_LONG, reason, head);
         }
-        let said = request.headers().get(USER_AGENT);
-        let mut hold = Hold::new(retry_behaviour(said.map(HeaderValue::as_bytes)));
+        let user_agent = request.headers().get(USER_AGENT);
+        let mut hold = Hold::new(retry_behaviour(user_agent.map(HeaderValue::as_bytes)));
         let mut known = self.shared.snapshot.load_full();
         let mut resolved = self.answer(uri).await;
         loop {
@@ -117,7 +117,7 @@ impl ConnectionContext {
         }
     }
 
-    /// A refusal, said to the operator and to the client; who may come back is told to.
+    /// A refusal, logged for the operator and sent to the client; who may come back is told to.
     fn refuse(
         &self,
         subject: &Subject,

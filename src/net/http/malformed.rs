@@ -6,7 +6,7 @@ use crate::model::text;
 /// Bytes of a request's beginning that are kept, to say what it was.
 const HEARD_BYTES_MAX: usize = 96;
 
-/// What a client said since the last answer.
+/// What a client sent since the last response.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedPrefix {
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ impl ReceivedPrefix {
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(buffer)]);
     }
 
-    /// Something was said to the client.
+    /// Something was sent to the client.
     pub(super) fn resolved(&mut self) {
         self.is_answered = true;
     }

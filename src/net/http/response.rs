@@ -203,7 +203,7 @@ impl ConnectionContext {
         FileContent::new(wanted.content, bytes, self.buffers.clone(), delivery_handle)
     }
 
-    /// Who asks gets a 503 with Retry-After, and so is said.
+    /// The client gets a 503 with Retry-After, and that is logged.
     pub(super) fn retry_later(&self, subject: &Subject, reason: Reason, head: bool) -> Response<ResponseBody> {
         let step = Step::ComeBack {
             file: subject.file.clone(),

@@ -23,7 +23,7 @@ pub(super) struct Watcher {
     listen: ListenConfig,
     common: SharedResources,
     served: BTreeMap<String, InterfaceServers>,
-    /// The last thing said of an interface that can't be bound, so that it is logged once.
+    /// The last error logged of an interface that can't be bound, so that it is logged once.
     complaints: BTreeMap<String, String>,
 }
 
@@ -107,10 +107,10 @@ impl Watcher {
                 self.serve(interface, sockets);
             }
             Err(error) => {
-                let said = error.to_string();
-                if self.complaints.get(&*interface.name) != Some(&said) {
-                    warn!("{said}; tried again until it works");
-                    self.complaints.insert(interface.name.to_string(), said);
+                let complaint = error.to_string();
+                if self.complaints.get(&*interface.name) != Some(&complaint) {
+                    warn!("{complaint}; tried again until it works");
+                    self.complaints.insert(interface.name.to_string(), complaint);
                 }
             }
         }

@@ -19,7 +19,7 @@ pub(super) const BATCH: usize = 32;
 pub(super) struct Control([u8; 64]);
 
 impl Control {
-    /// Nothing said yet.
+    /// Nothing logged yet.
     pub(super) const EMPTY: Control = Control([0; 64]);
 }
 

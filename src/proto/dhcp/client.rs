@@ -140,7 +140,7 @@ pub struct ServerReply {
     pub server: Ipv4Addr,
     /// Option 67, else `file`, up to its NUL; raw.
     pub boot_file: Option<Vec<u8>>,
-    /// Option 51: how long the address is the client's; zero where nothing is said.
+    /// Option 51: how long the address is the client's; zero where the option is absent.
     pub lease: Duration,
 }
 

@@ -62,24 +62,24 @@ struct Circuit {
 }
 
 fn circuit(body: &[u8]) -> Circuit {
-    let mut said = Circuit::default();
+    let mut circuit = Circuit::default();
     if let Some(text) = printable(body).or_else(|| format_string(body)) {
         let (switch, parts) = taken_apart(&text);
-        said.switch = switch.map(str::to_owned);
-        said.ports = parts.iter().map(|part| (*part).to_owned()).collect();
-        said.ports.extend(parts.iter().filter_map(|part| without_unit(part)));
-        said.ports.extend(without_unit(&text));
+        circuit.switch = switch.map(str::to_owned);
+        circuit.ports = parts.iter().map(|part| (*part).to_owned()).collect();
+        circuit.ports.extend(parts.iter().filter_map(|part| without_unit(part)));
+        circuit.ports.extend(without_unit(&text));
         // With the switch in it the whole is its name for the port, and no word that people use.
-        let place = if switch.is_some() { said.ports.len() } else { 0 };
-        said.ports.insert(place, text);
+        let place = if switch.is_some() { circuit.ports.len() } else { 0 };
+        circuit.ports.insert(place, text);
     }
     match *body {
-        [0, 4, _, _, module, port] => said.ports.push(format!("{module}/{port}")),
-        [high, low] => said.ports.push(u16::from_be_bytes([high, low]).to_string()),
+        [0, 4, _, _, module, port] => circuit.ports.push(format!("{module}/{port}")),
+        [high, low] => circuit.ports.push(u16::from_be_bytes([high, low]).to_string()),
         _ => {}
     }
-    said.ports.extend(hexadecimal(body));
-    said
+    circuit.ports.extend(hexadecimal(body));
+    circuit
 }
 
 /// The switch in a text, where it is there, and the port in it, where that is not the whole.
@@ -249,16 +249,16 @@ mod tests {
 
     #[test]
     fn ciscos_module_and_port_and_the_switchs_mac_are_read() {
-        let said = ports(&[0, 4, 0, 10, 1, 7], &[0, 6, 0xaa, 0xbb, 0xcc, 0, 1, 2]);
-        assert_eq!(said[0], "aa:bb:cc:00:01:02/1/7");
-        assert!(said.contains(&"1/7".to_owned()));
-        assert!(said.contains(&"0x0004000a0107".to_owned()));
+        let spellings = ports(&[0, 4, 0, 10, 1, 7], &[0, 6, 0xaa, 0xbb, 0xcc, 0, 1, 2]);
+        assert_eq!(spellings[0], "aa:bb:cc:00:01:02/1/7");
+        assert!(spellings.contains(&"1/7".to_owned()));
+        assert!(spellings.contains(&"0x0004000a0107".to_owned()));
         assert_eq!(ports(b"\x01\x05Gi1/7", b"\x01\x03sw7")[0], "sw7/Gi1/7");
     }
 
     #[test]
     fn what_switches_write_today_is_the_port_that_people_say() {
-        let said = |circuit: &str, remote: &[u8]| ports(circuit.as_bytes(), remote);
+        let spellings = |circuit: &str, remote: &[u8]| ports(circuit.as_bytes(), remote);
         for (circuit, wanted) in [
             ("leaf1:Ethernet4:Vlan100", &["leaf1/Ethernet4", "Ethernet4"][..]),
             ("leaf1:Ethernet4", &["leaf1/Ethernet4", "Ethernet4"]),
@@ -285,9 +285,12 @@ mod tests {
             ("swp7:vlan10", &["swp7"]),
             ("ge-0/0/7.100", &["ge-0/0/7", "ge-0/0/7.100"]),
         ] {
-            let said = said(circuit, &[]);
+            let spellings = spellings(circuit, &[]);
             for port in wanted {
-                assert!(said.iter().any(|way| way == port), "{circuit}: {port}: {said:?}");
+                assert!(
+                    spellings.iter().any(|way| way == port),
+                    "{circuit}: {port}: {spellings:?}"
+                );
             }
         }
         // Its own name is no port of it, wherever it says it.
@@ -298,10 +301,10 @@ mod tests {
             ("leaf1 eth 0/1/12:20", b""),
             ("leaf1:uplink", b"leaf1"),
         ] {
-            let said = said(circuit, remote);
+            let spellings = spellings(circuit, remote);
             assert!(
-                !said.iter().any(|way| way == "leaf1" || way.ends_with("/leaf1")),
-                "{circuit}: {said:?}"
+                !spellings.iter().any(|way| way == "leaf1" || way.ends_with("/leaf1")),
+                "{circuit}: {spellings:?}"
             );
         }
     }
@@ -327,9 +330,9 @@ mod tests {
             ("eth0.100", "eth0"),
             ("leaf1/eth0.100", "leaf1/eth0"),
         ] {
-            let said = ports(circuit.as_bytes(), &[]);
+            let spellings = ports(circuit.as_bytes(), &[]);
             let is_common = |way: &String| way == common || way.ends_with(&format!("/{common}"));
-            assert!(!said.iter().any(is_common), "{circuit}: {said:?}");
+            assert!(!spellings.iter().any(is_common), "{circuit}: {spellings:?}");
         }
         // The whole stays, for the log and for who lists it.
         assert_eq!(ports(b"VLAN 7", &[]), ["VLAN 7", "0x564c414e2037"]);

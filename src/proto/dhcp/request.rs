@@ -154,7 +154,7 @@ impl Request {
 
     /// Whether one of the user classes (option 77) is `class`.
     pub fn has_user_class(&self, class: &[u8]) -> bool {
-        self.user_classes.iter().any(|said| said == class)
+        self.user_classes.iter().any(|user_class| user_class == class)
     }
 
     /// Whether the client asked for an option; one that brings no list gets everything.

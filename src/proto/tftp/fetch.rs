@@ -1,6 +1,6 @@
 //! One incoming transfer as a client: from the request to the last block.
 //!
-//! The machine is handed a server's packets and time, writes what is to be said, and hands out the
+//! The machine is handed a server's packets and time, writes what is to be sent, and hands out the
 //! file's bytes in order; it keeps none. Whoever carries it holds the socket and the server's
 //! transfer address: the request goes to the server's port, everything after the first answer to
 //! the port that answered, and packets from elsewhere are not for this machine.
@@ -42,7 +42,7 @@ pub enum FetchEnd {
 /// What happened besides blocks in order; all zero on a wire that loses nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Words said again because nothing came in time.
+    /// Packets sent again because nothing came in time.
     pub retries: u64,
     /// Blocks that are here already.
     pub repeated: u64,
@@ -60,7 +60,7 @@ pub struct Fetch {
     /// The size as the server told it.
     size: Option<u64>,
     phase: FetchPhase,
-    /// What is to be said now.
+    /// What is to be sent now.
     word: Option<LastSent>,
     /// The last block that came in order.
     have: u64,

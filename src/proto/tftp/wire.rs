@@ -443,15 +443,15 @@ mod tests {
             timeout_s: Some(255),
             windowsize: None,
         };
-        let said = ServerPacket::OptionAck { agreed, foreign: false };
-        assert_eq!(parse_reply(&option_ack(&agreed)), Ok(said));
+        let packet = ServerPacket::OptionAck { agreed, foreign: false };
+        assert_eq!(parse_reply(&option_ack(&agreed)), Ok(packet));
         assert_eq!(parse(&ack(65535)), Ok(Packet::Ack(65535)));
         let block = [&data_header(7)[..], b"abc"].concat();
-        let said = ServerPacket::Data {
+        let packet = ServerPacket::Data {
             number: 7,
             data: b"abc",
         };
-        assert_eq!(parse_reply(&block), Ok(said));
+        assert_eq!(parse_reply(&block), Ok(packet));
         assert_eq!(
             parse_reply(&ack(1)),
             Err(MalformedPacket::Opcode),

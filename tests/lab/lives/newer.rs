@@ -122,15 +122,15 @@ fn root(suite: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/newer-root.sh");
     let made = Command::new(script).arg(suite).args(*packages).output();
     let made = made.expect("the script runs");
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "no root of {suite}: {said}");
+    let printed = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "no root of {suite}: {printed}");
     PathBuf::from(String::from_utf8_lossy(&made.stdout).trim())
 }
 
 fn version(root: &Path, package: &str) -> String {
     let ask = ["dpkg-query", "-W", "-f", "${Version}", package];
-    let said = Command::new("chroot").arg(root).args(ask).output();
-    String::from_utf8_lossy(&said.expect("chroot runs").stdout).into_owned()
+    let printed = Command::new("chroot").arg(root).args(ask).output();
+    String::from_utf8_lossy(&printed.expect("chroot runs").stdout).into_owned()
 }
 
 fn start(life: &Life, root: &Path, script: &str) -> TaskTracker {

@@ -59,7 +59,7 @@ fn two_interfaces_of_one_host_that_ask_together_have_an_address_each() {
 }
 
 #[test]
-fn a_host_whose_own_address_a_stranger_uses_is_said_once_with_the_strangers_mac() {
+fn a_host_whose_own_address_a_stranger_uses_is_reported_once_with_the_strangers_mac() {
     let life = with_host(&format!("\"{MAC_TEXT}\""));
     let stranger = life.wire.client_at("02:00:00:00:00:66", "192.0.2.11");
     let _client = dhcpcd(&life, &life.client, "first");
@@ -71,9 +71,13 @@ fn a_host_whose_own_address_a_stranger_uses_is_said_once_with_the_strangers_mac(
     });
     assert_eq!(line.level, "WARN");
     let lines = life.daemon.lines();
-    let said = |event: &str| lines.iter().filter(|line| line.is("r1u21", event, &[])).count();
+    let logged = |event: &str| lines.iter().filter(|line| line.is("r1u21", event, &[])).count();
     assert_eq!(
-        [said("offered"), said("acknowledged"), said("reservation_conflict")],
+        [
+            logged("offered"),
+            logged("acknowledged"),
+            logged("reservation_conflict")
+        ],
         [1, 1, 1]
     );
     drop(stranger);

@@ -56,10 +56,10 @@ fn what_is_kept_loads_though_every_original_is_broken_or_gone() {
         [FileStamp::NO_FILE; 3],
         "nothing is taken for an artifact that is gone"
     );
-    let said = shown(&loaded.warnings);
+    let reported = shown(&loaded.warnings);
     assert!(
-        said.contains("the artifact `linux`") && said.contains("no loader for"),
-        "{said}"
+        reported.contains("the artifact `linux`") && reported.contains("no loader for"),
+        "{reported}"
     );
 }
 
@@ -174,13 +174,13 @@ fn what_is_kept_loads_though_the_loaders_that_it_names_are_gone() {
     assert!(!room.report().errors.is_empty(), "the files themselves are refused");
     let loaded = load_back(&kept, &room);
     assert_eq!(names(&loaded), names(&accepted));
-    let said = shown(&loaded.warnings);
+    let reported = shown(&loaded.warnings);
     for gone in [
         "there is no loader `old.kpxe`",
         "there is no loader `shimx64.efi`",
         "the script `own` is not written for GRUB",
     ] {
-        assert!(said.contains(gone), "{gone}: {said}");
+        assert!(reported.contains(gone), "{gone}: {reported}");
     }
 }
 

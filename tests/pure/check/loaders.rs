@@ -94,7 +94,7 @@ fn the_nearest_loader_wins_and_each_is_for_the_firmware_that_runs_it() {
 }
 
 #[test]
-fn a_script_that_the_loader_cannot_read_is_said_at_the_loader() {
+fn a_script_that_the_loader_cannot_read_is_reported_at_the_loader() {
     let report = room(&format!("loader = \"shimx64.efi\"\nscript = \"talos\"\n{LIVE}")).report();
     let words = [
         "host `r1u07` loads `shimx64.efi`, and the script `talos` is not written for GRUB",
@@ -177,10 +177,10 @@ fn a_script_for_pxelinux_alone_is_sound_where_firmware_reads_it_itself() {
             _ => "snponly-riscv64.efi",
         };
         room.write(&format!("loaders/{number}"), "loader");
-        let said = shown(&room.compiled().warnings);
+        let reported = shown(&room.compiled().warnings);
         assert!(
-            said.contains("pxelinux.cfg itself") && said.contains("own.ipxe"),
-            "{said}"
+            reported.contains("pxelinux.cfg itself") && reported.contains("own.ipxe"),
+            "{reported}"
         );
     }
     let report = checked("x86_64", &["own.pxelinux"]).report();
@@ -221,10 +221,10 @@ fn a_host_is_rehearsed_in_the_language_of_its_loader_and_in_no_other() {
     };
     room(&lines("")).compiled();
     room(&lines("loader = \"lpxelinux.0\"\n")).compiled();
-    let said = shown(&room(&lines("loader = \"grubx64.efi\"\n")).report().errors);
+    let reported = shown(&room(&lines("loader = \"grubx64.efi\"\n")).report().errors);
     assert!(
-        said.contains("live.grub") && said.contains("GRUB changes `'`"),
-        "{said}"
+        reported.contains("live.grub") && reported.contains("GRUB changes `'`"),
+        "{reported}"
     );
 }
 
@@ -251,7 +251,7 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
             grub.contains(" quiet 'ds=nocloud-net;s=http://192.0.2.1/'; then\n"),
             "{script}: {grub}"
         );
-        let ends = |word: &str| grub.split_whitespace().filter(|said| *said == word).count();
+        let ends = |word: &str| grub.split_whitespace().filter(|reported| *reported == word).count();
         assert_eq!(
             (ends("if"), ends("while")),
             (ends("fi"), ends("done")),
@@ -270,7 +270,7 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
             &format!("  CONFIG pxelinux.cfg/01-{}", mac.replace(':', "-")),
         ] {
             assert!(
-                pxelinux.lines().any(|said| said == line),
+                pxelinux.lines().any(|reported| reported == line),
                 "{script}: {line}: {pxelinux}"
             );
         }
@@ -299,7 +299,7 @@ fn every_script_for_grub_and_pxelinux_renders_for_a_sample_host() {
 }
 
 #[test]
-fn a_link_of_roots_is_a_loader_and_another_is_said_to_be_a_link() {
+fn a_link_of_roots_is_a_loader_and_another_is_reported_to_be_a_link() {
     let room = room("loader = \"linked.efi\"\n");
     let (link, target) = (room.path("loaders/linked.efi"), room.path("boot/ipxe.efi"));
     room.write("boot/ipxe.efi", "");
@@ -337,20 +337,20 @@ fn a_link_of_roots_to_somebody_elses_file_or_to_nothing_is_not_followed() {
         shown(&report.errors)
     };
     let is_roots = fs::symlink_metadata(&link).unwrap().uid() == 0;
-    let said = why();
+    let reported = why();
     assert!(
-        !is_roots || said.contains("it leads to") && said.contains("No such file"),
-        "{said}"
+        !is_roots || reported.contains("it leads to") && reported.contains("No such file"),
+        "{reported}"
     );
     let target = room.path("loaders/ipxe-amd64.efi");
     fs::write(&target, efi(0x8664)).unwrap();
     if is_roots {
         room.compiled();
         lchown(&target, Some(1000), None).unwrap();
-        let said = why();
+        let reported = why();
         assert!(
-            said.contains("ipxe-amd64.efi belongs to user 1000 and not to root"),
-            "{said}"
+            reported.contains("ipxe-amd64.efi belongs to user 1000 and not to root"),
+            "{reported}"
         );
     }
 }
@@ -406,15 +406,15 @@ fn an_arm64_room_whose_hosts_all_name_grub_needs_no_ipxe() {
     if let Err(report) = report(named) {
         panic!("{}", shown(&report.errors));
     }
-    let said = shown(&report(&format!("{named}{other}")).err().unwrap().errors);
+    let reported = shown(&report(&format!("{named}{other}")).err().unwrap().errors);
     assert!(
-        said.contains("no loader for uefi-arm64, which host `r1u08` needs"),
-        "{said}"
+        reported.contains("no loader for uefi-arm64, which host `r1u08` needs"),
+        "{reported}"
     );
 }
 
 #[test]
-fn a_tree_as_deep_as_debians_is_served_whole_and_what_lies_deeper_than_the_limit_is_said() {
+fn a_tree_as_deep_as_debians_is_served_whole_and_what_lies_deeper_than_the_limit_is_reported() {
     let room = room("");
     let module = "debian-installer/riscv64/grub/riscv64-efi/sleep.mod";
     room.write(&format!("loaders/{module}"), "module");
@@ -426,10 +426,10 @@ fn a_tree_as_deep_as_debians_is_served_whole_and_what_lies_deeper_than_the_limit
     assert_eq!(shown(&room.compiled().warnings), "");
     room.write(&format!("{deepest}deeper/one.efi"), "loader");
     let warnings = room.compiled().warnings;
-    let said = shown(&warnings);
+    let reported = shown(&warnings);
     assert!(
-        said.contains("/deeper is not served: it lies deeper than") && warnings.len() == 1,
-        "{said}"
+        reported.contains("/deeper is not served: it lies deeper than") && warnings.len() == 1,
+        "{reported}"
     );
 }
 
@@ -444,9 +444,9 @@ fn a_tree_with_a_configuration_of_its_own_is_warned_of_where_its_grub_is_named()
     assert_eq!(shown(&room.compiled().warnings), "");
     room.write(&format!("loaders/{tree}/grub/grub.cfg"), "menuentry install { }\n");
     let warnings = room.compiled().warnings;
-    let said = "`debian-installer/amd64/grub/grub.cfg` is beside the loaders";
+    let reported = "`debian-installer/amd64/grub/grub.cfg` is beside the loaders";
     assert!(
-        warnings.len() == 1 && warnings[0].message.starts_with(said),
+        warnings.len() == 1 && warnings[0].message.starts_with(reported),
         "{}",
         shown(&warnings)
     );
@@ -476,7 +476,7 @@ fn where_there_are_too_many_files_the_deepest_are_left_out_and_the_whole_folder_
     let loaded = room.compiled();
     assert!(loaded.snapshot.loaders.location_of("a/shallow.efi").is_some());
     assert_eq!(loaded.snapshot.loaders.location_of("z/2/0"), None);
-    let said = shown(&loaded.warnings);
+    let reported = shown(&loaded.warnings);
     let rest = format!("the rest of {} is not served", room.path("loaders").display());
-    assert!(loaded.warnings.len() == 1 && said.contains(&rest), "{said}");
+    assert!(loaded.warnings.len() == 1 && reported.contains(&rest), "{reported}");
 }

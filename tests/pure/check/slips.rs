@@ -66,7 +66,7 @@ fn a_hosts_twin_has_its_other_faults_named() {
 }
 
 #[test]
-fn a_hostname_that_is_another_hosts_name_is_said() {
+fn a_hostname_that_is_another_hosts_name_is_reported() {
     let errors = errors(&format!(
         "{SUBNET}[[host]]\nname = \"a\"\nserial = \"1\"\n[[host]]\nname = \"b\"\nserial = \"2\"\nhostname = \"A\"\n"
     ));
@@ -76,11 +76,11 @@ fn a_hostname_that_is_another_hosts_name_is_said() {
 #[test]
 fn a_syntax_error_says_that_it_hides_the_rest() {
     let errors = errors(&format!("{SUBNET}[[host]]\nname = a b\nadress = 1 2\n"));
-    let said: Vec<bool> = errors
+    let reported: Vec<bool> = errors
         .iter()
         .map(|one| one.to_string().contains("nothing else is judged until this is mended"))
         .collect();
-    assert_eq!(said, [true, false], "{}", shown(&errors));
+    assert_eq!(reported, [true, false], "{}", shown(&errors));
 }
 
 #[test]
@@ -131,17 +131,17 @@ fn a_var_that_no_template_asks_for_is_warned_of_once() {
     ));
     let warnings = room.compiled().warnings;
     assert_eq!((at(&warnings, (8, 25)), warnings.len()), (1, 1), "{}", shown(&warnings));
-    let said = warnings[0].to_string();
+    let reported = warnings[0].to_string();
     assert!(
-        said.contains("`vars.pasword_hash`") && said.contains("did you mean `password_hash`?"),
-        "{said}"
+        reported.contains("`vars.pasword_hash`") && reported.contains("did you mean `password_hash`?"),
+        "{reported}"
     );
     room.write("answers/all.json", "{{ vars | tojson }}\n");
     assert_eq!(room.compiled().warnings.len(), 0);
 }
 
 #[test]
-fn a_folder_in_a_folder_of_inventories_is_said() {
+fn a_folder_in_a_folder_of_inventories_is_reported() {
     let room = Room::new("");
     fs::remove_file(room.path("inventory.toml")).unwrap();
     room.write("inventory.toml/a.toml", SUBNET);
@@ -228,8 +228,8 @@ fn an_image_that_is_not_there_to_be_checked_is_not_held_against_its_script_and_l
         ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[1].url }}\n", true),
         ("own.ipxe", "#!ipxe\ninitrd {{ image.initrds[99].url }}\n", false),
     ] {
-        let (is_sound, said) = is_sound(script, text);
-        assert_eq!(is_sound, compiled, "{script} {text}: {said}");
+        let (is_sound, reported) = is_sound(script, text);
+        assert_eq!(is_sound, compiled, "{script} {text}: {reported}");
     }
 }
 
@@ -238,12 +238,15 @@ fn what_check_finds_goes_to_standard_output_where_it_is_asked_to() {
     let room = Room::new(&host_with("serial = \"1\"\nadress = 1"));
     for (arguments, to_stdout) in [(&[][..], false), (&["--stdout"], true)] {
         let run = check(&room, arguments);
-        let (said, silent) = match to_stdout {
+        let (reported, silent) = match to_stdout {
             true => (run.stdout, run.stderr),
             false => (run.stderr, run.stdout),
         };
-        let said = String::from_utf8(said).unwrap();
-        assert!(said.contains("`adress`") && said.ends_with("1 error\n"), "{said}");
+        let reported = String::from_utf8(reported).unwrap();
+        assert!(
+            reported.contains("`adress`") && reported.ends_with("1 error\n"),
+            "{reported}"
+        );
         assert!(silent.is_empty() && run.status.code() == Some(1));
     }
 }
@@ -288,10 +291,10 @@ fn a_host_with_a_port_that_nobody_is_believed_to_tell_is_an_error_and_where_only
             Ok(loaded) => (Vec::new(), loaded.warnings),
             Err(report) => (report.errors, report.warnings),
         };
-        let said: Vec<Diagnostic> = errors.iter().chain(&warnings).cloned().collect();
-        assert_eq!((errors.len(), warnings.len()), counts, "{inventory}\n{said:?}");
-        let lines: Vec<u32> = said.iter().filter_map(|said| Some(said.place?.0)).collect();
-        assert_eq!(lines, Vec::from_iter(line), "{inventory}\n{said:?}");
+        let reported: Vec<Diagnostic> = errors.iter().chain(&warnings).cloned().collect();
+        assert_eq!((errors.len(), warnings.len()), counts, "{inventory}\n{reported:?}");
+        let lines: Vec<u32> = reported.iter().filter_map(|reported| Some(reported.place?.0)).collect();
+        assert_eq!(lines, Vec::from_iter(line), "{inventory}\n{reported:?}");
     }
 }
 

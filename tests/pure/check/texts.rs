@@ -74,12 +74,12 @@ fn marks_of_other_languages_are_named_with_the_way_out() {
         ("a\n{% raw %}\nb\n", (2, 1)),
     ] {
         let report = with_answer("a.ks", text).report();
-        let said = shown(&report.errors);
-        assert_eq!(places(&report.errors, "a.ks"), [Some(place)], "{text}\n{said}");
-        assert!(said.contains("{% raw %}"), "{said}");
+        let reported = shown(&report.errors);
+        assert_eq!(places(&report.errors, "a.ks"), [Some(place)], "{text}\n{reported}");
+        assert!(reported.contains("{% raw %}"), "{reported}");
     }
-    let said = shown(&with_answer("a.ks", "x\n{% if name %}\n").report().errors);
-    assert!(said.contains("`{% if name %}` has no `{% endif %}`"), "{said}");
+    let reported = shown(&with_answer("a.ks", "x\n{% if name %}\n").report().errors);
+    assert!(reported.contains("`{% if name %}` has no `{% endif %}`"), "{reported}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_answer_goes_out_without_a_byte_order_mark_and_with_plain_line_ends() {
 }
 
 #[test]
-fn an_answer_that_its_reader_would_pass_over_is_said() {
+fn an_answer_that_its_reader_would_pass_over_is_reported() {
     let room = with_answer("seed/user-data", "# mine\nhostname: a\n");
     assert_eq!(places(&room.compiled().warnings, "user-data"), [Some((1, 1))]);
     let report = with_answer("a.ign", "{ \"ignition\": {} ").report();

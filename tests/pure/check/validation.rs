@@ -12,8 +12,8 @@ fn errors(room: &Room) -> Vec<serde_json::Value> {
     let mut check = Command::new("timeout");
     check.args(["60", env!("CARGO_BIN_EXE_bootwright"), "check", "--json"]);
     let done = check.arg(room.path("bootwright.toml")).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert_eq!(done.status.code(), Some(1), "{said}");
+    let reported = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{reported}");
     let found: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     found["errors"].as_array().unwrap().clone()
 }
@@ -26,7 +26,7 @@ fn errors_of(script: &str) -> Vec<serde_json::Value> {
 }
 
 fn is_of(error: &serde_json::Value, file: &str) -> bool {
-    error["file"].as_str().is_some_and(|said| said.ends_with(file))
+    error["file"].as_str().is_some_and(|reported| reported.ends_with(file))
 }
 
 /// Names a list that has itself twice in it, again and again.
@@ -93,7 +93,7 @@ fn every_deep_shape_is_an_error_with_its_line_and_column() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_said_and_not_waited_for() {
+fn what_is_no_regular_file_is_reported_and_not_waited_for() {
     let kinds = [
         "bootwright.toml",
         "inventory.toml",
@@ -124,10 +124,10 @@ fn what_is_no_regular_file_is_said_and_not_waited_for() {
                 false => symlink("/dev/zero", &path).unwrap(),
             }
             let errors = errors(&room);
-            let said = |error: &serde_json::Value| {
+            let reported = |error: &serde_json::Value| {
                 is_of(error, file) && error["message"].as_str().unwrap().contains("not a regular file")
             };
-            assert!(errors.iter().any(said), "{file}: {errors:?}");
+            assert!(errors.iter().any(reported), "{file}: {errors:?}");
         }
     }
 }

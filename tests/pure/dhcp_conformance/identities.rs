@@ -58,8 +58,8 @@ fn who_says_the_uuid_of_a_host_that_lists_macs_is_a_stranger_and_the_log_says_wh
     // The MAC decides, and what does not fit it is said.
     let mut other = wire;
     other[16] ^= 1;
-    for (said, fits) in [(&wire, true), (&other, false)] {
-        let answer = room.reply(&Packet::discover(LIVE).with(97, said));
+    for (sent, fits) in [(&wire, true), (&other, false)] {
+        let answer = room.reply(&Packet::discover(LIVE).with(97, sent));
         assert_eq!(answer.message.yiaddr(), ADDRESS);
         let found = mismatch(&answer.step);
         assert_eq!(matches!(found, Some(Mismatch::OtherUuid { .. })), !fits, "{found:?}");

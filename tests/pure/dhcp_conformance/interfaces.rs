@@ -95,7 +95,7 @@ fn an_interface_that_remembers_the_address_is_refused_while_the_other_uses_it() 
 }
 
 #[test]
-fn without_a_pool_the_other_interface_gets_nothing_and_it_is_said_why() {
+fn without_a_pool_the_other_interface_gets_nothing_and_it_is_reported_why() {
     let mut room = Room::new();
     room.snapshot.subnets[0].pool.clear();
     room.dora(LIVE);

@@ -175,7 +175,7 @@ fn a_machine_that_a_relay_of_its_own_wire_led_to_our_address_elsewhere_renews_th
 }
 
 #[test]
-fn a_host_in_another_subnet_gets_an_address_there_and_it_is_said_why_that_is_not_its_own() {
+fn a_host_in_another_subnet_gets_an_address_there_and_it_is_reported_why_that_is_not_its_own() {
     let (mut room, _) = moved_to_the_second_wire();
     let offered = room.reply(&Packet::discover(LIVE)).message.yiaddr();
     let taken = Packet::rebooting(LIVE, offered).with(54, &SECOND.octets());

@@ -108,16 +108,16 @@ fn a_host_is_called_by_its_hostname_and_by_its_name_without_one() {
 fn a_client_that_says_its_full_name_is_told_that_nobody_here_updates_dns() {
     let mut room = room(&[], &[]);
     // S and E: the client wants us to update, and writes labels.
-    let said = [&[0b0101, 0, 0][..], b"\x03old\x07example\0"].concat();
-    let offer = room.reply(&asking(LIVE, &[1]).with(81, &said));
+    let sent = [&[0b0101, 0, 0][..], b"\x03old\x07example\0"].concat();
+    let offer = room.reply(&asking(LIVE, &[1]).with(81, &sent));
     let expected = [&[0b1110, 255, 255][..], b"\x08live-one\x04rack\x07example\0"].concat();
     assert_eq!(offer.option(81), Some(&expected[..]));
     // A stranger keeps its own name, as it wrote it; it wanted to do the update itself.
     let offer = room.reply(&asking(STRANGER, &[1]).with(81, b"\0\0\0old.example"));
     assert_eq!(offer.option(81), Some(&b"\x08\xff\xffold.example"[..]));
     // One that says a part of its name is told the whole; the root behind labels, or a dot, makes a whole.
-    let mut whole = |said: &[u8]| {
-        room.reply(&asking(STRANGER, &[1]).with(81, said))
+    let mut whole = |sent: &[u8]| {
+        room.reply(&asking(STRANGER, &[1]).with(81, sent))
             .option(81)
             .unwrap()
             .to_vec()

@@ -96,7 +96,7 @@ fn a_host_boots_at_its_own_port() {
 }
 
 #[test]
-fn a_host_at_another_port_gets_no_answer_and_both_ports_are_said() {
+fn a_host_at_another_port_gets_no_answer_and_both_ports_are_reported() {
     let mut room = room(&[LIVE]);
     let reason = misplaced(&mut room, &from(Packet::discover(LIVE).pxe(7), PORT_9));
     let seen = (&b"sw7/Gi1/9"[..]).into();

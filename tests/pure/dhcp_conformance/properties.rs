@@ -105,7 +105,7 @@ fn option() -> impl Strategy<Value = (u8, Vec<u8>)> {
         ]),
         1..=254u8,
     ];
-    let said = vec![
+    let sent = vec![
         &b"iPXE"[..],
         b"PXEClient:Arch:00007:UNDI:003016",
         b"HTTPClient",
@@ -115,7 +115,7 @@ fn option() -> impl Strategy<Value = (u8, Vec<u8>)> {
         proptest::collection::vec(any::<u8>(), 0..300),
         proptest::collection::vec(any::<u8>(), 0..9),
         address().prop_map(|address| address.octets().to_vec()),
-        proptest::sample::select(said).prop_map(<[u8]>::to_vec),
+        proptest::sample::select(sent).prop_map(<[u8]>::to_vec),
     ];
     (code, body)
 }

@@ -471,7 +471,7 @@ fn cannot_boot(files: &[(&'static str, Vec<u8>)]) -> String {
 }
 
 #[test]
-fn a_root_that_is_found_by_a_label_and_did_not_come_along_is_said() {
+fn a_root_that_is_found_by_a_label_and_did_not_come_along_is_reported() {
     let archiso = cannot_boot(&[
         ("base/boot/x86_64/vmlinuz", kernel("rescue")),
         ("base/boot/ucode.img", text("ucode")),
@@ -553,7 +553,7 @@ fn harvesters_root_is_beside_its_kernel() {
 }
 
 #[test]
-fn a_kernel_that_its_medium_starts_under_a_hypervisor_is_said() {
+fn a_kernel_that_its_medium_starts_under_a_hypervisor_is_reported() {
     let grub = "menuentry \"install\" {\n  multiboot2 /boot/xen.gz dom0_mem=max:8192M\n  \
                 module2 /boot/vmlinuz console=hvc0 console=tty0\n  module2 /install.img\n}\n";
     let isolinux = "LABEL install\n  KERNEL mboot.c32\n  \

@@ -89,13 +89,13 @@ fn an_iso_with_any_bytes_changed_never_harms() {
     // Descriptors, path tables and directories: everything before the squashfs, the first large file.
     let is_squashfs = |run: &[u8]| run.iter().all(|byte| *byte == 9);
     let structure = whole.windows(64).position(is_squashfs).unwrap() as u64;
-    let said: Vec<u64> = (32768..structure).filter(|at| whole[*at as usize] != 0).collect();
+    let nonzero: Vec<u64> = (32768..structure).filter(|at| whole[*at as usize] != 0).collect();
     let (mut refused, mut taken) = (0, 0);
     for seed in 1..2000_u64 {
         let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut places = Vec::new();
         for _ in 0..=numbers.below(6) {
-            let at = said[numbers.below(said.len() as u64) as usize];
+            let at = nonzero[numbers.below(nonzero.len() as u64) as usize];
             let byte = match numbers.below(3) {
                 0 => [0, 1, 0x7F, 0x80, 0xFF][numbers.below(5) as usize],
                 _ => numbers.below(256) as u8,
@@ -124,7 +124,7 @@ fn an_iso_with_any_bytes_changed_never_harms() {
 }
 
 #[test]
-fn what_is_no_iso_is_said() {
+fn what_is_no_iso_is_reported() {
     let shelf = Shelf::new();
     for (bytes, words) in [
         (Vec::new(), "no ISO image"),
@@ -158,8 +158,8 @@ fn a_folder_with_a_pipe_and_a_device_is_read_past_them() {
         nix::unistd::mkfifo(&folder.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
     }
     assert_eq!(found(&folder).kernel.path, "linux");
-    let said = shelf.add(&["p", "--kernel", "tree/vmlinuz"]);
-    assert!(!said.status.success() && shelf.names().is_empty());
+    let printed = shelf.add(&["p", "--kernel", "tree/vmlinuz"]);
+    assert!(!printed.status.success() && shelf.names().is_empty());
 }
 
 /// Sparse: its directory says 4 GB, and so does the file.

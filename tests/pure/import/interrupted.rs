@@ -74,9 +74,12 @@ fn an_import_that_is_stopped_by_a_signal_tidies_up() {
         assert_eq!(shelf.names().len(), 1);
         import.signal(signal);
         let ended = import.go_on();
-        let said = output(&ended);
-        assert_eq!(ended.status.code(), Some(code), "{said}");
-        assert!(said.contains(word) && said.contains("no image has changed"), "{said}");
+        let printed = output(&ended);
+        assert_eq!(ended.status.code(), Some(code), "{printed}");
+        assert!(
+            printed.contains(word) && printed.contains("no image has changed"),
+            "{printed}"
+        );
         assert_eq!(shelf.names(), Vec::<String>::new());
     }
 }
@@ -102,8 +105,8 @@ fn where_folders_can_not_be_swapped_a_new_image_is_made_and_an_old_one_stays() {
         ),
     ] {
         let refused = on_plain_renames(&shelf, arguments);
-        let said = output(&refused);
-        assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+        let printed = output(&refused);
+        assert!(refused.status.code() == Some(1) && printed.contains(words), "{printed}");
         assert_eq!(shelf.names(), ["it"]);
         assert!(shelf.images().join("it/vmlinuz").exists());
     }
@@ -116,9 +119,12 @@ fn a_file_that_is_still_being_written_makes_no_image() {
     // Somebody who downloads it into room that was taken before.
     disk.write_all_at(b"more", 60 << 20).unwrap();
     let ended = import.go_on();
-    let said = output(&ended);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("disk: it was written to while it was copied"), "{said}");
+    let printed = output(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("disk: it was written to while it was copied"),
+        "{printed}"
+    );
     assert_eq!(shelf.names(), Vec::<String>::new());
 }
 
@@ -138,7 +144,7 @@ fn on_a_small_disk(shelf: &Shelf, options: &str) -> String {
 
 #[test]
 #[ignore = "needs root: it mounts a file system in a namespace of its own"]
-fn a_disk_without_room_is_said_before_and_in_the_middle_and_nothing_is_left() {
+fn a_disk_without_room_is_reported_before_and_in_the_middle_and_nothing_is_left() {
     let shelf = Shelf::new();
     shelf.iso(&[
         ("live/vmlinuz", kernel("x")),
@@ -150,12 +156,15 @@ fn a_disk_without_room_is_said_before_and_in_the_middle_and_nothing_is_left() {
         // There is room for the bytes, and none for the third file.
         ("size=8m,nr_inodes=4", "No space left on device"),
     ] {
-        let said = on_a_small_disk(&shelf, options);
-        assert!(said.contains(words) && said.contains("--images DIR"), "{said}");
-        assert!(said.contains("exit 1") && said.contains("[left: ]"), "{said}");
+        let printed = on_a_small_disk(&shelf, options);
+        assert!(printed.contains(words) && printed.contains("--images DIR"), "{printed}");
+        assert!(printed.contains("exit 1") && printed.contains("[left: ]"), "{printed}");
     }
-    let said = on_a_small_disk(&shelf, "size=8m");
-    assert!(said.contains("exit 0") && said.contains("[left: it]"), "{said}");
+    let printed = on_a_small_disk(&shelf, "size=8m");
+    assert!(
+        printed.contains("exit 0") && printed.contains("[left: it]"),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -20,13 +20,13 @@ fn two_architectures() -> Vec<(&'static str, Vec<u8>)> {
 fn several_kernels_are_an_error_that_lists_them_and_says_how_to_choose() {
     let shelf = Shelf::new();
     shelf.iso(&two_architectures());
-    let said = output(&shelf.add(&["d", "medium.iso"]));
+    let printed = output(&shelf.add(&["d", "medium.iso"]));
     for words in [
         "--kernel install.a64/vmlinuz  arm64",
         "--kernel install.amd/vmlinuz  x86_64",
         "--arch",
     ] {
-        assert!(said.contains(words), "{said}");
+        assert!(printed.contains(words), "{printed}");
     }
     assert!(shelf.names().is_empty());
     for (arguments, cpu) in [
@@ -36,10 +36,10 @@ fn several_kernels_are_an_error_that_lists_them_and_says_how_to_choose() {
     ] {
         let added = shelf.add(&[&arguments[..], &["--force", "--json"]].concat());
         assert!(added.status.success(), "{}", output(&added));
-        let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
-        assert_eq!(said["arch"], cpu);
-        assert_eq!(said["artifacts"].as_array().unwrap().len(), 2);
-        assert_eq!(said["found"]["script"], "debian-installer");
+        let printed: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+        assert_eq!(printed["arch"], cpu);
+        assert_eq!(printed["artifacts"].as_array().unwrap().len(), 2);
+        assert_eq!(printed["found"]["script"], "debian-installer");
     }
 }
 
@@ -52,7 +52,7 @@ fn nothing_found_says_where_it_looked_and_what_is_there() {
         ("casper/initrd", text("initrd")),
         ("evil\u{1b}[31m", text("x")),
     ]);
-    let said = output(&shelf.add(&["d", "medium.iso"]));
+    let printed = output(&shelf.add(&["d", "medium.iso"]));
     for words in [
         "images/pxeboot/vmlinuz",
         "live/vmlinuz, without live/initrd.img",
@@ -60,9 +60,9 @@ fn nothing_found_says_where_it_looked_and_what_is_there() {
         "evil\\x1b[31m",
         "--kernel PATH",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
-    assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert!(!printed.contains('\u{1b}'), "{printed:?}");
     assert!(shelf.names().is_empty());
 }
 
@@ -248,12 +248,12 @@ fn files_have_their_architecture_by_the_kernels_header() {
     fs::write(shelf.path("Image"), arm64_kernel()).unwrap();
     fs::write(shelf.path("other"), "no kernel").unwrap();
     let added = shelf.add(&["a", "--kernel", "Image", "--json"]);
-    let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
-    assert_eq!(said["arch"], "arm64");
-    let said = output(&shelf.add(&["b", "--kernel", "other"]));
+    let printed: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert_eq!(printed["arch"], "arm64");
+    let printed = output(&shelf.add(&["b", "--kernel", "other"]));
     assert!(
-        said.contains("other does not have the header of a kernel") && said.contains("image `b` is in"),
-        "{said}"
+        printed.contains("other does not have the header of a kernel") && printed.contains("image `b` is in"),
+        "{printed}"
     );
 }
 
@@ -262,11 +262,11 @@ fn the_header_of_a_kernel_in_a_file_may_not_be_contradicted() {
     let shelf = Shelf::new();
     shelf.folder(&[("Image", arm64_kernel())]);
     let refused = shelf.add(&["it", "--kernel", "tree/Image", "--arch", "x86_64"]);
-    let said = output(&refused);
+    let printed = output(&refused);
     let words = "the kernel Image is for arm64, not for x86_64";
-    assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+    assert!(refused.status.code() == Some(1) && printed.contains(words), "{printed}");
     assert!(shelf.names().is_empty());
     let added = shelf.add(&["it", "--kernel", "tree/Image", "--json"]);
-    let said: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
-    assert_eq!(said["arch"], "arm64");
+    let printed: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert_eq!(printed["arch"], "arm64");
 }

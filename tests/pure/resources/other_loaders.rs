@@ -199,7 +199,7 @@ fn every_loader_asks_the_gate() {
 #[test]
 fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
     let mut room = room_of_loaders();
-    for (policy, said) in [(UnknownPolicy::Discover, "who are you"), (UnknownPolicy::Lease, "exit")] {
+    for (policy, expected) in [(UnknownPolicy::Discover, "who are you"), (UnknownPolicy::Lease, "exit")] {
         room.unknown = policy;
         let answered = ask(
             &room,
@@ -208,7 +208,7 @@ fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
             DYNAMIC,
             "grub/grub.cfg",
         );
-        assert!(text(&answered).ends_with(said), "{answered:?}");
+        assert!(text(&answered).ends_with(expected), "{answered:?}");
         let stranger = MachineKey::Hardware(mac("52:54:00:00:00:99").into());
         assert_eq!(answered.subject.machine.key, stranger);
     }
@@ -218,7 +218,7 @@ fn a_machine_that_nobody_listed_is_asked_who_it_is_or_sent_to_its_disk() {
 fn a_name_that_means_another_machine_gets_what_is_that_machines_own_and_leaves_no_trace() {
     let room = room_of_loaders();
     let mut identities = IdentityCache::default();
-    for (path, said) in [
+    for (path, expected) in [
         // Of the host with that interface, as `boot.ipxe?mac=` says it, and of nobody.
         ("grub/grub.cfg-01-52-54-00-00-00-07", "r1u07"),
         ("grub/grub.cfg-C000020B", "r1u07"),
@@ -226,7 +226,7 @@ fn a_name_that_means_another_machine_gets_what_is_that_machines_own_and_leaves_n
         ("grub/grub.cfg-C0000263", "who are you"),
     ] {
         let answered = ask(&room, &mut identities, Transport::Http, DYNAMIC, path);
-        assert!(text(&answered).contains(said), "{path}: {answered:?}");
+        assert!(text(&answered).contains(expected), "{path}: {answered:?}");
     }
     let invented = mac("02:00:00:00:00:01");
     assert_eq!(

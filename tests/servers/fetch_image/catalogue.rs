@@ -1,6 +1,6 @@
 //! The catalogue: the shipped one, an operator's, and files from a Debian package.
 
-use super::nginx::{command, said};
+use super::nginx::{command, run_command};
 use super::place::{Place, hex};
 use super::server::Server;
 use bootwright::config;
@@ -68,14 +68,14 @@ fn an_entry_of_ones_own_takes_the_shipped_ones_place() {
             hex(b"linux")
         ),
     );
-    let (status, told) = said(
+    let (status, told) = run_command(
         &place,
         &["debian-12", "--catalogue", &catalogue, "--as", "bookworm"],
         &[],
     );
     assert!(status.success(), "{told}");
     place.holds("bookworm", b"linux");
-    let (status, told) = said(&place, &["rokcy-9", "--catalogue", &catalogue], &[]);
+    let (status, told) = run_command(&place, &["rokcy-9", "--catalogue", &catalogue], &[]);
     assert!(!status.success() && told.contains("did you mean `rocky-9`?"), "{told}");
 }
 
@@ -153,23 +153,23 @@ fn an_installed_package_serves_without_a_network_and_a_missing_one_is_named() {
     );
     let args = ["x", "--catalogue", &catalogue, "--tries", "1"];
     let offline = ["x", "--catalogue", &catalogue, "--offline"];
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     let both = told.contains("127.0.0.1:9") && told.contains("apt install installer-x");
     assert!(!status.success() && both, "{told}");
-    let (status, told) = said(&place, &offline, &[]);
+    let (status, told) = run_command(&place, &offline, &[]);
     assert!(!status.success() && told.contains("apt install installer-x"), "{told}");
     let elsewhere = Place::new();
     let nowhere =
         "[[image]]\nname = \"y\"\npackage = { name = \"installer-y\", folder = \"/nonexistent\", kernel = \"y\" }\n";
-    let (status, told) = said(&elsewhere, &["y", "--catalogue", &own(&elsewhere, nowhere)], &[]);
+    let (status, told) = run_command(&elsewhere, &["y", "--catalogue", &own(&elsewhere, nowhere)], &[]);
     let plain = !told.contains("server") && told.contains("apt install installer-y");
     assert!(!status.success() && plain, "{told}");
-    let (status, told) = said(&place, &["rocky-9", "--offline"], &[]);
+    let (status, told) = run_command(&place, &["rocky-9", "--offline"], &[]);
     assert!(!status.success() && told.contains("no package is known"), "{told}");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("linux"), "linux").unwrap();
     fs::remove_dir_all(place.images()).unwrap();
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     assert!(
         status.success() && told.contains("from Debian's package installer-x, which is installed"),
         "{told}"
@@ -192,7 +192,7 @@ fn a_terminal_shows_how_far_the_copy_of_a_package_is_and_a_pipe_does_not() {
         ),
     );
     let args = ["x", "--catalogue", &catalogue, "--offline"];
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     assert!(status.success() && !told.contains("MiB"), "{told}");
     let told = on_a_terminal(&command(&place, &[&args[..], &["--force"]].concat(), &[]));
     assert!(told.contains("x [") && told.contains("/8.00 MiB"), "{told}");

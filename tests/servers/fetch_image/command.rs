@@ -1,6 +1,6 @@
 //! The command itself: its arguments, its exit codes, a full disk and a proxy.
 
-use super::nginx::said;
+use super::nginx::run_command;
 use super::place::{Place, hex, noise};
 use super::server::{Server, answer};
 use std::{
@@ -24,7 +24,7 @@ fn every_file_needs_its_checksum() {
         for sum in sums {
             args.extend(["--sha256", sum]);
         }
-        said(&place, &args, &[])
+        run_command(&place, &args, &[])
     };
     for (sums, words) in [
         (vec![], "nobody says what"),
@@ -37,7 +37,7 @@ fn every_file_needs_its_checksum() {
     let pinned = [
         "rescue", "--kernel", &kernel, "--initrd", &initrd, "--sha256", &sums[0], "--sha256", &sums[1],
     ];
-    let (status, told) = said(&place, &pinned, &[]);
+    let (status, told) = run_command(&place, &pinned, &[]);
     assert!(status.success() && told.contains("image `rescue` is in"), "{told}");
     place.holds("rescue", b"linux");
 }
@@ -48,11 +48,11 @@ fn the_kernels_header_says_the_architecture_and_may_not_be_contradicted() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", arm64.clone())]));
     let (url, sum) = (format!("{}linux", server.base), hex(&arm64));
     let args = ["rescue", "--kernel", url.as_str(), "--sha256", sum.as_str()];
-    let (status, told) = said(&place, &[&args[..], &["--arch", "x86_64"]].concat(), &[]);
+    let (status, told) = run_command(&place, &[&args[..], &["--arch", "x86_64"]].concat(), &[]);
     let words = "the kernel linux is for arm64, not for x86_64";
     assert!(status.code() == Some(1) && told.contains(words), "{told}");
     place.holds_nothing();
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     assert!(
         status.success() && told.contains("is here from an earlier run"),
         "{told}"
@@ -80,15 +80,15 @@ fn the_proxy_of_the_environment_is_asked_and_no_proxy_is_obeyed() {
         "1",
     ];
     let through = ("http_proxy", proxy.base.as_str());
-    let (status, told) = said(&place, &args, &[through]);
+    let (status, told) = run_command(&place, &args, &[through]);
     assert!(
         !status.success() && told.contains("the proxy of the environment gives no way"),
         "{told}"
     );
-    let (status, told) = said(&place, &args, &[through]);
+    let (status, told) = run_command(&place, &args, &[through]);
     assert!(status.success() && proxy.requests().len() == 2, "{told}");
     let again = [&args[..], &["--force"]].concat();
-    let (status, told) = said(&place, &again, &[through, ("no_proxy", "127.0.0.1")]);
+    let (status, told) = run_command(&place, &again, &[through, ("no_proxy", "127.0.0.1")]);
     assert!(status.success() && proxy.requests().len() == 2, "{told}");
     place.holds("rescue", b"linux");
 }
@@ -104,7 +104,7 @@ fn tunnel(client: &mut TcpStream, to: &str) {
 
 #[test]
 #[ignore = "mounts a small disk, for which it must be root"]
-fn a_full_disk_is_said_and_room_is_all_it_takes_to_go_on() {
+fn a_full_disk_is_reported_and_room_is_all_it_takes_to_go_on() {
     let body = noise(3_000_000);
     let served = body.clone();
     // The length is not said, so that nothing can be known before.

@@ -1,6 +1,6 @@
 //! A run that is killed at each of its steps on disk, one after the other: strace counts them.
 
-use super::nginx::{command, said};
+use super::nginx::{command, run_command};
 use super::place::{Place, hex, sums};
 use super::server::{Server, answer};
 use crate::strace::{Stopped, is_killed_at};
@@ -87,7 +87,7 @@ impl Round {
     }
 
     fn fetch(&self, args: &[String]) -> (bool, String) {
-        let (status, told) = said(&self.place, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let (status, told) = run_command(&self.place, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         (status.success(), told)
     }
 
@@ -153,7 +153,7 @@ fn a_run_that_has_just_made_its_image_leaves_the_next_ones_download_alone() {
     assert!(place.images().join("rescue").exists());
     let slow = args("slow");
     thread::scope(|scope| {
-        let second = scope.spawn(|| said(&place, &slow.each_ref().map(String::as_str), &[]));
+        let second = scope.spawn(|| run_command(&place, &slow.each_ref().map(String::as_str), &[]));
         // The first run goes on while the second one waits for its file.
         is_asked.recv_timeout(PATIENCE).unwrap();
         let first = first.go_on();

@@ -404,7 +404,7 @@ fn a_run_that_only_looks_at_the_folder_of_another_is_not_taken_for_one_that_fetc
 }
 
 #[test]
-fn a_download_that_nobody_takes_up_is_said_and_in_the_end_removed() {
+fn a_download_that_nobody_takes_up_is_reported_and_in_the_end_removed() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
     for (name, days) in [("young", 1), ("old", 20)] {
         let folder = place.images().join(format!(".fetch-{name}"));
@@ -447,7 +447,7 @@ fn a_part_that_is_longer_than_the_file_is_not_taken() {
     asked.accept = true;
     let (done, told) = place.fetch(&asked);
     done.unwrap();
-    assert!(told.contains("more than it said"), "{told}");
+    assert!(told.contains("more than the"), "{told}");
     place.holds("rescue", &body);
 }
 

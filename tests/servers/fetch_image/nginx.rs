@@ -123,7 +123,7 @@ pub fn command(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> Co
 }
 
 /// Whether it succeeded, and all that it said.
-pub fn said(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> (ExitStatus, String) {
+pub fn run_command(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> (ExitStatus, String) {
     let output = command(place, args, environment).output().unwrap();
     (
         output.status,
@@ -182,7 +182,7 @@ fn a_command_that_was_killed_or_interrupted_goes_on_where_it_was() {
         assert!(code.is_none() || told.contains(&kept), "{told}");
         assert!(here > 0 && here < body.len() as u64, "{here}");
         place.holds_nothing();
-        let (status, told) = said(&place, &args, &[]);
+        let (status, told) = run_command(&place, &args, &[]);
         assert!(
             status.success() && told.contains(&format!("{here} of them are here")),
             "{told}"
@@ -200,7 +200,7 @@ fn a_file_that_nginx_has_a_new_version_of_comes_anew() {
     let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
     interrupted(&place, &args, Signal::SIGKILL);
     fs::write(nginx.folder.path().join("www/linux"), &new).unwrap();
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     assert!(status.success() && told.contains("from the start"), "{told}");
     assert!(told.contains(&hex(&new)), "{told}");
     place.holds("rescue", &new);
@@ -216,14 +216,14 @@ fn a_server_of_an_unknown_authority_is_not_trusted_and_of_a_known_one_is() {
     );
     let args = ["rescue", "--kernel", url.as_str(), "--sums", sums.as_str()];
     let place = Place::new();
-    let (status, told) = said(&place, &args, &[]);
+    let (status, told) = run_command(&place, &args, &[]);
     assert!(
         !status.success() && told.contains("can't trust the server") && told.contains("SSL_CERT_FILE"),
         "{told}"
     );
     place.holds_nothing();
     let authority = nginx.folder.path().join("ca.pem").display().to_string();
-    let (status, told) = said(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
+    let (status, told) = run_command(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
     let came_from = format!("not signed and came from {}", nginx.address.ip());
     assert!(status.success() && told.contains(&came_from), "{told}");
     place.holds("rescue", b"linux");
@@ -240,7 +240,7 @@ fn checksums_that_https_must_vouch_for_may_not_lead_to_plain_http() {
     let authority = nginx.folder.path().join("ca.pem").display().to_string();
     let place = Place::new();
     let args = ["rescue", "--kernel", url.as_str(), "--sums", sums.as_str()];
-    let (status, told) = said(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
+    let (status, told) = run_command(&place, &args, &[("SSL_CERT_FILE", authority.as_str())]);
     assert!(!status.success() && told.contains("leads to plain HTTP"), "{told}");
     place.holds_nothing();
 }

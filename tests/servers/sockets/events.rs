@@ -106,7 +106,7 @@ fn a_dhcp_request_at_an_interface_without_an_address_is_an_event_and_no_silence(
     ip("address flush dev boot0");
     let listener = RefCell::new(appliance.shared.events.subscribe());
     let heard = RefCell::new(Vec::new());
-    let is_said = || {
+    let is_reported = || {
         client.run("busybox udhcpc -i client0 -n -q -t 1 -T 1 -s /bin/true");
         heard
             .borrow_mut()
@@ -114,5 +114,5 @@ fn a_dhcp_request_at_an_interface_without_an_address_is_an_event_and_no_silence(
         let is_it = |step: &Step| matches!(step, Step::Ignored { reason: Reason::NoInterfaceAddress { interface, .. } } if &**interface == "boot0");
         heard.borrow().iter().any(|event| is_it(&event.step))
     };
-    assert!(comes_true(is_said), "{:?}", heard.borrow());
+    assert!(comes_true(is_reported), "{:?}", heard.borrow());
 }

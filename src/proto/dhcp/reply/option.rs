@@ -35,7 +35,7 @@ pub enum ReplyOption {
     TftpServerName(String),
     /// 81: the client's name (RFC 4702), and that we update no DNS.
     ClientName {
-        /// What the client said; its flags say how the name is written.
+        /// What the client sent; its flags tell how the name is written.
         asked: ClientName,
         /// The name it is to have; `None` where it keeps its own.
         name: Option<String>,

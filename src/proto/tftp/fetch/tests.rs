@@ -22,7 +22,7 @@ fn asking(blksize: u16, windowsize: u16) -> TransferOptions {
 }
 
 /// What the machine says now.
-fn said(fetch: &mut Fetch) -> Option<Vec<u8>> {
+fn next_packet(fetch: &mut Fetch) -> Option<Vec<u8>> {
     let mut packet = b"left over".to_vec();
     fetch.poll_transmit(&mut packet).then_some(packet)
 }
@@ -38,14 +38,14 @@ fn oack(agreed: Agreed) -> ServerPacket<'static> {
 /// A fetch in windows of 4 blocks of 8 bytes whose options were agreed at 1 ms.
 fn windowed() -> Fetch {
     let mut fetch = Fetch::begin(ms(0), b"f", asking(8, 4));
-    said(&mut fetch);
+    next_packet(&mut fetch);
     let agreed = Agreed {
         blksize: Some(8),
         windowsize: Some(4),
         ..Agreed::default()
     };
     fetch.handle(ms(1), &oack(agreed));
-    assert_eq!(said(&mut fetch), ack(0));
+    assert_eq!(next_packet(&mut fetch), ack(0));
     fetch
 }
 
@@ -59,26 +59,26 @@ fn a_window_is_acknowledged_once_and_the_short_block_ends_it() {
     let mut fetch = windowed();
     for number in 1..=3 {
         assert_eq!(block(&mut fetch, number), 8);
-        assert_eq!(said(&mut fetch), None, "block {number}");
+        assert_eq!(next_packet(&mut fetch), None, "block {number}");
     }
     block(&mut fetch, 4);
-    assert_eq!(said(&mut fetch), ack(4));
+    assert_eq!(next_packet(&mut fetch), ack(4));
     let short = ServerPacket::Data {
         number: 5,
         data: b"end",
     };
     assert_eq!(fetch.handle(ms(3), &short), b"end");
-    assert_eq!(said(&mut fetch), ack(5));
+    assert_eq!(next_packet(&mut fetch), ack(5));
     assert_eq!((fetch.ending(), fetch.bytes()), (Some(&FetchEnd::Complete), 35));
     assert_eq!(fetch.deadline(), None);
     fetch.handle(ms(4), &short);
-    assert_eq!(said(&mut fetch), ack(5), "the acknowledgement was lost");
+    assert_eq!(next_packet(&mut fetch), ack(5), "the acknowledgement was lost");
 }
 
 #[test]
 fn a_server_that_knows_no_options_is_fetched_from_in_lock_step() {
     let mut fetch = Fetch::begin(ms(0), b"f", asking(1468, 16));
-    said(&mut fetch);
+    next_packet(&mut fetch);
     let data = [7; 512];
     assert_eq!(
         fetch
@@ -86,7 +86,7 @@ fn a_server_that_knows_no_options_is_fetched_from_in_lock_step() {
             .len(),
         512
     );
-    assert_eq!(said(&mut fetch), ack(1));
+    assert_eq!(next_packet(&mut fetch), ack(1));
     assert_eq!(fetch.shape(), (512, 1));
 }
 
@@ -95,13 +95,13 @@ fn a_gap_is_told_once_and_a_doubled_block_in_a_window_never() {
     let mut fetch = windowed();
     block(&mut fetch, 1);
     block(&mut fetch, 1);
-    assert_eq!(said(&mut fetch), None);
+    assert_eq!(next_packet(&mut fetch), None);
     for early in [3, 4] {
         assert_eq!(block(&mut fetch, early), 0, "never out of order");
     }
-    assert_eq!(said(&mut fetch), ack(1));
+    assert_eq!(next_packet(&mut fetch), ack(1));
     block(&mut fetch, 4);
-    assert_eq!(said(&mut fetch), None);
+    assert_eq!(next_packet(&mut fetch), None);
     assert_eq!(block(&mut fetch, 2), 8);
     let expected = Tally {
         retries: 0,
@@ -137,10 +137,10 @@ fn what_was_not_asked_for_is_refused_with_error_8() {
     ];
     for agreed in agreements {
         let mut fetch = Fetch::begin(ms(0), b"f", asked);
-        said(&mut fetch);
+        next_packet(&mut fetch);
         fetch.handle(ms(1), &oack(agreed));
         assert!(matches!(fetch.ending(), Some(FetchEnd::Unfit(_))), "{agreed:?}");
-        let error = said(&mut fetch).unwrap();
+        let error = next_packet(&mut fetch).unwrap();
         assert_eq!(error[..4], [0, 5, 0, 8]);
     }
 }
@@ -159,7 +159,7 @@ fn a_block_longer_than_agreed_is_refused() {
 #[test]
 fn an_error_ends_it_with_the_servers_words() {
     let mut fetch = Fetch::begin(ms(0), b"f", TransferOptions::default());
-    said(&mut fetch);
+    next_packet(&mut fetch);
     let error = wire::error(ErrorCode::NotFound, "no such file");
     fetch.handle(ms(1), &parse_reply(&error).unwrap());
     let expected = FetchEnd::Refused {
@@ -167,7 +167,7 @@ fn an_error_ends_it_with_the_servers_words() {
         message: b"no such file".to_vec(),
     };
     assert_eq!(fetch.ending(), Some(&expected));
-    assert_eq!(said(&mut fetch), None);
+    assert_eq!(next_packet(&mut fetch), None);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_silent_server_is_asked_six_times_in_half_a_minute_and_given_up() {
     let mut fetch = Fetch::begin(ms(0), b"f", TransferOptions::default());
     let (mut asked, mut last) = (0, ms(0));
     while let Some(deadline) = fetch.deadline() {
-        asked += usize::from(said(&mut fetch).is_some_and(|packet| packet.starts_with(b"\0\x01f\0")));
+        asked += usize::from(next_packet(&mut fetch).is_some_and(|packet| packet.starts_with(b"\0\x01f\0")));
         fetch.handle_timeout(deadline);
         last = deadline;
     }
@@ -185,7 +185,7 @@ fn a_silent_server_is_asked_six_times_in_half_a_minute_and_given_up() {
 
 type FetchInFlight = (bool, Vec<u8>);
 
-/// Everything both ends want said, onto the wire; how many packets of the server's.
+/// Everything both ends want to send, onto the wire; how many packets of the server's.
 fn exchange(
     wire: &mut LossyLink<FetchInFlight>,
     now: Duration,
@@ -194,7 +194,7 @@ fn exchange(
     file: &[u8],
 ) -> u64 {
     let mut packets = 0;
-    while let Some(packet) = said(fetch) {
+    while let Some(packet) = next_packet(fetch) {
         wire.send(now, &(false, packet));
     }
     while let Some(transmit) = server.as_mut().and_then(Transfer::poll_transmit) {
@@ -258,7 +258,7 @@ fn file(length: u32) -> Vec<u8> {
 }
 
 #[test]
-fn on_a_calm_wire_nothing_is_said_twice() {
+fn on_a_calm_wire_nothing_is_sent_twice() {
     for (window, length) in [(1, 0), (1, 512), (4, 100_000), (16, 1_000_000)] {
         let (_, tally, packets) = run(asking(512, window), &file(length), CALM, 1);
         assert_eq!(tally, Tally::default(), "window {window}, {length} bytes");
