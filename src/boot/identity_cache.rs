@@ -22,7 +22,7 @@ pub struct Observation {
     /// As a proxyDHCP server: the address that another server gave to a machine, from the machine's own REQUEST.
     pub address: Option<(Ipv4Addr, MacAddr)>,
     /// Where a machine arrived that may be a host by its switch port: no later stage tells it.
-    pub observed_port: Option<(MacAddr, Vec<String>)>,
+    pub observed_port: Option<ObservedPort>,
     /// Firmware, which fetches files next, and the largest TFTP block it can take, in bytes.
     pub block_max: Option<(MacAddr, Option<u16>)>,
     /// Firmware that was told to load GRUB or PXELINUX, which ask for their script without saying what
@@ -30,6 +30,18 @@ pub struct Observation {
     pub firmware: Option<Identity>,
     /// Where a machine stands in its boot now that it was answered, and the monotonic time.
     pub boot_stage: Option<(MacAddr, Stage, Duration)>,
+}
+
+/// At which switch port a machine was heard, by those of its names that make it a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedPort {
+    /// The machine, or whoever writes its hardware address.
+    pub mac: MacAddr,
+    /// Empty where no port makes it a host.
+    pub ports: Vec<String>,
+    /// It was given an address there. Anybody can write another machine's hardware address, so without that it takes
+    /// nothing from a boot that began at another port.
+    pub is_given: bool,
 }
 
 /// The identities seen, by MAC, and the addresses that machines have from other servers.
@@ -117,8 +129,8 @@ impl IdentityCache {
         if let Some((address, mac)) = learned.address {
             self.record_address(address, mac);
         }
-        if let Some((mac, ports)) = learned.observed_port {
-            self.record_port(mac, ports);
+        if let Some(observed) = learned.observed_port {
+            self.record_port(observed);
         }
         if let Some((mac, bytes_max)) = learned.block_max {
             self.set_block_limit(mac, bytes_max);
@@ -164,8 +176,11 @@ impl IdentityCache {
 
     /// Notes at which switch port a machine arrived: DHCP alone tells. Of one that arrived at none
     /// that matters, only that is noted which makes good what was noted before.
-    pub fn record_port(&mut self, mac: MacAddr, ports: Vec<String>) {
-        if ports.is_empty() && self.seen.get(mac).is_none_or(|known| known.ports.is_empty()) {
+    pub fn record_port(&mut self, observed: ObservedPort) {
+        let ObservedPort { mac, ports, is_given } = observed;
+        let is_known = self.seen.get(mac).is_some_and(|known| !known.ports.is_empty());
+        let is_news = if is_known { is_given } else { !ports.is_empty() };
+        if !is_news {
             return;
         }
         let observed_port = Identity { ports, ..self.of(mac) };

@@ -238,7 +238,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
             ..identity.clone()
         }),
         address: proxy::address_from_other_server(&context),
-        observed_port: port::observed_port(&context, identity.ports),
+        observed_port: port::observed_port(&context, &outcome.event.step, identity.ports),
         block_max: context.firmware().map(|mac| (mac, block_max)),
         boot_stage: context.boot_stage(&outcome.event.step),
     };

@@ -10,11 +10,12 @@
 use super::{Ingress, PXE_PORT, RequestContext, route};
 use crate::boot::{
     event::{Mismatch, PortDoubt, Reason, Step},
+    identity_cache::ObservedPort,
     machine::Who,
     snapshot::{PortsFrom, Snapshot},
 };
 use crate::lease::{LeaseTable, PortChange, PortId};
-use crate::model::{MacAddr, Mode, Now, limits};
+use crate::model::{Mode, Now, limits};
 use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -213,12 +214,18 @@ fn given(context: &RequestContext<'_>, step: &Step) -> Option<(Ipv4Addr, Duratio
 
 /// What the later stages must know of a machine that begins anew: the port that makes it a host, or
 /// that no port does, because it may have stood at such a port before.
-pub(super) fn observed_port(context: &RequestContext<'_>, ports: Vec<String>) -> Option<(MacAddr, Vec<String>)> {
+pub(super) fn observed_port(context: &RequestContext<'_>, step: &Step, ports: Vec<String>) -> Option<ObservedPort> {
     if !context.snapshot.hosts.has_any_by_port() || context.request.client_address.is_some() {
         return None;
     }
     let host = context.who.host();
     let is_by_port = host.is_some_and(|host| host.port.is_some() && !host.lists_hardware());
     let ports = if is_by_port { ports } else { Vec::new() };
-    context.request.hardware.mac().map(|mac| (mac, ports))
+    // A guest hears what a client takes, and not whether it is given that.
+    let is_given = match context.ingress.mode {
+        Mode::Dhcp => matches!(step, Step::Acknowledged { .. }),
+        Mode::Proxy => super::proxy::address_from_other_server(context).is_some(),
+    };
+    let mac = context.request.hardware.mac()?;
+    Some(ObservedPort { mac, ports, is_given })
 }

@@ -462,15 +462,15 @@ fn another_machine_at_the_port_of_a_host_with_a_mac_is_not_that_host() {
 #[test]
 fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_until_it_moves() {
     let mut room = room(&[]);
-    let own = Ipv4Addr::new(192, 0, 2, 11);
     let mut identities = IdentityCache::default();
-    let mut arrive = |room: &mut Room, packet: &Packet| {
+    // Whom DHCP takes a machine for, and whom what it fetches from there is for.
+    let mut arrive = |room: &mut Room, packet: &Packet, peer: Ipv4Addr| {
         let outcome = room.outcome(packet);
         identities.record(outcome.observation);
         let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
-            peer: own,
+            peer,
             path: b"/boot.ipxe",
             query: None,
         };
@@ -485,11 +485,17 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
         .answer();
         (outcome.event.machine.key, answered.subject.machine.key)
     };
-    let taking = Packet::selecting(STRANGER, own);
+    let taking = Packet::selecting(STRANGER, OWN);
     let both = |machine: MachineKey| (machine.clone(), machine);
-    assert_eq!(arrive(&mut room, &from(taking, PORT_7)), both(listed("r1u07")));
+    assert_eq!(arrive(&mut room, &from(taking, PORT_7), OWN), both(listed("r1u07")));
     // A renewal comes without option 82, and the address tells.
-    assert_eq!(room.reply(&Packet::renewing(STRANGER, own)).message.yiaddr(), own);
-    let moved = from(Packet::discover(STRANGER), PORT_9);
-    assert_eq!(arrive(&mut room, &moved), both(unlisted(STRANGER)));
+    assert_eq!(room.reply(&Packet::renewing(STRANGER, OWN)).message.yiaddr(), OWN);
+    // Anybody can write its hardware address: its boot at port 7 goes on.
+    for seen in [from(Packet::discover(STRANGER), PORT_9), Packet::discover(STRANGER)] {
+        let (arrived, fetches) = arrive(&mut room, &seen, OWN);
+        assert_eq!((arrived, fetches), (unlisted(STRANGER), listed("r1u07")));
+    }
+    let offered = room.reply(&from(Packet::discover(STRANGER), PORT_9)).message.yiaddr();
+    let moved = from(Packet::selecting(STRANGER, offered), PORT_9);
+    assert_eq!(arrive(&mut room, &moved, offered), both(unlisted(STRANGER)));
 }
