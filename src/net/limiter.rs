@@ -1,16 +1,19 @@
 //! A limiter that is fair between clients: permits in all, per client address, and for unknown clients together; and
 //! the queue of those who wait for one. Where none is free, a known machine takes the permit of an unknown client.
 
+mod wait_queue;
+
 use crate::model::SharedAddresses;
 use crate::net::eviction::{ClientClass, EvictionNotice, EvictionPriority, EvictionQueue, unknown_clients_share};
 use nix::sys::resource::{Resource, getrlimit};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{sync::oneshot, time::timeout};
+use wait_queue::{QueueKey, WaitQueue};
 
 /// A counted number of permits.
 #[derive(Clone, Debug)]
@@ -73,17 +76,10 @@ struct LimiterCounts {
     evictable: EvictionQueue<(Ipv4Addr, EvictionNotice)>,
     /// Everybody who ever took one.
     taken: u64,
-    /// Who waits, in the order of their turns.
-    queue: BTreeMap<QueueKey, Waiter>,
+    /// Who waits, and what hands them their permit.
+    queue: WaitQueue<oneshot::Sender<Permit>>,
     /// Everybody who ever waited.
     waited: u64,
-}
-
-/// One in the line.
-#[derive(Debug)]
-struct Waiter {
-    request: PermitRequest,
-    hand: oneshot::Sender<Permit>,
 }
 
 /// Who of those that wait goes first.
@@ -94,9 +90,6 @@ pub enum Rank {
     /// Everybody else.
     Second,
 }
-
-/// Machines before strangers, by rank, and then who came first.
-type QueueKey = (bool, Rank, u64);
 
 /// A server's part of the file descriptors that the process may have. A tenth is left for everything
 /// else, because without a descriptor no connection is accepted and no inventory read.
@@ -137,6 +130,7 @@ pub struct Permit {
 
 /// A turn in the line; dropping it leaves the line.
 struct Ticket {
+    client: Ipv4Addr,
     turn: QueueKey,
     inner: Arc<LimiterInner>,
 }
@@ -187,10 +181,11 @@ impl FairLimiter {
         let (hand, handed) = oneshot::channel();
         counts.waited += 1;
         let turn = (self.0.class(request) == ClientClass::Unknown, rank, counts.waited);
-        let request = request.clone();
-        counts.queue.insert(turn, Waiter { request, hand });
+        let client = request.client;
+        let has_room = self.0.has_room(&counts, client);
+        counts.queue.insert(turn, (request.clone(), hand), has_room);
         let inner = Arc::clone(&self.0);
-        Err((handed, Ticket { turn, inner }))
+        Err((handed, Ticket { client, turn, inner }))
     }
 }
 
@@ -205,6 +200,7 @@ fn take(inner: &Arc<LimiterInner>, counts: &mut LimiterCounts, request: &PermitR
     let number = counts.taken;
     counts.all += 1;
     *counts.by_client.entry(client).or_default() += 1;
+    inner.update_queue(counts, client);
     if class == ClientClass::Unknown {
         counts.unknown_clients += 1;
         let firmness = match request.is_heard {
@@ -255,9 +251,20 @@ impl LimiterInner {
         }
     }
 
+    /// Whether an address may have more than it has.
+    fn has_room(&self, counts: &LimiterCounts, client: Ipv4Addr) -> bool {
+        counts.own(client) < self.of(client)
+    }
+
+    /// An address has more than before, or fewer.
+    fn update_queue(&self, counts: &mut LimiterCounts, client: Ipv4Addr) {
+        let own = counts.own(client);
+        counts.queue.update(client, || own < self.of(client));
+    }
+
     fn no_permit(&self, counts: &LimiterCounts, request: &PermitRequest) -> Option<NoPermit> {
         let is_stranger = self.class(request) == ClientClass::Unknown;
-        if counts.own(request.client) >= self.of(request.client) {
+        if !self.has_room(counts, request.client) {
             Some(NoPermit::Client(self.of(request.client)))
         } else if counts.all >= self.all_max {
             Some(NoPermit::All)
@@ -287,6 +294,17 @@ impl LimiterInner {
                 counts.by_client.remove(&client);
             }
         }
+        self.update_queue(counts, client);
+    }
+
+    /// The first of those who wait that may have one now.
+    fn next_waiter(&self, counts: &mut LimiterCounts) -> Option<(PermitRequest, oneshot::Sender<Permit>)> {
+        if counts.all >= self.all_max {
+            return None;
+        }
+        let (client, turn) = counts.queue.first(counts.unknown_clients < self.unknown_clients_max)?;
+        let has_room = self.has_room(counts, client);
+        counts.queue.remove((client, turn), has_room)
     }
 }
 
@@ -299,13 +317,8 @@ impl Drop for Permit {
                 return;
             }
             self.inner.give_back(&mut counts, self.client, self.class);
-            let next = counts
-                .queue
-                .iter()
-                .find(|(_, waiting)| self.inner.no_permit(&counts, &waiting.request).is_none())
-                .map(|(turn, _)| *turn);
-            let next = next.and_then(|turn| counts.queue.remove(&turn));
-            next.and_then(|waiting| Some((take(&self.inner, &mut counts, &waiting.request)?, waiting.hand)))
+            let next = self.inner.next_waiter(&mut counts);
+            next.and_then(|(request, hand)| Some((take(&self.inner, &mut counts, &request)?, hand)))
         };
         // Outside of the lock: what nobody takes any more is given back at once.
         if let Some((permit, hand)) = handed {
@@ -316,7 +329,9 @@ impl Drop for Permit {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.inner.lock().queue.remove(&self.turn);
+        let mut counts = self.inner.lock();
+        let has_room = self.inner.has_room(&counts, self.client);
+        counts.queue.remove((self.client, self.turn), has_room);
     }
 }
 
