@@ -12,10 +12,12 @@
 mod arp;
 mod inbox;
 mod send_batch;
+mod tcp_info;
 
 pub use arp::knows_neighbour;
 pub use inbox::Inbox;
 pub use send_batch::{BatchMark, SendBatch};
+pub use tcp_info::{Unacknowledged, unacknowledged};
 
 use crate::model::{
     MacAddr,
@@ -79,7 +81,8 @@ pub fn tcp(interface: &str, port: u16) -> io::Result<TcpListener> {
 /// Has the kernel ask silent clients whether they are still there. What is accepted inherits it.
 ///
 /// No TCP_USER_TIMEOUT stands beside it: Linux counts it against a client that is there, and whose buffer was full
-/// all the time (seen: one that reads steadily was cut at 65 s).
+/// all the time (seen: one that reads steadily was cut at 65 s). What has bytes on their way asks nothing either: there
+/// `net::http::stall` looks.
 fn keep_alive(socket: &Socket) -> io::Result<()> {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     setsockopt(socket, sockopt::KeepAlive, &true)?;

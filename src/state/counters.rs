@@ -90,6 +90,7 @@ counters! {
     HttpCompleted "http_completed" "HTTP bodies that went out whole.",
     HttpAborted "http_aborted" "HTTP bodies cut before their end.",
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
+    HttpGone "http_gone" "HTTP connections closed because nothing acknowledged what was sent to the client: it was switched off, or cut off.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
     RenderTimeout "render_timeout" "Scripts and answers given up because rendering them came to no end in time.",
     ArtifactsRead "artifacts_read" "Artifacts of images that were read from their first byte to their last to verify them.",

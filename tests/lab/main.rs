@@ -22,6 +22,7 @@
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
 //! | `waits` | rung 3: image files that have to be waited for, and racks behind one address |
+//! | `gone` | rung 3: machines that are switched off in the middle of a transfer |
 //! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `installers` | rungs 3 and 4: what live systems, installers and cloud-init of newer suites go on to fetch |
@@ -57,6 +58,7 @@ mod demo;
 mod firmware;
 mod floods;
 mod frames;
+mod gone;
 mod held;
 mod images;
 mod installers;

@@ -27,6 +27,15 @@ pub const HTTP_WRITE_STALL_BYTES: usize = 64 * 1024;
 pub const HTTP_BUFFERED_BYTES_PER_S: u64 = 64 * 1024;
 /// The longest that a client may take nothing, however much its kernel took before.
 pub const HTTP_WRITE_STALL_TIMEOUT_MAX: Duration = Duration::from_secs(180);
+/// How long a client that bytes wait for may acknowledge nothing: as long as a silent one is asked. Its kernel does
+/// that by itself however slowly it reads, so it was switched off or cut off. No loader waits longer for a server:
+/// GRUB gives up after 30 s, EDK2 sooner.
+pub const HTTP_UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(40);
+/// Segments that must have been sent again in vain meanwhile: to a full buffer hardly anything is sent, and one segment
+/// may be lost.
+pub const HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN: u32 = 2;
+/// How often it is looked after that whether one acknowledges anything.
+pub const HTTP_UNACKNOWLEDGED_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
 /// has more than a megabyte a second, and nobody's firmware gives up.
 pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;

@@ -6,6 +6,7 @@ use crate::net::{
     eviction::EvictionNotice,
     http::{malformed::ReceivedPrefix, stall::StallGuard},
     limiter::Permit,
+    socket,
 };
 use crate::state::{Counter, Shared, transfers::TransferHandle};
 use std::{
@@ -172,7 +173,11 @@ pub(super) struct ClientStream {
 impl ClientStream {
     pub(super) fn new(stream: TcpStream, tracker: Arc<DeliveryTracker>) -> ClientStream {
         ClientStream {
-            stream: StallGuard::new(stream, HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_BYTES),
+            stream: StallGuard::new(
+                stream,
+                |stream| socket::unacknowledged(stream).ok(),
+                (HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_BYTES),
+            ),
             tracker,
         }
     }
@@ -198,8 +203,12 @@ impl ClientStream {
                 counters.add(Counter::HttpBytes, *bytes as u64);
                 self.tracker.heard().resolved();
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => counters.count(Counter::HttpStalled),
-            Err(_) => {}
+            // The stall guard's errors and the kernel's own: a TimedOut of the kernel's is a client that is gone too.
+            Err(error) => match error.kind() {
+                io::ErrorKind::TimedOut if error.raw_os_error().is_none() => counters.count(Counter::HttpStalled),
+                io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => counters.count(Counter::HttpGone),
+                _ => {}
+            },
         }
     }
 }

@@ -7,8 +7,15 @@
 //! What its kernel took is not read yet. One with a large buffer that is full says nothing until a sixteenth
 //! of it is free (Linux, `__tcp_select_window`): with 64 MiB and 150 KB a second that is 28 s, seen, and the
 //! word of it may be lost. So who took much at once has time to read it before it must take more.
+//!
+//! None of that is for a client that was switched off: a kernel acknowledges what comes to it, and answers when it is
+//! asked for room, however slowly its program reads. One that does neither is given up sooner.
 
-use crate::model::limits::{HTTP_BUFFERED_BYTES_PER_S, HTTP_WRITE_STALL_TIMEOUT_MAX};
+use crate::model::limits::{
+    HTTP_BUFFERED_BYTES_PER_S, HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN, HTTP_UNACKNOWLEDGED_POLL_INTERVAL,
+    HTTP_UNACKNOWLEDGED_TIMEOUT, HTTP_WRITE_STALL_TIMEOUT_MAX,
+};
+use crate::net::socket::Unacknowledged;
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -36,6 +43,8 @@ struct StallTimeout {
     taken: usize,
     /// How much longer than `time` it has.
     credit: Duration,
+    /// When it is looked next whether it is there at all.
+    look_at: Option<Instant>,
 }
 
 impl StallTimeout {
@@ -56,6 +65,7 @@ impl StallTimeout {
                 self.taken = 0;
                 let burst = std::mem::take(&mut self.burst);
                 self.credit = self.reads_for(burst);
+                self.look_at = Some(now + HTTP_UNACKNOWLEDGED_TIMEOUT);
                 *self.since.insert(now)
             }
         };
@@ -74,19 +84,34 @@ impl StallTimeout {
     }
 }
 
-/// A connection whose writes fail with `TimedOut` once its client's time is up.
+/// Whether a client is gone that bytes wait for.
+fn is_gone(client: Unacknowledged) -> bool {
+    client.silence >= HTTP_UNACKNOWLEDGED_TIMEOUT && client.attempts >= HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN
+}
+
+/// What the kernel knows of a connection's client; `None` where that can't be told.
+pub(super) type Acknowledgements<S> = fn(&S) -> Option<Unacknowledged>;
+
+/// A connection whose writes fail with `TimedOut` once its client's time is up, and with `HostUnreachable` once the
+/// client is gone.
 pub(super) struct StallGuard<S> {
     stream: S,
+    acknowledgements: Acknowledgements<S>,
     stall: StallTimeout,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<S> StallGuard<S> {
     /// The client has `time` for every `enough` bytes that it does not take at once.
-    pub(super) fn new(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
+    pub(super) fn new(
+        stream: S,
+        acknowledgements: Acknowledgements<S>,
+        (time, enough): (Duration, usize),
+    ) -> StallGuard<S> {
         let buffered = (HTTP_BUFFERED_BYTES_PER_S, HTTP_WRITE_STALL_TIMEOUT_MAX);
         StallGuard {
             stream,
+            acknowledgements,
             stall: StallTimeout {
                 time,
                 enough,
@@ -95,6 +120,7 @@ impl<S> StallGuard<S> {
                 since: None,
                 taken: 0,
                 credit: Duration::ZERO,
+                look_at: None,
             },
             alarm: Box::pin(sleep_until(Instant::now() + time)),
         }
@@ -120,13 +146,29 @@ impl<S> StallGuard<S> {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                let deadline = self.stall.waits(Instant::now());
-                if self.alarm.deadline() != deadline {
-                    self.alarm.as_mut().reset(deadline);
-                }
-                ready!(self.alarm.as_mut().poll(context));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                let end = ready!(self.time_up(context));
+                Poll::Ready(Err(end.into()))
             }
+        }
+    }
+
+    /// Ready once the client is to be given up, and with why.
+    fn time_up(&mut self, context: &mut Context<'_>) -> Poll<io::ErrorKind> {
+        loop {
+            let deadline = self.stall.waits(Instant::now());
+            let look_at = self.stall.look_at.filter(|look_at| *look_at < deadline);
+            let next = look_at.unwrap_or(deadline);
+            if self.alarm.deadline() != next {
+                self.alarm.as_mut().reset(next);
+            }
+            ready!(self.alarm.as_mut().poll(context));
+            let Some(looked_at) = look_at else {
+                return Poll::Ready(io::ErrorKind::TimedOut);
+            };
+            if (self.acknowledgements)(&self.stream).is_some_and(is_gone) {
+                return Poll::Ready(io::ErrorKind::HostUnreachable);
+            }
+            self.stall.look_at = Some(looked_at + HTTP_UNACKNOWLEDGED_POLL_INTERVAL);
         }
     }
 }
@@ -188,7 +230,25 @@ mod tests {
             since: None,
             taken: 0,
             credit: Duration::ZERO,
+            look_at: None,
         }
+    }
+
+    fn guard<S>(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
+        StallGuard::new(stream, |_| None, (time, enough))
+    }
+
+    #[test]
+    fn a_client_is_gone_that_acknowledges_nothing_and_none_that_reads_slowly() {
+        let client = |seconds, attempts| Unacknowledged {
+            silence: Duration::from_secs(seconds),
+            attempts,
+        };
+        assert!(is_gone(client(40, 2)));
+        // Who answers each question for room is asked ever more rarely, up to every two minutes.
+        assert!(!is_gone(client(100, 0)));
+        assert!(!is_gone(client(100, 1)), "one was lost");
+        assert!(!is_gone(client(39, 7)), "a link that comes back");
     }
 
     #[test]
@@ -240,7 +300,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_whose_client_takes_nothing_is_given_up() {
         let (server, _client) = duplex(64);
-        let mut patient = StallGuard::new(server, Duration::from_millis(1), 1000);
+        let mut patient = guard(server, Duration::from_millis(1), 1000);
         let written = patient.write_all(&[0; 1000]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
@@ -248,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_whose_client_takes_a_byte_now_and_then_is_given_up() {
         let (server, mut client) = duplex(64);
-        let mut patient = StallGuard::new(server, Duration::from_millis(50), 1_000_000);
+        let mut patient = guard(server, Duration::from_millis(50), 1_000_000);
         let sips = async {
             while client.read_u8().await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -264,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_everything_gets_everything() {
         let (server, mut client) = duplex(64);
-        let mut patient = StallGuard::new(server, MINUTE, 1000);
+        let mut patient = guard(server, MINUTE, 1000);
         let mut taken = vec![0; 10_000];
         let (written, read) = tokio::join!(patient.write_all(&[7; 10_000]), client.read_exact(&mut taken));
         written.unwrap();
