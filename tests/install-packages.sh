@@ -57,7 +57,8 @@ newest_installer() {
 # One word of a list as the package to install here; nothing where this release has none of its choices.
 resolved() {
     case $1 in
-        installer) newest_installer ;;
+        # Ubuntu has no such package: there it is downloaded, and these keys tell whether it is Debian's.
+        installer) newest=$(newest_installer); echo "${newest:-$(resolved debian-archive-keyring)}" ;;
         *'|'*)
             for choice in $(echo "$1" | tr '|' ' '); do
                 if installed "$choice" || offered "$choice"; then echo "$choice"; return; fi
