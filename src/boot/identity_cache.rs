@@ -53,7 +53,9 @@ pub struct IdentityCache {
     boot_stage: RecentMap<MacAddr, (Stage, Duration)>,
 }
 
-/// The last [`IDENTITY_CACHE_MAX`] things noted; the longest unnoted go first.
+/// The last [`IDENTITY_CACHE_MAX`] things noted; the longest unnoted go first. Not the
+/// crate `lru`, which would save twenty lines: what decides is safe code alone, and its list of raw pointers was
+/// unsound three times (RUSTSEC-2021-0130, 2026-0002, 2026-0253).
 #[derive(Debug)]
 pub(super) struct RecentMap<K, V> {
     values: HashMap<K, (u64, V)>,

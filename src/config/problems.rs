@@ -202,13 +202,14 @@ fn shorten(message: &mut String) {
     }
 }
 
-/// The known word that `written` most likely means: at most a third of its letters away.
+/// The known word that `written` most likely means: at most a third of its letters away, each inserted, removed,
+/// replaced or swapped with its neighbour.
 pub(super) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let farthest = (written.chars().count() / 3).max(1);
     known
         .into_iter()
         .filter(|word| word.len().abs_diff(written.len()) <= farthest)
-        .map(|word| (distance(written, word), word))
+        .map(|word| (strsim::osa_distance(written, word), word))
         .filter(|(steps, _)| *steps <= farthest)
         .min()
         .map(|(_, word)| word)
@@ -220,27 +221,6 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
         Some(word) => format!("did you mean `{word}`?"),
         None => otherwise.to_owned(),
     }
-}
-
-/// Letters to insert, remove, replace or swap with a neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    rows[0] = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut steps = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                steps = steps.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = steps;
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

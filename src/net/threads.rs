@@ -6,7 +6,9 @@
 //! something comes in. A connection is moved to the threads for large files when it is to send one.
 //!
 //! Each thread has its own connections. Threads that take tasks from each other wake each other all the
-//! time, which cost a script half as much again as making it.
+//! time: on two processors one runtime gave 70,000 scripts a second, at 1.74 s of CPU for 100,000, and two of a
+//! thread each give 79,000, at 1.54. Beside 32 initrds a script waited 3 ms for its share of their threads;
+//! beside 64 of them it takes 0.4 ms from threads of its own (`tests/bench/http.sh`).
 
 use crate::model::limits::{HTTP_DISK_THREADS_MAX, HTTP_THREADS_MAX, TEMPLATE_STACK_BYTES};
 use std::{
@@ -25,7 +27,7 @@ use tokio::{
 use tracing::warn;
 
 /// How many turns of its tasks a thread takes before it looks at its sockets: a turn of a body is
-/// long, and a script that was asked for meanwhile waits.
+/// long, and a script that was asked for meanwhile waits. tokio-util's pool of local threads has no such setting.
 const TURNS: u32 = 8;
 
 /// Threads of their own, or those of the caller where the system has no more. They end with the last

@@ -1,5 +1,6 @@
 //! URLs of files: joined, taken apart and judged. No URL is resolved here beyond what a catalogue
-//! and a file of checksums need.
+//! and a file of checksums need. Not the crate `url`: it writes a URL anew (`..`, `\`, blanks and names in other
+//! scripts), and what is asked for, noted and shown is what was written, or nothing.
 
 use crate::model::{Name, text};
 

@@ -1,4 +1,6 @@
-//! A lane carries many transfers over one socket: one task, which owns them all.
+//! A lane carries many transfers over one socket: one task, which owns them all. A thousand clients in lock-step get
+//! 479 MB/s from a lane a processor, 361 from one lane alone, and 182 from async-tftp, which has a socket and a task
+//! for each transfer (2 processors, `tests/bench/tftp.sh`).
 //!
 //! Packets are taken and sent a batch at a time, so that a storm costs few system calls; the machines
 //! decide, this reads, sends and keeps the time. A client's address chooses its lane, so everything
