@@ -15,6 +15,7 @@
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
 //! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
+//! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
@@ -73,6 +74,7 @@ pub mod lease;
 pub mod model;
 pub mod net;
 pub mod proto;
+pub mod stall;
 pub mod state;
 pub mod store;
 pub mod storm;

@@ -3,6 +3,7 @@
 //! answered stays.
 
 use crate::model::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_SLOT_POLL_INTERVAL, ADMIN_WRITE_STALL_TIMEOUT};
+use crate::stall::{StallGuard, StallLimits};
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
     io,
@@ -18,7 +19,6 @@ use tokio::{
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
-    time::{Instant, Sleep, sleep_until},
 };
 
 /// What a connection is at.
@@ -151,20 +151,28 @@ impl<B> Drop for TrackedBody<B> {
     }
 }
 
+/// Who takes anything has its whole time again, and none for what its kernel took.
+const STALL_LIMITS: StallLimits = StallLimits {
+    time: ADMIN_WRITE_STALL_TIMEOUT,
+    bytes_min: 1,
+    buffered_bytes_per_s: u64::MAX,
+    time_max: ADMIN_WRITE_STALL_TIMEOUT,
+    // Whose process ends on this host leaves nobody to wait for.
+    gone_poll: (ADMIN_WRITE_STALL_TIMEOUT, ADMIN_WRITE_STALL_TIMEOUT),
+};
+
 /// A connection that notes whether its client takes what is written, and breaks off where it takes nothing for
 /// too long.
 pub(super) struct TrackedStream {
-    stream: UnixStream,
+    stream: StallGuard<UnixStream>,
     activity: Arc<Activity>,
-    stall: Pin<Box<Sleep>>,
 }
 
 impl TrackedStream {
     pub(super) fn new(stream: UnixStream, activity: Arc<Activity>) -> TrackedStream {
         TrackedStream {
-            stream,
+            stream: StallGuard::new(stream, |_| false, STALL_LIMITS),
             activity,
-            stall: Box::pin(sleep_until(Instant::now())),
         }
     }
 }
@@ -182,15 +190,8 @@ impl AsyncRead for TrackedStream {
 impl AsyncWrite for TrackedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        let was_stalled = self.activity.is_stalled.swap(written.is_pending(), Ordering::Relaxed);
-        if written.is_ready() {
-            return written;
-        }
-        if !was_stalled {
-            self.stall.as_mut().reset(Instant::now() + ADMIN_WRITE_STALL_TIMEOUT);
-        }
-        ready!(self.stall.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.activity.is_stalled.store(written.is_pending(), Ordering::Relaxed);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,9 +3,10 @@
 //! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
 //! [`connection_queue`] a moment; [`connection`] drives the connection, scripts and loaders apart from large
 //! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
-//! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over a file's pieces, which [`source`] has in memory or reads
-//! into [`buffer_pool`]; [`client_stream`] counts what goes out and says when a body is really gone; [`stall`] gives
-//! up clients that take nothing, and [`malformed`] says what hyper refuses by itself.
+//! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over
+//! a file's pieces, which [`source`] has in memory or reads into [`buffer_pool`]; [`client_stream`] counts what goes
+//! out, gives up clients that take nothing and says when a body is really gone, and [`malformed`] says what hyper
+//! refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
@@ -22,7 +23,6 @@ mod held;
 mod malformed;
 mod response;
 mod source;
-mod stall;
 
 pub use buffer_pool::BufferPool;
 pub use connection::HttpThreads;

@@ -18,7 +18,7 @@ const RANKS: &[&[&str]] = &[
     &["daemon"],
     &["net", "admin"],
     &["state"],
-    &["config", "store"],
+    &["config", "store", "stall"],
     &["images"],
     &["boot", "storm"],
     &["proto", "lease"],

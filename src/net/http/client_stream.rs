@@ -1,13 +1,17 @@
 //! A connection's bytes: counted, and reported when a body is gone.
 
 use crate::boot::event::{FilePart, Reason, Step, Subject};
-use crate::model::limits::{HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT};
+use crate::model::limits::{
+    HTTP_BUFFERED_BYTES_PER_S, HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN, HTTP_UNACKNOWLEDGED_POLL_INTERVAL,
+    HTTP_UNACKNOWLEDGED_TIMEOUT, HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_TIMEOUT_MAX,
+};
 use crate::net::{
     eviction::EvictionNotice,
-    http::{malformed::ReceivedPrefix, stall::StallGuard},
+    http::malformed::ReceivedPrefix,
     limiter::Permit,
-    socket,
+    socket::{self, Unacknowledged},
 };
+use crate::stall::{StallGuard, StallLimits};
 use crate::state::{Counter, Shared, transfers::TransferHandle};
 use std::{
     io::{self, IoSlice},
@@ -164,6 +168,20 @@ impl DeliveryTracker {
     }
 }
 
+/// Any machine that boots takes more.
+const STALL_LIMITS: StallLimits = StallLimits {
+    time: HTTP_WRITE_STALL_TIMEOUT,
+    bytes_min: HTTP_WRITE_STALL_BYTES,
+    buffered_bytes_per_s: HTTP_BUFFERED_BYTES_PER_S,
+    time_max: HTTP_WRITE_STALL_TIMEOUT_MAX,
+    gone_poll: (HTTP_UNACKNOWLEDGED_TIMEOUT, HTTP_UNACKNOWLEDGED_POLL_INTERVAL),
+};
+
+/// Whether a client is gone that bytes wait for.
+fn is_gone(client: Unacknowledged) -> bool {
+    client.silence >= HTTP_UNACKNOWLEDGED_TIMEOUT && client.attempts >= HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN
+}
+
 /// A connection.
 pub(super) struct ClientStream {
     stream: StallGuard<TcpStream>,
@@ -175,8 +193,8 @@ impl ClientStream {
         ClientStream {
             stream: StallGuard::new(
                 stream,
-                |stream| socket::unacknowledged(stream).ok(),
-                (HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_BYTES),
+                |stream| socket::unacknowledged(stream).is_ok_and(is_gone),
+                STALL_LIMITS,
             ),
             tracker,
         }
@@ -259,5 +277,24 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_client_is_gone_that_acknowledges_nothing_and_none_that_reads_slowly() {
+        let client = |seconds, attempts| Unacknowledged {
+            silence: Duration::from_secs(seconds),
+            attempts,
+        };
+        assert!(is_gone(client(40, 2)));
+        // Who answers each question for room is asked ever more rarely, up to every two minutes.
+        assert!(!is_gone(client(100, 0)));
+        assert!(!is_gone(client(100, 1)), "one was lost");
+        assert!(!is_gone(client(39, 7)), "a link that comes back");
     }
 }

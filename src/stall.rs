@@ -1,8 +1,8 @@
-//! A connection that is given up when its client takes too little of what waits for it.
+//! A connection that is given up when its client takes too little of what waits for it: a machine's and an
+//! operator's alike.
 //!
 //! A client that takes nothing, or a byte now and then, would hold its connection, its file and its
-//! place among the bulk streams for ever. How much is counted, not how often: any machine that boots
-//! takes more.
+//! place among others for ever. How much is counted, not how often: any machine that boots takes more.
 //!
 //! What its kernel took is not read yet. One with a large buffer that is full says nothing until a sixteenth
 //! of it is free (Linux, `__tcp_select_window`): with 64 MiB and 150 KB a second that is 28 s, seen, and the
@@ -11,11 +11,6 @@
 //! None of that is for a client that was switched off: a kernel acknowledges what comes to it, and answers when it is
 //! asked for room, however slowly its program reads. One that does neither is given up sooner.
 
-use crate::model::limits::{
-    HTTP_BUFFERED_BYTES_PER_S, HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN, HTTP_UNACKNOWLEDGED_POLL_INTERVAL,
-    HTTP_UNACKNOWLEDGED_TIMEOUT, HTTP_WRITE_STALL_TIMEOUT_MAX,
-};
-use crate::net::socket::Unacknowledged;
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -28,14 +23,26 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+/// How little a client may take of what waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct StallLimits {
+    /// How long the client may take for `bytes_min`.
+    pub time: Duration,
+    /// How many bytes it must take in that time.
+    pub bytes_min: usize,
+    /// How fast it reads at least what its kernel took.
+    pub buffered_bytes_per_s: u64,
+    /// The longest that it has, with what its kernel took. At `time` it has no longer for that.
+    pub time_max: Duration,
+    /// After how long it is looked first whether the client is there at all, and how often from then on. From
+    /// `time_max` on it never is.
+    pub gone_poll: (Duration, Duration),
+}
+
 /// A client's time for what waits for it.
 #[derive(Debug)]
 struct StallTimeout {
-    /// How long the client may take for `enough` bytes.
-    time: Duration,
-    enough: usize,
-    /// How fast it reads at least what its kernel took, and the longest that it has for that.
-    buffered: (u64, Duration),
+    limits: StallLimits,
     /// What it took since something waited for it last.
     burst: usize,
     /// Since when something waits that the client did not take at once, and what it took since.
@@ -48,11 +55,22 @@ struct StallTimeout {
 }
 
 impl StallTimeout {
+    fn new(limits: StallLimits) -> StallTimeout {
+        StallTimeout {
+            limits,
+            burst: 0,
+            since: None,
+            taken: 0,
+            credit: Duration::ZERO,
+            look_at: None,
+        }
+    }
+
     /// The client took some; enough of it ends its time.
     fn took(&mut self, bytes: usize) {
         self.taken = self.taken.saturating_add(bytes);
         self.burst = self.burst.saturating_add(bytes);
-        if self.taken >= self.enough {
+        if self.taken >= self.limits.bytes_min {
             self.since = None;
         }
     }
@@ -65,17 +83,18 @@ impl StallTimeout {
                 self.taken = 0;
                 let burst = std::mem::take(&mut self.burst);
                 self.credit = self.reads_for(burst);
-                self.look_at = Some(now + HTTP_UNACKNOWLEDGED_TIMEOUT);
+                self.look_at = Some(now + self.limits.gone_poll.0);
                 *self.since.insert(now)
             }
         };
-        since + self.time + self.credit
+        since + self.limits.time + self.credit
     }
 
     /// How long it may be busy with what it has.
     fn reads_for(&self, bytes: usize) -> Duration {
-        let (bytes_per_s, longest) = self.buffered;
-        Duration::from_secs(bytes as u64 / bytes_per_s).min(longest.saturating_sub(self.time))
+        let limits = &self.limits;
+        let longest = limits.time_max.saturating_sub(limits.time);
+        Duration::from_secs(bytes as u64 / limits.buffered_bytes_per_s).min(longest)
     }
 
     /// Nothing waits any more.
@@ -84,58 +103,37 @@ impl StallTimeout {
     }
 }
 
-/// Whether a client is gone that bytes wait for.
-fn is_gone(client: Unacknowledged) -> bool {
-    client.silence >= HTTP_UNACKNOWLEDGED_TIMEOUT && client.attempts >= HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN
-}
-
-/// What the kernel knows of a connection's client; `None` where that can't be told.
-pub(super) type Acknowledgements<S> = fn(&S) -> Option<Unacknowledged>;
-
 /// A connection whose writes fail with `TimedOut` once its client's time is up, and with `HostUnreachable` once the
 /// client is gone.
-pub(super) struct StallGuard<S> {
+pub struct StallGuard<S> {
     stream: S,
-    acknowledgements: Acknowledgements<S>,
+    /// Whether the client is gone that bytes wait for.
+    is_gone: fn(&S) -> bool,
     stall: StallTimeout,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<S> StallGuard<S> {
-    /// The client has `time` for every `enough` bytes that it does not take at once.
-    pub(super) fn new(
-        stream: S,
-        acknowledgements: Acknowledgements<S>,
-        (time, enough): (Duration, usize),
-    ) -> StallGuard<S> {
-        let buffered = (HTTP_BUFFERED_BYTES_PER_S, HTTP_WRITE_STALL_TIMEOUT_MAX);
+    /// The connection, whose client is held to `limits`.
+    pub fn new(stream: S, is_gone: fn(&S) -> bool, limits: StallLimits) -> StallGuard<S> {
         StallGuard {
             stream,
-            acknowledgements,
-            stall: StallTimeout {
-                time,
-                enough,
-                buffered,
-                burst: 0,
-                since: None,
-                taken: 0,
-                credit: Duration::ZERO,
-                look_at: None,
-            },
-            alarm: Box::pin(sleep_until(Instant::now() + time)),
+            is_gone,
+            stall: StallTimeout::new(limits),
+            alarm: Box::pin(sleep_until(Instant::now() + limits.time)),
         }
     }
 
     /// The connection.
-    pub(super) fn stream(&self) -> &S {
+    pub fn stream(&self) -> &S {
         &self.stream
     }
 
     /// The same connection for another thread: what waits has its whole time again.
-    pub(super) fn renew(&mut self, stream: S) {
+    pub fn renew(&mut self, stream: S) {
         self.stream = stream;
         self.stall.emptied();
-        self.alarm = Box::pin(sleep_until(Instant::now() + self.stall.time));
+        self.alarm = Box::pin(sleep_until(Instant::now() + self.stall.limits.time));
     }
 
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -165,10 +163,10 @@ impl<S> StallGuard<S> {
             let Some(looked_at) = look_at else {
                 return Poll::Ready(io::ErrorKind::TimedOut);
             };
-            if (self.acknowledgements)(&self.stream).is_some_and(is_gone) {
+            if (self.is_gone)(&self.stream) {
                 return Poll::Ready(io::ErrorKind::HostUnreachable);
             }
-            self.stall.look_at = Some(looked_at + HTTP_UNACKNOWLEDGED_POLL_INTERVAL);
+            self.stall.look_at = Some(looked_at + self.stall.limits.gone_poll.1);
         }
     }
 }
@@ -221,34 +219,22 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn stall() -> StallTimeout {
-        StallTimeout {
-            time: MINUTE,
-            enough: 1000,
-            buffered: (10_000, 5 * MINUTE),
-            burst: 0,
-            since: None,
-            taken: 0,
-            credit: Duration::ZERO,
-            look_at: None,
+    fn limits(time: Duration, bytes_min: usize) -> StallLimits {
+        StallLimits {
+            time,
+            bytes_min,
+            buffered_bytes_per_s: 10_000,
+            time_max: 5 * MINUTE,
+            gone_poll: (time / 2, time / 8),
         }
     }
 
-    fn guard<S>(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
-        StallGuard::new(stream, |_| None, (time, enough))
+    fn stall() -> StallTimeout {
+        StallTimeout::new(limits(MINUTE, 1000))
     }
 
-    #[test]
-    fn a_client_is_gone_that_acknowledges_nothing_and_none_that_reads_slowly() {
-        let client = |seconds, attempts| Unacknowledged {
-            silence: Duration::from_secs(seconds),
-            attempts,
-        };
-        assert!(is_gone(client(40, 2)));
-        // Who answers each question for room is asked ever more rarely, up to every two minutes.
-        assert!(!is_gone(client(100, 0)));
-        assert!(!is_gone(client(100, 1)), "one was lost");
-        assert!(!is_gone(client(39, 7)), "a link that comes back");
+    fn guard<S>(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
+        StallGuard::new(stream, |_| false, limits(time, enough))
     }
 
     #[test]
