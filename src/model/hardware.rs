@@ -31,11 +31,6 @@ impl MacAddr {
         self.text(b'-').as_str().to_owned()
     }
 
-    /// Whether `text` is the form used in paths and as a name.
-    pub fn is_hyphenated(self, text: &str) -> bool {
-        self.text(b'-').as_str() == text
-    }
-
     fn text(self, separator: u8) -> hex::Text {
         hex::Text::new(&self.0, separator, hex::EVERY_BYTE)
     }
@@ -307,8 +302,6 @@ mod tests {
         assert_eq!(mac.to_string(), "52:54:00:ab:00:07");
         assert_eq!(HardwareAddr::from(mac).to_string(), "52:54:00:ab:00:07");
         assert_eq!(mac.hyphenated(), "52-54-00-ab-00-07");
-        assert!(mac.is_hyphenated("52-54-00-ab-00-07"));
-        assert!(!mac.is_hyphenated("52-54-00-AB-00-07") && !mac.is_hyphenated("52-54-00-ab-00-070"));
         let foreign = HardwareAddr::from_wire(32, 16, [0xfe; 16]);
         assert_eq!(foreign.to_string(), format!("htype32/{}fe", "fe:".repeat(15)));
         assert_eq!(HardwareAddr::from_wire(6, 0, [7; 16]).to_string(), "htype6/");

@@ -356,10 +356,14 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("secret");
         let opened = open_beneath(folder.path(), "secret", None).unwrap();
-        fs::write(folder.path().join("new"), "secret too").unwrap();
-        // The system's times tell two changes apart that are some milliseconds from each other.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        fs::rename(folder.path().join("new"), path).unwrap();
+        let new = folder.path().join("new");
+        // The system's times tell two changes apart that are some milliseconds from each other: as often as
+        // it takes.
+        fs::write(&new, "secret too").unwrap();
+        while checksum::stamp(&fs::metadata(&new).unwrap()).changed_ns == opened.stamp().changed_ns {
+            fs::write(&new, "secret too").unwrap();
+        }
+        fs::rename(new, path).unwrap();
         let mut bytes = [0; 6];
         opened.read_exactly(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"secret");

@@ -1,13 +1,15 @@
 //! Servers that break off, change, redirect and lie.
 
-use super::nginx::interrupted_once;
+use super::nginx::{command, interrupted_once};
 use super::place::{Place, hex, noise, request, sha256};
 use super::server::{Server, answer, head, part};
+use crate::strace::Stopped;
 use bootwright::images::catalogue::Remote;
 use nix::sys::signal::Signal;
 use std::{
     fs,
     io::{Read, Write},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -201,10 +203,9 @@ fn what_could_not_be_taken_up_is_not_kept_after_ctrl_c() {
     let server = Server::start(move |_, _, stream| {
         // No version, and nobody says what it must be.
         head(stream, "200 OK", body.len(), &[]);
-        for piece in body.chunks(10_000) {
-            let _ = stream.write_all(piece);
-            thread::sleep(Duration::from_millis(20));
-        }
+        stream.write_all(&body[..1_000_000]).unwrap();
+        // The rest never comes: it says so by leaving.
+        let _ = stream.read(&mut [0]);
     });
     let url = format!("{}linux", server.base);
     let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
@@ -323,23 +324,28 @@ fn an_image_that_is_there_is_replaced_only_by_force() {
     );
 }
 
+/// `bootwright image fetch`, stopped at its how-manieth try of a lock, which somebody else has: `locked` lets it go.
+fn goes_on_once_unlocked(place: &Place, args: &[&str], time: usize, locked: fs::File) {
+    let run = Stopped::at(&command(place, args, &[]), "flock", time);
+    drop(locked);
+    let ended = run.go_on();
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+fn locked(folder: &Path) -> fs::File {
+    let folder = fs::File::open(folder).unwrap();
+    folder.lock().unwrap();
+    folder
+}
+
 #[test]
 fn an_image_whose_maker_has_yet_to_end_is_replaced_and_leaves_nothing() {
     let (place, server) = place_with_an_image();
-    let made = fs::File::open(place.images().join("rescue")).unwrap();
-    made.lock().unwrap();
-    let downloaded = place.images().join(".fetch-rescue/b");
-    let maker = thread::spawn(move || {
-        while !downloaded.exists() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(Duration::from_millis(50));
-        drop(made);
-    });
-    let mut second = request(format!("{}b", server.base), Some(sha256(b"two")));
-    second.replace = true;
-    place.fetch(&second).0.unwrap();
-    maker.join().unwrap();
+    let made = locked(&place.images().join("rescue"));
+    let (url, sum) = (format!("{}b", server.base), hex(b"two"));
+    let args = ["rescue", "--kernel", &url, "--sha256", &sum, "--force"];
+    // The first lock is that of its own folder.
+    goes_on_once_unlocked(&place, &args, 2, made);
     place.holds("rescue", b"two");
 }
 
@@ -386,15 +392,13 @@ fn a_run_that_only_looks_at_the_folder_of_another_is_not_taken_for_one_that_fetc
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
     let folder = place.images().join(".fetch-rescue");
     fs::create_dir_all(&folder).unwrap();
-    let looking = fs::File::open(&folder).unwrap();
-    looking.lock().unwrap();
-    let looked = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(150));
-        drop(looking);
-    });
-    let asked = request(format!("{}linux", server.base), Some(sha256(b"linux")));
-    place.fetch(&asked).0.unwrap();
-    looked.join().unwrap();
+    let (url, sum) = (format!("{}linux", server.base), hex(b"linux"));
+    goes_on_once_unlocked(
+        &place,
+        &["rescue", "--kernel", &url, "--sha256", &sum],
+        1,
+        locked(&folder),
+    );
     // And a run that has just made its folder has not left a download behind.
     fs::create_dir(place.images().join(".fetch-young")).unwrap();
     let mut asked = request(format!("{}linux", server.base), Some(sha256(b"linux")));

@@ -149,12 +149,11 @@ pub fn interrupted_once(
 ) -> (ExitStatus, String) {
     let mut command = command(place, args, &[]);
     let tasks = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    for _ in 0..6000 {
-        if ready() {
-            break;
-        }
+    let is_ready = (0..6000).any(|_| {
         thread::sleep(Duration::from_millis(10));
-    }
+        ready()
+    });
+    assert!(is_ready, "{args:?} never came so far");
     kill(Pid::from_raw(tasks.id().try_into().unwrap()), signal).unwrap();
     let output = tasks.wait_with_output().unwrap();
     (
