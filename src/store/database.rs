@@ -1,14 +1,10 @@
-//! The redb file of the embedded store: opened, read, written, and moved out of the way when it is broken.
+//! The redb file of the embedded store: opened, read and written. Another takes its place when it is broken
+//! ([`super::replacement`]).
 
-use super::{StoreError, Write, birth, folder::FILE_MODE};
+use super::{StoreError, Write, folder::FILE_MODE};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt,
-    panic::catch_unwind,
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::BTreeMap, fs::OpenOptions, os::unix::fs::OpenOptionsExt, panic::catch_unwind, path::Path, sync::Arc,
 };
 
 pub(super) const FILE: &str = "bootwright.redb";
@@ -106,18 +102,4 @@ pub(super) fn failed(what: String, error: redb::Error) -> StoreError {
         redb::Error::PreviousIo => StoreError::unavailable(format!("{what}: {error}")),
         other => StoreError::corrupt(what, Some(Arc::new(other))),
     }
-}
-
-/// Renames the file so that nothing is lost and nothing is in the way.
-pub(super) fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let seconds = birth::now().0;
-    let free = (0..)
-        .map(|extra| path.with_file_name(format!("{FILE}.broken-{}", seconds + extra)))
-        .find(|name| !name.exists());
-    let moved_to = free.expect("the names are endless");
-    std::fs::rename(path, &moved_to).map_err(|error| {
-        let what = format!("the broken store {} can't be moved aside", path.display());
-        StoreError::of_io(what, error)
-    })?;
-    Ok(moved_to)
 }

@@ -1,13 +1,13 @@
 //! The embedded store: one redb file in one locked folder, and the journal in front of it.
 
 use super::{
-    CorruptStore, Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, Watch, Write,
+    Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, Watch, Write,
     birth::{self, Birth},
-    database::{self, CreateMode, FILE, has_no_byte, move_aside, open_file},
+    database::{self, CreateMode, FILE, has_no_byte, open_file},
     folder,
     journal::{Journal, JournalState, Replayed},
-    lost,
-    salvage::{RecordKind, salvage},
+    lost, replacement,
+    salvage::RecordKind,
     watch::Watchers,
 };
 use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
@@ -28,7 +28,7 @@ const JOURNAL_KEY: &[u8] = b"journal";
 pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, StoreError> {
     folder::make(folder)?;
     let lock = folder::lock(folder)?;
-    let (path, journal_path) = (folder.join(FILE), folder.join(JOURNAL_FILE));
+    let [path, journal_path] = [FILE, JOURNAL_FILE].map(|name| folder::resolved(folder.join(name)));
     // The journal is made after the database: where there is one, there was the other.
     let mut journal = match journal_path.exists() {
         true => Some(open_journal(&journal_path, kinds)?),
@@ -51,13 +51,13 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
         Some(database) => (database, None),
         None => {
             note_loss(&mut journal);
-            let (database, corrupt) = replace_corrupt(&path, reason, kinds)?;
+            let (database, corrupt) = replacement::replace(&path, reason, kinds)?;
             (database, Some(corrupt))
         }
     };
     let lost = [
         is_lost.then(|| format!("the store {} is gone or has no byte", path.display())),
-        lost_journal(&path, &database, &mut journal)?,
+        lost_journal((&path, &journal_path), &database, &mut journal)?,
     ];
     let (journal, replayed) = journal;
     let lost: Vec<String> = lost.into_iter().flatten().collect();
@@ -88,25 +88,10 @@ fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
     replayed.writes.extend(note);
 }
 
-/// Moves a database that can't be read out of the way, and begins another with what can be read from it.
-fn replace_corrupt(path: &Path, reason: String, kinds: &[RecordKind]) -> Result<(Database, CorruptStore), StoreError> {
-    let moved_to = move_aside(path)?;
-    let (writes, salvaged) = salvage(&std::fs::read(&moved_to).unwrap_or_default(), kinds);
-    let database = open_file(path, CreateMode::IfMissing)?;
-    // Beneath the journal, which knows better.
-    database::write(&database, writes.into_iter()).map_err(|error| failed(path, error))?;
-    let corrupt = CorruptStore {
-        moved_to,
-        reason,
-        salvaged,
-    };
-    Ok((database, corrupt))
-}
-
 /// The error for a journal that lost what it had: it is gone or empty, though the database knows of one that
 /// always has something. From now on it does.
 fn lost_journal(
-    path: &Path,
+    (path, journal_path): (&Path, &Path),
     database: &Database,
     opened: &mut (Journal, Replayed),
 ) -> Result<Option<String>, StoreError> {
@@ -125,7 +110,7 @@ fn lost_journal(
         };
         let _ = database::write(database, std::iter::once(known));
     }
-    let name = path.with_file_name(JOURNAL_FILE);
+    let name = journal_path;
     Ok((is_known && found != JournalState::Written).then(|| match found {
         JournalState::Missing => format!("the journal {} is gone", name.display()),
         JournalState::Empty | JournalState::Written => format!("the journal {} has no byte", name.display()),
@@ -180,9 +165,8 @@ fn failed(path: &Path, error: redb::Error) -> StoreError {
     database::failed(format!("the store {}", path.display()), error)
 }
 
-fn refused(path: &Path, error: std::io::Error) -> StoreError {
-    let journal = path.with_file_name(JOURNAL_FILE);
-    StoreError::of_io(format!("the journal {}", journal.display()), error)
+fn refused(journal: &Journal, error: std::io::Error) -> StoreError {
+    StoreError::of_io(format!("the journal {}", journal.path().display()), error)
 }
 
 impl Embedded {
@@ -293,7 +277,7 @@ impl StoreFiles {
         });
         let settled = self
             .with(path, |database| database::write(database, writes))
-            .and_then(|()| self.journal.clear().map_err(|error| refused(path, error)));
+            .and_then(|()| self.journal.clear().map_err(|error| refused(&self.journal, error)));
         if settled.is_err() {
             self.pending = pending;
         }
@@ -335,7 +319,7 @@ impl Store for Embedded {
         files
             .journal
             .append(writes)
-            .map_err(|error| refused(&self.path, error))?;
+            .map_err(|error| refused(&files.journal, error))?;
         take(&mut files.pending, writes.iter().cloned());
         let revision = files.count(writes);
         // Beneath the lock, so that watchers learn of commits in their order.

@@ -5,7 +5,7 @@ use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{ErrorKind, Read, Seek, Write as _},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Leases say which machine was where and when: the group may read them, others may not.
@@ -35,6 +35,22 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
         std::fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)).map_err(refused)?;
     }
     Ok(())
+}
+
+/// The file that a name in the folder stands for: where that is a link, another file takes the place of the one behind
+/// it, and not the link's.
+pub(super) fn resolved(path: PathBuf) -> PathBuf {
+    let Ok(target) = path.read_link() else {
+        return path;
+    };
+    // Behind a link to nothing there is a file once it is written.
+    let behind = || path.parent().unwrap_or(Path::new("")).join(target);
+    path.canonicalize().unwrap_or_else(|_| behind())
+}
+
+/// Makes a file's name outlive a power cut as its content does.
+pub(super) fn sync_name(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Takes the folder for this process. The lock goes with the process however it ends, and its file

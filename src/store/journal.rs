@@ -20,7 +20,7 @@
 
 use super::{
     Write,
-    folder::FILE_MODE,
+    folder::{FILE_MODE, sync_name},
     record::{SUM_BYTES, checksum},
     salvage::{RecordKind, salvage},
 };
@@ -122,6 +122,11 @@ impl Journal {
         Ok((journal, replayed))
     }
 
+    /// Its file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Bytes in the file.
     pub(super) fn bytes(&self) -> u64 {
         self.end
@@ -171,11 +176,6 @@ impl Journal {
         self.is_unnamed = false;
         Ok(())
     }
-}
-
-/// Makes a file's name outlive a power cut as its content does.
-fn sync_name(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn frame(writes: &[Write]) -> io::Result<Vec<u8>> {

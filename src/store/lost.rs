@@ -4,7 +4,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0..4 | `BWL1`: the version |
+//! | 0..4 | `BWF1`: the version |
 //! | 4..12 | the date of the find by the calendar of all leases on disk, in seconds since 1970-01-01 UTC |
 //! | 12..20 | the first 8 bytes of SHA-256 over all before |
 //!
@@ -19,7 +19,10 @@ use super::{
 use crate::model::WallTime;
 
 const KEY: &[u8] = b"lost";
-const MAGIC: &[u8; 4] = b"BWL1";
+/// No other kind's.
+const MAGIC: &[u8; 4] = b"BWF1";
+/// What finds of before begin with, as leases do.
+const FORMER_MAGIC: &[u8; 4] = b"BWL1";
 
 /// Not salvaged: whoever salvages makes a find of his own.
 pub(super) const KIND: RecordKind = RecordKind {
@@ -61,7 +64,8 @@ pub fn put(found: LossRecord) -> Write {
 }
 
 fn decode(value: &[u8]) -> LossRecord {
-    let date = unseal(MAGIC, value).ok().and_then(|date| date.try_into().ok());
+    let date = unseal(MAGIC, value).or_else(|_| unseal(FORMER_MAGIC, value));
+    let date = date.ok().and_then(|date| date.try_into().ok());
     date.map_or(LossRecord::Undated, |date| {
         LossRecord::At(WallTime(u64::from_be_bytes(date)))
     })
@@ -70,6 +74,19 @@ fn decode(value: &[u8]) -> LossRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::leases;
+
+    #[test]
+    fn a_find_of_before_is_read_and_a_new_one_begins_as_no_lease_does() {
+        let found = LossRecord::At(WallTime(1_764_000_000));
+        let former = verified([&FORMER_MAGIC[..], &1_764_000_000_u64.to_be_bytes()].concat());
+        assert_eq!(decode(&former), found);
+        let Write::Put { value, .. } = put(found) else {
+            panic!("it is kept")
+        };
+        let lease = leases::KIND.salvage.map(|reader| reader.magic);
+        assert!(lease.is_some_and(|magic| !value.starts_with(magic)));
+    }
 
     #[test]
     fn a_find_comes_back_as_it_was_and_broken_it_has_no_date() {

@@ -73,6 +73,7 @@ pub mod lost;
 pub mod ports;
 mod record;
 mod records;
+mod replacement;
 mod salvage;
 mod watch;
 pub mod writer;
@@ -217,8 +218,8 @@ pub struct CorruptStore {
 /// Opens the embedded store in `folder`, which is made (0750) if it is missing. One process at a
 /// time: a second one gets an error that names the first.
 ///
-/// A file that can't be read never keeps the daemon from starting, and is never thrown away: it is
-/// renamed to `bootwright.redb.broken-SECONDS`, what can be read of it moves to a new one, and
+/// A file that can't be read never keeps the daemon from starting, and is never thrown away: it stays as
+/// `bootwright.redb.broken-SECONDS`, what can be read of it is in the one that takes its place, and
 /// [`OpenedStore::corrupt`] says so. Nor is one of the two files taken for a beginning that is gone or empty where the
 /// other says that it was there: [`OpenedStore::lost`] says so then. Either is noted in the store ([`lost`]), durably
 /// and before anything new is made, so that later starts know it too.
