@@ -178,7 +178,7 @@ impl Daemon {
 
     /// The same, where an emulated machine or a disk takes its time.
     pub fn wait_for_within(&self, what: &str, timeout: Duration, wanted: impl Fn(&Line) -> bool) -> Line {
-        super::poll(timeout, || self.lines().into_iter().find(|line| wanted(line)))
+        super::poll_machine(timeout, || self.lines().into_iter().find(|line| wanted(line)))
             .unwrap_or_else(|| panic!("no line in {timeout:?}: {what}\n{}", self.log_tail()))
     }
 

@@ -220,17 +220,19 @@ fn comes_up(system: &System, meanwhile: Meanwhile) {
             })
         });
     }
+    // Its kernel has just begun: however late this is noticed, it asks for nothing of its image before the trouble does.
+    let trouble = Trouble::begin(meanwhile, &holder, &room);
+    let held = || ask_json(&room, "status")["counters"]["http_held"].as_u64();
+    let before = held();
     daemon.wait_for_within("its own question for its address", ANSWER, |line| {
         line.is("r1u07", "offered", &["192.0.2.11"]) && line.stage == "system"
     });
-    let trouble = Trouble::begin(meanwhile, &holder, &room);
     if !system.fetches {
         daemon.wait_for_within("the answer", ANSWER, |line| {
             line.is("r1u07", "sent", &["answer preseed.cfg"])
         });
     } else if meanwhile != Meanwhile::Nothing {
-        let held = || ask_json(&room, "status")["counters"]["http_held"].as_u64();
-        let waits = super::poll(ANSWER, || held().filter(|count| *count > 0));
+        let waits = super::poll_machine(ANSWER, || (held() > before).then_some(()));
         assert!(waits.is_some(), "nobody waits for the image\n{}", daemon.log_tail());
         assert!(!machine.console().contains(UP), "it did not wait");
     }

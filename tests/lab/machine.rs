@@ -8,7 +8,10 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -148,6 +151,27 @@ fn newer_qemu(name: &str) -> (String, Vec<String>) {
     ("env".to_owned(), arguments)
 }
 
+/// The process of the machine that runs; 0 where none does.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// How long the machine that runs, if there is one, has waited for a processor of this host so far: where others
+/// take them, it gets nowhere, and that is no fault of what it is to do.
+pub fn starved() -> Duration {
+    let pid = RUNNING.load(Ordering::Relaxed);
+    if pid == 0 {
+        return Duration::ZERO;
+    }
+    // Each thread's nanoseconds on a processor and in the queue for one (the kernel's sched-stats.rst). The one that
+    // waited longest is the machine's processor.
+    let waited = |thread: fs::DirEntry| -> Option<u64> {
+        let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split_whitespace().nth(1)?.parse().ok()
+    };
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let longest = threads.filter_map(|thread| waited(thread.ok()?)).max();
+    Duration::from_nanos(longest.unwrap_or(0))
+}
+
 /// A running machine; powered off on drop.
 pub struct Machine {
     _process: TaskTracker,
@@ -221,6 +245,7 @@ impl Machine {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("package iproute2 is installed");
+        RUNNING.store(process.id(), Ordering::Relaxed);
         let keyboard = process.stdin.take().expect("a pipe, as asked for above");
         let machine = Machine {
             _process: TaskTracker(process),
@@ -238,7 +263,7 @@ impl Machine {
     /// waits for what it answers to.
     fn type_at_the_prompt(&self, mut keyboard: ChildStdin, commands: &str) {
         self.wait_for("Hit any key", LOADER);
-        let prompt = super::poll(LOADER, || {
+        let prompt = super::poll_machine(LOADER, || {
             keyboard.write_all(b"\n").expect("the machine runs");
             self.console().contains("=> ").then_some(())
         });
@@ -253,7 +278,7 @@ impl Machine {
 
     /// Waits for words on the console; panics with its end when they do not come.
     pub fn wait_for(&self, words: &str, timeout: Duration) {
-        let seen = super::poll(timeout, || self.console().contains(words).then_some(()));
+        let seen = super::poll_machine(timeout, || self.console().contains(words).then_some(()));
         assert!(
             seen.is_some(),
             "the console did not show {words:?} in {timeout:?}\n{}",
@@ -269,6 +294,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        RUNNING.store(0, Ordering::Relaxed);
         if std::thread::panicking() {
             eprintln!("{}", self.console_tail());
         }

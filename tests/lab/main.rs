@@ -96,13 +96,29 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Asks until `ask` has an answer or the time is up; the only way the lab waits.
-fn poll<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + timeout;
+fn poll<T>(timeout: Duration, ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    poll_while(|| start.elapsed() < timeout, ask)
+}
+
+/// The same for what an emulated machine is to do: the time in which it waits for a processor does not count.
+fn poll_machine<T>(timeout: Duration, ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let (start, before) = (Instant::now(), machine::starved());
+    let spent = || {
+        let starved = machine::starved().saturating_sub(before);
+        start.elapsed().saturating_sub(starved)
+    };
+    poll_while(|| spent() < timeout, ask)
+}
+
+fn poll_while<T>(is_time_left: impl Fn() -> bool, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
+        // Asked once more when the time is up: whoever waits may have been kept from asking until then.
+        let is_last = !is_time_left();
         if let Some(answer) = ask() {
             return Some(answer);
         }
-        if Instant::now() >= end {
+        if is_last {
             return None;
         }
         std::thread::sleep(Duration::from_millis(50));
