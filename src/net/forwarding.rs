@@ -1,5 +1,6 @@
-//! Whether this host forwards IPv6 on an interface, as its router does. The kernel is asked by rtnetlink(7),
-//! because the service sees no `/proc/sys` (`ProcSubset=pid`).
+//! Whether this host is the IPv6 router of an interface, as far as can be told: it forwards there, and something on
+//! it may advertise. Of forwarding the kernel is asked by rtnetlink(7), because the service sees no `/proc/sys`
+//! (`ProcSubset=pid`).
 
 use nix::sys::socket::{MsgFlags, recv, send};
 use std::{io, os::fd::AsRawFd};
@@ -22,6 +23,22 @@ pub(super) fn forwards_ipv6(index: u32) -> io::Result<bool> {
     let mut answer = [0; ANSWER_BYTES];
     let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
     Ok(says_forwarding(answer.get(..length).unwrap_or_default()))
+}
+
+/// The host's raw sockets of IPv6; a process sees those of its own network namespace.
+const RAW_SOCKETS: &str = "/proc/thread-self/net/raw6";
+/// How a socket of ICMPv6, protocol 58, ends its address there.
+const ICMPV6: &str = ":003A";
+
+/// Whether a program of this host may send Router Advertisements: it needs a raw socket for that. Hosts forward for
+/// their containers and virtual machines too, and advertise nothing.
+pub(super) fn may_advertise() -> io::Result<bool> {
+    Ok(has_icmpv6(&std::fs::read_to_string(RAW_SOCKETS)?))
+}
+
+fn has_icmpv6(sockets: &str) -> bool {
+    let addresses = sockets.lines().filter_map(|line| line.split_whitespace().nth(1));
+    addresses.into_iter().any(|address| address.ends_with(ICMPV6))
 }
 
 fn request(index: u32) -> Vec<u8> {
@@ -81,6 +98,18 @@ mod tests {
         let mut endless = on;
         endless[20..22].copy_from_slice(&0_u16.to_ne_bytes());
         assert!(!says_forwarding(&endless));
+    }
+
+    #[test]
+    fn a_raw_socket_of_icmpv6_may_advertise_and_one_of_another_protocol_does_not() {
+        let head = "  sl  local_address                         remote_address                        st\n";
+        let socket = |protocol: &str| {
+            let nobody = "0".repeat(32);
+            format!("{head}   58: {nobody}:{protocol} {nobody}:0000 07 00000000:00000000 00:00000000 00000000\n")
+        };
+        assert!(has_icmpv6(&socket("003A")));
+        assert!(!has_icmpv6(&socket("0059")), "OSPF");
+        assert!(!has_icmpv6(head));
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Solicitations {
             let interface = self.interface.borrow();
             info!(
                 interface = &*interface.name,
-                "this host forwards IPv6 here, so it is taken for the router: machines that ask for one are told nothing"
+                "this host forwards IPv6 here and has a program that may advertise that, so it is taken for the router: \
+                 machines that ask for one are told nothing"
             );
         }
         let verdict = self.routers().solicited(now, who, is_in_boot);
@@ -92,10 +93,17 @@ impl Solicitations {
     /// sees no frame that leaves.
     fn is_router(&self) -> bool {
         let index = self.interface.borrow().index;
-        forwarding::forwards_ipv6(index).unwrap_or_else(|error| {
+        let forwards = forwarding::forwards_ipv6(index).unwrap_or_else(|error| {
             debug!("whether this host forwards IPv6 can't be told: {error}");
             false
-        })
+        });
+        let may_advertise = || {
+            forwarding::may_advertise().unwrap_or_else(|error| {
+                debug!("whether this host may advertise itself as an IPv6 router can't be told: {error}");
+                true
+            })
+        };
+        forwards && may_advertise()
     }
 
     /// Asks for a router, and tells those who wait when none has answered.

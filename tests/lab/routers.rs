@@ -190,7 +190,7 @@ fn a_router_that_answers_our_own_question_alone_is_heard_though_our_kernel_has_n
 }
 
 #[test]
-fn where_this_host_forwards_ipv6_it_is_the_router() {
+fn where_this_host_forwards_ipv6_it_is_the_router_if_a_program_may_say_so() {
     let wire = Wire::new();
     let forwarding = format!("net.ipv6.conf.{}.forwarding=1", super::namespace::INTERFACE);
     wire.server.expect("sysctl", &["-q", "-w", &forwarding]);
@@ -198,8 +198,17 @@ fn where_this_host_forwards_ipv6_it_is_the_router() {
     let daemon = Daemon::start(&wire, &room);
     let machine = wire.client(MACHINE_TEXT);
     assert!(machine.gets_lease(FIRMWARE));
-    solicits_and_is_counted(&Host6::new(&machine), &room, "router_present");
-    assert_eq!(counter(&room, "router_absence_advertised"), 0);
+    let host = Host6::new(&machine);
+    // It forwards for its containers: nobody else would tell the machine anything.
+    host.solicits();
+    assert_eq!(counter(&room, "router_present"), 0);
+    let raw = || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6));
+    let _advertiser = wire.server.enter(raw).expect("root may in a namespace it made");
+    solicits_and_is_counted(&host, &room, "router_present");
+    // Nobody is told any more from here on.
+    let told = counter(&room, "router_absence_advertised");
+    solicits_and_is_counted(&host, &room, "router_present");
+    assert_eq!(counter(&room, "router_absence_advertised"), told);
     daemon.wait_for("the notice", |line| {
         line.message.contains("this host forwards IPv6 here")
     });
