@@ -23,6 +23,7 @@ pub mod render;
 pub mod request_path;
 pub mod resource;
 pub mod routers;
+pub mod scene;
 pub mod script_path;
 pub mod snapshot;
 pub mod user_agent;

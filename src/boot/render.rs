@@ -4,10 +4,10 @@
 //! don't see, `config::validation` finds out in another process. A value with a
 //! control character never reaches a template: in a script a newline is a command. Scripts go one
 //! step further: `dialect` refuses what their loader would read as more than a value. A script may be
-//! written for several loaders, a template each; `set` is the engine of one language and its errors;
-//! what a template may name is in `context`. Reads no file: sources are arguments.
+//! written for several loaders, a template each; `template_set` is the engine of one language and its errors.
+//! Reads no file: sources are arguments. Knows no machine either: what a text is rendered with is the caller's
+//! (`boot::scene`), and [`VARIABLES`] are its names.
 
-mod context;
 mod delimiters;
 mod depth;
 mod dialect;
@@ -15,14 +15,49 @@ mod error_span;
 mod plain;
 mod template_set;
 
-pub use context::{TemplateContext, VARIABLES};
-
 use crate::model::{Dialect, Name};
+use minijinja::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 use template_set::TemplateSet;
+
+/// Every variable of a template, in the order the documentation has them.
+pub const VARIABLES: &[&str] = &[
+    "name",
+    "hostname",
+    "mac",
+    "mac_hyphens",
+    "uuid",
+    "serial",
+    "vendor",
+    "arch",
+    "platform",
+    "address",
+    "netmask",
+    "router",
+    "dns",
+    "domain",
+    "server",
+    "http",
+    "tftp",
+    "loader",
+    "image",
+    "cmdline",
+    "answer",
+    "target",
+    "vars",
+];
+
+/// What a template is rendered with.
+pub trait TemplateValues {
+    /// A value that has each of [`VARIABLES`].
+    fn value(&self) -> Value;
+
+    /// Whether no value is so large that whatever is done with it takes a while.
+    fn is_small(&self) -> bool;
+}
 
 /// The compiled templates of one generation.
 #[derive(Debug)]
@@ -238,30 +273,30 @@ impl Templates {
     ///
     /// # Errors
     /// Something in it fails for this machine.
-    pub fn render(&self, template: &Template, context: &TemplateContext) -> Result<String, TemplateError> {
+    pub fn render(&self, template: &Template, values: &impl TemplateValues) -> Result<String, TemplateError> {
         match template {
-            Template::Script(name, dialect) => self.script(name, *dialect, context),
-            Template::Answer(answer, file) => self.answer(answer, file, context),
+            Template::Script(name, dialect) => self.script(name, *dialect, values),
+            Template::Answer(answer, file) => self.answer(answer, file, values),
         }
     }
 
     /// Renders a template where it and the machine's values are such that it takes next to no time (`plain`);
     /// `None` where they are not, and where it fails: [`Templates::render`] says why.
-    pub fn render_at_once(&self, template: &Template, context: &TemplateContext) -> Option<String> {
+    pub fn render_at_once(&self, template: &Template, values: &impl TemplateValues) -> Option<String> {
         match template {
-            Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), context),
-            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), context),
+            Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), values),
+            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), values),
         }
     }
 
     /// Renders a script for one machine and its loader.
-    pub fn script(&self, name: &Name, dialect: Dialect, context: &TemplateContext) -> Result<String, TemplateError> {
-        self.scripts(dialect).render(name.as_str(), context)
+    pub fn script(&self, name: &Name, dialect: Dialect, values: &impl TemplateValues) -> Result<String, TemplateError> {
+        self.scripts(dialect).render(name.as_str(), values)
     }
 
     /// Renders one file of an answer for one machine.
-    pub fn answer(&self, answer: &Name, file: &str, context: &TemplateContext) -> Result<String, TemplateError> {
-        self.answer_files.render(&format!("{answer}/{file}"), context)
+    pub fn answer(&self, answer: &Name, file: &str, values: &impl TemplateValues) -> Result<String, TemplateError> {
+        self.answer_files.render(&format!("{answer}/{file}"), values)
     }
 }
 

@@ -15,11 +15,13 @@ mod unrendered;
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
     event::{PathFault, Reason, RequestedFile, Stage, Subject},
+    gate::gate,
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
     paths,
-    render::{Template, TemplateContext},
+    render::Template,
     request_path::RequestPath,
+    scene::{Scene, TemplateContext},
     script_path::ScriptPath,
     snapshot::{Artifact, Image, Snapshot},
     verification::{Verification, VerificationState, VerifiedStamp},
@@ -287,14 +289,14 @@ impl<'a> Inquiry<'a> {
     ) -> Result<Outcome, Refusal> {
         let reservation = who.host().and_then(|host| host.address);
         let address = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
-        let context = TemplateContext::new(
-            self.snapshot,
+        let scene = Scene {
             who,
+            gate: gate(self.snapshot, who),
             identity,
-            address.or(Some(self.request.peer)),
-            self.request.server,
-        );
-        match context {
+            address: address.or(Some(self.request.peer)),
+            server: self.request.server,
+        };
+        match TemplateContext::new(self.snapshot, &scene) {
             Ok(context) => Ok(Outcome::Unrendered(Text::new(template, context, content_type))),
             Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
                 error: error.to_string().into(),

@@ -10,8 +10,11 @@ use super::{
     validation_protocol::{self, ValidationStep},
 };
 use crate::boot::{
+    gate::gate,
     machine::{Identity, Who},
-    render::{TemplateContext, TemplateError},
+    render::TemplateError,
+    resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
+    scene::{Scene, TemplateContext},
     snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
 };
 use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
@@ -21,9 +24,6 @@ use std::net::Ipv4Addr;
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Stands for a machine that is not listed.
 const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-/// The scripts the gate itself sends machines to.
-const LOCAL_SCRIPT: &str = "local";
-const UNKNOWN_SCRIPT: &str = "unknown";
 
 /// What failed, and the first value to look at.
 type FailureKey = (TemplateError, Origin);
@@ -120,12 +120,12 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             return;
         }
         let look = look.take();
-        let rendered = TemplateContext::new(snapshot, who, &identity, None, SERVER).and_then(|scene| {
+        let rendered = context(snapshot, who, &identity).and_then(|context| {
             render(
                 snapshot,
                 (settings, whose),
                 (&forms, identity.arch),
-                &scene,
+                &context,
                 (look, &mut flaws),
             )
         });
@@ -205,13 +205,25 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
     }
 }
 
+/// What the machine's texts are rendered with.
+fn context(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Result<TemplateContext, TemplateError> {
+    let scene = Scene {
+        who,
+        gate: gate(snapshot, who),
+        identity,
+        address: None,
+        server: SERVER,
+    };
+    TemplateContext::new(snapshot, &scene)
+}
+
 /// Renders it all, notes what is wrong with a text, and has the script's first language and the answers
 /// looked at.
 fn render(
     snapshot: &Snapshot,
     (settings, whose): (&BootSettings, &str),
     (forms, arch): (&[Dialect], Option<Arch>),
-    scene: &TemplateContext,
+    context: &TemplateContext,
     (mut look, flaws): (Option<MachineWarnings<'_>>, &mut Vec<(Flaw, Origin)>),
 ) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
@@ -219,7 +231,7 @@ fn render(
         for (place, form) in forms.iter().enumerate() {
             let file = templates.file_of_script(script.value.as_str(), *form);
             validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.to_owned()));
-            let sent = templates.script(&script.value, *form, scene)?;
+            let sent = templates.script(&script.value, *form, context)?;
             if let (0, Some(look)) = (place, &mut look) {
                 look.at_script(&sent, settings);
             }
@@ -232,7 +244,7 @@ fn render(
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
             let shown = templates.file_of_answer(&answer.value, file);
             validation_protocol::next(|| ValidationStep::Render(shown.to_owned(), whose.to_owned()));
-            let sent = templates.answer(&answer.value, file, scene)?;
+            let sent = templates.answer(&answer.value, file, context)?;
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
             }
@@ -304,8 +316,8 @@ fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut D
         let file = snapshot.templates.file_of_script(name.as_str(), form);
         let whose = "an unknown machine".to_owned();
         validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.clone()));
-        let rendered = TemplateContext::new(snapshot, Who::Unknown, &identity, None, SERVER)
-            .and_then(|scene| snapshot.templates.script(name, form, &scene));
+        let rendered = context(snapshot, Who::Unknown, &identity)
+            .and_then(|context| snapshot.templates.script(name, form, &context));
         match rendered {
             Ok(sent) => {
                 let place = beginning(file);

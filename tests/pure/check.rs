@@ -8,9 +8,11 @@ mod texts;
 mod validation;
 
 use bootwright::boot::{
+    gate::gate,
     machine::{Identity, identify},
     paths,
-    render::{Template, TemplateContext},
+    render::Template,
+    scene::{Scene, TemplateContext},
     snapshot::{Artifact, Snapshot, Var},
     verification::ChecksumRecord,
 };
@@ -494,6 +496,19 @@ vars = {{ disk = "/dev/vda" }}
     );
 }
 
+/// What a machine's texts are rendered with.
+fn context(snapshot: &Snapshot, identity: &Identity) -> TemplateContext {
+    let who = identify(snapshot, identity);
+    let scene = Scene {
+        who,
+        gate: gate(snapshot, who),
+        identity,
+        address: None,
+        server: SERVER,
+    };
+    TemplateContext::new(snapshot, &scene).unwrap()
+}
+
 fn script(snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {
     script_for(Dialect::Ipxe, snapshot, mac, firmware)
 }
@@ -508,11 +523,11 @@ fn script_for(dialect: Dialect, snapshot: &Snapshot, mac: &str, firmware: Firmwa
         ..Identity::default()
     };
     let who = identify(snapshot, &identity);
-    let scene = TemplateContext::new(snapshot, who, &identity, None, SERVER).unwrap();
+    let context = context(snapshot, &identity);
     let unknown: Name = "unknown".parse().unwrap();
     let named = who.settings().and_then(|settings| settings.script.as_ref());
     let name = named.map_or(&unknown, |script| &script.value);
-    snapshot.templates.script(name, dialect, &scene).unwrap()
+    snapshot.templates.script(name, dialect, &context).unwrap()
 }
 
 /// Every script and answer as a host gets it is rendered where machines are served, and is the text that it is
@@ -522,7 +537,7 @@ fn assert_rendered_at_once(snapshot: &Snapshot, mac: &str) {
         mac: mac.parse().ok(),
         ..Identity::default()
     };
-    let scene = TemplateContext::new(snapshot, identify(snapshot, &identity), &identity, None, SERVER).unwrap();
+    let context = context(snapshot, &identity);
     let templates = &snapshot.templates;
     let scripts = Dialect::ALL.into_iter().flat_map(|dialect| {
         let names = templates.names_for(dialect).into_iter();
@@ -537,9 +552,9 @@ fn assert_rendered_at_once(snapshot: &Snapshot, mac: &str) {
     let all: Vec<Template> = scripts.chain(templates.answers.iter().flat_map(files)).collect();
     assert!(all.len() >= 20, "{all:?}");
     for template in all {
-        let text = templates.render(&template, &scene);
+        let text = templates.render(&template, &context);
         assert!(text.is_ok(), "{template:?}: {text:?}");
-        assert_eq!(templates.render_at_once(&template, &scene), text.ok(), "{template:?}");
+        assert_eq!(templates.render_at_once(&template, &context), text.ok(), "{template:?}");
     }
 }
 

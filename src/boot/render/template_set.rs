@@ -1,7 +1,7 @@
 //! A set of templates that are rendered under the same rules, and their errors.
 
 use super::{
-    TemplateContext, TemplateError, VARIABLES,
+    TemplateError, TemplateValues, VARIABLES,
     delimiters::Delimiters,
     depth,
     dialect::{self, RefusedValue},
@@ -133,8 +133,8 @@ impl TemplateSet {
         }
     }
 
-    pub(super) fn render(&self, key: &str, context: &TemplateContext) -> Result<String, TemplateError> {
-        let bytes = written(&self.engine, key, context).map_err(|error| self.explain(key, &error))?;
+    pub(super) fn render(&self, key: &str, values: &impl TemplateValues) -> Result<String, TemplateError> {
+        let bytes = written(&self.engine, key, values).map_err(|error| self.explain(key, &error))?;
         String::from_utf8(bytes).map_err(|_| TemplateError {
             file: self.files.get(key).cloned(),
             line: None,
@@ -145,10 +145,10 @@ impl TemplateSet {
 
     /// The text of a plain template, where the machine's values are small too; `None` of any other, and where
     /// it fails.
-    pub(super) fn render_at_once(&self, key: &str, context: &TemplateContext) -> Option<String> {
+    pub(super) fn render_at_once(&self, key: &str, values: &impl TemplateValues) -> Option<String> {
         let plain = self.plain.get_or_init(|| Plain::of(&self.engine, &self.includes));
-        let engine = plain.engine_for(key).filter(|_| context.is_small())?;
-        String::from_utf8(written(engine, key, context).ok()?).ok()
+        let engine = plain.engine_for(key).filter(|_| values.is_small())?;
+        String::from_utf8(written(engine, key, values).ok()?).ok()
     }
 
     /// The innermost error of an include is the one that names the line to mend.
@@ -258,11 +258,11 @@ fn refuse_lengths(file: &str, source: &str) -> Result<(), TemplateError> {
 }
 
 /// Renders within the engine's fuel and the limit of a text.
-fn written(engine: &Environment<'_>, key: &str, context: &TemplateContext) -> Result<Vec<u8>, Error> {
+fn written(engine: &Environment<'_>, key: &str, values: &impl TemplateValues) -> Result<Vec<u8>, Error> {
     let mut bounded = BoundedBytes(Vec::with_capacity(USUAL_OUTPUT_BYTES));
     engine
         .get_template(key)?
-        .render_captured_to(context.value(), &mut bounded)?;
+        .render_captured_to(values.value(), &mut bounded)?;
     Ok(bounded.0)
 }
 

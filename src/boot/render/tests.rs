@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::boot::{
+    gate::gate,
     loader::Loaders,
     machine::{Identity, identify},
+    scene::{Scene, TemplateContext},
     snapshot::{Host, Hosts, Origin, Ports, Snapshot, Sourced, UnknownPolicy, Var},
 };
 use std::net::Ipv4Addr;
@@ -51,6 +53,18 @@ fn snapshot(disk: &str) -> Snapshot {
     }
 }
 
+fn context(snapshot: &Snapshot, identity: &Identity) -> Result<TemplateContext, TemplateError> {
+    let who = identify(snapshot, identity);
+    let scene = Scene {
+        who,
+        gate: gate(snapshot, who),
+        identity,
+        address: None,
+        server: SERVER,
+    };
+    TemplateContext::new(snapshot, &scene)
+}
+
 fn rendered(source: &str, disk: &str) -> Result<String, TemplateError> {
     rendered_for(Dialect::Ipxe, source, disk)
 }
@@ -61,7 +75,7 @@ fn rendered_for(dialect: Dialect, source: &str, disk: &str) -> Result<String, Te
         mac: "52:54:00:00:00:07".parse().ok(),
         ..Identity::default()
     };
-    let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER)?;
+    let context = context(&snapshot, &identity)?;
     let name: Name = "test".parse().unwrap();
     let mut templates = Templates::new();
     templates.add_script(&name, dialect, "test.ipxe", source)?;
@@ -78,6 +92,17 @@ fn a_script_knows_its_machine() {
         text.unwrap(),
         "r1u07 52:54:00:00:00:07 192.0.2.11 http://192.0.2.1 /dev/vda\n"
     );
+}
+
+#[test]
+fn every_name_that_a_template_may_use_has_a_value() {
+    let snapshot = snapshot("/dev/vda");
+    let values = context(&snapshot, &Identity::default()).unwrap().value();
+    for name in VARIABLES {
+        assert!(!values.get_attr(name).unwrap().is_undefined(), "{name}");
+    }
+    let listed: Vec<String> = values.try_iter().unwrap().map(|name| name.to_string()).collect();
+    assert_eq!(listed, VARIABLES);
 }
 
 #[test]
@@ -131,7 +156,7 @@ fn only_small_and_plain_texts_are_rendered_at_once_and_come_out_the_same() {
     let at_once = |source: &str, disk: &str| {
         let snapshot = snapshot(disk);
         let identity = Identity::default();
-        let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
+        let context = context(&snapshot, &identity).unwrap();
         let mut templates = Templates::new();
         let name: Name = "test".parse().unwrap();
         templates.add_script(&name, Dialect::Ipxe, "test.ipxe", source).unwrap();
@@ -160,7 +185,7 @@ fn a_machine_with_large_values_has_its_text_rendered_elsewhere() {
             mac: "52:54:00:00:00:07".parse().ok(),
             ..Identity::default()
         };
-        let context = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER);
+        let context = context(&snapshot, &identity);
         context.unwrap().is_small()
     };
     assert!(is_small("/dev/vda"));

@@ -4,7 +4,8 @@
 use super::{Refusal, Resolved, Resource};
 use crate::boot::{
     event::{Reason, Subject},
-    render::{Template, TemplateContext, TemplateError, Templates},
+    render::{Template, TemplateError, Templates},
+    scene::TemplateContext,
 };
 
 /// What a request comes to, as far as no template was rendered for it.

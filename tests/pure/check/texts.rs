@@ -24,10 +24,10 @@ fn served_answer(room: &Room, answer: &str, file: &str) -> String {
         mac: "52:54:00:00:00:07".parse().ok(),
         ..Identity::default()
     };
-    let scene = TemplateContext::new(&snapshot, identify(&snapshot, &identity), &identity, None, SERVER).unwrap();
+    let context = context(&snapshot, &identity);
     snapshot
         .templates
-        .answer(&answer.parse().unwrap(), file, &scene)
+        .answer(&answer.parse().unwrap(), file, &context)
         .unwrap()
 }
 

@@ -1,15 +1,16 @@
-//! What a template may name: the plain values of one machine at one moment.
+//! The values that templates name, of one machine at one moment. What a template is, and how one is rendered, is
+//! `render`'s, which knows no machines.
 //!
 //! An unknown value is an empty text, so that a script can ask `if uuid`; `image` and `answer`
 //! are `none` where the machine has none, so that using them is an error that names the line.
 
 mod variables;
 
-use super::TemplateError;
 use crate::boot::{
-    gate::{Gate, gate},
+    gate::Gate,
     machine::{Identity, Who},
     paths,
+    render::{TemplateError, TemplateValues},
     snapshot::{BootSettings, Image, Snapshot, Var},
 };
 use crate::model::{Arch, Cpu, Firmware, Name, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
@@ -18,10 +19,22 @@ use std::{
     net::Ipv4Addr,
     sync::{Arc, OnceLock},
 };
-use variables::{AnswerVariables, ImageVariables, TemplateObject, Variables, Vars, lazy_object, plain_vars};
+use variables::{AnswerVariables, ImageVariables, Variables, Vars, lazy_object, plain_vars};
 
-/// Every variable of a template, in the order the documentation has them.
-pub const VARIABLES: &[&str] = Variables::NAMES;
+/// Whom a text is for, and where it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The machine as the inventory knows it.
+    pub who: Who<'a>,
+    /// What it boots now.
+    pub gate: Gate<'a>,
+    /// What it is known by.
+    pub identity: &'a Identity,
+    /// Its address; its reservation where the caller knows none.
+    pub address: Option<Ipv4Addr>,
+    /// The address of ours that it talks to.
+    pub server: Ipv4Addr,
+}
 
 /// The variables of one machine, ready for any number of templates.
 #[derive(Clone, Debug)]
@@ -31,19 +44,19 @@ pub struct TemplateContext {
 }
 
 impl TemplateContext {
-    /// The variables of the machine `who`, known by `identity`, at `address` (its reservation
-    /// where the caller knows none), talking to our address `server`.
+    /// The variables of a scene.
     ///
     /// # Errors
     /// When a value has a control character: what clients say is checked here once more, whatever
     /// road it came by.
-    pub fn new(
-        snapshot: &Snapshot,
-        who: Who<'_>,
-        identity: &Identity,
-        address: Option<Ipv4Addr>,
-        server: Ipv4Addr,
-    ) -> Result<TemplateContext, TemplateError> {
+    pub fn new(snapshot: &Snapshot, scene: &Scene<'_>) -> Result<TemplateContext, TemplateError> {
+        let Scene {
+            who,
+            gate,
+            identity,
+            address,
+            server,
+        } = *scene;
         let host = who.host();
         let settings = who.settings();
         let mac = identity
@@ -94,7 +107,7 @@ impl TemplateContext {
                 .map_or_else(none, |answer| {
                     lazy_object(answer_variables(snapshot, &answer.value, &name, &http))
                 }),
-            target: target_of(gate(snapshot, who)),
+            target: target_of(gate),
             vars: vars_of(who),
             name,
             http,
@@ -105,13 +118,14 @@ impl TemplateContext {
             value: lazy_object(variables),
         })
     }
+}
 
-    pub(super) fn value(&self) -> Value {
+impl TemplateValues for TemplateContext {
+    fn value(&self) -> Value {
         self.value.clone()
     }
 
-    /// Whether no value is so large that whatever is done with it takes a while.
-    pub(super) fn is_small(&self) -> bool {
+    fn is_small(&self) -> bool {
         self.is_small
     }
 }

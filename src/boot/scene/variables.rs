@@ -3,6 +3,7 @@
 
 use crate::boot::{
     paths::{self, Ports},
+    render::VARIABLES,
     snapshot::{BootSettings, Host, Var},
 };
 use crate::model::{MacAddr, Name, Uuid};
@@ -76,31 +77,7 @@ pub(super) struct Variables {
 }
 
 impl TemplateObject for Variables {
-    const NAMES: &'static [&'static str] = &[
-        "name",
-        "hostname",
-        "mac",
-        "mac_hyphens",
-        "uuid",
-        "serial",
-        "vendor",
-        "arch",
-        "platform",
-        "address",
-        "netmask",
-        "router",
-        "dns",
-        "domain",
-        "server",
-        "http",
-        "tftp",
-        "loader",
-        "image",
-        "cmdline",
-        "answer",
-        "target",
-        "vars",
-    ];
+    const NAMES: &'static [&'static str] = VARIABLES;
 
     fn part(&self, name: &str) -> Option<Value> {
         Some(match name {
