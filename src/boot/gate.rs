@@ -3,11 +3,7 @@
 //! DHCP, TFTP, HTTP and answers all ask here, so that a disk is never destroyed by the server
 //! that forgot to ask.
 
-use crate::boot::{
-    event::DiskReason,
-    machine::Who,
-    snapshot::{Snapshot, UnknownPolicy},
-};
+use crate::boot::{event::DiskReason, machine::Who, snapshot::UnknownPolicy, world::World};
 use crate::model::{BootTarget, Name};
 
 /// What a machine boots now.
@@ -32,9 +28,9 @@ pub enum Gate<'s> {
 
 /// What the machine may boot now. Arming does not exist yet, so nothing installs: a host set to
 /// `install` boots its disk and the reason says so.
-pub fn gate<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
+pub fn gate<'s>(world: &World<'s, '_>, who: Who<'s>) -> Gate<'s> {
     let Some(settings) = who.settings() else {
-        return match snapshot.unknown {
+        return match world.snapshot.unknown {
             UnknownPolicy::Discover => Gate::ShowIdentity,
             UnknownPolicy::Lease => Gate::LeaseOnly,
             UnknownPolicy::Ignore => Gate::Ignore,
@@ -60,7 +56,9 @@ pub fn gate<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::snapshot::{BootSettings, Host, Hosts, Origin, Ports, Sourced};
+    use crate::boot::snapshot::{BootSettings, Host, Hosts, Origin, Ports, Snapshot, Sourced};
+    use crate::lease::LeaseTable;
+    use crate::model::Now;
 
     fn sourced<T>(value: T) -> Sourced<T> {
         Sourced {
@@ -110,7 +108,16 @@ mod tests {
     }
 
     fn gate_of(room: &Snapshot) -> Gate<'_> {
-        gate(room, Who::Host(room.hosts.by_name("r1u07").unwrap()))
+        gate_for(room, Who::Host(room.hosts.by_name("r1u07").unwrap()))
+    }
+
+    fn gate_for<'s>(snapshot: &'s Snapshot, who: Who<'s>) -> Gate<'s> {
+        let world = World {
+            now: Now::START,
+            snapshot,
+            leases: &mut LeaseTable::default(),
+        };
+        gate(&world, who)
     }
 
     #[test]
@@ -159,7 +166,7 @@ mod tests {
             (UnknownPolicy::Ignore, Gate::Ignore),
         ] {
             let room = room(Some(BootTarget::Live), Some("live"), false, policy);
-            assert_eq!(gate(&room, Who::Unknown), expected);
+            assert_eq!(gate_for(&room, Who::Unknown), expected);
         }
     }
 }

@@ -28,3 +28,4 @@ pub mod script_path;
 pub mod snapshot;
 pub mod user_agent;
 pub mod verification;
+pub mod world;

@@ -14,9 +14,8 @@ mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
-    event::{PathFault, Reason, RequestedFile, Stage, Subject},
-    gate::gate,
-    identity_cache::IdentityCache,
+    event::{Machine, PathFault, Reason, RequestedFile, Stage, Subject},
+    gate::Gate,
     machine::{Identity, Who, identify},
     paths,
     render::Template,
@@ -24,10 +23,11 @@ use crate::boot::{
     scene::{Scene, TemplateContext},
     script_path::ScriptPath,
     snapshot::{Artifact, Image, Snapshot},
-    verification::{Verification, VerificationState, VerifiedStamp},
+    verification::{VerificationState, VerifiedStamp},
+    world::FileWorld,
 };
-use crate::lease::{LeaseTable, PortId};
-use crate::model::{Now, text};
+use crate::lease::PortId;
+use crate::model::text;
 pub use artifact::content_type;
 use optional::is_optional;
 pub use requester::{is_client_address, machine_at};
@@ -149,6 +149,10 @@ pub struct Inquiry<'a> {
     block_max: Option<u16>,
     /// The machine that the script or the answer is for.
     subject: Identity,
+    /// That machine as the inventory knows it.
+    who: Who<'a>,
+    /// What it boots now.
+    gate: Gate<'a>,
     /// The artifact that the path names, and what is known of its bytes.
     artifact: Option<(&'a Image, &'a Artifact, VerificationState)>,
 }
@@ -173,15 +177,8 @@ impl From<Resource> for Outcome {
 }
 
 /// Resolves one request.
-pub fn resource(
-    now: Now,
-    snapshot: &Snapshot,
-    leases: &LeaseTable,
-    identities: &mut IdentityCache,
-    verification: &Verification,
-    request: &FileRequest<'_>,
-) -> Resolved {
-    Inquiry::begin(now, snapshot, leases, identities, verification, request).answer()
+pub fn resource(files: FileWorld<'_, '_>, request: &FileRequest<'_>) -> Resolved {
+    Inquiry::begin(files, request).answer()
 }
 
 impl<'a> Inquiry<'a> {
@@ -197,8 +194,8 @@ impl<'a> Inquiry<'a> {
     /// What the request comes to, as far as no template has to be rendered for it. All of it is decided then:
     /// whoever renders the text needs nothing but the templates.
     pub fn decide(&self) -> Decided {
-        let (identity, found) = self.found();
-        let unanswered = self.unanswered(identity, found.stage, found.file);
+        let (machine, found) = self.found();
+        let unanswered = self.unanswered(machine, found.stage, found.file);
         match found.result {
             Ok(Outcome::Unrendered(text)) => Decided::Unrendered(unanswered, text),
             Ok(Outcome::Whole(resource)) => Decided::Resolved(unanswered.with(Ok(resource))),
@@ -207,7 +204,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// What the path stands for, and for which machine.
-    fn found(&self) -> (&Identity, Lookup) {
+    fn found(&self) -> (Machine, Lookup) {
         let path = match &self.path {
             Ok(path) => path,
             Err(fault) => {
@@ -217,24 +214,25 @@ impl<'a> Inquiry<'a> {
                     file: RequestedFile::Path { path },
                     result: Err(Refusal::BadPath(*fault)),
                 };
-                return (&self.peer, found);
+                return (self.subject.machine(self.who), found);
             }
         };
+        // Where a file is for whoever asks, that machine is the subject.
+        let subject = || self.subject.machine(self.who);
+        let asker = || self.peer.machine(identify(self.snapshot, &self.peer));
         if let Some(wanted) = self.script {
-            return (&self.subject, self.script_for(wanted.dialect));
+            return (subject(), self.script_for(wanted.dialect));
         }
         let components: Vec<&str> = path.components().collect();
-        let found = match components[..] {
-            [.., paths::AUTOEXEC] if self.artifact.is_none() => self.autoexec(path.as_str()),
-            [paths::ANSWER, machine, ref file @ ..] => self.answer_file(machine, &file.join("/")),
-            [paths::IMAGE, image, ref file @ ..] => self.artifact(image, &file.join("/")),
-            _ => self.loader(path.as_str()),
-        };
-        (&self.peer, found)
+        match components[..] {
+            [.., paths::AUTOEXEC] if self.artifact.is_none() => (asker(), self.autoexec(path.as_str())),
+            [paths::ANSWER, machine, ref file @ ..] => (asker(), self.answer_file(machine, &file.join("/"))),
+            [paths::IMAGE, image, ref file @ ..] => (subject(), self.artifact(image, &file.join("/"))),
+            _ => (subject(), self.loader(path.as_str())),
+        }
     }
 
-    fn unanswered(&self, identity: &Identity, stage: Stage, file: RequestedFile) -> Unanswered {
-        let machine = identity.machine(identify(self.snapshot, identity));
+    fn unanswered(&self, machine: Machine, stage: Stage, file: RequestedFile) -> Unanswered {
         Unanswered {
             subject: Subject {
                 machine: machine.or_at(self.request.peer),
@@ -291,7 +289,7 @@ impl<'a> Inquiry<'a> {
         let address = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
         let scene = Scene {
             who,
-            gate: gate(self.snapshot, who),
+            gate: self.gate,
             identity,
             address: address.or(Some(self.request.peer)),
             server: self.request.server,

@@ -16,8 +16,10 @@ use crate::boot::{
     resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
     scene::{Scene, TemplateContext},
     snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
+    world::World,
 };
-use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
+use crate::lease::LeaseTable;
+use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name, Now};
 use std::net::Ipv4Addr;
 
 /// Stands for our own address in texts nobody sees.
@@ -207,9 +209,15 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
 
 /// What the machine's texts are rendered with.
 fn context(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Result<TemplateContext, TemplateError> {
+    // Before anything is served, nothing is known of any machine.
+    let world = World {
+        now: Now::START,
+        snapshot,
+        leases: &mut LeaseTable::default(),
+    };
     let scene = Scene {
         who,
-        gate: gate(snapshot, who),
+        gate: gate(&world, who),
         identity,
         address: None,
         server: SERVER,

@@ -14,6 +14,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// The beginning of both, for what is decided while nothing is served.
+    pub const START: Now = Now {
+        monotonic: Duration::ZERO,
+        wall: WallTime(0),
+    };
+
     /// The same moment, `later` on: for scripted clocks.
     #[must_use]
     pub fn after(self, later: Duration) -> Now {

@@ -19,6 +19,7 @@ use crate::boot::{
     event::{Event, Machine, Reason, Stage, Step},
     identity_cache::Observation,
     machine::identify,
+    world::World,
 };
 use crate::lease::{LeaseChange, OverQuota, PortChange};
 use crate::model::{
@@ -196,9 +197,14 @@ impl DhcpServer {
         let mut leases = self.shared.lease_table();
         let now = self.shared.clock.now();
         calendar::look(&self.shared, now, &mut leases);
+        let mut world = World {
+            now,
+            snapshot: &snapshot,
+            leases: &mut leases,
+        };
         let outcomes: Vec<Outcome> = requests
             .iter()
-            .map(|(ingress, request)| engine::handle(now, &snapshot, &mut leases, ingress, request))
+            .map(|(ingress, request)| engine::handle(&mut world, ingress, request))
             .collect();
         let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
         // Under the lock, so that changes reach the disk in the order they were made.

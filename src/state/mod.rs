@@ -33,6 +33,7 @@ use crate::boot::{
     resource::{FileRequest, Inquiry, is_client_address, machine_at},
     snapshot::Snapshot,
     verification::Verification,
+    world::{FileWorld, World},
 };
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
@@ -136,8 +137,8 @@ impl Shared {
     /// Whether a machine has an address, as far as is known.
     pub fn is_client_address(&self, address: Ipv4Addr) -> bool {
         let snapshot = self.snapshot.load();
-        let leases = self.lease_table();
-        is_client_address(self.clock.now(), &snapshot, &leases, &self.identities(), address)
+        let mut leases = self.lease_table();
+        is_client_address(&self.world(&snapshot, &mut leases), &self.identities(), address)
     }
 
     /// A request that nobody looks at any closer, as the machine's that holds its client's address.
@@ -152,16 +153,30 @@ impl Shared {
     /// The machine that holds an address.
     pub fn machine_at(&self, address: Ipv4Addr) -> Machine {
         let snapshot = self.snapshot.load();
-        let leases = self.lease_table();
-        machine_at(self.clock.now(), &snapshot, &leases, &self.identities(), address)
+        let mut leases = self.lease_table();
+        machine_at(&self.world(&snapshot, &mut leases), &self.identities(), address)
     }
 
     /// A request, once it is known who asks. The locks are held no longer.
     fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a FileRequest<'a>) -> Inquiry<'a> {
-        let leases = self.lease_table();
+        let mut leases = self.lease_table();
         let mut identities = self.identities();
         let verification = self.verification();
-        Inquiry::begin(self.clock.now(), snapshot, &leases, &mut identities, &verification, ask)
+        let files = FileWorld {
+            world: self.world(snapshot, &mut leases),
+            identities: &mut identities,
+            verification: &verification,
+        };
+        Inquiry::begin(files, ask)
+    }
+
+    /// What is decided from now.
+    pub fn world<'s, 't>(&self, snapshot: &'s Snapshot, leases: &'t mut LeaseTable) -> World<'s, 't> {
+        World {
+            now: self.clock.now(),
+            snapshot,
+            leases,
+        }
     }
 }
 

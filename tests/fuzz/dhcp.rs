@@ -10,6 +10,7 @@ use bootwright::boot::{
     engine::{self, Destination, Ingress, Outcome, OutgoingReply},
     event::Step,
     snapshot::{Host, Hosts, Snapshot, UnknownPolicy},
+    world::World,
 };
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{Arch, BootTarget, HardwareAddr, MacAddr, Mode, Now, Uuid};
@@ -269,7 +270,12 @@ impl Life {
     /// One packet, if it is a request, and what came of it.
     pub fn take(&mut self, bytes: &[u8]) -> Option<(Request, Outcome)> {
         let request = dhcp::parse(bytes).ok()?;
-        let outcome = engine::handle(self.now, self.snapshot, &mut self.leases, &self.ingress, &request);
+        let mut world = World {
+            now: self.now,
+            snapshot: self.snapshot,
+            leases: &mut self.leases,
+        };
+        let outcome = engine::handle(&mut world, &self.ingress, &request);
         let said = format!("{} {}", outcome.event.machine.key, outcome.event.step);
         assert!(
             said.bytes().all(|byte| (0x20..0x7f).contains(&byte)),

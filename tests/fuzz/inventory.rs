@@ -6,6 +6,7 @@ use super::room::{NOW, Room, SERVER, assert_served};
 use bootwright::boot::{
     engine::{self, Ingress},
     snapshot::{Host, Snapshot},
+    world::World,
 };
 use bootwright::config::{LoadReport, Loaded};
 use bootwright::lease::LeaseTable;
@@ -102,7 +103,12 @@ fn assert_offered(snapshot: &Snapshot, host: &Host, mac: MacAddr) {
         source: SocketAddrV4::new(relay, 67),
         to: SERVER,
     };
-    let outcome = engine::handle(NOW, snapshot, &mut LeaseTable::default(), &ingress, &request);
+    let mut world = World {
+        now: NOW,
+        snapshot,
+        leases: &mut LeaseTable::default(),
+    };
+    let outcome = engine::handle(&mut world, &ingress, &request);
     let Some(sending) = outcome.send else {
         // A host that is bound to a port or said to be elsewhere is told nothing here.
         assert!(

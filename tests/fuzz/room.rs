@@ -6,6 +6,7 @@ use bootwright::boot::{
     resource::{FileRequest, Refusal, Resolved, Resource, Transport, resource},
     snapshot::{Host, Snapshot},
     verification::Verification,
+    world::{FileWorld, World},
 };
 use bootwright::config::{Diagnostic, LoadReport, Loaded, load};
 use bootwright::images::sums::Deferred;
@@ -195,14 +196,17 @@ pub fn ask(snapshot: &Snapshot, identities: &mut IdentityCache, peer: Ipv4Addr, 
         peer,
         server: SERVER,
     };
-    resource(
-        NOW,
+    let world = World {
+        now: NOW,
         snapshot,
-        &LeaseTable::default(),
+        leases: &mut LeaseTable::default(),
+    };
+    let files = FileWorld {
+        world,
         identities,
-        &Verification::default(),
-        &ask,
-    )
+        verification: &Verification::default(),
+    };
+    resource(files, &ask)
 }
 
 fn assert_answered(answered: &Resolved, path: &str) {

@@ -15,6 +15,7 @@ use bootwright::boot::{
     scene::{Scene, TemplateContext},
     snapshot::{Artifact, Snapshot, Var},
     verification::ChecksumRecord,
+    world::World,
 };
 use bootwright::config::{Diagnostic, LoadReport, Loaded, load, watched};
 use bootwright::images::{
@@ -22,7 +23,8 @@ use bootwright::images::{
     reading::ReadVia,
     sums::{Deferred, Hashing, KnownChecksums, Sums},
 };
-use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
+use bootwright::lease::LeaseTable;
+use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Now, Probe, ServedInterface, WallTime};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -499,9 +501,14 @@ vars = {{ disk = "/dev/vda" }}
 /// What a machine's texts are rendered with.
 fn context(snapshot: &Snapshot, identity: &Identity) -> TemplateContext {
     let who = identify(snapshot, identity);
+    let world = World {
+        now: Now::START,
+        snapshot,
+        leases: &mut LeaseTable::default(),
+    };
     let scene = Scene {
         who,
-        gate: gate(snapshot, who),
+        gate: gate(&world, who),
         identity,
         address: None,
         server: SERVER,

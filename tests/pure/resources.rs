@@ -12,10 +12,15 @@ use bootwright::boot::{
         Subnet, UnknownPolicy,
     },
     verification::{HashResult, Verification},
+    world::{FileWorld, World},
 };
 use bootwright::lease::{LeaseRecord, LeaseTable};
 use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
@@ -154,15 +159,39 @@ fn room() -> Snapshot {
     }
 }
 
+/// What requests are decided from, where no artifact was read yet.
+fn files<'s, 't>(
+    snapshot: &'s Snapshot,
+    leases: &'t mut LeaseTable,
+    identities: &'t mut IdentityCache,
+) -> FileWorld<'s, 't> {
+    static NOTHING_READ: LazyLock<Verification> = LazyLock::new(Verification::default);
+    FileWorld {
+        world: World {
+            now: NOW,
+            snapshot,
+            leases,
+        },
+        identities,
+        verification: &NOTHING_READ,
+    }
+}
+
 /// Asks over HTTP as `peer`; `path` may have a query.
-fn get(room: &Snapshot, leases: &LeaseTable, identities: &mut IdentityCache, peer: Ipv4Addr, path: &str) -> Resolved {
+fn get(
+    room: &Snapshot,
+    leases: &mut LeaseTable,
+    identities: &mut IdentityCache,
+    peer: Ipv4Addr,
+    path: &str,
+) -> Resolved {
     get_with(&Verification::default(), room, leases, identities, peer, path)
 }
 
 fn get_with(
     verification: &Verification,
     room: &Snapshot,
-    leases: &LeaseTable,
+    leases: &mut LeaseTable,
     identities: &mut IdentityCache,
     peer: Ipv4Addr,
     path: &str,
@@ -178,13 +207,17 @@ fn get_with(
         peer,
         server: SERVER,
     };
-    resource(NOW, room, leases, identities, verification, &ask)
+    let files = FileWorld {
+        verification,
+        ..files(room, leases, identities)
+    };
+    resource(files, &ask)
 }
 
 fn get_alone(peer: Ipv4Addr, path: &str) -> Resolved {
     get(
         &room(),
-        &LeaseTable::default(),
+        &mut LeaseTable::default(),
         &mut IdentityCache::default(),
         peer,
         path,
@@ -193,7 +226,7 @@ fn get_alone(peer: Ipv4Addr, path: &str) -> Resolved {
 
 #[test]
 fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_have() {
-    let (room, leases) = (room(), LeaseTable::default());
+    let (room, mut leases) = (room(), LeaseTable::default());
     for path in ["boot.ipxe", "boot.ipxe?serial=SN-9", "/answer/r1u07/preseed.cfg"] {
         let (path, query) = path
             .split_once('?')
@@ -205,16 +238,7 @@ fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_ha
             peer: HOST,
             server: SERVER,
         };
-        let inquiry = || {
-            Inquiry::begin(
-                NOW,
-                &room,
-                &leases,
-                &mut IdentityCache::default(),
-                &Verification::default(),
-                &ask,
-            )
-        };
+        let mut inquiry = || Inquiry::begin(files(&room, &mut leases, &mut IdentityCache::default()), &ask);
         let Decided::Unrendered(unanswered, text) = inquiry().decide() else {
             panic!("{path} is decided without a template");
         };
@@ -280,7 +304,16 @@ fn a_file_in_a_folder_of_an_answer_is_served_by_its_path() {
     let rules = ("rules/rules.xml", "answers/preseed/rules/rules.xml", "<{{ name }}/>");
     let added = room.templates.add_answer(&name("preseed"), rules.0, rules.1, rules.2);
     added.unwrap();
-    let ask = |path: &str| get(&room, &LeaseTable::default(), &mut IdentityCache::default(), HOST, path).result;
+    let ask = |path: &str| {
+        get(
+            &room,
+            &mut LeaseTable::default(),
+            &mut IdentityCache::default(),
+            HOST,
+            path,
+        )
+        .result
+    };
     let Ok(Resource::Text { body, content_type }) = ask("/answer/r1u07/rules/rules.xml") else {
         panic!("no text");
     };
@@ -365,8 +398,15 @@ fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
         verification.record(NOW, &path, artifact.stamp, HashResult::Sum(artifact.sha256));
     }
     let ask = |path: &str| {
-        let leases = LeaseTable::default();
-        get_with(&verification, &room, &leases, &mut IdentityCache::default(), HOST, path)
+        let mut leases = LeaseTable::default();
+        get_with(
+            &verification,
+            &room,
+            &mut leases,
+            &mut IdentityCache::default(),
+            HOST,
+            path,
+        )
     };
     for (path, root, file, what) in [
         (
@@ -407,11 +447,11 @@ fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lea
         HardwareAddr::of_guid([0xec, 0x0d, 0x9a, 0x03, 0x00, 0x9c, 0x81, 0xe2]),
         HardwareAddr::of_client_identifier(b"\x00something else"),
     ] {
-        let leases = leased(client);
+        let mut leases = leased(client);
         let called = client.hyphenated();
-        let ask = |peer, machine: &str| {
+        let mut ask = |peer, machine: &str| {
             let path = format!("/answer/{machine}/preseed.cfg");
-            get(&room, &leases, &mut IdentityCache::default(), peer, &path)
+            get(&room, &mut leases, &mut IdentityCache::default(), peer, &path)
         };
         assert_eq!(text(&ask(DYNAMIC, &called)), format!("for {called} at {DYNAMIC}"));
         for thief in [HOST, Ipv4Addr::new(192, 0, 2, 101)] {
@@ -445,38 +485,44 @@ fn an_answer_goes_to_its_own_machine_and_to_no_other_address() {
 
 #[test]
 fn a_machine_that_only_a_rule_knows_gets_its_answer_at_its_own_lease() {
-    let (room, leases) = (room(), leased(mac("52:54:00:00:00:99")));
+    let (room, mut leases) = (room(), leased(mac("52:54:00:00:00:99")));
     let mut identities = IdentityCache::default();
     let before = get(
         &room,
-        &leases,
+        &mut leases,
         &mut identities,
         DYNAMIC,
         "/answer/52-54-00-00-00-99/preseed.cfg",
     );
     assert!(matches!(before.result, Err(Refusal::Forbidden { .. })));
     let script = "/boot.ipxe?mac=52-54-00-00-00-99&manufacturer=ACME%20Inc";
-    assert!(text(&get(&room, &leases, &mut identities, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
+    assert!(text(&get(&room, &mut leases, &mut identities, DYNAMIC, script)).ends_with("# 52-54-00-00-00-99"));
     let path = "/answer/52-54-00-00-00-99/preseed.cfg";
-    let after = get(&room, &leases, &mut identities, DYNAMIC, path);
+    let after = get(&room, &mut leases, &mut identities, DYNAMIC, path);
     assert_eq!(text(&after), "for 52-54-00-00-00-99 at 192.0.2.100");
-    let thief = get(&room, &leases, &mut identities, HOST, path);
+    let thief = get(&room, &mut leases, &mut identities, HOST, path);
     assert!(matches!(thief.result, Err(Refusal::Forbidden { .. })));
 }
 
 #[test]
 fn a_host_listed_by_serial_is_still_known_when_its_installer_asks() {
-    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let (room, mut leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut identities = IdentityCache::default();
     let script = get(
         &room,
-        &leases,
+        &mut leases,
         &mut identities,
         DYNAMIC,
         "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9",
     );
     assert_eq!(script.subject.machine.key, listed("r1u09"));
-    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    let answer = get(
+        &room,
+        &mut leases,
+        &mut identities,
+        DYNAMIC,
+        "/answer/r1u09/preseed.cfg",
+    );
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
@@ -506,7 +552,7 @@ fn optional_files_of_a_nocloud_folder_that_are_not_there_are_empty_and_not_missi
         let path = format!("/answer/r1u07/{file}");
         get(
             &room,
-            &LeaseTable::default(),
+            &mut LeaseTable::default(),
             &mut IdentityCache::default(),
             peer,
             &path,
@@ -540,11 +586,11 @@ fn an_artifact_is_served_once_its_bytes_are_known_and_nothing_else_of_its_image_
     let mut verification = Verification::default();
     let ask = |verification: &Verification| {
         let mut identities = IdentityCache::default();
-        let leases = LeaseTable::default();
+        let mut leases = LeaseTable::default();
         get_with(
             verification,
             &room,
-            &leases,
+            &mut leases,
             &mut identities,
             OTHER,
             "/image/debian-12/linux",
@@ -629,54 +675,87 @@ fn room_with_a_serial() -> Snapshot {
 
 #[test]
 fn a_stranger_that_says_a_hosts_serial_does_not_get_its_answer() {
-    let (room, leases) = (room_with_a_serial(), leased(mac("52:54:00:00:00:99")));
+    let (room, mut leases) = (room_with_a_serial(), leased(mac("52:54:00:00:00:99")));
     let mut identities = IdentityCache::default();
     let claim = "/boot.ipxe?mac=52-54-00-00-00-99&serial=SN-7";
-    get(&room, &leases, &mut identities, DYNAMIC, claim);
+    get(&room, &mut leases, &mut identities, DYNAMIC, claim);
     for path in ["/answer/r1u07/preseed.cfg", "/answer/52-54-00-00-00-99/preseed.cfg"] {
-        let answered = get(&room, &leases, &mut identities, DYNAMIC, path);
+        let answered = get(&room, &mut leases, &mut identities, DYNAMIC, path);
         assert!(matches!(answered.result, Err(Refusal::Forbidden { .. })), "{path}");
     }
-    assert!(text(&get(&room, &leases, &mut identities, HOST, "/answer/r1u07/preseed.cfg")).starts_with("for r1u07"));
+    assert!(
+        text(&get(
+            &room,
+            &mut leases,
+            &mut identities,
+            HOST,
+            "/answer/r1u07/preseed.cfg"
+        ))
+        .starts_with("for r1u07")
+    );
 }
 
 #[test]
 fn nobody_changes_what_another_machine_said_of_itself() {
-    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let (room, mut leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut identities = IdentityCache::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
-    get(&room, &leases, &mut identities, DYNAMIC, own);
+    get(&room, &mut leases, &mut identities, DYNAMIC, own);
     let forged = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-OTHER";
-    get(&room, &leases, &mut identities, Ipv4Addr::new(192, 0, 2, 66), forged);
-    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    get(
+        &room,
+        &mut leases,
+        &mut identities,
+        Ipv4Addr::new(192, 0, 2, 66),
+        forged,
+    );
+    let answer = get(
+        &room,
+        &mut leases,
+        &mut identities,
+        DYNAMIC,
+        "/answer/r1u09/preseed.cfg",
+    );
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
 #[test]
 fn invented_machines_do_not_push_a_real_one_out_of_memory() {
-    let (room, leases) = (room(), leased(mac("52:54:00:00:00:09")));
+    let (room, mut leases) = (room(), leased(mac("52:54:00:00:00:09")));
     let mut identities = IdentityCache::default();
     let own = "/boot.ipxe?mac=52-54-00-00-00-09&serial=SN-9";
-    get(&room, &leases, &mut identities, DYNAMIC, own);
+    get(&room, &mut leases, &mut identities, DYNAMIC, own);
     for number in 0..=IDENTITY_CACHE_MAX {
         let [_, _, _, _, _, a, b, c] = number.to_be_bytes();
         let forged = format!("/boot.ipxe?mac=02-00-00-{a:02x}-{b:02x}-{c:02x}&serial=X");
-        get(&room, &leases, &mut identities, Ipv4Addr::new(192, 0, 2, 66), &forged);
+        get(
+            &room,
+            &mut leases,
+            &mut identities,
+            Ipv4Addr::new(192, 0, 2, 66),
+            &forged,
+        );
     }
-    let answer = get(&room, &leases, &mut identities, DYNAMIC, "/answer/r1u09/preseed.cfg");
+    let answer = get(
+        &room,
+        &mut leases,
+        &mut identities,
+        DYNAMIC,
+        "/answer/r1u09/preseed.cfg",
+    );
     assert_eq!(text(&answer), "for r1u09 at 192.0.2.100");
 }
 
 #[test]
 fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_loader() {
-    let (room, leases) = (room(), leased(mac("52:54:00:00:00:07")));
+    let (room, mut leases) = (room(), leased(mac("52:54:00:00:00:07")));
     let mut identities = IdentityCache::default();
     let mut stage_after = |answered_as: Stage, path: &str| {
         identities.record(Observation {
             boot_stage: Some((mac("52:54:00:00:00:07"), answered_as, NOW.monotonic)),
             ..Observation::default()
         });
-        get(&room, &leases, &mut identities, DYNAMIC, path).subject.stage
+        get(&room, &mut leases, &mut identities, DYNAMIC, path).subject.stage
     };
     assert_eq!(stage_after(Stage::Ipxe, "/image/debian-12/linux"), Stage::Ipxe);
     assert_eq!(stage_after(Stage::System, "/image/debian-12/linux"), Stage::System);
@@ -712,10 +791,10 @@ fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there()
     let mut leases = LeaseTable::default();
     let hour = Duration::from_secs(3600);
     leases.lease(NOW, mac("52:54:00:00:00:07").into(), there, hour).unwrap();
-    let answer = |peer| {
+    let mut answer = |peer| {
         let answered = get(
             &room,
-            &leases,
+            &mut leases,
             &mut IdentityCache::default(),
             peer,
             "/answer/r1u07/preseed.cfg",

@@ -28,8 +28,9 @@ use crate::boot::{
     machine::{Identity, Who, identify, mismatch},
     quirks::Effect,
     snapshot::{Snapshot, Subnet},
+    world::World,
 };
-use crate::lease::{LeaseChange, LeaseTable, OverQuota, PortChange};
+use crate::lease::{LeaseChange, OverQuota, PortChange};
 use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, ReplyOption, Request, RequestKind};
 use std::{
@@ -182,7 +183,8 @@ struct RequestContext<'a> {
 }
 
 /// Decides one request.
-pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &Ingress, request: &Request) -> Outcome {
+pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -> Outcome {
+    let (now, snapshot) = (world.now, world.snapshot);
     let claimed = identity(request);
     let distrust_reason = port::distrust_reason(snapshot, ingress, request, &claimed.ports);
     let identity = Identity {
@@ -194,7 +196,8 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         ..claimed.clone()
     };
     let who = identify(snapshot, &identity);
-    let who = port::host_by_lease(snapshot, leases, (now, ingress, request), (who, &identity.ports));
+    let who = port::host_by_lease(world, (ingress, request), (who, &identity.ports));
+    let gate = gate(world, who);
     let quirks = snapshot.quirks.of(request, stage(request));
     let mut context = RequestContext {
         now,
@@ -204,7 +207,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         stage: quirks.stage,
         quirks,
         who,
-        gate: gate(snapshot, who),
+        gate,
         address: ingress.address,
         machine: Machine {
             key: identity.key(who),
@@ -215,6 +218,7 @@ pub fn handle(now: Now, snapshot: &Snapshot, leases: &mut LeaseTable, ingress: &
         mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason)
             .or_else(|| mismatch(snapshot, who, &identity)),
     };
+    let leases = &mut *world.leases;
     leases.ports.seen_at(request.hardware, &identity.ports);
     let refusal = context
         .ignore_reason()

@@ -13,9 +13,10 @@ use crate::boot::{
     identity_cache::ObservedPort,
     machine::Who,
     snapshot::{PortsFrom, Snapshot},
+    world::World,
 };
 use crate::lease::{LeaseTable, PortChange, PortId};
-use crate::model::{Mode, Now, limits};
+use crate::model::{Mode, limits};
 use crate::proto::dhcp::{Request, RequestKind, names_a_vlan};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -85,17 +86,17 @@ pub(super) fn distrusted_port(
 /// Who asks, where that can't be told from the packet alone: the machine that holds the reserved
 /// address of a host that is known by its port only.
 pub(super) fn host_by_lease<'s>(
-    snapshot: &'s Snapshot,
-    leases: &LeaseTable,
-    (now, ingress, request): (Now, &Ingress, &Request),
+    world: &World<'s, '_>,
+    (ingress, request): (&Ingress, &Request),
     (who, claimed): (Who<'s>, &[String]),
 ) -> Who<'s> {
     if who.host().is_some() || !claimed.is_empty() {
         return who;
     }
-    let given = |address: &_| leases.ports.at(now, *address).map(|(client, _)| client);
+    let (now, snapshot) = (world.now, world.snapshot);
+    let given = |address: &_| world.leases.ports.at(now, *address).map(|(client, _)| client);
     let is_held = |address: &Ipv4Addr| {
-        let holder = leases.holder_at(now, *address).or_else(|| given(address));
+        let holder = world.leases.holder_at(now, *address).or_else(|| given(address));
         holder == Some(request.hardware)
     };
     used(snapshot, ingress, request)

@@ -7,7 +7,10 @@ use crate::boot::{
     machine::{Identity, identify},
     scene::{Scene, TemplateContext},
     snapshot::{Host, Hosts, Origin, Ports, Snapshot, Sourced, UnknownPolicy, Var},
+    world::World,
 };
+use crate::lease::LeaseTable;
+use crate::model::Now;
 use std::net::Ipv4Addr;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -55,9 +58,14 @@ fn snapshot(disk: &str) -> Snapshot {
 
 fn context(snapshot: &Snapshot, identity: &Identity) -> Result<TemplateContext, TemplateError> {
     let who = identify(snapshot, identity);
+    let world = World {
+        now: Now::START,
+        snapshot,
+        leases: &mut LeaseTable::default(),
+    };
     let scene = Scene {
         who,
-        gate: gate(snapshot, who),
+        gate: gate(&world, who),
         identity,
         address: None,
         server: SERVER,

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::boot::{
     event::{MachineKey, NotGivenThere, Reason, RequestedFile, Stage},
-    gate::{Gate, gate},
+    gate::Gate,
     machine::{Identity, Who, identify},
     render::Template,
 };
@@ -23,7 +23,7 @@ enum AnswerFile<'w> {
 impl Inquiry<'_> {
     /// One file of an answer, for the machine in the path and for nobody else.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Lookup {
-        let who = identify(self.snapshot, &self.subject);
+        let who = self.who;
         let mut is_empty = false;
         let result = self
             .authorise(machine, &self.subject, who)
@@ -71,7 +71,7 @@ impl Inquiry<'_> {
             }));
         }
         let machine = || machine.into();
-        match gate(self.snapshot, who) {
+        match self.gate {
             Gate::Network { .. } => self.check_port(who),
             Gate::Disk(why) => Err(Refusal::Forbidden(Reason::AnswerNotNow {
                 machine: machine(),

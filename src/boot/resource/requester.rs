@@ -2,7 +2,8 @@
 
 use super::{FileRequest, Inquiry, Transport};
 use crate::boot::{
-    event::{Machine, Stage},
+    event::{Machine, PathFault, Stage},
+    gate::gate,
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
     paths,
@@ -10,50 +11,91 @@ use crate::boot::{
     script_path::{ScriptPath, ScriptSubject},
     snapshot::{Artifact, Host, Image, Snapshot},
     verification::{Verification, VerificationState},
+    world::{FileWorld, World},
 };
-use crate::lease::{LeaseTable, PortId};
-use crate::model::{Dialect, HardwareAddr, MacAddr, Now, Uuid};
+use crate::lease::PortId;
+use crate::model::{Dialect, HardwareAddr, MacAddr, Uuid};
 use std::net::Ipv4Addr;
+
+/// A request and the machine that sent it, before it is known for which machine the file is.
+struct Requester<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a FileRequest<'a>,
+    path: Result<RequestPath, PathFault>,
+    peer: Identity,
+}
 
 impl<'a> Inquiry<'a> {
     /// Finds out who asks and for whom: the part of a request that needs the shared tables.
-    pub fn begin(
-        now: Now,
-        snapshot: &'a Snapshot,
-        leases: &LeaseTable,
-        identities: &mut IdentityCache,
-        verification: &Verification,
-        request: &'a FileRequest<'a>,
-    ) -> Inquiry<'a> {
-        let peer = identity_at(now, snapshot, leases, identities, request.peer);
-        let path = RequestPath::parse(request.transport, local_path(snapshot, request));
-        let script = path.as_ref().ok().and_then(|path| script_for_path(snapshot, path));
-        let mut inquiry = Inquiry {
+    pub fn begin(files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a> {
+        let FileWorld {
+            world,
+            identities,
+            verification,
+        } = files;
+        let (now, snapshot) = (world.now, world.snapshot);
+        let requester = Requester {
             snapshot,
             request,
-            path,
-            script,
-            subject: Identity::default(),
-            peer_port: port_at(now, leases, &peer, request.peer),
-            subject_given: None,
-            peer_stage: peer.mac.and_then(|mac| identities.stage(mac)),
-            block_max: peer.mac.and_then(|mac| identities.block_limit(mac)),
-            peer,
-            artifact: None,
+            path: RequestPath::parse(request.transport, local_path(snapshot, request)),
+            peer: identity_at(&world, identities, request.peer),
         };
-        inquiry.subject = match inquiry.script.map(|script| script.subject) {
-            Some(ScriptSubject::Address(address)) if address != request.peer => {
-                identity_at(now, snapshot, leases, identities, address)
+        let script = requester.script();
+        let subject = requester.subject(&world, identities, script);
+        let who = identify(snapshot, &subject);
+        let peer_mac = requester.peer.mac;
+        Inquiry {
+            snapshot,
+            request,
+            script,
+            gate: gate(&world, who),
+            who,
+            subject_given: subject.hardware().and_then(|client| world.leases.ports.of(now, client)),
+            subject,
+            peer_port: port_at(&world, &requester.peer, request.peer),
+            peer_stage: peer_mac.and_then(|mac| identities.stage(mac)),
+            block_max: peer_mac.and_then(|mac| identities.block_limit(mac)),
+            artifact: requester.named_artifact(verification),
+            path: requester.path,
+            peer: requester.peer,
+        }
+    }
+
+    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
+    /// asks as a system does (U-Boot) fetch by TFTP.
+    pub(super) fn system_stage(&self) -> Option<Stage> {
+        let asks_by_http = self.request.transport == Transport::Http;
+        self.peer_stage.filter(|stage| asks_by_http && *stage == Stage::System)
+    }
+
+    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
+    /// The router and the netmask there are those of the address that it has.
+    pub(super) fn is_outside_reserved_subnet(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
+        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
+        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
+        let here = self.snapshot.subnet_of(self.request.peer);
+        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
+    }
+}
+
+impl<'a> Requester<'a> {
+    /// The script that the path stands for.
+    fn script(&self) -> Option<ScriptPath> {
+        let path = self.path.as_ref().ok();
+        path.and_then(|path| script_for_path(self.snapshot, path))
+    }
+
+    /// The machine that the script or the answer is for; any other file is for the one that asks.
+    fn subject(&self, world: &World<'_, '_>, identities: &mut IdentityCache, script: Option<ScriptPath>) -> Identity {
+        match script.map(|script| script.subject) {
+            Some(ScriptSubject::Address(address)) if address != self.request.peer => {
+                identity_at(world, identities, address)
             }
             Some(ScriptSubject::Mac(mac)) => identities.of(mac),
-            Some(ScriptSubject::Uuid(uuid)) => inquiry.identity_by_uuid(uuid),
-            Some(ScriptSubject::Requester | ScriptSubject::Address(_)) => inquiry.requester(identities),
-            None => inquiry.answer_subject(identities),
-        };
-        let subject = inquiry.subject.hardware();
-        inquiry.subject_given = subject.and_then(|client| leases.ports.of(now, client));
-        inquiry.artifact = inquiry.named_artifact(verification);
-        inquiry
+            Some(ScriptSubject::Uuid(uuid)) => self.identity_by_uuid(uuid),
+            Some(ScriptSubject::Requester | ScriptSubject::Address(_)) => self.requester(identities),
+            None => self.answer_subject(identities),
+        }
     }
 
     /// The machine that an answer is for; any other file is for the one that asks.
@@ -106,22 +148,6 @@ impl<'a> Inquiry<'a> {
             let host = self.snapshot.hosts.by_mac(mac);
             peer == mac || host.is_some_and(|host| host.lists(&peer.into()))
         })
-    }
-
-    /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
-    /// asks as a system does (U-Boot) fetch by TFTP.
-    pub(super) fn system_stage(&self) -> Option<Stage> {
-        let asks_by_http = self.request.transport == Transport::Http;
-        self.peer_stage.filter(|stage| asks_by_http && *stage == Stage::System)
-    }
-
-    /// Whether the machine itself asks, and from another subnet than its reservation's: in the wrong rack, say.
-    /// The router and the netmask there are those of the address that it has.
-    pub(super) fn is_outside_reserved_subnet(&self, who: Who<'_>, reserved: Ipv4Addr) -> bool {
-        let name = |who: Who<'_>| who.host().map(|host| host.name.clone());
-        let asks_itself = || name(identify(self.snapshot, &self.peer)) == name(who);
-        let here = self.snapshot.subnet_of(self.request.peer);
-        here.is_some_and(|here| !here.cidr.contains(reserved)) && asks_itself()
     }
 
     /// The identity of the machine that an answer's path names.
@@ -197,20 +223,15 @@ fn script_for_path(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath
 
 /// The machine that holds `address`: by its lease, by what was heard of another server, or by its
 /// reservation.
-fn identity_at(
-    now: Now,
-    snapshot: &Snapshot,
-    leases: &LeaseTable,
-    identities: &IdentityCache,
-    address: Ipv4Addr,
-) -> Identity {
+fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> Identity {
+    let World { now, snapshot, leases } = world;
     let known = |client: HardwareAddr| {
         let bare = Identity::of_hardware(client);
         bare.mac.map_or(bare, |mac| identities.of(mac))
     };
-    let leased = leases.holder_at(now, address).map(known);
+    let leased = leases.holder_at(*now, address).map(known);
     let given = || {
-        let (client, port) = leases.ports.at(now, address)?;
+        let (client, port) = leases.ports.at(*now, address)?;
         let reserved = snapshot.hosts.by_address(address);
         // The inventory may have given the address to another host since.
         let is_its = |host: &Host| match host.lists_hardware() {
@@ -248,37 +269,26 @@ fn identity_at(
 }
 
 /// The machine that holds `address`, as events show it.
-pub fn machine_at(
-    now: Now,
-    snapshot: &Snapshot,
-    leases: &LeaseTable,
-    identities: &IdentityCache,
-    address: Ipv4Addr,
-) -> Machine {
-    let identity = identity_at(now, snapshot, leases, identities, address);
-    identity.machine(identify(snapshot, &identity)).or_at(address)
+pub fn machine_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> Machine {
+    let identity = identity_at(world, identities, address);
+    identity.machine(identify(world.snapshot, &identity)).or_at(address)
 }
 
 /// The switch port at which `address` was given to `peer`.
-fn port_at(now: Now, leases: &LeaseTable, peer: &Identity, address: Ipv4Addr) -> Option<PortId> {
-    let (client, port) = leases.ports.at(now, address)?;
+fn port_at(world: &World<'_, '_>, peer: &Identity, address: Ipv4Addr) -> Option<PortId> {
+    let (client, port) = world.leases.ports.at(world.now, address)?;
     (peer.hardware() == Some(client)).then_some(port)
 }
 
 /// Whether a machine has `address` by DHCP: from us, or by what was heard of another server. A reservation is none:
 /// its host may be off, and anybody may set its address by hand. Only who was given that before a restart is on no
 /// disk.
-pub fn is_client_address(
-    now: Now,
-    snapshot: &Snapshot,
-    leases: &LeaseTable,
-    identities: &IdentityCache,
-    address: Ipv4Addr,
-) -> bool {
-    leases.holder_at(now, address).is_some()
-        || leases.ports.at(now, address).is_some()
+pub fn is_client_address(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> bool {
+    let World { now, snapshot, leases } = world;
+    leases.holder_at(*now, address).is_some()
+        || leases.ports.at(*now, address).is_some()
         || identities.address_holder(address).is_some()
-        || (leases.may_be_in_boot_since_before(now) && snapshot.hosts.by_address(address).is_some())
+        || (leases.may_be_in_boot_since_before(*now) && snapshot.hosts.by_address(address).is_some())
 }
 
 /// Whether `peer` is known for `host` by more than its own words. A UUID or a serial number is

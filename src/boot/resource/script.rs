@@ -3,7 +3,7 @@
 use super::{Inquiry, Lookup, Refusal};
 use crate::boot::{
     event::{Near, Reason, RequestedFile, ScriptChoice, Stage},
-    gate::{Gate, gate},
+    gate::Gate,
     mac_typo,
     machine::{Who, identify, mismatch},
     render::Template,
@@ -28,9 +28,8 @@ struct ChosenScript<'w> {
 impl<'a> Inquiry<'a> {
     /// Which script is the machine's that asks, or that the path names.
     fn chosen(&self, dialect: Dialect) -> ChosenScript<'a> {
-        let who = identify(self.snapshot, &self.subject);
-        let gate = gate(self.snapshot, who);
-        let authorise = match &gate {
+        let (who, gate) = (self.who, self.gate);
+        let authorise = match gate {
             Gate::Network { .. } => self.check_port(who),
             Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore | Gate::ShowIdentity => Ok(()),
         };

@@ -7,7 +7,6 @@ use bootwright::boot::{
     render::Templates,
     resource::{FileRequest, Resource, Transport, resource},
     snapshot::{Host, Hosts},
-    verification::Verification,
 };
 use bootwright::lease::LeaseChange;
 use bootwright::model::{BootTarget, Dialect, MacAddr};
@@ -201,17 +200,8 @@ impl Rack {
             peer,
             server: SERVER,
         };
-        let Room {
-            snapshot, leases, now, ..
-        } = &self.room;
-        let answered = resource(
-            *now,
-            snapshot,
-            leases,
-            &mut self.identities,
-            &Verification::default(),
-            &ask,
-        );
+        let files = self.room.files(&mut self.identities);
+        let answered = resource(files, &ask);
         answered
             .result
             .unwrap_or_else(|refusal| panic!("{peer} {path}: {refusal:?}"))

@@ -7,7 +7,6 @@ use bootwright::boot::{
     request_path::Transport,
     resource::{FileRequest, Inquiry},
     snapshot::{Host, Hosts},
-    verification::Verification,
 };
 use bootwright::model::{BootTarget, HardwareAddr, MacAddr, limits::EXCHANGE_TTL};
 use bootwright::proto::dhcp::parse;
@@ -169,15 +168,7 @@ fn an_infiniband_port_is_known_by_its_client_identifier_and_answered_by_broadcas
         server: SERVER,
     };
     let mut identities = IdentityCache::default();
-    let verification = Verification::default();
-    let inquiry = Inquiry::begin(
-        room.now,
-        &room.snapshot,
-        &room.leases,
-        &mut identities,
-        &verification,
-        &asked,
-    );
+    let inquiry = Inquiry::begin(room.files(&mut identities), &asked);
     assert_eq!(inquiry.answer().subject.machine.key, listed("r1u07"));
 }
 

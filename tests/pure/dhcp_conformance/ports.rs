@@ -7,7 +7,6 @@ use bootwright::boot::{
     request_path::Transport,
     resource::{FileRequest, Inquiry, Refusal},
     snapshot::{Host, Hosts, PortsFrom},
-    verification::Verification,
 };
 use bootwright::lease::{LeaseTable, PortChange, PortRecord};
 use bootwright::model::{BootTarget, Dialect, MacAddr, Mode, WallTime, limits};
@@ -260,9 +259,8 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
     let record = kept(&mut room, &from(Packet::selecting(LIVE, OWN), PORT_7));
     room.leases = LeaseTable::default();
     room.leases.ports.restore(room.now, [record]);
-    let asks = |room: &Room| {
+    let asks = |room: &mut Room| {
         let mut identities = IdentityCache::default();
-        let verification = Verification::default();
         let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
@@ -270,17 +268,10 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
             path: b"/boot.ipxe",
             query: None,
         };
-        let inquiry = Inquiry::begin(
-            room.now,
-            &room.snapshot,
-            &room.leases,
-            &mut identities,
-            &verification,
-            &ask,
-        );
+        let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
         inquiry.answer().subject.machine.key
     };
-    assert_eq!(asks(&room), listed("r1u07"));
+    assert_eq!(asks(&mut room), listed("r1u07"));
     room.snapshot.hosts = Hosts::new(vec![
         Host {
             port: Some("SW7/gi1/7".to_owned()),
@@ -288,7 +279,7 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
         },
         host("r1u08", &[STRANGER], Some("192.0.2.11"), BootTarget::Live),
     ]);
-    assert_eq!(asks(&room), listed("r1u08"));
+    assert_eq!(asks(&mut room), listed("r1u08"));
 }
 
 #[test]
@@ -360,7 +351,7 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
     templates
         .add_script(&live, Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
-    let fetch = |room: &Room, path: &[u8]| {
+    let fetch = |room: &mut Room, path: &[u8]| {
         let ask = FileRequest {
             transport: Transport::Http,
             server: SERVER,
@@ -369,19 +360,9 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
             query: None,
         };
         let mut identities = IdentityCache::default();
-        let verification = Verification::default();
-        Inquiry::begin(
-            room.now,
-            &room.snapshot,
-            &room.leases,
-            &mut identities,
-            &verification,
-            &ask,
-        )
-        .answer()
-        .result
+        Inquiry::begin(room.files(&mut identities), &ask).answer().result
     };
-    let is_refused = |room: &Room| {
+    let is_refused = |room: &mut Room| {
         ["/boot.ipxe", "/answer/r1u07/preseed.cfg"].map(|path| match fetch(room, path.as_bytes()) {
             Err(Refusal::Forbidden(reason)) => {
                 let expected = Reason::NotAtItsPort {
@@ -395,11 +376,11 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
             _ => false,
         })
     };
-    assert_eq!(is_refused(&room), [true, true], "its address was set by hand");
+    assert_eq!(is_refused(&mut room), [true, true], "its address was set by hand");
     given(&mut room, LIVE);
-    assert_eq!(is_refused(&room), [false, false]);
+    assert_eq!(is_refused(&mut room), [false, false]);
     room.now.monotonic += Duration::from_secs(3600);
-    assert_eq!(is_refused(&room), [true, true], "its lease is over");
+    assert_eq!(is_refused(&mut room), [true, true], "its lease is over");
 }
 
 #[test]
@@ -409,7 +390,7 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
     templates
         .add_script(&"live".parse().unwrap(), Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
-    let refused = |room: &Room, peer: Ipv4Addr| {
+    let refused = |room: &mut Room, peer: Ipv4Addr| {
         let query = format!("mac={LIVE}");
         let ask = FileRequest {
             transport: Transport::Http,
@@ -418,38 +399,31 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
             path: b"/boot.ipxe",
             query: Some(&query),
         };
-        let (mut identities, verification) = Default::default();
-        let inquiry = Inquiry::begin(
-            room.now,
-            &room.snapshot,
-            &room.leases,
-            &mut identities,
-            &verification,
-            &ask,
-        );
+        let mut identities = IdentityCache::default();
+        let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
         match inquiry.answer().result {
             Err(Refusal::Forbidden(Reason::NotAtItsPort { why, .. })) => why,
             other => panic!("{peer}: {other:?}"),
         }
     };
     let (nat, given_here) = (Ipv4Addr::new(203, 0, 113, 9), OWN);
-    assert_eq!(refused(&room, OWN), NotGivenThere::NotGiven { peer: OWN });
+    assert_eq!(refused(&mut room, OWN), NotGivenThere::NotGiven { peer: OWN });
     given(&mut room, LIVE);
     let elsewhere = NotGivenThere::AsksFromElsewhere {
         given: given_here,
         peer: nat,
     };
-    assert_eq!(refused(&room, nat), elsewhere);
+    assert_eq!(refused(&mut room, nat), elsewhere);
     // Its cable is where it was; the inventory says another port since.
     let mut hosts: Vec<Host> = room.snapshot.hosts.iter().map(|host| (**host).clone()).collect();
     hosts[0].port = Some("sw7/Gi1/9".to_owned());
     room.snapshot.hosts = Hosts::new(hosts);
-    assert_eq!(refused(&room, OWN), NotGivenThere::AtAnother { peer: OWN });
+    assert_eq!(refused(&mut room, OWN), NotGivenThere::AtAnother { peer: OWN });
     let elsewhere = NotGivenThere::GivenElsewhere {
         given: given_here,
         peer: nat,
     };
-    assert_eq!(refused(&room, nat), elsewhere);
+    assert_eq!(refused(&mut room, nat), elsewhere);
 }
 
 #[test]
@@ -474,15 +448,7 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
             path: b"/boot.ipxe",
             query: None,
         };
-        let answered = Inquiry::begin(
-            room.now,
-            &room.snapshot,
-            &room.leases,
-            &mut identities,
-            &Verification::default(),
-            &ask,
-        )
-        .answer();
+        let answered = Inquiry::begin(room.files(&mut identities), &ask).answer();
         (outcome.event.machine.key, answered.subject.machine.key)
     };
     let taking = Packet::selecting(STRANGER, OWN);

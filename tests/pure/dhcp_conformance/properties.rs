@@ -5,6 +5,7 @@ use bootwright::boot::{
     engine::{self, Destination, Ingress, Outcome},
     event::Step,
     snapshot::{Snapshot, UnknownPolicy},
+    world::World,
 };
 use bootwright::lease::LeaseTable;
 use bootwright::model::{Mode, limits};
@@ -76,7 +77,12 @@ fn check(bytes: &[u8]) {
     for snapshot in snapshots() {
         let mut leases = LeaseTable::default();
         for ingress in ingresses() {
-            let outcome = engine::handle(START, &snapshot, &mut leases, &ingress, &request);
+            let mut world = World {
+                now: START,
+                snapshot: &snapshot,
+                leases: &mut leases,
+            };
+            let outcome = engine::handle(&mut world, &ingress, &request);
             compiled(&outcome, &request);
         }
     }

@@ -7,7 +7,6 @@ use bootwright::boot::{
     identity_cache::IdentityCache,
     request_path::Transport,
     resource::{FileRequest, Inquiry, Resolved},
-    verification::Verification,
 };
 use bootwright::model::{MacAddr, Mode};
 use dhcproto::v4::MessageType;
@@ -195,7 +194,7 @@ fn where_we_give_the_addresses_nothing_is_heard() {
 
 #[test]
 fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
-    let room = guest();
+    let mut room = guest();
     let mut identities = IdentityCache::default();
     let ask = FileRequest {
         transport: Transport::Http,
@@ -204,17 +203,8 @@ fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
         path: b"/boot.ipxe",
         query: None,
     };
-    let machine = |identities: &mut IdentityCache| -> Resolved {
-        Inquiry::begin(
-            room.now,
-            &room.snapshot,
-            &room.leases,
-            identities,
-            &Verification::default(),
-            &ask,
-        )
-        .answer()
-    };
+    let mut machine =
+        |identities: &mut IdentityCache| -> Resolved { Inquiry::begin(room.files(identities), &ask).answer() };
     assert_eq!(machine(&mut identities).subject.machine.key, MachineKey::Address(GIVEN));
     identities.record_address(GIVEN, LIVE);
     assert_eq!(machine(&mut identities).subject.machine.key, listed("live-one"));

@@ -3,11 +3,14 @@
 use bootwright::boot::{
     engine::{self, Destination, DiscoverCache, Ingress, Outcome, OutgoingReply},
     event::{BootAction, BootDecision, MachineKey, NoOwnAddress, Reason, Step},
+    identity_cache::IdentityCache,
     loader::{Loaders, candidates},
     render::Templates,
     snapshot::{
         BootSettings, Host, Hosts, Origin, Ports, PortsFrom, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy,
     },
+    verification::Verification,
+    world::{FileWorld, World},
 };
 use bootwright::lease::{LeaseChange, LeaseTable};
 use bootwright::model::{Arch, BootTarget, Cidr, MacAddr, Mode, Now, OwnAddress, WallTime};
@@ -16,7 +19,7 @@ use dhcproto::{
     Decodable,
     v4::{DhcpOption, Message, MessageType, OptionCode},
 };
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::LazyLock, time::Duration};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -183,6 +186,20 @@ impl Room {
         }
     }
 
+    /// What requests for files are decided from.
+    pub fn files<'r>(&'r mut self, identities: &'r mut IdentityCache) -> FileWorld<'r, 'r> {
+        static NOTHING_READ: LazyLock<Verification> = LazyLock::new(Verification::default);
+        FileWorld {
+            world: World {
+                now: self.now,
+                snapshot: &self.snapshot,
+                leases: &mut self.leases,
+            },
+            identities,
+            verification: &NOTHING_READ,
+        }
+    }
+
     pub fn outcome(&mut self, packet: &Packet) -> Outcome {
         self.decide(&dhcp::parse(&packet.bytes()).unwrap())
     }
@@ -190,7 +207,12 @@ impl Room {
     fn decide(&mut self, request: &Request) -> Outcome {
         let mut request = request.clone();
         self.discovers.complete(self.now, &mut request);
-        engine::handle(self.now, &self.snapshot, &mut self.leases, &self.ingress, &request)
+        let mut world = World {
+            now: self.now,
+            snapshot: &self.snapshot,
+            leases: &mut self.leases,
+        };
+        engine::handle(&mut world, &self.ingress, &request)
     }
 
     /// The reply that a packet gets, as its client decodes it.

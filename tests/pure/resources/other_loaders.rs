@@ -45,8 +45,8 @@ fn ask(room: &Snapshot, identities: &mut IdentityCache, transport: Transport, pe
         peer,
         server: SERVER,
     };
-    let leases = leased(mac("52:54:00:00:00:99"));
-    resource(NOW, room, &leases, identities, &Verification::default(), &ask)
+    let mut leases = leased(mac("52:54:00:00:00:99"));
+    resource(files(room, &mut leases, identities), &ask)
 }
 
 fn fetch(peer: Ipv4Addr, path: &str) -> Resolved {
