@@ -6,9 +6,14 @@ use crate::boot::{
     verification::{Verification, VerificationState},
 };
 use crate::config;
+use crate::state::Shared;
 
 /// Every artifact of a generation, by what is known of it.
-pub(super) fn known(snapshot: &Snapshot, verification: &Verification) -> ArtifactStatus {
+pub(super) fn known(shared: &Shared, snapshot: &Snapshot) -> ArtifactStatus {
+    shared.verification(snapshot, |verification, snapshot| counted(snapshot, verification))
+}
+
+fn counted(snapshot: &Snapshot, verification: &Verification) -> ArtifactStatus {
     let mut known = ArtifactStatus::default();
     for (image, artifact) in all(snapshot) {
         let state = verification.state(image, artifact);
@@ -25,9 +30,11 @@ pub(super) fn known(snapshot: &Snapshot, verification: &Verification) -> Artifac
 }
 
 /// What is odd about a generation's artifacts: those that are known to be wrong.
-pub(super) fn warnings(snapshot: &Snapshot, verification: &Verification) -> Vec<Problem> {
-    let problem = |(image, artifact)| problem(image, artifact, &verification.state(image, artifact));
-    all(snapshot).filter_map(problem).collect()
+pub(super) fn warnings(shared: &Shared, snapshot: &Snapshot) -> Vec<Problem> {
+    shared.verification(snapshot, |verification, snapshot| {
+        let problem = |(image, artifact)| problem(image, artifact, &verification.state(image, artifact));
+        all(snapshot).filter_map(problem).collect()
+    })
 }
 
 /// What is wrong with an artifact, in the words of `bootwright check`; nothing where it is only not

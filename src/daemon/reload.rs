@@ -300,7 +300,7 @@ impl Reloader {
             tftp: self.running.tftp_port,
         };
         let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
-        warnings.extend(artifacts::warnings(&snapshot, &self.shared.verification()));
+        warnings.extend(artifacts::warnings(&self.shared, &snapshot));
         let accepted = ReloadAccepted {
             generation: snapshot.generation,
             hosts: snapshot.hosts.len(),

@@ -133,7 +133,9 @@ impl Verifier {
                         counted(unreadable, "checksum")
                     );
                 }
-                self.shared.verification().restore(self.shared.clock.now(), records);
+                let known = (self.shared.clock.now(), records);
+                self.shared
+                    .verification(known, |verification, (now, records)| verification.restore(now, records));
             }
             Err(error) => tracing::warn!("every image is verified again: {error}"),
         }
@@ -159,7 +161,10 @@ impl Verifier {
             }
             let next_to_read = {
                 let now = self.shared.clock.now();
-                self.shared.verification().next_to_read(now, &snapshot.images, recheck)
+                let asked = (now, &snapshot.images, recheck);
+                self.shared.verification(asked, |verification, (now, images, recheck)| {
+                    verification.next_to_read(now, images, recheck)
+                })
             };
             match next_to_read {
                 Some(next_to_read) => self.read(next_to_read, &mut begun),
@@ -170,7 +175,9 @@ impl Verifier {
 
     /// A new generation: what is no longer in it is forgotten, and what is new is logged.
     fn begin(&self, snapshot: &Snapshot, begun: &mut PausedReads) {
-        let gone = self.shared.verification().forget_unlisted(&snapshot.images);
+        let gone = self.shared.verification(&snapshot.images, |verification, images| {
+            verification.forget_unlisted(images)
+        });
         let current = artifacts::all(snapshot).map(|(image, artifact)| (image.path(artifact), artifact.stamp));
         let current: HashMap<PathBuf, FileStamp> = current.collect();
         begun.retain(|path, reading| current.get(path) == Some(&reading.stamp()));
@@ -178,7 +185,7 @@ impl Verifier {
         if !forgotten.is_empty() {
             self.keep(forgotten);
         }
-        let unserved = artifacts::known(snapshot, &self.shared.verification()).unserved;
+        let unserved = artifacts::known(&self.shared, snapshot).unserved;
         let new = unserved.iter().filter(|one| one.problem.is_none());
         let (files, bytes) = new.fold((0, 0), |(files, bytes), one| (files + 1, bytes + one.bytes));
         if files > 0 {
@@ -213,7 +220,10 @@ impl Verifier {
             }
             match next_to_read.why {
                 ReadReason::New => {
-                    self.shared.verification().record_progress(&path, stamp, reading.done());
+                    let read = (&path, stamp, reading.done());
+                    self.shared.verification(read, |verification, (path, stamp, done)| {
+                        verification.record_progress(path, stamp, done);
+                    });
                     if logged_at.elapsed() >= VERIFY_LOG_INTERVAL {
                         logged_at = Instant::now();
                         tracing::info!(
@@ -254,12 +264,14 @@ impl Verifier {
             other => other,
         };
         let now = self.shared.clock.now();
-        let (before, after) = {
-            let mut verification = self.shared.verification();
-            let before = verification.state(image, artifact);
-            verification.record(now, path, artifact.stamp, finding.clone());
-            (before, verification.state(image, artifact))
-        };
+        let found = (now, path, finding.clone(), (image, artifact));
+        let (before, after) =
+            self.shared
+                .verification(found, |verification, (now, path, finding, (image, artifact))| {
+                    let before = verification.state(image, artifact);
+                    verification.record(now, path, artifact.stamp, finding);
+                    (before, verification.state(image, artifact))
+                });
         self.shared.verified.notify_waiters();
         if let HashResult::Sum(sha256) = finding {
             self.shared.counters.count(Counter::ArtifactsRead);

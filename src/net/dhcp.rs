@@ -17,7 +17,7 @@ use self::{
 use crate::boot::{
     engine::{self, DiscoverCache, Ingress, Outcome},
     event::{Event, Machine, Reason, Stage, Step},
-    identity_cache::Observation,
+    identity_cache::{IdentityCache, Observation},
     machine::identify,
     world::World,
 };
@@ -207,8 +207,7 @@ impl DhcpServer {
             .map(|(ingress, request)| engine::handle(&mut world, ingress, request))
             .collect();
         let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
-        // Under the lock, so that changes reach the disk in the order they were made.
-        let appended = (!changes.is_empty()).then(|| self.shared.lease_log.append(changes));
+        let appended = (!changes.is_empty()).then(|| leases.log().append(changes));
         let port_changes: Vec<PortChange> = outcomes
             .iter()
             .flat_map(|outcome| outcome.port_changes.clone())
@@ -221,7 +220,8 @@ impl DhcpServer {
     fn note(&self, outcome: &Outcome) {
         let counters = &self.shared.counters;
         if outcome.observation != Observation::default() {
-            self.shared.identities().record(outcome.observation.clone());
+            self.shared
+                .identities(outcome.observation.clone(), IdentityCache::record);
         }
         if let Some(over_quota) = &outcome.over_quota {
             self.crowded(over_quota);

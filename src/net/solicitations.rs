@@ -69,7 +69,7 @@ impl Solicitations {
 
     fn solicited(self: &Arc<Self>, who: Solicitor) {
         let (shared, now) = (&self.shared, self.shared.clock.now());
-        let is_in_boot = shared.identities().is_in_boot(now, who.0);
+        let is_in_boot = shared.identities((now, who.0), |identities, (now, mac)| identities.is_in_boot(now, mac));
         if is_in_boot && self.is_router() && self.routers().router_seen(now) {
             let interface = self.interface.borrow();
             info!(
@@ -132,10 +132,9 @@ impl Solicitations {
 
     fn told(&self, mac: MacAddr) -> Event {
         let snapshot = self.shared.snapshot.load();
-        let (identity, stage) = {
-            let identities = self.shared.identities();
-            (identities.of(mac), identities.stage(mac))
-        };
+        let (identity, stage) = self
+            .shared
+            .identities(mac, |identities, mac| (identities.of(mac), identities.stage(mac)));
         Event {
             at: self.shared.clock.now(),
             machine: identity.machine(identify(&snapshot, &identity)),

@@ -1,7 +1,7 @@
 //! Keeps the ends of leases on disk right when the host's clock is set.
 
-use super::{Shared, ports};
-use crate::lease::{ClockStep, LeaseTable};
+use super::{LeaseGuard, Shared, ports};
+use crate::lease::ClockStep;
 use crate::model::{
     Now,
     limits::{CLOCK_MARK_INTERVAL, CLOCK_POLL_INTERVAL},
@@ -31,7 +31,7 @@ pub async fn keep(shared: Arc<Shared>) {
 
 /// Notices that the clock was set, and has the ends on disk written anew where they have to be: in front of
 /// every lease that is given from now on.
-pub fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
+pub fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseGuard<'_>) {
     let Some(step) = leases.observe_clock(now) else { return };
     say(step);
     if leases.is_undated() {
@@ -42,18 +42,18 @@ pub fn look(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
 /// Has the date written, with the leases and switch ports that are dated by another calendar, and with when some
 /// leases were lost. Where those are under way already it writes nothing: the date alone would end them early after
 /// a restart, should they not come to the disk.
-pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
+pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseGuard<'_>) {
     let (date, lost) = (leases.date(now), leases.lost_at(now));
     if !leases.is_undated() {
         // Where that fails the next one is as good.
-        drop(shared.lease_log.redate(date, Default::default(), lost));
+        drop(leases.log().redate(date, Default::default(), lost));
         return;
     }
     let Some((leap, records)) = leases.redate(now) else {
         return;
     };
     let dated = (records.clone(), leases.port_records(now));
-    let written = match shared.lease_log.redate(date, dated, lost) {
+    let written = match leases.log().redate(date, dated, lost) {
         Ok(written) => written,
         Err(reason) => {
             leases.not_redated();

@@ -9,9 +9,8 @@ pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Where lease changes become durable.
 pub trait LeaseLog: Send + Sync {
-    /// Queues `changes` and returns at once: they are written in the order of the calls, which are
-    /// made under the lease table's lock. The future is ready when they are on disk; dropping it does
-    /// not take them back.
+    /// Queues `changes` and returns at once: they are written in the order of the calls. The future is ready when
+    /// they are on disk; dropping it does not take them back.
     ///
     /// # Errors
     ///

@@ -7,6 +7,7 @@
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
 //! - [`ports`] has the disk know at which switch ports addresses were given.
 //! - `rendering` is the threads that render texts.
+//! - `tables` is what is known of machines and artifacts, and the order in which it is locked.
 //! - [`clock`] is the only place that reads one.
 //!
 //! Architecture invariant: the lease table's lock is never held across an `await`, and no sentence is made under it.
@@ -19,6 +20,7 @@ pub mod events;
 pub mod log;
 pub mod ports;
 mod rendering;
+mod tables;
 pub mod transfers;
 
 pub use clock::Clock;
@@ -26,6 +28,7 @@ pub use commit::{Durable, LeaseLog};
 pub use counters::{Counter, Counters};
 pub use events::{Events, Subscription};
 pub use log::LogThrottle;
+pub use tables::LeaseGuard;
 
 use crate::boot::{
     event::{Machine, RequestedFile, Stage, Subject},
@@ -33,14 +36,11 @@ use crate::boot::{
     resource::{FileRequest, Inquiry, is_client_address, machine_at},
     snapshot::Snapshot,
     verification::Verification,
-    world::{FileWorld, World},
 };
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
-use std::{
-    net::Ipv4Addr,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::net::Ipv4Addr;
+use tables::Tables;
 use tokio::sync::Notify;
 use transfers::Transfers;
 
@@ -63,12 +63,8 @@ pub struct LogThrottles {
 pub struct Shared {
     /// The generation that answers; swapped whole by a reload.
     pub snapshot: ArcSwap<Snapshot>,
-    /// Every dynamic lease and offer.
-    leases: Mutex<LeaseTable>,
-    /// What machines told of themselves. Locked after the lease table where both are.
-    identities: Mutex<IdentityCache>,
-    /// What is known of the bytes of artifacts. Locked for a moment only, and last where others are.
-    verification: Mutex<Verification>,
+    /// What is known of machines and artifacts.
+    tables: Tables,
     /// What happens to machines: the one door to the log, and to whoever listens.
     pub events: Events,
     /// When an exhausted pool is logged again.
@@ -83,8 +79,6 @@ pub struct Shared {
     pub log_throttles: LogThrottles,
     /// Whoever waits for an artifact to be verified is told of every one that was read to its end.
     pub verified: Notify,
-    /// Where lease changes become durable.
-    pub lease_log: Box<dyn LeaseLog>,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.
@@ -100,9 +94,7 @@ impl Shared {
     pub fn new(clock: Clock, snapshot: Snapshot, leases: LeaseTable, lease_log: Box<dyn LeaseLog>) -> Shared {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
-            leases: Mutex::new(leases),
-            identities: Mutex::default(),
-            verification: Mutex::default(),
+            tables: Tables::new(leases, lease_log),
             events: Events::default(),
             exhausted: LogThrottle::default(),
             crowded: LogThrottle::default(),
@@ -110,7 +102,6 @@ impl Shared {
             unverified: LogThrottle::default(),
             log_throttles: LogThrottles::default(),
             verified: Notify::new(),
-            lease_log,
             clock,
             counters: Counters::default(),
             transfers: Transfers::default(),
@@ -118,27 +109,34 @@ impl Shared {
         }
     }
 
-    /// The lease table, locked. A panic under the lock leaves a table that is still sound for
-    /// everybody else: each change of it is one step.
-    pub fn lease_table(&self) -> MutexGuard<'_, LeaseTable> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The lease table, locked.
+    pub fn lease_table(&self) -> LeaseGuard<'_> {
+        self.tables.leases()
     }
 
-    /// What machines told of themselves, locked.
-    pub fn identities(&self) -> MutexGuard<'_, IdentityCache> {
-        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What machines told of themselves, locked for `work` alone, which captures nothing: it may lock no other table.
+    ///
+    /// ```compile_fail,E0308
+    /// # use bootwright::state::Shared;
+    /// fn deadlocks(shared: &Shared) {
+    ///     shared.identities((), |_, ()| drop(shared.lease_table()));
+    /// }
+    /// ```
+    pub fn identities<A, R>(&self, argument: A, work: fn(&mut IdentityCache, A) -> R) -> R {
+        self.tables.identities(argument, work)
     }
 
-    /// What is known of the bytes of artifacts, locked.
-    pub fn verification(&self) -> MutexGuard<'_, Verification> {
-        self.verification.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of the bytes of artifacts, locked for `work` alone, which captures nothing.
+    pub fn verification<A, R>(&self, argument: A, work: fn(&mut Verification, A) -> R) -> R {
+        self.tables.verification(argument, work)
     }
 
     /// Whether a machine has an address, as far as is known.
     pub fn is_client_address(&self, address: Ipv4Addr) -> bool {
         let snapshot = self.snapshot.load();
-        let mut leases = self.lease_table();
-        is_client_address(&self.world(&snapshot, &mut leases), &self.identities(), address)
+        let mut tables = self.tables.machines();
+        let (world, identities) = tables.lend(self.clock.now(), &snapshot);
+        is_client_address(&world, identities, address)
     }
 
     /// A request that nobody looks at any closer, as the machine's that holds its client's address.
@@ -153,30 +151,15 @@ impl Shared {
     /// The machine that holds an address.
     pub fn machine_at(&self, address: Ipv4Addr) -> Machine {
         let snapshot = self.snapshot.load();
-        let mut leases = self.lease_table();
-        machine_at(&self.world(&snapshot, &mut leases), &self.identities(), address)
+        let mut tables = self.tables.machines();
+        let (world, identities) = tables.lend(self.clock.now(), &snapshot);
+        machine_at(&world, identities, address)
     }
 
     /// A request, once it is known who asks. The locks are held no longer.
     fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a FileRequest<'a>) -> Inquiry<'a> {
-        let mut leases = self.lease_table();
-        let mut identities = self.identities();
-        let verification = self.verification();
-        let files = FileWorld {
-            world: self.world(snapshot, &mut leases),
-            identities: &mut identities,
-            verification: &verification,
-        };
-        Inquiry::begin(files, ask)
-    }
-
-    /// What is decided from now.
-    pub fn world<'s, 't>(&self, snapshot: &'s Snapshot, leases: &'t mut LeaseTable) -> World<'s, 't> {
-        World {
-            now: self.clock.now(),
-            snapshot,
-            leases,
-        }
+        let mut tables = self.tables.files();
+        Inquiry::begin(tables.lend(self.clock.now(), snapshot), ask)
     }
 }
 

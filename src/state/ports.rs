@@ -1,18 +1,18 @@
 //! Has the disk know at which switch ports addresses were given. What it does not take, the table is told, and hands
 //! it over again: a host that renews would otherwise count at no port after a restart, or at one that it left.
 
-use super::Shared;
+use super::{LeaseGuard, Shared};
 use crate::lease::{LeaseTable, PortChange};
 use crate::model::Now;
 use std::sync::Arc;
 use tracing::debug;
 
-/// Hands over `changes`. Called under the table's lock, so that they reach the disk in the order they were made.
-pub fn keep(shared: &Arc<Shared>, leases: &mut LeaseTable, changes: Vec<PortChange>) {
+/// Hands over `changes`.
+pub fn keep(shared: &Arc<Shared>, leases: &mut LeaseGuard<'_>, changes: Vec<PortChange>) {
     if changes.is_empty() {
         return;
     }
-    let written = match shared.lease_log.keep(changes.clone()) {
+    let written = match leases.log().keep(changes.clone()) {
         Ok(written) => written,
         Err(reason) => return owe(leases, &changes, &reason),
     };
@@ -25,7 +25,7 @@ pub fn keep(shared: &Arc<Shared>, leases: &mut LeaseTable, changes: Vec<PortChan
 }
 
 /// Hands over again some of what the disk did not take.
-pub(super) fn keep_unwritten(shared: &Arc<Shared>, now: Now, leases: &mut LeaseTable) {
+pub(super) fn keep_unwritten(shared: &Arc<Shared>, now: Now, leases: &mut LeaseGuard<'_>) {
     let now = leases.dated(now);
     let changes = leases.ports.take_unwritten(now);
     keep(shared, leases, changes);

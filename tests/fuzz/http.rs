@@ -263,9 +263,10 @@ fn shared(mut snapshot: Snapshot) -> Arc<Shared> {
     for image in images.values() {
         for artifact in image.artifacts() {
             let (path, finding) = (image.path(artifact), HashResult::Sum(artifact.sha256));
-            shared
-                .verification()
-                .record(clock.now(), &path, artifact.stamp, finding);
+            let found = (clock.now(), &path, artifact.stamp, finding);
+            shared.verification(found, |verification, (now, path, stamp, finding)| {
+                verification.record(now, path, stamp, finding);
+            });
         }
     }
     Arc::new(shared)

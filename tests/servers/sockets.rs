@@ -619,10 +619,12 @@ fn with_a_replaced_image(appliance: &Appliance) {
         cmdline: Vec::new(),
     };
     let now = appliance.shared.clock.now();
+    let found = (now, &file, stamp);
     appliance
         .shared
-        .verification()
-        .record(now, &file, stamp, HashResult::Sum([7; 32]));
+        .verification(found, |verification, (now, file, stamp)| {
+            verification.record(now, file, stamp, HashResult::Sum([7; 32]));
+        });
     let mut replaced = snapshot(Loaders::default());
     replaced.images.insert(image.name.clone(), image);
     appliance.shared.snapshot.store(Arc::new(replaced));
@@ -1211,10 +1213,9 @@ fn case_25_a_real_client_that_fetches_its_loader_three_times_is_counted_as_a_loo
     own_network();
     let appliance = Appliance::start(&["lo"]);
     let machine = MacAddr([0x52, 0x54, 0, 0, 0, 25]);
-    appliance
-        .shared
-        .identities()
-        .record_address(Ipv4Addr::LOCALHOST, machine);
+    appliance.shared.identities(machine, |identities, machine| {
+        identities.record_address(Ipv4Addr::LOCALHOST, machine);
+    });
     let fetch = |expected| {
         let (_, bytes) = fetched(69, &[("blksize", "1468")]);
         assert_eq!(bytes.len(), LOADER_BYTES);
@@ -1238,13 +1239,20 @@ fn a_quirks_block_limit_holds_for_its_machine_and_for_no_other() {
         agreed[0].1.clone()
     };
     // The limit is learnt with the machine's DHCP; here the address is not known to be its own yet.
-    appliance.shared.identities().set_block_limit(machine, Some(512));
+    let limit = |bytes_max| {
+        let limited = (machine, bytes_max);
+        appliance
+            .shared
+            .identities(limited, |identities, (machine, bytes_max)| {
+                identities.set_block_limit(machine, bytes_max);
+            });
+    };
+    limit(Some(512));
     assert_eq!(agreed(), "1468");
-    appliance
-        .shared
-        .identities()
-        .record_address(Ipv4Addr::LOCALHOST, machine);
+    appliance.shared.identities(machine, |identities, machine| {
+        identities.record_address(Ipv4Addr::LOCALHOST, machine);
+    });
     assert_eq!(agreed(), "512");
-    appliance.shared.identities().set_block_limit(machine, None);
+    limit(None);
     assert_eq!(agreed(), "1468");
 }

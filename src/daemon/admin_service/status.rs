@@ -17,6 +17,8 @@ impl Answers<GetStatus> for AdminService {
         let snapshot = self.shared.snapshot.load();
         let state = self.reloader.state();
         let lease_write_failure = self.writer.failure();
+        // Machines wait for the table: nothing else of this is made under its lock.
+        let leases = self.shared.lease_table().acknowledged(self.shared.clock.now()).count();
         Ok(Document(Status {
             api: API_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -25,13 +27,13 @@ impl Answers<GetStatus> for AdminService {
             generation: snapshot.generation,
             since: state.since.into(),
             hosts: snapshot.hosts.len(),
-            leases: self.shared.lease_table().acknowledged(self.shared.clock.now()).count(),
+            leases,
             leases_writable: lease_write_failure.is_none(),
             lease_write_failure: lease_write_failure.map(|error| LeaseWriteFailure {
                 reason: error.kind().to_owned(),
                 message: error.with_advice(),
             }),
-            artifacts: artifacts::known(&snapshot, &self.shared.verification()),
+            artifacts: artifacts::known(&self.shared, &snapshot),
             interfaces: self.standings.load().iter().map(interface).collect(),
             restart_needed_for: state.restart_needed_for,
             unwatched: state.unwatched,

@@ -1,0 +1,136 @@
+//! The tables that every server shares, and the one order in which they are locked: nobody ever waits for whom it
+//! keeps waiting.
+//!
+//! The lease table comes first, and its guard alone hands changes to the disk: in the order in which they were made.
+//! Who needs later tables with it takes all of them at once. By itself a later table is lent to a function that
+//! captures nothing, and so can lock no other.
+
+use super::LeaseLog;
+use crate::boot::{
+    identity_cache::IdentityCache,
+    snapshot::Snapshot,
+    verification::Verification,
+    world::{FileWorld, World},
+};
+use crate::lease::LeaseTable;
+use crate::model::Now;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The tables, in the order in which they are locked.
+pub(super) struct Tables {
+    /// Every dynamic lease and offer.
+    leases: Mutex<LeaseTable>,
+    /// What machines said of themselves.
+    identities: Mutex<IdentityCache>,
+    /// What is known of the bytes of artifacts.
+    verification: Mutex<Verification>,
+    /// Where changes become durable.
+    log: Box<dyn LeaseLog>,
+}
+
+/// The lease table, locked.
+pub struct LeaseGuard<'l> {
+    table: MutexGuard<'l, LeaseTable>,
+    log: &'l dyn LeaseLog,
+}
+
+/// What tells machines by their addresses, locked.
+pub(super) struct MachineTables<'l> {
+    leases: LeaseGuard<'l>,
+    identities: MutexGuard<'l, IdentityCache>,
+}
+
+/// What requests for files are decided from, locked.
+pub(super) struct FileTables<'l> {
+    machines: MachineTables<'l>,
+    verification: MutexGuard<'l, Verification>,
+}
+
+impl Tables {
+    pub(super) fn new(leases: LeaseTable, log: Box<dyn LeaseLog>) -> Tables {
+        Tables {
+            leases: Mutex::new(leases),
+            identities: Mutex::default(),
+            verification: Mutex::default(),
+            log,
+        }
+    }
+
+    pub(super) fn leases(&self) -> LeaseGuard<'_> {
+        LeaseGuard {
+            table: lock(&self.leases),
+            log: &*self.log,
+        }
+    }
+
+    pub(super) fn machines(&self) -> MachineTables<'_> {
+        MachineTables {
+            leases: self.leases(),
+            identities: lock(&self.identities),
+        }
+    }
+
+    pub(super) fn files(&self) -> FileTables<'_> {
+        FileTables {
+            machines: self.machines(),
+            verification: lock(&self.verification),
+        }
+    }
+
+    pub(super) fn identities<A, R>(&self, argument: A, work: fn(&mut IdentityCache, A) -> R) -> R {
+        work(&mut lock(&self.identities), argument)
+    }
+
+    pub(super) fn verification<A, R>(&self, argument: A, work: fn(&mut Verification, A) -> R) -> R {
+        work(&mut lock(&self.verification), argument)
+    }
+}
+
+impl LeaseGuard<'_> {
+    /// Where changes of the table are handed to the disk.
+    pub fn log(&self) -> &dyn LeaseLog {
+        self.log
+    }
+}
+
+impl Deref for LeaseGuard<'_> {
+    type Target = LeaseTable;
+
+    fn deref(&self) -> &LeaseTable {
+        &self.table
+    }
+}
+
+impl DerefMut for LeaseGuard<'_> {
+    fn deref_mut(&mut self) -> &mut LeaseTable {
+        &mut self.table
+    }
+}
+
+impl MachineTables<'_> {
+    /// What is decided from now, and what machines said of themselves.
+    pub(super) fn lend<'s>(&mut self, now: Now, snapshot: &'s Snapshot) -> (World<'s, '_>, &mut IdentityCache) {
+        let leases = &mut *self.leases;
+        (World { now, snapshot, leases }, &mut self.identities)
+    }
+}
+
+impl FileTables<'_> {
+    /// What requests for files are decided from now.
+    pub(super) fn lend<'s>(&mut self, now: Now, snapshot: &'s Snapshot) -> FileWorld<'s, '_> {
+        let (world, identities) = self.machines.lend(now, snapshot);
+        FileWorld {
+            world,
+            identities,
+            verification: &self.verification,
+        }
+    }
+}
+
+/// A panic under the lock leaves a table that is still sound for everybody else: each change of it is one step.
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
