@@ -28,12 +28,13 @@
 //! # Two flows
 //!
 //! A DHCP packet: `net::dhcp` receives bytes → `proto::dhcp` reads them leniently →
-//! `boot::engine` decides from the time, the [`boot::snapshot::Snapshot`] and the lease table → the
+//! `boot::engine` decides from the [`boot::world::World`]: the time, the generation and the lease table → the
 //! shell commits the lease change, sends the reply, counts, and publishes the event (`state::events`): the log
 //! makes a sentence of it, and whoever listens gets the value.
 //!
 //! A file: a TFTP or HTTP request's path → `boot::resource` → a file beneath a root, or a rendered
-//! text, or a refusal with its reason → bytes. Both servers share that function. Who would give up at a 503
+//! text, or a refusal with its reason → bytes. Both servers share that function, and what it changes on disk is there
+//! before they answer. Who would give up at a 503
 //! waits for an image file in `net::http`, with its connection open. A text whose template is not plain
 //! (`boot::render`) is rendered on a thread that may be given up (`state::rendering`), so that none holds up those
 //! who are served.
@@ -48,7 +49,8 @@
 //!   breaks or stops that one is an error of its file.
 //! - Refused files take nothing away: the last accepted version is served, over restarts too, and that is logged.
 //! - A request is answered from one snapshot, never from half of two.
-//! - A dynamic lease is on disk before its ACK is on the wire.
+//! - A dynamic lease is on disk before its ACK is on the wire, and what a request for a file changes before its
+//!   response is.
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::observe_clock`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
 //!   before the first byte goes out, and again now and then.

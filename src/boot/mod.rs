@@ -7,6 +7,7 @@
 //! a random source. Time and addresses are arguments.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod change;
 pub mod conflicts;
 pub mod engine;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod loader;
 pub mod loops;
 mod mac_typo;
 pub mod machine;
+pub mod method;
 pub mod paths;
 pub mod program;
 pub mod quirks;

@@ -14,9 +14,11 @@ mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
+    change::Change,
     event::{Machine, PathFault, Reason, RequestedFile, Stage, Subject},
     gate::Gate,
     machine::{Identity, Who, identify},
+    method::{Method, Methods},
     paths,
     render::Template,
     request_path::RequestPath,
@@ -40,14 +42,33 @@ pub use unrendered::{Decided, Text, Unanswered};
 pub struct FileRequest<'a> {
     /// Who serves.
     pub transport: Transport,
+    /// What is asked of the path.
+    pub method: Method,
     /// The path as the client sent it (HTTP: still percent-encoded, without the query).
     pub path: &'a [u8],
     /// HTTP's query string, still percent-encoded.
     pub query: Option<&'a str>,
+    /// What comes with the request, at most [`HTTP_BODY_BYTES_MAX`](crate::model::limits::HTTP_BODY_BYTES_MAX) bytes.
+    pub body: &'a [u8],
     /// Who asks.
     pub peer: Ipv4Addr,
     /// The address of ours that was asked: the host of the URLs in what we answer.
     pub server: Ipv4Addr,
+}
+
+impl<'a> FileRequest<'a> {
+    /// A request to send what a path stands for.
+    pub fn get(transport: Transport, path: &'a [u8], peer: Ipv4Addr, server: Ipv4Addr) -> FileRequest<'a> {
+        FileRequest {
+            transport,
+            method: Method::Get,
+            path,
+            query: None,
+            body: &[],
+            peer,
+            server,
+        }
+    }
 }
 
 /// What a path stands for.
@@ -96,6 +117,8 @@ pub enum Refusal {
         /// Bytes of the file.
         length: u64,
     },
+    /// The disk did not take what the request is to change.
+    NotStored(Reason),
 }
 
 impl Refusal {
@@ -106,6 +129,7 @@ impl Refusal {
             | Refusal::OptionalMissing(reason)
             | Refusal::Forbidden(reason)
             | Refusal::ServerError(reason)
+            | Refusal::NotStored(reason)
             | Refusal::NotReady { reason, .. } => reason,
             Refusal::BadPath(fault) => Reason::BadPath { fault },
         }
@@ -124,6 +148,8 @@ pub struct Resolved {
     pub subject: Subject,
     /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
     pub block_max: Option<u16>,
+    /// What it changes; durable before the response goes out.
+    pub change: Option<Change>,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
 }
@@ -155,6 +181,8 @@ pub struct Inquiry<'a> {
     gate: Gate<'a>,
     /// The artifact that the path names, and what is known of its bytes.
     artifact: Option<(&'a Image, &'a Artifact, VerificationState)>,
+    /// What the request changes of what is on disk.
+    change: Option<Change>,
 }
 
 /// What a path came to before it is known whose it is.
@@ -176,12 +204,48 @@ impl From<Resource> for Outcome {
     }
 }
 
+/// What paths stand for. Servers ask one of these, and hand its changes to the disk.
+pub trait Resources: Send + Sync {
+    /// What may be asked of a path, as HTTP has it.
+    fn methods(&self, path: &[u8]) -> Methods;
+
+    /// Takes a request up, while what it is decided from is locked. A change of that belongs here.
+    fn begin<'a>(&self, files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a>;
+}
+
+/// What paths stand for by the inventory: files and texts, and nothing takes anything.
+pub struct InventoryResources;
+
+impl Resources for InventoryResources {
+    fn methods(&self, _: &[u8]) -> Methods {
+        Methods::Read
+    }
+
+    fn begin<'a>(&self, files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a> {
+        Inquiry::begin(files, request)
+    }
+}
+
 /// Resolves one request.
 pub fn resource(files: FileWorld<'_, '_>, request: &FileRequest<'_>) -> Resolved {
     Inquiry::begin(files, request).answer()
 }
 
 impl<'a> Inquiry<'a> {
+    /// The same request, which makes a change: nobody is told of it before that is durable.
+    #[must_use]
+    pub fn that_makes(self, change: Change) -> Inquiry<'a> {
+        Inquiry {
+            change: Some(change),
+            ..self
+        }
+    }
+
+    /// What the request changes.
+    pub fn change(&self) -> Option<&Change> {
+        self.change.as_ref()
+    }
+
     /// What the request comes to; a text is rendered here.
     pub fn answer(self) -> Resolved {
         let templates = &self.snapshot.templates;
@@ -240,6 +304,7 @@ impl<'a> Inquiry<'a> {
                 file,
             },
             block_max: self.block_max,
+            change: self.change.clone(),
         }
     }
 

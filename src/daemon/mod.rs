@@ -14,14 +14,14 @@
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
 //!   them.
-//! - [`admin_service`] answers the admin socket; [`lease_log`] joins the servers to the store, and [`uptime`] is
+//! - [`admin_service`] answers the admin socket; [`commit_log`] joins the servers to the store, and [`uptime`] is
 //!   the clock that outlives this process.
 
 mod admin_service;
 mod artifacts;
+mod commit_log;
 mod diagnostics_log;
 mod last_good;
-mod lease_log;
 pub mod log;
 mod memory;
 mod open_store;

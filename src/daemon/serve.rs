@@ -2,8 +2,8 @@
 
 use super::{
     admin_service::AdminService,
+    commit_log::StoreLog,
     last_good,
-    lease_log::WrittenLeases,
     log::{self, LogError, LogFormat},
     memory,
     open_store::open_store,
@@ -137,11 +137,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     // Threads from here on.
     log::write_in_background().map_err(StartError::Log)?;
     let writer = Arc::new(StoreWriter::start(Arc::clone(&store)).map_err(StartError::Store)?);
-    let lease_log = Box::new(WrittenLeases {
+    let commit_log = Box::new(StoreLog {
         writer: Arc::clone(&writer),
         boot,
     });
-    let shared = Arc::new(Shared::new(clock, snapshot, leases, lease_log));
+    let shared = Arc::new(Shared::new(clock, snapshot, leases, commit_log));
     let verifier = Verifier::start(Arc::clone(&shared), (&*store, Arc::clone(&writer)), appliance.recheck)
         .map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
@@ -362,7 +362,7 @@ mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortId, PortRecord};
     use crate::model::{MacAddr, WallTime, limits::RESERVATION_TRUSTED};
-    use crate::state::LeaseLog;
+    use crate::state::CommitLog;
     use std::{fs, net::Ipv4Addr};
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
         let (now, leases, store) = start(4000);
         assert!(leases.may_have_lost(now, LEASE));
         let writer = Arc::new(StoreWriter::start(store).unwrap());
-        let log = WrittenLeases { writer, boot: None };
+        let log = StoreLog { writer, boot: None };
         let lost = leases.lost_at(now);
         drop(log.redate(leases.date(now), Default::default(), lost).unwrap());
         drop(log);
@@ -502,7 +502,7 @@ mod tests {
         let first = restore(now(0), None, &*store).unwrap();
         assert!(!first.may_be_in_boot_since_before(now(0)), "nobody was served before");
         let writer = Arc::new(StoreWriter::start(Arc::clone(&store)).unwrap());
-        let log = WrittenLeases { writer, boot: None };
+        let log = StoreLog { writer, boot: None };
         drop(log.redate(first.date(now(0)), Default::default(), None).unwrap());
         drop(log);
         let second = restore(now(5), None, &*store).unwrap();

@@ -15,13 +15,14 @@ use self::{
     replies::{Replies, ReplyChannels},
 };
 use crate::boot::{
+    change::Change,
     engine::{self, DiscoverCache, Ingress, Outcome},
     event::{Event, Machine, Reason, Stage, Step},
     identity_cache::{IdentityCache, Observation},
     machine::identify,
     world::World,
 };
-use crate::lease::{LeaseChange, OverQuota, PortChange};
+use crate::lease::{OverQuota, PortChange};
 use crate::model::{
     Mode,
     limits::{DHCP_REQUEST_BYTES_MAX, OFFER_QUOTA_LOG_INTERVAL, POOL_EXHAUSTED_LOG_INTERVAL},
@@ -206,7 +207,8 @@ impl DhcpServer {
             .iter()
             .map(|(ingress, request)| engine::handle(&mut world, ingress, request))
             .collect();
-        let changes: Vec<LeaseChange> = outcomes.iter().filter_map(|outcome| outcome.change.clone()).collect();
+        let changes = outcomes.iter().filter_map(|outcome| outcome.change.clone());
+        let changes: Vec<Change> = changes.map(Change::Lease).collect();
         let appended = (!changes.is_empty()).then(|| leases.log().append(changes));
         let port_changes: Vec<PortChange> = outcomes
             .iter()

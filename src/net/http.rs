@@ -21,6 +21,7 @@ mod connection_queue;
 mod exchange;
 mod held;
 mod malformed;
+mod post;
 mod response;
 mod source;
 

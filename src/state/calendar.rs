@@ -108,9 +108,10 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
+    use crate::boot::change::Change;
+    use crate::lease::{LeaseRecord, PortRecord};
     use crate::model::{MacAddr, WallTime};
-    use crate::state::{Durable, LeaseLog, tests::shared_with};
+    use crate::state::{CommitLog, Durable, tests::shared_with};
     use std::{net::Ipv4Addr, sync::Mutex};
     use tokio::sync::oneshot;
 
@@ -120,8 +121,8 @@ mod tests {
     /// A disk that hangs.
     struct Hanging(Came);
 
-    impl LeaseLog for Hanging {
-        fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+    impl CommitLog for Hanging {
+        fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
             Err("no test gives leases here".to_owned())
         }
 

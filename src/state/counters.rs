@@ -92,6 +92,7 @@ counters! {
     HttpStalled "http_stalled" "HTTP connections closed because the client took nothing for too long.",
     HttpGone "http_gone" "HTTP connections closed because nothing acknowledged what was sent to the client: it was switched off, or cut off.",
     HttpBytes "http_bytes" "Bytes written to HTTP connections.",
+    FileChangeNotStored "file_change_not_stored" "Requests for files refused because what they were to change did not become durable.",
     RenderTimeout "render_timeout" "Scripts and answers given up because rendering them came to no end in time.",
     ArtifactsRead "artifacts_read" "Artifacts of images that were read from their first byte to their last to verify them.",
     ArtifactBytesRead "artifact_bytes_read" "Bytes of artifacts that were read to verify them.",

@@ -1,7 +1,7 @@
 //! What every server knows in common: the generation in force, leases, what machines told of themselves, what
 //! happens to them, and what is counted. No sockets here: `net` and `daemon` stand above.
 //!
-//! - [`commit`] is where lease changes become durable; [`calendar`] keeps their ends on disk right when this host's
+//! - [`commit`] is where changes become durable; [`calendar`] keeps their ends on disk right when this host's
 //!   clock is set.
 //! - [`events`] is the one door for everything that happens to a machine, and [`log`] its lines.
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
@@ -24,7 +24,7 @@ mod tables;
 pub mod transfers;
 
 pub use clock::Clock;
-pub use commit::{Durable, LeaseLog};
+pub use commit::{CommitLog, Durable};
 pub use counters::{Counter, Counters};
 pub use events::{Events, Subscription};
 pub use log::LogThrottle;
@@ -33,14 +33,14 @@ pub use tables::LeaseGuard;
 use crate::boot::{
     event::{Machine, RequestedFile, Stage, Subject},
     identity_cache::IdentityCache,
-    resource::{FileRequest, Inquiry, is_client_address, machine_at},
+    resource::{Decided, FileRequest, InventoryResources, Resources, is_client_address, machine_at},
     snapshot::Snapshot,
     verification::Verification,
 };
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
-use tables::Tables;
+use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
 use transfers::Transfers;
 
@@ -65,6 +65,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// What is known of machines and artifacts.
     tables: Tables,
+    /// What paths stand for.
+    pub resources: Box<dyn Resources>,
     /// What happens to machines: the one door to the log, and to whoever listens.
     pub events: Events,
     /// When an exhausted pool is logged again.
@@ -91,10 +93,11 @@ pub struct Shared {
 
 impl Shared {
     /// What is known at a start: a generation, and the leases on disk.
-    pub fn new(clock: Clock, snapshot: Snapshot, leases: LeaseTable, lease_log: Box<dyn LeaseLog>) -> Shared {
+    pub fn new(clock: Clock, snapshot: Snapshot, leases: LeaseTable, commit_log: Box<dyn CommitLog>) -> Shared {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
-            tables: Tables::new(leases, lease_log),
+            tables: Tables::new(leases, commit_log),
+            resources: Box::new(InventoryResources),
             events: Events::default(),
             exhausted: LogThrottle::default(),
             crowded: LogThrottle::default(),
@@ -156,10 +159,16 @@ impl Shared {
         machine_at(&world, identities, address)
     }
 
-    /// A request, once it is known who asks. The locks are held no longer.
-    fn inquiry<'a>(&self, snapshot: &'a Snapshot, ask: &'a FileRequest<'a>) -> Inquiry<'a> {
-        let mut tables = self.tables.files();
-        Inquiry::begin(tables.lend(self.clock.now(), snapshot), ask)
+    /// What a request comes to, as far as no template has to be rendered for it, with the change that it makes on its
+    /// way to the disk. The locks are held until it is known who asks, and no longer.
+    fn decide(&self, snapshot: &Snapshot, ask: &FileRequest<'_>) -> (Decided, Option<HandedOver>) {
+        let (inquiry, handed_over) = {
+            let mut tables = self.tables.files();
+            let inquiry = self.resources.begin(tables.lend(self.clock.now(), snapshot), ask);
+            let handed_over = inquiry.change().map(|change| tables.hand_over(change.clone()));
+            (inquiry, handed_over)
+        };
+        (inquiry.decide(), handed_over)
     }
 }
 
@@ -190,12 +199,12 @@ mod tests {
     }
 
     /// What the servers of an empty room share.
-    pub(in crate::state) fn shared_with(lease_log: Box<dyn LeaseLog>) -> Arc<Shared> {
+    pub(in crate::state) fn shared_with(commit_log: Box<dyn CommitLog>) -> Arc<Shared> {
         Arc::new(Shared::new(
             Clock::start(),
             snapshot(),
             LeaseTable::default(),
-            lease_log,
+            commit_log,
         ))
     }
 }

@@ -2,6 +2,7 @@
 //! it over again: a host that renews would otherwise count at no port after a restart, or at one that it left.
 
 use super::{LeaseGuard, Shared};
+use crate::boot::change::Change;
 use crate::lease::{LeaseTable, PortChange};
 use crate::model::Now;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ pub fn keep(shared: &Arc<Shared>, leases: &mut LeaseGuard<'_>, changes: Vec<Port
     if changes.is_empty() {
         return;
     }
-    let written = match leases.log().keep(changes.clone()) {
+    let handed_over = changes.iter().cloned().map(Change::Port).collect();
+    let written = match leases.log().append(handed_over) {
         Ok(written) => written,
         Err(reason) => return owe(leases, &changes, &reason),
     };
@@ -39,9 +41,9 @@ fn owe(leases: &mut LeaseTable, changes: &[PortChange], reason: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{LeaseChange, PortId};
+    use crate::lease::PortId;
     use crate::model::MacAddr;
-    use crate::state::{Durable, LeaseLog, tests::shared_with};
+    use crate::state::{CommitLog, Durable, tests::shared_with};
     use std::{collections::VecDeque, net::Ipv4Addr, sync::Mutex, time::Duration};
 
     enum Answer {
@@ -54,16 +56,12 @@ mod tests {
     #[derive(Default)]
     struct Disk {
         answers: Mutex<VecDeque<Answer>>,
-        came: Mutex<Vec<Vec<PortChange>>>,
+        came: Mutex<Vec<Vec<Change>>>,
     }
 
-    impl LeaseLog for Arc<Disk> {
-        fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
-            Err("no test gives leases here".to_owned())
-        }
-
-        fn keep(&self, ports: Vec<PortChange>) -> Result<Durable, String> {
-            self.came.lock().unwrap().push(ports);
+    impl CommitLog for Arc<Disk> {
+        fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
+            self.came.lock().unwrap().push(changes);
             let full = || Err("disk full".to_owned());
             match self.answers.lock().unwrap().pop_front().unwrap() {
                 Answer::NoRoom => Err("too many wait".to_owned()),

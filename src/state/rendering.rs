@@ -443,13 +443,7 @@ mod tests {
     }
 
     fn script_for(machine: Ipv4Addr) -> FileRequest<'static> {
-        FileRequest {
-            transport: Transport::Http,
-            path: b"/boot.ipxe",
-            query: None,
-            peer: machine,
-            server: Ipv4Addr::new(192, 0, 2, 1),
-        }
+        FileRequest::get(Transport::Http, b"/boot.ipxe", machine, Ipv4Addr::new(192, 0, 2, 1))
     }
 
     #[tokio::test]
@@ -476,8 +470,8 @@ mod tests {
 
     struct NoLog;
 
-    impl crate::state::LeaseLog for NoLog {
-        fn append(&self, _: Vec<crate::lease::LeaseChange>) -> Result<crate::state::Durable, String> {
+    impl crate::state::CommitLog for NoLog {
+        fn append(&self, _: Vec<crate::boot::change::Change>) -> Result<crate::state::Durable, String> {
             Err("no test gives leases here".to_owned())
         }
     }

@@ -5,8 +5,9 @@
 //! Who needs later tables with it takes all of them at once. By itself a later table is lent to a function that
 //! captures nothing, and so can lock no other.
 
-use super::LeaseLog;
+use super::{CommitLog, Durable};
 use crate::boot::{
+    change::Change,
     identity_cache::IdentityCache,
     snapshot::Snapshot,
     verification::Verification,
@@ -23,18 +24,21 @@ use std::{
 pub(super) struct Tables {
     /// Every dynamic lease and offer.
     leases: Mutex<LeaseTable>,
-    /// What machines said of themselves.
+    /// What machines told of themselves.
     identities: Mutex<IdentityCache>,
     /// What is known of the bytes of artifacts.
     verification: Mutex<Verification>,
     /// Where changes become durable.
-    log: Box<dyn LeaseLog>,
+    log: Box<dyn CommitLog>,
 }
+
+/// Changes that are on their way to the disk, or why they are not.
+pub(super) type HandedOver = Result<Durable, String>;
 
 /// The lease table, locked.
 pub struct LeaseGuard<'l> {
     table: MutexGuard<'l, LeaseTable>,
-    log: &'l dyn LeaseLog,
+    log: &'l dyn CommitLog,
 }
 
 /// What tells machines by their addresses, locked.
@@ -50,7 +54,7 @@ pub(super) struct FileTables<'l> {
 }
 
 impl Tables {
-    pub(super) fn new(leases: LeaseTable, log: Box<dyn LeaseLog>) -> Tables {
+    pub(super) fn new(leases: LeaseTable, log: Box<dyn CommitLog>) -> Tables {
         Tables {
             leases: Mutex::new(leases),
             identities: Mutex::default(),
@@ -91,7 +95,7 @@ impl Tables {
 
 impl LeaseGuard<'_> {
     /// Where changes of the table are handed to the disk.
-    pub fn log(&self) -> &dyn LeaseLog {
+    pub fn log(&self) -> &dyn CommitLog {
         self.log
     }
 }
@@ -111,7 +115,7 @@ impl DerefMut for LeaseGuard<'_> {
 }
 
 impl MachineTables<'_> {
-    /// What is decided from now, and what machines said of themselves.
+    /// What is decided from now, and what machines told of themselves.
     pub(super) fn lend<'s>(&mut self, now: Now, snapshot: &'s Snapshot) -> (World<'s, '_>, &mut IdentityCache) {
         let leases = &mut *self.leases;
         (World { now, snapshot, leases }, &mut self.identities)
@@ -127,6 +131,11 @@ impl FileTables<'_> {
             identities,
             verification: &self.verification,
         }
+    }
+
+    /// Hands a change that was decided from them to the disk.
+    pub(super) fn hand_over(&self, change: Change) -> HandedOver {
+        self.machines.leases.log().append(vec![change])
     }
 }
 

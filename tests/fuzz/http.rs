@@ -7,16 +7,17 @@
 use super::room::Room;
 use bootwright::{
     boot::{
+        change::Change,
         snapshot::{Host, Hosts, Snapshot},
         verification::HashResult,
     },
-    lease::{LeaseChange, LeaseTable},
+    lease::LeaseTable,
     model::{SharedAddresses, text},
     net::{
         http::{HttpServer, HttpThreads, buffers, bulk_places, connection_places, wait_slots},
         tasks::{Shutdown, TaskTracker},
     },
-    state::{Clock, Counter, Durable, LeaseLog, Shared},
+    state::{Clock, CommitLog, Counter, Durable, Shared},
 };
 use socket2::SockRef;
 use std::{
@@ -82,8 +83,8 @@ impl<'a> MakeWriter<'a> for Log {
 
 struct NoLog;
 
-impl LeaseLog for NoLog {
-    fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+impl CommitLog for NoLog {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
         Ok(Box::pin(std::future::ready(Ok(()))))
     }
 }

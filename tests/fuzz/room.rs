@@ -190,11 +190,8 @@ pub fn ask(snapshot: &Snapshot, identities: &mut IdentityCache, peer: Ipv4Addr, 
         None => (path, None),
     };
     let ask = FileRequest {
-        transport: Transport::Http,
-        path: path.as_bytes(),
         query,
-        peer,
-        server: SERVER,
+        ..FileRequest::get(Transport::Http, path.as_bytes(), peer, SERVER)
     };
     let world = World {
         now: NOW,

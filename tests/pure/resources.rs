@@ -3,6 +3,7 @@
 mod other_loaders;
 
 use bootwright::boot::{
+    change::Change,
     event::{DiskReason, MachineKey, Near, Reason, RequestedFile, ScriptChoice, Stage},
     identity_cache::{IdentityCache, Observation},
     render::Templates,
@@ -14,7 +15,7 @@ use bootwright::boot::{
     verification::{HashResult, Verification},
     world::{FileWorld, World},
 };
-use bootwright::lease::{LeaseRecord, LeaseTable};
+use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
 use std::{
     net::Ipv4Addr,
@@ -201,17 +202,27 @@ fn get_with(
         None => (path, None),
     };
     let ask = FileRequest {
-        transport: Transport::Http,
-        path: path.as_bytes(),
         query,
-        peer,
-        server: SERVER,
+        ..FileRequest::get(Transport::Http, path.as_bytes(), peer, SERVER)
     };
     let files = FileWorld {
         verification,
         ..files(room, leases, identities)
     };
     resource(files, &ask)
+}
+
+#[test]
+fn what_a_request_changes_goes_with_what_it_comes_to_rendered_or_not() {
+    let room = room();
+    let change = Change::Lease(LeaseChange::Remove(DYNAMIC));
+    for path in [&b"/boot.ipxe"[..], b"/autoexec.ipxe", b"/nothing.efi"] {
+        let ask = FileRequest::get(Transport::Http, path, HOST, SERVER);
+        let (mut leases, mut identities) = (LeaseTable::default(), IdentityCache::default());
+        let mut begin = || Inquiry::begin(files(&room, &mut leases, &mut identities), &ask);
+        assert_eq!(begin().answer().change, None);
+        assert_eq!(begin().that_makes(change.clone()).answer().change, Some(change.clone()));
+    }
 }
 
 fn get_alone(peer: Ipv4Addr, path: &str) -> Resolved {
@@ -232,11 +243,8 @@ fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_ha
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
         let ask = FileRequest {
-            transport: Transport::Http,
-            path: path.as_bytes(),
             query,
-            peer: HOST,
-            server: SERVER,
+            ..FileRequest::get(Transport::Http, path.as_bytes(), HOST, SERVER)
         };
         let mut inquiry = || Inquiry::begin(files(&room, &mut leases, &mut IdentityCache::default()), &ask);
         let Decided::Unrendered(unanswered, text) = inquiry().decide() else {

@@ -2,21 +2,23 @@
 //! busybox) and by hand. Every test has a network namespace of its own with nothing but a loopback
 //! interface, which takes root.
 
+mod changes;
 mod disk;
 mod events;
 
 use super::network::{ip, own_network};
 use bootwright::{
     boot::{
+        change::Change,
         loader::Loaders,
         render::Templates,
         snapshot::{Artifact, FileStamp, Hosts, Image, Origin, Ports, Snapshot, Subnet, UnknownPolicy},
         verification::HashResult,
     },
-    lease::{LeaseChange, LeaseTable},
+    lease::LeaseTable,
     model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT},
     net::{ListenConfig, Servers},
-    state::{Clock, Counter, Durable, LeaseLog, Shared},
+    state::{Clock, CommitLog, Counter, Durable, Shared},
 };
 use std::{
     collections::BTreeMap,
@@ -56,8 +58,8 @@ const LOADER_BYTES: usize = 440_400;
 
 struct NoLog;
 
-impl LeaseLog for NoLog {
-    fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+impl CommitLog for NoLog {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
         Ok(Box::pin(std::future::ready(Ok(()))))
     }
 }
@@ -105,7 +107,13 @@ impl Appliance {
         Appliance::with_log(interfaces, listen, Box::new(NoLog))
     }
 
-    fn with_log(interfaces: &[&str], listen: ListenConfig, lease_log: Box<dyn LeaseLog>) -> Appliance {
+    fn with_log(interfaces: &[&str], listen: ListenConfig, commit_log: Box<dyn CommitLog>) -> Appliance {
+        Appliance::with_shared(interfaces, listen, |snapshot| {
+            Shared::new(Clock::start(), snapshot, LeaseTable::default(), commit_log)
+        })
+    }
+
+    fn with_shared(interfaces: &[&str], listen: ListenConfig, shared: impl FnOnce(Snapshot) -> Shared) -> Appliance {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..LOADER_BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
         fs::write(folder.path().join("snponly.efi"), bytes).unwrap();
@@ -114,8 +122,7 @@ impl Appliance {
         for file in ["snponly.efi", "big.img", "link.efi", "gone.efi"] {
             loaders.add(folder.path().to_owned(), file.to_owned());
         }
-        let shared = Shared::new(Clock::start(), snapshot(loaders), LeaseTable::default(), lease_log);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(shared(snapshot(loaders)));
         let wanted: Vec<ServedInterface> = interfaces.iter().map(|name| served(name)).collect();
         let servers = Servers::bind(&wanted, listen).unwrap();
         let runtime = Runtime::new().unwrap();

@@ -9,8 +9,12 @@ use super::{
         Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, SubnetSource, WaitEnd,
     },
 };
+use crate::boot::method::Methods;
 use crate::lease::AttachmentPoint;
-use crate::model::{Cidr, Dialect, Name, limits::REQUEST_PATH_BYTES_MAX};
+use crate::model::{
+    Cidr, Dialect, Name,
+    limits::{HTTP_BODY_BYTES_MAX, REQUEST_PATH_BYTES_MAX},
+};
 use crate::proto::dhcp::MalformedRequest;
 use serde::Serialize;
 use std::{
@@ -139,7 +143,12 @@ reasons! {
     BadPath { fault: PathFault } "bad_path" "{fault}",
     PathTooLong { bytes: usize } "path_too_long"
         "the path has {bytes} bytes, and {REQUEST_PATH_BYTES_MAX} are served at most",
-    WrongMethod { method: Arc<str>, path: Arc<str> } "wrong_method" "{method} {path}: only GET and HEAD are served",
+    WrongMethod { method: Arc<str>, path: Arc<str>, taken: Methods } "wrong_method"
+        "{method} {path}: only {taken} served",
+    BodyTooLarge "body_too_large" "its body is longer than {HTTP_BODY_BYTES_MAX} bytes",
+    BodyTooSlow "body_too_slow" "its body did not come in time",
+    BodyBroken { error: Arc<str> } "body_broken" "its body can't be read: {error}",
+    ChangeNotStored { error: Arc<str> } "change_not_stored" "what it is to change is not on disk: {error}",
     NotHttp { fault: HttpFault, begins: Arc<str> } "not_http" "{fault}; it begins `{begins}`",
     ReadOnly "read_only" "this server is read-only",
     NetasciiFile "netascii_file" "netascii is for texts; ask for a file in octet (binary) mode",

@@ -56,6 +56,7 @@ impl<'a> Inquiry<'a> {
             peer_stage: peer_mac.and_then(|mac| identities.stage(mac)),
             block_max: peer_mac.and_then(|mac| identities.block_limit(mac)),
             artifact: requester.named_artifact(verification),
+            change: None,
             path: requester.path,
             peer: requester.peer,
         }

@@ -3,6 +3,7 @@
 
 use super::{Refusal, Resolved, Resource};
 use crate::boot::{
+    change::Change,
     event::{Reason, Subject},
     render::{Template, TemplateError, Templates},
     scene::TemplateContext,
@@ -23,6 +24,7 @@ pub struct Unanswered {
     /// Whom it is about, and what is asked for.
     pub subject: Subject,
     pub(super) block_max: Option<u16>,
+    pub(super) change: Option<Change>,
 }
 
 impl Unanswered {
@@ -31,6 +33,7 @@ impl Unanswered {
         Resolved {
             subject: self.subject,
             block_max: self.block_max,
+            change: self.change,
             result,
         }
     }

@@ -17,6 +17,13 @@ pub const HTTP_HEAD_BYTES_MAX: usize = REQUEST_PATH_BYTES_MAX + 18 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 256;
 /// How long a client may take to send a request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of what a request may bring: a word of an installer that is done, or the end of its log.
+pub const HTTP_BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send them.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a file's response waits for the disk to take the change that it tells of: longer than a disk takes
+/// that works, and shorter than clients wait for a response.
+pub const FILE_CHANGE_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take for so much of what waits for it: one that takes less is no machine
 /// that boots.
 pub const HTTP_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);

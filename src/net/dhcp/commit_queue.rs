@@ -45,7 +45,7 @@ impl PendingCommit {
 /// Keeps the promises of one port of one interface.
 pub(super) struct CommitQueue {
     pub replies: Replies,
-    /// The oldest first, so that they become durable in this order. The lease log bounds them.
+    /// The oldest first, so that they become durable in this order. The commit log bounds them.
     pub queue: UnboundedReceiver<PendingCommit>,
 }
 

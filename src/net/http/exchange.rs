@@ -8,6 +8,7 @@ use super::{
 };
 use crate::boot::{
     event::{Reason, RequestedFile, Subject},
+    method::{Method, Methods},
     resource::{Refusal, Resolved, Resource},
     user_agent::{RetryBehaviour, retry_behaviour},
 };
@@ -15,7 +16,7 @@ use crate::model::{limits::REQUEST_PATH_BYTES_MAX, text};
 use crate::net::files::{FileError, hot, open_elsewhere};
 use crate::state::Counter;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::Incoming,
     header::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, USER_AGENT,
@@ -26,21 +27,25 @@ use std::{path::PathBuf, sync::Arc};
 impl ConnectionContext {
     pub(super) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
         self.shared.counters.count(Counter::HttpRequests);
-        let head = match *request.method() {
-            Method::GET => false,
-            Method::HEAD => true,
-            _ => return self.wrong_method(&request),
-        };
         let uri = request.uri();
+        let taken = self.shared.resources.methods(uri.path().as_bytes());
+        let Some(method) = method_of(&request).filter(|method| taken.has(*method)) else {
+            return self.wrong_method(&request, taken);
+        };
+        let head = method == Method::Head;
         let path_bytes = uri.path().len() + uri.query().map_or(0, str::len);
         if path_bytes > REQUEST_PATH_BYTES_MAX {
             let reason = Reason::PathTooLong { bytes: path_bytes };
             return self.unread(StatusCode::URI_TOO_LONG, reason, head);
         }
+        if method == Method::Post {
+            // Boxed, so that all others stay as small as they are.
+            return Box::pin(self.post(request)).await;
+        }
         let user_agent = request.headers().get(USER_AGENT);
         let mut hold = Hold::new(retry_behaviour(user_agent.map(HeaderValue::as_bytes)));
         let mut known = self.shared.snapshot.load_full();
-        let mut resolved = self.answer(uri).await;
+        let mut resolved = self.answer(uri, method).await;
         loop {
             if let Err(Refusal::NotReady { reason, length }) = &resolved.result {
                 match self
@@ -69,7 +74,7 @@ impl ConnectionContext {
                     }
                     self.changes(&known, &hold).await;
                     known = self.shared.snapshot.load_full();
-                    resolved = self.answer(uri).await;
+                    resolved = self.answer(uri, method).await;
                 }
                 settled => {
                     let has_waited = hold.ends();
@@ -80,13 +85,13 @@ impl ConnectionContext {
     }
 
     /// The response to a request that need not be waited for any more.
-    async fn settle(
+    pub(super) async fn settle(
         self: &Arc<Self>,
         request: &Request<Incoming>,
         (subject, result): (&Subject, Result<Resource, Refusal>),
         hold: &mut Hold,
     ) -> Result<Response<ResponseBody>, HttpRefusal> {
-        let head = request.method() == Method::HEAD;
+        let head = request.method() == hyper::Method::HEAD;
         match result {
             Err(refusal) => Err(HttpRefusal::from(refusal)),
             Ok(Resource::Text { body, content_type }) => Ok(self.text(subject, head, body, content_type)),
@@ -118,16 +123,18 @@ impl ConnectionContext {
     }
 
     /// A refusal, logged for the operator and sent to the client; who may come back is told to.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         subject: &Subject,
         denied: HttpRefusal,
         (head, has_waited): (bool, bool),
     ) -> Response<ResponseBody> {
         if denied.status == StatusCode::SERVICE_UNAVAILABLE {
-            match has_waited {
-                true => self.timed_out(subject, &denied.reason),
-                false => self.shared.counters.count(Counter::HttpUnverified),
+            match (has_waited, &denied.reason) {
+                (true, reason) => self.timed_out(subject, reason),
+                // Counted where it was refused.
+                (false, Reason::ChangeNotStored { .. }) => {}
+                (false, _) => self.shared.counters.count(Counter::HttpUnverified),
             }
             return self.retry_later(subject, denied.reason, head);
         }
@@ -138,18 +145,19 @@ impl ConnectionContext {
     }
 
     /// iPXE's `##params` POSTs, as some installers do; nothing here takes what they send.
-    fn wrong_method(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
+    fn wrong_method(&self, request: &Request<Incoming>, taken: Methods) -> Response<ResponseBody> {
         let reason = Reason::WrongMethod {
             method: text::escape(request.method().as_str().as_bytes()).into(),
             path: text::escape(request.uri().path().as_bytes()).into(),
+            taken,
         };
         let mut response = self.unread(StatusCode::METHOD_NOT_ALLOWED, reason, false);
-        put(&mut response, ALLOW, "GET, HEAD");
+        put(&mut response, ALLOW, taken.allow());
         response
     }
 
     /// A refusal of a request that nobody looks at any closer.
-    fn unread(&self, status: StatusCode, reason: Reason, head: bool) -> Response<ResponseBody> {
+    pub(super) fn unread(&self, status: StatusCode, reason: Reason, head: bool) -> Response<ResponseBody> {
         let peer = self.permit_request.client;
         let subject = self.shared.unread(RequestedFile::HttpRequest { peer }, peer);
         let now = self.shared.clock.now();
@@ -167,7 +175,7 @@ impl ConnectionContext {
         let length = content.stamp().length;
         let validators = validators(content.stamp());
         // A range of HEAD means nothing (RFC 9110 section 14.2): it gets the length of the whole.
-        let head = request.method() == Method::HEAD;
+        let head = request.method() == hyper::Method::HEAD;
         let wanted = |part| FileToSend { content, part, is_bulk };
         let mut response = match evaluate_conditions(request.headers(), &validators, length) {
             ConditionalOutcome::NotModified => status(StatusCode::NOT_MODIFIED),
@@ -237,6 +245,16 @@ impl ConnectionContext {
             put(&mut response, CONTENT_RANGE, &range);
         }
         response
+    }
+}
+
+/// What is asked of the path; `None` where no path takes that.
+fn method_of(request: &Request<Incoming>) -> Option<Method> {
+    match *request.method() {
+        hyper::Method::GET => Some(Method::Get),
+        hyper::Method::HEAD => Some(Method::Head),
+        hyper::Method::POST => Some(Method::Post),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::boot::{
     event::{Reason, Step, Subject, WaitEnd},
+    method::Method,
     resource::{Refusal, Resolved, Resource, content_type},
     snapshot::Snapshot,
     user_agent::RetryBehaviour,
@@ -253,7 +254,7 @@ impl ConnectionContext {
             // From here on: what is found after the next look is not missed.
             evicted.as_mut().enable();
             let known = self.shared.snapshot.load_full();
-            let resolved = self.answer(uri).await;
+            let resolved = self.answer(uri, Method::Get).await;
             if !matches!(resolved.result, Err(Refusal::NotReady { .. })) || hold.is_over() {
                 return resolved;
             }

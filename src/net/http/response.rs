@@ -9,6 +9,7 @@ use super::{
 };
 use crate::boot::{
     event::{FilePart, Reason, Step, Subject},
+    method::Method,
     resource::{FileRequest, Refusal, Resolved, Transport},
     snapshot::FileStamp,
 };
@@ -105,7 +106,7 @@ impl From<Refusal> for HttpRefusal {
             Refusal::BadPath(_) => StatusCode::BAD_REQUEST,
             Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
             Refusal::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotStored(_) | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         HttpRefusal {
             is_optional: refusal.is_optional(),
@@ -130,14 +131,19 @@ impl From<FileError> for HttpRefusal {
 }
 
 impl ConnectionContext {
+    /// What a request comes to now that brings nothing.
+    pub(super) async fn answer(&self, uri: &Uri, method: Method) -> Resolved {
+        self.ask(uri, method, &[]).await
+    }
+
     /// What a request comes to now.
-    pub(super) async fn answer(&self, uri: &Uri) -> Resolved {
+    pub(super) async fn ask(&self, uri: &Uri, method: Method, body: &[u8]) -> Resolved {
+        let (path, client) = (uri.path().as_bytes(), self.permit_request.client);
         let ask = FileRequest {
-            transport: Transport::Http,
-            path: uri.path().as_bytes(),
+            method,
             query: uri.query(),
-            peer: self.permit_request.client,
-            server: self.server,
+            body,
+            ..FileRequest::get(Transport::Http, path, client, self.server)
         };
         self.shared.answer_in_time(&ask).await
     }
@@ -233,7 +239,14 @@ impl ConnectionContext {
         *response.status_mut() = denied.status;
         put(&mut response, CONTENT_TYPE, "text/plain; charset=utf-8");
         set(&mut response, CONTENT_LENGTH, length);
-        if denied.status == StatusCode::METHOD_NOT_ALLOWED || denied.status == StatusCode::URI_TOO_LONG {
+        let leaves_body = matches!(
+            denied.status,
+            StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::REQUEST_TIMEOUT
+        );
+        if leaves_body {
             // Its body, if it has one, is never read.
             put(&mut response, CONNECTION, "close");
         }

@@ -51,7 +51,7 @@ impl From<Refusal> for TftpRefusal {
         let code = match refusal {
             Refusal::NotFound(_) | Refusal::OptionalMissing(_) => ErrorCode::NotFound,
             Refusal::BadPath(_) | Refusal::Forbidden(_) => ErrorCode::AccessViolation,
-            Refusal::ServerError(_) | Refusal::NotReady { .. } => ErrorCode::Undefined,
+            Refusal::ServerError(_) | Refusal::NotStored(_) | Refusal::NotReady { .. } => ErrorCode::Undefined,
         };
         TftpRefusal {
             code,
@@ -79,7 +79,6 @@ impl TransferSource {
 
 /// What a request comes to: who asked for what, and the transfer or why there is none.
 pub(super) struct Prepared {
-    /// Its result is taken out: the bytes are the source's.
     pub(super) subject: Subject,
     pub(super) begun: Result<(Transfer, TransferSource), TftpRefusal>,
 }
@@ -96,17 +95,12 @@ pub(super) async fn prepare(
             begun: Err(TftpRefusal::new(ErrorCode::AccessViolation, Reason::ReadOnly)),
         };
     };
-    let ask = FileRequest {
-        transport: Transport::Tftp,
-        path: &read.path,
-        query: None,
-        peer: *client.ip(),
-        server: request.asked,
-    };
+    let ask = FileRequest::get(Transport::Tftp, &read.path, *client.ip(), request.asked);
     let Resolved {
         subject,
         block_max,
         result,
+        ..
     } = shared.answer_in_time(&ask).await;
     let begun = match in_mode(read.mode, result) {
         Ok(result) => source(hot_files, result).await,

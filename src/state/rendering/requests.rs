@@ -2,33 +2,72 @@
 
 use super::{JobState, RenderFailure, TextKey, Waiter};
 use crate::boot::{
-    event::Reason,
-    resource::{Decided, FileRequest, Refusal, Resolved},
+    event::{Machine, Reason},
+    resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
+    snapshot::Snapshot,
 };
-use crate::model::limits::{RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL, RENDER_TIMEOUT};
-use crate::state::{Counter, Shared};
+use crate::model::limits::{
+    FILE_CHANGE_WRITE_TIMEOUT, RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL, RENDER_TIMEOUT,
+};
+use crate::state::{Counter, Shared, tables::HandedOver};
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tracing::error;
 
 impl Shared {
-    /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text.
+    /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text. What
+    /// it changes is durable by then.
     pub async fn answer_in_time(self: &Arc<Self>, ask: &FileRequest<'_>) -> Resolved {
         let snapshot = self.snapshot.load_full();
-        let decided = self.inquiry(&snapshot, ask).decide();
-        let (subject, text) = match decided {
-            Decided::Resolved(resolved) => return resolved,
-            Decided::Unrendered(subject, text) => (subject, text),
+        let (decided, handed_over) = self.decide(&snapshot, ask);
+        let resolved = match decided {
+            Decided::Resolved(resolved) => resolved,
+            // On this thread, where it takes less than to wake another: for nearly every machine.
+            Decided::Unrendered(unanswered, text) => match text.render_at_once(&snapshot.templates) {
+                Some(text) => unanswered.with(Ok(text)),
+                None => {
+                    let machine = unanswered.subject.machine.clone().or_at(ask.peer);
+                    let rendered = self.rendered(machine, snapshot, text).await;
+                    unanswered.with(rendered)
+                }
+            },
         };
-        // On this thread, where it takes less than to wake another: for nearly every machine.
-        if let Some(text) = text.render_at_once(&snapshot.templates) {
-            return subject.with(Ok(text));
+        match handed_over {
+            None => resolved,
+            Some(handed_over) => self.once_durable(resolved, handed_over).await,
         }
-        let key = subject.subject.machine.clone().or_at(ask.peer).key;
-        let key = (snapshot.generation, key);
+    }
+
+    /// What was resolved, once the disk has the change that it tells of.
+    async fn once_durable(&self, resolved: Resolved, handed_over: HandedOver) -> Resolved {
+        let written = match handed_over {
+            Ok(durable) => timeout(FILE_CHANGE_WRITE_TIMEOUT, durable).await.unwrap_or_else(|_| {
+                let waited_s = FILE_CHANGE_WRITE_TIMEOUT.as_secs();
+                Err(format!("the disk has not taken it within {waited_s} s"))
+            }),
+            Err(error) => Err(error),
+        };
+        let Err(error) = written else { return resolved };
+        self.counters.count(Counter::FileChangeNotStored);
+        let error = error.into();
+        Resolved {
+            result: Err(Refusal::NotStored(Reason::ChangeNotStored { error })),
+            ..resolved
+        }
+    }
+
+    /// The text of a machine, rendered on another thread.
+    async fn rendered(
+        self: &Arc<Self>,
+        machine: Machine,
+        snapshot: Arc<Snapshot>,
+        text: Text,
+    ) -> Result<Resource, Refusal> {
+        let key = (snapshot.generation, machine.key);
         let rendered = self
             .render_elsewhere(RENDER_TIMEOUT, key, move || text.render(&snapshot.templates))
             .await;
-        subject.with(rendered.unwrap_or_else(|why| Err(Refusal::ServerError(reason(why)))))
+        rendered.unwrap_or_else(|why| Err(Refusal::ServerError(reason(why))))
     }
 
     /// Threads that render what was given up, and have not come back.

@@ -194,11 +194,8 @@ impl Rack {
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
         let ask = FileRequest {
-            transport,
-            path: path.as_bytes(),
             query,
-            peer,
-            server: SERVER,
+            ..FileRequest::get(transport, path.as_bytes(), peer, SERVER)
         };
         let files = self.room.files(&mut self.identities);
         let answered = resource(files, &ask);

@@ -160,13 +160,7 @@ fn an_infiniband_port_is_known_by_its_client_identifier_and_answered_by_broadcas
     let ack = room.reply(&without_address(Packet::selecting(STRANGER, ADDRESS), CLIENT_ID));
     assert_eq!((ack.message.yiaddr(), ack.destination), (ADDRESS, BROADCAST));
     // And so is what it asks for over HTTP from there.
-    let asked = FileRequest {
-        transport: Transport::Http,
-        path: b"/boot.ipxe",
-        query: None,
-        peer: ADDRESS,
-        server: SERVER,
-    };
+    let asked = FileRequest::get(Transport::Http, b"/boot.ipxe", ADDRESS, SERVER);
     let mut identities = IdentityCache::default();
     let inquiry = Inquiry::begin(room.files(&mut identities), &asked);
     assert_eq!(inquiry.answer().subject.machine.key, listed("r1u07"));

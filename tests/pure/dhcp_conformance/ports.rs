@@ -261,13 +261,7 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
     room.leases.ports.restore(room.now, [record]);
     let asks = |room: &mut Room| {
         let mut identities = IdentityCache::default();
-        let ask = FileRequest {
-            transport: Transport::Http,
-            server: SERVER,
-            peer: OWN,
-            path: b"/boot.ipxe",
-            query: None,
-        };
+        let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", OWN, SERVER);
         let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
         inquiry.answer().subject.machine.key
     };
@@ -352,13 +346,7 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
         .add_script(&live, Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
     let fetch = |room: &mut Room, path: &[u8]| {
-        let ask = FileRequest {
-            transport: Transport::Http,
-            server: SERVER,
-            peer: OWN,
-            path,
-            query: None,
-        };
+        let ask = FileRequest::get(Transport::Http, path, OWN, SERVER);
         let mut identities = IdentityCache::default();
         Inquiry::begin(room.files(&mut identities), &ask).answer().result
     };
@@ -393,11 +381,8 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
     let refused = |room: &mut Room, peer: Ipv4Addr| {
         let query = format!("mac={LIVE}");
         let ask = FileRequest {
-            transport: Transport::Http,
-            server: SERVER,
-            peer,
-            path: b"/boot.ipxe",
             query: Some(&query),
+            ..FileRequest::get(Transport::Http, b"/boot.ipxe", peer, SERVER)
         };
         let mut identities = IdentityCache::default();
         let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
@@ -441,13 +426,7 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
     let mut arrive = |room: &mut Room, packet: &Packet, peer: Ipv4Addr| {
         let outcome = room.outcome(packet);
         identities.record(outcome.observation);
-        let ask = FileRequest {
-            transport: Transport::Http,
-            server: SERVER,
-            peer,
-            path: b"/boot.ipxe",
-            query: None,
-        };
+        let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", peer, SERVER);
         let answered = Inquiry::begin(room.files(&mut identities), &ask).answer();
         (outcome.event.machine.key, answered.subject.machine.key)
     };

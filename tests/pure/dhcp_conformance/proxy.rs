@@ -196,13 +196,7 @@ fn where_we_give_the_addresses_nothing_is_heard() {
 fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
     let mut room = guest();
     let mut identities = IdentityCache::default();
-    let ask = FileRequest {
-        transport: Transport::Http,
-        server: SERVER,
-        peer: GIVEN,
-        path: b"/boot.ipxe",
-        query: None,
-    };
+    let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", GIVEN, SERVER);
     let mut machine =
         |identities: &mut IdentityCache| -> Resolved { Inquiry::begin(room.files(identities), &ask).answer() };
     assert_eq!(machine(&mut identities).subject.machine.key, MachineKey::Address(GIVEN));

@@ -38,13 +38,7 @@ fn room_of_loaders() -> Snapshot {
 }
 
 fn ask(room: &Snapshot, identities: &mut IdentityCache, transport: Transport, peer: Ipv4Addr, path: &str) -> Resolved {
-    let ask = FileRequest {
-        transport,
-        path: path.as_bytes(),
-        query: None,
-        peer,
-        server: SERVER,
-    };
+    let ask = FileRequest::get(transport, path.as_bytes(), peer, SERVER);
     let mut leases = leased(mac("52:54:00:00:00:99"));
     resource(files(room, &mut leases, identities), &ask)
 }

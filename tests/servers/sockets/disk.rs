@@ -3,8 +3,8 @@
 use super::{Appliance, LISTEN, PATIENCE, receive};
 use crate::network::{ip, own_network};
 use bootwright::{
-    lease::LeaseChange,
-    state::{Counter, Durable, LeaseLog},
+    boot::change::Change,
+    state::{CommitLog, Counter, Durable},
 };
 use dhcproto::{
     Decodable, Decoder, Encodable, Encoder,
@@ -22,7 +22,7 @@ const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const WHOLE_S: u32 = 3600;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Disk {
+pub(super) enum Disk {
     Works,
     Fails,
     Hangs,
@@ -30,10 +30,10 @@ enum Disk {
     Overrun,
 }
 
-struct Log(watch::Receiver<Disk>);
+pub(super) struct Log(pub(super) watch::Receiver<Disk>);
 
-impl LeaseLog for Log {
-    fn append(&self, _: Vec<LeaseChange>) -> Result<Durable, String> {
+impl CommitLog for Log {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
         let mut disk = self.0.clone();
         let now = *disk.borrow();
         match now {

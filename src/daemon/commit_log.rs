@@ -1,29 +1,27 @@
-//! The servers' lease log is the store's writer.
+//! The servers' commit log is the store's writer.
 
 use super::uptime;
+use crate::boot::change::Change;
 use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
-use crate::state::{Durable, LeaseLog};
+use crate::state::{CommitLog, Durable};
 use crate::store::{
-    StoreError, calendar, leases, lost, ports,
+    StoreError, Write, calendar, leases, lost, ports,
     writer::{Committing, StoreWriter},
 };
 use std::sync::Arc;
 
 /// The writer, shared with whoever asks after its health.
-pub(super) struct WrittenLeases {
+pub(super) struct StoreLog {
     pub(super) writer: Arc<StoreWriter>,
     /// This host's boot.
     pub(super) boot: Option<u128>,
 }
 
-impl LeaseLog for WrittenLeases {
-    fn append(&self, changes: Vec<LeaseChange>) -> Result<Durable, String> {
+impl CommitLog for StoreLog {
+    fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
         let count = changes.len();
-        durable(
-            self.writer
-                .leases(count, move || changes.iter().map(leases::write).collect()),
-        )
+        durable(self.writer.leases(count, move || changes.iter().map(write).collect()))
     }
 
     fn redate(
@@ -36,23 +34,23 @@ impl LeaseLog for WrittenLeases {
         let lost = lost.map(|date| lost::put(lost::LossRecord::At(date)));
         let count = records.len() + ports.len();
         durable(self.writer.leases_whatever_waits(count, move || {
-            let leases = records.into_iter().map(LeaseChange::Put);
-            let ports = ports.into_iter().map(PortChange::Put);
+            let leases = records.into_iter().map(LeaseChange::Put).map(Change::Lease);
+            let ports = ports.into_iter().map(PortChange::Put).map(Change::Port);
             leases
-                .map(|change| leases::write(&change))
-                .chain(ports.map(|change| ports::write(&change)))
+                .chain(ports)
+                .map(|change| write(&change))
                 .chain([mark])
                 .chain(lost)
                 .collect()
         }))
     }
+}
 
-    fn keep(&self, ports: Vec<PortChange>) -> Result<Durable, String> {
-        let count = ports.len();
-        durable(
-            self.writer
-                .leases(count, move || ports.iter().map(ports::write).collect()),
-        )
+/// The write that a change is.
+fn write(change: &Change) -> Write {
+    match change {
+        Change::Lease(change) => leases::write(change),
+        Change::Port(change) => ports::write(change),
     }
 }
 
