@@ -38,9 +38,9 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
     if let Some(journal) = journal.as_mut().filter(|_| is_lost) {
         note_loss(journal);
     }
-    let (opened, reason) = match open_file(&path, CreateMode::IfMissing) {
-        Ok(database) => (Some(database), String::new()),
-        Err(StoreError::Corrupt(failure)) => (None, failure.cause()),
+    let opened = match open_file(&path, CreateMode::IfMissing) {
+        Ok(database) => Ok(database),
+        Err(StoreError::Corrupt(failure)) => Err(failure.cause()),
         Err(error) => return Err(error),
     };
     let mut journal = match journal {
@@ -48,8 +48,8 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
         None => open_journal(&journal_path, kinds)?,
     };
     let (database, corrupt) = match opened {
-        Some(database) => (database, None),
-        None => {
+        Ok(database) => (database, None),
+        Err(reason) => {
             note_loss(&mut journal);
             let (database, corrupt) = replacement::replace(&path, reason, kinds)?;
             (database, Some(corrupt))

@@ -24,23 +24,20 @@ impl Inquiry<'_> {
     /// One file of an answer, for the machine in the path and for nobody else.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Lookup {
         let who = self.who;
-        let mut is_empty = false;
-        let result = self
+        let configured = self
             .authorise(machine, &self.subject, who)
-            .and_then(|()| self.configured_answer(machine, who, file))
-            .and_then(|configured| match configured {
-                AnswerFile::Template(answer) => {
-                    let template = Template::Answer(answer.clone(), file.to_owned());
-                    self.text(template, who, &self.subject, content_type(file))
-                }
-                AnswerFile::Empty => {
-                    is_empty = true;
-                    Ok(Outcome::from(Resource::Text {
-                        body: String::new(),
-                        content_type: content_type(file),
-                    }))
-                }
-            });
+            .and_then(|()| self.configured_answer(machine, who, file));
+        let is_empty = matches!(configured, Ok(AnswerFile::Empty));
+        let result = configured.and_then(|configured| match configured {
+            AnswerFile::Template(answer) => {
+                let template = Template::Answer(answer.clone(), file.to_owned());
+                self.text(template, who, &self.subject, content_type(file))
+            }
+            AnswerFile::Empty => Ok(Outcome::from(Resource::Text {
+                body: String::new(),
+                content_type: content_type(file),
+            })),
+        });
         Lookup {
             stage: Stage::System,
             file: RequestedFile::Answer {
