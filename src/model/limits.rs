@@ -177,6 +177,11 @@ pub const TFTP_FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub const TFTP_FETCH_RETRY_INITIAL: Duration = Duration::from_secs(1);
 /// Times that our own TFTP client says the same word to a silent server before it gives up.
 pub const TFTP_FETCH_TRIES_MAX: u32 = 6;
+/// How long a lane waits for room in the kernel while that takes nothing: what is for addresses that nobody answers
+/// for stays there for three seconds.
+pub const TFTP_SEND_STALL_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often it is looked meanwhile whether there is some: a kernel that is half full tells nobody.
+pub const TFTP_SEND_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Sockets that the transfers of one interface go over, and tasks that carry them: one a processor
 /// up to this.
 pub const TFTP_WORKERS_MAX: usize = 8;

@@ -18,17 +18,19 @@ use crate::net::{interface::Interface, socket};
 use crate::state::Clock;
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::Ipv4Addr,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{net::UdpSocket, sync::watch};
+use tokio::sync::watch;
 
 /// The neighbours on one interface.
 pub(super) struct Neighbours {
     clock: Clock,
-    /// Any socket: the kernel is asked by it.
-    socket: Arc<UdpSocket>,
+    /// The kernel is asked by it.
+    socket: OwnedFd,
     interface: watch::Receiver<Interface>,
     state: Mutex<NeighbourTable>,
 }
@@ -41,13 +43,13 @@ struct NeighbourTable {
 }
 
 impl Neighbours {
-    pub(super) fn new(clock: Clock, socket: Arc<UdpSocket>, interface: watch::Receiver<Interface>) -> Neighbours {
-        Neighbours {
+    pub(super) fn new(clock: Clock, interface: watch::Receiver<Interface>) -> io::Result<Neighbours> {
+        Ok(Neighbours {
             clock,
-            socket,
+            socket: socket::arp_query_socket()?,
             interface,
             state: Mutex::default(),
-        }
+        })
     }
 
     /// Whether a datagram to `address` leaves at once. What lies beyond a router does, as far as we can
@@ -65,7 +67,7 @@ impl Neighbours {
             Arc::clone(&interface.name)
         };
         // Where the kernel can't be asked, it has to see to it itself.
-        let is_repeat = socket::knows_neighbour(&*self.socket, &name, address).unwrap_or(true);
+        let is_repeat = socket::knows_neighbour(&self.socket, &name, address).unwrap_or(true);
         if is_repeat {
             let known = &mut self.state().known;
             if known.len() >= NEIGHBOURS_MAX {

@@ -278,13 +278,13 @@ impl SharedResources {
         states: &watch::Receiver<Interface>,
     ) -> io::Result<JoinSet<()>> {
         let mut servers = JoinSet::new();
+        let neighbours = || Neighbours::new(self.shared.clock, states.clone()).map(Arc::new);
         for (port, socket) in sockets.dhcp {
             let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
-            let neighbours = Neighbours::new(self.shared.clock, Arc::clone(&socket), states.clone());
             let server = DhcpServer {
                 shared: Arc::clone(&self.shared),
                 socket,
-                neighbours: Arc::new(neighbours),
+                neighbours: neighbours()?,
                 port,
                 mode,
                 frames: sockets.frames.clone(),
@@ -350,6 +350,7 @@ impl SharedResources {
                 .map(tokio::net::UdpSocket::from_std)
                 .collect::<io::Result<_>>()?,
             interface: states.clone(),
+            neighbours: Arc::new(Neighbours::new(self.shared.clock, states.clone())?),
             transfers_max: self.transfers_max,
             shared_addresses: self.shared_addresses.clone(),
             hot_files: Arc::clone(&self.hot_files),

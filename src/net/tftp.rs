@@ -26,6 +26,7 @@ use crate::net::{
     intake::datagrams,
     interface::Interface,
     limiter::{FdShare, max_by_fds},
+    neighbours::Neighbours,
     socket::ReceivedDatagram,
     tasks::TaskTracker,
 };
@@ -57,6 +58,8 @@ pub struct TftpServer {
     pub transfers: Vec<UdpSocket>,
     /// The interface as it is now.
     pub interface: watch::Receiver<Interface>,
+    /// Whom the kernel can send to at once: what DHCP asks for takes nothing of what is asked for here.
+    pub(super) neighbours: Arc<Neighbours>,
     /// Transfers under way at once on this interface.
     pub transfers_max: usize,
     /// Addresses that many machines ask from.
@@ -106,6 +109,7 @@ impl TftpServer {
                     shared: Arc::clone(&shared),
                     tasks: tasks.clone(),
                     filter: filter(),
+                    neighbours: Arc::clone(&self.neighbours),
                     single_port,
                     permits: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
                     shared_addresses: self.shared_addresses.clone(),
@@ -145,6 +149,7 @@ struct WorkerConfig {
     shared: Arc<Shared>,
     tasks: TaskTracker,
     filter: RequestFilter,
+    neighbours: Arc<Neighbours>,
     single_port: bool,
     /// Transfers in all and for one machine.
     permits: (usize, usize),

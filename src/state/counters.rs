@@ -75,6 +75,8 @@ counters! {
     TftpSilent "tftp_silent" "TFTP transfers given up because the client fell silent.",
     TftpForeignPacket "tftp_foreign_packet" "Packets to a TFTP transfer from somebody else.",
     TftpRetransmitted "tftp_retransmitted" "TFTP packets sent more than once.",
+    TftpNoRoom "tftp_no_room" "TFTP packets dropped because the kernel had no room for them in time: they are sent again.",
+    TftpUnresolved "tftp_unresolved" "TFTP packets to addresses on our own wires that nobody answers for (ARP), dropped: only so many are asked for.",
     TftpBytes "tftp_bytes" "Bytes of TFTP data sent.",
     HttpConnections "http_connections" "HTTP connections accepted.",
     HttpFull "http_full" "HTTP connections closed because too many were open.",

@@ -11,7 +11,7 @@ use dhcproto::Encodable;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
 use nix::sys::signal::Signal;
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     process::{Child, Stdio},
 };
 
@@ -235,5 +235,56 @@ fn listed_hosts_boot_beside_refusals_to_relays_that_nobody_has() {
         message.to_vec().expect("a message of ours encodes")
     });
     let unresolved = status["counters"]["dhcp_unresolved"].as_u64().expect("a count");
+    assert!(unresolved > 5_000, "what was not sent is not counted: {status}");
+}
+
+/// Eight transfers of each made-up address, which is as many as one may have.
+fn forged(number: u32) -> (SocketAddrV4, Vec<u8>) {
+    let address = u32::from(Ipv4Addr::new(198, 18, 16, 0)) + number / 8 % 40_000;
+    let port = 2000 + u16::try_from(number % 8).expect("eight");
+    let source = SocketAddrV4::new(address.into(), port);
+    (source, b"\0\x01snponly.efi\0octet\0".to_vec())
+}
+
+/// A machine fetches its loader, block by block, again and again, while others ask in the names of addresses that
+/// nobody has; also the most neighbours that the kernel had meanwhile.
+fn loaders_arrive_beside(wire: &Wire, packet: fn(u32) -> (SocketAddrV4, Vec<u8>)) -> (serde_json::Value, usize) {
+    let room = crowded_room(1);
+    let daemon = Daemon::start(wire, &room);
+    let machine = wire.client("02:bb:00:00:00:00");
+    machine.expect("ip", &["addr", "add", "198.18.4.0/16", "dev", "eth0"]);
+    let own = Rack::reading_packets(&machine).lease(0);
+    assert_eq!(own, Some(Ipv4Addr::new(198, 18, 4, 0)), "{}", daemon.log_tail());
+    let flooder = wire.client("02:00:00:00:00:fb");
+    flooder.expect("ip", &["addr", "add", "198.18.250.2/16", "dev", "eth0"]);
+    let counted = |name: &str| ask_json(&room, "status")["counters"][name].as_u64().expect("a count");
+    let flood = Flood::forged(&flooder, FLOOD, packet);
+    let is_flooded = super::poll(SOON * 2, || (counted("tftp_received") >= 10_000).then_some(()));
+    assert!(is_flooded.is_some(), "the flood does not arrive\n{}", daemon.log_tail());
+    let neighbours = || {
+        let listed = wire.server.expect("ip", &["-4", "neigh", "show"]);
+        String::from_utf8_lossy(&listed).lines().count()
+    };
+    let mut most = neighbours();
+    for _ in 0..3 {
+        // A hundred blocks or more, with three seconds for each where all wait for an address that nobody has.
+        let fetching = ["-sSf", "-m", "150", "--tftp-blksize", "1468", "-o", "/dev/null"];
+        let fetched = machine.run("curl", &[&fetching[..], &["tftp://198.18.0.1/snponly.efi"]].concat());
+        let told = String::from_utf8_lossy(&fetched.stderr);
+        assert!(fetched.status.success(), "{told}\n{}", daemon.log_tail());
+        most = most.max(neighbours());
+    }
+    drop(flood);
+    (ask_json(&room, "status"), most)
+}
+
+#[test]
+fn a_machine_is_sent_its_loader_beside_tftp_requests_from_addresses_that_nobody_has() {
+    let wire = Wire::wide();
+    let (status, neighbours) = loaders_arrive_beside(&wire, forged);
+    // The kernel has room for 1,024 of all namespaces together. From 512 on it forgets now and then who did not answer
+    // five seconds ago, in which so many more are asked for as may be.
+    assert!(neighbours < 900, "{neighbours} neighbours");
+    let unresolved = status["counters"]["tftp_unresolved"].as_u64().expect("a count");
     assert!(unresolved > 5_000, "what was not sent is not counted: {status}");
 }

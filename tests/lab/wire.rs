@@ -219,17 +219,40 @@ fn number(reply: &Message) -> u32 {
     u32::from_be_bytes(reply.chaddr()[2..6].try_into().expect("four bytes"))
 }
 
-/// Datagrams to the daemon's port 67 at a steady rate, until it is dropped or its number is over.
+/// Datagrams to the daemon at a steady rate, until it is dropped or its number is over.
 pub struct Flood {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Flood {
-    /// `packet` makes the datagram with that number.
+    /// To port 67; `packet` makes the datagram with that number.
     pub fn begin(from: &Namespace, (server, per_second, most): (&str, u32, u32), packet: fn(u32) -> Vec<u8>) -> Flood {
         let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace"));
         socket.connect((server, 67)).expect("there is a route");
+        Flood::run((per_second, most), move |number| {
+            // A full buffer of the flood's own is no concern of the test.
+            let _ = socket.send(&packet(number));
+        })
+    }
+
+    /// To port 69, in others' names; `packet` makes the source and the datagram with that number.
+    pub fn forged(
+        from: &Namespace,
+        (server, per_second, most): (&str, u32, u32),
+        packet: fn(u32) -> (SocketAddrV4, Vec<u8>),
+    ) -> Flood {
+        let server = SocketAddrV4::new(server.parse().expect("an address"), 69);
+        // IPPROTO_RAW: the IP header is ours, but for its checksum.
+        let raw = || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)));
+        let socket = from.enter(raw).expect("root may forge in a namespace it made");
+        Flood::run((per_second, most), move |number| {
+            let (source, datagram) = packet(number);
+            let _ = socket.send_to(&in_name_of(source, server, &datagram), &server.into());
+        })
+    }
+
+    fn run((per_second, most): (u32, u32), mut send: impl FnMut(u32) + Send + 'static) -> Flood {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -238,8 +261,7 @@ impl Flood {
             while sent < most && !stopped.load(Ordering::Relaxed) {
                 let due = (start.elapsed() * per_second).as_secs();
                 while u64::from(sent) < due && sent < most {
-                    // A full buffer of the flood's own is no concern of the test.
-                    let _ = socket.send(&packet(sent));
+                    send(sent);
                     sent += 1;
                 }
                 std::thread::sleep(Duration::from_millis(2));
@@ -250,6 +272,21 @@ impl Flood {
             thread: Some(thread),
         }
     }
+}
+
+/// An IP packet with a datagram, without checksums: UDP may go without one.
+fn in_name_of(source: SocketAddrV4, to: SocketAddrV4, datagram: &[u8]) -> Vec<u8> {
+    let udp_bytes = u16::try_from(8 + datagram.len()).expect("a small datagram");
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp_bytes).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(source.ip().octets());
+    packet.extend(to.ip().octets());
+    for number in [source.port(), to.port(), udp_bytes, 0] {
+        packet.extend(number.to_be_bytes());
+    }
+    packet.extend_from_slice(datagram);
+    packet
 }
 
 impl Drop for Flood {

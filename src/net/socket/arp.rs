@@ -1,12 +1,23 @@
 //! Whether the kernel knows the link-layer address of a neighbour: its ARP table, entry by entry.
 
 use nix::{errno::Errno, libc};
-use std::{io, mem::zeroed, net::Ipv4Addr, os::fd::AsRawFd};
+use socket2::{Domain, Socket, Type};
+use std::{
+    io,
+    mem::zeroed,
+    net::Ipv4Addr,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 /// Asks for one entry (arp(7)); libc lacks it for Linux.
 const SIOCGARP: u32 = 0x8954;
 /// The entry has a link-layer address.
 const ATF_COM: libc::c_int = 2;
+
+/// A socket to ask the kernel by: it is bound to nothing, and keeps nobody from a port.
+pub fn arp_query_socket() -> io::Result<OwnedFd> {
+    Socket::new(Domain::IPV4, Type::DGRAM, None).map(OwnedFd::from)
+}
 
 /// Whether the kernel knows who has `address` on the interface, so that a datagram to it leaves at once
 /// and does not wait for an answer to an ARP question. An error says that it can't be asked.
@@ -40,11 +51,10 @@ pub fn knows_neighbour(socket: &impl AsRawFd, interface: &str, address: Ipv4Addr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
 
     #[test]
     fn an_address_that_nobody_has_is_not_known_and_no_interface_can_be_asked_that_is_not_there() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = arp_query_socket().unwrap();
         let nobody = Ipv4Addr::new(192, 0, 2, 77);
         assert!(!knows_neighbour(&socket, "lo", nobody).unwrap());
         assert!(knows_neighbour(&socket, "none-such0", nobody).is_err());

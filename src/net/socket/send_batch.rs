@@ -62,7 +62,7 @@ pub struct SendBatch {
 }
 
 /// A state of an outbox to go back to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchMark {
     bytes: usize,
     messages: usize,
@@ -137,6 +137,29 @@ impl SendBatch {
             bytes: self.bytes.len(),
             messages: self.messages.len(),
         }
+    }
+
+    /// Takes back everything pushed since `mark` but the first datagram; how many datagrams that was.
+    pub fn back_to_first(&mut self, mark: BatchMark) -> usize {
+        let since = self.messages.iter().position(|parcel| parcel.end > mark.bytes);
+        let Some((first, parcel)) = since.and_then(|first| Some((first, self.messages.get(first)?))) else {
+            return 0;
+        };
+        let start = parcel.start.max(mark.bytes);
+        let kept = BatchMark {
+            bytes: parcel.end.min(start + parcel.piece),
+            messages: first + 1,
+        };
+        let pieces =
+            |parcel: &BatchMessage| (parcel.end - parcel.start.max(kept.bytes).min(parcel.end)).div_ceil(parcel.piece);
+        let taken = self.messages[first..].iter().map(pieces).sum();
+        self.back_to(kept);
+        taken
+    }
+
+    /// Messages that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.messages.len() - self.sent
     }
 
     /// Takes back everything pushed since `mark`.
@@ -407,6 +430,30 @@ mod tests {
         push(&mut batch, to_one, b"last");
         batch.send(&server).unwrap();
         assert_eq!((heard(&one), heard(&one)), (b"first".to_vec(), b"last".to_vec()));
+    }
+
+    #[test]
+    fn of_what_is_taken_back_the_first_datagram_may_stay() {
+        let server = udp("lo", 0).unwrap();
+        let (one, to_one) = client();
+        for segments in [true, false] {
+            let mut batch = SendBatch {
+                segments,
+                ..SendBatch::default()
+            };
+            push(&mut batch, to_one, &[1; 300]);
+            let mark = batch.mark();
+            assert_eq!(batch.back_to_first(mark), 0);
+            (2..=4).for_each(|number| push(&mut batch, to_one, &[number; 300]));
+            push(&mut batch, to_one, b"short");
+            assert_eq!(batch.back_to_first(mark), 3);
+            assert_eq!(batch.back_to_first(mark), 0);
+            push(&mut batch, to_one, b"last");
+            batch.send(&server).unwrap();
+            for expected in [&[1; 300][..], &[2; 300], b"last"] {
+                assert_eq!(heard(&one), expected, "{segments}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::net::eviction::{ClientClass, EvictionPriority, EvictionQueue, unknown
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
 };
 
 /// The sessions under way, by the client's address and port.
@@ -37,6 +38,8 @@ pub(super) struct SessionEntry<S> {
     heard: bool,
     /// What is known of its address.
     class: ClientClass,
+    /// Until when the kernel is taken to know who has that, by monotonic time.
+    pub(super) neighbour_until: Duration,
     pub(super) session: S,
 }
 
@@ -103,6 +106,7 @@ impl<S> Sessions<S> {
         let entry = SessionEntry {
             number,
             heard: false,
+            neighbour_until: Duration::ZERO,
             class: self.class_of(*client.ip(), class),
             session,
         };

@@ -11,10 +11,11 @@
 //!
 //! With `single_port` the only lane of an interface is the request port itself.
 
+mod sending;
+
 use super::{
     RequestFilter, WorkerConfig,
     disk::DiskReads,
-    may_answer,
     prepare::{Prepared, TransferRequest, prepare},
     session::{PendingRead, ReadResult, Session, SessionStatus},
     sessions::{Admission, Sessions},
@@ -24,10 +25,11 @@ use crate::model::limits::TFTP_FULL_LOG_INTERVAL;
 use crate::net::{
     eviction::class_of,
     files::hot::HotFiles,
+    neighbours::Neighbours,
     socket::{Inbox, ReceivedDatagram, SendBatch},
     tasks::TaskTracker,
 };
-use crate::proto::tftp::wire::{self, ErrorCode, MalformedPacket, Packet};
+use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
 use crate::state::{Counter, Shared};
 use std::{
     cmp::Reverse,
@@ -74,6 +76,7 @@ pub(super) struct Worker {
     hot_files: Arc<HotFiles>,
     tasks: TaskTracker,
     filter: RequestFilter,
+    neighbours: Arc<Neighbours>,
     socket: UdpSocket,
     /// Whether requests come in on the lane's own socket.
     single_port: bool,
@@ -104,6 +107,7 @@ impl Worker {
             hot_files: common.hot_files,
             tasks: common.tasks,
             filter: common.filter,
+            neighbours: common.neighbours,
             socket,
             single_port: common.single_port,
             requests,
@@ -201,27 +205,17 @@ impl Worker {
             return self.reject_foreign_packet(received, packet);
         };
         if let Ok(packet) = packet {
+            let mark = self.batch.mark();
             entry.session.handle(now, &packet);
             let turn = entry.session.transmit(&self.shared, &mut self.batch, false);
+            let is_reached = now < entry.neighbour_until;
             // Most packets change nothing but their session, which is looked for once.
             if !(matches!(turn, SessionStatus::Continues) && entry.session.is_alarmed()) {
                 self.go_on(client, turn);
             }
-        }
-    }
-
-    fn reject_foreign_packet(&mut self, received: &ReceivedDatagram, packet: Result<Packet, MalformedPacket>) {
-        if self.single_port {
-            // The request port answers nothing that could be an answer.
-            return self.shared.counters.count(Counter::TftpUnanswerable);
-        }
-        self.shared.counters.count(Counter::TftpForeignPacket);
-        // Only what can be no answer to an answer gets one.
-        if matches!(packet, Ok(Packet::Ack(_))) && may_answer(received.source) && self.filter.is_ours(received.asked) {
-            let error = wire::error(ErrorCode::UnknownTransfer, "not your transfer");
-            self.batch
-                .push(received.asked, received.source, error.len())
-                .copy_from_slice(&error);
+            if !is_reached {
+                self.hold_back(client, mark);
+            }
         }
     }
 
@@ -253,9 +247,11 @@ impl Worker {
         let class = class_of(&self.shared, *client.ip());
         match self.sessions.make_room(*client.ip(), class) {
             Admission::Free => {}
-            Admission::EvictedUnknown(_, session) => {
+            Admission::EvictedUnknown(stranger, session) => {
                 counters.count(Counter::TftpEvicted);
+                let mark = self.batch.mark();
                 session.fail(&self.shared, &mut self.batch, Reason::GaveWay);
+                self.hold_back(stranger, mark);
             }
             Admission::EvictedSilent(session) => self.evict_silent(session),
             Admission::EvictedOwn(own, session) => {
@@ -311,12 +307,13 @@ impl Worker {
 
     fn take_message(&mut self, word: WorkerMessage) {
         let WorkerMessage { client, number, news } = word;
+        let mark = self.batch.mark();
         let Some(session) = self.sessions.get_numbered(client, number) else {
             return;
         };
         match news {
             MessageBody::Prepared(prepared) => match session.begin(&self.shared, *prepared, &mut self.batch) {
-                true => self.transmit(client),
+                true => return self.transmit(client),
                 false => drop(self.sessions.remove(client)),
             },
             MessageBody::ReadResult(read) => {
@@ -324,13 +321,16 @@ impl Worker {
                 self.go_on(client, turn);
             }
         }
+        self.hold_back(client, mark);
     }
 
     /// Sends what a session wants sent.
     fn transmit(&mut self, client: SocketAddrV4) {
+        let mark = self.batch.mark();
         if let Some(entry) = self.sessions.get_mut(client) {
             let turn = entry.session.transmit(&self.shared, &mut self.batch, false);
             self.go_on(client, turn);
+            self.hold_back(client, mark);
         }
     }
 
@@ -356,8 +356,10 @@ impl Worker {
         };
         let is_read = self.disk.read(&self.tasks, *client.ip(), move || reading.read(), take);
         if !is_read {
+            let mark = self.batch.mark();
             entry.session.fail(&self.shared, &mut self.batch, Reason::DiskBusy);
             self.sessions.remove(client);
+            self.hold_back(client, mark);
         }
     }
 
@@ -395,20 +397,6 @@ impl Worker {
             if self.batch.is_full() {
                 self.send().await;
             }
-        }
-    }
-
-    /// Sends what is in the outbox, waiting for room in the kernel.
-    async fn send(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let (socket, batch) = (&self.socket, &mut self.batch);
-        match socket.async_io(Interest::WRITABLE, || batch.send(socket)).await {
-            // A datagram that the kernel does not take is a lost one: it is sent again.
-            Ok(0) => {}
-            Ok(lost) => debug!(lost, "TFTP packets not sent"),
-            Err(error) => debug!("TFTP packets not sent: {error}"),
         }
     }
 }
