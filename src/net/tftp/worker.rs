@@ -13,6 +13,8 @@
 
 mod sending;
 
+mod no_place;
+
 use super::{
     RequestFilter, WorkerConfig,
     disk::DiskReads,
@@ -20,8 +22,7 @@ use super::{
     session::{PendingRead, ReadResult, Session, SessionStatus},
     sessions::{Admission, Sessions},
 };
-use crate::boot::event::{Reason, Step};
-use crate::model::limits::TFTP_FULL_LOG_INTERVAL;
+use crate::boot::event::Reason;
 use crate::net::{
     eviction::class_of,
     files::hot::HotFiles,
@@ -31,22 +32,14 @@ use crate::net::{
 };
 use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
 use crate::state::{Counter, Shared};
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    io,
-    net::{Ipv4Addr, SocketAddrV4},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, io, net::SocketAddrV4, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::Interest,
     net::UdpSocket,
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// Bytes read of a packet: requests are the longest, and longer ones are malformed.
 const PACKET_BYTES_MAX: usize = 600;
@@ -272,37 +265,6 @@ impl Worker {
             // The lane is gone when the drain has cut it.
             let _ = messages.send(WorkerMessage { client, number, news });
         });
-    }
-
-    /// There is no place for a transfer; `own` of them are the client's. It asks again by itself.
-    fn leave_alone(&self, client: SocketAddrV4, own: Option<usize>) {
-        self.shared.counters.count(Counter::TftpFull);
-        let reason = match own {
-            Some(own) => Reason::TransfersFullForOne { own },
-            None => Reason::TransfersFull,
-        };
-        self.shared.turned_away(self.shared.machine_at(*client.ip()), reason);
-        self.warn_of_the_limit(*client.ip(), own);
-    }
-
-    fn evict_silent(&self, session: Session) {
-        self.shared.counters.count(Counter::TftpEvicted);
-        let reason = Reason::NeverHeard;
-        session.end_early(&self.shared, |file| Step::Evicted { file, reason });
-    }
-
-    fn warn_of_the_limit(&self, address: Ipv4Addr, own: Option<usize>) {
-        let notice = &self.shared.log_throttles.tftp_full;
-        if !notice.is_due(&self.shared.clock, TFTP_FULL_LOG_INTERVAL) {
-            return;
-        }
-        match own {
-            Some(own) => warn!(
-                "TFTP requests of {address} wait: {own} transfers to it are under way, as many as one address may have; \
-                 if many machines ask from it, say so by machines_per_address under [network]"
-            ),
-            None => warn!("TFTP requests wait, one of {address} among them: no more transfers can be under way"),
-        }
     }
 
     fn take_message(&mut self, word: WorkerMessage) {
