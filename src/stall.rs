@@ -219,22 +219,22 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn limits(time: Duration, bytes_min: usize) -> StallLimits {
+    fn limits(bytes_min: usize) -> StallLimits {
         StallLimits {
-            time,
+            time: MINUTE,
             bytes_min,
             buffered_bytes_per_s: 10_000,
             time_max: 5 * MINUTE,
-            gone_poll: (time / 2, time / 8),
+            gone_poll: (MINUTE / 2, MINUTE / 8),
         }
     }
 
     fn stall() -> StallTimeout {
-        StallTimeout::new(limits(MINUTE, 1000))
+        StallTimeout::new(limits(1000))
     }
 
-    fn guard<S>(stream: S, time: Duration, enough: usize) -> StallGuard<S> {
-        StallGuard::new(stream, |_| false, limits(time, enough))
+    fn guard<S>(stream: S, bytes_min: usize) -> StallGuard<S> {
+        StallGuard::new(stream, |_| false, limits(bytes_min))
     }
 
     #[test]
@@ -283,21 +283,27 @@ mod tests {
         assert_eq!(stall.waits(now), now + 5 * MINUTE);
     }
 
-    #[tokio::test]
-    async fn a_connection_whose_client_takes_nothing_is_given_up() {
-        let (server, _client) = duplex(64);
-        let mut patient = guard(server, Duration::from_millis(1), 1000);
-        let written = patient.write_all(&[0; 1000]).await;
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_client_takes_nothing_is_given_up_and_sooner_where_that_is_gone() {
+        for (is_gone, why, after) in [
+            ((|_| false) as fn(&_) -> bool, io::ErrorKind::TimedOut, MINUTE),
+            (|_| true, io::ErrorKind::HostUnreachable, MINUTE / 2),
+        ] {
+            let (server, _client) = duplex(64);
+            let (mut patient, began) = (StallGuard::new(server, is_gone, limits(1000)), Instant::now());
+            let written = patient.write_all(&[0; 1000]).await;
+            assert_eq!(written.unwrap_err().kind(), why);
+            assert_eq!(began.elapsed(), after);
+        }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_connection_whose_client_takes_a_byte_now_and_then_is_given_up() {
         let (server, mut client) = duplex(64);
-        let mut patient = guard(server, Duration::from_millis(50), 1_000_000);
+        let (mut patient, began) = (guard(server, 1_000_000), Instant::now());
         let sips = async {
             while client.read_u8().await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
         let written = tokio::select! {
@@ -305,12 +311,13 @@ mod tests {
             () = sips => panic!("the connection ended without a word"),
         };
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), MINUTE);
     }
 
     #[tokio::test]
     async fn a_client_that_takes_everything_gets_everything() {
         let (server, mut client) = duplex(64);
-        let mut patient = guard(server, MINUTE, 1000);
+        let mut patient = guard(server, 1000);
         let mut taken = vec![0; 10_000];
         let (written, read) = tokio::join!(patient.write_all(&[7; 10_000]), client.read_exact(&mut taken));
         written.unwrap();

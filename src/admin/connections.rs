@@ -204,3 +204,30 @@ impl AsyncWrite for TrackedStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{io::AsyncWriteExt, time::Instant};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_gives_way_before_one_that_does_and_is_given_up_in_the_end() {
+        let (server, _client) = UnixStream::pair().unwrap();
+        let (activity, began) = (Arc::<Activity>::default(), Instant::now());
+        let mut stream = TrackedStream::new(server, Arc::clone(&activity));
+        let _body = activity.answered(());
+        assert_eq!(activity.yield_order(), Some(2));
+        let written = async {
+            loop {
+                stream.write_all(&[0; 4096]).await?;
+            }
+        };
+        let mut written = std::pin::pin!(written);
+        let early = tokio::time::timeout(ADMIN_WRITE_STALL_TIMEOUT / 2, &mut written).await;
+        assert!(early.is_err(), "it ended early");
+        assert_eq!(activity.yield_order(), Some(1));
+        let ended: io::Result<()> = written.await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), ADMIN_WRITE_STALL_TIMEOUT);
+    }
+}

@@ -102,8 +102,9 @@ const ABORT_GRACE: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::Instant;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_drain_waits_for_what_ends_and_cuts_what_does_not() {
         let (stop, seen) = watch::channel(false);
         let (tasks, shutdown) = TaskTracker::new(seen.clone());
@@ -117,6 +118,8 @@ mod tests {
         stop.send(true).unwrap();
         watcher.stopped().await;
         drop((tasks, watcher));
-        assert!(!shutdown.wait(Duration::from_millis(10)).await);
+        let began = Instant::now();
+        assert!(!shutdown.wait(Duration::from_secs(60)).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(60), "what was cut is gone at once");
     }
 }
