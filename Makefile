@@ -17,7 +17,8 @@
 #               what a commit of leases takes (bench-store); what 24 GiB of images take (root)
 # make images   Debian's installer as an image, from the netboot package of this machine's release
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
-# make check-release  the release build, and the tests of `check` against it: before a release, as it
+# make docs     the docs of every module, private ones too; fails where a link leads nowhere or to two things
+# make check-release  the release build, the docs, and the tests of `check` against it: before a release, as it
 #               builds everything once more
 
 CARGO   ?= cargo
@@ -38,7 +39,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -72,7 +73,11 @@ deny: cargo
 	  exit 1; }
 	$(CARGO) deny --locked check
 
-check-release: all
+# Half a minute of CPU after every change, so not in the quick rung.
+docs: cargo
+	$(CARGO) doc --quiet --no-deps --document-private-items
+
+check-release: all docs
 	$(CARGO) test --release --quiet --lib --test pure -- render:: config:: check::
 
 test: test-packages check rungs

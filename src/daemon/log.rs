@@ -1,7 +1,7 @@
 //! Where log lines go: standard error, as text for people and journald, or as JSON. Also the last words
 //! of a process that has no log yet, and those of a panic.
 //!
-//! The daemon never waits for whoever reads its log ([`lines`]).
+//! The daemon never waits for whoever reads its log ([`lines`](mod@lines)).
 //!
 //! What clients say is escaped by tracing-subscriber (RUSTSEC-2025-0055).
 

@@ -4,7 +4,7 @@
 //! bind the ports and the admin socket, drop privileges, and only then start threads (a thread
 //! would keep the capabilities it was born with), serve, and say READY.
 //!
-//! - [`serve`] is that order; [`open_store`] says what became of the store.
+//! - [`serve`](mod@serve) is that order; [`open_store`] says what became of the store.
 //! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
 //!   something in what is [`watched`] changes.
 //! - [`last_good`] is the version that a start falls back to when the files on disk are refused.

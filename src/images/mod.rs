@@ -5,7 +5,7 @@
 //!
 //! [`found_in`] looks through a folder or an ISO for what an image needs: `tree` makes the two one
 //! (`iso` reads ISO 9660), `candidates` asks every place that may name a kernel, and what is known of
-//! distributions is a table in `distributions`. [`add`] copies it into a hidden folder, [`fetch`]
+//! distributions is a table in `distributions`. [`add`](mod@add) copies it into a hidden folder, [`fetch`]
 //! downloads into one what a [`catalogue`] or an operator names, and `place` makes either an image.
 
 mod add;

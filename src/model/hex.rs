@@ -39,7 +39,7 @@ pub(super) struct Text {
 
 impl Text {
     /// The first 16 of `bytes` in lower case, with a `separator` between the digits where `breaks` says,
-    /// as [`bytes`] reads them.
+    /// as [`bytes()`] reads them.
     pub(super) fn new(bytes: &[u8], separator: u8, breaks: &[usize]) -> Text {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = Text {
