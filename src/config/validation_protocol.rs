@@ -150,7 +150,7 @@ fn say(word: &ChildMessage) {
         return;
     };
     line.push(b'\n');
-    if std::io::stdout().lock().write_all(&line).is_err() {
+    if io::stdout().lock().write_all(&line).is_err() {
         std::process::exit(1);
     }
 }

@@ -385,12 +385,11 @@ fn report(written: &Written, failure: &Mutex<Option<StoreError>>) {
 mod tests {
     use super::*;
     use crate::store::{Expected, KeyValue, Watch};
-    use std::sync::mpsc;
 
     /// Commits wait until the test lets one go, with the result it is to have.
     struct Gated {
-        results: Mutex<mpsc::Receiver<Result<Revision, StoreError>>>,
-        commits: mpsc::Sender<(usize, Vec<Write>)>,
+        results: Mutex<Receiver<Result<Revision, StoreError>>>,
+        commits: Sender<(usize, Vec<Write>)>,
     }
 
     impl Store for Gated {
@@ -415,14 +414,14 @@ mod tests {
     /// A writer, what lets its commits go, and what they carry.
     struct Bench {
         writer: StoreWriter,
-        go: mpsc::Sender<Result<Revision, StoreError>>,
-        commits: mpsc::Receiver<(usize, Vec<Write>)>,
+        go: Sender<Result<Revision, StoreError>>,
+        commits: Receiver<(usize, Vec<Write>)>,
     }
 
     impl Bench {
         fn new() -> Bench {
-            let (go, results) = mpsc::channel();
-            let (commits, seen) = mpsc::channel();
+            let (go, results) = channel();
+            let (commits, seen) = channel();
             let results = Mutex::new(results);
             Bench {
                 writer: StoreWriter::start(Arc::new(Gated { results, commits })).unwrap(),

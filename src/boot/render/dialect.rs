@@ -66,7 +66,7 @@ fn written_out(value: &Value) -> Result<String, Error> {
 /// A text that stops growing at its limit.
 struct BoundedText(String);
 
-impl fmt::Write for BoundedText {
+impl Write for BoundedText {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         if self.0.len() + more.len() > TEMPLATE_OUTPUT_BYTES_MAX {
             return Err(fmt::Error);

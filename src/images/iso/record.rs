@@ -88,7 +88,7 @@ impl<'a> Record<'a> {
 
     /// The directory itself, or the one above.
     pub(super) fn is_special(&self) -> bool {
-        matches!(self.identifier(), [] | [0] | [1])
+        matches!(self.identifier(), [] | [0 | 1])
     }
 
     /// Neither interleaved nor an associated file.
