@@ -2,7 +2,7 @@
 //! answer out.
 
 use super::{
-    api::{API_VERSION, API_VERSION_HEADER, Refusal, RefusalCode},
+    api::{API_VERSION, API_VERSION_HEADER, AdminRefusal, RefusalCode},
     query,
     response::{Document, Lines},
     routes::{Endpoint, Role},
@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::{net::UnixStream, task::JoinHandle};
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type RequestError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub enum ClientError {
         /// The socket.
         socket: PathBuf,
         /// Why.
-        source: Source,
+        source: RequestError,
     },
     /// The daemon has another version of the API.
     OtherVersion {
@@ -66,21 +66,21 @@ pub enum ClientError {
         source: serde_json::Error,
     },
     /// The daemon says no.
-    Refused(Box<Refusal>),
+    Refused(Box<AdminRefusal>),
 }
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 impl ClientError {
     /// The same in the shape that the daemon has for it.
-    pub fn refusal(&self) -> Refusal {
+    pub fn refusal(&self) -> AdminRefusal {
         let code = match self {
             ClientError::Refused(refusal) => return (**refusal).clone(),
             ClientError::NoDaemon { .. } => RefusalCode::NoDaemon,
             ClientError::Silent { .. } | ClientError::BrokenOff { .. } => RefusalCode::NoAnswer,
             ClientError::OtherVersion { .. } | ClientError::Unreadable { .. } => RefusalCode::VersionMismatch,
         };
-        Refusal::new(code, self.to_string())
+        AdminRefusal::new(code, self.to_string())
     }
 }
 
@@ -148,7 +148,7 @@ where
     T: DeserializeOwned,
 {
     wait(socket, async {
-        let mut answer = Answer::to::<E>(socket, request).await?;
+        let mut answer = IncomingResponse::to::<E>(socket, request).await?;
         let mut body = Vec::new();
         while let Some(part) = answer.part().await? {
             answer.add(&mut body, &part)?;
@@ -168,7 +168,7 @@ where
     T: DeserializeOwned,
 {
     wait(socket, async {
-        let mut answer = Answer::to::<E>(socket, request).await?;
+        let mut answer = IncomingResponse::to::<E>(socket, request).await?;
         let (mut items, mut begun) = (Vec::new(), Vec::new());
         while let Some(part) = answer.part().await? {
             for piece in part.split_inclusive(|byte| *byte == b'\n') {
@@ -189,7 +189,7 @@ fn wait<T>(socket: &Path, asking: impl Future<Output = Result<T, ClientError>>) 
     runtime.block_on(asking)
 }
 
-fn broken_off(socket: &Path, source: impl Into<Source>) -> ClientError {
+fn broken_off(socket: &Path, source: impl Into<RequestError>) -> ClientError {
     ClientError::BrokenOff {
         socket: socket.to_owned(),
         source: source.into(),
@@ -197,7 +197,7 @@ fn broken_off(socket: &Path, source: impl Into<Source>) -> ClientError {
 }
 
 /// An answer that comes in.
-struct Answer<'s> {
+struct IncomingResponse<'s> {
     socket: &'s Path,
     /// The daemon's version.
     daemon: String,
@@ -205,15 +205,15 @@ struct Answer<'s> {
     connection: JoinHandle<hyper::Result<()>>,
 }
 
-impl Drop for Answer<'_> {
+impl Drop for IncomingResponse<'_> {
     fn drop(&mut self) {
         self.connection.abort();
     }
 }
 
-impl<'s> Answer<'s> {
+impl<'s> IncomingResponse<'s> {
     /// Asks; an answer is one of our version, and no refusal.
-    async fn to<E: Endpoint>(socket: &'s Path, request: &E::Request) -> Result<Answer<'s>, ClientError> {
+    async fn to<E: Endpoint>(socket: &'s Path, request: &E::Request) -> Result<IncomingResponse<'s>, ClientError> {
         let stream = UnixStream::connect(socket).await;
         let stream = stream.map_err(|source| ClientError::NoDaemon {
             socket: socket.to_owned(),
@@ -238,7 +238,7 @@ impl<'s> Answer<'s> {
         let daemon = versions(&head.headers);
         match daemon {
             Some((daemon, api)) if api == API_VERSION.to_string() => {
-                let mut answer = Answer {
+                let mut answer = IncomingResponse {
                     socket,
                     daemon,
                     body,

@@ -6,7 +6,7 @@
 //! command (`cli`).
 //!
 //! Paths begin with the version of the API, `/v1/status`. What is asked for is one JSON object, or a JSON object
-//! a line of a body that is made while it is sent; a refusal is an [`api::Refusal`], whatever it is about. Times
+//! a line of a body that is made while it is sent; a refusal is an [`api::AdminRefusal`], whatever it is about. Times
 //! are RFC 3339. Who may open the socket (0660: the owner and its group) may do all of this.
 //!
 //! This module moves requests and responses; what they mean is the daemon's ([`AdminApi`]).

@@ -1,6 +1,6 @@
 //! What a request takes as the parameters of its URL: `host=r1u07&host=r1u08` is `{"host": ["r1u07", "r1u08"]}`.
 
-use super::api::{Refusal, RefusalCode};
+use super::api::{AdminRefusal, RefusalCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
 
 /// Reads parameters; one without a value is an empty text.
-pub(super) fn read<T: DeserializeOwned>(parameters: &str) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(parameters: &str) -> Result<T, AdminRefusal> {
     let mut lists: Map<String, Value> = Map::new();
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -18,12 +18,12 @@ pub(super) fn read<T: DeserializeOwned>(parameters: &str) -> Result<T, Refusal> 
             list.push(value.into());
         }
     }
-    serde_json::from_value(lists.into()).map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))
+    serde_json::from_value(lists.into()).map_err(|error| AdminRefusal::new(RefusalCode::BadRequest, error.to_string()))
 }
 
-fn text(escaped: &str) -> Result<String, Refusal> {
+fn text(escaped: &str) -> Result<String, AdminRefusal> {
     let decoded = percent_decode_str(escaped).decode_utf8();
-    let decoded = decoded.map_err(|error| Refusal::new(RefusalCode::BadRequest, format!("{escaped}: {error}")))?;
+    let decoded = decoded.map_err(|error| AdminRefusal::new(RefusalCode::BadRequest, format!("{escaped}: {error}")))?;
     Ok(decoded.into_owned())
 }
 

@@ -3,7 +3,7 @@
 //! A stream is made on a thread that may block, a few lines ahead of its reader: a list of any length takes the
 //! same memory, and a line that is not followed by another is sent at once.
 
-use super::api::{API_VERSION, API_VERSION_HEADER, Refusal, RefusalCode};
+use super::api::{API_VERSION, API_VERSION_HEADER, AdminRefusal, RefusalCode};
 use crate::model::limits::{ADMIN_STREAM_BATCH_MAX, ADMIN_STREAM_QUEUE_MAX};
 use bytes::{Bytes, BytesMut};
 use hyper::{
@@ -47,7 +47,7 @@ impl<T> Lines<T> {
 impl<T: Serialize> Response for Document<T> {
     fn give(self, responder: Responder) {
         match line(&self.0) {
-            Ok(body) => responder.send(StatusCode::OK, JSON, ResponseBody::whole(body)),
+            Ok(body) => responder.send(StatusCode::OK, JSON, AdminBody::whole(body)),
             Err(error) => responder.refuse(&unwritten(&error)),
         }
     }
@@ -56,7 +56,7 @@ impl<T: Serialize> Response for Document<T> {
 impl<T: Serialize> Response for Lines<T> {
     fn give(self, responder: Responder) {
         let (queue, lines) = mpsc::channel(ADMIN_STREAM_QUEUE_MAX);
-        responder.send(StatusCode::OK, JSON_LINES, ResponseBody::lines(lines));
+        responder.send(StatusCode::OK, JSON_LINES, AdminBody::lines(lines));
         for item in self.0 {
             let sent = line(&item).map(|line| queue.blocking_send(Queued::Line(line)));
             // Nobody reads on; or the stream ends without its end, which its reader sees.
@@ -74,8 +74,8 @@ fn line(item: &impl Serialize) -> serde_json::Result<Bytes> {
     Ok(line.into())
 }
 
-fn unwritten(error: &serde_json::Error) -> Refusal {
-    Refusal::new(
+fn unwritten(error: &serde_json::Error) -> AdminRefusal {
+    AdminRefusal::new(
         RefusalCode::Internal,
         format!("the answer can't be written as JSON ({error}); this is a bug of bootwright"),
     )
@@ -83,43 +83,43 @@ fn unwritten(error: &serde_json::Error) -> Refusal {
 
 /// Gives one response.
 #[derive(Debug)]
-pub struct Responder(oneshot::Sender<hyper::Response<ResponseBody>>);
+pub struct Responder(oneshot::Sender<hyper::Response<AdminBody>>);
 
 impl Responder {
     /// A responder, and the response that it will give.
-    pub(super) fn new() -> (Responder, oneshot::Receiver<hyper::Response<ResponseBody>>) {
+    pub(super) fn new() -> (Responder, oneshot::Receiver<hyper::Response<AdminBody>>) {
         let (sender, response) = oneshot::channel();
         (Responder(sender), response)
     }
 
     /// Gives a refusal.
-    pub(super) fn refuse(self, refusal: &Refusal) {
+    pub(super) fn refuse(self, refusal: &AdminRefusal) {
         let _ = self.0.send(refused(refusal));
     }
 
-    fn send(self, status: StatusCode, content_type: HeaderValue, body: ResponseBody) {
+    fn send(self, status: StatusCode, content_type: HeaderValue, body: AdminBody) {
         // Whoever asked may have left.
         let _ = self.0.send(response(status, content_type, body));
     }
 }
 
 /// A refusal as a response.
-pub(super) fn refused(refusal: &Refusal) -> hyper::Response<ResponseBody> {
+pub(super) fn refused(refusal: &AdminRefusal) -> hyper::Response<AdminBody> {
     problem(refusal, refusal)
 }
 
 /// A response with the status of `refusal` and the body of `shape`.
-pub(super) fn problem(refusal: &Refusal, shape: &impl Serialize) -> hyper::Response<ResponseBody> {
+pub(super) fn problem(refusal: &AdminRefusal, shape: &impl Serialize) -> hyper::Response<AdminBody> {
     let status = refusal.status.and_then(|status| StatusCode::from_u16(status).ok());
     let body = line(shape).unwrap_or_default();
     response(
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         PROBLEM,
-        ResponseBody::whole(body),
+        AdminBody::whole(body),
     )
 }
 
-fn response(status: StatusCode, content_type: HeaderValue, body: ResponseBody) -> hyper::Response<ResponseBody> {
+fn response(status: StatusCode, content_type: HeaderValue, body: AdminBody) -> hyper::Response<AdminBody> {
     let mut response = hyper::Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -139,30 +139,30 @@ pub(super) enum Queued {
 
 /// The body of a response.
 #[derive(Debug)]
-pub(super) struct ResponseBody {
+pub(super) struct AdminBody {
     /// What is there already.
     ready: Option<Bytes>,
     /// What comes yet.
     coming: Option<mpsc::Receiver<Queued>>,
 }
 
-impl ResponseBody {
-    fn whole(bytes: Bytes) -> ResponseBody {
-        ResponseBody {
+impl AdminBody {
+    fn whole(bytes: Bytes) -> AdminBody {
+        AdminBody {
             ready: Some(bytes),
             coming: None,
         }
     }
 
-    fn lines(lines: mpsc::Receiver<Queued>) -> ResponseBody {
-        ResponseBody {
+    fn lines(lines: mpsc::Receiver<Queued>) -> AdminBody {
+        AdminBody {
             ready: None,
             coming: Some(lines),
         }
     }
 }
 
-impl Body for ResponseBody {
+impl Body for AdminBody {
     type Data = Bytes;
     type Error = io::Error;
 

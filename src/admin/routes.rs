@@ -1,7 +1,7 @@
 //! The table of the API: a row an endpoint. Both ends of the socket go by it.
 
 use super::{
-    api::{HostFilter, HostStatus, LeaseStatus, NoParameters, Refusal, ReloadAccepted, Status},
+    api::{AdminRefusal, HostFilter, HostStatus, LeaseStatus, NoParameters, ReloadAccepted, Status},
     query,
     response::{Document, Lines, Responder, Response},
 };
@@ -37,7 +37,7 @@ pub trait Answers<E: Endpoint> {
     ///
     /// # Errors
     /// Whatever the endpoint refuses.
-    fn answer(&self, request: E::Request) -> Result<E::Response, Refusal>;
+    fn answer(&self, request: E::Request) -> Result<E::Response, AdminRefusal>;
 }
 
 macro_rules! endpoints {

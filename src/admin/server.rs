@@ -2,9 +2,9 @@
 
 use super::{
     AdminSocket,
-    api::{API_VERSION, Refusal, RefusalCode},
+    api::{API_VERSION, AdminRefusal, RefusalCode},
     connections::{Activity, ConnectionSlots, TrackedStream},
-    response::{Responder, ResponseBody, problem, refused},
+    response::{AdminBody, Responder, problem, refused},
     routes::{AdminApi, Role, Route, routes},
 };
 use crate::model::limits::ADMIN_IDLE_TIMEOUT;
@@ -106,7 +106,7 @@ struct Server<A> {
 }
 
 impl<A: AdminApi> Server<A> {
-    async fn answer(&self, method: &Method, uri: &Uri, caller: &Caller) -> Response<ResponseBody> {
+    async fn answer(&self, method: &Method, uri: &Uri, caller: &Caller) -> Response<AdminBody> {
         let Some(path) = below_version(uri.path()) else {
             return of_another_version(uri.path());
         };
@@ -125,7 +125,7 @@ impl<A: AdminApi> Server<A> {
         tokio::task::spawn_blocking(move || respond(&api, &parameters, responder));
         response.await.unwrap_or_else(|_| {
             let detail = format!("{method} {path} came to no answer; this is a bug of bootwright, see its log");
-            refused(&Refusal::new(RefusalCode::Internal, detail))
+            refused(&AdminRefusal::new(RefusalCode::Internal, detail))
         })
     }
 
@@ -135,19 +135,19 @@ impl<A: AdminApi> Server<A> {
     }
 
     /// No row has this path, or none with this method.
-    fn no_route(&self, path: &str) -> Response<ResponseBody> {
+    fn no_route(&self, path: &str) -> Response<AdminBody> {
         let there = self.routes.iter().filter(|route| route.path == path);
         let methods: Vec<&str> = there.map(|route| route.method.as_str()).collect();
         if methods.is_empty() {
             let paths: Vec<String> = self.routes.iter().map(|route| versioned(route.path)).collect();
             let detail = format!("nothing is at {}", versioned(path).escape_debug());
             return refused(
-                &Refusal::new(RefusalCode::NotFound, detail).with_help(format!("there is {}", paths.join(", "))),
+                &AdminRefusal::new(RefusalCode::NotFound, detail).with_help(format!("there is {}", paths.join(", "))),
             );
         }
         let methods = methods.join(", ");
         let detail = format!("{} takes {methods}", versioned(path));
-        let mut response = refused(&Refusal::new(RefusalCode::MethodNotAllowed, detail));
+        let mut response = refused(&AdminRefusal::new(RefusalCode::MethodNotAllowed, detail));
         if let Ok(allowed) = HeaderValue::from_str(&methods) {
             response.headers_mut().insert(ALLOW, allowed);
         }
@@ -162,12 +162,12 @@ fn log_change(method: &Method, path: &str, caller: &Caller) {
     tracing::info!(uid, pid, "an operator asked: {method} {path}");
 }
 
-fn forbidden(role: Role) -> Refusal {
+fn forbidden(role: Role) -> AdminRefusal {
     let needed = match role {
         Role::Read => "may read",
         Role::Operate => "may operate",
     };
-    Refusal::new(RefusalCode::Forbidden, format!("this takes who {needed}"))
+    AdminRefusal::new(RefusalCode::Forbidden, format!("this takes who {needed}"))
 }
 
 /// The path as it stands in a URL.
@@ -186,11 +186,11 @@ fn below_version(path: &str) -> Option<&str> {
 #[derive(Serialize)]
 struct OtherVersion<'r> {
     #[serde(flatten)]
-    refusal: &'r Refusal,
+    refusal: &'r AdminRefusal,
     message: &'r str,
 }
 
-fn of_another_version(path: &str) -> Response<ResponseBody> {
+fn of_another_version(path: &str) -> Response<AdminBody> {
     let here = format!(
         "this daemon is bootwright {} with API {API_VERSION}",
         env!("CARGO_PKG_VERSION")
@@ -210,7 +210,7 @@ fn of_another_version(path: &str) -> Response<ResponseBody> {
             ),
         ),
     };
-    let refusal = Refusal::new(RefusalCode::UnsupportedVersion, detail).with_help(help);
+    let refusal = AdminRefusal::new(RefusalCode::UnsupportedVersion, detail).with_help(help);
     let shown = OtherVersion {
         refusal: &refusal,
         message: &refusal.detail,
@@ -235,8 +235,8 @@ mod tests {
     struct Refusing;
 
     impl<E: Endpoint> Answers<E> for Refusing {
-        fn answer(&self, _: E::Request) -> Result<E::Response, Refusal> {
-            Err(Refusal::new(RefusalCode::Internal, "asked"))
+        fn answer(&self, _: E::Request) -> Result<E::Response, AdminRefusal> {
+            Err(AdminRefusal::new(RefusalCode::Internal, "asked"))
         }
     }
 

@@ -189,18 +189,18 @@ pub struct Inquiry<'a> {
 struct Lookup {
     stage: Stage,
     file: RequestedFile,
-    result: Result<Outcome, Refusal>,
+    result: Result<LookupResult, Refusal>,
 }
 
 /// What a path stands for, as far as no template is needed for it.
-enum Outcome {
+enum LookupResult {
     Whole(Resource),
     Unrendered(Text),
 }
 
-impl From<Resource> for Outcome {
-    fn from(resource: Resource) -> Outcome {
-        Outcome::Whole(resource)
+impl From<Resource> for LookupResult {
+    fn from(resource: Resource) -> LookupResult {
+        LookupResult::Whole(resource)
     }
 }
 
@@ -261,8 +261,8 @@ impl<'a> Inquiry<'a> {
         let (machine, found) = self.found();
         let unanswered = self.unanswered(machine, found.stage, found.file);
         match found.result {
-            Ok(Outcome::Unrendered(text)) => Decided::Unrendered(unanswered, text),
-            Ok(Outcome::Whole(resource)) => Decided::Resolved(unanswered.with(Ok(resource))),
+            Ok(LookupResult::Unrendered(text)) => Decided::Unrendered(unanswered, text),
+            Ok(LookupResult::Whole(resource)) => Decided::Resolved(unanswered.with(Ok(resource))),
             Err(refusal) => Decided::Resolved(unanswered.with(Err(refusal))),
         }
     }
@@ -316,7 +316,7 @@ impl<'a> Inquiry<'a> {
         };
         let loaders = &self.snapshot.loaders;
         let result = match loaders.location_of(file) {
-            Some(place) => Ok(Outcome::from(Resource::File {
+            Some(place) => Ok(LookupResult::from(Resource::File {
                 root: place.root.clone(),
                 file: place.file.clone(),
                 verified: None,
@@ -349,7 +349,7 @@ impl<'a> Inquiry<'a> {
         who: Who<'_>,
         identity: &Identity,
         content_type: &'static str,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<LookupResult, Refusal> {
         let reservation = who.host().and_then(|host| host.address);
         let address = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
         let scene = Scene {
@@ -360,7 +360,7 @@ impl<'a> Inquiry<'a> {
             server: self.request.server,
         };
         match TemplateContext::new(self.snapshot, &scene) {
-            Ok(context) => Ok(Outcome::Unrendered(Text::new(template, context, content_type))),
+            Ok(context) => Ok(LookupResult::Unrendered(Text::new(template, context, content_type))),
             Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
                 error: error.to_string().into(),
             })),

@@ -34,7 +34,7 @@ Images are held against their checksums. Whoever may read the daemon's [state] n
 those that it has verified since they changed last; `bootwright image verify` reads every byte.
 
 Exit code: 0 when everything is sound, 1 when something is not.")]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// bootwright.toml, or the folder that has it
     #[arg(default_value = DEFAULT_PATH)]
     path: PathBuf,
@@ -72,7 +72,7 @@ struct CheckCounts {
 }
 
 /// Runs the command: 1 when there is an error.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: CheckArgs) -> ExitCode {
     let started = Instant::now();
     let settings = settings_file(&args.path);
     // What is wrong with the settings is reported with everything else.

@@ -16,7 +16,7 @@ Examples:
 /// Lists the hosts of the inventory in force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct HostsArgs {
     /// Only these, by name or MAC.
     #[arg(value_name = "HOST")]
     host: Vec<String>,
@@ -25,8 +25,8 @@ pub(super) struct Args {
 }
 
 /// Asks for the hosts.
-pub(super) fn run(args: Args) -> ExitCode {
-    let Args { host, ask } = args;
+pub(super) fn run(args: HostsArgs) -> ExitCode {
+    let HostsArgs { host, ask } = args;
     ask.list::<GetHosts, _>(&HostFilter { host }, text)
 }
 

@@ -16,13 +16,13 @@ Examples:
 /// Lists the dynamic leases that have not ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct LeasesArgs {
     #[command(flatten)]
     ask: AdminArgs,
 }
 
 /// Asks for the leases.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: LeasesArgs) -> ExitCode {
     args.ask.list::<GetLeases, _>(&NoParameters {}, text)
 }
 

@@ -1,4 +1,4 @@
-//! The command line: one file a command, each with an `Args` and a `run`.
+//! The command line: one file a command, each with its arguments and a `run`.
 //!
 //! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense · 130 and 143
 //! stopped by Ctrl-C or SIGTERM while an image was made.
@@ -37,17 +37,17 @@ Examples:
 /// One variant a command; the file of that name has the rest.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
-    Check(check::Args),
-    Reload(reload::Args),
-    Status(status::Args),
-    Hosts(hosts::Args),
-    Leases(leases::Args),
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Reload(reload::ReloadArgs),
+    Status(status::StatusArgs),
+    Hosts(hosts::HostsArgs),
+    Leases(leases::LeasesArgs),
     // Boxed: its actions have more arguments than all other commands.
-    Image(Box<image::Args>),
-    Storm(storm::Args),
+    Image(Box<image::ImageArgs>),
+    Storm(storm::StormArgs),
     #[command(name = validation::COMMAND, hide = true)]
-    ValidateFiles(validate_files::Args),
+    ValidateFiles(validate_files::ValidateFilesArgs),
 }
 
 /// Runs the command that the arguments name.

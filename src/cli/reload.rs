@@ -19,13 +19,13 @@ Exit code 0 when the new generation is in force, 1 when it is refused and the ol
 /// Reads the configuration and the inventory again; refused as a whole when anything in them is wrong.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct ReloadArgs {
     #[command(flatten)]
     ask: AdminArgs,
 }
 
 /// Asks for a reload and waits for what becomes of it.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: ReloadArgs) -> ExitCode {
     args.ask.document::<PostReload, _>(&NoParameters {}, accepted_text)
 }
 

@@ -19,7 +19,7 @@ when they come a second time. As root it binds its ports and then becomes the us
 /// Serves DHCP, TFTP and HTTP until it is told to stop.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct ServeArgs {
     /// The appliance's settings: bootwright.toml, or the folder that has it.
     #[arg(long, value_name = "FILE", default_value = "/etc/bootwright/bootwright.toml")]
     config: PathBuf,
@@ -35,8 +35,8 @@ pub(super) struct Args {
 }
 
 /// Serves until it is told to stop.
-pub(super) fn run(args: Args) -> ExitCode {
-    let Args {
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    let ServeArgs {
         config,
         user,
         log_format,

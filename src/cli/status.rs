@@ -21,13 +21,13 @@ const TRANSFERS_SHOWN: usize = 20;
 /// Says what the daemon serves and how the last reload went.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     ask: AdminArgs,
 }
 
 /// Asks how the daemon is.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: StatusArgs) -> ExitCode {
     args.ask.document::<GetStatus, _>(&NoParameters {}, text)
 }
 

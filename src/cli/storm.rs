@@ -38,7 +38,7 @@ const LINE_TICK: Duration = Duration::from_secs(5);
 /// Boots a virtual fleet against your own appliance, and says what each stage took
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct StormArgs {
     /// The appliance, by its address; nothing else is ever spoken to
     #[arg(long, value_name = "ADDRESS")]
     server: Ipv4Addr,
@@ -88,7 +88,7 @@ enum ReadsArg {
 }
 
 /// Runs the storm; exit code 1 when a machine did not come up.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: StormArgs) -> ExitCode {
     match storm(&args) {
         Ok(report) if report.up == report.machines => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -96,7 +96,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-fn storm(args: &Args) -> Result<StormReport, Box<dyn Error>> {
+fn storm(args: &StormArgs) -> Result<StormReport, Box<dyn Error>> {
     let relay = match args.relay {
         Some(relay) => relay,
         None => fleet::address_towards(args.server).map_err(|error| {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// Tries files, for this program itself.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ValidateFilesArgs {
     /// bootwright.toml
     #[arg(long)]
     config: PathBuf,
@@ -18,8 +18,8 @@ pub(super) struct Args {
 }
 
 /// Says on standard output what it reads and finds; no people read that.
-pub(super) fn run(args: Args) -> ExitCode {
-    let Args {
+pub(super) fn run(args: ValidateFilesArgs) -> ExitCode {
+    let ValidateFilesArgs {
         config,
         kept,
         without_images,

@@ -31,8 +31,8 @@ impl MacAddr {
         self.text(b'-').as_str().to_owned()
     }
 
-    fn text(self, separator: u8) -> hex::Text {
-        hex::Text::new(&self.0, separator, hex::EVERY_BYTE)
+    fn text(self, separator: u8) -> hex::HexText {
+        hex::HexText::new(&self.0, separator, hex::EVERY_BYTE)
     }
 }
 
@@ -178,7 +178,7 @@ impl HardwareAddr {
 
     /// `ec-0d-9a-03-00-9c-81-e2`: the form used as a name.
     pub fn hyphenated(&self) -> String {
-        hex::Text::new(self.as_bytes(), b'-', hex::EVERY_BYTE)
+        hex::HexText::new(self.as_bytes(), b'-', hex::EVERY_BYTE)
             .as_str()
             .to_owned()
     }
@@ -252,7 +252,7 @@ impl fmt::Display for HardwareAddr {
             (BY_IDENTIFIER, 16) => f.write_str("client-id/")?,
             (htype, _) => write!(f, "htype{htype}/")?,
         }
-        f.write_str(hex::Text::new(self.as_bytes(), b':', hex::EVERY_BYTE).as_str())
+        f.write_str(hex::HexText::new(self.as_bytes(), b':', hex::EVERY_BYTE).as_str())
     }
 }
 

@@ -32,17 +32,17 @@ const TEXT_BYTES: usize = 2 * 16 + 15;
 
 /// Bytes as digits. It is written at once and without a place on the heap: one stands in nearly
 /// every line of the log.
-pub(super) struct Text {
+pub(super) struct HexText {
     written: [u8; TEXT_BYTES],
     length: usize,
 }
 
-impl Text {
+impl HexText {
     /// The first 16 of `bytes` in lower case, with a `separator` between the digits where `breaks` says,
     /// as [`bytes()`] reads them.
-    pub(super) fn new(bytes: &[u8], separator: u8, breaks: &[usize]) -> Text {
+    pub(super) fn new(bytes: &[u8], separator: u8, breaks: &[usize]) -> HexText {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = Text {
+        let mut text = HexText {
             written: [0; TEXT_BYTES],
             length: 0,
         };
@@ -77,11 +77,11 @@ mod tests {
             0x00, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xff, 0x10, 0x32, 0x54, 0x76, 0x98, 0xba,
         ];
         for breaks in [&[][..], &[8, 12, 16, 20], EVERY_BYTE] {
-            let text = Text::new(&every, b'-', breaks);
+            let text = HexText::new(&every, b'-', breaks);
             assert_eq!(bytes(text.as_str(), b'-', breaks), Some(every), "{}", text.as_str());
         }
-        assert_eq!(Text::new(&[0xab, 0x0c, 0x12], b':', EVERY_BYTE).as_str(), "ab:0c:12");
-        assert_eq!(Text::new(&[], b':', EVERY_BYTE).as_str(), "");
+        assert_eq!(HexText::new(&[0xab, 0x0c, 0x12], b':', EVERY_BYTE).as_str(), "ab:0c:12");
+        assert_eq!(HexText::new(&[], b':', EVERY_BYTE).as_str(), "");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl FromStr for Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hex::Text::new(&self.0, b'-', FIELDS).as_str())
+        f.write_str(hex::HexText::new(&self.0, b'-', FIELDS).as_str())
     }
 }
 

@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
-use watcher::Watcher;
+use watcher::InterfaceWatcher;
 
 /// Why a port of an interface can't be had.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl Servers {
             hot_files: Arc::default(),
             standings: self.standings,
         };
-        let mut watcher = Watcher::new(self.wanted, self.listen, common);
+        let mut watcher = InterfaceWatcher::new(self.wanted, self.listen, common);
         for bound in self.bound {
             watcher.serve(bound.interface, bound.sockets);
         }

@@ -46,7 +46,7 @@ mod tests {
     use crate::state::{CommitLog, Durable, tests::shared_with};
     use std::{collections::VecDeque, net::Ipv4Addr, sync::Mutex, time::Duration};
 
-    enum Answer {
+    enum DiskResult {
         NoRoom,
         Fails,
         Written,
@@ -55,7 +55,7 @@ mod tests {
     /// A disk with an answer for each time, and what it was handed.
     #[derive(Default)]
     struct Disk {
-        answers: Mutex<VecDeque<Answer>>,
+        answers: Mutex<VecDeque<DiskResult>>,
         came: Mutex<Vec<Vec<Change>>>,
     }
 
@@ -64,9 +64,9 @@ mod tests {
             self.came.lock().unwrap().push(changes);
             let full = || Err("disk full".to_owned());
             match self.answers.lock().unwrap().pop_front().unwrap() {
-                Answer::NoRoom => Err("too many wait".to_owned()),
-                Answer::Fails => Ok(Box::pin(async move { full() })),
-                Answer::Written => Ok(Box::pin(async { Ok(()) })),
+                DiskResult::NoRoom => Err("too many wait".to_owned()),
+                DiskResult::Fails => Ok(Box::pin(async move { full() })),
+                DiskResult::Written => Ok(Box::pin(async { Ok(()) })),
             }
         }
     }
@@ -74,10 +74,12 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_the_disk_does_not_take_is_handed_over_until_it_does() {
         let disk = Arc::<Disk>::default();
-        disk.answers
-            .lock()
-            .unwrap()
-            .extend([Answer::NoRoom, Answer::Fails, Answer::Fails, Answer::Written]);
+        disk.answers.lock().unwrap().extend([
+            DiskResult::NoRoom,
+            DiskResult::Fails,
+            DiskResult::Fails,
+            DiskResult::Written,
+        ]);
         let shared = shared_with(Box::new(Arc::clone(&disk)));
         let now = shared.clock.now();
         {

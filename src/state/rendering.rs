@@ -51,9 +51,9 @@ struct JobState {
 }
 
 /// Somebody waits for a job. Once this is gone it is not begun any more.
-struct Waiter(Arc<JobState>);
+struct JobWaiter(Arc<JobState>);
 
-impl Drop for Waiter {
+impl Drop for JobWaiter {
     fn drop(&mut self) {
         self.0.is_given_up.store(true, Ordering::Relaxed);
     }
@@ -593,7 +593,7 @@ mod tests {
     async fn what_nobody_waits_for_any_more_is_not_begun() {
         let rendering = Rendering::default();
         let state = Arc::<JobState>::default();
-        drop(Waiter(Arc::clone(&state)));
+        drop(JobWaiter(Arc::clone(&state)));
         let left = rendering.run(RENDER_TIMEOUT, Arc::clone(&state), || 7).await;
         assert_eq!(left, Err(RenderFailure::QueueTimeout));
         assert_eq!(state.began.get(), None);

@@ -1,11 +1,11 @@
-//! The machines at once: each a task that carries out what its [`Machine`] says.
+//! The machines at once: each a task that carries out what its [`VirtualMachine`] says.
 
 use super::{
     Plan, PlanError,
     dhcp::Relay,
     file_url::{FileTransport, FileUrl},
     http::Http,
-    machine::{Machine, NextAction},
+    machine::{NextAction, VirtualMachine},
     progress::{StormClock, StormProgress},
     report::{Failure, FailureCause, FleetCounters, MachineOutcome, StormReport, StormStage, Times},
     tftp::{Failed, Tftp, ipxe_options, loader_options},
@@ -114,7 +114,7 @@ impl MachineRunner {
     /// From power-on to the kernel, once: what each stage took, and when it was up.
     async fn attempt(&self, transactions: u32) -> (Times, Result<Duration, Failure>) {
         let mac = self.plan.mac(self.index);
-        let mut machine = Machine::new(self.clock.now(), mac, self.plan.firmware, self.plan.server);
+        let mut machine = VirtualMachine::new(self.clock.now(), mac, self.plan.firmware, self.plan.server);
         let end = self.clock.at(self.plan.time_limit);
         let done = tokio::time::timeout_at(end, self.boot(&mut machine, transactions))
             .await
@@ -131,7 +131,7 @@ impl MachineRunner {
         failure.cause != FailureCause::OutOfTime && in_time && setbacks < self.plan.power_cycles as usize
     }
 
-    async fn boot(&self, machine: &mut Machine, transactions: u32) -> Result<(), Failed> {
+    async fn boot(&self, machine: &mut VirtualMachine, transactions: u32) -> Result<(), Failed> {
         let mut address = Ipv4Addr::UNSPECIFIED;
         let mut http = Http::new(address, self.plan.server, &self.progress);
         loop {
@@ -158,7 +158,7 @@ impl MachineRunner {
         }
     }
 
-    fn message(&self, machine: &Machine, client: ClientKind, transactions: u32) -> ClientMessage {
+    fn message(&self, machine: &VirtualMachine, client: ClientKind, transactions: u32) -> ClientMessage {
         ClientMessage {
             client,
             arch: self.plan.firmware.arch(),
@@ -171,7 +171,7 @@ impl MachineRunner {
 
     async fn fetch(
         &self,
-        machine: &Machine,
+        machine: &VirtualMachine,
         place: &FileUrl,
         local: Ipv4Addr,
         http: &mut Http<'_>,
@@ -213,7 +213,7 @@ fn transactions(setbacks: usize) -> u32 {
 }
 
 /// A transaction of its own for every machine and speaker: of the MAC's last bytes, which count up.
-fn transaction(machine: &Machine, client: ClientKind) -> u32 {
+fn transaction(machine: &VirtualMachine, client: ClientKind) -> u32 {
     let [_, _, _, a, b, c] = machine.mac().0;
     let base = u32::from_be_bytes([0, a, b, c]) << 1;
     match client {
@@ -222,7 +222,7 @@ fn transaction(machine: &Machine, client: ClientKind) -> u32 {
     }
 }
 
-fn failure(machine: &Machine, cause: FailureCause, words: &str) -> Failure {
+fn failure(machine: &VirtualMachine, cause: FailureCause, words: &str) -> Failure {
     let place = machine.place().map(FileUrl::to_string).unwrap_or_default();
     let detail = [place.as_str(), words].into_iter().filter(|part| !part.is_empty());
     Failure {

@@ -26,7 +26,7 @@ pub enum NextAction {
 
 /// A machine on its way up.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct VirtualMachine {
     mac: MacAddr,
     server: Ipv4Addr,
     firmware: FleetFirmware,
@@ -42,9 +42,9 @@ pub struct Machine {
     times: Times,
 }
 
-impl Machine {
+impl VirtualMachine {
     /// A machine that powers on now and follows nothing that is not on `server`.
-    pub fn new(now: Duration, mac: MacAddr, firmware: FleetFirmware, server: Ipv4Addr) -> Machine {
+    pub fn new(now: Duration, mac: MacAddr, firmware: FleetFirmware, server: Ipv4Addr) -> VirtualMachine {
         let (platform, arch) = match firmware {
             FleetFirmware::Bios => ("pcbios", "i386"),
             FleetFirmware::Uefi => ("efi", "x86_64"),
@@ -58,7 +58,7 @@ impl Machine {
             ("manufacturer", "Bootwright"),
             ("product", "storm"),
         ];
-        Machine {
+        VirtualMachine {
             mac,
             server,
             firmware,
@@ -148,7 +148,7 @@ impl Machine {
         self.enter(now, next, Some(place))
     }
 
-    /// Takes the end of a fetch that worked; `text` where [`Machine::wants_text`].
+    /// Takes the end of a fetch that worked; `text` where [`VirtualMachine::wants_text`].
     ///
     /// # Errors
     /// When a script is none, boots nothing, or leads to another server.
@@ -221,11 +221,11 @@ mod tests {
         }
     }
 
-    fn machine() -> Machine {
-        Machine::new(at(0), MacAddr([2, 0, 0, 0, 0, 1]), FleetFirmware::Uefi, SERVER)
+    fn machine() -> VirtualMachine {
+        VirtualMachine::new(at(0), MacAddr([2, 0, 0, 0, 0, 1]), FleetFirmware::Uefi, SERVER)
     }
 
-    fn fetch(machine: &Machine) -> String {
+    fn fetch(machine: &VirtualMachine) -> String {
         match machine.step() {
             NextAction::Fetch(place) => place.to_string(),
             other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 use bootwright::admin::{
     self, AdminSocket, Answers, Document, Lines,
     api::{
-        HostFilter, HostStatus, LeaseStatus, NoParameters, Problem, Refusal, RefusalCode, ReloadAccepted,
+        AdminRefusal, HostFilter, HostStatus, LeaseStatus, NoParameters, Problem, RefusalCode, ReloadAccepted,
         ReloadRefusal, Status,
     },
     client::{self, ClientError},
@@ -62,22 +62,22 @@ fn host(number: usize) -> HostStatus {
 }
 
 impl Answers<GetStatus> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Document<Status>, Refusal> {
-        Err(Refusal::new(RefusalCode::Internal, "the store is damaged"))
+    fn answer(&self, _: NoParameters) -> Result<Document<Status>, AdminRefusal> {
+        Err(AdminRefusal::new(RefusalCode::Internal, "the store is damaged"))
     }
 }
 
 impl Answers<GetHosts> for Api {
-    fn answer(&self, filter: HostFilter) -> Result<Lines<HostStatus>, Refusal> {
+    fn answer(&self, filter: HostFilter) -> Result<Lines<HostStatus>, AdminRefusal> {
         match filter.host.first() {
             None => Ok(Lines::new((self.hosts)())),
-            Some(name) => Err(Refusal::new(RefusalCode::UnknownHost, name.as_str()).with_help("look")),
+            Some(name) => Err(AdminRefusal::new(RefusalCode::UnknownHost, name.as_str()).with_help("look")),
         }
     }
 }
 
 impl Answers<GetLeases> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Lines<LeaseStatus>, Refusal> {
+    fn answer(&self, _: NoParameters) -> Result<Lines<LeaseStatus>, AdminRefusal> {
         Ok(Lines::new(std::iter::once(LeaseStatus {
             address: Ipv4Addr::new(192, 0, 2, 100),
             client: "52:54:00:00:00:07".to_owned(),
@@ -88,8 +88,8 @@ impl Answers<GetLeases> for Api {
 }
 
 impl Answers<PostReload> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Document<ReloadAccepted>, Refusal> {
-        Err(Refusal::from(ReloadRefusal {
+    fn answer(&self, _: NoParameters) -> Result<Document<ReloadAccepted>, AdminRefusal> {
+        Err(AdminRefusal::from(ReloadRefusal {
             at: WallTime(7).into(),
             generation: 3,
             errors: vec![Problem {
@@ -126,7 +126,7 @@ fn hosts(path: &Path) -> Result<Vec<HostStatus>, ClientError> {
     client::list::<GetHosts, _>(path, &HostFilter::default())
 }
 
-fn refused(error: ClientError) -> Refusal {
+fn refused(error: ClientError) -> AdminRefusal {
     match error {
         ClientError::Refused(refusal) => *refusal,
         other => panic!("{other}"),
@@ -288,7 +288,7 @@ fn every_refusal_has_one_shape() {
         ] {
             raw.ask(request);
             let response = raw.response();
-            let refusal: Refusal = serde_json::from_slice(&response.body).unwrap();
+            let refusal: AdminRefusal = serde_json::from_slice(&response.body).unwrap();
             assert_eq!((response.status, refusal.status), (status, Some(status)), "{request}");
             assert_eq!(response.json()["code"], code, "{request}");
             assert!(!refusal.detail.is_empty() && response.headers.contains("bootwright-api: 1\n"));

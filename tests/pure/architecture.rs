@@ -4,6 +4,7 @@
 //! lease → model. The rooms that do no I/O name nothing that does.
 
 mod circles;
+mod names;
 mod source;
 
 use source::{Source, functions, named_modules, names, sources};

@@ -13,7 +13,7 @@ mod timestamp;
 
 pub use hosts::{HeldAddress, HostFilter, HostStatus};
 pub use leases::LeaseStatus;
-pub use refusal::{Problem, Refusal, RefusalCode};
+pub use refusal::{AdminRefusal, Problem, RefusalCode};
 pub use reload::{ReloadAccepted, ReloadRefusal};
 pub use status::{
     ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, Status, TransferStatus, UnservedArtifact,

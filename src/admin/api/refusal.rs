@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct AdminRefusal {
     /// The version of this shape.
     pub api: u32,
     /// The status of the HTTP response; none where no daemon answered.
@@ -85,11 +85,11 @@ impl RefusalCode {
     }
 }
 
-impl Refusal {
+impl AdminRefusal {
     /// A refusal without a line for each error.
-    pub fn new(code: RefusalCode, detail: impl Into<Box<str>>) -> Refusal {
+    pub fn new(code: RefusalCode, detail: impl Into<Box<str>>) -> AdminRefusal {
         let (status, title) = code.status_and_title();
-        Refusal {
+        AdminRefusal {
             api: API_VERSION,
             status,
             code,
@@ -104,8 +104,8 @@ impl Refusal {
 
     /// The same, with what to do.
     #[must_use]
-    pub fn with_help(self, help: impl Into<Box<str>>) -> Refusal {
-        Refusal {
+    pub fn with_help(self, help: impl Into<Box<str>>) -> AdminRefusal {
+        AdminRefusal {
             help: Some(help.into()),
             ..self
         }
@@ -113,7 +113,7 @@ impl Refusal {
 }
 
 /// `what is wrong; what to do`.
-impl fmt::Display for Refusal {
+impl fmt::Display for AdminRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)?;
         match &self.help {

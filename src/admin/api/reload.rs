@@ -1,6 +1,6 @@
 //! `POST /reload`: the operator's files are read again.
 
-use super::{Problem, Refusal, RefusalCode, Timestamp};
+use super::{AdminRefusal, Problem, RefusalCode, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A reload that took effect.
@@ -27,15 +27,15 @@ pub struct ReloadRefusal {
     pub errors: Vec<Problem>,
 }
 
-impl From<ReloadRefusal> for Refusal {
-    fn from(refusal: ReloadRefusal) -> Refusal {
+impl From<ReloadRefusal> for AdminRefusal {
+    fn from(refusal: ReloadRefusal) -> AdminRefusal {
         let ReloadRefusal { at, generation, errors } = refusal;
         let detail = format!("reload refused: generation {generation} stays in force");
-        Refusal {
+        AdminRefusal {
             at: Some(at),
             generation: Some(generation),
             errors,
-            ..Refusal::new(RefusalCode::FilesRefused, detail)
+            ..AdminRefusal::new(RefusalCode::FilesRefused, detail)
         }
     }
 }

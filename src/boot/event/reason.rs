@@ -72,7 +72,7 @@ macro_rules! reasons {
 
 reasons! {
     // DHCP: no answer.
-    FromOurselves "from_ourselves" "it came from our own address",
+    FromOurselves "from_ourselves" "it was sent from an address of this server",
     NoHardwareAddress "no_hardware_address"
         "it has neither a hardware address nor a client identifier to know it by",
     Unlisted { near: Near } "unlisted" "no host or rule names it{near}, and unknown machines are ignored",
@@ -87,12 +87,12 @@ reasons! {
         "no subnet of the inventory holds {address}, {told_by}",
     NoSubnetHere "no_subnet_here" "there is no subnet where it is",
     ProbePending { address: Ipv4Addr } "probe_pending" "its offer waits until {address} is probed",
-    ProbeUndecided { address: Ipv4Addr } "probe_undecided" "the probe of {address} came to nothing for it",
-    RequestNamesNone "request_names_none" "it requests an address and names none",
-    ReleaseNamesNone "release_names_none" "it releases an address and names none",
-    DeclineNamesNone "decline_names_none" "it declines an address and names none",
-    InformNamesNone "inform_names_none" "it informs us of an address and names none",
-    LeaseUnknown { address: Ipv4Addr } "lease_unknown" "it remembers {address}, and we know of no lease to it",
+    ProbeUndecided { address: Ipv4Addr } "probe_undecided" "the probe of {address} ended without an offer to it",
+    RequestNamesNone "request_names_none" "a REQUEST that names no address (option 50 or ciaddr)",
+    ReleaseNamesNone "release_names_none" "a RELEASE that names no address (ciaddr)",
+    DeclineNamesNone "decline_names_none" "a DECLINE that names no address (option 50)",
+    InformNamesNone "inform_names_none" "an INFORM that names no address (ciaddr)",
+    LeaseUnknown { address: Ipv4Addr } "lease_unknown" "it claims a lease of {address} that is unknown here",
     ReleaseToOther { server: Ipv4Addr } "release_to_other" "it releases a lease of another DHCP server, {server}",
     DeclineToOther { server: Ipv4Addr } "decline_to_other" "it declines an address of another DHCP server, {server}",
     ReleaseNotHeld { address: Ipv4Addr } "release_not_held" "it releases {address}, which it does not hold",
@@ -105,13 +105,13 @@ reasons! {
     NoPool { own: NoOwnAddress, subnet: Cidr } "no_pool" "{own}, and {subnet} has no pool",
     PoolUsedUp { own: NoOwnAddress, subnet: Cidr } "pool_used_up" "{own}, and the pool of {subnet} is used up",
     OfferQuota { port: Arc<AttachmentPoint>, offers: usize } "offer_quota"
-        "{offers} offers wait for other machines at its port of entry ({port})",
+        "{offers} offers to other machines at its attachment point ({port}) are not taken: possible DHCP starvation",
     ProxyRequest "proxy_request" "its address is another DHCP server's to give",
     ProxyOther "proxy_other" "it is for the DHCP server that gives the addresses here",
     ProxyPxelinux "proxy_pxelinux"
-        "firmware that reads pxelinux.cfg itself takes one offer for all, and as a guest we give no address: let the \
-         DHCP server name us as its next server (siaddr)",
-    ProxyNothing { boot: BootDecision } "proxy_nothing" "as a guest we say only what to boot, and it boots {boot}",
+        "firmware that reads pxelinux.cfg itself takes one offer for all, and in proxy mode no address is given: let the \
+         DHCP server name this one as its next server (siaddr)",
+    ProxyNothing { boot: BootDecision } "proxy_nothing" "in proxy mode only boot files are offered, and it boots {boot}",
     PxePortKind "pxe_port_kind" "port 4011 answers requests for a boot file only",
     PxePortNothing { boot: BootDecision } "pxe_port_nothing"
         "port 4011 is for boot files, and this machine loads none: {boot}",
@@ -129,7 +129,7 @@ reasons! {
         "it belongs to the switch port {own} and asks from {seen}, which is a VLAN and no port: the switch must say \
          the port in option 82",
     PortDoubted { own: Arc<str>, doubt: PortDoubt } "port_doubted"
-        "it belongs to the switch port {own}, and where it says it is counts for nothing: {doubt}",
+        "it belongs to the switch port {own}, and the port in its request is not trusted: {doubt}",
     PortNotRenewed { own: Arc<str>, address: Ipv4Addr } "port_not_renewed"
         "it belongs to the switch port {own}, and no relay or switch says where it is (option 82); {address} was not \
          given to it at that port, or too long ago, or a machine with its MAC was seen at another port since: it must \
@@ -202,9 +202,9 @@ reasons! {
         "the client gave up after {had} of {length} bytes: error {error_code} {message}",
     ClientSilent { had: u64, length: u64 } "client_silent" "the client fell silent after {had} of {length} bytes",
     ConnectionEnded "connection_ended" "the connection ended before the body did",
-    GaveWay "gave_way" "nobody was given its address by DHCP, and its place was needed for a machine",
+    GaveWay "gave_way" "its address was not assigned by DHCP, and its place was needed for one that was",
     WaitEnded { by: WaitEnd, waited_s: u64 } "wait_ended" "{by} after it had waited {waited_s} s for its turn",
-    NeverHeard "never_heard" "it was never heard, and another client needs the place",
+    NeverHeard "never_heard" "its client never answered, and another client needs the place",
     // No place.
     TransfersFull "transfers_full" "too many transfers under way",
     TransfersFullForOne { own: usize } "transfers_full_for_one"
@@ -214,7 +214,7 @@ reasons! {
     ConnectionsFullForOne { own: usize } "connections_full_for_one"
         "its address has {own} connections already, as many as one may have",
     ConnectionsFullForUnknown "connections_full_for_unknown"
-        "as many connections are open as addresses may have that nobody was given by DHCP",
+        "connections from addresses that DHCP did not assign are at their limit",
 }
 
 #[cfg(test)]

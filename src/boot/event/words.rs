@@ -29,11 +29,11 @@ impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Step::Offered { address, boot } => write!(f, "offered {address}: {boot}"),
-            Step::ProxyOffered { boot } => write!(f, "told what to boot: {boot}"),
+            Step::ProxyOffered { boot } => write!(f, "proxyDHCP offer: {boot}"),
             Step::Acknowledged { address, boot } => write!(f, "acknowledged {address}: {boot}"),
             Step::AckShortened { address, remaining } => write!(
                 f,
-                "acknowledged {address} for {} s only, the rest of the lease that is on disk: the disk takes no later end",
+                "acknowledged {address}, lease shortened to {} s: the store did not take a later end",
                 remaining.as_secs()
             ),
             Step::ReservationUnavailable { given, own, why } => reservation_unavailable(f, *given, *own, why),
@@ -41,18 +41,20 @@ impl Display for Step {
             Step::Refused { reason } => write!(f, "refused: {reason}"),
             Step::WrongPort { reason } => write!(f, "not answered: {reason}"),
             Step::Released { address } => write!(f, "released {address}"),
-            Step::Declined { address } => write!(f, "declined {address}: somebody else uses it"),
+            Step::Declined { address } => write!(f, "declined {address}: another machine uses it"),
             Step::AddressInUse { address, by } => in_use(f, *address, *by),
-            Step::NoIpv6Router => f.write_str("told that no IPv6 router is here, so that it waits for none"),
+            Step::NoIpv6Router => {
+                f.write_str("answered its IPv6 router solicitation: no router is here, so that it waits for none")
+            }
             Step::Sent { file, part, bytes } => write!(f, "sent {file}{}, {bytes} bytes", Part(part)),
             Step::Failed { file, part, reason } => write!(f, "failed {file}{}: {reason}", Part(part)),
-            Step::OptionalMissing { file } => write!(f, "does without {file}, which is not there"),
+            Step::OptionalMissing { file } => write!(f, "optional file not found: {file}"),
             Step::Waits { file, reason } => write!(f, "waits with its connection open for {file}: {reason}"),
-            Step::ComeBack { file, reason } => write!(f, "told to come back for {file}: {reason}"),
+            Step::ComeBack { file, reason } => write!(f, "answered 503 (retry later) for {file}: {reason}"),
             Step::SizeAsked { file } => write!(f, "asked for the size of {file}"),
             Step::StartedOver { file } => write!(f, "started over{}", During(file)),
-            Step::Evicted { file, reason } => write!(f, "gave way{}: {reason}", During(file)),
-            Step::TurnedAway { reason } => write!(f, "left alone: {reason}"),
+            Step::Evicted { file, reason } => write!(f, "evicted{}: {reason}", During(file)),
+            Step::TurnedAway { reason } => write!(f, "not served: {reason}"),
             Step::LoaderLoop { loader, times } => write!(
                 f,
                 "loaded {loader} {times} times and never asked for its script: the loader does not start (Secure Boot takes \
@@ -87,7 +89,7 @@ fn reservation_conflict(f: &mut Formatter<'_>, address: Ipv4Addr, by: Option<Mac
     write!(f, "declined its own address {address}: ")?;
     match by {
         Some(mac) => write!(f, "{mac} uses it")?,
-        None => f.write_str("somebody uses it who does not answer us")?,
+        None => f.write_str("another machine uses it, and does not answer our ARP request")?,
     }
     write!(
         f,
@@ -101,7 +103,7 @@ fn in_use(f: &mut Formatter<'_>, address: Ipv4Addr, by: Option<MacAddr>) -> fmt:
     write!(f, "not offered {address}: ")?;
     match by {
         Some(mac) => mac.fmt(f)?,
-        None => f.write_str("somebody")?,
+        None => f.write_str("another machine")?,
     }
     f.write_str(" answers there. Take the address out of the pool, or that machine off it")
 }
@@ -204,17 +206,20 @@ impl Display for Mismatch {
             Mismatch::PortUnbelieved { host, doubt } => {
                 write!(
                     f,
-                    "its switch port is that of host `{host}`, and is not believed: {doubt}"
+                    "its switch port is that of host `{host}`, and is not trusted: {doubt}"
                 )
             }
             Mismatch::UuidOfAnother { host } => of_another(f, "UUID", host),
             Mismatch::SerialOfAnother { host } => of_another(f, "serial number", host),
             Mismatch::OtherUuid { observed, listed } => {
-                write!(f, "it says the UUID {observed}, and the inventory {listed}")
+                write!(f, "it reports the UUID {observed}, and the inventory lists {listed}")
             }
             Mismatch::OtherSerial { observed, listed } => {
                 let observed = text::escape(observed.as_bytes());
-                write!(f, "it says the serial number {observed}, and the inventory {listed}")
+                write!(
+                    f,
+                    "it reports the serial number {observed}, and the inventory lists {listed}"
+                )
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The files of a machine's answer: they may hold secrets, and go to the machine that boots from us now.
 
 use super::{
-    Inquiry, Lookup, Outcome, Refusal, Resource, content_type, optional::is_optional_in_nocloud, requester::is_proven,
+    Inquiry, Lookup, LookupResult, Refusal, Resource, content_type, optional::is_optional_in_nocloud,
+    requester::is_proven,
 };
 use crate::boot::{
     event::{MachineKey, NotGivenThere, Reason, RequestedFile, Stage},
@@ -33,7 +34,7 @@ impl Inquiry<'_> {
                 let template = Template::Answer(answer.clone(), file.to_owned());
                 self.text(template, who, &self.subject, content_type(file))
             }
-            AnswerFile::Empty => Ok(Outcome::from(Resource::Text {
+            AnswerFile::Empty => Ok(LookupResult::from(Resource::Text {
                 body: String::new(),
                 content_type: content_type(file),
             })),

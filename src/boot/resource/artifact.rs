@@ -1,6 +1,6 @@
 //! Artifacts of images: what is known of their bytes, as the answer to a request for one.
 
-use super::{Inquiry, Lookup, Outcome, Refusal, Resource};
+use super::{Inquiry, Lookup, LookupResult, Refusal, Resource};
 use crate::boot::{
     event::{Reason, RequestedFile, Stage},
     snapshot::{Artifact, Image},
@@ -18,7 +18,7 @@ impl Inquiry<'_> {
                 image: image.into(),
                 file: file.into(),
             },
-            result: self.verified(image, file).map(Outcome::from),
+            result: self.verified(image, file).map(LookupResult::from),
         }
     }
 

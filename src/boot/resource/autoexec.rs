@@ -8,7 +8,7 @@
 //! the firmware's address is of no use, DHCP gives another. A file of exactly that path beside the loaders
 //! is the operator's own, and goes out as it is.
 
-use super::{Inquiry, Lookup, Outcome, Resource, content_type};
+use super::{Inquiry, Lookup, LookupResult, Resource, content_type};
 use crate::boot::{
     event::{RequestedFile, Stage},
     paths::{self, Ports},
@@ -28,7 +28,7 @@ impl Inquiry<'_> {
         Lookup {
             stage: Stage::Ipxe,
             file: RequestedFile::Autoexec,
-            result: Ok(Outcome::from(Resource::Text {
+            result: Ok(LookupResult::from(Resource::Text {
                 body,
                 content_type: content_type(paths::AUTOEXEC),
             })),

@@ -28,7 +28,7 @@ pub(super) struct FetchArgs {
     #[command(flatten)]
     files: FileArgs,
     #[command(flatten)]
-    checks: CheckArgs,
+    checks: ChecksumArgs,
     /// Take the files of an installed Debian package, and ask no server
     #[arg(long, conflicts_with = "online")]
     offline: bool,
@@ -73,7 +73,7 @@ struct FileArgs {
 
 /// What the files are checked by.
 #[derive(Debug, clap::Args)]
-struct CheckArgs {
+struct ChecksumArgs {
     /// Each file's checksum in the order kernel, initrds, disk; or `accept`: whatever comes will do
     #[arg(long, value_name = "HEX|accept")]
     sha256: Vec<String>,

@@ -26,7 +26,7 @@ Examples:
   bootwright image list
   bootwright image verify debian-13
   bootwright image remove debian-11")]
-pub(super) struct Args {
+pub(super) struct ImageArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -95,7 +95,7 @@ struct ListArgs {
 }
 
 /// Runs the command.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: ImageArgs) -> ExitCode {
     match args.action {
         Action::Add(add) => add::run(add),
         Action::Fetch(fetch) => fetch::run(fetch),

@@ -3,7 +3,7 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Lines,
-    api::{HeldAddress, HostFilter, HostStatus, Refusal, RefusalCode},
+    api::{AdminRefusal, HeldAddress, HostFilter, HostStatus, RefusalCode},
     routes::GetHosts,
 };
 use crate::boot::snapshot::{Host, Hosts, Sourced};
@@ -14,7 +14,7 @@ use crate::state::Shared;
 use std::sync::Arc;
 
 impl Answers<GetHosts> for AdminService {
-    fn answer(&self, HostFilter { host }: HostFilter) -> Result<Lines<HostStatus>, Refusal> {
+    fn answer(&self, HostFilter { host }: HostFilter) -> Result<Lines<HostStatus>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load();
         let hosts = match host.is_empty() {
             true => snapshot.hosts.iter().map(Arc::clone).collect(),
@@ -26,7 +26,7 @@ impl Answers<GetHosts> for AdminService {
 }
 
 /// The hosts of these names or MACs, each once.
-fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, Refusal> {
+fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, AdminRefusal> {
     let mut found: Vec<Arc<Host>> = Vec::new();
     for name in names {
         let of_mac = || hosts.by_mac(name.parse().ok()?);
@@ -41,14 +41,14 @@ fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, Refusal> {
     Ok(found)
 }
 
-fn unknown(hosts: &Hosts, name: &str) -> Refusal {
+fn unknown(hosts: &Hosts, name: &str) -> AdminRefusal {
     let detail = format!("the inventory has no host `{}`", name.escape_debug());
     let known = hosts.iter().map(|host| host.name.as_str());
     let help = config::nearest(name, known).map_or_else(
         || "`bootwright hosts` lists them all".to_owned(),
         |near| format!("did you mean `{near}`?"),
     );
-    Refusal::new(RefusalCode::UnknownHost, detail).with_help(help)
+    AdminRefusal::new(RefusalCode::UnknownHost, detail).with_help(help)
 }
 
 /// A host as it is now. The lease table is ours for this one host only: machines wait for it.

@@ -3,7 +3,7 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Lines,
-    api::{LeaseStatus, NoParameters, Refusal},
+    api::{AdminRefusal, LeaseStatus, NoParameters},
     routes::GetLeases,
 };
 use crate::boot::{
@@ -14,7 +14,7 @@ use crate::lease;
 use crate::model::{Now, WallTime};
 
 impl Answers<GetLeases> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Lines<LeaseStatus>, Refusal> {
+    fn answer(&self, NoParameters {}: NoParameters) -> Result<Lines<LeaseStatus>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load_full();
         let now = self.shared.clock.now();
         let running: Vec<lease::Lease> = self.shared.lease_table().acknowledged(now).collect();

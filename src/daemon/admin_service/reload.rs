@@ -3,14 +3,14 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Document,
-    api::{NoParameters, Refusal, ReloadAccepted},
+    api::{AdminRefusal, NoParameters, ReloadAccepted},
     routes::PostReload,
 };
 use crate::daemon::reload::{ReloadOutcome, Trigger};
 use tokio::runtime::Handle;
 
 impl Answers<PostReload> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<ReloadAccepted>, Refusal> {
+    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<ReloadAccepted>, AdminRefusal> {
         match Handle::current().block_on(self.reloader.reload(Trigger::AdminApi)) {
             ReloadOutcome::Accepted(accepted) => Ok(Document(accepted)),
             ReloadOutcome::Refused(refusal) => Err(refusal.into()),

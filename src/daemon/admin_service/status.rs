@@ -3,7 +3,7 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Document,
-    api::{API_VERSION, InterfaceStatus, LeaseWriteFailure, NoParameters, Refusal, Status, TransferStatus},
+    api::{API_VERSION, AdminRefusal, InterfaceStatus, LeaseWriteFailure, NoParameters, Status, TransferStatus},
     routes::GetStatus,
 };
 use crate::boot::resource::Transport;
@@ -13,7 +13,7 @@ use crate::state::transfers::TransferProgress;
 use std::{collections::BTreeMap, time::Duration};
 
 impl Answers<GetStatus> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<Status>, Refusal> {
+    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<Status>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load();
         let state = self.reloader.state();
         let lease_write_failure = self.writer.failure();

@@ -14,7 +14,7 @@ const EMPTY_BATTERY: i64 = -26 * 365 * DAY;
 const SLACK: u64 = 120;
 
 /// The world: what time it is, what the host believes, what is on its disk and in its daemon's memory.
-struct World {
+struct Simulation {
     /// Seconds; what nobody in this world knows.
     truth: u64,
     /// The host's clock less that.
@@ -29,9 +29,9 @@ struct World {
     promised: BTreeMap<Ipv4Addr, (HardwareAddr, u64)>,
 }
 
-impl World {
-    fn new(error: i64) -> World {
-        let mut world = World {
+impl Simulation {
+    fn new(error: i64) -> Simulation {
+        let mut world = Simulation {
             truth: 1_764_000_000,
             error,
             boot: 1,
@@ -154,8 +154,8 @@ fn client(number: u8) -> HardwareAddr {
     MacAddr([2, 0, 0, 0, 0, number]).into()
 }
 
-fn with_three_leases(error: i64) -> World {
-    let mut world = World::new(error);
+fn with_three_leases(error: i64) -> Simulation {
+    let mut world = Simulation::new(error);
     (1..=3).for_each(|number| world.lease(number));
     world
 }
@@ -349,7 +349,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 proptest! {
     #[test]
     fn no_lease_is_given_to_others_whatever_is_done_to_the_clock(happenings in prop::collection::vec(happening(), 1..40)) {
-        let mut world = World::new(0);
+        let mut world = Simulation::new(0);
         for happening in happenings {
             match happening {
                 Happening::Pass(seconds) => world.pass(seconds),

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::warn;
 
 /// Everything about the interfaces that are to be served.
-pub(super) struct Watcher {
+pub(super) struct InterfaceWatcher {
     wanted: Vec<ServedInterface>,
     listen: ListenConfig,
     common: SharedResources,
@@ -27,9 +27,9 @@ pub(super) struct Watcher {
     complaints: BTreeMap<String, String>,
 }
 
-impl Watcher {
-    pub(super) fn new(wanted: Vec<ServedInterface>, listen: ListenConfig, common: SharedResources) -> Watcher {
-        Watcher {
+impl InterfaceWatcher {
+    pub(super) fn new(wanted: Vec<ServedInterface>, listen: ListenConfig, common: SharedResources) -> InterfaceWatcher {
+        InterfaceWatcher {
             wanted,
             listen,
             common,

@@ -1,6 +1,6 @@
 //! A request's text: rendered at once, or elsewhere and watched, whoever leaves meanwhile.
 
-use super::{JobState, RenderFailure, TextKey, Waiter};
+use super::{JobState, JobWaiter, RenderFailure, TextKey};
 use crate::boot::{
     event::{Machine, Reason},
     resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
@@ -87,7 +87,7 @@ impl Shared {
             return Err(RenderFailure::RecentlyTimedOut);
         }
         let state = Arc::<JobState>::default();
-        let _waiter = Waiter(Arc::clone(&state));
+        let _waiter = JobWaiter(Arc::clone(&state));
         let shared = Arc::clone(self);
         let watched = tokio::spawn(async move {
             let _turn = turn;
