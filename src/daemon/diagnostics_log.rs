@@ -7,7 +7,12 @@ use crate::model::limits::REFUSAL_LINES_MAX;
 /// One line for each thing that is odd.
 pub(super) fn log_warnings(warnings: &[Problem]) {
     for warning in warnings.iter().take(REFUSAL_LINES_MAX) {
-        tracing::warn!("{warning}");
+        tracing::warn!(
+            event = "file_warning",
+            file = warning.file.as_deref(),
+            line = warning.line,
+            "{warning}"
+        );
     }
     log_rest(warnings.len());
 }
@@ -15,7 +20,12 @@ pub(super) fn log_warnings(warnings: &[Problem]) {
 /// One line for each thing that is wrong.
 pub(super) fn log_errors(errors: &[Problem]) {
     for error in errors.iter().take(REFUSAL_LINES_MAX) {
-        tracing::error!("{error}");
+        tracing::error!(
+            event = "file_error",
+            file = error.file.as_deref(),
+            line = error.line,
+            "{error}"
+        );
     }
     log_rest(errors.len());
 }

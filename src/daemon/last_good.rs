@@ -56,6 +56,7 @@ fn log_fallback(Fallback { errors, kept }: &Fallback) {
     let errors: Vec<Problem> = errors.iter().map(Problem::from).collect();
     log_errors(&errors);
     tracing::error!(
+        event = "last_good_served",
         "THE FILES ON DISK ARE REFUSED, {}: serving the last accepted version, saved in {}; correct the files, and they \
          take effect without a restart",
         counted(errors.len(), "error"),
@@ -109,6 +110,9 @@ fn is_strange(appliance: &Appliance, folder: &Path, config_file: &Path) -> bool 
     let strange = config::rewritten_paths(appliance, config_file).filter(|_| geteuid().is_root());
     if let Some((setting, path)) = strange {
         tracing::error!(
+            event = "last_good_refused",
+            setting,
+            path = %path.display(),
             "the files that were accepted last, kept in {}, are not served: their `{setting}` is {}, which {} does \
              not say, and a start as root takes that from nowhere else; correct the files on disk",
             folder.display(),

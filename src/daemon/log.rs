@@ -89,7 +89,7 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         let message = format!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
         // A filter that lets no error through must not hide it.
         match tracing::enabled!(Level::ERROR) {
-            true => tracing::error!("{message}"),
+            true => tracing::error!(event = "panic", "{message}"),
             false => plain(&message),
         }
         // The process ends with this thread.
@@ -156,7 +156,9 @@ pub fn last_words(message: &dyn fmt::Display) {
     let priority = if journald_reads() { "<3>" } else { "" };
     let message = message.to_string();
     match is_logged {
-        true => message.lines().for_each(|line| tracing::error!("{line}")),
+        true => message
+            .lines()
+            .for_each(|line| tracing::error!(event = "exit", "{line}")),
         false => format!("bootwright: {message}")
             .lines()
             .for_each(|line| plain(&format!("{priority}{line}"))),

@@ -365,6 +365,7 @@ impl ReloadState {
 
 fn log_accepted(trigger: Trigger, accepted: &ReloadAccepted) {
     tracing::info!(
+        event = "reloaded", generation = accepted.generation, %trigger,
         "reload by {trigger}: generation {} is in force, {}",
         accepted.generation,
         counted(accepted.hosts, "host")
@@ -377,6 +378,7 @@ fn log_accepted(trigger: Trigger, accepted: &ReloadAccepted) {
 
 fn log_refused(trigger: Trigger, refusal: &ReloadRefusal) {
     tracing::error!(
+        event = "reload_refused", generation = refusal.generation, %trigger,
         "reload by {trigger} refused, {}: generation {} stays in force",
         counted(refusal.errors.len(), "error"),
         refusal.generation

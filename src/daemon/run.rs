@@ -83,7 +83,11 @@ pub(super) async fn run(
             _ = &mut serving => return Ok(RunOutcome::Failed),
         }
     };
-    tracing::info!("{name}: running transfers have {} s to end", SHUTDOWN_TIMEOUT.as_secs());
+    tracing::info!(
+        event = "draining",
+        "{name}: running transfers have {} s to end",
+        SHUTDOWN_TIMEOUT.as_secs()
+    );
     systemd::stopping("draining transfers");
     watching.abort();
     reminding.abort();

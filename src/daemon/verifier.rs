@@ -227,6 +227,8 @@ impl Verifier {
                     if logged_at.elapsed() >= VERIFY_LOG_INTERVAL {
                         logged_at = Instant::now();
                         tracing::info!(
+                            event = "artifact_progress",
+                            file = name(next_to_read),
                             "{} is being verified, {} of {} bytes",
                             name(next_to_read),
                             reading.done(),
@@ -292,7 +294,14 @@ impl Verifier {
             }
             match (why, before) {
                 (ReadReason::New, _) => {
-                    tracing::info!("{} is verified, {} bytes", name(next_to_read), artifact.stamp.length)
+                    tracing::info!(
+                        event = "artifact_verified",
+                        file = name(next_to_read),
+                        bytes = artifact.stamp.length,
+                        "{} is verified, {} bytes",
+                        name(next_to_read),
+                        artifact.stamp.length
+                    )
                 }
                 (ReadReason::Recheck, VerificationState::Verified { .. }) => {
                     tracing::debug!("{} is verified again", name(next_to_read))
@@ -310,9 +319,17 @@ impl Verifier {
             );
         }
         self.shared.counters.count(Counter::ArtifactsMismatched);
-        tracing::error!("{} is not served: {problem}", name(next_to_read));
+        tracing::error!(
+            event = "artifact_wrong",
+            file = name(next_to_read),
+            line = problem.line,
+            "{} is not served: {problem}",
+            name(next_to_read)
+        );
         if let (VerificationState::Verified { .. }, VerificationState::Mismatch { .. }) = (before, after) {
             tracing::error!(
+                event = "artifact_rotted",
+                file = name(next_to_read),
                 "{} was right when it was read last, and nobody wrote to it since: its disk or this machine's memory \
                  fails; see `dmesg` and `smartctl -a`, and put the file there again",
                 name(next_to_read)

@@ -254,7 +254,12 @@ impl DhcpServer {
             .exhausted
             .is_due(&self.shared.clock, POOL_EXHAUSTED_LOG_INTERVAL)
         {
-            warn!("a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter");
+            warn!(
+                event = "pool_exhausted",
+                reason = reason.code().name(),
+                subnet = reason.subnet().map(display),
+                "a machine gets no address: {reason}; make the subnet's `pool` larger or its `lease` shorter"
+            );
         }
     }
 

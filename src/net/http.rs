@@ -171,15 +171,20 @@ impl HttpServer {
         }
         match no_permit {
             Some(NoPermit::Client(own)) => warn!(
+                event = "http_full", reason = "machines_per_address", address = %client,
                 "an HTTP connection of {client} is closed: it has {own} already, as many as one address may have; if many \
                  machines ask from it, say so by machines_per_address under [network]"
             ),
             Some(NoPermit::UnknownClients) => warn!(
+                event = "http_full", reason = "unknown_clients", address = %client,
                 "an HTTP connection of {client} is closed: as many are open as addresses may have that nobody was \
                  given by DHCP; if machines of yours ask from it, name it by machines_per_address under [network]"
             ),
             Some(NoPermit::All) | None => {
-                warn!("an HTTP connection of {client} is closed: no more can be open at once")
+                warn!(
+                    event = "http_full", reason = "connections", address = %client,
+                    "an HTTP connection of {client} is closed: no more can be open at once"
+                )
             }
         }
     }

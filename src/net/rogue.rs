@@ -164,11 +164,20 @@ impl RogueMonitor {
                 "rogue DHCP server {server} ({mac}): machines that take its offers do not boot from us. {REMEDY}"
             ),
             (LogDecision::Name, Mode::Proxy) if boots => warn!(
+                event = "other_boot_server",
+                address = %server,
+                mac = %mac,
                 interface = name,
                 "another server tells machines what to boot: {server} ({mac}); which of us a machine obeys is its \
                  firmware's choice. Take its boot file and its options 60 and 67 away"
             ),
-            (LogDecision::Name, Mode::Proxy) => info!(interface = name, "the DHCP server here is {server} ({mac})"),
+            (LogDecision::Name, Mode::Proxy) => info!(
+                event = "dhcp_server",
+                address = %server,
+                mac = %mac,
+                interface = name,
+                "the DHCP server here is {server} ({mac})"
+            ),
         }
     }
 }

@@ -72,7 +72,10 @@ impl InterfaceServers {
         let has_no_subnet = self.mode == Mode::Dhcp && first.is_some() && !interface.addresses.iter().any(is_repeat);
         if let (true, false, Some(own)) = (has_no_subnet, self.has_no_subnet, first) {
             warn!(
+                event = "no_subnet",
                 interface = name,
+                address = %own.address,
+                cidr = %own.cidr,
                 "no subnet of the inventory holds its address {}: only what a relay sends is answered. Add a \
                  [[subnet]] with cidr = \"{}\"",
                 own.address,
@@ -120,8 +123,8 @@ fn announce_wire(name: &str, subnets: &[String]) {
 pub(super) fn announce_link(interface: &Interface) {
     let name = &*interface.name;
     match interface.link_problem() {
-        Some(problem) => warn!(interface = name, "{problem}"),
-        None => info!(interface = name, "link up"),
+        Some(problem) => warn!(event = "link_down", interface = name, "{problem}"),
+        None => info!(event = "link_up", interface = name, "link up"),
     }
 }
 
@@ -130,8 +133,13 @@ pub(super) fn announce(interface: &Interface) {
     let name = &*interface.name;
     let addresses: Vec<String> = interface.addresses.iter().map(|own| own.address.to_string()).collect();
     if addresses.is_empty() {
-        warn!(interface = name, "{NO_ADDRESS}");
+        warn!(event = "no_address", interface = name, "{NO_ADDRESS}");
     } else {
-        info!(interface = name, addresses = addresses.join(" "), "serving");
+        info!(
+            event = "serving",
+            interface = name,
+            addresses = addresses.join(" "),
+            "serving"
+        );
     }
 }

@@ -195,7 +195,12 @@ impl Servers {
         });
         let there = interface::names().unwrap_or_default();
         for name in names.iter().filter(|name| !found.contains_key(*name)) {
-            warn!(interface = name, "{}", interface::missing(name, &there));
+            warn!(
+                event = "interface_missing",
+                interface = name,
+                "{}",
+                interface::missing(name, &there)
+            );
         }
         let bound = found
             .into_values()

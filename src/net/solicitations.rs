@@ -59,7 +59,9 @@ impl Solicitations {
                 if self.routers().router_seen(self.shared.clock.now()) {
                     let interface = self.interface.borrow();
                     info!(
+                        event = "ipv6_router",
                         interface = &*interface.name,
+                        mac = %mac,
                         "an IPv6 router advertises here ({mac}): machines are left to it"
                     );
                 }
@@ -73,6 +75,7 @@ impl Solicitations {
         if is_in_boot && self.is_router() && self.routers().router_seen(now) {
             let interface = self.interface.borrow();
             info!(
+                event = "ipv6_forwarding",
                 interface = &*interface.name,
                 "this host forwards IPv6 here and has a program that may advertise that, so it is taken for the router: \
                  machines that ask for one are told nothing"

@@ -76,16 +76,23 @@ pub fn mark(shared: &Arc<Shared>, now: Now, leases: &mut LeaseGuard<'_>) {
 
 fn say(ClockStep { by, leaps }: ClockStep) {
     let long = length(by.unsigned_abs());
+    let event = "clock_set";
     match (by < 0, leaps) {
         (false, true) => warn!(
+            event,
+            seconds = by,
             "this host's clock was set forwards by {long}: leases run on as they were given, and their ends on disk are \
              written anew"
         ),
         (false, false) => warn!(
+            event,
+            seconds = by,
             "this host's clock was set forwards by {long}, and is still behind the date by which leases are on disk: \
              they run on as they were given"
         ),
         (true, _) => warn!(
+            event,
+            seconds = by,
             "this host's clock was set back by {long}, or its battery is empty: leases run on as they were given, and \
              their ends on disk go by the later date until the clock is past it. `timedatectl` shows whether a time \
              server sets it"

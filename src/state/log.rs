@@ -1,7 +1,7 @@
 //! One log line per step of a machine's boot: a sentence, and beside it the same as fields.
 
 use super::Clock;
-use crate::boot::event::{BootAction, Event, MachineKey, Step};
+use crate::boot::event::{BootAction, Event, HttpFault, MachineKey, Reason, Step};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -107,6 +107,9 @@ pub(super) fn log(event: &Event, is_repeated: bool, budgets: &Budgets) {
                 boot = event.step.boot().map(BootAction::name),
                 file = file(&event.step).as_deref(),
                 bytes = event.step.bytes(),
+                by = by(&event.step).as_deref(),
+                port = event.step.reason().and_then(Reason::seen_port).map(display),
+                fault = event.step.reason().and_then(Reason::http_fault).map(HttpFault::name),
                 relay = event.machine.relay.map(display),
                 uuid = event.machine.uuid.map(display),
                 quirks = quirks(event).as_deref(),
@@ -128,6 +131,14 @@ pub(super) fn log(event: &Event, is_repeated: bool, budgets: &Budgets) {
 fn file(step: &Step) -> Option<String> {
     let told = || Some(step.boot()?.file()?.text());
     step.file().map(|file| file.short().to_string()).or_else(told)
+}
+
+/// Who or what brought it about, where that is known: a machine's MAC, or what ended a wait.
+fn by(step: &Step) -> Option<String> {
+    match step.reason() {
+        Some(Reason::WaitEnded { by, .. }) => Some(by.name().to_owned()),
+        _ => step.by().map(|mac| mac.to_string()),
+    }
 }
 
 fn mac(event: &Event) -> String {

@@ -90,7 +90,9 @@ fn grubs_and_pxelinuxs_configurations_are_the_clients_own_script() {
         );
     }
     room.write_script("fetched.pxelinux", "SAY {{ name }}\n");
-    daemon.wait_for("the new generation", |line| line.message.contains("generation 2"));
+    daemon.wait_for("the new generation", |line| {
+        line.has("reloaded", &[("generation", "2")])
+    });
     for (program, fetched) in fetch_with_everything(&client, "pxelinux.cfg/01-02-00-00-00-00-31") {
         assert_eq!(String::from_utf8_lossy(&fetched), "SAY fetcher\n", "{program}");
     }
@@ -184,6 +186,6 @@ fn a_machine_that_is_not_listed_may_read_images_and_gets_the_unknown_script() {
     let script = client.expect("curl", &["-sSf", &url]);
     assert!(script.starts_with(b"#!ipxe"), "{}", String::from_utf8_lossy(&script));
     daemon.wait_for("the unknown machine's script", |line| {
-        line.target == "boot" && line.message.starts_with("sent script unknown")
+        line.event == "sent" && line.file == "script unknown"
     });
 }

@@ -253,9 +253,7 @@ fn sigterm_lets_a_running_transfer_end() {
     let client = wire.client_at("02:00:00:00:00:61", "192.0.2.61");
     let transfer = Held::begin(&client, "/image/small/kernel.bin");
     daemon.signal(Signal::SIGTERM);
-    daemon.wait_for("the drain's beginning", |line| {
-        line.message.contains("running transfers have ")
-    });
+    daemon.wait_for("the drain's beginning", |line| line.event == "draining");
     let (is_whole, fetched) = transfer.end();
     assert!(
         is_whole && fetched == kernel,

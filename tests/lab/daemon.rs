@@ -19,7 +19,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a stop may take: the drain's deadline and then some, for the same reason.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One line of the log.
+/// One line of the log: its fields. Its sentence is for people, and in [`Daemon::log_tail`].
 #[derive(Clone, Debug)]
 pub struct Line {
     /// `boot` for the steps of a machine's boot.
@@ -44,8 +44,8 @@ pub struct Line {
     pub quirks: String,
     /// An interface's addresses, where a line tells them.
     pub addresses: String,
-    /// What happened, in words.
-    pub message: String,
+    /// All fields, those above among them.
+    fields: Value,
 }
 
 impl Line {
@@ -57,12 +57,6 @@ impl Line {
                 .and_then(|fields| fields.get(name))
                 .or_else(|| value.get(name));
             found.and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        // What is no JSON (a panic, an early refusal) is kept as it is: tests want to see it.
-        let message = if value.is_object() {
-            field("message")
-        } else {
-            raw.to_owned()
         };
         Line {
             target: field("target"),
@@ -76,8 +70,22 @@ impl Line {
             boot: field("boot"),
             quirks: field("quirks"),
             addresses: field("addresses"),
-            message,
+            fields: value.get("fields").unwrap_or(&value).clone(),
         }
+    }
+
+    /// A field as text, whatever it is: `""` where there is none.
+    pub fn field(&self, name: &str) -> String {
+        match self.fields.get(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    /// Whether it is that event of the daemon's own, with these fields.
+    pub fn has(&self, event: &str, fields: &[(&str, &str)]) -> bool {
+        self.event == event && fields.iter().all(|(name, value)| self.field(name) == *value)
     }
 
     /// Whether it is that event of that machine, and one of its fields (reason, address, file, boot) is each of

@@ -93,7 +93,7 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
         let second = daemon
             .lines()
             .into_iter()
-            .find(|line| line.message.starts_with("sent loader"));
+            .find(|line| line.event == "sent" && line.file.starts_with("loader "));
         assert!(second.is_none(), "an iPXE got a second loader: {second:?}");
     }
 }
@@ -137,7 +137,7 @@ fn case_40_an_ipxe_that_is_told_to_come_back_waits_and_boots() {
                 held.read_exact(&mut little).expect("a slow client is not cut");
             }
         });
-        let tells = |line: &Line| line.message.contains("machines wait for image files, r1u07 among them");
+        let tells = |line: &Line| line.has("image_files_wait", &[("machine", "r1u07")]);
         let told = super::poll_machine(LOADER, || daemon.lines().into_iter().find(tells));
         is_told.store(true, Ordering::Relaxed);
         assert!(told.is_some_and(|line| line.level == "WARN"), "{}", daemon.log_tail());

@@ -84,13 +84,7 @@ fn forty_udhcpc_that_start_together_each_hear_their_own_offer() {
         let ended = super::poll(SOON * 2, || client.0.try_wait().expect("our own child"));
         assert!(ended.is_some_and(|status| status.success()), "{}", daemon.log_tail());
     }
-    let printed = || {
-        daemon
-            .lines()
-            .iter()
-            .filter(|line| line.message.starts_with("offered "))
-            .count()
-    };
+    let printed = || daemon.lines().iter().filter(|line| line.event == "offered").count();
     // The log has a pipe to go through.
     let is_heard = super::poll(SOON, || (offers(&watch.frames()) == printed()).then_some(()));
     assert!(

@@ -100,10 +100,10 @@ fn a_terabyte_that_is_new_holds_nothing_up_and_is_not_served_before_it_is_verifi
     assert!(refused.contains(" of 1099511627776 bytes"), "{refused}");
     must_be_refused_by_tftp(&client, "/image/big/disk.img");
     daemon.wait_for("the request that TFTP refused", |line| {
-        line.target == "boot" && line.message.contains("image big/disk.img is being verified, ")
+        line.target == "boot" && line.reason == "unverified"
     });
     daemon.wait_for("the progress", |line| {
-        line.level == "INFO" && line.message.contains("image big/disk.img is being verified, ")
+        line.level == "INFO" && line.has("artifact_progress", &[("file", "image big/disk.img")])
     });
 
     // What is small does not wait for what is large, and a reload waits for neither.
@@ -142,7 +142,7 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
     let daemon = Daemon::start(&wire, &room);
     // Said when its checksum is kept.
     daemon.wait_for("the checksum", |line| {
-        line.message.contains("image small/kernel.bin is verified, ")
+        line.has("artifact_verified", &[("file", "image small/kernel.bin")])
     });
     assert_eq!(counter(&room, "artifacts_read"), 1);
     assert!(daemon.stop().success());
@@ -161,9 +161,9 @@ fn a_restart_reads_no_image_again_and_one_that_changed_meanwhile_is_not_served()
         "{refused}"
     );
     assert!(is_served(&client, "/snponly.efi"), "the room goes on");
-    let words = ["small/image.toml:", "kernel.bin", " is declared and ", "fetch it again"];
     daemon.wait_for("what is wrong", |line| {
-        line.level == "ERROR" && words.iter().all(|word| line.message.contains(word))
+        let fields = [("file", "image small/kernel.bin"), ("line", "2")];
+        line.level == "ERROR" && line.has("artifact_wrong", &fields)
     });
     assert_eq!(counter(&room, "artifacts_mismatched"), 1);
     assert_eq!(unserved(&room)[0]["problem"]["line"], 2);
@@ -228,7 +228,7 @@ fn a_disk_that_rots_under_a_file_that_nobody_touched_is_found_by_reading_it_agai
     let before = stamp(&room);
     disk.rot(&kernel[(40 << 20)..(40 << 20) + 512]);
     daemon.wait_for_within("the rot", Duration::from_secs(60), |line| {
-        line.level == "ERROR" && line.message.contains("was right when it was read last")
+        line.level == "ERROR" && line.event == "artifact_rotted"
     });
     assert_eq!(stamp(&room), before, "nobody touched the file");
     must_break(transfer);

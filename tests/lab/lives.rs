@@ -234,8 +234,9 @@ impl Life {
 
     fn write_inventory(&self, text: &str) {
         self.room.write("inventory.toml", text);
-        self.daemon
-            .wait_for("the new generation", |line| line.message.contains("generation 2"));
+        self.daemon.wait_for("the new generation", |line| {
+            line.has("reloaded", &[("generation", "2")])
+        });
     }
 }
 

@@ -31,17 +31,17 @@ fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str) {
     let daemon = Daemon::start(&wire, &room);
     let machine = Machine::power_on(&wire, firmware, "52:54:00:00:00:07");
     daemon.wait_for_within("the loader", LOADER, |line| {
-        line.message.starts_with("sent loader snponly.efi") && line.stage == stage
+        line.event == "sent" && line.file == "loader snponly.efi" && line.stage == stage
     });
     daemon.wait_for_within("its autoexec", LOADER, |line| {
-        line.message.starts_with("sent autoexec.ipxe")
+        line.event == "sent" && line.file == "autoexec.ipxe"
     });
     daemon.wait_for_within("the script", LOADER, |line| line.is("r1u07", "sent", &["script shown"]));
     machine.wait_for("r1u07 came up with 192.0.2.1", LOADER);
     let steps = daemon.lines().into_iter().filter(|line| line.target == "boot");
-    let again = steps.filter(|line| line.stage == "ipxe" && !line.message.starts_with("sent"));
+    let again = steps.filter(|line| line.stage == "ipxe" && line.event != "sent");
     assert_eq!(
-        again.map(|line| line.message).collect::<Vec<_>>(),
+        again.map(|line| line.event).collect::<Vec<_>>(),
         [""; 0],
         "it asked DHCP again"
     );

@@ -51,7 +51,7 @@ cmdline = ["console=hvc0"]
         for file in ["linux", initrd] {
             step(file, KERNEL, ("sent", &format!("image {image}/{file}")));
         }
-        let asked_for_a_url = |line: &Line| line.message.contains("tftp://");
+        let asked_for_a_url = |line: &Line| line.file.contains("tftp://");
         assert!(
             daemon.lines().iter().all(|line| !asked_for_a_url(line)),
             "{}",

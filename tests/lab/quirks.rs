@@ -35,7 +35,9 @@ fn case_28_the_log_names_the_rows_of_a_raspberry_pi_and_an_operators_row_needs_n
     ask(&client);
     named("raspberry-pi-by-address,raspberry-pi-answer");
     room.write("quirks.toml", OURS);
-    daemon.wait_for("the new generation", |line| line.message.contains("generation 2"));
+    daemon.wait_for("the new generation", |line| {
+        line.has("reloaded", &[("generation", "2")])
+    });
     ask(&client);
     named("our-boards,raspberry-pi-by-address,raspberry-pi-answer");
 }

@@ -312,7 +312,7 @@ fn a_host_at_its_own_port_of_a_relay_boots_and_one_at_another_gets_no_answer() {
         daemon.log_tail()
     );
     let line = daemon.wait_for("both ports", |line| {
-        line.is("r2u08", "wrong_port", &["other_port"]) && line.message.contains("back9")
+        line.is("r2u08", "wrong_port", &["other_port"]) && line.field("port").contains("back9")
     });
     assert_eq!(line.level, "WARN");
 }

@@ -133,8 +133,7 @@ fn where_a_router_advertises_a_machine_in_its_boot_is_left_to_it() {
     let advertisement = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     Host6::new(&router).send(&advertisement, ALL_NODES);
     daemon.wait_for("the router", |line| {
-        line.message
-            .contains("an IPv6 router advertises here (02:00:00:00:00:72)")
+        line.has("ipv6_router", &[("mac", "02:00:00:00:00:72")])
     });
     assert!(machine.gets_lease(FIRMWARE));
     let host = Host6::new(&machine);
@@ -180,9 +179,7 @@ fn a_router_that_answers_our_own_question_alone_is_heard_though_our_kernel_has_n
         host.send(&SOLICITATION, ALL_ROUTERS);
         answering.join().expect("the router does not panic");
     });
-    daemon.wait_for("the router", |line| {
-        line.message.contains("an IPv6 router advertises here")
-    });
+    daemon.wait_for("the router", |line| line.event == "ipv6_router");
     // On a busy machine its answer may be late for who asked first; nobody is told any more from here on.
     let told = counter(&room, "router_absence_advertised");
     solicits_and_is_counted(&host, &room, "router_present");
@@ -209,9 +206,7 @@ fn where_this_host_forwards_ipv6_it_is_the_router_if_a_program_may_say_so() {
     let told = counter(&room, "router_absence_advertised");
     solicits_and_is_counted(&host, &room, "router_present");
     assert_eq!(counter(&room, "router_absence_advertised"), told);
-    daemon.wait_for("the notice", |line| {
-        line.message.contains("this host forwards IPv6 here")
-    });
+    daemon.wait_for("the notice", |line| line.event == "ipv6_forwarding");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_machine_that_gave_up_is_powered_on_again_and_what_stopped_it_is_told() {
         let have_failed_again = || {
             let mut failures = BTreeMap::<String, u32>::new();
             for line in daemon.lines() {
-                if line.message.contains("small/missing") {
+                if line.event == "failed" && line.file == "image small/missing" {
                     *failures.entry(line.machine).or_default() += 1;
                 }
             }

@@ -205,10 +205,7 @@ fn garbage_on_every_port_is_counted_and_changes_nothing() {
     // that they ended.
     let again = poll(SOON, || client.run("curl", &fetch).status.success().then_some(()));
     assert!(again.is_some(), "its own connections ended\n{}", daemon.log_tail());
-    let panicked = daemon
-        .lines()
-        .into_iter()
-        .find(|line| line.message.contains("panicked"));
+    let panicked = daemon.lines().into_iter().find(|line| line.event == "panic");
     assert!(panicked.is_none(), "{panicked:?}");
     let counted_now = ask_json(&room, "status");
     assert_ne!(counted["counters"], counted_now["counters"], "garbage is counted");
@@ -267,7 +264,7 @@ fn images_beyond_their_places_wait_and_nothing_else_does() {
     let served = poll(SOON, || head(&[], image).starts_with("http/1.1 200").then_some(()));
     assert!(served.is_some(), "{}", daemon.log_tail());
     daemon.wait_for("the log says it", |line| {
-        line.level == "WARN" && line.message.contains("machines wait for image files")
+        line.level == "WARN" && line.event == "image_files_wait"
     });
 }
 
@@ -449,7 +446,12 @@ fn an_exhausted_pool_is_reported_once_and_counted_each_time() {
     let counted = || ask_json(&room, "status")["counters"]["dhcp_pool_exhausted"].as_u64();
     let all = poll(SOON, || (counted() >= Some(3)).then_some(()));
     assert!(all.is_some(), "{:?}\n{}", counted(), daemon.log_tail());
-    let says_it = |line: &Line| line.message.contains("the pool of 192.0.2.0/24 is used up; make");
+    let says_it = |line: &Line| {
+        line.has(
+            "pool_exhausted",
+            &[("reason", "pool_used_up"), ("subnet", "192.0.2.0/24")],
+        )
+    };
     assert_eq!(daemon.wait_for("the used-up pool", says_it).level, "WARN");
     let times = daemon.lines().into_iter().filter(says_it).count();
     assert_eq!(times, 1, "{}", daemon.log_tail());

@@ -120,12 +120,12 @@ fn who_gives_up_at_a_503_waits_for_its_place_and_who_comes_back_is_told_to() {
     wait_for_count(&room, "http_held_abandoned", 2);
     daemon.wait_for("who left", |line| {
         line.level == "WARN"
-            && line
-                .message
-                .starts_with("failed image debian-12/initrd.gz: its client left")
+            && line.event == "failed"
+            && line.file == "image debian-12/initrd.gz"
+            && (line.reason.as_str(), line.field("by")) == ("wait_ended", "client_left".to_owned())
     });
     daemon.wait_for("the log says it", |line| {
-        line.level == "WARN" && line.message.contains("bulk_streams under [http] are all under way")
+        line.level == "WARN" && line.has("image_files_wait", &[("reason", "bulk_streams")])
     });
     // A body that was promised comes before those that can wait.
     let (_, mut promised) = head_of(&client, "UefiHttpBoot/1.0", INITRD);
@@ -206,7 +206,7 @@ fn who_gives_up_at_a_503_waits_while_its_image_is_verified() {
         "a byte of another file was sent"
     );
     daemon.wait_for("why it was cut", |line| {
-        line.message.starts_with("failed image big/disk.img: ") && line.message.contains("changed")
+        line.event == "failed" && line.file == "image big/disk.img" && line.reason.starts_with("file_changed")
     });
 }
 
@@ -235,7 +235,7 @@ fn so_many_wait_and_no_more_and_nobody_else_is_kept_from_booting() {
     );
     assert_eq!(counter(&room, "http_held_timeout"), 1);
     daemon.wait_for("that too many wait", |line| {
-        line.level == "WARN" && line.message.contains("too many wait already")
+        line.level == "WARN" && line.reason == "too_many_wait"
     });
     for path in ["/snponly.efi", "/boot.ipxe?mac=02-00-00-00-00-65"] {
         assert!(told(&honest, "iPXE/2.0.0", path).starts_with("http/1.1 200"), "{path}");
@@ -252,8 +252,8 @@ fn so_many_wait_and_no_more_and_nobody_else_is_kept_from_booting() {
     // Whom the daemon leaves at its end has not left.
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_within("the end of the last wait", SOON + SHUTDOWN_TIMEOUT, |line| {
-        line.message
-            .starts_with("failed image big/disk.img: bootwright stopped after it had waited")
+        let why = (line.reason.as_str(), line.field("by"));
+        line.file == "image big/disk.img" && why == ("wait_ended", "stopped".to_owned())
     });
     drop(still);
 }
@@ -330,13 +330,11 @@ fn a_rack_behind_one_address_boots_by_tftp_where_the_settings_know_of_it_and_els
     // Who asks while others of its address have not yet answered takes their places; who asks later waits.
     let limited = counter(&room, "tftp_full") + counter(&room, "tftp_evicted");
     assert!(limited > 0, "one machine's places are no rack's");
-    let line = daemon.wait_for("which address it is", |line| line.message.contains("192.0.2.67 wait"));
+    let line = daemon.wait_for("which address it is", |line| {
+        line.has("tftp_full", &[("address", "192.0.2.67")])
+    });
     assert_eq!(line.level, "WARN");
-    assert!(
-        line.message.contains("machines_per_address under [network]"),
-        "{}",
-        line.message
-    );
+    assert_eq!(line.reason, "machines_per_address");
 }
 
 #[test]
@@ -369,9 +367,7 @@ fn a_rack_behind_one_address_gets_its_images_by_http_in_turns() {
         (0, 0)
     );
     daemon.wait_for("which address it is", |line| {
-        line.level == "WARN"
-            && line
-                .message
-                .contains("8 are on their way to 192.0.2.68, as many as one address")
+        let fields = [("reason", "machines_per_address"), ("address", "192.0.2.68")];
+        line.level == "WARN" && line.has("image_files_wait", &fields)
     });
 }

@@ -194,6 +194,34 @@ pub enum HttpFault {
     Other(Arc<str>),
 }
 
+impl WaitEnd {
+    /// What it is, in a word: the log's field `by`.
+    pub fn name(self) -> &'static str {
+        match self {
+            WaitEnd::Stopped => "stopped",
+            WaitEnd::GaveWay => "gave_way",
+            WaitEnd::ClientLeft => "client_left",
+        }
+    }
+}
+
+impl HttpFault {
+    /// What it is, in a word: the log's field `fault`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            HttpFault::Overdue => "overdue",
+            HttpFault::TooLarge => "too_large",
+            HttpFault::Tls => "tls",
+            HttpFault::Http2 => "http2",
+            HttpFault::Ssh => "ssh",
+            HttpFault::NotText => "not_text",
+            HttpFault::NoVersion => "no_version",
+            HttpFault::Blank => "blank",
+            HttpFault::Other(_) => "other",
+        }
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

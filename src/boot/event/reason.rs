@@ -217,6 +217,32 @@ reasons! {
         "connections from addresses that DHCP did not assign are at their limit",
 }
 
+impl Reason {
+    /// The subnet whose pool has no address.
+    pub fn subnet(&self) -> Option<Cidr> {
+        match self {
+            Reason::PoolUsedUp { subnet, .. } | Reason::NoPool { subnet, .. } => Some(*subnet),
+            _ => None,
+        }
+    }
+
+    /// The switch port from which a request came that belongs to another.
+    pub fn seen_port(&self) -> Option<&Escaped> {
+        match self {
+            Reason::OtherPort { seen, .. } | Reason::OtherPortVlan { seen, .. } => Some(seen),
+            _ => None,
+        }
+    }
+
+    /// What came in place of an HTTP request.
+    pub fn http_fault(&self) -> Option<&HttpFault> {
+        match self {
+            Reason::NotHttp { fault, .. } => Some(fault),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -245,6 +245,14 @@ impl Step {
         }
     }
 
+    /// The other machine that uses the address that it is about, where that is known.
+    pub fn by(&self) -> Option<MacAddr> {
+        match self {
+            Step::ReservationConflict { by, .. } | Step::AddressInUse { by, .. } => *by,
+            _ => None,
+        }
+    }
+
     /// Why a REQUEST was refused.
     pub fn refusal(&self) -> Option<&Reason> {
         match self {

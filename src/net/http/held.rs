@@ -186,19 +186,23 @@ impl ConnectionContext {
         if self.shared.busy.is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL) {
             match self.bulk.no_permit(&self.permit_request) {
                 Some(NoPermit::Client(own)) => warn!(
-                    mac = subject.machine.hardware.as_ref().map(display),
+                    event = "image_files_wait", reason = "machines_per_address",
+                    machine = %subject.machine.key, mac = subject.machine.hardware.as_ref().map(display),
+                    address = %self.permit_request.client,
                     "machines wait for image files, {} among them: {own} are on their way to {}, as many as one address \
                      may have; if many machines ask from it, say so by machines_per_address under [network]",
                     subject.machine.key,
                     self.permit_request.client
                 ),
                 Some(NoPermit::UnknownClients) => warn!(
+                    event = "image_files_wait", reason = "unknown_clients", address = %self.permit_request.client,
                     "{} waits for an image file: as many are on their way as addresses may have that nobody was \
                      given by DHCP",
                     self.permit_request.client
                 ),
                 Some(NoPermit::All) | None => warn!(
-                    mac = subject.machine.hardware.as_ref().map(display),
+                    event = "image_files_wait", reason = "bulk_streams",
+                    machine = %subject.machine.key, mac = subject.machine.hardware.as_ref().map(display),
                     "machines wait for image files, {} among them: bulk_streams under [http] are all under way",
                     subject.machine.key
                 ),
@@ -382,6 +386,8 @@ impl ConnectionContext {
         let notice = &self.shared.log_throttles.too_many_wait;
         if notice.is_due(&self.shared.clock, HTTP_BUSY_LOG_INTERVAL) {
             warn!(
+                event = "image_files_refused",
+                reason = why.code().name(),
                 mac = subject.machine.hardware.as_ref().map(display),
                 "machines get 503 with Retry-After for image files, which many programs take for a failure, {} ({}) among them: {why}",
                 subject.machine.key,

@@ -67,7 +67,7 @@ fn a_host_whose_own_address_a_stranger_uses_is_reported_once_with_the_strangers_
     let turns = crate::poll(super::TURN, || disputed().filter(|turns| *turns >= 4));
     assert!(turns.is_some(), "{}\n{}", life.watch.text(), life.daemon.log_tail());
     let line = life.daemon.wait_for("who uses it", |line| {
-        line.is("r1u21", "reservation_conflict", &["192.0.2.11"]) && line.message.contains("02:00:00:00:00:66")
+        line.is("r1u21", "reservation_conflict", &["192.0.2.11"]) && line.field("by") == "02:00:00:00:00:66"
     });
     assert_eq!(line.level, "WARN");
     let lines = life.daemon.lines();

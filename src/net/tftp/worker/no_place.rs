@@ -33,10 +33,14 @@ impl Worker {
         }
         match own {
             Some(own) => warn!(
+                event = "tftp_full", reason = "machines_per_address", address = %address,
                 "TFTP requests of {address} wait: {own} transfers to it are under way, as many as one address may have; \
                  if many machines ask from it, say so by machines_per_address under [network]"
             ),
-            None => warn!("TFTP requests wait, one of {address} among them: no more transfers can be under way"),
+            None => warn!(
+                event = "tftp_full", reason = "transfers", address = %address,
+                "TFTP requests wait, one of {address} among them: no more transfers can be under way"
+            ),
         }
     }
 }
