@@ -59,11 +59,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let network = network::read(reader, fields.value("network"));
     if fields.value("network").is_none() {
         let help = "add [network] with interfaces = [\"eno2\"]";
-        reader.error(
-            &root,
-            "there is no [network], so no interface to serve".to_owned(),
-            help,
-        );
+        reader.error(&root, "there is no [network], so no interface to serve", help);
     }
     let (http_port, bulk_streams) = http(reader, fields.value("http"));
     let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
@@ -155,7 +151,7 @@ fn bulk_streams(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<usize> {
         let help = "fewer let each machine finish sooner, more let more of them begin";
         reader.error(
             value,
-            format!("bulk_streams is a whole number from 1 to {HTTP_CONNECTIONS_MAX}"),
+            format_args!("bulk_streams is a whole number from 1 to {HTTP_CONNECTIONS_MAX}"),
             help,
         );
     }
@@ -237,7 +233,7 @@ fn recheck(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
     let every = decode::duration(reader, value)?;
     if every.is_zero() {
         let help = "write \"off\" to read no image again, or how often, such as \"7d\"";
-        reader.error(value, "images can't be read again all the time".to_owned(), help);
+        reader.error(value, "images can't be read again all the time", help);
         return None;
     }
     Some(every)
@@ -264,7 +260,7 @@ fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> Pat
         let written = decode::text(reader, value)?;
         let read = written.parse::<SocketAddr>().ok();
         if read.is_none() {
-            let message = format!("`{}` is not an address and port", text::escape(written.as_bytes()));
+            let message = format_args!("`{}` is not an address and port", text::escape(written.as_bytes()));
             reader.error(value, message, "write it as 127.0.0.1:8067");
         }
         read

@@ -55,7 +55,7 @@ fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<Catal
     let tables = decode::tables(reader, "image", fields.value("image"));
     fields.finish(reader);
     if tables.len() > CATALOGUE_ENTRIES_MAX {
-        let message = format!(
+        let message = format_args!(
             "these are {} images, and {CATALOGUE_ENTRIES_MAX} are read",
             tables.len()
         );
@@ -69,7 +69,7 @@ fn entries(source: &Source, folder: &Path, problems: &mut Problems) -> Vec<Catal
             continue;
         };
         if let Some(first) = seen.get(&name.value) {
-            let message = format!("two images are called `{}`", name.value);
+            let message = format_args!("two images are called `{}`", name.value);
             reader.problems.error(&name.origin, message, first_defined(first));
             continue;
         }
@@ -100,17 +100,13 @@ fn entry(reader: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<(S
     let sums = fields.take_all(reader, "sums", |reader, value| place.sum_file(reader, value));
     let package = fields.take(reader, "package", package);
     if !fields.has("name") {
-        reader.error(
-            value,
-            "this image has no `name`".to_owned(),
-            "add one, such as name = \"rescue\"",
-        );
+        reader.error(value, "this image has no `name`", "add one, such as name = \"rescue\"");
     }
     let from_somewhere = fields.has("kernel") || fields.has("disk") || fields.has("package");
     fields.finish(reader);
     if !from_somewhere {
         let help = "add kernel = \"…\", a path beneath `base` or a URL, or a `disk`, or a `package`";
-        reader.error(value, "this image has nothing to boot".to_owned(), help);
+        reader.error(value, "this image has nothing to boot", help);
     }
     let name = name?;
     let plain = |sourced: Sourced<Remote>| sourced.value;
@@ -198,7 +194,7 @@ impl EntryDefaults {
         let written = decode::some_text(reader, value)?;
         let Some(keyring) = self.keyring.clone() else {
             let help = "add keyring = \"/usr/share/keyrings/….gpg\" to the image";
-            reader.error(value, "a signature needs the keys to check it by".to_owned(), help);
+            reader.error(value, "a signature needs the keys to check it by", help);
             return None;
         };
         let url = match written == INSIDE {
@@ -250,7 +246,7 @@ fn package(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Package> {
     let initrds = fields.take_all(reader, "initrds", decode::some_text);
     if !fields.has("name") || !fields.has("kernel") {
         let help = "a package has name, folder, kernel and initrds";
-        reader.error(value, "this package lacks its `name` or its `kernel`".to_owned(), help);
+        reader.error(value, "this package lacks its `name` or its `kernel`", help);
     }
     fields.finish(reader);
     Some(Package {

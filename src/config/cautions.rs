@@ -85,7 +85,7 @@ impl Warnings {
     pub(super) fn say(self, problems: &mut Problems) {
         for ((origin, installer, parameter, target), whose) in self.unattended.into_summaries() {
             let parameter = text::escape(parameter.as_bytes());
-            let message = format!(
+            let message = format_args!(
                 "{whose} boots `{target}` with a script that starts {installer} without a question (`{parameter}`): \
                  it installs, and erases a disk, at every power-on"
             );
@@ -94,7 +94,7 @@ impl Warnings {
             problems.warn(&origin, message, help);
         }
         for ((origin, what, name), whose) in self.nameless.into_summaries() {
-            let message = format!(
+            let message = format_args!(
                 "{whose} is sent the name {} in {what}, and no name server (`dns`) to look it up",
                 text::escape(name.as_bytes())
             );

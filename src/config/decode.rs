@@ -11,7 +11,7 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, Sourced};
 use crate::model::{limits::SYNTAX_ERRORS_WITHIN_BYTES, text};
-use std::ops::Range;
+use std::{fmt::Display, ops::Range};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -31,7 +31,7 @@ impl Reader<'_> {
         self.source.at(value.span())
     }
 
-    pub(super) fn error(&mut self, value: &Value<'_>, message: String, help: impl Into<String>) {
+    pub(super) fn error(&mut self, value: &Value<'_>, message: impl Display, help: impl Display) {
         let origin = self.origin(value);
         self.problems.error(&origin, message, help);
     }
@@ -41,7 +41,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn wrong_type_with_help<T>(&mut self, value: &Value<'_>, wanted: &str, help: &str) -> Option<T> {
-        let message = format!("this must be {wanted}, and it is {}", kind(value.get_ref()));
+        let message = format_args!("this must be {wanted}, and it is {}", kind(value.get_ref()));
         self.error(value, message, help);
         None
     }
@@ -268,7 +268,7 @@ impl<'a> Fields<'a> {
             let otherwise = format!("{} has {}", self.what, self.known.join(", "));
             let help = did_you_mean(written, self.known.iter().copied(), &otherwise);
             meant.extend(closest(written, self.known.iter().copied()));
-            let message = format!("unknown key `{}` in {}", text::escape(written.as_bytes()), self.what);
+            let message = format_args!("unknown key `{}` in {}", text::escape(written.as_bytes()), self.what);
             reader.problems.error(&origin, message, help);
         }
         meant
@@ -281,8 +281,8 @@ pub(super) fn tables<'a>(reader: &mut Reader<'_>, key: &str, value: Option<&'a V
         None => Vec::new(),
         Some((_, DeValue::Array(items))) => items.iter().collect(),
         Some((value, _)) => {
-            let message = format!("`{key}` must be a list of tables");
-            reader.error(value, message, format!("write it as [[{key}]]"));
+            let message = format_args!("`{key}` must be a list of tables");
+            reader.error(value, message, format_args!("write it as [[{key}]]"));
             Vec::new()
         }
     }

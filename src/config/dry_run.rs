@@ -74,11 +74,11 @@ pub(super) fn dry_run(
     }
     audience.cautions.say(problems);
     for ((error, origin), whose) in audience.failures.into_summaries() {
-        let message = format!("template: {}; rendered for {whose}", error.message);
+        let message = format_args!("template: {}; rendered for {whose}", error.message);
         problems.template(&error, &origin, message, help(&error.message));
     }
     for ((flaw, origin), whose) in audience.flaws.into_summaries() {
-        let message = format!("{}; rendered for {whose}", flaw.what);
+        let message = format_args!("{}; rendered for {whose}", flaw.what);
         match flaw.is_error {
             true => problems.error(&origin, message, flaw.help),
             false => problems.warn(&origin, message, flaw.help),
@@ -301,11 +301,11 @@ fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut DryRunFinding
             continue;
         };
         if is_needed && !snapshot.templates.has_script_for(named, Dialect::Ipxe) {
-            let message = format!("there is no script `{named}`, which the appliance itself needs");
+            let message = format_args!("there is no script `{named}`, which the appliance itself needs");
             problems.error(
                 paths,
                 message,
-                format!("put the shipped {named}.ipxe into the folder of scripts"),
+                format_args!("put the shipped {named}.ipxe into the folder of scripts"),
             );
         } else if is_needed {
             own_script(snapshot, &name, paths, audience);

@@ -76,8 +76,9 @@ fn validate_host_name(raw: &RawHost, problems: &mut Problems) {
     let plain = name.replace('_', "-");
     let labels = plain.split('.').map(|label| label.trim_matches('-'));
     let plain: Vec<&str> = labels.filter(|label| !label.is_empty()).collect();
-    let message = format!("the name `{name}` is what the machine is told to call itself, and no installer takes it");
-    let help = format!(
+    let message =
+        format_args!("the name `{name}` is what the machine is told to call itself, and no installer takes it");
+    let help = format_args!(
         "a host name has letters, digits and hyphens, and no hyphen at either end (RFC 1123): rename it, or add hostname = \"{}\"",
         plain.join(".")
     );
@@ -104,7 +105,7 @@ pub(super) fn validate_rules<'a>(
             .zip(raw.matches.cpu)
             .filter(|(of_image, wanted)| of_image != wanted);
         if let Some((of_image, wanted)) = wrong_cpu {
-            let message = format!("this rule speaks of {wanted} machines, and its image is for {of_image}");
+            let message = format_args!("this rule speaks of {wanted} machines, and its image is for {of_image}");
             problems.error(&raw.origin, message, "choose an image of that architecture");
         }
         validated.push(Rule {
@@ -202,7 +203,7 @@ impl<'a> Claims<'a> {
                 self.seen.insert(claim, (host.name.value.as_str(), &host.name.origin));
             }
             Some((_, origin)) => {
-                let message = format!("host `{}` is listed twice", host.name.value);
+                let message = format_args!("host `{}` is listed twice", host.name.value);
                 problems.error(&host.name.origin, message, super::first_defined(origin));
             }
         }
@@ -263,7 +264,7 @@ pub(super) fn validate_references(inventory: &Inventory, known: &References<'_>,
 
 fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Problems) {
     let missing = |what: &str, name: &Sourced<Name>, help: String, problems: &mut Problems| {
-        problems.error(&name.origin, format!("there is no {what} `{}`", name.value), help);
+        problems.error(&name.origin, format_args!("there is no {what} `{}`", name.value), help);
     };
     if let Some(image) = &own.image
         && !known.unread.images
@@ -346,11 +347,11 @@ pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Pr
         }
     }
     for ((origin, target), whose) in unscripted.into_summaries() {
-        let message = format!("{whose} boots `{target}` and has no script");
+        let message = format_args!("{whose} boots `{target}` and has no script");
         problems.error(&origin, message, "add `script`, such as script = \"live\"");
     }
     for ((origin, _), whose) in unarmed.into_summaries() {
-        let message = format!("{whose} is set to install; nothing can arm it yet, so it boots its disk");
+        let message = format_args!("{whose} is set to install; nothing can arm it yet, so it boots its disk");
         problems.warn(
             &origin,
             message,

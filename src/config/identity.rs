@@ -60,7 +60,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
     let mac = match (parsed, written.parse::<HardwareAddr>()) {
         (Ok(mac), _) => mac,
         (Err(_), Ok(port)) if port.as_bytes().iter().all(|byte| *byte == 0) => {
-            reader.error(value, "this GUID is all zeros, and no port's".to_owned(), "");
+            reader.error(value, "this GUID is all zeros, and no port's", "");
             return None;
         }
         (Err(_), Ok(port)) => return Some(MacEntry::Port(port)),
@@ -70,7 +70,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
         }
     };
     if mac.is_multicast() || mac.0 == [0; 6] {
-        let message = format!("{mac} can't be a machine's MAC address");
+        let message = format_args!("{mac} can't be a machine's MAC address");
         reader.error(
             value,
             message,
@@ -91,7 +91,7 @@ fn client_id(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<HardwareAddr>
     match identifier.filter(|bytes| is_hexadecimal && (2..=CLIENT_ID_BYTES_MAX).contains(&bytes.len())) {
         Some(identifier) => Some(HardwareAddr::of_client_identifier(&identifier)),
         None => {
-            let message = format!("`{}` is not a client identifier", text::escape(written.as_bytes()));
+            let message = format_args!("`{}` is not a client identifier", text::escape(written.as_bytes()));
             let help = "write option 61's bytes as ff:00:00:00:01:00:03:00:20:...";
             reader.error(value, message, help);
             None
@@ -122,14 +122,14 @@ fn serial(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 }
 
 fn placeholder(reader: &mut Reader<'_>, value: &Value<'_>, what: &str) {
-    let message = format!("{what} is what makers leave on thousands of boards, and names none");
+    let message = format_args!("{what} is what makers leave on thousands of boards, and names none");
     reader.error(value, message, "take it out, and name the host by its `mac`");
 }
 
 fn port(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let port = decode::some_text(reader, value)?;
     if names_a_vlan(&port) {
-        let message = format!(
+        let message = format_args!(
             "`{}` names a VLAN, and all of its ports: every machine there has it",
             text::escape(port.as_bytes())
         );

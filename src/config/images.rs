@@ -41,7 +41,7 @@ impl ImageFolder {
             if catalogue.stands_in {
                 return Vec::new();
             }
-            let message = format!("the folder of images can't be read: {error}");
+            let message = format_args!("the folder of images can't be read: {error}");
             problems.whole_file(&shown, message, "make the folder, or correct `images` under [paths]");
             catalogue.unread = true;
             Vec::new()
@@ -82,7 +82,7 @@ impl ImageFolder {
             column: 1,
         };
         let Ok(name) = named.parse::<Name>() else {
-            let message = format!(
+            let message = format_args!(
                 "the folder `{}` can't be an image's name",
                 text::escape(named.as_bytes())
             );
@@ -94,7 +94,7 @@ impl ImageFolder {
             return;
         }
         if !has_manifest {
-            let message = format!("the image folder `{name}` has no {MANIFEST}");
+            let message = format_args!("the image folder `{name}` has no {MANIFEST}");
             problems.warn(
                 &place,
                 message,
@@ -193,7 +193,7 @@ fn read_image(
     if kernel.is_none() && disk.is_none() && compiled {
         reader.error(
             &root,
-            format!("the image `{name}` has neither a kernel nor a disk"),
+            format_args!("the image `{name}` has neither a kernel nor a disk"),
             "name its artifacts",
         );
         return None;
@@ -219,7 +219,7 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     if !has_file {
         reader.error(
             value,
-            "this artifact has no `file`".to_owned(),
+            "this artifact has no `file`",
             "name a file in the image's folder",
         );
     }
@@ -227,8 +227,8 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     let stamp = match sums.stamp(folder, &file.value) {
         Ok(stamp) => stamp,
         Err(error) => {
-            let message = format!("the artifact `{}`: {error}", file.value);
-            let help = format!("put the file into {}", folder.display());
+            let message = format_args!("the artifact `{}`: {error}", file.value);
+            let help = format_args!("put the file into {}", folder.display());
             let problems = &mut *reader.problems;
             problems.outside(|problems| problems.error(&file.origin, message, help));
             match problems.are_of_last_good() {
@@ -242,18 +242,22 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     let found = match sums.sum(&path, stamp) {
         Ok(found) => found,
         Err(error) => {
-            let message = format!("can't read the artifact `{}`: {error}", file.value);
+            let message = format_args!("can't read the artifact `{}`: {error}", file.value);
             reader.problems.error(&file.origin, message, "");
             return None;
         }
     };
     if !has_sum {
-        let message = format!("the artifact `{}` has no `sha256`", file.value);
+        let message = format_args!("the artifact `{}` has no `sha256`", file.value);
         let digits = match &found {
             Some(found) => format!("sha256 = \"{}\"", checksum::hex(found)),
             None => format!("the sha256 that `sha256sum {}` prints", path.display()),
         };
-        reader.error(value, message, format!("if the file is the right one, add {digits}"));
+        reader.error(
+            value,
+            message,
+            format_args!("if the file is the right one, add {digits}"),
+        );
     }
     let declared = declared?;
     let artifact = Artifact {
@@ -295,7 +299,7 @@ fn file_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
     let component = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
     if !written.split('/').all(component) {
-        let message = format!("`{}` can't be an artifact's file", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` can't be an artifact's file", text::escape(written.as_bytes()));
         let help = "use letters, digits, `.`, `_`, `-` and `+`, with `/` between folders and no dot in front";
         reader.error(value, message, help);
         return None;

@@ -38,7 +38,7 @@ impl<'a> Profiles<'a> {
             let name = &profile.name;
             match by_name.get(name.value.as_str()) {
                 Some(first) => {
-                    let message = format!("profile `{}` is written twice", name.value);
+                    let message = format_args!("profile `{}` is written twice", name.value);
                     problems.error(&name.origin, message, super::first_defined(&first.name.origin));
                 }
                 None => {
@@ -68,7 +68,7 @@ impl<'a> Profiles<'a> {
         let mut all_known = true;
         for parent in parents {
             if !self.by_name.contains_key(parent.value.as_str()) {
-                let message = format!("{whose} names the profile `{}`, and there is none", parent.value);
+                let message = format_args!("{whose} names the profile `{}`, and there is none", parent.value);
                 let mut known: Vec<&str> = self.by_name.keys().copied().collect();
                 known.sort_unstable();
                 let help = did_you_mean(
@@ -116,7 +116,7 @@ impl<'a> Profiles<'a> {
             return;
         }
         if path.len() > PROFILE_DEPTH_MAX {
-            let message = format!("profile `{name}` has ancestors more than {PROFILE_DEPTH_MAX} deep");
+            let message = format_args!("profile `{name}` has ancestors more than {PROFILE_DEPTH_MAX} deep");
             problems.error(&profile.name.origin, message, "flatten the inheritance");
             condemned.extend(path.iter().copied());
             return;
@@ -131,7 +131,7 @@ impl<'a> Profiles<'a> {
                 Some(start) => {
                     let mut shown: Vec<&str> = path[start..].to_vec();
                     shown.push(found.name.value.as_str());
-                    let message = format!("profiles inherit in a circle: {}", shown.join(" -> "));
+                    let message = format_args!("profiles inherit in a circle: {}", shown.join(" -> "));
                     problems.error(&parent.origin, message, "take one of them out of `inherits`");
                     condemned.extend(path[start..].iter().copied());
                 }

@@ -78,7 +78,7 @@ pub(super) fn validate(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: 
         let links: String = links
             .map(|(file, why)| format!("; {file} is a symbolic link, and {why}"))
             .collect();
-        let message = format!("no loader for {arch}, which {whose} needs: {looked}{links}");
+        let message = format_args!("no loader for {arch}, which {whose} needs: {looked}{links}");
         let help = match arch.cpu {
             Cpu::X86_64 => "install the package `ipxe`, or add the folder that has it to `loaders` under [paths]",
             Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 | Cpu::Ppc64 | Cpu::S390x => {
@@ -118,7 +118,7 @@ pub(super) fn validate_named(
             loaders.set_arch(file.to_owned(), arch);
             note_dialect(file, loaders);
             if is_proxy && loaders.dialect_of(file) == Some(Dialect::Grub) {
-                let message = format!(
+                let message = format_args!(
                     "GRUB (`{}`) asks the server that gave its address for its configuration, and on some \
                      interface that is another one",
                     text::escape(file.as_bytes())
@@ -133,7 +133,7 @@ pub(super) fn validate_named(
                 problems.warn(&loader.origin, message, help);
             }
             if let Some(other) = first.insert(arch, file) {
-                let message = format!("`{other}` and `{file}` are both for {arch}");
+                let message = format_args!("`{other}` and `{file}` are both for {arch}");
                 problems.error(&loader.origin, message, "name one loader for each kind of firmware");
             }
         }
@@ -279,7 +279,7 @@ pub(super) fn validate_script_dialects(
         problems.warn(
             &origin,
             message,
-            format!("write {script}.ipxe too for machines with UEFI"),
+            format_args!("write {script}.ipxe too for machines with UEFI"),
         );
     }
     for ((origin, script, dialect, loader), whose) in unreadable.into_summaries() {
@@ -288,8 +288,8 @@ pub(super) fn validate_script_dialects(
             (None, Dialect::Pxelinux) => "has firmware that reads pxelinux.cfg itself".to_owned(),
             (None, Dialect::Ipxe | Dialect::Grub) => format!("loads {dialect}"),
         };
-        let message = format!("{whose} {loads}, and the script `{script}` is not written for {dialect}");
-        let help = format!(
+        let message = format_args!("{whose} {loads}, and the script `{script}` is not written for {dialect}");
+        let help = format_args!(
             "write {script}.{} in the folder of scripts; written for {dialect} are {}",
             dialect.extension(),
             templates.names_for(dialect).join(", ")

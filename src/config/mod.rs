@@ -221,7 +221,7 @@ fn validate_inventory(
     // Where something is wrong, a misspelt host or name is why nobody seems to use a profile.
     let unused = profiles.unused(&inventory.profiles).filter(|_| !problems.has_errors());
     for profile in unused.collect::<Vec<_>>() {
-        let message = format!("profile `{}` is used by no host and no rule", profile.name.value);
+        let message = format_args!("profile `{}` is used by no host and no rule", profile.name.value);
         problems.warn(
             &profile.name.origin,
             message,

@@ -113,7 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NamedOpt
     for option in fields.take_all(reader, "options", any_option) {
         let code = option.value.code;
         if let Some(first) = options.get(&code) {
-            let message = format!("option {code} is set twice");
+            let message = format_args!("option {code} is set twice");
             let help = super::first_defined(&first.origin);
             reader.problems.error(&option.origin, message, help);
         } else {
@@ -147,11 +147,11 @@ fn validate_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
         _ => DHCP_OPTION_BYTES_MAX,
     };
     if body.len() > room {
-        let message = format!("option {code} would have {} bytes, and has at most {room}", body.len());
+        let message = format_args!("option {code} would have {} bytes, and has at most {room}", body.len());
         let help = "write fewer or shorter values";
         reader.problems.error(&option.origin, message, help);
     } else if body.len() > PIECE_BYTES_MAX {
-        let message = format!(
+        let message = format_args!(
             "option {code} has {} bytes: who takes no more than 576 a message, as all do that do not say (option 57), \
              may have to do without it",
             body.len()
@@ -164,8 +164,12 @@ fn validate_size(reader: &mut Reader<'_>, option: &Sourced<RawOption>) {
 fn mtu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u16> {
     let bytes: u16 = number(reader, value)?;
     if bytes < MTU_BYTES_MIN {
-        let message = format!("an MTU of {bytes} bytes is too small");
-        reader.error(value, message, format!("it is at least {MTU_BYTES_MIN} (RFC 2132)"));
+        let message = format_args!("an MTU of {bytes} bytes is too small");
+        reader.error(
+            value,
+            message,
+            format_args!("it is at least {MTU_BYTES_MIN} (RFC 2132)"),
+        );
         return None;
     }
     Some(bytes)
@@ -178,7 +182,7 @@ fn route(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Cidr, Ipv4Addr)>
     let via = fields.take(reader, "via", decode::address);
     if fields.value("to").is_none() || fields.value("via").is_none() {
         let help = "write it as { to = \"198.51.100.0/24\", via = \"192.0.2.254\" }";
-        reader.error(value, "a route has a `to` and a `via`".to_owned(), help);
+        reader.error(value, "a route has a `to` and a `via`", help);
     }
     fields.finish(reader);
     Some((to?.value, via?.value))
@@ -193,7 +197,7 @@ fn any_option(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawOption> {
     let written = fields.value("value");
     if ["code", "type", "value"].iter().any(|key| !fields.has(key)) {
         let help = "write it as { code = 150, type = \"address\", value = \"192.0.2.5\" }";
-        reader.error(value, "an option has a `code`, a `type` and a `value`".to_owned(), help);
+        reader.error(value, "an option has a `code`, a `type` and a `value`", help);
     }
     fields.finish(reader);
     let body = body(reader, kind?.value, written?)?;
@@ -210,14 +214,14 @@ fn code(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u8> {
     if let Some((_, key)) = keyed {
         reader.error(
             value,
-            format!("option {code} has a key of its own"),
-            format!("set {key}"),
+            format_args!("option {code} has a key of its own"),
+            format_args!("set {key}"),
         );
         return None;
     }
     if OWN.contains(&code) {
         let help = "it belongs to the exchange itself or to booting; leave it out";
-        reader.error(value, format!("option {code} is the daemon's own to set"), help);
+        reader.error(value, format_args!("option {code} is the daemon's own to set"), help);
         return None;
     }
     Some(code)
@@ -290,11 +294,7 @@ fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option
     let written = match value.get_ref() {
         DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
         _ => {
-            reader.error(
-                value,
-                "this must be a whole number".to_owned(),
-                "write it without quotes",
-            );
+            reader.error(value, "this must be a whole number", "write it without quotes");
             return None;
         }
     };
@@ -302,7 +302,7 @@ fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option
     if fits.is_none() {
         let message = "this number does not fit its place".to_owned();
         let bytes = size_of::<T>();
-        reader.error(value, message, format!("it has {bytes} byte(s) and no sign"));
+        reader.error(value, message, format_args!("it has {bytes} byte(s) and no sign"));
     }
     fits
 }

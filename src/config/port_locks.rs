@@ -46,24 +46,25 @@ pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &
         }
     }
     for (((origin, cidr), router), whose) in guessed.into_summaries() {
-        let message = format!(
+        let message = format_args!(
             "{whose} has a `port`, and [[subnet]] {cidr} does not say whose word on switch ports counts: only that of a \
              relay which calls itself {router}, its router"
         );
-        let help = format!(
+        let help = format_args!(
             "write ports_from = [\"{router}\"] if that is the relay; behind HSRP, VRRP or an anycast gateway name each \
              relay by its own addresses, and switches that add option 82 on this wire (DHCP snooping) by \"switch\""
         );
         problems.warn(&origin, message, help);
     }
     for ((origin, cidr), whose) in silent.into_summaries() {
-        let message = format!(
-            "{whose} has a `port`, and in [[subnet]] {cidr} nobody's word on switch ports counts: there it gets no answer"
+        let message = format_args!(
+            "{whose} has a `port`, and in [[subnet]] {cidr} nothing is trusted to tell switch ports: there it gets no answer"
         );
         problems.warn(&origin, message, HELP);
     }
     for ((origin, here), whose) in lost.into_summaries() {
-        let message = format!("{whose} has a `port` and gets no answer: {here} says whose word on switch ports counts");
+        let message =
+            format_args!("{whose} has a `port` and gets no answer: {here} says whose word on switch ports counts");
         problems.error(&origin, message, HELP);
     }
 }

@@ -27,7 +27,7 @@ fn port_source(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Option<Cidr
         Err(_) => written.parse::<Cidr>().ok(),
     };
     if relay.is_none() && written != SWITCH {
-        let message = format!(
+        let message = format_args!(
             "`{}` is no relay's address and not \"switch\"",
             text::escape(written.as_bytes())
         );

@@ -11,6 +11,7 @@ use crate::model::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
     sync::Arc,
 };
 
@@ -65,8 +66,8 @@ impl Problems {
     }
 
     /// A value that can't be used.
-    pub(super) fn error(&mut self, at: &Origin, message: String, help: impl Into<String>) {
-        self.errors.push(diagnostic(at, message, help.into()));
+    pub(super) fn error(&mut self, at: &Origin, message: impl Display, help: impl Display) {
+        self.errors.push(diagnostic(at, message, help));
     }
 
     /// An error that is worded already.
@@ -75,24 +76,24 @@ impl Problems {
     }
 
     /// Something odd that does not keep machines from booting.
-    pub(super) fn warn(&mut self, at: &Origin, message: String, help: impl Into<String>) {
-        self.warnings.push(diagnostic(at, message, help.into()));
+    pub(super) fn warn(&mut self, at: &Origin, message: impl Display, help: impl Display) {
+        self.warnings.push(diagnostic(at, message, help));
     }
 
     /// A file or folder that can't be used at all.
-    pub(super) fn whole_file(&mut self, file: &str, message: String, help: impl Into<String>) {
+    pub(super) fn whole_file(&mut self, file: &str, message: impl Display, help: impl Display) {
         self.errors.push(Diagnostic {
-            message,
-            help: Some(help.into()).filter(|help| !help.is_empty()),
+            message: message.to_string(),
+            help: Some(help.to_string()).filter(|help| !help.is_empty()),
             file: file.to_owned(),
             place: None,
         });
     }
 
     /// A template that does not compile or does not render.
-    pub(super) fn template(&mut self, error: &TemplateError, fallback: &Origin, message: String, help: &str) {
+    pub(super) fn template(&mut self, error: &TemplateError, fallback: &Origin, message: impl Display, help: &str) {
         self.errors.push(Diagnostic {
-            message,
+            message: message.to_string(),
             help: Some(help.to_owned()).filter(|help| !help.is_empty()),
             file: error.file.clone().unwrap_or_else(|| fallback.file.to_string()),
             place: match (&error.file, error.line) {
@@ -115,10 +116,11 @@ impl Problems {
     }
 }
 
-fn diagnostic(at: &Origin, message: String, help: String) -> Diagnostic {
+/// The words are put together here, and nowhere before.
+fn diagnostic(at: &Origin, message: impl Display, help: impl Display) -> Diagnostic {
     Diagnostic {
-        message,
-        help: Some(help).filter(|help| !help.is_empty()),
+        message: message.to_string(),
+        help: Some(help.to_string()).filter(|help| !help.is_empty()),
         file: at.file.to_string(),
         place: Some((at.line, at.column)),
     }

@@ -93,7 +93,7 @@ fn validate_loaders(own: &[QuirkRow], loaders: &Loaders, problems: &mut Problems
         if loaders.location_of(&loader.value).is_none() {
             let why = loaders.why_unfollowed(&loader.value);
             let why = why.map_or_else(String::new, |why| format!(": it is a symbolic link, and {why}"));
-            let message = format!("there is no loader `{}`{why}", text::escape(loader.value.as_bytes()));
+            let message = format_args!("there is no loader `{}`{why}", text::escape(loader.value.as_bytes()));
             let help = "name a file beneath a folder of `loaders` under [paths], as firmware asks for it";
             problems.error(&loader.origin, message, help);
         }
@@ -112,7 +112,7 @@ fn rows(source: &Source, problems: &mut Problems) -> Vec<QuirkRow> {
     let tables = decode::tables(reader, "quirk", fields.value("quirk"));
     fields.finish(reader);
     if tables.len() > QUIRKS_MAX {
-        let message = format!("these are {} quirks, and {QUIRKS_MAX} are read", tables.len());
+        let message = format_args!("these are {} quirks, and {QUIRKS_MAX} are read", tables.len());
         reader.error(
             &root,
             message,
@@ -128,7 +128,7 @@ fn rows(source: &Source, problems: &mut Problems) -> Vec<QuirkRow> {
         };
         match seen.get(&name.value) {
             Some(first) => {
-                let message = format!("two quirks are called `{}`", name.value);
+                let message = format_args!("two quirks are called `{}`", name.value);
                 reader.problems.error(&name.origin, message, first_defined(first));
             }
             None => {
@@ -160,7 +160,7 @@ fn row(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(Sourced<String>, Q
     ];
     for (key, help) in missing {
         if !fields.has(key) {
-            reader.error(value, format!("this quirk has no `{key}`"), help);
+            reader.error(value, format_args!("this quirk has no `{key}`"), help);
         }
     }
     fields.finish(reader);
@@ -180,7 +180,7 @@ fn row_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let written = decode::some_text(reader, value)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if written.len() > 64 || !written.chars().all(fits) {
-        let message = format!("`{}` can't be a quirk's name", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` can't be a quirk's name", text::escape(written.as_bytes()));
         reader.error(value, message, "use up to 64 letters, digits, `-`, `_` and `.`");
         return None;
     }
@@ -214,7 +214,7 @@ fn row_match(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<QuirkMatch> {
         {
             reader.error(
                 list,
-                format!("`{key}` lists nothing"),
+                format_args!("`{key}` lists nothing"),
                 "say a value, or leave the key out",
             );
         }
@@ -276,7 +276,7 @@ fn undi(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<[(u16, u16); 2]> {
     match (version(first), version(last)) {
         (Some(first), Some(last)) if first <= last => Some([first, last]),
         (_, _) => {
-            let message = format!("`{}` is no UNDI version", text::escape(written.as_bytes()));
+            let message = format_args!("`{}` is no UNDI version", text::escape(written.as_bytes()));
             reader.error(
                 value,
                 message,

@@ -145,7 +145,7 @@ fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
             files
         }
         Err(error) => {
-            let message = format!("this folder of inventories can't be read: {error}");
+            let message = format_args!("this folder of inventories can't be read: {error}");
             problems.whole_file(&shown, message, "");
             Vec::new()
         }
@@ -168,7 +168,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
     if fields.value("cidr").is_none() {
         reader.error(
             value,
-            "this subnet has no `cidr`".to_owned(),
+            "this subnet has no `cidr`",
             "add one, such as cidr = \"192.0.2.0/24\"",
         );
     }
@@ -191,11 +191,7 @@ fn subnet(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawSubnet> {
 /// Whether all of them could be read.
 fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>, profiles: &mut Vec<RawProfile>) -> bool {
     let DeValue::Table(table) = value.get_ref() else {
-        reader.error(
-            value,
-            "`profile` must be a table of profiles".to_owned(),
-            "write [profile.NAME]",
-        );
+        reader.error(value, "`profile` must be a table of profiles", "write [profile.NAME]");
         return false;
     };
     let (mut all_read, mut read) = (true, Vec::new());
@@ -232,17 +228,13 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
     let own = settings(reader, &mut fields);
     if fields.value("name").is_none() {
-        reader.error(
-            value,
-            "this host has no `name`".to_owned(),
-            "add one, such as name = \"r1u07\"",
-        );
+        reader.error(value, "this host has no `name`", "add one, such as name = \"r1u07\"");
     }
     if !identity.is_given {
         let shown = name
             .as_ref()
             .map_or("this host".to_owned(), |name| format!("host `{}`", name.value));
-        let message = format!("{shown} can't be recognised");
+        let message = format_args!("{shown} can't be recognised");
         reader.error(value, message, "add its `mac`, `uuid`, `serial` or switch `port`");
     }
     fields.finish(reader);
@@ -265,7 +257,7 @@ fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawRule> {
         Some(written) => rule_match(reader, written)?,
         None => {
             let help = "add one, such as match = { arch = \"arm64\" }; match = {} speaks of every machine";
-            reader.error(value, "this rule has no `match`".to_owned(), help);
+            reader.error(value, "this rule has no `match`", help);
             RuleMatch::default()
         }
     };
@@ -301,7 +293,7 @@ fn mac_glob(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let glob = decode::some_text(reader, value)?.replace('-', ":");
     let can_match = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '*' | '?');
     if !glob.chars().all(can_match) {
-        let message = format!("`{}` matches no MAC address", text::escape(glob.as_bytes()));
+        let message = format_args!("`{}` matches no MAC address", text::escape(glob.as_bytes()));
         reader.error(value, message, "write it as 52:54:00:*");
         return None;
     }
@@ -313,7 +305,7 @@ pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
     let written = decode::text(reader, value)?;
     let found = Cpu::from_name(&written);
     if found.is_none() {
-        let message = format!("`{}` is not an architecture", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not an architecture", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -351,11 +343,7 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
 
 fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<Var>> {
     let DeValue::Table(table) = value.get_ref() else {
-        reader.error(
-            value,
-            "`vars` must be a table".to_owned(),
-            "write vars = { disk = \"/dev/vda\" }",
-        );
+        reader.error(value, "`vars` must be a table", "write vars = { disk = \"/dev/vda\" }");
         return BTreeMap::new();
     };
     let mut vars = BTreeMap::new();
@@ -365,7 +353,7 @@ fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if identity.is_empty() || !identity.chars().all(is_word) || identity.starts_with(|c: char| c.is_ascii_digit()) {
             let shown = text::escape(identity.as_bytes());
-            let message = format!("a template can't name the variable `{shown}`");
+            let message = format_args!("a template can't name the variable `{shown}`");
             reader
                 .problems
                 .error(&origin, message, "use letters, digits and `_`, a letter first");

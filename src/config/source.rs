@@ -31,12 +31,12 @@ impl Source {
         let bytes = match read_bounded(path) {
             Ok(bytes) if !problems.may_be_read(&bytes) => {
                 let help = "it is read again once it is quiet, or by `bootwright reload`";
-                problems.whole_file(&file, "it changed while it was read".to_owned(), help);
+                problems.whole_file(&file, "it changed while it was read", help);
                 return None;
             }
             Ok(bytes) => bytes,
             Err(error) => {
-                problems.whole_file(&file, format!("can't be read: {error}"), unread_help(&error));
+                problems.whole_file(&file, format_args!("can't be read: {error}"), unread_help(&error));
                 return None;
             }
         };
@@ -47,7 +47,7 @@ impl Source {
                 let (text, at) = (lossy(error.as_bytes()), error.utf8_error().valid_up_to());
                 let origin = Source::new(&file, text).origin(at);
                 let help = "save the file in UTF-8; every editor can";
-                problems.error(&origin, "this byte is not UTF-8".to_owned(), help);
+                problems.error(&origin, "this byte is not UTF-8", help);
                 None
             }
         }

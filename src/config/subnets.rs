@@ -18,7 +18,7 @@ pub(super) fn validate(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet
             .iter()
             .find(|first| first.cidr.value.overlaps(subnet.cidr.value))
         {
-            let message = format!("subnet {} overlaps {}", subnet.cidr.value, first.cidr.value);
+            let message = format_args!("subnet {} overlaps {}", subnet.cidr.value, first.cidr.value);
             problems.error(&subnet.cidr.origin, message, super::first_defined(&first.cidr.origin));
         }
         validate_router(subnet, problems);
@@ -26,7 +26,7 @@ pub(super) fn validate(raw: &[RawSubnet], problems: &mut Problems) -> Vec<Subnet
         validate_own_routes(subnet, problems);
         validate_name_servers(subnet, problems);
         if let Some(lease) = subnet.lease.as_ref().filter(|lease| lease.value < LEASE_SHORTEST) {
-            let message = format!(
+            let message = format_args!(
                 "leases in {} last less than {} s",
                 subnet.cidr.value,
                 LEASE_SHORTEST.as_secs()
@@ -85,7 +85,7 @@ fn validate_router(subnet: &RawSubnet, problems: &mut Problems) {
         return;
     };
     if !subnet.cidr.value.is_host_address(router.value) {
-        let message = format!("router {} is no host address of {}", router.value, subnet.cidr.value);
+        let message = format_args!("router {} is no host address of {}", router.value, subnet.cidr.value);
         problems.error(
             &router.origin,
             message,
@@ -93,7 +93,7 @@ fn validate_router(subnet: &RawSubnet, problems: &mut Problems) {
         );
     }
     if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(router.value)) {
-        let message = format!("the pool {} has the router {} in it", pool.value, router.value);
+        let message = format_args!("the pool {} has the router {} in it", pool.value, router.value);
         problems.error(
             &pool.origin,
             message,
@@ -107,7 +107,7 @@ fn validate_pools(subnet: &RawSubnet, problems: &mut Problems) {
     for (index, pool) in subnet.pool.iter().enumerate() {
         let inside = cidr.is_host_address(pool.value.first()) && cidr.is_host_address(pool.value.last());
         if !inside {
-            let message = format!(
+            let message = format_args!(
                 "the pool {} does not lie within the host addresses of {cidr}",
                 pool.value
             );
@@ -121,7 +121,7 @@ fn validate_pools(subnet: &RawSubnet, problems: &mut Problems) {
             .iter()
             .find(|first| first.value.overlaps(pool.value))
         {
-            let message = format!("the pool {} overlaps the pool {}", pool.value, first.value);
+            let message = format_args!("the pool {} overlaps the pool {}", pool.value, first.value);
             problems.error(&pool.origin, message, super::first_defined(&first.origin));
         }
     }
@@ -132,11 +132,11 @@ fn validate_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
     let cidr = subnet.cidr.value;
     for (via, origin) in gateways(&subnet.options) {
         if !cidr.is_host_address(via) {
-            let message = format!("a route goes via {via}, which is no host address of {cidr}");
+            let message = format_args!("a route goes via {via}, which is no host address of {cidr}");
             problems.error(origin, message, ROUTE_HELP);
         }
         if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(via)) {
-            let message = format!("the pool {} has the router {via} of a route in it", pool.value);
+            let message = format_args!("the pool {} has the router {via} of a route in it", pool.value);
             problems.error(&pool.origin, message, "leave that router out of the pool");
         }
     }
@@ -146,7 +146,7 @@ fn validate_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
 fn validate_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
     for server in &subnet.dns {
         if let Some(pool) = subnet.pool.iter().find(|pool| pool.value.contains(*server)) {
-            let message = format!("the pool {} has the name server {server} in it", pool.value);
+            let message = format_args!("the pool {} has the name server {server} in it", pool.value);
             problems.warn(
                 &pool.origin,
                 message,
@@ -209,7 +209,7 @@ pub(super) fn validate_reservation(
 ) {
     let wanted = address.value;
     let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(wanted)) else {
-        let message = format!("host {host}: address {wanted} lies in no subnet");
+        let message = format_args!("host {host}: address {wanted} lies in no subnet");
         let help = match nearest(subnets, wanted) {
             Some(subnet) => format!("nearest is {}", subnet.cidr),
             None => "the inventory has no [[subnet]] yet; write the one the machine is in".to_owned(),
@@ -219,13 +219,13 @@ pub(super) fn validate_reservation(
     };
     let cidr = subnet.cidr;
     if !cidr.is_host_address(wanted) {
-        let message = format!("host {host}: {wanted} is the network or broadcast address of {cidr}");
+        let message = format_args!("host {host}: {wanted} is the network or broadcast address of {cidr}");
         problems.error(&address.origin, message, "choose another address");
     } else if subnet.router == Some(wanted) {
-        let message = format!("host {host}: {wanted} is the router of {cidr}");
+        let message = format_args!("host {host}: {wanted} is the router of {cidr}");
         problems.error(&address.origin, message, "choose another address");
     } else if let Some(pool) = subnet.pool.iter().find(|pool| pool.contains(wanted)) {
-        let message = format!("host {host}: address {wanted} lies inside the pool {pool}");
+        let message = format_args!("host {host}: address {wanted} lies inside the pool {pool}");
         problems.error(
             &address.origin,
             message,

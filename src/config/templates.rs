@@ -59,11 +59,11 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut UnreadFolders, p
 fn list(folder: &Path, key: &str, problems: &mut Problems) -> Option<Vec<PathBuf>> {
     let listed = source::entries(folder).map_err(|error| {
         let shown = folder.display().to_string();
-        let message = format!("the folder of {key} can't be read: {error}");
+        let message = format_args!("the folder of {key} can't be read: {error}");
         problems.whole_file(
             &shown,
             message,
-            format!("make the folder, or correct `{key}` under [paths]"),
+            format_args!("make the folder, or correct `{key}` under [paths]"),
         );
     });
     listed.ok()
@@ -74,7 +74,7 @@ fn name_of(path: &Path, stem: Option<&std::ffi::OsStr>, problems: &mut Problems)
     match stem.parse() {
         Ok(name) => Some(name),
         Err(_) => {
-            let message = format!(
+            let message = format_args!(
                 "`{}` can't be a name, so the file is left out",
                 text::escape(stem.as_bytes())
             );
@@ -97,7 +97,7 @@ fn add_file(templates: &mut Templates, path: &Path, problems: &mut Problems) {
         return;
     };
     if templates.has_answer(name.as_str()) {
-        let message = format!("there are two answers called `{name}`");
+        let message = format_args!("there are two answers called `{name}`");
         problems.error(
             &beginning(path),
             message,
@@ -114,7 +114,7 @@ fn add_folder(templates: &mut Templates, folder: &Path, problems: &mut Problems)
         return;
     };
     if templates.has_answer(name.as_str()) {
-        let message = format!("there are two answers called `{name}`");
+        let message = format_args!("there are two answers called `{name}`");
         problems.error(
             &beginning(folder),
             message,
@@ -129,7 +129,7 @@ fn add_folder(templates: &mut Templates, folder: &Path, problems: &mut Problems)
 /// slash at its end.
 fn add_files_in(templates: &mut Templates, name: &Name, folder: &Path, beneath: &str, problems: &mut Problems) {
     if beneath.matches('/').count() > ANSWER_DEPTH_MAX {
-        let message = format!("folders in an answer are read {ANSWER_DEPTH_MAX} deep, and this one is deeper");
+        let message = format_args!("folders in an answer are read {ANSWER_DEPTH_MAX} deep, and this one is deeper");
         problems.warn(&beginning(folder), message, "move its files further up");
         return;
     }
@@ -146,7 +146,7 @@ fn add_files_in(templates: &mut Templates, name: &Name, folder: &Path, beneath: 
 fn add(templates: &mut Templates, name: &Name, file: &str, path: &Path, problems: &mut Problems) {
     // The file's name is part of a URL.
     if let Some(odd) = file.split('/').find(|part| part.parse::<Name>().is_err()) {
-        let message = format!(
+        let message = format_args!(
             "`{}` can't stand in a URL, so the file is left out",
             text::escape(odd.as_bytes())
         );
@@ -163,7 +163,7 @@ fn add(templates: &mut Templates, name: &Name, file: &str, path: &Path, problems
             line,
             column,
         };
-        let message = format!("`{{#` opens a comment of the template here, and its {lines} lines are cut out");
+        let message = format_args!("`{{#` opens a comment of the template here, and its {lines} lines are cut out");
         problems.warn(&at, message, RAW);
     }
     validation_protocol::next(|| ValidationStep::Compile(source.file.to_string()));
@@ -193,7 +193,7 @@ fn say(added: Result<(), TemplateError>, problems: &mut Problems) {
             line: 1,
             column: 1,
         };
-        let message = format!("template: {}", error.message);
+        let message = format_args!("template: {}", error.message);
         let help = "text that has `{{`, `{%` or `{#` of its own stands between {% raw %} and {% endraw %}; \
                     ipxe-scripts/README.md says what a template may name";
         problems.template(&error, &nowhere, message, help);

@@ -31,7 +31,7 @@ pub(super) fn validate_used(inventory: &Inventory, templates: &Templates, proble
             times => format!("; it is written {times} times"),
         };
         let shown = text::escape(key.as_bytes());
-        let message = format!("no script and no answer asks for `vars.{shown}`{more}");
+        let message = format_args!("no script and no answer asks for `vars.{shown}`{more}");
         let help = did_you_mean(key, asked.iter().copied(), "correct its name, or take it out");
         problems.warn(origin, message, help);
     }

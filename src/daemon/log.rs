@@ -125,7 +125,7 @@ pub fn write_in_background() -> Result<(), LogError> {
 
 fn tell_lost(lost: u64) {
     tracing::error!(
-        "{lost} lines of this log were lost here: nobody read it, or its disk took nothing. Machines were served meanwhile"
+        "{lost} lines of this log were lost here: it was not read, or its disk took nothing. Machines were served meanwhile"
     );
 }
 

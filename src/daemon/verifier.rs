@@ -330,7 +330,7 @@ impl Verifier {
             tracing::error!(
                 event = "artifact_rotted",
                 file = name(next_to_read),
-                "{} was right when it was read last, and nobody wrote to it since: its disk or this machine's memory \
+                "{} was right when it was read last, and was not written to since: its disk or this machine's memory \
                  fails; see `dmesg` and `smartctl -a`, and put the file there again",
                 name(next_to_read)
             );

@@ -1,7 +1,7 @@
 //! Which offers are held for strangers, by where those came in.
 //!
 //! An offer costs its asker one packet from an invented MAC, and holds an address. So the offers of one
-//! pool are counted by port of entry, and a port with many of them gives way to one with few. Offers to
+//! pool are counted by attachment point, and a port with many of them gives way to one with few. Offers to
 //! listed hosts, and addresses that a client had before, are not counted and never give way.
 
 use crate::model::{limits, text};
@@ -56,7 +56,7 @@ impl fmt::Display for AttachmentPoint {
     }
 }
 
-/// A port of entry that holds more offers than others, or than it may.
+/// An attachment point that holds more offers than others, or than it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverQuota {
     /// The port.

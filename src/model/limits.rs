@@ -57,7 +57,7 @@ pub const OFFER_TTL: Duration = Duration::from_secs(30);
 /// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the
 /// next one that nobody ever had.
 pub const OFFER_CANDIDATES: u8 = 8;
-/// An offer that is younger is not taken back for another machine at the same port of entry: EDK2
+/// An offer that is younger is not taken back for another machine at the same attachment point: EDK2
 /// gathers offers for 4 s before it takes one.
 pub const OFFER_EVICTION_AGE_MIN: Duration = Duration::from_secs(10);
 /// Offers of one pool that strangers at one interface or behind one relay may hold at once: a whole
@@ -65,7 +65,7 @@ pub const OFFER_EVICTION_AGE_MIN: Duration = Duration::from_secs(10);
 pub const OFFERS_PER_INTERFACE_MAX: usize = 12_000;
 /// The same at one switch port, where option 82 tells it: a rack behind a switch of its own.
 pub const OFFERS_PER_SWITCH_PORT_MAX: usize = 128;
-/// How often a port of entry that holds too many offers is logged.
+/// How often an attachment point that holds too many offers is logged.
 pub const OFFER_QUOTA_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an address that a client declined stays out of use.
 pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);

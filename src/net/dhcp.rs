@@ -263,7 +263,7 @@ impl DhcpServer {
         }
     }
 
-    /// Counts every offer that a crowded port of entry cost, and names the port once a minute.
+    /// Counts every offer that a crowded attachment point cost, and names the port once a minute.
     fn crowded(&self, OverQuota { port, offers }: &OverQuota) {
         self.shared.counters.count(Counter::DhcpOfferQuota);
         if self.shared.crowded.is_due(&self.shared.clock, OFFER_QUOTA_LOG_INTERVAL) {

@@ -177,8 +177,8 @@ impl HttpServer {
             ),
             Some(NoPermit::UnknownClients) => warn!(
                 event = "http_full", reason = "unknown_clients", address = %client,
-                "an HTTP connection of {client} is closed: as many are open as addresses may have that nobody was \
-                 given by DHCP; if machines of yours ask from it, name it by machines_per_address under [network]"
+                "an HTTP connection of {client} is closed: connections from addresses that DHCP did not assign are at \
+                 their limit; if machines of yours ask from it, name it by machines_per_address under [network]"
             ),
             Some(NoPermit::All) | None => {
                 warn!(

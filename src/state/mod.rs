@@ -71,7 +71,7 @@ pub struct Shared {
     pub events: Events,
     /// When an exhausted pool is logged again.
     pub exhausted: LogThrottle,
-    /// When it is logged again that a port of entry holds too many offers.
+    /// When it is logged again that an attachment point holds too many offers.
     pub crowded: LogThrottle,
     /// When it is logged again that machines wait for image files.
     pub busy: LogThrottle,

@@ -107,7 +107,7 @@ pub(super) enum NoAddress {
     NoPool(Reason),
     /// Every address of the pool is in use.
     PoolExhausted(Reason),
-    /// Its port of entry holds all the offers that it may.
+    /// Its attachment point holds all the offers that it may.
     QuotaExceeded(OverQuota),
 }
 

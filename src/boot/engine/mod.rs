@@ -151,7 +151,7 @@ pub struct Outcome {
     pub port_changes: Vec<PortChange>,
     /// What the later stages must know of its machine.
     pub observation: Observation,
-    /// The port of entry that stood in the way because it holds too many offers.
+    /// The attachment point that stood in the way because it holds too many offers.
     pub over_quota: Option<OverQuota>,
     /// What is to be found out before the reply is sent.
     pub probe: Option<ConflictProbe>,

@@ -49,7 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Networ
     if is_empty {
         reader.error(
             value,
-            "no interface to serve".to_owned(),
+            "no interface to serve",
             "name at least one: interfaces = [\"eno2\"]",
         );
     }
@@ -62,7 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Networ
     for interface in interfaces {
         let (name, own) = interface.value;
         if served.iter().any(|known| known.name == name) {
-            let message = format!("the interface `{name}` is named twice");
+            let message = format_args!("the interface `{name}` is named twice");
             reader.problems.error(&interface.origin, message, "name it once");
         } else {
             let mode = own.unwrap_or(common);
@@ -121,7 +121,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(String, Opti
     let own = mode(reader, &mut fields);
     if fields.value("name").is_none() {
         let help = "write it as { name = \"eno3\", mode = \"proxy\" }";
-        reader.error(value, "this interface has no `name`".to_owned(), help);
+        reader.error(value, "this interface has no `name`", help);
     }
     fields.finish(reader);
     Some((name?.value, own))
@@ -132,7 +132,7 @@ fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> 
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
     let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&written.len()) && !matches!(written.as_str(), "." | "..");
     if !fits || !written.chars().all(plain) {
-        let message = format!("`{}` is not an interface name", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not an interface name", text::escape(written.as_bytes()));
         reader.error(value, message, "see `ip link` for names such as eno2");
         return None;
     }

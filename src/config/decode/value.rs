@@ -26,7 +26,7 @@ fn clean(reader: &mut Reader<'_>, value: &Value<'_>, written: &str) -> Option<St
         Some(found) => {
             // Without the text: it may be a secret, and this goes to the log.
             let place = written.chars().take_while(|c| *c != found).count() + 1;
-            let message = format!(
+            let message = format_args!(
                 "this text has the control character U+{:04X} at its place {place}",
                 u32::from(found)
             );
@@ -40,11 +40,7 @@ fn clean(reader: &mut Reader<'_>, value: &Value<'_>, written: &str) -> Option<St
 pub(in crate::config) fn some_text(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let written = text(reader, value)?;
     if written.trim().is_empty() {
-        reader.error(
-            value,
-            "this text is empty".to_owned(),
-            "say something, or leave the key out",
-        );
+        reader.error(value, "this text is empty", "say something, or leave the key out");
         return None;
     }
     Some(written)
@@ -54,7 +50,7 @@ pub(in crate::config) fn some_text(reader: &mut Reader<'_>, value: &Value<'_>) -
 pub(in crate::config) fn domain_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let written = some_text(reader, value)?;
     if !text::is_domain_name(&written) {
-        let message = format!("`{}` is not a domain name", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not a domain name", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -70,7 +66,7 @@ pub(in crate::config) fn sha256(reader: &mut Reader<'_>, value: &Value<'_>) -> O
     let written = text(reader, value)?;
     let sum = checksum::from_hex(&written);
     if sum.is_none() {
-        let message = format!("`{}` is not a sha256", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not a sha256", text::escape(written.as_bytes()));
         reader.error(
             value,
             message,
@@ -102,7 +98,7 @@ pub(in crate::config) fn address(reader: &mut Reader<'_>, value: &Value<'_>) -> 
     match written.parse() {
         Ok(address) => Some(address),
         Err(_) => {
-            let message = format!("`{}` is not an IPv4 address", text::escape(written.as_bytes()));
+            let message = format_args!("`{}` is not an IPv4 address", text::escape(written.as_bytes()));
             reader.error(value, message, "write it as 192.0.2.11");
             None
         }
@@ -124,7 +120,7 @@ pub(in crate::config) fn port(reader: &mut Reader<'_>, value: &Value<'_>) -> Opt
         _ => return reader.wrong_type_with_help(value, "a port number", "write it without quotes, such as 80"),
     };
     if port.is_none_or(|port| port == 0) {
-        reader.error(value, "a port is a number from 1 to 65535".to_owned(), "");
+        reader.error(value, "a port is a number from 1 to 65535", "");
         return None;
     }
     port
@@ -142,7 +138,7 @@ pub(in crate::config) fn word<T: Copy>(
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let otherwise = format!("it is one of {}", known.join(", "));
         let help = did_you_mean(&written, known.iter().copied(), &otherwise);
-        let message = format!("`{}` is not known here", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not known here", text::escape(written.as_bytes()));
         reader.error(value, message, help);
     }
     found.map(|(_, meant)| *meant)
@@ -157,7 +153,7 @@ pub(in crate::config) fn duration(reader: &mut Reader<'_>, value: &Value<'_>) ->
     let written = text(reader, value)?;
     let read = parse_duration(written.trim());
     if read.is_none() {
-        let message = format!("`{}` is not a length of time", text::escape(written.as_bytes()));
+        let message = format_args!("`{}` is not a length of time", text::escape(written.as_bytes()));
         reader.error(value, message, "write it as 30s, 10m, 1h or 7d");
     }
     read
@@ -185,7 +181,7 @@ pub(in crate::config) fn var(reader: &mut Reader<'_>, value: &Value<'_>) -> Opti
 
 fn var_at(reader: &mut Reader<'_>, value: &Value<'_>, depth: usize) -> Option<Var> {
     if depth > VAR_DEPTH_MAX {
-        let message = format!("lists and tables are nested more than {VAR_DEPTH_MAX} deep");
+        let message = format_args!("lists and tables are nested more than {VAR_DEPTH_MAX} deep");
         reader.error(value, message, "");
         return None;
     }

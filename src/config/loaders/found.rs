@@ -45,7 +45,7 @@ pub(in crate::config) fn find(roots: &[PathBuf], at: &Origin, problems: &mut Pro
 
 fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Problems) {
     let mut left_out = |what: &str, folder: &Path, why: String| {
-        let message = format!("{what} {} is not served: {why}", folder.display());
+        let message = format_args!("{what} {} is not served: {why}", folder.display());
         problems.warn(
             at,
             message,

@@ -32,7 +32,7 @@ pub(super) fn number(reader: &mut Reader<'_>, value: &Value<'_>, range: RangeInc
     };
     let read = read.filter(|number| range.contains(number));
     if read.is_none() {
-        let message = format!("this must be a number from {} to {}", range.start(), range.end());
+        let message = format_args!("this must be a number from {} to {}", range.start(), range.end());
         reader.error(value, message, "write it without quotes");
     }
     read
@@ -42,7 +42,7 @@ pub(super) fn number(reader: &mut Reader<'_>, value: &Value<'_>, range: RangeInc
 pub(super) fn code(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]) -> Option<u8> {
     let code = u8::try_from(number(reader, value, 1..=254)?).ok()?;
     if reserved.contains(&code) {
-        let message = format!("option {code} is the protocol's own, and no quirk's to change");
+        let message = format_args!("option {code} is the protocol's own, and no quirk's to change");
         reader.error(value, message, "take it out");
         return None;
     }
@@ -58,7 +58,7 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
     for key in ["code", "type", "value"] {
         if !fields.has(key) {
             let help = "write it as { code = 150, type = \"address\", value = \"192.0.2.1\" }";
-            reader.error(value, format!("this option has no `{key}`"), help);
+            reader.error(value, format_args!("this option has no `{key}`"), help);
         }
     }
     fields.finish(reader);
@@ -66,7 +66,7 @@ pub(super) fn option(reader: &mut Reader<'_>, value: &Value<'_>, reserved: &[u8]
     if body.len() > DHCP_OPTION_BYTES_MAX {
         reader.error(
             value,
-            format!(
+            format_args!(
                 "an option has at most {DHCP_OPTION_BYTES_MAX} bytes, and this one has {}",
                 body.len()
             ),
@@ -85,7 +85,7 @@ fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: QuirkValueType) -> Opt
             let written = decode::some_text(reader, value)?;
             let read = bytes(&written);
             if read.is_none() {
-                let message = format!("`{}` is no bytes", text::escape(written.as_bytes()));
+                let message = format_args!("`{}` is no bytes", text::escape(written.as_bytes()));
                 reader.error(
                     value,
                     message,
@@ -97,7 +97,7 @@ fn body(reader: &mut Reader<'_>, value: &Value<'_>, kind: QuirkValueType) -> Opt
         QuirkValueType::Options => {
             let DeValue::Array(items) = value.get_ref() else {
                 let help = "write it as [{ code = 6, type = \"bytes\", value = \"08\" }]";
-                reader.error(value, "`options` inside an option are a list".to_owned(), help);
+                reader.error(value, "`options` inside an option are a list", help);
                 return None;
             };
             let read: Vec<Option<(u8, Vec<u8>)>> = items.iter().map(|item| option(reader, item, &[])).collect();

@@ -99,7 +99,7 @@ fn judge(status: &str) -> Result<String, String> {
     let words: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
     let status_of = |word: &str| words.iter().find(|(first, _)| *first == word).map(|(_, rest)| *rest);
     if status_of("BADSIG").is_some() {
-        return Err("the signature does not fit: somebody changed it on the way".to_owned());
+        return Err("the signature does not fit: it was changed on the way".to_owned());
     }
     if let Some(signer) = status_of("GOODSIG") {
         let who = signer.split_once(' ').map_or(signer, |(_, who)| who);

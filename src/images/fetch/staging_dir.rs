@@ -186,7 +186,7 @@ pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgre
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {
             progress.say(&format!(
-                "removed the download of `{name}` that nobody took up for two weeks, {megabytes} MB"
+                "removed the download of `{name}` that was not taken up for two weeks, {megabytes} MB"
             ));
         }
     }

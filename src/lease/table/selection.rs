@@ -37,7 +37,7 @@ pub struct Offer {
     pub address: Ipv4Addr,
     /// Whether the client knows it.
     pub freshness: Freshness,
-    /// The port of entry whose oldest offer had to give way for it.
+    /// The attachment point whose oldest offer had to give way for it.
     pub evicted_from: Option<OverQuota>,
 }
 
@@ -47,7 +47,7 @@ impl LeaseTable {
     /// (below). Addresses that `usable` refuses are never chosen.
     ///
     /// Offers cost their askers nothing, so a flood of them must not keep out the machines that matter.
-    /// A listed host takes the oldest offer of the port of entry that holds most. So does a stranger
+    /// A listed host takes the oldest offer of the attachment point that holds most. So does a stranger
     /// whose own port holds fewer; at the port that holds most, and at one that holds all it may, only
     /// an offer gives way that is older than [`limits::OFFER_EVICTION_AGE_MIN`]: its client would have taken it.
     ///
@@ -117,10 +117,10 @@ impl LeaseTable {
         port: Option<&Arc<AttachmentPoint>>,
         allowed: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(Ipv4Addr, Option<OverQuota>)> {
-        while let Some(crowd) = self.offers.largest_holder(now.monotonic, named, port) {
-            let (_, address) = self.offers.oldest(&(named, Arc::clone(&crowd.port)))?;
+        while let Some(holder) = self.offers.largest_holder(now.monotonic, named, port) {
+            let (_, address) = self.offers.oldest(&(named, Arc::clone(&holder.port)))?;
             if allowed(address) {
-                return Some((address, Some(crowd)));
+                return Some((address, Some(holder)));
             }
             // A reload took it out of the pool: it is nobody's to give any more.
             self.offers.forget(address);

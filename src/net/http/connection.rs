@@ -189,7 +189,7 @@ impl Connection {
             .is_due(&shared.clock, HTTP_BUSY_LOG_INTERVAL)
         {
             warn!(
-                "an HTTP connection of {} is closed: nobody was given its address by DHCP, and others need the \
+                "an HTTP connection of {} is closed: DHCP did not assign its address, and others need the \
                  place; if machines of yours ask from it, name it by machines_per_address under [network]",
                 self.client
             );

@@ -196,8 +196,8 @@ impl ConnectionContext {
                 ),
                 Some(NoPermit::UnknownClients) => warn!(
                     event = "image_files_wait", reason = "unknown_clients", address = %self.permit_request.client,
-                    "{} waits for an image file: as many are on their way as addresses may have that nobody was \
-                     given by DHCP",
+                    "{} waits for an image file: transfers to addresses that DHCP did not assign are at their \
+                     limit",
                     self.permit_request.client
                 ),
                 Some(NoPermit::All) | None => warn!(
