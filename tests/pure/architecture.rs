@@ -6,6 +6,7 @@
 mod circles;
 mod names;
 mod source;
+mod walks;
 
 use source::{Source, functions, named_modules, names, sources};
 use std::{
