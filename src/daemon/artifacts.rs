@@ -50,6 +50,24 @@ pub(super) fn problem(image: &Image, artifact: &Artifact, state: &VerificationSt
     }
 }
 
+/// Logs that an artifact is not served, and where its disk is to blame, that too.
+pub(super) fn log_wrong(file: &str, problem: &Problem, has_rotted: bool) {
+    tracing::error!(
+        event = "artifact_wrong",
+        file,
+        line = problem.line,
+        "{file} is not served: {problem}"
+    );
+    if has_rotted {
+        tracing::error!(
+            event = "artifact_rotted",
+            file,
+            "{file} was right when it was read last, and was not written to since: its disk or this machine's memory \
+             fails; see `dmesg` and `smartctl -a`, and put the file there again"
+        );
+    }
+}
+
 fn unserved(image: &Image, artifact: &Artifact, state: &VerificationState) -> UnservedArtifact {
     let length = artifact.stamp.length;
     UnservedArtifact {

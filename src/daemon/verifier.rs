@@ -319,22 +319,9 @@ impl Verifier {
             );
         }
         self.shared.counters.count(Counter::ArtifactsMismatched);
-        tracing::error!(
-            event = "artifact_wrong",
-            file = name(next_to_read),
-            line = problem.line,
-            "{} is not served: {problem}",
-            name(next_to_read)
-        );
-        if let (VerificationState::Verified { .. }, VerificationState::Mismatch { .. }) = (before, after) {
-            tracing::error!(
-                event = "artifact_rotted",
-                file = name(next_to_read),
-                "{} was right when it was read last, and was not written to since: its disk or this machine's memory \
-                 fails; see `dmesg` and `smartctl -a`, and put the file there again",
-                name(next_to_read)
-            );
-        }
+        let was_right = matches!(before, VerificationState::Verified { .. });
+        let has_rotted = was_right && matches!(after, VerificationState::Mismatch { .. });
+        artifacts::log_wrong(&name(next_to_read), &problem, has_rotted);
     }
 
     /// Keeps what was found behind every lease that waits.
