@@ -80,3 +80,9 @@ pub mod stall;
 pub mod state;
 pub mod store;
 pub mod storm;
+
+#[cfg(test)]
+extern crate self as bootwright;
+#[cfg(test)]
+#[path = "../tests/shared/fixtures.rs"]
+mod fixtures;

@@ -32,25 +32,12 @@ fn one_digit_off(hosts: &Hosts, mac: MacAddr) -> Option<&Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::snapshot::{BootSettings, Host, Origin};
+    use crate::{boot::snapshot::Host, fixtures};
 
     fn room(macs: &[&str]) -> Hosts {
         let host = |(number, mac): (usize, &&str)| Host {
-            name: format!("r1u{number:02}").parse().unwrap(),
             macs: vec![mac.parse().unwrap()],
-            links: Vec::new(),
-            uuid: None,
-            serial: None,
-            port: None,
-            address: None,
-            hostname: None,
-            locked: false,
-            settings: BootSettings::default(),
-            origin: Origin {
-                file: "inventory.toml".into(),
-                line: 1,
-                column: 1,
-            },
+            ..fixtures::host(&format!("r1u{number:02}"))
         };
         Hosts::new(macs.iter().enumerate().map(host).collect())
     }

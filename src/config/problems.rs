@@ -228,6 +228,7 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     #[test]
     fn of_a_file_that_is_wrong_throughout_the_first_errors_are_shown_and_the_rest_counted() {
@@ -235,7 +236,7 @@ mod tests {
         let at = |line| Origin {
             file: "b.toml".into(),
             line,
-            column: 1,
+            ..fixtures::origin()
         };
         let last = u32::try_from(DIAGNOSTICS_PER_FILE_MAX).unwrap() + 5;
         for line in 1..=last {

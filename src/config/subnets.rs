@@ -246,21 +246,12 @@ fn nearest(subnets: &[Subnet], address: Ipv4Addr) -> Option<&Subnet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     fn split(pool: &[&str], hosts: u64) -> (Vec<String>, Vec<String>) {
         let mut subnets = [Subnet {
-            cidr: "192.0.2.0/24".parse().unwrap(),
-            network: None,
-            selectable: false,
-            router: None,
-            dns: Vec::new(),
-            domain: None,
             pool: pool.iter().map(|range| range.parse().unwrap()).collect(),
-            kept: Vec::new(),
-            lease: LEASE_DEFAULT,
-            ports_from: PortsFrom::default(),
-            probe: None,
-            options: Default::default(),
+            ..fixtures::subnet("192.0.2.0/24")
         }];
         keep_for_listed(&mut subnets, hosts);
         let shown = |ranges: &[AddressRange]| ranges.iter().map(ToString::to_string).collect();

@@ -221,32 +221,18 @@ impl OpenedFile {
 mod tests {
     use super::*;
     use crate::boot::{
-        snapshot::{Artifact, Image, Origin},
+        snapshot::Image,
         verification::{HashResult, Verification, VerificationState},
     };
+    use crate::fixtures;
     use crate::model::{Now, WallTime};
     use std::{fs, os::unix::fs::symlink};
 
     /// An image whose kernel is the file `secret`.
     pub(super) fn image_of(root: &Path, stamp: FileStamp) -> Image {
-        let kernel = Artifact {
-            file: "secret".to_owned(),
-            sha256: [1; 32],
-            declared_at: Origin {
-                file: "image.toml".into(),
-                line: 1,
-                column: 1,
-            },
-            stamp,
-        };
         Image {
-            name: "deb".parse().unwrap(),
-            cpu: None,
-            root: root.to_owned(),
-            kernel: Some(kernel),
-            initrds: Vec::new(),
-            disk: None,
-            cmdline: Vec::new(),
+            kernel: Some(fixtures::artifact("secret", [1; 32], stamp)),
+            ..fixtures::image("deb", root.to_str().unwrap())
         }
     }
 

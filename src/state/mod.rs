@@ -175,28 +175,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::{
-        loader::Loaders,
-        render::Templates,
-        snapshot::{Hosts, Ports, UnknownPolicy},
-    };
+    pub(in crate::state) use crate::fixtures::snapshot;
     use std::sync::Arc;
-
-    /// An empty room.
-    pub(in crate::state) fn snapshot() -> Snapshot {
-        Snapshot {
-            generation: 1,
-            ports: Ports { http: 80, tftp: 69 },
-            subnets: Vec::new(),
-            hosts: Hosts::default(),
-            rules: Vec::new(),
-            unknown: UnknownPolicy::Discover,
-            images: Default::default(),
-            loaders: Loaders::default(),
-            quirks: Default::default(),
-            templates: Templates::new(),
-        }
-    }
 
     /// What the servers of an empty room share.
     pub(in crate::state) fn shared_with(commit_log: Box<dyn CommitLog>) -> Arc<Shared> {

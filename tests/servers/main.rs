@@ -13,6 +13,8 @@
 
 mod fetch;
 mod fetch_image;
+#[path = "../shared/fixtures.rs"]
+mod fixtures;
 mod network;
 mod sockets;
 #[path = "../shared/strace.rs"]

@@ -7,12 +7,12 @@ mod disk;
 mod events;
 
 use super::network::{ip, own_network};
+use crate::fixtures;
 use bootwright::{
     boot::{
         change::Change,
         loader::Loaders,
-        render::Templates,
-        snapshot::{Artifact, FileStamp, Hosts, Image, Origin, Ports, Snapshot, Subnet, UnknownPolicy},
+        snapshot::{FileStamp, Image, Ports, Snapshot, Subnet},
         verification::HashResult,
     },
     lease::LeaseTable,
@@ -21,7 +21,6 @@ use bootwright::{
     state::{Clock, CommitLog, Counter, Durable, Shared},
 };
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
@@ -160,33 +159,18 @@ impl Appliance {
 
 fn snapshot(loaders: Loaders) -> Snapshot {
     Snapshot {
-        generation: 1,
         ports: PORTS,
         subnets: vec![subnet()],
-        hosts: Hosts::default(),
-        rules: Vec::new(),
-        unknown: UnknownPolicy::Discover,
-        images: BTreeMap::new(),
         loaders,
         quirks: bootwright::config::shipped_quirks(),
-        templates: Templates::new(),
+        ..fixtures::snapshot()
     }
 }
 
 fn subnet() -> Subnet {
     Subnet {
-        cidr: "192.0.2.0/24".parse().unwrap(),
-        network: None,
-        selectable: false,
-        router: None,
-        dns: Vec::new(),
-        domain: None,
-        kept: Vec::new(),
         pool: vec!["192.0.2.100-192.0.2.110".parse().unwrap()],
-        ports_from: Default::default(),
-        lease: Duration::from_secs(3600),
-        probe: None,
-        options: Default::default(),
+        ..fixtures::subnet("192.0.2.0/24")
     }
 }
 
@@ -605,25 +589,9 @@ fn with_a_replaced_image(appliance: &Appliance) {
         inode: 1,
         ..FileStamp::NO_FILE
     };
-    let origin = Origin {
-        file: "image.toml".into(),
-        line: 1,
-        column: 1,
-    };
-    let artifact = Artifact {
-        file: "disk.img".to_owned(),
-        sha256: [7; 32],
-        declared_at: origin,
-        stamp,
-    };
     let image = Image {
-        name: "big".parse().unwrap(),
-        cpu: None,
-        root: appliance.folder.path().to_owned(),
-        kernel: None,
-        initrds: Vec::new(),
-        disk: Some(artifact),
-        cmdline: Vec::new(),
+        disk: Some(fixtures::artifact("disk.img", [7; 32], stamp)),
+        ..fixtures::image("big", appliance.folder.path().to_str().unwrap())
     };
     let now = appliance.shared.clock.now();
     let found = (now, &file, stamp);

@@ -1,7 +1,7 @@
 //! The ledger with a scripted clock.
 
 use super::*;
-use crate::boot::snapshot::Origin;
+use crate::fixtures;
 
 const NOW: Now = Now {
     monotonic: Duration::from_secs(100),
@@ -21,31 +21,17 @@ fn stamp(length: u64, changed_ns: i128) -> FileStamp {
 }
 
 fn artifact(file: &str, length: u64) -> Artifact {
-    Artifact {
-        file: file.to_owned(),
-        sha256: GOOD,
-        declared_at: Origin {
-            file: "images/deb/image.toml".into(),
-            line: 1,
-            column: 1,
-        },
-        stamp: stamp(length, 6),
-    }
+    fixtures::artifact(file, GOOD, stamp(length, 6))
 }
 
 /// One image with a kernel of 10 bytes and a disk of 1000.
 fn images() -> BTreeMap<Name, Image> {
-    let name: Name = "deb".parse().unwrap();
     let image = Image {
-        name: name.clone(),
-        cpu: None,
-        root: "/images/deb".into(),
         kernel: Some(artifact("linux", 10)),
-        initrds: Vec::new(),
         disk: Some(artifact("disk", 1000)),
-        cmdline: Vec::new(),
+        ..fixtures::image("deb", "/images/deb")
     };
-    [(name, image)].into()
+    [(image.name.clone(), image)].into()
 }
 
 fn kernel_of(images: &BTreeMap<Name, Image>) -> (&Image, &Artifact) {

@@ -1,0 +1,23 @@
+//! Where a value stands in the operator's files.
+
+use std::sync::Arc;
+
+/// Where in the operator's files a value stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The file as the operator named it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// A value and where it was written; `explain` shows both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value in force.
+    pub value: T,
+    /// Where it stands.
+    pub origin: Origin,
+}

@@ -1,0 +1,60 @@
+//! What a machine boots and is told, as its host or rule and their profiles say it together.
+
+use super::Sourced;
+use crate::model::{BootTarget, Name};
+use crate::proto::dhcp::RawOption;
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+/// What a machine boots, after inheritance.
+#[derive(Clone, Debug, Default)]
+pub struct BootSettings {
+    /// The boot target; local where none is configured.
+    pub boot: Option<Sourced<BootTarget>>,
+    /// The image's name; it is in `Snapshot::images`.
+    pub image: Option<Sourced<Name>>,
+    /// The script's name; it is in `Snapshot::templates`.
+    pub script: Option<Sourced<Name>>,
+    /// The answer's name; it is in `Snapshot::templates`.
+    pub answer: Option<Sourced<Name>>,
+    /// Files in `Snapshot::loaders` in place of iPXE, each for the firmware that runs it.
+    pub loaders: Vec<Sourced<String>>,
+    /// Kernel parameters, the ancestors' first.
+    pub cmdline: Vec<Sourced<String>>,
+    /// DHCP options by number.
+    pub options: BTreeMap<u8, Sourced<RawOption>>,
+    /// Template variables by name.
+    pub vars: BTreeMap<String, Sourced<Var>>,
+}
+
+impl BootSettings {
+    /// Its own name servers (option 6), in place of its subnet's.
+    pub fn dns(&self) -> Option<Vec<Ipv4Addr>> {
+        let body = &self.options.get(&6)?.value.body;
+        let (addresses, _) = body.as_chunks::<4>();
+        Some(addresses.iter().copied().map(Ipv4Addr::from).collect())
+    }
+
+    /// Its own domain (option 15), in place of its subnet's.
+    pub fn domain(&self) -> Option<&str> {
+        std::str::from_utf8(&self.options.get(&15)?.value.body).ok()
+    }
+}
+
+/// A template variable's value: what TOML can say without dates. No text in it has a control
+/// character (checked by `config`).
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Var {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A fraction.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Var>),
+    /// A table.
+    Table(BTreeMap<String, Var>),
+}
