@@ -1,9 +1,6 @@
 //! The operator's socket file: made 0660, never taken from a living daemon.
 
-use nix::{
-    errno::Errno,
-    sys::socket::{getsockopt, sockopt::PeerCredentials},
-};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::{
     fmt,
     fs::{DirBuilder, Permissions},
@@ -30,15 +27,84 @@ pub struct AdminSocket {
 
 /// Why the socket can't be made.
 #[derive(Debug)]
-pub struct SocketError(String);
+pub enum SocketError {
+    /// A living daemon listens there.
+    Held {
+        /// Where.
+        path: PathBuf,
+        /// Its process, where the system tells.
+        pid: Option<i32>,
+    },
+    /// Something else than a socket is there.
+    NoSocket {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What is there can't be asked whether a daemon lives.
+    Unclear {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What a dead daemon left can't be removed.
+    Stale {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refuses the socket, its mode or its folder.
+    System {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
 
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            SocketError::Held { path, pid } => {
+                f.write_str("another bootwright")?;
+                if let Some(pid) = pid {
+                    write!(f, " (pid {pid})")?;
+                }
+                write!(
+                    f,
+                    " serves {}; stop it, or give this one a `socket` under [admin] of its own",
+                    path.display()
+                )
+            }
+            SocketError::NoSocket { path } => write!(
+                f,
+                "{} is there and is no socket; remove it, or name another as `socket` under [admin]",
+                path.display()
+            ),
+            SocketError::Unclear { path, source } => write!(
+                f,
+                "{} is there and can't be asked whether a daemon lives: {source}",
+                path.display()
+            ),
+            SocketError::Stale { path, source } => {
+                write!(f, "the stale socket {} can't be removed: {source}", path.display())
+            }
+            SocketError::System { path, source } => write!(f, "the admin socket {}: {source}", path.display()),
+        }
     }
 }
 
-impl std::error::Error for SocketError {}
+impl std::error::Error for SocketError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SocketError::Held { .. } | SocketError::NoSocket { .. } => None,
+            SocketError::Unclear { source, .. }
+            | SocketError::Stale { source, .. }
+            | SocketError::System { source, .. } => Some(source),
+        }
+    }
+}
 
 impl AdminSocket {
     /// Makes the socket and its folder. A file that a dead daemon left is replaced.
@@ -48,7 +114,10 @@ impl AdminSocket {
     /// A living daemon listens there, something else than a socket is there, or the folder can't
     /// be written.
     pub fn bind(path: &Path) -> Result<AdminSocket, SocketError> {
-        let failed = |error: io::Error| SocketError(format!("the admin socket {}: {error}", path.display()));
+        let failed = |source| SocketError::System {
+            path: path.to_owned(),
+            source,
+        };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let made_folder = folder.filter(|folder| !folder.exists()).map(Path::to_owned);
         if let Some(folder) = &made_folder {
@@ -101,30 +170,20 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     let Ok(there) = path.symlink_metadata() else {
         return Ok(());
     };
+    let path = path.to_owned();
     if !there.file_type().is_socket() {
-        return Err(SocketError(format!(
-            "{} is there and is no socket; remove it, or name another as `socket` under [admin]",
-            path.display()
-        )));
+        return Err(SocketError::NoSocket { path });
     }
-    match UnixStream::connect(path) {
-        Ok(stream) => Err(SocketError(held_by(path, &stream))),
-        Err(error) if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) => std::fs::remove_file(path)
-            .map_err(|error| SocketError(format!("the stale socket {} can't be removed: {error}", path.display()))),
-        Err(error) => Err(SocketError(format!(
-            "{} is there and can't be asked whether a daemon lives: {error}",
-            path.display()
-        ))),
+    match UnixStream::connect(&path) {
+        Ok(stream) => Err(SocketError::Held {
+            path,
+            pid: getsockopt(&stream, PeerCredentials).ok().map(|peer| peer.pid()),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(&path).map_err(|source| SocketError::Stale { path, source })
+        }
+        Err(source) => Err(SocketError::Unclear { path, source }),
     }
-}
-
-fn held_by(path: &Path, stream: &UnixStream) -> String {
-    let pid =
-        getsockopt(stream, PeerCredentials).map_or_else(|_| String::new(), |peer| format!(" (pid {})", peer.pid()));
-    format!(
-        "another bootwright{pid} serves {}; stop it, or give this one a `socket` under [admin] of its own",
-        path.display()
-    )
 }
 
 #[cfg(test)]
@@ -138,8 +197,12 @@ mod tests {
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         drop(UnixListener::bind(&path).unwrap());
         let living = AdminSocket::bind(&path).unwrap();
-        let refusal = AdminSocket::bind(&path).unwrap_err().to_string();
-        assert!(refusal.contains(&format!("(pid {})", std::process::id())), "{refusal}");
+        let refusal = AdminSocket::bind(&path).unwrap_err();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(
+            matches!(&refusal, SocketError::Held { pid: Some(pid), .. } if *pid == own),
+            "{refusal}"
+        );
         drop(living);
         assert!(!path.exists());
     }
@@ -149,8 +212,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "mine").unwrap();
-        assert!(AdminSocket::bind(&path).is_err());
+        let refusal = AdminSocket::bind(&path).unwrap_err();
+        assert!(matches!(refusal, SocketError::NoSocket { .. }), "{refusal}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_made_is_named_with_what_the_system_says() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("run"), "a file").unwrap();
+        let refusal = AdminSocket::bind(&folder.path().join("run/below/admin.sock")).unwrap_err();
+        let source = std::error::Error::source(&refusal).and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(
+            source.map(io::Error::kind),
+            Some(io::ErrorKind::NotADirectory),
+            "{refusal}"
+        );
     }
 
     #[test]

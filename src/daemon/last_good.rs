@@ -153,8 +153,8 @@ impl LastGoodSaver {
     }
 
     fn write(&self, appliance: &Appliance, accepted: WallTime, tried: &TriedFiles) -> Result<(), KeepError> {
-        let files = config::files_to_save(appliance, &self.config_file)
-            .map_err(|error| KeepError::Refused(error.to_string()))?;
+        let files =
+            config::files_to_save(appliance, &self.config_file).map_err(|error| KeepError::Refused(error.into()))?;
         let are_tried = tried.are(&files);
         let files: Vec<(&Path, &[u8])> = files.iter().map(|file| (&*file.path, &*file.bytes)).collect();
         let is_sound = |folder: &Path| {
@@ -165,7 +165,7 @@ impl LastGoodSaver {
             let report = tried.map_or_else(|report| report, |tried| tried.report);
             match report.errors.first() {
                 None => Ok(()),
-                Some(first) => Err(format!("they changed meanwhile: {first}")),
+                Some(first) => Err(format!("they changed meanwhile: {first}").into()),
             }
         };
         last_good::save(

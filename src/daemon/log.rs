@@ -19,7 +19,7 @@ use std::{
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
-    filter::LevelFilter,
+    filter::{LevelFilter, ParseError},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Compact, Format, Writer},
@@ -44,15 +44,75 @@ pub enum LogFormat {
 
 /// Why there is no log.
 #[derive(Debug)]
-pub struct LogError(String);
+pub enum LogError {
+    /// What is to be logged makes no sense.
+    Filter {
+        /// The option or variable that says it.
+        from: &'static str,
+        /// What it says.
+        filter: String,
+        /// What is wrong with it.
+        source: FilterError,
+    },
+    /// Standard error can't be written to.
+    NoFile(io::Error),
+    /// A log was started before.
+    Started(Box<dyn std::error::Error + Send + Sync>),
+    /// The system refuses a thread for it.
+    NoThread(io::Error),
+}
 
-impl fmt::Display for LogError {
+/// What is wrong with a filter.
+#[derive(Debug)]
+pub enum FilterError {
+    /// It has a word where a level stands, and the word is none.
+    NoLevel(String),
+    /// It is no filter.
+    Unreadable(ParseError),
+}
+
+impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            FilterError::NoLevel(word) => write!(f, "`{}` is no level", word.escape_debug()),
+            FilterError::Unreadable(error) => error.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for LogError {}
+impl std::error::Error for FilterError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FilterError::NoLevel(_) => None,
+            FilterError::Unreadable(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogError::Filter { from, filter, source } => write!(
+                f,
+                "{from} `{}` is no log filter ({source}); write `info`, `debug` or `info,boot=debug`",
+                filter.escape_debug()
+            ),
+            LogError::NoFile(error) => write!(f, "the log has no file to go to: {error}"),
+            LogError::Started(error) => error.fmt(f),
+            LogError::NoThread(error) => write!(f, "no thread for the log: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LogError::Filter { source, .. } => Some(source),
+            LogError::NoFile(error) | LogError::NoThread(error) => Some(error),
+            LogError::Started(error) => Some(&**error),
+        }
+    }
+}
 
 /// Starts the log of this process; [`write_in_background`] follows as soon as there may be threads, and
 /// [`flush`] at the end. `level` is a level or a filter as in [`FILTER_VARIABLE`].
@@ -65,17 +125,16 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         Ok(filter) if !filter.is_empty() => (filter, FILTER_VARIABLE),
         Ok(_) | Err(_) => (level.to_owned(), "--log-level"),
     };
-    let refused = |why: &dyn fmt::Display| {
-        let shown = wanted.escape_debug();
-        LogError(format!(
-            "{from} `{shown}` is no log filter ({why}); write `info`, `debug` or `info,boot=debug`"
-        ))
+    let refused = |source| LogError::Filter {
+        from,
+        filter: wanted.clone(),
+        source,
     };
     if let Some(word) = misspelt_level(&wanted) {
-        return Err(refused(&format_args!("`{}` is no level", word.escape_debug())));
+        return Err(refused(FilterError::NoLevel(word.to_owned())));
     }
-    let filter = EnvFilter::try_new(apart(&wanted)).map_err(|error| refused(&error))?;
-    let lines = lines().map_err(|error| LogError(format!("the log has no file to go to: {error}")))?;
+    let filter = EnvFilter::try_new(apart(&wanted)).map_err(|error| refused(FilterError::Unreadable(error)))?;
+    let lines = lines().map_err(LogError::NoFile)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LineWriter(lines));
@@ -84,7 +143,7 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         LogFormat::Text if journald_reads() => builder.event_format(JournaldFormat::new()).try_init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).compact().try_init(),
     };
-    started.map_err(|error| LogError(error.to_string()))?;
+    started.map_err(LogError::Started)?;
     std::panic::set_hook(Box::new(|panic| {
         let message = format!("{panic}; this is a bug of bootwright\n{}", Backtrace::capture());
         // A filter that lets no error through must not hide it.
@@ -117,10 +176,7 @@ pub fn write_in_background() -> Result<(), LogError> {
     let written = std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(|| lines.write(tell_lost));
-    match written {
-        Ok(_) => Ok(()),
-        Err(error) => Err(LogError(format!("no thread for the log: {error}"))),
-    }
+    written.map(drop).map_err(LogError::NoThread)
 }
 
 fn tell_lost(lost: u64) {

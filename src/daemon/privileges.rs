@@ -18,7 +18,7 @@ use nix::{
 };
 use std::{
     ffi::CString,
-    fmt,
+    fmt, io,
     os::unix::fs::lchown,
     path::{Path, PathBuf},
 };
@@ -44,18 +44,71 @@ pub struct Owned {
 
 /// Why privileges can't be given up; the daemon doesn't start then.
 #[derive(Debug)]
-pub struct PrivilegeError(String);
+pub enum PrivilegeError {
+    /// The operator named a user that does not exist.
+    NoSuchUser {
+        /// As it was named.
+        name: String,
+    },
+    /// The system refuses a step.
+    Refused {
+        /// The step.
+        step: &'static str,
+        /// Of which of our files, where it is about one.
+        path: Option<PathBuf>,
+        /// What the system says.
+        source: io::Error,
+    },
+}
 
 impl fmt::Display for PrivilegeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            PrivilegeError::NoSuchUser { name } => write!(
+                f,
+                "--user {}: there is no such user; make it with `useradd --system`",
+                name.escape_debug()
+            ),
+            PrivilegeError::Refused { step, path, source } => {
+                write!(f, "privileges can't be given up: {step}: ")?;
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                source.fmt(f)
+            }
+        }
     }
 }
 
-impl std::error::Error for PrivilegeError {}
+impl std::error::Error for PrivilegeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PrivilegeError::NoSuchUser { .. } => None,
+            PrivilegeError::Refused { source, .. } => Some(source),
+        }
+    }
+}
 
-fn failed(what: &'static str) -> impl Fn(&dyn fmt::Display) -> PrivilegeError {
-    move |error| PrivilegeError(format!("privileges can't be given up: {what}: {error}"))
+fn failed<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> PrivilegeError {
+    move |error| PrivilegeError::Refused {
+        step,
+        path: None,
+        source: error.into(),
+    }
+}
+
+/// The same of a capability, whose library has an error of its own.
+fn not_dropped(step: &'static str) -> impl Fn(capctl::Error) -> PrivilegeError {
+    move |error| failed(step)(io::Error::from_raw_os_error(error.code()))
+}
+
+/// A file of ours keeps its owner.
+fn not_handed_over<E: Into<io::Error>>(path: &Path) -> impl Fn(E) -> PrivilegeError {
+    move |error| PrivilegeError::Refused {
+        step: "the owner of our files",
+        path: Some(path.to_owned()),
+        source: error.into(),
+    }
 }
 
 /// Becomes `user` where we are root, hands `owned` files to it, and drops every capability but two.
@@ -76,41 +129,36 @@ pub fn drop_privileges(user: Option<&str>, owned: &Owned) -> Result<(), Privileg
         }
     }
     keep_two_capabilities()?;
-    prctl::set_no_new_privs().map_err(|error| failed("no_new_privs")(&error))
+    prctl::set_no_new_privs().map_err(not_dropped("no_new_privs"))
 }
 
 fn wanted_user(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
     let name = user.unwrap_or(DEFAULT_USER);
-    let found = User::from_name(name).map_err(|error| failed("the user database")(&error))?;
+    let found = User::from_name(name).map_err(failed("the user database"))?;
     match (found, user) {
         (Some(found), _) => Ok(Some(found)),
         (None, None) => Ok(None),
-        (None, Some(name)) => Err(PrivilegeError(format!(
-            "--user {}: there is no such user; make it with `useradd --system`",
-            name.escape_debug()
-        ))),
+        (None, Some(name)) => Err(PrivilegeError::NoSuchUser { name: name.to_owned() }),
     }
 }
 
 /// While we are still root: it takes CAP_SETPCAP.
 fn cut_bounding_set() -> Result<(), PrivilegeError> {
     for cap in Cap::probe_supported().iter().filter(|cap| !KEPT.contains(cap)) {
-        bounding::ensure_dropped(cap).map_err(|error| failed("the bounding set")(&error))?;
+        bounding::ensure_dropped(cap).map_err(not_dropped("the bounding set"))?;
     }
-    bounding::clear_unknown().map_err(|error| failed("the bounding set")(&error))
+    bounding::clear_unknown().map_err(not_dropped("the bounding set"))
 }
 
 fn become_user(user: &User, owned: &Owned) -> Result<(), PrivilegeError> {
     for path in &owned.paths {
         // Not what a link names: the folder belongs to somebody with fewer rights than we have now.
-        lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-            .map_err(|error| failed("the owner of our files")(&format!("{}: {error}", path.display())))?;
+        lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(not_handed_over(path))?;
     }
-    hand_over_below(&owned.all_below, user.uid, user.gid)
-        .map_err(|error| failed("the owner of our files")(&format!("{}: {error}", owned.all_below.display())))?;
+    hand_over_below(&owned.all_below, user.uid, user.gid).map_err(not_handed_over(&owned.all_below))?;
     // Without this the kernel takes all capabilities at the change of user.
-    prctl::set_keepcaps(true).map_err(|error| failed("PR_SET_KEEPCAPS")(&error))?;
-    become_ids(user.uid, user.gid).map_err(|error| failed("the change of user")(&error))
+    prctl::set_keepcaps(true).map_err(not_dropped("PR_SET_KEEPCAPS"))?;
+    become_ids(user.uid, user.gid).map_err(failed("the change of user"))
 }
 
 /// Hands over everything below a folder. Each step goes from an open folder to what is in it and follows no
@@ -153,8 +201,8 @@ fn become_ids(uid: Uid, gid: Gid) -> nix::Result<()> {
 }
 
 fn keep_two_capabilities() -> Result<(), PrivilegeError> {
-    let refused = failed("capabilities");
-    let had = CapState::get_current().map_err(|error| refused(&error))?;
+    let refused = not_dropped("capabilities");
+    let had = CapState::get_current().map_err(&refused)?;
     let mut kept = CapSet::empty();
     for cap in KEPT {
         if had.permitted.has(cap) {
@@ -166,7 +214,7 @@ fn keep_two_capabilities() -> Result<(), PrivilegeError> {
         }
     }
     if ambient::is_supported() {
-        ambient::clear().map_err(|error| refused(&error))?;
+        ambient::clear().map_err(&refused)?;
     }
     // Under systemd there is no more than this, and its filter for system calls refuses capset.
     if had.permitted == kept && had.effective == kept {
@@ -177,7 +225,7 @@ fn keep_two_capabilities() -> Result<(), PrivilegeError> {
         permitted: kept,
         inheritable: CapSet::empty(),
     };
-    state.set_current().map_err(|error| refused(&error))
+    state.set_current().map_err(&refused)
 }
 
 /// Says which of the operator's files we may not read any more, so that the next reload does not

@@ -100,7 +100,19 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Log(error) => Some(error),
+            StartError::Store(error) => Some(error),
+            StartError::Bind(error) => Some(error),
+            StartError::Socket(error) => Some(error),
+            StartError::Privileges(error) => Some(error),
+            StartError::System(error) => Some(error),
+            StartError::Files(_) | StartError::Failed => None,
+        }
+    }
+}
 
 /// Serves until a signal ends it.
 ///

@@ -53,15 +53,15 @@ pub(super) fn add_from(
 ) -> Result<Added, ImageError> {
     place::may_be_made(images, &new.name, new.replace)?;
     can_boot(new)?;
-    fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), &error))?;
+    fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), error))?;
     partial::sweep(images);
     let bytes = bytes_of(new)?;
     space::enough(images, bytes, "the image")?;
     if !watch(CopyStep::Begins(bytes)) {
-        return Err(ImageError::stopped());
+        return Err(ImageError::Stopped);
     }
     let partial = Partial::new(images, new.name.as_str())
-        .map_err(|(folder, error)| failed("make the folder", folder.display(), &error))?;
+        .map_err(|(folder, error)| failed("make the folder", folder.display(), error))?;
     let copied = contents(new).map(|content| copy(content, partial.folder(), watch));
     let artifacts = copied.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
     place::finish(images, partial.folder(), new, artifacts, comments)
@@ -85,7 +85,7 @@ pub(super) fn contents(new: &NewImage) -> impl Iterator<Item = &ArtifactContent>
 
 fn bytes_of(new: &NewImage) -> Result<u64, ImageError> {
     contents(new)
-        .map(|content| content.bytes().map_err(|error| failed("copy", content, &error)))
+        .map(|content| content.bytes().map_err(|error| failed("copy", content, error)))
         .sum()
 }
 
@@ -99,7 +99,7 @@ fn copy(content: &ArtifactContent, folder: &Path, watch: CopyCallback<'_>) -> Re
         )));
     }
     make_folders(folder, &file)?;
-    let (length, sha256) = copy_hashed(content, &to, watch).map_err(|error| failed("copy", content, &error))?;
+    let (length, sha256) = copy_hashed(content, &to, watch).map_err(|error| failed("copy", content, error))?;
     place::sync(to.parent().unwrap_or(folder))?;
     Ok((file, length, sha256))
 }
@@ -111,7 +111,7 @@ fn make_folders(folder: &Path, file: &str) -> Result<(), ImageError> {
     for part in folders.split('/').filter(|part| !part.is_empty()) {
         let below = above.join(part);
         if !below.is_dir() {
-            fs::create_dir(&below).map_err(|error| failed("make the folder", below.display(), &error))?;
+            fs::create_dir(&below).map_err(|error| failed("make the folder", below.display(), error))?;
             place::open_up(&below)?;
             place::sync(&above)?;
         }
@@ -136,7 +136,7 @@ fn copy_hashed(content: &ArtifactContent, to: &Path, watch: CopyCallback<'_>) ->
         to.write_all(&chunk[..count])?;
         length += count as u64;
         if !watch(CopyStep::Copied(count as u64)) {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, ImageError::stopped()));
+            return Err(io::Error::new(io::ErrorKind::Interrupted, ImageError::Stopped));
         }
     }
     if content.written()? != before {

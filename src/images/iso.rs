@@ -67,6 +67,19 @@ impl fmt::Display for IsoError {
     }
 }
 
+impl std::error::Error for IsoError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            IsoError::Io(error) => Some(error),
+            IsoError::NotAnIso
+            | IsoError::OnlyUdf
+            | IsoError::CutShort { .. }
+            | IsoError::Damaged(_)
+            | IsoError::TooMuch(..) => None,
+        }
+    }
+}
+
 impl From<io::Error> for IsoError {
     fn from(error: io::Error) -> IsoError {
         IsoError::Io(error)

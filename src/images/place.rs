@@ -121,7 +121,7 @@ pub(super) fn finish(
 ) -> Result<Added, ImageError> {
     let manifest = made.join(MANIFEST);
     write_synced(&manifest, describe(new, &artifacts, comments).as_bytes())
-        .map_err(|error| failed("write", manifest.display(), &error))?;
+        .map_err(|error| failed("write", manifest.display(), error))?;
     open_up(made)?;
     sync(made)?;
     let folder = images.join(new.name.as_str());
@@ -131,7 +131,7 @@ pub(super) fn finish(
             "the file system of {} can't replace a folder in one step: take `{}` away first (bootwright image remove), or name another folder of images with --images DIR",
             images.display(), new.name
         )),
-        errno => failed("put into place", folder.display(), &errno.into()),
+        errno => failed("put into place", folder.display(), errno.into()),
     })?;
     sync(images)?;
     Ok(Added { folder, artifacts })
@@ -159,7 +159,7 @@ fn rename(made: &Path, folder: &Path, replace: bool) -> nix::Result<()> {
 /// Lets everybody read a folder.
 pub(super) fn open_up(folder: &Path) -> Result<(), ImageError> {
     fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
-        .map_err(|error| failed("open up", folder.display(), &error))
+        .map_err(|error| failed("open up", folder.display(), error))
 }
 
 /// Lets everybody read a file, and has it on disk.
@@ -172,7 +172,7 @@ pub(super) fn settle(file: &File) -> io::Result<()> {
 pub(super) fn sync(folder: &Path) -> Result<(), ImageError> {
     File::open(folder)
         .and_then(|opened| opened.sync_all())
-        .map_err(|error| failed("sync", folder.display(), &error))
+        .map_err(|error| failed("sync", folder.display(), error))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -22,7 +22,7 @@ pub fn remove(images: &Path, name: &Name) -> Result<(), ImageError> {
     }
     partial::sweep(images);
     let hidden = Partial::removed(images, &folder, name.as_str());
-    let hidden = hidden.map_err(|error| failed("move", folder.display(), &error))?;
+    let hidden = hidden.map_err(|error| failed("move", folder.display(), error))?;
     sync(images)?;
     drop(hidden);
     Ok(())

@@ -7,7 +7,7 @@ use std::{fmt::Display, path::Path};
 /// # Errors
 /// When the folder's file system has fewer bytes free than are needed, or does not say.
 pub(super) fn enough(folder: &Path, needed: u64, what: impl Display) -> Result<(), ImageError> {
-    let system = statvfs(folder).map_err(|errno| failed("look at", folder.display(), &errno.into()))?;
+    let system = statvfs(folder).map_err(|errno| failed("look at", folder.display(), errno.into()))?;
     let free = system.blocks_available().saturating_mul(system.fragment_size());
     if free >= needed {
         return Ok(());

@@ -34,12 +34,15 @@ impl Tree {
     /// # Errors
     /// When it can't be read, or is neither.
     pub(super) fn read(source: &Path) -> Result<Tree, ImageError> {
-        let refuse = |why: &dyn std::fmt::Display| ImageError::new(format!("{}: {why}", source.display()));
-        let metadata = fs::metadata(source).map_err(|error| refuse(&error))?;
+        let shown = source.display();
+        let metadata = fs::metadata(source).map_err(|error| ImageError::about(&shown, error))?;
         let files = match metadata.is_dir() {
-            true => of_folder(source).map_err(|error| refuse(&error))?,
-            false if metadata.is_file() => of_iso(source).map_err(|error| refuse(&error))?,
-            false => return Err(refuse(&"it is neither a folder nor a regular file")),
+            true => of_folder(source).map_err(|error| ImageError::about(&shown, error))?,
+            false if metadata.is_file() => of_iso(source).map_err(|error| ImageError::about(&shown, error))?,
+            false => {
+                let why = format!("{shown}: it is neither a folder nor a regular file");
+                return Err(ImageError::new(why));
+            }
         };
         Ok(Tree {
             source: source.to_owned(),

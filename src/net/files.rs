@@ -70,7 +70,19 @@ impl fmt::Display for FileError {
     }
 }
 
-impl std::error::Error for FileError {}
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FileError::Io(error) => Some(error),
+            FileError::Missing
+            | FileError::Unsafe(_)
+            | FileError::Changed
+            | FileError::Corrupt
+            | FileError::ChangedWhileReading
+            | FileError::WaitTimedOut => None,
+        }
+    }
+}
 
 impl From<&FileError> for Reason {
     fn from(error: &FileError) -> Reason {

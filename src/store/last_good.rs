@@ -46,11 +46,14 @@ struct VersionNote {
 /// The files of a version: where each lies in its folder, and its bytes.
 pub type VersionFiles<'f> = &'f [(&'f Path, &'f [u8])];
 
+/// What is wrong with files.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a version is not kept; the one before stays.
 #[derive(Debug)]
 pub enum KeepError {
     /// The files can't be read, or are not sound.
-    Refused(String),
+    Refused(Cause),
     /// The state's folder takes no other.
     Disk {
         /// Where the versions lie.
@@ -63,7 +66,7 @@ pub enum KeepError {
 impl fmt::Display for KeepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeepError::Refused(why) => f.write_str(why),
+            KeepError::Refused(why) => why.fmt(f),
             KeepError::Disk { folder, source } => write!(f, "{}: {source}", folder.display()),
         }
     }
@@ -72,7 +75,7 @@ impl fmt::Display for KeepError {
 impl std::error::Error for KeepError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            KeepError::Refused(_) => None,
+            KeepError::Refused(why) => Some(&**why),
             KeepError::Disk { source, .. } => Some(source),
         }
     }
@@ -104,7 +107,7 @@ pub fn save(
     state: &Path,
     (config_file, accepted): (&Path, WallTime),
     (folders, files): (&[&str], VersionFiles<'_>),
-    is_sound: impl FnOnce(&Path) -> Result<(), String>,
+    is_sound: impl FnOnce(&Path) -> Result<(), Cause>,
 ) -> Result<(), KeepError> {
     let all = folder_in(state);
     if latest(state, config_file).is_some_and(|kept| has_just(&kept.folder, files)) {
@@ -250,7 +253,7 @@ mod tests {
             (&["scripts"], &files),
             |folder| match folder.join("scripts").is_dir() {
                 true => Ok(()),
-                false => Err("no scripts".to_owned()),
+                false => Err("no scripts".into()),
             },
         )
     }
@@ -282,9 +285,9 @@ mod tests {
         assert_eq!(text(state.path()), "one");
         let files = [(Path::new("inventory.toml"), &b"two"[..])];
         let refused = save(state.path(), (Path::new(CONFIG), WallTime(8)), (&[], &files), |_| {
-            Err("no host".to_owned())
+            Err("no host".into())
         });
-        assert!(matches!(refused, Err(KeepError::Refused(why)) if why == "no host"));
+        assert!(matches!(refused, Err(KeepError::Refused(why)) if why.to_string() == "no host"));
         assert_eq!(text(state.path()), "one");
         assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), 1);
     }

@@ -4,7 +4,12 @@
 use super::{request::RetryPolicy, url};
 use crate::images::error::ImageError;
 use crate::model::limits::FETCH_REDIRECTS_MAX;
-use std::{io, io::ErrorKind, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
 use ureq::{
     Agent, Body, Error, Proxy, ResponseExt,
     http::{Response, StatusCode, header},
@@ -12,20 +17,38 @@ use ureq::{
 };
 
 /// Why a request brought nothing.
+#[derive(Debug)]
 pub(super) enum Fault {
     /// Another try will end the same way.
     Lasting(ImageError),
     /// Another try may help; not before so long, if the server says so.
-    Passing { why: String, not_before: Option<Duration> },
+    Passing {
+        error: ImageError,
+        not_before: Option<Duration>,
+    },
 }
 
 impl Fault {
     pub(super) fn passing(why: String) -> Fault {
-        Fault::Passing { why, not_before: None }
+        Fault::Passing {
+            error: ImageError::new(why),
+            not_before: None,
+        }
     }
 
     pub(super) fn lasting(why: String) -> Fault {
         Fault::Lasting(ImageError::new(why))
+    }
+
+    /// Adds the error beneath it.
+    fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Fault {
+        match self {
+            Fault::Lasting(error) => Fault::Lasting(error.with_source(source)),
+            Fault::Passing { error, not_before } => Fault::Passing {
+                error: error.with_source(source),
+                not_before,
+            },
+        }
     }
 }
 
@@ -97,8 +120,8 @@ impl HttpClient {
 
     fn in_words(&self, url: &str, error: Error) -> Fault {
         let host = url::host(url);
-        match error {
-            Error::Io(error) => self.broken(url, &error),
+        let fault = match &error {
+            Error::Io(_) => return self.broken(url, error.into_io()),
             Error::Timeout(_) => Fault::passing(format!(
                 "{host} did not answer within {} s",
                 self.retry_policy.connect.max(self.retry_policy.silence).as_secs_f32()
@@ -109,7 +132,7 @@ impl HttpClient {
             Error::TooManyRedirects => Fault::lasting(format!(
                 "{url}: it is redirected more than {FETCH_REDIRECTS_MAX} times; take the URL that it shall lead to"
             )),
-            Error::Rustls(error) => distrusted(url, &error.to_string()),
+            Error::Rustls(error) => distrusted(url, error),
             Error::Tls(error) => distrusted(url, error),
             // ureq asks a proxy for a tunnel in any case, and most let tunnels to port 443 alone through.
             Error::ConnectProxyFailed(why) => Fault::lasting(format!(
@@ -120,31 +143,33 @@ impl HttpClient {
                 "{url}: it leads to plain HTTP, where anybody on the way may change what has no signature"
             )),
             other => Fault::lasting(format!("can't fetch {url}: {other}")),
-        }
+        };
+        fault.with_source(error)
     }
 
     /// What became of a connection.
-    pub(super) fn broken(&self, url: &str, error: &io::Error) -> Fault {
+    pub(super) fn broken(&self, url: &str, error: io::Error) -> Fault {
         let host = url::host(url);
         let inner = error.get_ref();
-        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return distrusted(url, &error.to_string());
-        }
-        match error.kind() {
-            ErrorKind::UnexpectedEof => Fault::passing(format!("{host} closed the connection too early")),
-            ErrorKind::TimedOut | ErrorKind::WouldBlock => Fault::passing(format!("{host} was silent for too long")),
-            _ if inner.is_some_and(|inner| matches!(inner.downcast_ref::<Error>(), Some(Error::Timeout(_)))) => {
-                Fault::passing(format!(
-                    "{host} was silent for {} s",
-                    self.retry_policy.silence.as_secs_f32()
-                ))
+        let distrust = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let is_timeout = inner.is_some_and(|inner| matches!(inner.downcast_ref::<Error>(), Some(Error::Timeout(_))));
+        let fault = match (distrust, error.kind()) {
+            (Some(distrust), _) => distrusted(url, distrust),
+            (None, ErrorKind::UnexpectedEof) => Fault::passing(format!("{host} closed the connection too early")),
+            (None, ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                Fault::passing(format!("{host} was silent for too long"))
             }
-            _ => Fault::passing(format!("the connection to {host} failed: {error}")),
-        }
+            (None, _) if is_timeout => Fault::passing(format!(
+                "{host} was silent for {} s",
+                self.retry_policy.silence.as_secs_f32()
+            )),
+            (None, _) => Fault::passing(format!("the connection to {host} failed: {error}")),
+        };
+        fault.with_source(error)
     }
 }
 
-fn distrusted(url: &str, why: &str) -> Fault {
+fn distrusted(url: &str, why: impl fmt::Display) -> Fault {
     Fault::lasting(format!(
         "can't trust the server of {url}: {why}; its certificate authority must be one of this system's (update-ca-certificates), or in the file that SSL_CERT_FILE names"
     ))
@@ -165,7 +190,7 @@ fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
             .and_then(|after| after.to_str().ok());
         let not_before = after.and_then(|after| after.parse().ok()).map(Duration::from_secs);
         return Fault::Passing {
-            why: failure,
+            error: ImageError::new(failure),
             not_before,
         };
     }
@@ -180,4 +205,33 @@ fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
         _ => "try another mirror",
     };
     Fault::lasting(format!("{failure}; {next}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn what_the_system_says_of_a_connection_stays_beneath_what_is_said_of_it() {
+        let client = HttpClient::new(RetryPolicy::default());
+        for kind in [
+            ErrorKind::ConnectionRefused,
+            ErrorKind::UnexpectedEof,
+            ErrorKind::TimedOut,
+        ] {
+            let fault = client.in_words("http://192.0.2.1/linux", Error::Io(kind.into()));
+            let Fault::Passing { error, .. } = fault else {
+                panic!("{kind}: {fault:?}");
+            };
+            let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            assert_eq!(source.map(io::Error::kind), Some(kind), "{error}");
+        }
+        let fault = client.in_words("http://nowhere.example/linux", Error::HostNotFound);
+        let Fault::Lasting(error) = fault else {
+            panic!("{fault:?}");
+        };
+        let source = error.source().and_then(|source| source.downcast_ref::<Error>());
+        assert!(matches!(source, Some(Error::HostNotFound)), "{error}");
+    }
 }

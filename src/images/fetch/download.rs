@@ -59,16 +59,17 @@ impl RetryBudget {
 
     /// Waits before the next try, or says why there is none.
     pub(super) fn after(&mut self, fault: Fault, progress: &dyn FetchProgress) -> Result<(), ImageError> {
-        let (why, not_before) = match fault {
+        let (error, not_before) = match fault {
             Fault::Lasting(error) => return Err(error),
-            Fault::Passing { why, not_before } => (why, not_before),
+            Fault::Passing { error, not_before } => (error, not_before),
         };
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
-            return Err(ImageError::new(format!("{why}; it was tried often enough")));
+            let why = format!("{error}; it was tried often enough");
+            return Err(ImageError::new(why).with_source(error));
         }
         let pause = self.pause.max(not_before.unwrap_or_default()).min(FETCH_BACKOFF_MAX);
-        progress.say(&format!("{why}; trying again in {:.1} s", pause.as_secs_f32()));
+        progress.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f32()));
         let until = Instant::now() + pause;
         while Instant::now() < until {
             std::thread::sleep(FETCH_POLL_INTERVAL.min(until.saturating_duration_since(Instant::now())));
@@ -108,7 +109,7 @@ pub(super) fn download(
                     tries = RetryBudget::new(client);
                 }
                 let given_up = tries.after(fault, progress);
-                given_up.map_err(|error| part.with_what_is_kept(wanted, &error))?;
+                given_up.map_err(|error| part.with_what_is_kept(wanted, error))?;
             }
         }
     }
@@ -149,7 +150,7 @@ impl PartialDownload {
         let path = kept.part(&wanted.file);
         let note_path = kept.note(&wanted.file);
         let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let file = opened.map_err(|error| failed("open", path.display(), &error))?;
+        let file = opened.map_err(|error| failed("open", path.display(), error))?;
         let note: PartialNote = fs::read(&note_path)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
@@ -178,7 +179,7 @@ impl PartialDownload {
             match self
                 .file
                 .read(&mut chunk)
-                .map_err(|error| failed("read", self.path.display(), &error))?
+                .map_err(|error| failed("read", self.path.display(), error))?
             {
                 0 => break,
                 count => {
@@ -194,7 +195,7 @@ impl PartialDownload {
     fn begin_anew(&mut self, wanted: &Download) -> Result<(), ImageError> {
         self.file
             .set_len(0)
-            .map_err(|error| failed("empty", self.path.display(), &error))?;
+            .map_err(|error| failed("empty", self.path.display(), error))?;
         self.note = PartialNote {
             url: wanted.url.clone(),
             ..PartialNote::default()
@@ -263,7 +264,7 @@ impl PartialDownload {
         self.note.total = total.or(self.note.total);
         let text = serde_json::to_vec(&self.note).unwrap_or_default();
         staging_dir::write_whole(&self.note_path, &text)
-            .map_err(|error| failed("write", self.note_path.display(), &error))
+            .map_err(|error| failed("write", self.note_path.display(), error))
     }
 
     fn is_room_for_it(&self, wanted: &Download) -> Result<(), ImageError> {
@@ -290,12 +291,12 @@ impl PartialDownload {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(client.broken(&wanted.url, &error)),
+                Err(error) => return Err(client.broken(&wanted.url, error)),
             };
             self.file.write_all(&chunk[..count]).map_err(|error| {
                 // What of the chunk was written is not hashed; the file ends where the hash does.
                 let _ = self.file.set_len(self.length);
-                Fault::Lasting(failed("write", self.path.display(), &error))
+                Fault::Lasting(failed("write", self.path.display(), error))
             })?;
             self.hasher.update(&chunk[..count]);
             self.length += count as u64;
@@ -344,24 +345,27 @@ impl PartialDownload {
     fn finish(self, done: &Path, sha256: [u8; 32]) -> Result<(u64, [u8; 32]), ImageError> {
         self.file
             .sync_all()
-            .map_err(|error| failed("sync", self.path.display(), &error))?;
-        fs::rename(&self.path, done).map_err(|error| failed("rename", self.path.display(), &error))?;
+            .map_err(|error| failed("sync", self.path.display(), error))?;
+        fs::rename(&self.path, done).map_err(|error| failed("rename", self.path.display(), error))?;
         let _ = fs::remove_file(&self.note_path);
         Ok((self.length, sha256))
     }
 
     /// What a person should know who reads why it ended.
-    fn with_what_is_kept(&self, wanted: &Download, error: &ImageError) -> ImageError {
+    fn with_what_is_kept(&self, wanted: &Download, error: ImageError) -> ImageError {
         let taken_up = self.length > 0 && (self.note.validator.is_some() || wanted.sha256.is_some());
         match taken_up {
-            true => ImageError::new(format!(
-                "{error}\n{} bytes of {} are kept: the same command goes on from there",
-                self.length, wanted.file
-            )),
+            true => {
+                let why = format!(
+                    "{error}\n{} bytes of {} are kept: the same command goes on from there",
+                    self.length, wanted.file
+                );
+                ImageError::new(why).with_source(error)
+            }
             false => {
                 // Nothing that a later run could take up.
                 let _ = (fs::remove_file(&self.path), fs::remove_file(&self.note_path));
-                ImageError::new(error.to_string())
+                error
             }
         }
     }

@@ -103,7 +103,7 @@ fn new_image(
     let kernel = kernel.map(ArtifactContent::from);
     let cpu = match &kernel {
         Some(kernel) => {
-            let header = kernel_of(kernel).map_err(|error| failed("read", kernel, &error))?;
+            let header = kernel_of(kernel).map_err(|error| failed("read", kernel, error))?;
             if header.is_none() {
                 progress.say(&format!("{} does not have the header of a kernel", kernel.name()));
             }
@@ -152,7 +152,7 @@ fn from_package(
 
 fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress) -> Result<Added, ImageError> {
     trust::preflight(request)?;
-    fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), &error))?;
+    fs::create_dir_all(images).map_err(|error| failed("make the folder", images.display(), error))?;
     staging_dir::remove_stale(images, &request.name, progress);
     let client = HttpClient::new(request.retry_policy);
     let kept = StagingDir::open(images, &request.name)?;
@@ -194,7 +194,7 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
 /// When nobody wants any more of it.
 fn go_on(progress: &dyn FetchProgress) -> Result<(), ImageError> {
     match progress.stopped() {
-        true => Err(ImageError::stopped()),
+        true => Err(ImageError::Stopped),
         false => Ok(()),
     }
 }
@@ -213,7 +213,7 @@ fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Art
             }
         }
     };
-    let (length, sha256) = settled().map_err(|error| failed("read", path.display(), &error))?;
+    let (length, sha256) = settled().map_err(|error| failed("read", path.display(), error))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok((name, length, sha256))
 }
@@ -245,16 +245,17 @@ fn unpacked(remote: &Remote, settled: &[ResolvedFile], kept: &StagingDir) -> Res
 
 /// Takes one file out of an archive; else what tar says of it.
 fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), String>, ImageError> {
-    let file = File::create(out).map_err(|error| failed("make", out.display(), &error))?;
+    let file = File::create(out).map_err(|error| failed("make", out.display(), error))?;
     // A colon would make a relative path one on another machine.
-    let archive = &path::absolute(archive).map_err(|error| failed("unpack", archive.display(), &error))?;
+    let archive = &path::absolute(archive).map_err(|error| failed("unpack", archive.display(), error))?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--to-stdout", "--file"])
         .arg(archive)
         .arg("--")
         .arg(member);
     let done = tar.env("LC_ALL", "C").stdin(Stdio::null()).stdout(file).output();
-    let done = done.map_err(|error| ImageError::new(format!("can't unpack {}: tar: {error}", archive.display())))?;
+    let done =
+        done.map_err(|error| ImageError::about(format_args!("can't unpack {}: tar", archive.display()), error))?;
     let length = fs::metadata(out).map_or(0, |file| file.len());
     Ok(match (done.status.success(), length) {
         (true, 1..) => Ok(()),

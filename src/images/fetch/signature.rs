@@ -2,10 +2,13 @@
 //!
 //! Nothing here reads a key or a signature itself.
 
-use crate::images::{error::ImageError, reading::open_regular};
+use crate::images::{
+    error::{ImageError, failed},
+    reading::open_regular,
+};
 use crate::model::text;
 use std::{
-    fs,
+    fmt, fs,
     io::{ErrorKind, Read},
     path::{self, Path},
     process::{Command, Stdio},
@@ -31,7 +34,7 @@ pub(super) fn check(file: &Path, signature: &Path, keyring: &Path, of: &str) -> 
 
 /// Checks a text that carries its signature, and returns what of it is signed.
 pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<u8>, String), ImageError> {
-    let body = fs::read(file).map_err(|error| ImageError::new(format!("can't read {}: {error}", file.display())))?;
+    let body = fs::read(file).map_err(|error| failed("read", file.display(), error))?;
     if !is_one_signed_text(&body) {
         return Err(ImageError::new(format!(
             "{of} is not one signed text; it is not trusted"
@@ -39,17 +42,16 @@ pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<
     }
     let signed = file.with_extension("signed");
     let signer = run(keyring, &[file], Some(&signed), of)?;
-    let text =
-        fs::read(&signed).map_err(|error| ImageError::new(format!("can't read {}: {error}", signed.display())))?;
+    let text = fs::read(&signed).map_err(|error| failed("read", signed.display(), error))?;
     Ok((text, signer))
 }
 
 fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Result<String, ImageError> {
     let unread = |error| {
-        ImageError::new(format!(
-            "can't check {of}: the keyring {} can't be read: {error}",
-            keyring.display()
-        ))
+        ImageError::about(
+            format_args!("can't check {of}: the keyring {} can't be read", keyring.display()),
+            error,
+        )
     };
     // gpgv looks for a name without a folder in GnuPG's own, where somebody else's keys may be.
     let keyring = &path::absolute(keyring).map_err(unread)?;
@@ -78,43 +80,80 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| {
-            ImageError::new(match error.kind() {
-                ErrorKind::NotFound => format!("can't check {of}: gpgv is not installed; say `apt install gpgv`"),
-                _ => format!("can't check {of}: gpgv does not run: {error}"),
-            })
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let why = format!("can't check {of}: gpgv is not installed; say `apt install gpgv`");
+                ImageError::new(why).with_source(error)
+            }
+            _ => ImageError::about(format_args!("can't check {of}: gpgv does not run"), error),
         })?;
-    judge(&String::from_utf8_lossy(&done.stdout)).map_err(|why| {
-        ImageError::new(format!(
-            "{of}: {why}; it was checked with the keys of {}. Nothing of it is used",
-            keyring.display()
-        ))
+    judge(&String::from_utf8_lossy(&done.stdout)).map_err(|fault| {
+        let keyring = keyring.display();
+        let why = format!("{of}: {fault}; it was checked with the keys of {keyring}. Nothing of it is used");
+        ImageError::new(why).with_source(fault)
     })
 }
 
+/// Why a signature does not hold.
+#[derive(Debug, PartialEq, Eq)]
+enum SignatureFault {
+    /// It is of other bytes.
+    Bad,
+    /// The key is expired or revoked.
+    OldKey {
+        /// Whose it is.
+        signer: String,
+    },
+    /// The key is not in the keyring.
+    UnknownKey {
+        /// Its number.
+        key: String,
+    },
+    /// There is none.
+    Missing,
+}
+
+impl fmt::Display for SignatureFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SignatureFault::Bad => f.write_str("the signature does not fit: somebody changed it on the way"),
+            SignatureFault::OldKey { signer } => write!(
+                f,
+                "the key of {signer} is no longer valid; is the keyring's package up to date?"
+            ),
+            SignatureFault::UnknownKey { key } => {
+                write!(f, "it is signed by the key {key}, which is not among ours")
+            }
+            SignatureFault::Missing => f.write_str("it has no signature that holds"),
+        }
+    }
+}
+
+impl std::error::Error for SignatureFault {}
+
 /// What gpgv says in its status lines. Several may have signed and some be unknown here: one good
 /// signature will do, and one bad one will not.
-fn judge(status: &str) -> Result<String, String> {
+fn judge(status: &str) -> Result<String, SignatureFault> {
     let lines = status.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
     let words: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
     let status_of = |word: &str| words.iter().find(|(first, _)| *first == word).map(|(_, rest)| *rest);
     if status_of("BADSIG").is_some() {
-        return Err("the signature does not fit: it was changed on the way".to_owned());
+        return Err(SignatureFault::Bad);
     }
     if let Some(signer) = status_of("GOODSIG") {
         let who = signer.split_once(' ').map_or(signer, |(_, who)| who);
         return Ok(text::escape(who.as_bytes()));
     }
-    Err(
-        match (
-            status_of("EXPKEYSIG").or(status_of("REVKEYSIG")),
-            status_of("NO_PUBKEY"),
-        ) {
-            (Some(who), _) => format!("the key of {who} is no longer valid; is the keyring's package up to date?"),
-            (None, Some(key)) => format!("it is signed by the key {key}, which is not among ours"),
-            (None, None) => "it has no signature that holds".to_owned(),
+    let old_key = status_of("EXPKEYSIG").or(status_of("REVKEYSIG"));
+    Err(match (old_key, status_of("NO_PUBKEY")) {
+        (Some(signer), _) => SignatureFault::OldKey {
+            signer: text::escape(signer.as_bytes()),
         },
-    )
+        (None, Some(key)) => SignatureFault::UnknownKey {
+            key: text::escape(key.as_bytes()),
+        },
+        (None, None) => SignatureFault::Missing,
+    })
 }
 
 #[cfg(test)]
@@ -129,9 +168,16 @@ mod tests {
         let old = "[GNUPG:] EXPKEYSIG 89ABCDEF01234567 Rack\n[GNUPG:] VALIDSIG x\n";
         assert_eq!(judge(good).unwrap(), "Rack <rack@example.org>");
         assert!(judge(&format!("{unknown}{good}")).is_ok());
-        assert!(judge(unknown).unwrap_err().contains("0123456789ABCDEF"));
-        for status in ["", unknown, bad, old, &format!("{good}{bad}")] {
-            assert!(judge(status).is_err(), "{status}");
+        let key = "0123456789ABCDEF".to_owned();
+        assert_eq!(judge(unknown), Err(SignatureFault::UnknownKey { key }));
+        let signer = "89ABCDEF01234567 Rack".to_owned();
+        assert_eq!(judge(old), Err(SignatureFault::OldKey { signer }));
+        for (status, fault) in [
+            ("", SignatureFault::Missing),
+            (bad, SignatureFault::Bad),
+            (&format!("{good}{bad}"), SignatureFault::Bad),
+        ] {
+            assert_eq!(judge(status), Err(fault), "{status}");
         }
     }
 }

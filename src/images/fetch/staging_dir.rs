@@ -38,8 +38,8 @@ pub(super) struct StagingDir {
 impl StagingDir {
     pub(super) fn open(images: &Path, name: &Name) -> Result<StagingDir, ImageError> {
         let folder = images.join(format!("{PREFIX}{name}"));
-        fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), &error))?;
-        let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), &error))?;
+        fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), error))?;
+        let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), error))?;
         match locked(&lock) {
             Ok(()) if is_at(&lock, &folder) => Ok(StagingDir { folder, _lock: lock }),
             // Between the opening and the lock another run made it an image.
@@ -47,7 +47,7 @@ impl StagingDir {
             Err(TryLockError::WouldBlock) => Err(ImageError::new(format!(
                 "another command fetches `{name}` at this moment; wait for it, or end it"
             ))),
-            Err(TryLockError::Error(error)) => Err(failed("lock", folder.display(), &error)),
+            Err(TryLockError::Error(error)) => Err(failed("lock", folder.display(), error)),
         }
     }
 
@@ -80,7 +80,7 @@ impl StagingDir {
     }
 
     fn keep_what(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), ImageError> {
-        let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", self.folder.display(), &error))?;
+        let entries = fs::read_dir(&self.folder).map_err(|error| failed("read", self.folder.display(), error))?;
         for entry in entries.flatten() {
             let path = entry.path();
             if !is_kept(&path) {
@@ -88,7 +88,7 @@ impl StagingDir {
                     true => fs::remove_dir_all(&path),
                     false => fs::remove_file(&path),
                 };
-                removed.map_err(|error| failed("remove", path.display(), &error))?;
+                removed.map_err(|error| failed("remove", path.display(), error))?;
             }
         }
         Ok(())

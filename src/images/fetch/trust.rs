@@ -187,7 +187,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn write(kept: &StagingDir, name: &str, body: &[u8]) -> Result<Scratch, ImageError> {
         let path = kept.folder().join(format!(".{name}"));
-        fs::write(&path, body).map_err(|error| failed("write", path.display(), &error))?;
+        fs::write(&path, body).map_err(|error| failed("write", path.display(), error))?;
         Ok(Scratch(path))
     }
 }
@@ -217,7 +217,7 @@ fn small(client: &HttpClient, url: &str, secure: bool, progress: &dyn FetchProgr
                 ureq::Error::BodyExceedsLimit(_) => Fault::lasting(format!(
                     "{url} is larger than {FETCH_SUMS_BYTES_MAX} bytes, and holds no checksums then"
                 )),
-                other => client.broken(url, &other.into_io()),
+                other => client.broken(url, other.into_io()),
             })
         });
         match read {
@@ -281,7 +281,7 @@ fn resolve_one(remote: &Remote, request: &FetchRequest, known: &TrustedSums) -> 
     }
     // What a file of checksums says is judged as what people say.
     url::refuse(url).map_err(ImageError::new)?;
-    let file = kept_as(url::file_name(url)).map_err(|why| ImageError::new(format!("{url}: {why}")))?;
+    let file = kept_as(url::file_name(url)).map_err(|error| ImageError::about(url, error))?;
     let wanted = Download {
         url: url.clone(),
         file,

@@ -15,6 +15,7 @@ use crate::net::{
 };
 use crate::state::{Counter, Shared};
 use std::{
+    fmt, io,
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
 };
@@ -156,12 +157,34 @@ impl Replies {
     }
 }
 
+/// Why a frame is not sent.
+#[derive(Debug)]
+enum FrameError {
+    /// The kernel gave us no packet socket.
+    NoSocket,
+    /// The reply fits no packet.
+    TooLong,
+    /// The kernel took it not.
+    Refused(io::Error),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::NoSocket => f.write_str("there is no packet socket"),
+            FrameError::TooLong => f.write_str("it fits no packet"),
+            FrameError::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
 impl ReplyChannels {
     /// Sends a datagram in a frame to a MAC, or says why it is not sent.
-    fn send_frame(&self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) -> Result<(), String> {
-        let frames = self.frames.as_ref().ok_or("there is no packet socket")?;
-        let packet = frame::udp_packet(SocketAddrV4::new(from, self.port), to, bytes).ok_or("it fits no packet")?;
-        frames.send(mac, &packet).map_err(|error| error.to_string())
+    fn send_frame(&self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) -> Result<(), FrameError> {
+        let frames = self.frames.as_ref().ok_or(FrameError::NoSocket)?;
+        let packet = frame::udp_packet(SocketAddrV4::new(from, self.port), to, bytes);
+        let packet = packet.ok_or(FrameError::TooLong)?;
+        frames.send(mac, &packet).map_err(FrameError::Refused)
     }
 
     /// Counts what was sent to an address that nobody turns out to have.
