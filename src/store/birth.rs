@@ -185,6 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn a_birth_and_an_epoch_on_disk_are_what_every_version_wrote() {
+        let made = (0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, WallTime(1_764_000_000));
+        let body = b"\0\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff\0\0\0\0\x69\x24\x81\0";
+        for (key, magic, sum) in [
+            (KEY, BIRTH_MAGIC, b"\x37\x97\xd8\xa7\x18\xca\x64\x14"),
+            (EPOCH_KEY, EPOCH_MAGIC, b"\x27\xd5\x84\xc8\x0f\x05\x80\xcf"),
+        ] {
+            let written = put(key, magic, made);
+            assert_eq!(value(&written), [&magic[..], body, sum].concat());
+            assert_eq!(decode(magic, value(&written)), Some(made));
+        }
+        assert_eq!(
+            [KEY, EPOCH_KEY, BIRTH_MAGIC, EPOCH_MAGIC],
+            [&b"birth"[..], b"epoch", b"BWB1", b"BWE1"]
+        );
+    }
+
+    #[test]
     fn a_birth_is_made_once_and_comes_back_as_it_was() {
         let (born, new) = begin(None, None);
         assert_eq!(new.iter().map(Write::key).collect::<Vec<_>>(), [KEY, EPOCH_KEY]);

@@ -75,6 +75,26 @@ mod tests {
     use crate::store;
 
     #[test]
+    fn a_mark_on_disk_is_what_every_version_wrote() {
+        let mut mark = ClockMark {
+            date: WallTime(1_764_000_000),
+            boot: Some(7 << 100),
+            up: Duration::from_millis(12_345_678),
+        };
+        let Write::Put { key, value } = put(&mark) else {
+            panic!()
+        };
+        assert_eq!(key, b"calendar");
+        let body = b"BWK1\0\0\0\0\x69\x24\x81\0\0\0\0\x70\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xbc\x61\x4e";
+        assert_eq!(value[..36], body[..]);
+        assert_eq!(value[36..], *b"\x83\xad\x92\x27\x90\xcc\xe3\x05");
+        mark.boot = None;
+        let Write::Put { value, .. } = put(&mark) else { panic!() };
+        assert_eq!(value[12..28], [0; 16]);
+        assert_eq!(value[36..], *b"\xb9\x37\xe5\x25\xec\xa5\x8d\x01");
+    }
+
+    #[test]
     fn a_mark_comes_back_as_it_was_and_broken_it_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let store = store::open(folder.path()).unwrap().store;

@@ -210,6 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn a_record_on_disk_is_what_every_version_wrote() {
+        let Some(Write::Put { key, value }) = put(&record("deb/linux", 7)) else {
+            panic!("it is kept")
+        };
+        assert_eq!(key, b"checksum//srv/images/deb/linux");
+        let stamp = b"\0\0\x01\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb\
+                      \0\0\0\0\0\0\0\0\x18\x7a\xfc\xa7\x67\xca\0\x07\0\0\0\0\0\0\0\x09";
+        let body = [
+            b"BWC1",
+            &stamp[..],
+            &[7; 32],
+            b"\0\0\0\0\0\0\0\x07",
+            b"\0\x15/srv/images/deb/linux",
+        ];
+        assert_eq!(value[..115], body.concat());
+        assert_eq!(value[115..], *b"\xe8\x2a\xd6\xb2\x01\xa4\xdc\xef");
+    }
+
+    #[test]
     fn a_record_comes_back_as_it_was_and_can_be_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let store = store::open(folder.path()).unwrap().store;

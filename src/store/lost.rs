@@ -89,6 +89,22 @@ mod tests {
     }
 
     #[test]
+    fn a_find_on_disk_is_these_bytes_and_those_of_before_are_read() {
+        let Write::Put { key, value } = put(LossRecord::At(WallTime(1_764_000_000))) else {
+            panic!("it is kept")
+        };
+        assert_eq!(key, b"lost");
+        assert_eq!(value, b"BWF1\0\0\0\0\x69\x24\x81\0\x84\xa8\x45\x60\x5e\x47\xc3\x1d");
+        // As older versions wrote it.
+        let former = b"BWL1\0\0\0\0\x69\x24\x81\0\x7f\x6f\x86\x2f\x24\xf9\xbb\x5c";
+        assert_eq!(decode(former), LossRecord::At(WallTime(1_764_000_000)));
+        let Write::Put { value, .. } = put(LossRecord::Undated) else {
+            panic!("it is kept")
+        };
+        assert_eq!((value.as_slice(), decode(b"")), (&b""[..], LossRecord::Undated));
+    }
+
+    #[test]
     fn a_find_comes_back_as_it_was_and_broken_it_has_no_date() {
         let found = LossRecord::At(WallTime(1_764_000_000));
         let Write::Put { value, .. } = put(found) else {
