@@ -5,7 +5,7 @@ use crate::images::{
     reading::ReadVia,
     sums::{Hashing, KnownChecksums},
 };
-use crate::store::checksums;
+use crate::store::records::checksums;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 

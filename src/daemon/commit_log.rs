@@ -6,7 +6,8 @@ use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortRecord};
 use crate::model::WallTime;
 use crate::state::{CommitLog, Durable};
 use crate::store::{
-    StoreError, Write, calendar, leases, lost, ports,
+    StoreError, Write,
+    records::{calendar, leases, lost, ports},
     writer::{Committing, StoreWriter},
 };
 use std::sync::Arc;

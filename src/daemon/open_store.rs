@@ -1,7 +1,10 @@
 //! The store as a start finds it, and what of that an operator must know.
 
 use crate::model::text::counted;
-use crate::store::{self, CorruptStore, OpenedStore, Store, StoreError, birth::Birth, leases};
+use crate::store::{
+    self, CorruptStore, OpenedStore, Store, StoreError,
+    records::{birth::Birth, leases},
+};
 use std::{path::Path, sync::Arc};
 
 /// The store; that leases of living machines may be missing in it is logged here, and recorded in it.

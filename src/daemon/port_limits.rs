@@ -4,7 +4,7 @@
 
 use crate::lease::LeaseTable;
 use crate::model::{Mode, Now, ServedInterface, limits::PORT_BINDING_TTL};
-use crate::store::{Store, Write, ports};
+use crate::store::{Store, Write, records::ports};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// Shortens what counts for too long in `leases`, and in the store, by whose calendar it is `now`.

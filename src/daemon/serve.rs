@@ -25,7 +25,11 @@ use crate::model::{
 };
 use crate::net::{BindError, ListenConfig, Servers};
 use crate::state::{Clock, Shared};
-use crate::store::{self, Store, StoreError, Write, calendar, leases, lost, ports, writer::StoreWriter};
+use crate::store::{
+    self, Store, StoreError, Write,
+    records::{calendar, leases, lost, ports},
+    writer::StoreWriter,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fmt,

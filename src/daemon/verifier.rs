@@ -23,7 +23,8 @@ use crate::model::{
 };
 use crate::state::{Counter, Shared};
 use crate::store::{
-    Store, StoreError, Write, checksums,
+    Store, StoreError, Write,
+    records::checksums,
     writer::{Committing, StoreWriter},
 };
 use nix::errno::Errno;

@@ -2,11 +2,14 @@
 
 use super::{
     Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, Watch, Write,
-    birth::{self, Birth},
     database::{self, CreateMode, FILE, has_no_byte, open_file},
     folder,
     journal::{Journal, JournalState, Replayed},
-    lost, replacement,
+    records::{
+        birth::{self, Birth},
+        lost,
+    },
+    replacement,
     salvage::RecordKind,
     watch::Watchers,
 };

@@ -21,7 +21,7 @@
 use super::{
     Write,
     folder::{FILE_MODE, sync_name},
-    record::{SUM_BYTES, checksum},
+    records::codec::{SUM_BYTES, checksum},
     salvage::{RecordKind, salvage},
 };
 use std::{
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord};
     use crate::model::{MacAddr, WallTime};
-    use crate::store::{leases, records::KINDS};
+    use crate::store::records::{KINDS, leases};
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 

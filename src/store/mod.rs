@@ -1,9 +1,10 @@
 //! What survives a restart: a small ordered key-value contract, and the records kept behind it.
 //!
-//! This module owns the folder `state.path` names and how a record looks on disk: leases, the date by which their ends
-//! are written, that some of them were lost, since when nothing was ([`birth`]), the checksums of artifacts that were
-//! read, and beside them the operator's files as they were accepted last ([`last_good`]). It does not decide what a lease
-//! is (`lease`), when one is granted or which artifact may be served (`boot`).
+//! This module owns the folder `state.path` names and how a record looks on disk ([`records`]): leases, the date by
+//! which their ends are written, that some of them were lost, since when nothing was ([`records::birth`]), the
+//! checksums of artifacts that were read, and beside them the operator's files as they were accepted last
+//! ([`last_good`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
+//! (`boot`).
 //!
 //! The contract ([`Store`]) is what etcd can keep as well: commits with preconditions, a watch of a prefix, and errors
 //! that say whether somebody else was faster, the disk is full, nothing can be reached, or what is there makes no
@@ -53,26 +54,19 @@
 //! half as much again. So what stands stays: the journal for what is in a hurry, redb for what is much. What would
 //! turn it: attempts that are written so often that redb's three bytes on disk for one of theirs matter; then they
 //! belong into files of their own, appended to and dropped whole, not into a sorted one.
-use birth::Birth;
+use records::birth::Birth;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-pub mod birth;
-pub mod calendar;
-pub mod checksums;
 mod database;
 mod embedded;
 mod error;
 mod folder;
 mod journal;
 pub mod last_good;
-pub mod leases;
-pub mod lost;
-pub mod ports;
-mod record;
-mod records;
+pub mod records;
 mod replacement;
 mod salvage;
 mod watch;
@@ -221,8 +215,8 @@ pub struct CorruptStore {
 /// A file that can't be read never keeps the daemon from starting, and is never thrown away: it stays as
 /// `bootwright.redb.broken-SECONDS`, what can be read of it is in the one that takes its place, and
 /// [`OpenedStore::corrupt`] says so. Nor is one of the two files taken for a beginning that is gone or empty where the
-/// other says that it was there: [`OpenedStore::lost`] says so then. Either is noted in the store ([`lost`]), durably
-/// and before anything new is made, so that later starts know it too.
+/// other says that it was there: [`OpenedStore::lost`] says so then. Either is noted in the store
+/// ([`records::lost`]), durably and before anything new is made, so that later starts know it too.
 ///
 /// # Errors
 ///

@@ -1,6 +1,15 @@
-//! The kinds of records. A new one is a file of its own and a row here.
+//! The kinds of records: how each looks on disk. A new one is a file of its own, with the bytes that it has there in
+//! a test, and a row here. What they share (`codec`) is the checksum behind, and who holds an address until when.
 
-use super::{birth, calendar, checksums, leases, lost, ports, salvage::RecordKind};
+use super::salvage::RecordKind;
+
+pub mod birth;
+pub mod calendar;
+pub mod checksums;
+pub(super) mod codec;
+pub mod leases;
+pub mod lost;
+pub mod ports;
 
 /// Every kind that there is.
 pub(super) const KINDS: &[RecordKind] = &[

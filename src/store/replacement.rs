@@ -5,9 +5,10 @@
 //! next start finds the broken one where it was and does all of it again, or finds the whole other one.
 
 use super::{
-    CorruptStore, StoreError, birth,
+    CorruptStore, StoreError,
     database::{self, CreateMode, open_file},
     folder,
+    records::birth,
     salvage::{RecordKind, Salvaged, salvage},
 };
 use redb::Database;
@@ -86,7 +87,11 @@ mod tests {
     use super::*;
     use crate::lease::{LeaseChange, LeaseRecord};
     use crate::model::{MacAddr, WallTime};
-    use crate::store::{database::FILE, leases, open, records::KINDS};
+    use crate::store::{
+        database::FILE,
+        open,
+        records::{KINDS, leases},
+    };
     use std::net::Ipv4Addr;
 
     const LEASES: u8 = 50;

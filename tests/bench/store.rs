@@ -200,7 +200,7 @@ fn memory_mib() -> u64 {
 
 fn lease(number: u32) -> Write {
     let [.., a, b] = number.to_be_bytes();
-    store::leases::write(&LeaseChange::Put(LeaseRecord {
+    store::records::leases::write(&LeaseChange::Put(LeaseRecord {
         address: Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number),
         client: MacAddr([0x52, 0x54, 0, 0, a, b]).into(),
         expires: WallTime(1_800_000_000),

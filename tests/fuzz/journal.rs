@@ -9,7 +9,10 @@ use super::input::Input;
 use bootwright::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{HardwareAddr, Now, WallTime};
-use bootwright::store::{self, Store, Write, checksums, leases};
+use bootwright::store::{
+    self, Store, Write,
+    records::{checksums, leases},
+};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 use tempfile::TempDir;

@@ -3,8 +3,9 @@
 use bootwright::lease::{ClockMark, LeaseChange, LeaseRecord, PortId, PortRecord};
 use bootwright::model::{MacAddr, WallTime};
 use bootwright::store::{
-    self, Expected, OpenedStore, Precondition, Revision, Store, StoreError, WatchEvent, Write, birth::Birth, calendar,
-    checksums, leases, lost, ports, writer::StoreWriter,
+    self, Expected, OpenedStore, Precondition, Revision, Store, StoreError, WatchEvent, Write,
+    records::{birth::Birth, calendar, checksums, leases, lost, ports},
+    writer::StoreWriter,
 };
 use std::{
     collections::BTreeMap,

@@ -18,14 +18,14 @@
 //! A record that can't be read, or is of a file that changed, costs the reading of that file and is
 //! never a reason to trust it.
 
-use super::{
-    Store, StoreError, Write,
-    record::{SUM_BYTES, checksum, verified},
-    salvage::{RecordKind, Remnant, SalvageReader},
-};
+use super::codec::{SUM_BYTES, checksum, verified};
 use crate::boot::{snapshot::FileStamp, verification::ChecksumRecord};
 use crate::images::reading::open_regular;
 use crate::model::{WallTime, limits::CHECKSUMS_KEPT_MAX};
+use crate::store::{
+    Store, StoreError, Write, database, embedded,
+    salvage::{RecordKind, Remnant, SalvageReader},
+};
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -38,7 +38,7 @@ const PREFIX: &[u8] = b"checksum/";
 const MAGIC: &[u8; 4] = b"BWC1";
 const HEAD_BYTES: usize = 94;
 /// The embedded store's files, the one with the latest records last.
-const FILES: [&str; 2] = [super::database::FILE, super::embedded::JOURNAL_FILE];
+const FILES: [&str; 2] = [database::FILE, embedded::JOURNAL_FILE];
 
 /// Of several versions the latest is taken; one that was forgotten may come back to life, and counts only for a file
 /// that did not change since.

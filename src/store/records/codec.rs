@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 
 /// Bytes of a checksum.
-pub(super) const SUM_BYTES: usize = 8;
+pub(in crate::store) const SUM_BYTES: usize = 8;
 /// Bytes of a record up to where its kind's own begin.
 const HOLDER_BYTES: usize = 34;
 
 /// What tells that a body is as it was written.
-pub(super) fn checksum(body: &[u8]) -> [u8; SUM_BYTES] {
+pub(in crate::store) fn checksum(body: &[u8]) -> [u8; SUM_BYTES] {
     let sum = Sha256::digest(body);
     std::array::from_fn(|index| sum[index])
 }

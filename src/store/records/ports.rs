@@ -1,17 +1,14 @@
 //! Where machines were given their addresses, on disk: for hosts that belong to a switch port.
 //!
-//! Key: `port/` and the four bytes of the address. Value, 50 bytes: what [`super::record`] says, with `BWP1` for
+//! Key: `port/` and the four bytes of the address. Value, 50 bytes: what [`super::codec`] says, with `BWP1` for
 //! the version and of its own the port's mark, 8 bytes, big-endian.
 //!
 //! One that can't be read is left out: its host is asked to say its port again, which it does by itself when
 //! it rebinds or boots.
 
-use super::{
-    Store, StoreError, Write,
-    record::{Holder, Kind},
-    salvage::RecordKind,
-};
+use super::codec::{Holder, Kind};
 use crate::lease::{PortChange, PortId, PortRecord};
+use crate::store::{Store, StoreError, Write, salvage::RecordKind};
 
 const PORT: Kind = Kind {
     prefix: b"port/",

@@ -12,13 +12,10 @@
 //!
 //! One that can't be read is none: the host's clock counts then.
 
-use super::{
-    Store, StoreError, Write,
-    record::{unseal, verified},
-    salvage::RecordKind,
-};
+use super::codec::{unseal, verified};
 use crate::lease::ClockMark;
 use crate::model::WallTime;
+use crate::store::{Store, StoreError, Write, salvage::RecordKind};
 use std::time::Duration;
 
 const KEY: &[u8] = b"calendar";

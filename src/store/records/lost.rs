@@ -11,12 +11,9 @@
 //! The store notes the find before it makes anything new, without a date: what date it is can't be known before
 //! the rest was read. Whoever reads a find without one, or one whose date can't be read, counts from then on.
 
-use super::{
-    Store, StoreError, Write,
-    record::{unseal, verified},
-    salvage::RecordKind,
-};
+use super::codec::{unseal, verified};
 use crate::model::WallTime;
+use crate::store::{Store, StoreError, Write, salvage::RecordKind};
 
 const KEY: &[u8] = b"lost";
 /// No other kind's.
@@ -74,7 +71,7 @@ fn decode(value: &[u8]) -> LossRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::leases;
+    use crate::store::records::leases;
 
     #[test]
     fn a_find_of_before_is_read_and_a_new_one_begins_as_no_lease_does() {

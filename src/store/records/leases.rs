@@ -1,17 +1,17 @@
 //! Lease records on disk.
 //!
-//! Key: `lease/` and the four bytes of the address. Value, 42 bytes: what [`super::record`] says, with `BWL1` for
+//! Key: `lease/` and the four bytes of the address. Value, 42 bytes: what [`super::codec`] says, with `BWL1` for
 //! the version and nothing of its own.
 //!
 //! A record that can't be read is skipped and reported, never fatal: an odd one must not keep the
 //! daemon from starting (Kea CVE-2019-6474).
 
-use super::{
+use super::codec::{Holder, Kind};
+use crate::lease::{LeaseChange, LeaseRecord};
+use crate::store::{
     Store, StoreError, Write,
-    record::{Holder, Kind},
     salvage::{RecordKind, Remnant, SalvageReader},
 };
-use crate::lease::{LeaseChange, LeaseRecord};
 
 /// One of them, for people.
 pub const NAME: &str = "lease";

@@ -21,12 +21,12 @@
 //!
 //! One that can't be read is none, and another is made.
 
-use super::{
+use super::codec::{SUM_BYTES, unseal, verified};
+use crate::model::WallTime;
+use crate::store::{
     Write,
-    record::{SUM_BYTES, unseal, verified},
     salvage::{RecordKind, Remnant, SalvageReader},
 };
-use crate::model::WallTime;
 use sha2::{Digest, Sha256};
 use std::{
     fmt,
@@ -35,8 +35,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-pub(super) const KEY: &[u8] = b"birth";
-pub(super) const EPOCH_KEY: &[u8] = b"epoch";
+pub(in crate::store) const KEY: &[u8] = b"birth";
+pub(in crate::store) const EPOCH_KEY: &[u8] = b"epoch";
 const BIRTH_MAGIC: &[u8; 4] = b"BWB1";
 const EPOCH_MAGIC: &[u8; 4] = b"BWE1";
 const RECORD_BYTES: usize = 28 + SUM_BYTES;
@@ -101,7 +101,7 @@ impl fmt::Display for EpochId {
 }
 
 /// The birth as these values say, and the writes that make what of it is not there.
-pub(super) fn begin(birth: Option<&[u8]>, epoch: Option<&[u8]>) -> (Birth, Vec<Write>) {
+pub(in crate::store) fn begin(birth: Option<&[u8]>, epoch: Option<&[u8]>) -> (Birth, Vec<Write>) {
     let mut new = Vec::new();
     let mut known_or_new = |key: &[u8], magic, value: Option<&[u8]>| {
         let known = value.and_then(|value| decode(magic, value));
@@ -124,7 +124,7 @@ pub(super) fn begin(birth: Option<&[u8]>, epoch: Option<&[u8]>) -> (Birth, Vec<W
 }
 
 /// The write with which another epoch begins.
-pub(super) fn another_epoch() -> Write {
+pub(in crate::store) fn another_epoch() -> Write {
     put(EPOCH_KEY, EPOCH_MAGIC, (draw(), now()))
 }
 
@@ -154,7 +154,7 @@ fn remnant(bytes: &[u8]) -> Option<Remnant> {
 }
 
 /// This host's clock.
-pub(super) fn now() -> WallTime {
+pub(in crate::store) fn now() -> WallTime {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     WallTime(since_1970.map_or(0, |since| since.as_secs()))
 }
