@@ -1,7 +1,12 @@
 //! The relay's socket: every machine's DHCP goes through it, and answers find their machine by the
 //! transaction.
 
-use super::{PlanError, RelayMode, assigned::AssignedAddresses, packets, progress::StormClock};
+use super::{
+    RelayMode, StormError,
+    assigned::AssignedAddresses,
+    packets::{self, SERVER_PORT},
+    progress::StormClock,
+};
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
 use crate::proto::dhcp::client::{ClientMessage, ServerReply, parse_reply};
 use crate::storm::{exchange::DhcpExchange, report::FailureCause, tftp::Failed};
@@ -19,7 +24,6 @@ use std::{
 };
 use tokio::{net::UdpSocket, sync::mpsc};
 
-const SERVER_PORT: u16 = 67;
 /// Holds an answer to every machine: one that is lost here would be laid at the server's door.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// Answers that may wait for one machine: an offer or an ACK, and doubles of them.
@@ -38,23 +42,15 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Binds port 67 of the relay's address; answers of `server` alone are heard.
-    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr, relay_mode: RelayMode) -> Result<Relay, PlanError> {
-        let socket = UdpSocket::bind((relay, SERVER_PORT)).await.map_err(|error| {
-            PlanError::new(format!(
-                "{relay} port {SERVER_PORT}: {error}; a relay's answers come there: be root, stop what listens there, \
-                 and give this host the address"
-            ))
-        })?;
+    pub(super) async fn bind(relay: Ipv4Addr, server: Ipv4Addr, relay_mode: RelayMode) -> Result<Relay, StormError> {
+        let socket = UdpSocket::bind((relay, SERVER_PORT)).await;
+        let socket = socket.map_err(|source| StormError::Port { relay, source })?;
         let packets = match relay_mode {
             RelayMode::Datagrams => {
                 make_room(&socket);
                 None
             }
-            RelayMode::Packets => Some(open_packets().map_err(|error| {
-                PlanError::new(format!(
-                    "no packet socket: {error}; be root (CAP_NET_RAW), or let the relay read datagrams (--reads datagrams)"
-                ))
-            })?),
+            RelayMode::Packets => Some(open_packets().map_err(StormError::NoPacketSocket)?),
         };
         Ok(Relay {
             socket,

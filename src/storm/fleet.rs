@@ -1,7 +1,7 @@
 //! The machines at once: each a task that carries out what its [`VirtualMachine`] says.
 
 use super::{
-    Plan, PlanError,
+    Plan, StormError,
     dhcp::Relay,
     file_url::{FileTransport, FileUrl},
     http::Http,
@@ -37,7 +37,7 @@ pub fn address_towards(server: Ipv4Addr) -> io::Result<Ipv4Addr> {
 ///
 /// # Errors
 /// When the plan is over its bounds, or the relay's port is not to be had.
-pub async fn run(plan: Plan, progress: Arc<StormProgress>) -> Result<StormReport, PlanError> {
+pub async fn run(plan: Plan, progress: Arc<StormProgress>) -> Result<StormReport, StormError> {
     plan.check()?;
     let relay = Arc::new(Relay::bind(plan.relay, plan.server, plan.relay_mode).await?);
     let receiver = tokio::spawn({

@@ -17,6 +17,7 @@
 
 mod assigned;
 mod dhcp;
+mod error;
 pub mod exchange;
 pub mod file_url;
 pub mod fleet;
@@ -32,7 +33,8 @@ use crate::model::{
     MacAddr,
     limits::{STORM_MACHINES_MAX, STORM_POWER_CYCLES_MAX, STORM_TIME_MAX},
 };
-use std::{fmt, net::Ipv4Addr, time::Duration};
+pub use error::{PlanError, StormError};
+use std::{net::Ipv4Addr, time::Duration};
 
 /// The firmware that the machines play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,24 +87,6 @@ pub struct Plan {
     pub power_cycles: u32,
 }
 
-/// Why a storm does not begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanError(String);
-
-impl PlanError {
-    pub(crate) fn new(why: impl Into<String>) -> PlanError {
-        PlanError(why.into())
-    }
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for PlanError {}
-
 /// The locally administered bit of a MAC: no maker gives such addresses out.
 const LOCALLY_ADMINISTERED: u8 = 2;
 
@@ -115,39 +99,23 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         let server = self.server;
         if server.is_unspecified() || server.is_multicast() || server.is_broadcast() {
-            return Err(PlanError(format!(
-                "{server} is not the address of one server; name your appliance's own, such as 192.0.2.1"
-            )));
+            return Err(PlanError::NotOneServer(server));
         }
         if self.relay == server {
-            return Err(PlanError(format!(
-                "{server} is an address of this host: a storm comes from another one, or from another network namespace"
-            )));
+            return Err(PlanError::OwnAddress(server));
         }
         if !(1..=STORM_MACHINES_MAX).contains(&self.machines) {
-            return Err(PlanError(format!(
-                "{} machines: a storm has 1 to {STORM_MACHINES_MAX}",
-                self.machines
-            )));
+            return Err(PlanError::Machines(self.machines));
         }
         if self.time_limit > STORM_TIME_MAX || self.spread >= self.time_limit {
-            return Err(PlanError(format!(
-                "a storm takes {} s at most, and all of its machines power on before its time is over",
-                STORM_TIME_MAX.as_secs()
-            )));
+            return Err(PlanError::Time);
         }
         if self.power_cycles > STORM_POWER_CYCLES_MAX {
-            return Err(PlanError(format!(
-                "{} power cycles: a machine that gave up is powered on again {STORM_POWER_CYCLES_MAX} times at most",
-                self.power_cycles
-            )));
+            return Err(PlanError::PowerCycles(self.power_cycles));
         }
         let [first, last] = [0, self.machines - 1].map(|index| self.mac(index).0[0]);
         if first & LOCALLY_ADMINISTERED == 0 || self.mac_first.is_multicast() || first != last {
-            return Err(PlanError(format!(
-                "{}: the machines' MACs must be locally administered, so that none is a real machine's; begin at 02:00:00:00:00:01",
-                self.mac_first
-            )));
+            return Err(PlanError::Macs(self.mac_first));
         }
         Ok(())
     }
@@ -184,35 +152,50 @@ mod tests {
         }
     }
 
-    fn refused(change: impl FnOnce(&mut Plan)) -> bool {
+    fn checked(change: impl FnOnce(&mut Plan)) -> Result<(), PlanError> {
         let mut plan = plan();
         change(&mut plan);
-        plan.check().is_err()
+        plan.check()
     }
 
     #[test]
     fn only_one_server_by_its_address_is_stormed() {
         assert_eq!(plan().check(), Ok(()));
-        for address in [[0, 0, 0, 0], [255, 255, 255, 255], [224, 0, 0, 1]] {
-            assert!(refused(|plan| plan.server = address.into()), "{address:?}");
+        for address in [[0, 0, 0, 0], [255, 255, 255, 255], [224, 0, 0, 1]].map(Ipv4Addr::from) {
+            let refused = checked(|plan| plan.server = address);
+            assert_eq!(refused, Err(PlanError::NotOneServer(address)));
         }
-        assert!(refused(|plan| plan.server = plan.relay));
+        let own = plan().relay;
+        assert_eq!(checked(|plan| plan.server = own), Err(PlanError::OwnAddress(own)));
     }
 
     #[test]
     fn machines_time_and_power_cycles_are_bounded() {
-        assert!(refused(|plan| plan.power_cycles = STORM_POWER_CYCLES_MAX + 1));
-        assert!(refused(|plan| plan.machines = 0));
-        assert!(refused(|plan| plan.machines = STORM_MACHINES_MAX + 1));
-        assert!(refused(|plan| plan.time_limit = STORM_TIME_MAX + Duration::from_secs(1)));
-        assert!(refused(|plan| plan.spread = plan.time_limit));
+        let cycles = STORM_POWER_CYCLES_MAX + 1;
+        assert_eq!(
+            checked(|plan| plan.power_cycles = cycles),
+            Err(PlanError::PowerCycles(cycles))
+        );
+        for machines in [0, STORM_MACHINES_MAX + 1] {
+            let refused = checked(|plan| plan.machines = machines);
+            assert_eq!(refused, Err(PlanError::Machines(machines)));
+        }
+        let too_long = STORM_TIME_MAX + Duration::from_secs(1);
+        assert_eq!(checked(|plan| plan.time_limit = too_long), Err(PlanError::Time));
+        assert_eq!(checked(|plan| plan.spread = plan.time_limit), Err(PlanError::Time));
     }
 
     #[test]
     fn no_mac_can_be_a_real_machines() {
-        assert!(refused(|plan| plan.mac_first = MacAddr([0x52 & !2, 0, 0, 0, 0, 1])));
-        assert!(refused(|plan| plan.mac_first = MacAddr([3, 0, 0, 0, 0, 1])));
-        assert!(refused(|plan| plan.mac_first = MacAddr([2, 255, 255, 255, 255, 255])));
+        for first in [
+            [0x52 & !2, 0, 0, 0, 0, 1],
+            [3, 0, 0, 0, 0, 1],
+            [2, 255, 255, 255, 255, 255],
+        ]
+        .map(MacAddr)
+        {
+            assert_eq!(checked(|plan| plan.mac_first = first), Err(PlanError::Macs(first)));
+        }
     }
 
     #[test]

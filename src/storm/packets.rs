@@ -12,7 +12,7 @@ pub const PACKET_BYTES_MAX: usize = 2048;
 const ETH_P_IP: u16 = 0x0800;
 const UDP: u8 = 17;
 const UDP_HEADER_BYTES: usize = 8;
-const SERVER_PORT: u16 = 67;
+pub(super) const SERVER_PORT: u16 = 67;
 
 /// A classic BPF program over an IPv4 packet: not a later fragment, UDP, to port 67.
 static TO_RELAYS: [SockFilter; 9] = [
