@@ -50,6 +50,9 @@ pub struct Interface {
     pub index: u32,
     /// Its link.
     pub link: Link,
+    /// Whether the kernel asks by ARP who has an address on it: not on loopback, tunnels and the like, where a
+    /// datagram leaves at once.
+    pub has_arp: bool,
     /// Its IPv4 addresses, the primary one first.
     pub addresses: Arc<[OwnAddress]>,
     /// The addresses of the other interfaces that are served.
@@ -160,6 +163,11 @@ pub fn names() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// From the kernel's flags (netdevice(7)).
+fn has_arp(flags: InterfaceFlags) -> bool {
+    !flags.intersects(InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_POINTOPOINT)
+}
+
 /// Those of `names` that exist now.
 pub fn survey(names: &[String]) -> io::Result<BTreeMap<String, Interface>> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
@@ -173,6 +181,7 @@ pub fn survey(names: &[String]) -> io::Result<BTreeMap<String, Interface>> {
                 name: entry.interface_name.as_str().into(),
                 index: u32::try_from(link.ifindex()).unwrap_or(0),
                 link: Link::of(entry.flags),
+                has_arp: has_arp(entry.flags),
                 addresses: Arc::default(),
                 elsewhere: Arc::default(),
             };
@@ -209,6 +218,7 @@ mod tests {
         let lo = &found["lo"];
         assert_eq!(found.len(), 1);
         assert_eq!(lo.index, 1);
+        assert!(!lo.has_arp, "who has an address on it is asked of nobody");
         assert_eq!(lo.addresses[0].cidr.to_string(), "127.0.0.0/8");
     }
 
@@ -231,6 +241,7 @@ mod tests {
                 name: "eno2".into(),
                 index: 3,
                 link,
+                has_arp: true,
                 addresses: Arc::default(),
                 elsewhere: elsewhere.into(),
             })
@@ -251,6 +262,7 @@ mod tests {
                 name: "eno2".into(),
                 index: 3,
                 link,
+                has_arp: true,
                 addresses: addresses.into(),
                 elsewhere: Arc::default(),
             };
@@ -282,6 +294,7 @@ mod tests {
             name: "eno2".into(),
             index: 3,
             link: Link::Up,
+            has_arp: true,
             addresses: [own("192.0.2.1"), own("198.51.100.1")].into(),
             elsewhere: Arc::default(),
         };

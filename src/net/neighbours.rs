@@ -61,7 +61,7 @@ impl Neighbours {
         }
         let name = {
             let interface = self.interface.borrow();
-            if !is_near(&interface.addresses, address) {
+            if !interface.has_arp || !is_near(&interface.addresses, address) {
                 return true;
             }
             Arc::clone(&interface.name)
@@ -93,9 +93,9 @@ impl Neighbours {
     }
 }
 
-/// Whether an address lies on the wire of an interface with these addresses.
+/// Whether an address is another's on the wire of an interface with these addresses.
 fn is_near(own: &[OwnAddress], address: Ipv4Addr) -> bool {
-    own.iter().any(|own| own.cidr.contains(address))
+    own.iter().any(|own| own.cidr.contains(address)) && !own.iter().any(|own| own.address == address)
 }
 
 /// Questions that may be asked: so many a second, and after a pause as many at once.
@@ -178,5 +178,6 @@ mod tests {
         });
         assert!(is_near(&own, Ipv4Addr::new(198, 51, 100, 77)));
         assert!(!is_near(&own, Ipv4Addr::new(203, 0, 113, 77)));
+        assert!(!is_near(&own, own[0].address), "nobody is asked who has our own");
     }
 }

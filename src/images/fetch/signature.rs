@@ -116,7 +116,7 @@ enum SignatureFault {
 impl fmt::Display for SignatureFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SignatureFault::Bad => f.write_str("the signature does not fit: somebody changed it on the way"),
+            SignatureFault::Bad => f.write_str("the signature does not fit: it was changed on the way"),
             SignatureFault::OldKey { signer } => write!(
                 f,
                 "the key of {signer} is no longer valid; is the keyring's package up to date?"
