@@ -27,6 +27,8 @@
 //!
 //! # Two flows
 //!
+//! `ARCHITECTURE.md` follows a DISCOVER, a GET, a reload and a callback from step to step. In short:
+//!
 //! A DHCP packet: `net::dhcp` receives bytes → `proto::dhcp` reads them leniently →
 //! `boot::engine` decides from the [`boot::world::World`]: the time, the generation and the lease table → the
 //! shell commits the lease change, sends the reply, counts, and publishes the event (`state::events`): the log
