@@ -79,14 +79,17 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
     ] {
         daemon.wait_for_within(what, timeout, |line| line.is("r1u07", event, &[value]));
     }
-    // Without this word it would have waited for a router before it fetched its script.
+    // Without this word it would have waited for a router before it fetched its script. From 1.21.1 on iPXE fetches
+    // ours by its autoexec.ipxe, and waits for no router there.
     let lines = daemon.lines();
     let first = |event: &str, values: &[&str]| lines.iter().position(|line| line.is("r1u07", event, values));
     let told = first("no_ipv6_router", &[]);
     let script = first("sent", &["script debian-installer"]);
+    let autoexec = first("sent", &["autoexec.ipxe"]);
+    let before_the_script = |line: Option<usize>| line.is_some_and(|line| Some(line) < script);
     assert!(
-        told.is_some_and(|told| Some(told) < script),
-        "{told:?} {script:?}\n{}",
+        before_the_script(told) || before_the_script(autoexec),
+        "{told:?} {autoexec:?} {script:?}\n{}",
         daemon.log_tail()
     );
     if loader.is_none() {
