@@ -10,16 +10,13 @@ use super::{
     validation_protocol::{self, ValidationStep},
 };
 use crate::boot::{
-    gate::gate,
     machine::{Identity, Who},
     render::TemplateError,
     resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
-    scene::{Scene, TemplateContext},
+    scene::TemplateContext,
     snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
-    world::World,
 };
-use crate::lease::LeaseTable;
-use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name, Now};
+use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
 use std::net::Ipv4Addr;
 
 /// Stands for our own address in texts nobody sees.
@@ -122,7 +119,7 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
             return;
         }
         let look = look.take();
-        let rendered = context(snapshot, who, &identity).and_then(|context| {
+        let rendered = TemplateContext::before_serving(snapshot, who, &identity, SERVER).and_then(|context| {
             render(
                 snapshot,
                 (settings, whose),
@@ -205,24 +202,6 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
         arch: Some(Arch { firmware, cpu }),
         ..Identity::default()
     }
-}
-
-/// What the machine's texts are rendered with.
-fn context(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Result<TemplateContext, TemplateError> {
-    // Before anything is served, nothing is known of any machine.
-    let world = World {
-        now: Now::START,
-        snapshot,
-        leases: &mut LeaseTable::default(),
-    };
-    let scene = Scene {
-        who,
-        gate: gate(&world, who),
-        identity,
-        address: None,
-        server: SERVER,
-    };
-    TemplateContext::new(snapshot, &scene)
 }
 
 /// Renders it all, notes what is wrong with a text, and has the script's first language and the answers
@@ -324,7 +303,7 @@ fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut D
         let file = snapshot.templates.file_of_script(name.as_str(), form);
         let whose = "an unknown machine".to_owned();
         validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.clone()));
-        let rendered = context(snapshot, Who::Unknown, &identity)
+        let rendered = TemplateContext::before_serving(snapshot, Who::Unknown, &identity, SERVER)
             .and_then(|context| snapshot.templates.script(name, form, &context));
         match rendered {
             Ok(sent) => {

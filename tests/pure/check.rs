@@ -8,14 +8,12 @@ mod texts;
 mod validation;
 
 use bootwright::boot::{
-    gate::gate,
     machine::{Identity, identify},
     paths,
     render::Template,
-    scene::{Scene, TemplateContext},
+    scene::TemplateContext,
     snapshot::{Artifact, Snapshot, Var},
     verification::ChecksumRecord,
-    world::World,
 };
 use bootwright::config::{Diagnostic, LoadReport, Loaded, load, watched};
 use bootwright::images::{
@@ -23,8 +21,7 @@ use bootwright::images::{
     reading::ReadVia,
     sums::{Deferred, Hashing, KnownChecksums, Sums},
 };
-use bootwright::lease::LeaseTable;
-use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Now, Probe, ServedInterface, WallTime};
+use bootwright::model::{Arch, Cpu, Dialect, Firmware, Mode, Name, Probe, ServedInterface, WallTime};
 use std::{
     fs,
     net::Ipv4Addr,
@@ -501,19 +498,7 @@ vars = {{ disk = "/dev/vda" }}
 /// What a machine's texts are rendered with.
 fn context(snapshot: &Snapshot, identity: &Identity) -> TemplateContext {
     let who = identify(snapshot, identity);
-    let world = World {
-        now: Now::START,
-        snapshot,
-        leases: &mut LeaseTable::default(),
-    };
-    let scene = Scene {
-        who,
-        gate: gate(&world, who),
-        identity,
-        address: None,
-        server: SERVER,
-    };
-    TemplateContext::new(snapshot, &scene).unwrap()
+    TemplateContext::before_serving(snapshot, who, identity, SERVER).unwrap()
 }
 
 fn script(snapshot: &Snapshot, mac: &str, firmware: Firmware) -> String {

@@ -2,15 +2,11 @@
 
 use super::*;
 use crate::boot::{
-    gate::gate,
     loader::Loaders,
     machine::{Identity, identify},
-    scene::{Scene, TemplateContext},
+    scene::TemplateContext,
     snapshot::{Host, Hosts, Origin, Ports, Snapshot, Sourced, UnknownPolicy, Var},
-    world::World,
 };
-use crate::lease::LeaseTable;
-use crate::model::Now;
 use std::net::Ipv4Addr;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -58,19 +54,7 @@ fn snapshot(disk: &str) -> Snapshot {
 
 fn context(snapshot: &Snapshot, identity: &Identity) -> Result<TemplateContext, TemplateError> {
     let who = identify(snapshot, identity);
-    let world = World {
-        now: Now::START,
-        snapshot,
-        leases: &mut LeaseTable::default(),
-    };
-    let scene = Scene {
-        who,
-        gate: gate(&world, who),
-        identity,
-        address: None,
-        server: SERVER,
-    };
-    TemplateContext::new(snapshot, &scene)
+    TemplateContext::before_serving(snapshot, who, identity, SERVER)
 }
 
 fn rendered(source: &str, disk: &str) -> Result<String, TemplateError> {

@@ -7,13 +7,15 @@
 mod variables;
 
 use crate::boot::{
-    gate::Gate,
+    gate::{Gate, gate},
     machine::{Identity, Who},
     paths,
     render::{TemplateError, TemplateValues},
     snapshot::{BootSettings, Image, Snapshot, Var},
+    world::World,
 };
-use crate::model::{Arch, Cpu, Firmware, Name, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
+use crate::lease::LeaseTable;
+use crate::model::{Arch, Cpu, Firmware, Name, Now, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
 use minijinja::Value;
 use std::{
     net::Ipv4Addr,
@@ -44,6 +46,32 @@ pub struct TemplateContext {
 }
 
 impl TemplateContext {
+    /// The variables of a machine while nothing is known of any but what the inventory says, as before anything is
+    /// served.
+    ///
+    /// # Errors
+    /// As [`TemplateContext::new`].
+    pub fn before_serving(
+        snapshot: &Snapshot,
+        who: Who<'_>,
+        identity: &Identity,
+        server: Ipv4Addr,
+    ) -> Result<TemplateContext, TemplateError> {
+        let world = World {
+            now: Now::START,
+            snapshot,
+            leases: &mut LeaseTable::default(),
+        };
+        let scene = Scene {
+            who,
+            gate: gate(&world, who),
+            identity,
+            address: None,
+            server,
+        };
+        TemplateContext::new(snapshot, &scene)
+    }
+
     /// The variables of a scene.
     ///
     /// # Errors

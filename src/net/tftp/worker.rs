@@ -11,9 +11,8 @@
 //!
 //! With `single_port` the only lane of an interface is the request port itself.
 
-mod sending;
-
 mod no_place;
+mod sending;
 
 use super::{
     RequestFilter, WorkerConfig,
