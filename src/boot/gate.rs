@@ -56,54 +56,26 @@ pub fn gate<'s>(world: &World<'s, '_>, who: Who<'s>) -> Gate<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::snapshot::{BootSettings, Host, Hosts, Origin, Ports, Snapshot, Sourced};
+    use crate::boot::snapshot::{BootSettings, Host, Hosts, Snapshot};
+    use crate::fixtures::{self, host, sourced};
     use crate::lease::LeaseTable;
     use crate::model::Now;
 
-    fn sourced<T>(value: T) -> Sourced<T> {
-        Sourced {
-            value,
-            origin: origin(),
-        }
-    }
-
-    fn origin() -> Origin {
-        Origin {
-            file: "inventory.toml".into(),
-            line: 1,
-            column: 1,
-        }
-    }
-
     fn room(boot: Option<BootTarget>, script: Option<&str>, locked: bool, unknown: UnknownPolicy) -> Snapshot {
         let host = Host {
-            name: "r1u07".parse().unwrap(),
             macs: vec!["52:54:00:00:00:07".parse().unwrap()],
-            links: Vec::new(),
-            uuid: None,
-            serial: None,
-            port: None,
-            address: None,
-            hostname: None,
             locked,
             settings: BootSettings {
                 boot: boot.map(sourced),
                 script: script.map(|name| sourced(name.parse().unwrap())),
                 ..BootSettings::default()
             },
-            origin: origin(),
+            ..host("r1u07")
         };
         Snapshot {
-            generation: 1,
-            ports: Ports { http: 80, tftp: 69 },
-            subnets: Vec::new(),
             hosts: Hosts::new(vec![host]),
-            rules: Vec::new(),
             unknown,
-            images: Default::default(),
-            loaders: Default::default(),
-            quirks: Default::default(),
-            templates: Default::default(),
+            ..fixtures::snapshot()
         }
     }
 

@@ -175,7 +175,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    pub(in crate::state) use crate::fixtures::snapshot;
+    use crate::fixtures::snapshot;
     use std::sync::Arc;
 
     /// What the servers of an empty room share.

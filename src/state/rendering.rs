@@ -348,6 +348,7 @@ mod tests {
         event::{Near, Reason, RequestedFile, ScriptChoice},
         resource::{FileRequest, Refusal, Resource, Transport},
     };
+    use crate::fixtures::{file_request, snapshot};
     use crate::model::{
         Dialect,
         limits::{RENDER_TIMEOUT, TEXT_AT_ONCE_FUEL},
@@ -432,7 +433,7 @@ mod tests {
     /// What the servers of a room share in which nobody is listed, and the script of everybody is this one.
     fn shared_with_unknown(script: &str) -> Arc<Shared> {
         let shared = super::super::tests::shared_with(Box::new(NoLog));
-        let mut snapshot = Arc::into_inner(shared.snapshot.swap(Arc::new(super::super::tests::snapshot()))).unwrap();
+        let mut snapshot = Arc::into_inner(shared.snapshot.swap(Arc::new(snapshot()))).unwrap();
         let name = "unknown".parse().unwrap();
         let added = snapshot
             .templates
@@ -443,7 +444,7 @@ mod tests {
     }
 
     fn script_for(machine: Ipv4Addr) -> FileRequest<'static> {
-        FileRequest::get(Transport::Http, b"/boot.ipxe", machine, Ipv4Addr::new(192, 0, 2, 1))
+        file_request(Transport::Http, machine, "/boot.ipxe")
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! A folder of the files that people edit, small enough to be read thousands of times a second, and what
 //! must hold of whatever the daemon makes of them.
 
+pub use crate::fixtures::SERVER;
+use crate::fixtures::file_request;
 use bootwright::boot::{
     identity_cache::IdentityCache,
-    resource::{FileRequest, Refusal, Resolved, Resource, Transport, resource},
+    resource::{Refusal, Resolved, Resource, Transport, resource},
     snapshot::{Host, Snapshot},
     verification::Verification,
     world::{FileWorld, World},
@@ -20,7 +22,6 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const NOW: Now = Now {
     monotonic: Duration::from_secs(1000),
     wall: WallTime(1_700_000_000),
@@ -185,14 +186,7 @@ fn paths(snapshot: &Snapshot, host: &Host) -> Vec<String> {
 
 /// Asks over HTTP.
 pub fn ask(snapshot: &Snapshot, identities: &mut IdentityCache, peer: Ipv4Addr, path: &str) -> Resolved {
-    let (path, query) = match path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (path, None),
-    };
-    let ask = FileRequest {
-        query,
-        ..FileRequest::get(Transport::Http, path.as_bytes(), peer, SERVER)
-    };
+    let ask = file_request(Transport::Http, peer, path);
     let world = World {
         now: NOW,
         snapshot,

@@ -10,6 +10,8 @@ mod admin;
 mod architecture;
 mod check;
 mod dhcp_conformance;
+#[path = "../shared/fixtures.rs"]
+mod fixtures;
 mod fuzz_corpus;
 mod image;
 mod import;

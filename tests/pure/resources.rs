@@ -2,16 +2,14 @@
 
 mod other_loaders;
 
+use crate::fixtures::{self, file_request, sourced};
 use bootwright::boot::{
     change::Change,
     event::{DiskReason, MachineKey, Near, Reason, RequestedFile, ScriptChoice, Stage},
     identity_cache::{IdentityCache, Observation},
     render::Templates,
-    resource::{Decided, FileRequest, Inquiry, Refusal, Resolved, Resource, Transport, resource},
-    snapshot::{
-        Artifact, BootSettings, FileStamp, Host, Hosts, Image, Origin, Ports, Rule, RuleMatch, Snapshot, Sourced,
-        Subnet, UnknownPolicy,
-    },
+    resource::{Decided, Inquiry, Refusal, Resolved, Resource, Transport, resource},
+    snapshot::{BootSettings, FileStamp, Host, Hosts, Image, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy},
     verification::{HashResult, Verification},
     world::{FileWorld, World},
 };
@@ -23,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
 const DYNAMIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -40,21 +37,6 @@ fn mac(text: &str) -> MacAddr {
     text.parse().unwrap()
 }
 
-fn origin() -> Origin {
-    Origin {
-        file: "inventory.toml".into(),
-        line: 1,
-        column: 1,
-    }
-}
-
-fn sourced<T>(value: T) -> Sourced<T> {
-    Sourced {
-        value,
-        origin: origin(),
-    }
-}
-
 fn live(boot: BootTarget) -> BootSettings {
     BootSettings {
         boot: Some(sourced(boot)),
@@ -67,17 +49,10 @@ fn live(boot: BootTarget) -> BootSettings {
 
 fn host(called: &str, last: u8, settings: BootSettings) -> Host {
     Host {
-        name: name(called),
         macs: vec![MacAddr([0x52, 0x54, 0, 0, 0, last])],
-        links: Vec::new(),
-        uuid: None,
-        serial: None,
-        port: None,
         address: Some(Ipv4Addr::new(192, 0, 2, last + 4)),
-        hostname: None,
-        locked: false,
         settings,
-        origin: origin(),
+        ..fixtures::host(called)
     }
 }
 
@@ -113,50 +88,34 @@ fn room() -> Snapshot {
     };
     let mut loaders = bootwright::boot::loader::Loaders::default();
     loaders.add("/usr/lib/ipxe".into(), "snponly.efi".into());
+    let stamp = FileStamp {
+        length: 3,
+        modified_ns: 4,
+        changed_ns: 4,
+        inode: 5,
+    };
+    let debian = Image {
+        kernel: Some(fixtures::artifact("linux", [0; 32], stamp)),
+        ..fixtures::image("debian-12", "/srv/images/debian-12")
+    };
+    let of_acme = Rule {
+        matches: RuleMatch {
+            vendor: Some("ACME*".into()),
+            ..RuleMatch::default()
+        },
+        ..fixtures::rule(live(BootTarget::Live))
+    };
     Snapshot {
-        generation: 1,
-        ports: Ports { http: 80, tftp: 69 },
-        subnets: Vec::new(),
         hosts: Hosts::new(vec![
             host("r1u07", 7, live(BootTarget::Live)),
             host("r1u08", 8, live(BootTarget::Install)),
             by_serial,
         ]),
-        rules: vec![Rule {
-            matches: RuleMatch {
-                vendor: Some("ACME*".into()),
-                ..RuleMatch::default()
-            },
-            settings: live(BootTarget::Live),
-            origin: origin(),
-        }],
-        unknown: UnknownPolicy::Discover,
-        images: [(
-            name("debian-12"),
-            Image {
-                name: name("debian-12"),
-                cpu: None,
-                root: "/srv/images/debian-12".into(),
-                kernel: Some(Artifact {
-                    file: "linux".into(),
-                    sha256: [0; 32],
-                    declared_at: origin(),
-                    stamp: FileStamp {
-                        length: 3,
-                        modified_ns: 4,
-                        changed_ns: 4,
-                        inode: 5,
-                    },
-                }),
-                initrds: Vec::new(),
-                disk: None,
-                cmdline: Vec::new(),
-            },
-        )]
-        .into(),
+        rules: vec![of_acme],
+        images: [(debian.name.clone(), debian)].into(),
         loaders,
-        quirks: Default::default(),
         templates,
+        ..fixtures::snapshot()
     }
 }
 
@@ -197,14 +156,7 @@ fn get_with(
     peer: Ipv4Addr,
     path: &str,
 ) -> Resolved {
-    let (path, query) = match path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (path, None),
-    };
-    let ask = FileRequest {
-        query,
-        ..FileRequest::get(Transport::Http, path.as_bytes(), peer, SERVER)
-    };
+    let ask = file_request(Transport::Http, peer, path);
     let files = FileWorld {
         verification,
         ..files(room, leases, identities)
@@ -216,8 +168,8 @@ fn get_with(
 fn what_a_request_changes_goes_with_what_it_comes_to_rendered_or_not() {
     let room = room();
     let change = Change::Lease(LeaseChange::Remove(DYNAMIC));
-    for path in [&b"/boot.ipxe"[..], b"/autoexec.ipxe", b"/nothing.efi"] {
-        let ask = FileRequest::get(Transport::Http, path, HOST, SERVER);
+    for path in ["/boot.ipxe", "/autoexec.ipxe", "/nothing.efi"] {
+        let ask = file_request(Transport::Http, HOST, path);
         let (mut leases, mut identities) = (LeaseTable::default(), IdentityCache::default());
         let mut begin = || Inquiry::begin(files(&room, &mut leases, &mut identities), &ask);
         assert_eq!(begin().answer().change, None);
@@ -239,19 +191,13 @@ fn get_alone(peer: Ipv4Addr, path: &str) -> Resolved {
 fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_have() {
     let (room, mut leases) = (room(), LeaseTable::default());
     for path in ["boot.ipxe", "boot.ipxe?serial=SN-9", "/answer/r1u07/preseed.cfg"] {
-        let (path, query) = path
-            .split_once('?')
-            .map_or((path, None), |(path, query)| (path, Some(query)));
-        let ask = FileRequest {
-            query,
-            ..FileRequest::get(Transport::Http, path.as_bytes(), HOST, SERVER)
-        };
+        let ask = file_request(Transport::Http, HOST, path);
         let mut inquiry = || Inquiry::begin(files(&room, &mut leases, &mut IdentityCache::default()), &ask);
         let Decided::Unrendered(unanswered, text) = inquiry().decide() else {
             panic!("{path} is decided without a template");
         };
         let whole = inquiry().answer();
-        assert_eq!(unanswered.subject, whole.subject, "{path} {query:?}");
+        assert_eq!(unanswered.subject, whole.subject, "{path}");
         // Rendered where machines are served, or elsewhere: it is one text.
         assert_eq!(
             text.render_at_once(&room.templates).map(Ok),
@@ -777,18 +723,8 @@ fn what_a_running_system_fetches_is_a_step_of_the_system_and_no_longer_of_its_lo
 fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there() {
     let mut room = room();
     let subnet = |net: &str| Subnet {
-        cidr: format!("{net}.0/24").parse().unwrap(),
-        network: None,
-        selectable: false,
         router: Some(format!("{net}.254").parse().unwrap()),
-        dns: Vec::new(),
-        domain: None,
-        pool: Vec::new(),
-        kept: Vec::new(),
-        lease: Duration::from_secs(3600),
-        ports_from: Default::default(),
-        probe: None,
-        options: Default::default(),
+        ..fixtures::subnet(&format!("{net}.0/24"))
     };
     room.subnets = vec![subnet("192.0.2"), subnet("198.51.100")];
     let network = "{{ address }} {{ netmask }} {{ router }}";

@@ -2,53 +2,24 @@
 
 use super::*;
 use crate::boot::{
-    loader::Loaders,
     machine::{Identity, identify},
     scene::TemplateContext,
-    snapshot::{Host, Hosts, Origin, Ports, Snapshot, Sourced, UnknownPolicy, Var},
+    snapshot::{Host, Hosts, Snapshot, Var},
 };
+use crate::fixtures::{self, SERVER, host, sourced};
 use std::net::Ipv4Addr;
 
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-
-fn sourced<T>(value: T) -> Sourced<T> {
-    let origin = Origin {
-        file: "inventory.toml".into(),
-        line: 1,
-        column: 1,
-    };
-    Sourced { value, origin }
-}
-
 fn snapshot(disk: &str) -> Snapshot {
-    let mut settings = crate::boot::snapshot::BootSettings::default();
-    settings
-        .vars
-        .insert("disk".to_owned(), sourced(Var::Text(disk.to_owned())));
-    let host = Host {
-        name: "r1u07".parse().unwrap(),
+    let mut host = Host {
         macs: vec!["52:54:00:00:00:07".parse().unwrap()],
-        links: Vec::new(),
-        uuid: None,
-        serial: None,
-        port: None,
         address: Some(Ipv4Addr::new(192, 0, 2, 11)),
-        hostname: None,
-        locked: false,
-        settings,
-        origin: sourced(()).origin,
+        ..host("r1u07")
     };
+    let disk = sourced(Var::Text(disk.to_owned()));
+    host.settings.vars.insert("disk".to_owned(), disk);
     Snapshot {
-        generation: 1,
-        ports: Ports { http: 80, tftp: 69 },
-        subnets: Vec::new(),
         hosts: Hosts::new(vec![host]),
-        rules: Vec::new(),
-        unknown: UnknownPolicy::Discover,
-        images: BTreeMap::new(),
-        loaders: Loaders::default(),
-        quirks: Default::default(),
-        templates: Templates::default(),
+        ..fixtures::snapshot()
     }
 }
 

@@ -2,6 +2,8 @@
 #![no_main]
 #![expect(clippy::unwrap_used, reason = "a panic is what is looked for")]
 
+#[path = "../../shared/fixtures.rs"]
+mod fixtures;
 #[path = "../dhcp.rs"]
 mod dhcp;
 #[path = "../input.rs"]

@@ -2,6 +2,8 @@
 #![no_main]
 #![expect(clippy::unwrap_used, reason = "a panic is what is looked for")]
 
+#[path = "../../shared/fixtures.rs"]
+mod fixtures;
 #[path = "../http.rs"]
 #[allow(dead_code, reason = "what it counts is looked at where the corpus is replayed")]
 mod http;

@@ -2,6 +2,8 @@
 #![no_main]
 #![expect(clippy::unwrap_used, reason = "a panic is what is looked for")]
 
+#[path = "../../shared/fixtures.rs"]
+mod fixtures;
 #[path = "../dhcp.rs"]
 #[allow(dead_code, reason = "its own steps are another target's")]
 mod dhcp;

@@ -2,6 +2,8 @@
 #![no_main]
 #![expect(clippy::unwrap_used, reason = "a panic is what is looked for")]
 
+#[path = "../../shared/fixtures.rs"]
+mod fixtures;
 #[path = "../room.rs"]
 #[allow(dead_code, reason = "not every target takes all of it")]
 mod room;

@@ -2,10 +2,11 @@
 //! over a wire that loses, doubles and reorders packets, with a scripted clock.
 
 use super::support::*;
+use crate::fixtures::file_request;
 use bootwright::boot::{
     identity_cache::IdentityCache,
     render::Templates,
-    resource::{FileRequest, Resource, Transport, resource},
+    resource::{Resource, Transport},
     snapshot::{Host, Hosts},
 };
 use bootwright::lease::LeaseChange;
@@ -190,15 +191,8 @@ impl Rack {
     }
 
     fn get(&mut self, transport: Transport, peer: Ipv4Addr, path: &str) -> Resource {
-        let (path, query) = path
-            .split_once('?')
-            .map_or((path, None), |(path, query)| (path, Some(query)));
-        let ask = FileRequest {
-            query,
-            ..FileRequest::get(transport, path.as_bytes(), peer, SERVER)
-        };
-        let files = self.room.files(&mut self.identities);
-        let answered = resource(files, &ask);
+        let ask = file_request(transport, peer, path);
+        let answered = self.room.file(&mut self.identities, &ask);
         answered
             .result
             .unwrap_or_else(|refusal| panic!("{peer} {path}: {refusal:?}"))

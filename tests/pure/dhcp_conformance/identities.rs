@@ -4,8 +4,6 @@ use super::support::*;
 use bootwright::boot::{
     event::{MachineKey, Mismatch, Reason, Stage, Step},
     identity_cache::IdentityCache,
-    request_path::Transport,
-    resource::{FileRequest, Inquiry},
     snapshot::{Host, Hosts},
 };
 use bootwright::model::{BootTarget, HardwareAddr, MacAddr, limits::EXCHANGE_TTL};
@@ -160,10 +158,8 @@ fn an_infiniband_port_is_known_by_its_client_identifier_and_answered_by_broadcas
     let ack = room.reply(&without_address(Packet::selecting(STRANGER, ADDRESS), CLIENT_ID));
     assert_eq!((ack.message.yiaddr(), ack.destination), (ADDRESS, BROADCAST));
     // And so is what it asks for over HTTP from there.
-    let asked = FileRequest::get(Transport::Http, b"/boot.ipxe", ADDRESS, SERVER);
-    let mut identities = IdentityCache::default();
-    let inquiry = Inquiry::begin(room.files(&mut identities), &asked);
-    assert_eq!(inquiry.answer().subject.machine.key, listed("r1u07"));
+    let asked = room.get(&mut IdentityCache::default(), ADDRESS, "/boot.ipxe");
+    assert_eq!(asked.subject.machine.key, listed("r1u07"));
 }
 
 #[test]

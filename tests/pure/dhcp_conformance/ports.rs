@@ -4,8 +4,7 @@ use super::support::*;
 use bootwright::boot::{
     event::{MachineKey, NotGivenThere, PortDoubt, Reason, Step},
     identity_cache::IdentityCache,
-    request_path::Transport,
-    resource::{FileRequest, Inquiry, Refusal},
+    resource::Refusal,
     snapshot::{Host, Hosts, PortsFrom},
 };
 use bootwright::lease::{LeaseTable, PortChange, PortRecord};
@@ -260,10 +259,8 @@ fn whom_the_inventory_gives_an_address_now_is_not_taken_for_who_had_it_before() 
     room.leases = LeaseTable::default();
     room.leases.ports.restore(room.now, [record]);
     let asks = |room: &mut Room| {
-        let mut identities = IdentityCache::default();
-        let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", OWN, SERVER);
-        let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
-        inquiry.answer().subject.machine.key
+        let resolved = room.get(&mut IdentityCache::default(), OWN, "/boot.ipxe");
+        resolved.subject.machine.key
     };
     assert_eq!(asks(&mut room), listed("r1u07"));
     room.snapshot.hosts = Hosts::new(vec![
@@ -345,13 +342,9 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
     templates
         .add_script(&live, Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
-    let fetch = |room: &mut Room, path: &[u8]| {
-        let ask = FileRequest::get(Transport::Http, path, OWN, SERVER);
-        let mut identities = IdentityCache::default();
-        Inquiry::begin(room.files(&mut identities), &ask).answer().result
-    };
+    let fetch = |room: &mut Room, path: &str| room.get(&mut IdentityCache::default(), OWN, path).result;
     let is_refused = |room: &mut Room| {
-        ["/boot.ipxe", "/answer/r1u07/preseed.cfg"].map(|path| match fetch(room, path.as_bytes()) {
+        ["/boot.ipxe", "/answer/r1u07/preseed.cfg"].map(|path| match fetch(room, path) {
             Err(Refusal::Forbidden(reason)) => {
                 let expected = Reason::NotAtItsPort {
                     host: "r1u07".parse().unwrap(),
@@ -379,14 +372,8 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
         .add_script(&"live".parse().unwrap(), Dialect::Ipxe, "live.ipxe", "#!ipxe\n")
         .unwrap();
     let refused = |room: &mut Room, peer: Ipv4Addr| {
-        let query = format!("mac={LIVE}");
-        let ask = FileRequest {
-            query: Some(&query),
-            ..FileRequest::get(Transport::Http, b"/boot.ipxe", peer, SERVER)
-        };
-        let mut identities = IdentityCache::default();
-        let inquiry = Inquiry::begin(room.files(&mut identities), &ask);
-        match inquiry.answer().result {
+        let path = format!("/boot.ipxe?mac={LIVE}");
+        match room.get(&mut IdentityCache::default(), peer, &path).result {
             Err(Refusal::Forbidden(Reason::NotAtItsPort { why, .. })) => why,
             other => panic!("{peer}: {other:?}"),
         }
@@ -426,8 +413,7 @@ fn whatever_machine_stands_at_the_port_of_a_host_without_a_mac_is_that_host_unti
     let mut arrive = |room: &mut Room, packet: &Packet, peer: Ipv4Addr| {
         let outcome = room.outcome(packet);
         identities.record(outcome.observation);
-        let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", peer, SERVER);
-        let answered = Inquiry::begin(room.files(&mut identities), &ask).answer();
+        let answered = room.get(&mut identities, peer, "/boot.ipxe");
         (outcome.event.machine.key, answered.subject.machine.key)
     };
     let taking = Packet::selecting(STRANGER, OWN);

@@ -5,8 +5,6 @@ use bootwright::boot::{
     engine::Destination,
     event::{BootAction, BootDecision, DiskReason, MachineKey, Reason},
     identity_cache::IdentityCache,
-    request_path::Transport,
-    resource::{FileRequest, Inquiry, Resolved},
 };
 use bootwright::model::{MacAddr, Mode};
 use dhcproto::v4::MessageType;
@@ -196,9 +194,7 @@ fn where_we_give_the_addresses_nothing_is_heard() {
 fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
     let mut room = guest();
     let mut identities = IdentityCache::default();
-    let ask = FileRequest::get(Transport::Http, b"/boot.ipxe", GIVEN, SERVER);
-    let mut machine =
-        |identities: &mut IdentityCache| -> Resolved { Inquiry::begin(room.files(identities), &ask).answer() };
+    let mut machine = |identities: &mut IdentityCache| room.get(identities, GIVEN, "/boot.ipxe");
     assert_eq!(machine(&mut identities).subject.machine.key, MachineKey::Address(GIVEN));
     identities.record_address(GIVEN, LIVE);
     assert_eq!(machine(&mut identities).subject.machine.key, listed("live-one"));

@@ -1,14 +1,14 @@
 //! A room to ask in: a small inventory by hand, and packets by hand.
 
+use crate::fixtures::{self, file_request};
+pub use crate::fixtures::{SERVER, sourced};
 use bootwright::boot::{
     engine::{self, Destination, DiscoverCache, Ingress, Outcome, OutgoingReply},
     event::{BootAction, BootDecision, MachineKey, NoOwnAddress, Reason, Step},
     identity_cache::IdentityCache,
     loader::{Loaders, candidates},
-    render::Templates,
-    snapshot::{
-        BootSettings, Host, Hosts, Origin, Ports, PortsFrom, Rule, RuleMatch, Snapshot, Sourced, Subnet, UnknownPolicy,
-    },
+    resource::{FileRequest, Resolved, Transport, resource},
+    snapshot::{BootSettings, Host, Hosts, PortsFrom, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy},
     verification::Verification,
     world::{FileWorld, World},
 };
@@ -19,9 +19,8 @@ use dhcproto::{
     Decodable,
     v4::{DhcpOption, Message, MessageType, OptionCode},
 };
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::LazyLock, time::Duration};
+use std::{net::Ipv4Addr, sync::LazyLock, time::Duration};
 
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 pub const BROADCAST: Destination = Destination::Broadcast { port: 68 };
 /// A host with `boot = "live"` and the reservation 192.0.2.11.
@@ -40,70 +39,37 @@ pub const START: Now = Now {
     wall: WallTime(1_700_000_000),
 };
 
-fn origin() -> Origin {
-    Origin {
-        file: "inventory.toml".into(),
-        line: 1,
-        column: 1,
-    }
-}
-
-pub fn sourced<T>(value: T) -> Sourced<T> {
-    Sourced {
-        value,
-        origin: origin(),
-    }
-}
-
 pub fn settings(target: BootTarget) -> BootSettings {
-    BootSettings {
-        boot: Some(sourced(target)),
-        script: Some(sourced("live".parse().unwrap())),
-        ..BootSettings::default()
-    }
+    fixtures::settings(target, "live")
 }
 
 pub fn host(name: &str, macs: &[MacAddr], address: Option<&str>, target: BootTarget) -> Host {
     Host {
-        name: name.parse().unwrap(),
         macs: macs.to_vec(),
-        links: Vec::new(),
-        uuid: None,
-        serial: None,
-        port: None,
         address: address.map(|text| text.parse().unwrap()),
-        hostname: None,
-        locked: false,
         settings: settings(target),
-        origin: origin(),
+        ..fixtures::host(name)
     }
 }
 
 pub fn rule(matches: RuleMatch, target: BootTarget) -> Rule {
     Rule {
         matches,
-        settings: settings(target),
-        origin: origin(),
+        ..fixtures::rule(settings(target))
     }
 }
 
 pub fn subnet(cidr: &str, router: Option<&str>, pool: &[&str]) -> Subnet {
     Subnet {
-        cidr: cidr.parse().unwrap(),
-        network: None,
-        selectable: false,
         router: router.map(|text| text.parse().unwrap()),
         dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
         domain: Some("rack.example".to_owned()),
-        kept: Vec::new(),
         pool: pool.iter().map(|text| text.parse().unwrap()).collect(),
         ports_from: PortsFrom {
             relays: vec![cidr.parse().unwrap()],
             switches: true,
         },
-        lease: Duration::from_secs(3600),
-        probe: None,
-        options: Default::default(),
+        ..fixtures::subnet(cidr)
     }
 }
 
@@ -121,8 +87,6 @@ pub fn loaders(skipped: &[Arch]) -> Loaders {
 
 pub fn snapshot(unknown: UnknownPolicy) -> Snapshot {
     Snapshot {
-        generation: 1,
-        ports: Ports { http: 80, tftp: 69 },
         subnets: vec![
             subnet("192.0.2.0/24", Some("192.0.2.254"), &["192.0.2.100-192.0.2.103"]),
             subnet(
@@ -136,12 +100,10 @@ pub fn snapshot(unknown: UnknownPolicy) -> Snapshot {
             host("local-one", &[LOCAL], Some("192.0.2.12"), BootTarget::Local),
             host("install-one", &[INSTALL], None, BootTarget::Install),
         ]),
-        rules: Vec::new(),
         unknown,
-        images: BTreeMap::new(),
         loaders: loaders(&[]),
         quirks: bootwright::config::shipped_quirks(),
-        templates: Templates::default(),
+        ..fixtures::snapshot()
     }
 }
 
@@ -187,7 +149,7 @@ impl Room {
     }
 
     /// What requests for files are decided from.
-    pub fn files<'r>(&'r mut self, identities: &'r mut IdentityCache) -> FileWorld<'r, 'r> {
+    fn files<'r>(&'r mut self, identities: &'r mut IdentityCache) -> FileWorld<'r, 'r> {
         static NOTHING_READ: LazyLock<Verification> = LazyLock::new(Verification::default);
         FileWorld {
             world: World {
@@ -202,6 +164,16 @@ impl Room {
 
     pub fn outcome(&mut self, packet: &Packet) -> Outcome {
         self.decide(&dhcp::parse(&packet.bytes()).unwrap())
+    }
+
+    /// What comes of asking for a file over HTTP.
+    pub fn get(&mut self, identities: &mut IdentityCache, peer: Ipv4Addr, path: &str) -> Resolved {
+        self.file(identities, &file_request(Transport::Http, peer, path))
+    }
+
+    /// What comes of asking for a file.
+    pub fn file(&mut self, identities: &mut IdentityCache, request: &FileRequest<'_>) -> Resolved {
+        resource(self.files(identities), request)
     }
 
     fn decide(&mut self, request: &Request) -> Outcome {

@@ -38,7 +38,7 @@ fn room_of_loaders() -> Snapshot {
 }
 
 fn ask(room: &Snapshot, identities: &mut IdentityCache, transport: Transport, peer: Ipv4Addr, path: &str) -> Resolved {
-    let ask = FileRequest::get(transport, path.as_bytes(), peer, SERVER);
+    let ask = file_request(transport, peer, path);
     let mut leases = leased(mac("52:54:00:00:00:99"));
     resource(files(room, &mut leases, identities), &ask)
 }
