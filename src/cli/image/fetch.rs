@@ -111,7 +111,7 @@ pub(super) fn run(asked: FetchArgs) -> ExitCode {
             }
             Ok(())
         },
-        |_| match fetch::bytes_kept(&images, &name) {
+        |_| match fetch::keep_resumable(&images, &name) {
             0 => "nothing had come yet, and no image has changed; the same command begins anew".to_owned(),
             bytes => format!("{bytes} bytes of `{name}` are kept; the same command goes on from there"),
         },

@@ -6,8 +6,9 @@
 
 use super::{
     client::{Fault, HttpClient, RequestOptions},
+    partial_note::PartialNote,
     request::FetchProgress,
-    staging_dir::{self, StagingDir},
+    staging_dir::StagingDir,
     url,
 };
 use crate::images::{
@@ -20,7 +21,6 @@ use crate::model::{
     Name,
     limits::{FETCH_BACKOFF_MAX, FETCH_FILE_BYTES_MAX, FETCH_POLL_INTERVAL, FETCH_PROGRESS_BYTES_MIN},
 };
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
@@ -98,7 +98,7 @@ pub(super) fn download(
         let before = part.length;
         match part.go_on(client, wanted, progress) {
             Ok(()) => match part.judge(wanted)? {
-                Some(sha256) => return part.finish(&done, sha256),
+                Some(sha256) => return part.finish(wanted, &done, sha256),
                 None => progress.say(&format!(
                     "{} does not fit together; once more from its start",
                     wanted.file
@@ -122,15 +122,6 @@ fn already_there(done: &Path, wanted: &Download) -> Option<(u64, [u8; 32])> {
     (wanted.sha256 == Some(found)).then_some((stamp.length, found))
 }
 
-/// What is known of the file that a part is of.
-#[derive(Default, Serialize, Deserialize)]
-struct PartialNote {
-    url: String,
-    /// A strong ETag, or the time of the last change.
-    validator: Option<String>,
-    total: Option<u64>,
-}
-
 /// The beginning of a file.
 struct PartialDownload {
     path: PathBuf,
@@ -151,11 +142,9 @@ impl PartialDownload {
         let note_path = kept.note(&wanted.file);
         let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = opened.map_err(|error| failed("open", path.display(), error))?;
-        let note: PartialNote = fs::read(&note_path)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
-        let known = note.url == wanted.url && (note.validator.is_some() || wanted.sha256.is_some());
+        let note = PartialNote::read(&note_path).unwrap_or_default();
+        let note = note.with_checksum(wanted.sha256.is_some());
+        let known = note.url == wanted.url && note.is_resumable();
         let mut part = PartialDownload {
             path,
             note_path,
@@ -196,10 +185,7 @@ impl PartialDownload {
         self.file
             .set_len(0)
             .map_err(|error| failed("empty", self.path.display(), error))?;
-        self.note = PartialNote {
-            url: wanted.url.clone(),
-            ..PartialNote::default()
-        };
+        self.note = PartialNote::new(&wanted.url, wanted.sha256.is_some());
         (self.hasher, self.length, self.pieced) = (Sha256::new(), 0, false);
         Ok(())
     }
@@ -262,9 +248,7 @@ impl PartialDownload {
         };
         self.note.validator = validator(response).or(self.note.validator.take());
         self.note.total = total.or(self.note.total);
-        let text = serde_json::to_vec(&self.note).unwrap_or_default();
-        staging_dir::write_whole(&self.note_path, &text)
-            .map_err(|error| failed("write", self.note_path.display(), error))
+        self.note.write(&self.note_path)
     }
 
     fn is_room_for_it(&self, wanted: &Download) -> Result<(), ImageError> {
@@ -342,19 +326,22 @@ impl PartialDownload {
         )))
     }
 
-    fn finish(self, done: &Path, sha256: [u8; 32]) -> Result<(u64, [u8; 32]), ImageError> {
+    fn finish(self, wanted: &Download, done: &Path, sha256: [u8; 32]) -> Result<(u64, [u8; 32]), ImageError> {
         self.file
             .sync_all()
             .map_err(|error| failed("sync", self.path.display(), error))?;
         fs::rename(&self.path, done).map_err(|error| failed("rename", self.path.display(), error))?;
-        let _ = fs::remove_file(&self.note_path);
+        match wanted.sha256 {
+            Some(_) => drop(fs::remove_file(&self.note_path)),
+            // A run that ends before the image is made can't know this file again.
+            None => PartialNote::new(&wanted.url, wanted.sha256.is_some()).write(&self.note_path)?,
+        }
         Ok((self.length, sha256))
     }
 
     /// What a person should know who reads why it ended.
     fn with_what_is_kept(&self, wanted: &Download, error: ImageError) -> ImageError {
-        let taken_up = self.length > 0 && (self.note.validator.is_some() || wanted.sha256.is_some());
-        match taken_up {
+        match self.length > 0 && self.note.is_resumable() {
             true => {
                 let why = format!(
                     "{error}\n{} bytes of {} are kept: the same command goes on from there",

@@ -9,6 +9,7 @@
 //! | `sums` | files of checksums in every form |
 //! | `signature` | `gpgv` |
 //! | `trust` | how each file is verified, and by whose checksum or signature |
+//! | `partial_note` | what is known of a file whose download has not ended |
 //! | `staging_dir` | the hidden folder in which a download grows |
 //! | `download` | one file, resumed |
 //!
@@ -17,6 +18,7 @@
 
 mod client;
 mod download;
+mod partial_note;
 mod request;
 mod signature;
 mod staging_dir;
@@ -25,7 +27,7 @@ mod trust;
 pub mod url;
 
 pub use request::{FetchProgress, FetchRequest, FilesFrom, RetryPolicy};
-pub use staging_dir::bytes_kept;
+pub use staging_dir::keep_resumable;
 
 use super::{
     add,

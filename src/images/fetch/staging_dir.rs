@@ -5,7 +5,7 @@
 //! nothing is left to be removed once the image can be seen. An image that it replaces lies in the
 //! hidden folder for a moment.
 
-use super::request::FetchProgress;
+use super::{partial_note::PartialNote, request::FetchProgress};
 use crate::images::{
     MANIFEST,
     error::{ImageError, failed},
@@ -17,7 +17,6 @@ use crate::model::{
     limits::{FETCH_LOCK_TRIES, FETCH_POLL_INTERVAL, FETCH_STAGING_TTL},
 };
 use std::{
-    ffi::OsStr,
     fs::{self, DirEntry, File, Metadata, TryLockError},
     io,
     os::unix::fs::MetadataExt,
@@ -55,9 +54,9 @@ impl StagingDir {
         self.folder.join(file.as_str())
     }
 
-    /// The beginning of a file. Hidden, so that no file of an image has that name.
+    /// The beginning of a file.
     pub(super) fn part(&self, file: &Name) -> PathBuf {
-        self.folder.join(format!(".{file}.part"))
+        self.folder.join(part_name(file.as_str()))
     }
 
     /// What is known of the file that a part is of.
@@ -192,9 +191,33 @@ pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgre
     }
 }
 
-/// Bytes that are here of an image whose download has not ended.
-pub fn bytes_kept(images: &Path, name: &Name) -> u64 {
-    size_and_age(&images.join(format!("{PREFIX}{name}"))).0
+/// After a run that was stopped, however abruptly: removes what no later run could use of that image, and
+/// returns the bytes that stay.
+pub fn keep_resumable(images: &Path, name: &Name) -> u64 {
+    let folder = images.join(format!("{PREFIX}{name}"));
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Some(file) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.strip_suffix(NOTE))
+        else {
+            continue;
+        };
+        if PartialNote::read(&path).is_some_and(|note| !note.is_resumable()) {
+            for unusable in [folder.join(part_name(file)), folder.join(file), path] {
+                let _ = fs::remove_file(unusable);
+            }
+        }
+    }
+    let bytes = size_and_age(&folder).0;
+    // Only an empty one goes.
+    let _ = fs::remove_dir(&folder);
+    bytes
+}
+
+/// What the beginning of a file is called. Hidden, so that no file of an image has that name.
+fn part_name(file: &str) -> String {
+    format!(".{file}.part")
 }
 
 fn size_and_age(folder: &Path) -> (u64, Duration) {
@@ -209,17 +232,4 @@ fn size_and_age(folder: &Path) -> (u64, Duration) {
         .filter_map(|one| one.modified().ok());
     let newest = times.max().unwrap_or(SystemTime::UNIX_EPOCH);
     (bytes, newest.elapsed().unwrap_or_default())
-}
-
-/// Writes a small file whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_file_name(
-        path.file_name()
-            .unwrap_or(OsStr::new("note"))
-            .to_string_lossy()
-            .into_owned()
-            + ".new",
-    );
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
 }

@@ -325,7 +325,7 @@ pub(super) fn check(
             let judged = signature::check(path, &beside.0, &signed.keyring, &one.wanted.url);
             let signer = judged.inspect_err(|_| {
                 // Nothing that fails its check is taken up by the next run.
-                let _ = fs::remove_file(path);
+                let _ = (fs::remove_file(path), fs::remove_file(kept.note(&one.wanted.file)));
             })?;
             Ok(format!("signed by {signer}"))
         }

@@ -197,24 +197,42 @@ fn ctrl_c_is_obeyed_while_a_server_is_silent_or_a_pause_lasts_and_leaves_nothing
     }
 }
 
+/// Whether the signal finds the command at work, or waiting for a server that says no more: then it has no
+/// time to tidy up.
 #[test]
 fn what_could_not_be_taken_up_is_not_kept_after_ctrl_c() {
-    let (place, body) = (Place::new(), noise(3_000_000));
-    let server = Server::start(move |_, _, stream| {
-        // No version, and nobody says what it must be.
-        head(stream, "200 OK", body.len(), &[]);
-        stream.write_all(&body[..1_000_000]).unwrap();
-        // The rest never comes: it says so by leaving.
-        let _ = stream.read(&mut [0]);
-    });
-    let url = format!("{}linux", server.base);
-    let args = ["rescue", "--kernel", url.as_str(), "--sha256", "accept"];
-    let part = place.images().join(".fetch-rescue/.linux.part");
-    let has_begun = || fs::metadata(&part).is_ok_and(|part| part.len() > 0);
-    let (status, told) = interrupted_once(has_begun, &place, &args, Signal::SIGTERM);
-    assert_eq!(status.code(), Some(143), "{told}");
-    assert!(told.contains("terminated: nothing had come yet"), "{told}");
-    assert_eq!(place.names(), Vec::<String>::new());
+    for (urls, arrived) in [
+        (vec!["--kernel", "linux"], (".linux.part", 1)),
+        (vec!["--kernel", "linux"], (".linux.part", 1_000_000)),
+        (
+            vec!["--kernel", "complete", "--initrd", "linux"],
+            (".linux.part", 1_000_000),
+        ),
+    ] {
+        let (place, body) = (Place::new(), noise(3_000_000));
+        let server = Server::start(move |_, request, stream| {
+            // No version, and no checksum is known.
+            head(stream, "200 OK", body.len(), &[]);
+            let sent = if request.path == "/linux" {
+                1_000_000
+            } else {
+                body.len()
+            };
+            stream.write_all(&body[..sent]).unwrap();
+            let _ = stream.read(&mut [0]);
+        });
+        let mut args: Vec<String> = ["rescue", "--sha256", "accept"].map(str::to_owned).to_vec();
+        for pair in urls.chunks(2) {
+            args.extend([pair[0].to_owned(), format!("{}{}", server.base, pair[1])]);
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let part = place.images().join(".fetch-rescue").join(arrived.0);
+        let has_begun = || fs::metadata(&part).is_ok_and(|part| part.len() >= arrived.1);
+        let (status, told) = interrupted_once(has_begun, &place, &args, Signal::SIGTERM);
+        assert_eq!(status.code(), Some(143), "{told}");
+        assert!(told.contains("terminated: nothing had come yet"), "{told}");
+        assert_eq!(place.names(), Vec::<String>::new());
+    }
 }
 
 #[test]
