@@ -50,14 +50,19 @@ for program in qemu-system-s390x:qemu-system-s390x,qemu-system-misc qemu-system-
     [ -e "$kept/$name" ] || { echo "tests/other-machines.sh: no package of this release has $name" >&2; exit 1; }
 done
 
-# s390x: the kernel that the release's own name for it leads to, and busybox as all of an initrd.
+# s390x: the newest kernel that can be had (a mirror in the middle of an update lists one before it has it), and
+# busybox as all of an initrd.
 foreign s390x apt-get update > /dev/null
-kernel=$(foreign s390x apt-cache depends linux-image-s390x | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-for package in "$kernel" busybox-static; do
-    mkdir -p "$work/$package"
-    (cd "$work/$package" && foreign s390x apt-get download "$package" > /dev/null)
-    unpack "$work/$package"
+from_s390x() { # PACKAGE
+    mkdir -p "$work/$1"
+    (cd "$work/$1" && foreign s390x apt-get download "$1" > /dev/null) && unpack "$work/$1"
+}
+kernel=
+for package in $(foreign s390x apt-cache pkgnames linux-image- | grep -E '^linux-image-[0-9].*-s390x$' | sort -rV); do
+    if from_s390x "$package"; then kernel=$package; break; fi
 done
+[ -n "$kernel" ] || { echo "tests/other-machines.sh: no kernel for s390x could be downloaded" >&2; exit 1; }
+from_s390x busybox-static
 install -m644 "$work/$kernel"/content/boot/vmlinuz-* "$kept/s390x/linux"
 tree=$work/tree
 mkdir -p "$tree/bin" "$tree/proc" "$tree/dev"
