@@ -20,6 +20,7 @@
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
+//! | [`attempt`] | what each power-on of a machine came to: a fold of events, and which ones are kept |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
 //! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, and as much of IPv6's router discovery as says that none is here |
 //! | [`lease`] | address pools and the lease table |
@@ -69,6 +70,7 @@
 //! the process), and arming: until it exists, `boot = "install"` boots the disk.
 
 pub mod admin;
+pub mod attempt;
 pub mod boot;
 pub mod cli;
 pub mod config;

@@ -1,7 +1,10 @@
 //! The table of the API: a row an endpoint. Both ends of the socket go by it.
 
 use super::{
-    api::{AdminRefusal, HostFilter, HostStatus, LeaseStatus, NoParameters, ReloadAccepted, Status},
+    api::{
+        AdminRefusal, AttemptFilter, AttemptStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, ReloadAccepted,
+        Status,
+    },
     query,
     response::{Document, Lines, Responder, Response},
 };
@@ -76,6 +79,8 @@ endpoints! {
     GetHosts: GET "/hosts", Read, HostFilter => Lines<HostStatus>;
     /// The leases that run, by the clock that nobody can set.
     GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
+    /// What boots came to.
+    GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;
     /// Reads the operator's files again.
     PostReload: POST "/reload", Operate, NoParameters => Document<ReloadAccepted>;
 }

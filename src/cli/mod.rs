@@ -14,6 +14,7 @@ mod serve;
 mod status;
 mod storm;
 mod validate_files;
+mod why;
 
 use crate::{config::validation, daemon::log};
 use clap::{Parser, Subcommand};
@@ -43,6 +44,7 @@ enum Command {
     Status(status::StatusArgs),
     Hosts(hosts::HostsArgs),
     Leases(leases::LeasesArgs),
+    Why(why::WhyArgs),
     // Boxed: its actions have more arguments than all other commands.
     Image(Box<image::ImageArgs>),
     Storm(storm::StormArgs),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Hosts(args) => hosts::run(args),
         Command::Leases(args) => leases::run(args),
+        Command::Why(args) => why::run(args),
         Command::Image(args) => image::run(*args),
         Command::Storm(args) => storm::run(args),
         Command::ValidateFiles(args) => validate_files::run(args),

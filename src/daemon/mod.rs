@@ -19,6 +19,7 @@
 
 mod admin_service;
 mod artifacts;
+mod attempts;
 mod commit_log;
 mod diagnostics_log;
 mod last_good;

@@ -2,6 +2,7 @@
 
 use super::{
     admin_service::AdminService,
+    attempts,
     reload::{Reloader, Trigger},
     systemd, watch,
 };
@@ -59,6 +60,8 @@ pub(super) async fn run(
 
     let shared = Arc::clone(&service.shared);
     let (stop, stopped) = flag::channel(false);
+    let (end, finished) = flag::channel(false);
+    let recording = tokio::spawn(Arc::clone(&service.attempts).follow(shared.events.subscribe(), finished));
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
     let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));
@@ -99,6 +102,7 @@ pub(super) async fn run(
     };
     watchdog.abort();
     dating.abort();
+    attempts::ended(&end, recording).await;
     calendar::mark(&shared, shared.clock.now(), &mut shared.lease_table());
     Ok(ended)
 }

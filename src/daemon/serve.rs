@@ -2,6 +2,7 @@
 
 use super::{
     admin_service::AdminService,
+    attempts::AttemptRecorder,
     commit_log::StoreLog,
     last_good,
     log::{self, LogError, LogFormat},
@@ -167,11 +168,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         Arc::clone(&verifier),
         (initial.tried, initial.fallback),
     ));
+    let recorder = AttemptRecorder::load(Arc::clone(&shared), store, Arc::clone(&writer));
+    let attempts = Arc::new(recorder.map_err(StartError::Store)?);
     let service = AdminService {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
         standings: servers.standings(),
+        attempts,
     };
     let lived = live(servers, &socket, &reloader, service);
     verifier.stop();

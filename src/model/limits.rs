@@ -52,6 +52,35 @@ pub const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(4);
 /// Events that wait for one listener; who falls behind by more loses the oldest. A storm of a thousand machines
 /// has some 4,000 events in a second.
 pub const EVENTS_QUEUE_MAX: usize = 8192;
+/// A machine in its boot that was silent for so long was started anew: the longest that firmware and loaders wait
+/// between two requests is some minutes.
+pub const ATTEMPT_SILENCE: Duration = Duration::from_secs(300);
+/// The same of one that was told to boot its disk: firmware that repeats itself waits 32 s at most.
+pub const ATTEMPT_DISK_SILENCE: Duration = Duration::from_secs(60);
+/// What a system asks for belongs to the attempt that started it for so long.
+pub const ATTEMPT_OPEN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long attempts are kept.
+pub const ATTEMPT_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Attempts of hosts that are kept: a room of 1,000 machines, 20 times each.
+pub const ATTEMPTS_KEPT_MAX: usize = 20_000;
+/// Attempts of unlisted machines that are kept.
+pub const ATTEMPTS_UNLISTED_MAX: usize = 1_000;
+/// Steps of an attempt that are kept.
+pub const ATTEMPT_STEPS_MAX: usize = 48;
+/// How far back a step is looked for that a new one repeats.
+pub const ATTEMPT_STEP_WINDOW: usize = 6;
+/// Bytes of a text of a step: a path, a reason's sentence.
+pub const ATTEMPT_TEXT_BYTES_MAX: usize = 240;
+/// Attempts that are written in one commit.
+pub const ATTEMPTS_PER_COMMIT_MAX: usize = 256;
+/// How often attempts that changed are written: after a crash, at most so much of a timeline is missing.
+pub const ATTEMPTS_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Events are gathered for so long before attempts take them in.
+pub const ATTEMPTS_GATHER_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is logged that attempts can't be written.
+pub const ATTEMPTS_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How long an end waits for the last attempts to be written.
+pub const ATTEMPTS_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_TTL: Duration = Duration::from_secs(30);
 /// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the

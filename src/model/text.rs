@@ -52,6 +52,13 @@ pub fn shown(text: String) -> String {
     shown
 }
 
+/// As much of the beginning of `text` as `bytes` hold.
+pub fn prefix(text: &str, bytes: usize) -> &str {
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=bytes.min(text.len())).rev().find(fits).unwrap_or(0);
+    &text[..end]
+}
+
 /// `1 host`, `2 hosts`: a number and its noun.
 pub fn counted(number: usize, noun: &str) -> String {
     match number {
@@ -102,6 +109,14 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_a_character_does() {
+        assert_eq!(prefix("größe", 3), "gr");
+        assert_eq!(prefix("größe", 4), "grö");
+        assert_eq!(prefix("gr", 100), "gr");
+        assert_eq!(prefix("ö", 1), "");
+    }
 
     #[test]
     fn every_byte_is_shown_and_none_steers_a_terminal() {

@@ -132,6 +132,11 @@ impl Subscription {
         }
     }
 
+    /// The same, which are counted anew from now on.
+    pub fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
+    }
+
     /// Events that this listener was too slow for.
     pub fn missed(&self) -> u64 {
         self.missed

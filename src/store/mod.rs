@@ -2,7 +2,7 @@
 //!
 //! This module owns the folder `state.path` names and how a record looks on disk ([`records`]): leases, the date by
 //! which their ends are written, that some of them were lost, since when nothing was ([`records::birth`]), the
-//! checksums of artifacts that were read, and beside them the operator's files as they were accepted last
+//! checksums of artifacts that were read, what each boot came to ([`records::attempts`]), and beside them the operator's files as they were accepted last
 //! ([`last_good`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
 //! (`boot`).
 //!

@@ -3,6 +3,7 @@
 
 use super::salvage::RecordKind;
 
+pub mod attempts;
 pub mod birth;
 pub mod calendar;
 pub mod checksums;
@@ -14,6 +15,7 @@ pub mod ports;
 /// Every kind that there is.
 pub(super) const KINDS: &[RecordKind] = &[
     leases::KIND,
+    attempts::KIND,
     ports::KIND,
     checksums::KIND,
     calendar::KIND,

@@ -289,10 +289,15 @@ pub fn ask(room: &Room, arguments: &[&str]) -> Output {
 
 /// A command's JSON answer.
 pub fn ask_json(room: &Room, command: &str) -> Value {
-    let output = ask(room, &[command, "--json"]);
+    ask_json_with(room, &[command])
+}
+
+/// The JSON answer of a command with arguments.
+pub fn ask_json_with(room: &Room, arguments: &[&str]) -> Value {
+    let output = ask(room, &[arguments, &["--json"]].concat());
     assert!(
         output.status.success(),
-        "{command}: {}",
+        "{arguments:?}: {}",
         super::namespace::text(&output)
     );
     serde_json::from_slice(&output.stdout).expect("--json prints JSON")

@@ -3,11 +3,11 @@
 use bootwright::admin::{
     self, AdminSocket, Answers, Document, Lines,
     api::{
-        AdminRefusal, HostFilter, HostStatus, LeaseStatus, NoParameters, Problem, RefusalCode, ReloadAccepted,
-        ReloadRefusal, Status,
+        AdminRefusal, AttemptFilter, AttemptStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, Problem,
+        RefusalCode, ReloadAccepted, ReloadRefusal, Status,
     },
     client::{self, ClientError},
-    routes::{GetHosts, GetLeases, GetStatus, PostReload},
+    routes::{GetAttempts, GetHosts, GetLeases, GetStatus, PostReload},
 };
 use bootwright::model::WallTime;
 use serde_json::{Value, json};
@@ -84,6 +84,12 @@ impl Answers<GetLeases> for Api {
             host: None,
             expires: WallTime(1_764_307_162).into(),
         })))
+    }
+}
+
+impl Answers<GetAttempts> for Api {
+    fn answer(&self, _: AttemptFilter) -> Result<Lines<AttemptStatus>, AdminRefusal> {
+        Ok(Lines::new(std::iter::empty()))
     }
 }
 

@@ -21,14 +21,14 @@ const RANKS: &[&[&str]] = &[
     &["net", "admin"],
     &["state"],
     &["config", "store", "stall"],
-    &["images"],
+    &["images", "attempt"],
     &["boot", "storm"],
     &["proto", "lease"],
     &["model"],
 ];
 
 /// Rooms that decide and do no I/O.
-const PURE: &[&str] = &["boot", "proto", "lease", "model"];
+const PURE: &[&str] = &["attempt", "boot", "proto", "lease", "model"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -4,6 +4,7 @@
 //! Shapes are those of [`API_VERSION`]: a field may come to them, and none goes or changes its meaning without
 //! another version.
 
+mod attempts;
 mod hosts;
 mod leases;
 mod refusal;
@@ -11,6 +12,7 @@ mod reload;
 mod status;
 mod timestamp;
 
+pub use attempts::{AttemptFilter, AttemptStatus};
 pub use hosts::{HeldAddress, HostFilter, HostStatus};
 pub use leases::LeaseStatus;
 pub use refusal::{AdminRefusal, Problem, RefusalCode};

@@ -1,7 +1,8 @@
 //! The stages of a boot.
 
 use crate::model::Dialect;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Where in its boot a machine stands when it asks.
@@ -30,6 +31,44 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every one.
+    pub const ALL: [Stage; 10] = [
+        Stage::BiosPxe,
+        Stage::UefiPxe,
+        Stage::UefiHttp,
+        Stage::BareIpxe,
+        Stage::Ipxe,
+        Stage::Grub,
+        Stage::Pxelinux,
+        Stage::RaspberryPi,
+        Stage::System,
+        Stage::Unknown,
+    ];
+
+    /// Its name in logs, in JSON and on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::BiosPxe => "bios-pxe",
+            Stage::UefiPxe => "uefi-pxe",
+            Stage::UefiHttp => "uefi-http",
+            Stage::BareIpxe => "bare-ipxe",
+            Stage::Ipxe => "ipxe",
+            Stage::Grub => "grub",
+            Stage::Pxelinux => "pxelinux",
+            Stage::RaspberryPi => "raspberry-pi",
+            Stage::System => "system",
+            Stage::Unknown => "-",
+        }
+    }
+
+    /// Whether it is the machine's firmware that asks, and no loader yet.
+    pub fn is_firmware(self) -> bool {
+        matches!(
+            self,
+            Stage::BiosPxe | Stage::UefiPxe | Stage::UefiHttp | Stage::RaspberryPi
+        )
+    }
+
     /// That of a loader at its script.
     pub fn of_loader(dialect: Dialect) -> Stage {
         match dialect {
@@ -58,23 +97,21 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::BiosPxe => "bios-pxe",
-            Stage::UefiPxe => "uefi-pxe",
-            Stage::UefiHttp => "uefi-http",
-            Stage::BareIpxe => "bare-ipxe",
-            Stage::Ipxe => "ipxe",
-            Stage::Grub => "grub",
-            Stage::Pxelinux => "pxelinux",
-            Stage::RaspberryPi => "raspberry-pi",
-            Stage::System => "system",
-            Stage::Unknown => "-",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl Serialize for Stage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// One that a newer version wrote is unknown.
+impl<'de> Deserialize<'de> for Stage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stage, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        let known = Stage::ALL.into_iter().find(|stage| stage.name() == name);
+        Ok(known.unwrap_or(Stage::Unknown))
     }
 }

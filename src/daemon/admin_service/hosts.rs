@@ -41,7 +41,7 @@ fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, AdminRefusal
     Ok(found)
 }
 
-fn unknown(hosts: &Hosts, name: &str) -> AdminRefusal {
+pub(super) fn unknown(hosts: &Hosts, name: &str) -> AdminRefusal {
     let detail = format!("the inventory has no host `{}`", name.escape_debug());
     let known = hosts.iter().map(|host| host.name.as_str());
     let help = config::nearest(name, known).map_or_else(

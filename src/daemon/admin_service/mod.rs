@@ -1,11 +1,12 @@
 //! What the daemon answers on the admin socket, one file an endpoint.
 
+mod attempts;
 mod hosts;
 mod leases;
 mod reload;
 mod status;
 
-use super::reload::Reloader;
+use super::{attempts::AttemptRecorder, reload::Reloader};
 use crate::net::Standings;
 use crate::state::Shared;
 use crate::store::writer::StoreWriter;
@@ -17,4 +18,5 @@ pub(super) struct AdminService {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Arc<StoreWriter>,
     pub(super) standings: Standings,
+    pub(super) attempts: Arc<AttemptRecorder>,
 }

@@ -1,0 +1,194 @@
+//! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
+
+use crate::boot::event::{Event, Reason, RequestedFile, Stage, Step};
+use crate::model::{limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, net::Ipv4Addr};
+
+macro_rules! step_kinds {
+    ($($variant:ident $pattern:pat,)*) => {
+        /// What happened, without its details. On disk and in JSON it is [`Step::name`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "each is the step of that name")]
+        pub enum StepKind {
+            $($variant,)*
+            /// One of a newer version.
+            #[serde(other)]
+            Other,
+        }
+
+        impl From<&Step> for StepKind {
+            fn from(step: &Step) -> StepKind {
+                match step {
+                    $($pattern => StepKind::$variant,)*
+                }
+            }
+        }
+    };
+}
+
+step_kinds! {
+    Offered Step::Offered { .. },
+    ProxyOffered Step::ProxyOffered { .. },
+    Acknowledged Step::Acknowledged { .. },
+    ReservationUnavailable Step::ReservationUnavailable { .. },
+    AckShortened Step::AckShortened { .. },
+    Refused Step::Refused { .. },
+    Released Step::Released { .. },
+    Declined Step::Declined { .. },
+    ReservationConflict Step::ReservationConflict { .. },
+    AddressInUse Step::AddressInUse { .. },
+    NoIpv6Router Step::NoIpv6Router,
+    Sent Step::Sent { .. },
+    Failed Step::Failed { .. },
+    OptionalMissing Step::OptionalMissing { .. },
+    Waits Step::Waits { .. },
+    ComeBack Step::ComeBack { .. },
+    SizeAsked Step::SizeAsked { .. },
+    StartedOver Step::StartedOver { .. },
+    Evicted Step::Evicted { .. },
+    TurnedAway Step::TurnedAway { .. },
+    WrongPort Step::WrongPort { .. },
+    LoaderLoop Step::LoaderLoop { .. },
+    ChoseOtherServer Step::ChoseOtherServer { .. },
+    PoolExhausted Step::PoolExhausted { .. },
+    Ignored Step::Ignored { .. },
+}
+
+impl StepKind {
+    /// Whether it is a DHCP request's, and no file's.
+    pub fn is_dhcp(self) -> bool {
+        match self {
+            StepKind::Offered
+            | StepKind::ProxyOffered
+            | StepKind::Acknowledged
+            | StepKind::ReservationUnavailable
+            | StepKind::AckShortened
+            | StepKind::Refused
+            | StepKind::Released
+            | StepKind::Declined
+            | StepKind::ReservationConflict
+            | StepKind::AddressInUse
+            | StepKind::WrongPort
+            | StepKind::ChoseOtherServer
+            | StepKind::PoolExhausted
+            | StepKind::Ignored => true,
+            StepKind::NoIpv6Router
+            | StepKind::Sent
+            | StepKind::Failed
+            | StepKind::OptionalMissing
+            | StepKind::Waits
+            | StepKind::ComeBack
+            | StepKind::SizeAsked
+            | StepKind::StartedOver
+            | StepKind::Evicted
+            | StepKind::TurnedAway
+            | StepKind::LoaderLoop
+            | StepKind::Other => false,
+        }
+    }
+}
+
+/// Why it came to a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReason {
+    /// The reason's name in logs and metrics ([`crate::boot::event::ReasonCode::name`]).
+    pub code: Cow<'static, str>,
+    /// Its sentence, at most [`ATTEMPT_TEXT_BYTES_MAX`] bytes.
+    pub sentence: Box<str>,
+}
+
+/// One step, and how often it was repeated without anything new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStep {
+    /// When it happened first, in ms since the attempt began.
+    pub at_ms: u64,
+    /// When it happened last, the same.
+    pub until_ms: u64,
+    /// How often.
+    pub times: u32,
+    /// Where in its boot the machine stood.
+    pub stage: Stage,
+    /// What happened.
+    #[serde(rename = "event")]
+    pub kind: StepKind,
+    /// The file that it is about, at most [`ATTEMPT_TEXT_BYTES_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<str>>,
+    /// The address that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// What the machine was told to load, in a word ([`crate::boot::event::BootAction::name`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Cow<'static, str>>,
+    /// Bytes that went out, of all repetitions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<StepReason>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+impl AttemptStep {
+    /// The event as a step, `at_ms` after the attempt began.
+    pub fn new(event: &Event, at_ms: u64) -> AttemptStep {
+        let step = &event.step;
+        AttemptStep {
+            at_ms,
+            until_ms: at_ms,
+            times: 1,
+            stage: event.stage,
+            kind: StepKind::from(step),
+            file: step.file().map(|file| bounded(&file.short())),
+            address: step.address(),
+            boot: step.boot().map(|boot| Cow::Borrowed(boot.name())),
+            bytes: step.bytes().unwrap_or(0),
+            reason: step.reason().map(StepReason::from),
+        }
+    }
+
+    /// Whether `later` is the same once more: only when, how many bytes and the words of the reason may differ.
+    pub(super) fn is_repeated_by(&self, later: &AttemptStep) -> bool {
+        let code = |step: &AttemptStep| step.reason.as_ref().map(|reason| reason.code.clone());
+        self.kind == later.kind
+            && self.stage == later.stage
+            && self.file == later.file
+            && self.address == later.address
+            && self.boot == later.boot
+            && code(self) == code(later)
+    }
+
+    /// Takes a repetition in. The last words count.
+    pub(super) fn repeat(&mut self, later: AttemptStep) {
+        self.until_ms = self.until_ms.max(later.until_ms);
+        self.times = self.times.saturating_add(later.times);
+        self.bytes = self.bytes.saturating_add(later.bytes);
+        self.reason = later.reason;
+    }
+}
+
+impl From<&Reason> for StepReason {
+    fn from(reason: &Reason) -> StepReason {
+        StepReason {
+            code: Cow::Borrowed(reason.code().name()),
+            sentence: bounded(reason),
+        }
+    }
+}
+
+/// A text as it is kept: what machines say of themselves may be long.
+fn bounded(shown: &impl std::fmt::Display) -> Box<str> {
+    let shown = shown.to_string();
+    prefix(&shown, ATTEMPT_TEXT_BYTES_MAX).into()
+}
+
+/// Whether a file is one that a machine boots: a kernel, an initrd, another loader of an image.
+pub(super) fn is_artifact(file: &RequestedFile) -> bool {
+    matches!(file, RequestedFile::Artifact { .. })
+}

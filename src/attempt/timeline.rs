@@ -1,0 +1,355 @@
+//! One attempt: its steps in their order, how far it came, and whether an event begins the next one.
+
+use super::step::{AttemptStep, StepKind, is_artifact};
+use crate::boot::event::{BootAction, Event, RequestedFile, ScriptChoice, Stage, Step};
+use crate::model::{
+    MacAddr, Name, Now, WallTime,
+    limits::{ATTEMPT_DISK_SILENCE, ATTEMPT_SILENCE, ATTEMPT_STEP_WINDOW, ATTEMPT_STEPS_MAX},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, net::Ipv4Addr, time::Duration};
+
+/// An attempt's number: milliseconds since 1970-01-01 UTC when it began, or the next one that was free. Later ones
+/// have higher numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(pub u64);
+
+/// Eleven hexadecimal digits, of a date between 2004 and 2527.
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:011x}", self.0)
+    }
+}
+
+/// Whose an attempt is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOwner {
+    /// A host of the inventory.
+    Host(Name),
+    /// An unlisted machine.
+    Mac(MacAddr),
+}
+
+impl fmt::Display for AttemptOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttemptOwner::Host(name) => name.fmt(f),
+            AttemptOwner::Mac(mac) => mac.fmt(f),
+        }
+    }
+}
+
+/// How far a boot came: what was there last of what a boot needs, in its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// It asked.
+    #[default]
+    Asked,
+    /// It was offered an address, or a boot file beside another server.
+    Offered,
+    /// It has an address.
+    Addressed,
+    /// It has its loader.
+    Loader,
+    /// It has its script.
+    Script,
+    /// It has files of an image: a kernel, an initrd.
+    Artifacts,
+    /// A system or an installer asked for an address.
+    System,
+    /// An installer has its answer.
+    Answer,
+}
+
+/// What an attempt came to, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// It was told to boot its disk.
+    Disk,
+}
+
+/// One power-on of one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its number.
+    pub id: AttemptId,
+    /// Whose it is.
+    pub owner: AttemptOwner,
+    /// The link-layer address that it was heard from last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The address that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// The generation of the inventory that it began with.
+    pub generation: u64,
+    /// When it began.
+    pub began: WallTime,
+    /// When it was heard last, in ms since it began.
+    pub last_ms: u64,
+    /// How far it came.
+    pub progress: Progress,
+    /// What it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<AttemptOutcome>,
+    /// Its steps, at most [`ATTEMPT_STEPS_MAX`].
+    pub steps: Vec<AttemptStep>,
+    /// Steps that found no room: those between the first and the last ones.
+    #[serde(default)]
+    pub omitted: u32,
+    /// What `began` is on the monotonic clock of this process; before the process began it is negative.
+    #[serde(skip)]
+    epoch_ms: i128,
+}
+
+fn ms(time: Duration) -> i128 {
+    i128::try_from(time.as_millis()).unwrap_or(i128::MAX)
+}
+
+impl Attempt {
+    /// One that begins with an event.
+    pub(super) fn begin(id: AttemptId, owner: AttemptOwner, generation: u64, event: &Event) -> Attempt {
+        let mut attempt = Attempt {
+            id,
+            owner,
+            mac: None,
+            address: None,
+            generation,
+            began: event.at.wall,
+            last_ms: 0,
+            progress: Progress::Asked,
+            outcome: None,
+            steps: Vec::new(),
+            omitted: 0,
+            epoch_ms: ms(event.at.monotonic),
+        };
+        attempt.observe(event);
+        attempt
+    }
+
+    /// Puts one that was read from disk onto this process's clock.
+    pub(super) fn resume(&mut self, now: Now) {
+        let passed = u64::saturating_sub(now.wall.0, self.began.0).saturating_mul(1000);
+        // What was heard lies behind, whatever was done to the host's clock meanwhile.
+        self.epoch_ms = ms(now.monotonic) - i128::from(passed.max(self.last_ms));
+    }
+
+    fn at_ms(&self, now: Now) -> u64 {
+        u64::try_from(ms(now.monotonic) - self.epoch_ms).unwrap_or(0)
+    }
+
+    /// How long it was not heard.
+    pub fn silence(&self, now: Now) -> Duration {
+        Duration::from_millis(self.at_ms(now).saturating_sub(self.last_ms))
+    }
+
+    /// Whether an event of its machine is the first of the next attempt.
+    pub(super) fn is_over_at(&self, event: &Event) -> bool {
+        if !event.stage.is_in_boot() {
+            return false;
+        }
+        let silence = self.silence(event.at);
+        let is_asking = StepKind::from(&event.step).is_dhcp();
+        silence >= ATTEMPT_SILENCE
+            || (is_asking && event.stage.is_firmware() && self.progress >= Progress::Script)
+            || (is_asking && self.progress >= Progress::Artifacts)
+            || (is_asking && self.outcome == Some(AttemptOutcome::Disk) && silence >= ATTEMPT_DISK_SILENCE)
+    }
+
+    /// Takes an event of its machine in.
+    pub(super) fn observe(&mut self, event: &Event) {
+        let at_ms = self.at_ms(event.at).max(self.last_ms);
+        self.last_ms = at_ms;
+        self.mac = event.machine.hardware.and_then(|hardware| hardware.mac()).or(self.mac);
+        if matches!(event.step, Step::Acknowledged { .. } | Step::AckShortened { .. }) {
+            self.address = event.step.address().or(self.address);
+        }
+        self.progress = self.progress.max(progress(event));
+        if let Some(outcome) = outcome(event) {
+            self.outcome = Some(outcome);
+        }
+        self.keep(AttemptStep::new(event, at_ms));
+    }
+
+    /// A step that repeats one of the last is counted there: firmware alternates between a few.
+    fn keep(&mut self, step: AttemptStep) {
+        let last = self.steps.iter_mut().rev().take(ATTEMPT_STEP_WINDOW);
+        for earlier in last {
+            if earlier.is_repeated_by(&step) {
+                return earlier.repeat(step);
+            }
+        }
+        if self.steps.len() >= ATTEMPT_STEPS_MAX {
+            // How it began says most, and how it stands; what is dropped lies between.
+            self.steps.remove(ATTEMPT_STEPS_MAX / 2);
+            self.omitted = self.omitted.saturating_add(1);
+        }
+        self.steps.push(step);
+    }
+}
+
+/// How far an event shows a boot to be.
+fn progress(event: &Event) -> Progress {
+    match &event.step {
+        Step::Offered { .. } | Step::ProxyOffered { .. } if event.stage.is_in_boot() => Progress::Offered,
+        Step::Acknowledged { .. } | Step::AckShortened { .. } => match event.stage {
+            Stage::System => Progress::System,
+            _ => Progress::Addressed,
+        },
+        Step::Sent { file, bytes: 1.., .. } => match file {
+            RequestedFile::Loader { .. } => Progress::Loader,
+            RequestedFile::Script { .. } => Progress::Script,
+            RequestedFile::Answer { .. } => Progress::Answer,
+            file if is_artifact(file) => Progress::Artifacts,
+            _ => Progress::Asked,
+        },
+        _ => Progress::Asked,
+    }
+}
+
+fn outcome(event: &Event) -> Option<AttemptOutcome> {
+    let is_told = matches!(event.step.boot(), Some(BootAction::Disk { .. })) && event.stage.is_in_boot();
+    let is_sent = matches!(
+        &event.step,
+        Step::Sent {
+            file: RequestedFile::Script {
+                choice: ScriptChoice::Disk(_),
+                ..
+            },
+            ..
+        }
+    );
+    (is_told || is_sent).then_some(AttemptOutcome::Disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::events::{acknowledged, at, offered, sent_artifact, sent_script, told_its_disk};
+
+    fn begun() -> Attempt {
+        let owner = AttemptOwner::Host("r1u07".parse().unwrap());
+        Attempt::begin(AttemptId(7), owner, 3, &offered(at(100), Stage::UefiPxe))
+    }
+
+    fn heard(events: &[Event]) -> Attempt {
+        let mut attempt = begun();
+        for event in events {
+            assert!(!attempt.is_over_at(event), "{event:?}");
+            attempt.observe(event);
+        }
+        attempt
+    }
+
+    #[test]
+    fn a_boot_is_followed_through_its_stages() {
+        let attempt = heard(&[
+            acknowledged(at(101), Stage::UefiPxe),
+            offered(at(110), Stage::Ipxe),
+            acknowledged(at(111), Stage::Ipxe),
+            sent_script(at(112)),
+            sent_artifact(at(120), "linux", 10),
+            sent_artifact(at(130), "initrd", 20),
+            offered(at(150), Stage::System),
+            acknowledged(at(151), Stage::System),
+        ]);
+        assert_eq!(attempt.progress, Progress::System);
+        assert_eq!(attempt.last_ms, 51_000);
+        assert_eq!(attempt.address, Some(Ipv4Addr::new(192, 0, 2, 11)));
+        let seen: Vec<(u64, StepKind)> = attempt.steps.iter().map(|step| (step.at_ms, step.kind)).collect();
+        assert_eq!(seen[4], (12_000, StepKind::Sent));
+        assert_eq!(attempt.steps.iter().map(|step| step.bytes).sum::<u64>(), 31);
+        assert_eq!(attempt.steps.len(), 9);
+    }
+
+    #[test]
+    fn firmware_that_repeats_itself_is_one_attempt_and_counted() {
+        let mut attempt = begun();
+        for second in 101..160 {
+            let event = match second % 2 {
+                0 => offered(at(second), Stage::UefiPxe),
+                _ => acknowledged(at(second), Stage::UefiPxe),
+            };
+            assert!(!attempt.is_over_at(&event));
+            attempt.observe(&event);
+        }
+        let times: Vec<u32> = attempt.steps.iter().map(|step| step.times).collect();
+        assert_eq!(times, [30, 30]);
+        assert_eq!(attempt.steps[0].until_ms, 58_000);
+    }
+
+    #[test]
+    fn the_next_attempt_begins_where_a_machine_was_started_anew() {
+        let scripted = heard(&[sent_script(at(110))]);
+        assert!(scripted.is_over_at(&offered(at(111), Stage::BiosPxe)));
+        // iPXE asks again, and its user may.
+        assert!(!scripted.is_over_at(&offered(at(111), Stage::Ipxe)));
+        let booted = heard(&[sent_script(at(110)), sent_artifact(at(111), "linux", 1)]);
+        assert!(booted.is_over_at(&offered(at(112), Stage::Ipxe)));
+        assert!(!booted.is_over_at(&sent_artifact(at(113), "initrd", 1)));
+        assert!(!booted.is_over_at(&acknowledged(at(100_000), Stage::System)));
+        let silent = begun();
+        let silence = ATTEMPT_SILENCE.as_secs();
+        assert!(!silent.is_over_at(&offered(at(99 + silence), Stage::UefiPxe)));
+        assert!(silent.is_over_at(&offered(at(100 + silence), Stage::UefiPxe)));
+    }
+
+    #[test]
+    fn a_machine_that_was_sent_to_its_disk_begins_anew_after_a_shorter_silence() {
+        let told = heard(&[told_its_disk(at(101))]);
+        assert_eq!(told.outcome, Some(AttemptOutcome::Disk));
+        let silence = ATTEMPT_DISK_SILENCE.as_secs();
+        assert!(!told.is_over_at(&offered(at(100 + silence), Stage::UefiPxe)));
+        assert!(told.is_over_at(&offered(at(101 + silence), Stage::UefiPxe)));
+    }
+
+    #[test]
+    fn steps_are_bounded_and_the_first_and_the_last_stay() {
+        let mut attempt = begun();
+        for number in 0..3 * ATTEMPT_STEPS_MAX {
+            attempt.observe(&sent_artifact(at(101), &format!("file-{number}"), 1));
+        }
+        assert_eq!(attempt.steps.len(), ATTEMPT_STEPS_MAX);
+        assert_eq!(attempt.omitted as usize, 2 * ATTEMPT_STEPS_MAX + 1);
+        assert_eq!(attempt.steps[0].kind, StepKind::Offered);
+        assert_eq!(attempt.steps[1].file.as_deref(), Some("image debian/file-0"));
+        let last = format!("image debian/file-{}", 3 * ATTEMPT_STEPS_MAX - 1);
+        assert_eq!(attempt.steps.last().unwrap().file.as_deref(), Some(&*last));
+    }
+
+    #[test]
+    fn one_from_disk_goes_on_where_it_was() {
+        let attempt = heard(&[sent_script(at(110))]);
+        let mut read: Attempt = serde_json::from_slice(&serde_json::to_vec(&attempt).unwrap()).unwrap();
+        // Another process, whose monotonic clock began anew.
+        let now = Now {
+            monotonic: Duration::from_secs(1),
+            wall: at(125).wall,
+        };
+        read.resume(now);
+        assert_eq!(read.silence(now), Duration::from_secs(15));
+        let later = Event {
+            at: now.after(Duration::from_secs(5)),
+            ..sent_artifact(now, "linux", 9)
+        };
+        read.observe(&later);
+        assert_eq!(read.last_ms, 30_000);
+        assert_eq!(read.steps.last().unwrap().at_ms, 30_000);
+        // A clock that was set back takes nothing back.
+        read.resume(Now {
+            monotonic: Duration::from_secs(2),
+            wall: WallTime(5),
+        });
+        assert_eq!(
+            read.silence(Now {
+                monotonic: Duration::from_secs(3),
+                wall: WallTime(6)
+            }),
+            Duration::from_secs(1)
+        );
+    }
+}

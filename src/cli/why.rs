@@ -1,0 +1,188 @@
+//! `bootwright why`.
+
+use super::ask::{AdminArgs, table};
+use crate::admin::{
+    api::{AttemptFilter, AttemptStatus},
+    routes::GetAttempts,
+};
+use crate::attempt::{AttemptOutcome, AttemptStep, Progress, StepKind};
+use indicatif::HumanBytes;
+use std::{process::ExitCode, time::Duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  bootwright why r1u07
+  bootwright why 52:54:00:00:00:07 --all
+  bootwright why --json | jq -r '.[] | select(.progress != \"system\") | .host'";
+
+/// Says how far a machine came when it booted last, step by step.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct WhyArgs {
+    /// The machines: their names, MACs, serial numbers or addresses; without one, all of them in a line each.
+    #[arg(value_name = "MACHINE")]
+    machine: Vec<String>,
+    /// Every boot that is kept, not only the last.
+    #[arg(long, requires = "machine")]
+    all: bool,
+    #[command(flatten)]
+    ask: AdminArgs,
+}
+
+/// Asks for the attempts.
+pub(super) fn run(args: WhyArgs) -> ExitCode {
+    let WhyArgs { machine, all, ask } = args;
+    let is_each = !machine.is_empty();
+    let filter = AttemptFilter {
+        machine,
+        all: if all { vec!["true".to_owned()] } else { Vec::new() },
+    };
+    ask.list::<GetAttempts, _>(&filter, |attempts| match (attempts, is_each) {
+        ([], _) => "no boot of it was seen: nothing was heard from its firmware or its loader\n".to_owned(),
+        (attempts, true) => attempts.iter().map(timeline).collect::<Vec<String>>().join("\n"),
+        (attempts, false) => overview(attempts),
+    })
+}
+
+fn overview(attempts: &[AttemptStatus]) -> String {
+    let rows: Vec<[String; 4]> = attempts
+        .iter()
+        .map(|attempt| {
+            [
+                attempt.machine(),
+                attempt.began.to_string(),
+                attempt.last().to_string(),
+                standing(attempt).to_owned(),
+            ]
+        })
+        .collect();
+    table(["MACHINE", "BEGAN", "HEARD LAST", "CAME TO"], &rows)
+}
+
+/// How far it came, in a few words.
+fn standing(attempt: &AttemptStatus) -> &'static str {
+    match (attempt.outcome, attempt.progress) {
+        (_, Progress::System) => "a system runs: it asked for an address",
+        (_, Progress::Answer) => "its installer has its answer",
+        (Some(AttemptOutcome::Disk), _) => "told to boot its disk",
+        (None, Progress::Asked) => "asked, and got nothing",
+        (None, Progress::Offered) => "was offered an address",
+        (None, Progress::Addressed) => "has an address",
+        (None, Progress::Loader) => "has its loader",
+        (None, Progress::Script) => "has its script",
+        (None, Progress::Artifacts) => "has files of its image",
+    }
+}
+
+fn timeline(attempt: &AttemptStatus) -> String {
+    let rows: Vec<[String; 4]> = attempt
+        .steps
+        .iter()
+        .map(|step| [moment(step), step.stage.name().to_owned(), what(step), times(step)])
+        .collect();
+    let omitted = match attempt.omitted {
+        0 => String::new(),
+        count => format!("{count} steps between the first and the last are not kept\n"),
+    };
+    let address = attempt
+        .address
+        .map(|address| format!(", {address}"))
+        .unwrap_or_default();
+    format!(
+        "{}{address}: {}; it was switched on {} and heard last {}\n{}{omitted}",
+        attempt.machine(),
+        standing(attempt),
+        attempt.began,
+        attempt.last(),
+        table(["AFTER", "STAGE", "STEP", "TIMES"], &rows)
+    )
+}
+
+fn moment(step: &AttemptStep) -> String {
+    let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
+    match step.times {
+        1 => format!("{:.1} s", seconds(step.at_ms)),
+        _ => format!("{:.1} to {:.1} s", seconds(step.at_ms), seconds(step.until_ms)),
+    }
+}
+
+fn times(step: &AttemptStep) -> String {
+    match step.times {
+        1 => String::new(),
+        times => times.to_string(),
+    }
+}
+
+fn what(step: &AttemptStep) -> String {
+    let name = match step.kind {
+        StepKind::Offered => "offered",
+        StepKind::ProxyOffered => "proxyDHCP offer",
+        StepKind::Acknowledged => "acknowledged",
+        StepKind::ReservationUnavailable => "another address than its own",
+        StepKind::AckShortened => "acknowledged, lease shortened",
+        StepKind::Refused => "refused",
+        StepKind::Released => "released",
+        StepKind::Declined => "declined",
+        StepKind::ReservationConflict => "another machine has its address",
+        StepKind::AddressInUse => "address in use",
+        StepKind::NoIpv6Router => "told that no IPv6 router is here",
+        StepKind::Sent => "sent",
+        StepKind::Failed => "failed",
+        StepKind::OptionalMissing => "optional file not found:",
+        StepKind::Waits => "waits for",
+        StepKind::ComeBack => "told to come back for",
+        StepKind::SizeAsked => "asked for the size of",
+        StepKind::StartedOver => "started over",
+        StepKind::Evicted => "evicted",
+        StepKind::TurnedAway => "turned away",
+        StepKind::WrongPort => "wrong switch port",
+        StepKind::LoaderLoop => "loaded its loader again and again",
+        StepKind::ChoseOtherServer => "took another DHCP server's offer",
+        StepKind::PoolExhausted => "no address is free",
+        StepKind::Ignored => "ignored",
+        StepKind::Other => "a step of a newer bootwright",
+    };
+    let mut words = name.to_owned();
+    for part in [
+        step.file.as_deref().map(|file| format!(" {file}")),
+        step.address.map(|address| format!(" {address}")),
+        (step.bytes > 0).then(|| format!(", {}", HumanBytes(step.bytes))),
+        step.boot.as_deref().map(|boot| format!(": {boot}")),
+        step.reason.as_ref().map(|reason| format!(": {}", reason.sentence)),
+    ] {
+        words.extend(part);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_has_a_row_a_step_and_says_what_is_missing() {
+        let attempt: AttemptStatus = serde_json::from_value(serde_json::json!({
+            "id": "19ab65b2c00", "host": "r1u07", "mac": null, "address": "192.0.2.11", "generation": 3,
+            "began": "2025-11-24T16:00:00Z", "last_ms": 20_500, "progress": "script", "outcome": null, "omitted": 4,
+            "steps": [
+                {"at_ms": 0, "until_ms": 9000, "times": 2, "stage": "uefi-pxe", "event": "offered",
+                 "address": "192.0.2.11", "boot": "loader"},
+                {"at_ms": 20_500, "until_ms": 20_500, "times": 1, "stage": "ipxe", "event": "failed",
+                 "file": "image debian/linux", "reason": {"code": "file_missing", "sentence": "no such file"}},
+            ],
+        }))
+        .unwrap();
+        let text = timeline(&attempt);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[0].contains("heard last 2025-11-24T16:00:20Z"), "{text}");
+        let row: Vec<&str> = lines[2]
+            .split("  ")
+            .filter(|cell| !cell.is_empty())
+            .map(str::trim)
+            .collect();
+        assert_eq!(row, ["0.0 to 9.0 s", "uefi-pxe", "offered 192.0.2.11: loader", "2"]);
+        assert!(lines[3].ends_with("failed image debian/linux: no such file"), "{text}");
+        assert!(lines[4].starts_with("4 steps"), "{text}");
+    }
+}

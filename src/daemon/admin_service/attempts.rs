@@ -1,0 +1,62 @@
+//! What boots came to.
+
+use super::AdminService;
+use crate::admin::{
+    Answers, Lines,
+    api::{AdminRefusal, AttemptFilter, AttemptStatus, RefusalCode},
+    routes::GetAttempts,
+};
+use crate::attempt::AttemptOwner;
+use crate::boot::{event::MachineKey, snapshot::Host};
+use std::sync::Arc;
+
+impl Answers<GetAttempts> for AdminService {
+    fn answer(&self, AttemptFilter { machine, all }: AttemptFilter) -> Result<Lines<AttemptStatus>, AdminRefusal> {
+        let wants_all = all.iter().any(|all| all == "true");
+        let mut ids = Vec::new();
+        for named in &machine {
+            let of_machine = self.attempts.ids(Some(&self.owner(named)?));
+            let count = if wants_all { of_machine.len() } else { 1 };
+            ids.extend(of_machine.into_iter().take(count));
+        }
+        if machine.is_empty() {
+            ids = self.attempts.ids(None);
+        }
+        let attempts = Arc::clone(&self.attempts);
+        Ok(Lines::new(
+            ids.into_iter()
+                .filter_map(move |id| attempts.attempt(id))
+                .map(AttemptStatus::from),
+        ))
+    }
+}
+
+impl AdminService {
+    /// The machine of this name, MAC, address or serial number.
+    fn owner(&self, named: &str) -> Result<AttemptOwner, AdminRefusal> {
+        let snapshot = self.shared.snapshot.load();
+        let hosts = &snapshot.hosts;
+        let of_host = |host: &Arc<Host>| AttemptOwner::Host(host.name.clone());
+        if let Some(host) = hosts.by_name(named).or_else(|| hosts.by_serial(named)) {
+            return Ok(of_host(host));
+        }
+        if let Ok(mac) = named.parse() {
+            return Ok(hosts.by_mac(mac).map_or(AttemptOwner::Mac(mac), of_host));
+        }
+        let Ok(address) = named.parse() else {
+            return Err(super::hosts::unknown(hosts, named));
+        };
+        let owner = match self.shared.machine_at(address).key {
+            MachineKey::Host(name) => Some(AttemptOwner::Host(name)),
+            MachineKey::Hardware(hardware) => hardware.mac().map(AttemptOwner::Mac),
+            MachineKey::Address(_) | MachineKey::Unknown => None,
+        };
+        owner.ok_or_else(|| {
+            AdminRefusal::new(
+                RefusalCode::UnknownHost,
+                format!("no machine has the address {address} now"),
+            )
+            .with_help("name its host or its MAC")
+        })
+    }
+}
