@@ -8,6 +8,7 @@
 
 mod admin;
 mod architecture;
+mod attempts;
 mod check;
 mod dhcp_conformance;
 #[path = "../shared/fixtures.rs"]
