@@ -8,6 +8,7 @@
 mod arch;
 mod cidr;
 mod dialect;
+mod disk;
 mod hardware;
 mod hex;
 pub mod limits;
@@ -25,6 +26,7 @@ mod uuid;
 pub use arch::{Arch, Cpu, Firmware};
 pub use cidr::{AddressRange, Cidr, CidrError, OwnAddress};
 pub use dialect::Dialect;
+pub use disk::{Disk, DiskRule, DiskSize, DiskSizeError, NoDisk, Pick};
 pub use hardware::{HardwareAddr, MacAddr, MacError};
 pub use mac_block::{MacBlock, MacBlockError};
 pub use mode::{Mode, ServedInterface};
