@@ -114,9 +114,8 @@ unpack() {
 
 # What is started at boot: systemd's links, and those of init scripts, each as KIND NAME.
 started_at_boot() {
-    for link in /etc/systemd/system/*.wants/*.service /etc/systemd/system/*.wants/*.socket \
-        /etc/systemd/system/*.requires/*.service /etc/systemd/system/*.requires/*.socket; do
-        [ ! -L "$link" ] || echo "unit ${link##*/}"
+    for link in /etc/systemd/system/*.wants/* /etc/systemd/system/*.requires/*; do
+        case $link in *.service | *.socket | *.timer | *.path) [ ! -L "$link" ] || echo "unit ${link##*/}" ;; esac
     done
     for link in /etc/rc[2-5].d/S[0-9][0-9]*; do
         [ ! -e "$link" ] || echo "script ${link##*/S??}"
@@ -129,8 +128,7 @@ switch_off_what_came() {
     newly_started > "$notes/came"
     while read -r kind name; do
         [ "$kind" = script ] && update-rc.d "$name" disable < /dev/null > /dev/null 2>&1
-        unit=${name%.service}.service
-        case $name in *.socket) unit=$name ;; esac
+        case $name in *.service | *.socket | *.timer | *.path) unit=$name ;; *) unit=$name.service ;; esac
         if [ -d /run/systemd/system ]; then systemctl --quiet stop "$unit" < /dev/null > /dev/null 2>&1; fi
         if [ "$kind" = unit ]; then
             systemctl --quiet disable "$unit" < /dev/null > /dev/null 2>&1 \
