@@ -170,7 +170,7 @@ impl Attempt {
         }
         self.progress = self.progress.max(progress(event));
         if let Some(outcome) = outcome(event) {
-            self.outcome = Some(outcome);
+            self.outcome = outcome;
         }
         self.keep(AttemptStep::new(event, at_ms));
     }
@@ -211,19 +211,22 @@ fn progress(event: &Event) -> Progress {
     }
 }
 
-fn outcome(event: &Event) -> Option<AttemptOutcome> {
-    let is_told = matches!(event.step.boot(), Some(BootAction::Disk { .. })) && event.stage.is_in_boot();
-    let is_sent = matches!(
-        &event.step,
-        Step::Sent {
-            file: RequestedFile::Script {
-                choice: ScriptChoice::Disk(_),
+/// What an event says of what its machine boots: `None` says nothing, and `Some(None)` that it is not its disk.
+#[expect(clippy::option_option, reason = "each level has its own meaning")]
+fn outcome(event: &Event) -> Option<Option<AttemptOutcome>> {
+    let is_disk = match (&event.step, event.step.boot()) {
+        (_, Some(BootAction::Disk { .. })) if event.stage.is_in_boot() => true,
+        (_, Some(BootAction::Loader { .. } | BootAction::Script { .. })) => false,
+        (
+            Step::Sent {
+                file: RequestedFile::Script { choice, .. },
                 ..
             },
-            ..
-        }
-    );
-    (is_told || is_sent).then_some(AttemptOutcome::Disk)
+            _,
+        ) => matches!(choice, ScriptChoice::Disk(_)),
+        _ => return None,
+    };
+    Some(is_disk.then_some(AttemptOutcome::Disk))
 }
 
 #[cfg(test)]
@@ -302,6 +305,9 @@ mod tests {
     fn a_machine_that_was_sent_to_its_disk_begins_anew_after_a_shorter_silence() {
         let told = heard(&[told_its_disk(at(101))]);
         assert_eq!(told.outcome, Some(AttemptOutcome::Disk));
+        // An operator changed that, and was quick.
+        let changed = heard(&[told_its_disk(at(101)), sent_script(at(130))]);
+        assert_eq!(changed.outcome, None);
         let silence = ATTEMPT_DISK_SILENCE.as_secs();
         assert!(!told.is_over_at(&offered(at(100 + silence), Stage::UefiPxe)));
         assert!(told.is_over_at(&offered(at(101 + silence), Stage::UefiPxe)));

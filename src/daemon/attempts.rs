@@ -42,16 +42,13 @@ impl AttemptRecorder {
         store: Arc<dyn Store>,
         writer: Arc<StoreWriter>,
     ) -> Result<AttemptRecorder, StoreError> {
-        let (on_disk, unreadable) = attempts::load(&*store)?;
+        let (now, mut attempts) = (shared.clock.now(), Attempts::default());
+        let unreadable = attempts::each(&*store, |attempt| attempts.restore(now, attempt))?;
         if unreadable > 0 {
             tracing::warn!(
                 "{} of earlier boots can't be read and left out",
                 counted(unreadable, "record")
             );
-        }
-        let (now, mut attempts) = (shared.clock.now(), Attempts::default());
-        for attempt in on_disk {
-            attempts.restore(now, attempt);
         }
         Ok(AttemptRecorder {
             attempts: Mutex::new(attempts),

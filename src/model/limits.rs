@@ -59,6 +59,8 @@ pub const ATTEMPT_SILENCE: Duration = Duration::from_secs(300);
 pub const ATTEMPT_DISK_SILENCE: Duration = Duration::from_secs(60);
 /// What a system asks for belongs to the attempt that started it for so long.
 pub const ATTEMPT_OPEN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Entries that are read from the store at a time, where what is read may be much.
+pub const STORE_PAGE_ENTRIES: usize = 256;
 /// How long attempts are kept.
 pub const ATTEMPT_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Attempts of hosts that are kept: a room of 1,000 machines, 20 times each.

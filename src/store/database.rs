@@ -25,10 +25,20 @@ pub(super) fn value(database: &Database, key: &[u8]) -> Result<Option<Vec<u8>>, 
 
 /// Every entry of the database whose key begins with `prefix`.
 pub(super) fn entries(database: &Database, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
+    page(database, prefix, prefix, usize::MAX)
+}
+
+/// At most `limit` entries whose keys begin with `prefix`, from the key `first` on.
+pub(super) fn page(
+    database: &Database,
+    prefix: &[u8],
+    first: &[u8],
+    limit: usize,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(TABLE)?;
     let mut entries = BTreeMap::new();
-    for entry in table.range(prefix..)? {
+    for entry in table.range(first..)?.take(limit) {
         let (key, value) = entry?;
         if !key.value().starts_with(prefix) {
             break;

@@ -1,7 +1,7 @@
 //! The embedded store: one redb file in one locked folder, and the journal in front of it.
 
 use super::{
-    Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, Watch, Write,
+    Expected, KeyValue, OpenedStore, Precondition, Revision, Store, StoreError, StorePage, Watch, Write,
     database::{self, CreateMode, FILE, has_no_byte, open_file},
     folder,
     journal::{Journal, JournalState, Replayed},
@@ -13,7 +13,7 @@ use super::{
     salvage::RecordKind,
     watch::Watchers,
 };
-use crate::model::limits::STORE_JOURNAL_BYTES_MAX;
+use crate::model::limits::{STORE_JOURNAL_BYTES_MAX, STORE_PAGE_ENTRIES};
 use redb::Database;
 use std::{
     collections::BTreeMap,
@@ -300,6 +300,28 @@ impl Store for Embedded {
             }
         }
         Ok((files.revision, entries.into_iter().collect()))
+    }
+
+    fn page(&self, prefix: &[u8], from: Option<Vec<u8>>) -> Result<StorePage, StoreError> {
+        let first = from.unwrap_or_else(|| prefix.to_vec());
+        let mut files = self.files();
+        let limit = STORE_PAGE_ENTRIES;
+        let mut entries = files.with(&self.path, |database| database::page(database, prefix, &first, limit))?;
+        // What the journal has lies between; behind the last one the database may have more.
+        let last = (entries.len() == limit)
+            .then(|| entries.keys().next_back().cloned())
+            .flatten();
+        let is_here = |key: &[u8]| key.starts_with(prefix) && last.as_deref().is_none_or(|last| key <= last);
+        for (key, value) in files.pending.range(first..).take_while(|(key, _)| is_here(key)) {
+            match value {
+                Some(value) => drop(entries.insert(key.clone(), value.clone())),
+                None => drop(entries.remove(key)),
+            }
+        }
+        // The next key that there can be.
+        let next = last.map(|last| [&last[..], &[0]].concat());
+        let entries = entries.into_iter().collect();
+        Ok(StorePage { entries, next })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Revision)>, StoreError> {

@@ -138,6 +138,15 @@ pub enum Expected {
     Revision(Revision),
 }
 
+/// A part of what a prefix has.
+#[derive(Debug, Default)]
+pub struct StorePage {
+    /// Entries, in key order.
+    pub entries: Vec<KeyValue>,
+    /// Where the next page begins; `None` of the last one.
+    pub next: Option<Vec<u8>>,
+}
+
 /// An ordered key-value store; a commit is whole or not at all, and durable when it returns.
 ///
 /// It promises no more than etcd does, so that several appliances can share one.
@@ -148,6 +157,14 @@ pub trait Store: Send + Sync {
     ///
     /// It can't be read.
     fn scan_at(&self, prefix: &[u8]) -> Result<(Revision, Vec<KeyValue>), StoreError>;
+
+    /// Entries whose keys begin with `prefix`, in key order, some at a time: from the beginning, or from what the page
+    /// before has as [`StorePage::next`]. What is written between two pages may be missed.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read.
+    fn page(&self, prefix: &[u8], from: Option<Vec<u8>>) -> Result<StorePage, StoreError>;
 
     /// A key's value, and the commit that wrote it last.
     ///

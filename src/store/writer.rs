@@ -384,7 +384,7 @@ fn report(written: &Written, failure: &Mutex<Option<StoreError>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Expected, KeyValue, Watch};
+    use crate::store::{Expected, KeyValue, StorePage, Watch};
 
     /// Commits wait until the test lets one go, with the result it is to have.
     struct Gated {
@@ -395,6 +395,10 @@ mod tests {
     impl Store for Gated {
         fn scan_at(&self, _: &[u8]) -> Result<(Revision, Vec<KeyValue>), StoreError> {
             Ok((Revision(0), Vec::new()))
+        }
+
+        fn page(&self, _: &[u8], _: Option<Vec<u8>>) -> Result<StorePage, StoreError> {
+            Ok(StorePage::default())
         }
 
         fn get(&self, _: &[u8]) -> Result<Option<(Vec<u8>, Revision)>, StoreError> {

@@ -610,6 +610,45 @@ fn the_store_of_an_older_version_is_read_whole_and_gets_a_birth() {
 }
 
 #[test]
+fn pages_together_are_what_a_scan_finds_with_what_the_journal_has_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |number: u32| [b"attempt/", &number.to_be_bytes()[..]].concat();
+    let put = |number: u32| Write::Put {
+        key: key(number),
+        value: number.to_string().into_bytes(),
+    };
+    {
+        let store = open(folder.path()).store;
+        let beside = [b"attempt.".to_vec(), b"attempt0".to_vec()].map(|key| Write::Put { key, value: vec![1] });
+        let even: Vec<Write> = (0..2000).step_by(2).map(put).collect();
+        store.commit(&[even, beside.to_vec()].concat()).unwrap();
+    }
+    // The database has those now, and the journal what follows.
+    let store = open(folder.path()).store;
+    let odd = (0..2500).step_by(7).map(put);
+    let removed = (0..1000).step_by(3).map(|number| Write::Delete { key: key(number) });
+    store.commit(&odd.chain(removed).collect::<Vec<Write>>()).unwrap();
+    let (mut pages, mut from) = (Vec::new(), None);
+    let mut all = Vec::new();
+    loop {
+        let page = store.page(b"attempt/", from).unwrap();
+        pages.push(page.entries.len());
+        all.extend(page.entries);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all, store.scan(b"attempt/").unwrap());
+    assert!(
+        pages.len() > 3 && pages.iter().all(|entries| *entries < 600),
+        "{pages:?}"
+    );
+    let none = store.page(b"none/", None).unwrap();
+    assert!(none.entries.is_empty() && none.next.is_none());
+}
+
+#[test]
 fn checksums_are_salvaged_too_and_ports_are_asked_for_again() {
     let folder = tempfile::tempdir().unwrap();
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure/stores/0.1.0/bootwright.redb");

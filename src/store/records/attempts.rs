@@ -14,7 +14,7 @@
 use super::codec::{SUM_BYTES, unseal, verified};
 use crate::attempt::{Attempt, AttemptId};
 use crate::store::{
-    Store, StoreError, Write,
+    Store, StoreError, StorePage, Write,
     salvage::{RecordKind, Remnant, SalvageReader},
 };
 
@@ -32,17 +32,27 @@ pub(super) const KIND: RecordKind = RecordKind {
     }),
 };
 
-/// Every attempt that can be read, the earliest first, and how many can't.
+/// Hands over every attempt that can be read, the earliest first, and returns how many can't: all of them at once
+/// would take more memory than the daemon does.
 ///
 /// # Errors
 ///
 /// The store can't be read at all.
-pub fn load(store: &dyn Store) -> Result<(Vec<Attempt>, usize), StoreError> {
-    let entries = store.scan(PREFIX)?;
-    let all = entries.len();
-    let attempts: Vec<Attempt> = entries.iter().filter_map(|(key, value)| decode(key, value)).collect();
-    let unreadable = all - attempts.len();
-    Ok((attempts, unreadable))
+pub fn each(store: &dyn Store, mut take: impl FnMut(Attempt)) -> Result<usize, StoreError> {
+    let (mut unreadable, mut from) = (0, None);
+    loop {
+        let StorePage { entries, next } = store.page(PREFIX, from)?;
+        for (key, value) in &entries {
+            match decode(key, value) {
+                Some(attempt) => take(attempt),
+                None => unreadable += 1,
+            }
+        }
+        if next.is_none() {
+            return Ok(unreadable);
+        }
+        from = next;
+    }
 }
 
 /// One attempt, if it is there and can be read.
