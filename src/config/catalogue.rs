@@ -221,7 +221,7 @@ fn url(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 }
 
 fn validated(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<String> {
-    match url::refuse(&url) {
+    match url::validate(&url) {
         Ok(()) => Some(url),
         Err(why) => {
             reader.error(value, why, "write a whole URL, or a path and its `base`");

@@ -9,6 +9,7 @@ use super::{
 };
 use sha2::{Digest, Sha256};
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::{self, Read, Write},
     path::Path,
@@ -40,15 +41,15 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
 /// # Errors
 /// As of [`add`], and when it was stopped.
 pub fn add_watched(images: &Path, new: &NewImage, watch: CopyCallback<'_>) -> Result<Added, ImageError> {
-    let comments = [format!("Made by `bootwright image add {}`.", new.name)];
-    add_from(images, new, &comments, watch)
+    let made_by = format_args!("Made by `bootwright image add {}`.", new.name);
+    add_from(images, new, &[&made_by], watch)
 }
 
 /// The same with other words above the artifacts in the description, a line each.
 pub(super) fn add_from(
     images: &Path,
     new: &NewImage,
-    comments: &[String],
+    comments: &[&dyn Display],
     watch: CopyCallback<'_>,
 ) -> Result<Added, ImageError> {
     place::may_be_made(images, &new.name, new.replace)?;
@@ -73,7 +74,7 @@ fn can_boot(new: &NewImage) -> Result<(), ImageError> {
     if new.kernel.is_none() && new.disk.is_none() {
         let what =
             "an image needs a kernel or a disk: name a folder or an ISO that has one, or --kernel FILE or --disk FILE";
-        return Err(ImageError::new(what.to_owned()));
+        return Err(ImageError::new(what));
     }
     place::may_be_parameters(&new.cmdline)
 }
@@ -94,7 +95,7 @@ fn copy(content: &ArtifactContent, folder: &Path, watch: CopyCallback<'_>) -> Re
     place::may_be_called(&file)?;
     let to = folder.join(&file);
     if to.exists() {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "two artifacts are called `{file}`; rename one of the files"
         )));
     }

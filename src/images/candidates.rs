@@ -14,7 +14,7 @@ use super::{
     tree_info::TreeInfo,
 };
 use crate::model::{Cpu, text};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// A kernel that may be the one, with the initrds that go with it.
 #[derive(Clone)]
@@ -25,8 +25,49 @@ pub(super) struct Candidate {
     pub(super) row: &'static Distribution,
     /// What the row's `*` stands for.
     pub(super) captured: String,
-    /// What named it, in words.
-    pub(super) by: String,
+    pub(super) by: NamedBy,
+}
+
+/// What named a kernel.
+#[derive(Clone, Debug)]
+pub(super) enum NamedBy {
+    /// What is known of a distribution, or of the usual names.
+    Row(&'static str),
+    /// A file of the medium.
+    File(String),
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NamedBy::Row(name) => f.write_str(name),
+            NamedBy::File(file) => write!(f, "the kernel that {} names", text::escaped(file)),
+        }
+    }
+}
+
+/// Why a path that looked like a kernel's was none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Remark {
+    path: String,
+    /// The file that names it; `None` where it was found by its own name.
+    named_by: Option<String>,
+    /// The file that must go with it and is not there; `None` where it is no kernel itself.
+    missing: Option<String>,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if let Some(by) = &self.named_by {
+            write!(f, " by {by}")?;
+        }
+        match (&self.missing, &self.named_by) {
+            (Some(missing), _) => write!(f, ", without {missing}"),
+            (None, Some(_)) => f.write_str(", which is not there or not a kernel"),
+            (None, None) => f.write_str(", which is not a kernel"),
+        }
+    }
 }
 
 impl Candidate {
@@ -54,7 +95,7 @@ pub(super) struct Search<'a> {
     pub(super) menus: usize,
     pub(super) tree_info: Option<&'a TreeInfo>,
     /// Why a place that looked right was not.
-    pub(super) remarks: BTreeSet<String>,
+    pub(super) remarks: BTreeSet<Remark>,
 }
 
 impl Search<'_> {
@@ -66,10 +107,10 @@ impl Search<'_> {
         let shown = text::escape(path.as_bytes());
         let header = match self.tree.file(path) {
             Some(content) => header(content),
-            None => return Err(self.refuse(&format!("it has no file {shown}; at its top: {}", self.tree.top()))),
+            None => return Err(self.refuse(format_args!("it has no file {shown}; at its top: {}", self.tree.top()))),
         };
         let Some(header) = header else {
-            return Err(self.refuse(&format!("{shown} is not a kernel: it has the header of none")));
+            return Err(self.refuse(format_args!("{shown} is not a kernel: it has the header of none")));
         };
         let is_it = |candidate: &Candidate| candidate.kernel == path;
         let known = DISTRIBUTIONS
@@ -86,7 +127,7 @@ impl Search<'_> {
             initrds: Vec::new(),
             row: &SIDE_BY_SIDE,
             captured: String::new(),
-            by: SIDE_BY_SIDE.name.to_owned(),
+            by: NamedBy::Row(SIDE_BY_SIDE.name),
         }))
     }
 
@@ -147,29 +188,34 @@ impl Search<'_> {
         initrds: &[&[&str]],
         path: &str,
         captured: &str,
-    ) -> Result<Candidate, String> {
+    ) -> Result<Candidate, Remark> {
+        let remark = |missing| Remark {
+            path: path.to_owned(),
+            named_by: None,
+            missing,
+        };
         let there = |pattern: &str| Some(filled(pattern, captured)).filter(|path| self.tree.file(path).is_some());
         let mut found = Vec::new();
         for alternatives in initrds {
             match alternatives.iter().find_map(|pattern| there(pattern)) {
                 Some(initrd) => found.push(initrd),
                 None if alternatives.contains(&"") => {}
-                None => return Err(format!("{path}, without {}", filled(alternatives[0], captured))),
+                None => return Err(remark(Some(filled(alternatives[0], captured)))),
             }
         }
         if let DiskRule::File(pattern) | DiskRule::At(pattern) = row.disk
             && there(pattern).is_none()
         {
-            return Err(format!("{path}, without {}", filled(pattern, captured)));
+            return Err(remark(Some(filled(pattern, captured))));
         }
         let header = self.tree.file(path).and_then(header);
         Ok(Candidate {
             kernel: path.to_owned(),
-            header: header.ok_or_else(|| format!("{path}, which is not a kernel"))?,
+            header: header.ok_or_else(|| remark(None))?,
             initrds: found,
             row,
             captured: captured.to_owned(),
-            by: row.name.to_owned(),
+            by: NamedBy::Row(row.name),
         })
     }
 
@@ -178,13 +224,14 @@ impl Search<'_> {
             return Vec::new();
         };
         let images = info.images.iter();
-        let named = images.map(|(kernel, initrd)| (kernel.clone(), initrd.iter().cloned().collect(), ".treeinfo"));
+        let named =
+            images.map(|(kernel, initrd)| (kernel.clone(), initrd.iter().cloned().collect(), ".treeinfo".into()));
         self.named(named.collect())
     }
 
     fn of_menus(&mut self) -> Vec<Candidate> {
         let entries = self.entries.iter();
-        let named = entries.map(|entry| (entry.kernel.clone(), entry.initrds.clone(), entry.file.as_str()));
+        let named = entries.map(|entry| (entry.kernel.clone(), entry.initrds.clone(), entry.file.clone()));
         let mut found = self.named(named.collect());
         // Beside a system, a medium has memory tests and the like: kernels without an initrd.
         if found.iter().any(|candidate| !candidate.initrds.is_empty()) {
@@ -194,16 +241,17 @@ impl Search<'_> {
     }
 
     /// The kernels that a file names, as far as they are there.
-    fn named(&mut self, named: Vec<(String, Vec<String>, &str)>) -> Vec<Candidate> {
+    fn named(&mut self, named: Vec<(String, Vec<String>, String)>) -> Vec<Candidate> {
         let mut found = Vec::new();
         for (kernel, initrds, by) in named {
-            if let Some(missing) = initrds.iter().find(|path| self.tree.file(path).is_none()) {
-                self.remarks.insert(format!("{kernel} by {by}, without {missing}"));
-                continue;
-            }
-            let Some(header) = self.tree.file(&kernel).and_then(header) else {
-                self.remarks
-                    .insert(format!("{kernel} by {by}, which is not there or not a kernel"));
+            let missing = initrds.iter().find(|path| self.tree.file(path).is_none()).cloned();
+            let header = self.tree.file(&kernel).and_then(header);
+            let (None, Some(header)) = (&missing, header) else {
+                self.remarks.insert(Remark {
+                    path: kernel,
+                    named_by: Some(by),
+                    missing,
+                });
                 continue;
             };
             found.push(Candidate {
@@ -212,7 +260,7 @@ impl Search<'_> {
                 initrds,
                 row: &SIDE_BY_SIDE,
                 captured: String::new(),
-                by: format!("the kernel that {by} names"),
+                by: NamedBy::File(by),
             });
         }
         self.keep_different(&mut found);
@@ -234,42 +282,66 @@ impl Search<'_> {
         *group = kept;
     }
 
-    fn refuse(&self, why: &str) -> ImageError {
-        ImageError::new(format!("{}: {why}", self.tree.source.display()))
+    fn refuse(&self, why: impl fmt::Display) -> ImageError {
+        ImageError::new(format_args!("{}: {why}", self.tree.source.display()))
     }
 
     fn ambiguous(&self, group: &[Candidate]) -> ImageError {
-        let line = |candidate: &Candidate| {
-            let cpu = candidate.cpu().map_or("", Cpu::name);
-            let kernel = text::escape(candidate.kernel.as_bytes());
-            let initrds = text::escape(candidate.initrds.join(" ").as_bytes());
-            format!("\n  --kernel {kernel}  {cpu}  {initrds}")
-        };
-        let list: String = group.iter().map(line).collect();
         let cpus: BTreeSet<Option<Cpu>> = group.iter().map(Candidate::cpu).collect();
         let or_arch = if cpus.len() > 1 { ", or give --arch" } else { "" };
-        self.refuse(&format!("there are several kernels; choose one{or_arch}:{list}"))
+        let choices = Choices(group);
+        self.refuse(format_args!("there are several kernels; choose one{or_arch}:{choices}"))
     }
 
     fn nothing(&self) -> ImageError {
-        let mut lines = vec!["no kernel was found. Looked for:".to_owned()];
-        for row in DISTRIBUTIONS {
-            let kernels: Vec<&str> = row.boots.iter().flat_map(|boot| boot.kernels).copied().collect();
-            lines.push(format!("  {}: {}", row.name, kernels.join(" ")));
+        self.refuse(NothingFound(self))
+    }
+}
+
+/// A line for each kernel that may be meant.
+struct Choices<'a>(&'a [Candidate]);
+
+impl fmt::Display for Choices<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for candidate in self.0 {
+            let cpu = candidate.cpu().map_or("", Cpu::name);
+            let kernel = text::escaped(&candidate.kernel);
+            let initrds = candidate.initrds.join(" ");
+            write!(f, "\n  --kernel {kernel}  {cpu}  {}", text::escaped(initrds))?;
         }
-        let tree_info = if self.tree_info.is_some() { "read" } else { "not there" };
-        lines.push(format!("  .treeinfo: {tree_info}"));
-        let menus = self.menus;
-        lines.push(format!(
-            "  a boot configuration (isolinux, syslinux, GRUB, loader entries): {menus} read"
-        ));
-        lines.push("  linux*, vmlinuz*, bzImage*, Image* or kernel* at its top or in boot".to_owned());
+        Ok(())
+    }
+}
+
+/// Where a kernel was looked for in vain.
+struct NothingFound<'a>(&'a Search<'a>);
+
+impl fmt::Display for NothingFound<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const REMARKS_SHOWN: usize = 10;
-        let remarks = self.remarks.iter().take(REMARKS_SHOWN);
-        lines.extend(remarks.map(|remark| format!("Seen: {}", text::escape(remark.as_bytes()))));
-        lines.push(format!("At its top: {}", self.tree.top()));
-        lines.push("Name the kernel with --kernel PATH and what goes with it with --initrd PATH.".to_owned());
-        self.refuse(&lines.join("\n"))
+        let search = self.0;
+        f.write_str("no kernel was found. Looked for:")?;
+        for row in DISTRIBUTIONS {
+            let kernels = row.boots.iter().flat_map(|boot| boot.kernels);
+            write!(f, "\n  {}:", row.name)?;
+            kernels.into_iter().try_for_each(|kernel| write!(f, " {kernel}"))?;
+        }
+        let tree_info = if search.tree_info.is_some() {
+            "read"
+        } else {
+            "not there"
+        };
+        write!(f, "\n  .treeinfo: {tree_info}")?;
+        let menus = search.menus;
+        write!(
+            f,
+            "\n  a boot configuration (isolinux, syslinux, GRUB, loader entries): {menus} read"
+        )?;
+        f.write_str("\n  linux*, vmlinuz*, bzImage*, Image* or kernel* at its top or in boot")?;
+        let mut remarks = search.remarks.iter().take(REMARKS_SHOWN);
+        remarks.try_for_each(|remark| write!(f, "\nSeen: {}", text::escaped(remark)))?;
+        write!(f, "\nAt its top: {}", search.tree.top())?;
+        f.write_str("\nName the kernel with --kernel PATH and what goes with it with --initrd PATH.")
     }
 }
 

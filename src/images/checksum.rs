@@ -1,7 +1,9 @@
 //! What tells one file from another: its stamp, where it may lie, and how a SHA-256 is written.
 
 use crate::boot::snapshot::FileStamp;
+use serde::{Serialize, Serializer};
 use std::{
+    fmt,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt,
@@ -51,9 +53,24 @@ pub fn regular_beneath(root: &Path, file: &str) -> io::Result<FileStamp> {
     }
 }
 
-/// 64 hexadecimal digits.
-pub fn hex(sum: &[u8; 32]) -> String {
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+/// A checksum as 64 hexadecimal digits.
+pub fn hex(sum: &[u8; 32]) -> Hex<'_> {
+    Hex(sum)
+}
+
+/// See [`hex`].
+pub struct Hex<'a>(&'a [u8; 32]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Reads 64 hexadecimal digits.
@@ -77,7 +94,7 @@ mod tests {
     fn a_checksum_is_read_as_it_is_written() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let sum = from_hex(known).unwrap();
-        assert_eq!((sum[0], hex(&sum).as_str()), (0xba, known));
+        assert_eq!((sum[0], hex(&sum).to_string().as_str()), (0xba, known));
         for wrong in ["", "ba78", &known[1..], &known.replace('b', "g")] {
             assert_eq!(from_hex(wrong), None, "{wrong}");
         }

@@ -57,13 +57,16 @@ impl Error for ImageError {
 
 impl ImageError {
     /// What was asked for can't be had, as the sentence says.
-    pub(super) fn new(why: String) -> ImageError {
-        ImageError::Refused { why, source: None }
+    pub(super) fn new(why: impl fmt::Display) -> ImageError {
+        ImageError::Refused {
+            why: why.to_string(),
+            source: None,
+        }
     }
 
     /// What is wrong with what was asked for.
     pub(super) fn about(what: impl fmt::Display, source: impl Error + Send + Sync + 'static) -> ImageError {
-        ImageError::new(format!("{what}: {source}")).with_source(source)
+        ImageError::new(format_args!("{what}: {source}")).with_source(source)
     }
 
     /// Adds the error beneath a refusal, whose words its sentence has.

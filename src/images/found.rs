@@ -17,6 +17,7 @@ use crate::model::{Cpu, text};
 use names::ArtifactNames;
 use notes::under_hypervisor;
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     path::Path,
 };
@@ -79,7 +80,7 @@ pub struct FoundImage {
     /// The script that boots it.
     pub script: Option<&'static str>,
     /// What the operator should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Cow<'static, str>>,
 }
 
 /// Looks through a folder or an ISO for what an image needs.
@@ -151,7 +152,7 @@ impl Assembly<'_> {
         }
         if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, DiskRule::Iso) {
             notes.push(
-                "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".to_owned(),
+                "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".into(),
             );
         }
         Ok(FoundImage {
@@ -175,12 +176,8 @@ impl Assembly<'_> {
             .map(|info| info.name.clone())
             .filter(|name| !name.is_empty());
         match name.or_else(|| tree_info::disk_info(self.tree)) {
-            Some(name) => format!(
-                "{}: {}",
-                text::escape(name.as_bytes()),
-                text::escape(self.candidate.by.as_bytes())
-            ),
-            None => text::escape(self.candidate.by.as_bytes()),
+            Some(name) => format!("{}: {}", text::escaped(name), self.candidate.by),
+            None => self.candidate.by.to_string(),
         }
     }
 
@@ -193,11 +190,10 @@ impl Assembly<'_> {
             && !self.candidate.fits(wanted)
         {
             let kernel = text::escape(self.candidate.kernel.as_bytes());
-            let why = format!(
+            return Err(ImageError::new(format_args!(
                 "{}: the kernel {kernel} is for {found}, not for {wanted}",
                 self.tree.source.display()
-            );
-            return Err(ImageError::new(why));
+            )));
         }
         Ok(wanted.or(found))
     }
@@ -205,7 +201,7 @@ impl Assembly<'_> {
     fn disk(&self, choice: &DiskChoice, names: &mut ArtifactNames) -> Result<Option<Located>, ImageError> {
         match (choice, &self.candidate.row.disk) {
             (DiskChoice::Inside(path), _) => names.located(self.tree, &plain(path)).map(Some),
-            (DiskChoice::Iso, _) if !self.tree.is_iso => Err(ImageError::new(format!(
+            (DiskChoice::Iso, _) if !self.tree.is_iso => Err(ImageError::new(format_args!(
                 "{} is a folder; the ISO itself can be kept only where the image is made from it",
                 self.tree.source.display()
             ))),

@@ -37,7 +37,7 @@ pub fn cpu_of(
 ) -> Result<Option<Cpu>, ImageError> {
     let found = header.and_then(|header| header.cpu);
     match (declared, found) {
-        (Some(declared), Some(found)) if !runs(found, declared) => Err(ImageError::new(format!(
+        (Some(declared), Some(found)) if !runs(found, declared) => Err(ImageError::new(format_args!(
             "the kernel {} is for {found}, not for {declared}: take another one, or say {found}",
             text::escape(kernel.name().as_bytes())
         ))),

@@ -100,8 +100,8 @@ pub(super) fn entries(tree: &Tree) -> (Vec<MenuEntry>, usize) {
         let head = tree
             .file(path)
             .and_then(|content| content.head(BOOT_MENU_BYTES_MAX).ok());
-        let text = String::from_utf8_lossy(&head.unwrap_or_default()).into_owned();
-        entries.extend(read(&text, path, *dialect));
+        let head = head.unwrap_or_default();
+        entries.extend(read(&String::from_utf8_lossy(&head), path, *dialect));
     }
     entries.truncate(BOOT_ENTRIES_MAX);
     (entries, menus.len().min(BOOT_MENUS_MAX))

@@ -15,6 +15,7 @@ use nix::{
     fcntl::{AT_FDCWD, RenameFlags, renameat2},
 };
 use std::{
+    fmt::{self, Display, Write as _},
     fs::{self, File, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
@@ -71,7 +72,7 @@ pub(super) fn may_be_made(images: &Path, name: &Name, replace: bool) -> Result<b
 }
 
 fn is_taken(images: &Path, name: &Name) -> ImageError {
-    ImageError::new(format!(
+    ImageError::new(format_args!(
         "there is an image `{name}` in {} already; use --force to replace it",
         images.display()
     ))
@@ -85,7 +86,7 @@ pub(super) fn may_be_called(file: &str) -> Result<(), ImageError> {
     let is_named = |part: &str| part.replace('+', "-").parse::<Name>().is_ok();
     match file != MANIFEST && file.split('/').all(is_named) {
         true => Ok(()),
-        false => Err(ImageError::new(format!(
+        false => Err(ImageError::new(format_args!(
             "`{}` can't be an artifact's name in a URL; rename the file",
             text::escape(file.as_bytes())
         ))),
@@ -99,7 +100,7 @@ pub(super) fn may_be_parameters(cmdline: &[String]) -> Result<(), ImageError> {
         .iter()
         .find(|parameter| text::control_character(parameter).is_some())
     {
-        Some(bad) => Err(ImageError::new(format!(
+        Some(bad) => Err(ImageError::new(format_args!(
             "`{}` has a control character and can't be a kernel parameter",
             text::escape(bad.as_bytes())
         ))),
@@ -117,17 +118,24 @@ pub(super) fn finish(
     made: &Path,
     new: &NewImage,
     artifacts: Vec<ArtifactSummary>,
-    comments: &[String],
+    comments: &[&dyn Display],
 ) -> Result<Added, ImageError> {
     let manifest = made.join(MANIFEST);
-    write_synced(&manifest, describe(new, &artifacts, comments).as_bytes())
-        .map_err(|error| failed("write", manifest.display(), error))?;
+    write_synced(
+        &manifest,
+        &Description {
+            new,
+            artifacts: &artifacts,
+            comments,
+        },
+    )
+    .map_err(|error| failed("write", manifest.display(), error))?;
     open_up(made)?;
     sync(made)?;
     let folder = images.join(new.name.as_str());
     rename(made, &folder, new.replace).map_err(|errno| match errno {
         Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR => is_taken(images, &new.name),
-        Errno::EINVAL => ImageError::new(format!(
+        Errno::EINVAL => ImageError::new(format_args!(
             "the file system of {} can't replace a folder in one step: take `{}` away first (bootwright image remove), or name another folder of images with --images DIR",
             images.display(), new.name
         )),
@@ -175,37 +183,75 @@ pub(super) fn sync(folder: &Path) -> Result<(), ImageError> {
         .map_err(|error| failed("sync", folder.display(), error))
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, text: &impl Display) -> io::Result<()> {
     let mut file = File::create(path)?;
-    file.write_all(bytes)?;
+    file.write_all(text.to_string().as_bytes())?;
     settle(&file)
 }
 
-/// The artifacts come in the order of the image's: kernel, initrds, disk.
-fn describe(new: &NewImage, artifacts: &[ArtifactSummary], comments: &[String]) -> String {
-    let artifact = |(file, _, sha256): &ArtifactSummary| {
+/// What `image.toml` says. The artifacts come in the order of the image's: kernel, initrds, disk.
+struct Description<'a> {
+    new: &'a NewImage,
+    artifacts: &'a [ArtifactSummary],
+    /// A line each above everything else.
+    comments: &'a [&'a dyn Display],
+}
+
+impl Display for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let new = self.new;
+        let (kernel, rest) = self
+            .artifacts
+            .split_at(usize::from(new.kernel.is_some()).min(self.artifacts.len()));
+        let (initrds, disk) = rest.split_at(new.initrds.len().min(rest.len()));
+        self.comments
+            .iter()
+            .try_for_each(|comment| writeln!(f, "# {comment}"))?;
+        new.cpu.iter().try_for_each(|cpu| writeln!(f, "arch    = \"{cpu}\""))?;
+        kernel
+            .iter()
+            .try_for_each(|kernel| writeln!(f, "kernel  = {}", ArtifactTable(kernel)))?;
+        if !initrds.is_empty() {
+            writeln!(f, "initrds = [")?;
+            initrds
+                .iter()
+                .try_for_each(|initrd| writeln!(f, "    {},", ArtifactTable(initrd)))?;
+            writeln!(f, "]")?;
+        }
+        disk.iter()
+            .try_for_each(|disk| writeln!(f, "disk    = {}", ArtifactTable(disk)))?;
+        if let Some((first, others)) = new.cmdline.split_first() {
+            write!(f, "cmdline = [{}", Quoted(first))?;
+            others.iter().try_for_each(|other| write!(f, ", {}", Quoted(other)))?;
+            writeln!(f, "]")?;
+        }
+        Ok(())
+    }
+}
+
+/// An artifact's table.
+struct ArtifactTable<'a>(&'a ArtifactSummary);
+
+impl Display for ArtifactTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, _, sha256) = self.0;
         let sum = checksum::hex(sha256);
-        format!("{{ file = {}, sha256 = \"{sum}\" }}", quoted(file))
-    };
-    let (kernel, rest) = artifacts.split_at(usize::from(new.kernel.is_some()).min(artifacts.len()));
-    let (initrds, disk) = rest.split_at(new.initrds.len().min(rest.len()));
-    let mut lines: Vec<String> = comments.iter().map(|comment| format!("# {comment}")).collect();
-    lines.extend(new.cpu.map(|cpu| format!("arch    = \"{cpu}\"")));
-    lines.extend(kernel.iter().map(|kernel| format!("kernel  = {}", artifact(kernel))));
-    if !initrds.is_empty() {
-        lines.push("initrds = [".to_owned());
-        lines.extend(initrds.iter().map(|initrd| format!("    {},", artifact(initrd))));
-        lines.push("]".to_owned());
+        write!(f, "{{ file = {}, sha256 = \"{sum}\" }}", Quoted(file))
     }
-    lines.extend(disk.iter().map(|disk| format!("disk    = {}", artifact(disk))));
-    if !new.cmdline.is_empty() {
-        let parameters: Vec<String> = new.cmdline.iter().map(|parameter| quoted(parameter)).collect();
-        lines.push(format!("cmdline = [{}]", parameters.join(", ")));
-    }
-    lines.join("\n") + "\n"
 }
 
 /// A TOML basic string; control characters were refused before.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+struct Quoted<'a>(&'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            if matches!(c, '\\' | '"') {
+                f.write_char('\\')?;
+            }
+            f.write_char(c)?;
+        }
+        f.write_char('"')
+    }
 }

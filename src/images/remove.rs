@@ -15,7 +15,7 @@ use std::path::Path;
 pub fn remove(images: &Path, name: &Name) -> Result<(), ImageError> {
     let folder = images.join(name.as_str());
     if folder.symlink_metadata().is_err() {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "there is no image `{name}` in {}; see `bootwright image list`",
             images.display()
         )));

@@ -13,6 +13,7 @@ use crate::model::{
     text,
 };
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs::{self, DirEntry, File},
     io,
@@ -40,8 +41,9 @@ impl Tree {
             true => of_folder(source).map_err(|error| ImageError::about(&shown, error))?,
             false if metadata.is_file() => of_iso(source).map_err(|error| ImageError::about(&shown, error))?,
             false => {
-                let why = format!("{shown}: it is neither a folder nor a regular file");
-                return Err(ImageError::new(why));
+                return Err(ImageError::new(format_args!(
+                    "{shown}: it is neither a folder nor a regular file"
+                )));
             }
         };
         Ok(Tree {
@@ -62,15 +64,15 @@ impl Tree {
     }
 
     /// What lies at the top, for a message: the first few names, escaped.
-    pub(super) fn top(&self) -> String {
+    pub(super) fn top(&self) -> Cow<'static, str> {
         const SHOWN: usize = 12;
         let mut names: Vec<&str> = self.paths().filter_map(|path| path.split('/').next()).collect();
         names.dedup();
         let more = if names.len() > SHOWN { ", ..." } else { "" };
         names.truncate(SHOWN);
         match names.is_empty() {
-            true => "no files".to_owned(),
-            false => text::escape(names.join(", ").as_bytes()) + more,
+            true => "no files".into(),
+            false => (text::escape(names.join(", ").as_bytes()) + more).into(),
         }
     }
 }

@@ -31,23 +31,32 @@ impl TreeInfo {
                 keys.push((key.trim(), value.trim()));
             }
         }
-        let value = |keys: &[(&str, &str)], wanted: &str| {
+        fn value<'t>(keys: &[(&'t str, &'t str)], wanted: &str) -> Option<&'t str> {
             let found = keys.iter().find(|(key, value)| *key == wanted && !value.is_empty());
-            found.map(|(_, value)| value.trim_start_matches('/').to_owned())
-        };
+            found.map(|(_, value)| value.trim_start_matches('/'))
+        }
         let of = |section: &str, key: &str| {
             let found = sections.iter().find(|(name, _)| *name == section);
             found.and_then(|(_, keys)| value(keys, key))
         };
-        let arch = of("general", "arch").or_else(|| of("tree", "arch")).unwrap_or_default();
+        let arch = of("general", "arch").or(of("tree", "arch")).unwrap_or_default();
         let family = [of("general", "family"), of("general", "version")];
-        let own = format!("images-{arch}");
-        let images = sections.iter().filter(|(name, _)| *name == own);
+        let images = sections
+            .iter()
+            .filter(|(name, _)| name.strip_prefix("images-") == Some(arch));
         TreeInfo {
-            name: of("general", "name").unwrap_or_else(|| family.into_iter().flatten().collect::<Vec<_>>().join(" ")),
-            cpu: Cpu::from_name(&arch),
+            name: match of("general", "name") {
+                Some(name) => name.to_owned(),
+                None => family.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            },
+            cpu: Cpu::from_name(arch),
             images: images
-                .filter_map(|(_, keys)| Some((value(keys, "kernel")?, value(keys, "initrd"))))
+                .filter_map(|(_, keys)| {
+                    Some((
+                        value(keys, "kernel")?.to_owned(),
+                        value(keys, "initrd").map(str::to_owned),
+                    ))
+                })
                 .collect(),
         }
     }

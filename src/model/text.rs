@@ -1,23 +1,45 @@
 //! What clients say is data: shown escaped, refused where it could become a command, held against an
 //! operator's pattern.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// `bytes` as printable ASCII: control characters, quotes' backslashes and everything beyond ASCII
 /// become `\xNN`, so that a log line or a terminal can't be steered by a client.
 pub fn escape(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for byte in bytes {
-        match byte {
-            b'\\' => shown.push_str("\\\\"),
-            0x20..=0x7e => shown.push(char::from(*byte)),
-            _ => {
-                // Writing to a String cannot fail.
-                let _ = write!(shown, "\\x{byte:02x}");
-            }
-        }
+        // Writing to a String cannot fail.
+        let _ = write_escaped(&mut shown, *byte);
     }
     shown
+}
+
+/// What is shown, as [`escape`] shows bytes, and written nowhere before.
+pub fn escaped<T: fmt::Display>(shown: T) -> EscapedText<T> {
+    EscapedText(shown)
+}
+
+/// See [`escaped`].
+pub struct EscapedText<T>(T);
+
+impl<T: fmt::Display> fmt::Display for EscapedText<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+        impl Write for Escaping<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.bytes().try_for_each(|byte| write_escaped(self.0, byte))
+            }
+        }
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+fn write_escaped(to: &mut impl Write, byte: u8) -> fmt::Result {
+    match byte {
+        b'\\' => to.write_str("\\\\"),
+        0x20..=0x7e => to.write_char(char::from(byte)),
+        _ => write!(to, "\\x{byte:02x}"),
+    }
 }
 
 /// The first control character in `text` (C0, DEL, C1 or a Unicode line separator), if any. A value
@@ -123,6 +145,9 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         assert!(escape(&all).bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         assert_eq!(escape(b"PXE\x1b[31m\\"), "PXE\\x1b[31m\\\\");
+        let client = "PXE\x1b[31m\\é";
+        let sentence = escaped(format_args!("a client of {client}")).to_string();
+        assert_eq!(sentence, escape(format!("a client of {client}").as_bytes()));
     }
 
     #[test]

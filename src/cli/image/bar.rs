@@ -5,6 +5,7 @@ use crate::images::{CopyStep, fetch::FetchProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     cell::RefCell,
+    fmt,
     io::{self, IsTerminal},
 };
 
@@ -65,7 +66,7 @@ impl Shown {
 }
 
 impl FetchProgress for Shown {
-    fn say(&self, line: &str) {
+    fn say(&self, line: fmt::Arguments<'_>) {
         match &*self.bar.borrow() {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),

@@ -12,7 +12,7 @@ use std::{
 };
 use ureq::{
     Agent, Body, Error, Proxy, ResponseExt,
-    http::{Response, StatusCode, header},
+    http::{Response, StatusCode, Uri, header},
     tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
 };
 
@@ -29,14 +29,14 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn passing(why: String) -> Fault {
+    pub(super) fn passing(why: impl fmt::Display) -> Fault {
         Fault::Passing {
             error: ImageError::new(why),
             not_before: None,
         }
     }
 
-    pub(super) fn lasting(why: String) -> Fault {
+    pub(super) fn lasting(why: impl fmt::Display) -> Fault {
         Fault::Lasting(ImageError::new(why))
     }
 
@@ -122,27 +122,27 @@ impl HttpClient {
         let host = url::host(url);
         let fault = match &error {
             Error::Io(_) => return self.broken(url, error.into_io()),
-            Error::Timeout(_) => Fault::passing(format!(
+            Error::Timeout(_) => Fault::passing(format_args!(
                 "{host} did not answer within {} s",
                 self.retry_policy.connect.max(self.retry_policy.silence).as_secs_f32()
             )),
-            Error::HostNotFound => Fault::lasting(format!(
+            Error::HostNotFound => Fault::lasting(format_args!(
                 "{url}: the name {host} is not known here; is it right, and does this machine have DNS? A proxy is taken from https_proxy"
             )),
-            Error::TooManyRedirects => Fault::lasting(format!(
+            Error::TooManyRedirects => Fault::lasting(format_args!(
                 "{url}: it is redirected more than {FETCH_REDIRECTS_MAX} times; take the URL that it shall lead to"
             )),
             Error::Rustls(error) => distrusted(url, error),
             Error::Tls(error) => distrusted(url, error),
             // ureq asks a proxy for a tunnel in any case, and most let tunnels to port 443 alone through.
-            Error::ConnectProxyFailed(why) => Fault::lasting(format!(
+            Error::ConnectProxyFailed(why) => Fault::lasting(format_args!(
                 "can't fetch {url}: the proxy of the environment gives no way to {host}: {why}; take an https:// URL, or name the host in no_proxy"
             )),
-            Error::ConnectionFailed => Fault::passing(format!("there is no connection to {host}")),
-            Error::RequireHttpsOnly(_) => Fault::lasting(format!(
+            Error::ConnectionFailed => Fault::passing(format_args!("there is no connection to {host}")),
+            Error::RequireHttpsOnly(_) => Fault::lasting(format_args!(
                 "{url}: it leads to plain HTTP, where anybody on the way may change what has no signature"
             )),
-            other => Fault::lasting(format!("can't fetch {url}: {other}")),
+            other => Fault::lasting(format_args!("can't fetch {url}: {other}")),
         };
         fault.with_source(error)
     }
@@ -155,34 +155,32 @@ impl HttpClient {
         let is_timeout = inner.is_some_and(|inner| matches!(inner.downcast_ref::<Error>(), Some(Error::Timeout(_))));
         let fault = match (distrust, error.kind()) {
             (Some(distrust), _) => distrusted(url, distrust),
-            (None, ErrorKind::UnexpectedEof) => Fault::passing(format!("{host} closed the connection too early")),
+            (None, ErrorKind::UnexpectedEof) => Fault::passing(format_args!("{host} closed the connection too early")),
             (None, ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                Fault::passing(format!("{host} was silent for too long"))
+                Fault::passing(format_args!("{host} was silent for too long"))
             }
-            (None, _) if is_timeout => Fault::passing(format!(
+            (None, _) if is_timeout => Fault::passing(format_args!(
                 "{host} was silent for {} s",
                 self.retry_policy.silence.as_secs_f32()
             )),
-            (None, _) => Fault::passing(format!("the connection to {host} failed: {error}")),
+            (None, _) => Fault::passing(format_args!("the connection to {host} failed: {error}")),
         };
         fault.with_source(error)
     }
 }
 
 fn distrusted(url: &str, why: impl fmt::Display) -> Fault {
-    Fault::lasting(format!(
+    Fault::lasting(format_args!(
         "can't trust the server of {url}: {why}; its certificate authority must be one of this system's (update-ca-certificates), or in the file that SSL_CERT_FILE names"
     ))
 }
 
 fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
-    let last = response.get_uri().to_string();
-    let led = if last == url {
-        String::new()
-    } else {
-        format!(" (which leads to {last})")
+    let failure = ServerRefusal {
+        url,
+        led_to: Some(response.get_uri()).filter(|last| *last != url),
+        status,
     };
-    let failure = format!("{url}{led}: the server says {status}");
     if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
         let after = response
             .headers()
@@ -204,7 +202,25 @@ fn refused(url: &str, status: StatusCode, response: &Response<Body>) -> Fault {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => "put user and password into https_proxy",
         _ => "try another mirror",
     };
-    Fault::lasting(format!("{failure}; {next}"))
+    Fault::lasting(format_args!("{failure}; {next}"))
+}
+
+/// Which server said what in place of the file.
+struct ServerRefusal<'a> {
+    url: &'a str,
+    /// Where the URL led.
+    led_to: Option<&'a Uri>,
+    status: StatusCode,
+}
+
+impl fmt::Display for ServerRefusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.url)?;
+        if let Some(last) = self.led_to {
+            write!(f, " (which leads to {last})")?;
+        }
+        write!(f, ": the server says {}", self.status)
+    }
 }
 
 #[cfg(test)]

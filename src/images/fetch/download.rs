@@ -65,11 +65,10 @@ impl RetryBudget {
         };
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
-            let why = format!("{error}; it was tried often enough");
-            return Err(ImageError::new(why).with_source(error));
+            return Err(ImageError::new(format_args!("{error}; it was tried often enough")).with_source(error));
         }
         let pause = self.pause.max(not_before.unwrap_or_default()).min(FETCH_BACKOFF_MAX);
-        progress.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f32()));
+        progress.say(format_args!("{error}; trying again in {:.1} s", pause.as_secs_f32()));
         let until = Instant::now() + pause;
         while Instant::now() < until {
             std::thread::sleep(FETCH_POLL_INTERVAL.min(until.saturating_duration_since(Instant::now())));
@@ -89,7 +88,7 @@ pub(super) fn download(
 ) -> Result<(u64, [u8; 32]), ImageError> {
     let done = kept.path(&wanted.file);
     if let Some(found) = already_there(&done, wanted) {
-        progress.say(&format!("{} is here from an earlier run", wanted.file));
+        progress.say(format_args!("{} is here from an earlier run", wanted.file));
         return Ok(found);
     }
     let mut part = PartialDownload::take_up(wanted, kept)?;
@@ -99,7 +98,7 @@ pub(super) fn download(
         match part.go_on(client, wanted, progress) {
             Ok(()) => match part.judge(wanted)? {
                 Some(sha256) => return part.finish(wanted, &done, sha256),
-                None => progress.say(&format!(
+                None => progress.say(format_args!(
                     "{} does not fit together; once more from its start",
                     wanted.file
                 )),
@@ -212,12 +211,12 @@ impl PartialDownload {
         if self.length > 0 && !fits {
             let other = response.status() != StatusCode::OK;
             self.begin_anew(wanted).map_err(Fault::Lasting)?;
-            progress.say(&format!(
+            progress.say(format_args!(
                 "{} has changed on its server, or it gives no parts: from the start",
                 wanted.file
             ));
             if other {
-                return Err(Fault::passing(format!(
+                return Err(Fault::passing(format_args!(
                     "{} gave a part that does not fit",
                     url::host(&wanted.url)
                 )));
@@ -290,13 +289,13 @@ impl PartialDownload {
             }
         }
         match self.note.total {
-            Some(total) if self.length < total => Err(Fault::passing(format!(
+            Some(total) if self.length < total => Err(Fault::passing(format_args!(
                 "{} ended after {} of {total} bytes",
                 wanted.url, self.length
             ))),
             Some(total) if self.length > total => {
                 self.begin_anew(wanted).map_err(Fault::Lasting)?;
-                Err(Fault::passing(format!(
+                Err(Fault::passing(format_args!(
                     "{} sent more than the {total} bytes it announced; nothing of it is kept",
                     wanted.url
                 )))
@@ -318,7 +317,7 @@ impl PartialDownload {
             return Ok(None);
         }
         let _ = (fs::remove_file(&self.path), fs::remove_file(&self.note_path));
-        Err(ImageError::new(format!(
+        Err(ImageError::new(format_args!(
             "{} is not the file that it should be: its sha256 is {}, and {} was expected; nothing of it is kept. A mirror may be in the middle of an update: try later, or another one",
             wanted.url,
             checksum::hex(&found),
@@ -343,11 +342,11 @@ impl PartialDownload {
     fn with_what_is_kept(&self, wanted: &Download, error: ImageError) -> ImageError {
         match self.length > 0 && self.note.is_resumable() {
             true => {
-                let why = format!(
+                let with_next_step = ImageError::new(format_args!(
                     "{error}\n{} bytes of {} are kept: the same command goes on from there",
                     self.length, wanted.file
-                );
-                ImageError::new(why).with_source(error)
+                ));
+                with_next_step.with_source(error)
             }
             false => {
                 // Nothing that a later run could take up.
@@ -359,7 +358,7 @@ impl PartialDownload {
 }
 
 fn too_large(url: &str) -> ImageError {
-    ImageError::new(format!(
+    ImageError::new(format_args!(
         "{url} is larger than {FETCH_FILE_BYTES_MAX} bytes, which no file of an image is"
     ))
 }

@@ -43,12 +43,14 @@ use crate::model::{Name, text};
 use client::HttpClient;
 use staging_dir::StagingDir;
 use std::{
+    borrow::Cow,
     collections::HashMap,
+    fmt,
     fs::{self, File},
     path::{self, Path, PathBuf},
     process::{Command, Stdio},
 };
-use trust::ResolvedFile;
+use trust::{Checked, ResolvedFile};
 
 /// Fetches an image.
 ///
@@ -62,12 +64,12 @@ pub fn fetch(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress
     let package = request.entry.package.as_ref();
     let on_a_server = request.entry.files().next().is_some();
     match (request.from, package) {
-        (FilesFrom::Package, None) => Err(ImageError::new(format!(
+        (FilesFrom::Package, None) => Err(ImageError::new(format_args!(
             "no package is known that has `{}`; it can only come over the network",
             request.entry.name
         ))),
         (_, Some(package)) if !package.is_installed() && (request.from == FilesFrom::Package || !on_a_server) => {
-            Err(ImageError::new(format!(
+            Err(ImageError::new(format_args!(
                 "the files of `{}` are not on this machine; say `apt install {}`",
                 request.entry.name, package.name
             )))
@@ -77,11 +79,11 @@ pub fn fetch(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress
         }
         (FilesFrom::Package | FilesFrom::Either | FilesFrom::Network, _) => from_network(images, request, progress)
             .map_err(|error| match package {
-                Some(package) if package.is_installed() => ImageError::new(format!(
+                Some(package) if package.is_installed() => ImageError::new(format_args!(
                     "{error}\nthe same files are in Debian's package {}, which is installed: --offline takes them",
                     package.name
                 )),
-                Some(package) => ImageError::new(format!(
+                Some(package) => ImageError::new(format_args!(
                     "{error}\nthe same files are in a Debian package: `apt install {}`, and then --offline",
                     package.name
                 )),
@@ -107,7 +109,7 @@ fn new_image(
         Some(kernel) => {
             let header = kernel_of(kernel).map_err(|error| failed("read", kernel, error))?;
             if header.is_none() {
-                progress.say(&format!("{} does not have the header of a kernel", kernel.name()));
+                progress.say(format_args!("{} does not have the header of a kernel", kernel.name()));
             }
             cpu_of(kernel, header, request.entry.cpu)?
         }
@@ -124,8 +126,13 @@ fn new_image(
     })
 }
 
-fn made_by(request: &FetchRequest) -> String {
-    format!("Made by `bootwright image fetch {}`.", request.entry.name)
+/// The line that says how an image was made.
+struct MadeBy<'a>(&'a Name);
+
+impl fmt::Display for MadeBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Made by `bootwright image fetch {}`.", self.0)
+    }
 }
 
 fn from_package(
@@ -138,13 +145,14 @@ fn from_package(
         FilesFrom::Either => "; --online fetches what is newest",
         FilesFrom::Package | FilesFrom::Network => "",
     };
-    progress.say(&format!(
+    progress.say(format_args!(
         "the files come from Debian's package {}, which is installed{newest}",
         package.name
     ));
     let new = new_image(request, package.kernel.clone(), package.initrds.clone(), None, progress)?;
-    let comments = [made_by(request), format!("From Debian's package {}.", package.name)];
-    let added = add::add_from(images, &new, &comments, &mut |step| {
+    let made_by = MadeBy(&request.entry.name);
+    let from = format_args!("From Debian's package {}.", package.name);
+    let added = add::add_from(images, &new, &[&made_by, &from], &mut |step| {
         progress.copy(request.name.as_str(), step);
         !progress.stopped()
     });
@@ -161,19 +169,22 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
     let sums = trust::sums(&client, request, &kept, progress)?;
     let settled = trust::resolve(request, &sums)?;
     kept.keep_only(&settled.iter().map(|one| one.wanted.file.clone()).collect::<Vec<Name>>())?;
-    let mut comments = vec![made_by(request)];
+    let mut checks = Vec::new();
     let mut sums = HashMap::new();
     for one in &settled {
         go_on(progress)?;
         let known = download::download(&client, &one.wanted, &kept, progress)?;
         let path = kept.path(&one.wanted.file);
         let checked = trust::check(&client, one, &path, &kept, progress)?;
-        progress.say(&format!(
+        progress.say(format_args!(
             "{}: sha256 {}, {checked}",
             one.wanted.file,
             checksum::hex(&known.1)
         ));
-        comments.push(format!("{}: {checked}.", url::public(&one.wanted.url)));
+        checks.push(FileCheck {
+            url: url::public(&one.wanted.url),
+            checked,
+        });
         sums.insert(path, known);
     }
     let place = |remote: &Remote| unpacked(remote, &settled, &kept);
@@ -189,7 +200,22 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
     let artifacts = artifacts.map(|path| artifact(path, &sums));
     let artifacts = artifacts.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
     go_on(progress)?;
+    let made_by = MadeBy(&request.entry.name);
+    let mut comments: Vec<&dyn fmt::Display> = vec![&made_by];
+    comments.extend(checks.iter().map(|check| check as &dyn fmt::Display));
     kept.become_image(images, &new, artifacts, &comments)
+}
+
+/// The line that says by what a file was checked.
+struct FileCheck<'a> {
+    url: &'a str,
+    checked: Checked<'a>,
+}
+
+impl fmt::Display for FileCheck<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}.", self.url, self.checked)
+    }
 }
 
 /// # Errors
@@ -224,7 +250,7 @@ fn artifact(path: &Path, sums: &HashMap<PathBuf, (u64, [u8; 32])>) -> Result<Art
 fn unpacked(remote: &Remote, settled: &[ResolvedFile], kept: &StagingDir) -> Result<PathBuf, ImageError> {
     let of = settled.iter().find(|one| one.asked == remote.url);
     let Some(archive) = of.map(|one| kept.path(&one.wanted.file)) else {
-        return Err(ImageError::new(format!("{} was not fetched", remote.url)));
+        return Err(ImageError::new(format_args!("{} was not fetched", remote.url)));
     };
     let Some(member) = &remote.member else {
         return Ok(archive);
@@ -232,21 +258,21 @@ fn unpacked(remote: &Remote, settled: &[ResolvedFile], kept: &StagingDir) -> Res
     let name = url::kept_as(url::file_name(member)).map_err(ImageError::new)?;
     let out = kept.path(&name);
     // Archives are made with and without `./` in front.
-    let mut why = String::new();
-    for inside in [member.clone(), format!("./{member}")] {
-        match take_out(&archive, &inside, &out)? {
+    let mut why = Cow::Borrowed("");
+    for inside in [member.as_str(), &format!("./{member}")] {
+        match take_out(&archive, inside, &out)? {
             Ok(()) => return Ok(out),
             Err(reason) => why = reason,
         }
     }
-    Err(ImageError::new(format!(
+    Err(ImageError::new(format_args!(
         "can't take {member} out of {}: {why}",
         remote.url
     )))
 }
 
 /// Takes one file out of an archive; else what tar says of it.
-fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), String>, ImageError> {
+fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), Cow<'static, str>>, ImageError> {
     let file = File::create(out).map_err(|error| failed("make", out.display(), error))?;
     // A colon would make a relative path one on another machine.
     let archive = &path::absolute(archive).map_err(|error| failed("unpack", archive.display(), error))?;
@@ -261,8 +287,8 @@ fn take_out(archive: &Path, member: &str, out: &Path) -> Result<Result<(), Strin
     let length = fs::metadata(out).map_or(0, |file| file.len());
     Ok(match (done.status.success(), length) {
         (true, 1..) => Ok(()),
-        (true, 0) => Err("it is empty there, or no file".to_owned()),
-        (false, _) => Err(first_line(&done.stderr)),
+        (true, 0) => Err("it is empty there, or no file".into()),
+        (false, _) => Err(first_line(&done.stderr).into()),
     })
 }
 

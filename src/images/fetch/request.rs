@@ -5,12 +5,12 @@ use crate::model::{
     Name,
     limits::{FETCH_BACKOFF_INITIAL, FETCH_CONNECT_TIMEOUT, FETCH_IDLE_TIMEOUT, FETCH_TRIES_MAX},
 };
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// What is told while it goes on.
 pub trait FetchProgress {
     /// A line for people.
-    fn say(&self, line: &str);
+    fn say(&self, line: fmt::Arguments<'_>);
     /// A file comes: so many bytes of it are here, of so many if the server says.
     fn begin(&self, file: &str, here: u64, total: Option<u64>);
     /// More bytes of it came.

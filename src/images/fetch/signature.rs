@@ -36,7 +36,7 @@ pub(super) fn check(file: &Path, signature: &Path, keyring: &Path, of: &str) -> 
 pub(super) fn check_clear(file: &Path, keyring: &Path, of: &str) -> Result<(Vec<u8>, String), ImageError> {
     let body = fs::read(file).map_err(|error| failed("read", file.display(), error))?;
     if !is_one_signed_text(&body) {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "{of} is not one signed text; it is not trusted"
         )));
     }
@@ -62,7 +62,7 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
         .read_to_end(&mut begins)
         .map_err(unread)?;
     if begins.starts_with(ARMOUR) {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "the keyring {0} is armoured, which gpgv can't read; say `gpg --dearmor {0}` and name what it makes",
             keyring.display()
         )));
@@ -81,16 +81,18 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
         .stdin(Stdio::null())
         .output()
         .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                let why = format!("can't check {of}: gpgv is not installed; say `apt install gpgv`");
-                ImageError::new(why).with_source(error)
-            }
+            ErrorKind::NotFound => ImageError::new(format_args!(
+                "can't check {of}: gpgv is not installed; say `apt install gpgv`"
+            ))
+            .with_source(error),
             _ => ImageError::about(format_args!("can't check {of}: gpgv does not run"), error),
         })?;
     judge(&String::from_utf8_lossy(&done.stdout)).map_err(|fault| {
         let keyring = keyring.display();
-        let why = format!("{of}: {fault}; it was checked with the keys of {keyring}. Nothing of it is used");
-        ImageError::new(why).with_source(fault)
+        ImageError::new(format_args!(
+            "{of}: {fault}; it was checked with the keys of {keyring}. Nothing of it is used"
+        ))
+        .with_source(fault)
     })
 }
 

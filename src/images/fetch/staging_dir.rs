@@ -17,6 +17,7 @@ use crate::model::{
     limits::{FETCH_LOCK_TRIES, FETCH_POLL_INTERVAL, FETCH_STAGING_TTL},
 };
 use std::{
+    fmt::Display,
     fs::{self, DirEntry, File, Metadata, TryLockError},
     io,
     os::unix::fs::MetadataExt,
@@ -36,14 +37,14 @@ pub(super) struct StagingDir {
 
 impl StagingDir {
     pub(super) fn open(images: &Path, name: &Name) -> Result<StagingDir, ImageError> {
-        let folder = images.join(format!("{PREFIX}{name}"));
+        let folder = staging_dir(images, name);
         fs::create_dir_all(&folder).map_err(|error| failed("make the folder", folder.display(), error))?;
         let lock = File::open(&folder).map_err(|error| failed("open", folder.display(), error))?;
         match locked(&lock) {
             Ok(()) if is_at(&lock, &folder) => Ok(StagingDir { folder, _lock: lock }),
             // Between the opening and the lock another run made it an image.
             Ok(()) => StagingDir::open(images, name),
-            Err(TryLockError::WouldBlock) => Err(ImageError::new(format!(
+            Err(TryLockError::WouldBlock) => Err(ImageError::new(format_args!(
                 "another command fetches `{name}` at this moment; wait for it, or end it"
             ))),
             Err(TryLockError::Error(error)) => Err(failed("lock", folder.display(), error)),
@@ -102,7 +103,7 @@ impl StagingDir {
         images: &Path,
         new: &NewImage,
         artifacts: Vec<ArtifactSummary>,
-        comments: &[String],
+        comments: &[&dyn Display],
     ) -> Result<Added, ImageError> {
         // An image that is replaced gets the hidden folder's name: no second run may take it for its own
         // while it is removed. A run that has just made it holds its lock until it ends.
@@ -154,13 +155,12 @@ fn was_replaced(hidden: &Path, image: &Path) -> bool {
 /// what killed runs had no time to remove.
 pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgress) {
     partial::sweep(images);
-    let own = format!("{PREFIX}{own}");
     for entry in fs::read_dir(images).into_iter().flatten().flatten() {
         let file = entry.file_name();
         let Some(name) = file
             .to_str()
-            .filter(|file| **file != own)
             .and_then(|file| file.strip_prefix(PREFIX))
+            .filter(|name| *name != own.as_str())
         else {
             continue;
         };
@@ -179,12 +179,12 @@ pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgre
             if bytes == 0 {
                 continue;
             }
-            progress.say(&format!(
+            progress.say(format_args!(
                 "an unfinished download of `{name}` takes {megabytes} MB: fetch it again to go on, or remove {}",
                 entry.path().display()
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {
-            progress.say(&format!(
+            progress.say(format_args!(
                 "removed the download of `{name}` that was not taken up for two weeks, {megabytes} MB"
             ));
         }
@@ -194,7 +194,7 @@ pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgre
 /// After a run that was stopped, however abruptly: removes what no later run could use of that image, and
 /// returns the bytes that stay.
 pub fn keep_resumable(images: &Path, name: &Name) -> u64 {
-    let folder = images.join(format!("{PREFIX}{name}"));
+    let folder = staging_dir(images, name);
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let Some(file) = name
@@ -213,6 +213,11 @@ pub fn keep_resumable(images: &Path, name: &Name) -> u64 {
     // Only an empty one goes.
     let _ = fs::remove_dir(&folder);
     bytes
+}
+
+/// Where the download of an image grows.
+fn staging_dir(images: &Path, name: &Name) -> PathBuf {
+    images.join(format!("{PREFIX}{name}"))
 }
 
 /// What the beginning of a file is called. Hidden, so that no file of an image has that name.

@@ -22,7 +22,7 @@ use crate::model::{Name, limits::FETCH_SUMS_BYTES_MAX};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -38,16 +38,54 @@ pub(super) struct ResolvedFile {
 enum CheckMethod {
     /// The operator, or the catalogue.
     Pinned,
-    /// A file of checksums, and by what that is trusted.
-    Listed(String),
+    /// A file of checksums.
+    Listed(SumsTrust),
     Signed(Signature),
     Accepted,
 }
 
-/// Checksums that are trusted, and why.
+/// Why checksums are trusted.
+#[derive(Clone, Debug)]
+pub(super) enum SumsTrust {
+    /// Their file is signed, by this key's owner.
+    Signed(String),
+    /// Their file came from this server over HTTPS.
+    Https(String),
+}
+
+/// Checksums that are trusted, and why. `None` where there are none.
 pub(super) struct TrustedSums {
     sums: Vec<Sum>,
-    because: String,
+    because: Option<SumsTrust>,
+}
+
+/// What vouches for a file.
+pub(super) enum Checked<'a> {
+    /// A checksum that somebody wrote down.
+    Pinned,
+    /// Its file of checksums.
+    Listed(&'a SumsTrust),
+    /// A signature of its own, by this key's owner.
+    Signed(String),
+    /// Nothing, as the operator wanted it.
+    Accepted,
+}
+
+impl fmt::Display for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Checked::Pinned => f.write_str("as it was written down"),
+            Checked::Listed(SumsTrust::Signed(signer)) => {
+                write!(f, "as its file of checksums says, which {signer} signed")
+            }
+            Checked::Listed(SumsTrust::Https(host)) => write!(
+                f,
+                "as its file of checksums says, which is not signed and came from {host} over HTTPS"
+            ),
+            Checked::Signed(signer) => write!(f, "signed by {signer}"),
+            Checked::Accepted => f.write_str("accepted as it came: nobody vouched for it"),
+        }
+    }
 }
 
 /// What can be known to fail before a byte is fetched.
@@ -58,10 +96,10 @@ pub(super) fn preflight(request: &FetchRequest) -> Result<(), ImageError> {
         .map(|file| &file.url)
         .chain(request.entry.sums.iter().map(|sums| &sums.url))
     {
-        url::refuse(url).map_err(ImageError::new)?;
+        url::validate(url).map_err(ImageError::new)?;
     }
     if request.entry.files().next().is_none() {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "`{}` names no file on a server; name one with --kernel URL",
             request.name
         )));
@@ -70,7 +108,7 @@ pub(super) fn preflight(request: &FetchRequest) -> Result<(), ImageError> {
         && !is_signed(first, request)
         && !first.url.starts_with("https://")
     {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "{} has no signature to check it by, and over plain HTTP anybody on the way may change it; name an https:// URL, its --signature and --keyring, or each file's --sha256",
             first.url
         )));
@@ -105,14 +143,11 @@ fn has_keyring(signed: &Signature, otherwise: &str) -> Result<(), ImageError> {
     if signed.keyring.is_file() {
         return Ok(());
     }
-    let from = signed
-        .keyring_from
-        .as_deref()
-        .map_or(String::new(), |from| format!("; {from}"));
-    Err(ImageError::new(format!(
-        "the keyring {} is not here{from}.{otherwise}",
-        signed.keyring.display()
-    )))
+    let keyring = signed.keyring.display();
+    Err(match &signed.keyring_from {
+        Some(from) => ImageError::new(format_args!("the keyring {keyring} is not here; {from}.{otherwise}")),
+        None => ImageError::new(format_args!("the keyring {keyring} is not here.{otherwise}")),
+    })
 }
 
 /// Fetches and checks the files of checksums, each by its signature, by HTTPS, or by the one before.
@@ -124,14 +159,14 @@ pub(super) fn sums(
 ) -> Result<TrustedSums, ImageError> {
     let mut known = TrustedSums {
         sums: Vec::new(),
-        because: String::new(),
+        because: None,
     };
     for (index, file) in request.entry.sums.iter().enumerate() {
         let listed = sums::find(&known.sums, &file.url).map(|sum| sum.sha256);
         let signed = file.signature.as_ref().filter(|_| is_signed(file, request));
         let vouched = index > 0 && signed.is_none();
         if vouched && listed.is_none() {
-            return Err(ImageError::new(format!(
+            return Err(ImageError::new(format_args!(
                 "{} says nothing of {}",
                 request.entry.sums[index - 1].url,
                 file.url
@@ -142,7 +177,7 @@ pub(super) fn sums(
         if let Some(expected) = listed.filter(|_| vouched) {
             let found: [u8; 32] = Sha256::digest(&body).into();
             if found != expected {
-                return Err(ImageError::new(format!(
+                return Err(ImageError::new(format_args!(
                     "{} is not what {} says of it; the mirror may be in the middle of an update: try later",
                     file.url,
                     request.entry.sums[index - 1].url
@@ -151,9 +186,9 @@ pub(super) fn sums(
         } else if let Some(signed) = signed {
             let (text, signer) = check_text(client, (&file.url, body), signed, kept, progress)?;
             body = text;
-            known.because = format!("which {signer} signed");
+            known.because = Some(SumsTrust::Signed(signer));
         } else {
-            known.because = format!("which is not signed and came from {} over HTTPS", url::host(&file.url));
+            known.because = Some(SumsTrust::Https(url::host(&file.url).to_owned()));
         }
         known
             .sums
@@ -204,7 +239,7 @@ impl Drop for Scratch {
 
 /// A small file, in memory.
 fn small(client: &HttpClient, url: &str, secure: bool, progress: &dyn FetchProgress) -> Result<Vec<u8>, ImageError> {
-    url::refuse(url).map_err(ImageError::new)?;
+    url::validate(url).map_err(ImageError::new)?;
     let mut tries = RetryBudget::new(client);
     loop {
         let asked = RequestOptions {
@@ -214,7 +249,7 @@ fn small(client: &HttpClient, url: &str, secure: bool, progress: &dyn FetchProgr
         let read = client.ask(url, &asked).and_then(|mut response| {
             let limited = response.body_mut().with_config().limit(FETCH_SUMS_BYTES_MAX);
             limited.read_to_vec().map_err(|error| match error {
-                ureq::Error::BodyExceedsLimit(_) => Fault::lasting(format!(
+                ureq::Error::BodyExceedsLimit(_) => Fault::lasting(format_args!(
                     "{url} is larger than {FETCH_SUMS_BYTES_MAX} bytes, and holds no checksums then"
                 )),
                 other => client.broken(url, other.into_io()),
@@ -244,7 +279,7 @@ pub(super) fn resolve(request: &FetchRequest, known: &TrustedSums) -> Result<Vec
     for name in files.chain(members) {
         let name = name?;
         if names.contains(&name) {
-            return Err(ImageError::new(format!(
+            return Err(ImageError::new(format_args!(
                 "two files are called `{name}`; an image can't hold both"
             )));
         }
@@ -263,15 +298,15 @@ fn kept_as(file: &str) -> Result<Name, ImageError> {
 fn resolve_one(remote: &Remote, request: &FetchRequest, known: &TrustedSums) -> Result<ResolvedFile, ImageError> {
     let listed = sums::find(&known.sums, &remote.url);
     if let Some(sum) = listed.filter(|sum| remote.sha256.is_none() && sums::is_contradicted(&known.sums, sum)) {
-        return Err(ImageError::new(format!(
+        return Err(ImageError::new(format_args!(
             "{} has two different checksums in its file of checksums; look there which is right, and name it with --sha256 or in a catalogue.toml of your own",
             sum.url
         )));
     }
     let url = listed.map_or(&remote.url, |sum| &sum.url);
-    let (sha256, check) = match (remote.sha256, listed, &remote.signature) {
+    let (sha256, check) = match (remote.sha256, listed.zip(known.because.clone()), &remote.signature) {
         (Some(sha256), _, _) => (Some(sha256), CheckMethod::Pinned),
-        (None, Some(sum), _) => (Some(sum.sha256), CheckMethod::Listed(known.because.clone())),
+        (None, Some((sum, because)), _) => (Some(sum.sha256), CheckMethod::Listed(because)),
         (None, None, _) if request.accept => (None, CheckMethod::Accepted),
         (None, None, Some(signed)) => (None, CheckMethod::Signed(signed.clone())),
         (None, None, None) => return Err(no_checksum(remote, request)),
@@ -280,7 +315,7 @@ fn resolve_one(remote: &Remote, request: &FetchRequest, known: &TrustedSums) -> 
         return Err(no_checksum(remote, request));
     }
     // What a file of checksums says is judged as what people say.
-    url::refuse(url).map_err(ImageError::new)?;
+    url::validate(url).map_err(ImageError::new)?;
     let file = kept_as(url::file_name(url)).map_err(|error| ImageError::about(url, error))?;
     let wanted = Download {
         url: url.clone(),
@@ -296,29 +331,29 @@ fn resolve_one(remote: &Remote, request: &FetchRequest, known: &TrustedSums) -> 
 
 fn no_checksum(remote: &Remote, request: &FetchRequest) -> ImageError {
     match request.entry.sums.last() {
-        Some(sums) => ImageError::new(format!(
+        Some(sums) => ImageError::new(format_args!(
             "{} says nothing of {}; the release may have moved on: look there, and put what is right into a catalogue.toml of your own",
             sums.url, remote.url
         )),
-        None => ImageError::new(format!(
+        None => ImageError::new(format_args!(
             "nobody says what {} must be: name its checksum with --sha256, or a file of checksums with --sums; --sha256 accept takes whatever comes, and shows its checksum",
             remote.url
         )),
     }
 }
 
-/// Checks what the download itself did not, and says in words what vouches for the file.
-pub(super) fn check(
+/// Checks what the download itself did not, and says what vouches for the file.
+pub(super) fn check<'a>(
     client: &HttpClient,
-    one: &ResolvedFile,
+    one: &'a ResolvedFile,
     path: &Path,
     kept: &StagingDir,
     progress: &dyn FetchProgress,
-) -> Result<String, ImageError> {
+) -> Result<Checked<'a>, ImageError> {
     match &one.check {
-        CheckMethod::Pinned => Ok("as it was written down".to_owned()),
-        CheckMethod::Listed(because) => Ok(format!("as its file of checksums says, {because}")),
-        CheckMethod::Accepted => Ok("accepted as it came: nobody vouched for it".to_owned()),
+        CheckMethod::Pinned => Ok(Checked::Pinned),
+        CheckMethod::Listed(because) => Ok(Checked::Listed(because)),
+        CheckMethod::Accepted => Ok(Checked::Accepted),
         CheckMethod::Signed(signed) => {
             let url = signed.url.clone().unwrap_or_default();
             let beside = Scratch::write(kept, "signature", &small(client, &url, false, progress)?)?;
@@ -327,7 +362,7 @@ pub(super) fn check(
                 // Nothing that fails its check is taken up by the next run.
                 let _ = (fs::remove_file(path), fs::remove_file(kept.note(&one.wanted.file)));
             })?;
-            Ok(format!("signed by {signer}"))
+            Ok(Checked::Signed(signer))
         }
     }
 }

@@ -2,28 +2,60 @@
 //! and a file of checksums need. Not the crate `url`: it writes a URL anew (`..`, `\`, blanks and names in other
 //! scripts), and what is asked for, noted and shown is what was written, or nothing.
 
-use crate::model::{Name, text};
+use crate::model::{Name, NameError, text};
+use std::fmt;
 
-/// Why a text can't be the URL of a file, or nothing.
-pub fn refuse(url: &str) -> Result<(), String> {
-    let shown = text::escape(url.as_bytes());
+/// Why a text can't be the URL of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlFault {
+    /// It is of no scheme that is fetched.
+    Scheme,
+    /// It has a character that no URL has.
+    Character,
+    /// It has a user in it, and perhaps a password.
+    User,
+    /// It names a server, or nothing.
+    NoFile,
+}
+
+/// A text that can't be the URL of a file, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UrlError<'a> {
+    url: &'a str,
+    fault: UrlFault,
+}
+
+impl fmt::Display for UrlError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.fault {
+            UrlFault::Scheme => "is not a URL that begins with https:// or http://",
+            UrlFault::Character => "has a blank or another character that no URL has; write it as %20 or the like",
+            UrlFault::User => "has a user in it, and it would be written down; take it out",
+            UrlFault::NoFile => "names no file on a server",
+        };
+        write!(f, "`{}` {why}", text::escaped(self.url))
+    }
+}
+
+/// Whether a text can be the URL of a file.
+///
+/// # Errors
+/// Where it can't.
+pub fn validate(url: &str) -> Result<(), UrlError<'_>> {
+    fault(url).map_or(Ok(()), |fault| Err(UrlError { url, fault }))
+}
+
+fn fault(url: &str) -> Option<UrlFault> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return Err(format!("`{shown}` is not a URL that begins with https:// or http://"));
+        return Some(UrlFault::Scheme);
     };
-    if url.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Err(format!(
-            "`{shown}` has a blank or another character that no URL has; write it as %20 or the like"
-        ));
-    }
     let host = rest.split('/').next().unwrap_or_default();
-    if host.contains('@') {
-        return Err(format!(
-            "`{shown}` has a user in it, and it would be written down; take it out"
-        ));
-    }
-    match host.is_empty() || !rest.contains('/') {
-        true => Err(format!("`{shown}` names no file on a server")),
-        false => Ok(()),
+    if url.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        Some(UrlFault::Character)
+    } else if host.contains('@') {
+        Some(UrlFault::User)
+    } else {
+        (host.is_empty() || !rest.contains('/')).then_some(UrlFault::NoFile)
     }
 }
 
@@ -53,10 +85,21 @@ pub(super) fn host(url: &str) -> &str {
 }
 
 /// The name under which a file is kept, where it can stand in a URL of ours.
-pub(super) fn kept_as(file: &str) -> Result<Name, String> {
-    file.parse().map_err(|error| {
-        format!("the last part of the URL must be able to name a file: {error}; fetch it with another program, and say `bootwright image add`")
-    })
+pub(super) fn kept_as(file: &str) -> Result<Name, KeptAsError> {
+    file.parse().map_err(KeptAsError)
+}
+
+/// Why the last part of a URL is no name for a file of an image.
+pub(super) struct KeptAsError(NameError);
+
+impl fmt::Display for KeptAsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the last part of the URL must be able to name a file: {}; fetch it with another program, and say `bootwright image add`",
+            self.0
+        )
+    }
 }
 
 #[cfg(test)]
@@ -77,18 +120,18 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_file_is_refused() {
-        for url in [
-            "",
-            "ftp://a/b",
-            "https://",
-            "https://a",
-            "http:///x",
-            "https://a/b c",
-            "https://u:p@a/b",
-            "file:///x",
+        for (url, why) in [
+            ("", UrlFault::Scheme),
+            ("ftp://a/b", UrlFault::Scheme),
+            ("https://", UrlFault::NoFile),
+            ("https://a", UrlFault::NoFile),
+            ("http:///x", UrlFault::NoFile),
+            ("https://a/b c", UrlFault::Character),
+            ("https://u:p@a/b", UrlFault::User),
+            ("file:///x", UrlFault::Scheme),
         ] {
-            assert!(refuse(url).is_err(), "{url}");
+            assert_eq!(fault(url), Some(why), "{url}");
         }
-        assert_eq!(refuse("https://a.example/linux"), Ok(()));
+        assert_eq!(validate("https://a.example/linux"), Ok(()));
     }
 }

@@ -13,12 +13,11 @@ impl ArtifactNames {
     pub(super) fn located(&mut self, tree: &Tree, path: &str) -> Result<Located, ImageError> {
         let Some(content) = tree.file(path) else {
             let shown = text::escape(path.as_bytes());
-            let why = format!(
+            return Err(ImageError::new(format_args!(
                 "{}: it has no file {shown}; at its top: {}",
                 tree.source.display(),
                 tree.top()
-            );
-            return Err(ImageError::new(why));
+            )));
         };
         Ok(Located {
             path: path.to_owned(),

@@ -8,25 +8,24 @@ use crate::images::{
     menu::MenuEntry,
 };
 use crate::model::{Cpu, text};
+use std::{borrow::Cow, fmt};
 
 impl Assembly<'_> {
-    pub(super) fn notes(&self, others: &[Candidate]) -> Vec<String> {
+    pub(super) fn notes(&self, others: &[Candidate]) -> Vec<Cow<'static, str>> {
         let candidate = self.candidate;
-        let mut notes: Vec<String> = others
-            .iter()
-            .map(|other| {
-                let kernel = text::escape(other.kernel.as_bytes());
-                format!("{} is there too: take it with --kernel {kernel}", other.by)
-            })
-            .collect();
+        let is_there = |other: &Candidate| {
+            let kernel = text::escaped(&other.kernel);
+            format!("{} is there too: take it with --kernel {kernel}", other.by).into()
+        };
+        let mut notes: Vec<Cow<'static, str>> = others.iter().map(is_there).collect();
         if !candidate.row.note.is_empty() {
-            notes.push(candidate.row.note.to_owned());
+            notes.push(candidate.row.note.into());
         }
         if candidate.header.is_gzip {
-            notes.push("the kernel is packed with gzip, which iPXE before 2021 does not unpack: unpack it with gunzip if it does not start".to_owned());
+            notes.push("the kernel is packed with gzip, which iPXE before 2021 does not unpack: unpack it with gunzip if it does not start".into());
         }
         if candidate.initrds.is_empty() {
-            notes.push("no initrd was found for this kernel: name one with --initrd PATH if it needs one".to_owned());
+            notes.push("no initrd was found for this kernel: name one with --initrd PATH if it needs one".into());
         }
         notes
     }
@@ -57,7 +56,7 @@ impl Assembly<'_> {
 
     /// What to say where the medium told the kernel where its root is, and neither that nor a file with the
     /// root came along.
-    pub(super) fn without_root(&self, dropped: &[String], archiso: Option<&str>) -> Option<String> {
+    pub(super) fn without_root(&self, dropped: &[String], archiso: Option<&str>) -> Option<Cow<'static, str>> {
         let finds_root = |parameter: &&String| MEDIUM_ROOT.iter().any(|pattern| text::glob(pattern, parameter));
         let root: Vec<&str> = dropped.iter().filter(finds_root).map(String::as_str).collect();
         if !self.is_stranger() || root.is_empty() {
@@ -66,15 +65,11 @@ impl Assembly<'_> {
         const FILES_SHOWN: usize = 3;
         let is_root = |path: &&str| ROOT_FILES.iter().any(|pattern| text::glob(pattern, path));
         let files: Vec<&str> = self.tree.paths().filter(is_root).take(FILES_SHOWN).collect();
-        let next = match (archiso, files.is_empty()) {
-            (Some(path), _) => format!("it will want {path}, which is not here"),
-            (None, true) => "no file here looks like one: name it with --disk PATH".to_owned(),
-            (None, false) => format!(
-                "{} looks like one: take it with --disk PATH, and tell the kernel of it in a script of your own",
-                files.join(", ")
-            ),
+        let next = match archiso {
+            Some(path) => RootNext::Named(path),
+            None => RootNext::Among(&files),
         };
-        Some(escaped(&format!(
+        Some(escaped(format_args!(
             "as it is, this can't boot: its root is found on the medium by {}, which was dropped, and no file with \
              the root was taken; {next}",
             root.join(" ")
@@ -82,16 +77,38 @@ impl Assembly<'_> {
     }
 }
 
+/// Where the root of a system may be, which the medium alone says.
+enum RootNext<'a> {
+    /// At this path, where nothing is.
+    Named(&'a str),
+    /// In one of these files, by their names.
+    Among(&'a [&'a str]),
+}
+
+impl fmt::Display for RootNext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RootNext::Named(path) => write!(f, "it will want {path}, which is not here"),
+            RootNext::Among([]) => f.write_str("no file here looks like one: name it with --disk PATH"),
+            RootNext::Among(files) => write!(
+                f,
+                "{} looks like one: take it with --disk PATH, and tell the kernel of it in a script of your own",
+                files.join(", ")
+            ),
+        }
+    }
+}
+
 /// What to say of a kernel that the medium does not start by itself.
-pub(super) fn under_hypervisor(entry: &MenuEntry) -> Option<String> {
+pub(super) fn under_hypervisor(entry: &MenuEntry) -> Option<Cow<'static, str>> {
     let hypervisor = entry.hypervisor.as_ref()?;
-    Some(escaped(&format!(
+    Some(escaped(format_args!(
         "as it is, this can't boot: the medium starts {hypervisor}, a hypervisor, with this kernel and its initrds as \
          modules; no script here does that, and GRUB can: `multiboot2` and `module2` in a script of your own"
     )))
 }
 
 /// Paths and parameters of a medium are data.
-fn escaped(words: &str) -> String {
-    text::escape(words.as_bytes())
+fn escaped(words: fmt::Arguments<'_>) -> Cow<'static, str> {
+    text::escaped(words).to_string().into()
 }

@@ -467,7 +467,7 @@ fn cannot_boot(files: &[(&'static str, Vec<u8>)]) -> String {
         panic!("{:?}", found.notes);
     };
     assert!(note.starts_with("as it is, this can't boot: "), "{note}");
-    note.clone()
+    note.clone().into_owned()
 }
 
 #[test]

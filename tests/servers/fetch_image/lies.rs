@@ -390,7 +390,7 @@ fn two_runs_at_once_do_not_write_into_one_file() {
     let images = place.images();
     let server = Server::start(move |before, _, stream| {
         if before == 0 {
-            let told = super::place::ProxyOffered::default();
+            let told = super::place::ProgressLines::default();
             let second = request("http://127.0.0.1:9/linux".to_owned(), Some([0; 32]));
             let error = bootwright::images::fetch::fetch(&images, &second, &told)
                 .unwrap_err()

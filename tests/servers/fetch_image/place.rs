@@ -25,11 +25,11 @@ pub fn sums() -> impl Sums {
 
 /// What was told.
 #[derive(Default)]
-pub struct ProxyOffered(pub Mutex<Vec<String>>);
+pub struct ProgressLines(pub Mutex<Vec<String>>);
 
-impl FetchProgress for ProxyOffered {
-    fn say(&self, line: &str) {
-        self.0.lock().unwrap().push(line.to_owned());
+impl FetchProgress for ProgressLines {
+    fn say(&self, line: std::fmt::Arguments<'_>) {
+        self.0.lock().unwrap().push(line.to_string());
     }
     fn begin(&self, _file: &str, _here: u64, _total: Option<u64>) {}
     fn copy(&self, _name: &str, _step: CopyStep) {}
@@ -40,7 +40,7 @@ impl FetchProgress for ProxyOffered {
     }
 }
 
-impl ProxyOffered {
+impl ProgressLines {
     pub fn all(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }
@@ -66,7 +66,7 @@ impl Place {
     }
 
     pub fn fetch(&self, order: &FetchRequest) -> (Result<Added, ImageError>, String) {
-        let told = ProxyOffered::default();
+        let told = ProgressLines::default();
         let done = fetch(&self.images(), order, &told);
         (done, told.all())
     }
