@@ -50,9 +50,9 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     };
     let mut fields = Fields::of(reader, "bootwright.toml", &root)?;
     if is_an_inventory(&fields) {
-        let message = "this is an inventory, and bootwright.toml is wanted".to_owned();
+        let message = "this is an inventory, and bootwright.toml is wanted";
         let help = "name the bootwright.toml whose `inventory` this file is, or the folder it is in";
-        problems.whole_file(&source.file, message, help);
+        problems.unusable(&source.file, message, help);
         return None;
     }
     let base = original.parent().unwrap_or(Path::new(""));
@@ -267,7 +267,7 @@ fn admin(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> Pat
     });
     fields.finish(reader);
     if let Some(listen) = listen {
-        let message = "`listen` does nothing: this version has no web page, API or metrics over TCP".to_owned();
+        let message = "`listen` does nothing: this version has no web page, API or metrics over TCP";
         let help = "take it out; `bootwright status --json` and the other commands talk to the `socket`";
         reader.problems.warn(&listen.origin, message, help);
     }

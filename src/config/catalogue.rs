@@ -152,7 +152,7 @@ impl EntryDefaults {
         let signature = fields.take(reader, "signature", |reader, value| {
             let signature = self.signature(reader, value)?;
             if signature.url.is_none() {
-                let message = "only a file of checksums carries its signature inside".to_owned();
+                let message = "only a file of checksums carries its signature inside";
                 reader.error(value, message, "say where the signature of this file is");
             }
             signature.url.is_some().then_some(signature)
@@ -232,7 +232,7 @@ fn validated(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<
 
 fn needs_file(reader: &mut Reader<'_>, value: &Value<'_>, fields: &Fields<'_>) {
     if !fields.has("file") {
-        let message = "this has no `file`".to_owned();
+        let message = "this has no `file`";
         reader.error(value, message, "say its path beneath `base`, or its URL");
     }
 }

@@ -4,10 +4,13 @@
 //! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
 //! one. Nothing of it keeps the room from booting, so all of it is warned of.
 
-use super::{causes::CausesByMachine, problems::Problems};
+use super::{
+    causes::{CausesByMachine, Whose},
+    problems::Problems,
+};
 use crate::boot::snapshot::{BootSettings, Origin, Snapshot, Subnet};
-use crate::model::{BootTarget, text};
-use std::net::Ipv4Addr;
+use crate::model::{BootTarget, Name, text};
+use std::{fmt, net::Ipv4Addr, sync::Arc};
 
 /// Parameters by which installers go on without a question, as globs, and whose they are. Talos is not
 /// among them: it leaves a disk alone that it is installed on.
@@ -27,27 +30,44 @@ const UNATTENDED: [(&str, &str); 11] = [
 
 /// Where and by which parameter an installer starts; the target's word.
 type Unattended = (Origin, &'static str, String, BootTarget);
-/// Where the script or the answer is named; the file, and the name in it.
-type MissingHostname = (Origin, String, String);
+/// Where the script or the answer is named; what it is, and the server's name in it.
+type MissingHostname = (Origin, NamedIn, String);
+
+/// A text that names a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum NamedIn {
+    Script(Name),
+    /// A file of an answer.
+    Answer(Arc<str>),
+}
+
+impl fmt::Display for NamedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NamedIn::Script(name) => write!(f, "script {name}"),
+            NamedIn::Answer(file) => write!(f, "answer {file}"),
+        }
+    }
+}
 
 /// What is to be warned of, each cause once.
 #[derive(Default)]
-pub(super) struct Warnings {
-    unattended: CausesByMachine<Unattended>,
-    nameless: CausesByMachine<MissingHostname>,
+pub(super) struct Warnings<'a> {
+    unattended: CausesByMachine<'a, Unattended>,
+    nameless: CausesByMachine<'a, MissingHostname>,
 }
 
 /// A look at what one machine gets.
-pub(super) struct MachineWarnings<'a> {
-    /// Whose it is, in words.
-    pub(super) whose: &'a str,
+pub(super) struct MachineWarnings<'a, 'w> {
+    /// Whose it is.
+    pub(super) whose: Whose<'w>,
     /// Whether the machine is given a name server.
     pub(super) knows_names: bool,
     /// Where to say what is found.
-    pub(super) cautions: &'a mut Warnings,
+    pub(super) cautions: &'a mut Warnings<'w>,
 }
 
-impl MachineWarnings<'_> {
+impl MachineWarnings<'_, '_> {
     /// Looks at a script.
     pub(super) fn at_script(&mut self, script: &str, settings: &BootSettings) {
         if let Some(boot) = &settings.boot
@@ -55,33 +75,38 @@ impl MachineWarnings<'_> {
             && let Some((parameter, installer)) = unattended(script)
         {
             let cause = (boot.origin.clone(), installer, parameter.to_owned(), boot.value);
-            self.cautions.unattended.add(cause, self.whose.to_owned());
+            self.cautions.unattended.add(cause, self.whose);
         }
         if let Some(setting) = &settings.script {
-            self.at_names(script, settings, &setting.origin, &format!("script {}", setting.value));
+            self.at_names(
+                script,
+                settings,
+                &setting.origin,
+                &NamedIn::Script(setting.value.clone()),
+            );
         }
     }
 
     /// Looks at a file of an answer.
     pub(super) fn at_answer(&mut self, file: &str, answer: &str, settings: &BootSettings) {
         if let Some(setting) = &settings.answer {
-            self.at_names(answer, settings, &setting.origin, &format!("answer {file}"));
+            self.at_names(answer, settings, &setting.origin, &NamedIn::Answer(file.into()));
         }
     }
 
-    fn at_names(&mut self, sent: &str, settings: &BootSettings, origin: &Origin, what: &str) {
+    fn at_names(&mut self, sent: &str, settings: &BootSettings, origin: &Origin, what: &NamedIn) {
         let is_sent = |boot: &BootTarget| !matches!(boot, BootTarget::Local | BootTarget::Discover);
         if self.knows_names || !settings.boot.as_ref().map(|boot| &boot.value).is_some_and(is_sent) {
             return;
         }
         for name in server_names(sent) {
-            let cause = (origin.clone(), what.to_owned(), name.to_owned());
-            self.cautions.nameless.add(cause, self.whose.to_owned());
+            let cause = (origin.clone(), what.clone(), name.to_owned());
+            self.cautions.nameless.add(cause, self.whose);
         }
     }
 }
 
-impl Warnings {
+impl Warnings<'_> {
     pub(super) fn say(self, problems: &mut Problems) {
         for ((origin, installer, parameter, target), whose) in self.unattended.into_summaries() {
             let parameter = text::escape(parameter.as_bytes());

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, Sourced};
 use crate::model::{limits::SYNTAX_ERRORS_WITHIN_BYTES, text};
-use std::{fmt::Display, ops::Range};
+use std::{
+    fmt::{self, Display},
+    ops::Range,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -97,21 +100,18 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
         if let Some(key) = header(source.line(origin.line)).filter(|key| LISTS.contains(key))
             && let Some(single) = single_header(source, key)
         {
-            let message = format!("`{key}` is a list of tables, and this is a single one");
-            mistakes.push((single, message, format!("write it as [[{key}]], as every {key} is")));
+            mistakes.push((single, Mistake::SingleTable(key)));
             continue;
         }
-        let (message, help) = syntax_error(error.message().trim(), source, span);
-        mistakes.push((origin, message, help.to_owned()));
+        mistakes.push((origin, Mistake::of(error.message().trim(), source, span)));
     }
     mistakes.dedup();
-    for (place, (origin, message, help)) in mistakes.into_iter().enumerate() {
-        let help = match (place, help.as_str()) {
-            (0, "") => HIDES_THE_REST.to_owned(),
-            (0, help) => format!("{help}; {HIDES_THE_REST}"),
-            (_, _) => help,
+    for (place, (origin, mistake)) in mistakes.iter().enumerate() {
+        let help = MistakeHelp {
+            mistake,
+            is_first: place == 0,
         };
-        problems.error(&origin, message, help);
+        problems.error(origin, mistake, help);
     }
     let span = root.span();
     let value = Spanned::new(span, DeValue::Table(root.into_inner()));
@@ -133,22 +133,68 @@ fn as_far_as_read(text: &str) -> (&str, Option<toml::de::Error>) {
     (read, Some(first))
 }
 
-/// The parser's words, and what to do.
-fn syntax_error(words: &str, source: &Source, span: Range<usize>) -> (String, &'static str) {
-    let (message, help) = match words {
-        "duplicate key" => {
-            let key = source.text.get(span).unwrap_or_default().trim();
-            (
-                format!("`{}` is written twice", text::escape(key.as_bytes())),
-                "one table has each key once: put both together",
-            )
+/// What is wrong with a file's TOML.
+#[derive(PartialEq, Eq)]
+enum Mistake<'a> {
+    /// A table of this key stands alone, and there are to be many.
+    SingleTable(&'a str),
+    /// This key stands twice in one table.
+    Twice(&'a str),
+    /// The parser's words, and the line that they are about.
+    Syntax { words: &'a str, line: &'a str },
+}
+
+impl<'a> Mistake<'a> {
+    fn of(words: &'a str, source: &'a Source, span: Range<usize>) -> Mistake<'a> {
+        match words {
+            "duplicate key" => Mistake::Twice(source.text.get(span).unwrap_or_default().trim()),
+            words => Mistake::Syntax {
+                words,
+                line: source.line(source.at(span).line),
+            },
         }
-        message => {
-            let line = source.line(source.at(span).line);
-            (message.replace('\n', "; "), syntax_help(line))
+    }
+}
+
+impl Display for Mistake<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mistake::SingleTable(key) => write!(f, "`{key}` is a list of tables, and this is a single one"),
+            Mistake::Twice(key) => write!(f, "not TOML: `{}` is written twice", text::escaped(key)),
+            Mistake::Syntax { words, .. } => write!(f, "not TOML: {}", words.replace('\n', "; ")),
         }
-    };
-    (format!("not TOML: {message}"), help)
+    }
+}
+
+/// What to do about a mistake, with the first of a file what it hides.
+struct MistakeHelp<'a> {
+    mistake: &'a Mistake<'a>,
+    is_first: bool,
+}
+
+impl Display for MistakeHelp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_said = match self.mistake {
+            Mistake::SingleTable(key) => {
+                write!(f, "write it as [[{key}]], as every {key} is")?;
+                true
+            }
+            Mistake::Twice(_) => {
+                f.write_str("one table has each key once: put both together")?;
+                true
+            }
+            Mistake::Syntax { line, .. } => {
+                let help = syntax_help(line);
+                f.write_str(help)?;
+                !help.is_empty()
+            }
+        };
+        match (self.is_first, is_said) {
+            (true, true) => write!(f, "; {HIDES_THE_REST}"),
+            (true, false) => f.write_str(HIDES_THE_REST),
+            (false, _) => Ok(()),
+        }
+    }
 }
 
 /// The key of a line that begins a table, or one of a list of tables.
@@ -265,8 +311,9 @@ impl<'a> Fields<'a> {
                 continue;
             }
             let origin = reader.source.at(key.span());
-            let otherwise = format!("{} has {}", self.what, self.known.join(", "));
-            let help = did_you_mean(written, self.known.iter().copied(), &otherwise);
+            let known = self.known.join(", ");
+            let otherwise = format_args!("{} has {known}", self.what);
+            let help = did_you_mean(written, self.known.iter().copied(), otherwise);
             meant.extend(closest(written, self.known.iter().copied()));
             let message = format_args!("unknown key `{}` in {}", text::escape(written.as_bytes()), self.what);
             reader.problems.error(&origin, message, help);

@@ -2,7 +2,7 @@
 //! through the same function that serves them.
 
 use super::{
-    causes::CausesByMachine,
+    causes::{CausesByMachine, Whose},
     cautions::{MachineWarnings, Warnings, knows_names},
     hosts::HasBrokenAncestry,
     problems::Problems,
@@ -28,11 +28,11 @@ const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 type FailureKey = (TemplateError, Origin);
 
 /// Who looks on: what fails, and what is to be warned of.
-struct DryRunFindings {
-    failures: CausesByMachine<FailureKey>,
+struct DryRunFindings<'a> {
+    failures: CausesByMachine<'a, FailureKey>,
     /// What is wrong with a text, and where.
-    flaws: CausesByMachine<(Flaw, Origin)>,
-    cautions: Warnings,
+    flaws: CausesByMachine<'a, (Flaw, Origin)>,
+    cautions: Warnings<'a>,
     /// Whether addresses and name servers are ours to give.
     gives_addresses: bool,
 }
@@ -54,14 +54,14 @@ pub(super) fn dry_run(
     };
     let is_settled = |origin: &Origin| !in_cycle.contains(origin);
     for host in snapshot.hosts.iter().filter(|host| is_settled(&host.origin)) {
-        let whose = format!("host `{}`", host.name);
-        machine(snapshot, Who::Host(host), &whose, &host.origin, &mut audience);
+        let whose = Whose::Host(&host.name);
+        machine(snapshot, Who::Host(host), whose, &host.origin, &mut audience);
     }
     for rule in snapshot.rules.iter().filter(|rule| is_settled(&rule.origin)) {
         machine(
             snapshot,
             Who::Rule(rule),
-            "a machine of this rule",
+            Whose::MachineOfRule,
             &rule.origin,
             &mut audience,
         );
@@ -96,7 +96,13 @@ fn help(message: &str) -> &'static str {
     }
 }
 
-fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audience: &mut DryRunFindings) {
+fn machine<'a>(
+    snapshot: &'a Snapshot,
+    who: Who<'a>,
+    whose: Whose<'a>,
+    origin: &Origin,
+    audience: &mut DryRunFindings<'a>,
+) {
     let Some(settings) = who.settings() else {
         return;
     };
@@ -138,14 +144,14 @@ fn machine(snapshot: &Snapshot, who: Who<'_>, whose: &str, origin: &Origin, audi
                 },
                 None => origin.clone(),
             };
-            audience.failures.add((error, place), whose.to_owned());
+            audience.failures.add((error, place), whose);
             return;
         }
     }
     // Most are reported of both firmwares' texts.
     for (place, flaw) in flaws.iter().enumerate() {
         if !flaws[..place].contains(flaw) {
-            audience.flaws.add(flaw.clone(), whose.to_owned());
+            audience.flaws.add(flaw.clone(), whose);
         }
     }
 }
@@ -208,16 +214,16 @@ fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware
 /// looked at.
 fn render(
     snapshot: &Snapshot,
-    (settings, whose): (&BootSettings, &str),
+    (settings, whose): (&BootSettings, Whose<'_>),
     (forms, arch): (&[Dialect], Option<Arch>),
     context: &TemplateContext,
-    (mut look, flaws): (Option<MachineWarnings<'_>>, &mut Vec<(Flaw, Origin)>),
+    (mut look, flaws): (Option<MachineWarnings<'_, '_>>, &mut Vec<(Flaw, Origin)>),
 ) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
     if let Some(script) = &settings.script {
         for (place, form) in forms.iter().enumerate() {
             let file = templates.file_of_script(script.value.as_str(), *form);
-            validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.to_owned()));
+            announce(file, whose);
             let sent = templates.script(&script.value, *form, context)?;
             if let (0, Some(look)) = (place, &mut look) {
                 look.at_script(&sent, settings);
@@ -230,7 +236,7 @@ fn render(
     if let Some(answer) = &settings.answer {
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
             let shown = templates.file_of_answer(&answer.value, file);
-            validation_protocol::next(|| ValidationStep::Render(shown.to_owned(), whose.to_owned()));
+            announce(shown, whose);
             let sent = templates.answer(&answer.value, file, context)?;
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
@@ -255,10 +261,16 @@ fn too_long((settings, script): (&BootSettings, &Origin), cpu: Cpu, length: usiz
         is_error: false,
         what: format!(
             "the kernel's parameters are longer than the {max} bytes that a kernel for {cpu} reads: the rest is lost"
-        ),
+        )
+        .into(),
         help: "shorten them; what is long can be fetched by its URL",
     };
     Some((flaw, place.clone()))
+}
+
+/// Says what is rendered next, in case it comes to no end.
+fn announce(file: &str, whose: Whose<'_>) {
+    validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.to_string()));
 }
 
 fn beginning(file: &str) -> Origin {
@@ -270,7 +282,7 @@ fn beginning(file: &str) -> Origin {
 }
 
 /// The scripts that no inventory names: of a machine that boots its disk, and of a stranger.
-fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut DryRunFindings, problems: &mut Problems) {
+fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut DryRunFindings<'_>, problems: &mut Problems) {
     let wanted = [
         (LOCAL_SCRIPT, true),
         (UNKNOWN_SCRIPT, snapshot.unknown == UnknownPolicy::Discover),
@@ -293,7 +305,7 @@ fn own_scripts(snapshot: &Snapshot, paths: &Origin, audience: &mut DryRunFinding
 }
 
 /// One of them, in every language it is written in.
-fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut DryRunFindings) {
+fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut DryRunFindings<'_>) {
     let identity = Identity {
         mac: Some(STRANGER),
         ..Identity::default()
@@ -301,18 +313,17 @@ fn own_script(snapshot: &Snapshot, name: &Name, paths: &Origin, audience: &mut D
     let is_sound = |form: &Dialect| snapshot.templates.script_compiles(name.as_str(), *form);
     for form in Dialect::ALL.into_iter().filter(is_sound) {
         let file = snapshot.templates.file_of_script(name.as_str(), form);
-        let whose = "an unknown machine".to_owned();
-        validation_protocol::next(|| ValidationStep::Render(file.to_owned(), whose.clone()));
+        announce(file, Whose::Unknown);
         let rendered = TemplateContext::before_serving(snapshot, Who::Unknown, &identity, SERVER)
             .and_then(|context| snapshot.templates.script(name, form, &context));
         match rendered {
             Ok(sent) => {
                 let place = beginning(file);
                 if let Some(flaw) = rendered::script(form, &sent) {
-                    audience.flaws.add((flaw, place), whose);
+                    audience.flaws.add((flaw, place), Whose::Unknown);
                 }
             }
-            Err(error) => audience.failures.add((error, paths.clone()), whose),
+            Err(error) => audience.failures.add((error, paths.clone()), Whose::Unknown),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Validates hosts and rules: names, addresses and other keys that two hosts share, and what each of them boots.
 
 use super::{
-    causes::CausesByMachine,
+    causes::{CausesByMachine, Whose},
     identity::HostIdentity,
     inherit::{Profiles, ResolvedSettings},
     problems::{Problems, did_you_mean},
@@ -41,13 +41,13 @@ pub(super) fn validate<'a>(
         {
             subnets::validate_reservation(subnets, raw.name.value.as_str(), address, problems);
         }
-        let whose = format!("host `{}`", raw.name.value);
-        let settled = profiles.resolve(&raw.profiles, &raw.own, &whose, problems);
+        let whose = Whose::Host(&raw.name.value);
+        let settled = profiles.resolve(&raw.profiles, &raw.own, whose, problems);
         if !inventory.misses_subnets {
             let address = raw.address.as_ref().map(|address| address.value);
-            subnets::validate_routes(subnets, (&whose, address), &settled.settings, problems);
+            subnets::validate_routes(subnets, (whose, address), &settled.settings, problems);
         }
-        if !settled.whole {
+        if !settled.is_complete {
             in_cycle.insert(raw.origin.clone());
         }
         hosts.push(Host {
@@ -95,8 +95,9 @@ pub(super) fn validate_rules<'a>(
 ) -> Vec<Rule> {
     let mut validated = Vec::with_capacity(rules.len());
     for raw in rules {
-        let ResolvedSettings { settings, whole } = profiles.resolve(&raw.profiles, &raw.own, "this rule", problems);
-        if !whole {
+        let ResolvedSettings { settings, is_complete } =
+            profiles.resolve(&raw.profiles, &raw.own, Whose::Rule, problems);
+        if !is_complete {
             in_cycle.insert(raw.origin.clone());
         }
         let image = settings.image.as_ref().and_then(|image| images.get(&image.value));
@@ -142,7 +143,7 @@ impl<'a> Claims<'a> {
     fn validate(&mut self, host: &'a RawHost, problems: &mut Problems) {
         let name = host.name.value.as_str();
         let identity = IdentityKey::Name(name.to_ascii_lowercase());
-        // A host copied whole has everything twice, and is one mistake. What it has of others is another.
+        // A host that was copied as it is has everything twice, and is one mistake. What it has of others is another.
         self.twin = self.seen.get(&identity).map(|(first, _)| *first);
         self.claim_name(host, identity, problems);
         let HostIdentity {
@@ -224,11 +225,11 @@ impl<'a> Claims<'a> {
             }
             Some((first, _)) if Some(*first) == self.twin => {}
             Some((first, origin)) => {
-                let message = match *first == host {
-                    true => format!("host `{host}` has the {what} {} twice", claimed.value),
-                    false => format!("host `{host}` has the {what} {} of host `{first}`", claimed.value),
-                };
-                problems.error(&claimed.origin, message, super::first_defined(origin));
+                let (value, help) = (&claimed.value, super::first_defined(origin));
+                let twice = format_args!("host `{host}` has the {what} {value} twice");
+                let of_another = format_args!("host `{host}` has the {what} {value} of host `{first}`");
+                let message = if *first == host { twice } else { of_another };
+                problems.error(&claimed.origin, message, help);
             }
         }
     }
@@ -263,7 +264,7 @@ pub(super) fn validate_references(inventory: &Inventory, known: &References<'_>,
 }
 
 fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Problems) {
-    let missing = |what: &str, name: &Sourced<Name>, help: String, problems: &mut Problems| {
+    let missing = |what: &str, name: &Sourced<Name>, help: &dyn Display, problems: &mut Problems| {
         problems.error(&name.origin, format_args!("there is no {what} `{}`", name.value), help);
     };
     if let Some(image) = &own.image
@@ -272,7 +273,7 @@ fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Pro
         && !known.unsound.contains(&image.value)
     {
         let names = known.images.keys().map(Name::as_str);
-        let otherwise = format!(
+        let otherwise = format_args!(
             "`bootwright image fetch {0}` downloads it if `bootwright image catalogue` lists it; `bootwright image add {0} \
              FILE.iso` makes it of an ISO, a folder or files",
             image.value
@@ -280,7 +281,7 @@ fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Pro
         missing(
             "image",
             image,
-            did_you_mean(image.value.as_str(), names, &otherwise),
+            &did_you_mean(image.value.as_str(), names, otherwise),
             problems,
         );
     }
@@ -289,15 +290,15 @@ fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Pro
         && !known.templates.has_script(script.value.as_str())
     {
         let names = known.templates.script_names();
-        let otherwise = format!(
+        let known_names = names.join(", ");
+        let otherwise = format_args!(
             "write {}.ipxe in the folder of scripts, or use one of {}",
-            script.value,
-            names.join(", ")
+            script.value, known_names
         );
         missing(
             "script",
             script,
-            did_you_mean(stem(&script.value, &names), names, &otherwise),
+            &did_you_mean(stem(&script.value, &names), names, otherwise),
             problems,
         );
     }
@@ -306,11 +307,11 @@ fn validate_names(own: &BootSettings, known: &References<'_>, problems: &mut Pro
         && !known.templates.has_answer(answer.value.as_str())
     {
         let names: Vec<&str> = known.templates.answers.keys().map(Name::as_str).collect();
-        let otherwise = format!("write {}.cfg or the folder {0} in the folder of answers", answer.value);
+        let otherwise = format_args!("write {}.cfg or the folder {0} in the folder of answers", answer.value);
         missing(
             "answer",
             answer,
-            did_you_mean(stem(&answer.value, &names), names, &otherwise),
+            &did_you_mean(stem(&answer.value, &names), names, otherwise),
             problems,
         );
     }
@@ -330,10 +331,8 @@ fn stem<'n>(name: &'n Name, names: &[&str]) -> &'n str {
 pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
     let mut unscripted = CausesByMachine::default();
     let mut unarmed = CausesByMachine::default();
-    let named_hosts = hosts
-        .iter()
-        .map(|host| (format!("host `{}`", host.name), &host.settings));
-    let named_rules = rules.iter().map(|rule| ("this rule".to_owned(), &rule.settings));
+    let named_hosts = hosts.iter().map(|host| (Whose::Host(&host.name), &host.settings));
+    let named_rules = rules.iter().map(|rule| (Whose::Rule, &rule.settings));
     for (whose, settings) in named_hosts.chain(named_rules) {
         let Some(boot) = &settings.boot else {
             continue;

@@ -5,6 +5,7 @@ use super::decode::{self, Fields, Reader, Value};
 use crate::boot::snapshot::Sourced;
 use crate::model::{HardwareAddr, MacAddr, MacError, Uuid, is_placeholder_serial, limits::CLIENT_ID_BYTES_MAX, text};
 use crate::proto::dhcp::names_a_vlan;
+use std::fmt;
 use toml::de::DeValue;
 
 /// What a host is known by.
@@ -65,7 +66,7 @@ fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacEntry> {
         }
         (Err(_), Ok(port)) => return Some(MacEntry::Port(port)),
         (Err(error), Err(_)) => {
-            reader.error(value, error.to_string(), "");
+            reader.error(value, error, "");
             return None;
         }
     };
@@ -102,7 +103,7 @@ fn client_id(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<HardwareAddr>
 fn uuid(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Uuid> {
     let uuid: Uuid = decode::parsed(reader, value)?;
     if uuid.is_placeholder() {
-        placeholder(reader, value, &format!("the UUID {uuid}"));
+        placeholder(reader, value, format_args!("the UUID {uuid}"));
         return None;
     }
     Some(uuid)
@@ -114,14 +115,14 @@ fn serial(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
         placeholder(
             reader,
             value,
-            &format!("the serial number `{}`", text::escape(serial.as_bytes())),
+            format_args!("the serial number `{}`", text::escaped(&serial)),
         );
         return None;
     }
     Some(serial)
 }
 
-fn placeholder(reader: &mut Reader<'_>, value: &Value<'_>, what: &str) {
+fn placeholder(reader: &mut Reader<'_>, value: &Value<'_>, what: fmt::Arguments<'_>) {
     let message = format_args!("{what} is what makers leave on thousands of boards, and names none");
     reader.error(value, message, "take it out, and name the host by its `mac`");
 }

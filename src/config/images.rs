@@ -32,7 +32,7 @@ pub(super) struct ImageFolder {
 
 impl ImageFolder {
     pub(super) fn read(folder: &Path, sums: &mut dyn Sums, problems: &mut Problems) -> ImageFolder {
-        let shown = folder.display().to_string();
+        let shown = folder.display();
         let mut catalogue = ImageFolder {
             stands_in: !sums.are_at_hand(),
             ..ImageFolder::default()
@@ -42,7 +42,7 @@ impl ImageFolder {
                 return Vec::new();
             }
             let message = format_args!("the folder of images can't be read: {error}");
-            problems.whole_file(&shown, message, "make the folder, or correct `images` under [paths]");
+            problems.unusable(shown, message, "make the folder, or correct `images` under [paths]");
             catalogue.unread = true;
             Vec::new()
         });
@@ -173,12 +173,12 @@ fn read_image(
         problems,
     };
     let mut fields = Fields::of(reader, "an image", &root)?;
-    let mut compiled = !broken;
+    let mut is_sound = !broken;
     let cpu = fields.take(reader, "arch", raw::cpu).map(|cpu| cpu.value);
-    compiled &= cpu.is_some() || fields.value("arch").is_none();
+    is_sound &= cpu.is_some() || fields.value("arch").is_none();
     let mut one = |reader: &mut Reader<'_>, key| {
         let found = fields.take(reader, key, |reader, value| artifact(reader, folder, sums, value));
-        compiled &= found.is_some() || fields.value(key).is_none();
+        is_sound &= found.is_some() || fields.value(key).is_none();
         found.map(|artifact| artifact.value)
     };
     let (kernel, disk) = (one(reader, "kernel"), one(reader, "disk"));
@@ -190,7 +190,7 @@ fn read_image(
     });
     let cmdline = fields.take_all(reader, "cmdline", decode::some_text);
     fields.finish(reader);
-    if kernel.is_none() && disk.is_none() && compiled {
+    if kernel.is_none() && disk.is_none() && is_sound {
         reader.error(
             &root,
             format_args!("the image `{name}` has neither a kernel nor a disk"),
@@ -198,7 +198,7 @@ fn read_image(
         );
         return None;
     }
-    (compiled && all_initrds).then(|| Image {
+    (is_sound && all_initrds).then(|| Image {
         name: name.clone(),
         cpu,
         // The same file has one name, whoever looks at it and from wherever.
@@ -249,15 +249,19 @@ fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: 
     };
     if !has_sum {
         let message = format_args!("the artifact `{}` has no `sha256`", file.value);
-        let digits = match &found {
-            Some(found) => format!("sha256 = \"{}\"", checksum::hex(found)),
-            None => format!("the sha256 that `sha256sum {}` prints", path.display()),
-        };
-        reader.error(
-            value,
-            message,
-            format_args!("if the file is the right one, add {digits}"),
-        );
+        let (hex, path) = (found.as_ref().map(checksum::hex), path.display());
+        match hex {
+            Some(hex) => reader.error(
+                value,
+                message,
+                format_args!("if the file is the right one, add sha256 = \"{hex}\""),
+            ),
+            None => reader.error(
+                value,
+                message,
+                format_args!("if the file is the right one, add the sha256 that `sha256sum {path}` prints"),
+            ),
+        }
     }
     let declared = declared?;
     let artifact = Artifact {

@@ -5,6 +5,7 @@
 //! lists append in that order; `vars` merge by key.
 
 use super::{
+    causes::Whose,
     problems::{Problems, did_you_mean},
     raw::RawProfile,
 };
@@ -18,7 +19,7 @@ pub(super) struct Profiles<'a> {
     resolved: HashMap<Vec<Name>, BootSettings>,
     used: HashSet<&'a str>,
     /// Every parent exists and no circle was found.
-    whole: bool,
+    all_sound: bool,
     /// Some profile could not be read: one that is not there may be it.
     misses_some: bool,
 }
@@ -27,7 +28,7 @@ pub(super) struct Profiles<'a> {
 pub(super) struct ResolvedSettings {
     pub(super) settings: BootSettings,
     /// No ancestor is missing: what is absent was never written.
-    pub(super) whole: bool,
+    pub(super) is_complete: bool,
 }
 
 impl<'a> Profiles<'a> {
@@ -50,21 +51,17 @@ impl<'a> Profiles<'a> {
             by_name,
             resolved: HashMap::new(),
             used: HashSet::new(),
-            whole: true,
+            all_sound: true,
             misses_some,
         };
         for profile in profiles {
-            checked.check_parents(
-                &profile.inherits,
-                &format!("profile `{}`", profile.name.value),
-                problems,
-            );
+            checked.check_parents(&profile.inherits, Whose::Profile(&profile.name.value), problems);
         }
         checked.cut_circles(profiles, problems);
         checked
     }
 
-    fn check_parents(&self, parents: &[Sourced<Name>], whose: &str, problems: &mut Problems) -> bool {
+    fn check_parents(&self, parents: &[Sourced<Name>], whose: Whose<'_>, problems: &mut Problems) -> bool {
         let mut all_known = true;
         for parent in parents {
             if !self.by_name.contains_key(parent.value.as_str()) {
@@ -93,7 +90,7 @@ impl<'a> Profiles<'a> {
             let mut path = Vec::new();
             self.walk(profile, &mut path, &mut done, &mut condemned, problems);
         }
-        self.whole &= condemned.is_empty();
+        self.all_sound &= condemned.is_empty();
         for name in condemned {
             if let Some(profile) = self.by_name.get(name) {
                 // Hosts that name it get no second complaint: it stays known, without parents.
@@ -147,7 +144,7 @@ impl<'a> Profiles<'a> {
         &mut self,
         parents: &[Sourced<Name>],
         own: &BootSettings,
-        whose: &str,
+        whose: Whose<'_>,
         problems: &mut Problems,
     ) -> ResolvedSettings {
         let all_known = self.check_parents(parents, whose, problems);
@@ -160,7 +157,7 @@ impl<'a> Profiles<'a> {
         overlay(&mut settings, own);
         ResolvedSettings {
             settings,
-            whole: self.whole && all_known,
+            is_complete: self.all_sound && all_known,
         }
     }
 

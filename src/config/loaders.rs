@@ -3,7 +3,7 @@
 mod found;
 
 use super::{
-    causes::CausesByMachine,
+    causes::{CausesByMachine, Whose},
     problems::{Problems, did_you_mean},
     raw::Inventory,
 };
@@ -19,6 +19,7 @@ use crate::model::{Arch, Cpu, Dialect, Firmware, Name, limits::LOADER_INSPECTED_
 pub(super) use found::{RECOVERED, find};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -27,14 +28,14 @@ use std::{
 const BEGINNING_BYTES: u64 = 4096;
 
 /// Who needs iPXE for a kind of firmware.
-type Needs = BTreeMap<Arch, String>;
+type Needs<'a> = BTreeMap<Arch, Whose<'a>>;
 
 /// The kinds of firmware that the inventory speaks of, each with one machine that needs an iPXE for it. A
 /// machine whose image does not say is a PC; one that is told another loader needs none for the firmware that
 /// runs it.
-pub(super) fn needs(machines: &LoaderUsers<'_>, unknown: UnknownPolicy, loaders: &Loaders) -> Needs {
+pub(super) fn needs<'a>(machines: &LoaderUsers<'a>, unknown: UnknownPolicy, loaders: &Loaders) -> Needs<'a> {
     let mut needs = Needs::new();
-    let mut need = |cpu: Option<Cpu>, settings: &BootSettings, whose: &dyn Fn() -> String| {
+    let mut need = |cpu: Option<Cpu>, settings: &BootSettings, whose: Whose<'a>| {
         let cpu = cpu.or_else(|| machines.cpu_of_image(settings));
         if cpu.is_none() && machines.has_stand_in(settings) {
             return;
@@ -44,41 +45,31 @@ pub(super) fn needs(machines: &LoaderUsers<'_>, unknown: UnknownPolicy, loaders:
             let arch = Arch { firmware, cpu };
             let has_another = |named: &Sourced<String>| loaders.runs_on(&named.value, arch);
             if !settings.loaders.iter().any(has_another) {
-                needs.entry(arch).or_insert_with(whose);
+                needs.entry(arch).or_insert(whose);
             }
         }
     };
     for host in machines.hosts {
-        need(None, &host.settings, &|| format!("host `{}`", host.name));
+        need(None, &host.settings, Whose::Host(&host.name));
     }
     for rule in machines.rules {
-        let whose = || format!("the rule at {}:{}", rule.origin.file, rule.origin.line);
-        need(rule.matches.cpu, &rule.settings, &whose);
+        need(rule.matches.cpu, &rule.settings, Whose::RuleAt(&rule.origin));
     }
     if unknown == UnknownPolicy::Discover {
-        need(None, &BootSettings::default(), &|| "an unknown machine".to_owned());
+        need(None, &BootSettings::default(), Whose::Unknown);
     }
     needs
 }
 
 /// Says each loader that is needed and not there.
-pub(super) fn validate(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: &Origin, problems: &mut Problems) {
+pub(super) fn validate(loaders: &Loaders, roots: &[PathBuf], needs: &Needs<'_>, at: &Origin, problems: &mut Problems) {
     for (arch, whose) in needs {
         let files = candidates(*arch);
         if files.is_empty() || loaders.for_arch(*arch).is_some() {
             continue;
         }
-        let looked = match roots {
-            [] => "`loaders` names no folder".to_owned(),
-            roots => format!("none of {} is in {}", files.join(", "), listed(roots)),
-        };
-        let links = files
-            .iter()
-            .filter_map(|file| Some((file, loaders.why_unfollowed(file)?)));
-        let links: String = links
-            .map(|(file, why)| format!("; {file} is a symbolic link, and {why}"))
-            .collect();
-        let message = format_args!("no loader for {arch}, which {whose} needs: {looked}{links}");
+        let looked = Looked { files, roots, loaders };
+        let message = format_args!("no loader for {arch}, which {whose} needs: {looked}");
         let help = match arch.cpu {
             Cpu::X86_64 => "install the package `ipxe`, or add the folder that has it to `loaders` under [paths]",
             Cpu::X86 | Cpu::Arm32 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64 | Cpu::Ppc64 | Cpu::S390x => {
@@ -86,6 +77,28 @@ pub(super) fn validate(loaders: &Loaders, roots: &[PathBuf], needs: &Needs, at: 
             }
         };
         problems.error(at, message, help);
+    }
+}
+
+/// Where a loader was looked for in vain.
+struct Looked<'a> {
+    files: &'a [&'static str],
+    roots: &'a [PathBuf],
+    loaders: &'a Loaders,
+}
+
+impl fmt::Display for Looked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.roots {
+            [] => f.write_str("`loaders` names no folder")?,
+            roots => write!(f, "none of {} is in {}", self.files.join(", "), Listed(roots))?,
+        }
+        for file in self.files {
+            if let Some(why) = self.loaders.why_unfollowed(file) {
+                write!(f, "; {file} is a symbolic link, and {why}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -105,13 +118,11 @@ pub(super) fn validate_named(
         let mut first: BTreeMap<Arch, &str> = BTreeMap::new();
         for loader in &own.loaders {
             let file = loader.value.as_str();
-            let arch = archs
-                .entry(file.to_owned())
-                .or_insert_with(|| arch_of(file, roots, loaders));
+            let arch = archs.entry(file.to_owned()).or_insert_with(|| arch_of(file, loaders));
             let arch = match arch {
                 Ok(arch) => *arch,
-                Err((message, help)) => {
-                    problems.error(&loader.origin, message.clone(), help.clone());
+                Err(fault) => {
+                    fault.say(loader, (roots, loaders), problems);
                     continue;
                 }
             };
@@ -128,7 +139,7 @@ pub(super) fn validate_named(
             }
             if let Some(own) = own_configuration(file, loaders) {
                 let message =
-                    format!("`{own}` is beside the loaders, and GRUB gets it in place of the machine's script");
+                    format_args!("`{own}` is beside the loaders, and GRUB gets it in place of the machine's script");
                 let help = "copy the loader and what it loads into a folder without it, or take that file away";
                 problems.warn(&loader.origin, message, help);
             }
@@ -140,19 +151,16 @@ pub(super) fn validate_named(
     }
 }
 
-/// The configuration that a GRUB finds where it looks, although nobody wrote it for the room: Debian's netboot
-/// trees have one.
+/// The configuration that a GRUB finds where it looks, although it was not written for these machines:
+/// Debian's netboot trees have one.
 fn own_configuration(file: &str, loaders: &Loaders) -> Option<String> {
     if loaders.dialect_of(file) != Some(Dialect::Grub) {
         return None;
     }
     let folder = file.rfind('/').map_or("", |slash| &file[..=slash]);
-    let names = [
-        format!("{folder}grub.cfg"),
-        format!("{folder}grub/grub.cfg"),
-        "grub/grub.cfg".to_owned(),
-    ];
-    names.into_iter().find(|name| loaders.location_of(name).is_some())
+    let names = [(folder, "grub.cfg"), (folder, "grub/grub.cfg"), ("", "grub/grub.cfg")];
+    let mut names = names.into_iter().map(|(folder, name)| format!("{folder}{name}"));
+    names.find(|name| loaders.location_of(name).is_some())
 }
 
 /// Notes what a loader that has any name reads, such as a shim called `bootx64.efi`.
@@ -166,49 +174,80 @@ fn note_dialect(file: &str, loaders: &mut Loaders) {
     }
 }
 
-/// What firmware runs a loader, or what is wrong with it and what to do.
-fn arch_of(file: &str, roots: &[PathBuf], loaders: &Loaders) -> Result<Arch, (String, String)> {
-    let shown = text::escape(file.as_bytes());
-    if let Some(why) = loaders.why_unfollowed(file) {
-        let message = format!("the loader `{shown}` is a symbolic link that is not followed: {why}");
-        let help = "make root the owner of the link and of what it names, or copy the file there";
-        return Err((message, help.to_owned()));
+/// What is wrong with a loader that is named.
+enum LoaderFault {
+    /// It is a symbolic link that is not followed.
+    Unfollowed,
+    Missing,
+    Unreadable(io::Error),
+    /// It is no EFI program, or for a machine that we don't know.
+    NoProgram,
+}
+
+impl LoaderFault {
+    fn say(&self, loader: &Sourced<String>, (roots, loaders): (&[PathBuf], &Loaders), problems: &mut Problems) {
+        let (at, shown) = (&loader.origin, text::escaped(&loader.value));
+        match (self, roots) {
+            (LoaderFault::Unfollowed, _) => {
+                let why = loaders.why_unfollowed(&loader.value).unwrap_or_default();
+                let message = format_args!("the loader `{shown}` is a symbolic link that is not followed: {why}");
+                let help = "make root the owner of the link and of what it names, or copy the file there";
+                problems.error(at, message, help);
+            }
+            (LoaderFault::Missing, roots) => {
+                let otherwise = "copy it there, or add the folder that has it to `loaders` under [paths]";
+                let help = did_you_mean(&loader.value, loaders.names(), otherwise);
+                let mut missing = |where_not: fmt::Arguments<'_>| {
+                    problems.error(at, format_args!("there is no loader `{shown}`: {where_not}"), &help);
+                };
+                match roots {
+                    [] => missing(format_args!("`loaders` under [paths] names no folder")),
+                    roots => missing(format_args!("it is no file in {}", Listed(roots))),
+                }
+            }
+            (LoaderFault::Unreadable(error), _) => {
+                problems.error(at, format_args!("the loader `{shown}` can't be read: {error}"), "");
+            }
+            (LoaderFault::NoProgram, _) => {
+                let message = format_args!("the loader `{shown}` is no EFI program for a machine that we know");
+                problems.error(at, message, "copy the file again, or name another");
+            }
+        }
     }
-    let Some(place) = loaders.location_of(file) else {
-        let message = match roots {
-            [] => format!("there is no loader `{shown}`: `loaders` under [paths] names no folder"),
-            roots => format!("there is no loader `{shown}`: it is no file in {}", listed(roots)),
-        };
-        let otherwise = "copy it there, or add the folder that has it to `loaders` under [paths]";
-        return Err((message, did_you_mean(file, loaders.names(), otherwise)));
-    };
+}
+
+/// What firmware runs a loader, or what is wrong with it.
+fn arch_of(file: &str, loaders: &Loaders) -> Result<Arch, LoaderFault> {
+    if loaders.why_unfollowed(file).is_some() {
+        return Err(LoaderFault::Unfollowed);
+    }
+    let place = loaders.location_of(file).ok_or(LoaderFault::Missing)?;
     let path = place.root.join(&place.file);
-    let beginning = read_at_most(&path, BEGINNING_BYTES).map_err(|error| {
-        let message = format!("the loader `{shown}` can't be read: {error}");
-        (message, String::new())
-    })?;
+    let beginning = read_at_most(&path, BEGINNING_BYTES).map_err(LoaderFault::Unreadable)?;
     if !beginning.starts_with(b"MZ") && !file.ends_with(".efi") {
         return Ok(Arch {
             firmware: Firmware::Bios,
             cpu: Cpu::X86_64,
         });
     }
-    match cpu_of_efi(&beginning) {
-        Some(cpu) => Ok(Arch {
-            firmware: Firmware::Uefi,
-            cpu,
-        }),
-        None => {
-            let message = format!("the loader `{shown}` is no EFI program for a machine that we know");
-            Err((message, "copy the file again, or name another".to_owned()))
-        }
-    }
+    let cpu = cpu_of_efi(&beginning).ok_or(LoaderFault::NoProgram)?;
+    Ok(Arch {
+        firmware: Firmware::Uefi,
+        cpu,
+    })
 }
 
 /// The folders that were looked in, as the operator named them.
-fn listed(roots: &[PathBuf]) -> String {
-    let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-    roots.join(", ")
+struct Listed<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, root) in self.0.iter().enumerate() {
+            let between = if place == 0 { "" } else { ", " };
+            write!(f, "{between}{}", root.display())?;
+        }
+        Ok(())
+    }
 }
 
 fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
@@ -218,7 +257,7 @@ fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A script that a loader can't read: the setting that leads there, the script and the loader.
-type UnreadableScript = (Origin, String, Dialect, Option<String>);
+type UnreadableScript<'a> = (Origin, &'a str, Dialect, Option<&'a str>);
 
 /// Who boots, with the images whose instruction sets tell their firmware.
 pub(super) struct LoaderUsers<'a> {
@@ -246,15 +285,15 @@ pub(super) fn validate_script_dialects(
     (templates, loaders): (&Templates, &Loaders),
     problems: &mut Problems,
 ) {
-    let mut unreadable: CausesByMachine<UnreadableScript> = CausesByMachine::default();
-    let mut unloaded: CausesByMachine<(Origin, String)> = CausesByMachine::default();
+    let mut unreadable: CausesByMachine<'_, UnreadableScript<'_>> = CausesByMachine::default();
+    let mut unloaded: CausesByMachine<'_, (Origin, &str)> = CausesByMachine::default();
     let named_hosts = machines.hosts.iter().map(|host| {
         let cpu = machines.cpu_of_image(&host.settings);
-        (format!("host `{}`", host.name), &host.settings, cpu)
+        (Whose::Host(&host.name), &host.settings, cpu)
     });
     let named_rules = machines.rules.iter().map(|rule| {
         let cpu = rule.matches.cpu.or_else(|| machines.cpu_of_image(&rule.settings));
-        ("a machine of this rule".to_owned(), &rule.settings, cpu)
+        (Whose::MachineOfRule, &rule.settings, cpu)
     });
     for (whose, settings, cpu) in named_hosts.chain(named_rules) {
         let script = settings.script.as_ref().map_or("", |script| script.value.as_str());
@@ -266,16 +305,17 @@ pub(super) fn validate_script_dialects(
         for missing in unreadable_scripts(settings, by_itself, (templates, loaders)) {
             match (missing.2, cpu.is_some_and(Cpu::may_boot_by_pxelinux)) {
                 // U-Boot may be what it has, and no inventory tells.
-                (Dialect::Ipxe, true) if templates.has_script_for(&missing.1, Dialect::Pxelinux) => {
-                    unloaded.add((missing.0, missing.1), whose.clone());
+                (Dialect::Ipxe, true) if templates.has_script_for(missing.1, Dialect::Pxelinux) => {
+                    unloaded.add((missing.0, missing.1), whose);
                 }
-                (_, _) => unreadable.add(missing, whose.clone()),
+                (_, _) => unreadable.add(missing, whose),
             }
         }
     }
     for ((origin, script), whose) in unloaded.into_summaries() {
-        let message =
-            format!("{whose} boots only with firmware that reads pxelinux.cfg itself: `{script}` is {script}.pxelinux");
+        let message = format_args!(
+            "{whose} boots only with firmware that reads pxelinux.cfg itself: `{script}` is {script}.pxelinux"
+        );
         problems.warn(
             &origin,
             message,
@@ -283,11 +323,7 @@ pub(super) fn validate_script_dialects(
         );
     }
     for ((origin, script, dialect, loader), whose) in unreadable.into_summaries() {
-        let loads = match (loader, dialect) {
-            (Some(loader), _) => format!("loads `{loader}`"),
-            (None, Dialect::Pxelinux) => "has firmware that reads pxelinux.cfg itself".to_owned(),
-            (None, Dialect::Ipxe | Dialect::Grub) => format!("loads {dialect}"),
-        };
+        let loads = Loads { loader, dialect };
         let message = format_args!("{whose} {loads}, and the script `{script}` is not written for {dialect}");
         let help = format_args!(
             "write {script}.{} in the folder of scripts; written for {dialect} are {}",
@@ -295,6 +331,23 @@ pub(super) fn validate_script_dialects(
             templates.names_for(dialect).join(", ")
         );
         problems.error(&origin, message, help);
+    }
+}
+
+/// What asks for a machine's script.
+struct Loads<'a> {
+    /// The loader that the machine is told to load; `None` where it gets what is usual.
+    loader: Option<&'a str>,
+    dialect: Dialect,
+}
+
+impl fmt::Display for Loads<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.loader, self.dialect) {
+            (Some(loader), _) => write!(f, "loads `{loader}`"),
+            (None, Dialect::Pxelinux) => f.write_str("has firmware that reads pxelinux.cfg itself"),
+            (None, dialect @ (Dialect::Ipxe | Dialect::Grub)) => write!(f, "loads {dialect}"),
+        }
     }
 }
 
@@ -306,11 +359,11 @@ fn read_by_itself(settings: &BootSettings, cpu: Option<Cpu>) -> Option<Dialect> 
     }
 }
 
-fn unreadable_scripts(
-    settings: &BootSettings,
+fn unreadable_scripts<'a>(
+    settings: &'a BootSettings,
     by_itself: Option<Dialect>,
     (templates, loaders): (&Templates, &Loaders),
-) -> Vec<UnreadableScript> {
+) -> Vec<UnreadableScript<'a>> {
     let script = settings.script.as_ref().map(|script| script.value.as_str());
     // One that is in no language is missing, and that has been reported.
     let script = script.filter(|script| templates.has_script(script));
@@ -318,7 +371,7 @@ fn unreadable_scripts(
     if let (Some(setting), Some(script), Some(dialect)) = (&settings.script, script, by_itself)
         && !templates.has_script_for(script, dialect)
     {
-        missing.push((setting.origin.clone(), script.to_owned(), dialect, None));
+        missing.push((setting.origin.clone(), script, dialect, None));
     }
     for Sourced { value: file, origin } in &settings.loaders {
         let Some(dialect) = loaders.dialect_of(file) else {
@@ -327,7 +380,7 @@ fn unreadable_scripts(
         // A machine that was told to load it may be sent to its disk before it asks for its script.
         for script in script.into_iter().chain([LOCAL_SCRIPT]) {
             if !templates.has_script_for(script, dialect) {
-                missing.push((origin.clone(), script.to_owned(), dialect, Some(file.clone())));
+                missing.push((origin.clone(), script, dialect, Some(file.as_str())));
             }
         }
     }

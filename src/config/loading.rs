@@ -52,7 +52,7 @@ pub(super) fn validate(
     on_stack(|| validate_here(read, catalogue, generation, problems)).unwrap_or_else(|error| {
         let mut problems = Problems::default();
         let what = format!("the files can't be judged, because no thread can be started for it: {error}");
-        problems.whole_file(&read.paths_at.file, what, "");
+        problems.unusable(&read.paths_at.file, what, "");
         Err(problems.into_report())
     })
 }

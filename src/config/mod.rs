@@ -49,6 +49,7 @@ use problems::Problems;
 use raw::Inventory;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -197,9 +198,9 @@ fn validate_inventory(
     let gives_addresses = read.appliance.interfaces.iter().any(|served| served.mode == Mode::Dhcp);
     if inventory.subnets.is_empty() && !inventory.misses_subnets && gives_addresses {
         // A file that was emptied by accident must not take every machine's address away.
-        let file = read.appliance.inventory.display().to_string();
-        let message = "the inventory has no [[subnet]], so no machine would get an address".to_owned();
-        problems.whole_file(&file, message, "write one, with its cidr: see config/inventory.toml");
+        let file = read.appliance.inventory.display();
+        let message = "the inventory has no [[subnet]], so no machine would get an address";
+        problems.unusable(file, message, "write one, with its cidr: see config/inventory.toml");
     }
     snapshot.subnets = subnets::validate(&inventory.subnets, problems);
     let mut profiles = Profiles::check(&inventory.profiles, inventory.misses_profiles, problems);
@@ -327,11 +328,32 @@ pub fn appliance(path: &Path) -> Result<Appliance, LoadReport> {
     }
 }
 
-/// Who in the inventory names `image`, used or not, and where: `host r1u07`, `profile worker`, `a rule`.
+/// Who names an image.
+#[derive(Clone, Debug)]
+pub enum ImageUser {
+    /// A host.
+    Host(Name),
+    /// A profile.
+    Profile(Name),
+    /// A rule, which has no name.
+    Rule,
+}
+
+impl fmt::Display for ImageUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageUser::Host(name) => write!(f, "host {name}"),
+            ImageUser::Profile(name) => write!(f, "profile {name}"),
+            ImageUser::Rule => f.write_str("a rule"),
+        }
+    }
+}
+
+/// Who in the inventory names `image`, used or not, and where.
 ///
 /// # Errors
 /// When a file can't be read or understood: then nobody can tell.
-pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>, LoadReport> {
+pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(ImageUser, Origin)>, LoadReport> {
     let mut problems = Problems::default();
     let inventory = appliance::read(path, &mut problems)
         .filter(|_| !problems.has_errors())
@@ -342,10 +364,10 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
     let hosts = inventory
         .hosts
         .iter()
-        .map(|host| (format!("host {}", host.name.value), &host.own));
+        .map(|host| (ImageUser::Host(host.name.value.clone()), &host.own));
     let profiles = inventory.profiles.iter();
-    let profiles = profiles.map(|profile| (format!("profile {}", profile.name.value), &profile.own));
-    let rules = inventory.rules.iter().map(|rule| ("a rule".to_owned(), &rule.own));
+    let profiles = profiles.map(|profile| (ImageUser::Profile(profile.name.value.clone()), &profile.own));
+    let rules = inventory.rules.iter().map(|rule| (ImageUser::Rule, &rule.own));
     let identity = hosts.chain(profiles).chain(rules).filter_map(|(who, own)| {
         let setting = own.image.as_ref().filter(|setting| setting.value == *image)?;
         Some((who, setting.origin.clone()))
@@ -353,6 +375,16 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(String, Origin)>
     Ok(identity.collect())
 }
 
-fn first_defined(origin: &Origin) -> String {
-    format!("first defined at {}:{}:{}", origin.file, origin.line, origin.column)
+/// Where the first of two is that exclude each other.
+struct FirstDefined<'a>(&'a Origin);
+
+impl fmt::Display for FirstDefined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { file, line, column } = self.0;
+        write!(f, "first defined at {file}:{line}:{column}")
+    }
+}
+
+fn first_defined(origin: &Origin) -> FirstDefined<'_> {
+    FirstDefined(origin)
 }

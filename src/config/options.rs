@@ -283,7 +283,7 @@ fn hexadecimal(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<u8>> {
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
     let bytes = bytes.filter(|_| digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit));
     if bytes.is_none() {
-        let message = "this is not a run of hexadecimal bytes".to_owned();
+        let message = "this is not a run of hexadecimal bytes";
         reader.error(value, message, "write two digits a byte: \"01:0a:ff\"");
     }
     bytes
@@ -300,7 +300,7 @@ fn number<T: TryFrom<u64>>(reader: &mut Reader<'_>, value: &Value<'_>) -> Option
     };
     let fits = written.and_then(|written| T::try_from(written).ok());
     if fits.is_none() {
-        let message = "this number does not fit its place".to_owned();
+        let message = "this number does not fit its place";
         let bytes = size_of::<T>();
         reader.error(value, message, format_args!("it has {bytes} byte(s) and no sign"));
     }

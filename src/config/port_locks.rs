@@ -1,13 +1,13 @@
 //! Hosts that belong to a switch port, and whether any relay or switch is trusted to report where they are.
 
 use super::{
-    causes::CausesByMachine,
+    causes::{CausesByMachine, Whose},
     problems::Problems,
     raw::{Inventory, RawHost, RawSubnet},
 };
 use crate::boot::snapshot::Origin;
 use crate::model::Cidr;
-use std::net::Ipv4Addr;
+use std::{fmt::Display, net::Ipv4Addr};
 
 /// What a port counts for that a host belongs to.
 #[derive(Clone, Copy)]
@@ -16,13 +16,13 @@ enum Heard<'i> {
     HostIdentity,
     /// It does not, so that its router's word counts.
     ByRouter(&'i RawSubnet, Ipv4Addr),
-    /// Nobody's word counts where the host belongs.
+    /// No relay's or switch's word counts where the host belongs.
     Elsewhere(&'i RawSubnet),
-    /// Nobody's word counts anywhere.
+    /// None counts anywhere.
     Nowhere(Option<&'i RawSubnet>),
 }
 
-/// Says which hosts belong to a switch port that nobody is believed to tell, or only a router that may name itself
+/// Says which hosts belong to a switch port that no relay or switch is believed to tell, or only a router that may name itself
 /// otherwise: they would get no answer at all.
 pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &mut Problems) {
     // What is wrong with the subnets was reported.
@@ -36,13 +36,15 @@ pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &
     );
     for host in &inventory.hosts {
         let Some(port) = &host.identity.port else { continue };
-        let whose = format!("host `{}`", host.name.value);
+        let whose = Whose::Host(&host.name.value);
         match heard(&inventory.subnets, host) {
             None | Some(Heard::HostIdentity) => {}
             Some(Heard::ByRouter(subnet, router)) => guessed.add((place(subnet), router), whose),
             Some(Heard::Elsewhere(subnet)) => silent.add(place(subnet), whose),
-            Some(Heard::Nowhere(Some(subnet))) => lost.add((subnet.cidr.origin.clone(), here(subnet)), whose),
-            Some(Heard::Nowhere(None)) => lost.add((port.origin.clone(), "no [[subnet]]".to_owned()), whose),
+            Some(Heard::Nowhere(Some(subnet))) => {
+                lost.add((subnet.cidr.origin.clone(), Some(subnet.cidr.value)), whose)
+            }
+            Some(Heard::Nowhere(None)) => lost.add((port.origin.clone(), None), whose),
         }
     }
     for (((origin, cidr), router), whose) in guessed.into_summaries() {
@@ -62,10 +64,17 @@ pub(super) fn validate(inventory: &Inventory, gives_addresses: bool, problems: &
         );
         problems.warn(&origin, message, HELP);
     }
-    for ((origin, here), whose) in lost.into_summaries() {
-        let message =
-            format_args!("{whose} has a `port` and gets no answer: {here} says whose word on switch ports counts");
-        problems.error(&origin, message, HELP);
+    for ((origin, own), whose) in lost.into_summaries() {
+        let mut unanswered = |subnets: &dyn Display| {
+            let message = format_args!(
+                "{whose} has a `port` and gets no answer: {subnets} says whose word on switch ports counts"
+            );
+            problems.error(&origin, message, HELP);
+        };
+        match own {
+            Some(cidr) => unanswered(&format_args!("neither [[subnet]] {cidr} nor any other")),
+            None => unanswered(&"no [[subnet]]"),
+        }
     }
 }
 
@@ -74,10 +83,6 @@ const HELP: &str = "name the relays that tell ports (option 82), or the switches
 
 fn place(subnet: &RawSubnet) -> (Origin, Cidr) {
     (subnet.cidr.origin.clone(), subnet.cidr.value)
-}
-
-fn here(subnet: &RawSubnet) -> String {
-    format!("neither [[subnet]] {} nor any other", subnet.cidr.value)
 }
 
 /// What the port of a host counts for; `None` where its address is in no subnet, which is reported elsewhere.

@@ -7,11 +7,11 @@ use super::{
 use crate::boot::{render::TemplateError, snapshot::Origin};
 use crate::model::{
     limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_MAX, DIAGNOSTICS_PER_FILE_MAX},
-    text::{self, counted},
+    text,
 };
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
+    fmt::{self, Display},
     sync::Arc,
 };
 
@@ -67,7 +67,7 @@ impl Problems {
 
     /// A value that can't be used.
     pub(super) fn error(&mut self, at: &Origin, message: impl Display, help: impl Display) {
-        self.errors.push(diagnostic(at, message, help));
+        self.errors.push(at_origin(at, message, help));
     }
 
     /// An error that is worded already.
@@ -77,29 +77,22 @@ impl Problems {
 
     /// Something odd that does not keep machines from booting.
     pub(super) fn warn(&mut self, at: &Origin, message: impl Display, help: impl Display) {
-        self.warnings.push(diagnostic(at, message, help));
+        self.warnings.push(at_origin(at, message, help));
     }
 
     /// A file or folder that can't be used at all.
-    pub(super) fn whole_file(&mut self, file: &str, message: impl Display, help: impl Display) {
-        self.errors.push(Diagnostic {
-            message: message.to_string(),
-            help: Some(help.to_string()).filter(|help| !help.is_empty()),
-            file: file.to_owned(),
-            place: None,
-        });
+    pub(super) fn unusable(&mut self, file: impl Display, message: impl Display, help: impl Display) {
+        self.errors.push(diagnostic(file.to_string(), None, message, help));
     }
 
     /// A template that does not compile or does not render.
     pub(super) fn template(&mut self, error: &TemplateError, fallback: &Origin, message: impl Display, help: &str) {
-        self.errors.push(Diagnostic {
-            message: message.to_string(),
-            help: Some(help.to_owned()).filter(|help| !help.is_empty()),
-            file: error.file.clone().unwrap_or_else(|| fallback.file.to_string()),
-            place: match (&error.file, error.line) {
-                (Some(_), line) => line.map(|line| (line, error.column.unwrap_or(1))),
-                (None, _) => Some((fallback.line, fallback.column)),
-            },
+        self.errors.push(match &error.file {
+            Some(file) => {
+                let place = error.line.map(|line| (line, error.column.unwrap_or(1)));
+                diagnostic(file.clone(), place, message, help)
+            }
+            None => at_origin(fallback, message, help),
         });
     }
 
@@ -117,13 +110,17 @@ impl Problems {
 }
 
 /// The words are put together here, and nowhere before.
-fn diagnostic(at: &Origin, message: impl Display, help: impl Display) -> Diagnostic {
+fn diagnostic(file: String, place: Option<(u32, u32)>, message: impl Display, help: impl Display) -> Diagnostic {
     Diagnostic {
         message: message.to_string(),
         help: Some(help.to_string()).filter(|help| !help.is_empty()),
-        file: at.file.to_string(),
-        place: Some((at.line, at.column)),
+        file,
+        place,
     }
+}
+
+fn at_origin(at: &Origin, message: impl Display, help: impl Display) -> Diagnostic {
+    diagnostic(at.file.to_string(), Some((at.line, at.column)), message, help)
 }
 
 /// Diagnostics, so many of a file and so many in all: of a file that is something else altogether every line
@@ -176,11 +173,10 @@ impl DiagnosticList {
             of_file
                 .into_iter()
                 .filter(|(_, count)| count.beyond > 0)
-                .map(|(file, count)| Diagnostic {
-                    message: format!("{} here", counted(count.beyond, &format!("more {noun}"))),
-                    help: Some("mend the others first, and they may be gone".to_owned()),
-                    file,
-                    place: MORE,
+                .map(|(file, count)| {
+                    let plural = if count.beyond == 1 { "" } else { "s" };
+                    let message = format_args!("{} more {noun}{plural} here", count.beyond);
+                    diagnostic(file, MORE, message, "mend the others first, and they may be gone")
                 }),
         );
         shown.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
@@ -218,10 +214,26 @@ pub(super) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 }
 
 /// "did you mean `y`?", or what else to do.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
-    match closest(written, known) {
-        Some(word) => format!("did you mean `{word}`?"),
-        None => otherwise.to_owned(),
+pub(super) fn did_you_mean<'a, D: Display>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    otherwise: D,
+) -> Suggestion<'a, D> {
+    closest(written, known).map_or(Suggestion::Otherwise(otherwise), Suggestion::DidYouMean)
+}
+
+/// See [`did_you_mean`].
+pub(super) enum Suggestion<'a, D> {
+    DidYouMean(&'a str),
+    Otherwise(D),
+}
+
+impl<D: Display> Display for Suggestion<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Suggestion::DidYouMean(word) => write!(f, "did you mean `{word}`?"),
+            Suggestion::Otherwise(otherwise) => otherwise.fmt(f),
+        }
     }
 }
 
@@ -243,7 +255,7 @@ mod tests {
             problems.error(&at(line), format!("line {line} is wrong"), "");
             problems.warn(&at(line), "x".repeat(DIAGNOSTIC_BYTES_MAX * 2), "");
         }
-        problems.whole_file("c.toml", "can't be read".to_owned(), "");
+        problems.unusable("c.toml", "can't be read".to_owned(), "");
         let LoadReport { errors, warnings } = problems.into_report();
         assert_eq!(errors.len(), DIAGNOSTICS_PER_FILE_MAX + 2);
         assert_eq!(errors[0].place, Some((1, 1)));
@@ -264,7 +276,7 @@ mod tests {
     fn many_files_have_so_many_in_all() {
         let mut problems = Problems::default();
         for file in 0..DIAGNOSTICS_MAX + 10 {
-            problems.whole_file(&format!("{file:06}.toml"), "is wrong".to_owned(), "");
+            problems.unusable(&format!("{file:06}.toml"), "is wrong".to_owned(), "");
         }
         let errors = problems.into_report().errors;
         let of_more = errors.iter().filter(|one| one.message == "1 more error here");

@@ -23,7 +23,7 @@ use crate::model::{
     limits::{QUIRKS_MAX, TFTP_BLOCK_BYTES_MAX},
     text,
 };
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, fmt, path::Path};
 use toml::de::DeValue;
 
 /// The table in the source tree.
@@ -92,10 +92,15 @@ fn validate_loaders(own: &[QuirkRow], loaders: &Loaders, problems: &mut Problems
     for loader in own.iter().filter_map(|row| row.loader.as_ref()) {
         if loaders.location_of(&loader.value).is_none() {
             let why = loaders.why_unfollowed(&loader.value);
-            let why = why.map_or_else(String::new, |why| format!(": it is a symbolic link, and {why}"));
-            let message = format_args!("there is no loader `{}`{why}", text::escape(loader.value.as_bytes()));
+            let shown = text::escaped(&loader.value);
             let help = "name a file beneath a folder of `loaders` under [paths], as firmware asks for it";
-            problems.error(&loader.origin, message, help);
+            let mut missing = |message: fmt::Arguments<'_>| problems.error(&loader.origin, message, help);
+            match why {
+                Some(why) => missing(format_args!(
+                    "there is no loader `{shown}`: it is a symbolic link, and {why}"
+                )),
+                None => missing(format_args!("there is no loader `{shown}`")),
+            }
         }
     }
 }
@@ -260,7 +265,7 @@ fn oui(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<MacBlock> {
     let read: Result<MacBlock, MacBlockError> = written.parse();
     read.map_err(|error| {
         let help = "write its first 24, 28 or 36 bits: b8:27:eb, f0:40:af:9 or 8c:1f:64:34:a";
-        reader.error(value, error.to_string(), help);
+        reader.error(value, error, help);
     })
     .ok()
 }

@@ -124,7 +124,7 @@ fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }
-    let shown = path.display().to_string();
+    let shown = path.display();
     match source::entries(path) {
         Ok(mut files) => {
             for folder in files.iter().filter(|file| file.is_dir()) {
@@ -133,20 +133,20 @@ fn files_of(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
                     line: 1,
                     column: 1,
                 };
-                let message = "this folder is not read: an inventory is the *.toml files of one folder".to_owned();
+                let message = "this folder is not read: an inventory is the *.toml files of one folder";
                 problems.warn(&place, message, "move its files up, or the folder elsewhere");
             }
             files.retain(|file| !file.is_dir());
             files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
             if files.is_empty() {
-                let message = "this folder of inventories has no *.toml file".to_owned();
-                problems.whole_file(&shown, message, "add a file such as racks.toml");
+                let message = "this folder of inventories has no *.toml file";
+                problems.unusable(shown, message, "add a file such as racks.toml");
             }
             files
         }
         Err(error) => {
             let message = format_args!("this folder of inventories can't be read: {error}");
-            problems.whole_file(&shown, message, "");
+            problems.unusable(shown, message, "");
             Vec::new()
         }
     }
@@ -199,7 +199,7 @@ fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>, profiles: &mut Vec<R
         let origin = reader.source.at(key.span());
         match key.get_ref().parse::<Name>() {
             Ok(name) => read.extend(profile(reader, Sourced { value: name, origin }, value)),
-            Err(error) => reader.problems.error(&origin, error.to_string(), "rename the profile"),
+            Err(error) => reader.problems.error(&origin, error, "rename the profile"),
         }
         all_read &= read
             .last()
@@ -231,11 +231,11 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
         reader.error(value, "this host has no `name`", "add one, such as name = \"r1u07\"");
     }
     if !identity.is_given {
-        let shown = name
-            .as_ref()
-            .map_or("this host".to_owned(), |name| format!("host `{}`", name.value));
-        let message = format_args!("{shown} can't be recognised");
-        reader.error(value, message, "add its `mac`, `uuid`, `serial` or switch `port`");
+        let help = "add its `mac`, `uuid`, `serial` or switch `port`";
+        match &name {
+            Some(name) => reader.error(value, format_args!("host `{}` can't be recognised", name.value), help),
+            None => reader.error(value, "this host can't be recognised", help),
+        }
     }
     fields.finish(reader);
     Some(RawHost {

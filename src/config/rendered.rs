@@ -10,13 +10,14 @@ use crate::model::{
     },
 };
 use serde::de::IgnoredAny;
+use std::borrow::Cow;
 
 /// Something wrong with a rendered text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flaw {
     /// Whether the machine would stand still; else it is odd.
     pub(super) is_error: bool,
-    pub(super) what: String,
+    pub(super) what: Cow<'static, str>,
     pub(super) help: &'static str,
 }
 
@@ -43,7 +44,7 @@ const CLOUD_INIT: &[&str] = &[
 
 /// What is wrong with a loader's script.
 pub(super) fn script(dialect: Dialect, text: &str) -> Option<Flaw> {
-    let error = |what: String, help| Flaw {
+    let error = |what: Cow<'static, str>, help| Flaw {
         is_error: true,
         what,
         help,
@@ -51,13 +52,13 @@ pub(super) fn script(dialect: Dialect, text: &str) -> Option<Flaw> {
     let mark = IPXE_MARKS.into_iter().find(|mark| text.starts_with(mark));
     let is_script = mark.is_some_and(|mark| text[mark.len()..].starts_with(BEHIND_MARK));
     match dialect {
-        _ if text.contains('\0') => Some(error(nul(), NUL_HELP)),
+        _ if text.contains('\0') => Some(error(NUL.into(), NUL_HELP)),
         Dialect::Ipxe if mark == Some(text) => Some(error(
-            format!("the script ends right behind `{text}`, and iPXE knows none without the line's end"),
+            format!("the script ends right behind `{text}`, and iPXE knows none without the line's end").into(),
             "end the line, and write behind it what the machine is to do",
         )),
         Dialect::Ipxe if !is_script => Some(error(
-            format!("the script begins with `{}` and not with `{IPXE}`", first_line(text)),
+            format!("the script begins with `{}` and not with `{IPXE}`", first_line(text)).into(),
             "begin its first line with #!ipxe, with nothing before it: iPXE takes anything else for a program and runs it",
         )),
         Dialect::Ipxe | Dialect::Grub | Dialect::Pxelinux => None,
@@ -70,20 +71,20 @@ pub(super) fn answer(file: &str, text: &str) -> Option<Flaw> {
     Some(Flaw { is_error, what, help })
 }
 
-fn answer_flaw(file: &str, text: &str) -> Option<(bool, String, &'static str)> {
+fn answer_flaw(file: &str, text: &str) -> Option<(bool, Cow<'static, str>, &'static str)> {
     let named = file.rsplit('/').next().unwrap_or_default();
     let extension = named.rsplit_once('.').map_or("", |(_, extension)| extension);
     if text.contains('\0') {
-        return Some((false, nul(), NUL_HELP));
+        return Some((false, NUL.into(), NUL_HELP));
     }
     if text.trim().is_empty() && extension == "json" {
-        let what = "the rendered text is empty, and that is not JSON".to_owned();
+        let what = "the rendered text is empty, and that is not JSON".into();
         return Some((false, what, "write `{}` where it is to say nothing"));
     }
     // Ignition takes an empty text for a configuration that says nothing.
     if matches!(extension, "ign" | "json") && !text.trim().is_empty() {
         let error = serde_json::from_str::<IgnoredAny>(text).err()?;
-        let what = format!("the rendered text is not JSON: {error} of it");
+        let what = format!("the rendered text is not JSON: {error} of it").into();
         return Some((
             true,
             what,
@@ -92,11 +93,11 @@ fn answer_flaw(file: &str, text: &str) -> Option<(bool, String, &'static str)> {
     }
     let is_late = |mark: &str| text.trim_start().starts_with(mark) && !text.starts_with(mark);
     if is_late("<?xml") {
-        let what = "there is something before `<?xml`, and XML allows nothing there".to_owned();
+        let what = "there is something before `<?xml`, and XML allows nothing there".into();
         return Some((true, what, "let the text begin with it"));
     }
     if is_late("#!") {
-        let what = "there is something before `#!`, and so it names no interpreter".to_owned();
+        let what = "there is something before `#!`, and so it names no interpreter".into();
         return Some((false, what, "let the text begin with it"));
     }
     let is_for_cloud_init = matches!(named, "user-data" | "vendor-data");
@@ -107,7 +108,8 @@ fn answer_flaw(file: &str, text: &str) -> Option<(bool, String, &'static str)> {
         let what = format!(
             "the file begins with `{}`, so cloud-init passes over it",
             first_line(text)
-        );
+        )
+        .into();
         return Some((
             false,
             what,
@@ -116,15 +118,13 @@ fn answer_flaw(file: &str, text: &str) -> Option<(bool, String, &'static str)> {
     }
     let is_config_later = || text.lines().skip(1).any(|line| line.trim_end() == CLOUD_CONFIG);
     if !is_known && is_config_later() {
-        let what = format!("`{CLOUD_CONFIG}` is not the first line, so cloud-init passes over the file");
+        let what = format!("`{CLOUD_CONFIG}` is not the first line, so cloud-init passes over the file").into();
         return Some((false, what, "put it first"));
     }
     None
 }
 
-fn nul() -> String {
-    "there is a zero byte in the text, where most readers see its end".to_owned()
-}
+const NUL: &str = "there is a zero byte in the text, where most readers see its end";
 
 const NUL_HELP: &str = "take it out; an editor shows it as ^@";
 

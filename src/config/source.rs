@@ -31,12 +31,12 @@ impl Source {
         let bytes = match read_bounded(path) {
             Ok(bytes) if !problems.may_be_read(&bytes) => {
                 let help = "it is read again once it is quiet, or by `bootwright reload`";
-                problems.whole_file(&file, "it changed while it was read", help);
+                problems.unusable(&file, "it changed while it was read", help);
                 return None;
             }
             Ok(bytes) => bytes,
             Err(error) => {
-                problems.whole_file(&file, format_args!("can't be read: {error}"), unread_help(&error));
+                problems.unusable(&file, format_args!("can't be read: {error}"), unread_help(&error));
                 return None;
             }
         };

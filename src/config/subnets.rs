@@ -1,10 +1,10 @@
 //! Subnets and pools: what overlaps, and where an address may lie.
 
-use super::{options::NamedOptions, problems::Problems, raw::RawSubnet};
+use super::{causes::Whose, options::NamedOptions, problems::Problems, raw::RawSubnet};
 use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, Sourced, Subnet};
 use crate::model::{AddressRange, Cidr, limits::POOL_RESERVE_DIVISOR};
 use crate::proto::dhcp::option_body::{CLASSLESS_ROUTES, route_routers};
-use std::{net::Ipv4Addr, time::Duration};
+use std::{fmt::Display, net::Ipv4Addr, time::Duration};
 
 /// How long a lease lasts where the subnet does not say.
 const LEASE_DEFAULT: Duration = Duration::from_secs(3600);
@@ -159,7 +159,7 @@ fn validate_name_servers(subnet: &RawSubnet, problems: &mut Problems) {
 /// Judges the routes of a host: in the subnet of its address, or of any where it has none.
 pub(super) fn validate_routes(
     subnets: &[Subnet],
-    (whose, address): (&str, Option<Ipv4Addr>),
+    (whose, address): (Whose<'_>, Option<Ipv4Addr>),
     settings: &BootSettings,
     problems: &mut Problems,
 ) {
@@ -173,14 +173,14 @@ pub(super) fn validate_routes(
         if own.is_empty() || own.iter().any(|subnet| subnet.cidr.is_host_address(via)) {
             continue;
         }
-        let message = match (address, own.as_slice()) {
-            (Some(_), [subnet, ..]) => format!(
-                "{whose}: a route goes via {via}, which is no host address of {}",
-                subnet.cidr
-            ),
-            _ => format!("{whose}: a route goes via {via}, which is no host address of any subnet"),
+        let mut wrong = |of: &dyn Display| {
+            let message = format_args!("{whose}: a route goes via {via}, which is no host address of {of}");
+            problems.error(origin, message, ROUTE_HELP);
         };
-        problems.error(origin, message, ROUTE_HELP);
+        match (address, own.as_slice()) {
+            (Some(_), [subnet, ..]) => wrong(&subnet.cidr),
+            _ => wrong(&"any subnet"),
+        }
     }
 }
 
@@ -210,11 +210,14 @@ pub(super) fn validate_reservation(
     let wanted = address.value;
     let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(wanted)) else {
         let message = format_args!("host {host}: address {wanted} lies in no subnet");
-        let help = match nearest(subnets, wanted) {
-            Some(subnet) => format!("nearest is {}", subnet.cidr),
-            None => "the inventory has no [[subnet]] yet; write the one the machine is in".to_owned(),
-        };
-        problems.error(&address.origin, message, help);
+        match nearest(subnets, wanted) {
+            Some(subnet) => problems.error(&address.origin, message, format_args!("nearest is {}", subnet.cidr)),
+            None => problems.error(
+                &address.origin,
+                message,
+                "the inventory has no [[subnet]] yet; write the one the machine is in",
+            ),
+        }
         return;
     };
     let cidr = subnet.cidr;

@@ -58,10 +58,10 @@ pub(super) fn read(scripts: &Path, answers: &Path, unread: &mut UnreadFolders, p
 
 fn list(folder: &Path, key: &str, problems: &mut Problems) -> Option<Vec<PathBuf>> {
     let listed = source::entries(folder).map_err(|error| {
-        let shown = folder.display().to_string();
+        let shown = folder.display();
         let message = format_args!("the folder of {key} can't be read: {error}");
-        problems.whole_file(
-            &shown,
+        problems.unusable(
+            shown,
             message,
             format_args!("make the folder, or correct `{key}` under [paths]"),
         );

@@ -30,6 +30,7 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 use std::{
+    fmt,
     io::{self, BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
@@ -125,9 +126,9 @@ fn bound_this_process() {
 /// # Errors
 /// It came to no end: with the file that it was at.
 pub fn validate_in_subprocess(files: FilesToValidate<'_>) -> Result<ValidatedFiles, LoadReport> {
-    let failed = |what: String, help: &str| LoadReport {
+    let failed = |what: fmt::Arguments<'_>, help: &str| LoadReport {
         errors: vec![Diagnostic {
-            message: what,
+            message: what.to_string(),
             help: Some(help.to_owned()),
             file: files.config.display().to_string(),
             place: None,
@@ -136,10 +137,13 @@ pub fn validate_in_subprocess(files: FilesToValidate<'_>) -> Result<ValidatedFil
     };
     left().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     let mut child = command(files).spawn().map_err(|error| {
-        let what = format!("the files can't be tried, because no process can be started for it: {error}");
-        failed(what, start_help(error.kind()))
+        failed(
+            format_args!("the files can't be tried, because no process can be started for it: {error}"),
+            start_help(error.kind()),
+        )
     })?;
-    let heard = listen(&mut child).map_err(|error| failed(format!("the files can't be tried: {error}"), "try again"));
+    let heard =
+        listen(&mut child).map_err(|error| failed(format_args!("the files can't be tried: {error}"), "try again"));
     let mut trial = ValidationState::default();
     let ended = heard.map(|heard| (trial.follow(&heard.words), heard));
     let status = end(child);
@@ -152,13 +156,13 @@ pub fn validate_in_subprocess(files: FilesToValidate<'_>) -> Result<ValidatedFil
         }),
         (ended, _) => {
             let file = trial.step.as_ref().and_then(ValidationStep::file);
-            let doing = trial
-                .step
-                .as_ref()
-                .map_or("starting".to_owned(), ValidationStep::to_string);
+            let doing: &dyn fmt::Display = match &trial.step {
+                Some(step) => step,
+                None => &"starting",
+            };
             let step = trial.step.as_ref().unwrap_or(&ValidationStep::Validate);
             let (why, help) = reason(ended, status, &words, step);
-            let mut report = failed(format!("{doing} {why}"), help);
+            let mut report = failed(format_args!("{doing} {why}"), help);
             if let (Some(error), Some(file)) = (report.errors.first_mut(), file) {
                 file.clone_into(&mut error.file);
             }

@@ -26,13 +26,12 @@ pub(super) fn validate_used(inventory: &Inventory, templates: &Templates, proble
     }
     let asked = templates.used_vars();
     for (key, (origin, times)) in unasked {
-        let more = match times {
-            1 => String::new(),
-            times => format!("; it is written {times} times"),
-        };
-        let shown = text::escape(key.as_bytes());
-        let message = format_args!("no script and no answer asks for `vars.{shown}`{more}");
+        let shown = text::escaped(key);
         let help = did_you_mean(key, asked.iter().copied(), "correct its name, or take it out");
-        problems.warn(origin, message, help);
+        let once = format_args!("no script and no answer asks for `vars.{shown}`");
+        match times {
+            1 => problems.warn(origin, once, help),
+            times => problems.warn(origin, format_args!("{once}; it is written {times} times"), help),
+        }
     }
 }

@@ -88,9 +88,7 @@ fn shared_addresses(reader: &mut Reader<'_>, value: &Value<'_>) -> SharedAddress
         let written = key.get_ref();
         let network = match written.parse::<Ipv4Addr>() {
             Ok(address) => Ok(Cidr::containing(address, 32)),
-            Err(_) => written
-                .parse::<Cidr>()
-                .map_err(|error| text::escape(error.to_string().as_bytes())),
+            Err(_) => written.parse::<Cidr>().map_err(text::escaped),
         };
         let count = match machines.get_ref() {
             DeValue::Integer(digits) => usize::from_str_radix(digits.as_str(), digits.radix()).ok(),
@@ -99,11 +97,12 @@ fn shared_addresses(reader: &mut Reader<'_>, value: &Value<'_>) -> SharedAddress
         let count = count.filter(|count| (1..=MACHINES_PER_ADDRESS_MAX).contains(count));
         if let Err(error) = &network {
             let origin = reader.source.at(key.span());
-            reader.problems.error(&origin, error.clone(), help);
+            reader.problems.error(&origin, error, help);
         }
         if count.is_none() {
-            let message =
-                format!("machines_per_address is a whole number from 1 to {MACHINES_PER_ADDRESS_MAX} for each address");
+            let message = format_args!(
+                "machines_per_address is a whole number from 1 to {MACHINES_PER_ADDRESS_MAX} for each address"
+            );
             reader.error(machines, message, help);
         }
         networks.extend(network.ok().zip(count));

@@ -86,7 +86,7 @@ where
     match written.parse() {
         Ok(read) => Some(read),
         Err(error) => {
-            reader.error(value, error.to_string(), "");
+            reader.error(value, error, "");
             None
         }
     }
@@ -136,8 +136,9 @@ pub(in crate::config) fn word<T: Copy>(
     let found = words.iter().find(|(word, _)| *word == written);
     if found.is_none() {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let otherwise = format!("it is one of {}", known.join(", "));
-        let help = did_you_mean(&written, known.iter().copied(), &otherwise);
+        let all = known.join(", ");
+        let otherwise = format_args!("it is one of {all}");
+        let help = did_you_mean(&written, known.iter().copied(), otherwise);
         let message = format_args!("`{}` is not known here", text::escape(written.as_bytes()));
         reader.error(value, message, help);
     }

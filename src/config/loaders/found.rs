@@ -13,6 +13,7 @@ use crate::model::{
 };
 use std::{
     collections::VecDeque,
+    fmt,
     fs::{self, Metadata},
     io::ErrorKind,
     os::unix::fs::MetadataExt,
@@ -44,7 +45,7 @@ pub(in crate::config) fn find(roots: &[PathBuf], at: &Origin, problems: &mut Pro
 }
 
 fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Problems) {
-    let mut left_out = |what: &str, folder: &Path, why: String| {
+    let mut left_out = |what: &str, folder: &Path, why: fmt::Arguments<'_>| {
         let message = format_args!("{what} {} is not served: {why}", folder.display());
         problems.warn(
             at,
@@ -67,7 +68,7 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
             // Whoever closed a folder beneath a root did not mean it to be served.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
             Err(error) => {
-                left_out("what is in", &folder.path, error.to_string());
+                left_out("what is in", &folder.path, format_args!("{error}"));
                 continue;
             }
         };
@@ -76,7 +77,7 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
             left_out(
                 "the rest of",
                 root,
-                format!("it has more than {LOADER_FILES_MAX} files"),
+                format_args!("it has more than {LOADER_FILES_MAX} files"),
             );
             return;
         }
@@ -89,7 +90,7 @@ fn find_in(root: &Path, loaders: &mut Loaders, at: &Origin, problems: &mut Probl
                 true => left_out(
                     "what is in",
                     &inner.path,
-                    format!("it lies deeper than {LOADER_DEPTH_MAX} folders"),
+                    format_args!("it lies deeper than {LOADER_DEPTH_MAX} folders"),
                 ),
                 false => folders.push_back(inner),
             }

@@ -7,6 +7,7 @@ use crate::model::{
 };
 use nix::sys::signal::Signal;
 use std::{
+    borrow::Cow,
     os::unix::process::ExitStatusExt,
     process::{Child, ExitStatus},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -83,7 +84,7 @@ pub(super) fn reason(
     status: Option<ExitStatus>,
     words: &str,
     step: &ValidationStep,
-) -> (String, &'static str) {
+) -> (Cow<'static, str>, &'static str) {
     let help = step.help();
     let signal = status.and_then(|status| status.signal());
     match ended {
@@ -91,25 +92,27 @@ pub(super) fn reason(
             format!(
                 "took more than {} s, and was given up",
                 VALIDATION_STEP_TIMEOUT.as_secs()
-            ),
+            )
+            .into(),
             help,
         ),
         ChildExit::TooLong => (
             format!(
                 "was where the files were given up, after {} s in all",
                 VALIDATION_TIMEOUT.as_secs()
-            ),
+            )
+            .into(),
             match step {
                 ValidationStep::Look(_) => help,
                 _ => "see which templates take long, or whether a disk or this machine has much else to do",
             },
         ),
         ChildExit::Died | ChildExit::Done if words.contains("overflowed its stack") => (
-            "nests deeper than can be served: it took all of its stack".to_owned(),
+            "nests deeper than can be served: it took all of its stack".into(),
             help_with_size(step),
         ),
         ChildExit::Died | ChildExit::Done if words.contains("memory allocation") => (
-            format!("took more than {} MiB of memory", VALIDATION_MEMORY_BYTES_MAX >> 20),
+            format!("took more than {} MiB of memory", VALIDATION_MEMORY_BYTES_MAX >> 20).into(),
             help_with_size(step),
         ),
         ChildExit::Died | ChildExit::Done => {
@@ -119,7 +122,7 @@ pub(super) fn reason(
             };
             let is_killed = signal == Some(Signal::SIGKILL as i32);
             let help = if is_killed { KILLED_HELP } else { help };
-            (format!("broke the process that tried it: {how}"), help)
+            (format!("broke the process that tried it: {how}").into(), help)
         }
     }
 }
