@@ -30,7 +30,7 @@ type RequestError = Box<dyn std::error::Error + Send + Sync>;
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum ClientError {
-    /// Nobody listens at the socket, or we may not ask.
+    /// No daemon listens at the socket, or we may not ask.
     NoDaemon {
         /// The socket.
         socket: PathBuf,
@@ -94,7 +94,7 @@ impl fmt::Display for ClientError {
             ),
             ClientError::NoDaemon { socket, source } => write!(
                 f,
-                "no daemon answers at {} ({source}): is `systemctl status bootwright` active? or name its socket with --socket",
+                "no daemon answers at {} ({source}): see `systemctl status bootwright`, or name its socket with --socket",
                 socket.display()
             ),
             ClientError::Silent { socket, limit } => write!(

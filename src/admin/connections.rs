@@ -157,7 +157,7 @@ const STALL_LIMITS: StallLimits = StallLimits {
     bytes_min: 1,
     buffered_bytes_per_s: u64::MAX,
     time_max: ADMIN_WRITE_STALL_TIMEOUT,
-    // Whose process ends on this host leaves nobody to wait for.
+    // Where the client's process ended on this host, there is nothing to wait for.
     gone_poll: (ADMIN_WRITE_STALL_TIMEOUT, ADMIN_WRITE_STALL_TIMEOUT),
 };
 

@@ -77,7 +77,7 @@ endpoints! {
     GetStatus: GET "/status", Read, NoParameters => Document<Status>;
     /// The hosts of the generation in force.
     GetHosts: GET "/hosts", Read, HostFilter => Lines<HostStatus>;
-    /// The leases that run, by the clock that nobody can set.
+    /// The leases that run, by the clock that can't be set.
     GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
     /// What boots came to.
     GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;

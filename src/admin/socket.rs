@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The owner and its group, and nobody else (Kea CVE-2025-32801).
+/// The owner and its group, and no other user (Kea CVE-2025-32801).
 const SOCKET_MODE: u32 = 0o660;
 const FOLDER_MODE: u32 = 0o750;
 

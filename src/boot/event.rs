@@ -30,9 +30,9 @@ use std::sync::Arc;
 /// One step of one machine's boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
+    /// The time at which it happened.
     pub at: Now,
-    /// Whose.
+    /// The machine that it happened to.
     pub machine: Machine,
     /// Where in its boot it stands.
     pub stage: Stage,

@@ -1,7 +1,7 @@
 //! Firmware that needs something of its own: rows of data, and what the matching ones come to.
 //!
 //! What every machine of a stage gets is protocol and stands in the engine's answer: PXE's 60 with
-//! 43.6 for every BIOS, iPXE's 175.176, the NUL behind 66 and 67 that harms nobody. What one make of
+//! 43.6 for every BIOS, iPXE's 175.176, the NUL behind 66 and 67 that does no harm. What one make of
 //! machine needs and another must not get is a row here. `config` reads the rows; a request is
 //! matched by what it says itself, so that the same packet gets the same answer at any time.
 

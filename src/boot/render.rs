@@ -158,7 +158,7 @@ impl Templates {
     }
 
     /// Compiles a script's template for one loader. `file` is what errors call it. A template that does
-    /// not compile is known by name all the same, so that nobody is told it is missing as well.
+    /// not compile is known by name all the same, so that it is not reported as missing as well.
     pub fn add_script(&mut self, name: &Name, dialect: Dialect, file: &str, source: &str) -> Result<(), TemplateError> {
         let scripts = match dialect {
             Dialect::Ipxe => &mut self.ipxe,

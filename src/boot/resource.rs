@@ -80,7 +80,7 @@ pub enum Resource {
         root: PathBuf,
         /// The path beneath it.
         file: String,
-        /// What the file must still be; `None` where nobody vouched for it.
+        /// What the file must still be; `None` where it has no checksum.
         verified: Option<VerifiedStamp>,
         /// An image's artifact: many megabytes, of which only so many go out at once.
         is_bulk: bool,
@@ -232,7 +232,7 @@ pub fn resource(files: FileWorld<'_, '_>, request: &FileRequest<'_>) -> Resolved
 }
 
 impl<'a> Inquiry<'a> {
-    /// The same request, which makes a change: nobody is told of it before that is durable.
+    /// The same request, which makes a change: it is not answered before that is durable.
     #[must_use]
     pub fn that_makes(self, change: Change) -> Inquiry<'a> {
         Inquiry {

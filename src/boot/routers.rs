@@ -1,11 +1,11 @@
 //! Whether a machine that asks for an IPv6 router is told that none is here.
 //!
-//! iPXE configures IPv6 beside IPv4, and where nobody answers its solicitation it sits between its ACK and
+//! iPXE configures IPv6 beside IPv4, and where no router answers its solicitation it sits between its ACK and
 //! its script: 16 s with Debian 12's build, 4 s with those of 2025 and later. One advertisement of no router
 //! ends that at once. It goes to machines in their boot alone, and never where a router advertises: that one
 //! answers for itself, and a second voice would cut short what it has to say.
 //!
-//! Whether a router is here is found out when somebody asks for one: it was heard of late, or we ask for it
+//! Whether a router is here is found out when a machine asks for one: it was heard of late, or we ask for it
 //! ourselves and give it the time that it may take.
 
 use crate::model::{

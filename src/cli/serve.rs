@@ -13,8 +13,8 @@ Examples:
   bootwright serve --config ./config/bootwright.toml --log-level debug
   BOOTWRIGHT_LOG=warn,boot=info bootwright serve --log-format json
 
-Signals: SIGHUP reads the files again; SIGTERM and SIGINT let running transfers end, and at once
-when they come a second time. As root it binds its ports and then becomes the user `bootwright`.";
+Signals: SIGHUP reads the files again; SIGTERM or SIGINT stops it once running transfers have ended,
+and a second one at once. As root it binds its ports and then becomes the user `bootwright`.";
 
 /// Serves DHCP, TFTP and HTTP until it is told to stop.
 #[derive(Debug, clap::Args)]

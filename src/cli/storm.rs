@@ -54,16 +54,16 @@ pub(super) struct StormArgs {
     /// The first machine's MAC; the others count up from it
     #[arg(long, value_name = "MAC", default_value = "02:00:00:00:00:01")]
     mac_first: MacAddr,
-    /// What the machines play
+    /// The firmware that the machines have
     #[arg(long, value_enum, default_value = "uefi")]
     firmware: FirmwareArg,
-    /// From the first power-on to the last
+    /// How long from the first power-on to the last
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     spread: u32,
-    /// When machines that are not up are given up
+    /// After how long machines that are not up are given up
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     time_limit: u32,
-    /// How often a machine that gave up is powered on again; it is up late then, and no failure
+    /// How often a machine that gave up is powered on again; one that comes up then is no failure
     #[arg(long, value_name = "N", default_value_t = 0)]
     power_cycles: u32,
     /// JSON instead of text

@@ -120,7 +120,7 @@ fn path_named(path: &Path, table: &str, key: &str) -> Option<PathBuf> {
     Some(path.parent().unwrap_or(Path::new("")).join(written))
 }
 
-/// Whether somebody named the file they had just edited.
+/// Whether the operator named the file they had just edited.
 fn is_an_inventory(fields: &Fields<'_>) -> bool {
     let has = |key| fields.has(key);
     !has("network") && (has("subnet") || has("host") || has("profile") || has("rule"))

@@ -224,7 +224,11 @@ fn validated(reader: &mut Reader<'_>, value: &Value<'_>, url: String) -> Option<
     match url::validate(&url) {
         Ok(()) => Some(url),
         Err(why) => {
-            reader.error(value, why, "write a whole URL, or a path and its `base`");
+            reader.error(
+                value,
+                why,
+                "write a URL with https:// or http:// in front, or a path and its `base`",
+            );
             None
         }
     }

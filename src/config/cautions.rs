@@ -1,7 +1,7 @@
 //! Warnings about rendered scripts and answers: an unattended installer that starts at every power-on, and servers given
 //! by host name where the machine gets no DNS server.
 //!
-//! Only texts are looked at, as the machine gets them: a script of somebody's own is judged like a shipped
+//! Only texts are looked at, as the machine gets them: an operator's own script is judged like a shipped
 //! one. Nothing of it keeps the room from booting, so all of it is warned of.
 
 use super::{
@@ -197,7 +197,7 @@ fn hosts_of_urls(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A name that has to be looked up: no address, and nothing that somebody fills in later.
+/// A name that has to be looked up: no address, and nothing that is filled in later.
 fn is_name(host: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     host != "localhost" && host.chars().all(plain) && host.contains(|c: char| c.is_ascii_alphabetic())

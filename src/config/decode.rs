@@ -302,7 +302,7 @@ impl<'a> Fields<'a> {
         taken
     }
 
-    /// Every key nobody took is one nobody knows. Says which known keys were most likely meant.
+    /// Reports every key that was not taken as unknown, and says which known ones were most likely meant.
     pub(super) fn finish(self, reader: &mut Reader<'_>) -> Vec<&'static str> {
         let mut meant = Vec::new();
         for (key, _) in self.table.iter() {

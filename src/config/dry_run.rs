@@ -19,7 +19,7 @@ use crate::boot::{
 use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
 use std::net::Ipv4Addr;
 
-/// Stands for our own address in texts nobody sees.
+/// Stands for our own address in texts that are only tried.
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Stands for a machine that is not listed.
 const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

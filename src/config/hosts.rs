@@ -34,7 +34,7 @@ pub(super) fn validate<'a>(
     for raw in &inventory.hosts {
         claims.validate(raw, problems);
         validate_host_name(raw, problems);
-        // Where nobody gives addresses, nobody needs a subnet for them.
+        // Where this appliance gives no addresses, it needs no subnet for them.
         if let Some(address) = &raw.address
             && (gives_addresses || !subnets.is_empty())
             && (!inventory.misses_subnets || subnets::any_has(subnets, address.value))

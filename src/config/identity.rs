@@ -123,7 +123,7 @@ fn serial(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 }
 
 fn placeholder(reader: &mut Reader<'_>, value: &Value<'_>, what: fmt::Arguments<'_>) {
-    let message = format_args!("{what} is what makers leave on thousands of boards, and names none");
+    let message = format_args!("{what} is what makers leave on thousands of boards, and identifies no machine");
     reader.error(value, message, "take it out, and name the host by its `mac`");
 }
 

@@ -26,7 +26,7 @@ pub(super) struct ImageFolder {
     pub(super) unread: bool,
     /// No image is looked at; each that is named has one to stand in for it.
     stands_in: bool,
-    /// Those that stand in for images that nobody has seen.
+    /// Those that stand in for images that were not looked at.
     pub(super) stand_ins: BTreeSet<Name>,
 }
 

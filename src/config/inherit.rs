@@ -32,7 +32,7 @@ pub(super) struct ResolvedSettings {
 }
 
 impl<'a> Profiles<'a> {
-    /// Checks names and circles. A profile defined twice and a parent nobody wrote are errors.
+    /// Checks names and circles. A profile defined twice and a parent that does not exist are errors.
     pub(super) fn check(profiles: &'a [RawProfile], misses_some: bool, problems: &mut Problems) -> Profiles<'a> {
         let mut by_name: HashMap<&str, &RawProfile> = HashMap::new();
         for profile in profiles {

@@ -124,7 +124,7 @@ impl FileCollector {
 /// them are as they were. What is odd by now about loaders and images is a warning.
 ///
 /// # Errors
-/// They are not sound: another version of bootwright kept them, or somebody changed them.
+/// They are not sound: another version of bootwright kept them, or they were changed.
 pub fn load_last_good(
     folder: &Path,
     config_file: &Path,

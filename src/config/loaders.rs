@@ -264,7 +264,7 @@ pub(super) struct LoaderUsers<'a> {
     pub(super) hosts: &'a [Host],
     pub(super) rules: &'a [Rule],
     pub(super) images: &'a BTreeMap<Name, Image>,
-    /// Images that nobody has seen: what firmware their machines have, nothing tells.
+    /// Images that were not looked at: what firmware their machines have, nothing tells.
     pub(super) stand_ins: &'a BTreeSet<Name>,
 }
 

@@ -181,7 +181,7 @@ fn snapshot(
 struct FolderContents<'a> {
     /// Images with an error of their own.
     unsound: &'a [Name],
-    /// Images that nobody has seen.
+    /// Images that were not looked at.
     stand_ins: &'a BTreeSet<Name>,
     /// Folders that can't be read.
     unread: UnreadFolders,
@@ -219,7 +219,7 @@ fn validate_inventory(
         &mut in_cycle,
         problems,
     );
-    // Where something is wrong, a misspelt host or name is why nobody seems to use a profile.
+    // Where something is wrong, a misspelt host or name is why a profile seems unused.
     let unused = profiles.unused(&inventory.profiles).filter(|_| !problems.has_errors());
     for profile in unused.collect::<Vec<_>>() {
         let message = format_args!("profile `{}` is used by no host and no rule", profile.name.value);
@@ -352,7 +352,7 @@ impl fmt::Display for ImageUser {
 /// Who in the inventory names `image`, used or not, and where.
 ///
 /// # Errors
-/// When a file can't be read or understood: then nobody can tell.
+/// When a file can't be read or understood: then it is unknown.
 pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(ImageUser, Origin)>, LoadReport> {
     let mut problems = Problems::default();
     let inventory = appliance::read(path, &mut problems)

@@ -13,7 +13,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<P
     let sources = fields.take_all(reader, "ports_from", port_source);
     let read = all_of(sources);
     Some(match read.is_nobody() && !is_empty {
-        // Nothing in it can be read: that nobody is believed now would be a second error of the same cause.
+        // Nothing in it can be read: that no relay is believed now would be a second error of the same cause.
         true => PortsFrom { switches: true, ..read },
         false => read,
     })

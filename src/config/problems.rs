@@ -124,7 +124,7 @@ fn at_origin(at: &Origin, message: impl Display, help: impl Display) -> Diagnost
 }
 
 /// Diagnostics, so many of a file and so many in all: of a file that is something else altogether every line
-/// is wrong, and nobody reads the second hundred. The others are counted.
+/// is wrong, and no one reads the second hundred. The others are counted.
 #[derive(Default)]
 struct DiagnosticList {
     shown: Vec<Diagnostic>,
@@ -190,7 +190,7 @@ impl DiagnosticList {
 /// Behind every line.
 const MORE: Option<(u32, u32)> = Some((u32::MAX, u32::MAX));
 
-/// A message that nobody would read to its end: it quotes what somebody wrote.
+/// Cuts a message that is too long to be read to its end: it quotes what was written.
 fn shorten(message: &mut String) {
     if message.len() > DIAGNOSTIC_BYTES_MAX {
         let is_boundary = |at: &usize| message.is_char_boundary(*at);

@@ -288,7 +288,7 @@ fn rule_match(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RuleMatch> {
 }
 
 /// A glob over MAC addresses, which are compared as 52:54:00:00:00:07. One that has a letter no
-/// address has would match nothing for ever, and nobody would know why.
+/// address has would match nothing for ever, without a word why.
 fn mac_glob(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
     let glob = decode::some_text(reader, value)?.replace('-', ":");
     let can_match = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '*' | '?');

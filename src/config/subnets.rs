@@ -127,7 +127,7 @@ fn validate_pools(subnet: &RawSubnet, problems: &mut Problems) {
     }
 }
 
-/// Judges a subnet's routes: their routers must be where its machines are, and nobody else's address.
+/// Judges a subnet's routes: their routers must be where its machines are, and no other machine's address.
 fn validate_own_routes(subnet: &RawSubnet, problems: &mut Problems) {
     let cidr = subnet.cidr.value;
     for (via, origin) in gateways(&subnet.options) {

@@ -101,7 +101,7 @@ pub fn run(files: FilesToValidate<'_>) {
         Err(report) => report,
     };
     say_report(report);
-    // Nobody waits for the pieces to be put away.
+    // Nothing waits for its memory to be freed.
     std::process::exit(0);
 }
 
@@ -238,7 +238,7 @@ impl ChildOutput {
     }
 }
 
-/// Two threads that read what it says, so that nobody waits for it longer than is good.
+/// Two threads that read its output, so that waiting for it has a timeout.
 fn listen(child: &mut Child) -> io::Result<ChildOutput> {
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("nothing can be heard of it"));

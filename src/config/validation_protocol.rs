@@ -28,7 +28,7 @@ pub(super) enum ChildMessage {
     Done(Vec<WireDiagnostic>, Vec<WireDiagnostic>),
 }
 
-/// One thing that takes as long as somebody's file wants.
+/// One thing that takes as long as the operator's file makes it take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ValidationStep {
     /// A file is read.

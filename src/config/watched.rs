@@ -170,7 +170,7 @@ impl AnswerFolders {
     fn of(answers: &Path) -> AnswerFolders {
         let mut found = AnswerFolders::default();
         let mut behind = Vec::new();
-        // What lies there itself comes first: it is counted in nobody's share.
+        // What lies there itself comes first: it counts in no link's share.
         for answer in source::entries(answers).unwrap_or_default() {
             let mut links = Vec::new();
             found.add_own(&answer, ANSWER_DEPTH_MAX, &mut links);

@@ -94,7 +94,7 @@ fn load(config_file: &Path) -> Result<InitialLoad, LoadReport> {
             }),
         }),
         Err(report) => {
-            // An older version of bootwright kept them, or somebody wrote there.
+            // An older version of bootwright kept them, or they were written to.
             tracing::error!(
                 "the files that were accepted last, kept in {}, are refused as well: {}",
                 folder.display(),

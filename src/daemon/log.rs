@@ -161,12 +161,12 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
 
 /// This process's lines, which go to standard error from now on.
 fn lines() -> io::Result<&'static LineQueue> {
-    // Another descriptor of the same file: the standard library's own is locked while somebody writes to it.
+    // Another descriptor of the same file: the standard library's own is locked while another thread writes to it.
     let file = File::from(stderr().as_fd().try_clone_to_owned()?);
     Ok(LINES.get_or_init(|| LineQueue::to(file)))
 }
 
-/// From now on a thread writes the log, and nobody else waits for whoever reads it.
+/// From now on a thread writes the log, and no other thread waits for its reader.
 ///
 /// # Errors
 ///
@@ -185,7 +185,7 @@ fn tell_lost(lost: u64) {
     );
 }
 
-/// Lines of the log that were lost, because nobody took them.
+/// Lines of the log that were lost, because they were not read in time.
 pub fn lost() -> u64 {
     LINES.get().map_or(0, LineQueue::lost)
 }

@@ -26,7 +26,7 @@ use std::{
 /// The user that the package makes (systemd/bootwright.sysusers).
 pub const DEFAULT_USER: &str = "bootwright";
 
-/// How a folder is opened that somebody else may have put a link in place of.
+/// How a folder is opened that another user may have put a link in place of.
 const FOLDER_ONLY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
@@ -152,7 +152,7 @@ fn cut_bounding_set() -> Result<(), PrivilegeError> {
 
 fn become_user(user: &User, owned: &Owned) -> Result<(), PrivilegeError> {
     for path in &owned.paths {
-        // Not what a link names: the folder belongs to somebody with fewer rights than we have now.
+        // Not what a link names: the folder belongs to a user with fewer rights than we have now.
         lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(not_handed_over(path))?;
     }
     hand_over_below(&owned.all_below, user.uid, user.gid).map_err(not_handed_over(&owned.all_below))?;

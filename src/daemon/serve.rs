@@ -210,7 +210,7 @@ fn live(
         .build()
         .map_err(StartError::System)?;
     let ended = runtime.block_on(run::run(servers, socket, reloader, service));
-    // A reload may be reading a slow disk; nobody waits for it any more.
+    // A reload may be reading a slow disk; it is not waited for any more.
     runtime.shutdown_background();
     match ended.map_err(StartError::System)? {
         RunOutcome::Finished => tracing::info!("stopped"),
@@ -404,7 +404,7 @@ mod tests {
         assert!(!may_have_lost(0), "a beginning");
         fs::write(folder.path().join("bootwright.redb"), b"").unwrap();
         assert!(may_have_lost(100), "found");
-        // Nobody lived to write when: it counts from here.
+        // The process did not live to write when: it counts from here.
         let (now, leases, store) = start(4000);
         assert!(leases.may_have_lost(now, LEASE));
         let writer = Arc::new(StoreWriter::start(store).unwrap());

@@ -1,4 +1,4 @@
-//! How long this host has been up, and since which boot: a clock that nobody can set and that outlives this
+//! How long this host has been up, and since which boot: a clock that can't be set and that outlives this
 //! process.
 
 use crate::lease::ClockMark;
@@ -11,7 +11,7 @@ const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Where our unit has systemd name it, because there the file is out of sight.
 const BOOT_VARIABLE: &str = "BOOTWRIGHT_BOOT_ID";
 
-/// This host's boot, as the kernel names it; `None` where nobody says.
+/// This host's boot, as the kernel names it; `None` where it does not say.
 pub(super) fn boot() -> Option<u128> {
     let named = std::fs::read_to_string(BOOT_FILE).or_else(|_| std::env::var(BOOT_VARIABLE));
     number(&named.ok()?)

@@ -77,7 +77,7 @@ type WatchedFolder = (PathBuf, Option<(u64, u64)>);
 struct ActiveWatch {
     places: Vec<WatchedFolder>,
     /// Whether all of them are.
-    is_whole: bool,
+    is_complete: bool,
     /// Answers with more behind their links.
     left_out: Vec<PathBuf>,
     /// What watches, as long as it is there.
@@ -96,14 +96,14 @@ async fn arm(reloader: &Arc<Reloader>, before: Option<ActiveWatch>, changed: &mp
 fn arm_here(reloader: &Reloader, before: Option<ActiveWatch>, changed: &mpsc::Sender<()>) -> ActiveWatch {
     let WatchSet { folders, left_out, .. } = reloader.watched();
     let places: Vec<WatchedFolder> = folders.into_iter().map(watched_folder).collect();
-    let is_same = |before: &ActiveWatch| before.is_whole && before.places == places && before.left_out == left_out;
+    let is_same = |before: &ActiveWatch| before.is_complete && before.places == places && before.left_out == left_out;
     if let Some(before) = before.filter(is_same) {
         return before;
     }
     let folders = places.iter().map(|(folder, _)| folder.as_path());
     let (watcher, mut unwatched) = watcher(folders, changed);
     let armed = ActiveWatch {
-        is_whole: unwatched.is_empty(),
+        is_complete: unwatched.is_empty(),
         places,
         left_out,
         _watcher: watcher,
@@ -132,7 +132,7 @@ fn watcher<'p>(
     let changed = changed.clone();
     let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(event.kind)) {
-            // Full means that somebody else's news is on its way already.
+            // Full means that a change is on its way already.
             let _ = changed.try_send(());
         }
     });

@@ -36,7 +36,7 @@ pub fn add(images: &Path, new: &NewImage) -> Result<Added, ImageError> {
     add_watched(images, new, &mut |_| true)
 }
 
-/// [`add`], with somebody who looks on and may stop it; then nothing has changed.
+/// [`add`], with a callback that is told of each step and may stop it; then nothing has changed.
 ///
 /// # Errors
 /// As of [`add`], and when it was stopped.
@@ -141,7 +141,7 @@ fn copy_hashed(content: &ArtifactContent, to: &Path, watch: CopyCallback<'_>) ->
         }
     }
     if content.written()? != before {
-        let why = "it was written to while it was copied; wait until it is whole, and say it again";
+        let why = "it was written to while it was copied; wait until it is complete, and say it again";
         return Err(io::Error::other(why));
     }
     place::settle(&to)?;

@@ -114,7 +114,7 @@ impl ArtifactContent {
         }
     }
 
-    /// What changes when somebody writes to it: its file, the file's length and the time of its last write.
+    /// What changes when it is written to: its file, the file's length and the time of its last write.
     ///
     /// # Errors
     /// When the file can't be looked at.

@@ -1,7 +1,7 @@
 //! A bounded reader of ISO 9660: the paths of an image's files and where their bytes lie.
 //!
 //! Names are Rock Ridge's where there are any, else Joliet's, else the plain ones as Linux shows
-//! them (lower case, no version). Files of several extents, so beyond 4 GiB, are whole. What an ISO
+//! them (lower case, no version). Files of several extents, so beyond 4 GiB, are read as one. What an ISO
 //! says is data: every length is held against the file, every directory is read once, and limits
 //! stand in `model::limits`. Left out, because no boot file needs them: symbolic links, relocated
 //! deep directories, interleaved and transparently compressed files, and UDF.
@@ -142,7 +142,7 @@ struct Volume {
 impl Volume {
     fn read(disc: &Disc<'_>) -> Result<Volume, IsoError> {
         let (primary, joliet) = descriptors(disc)?;
-        // The standard has other sizes; nobody makes them.
+        // The standard has other sizes; no tool writes them.
         if usize::from(record::u16_at(&primary, 128)) != SECTOR_BYTES {
             return Err(IsoError::Damaged("its blocks are not of 2048 bytes"));
         }

@@ -76,7 +76,7 @@ fn hidden(kind: &str, name: &str) -> String {
     format!("{kind}{}-{name}", std::process::id())
 }
 
-/// The lock on a folder; `None` where somebody holds it. It goes with the file.
+/// The lock on a folder; `None` where another process holds it. It goes with the file.
 pub(super) fn lock(folder: &Path) -> Option<File> {
     File::open(folder).ok().filter(|folder| folder.try_lock().is_ok())
 }

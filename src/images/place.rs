@@ -145,7 +145,7 @@ pub(super) fn finish(
     Ok(Added { folder, artifacts })
 }
 
-/// One rename either way, so that nobody ever sees half an image. Replacing swaps the two.
+/// One rename either way, so that half an image is never seen. Replacing swaps the two.
 fn rename(made: &Path, folder: &Path, replace: bool) -> nix::Result<()> {
     let by = |flags| renameat2(AT_FDCWD, made, AT_FDCWD, folder, flags);
     let new = || match by(RenameFlags::RENAME_NOREPLACE) {
@@ -156,7 +156,7 @@ fn rename(made: &Path, folder: &Path, replace: bool) -> nix::Result<()> {
     };
     match new() {
         Err(Errno::EEXIST) if replace => match by(RenameFlags::RENAME_EXCHANGE) {
-            // Somebody removed it in this moment.
+            // It was removed in this moment.
             Err(Errno::ENOENT) => new(),
             swapped => swapped,
         },

@@ -1,6 +1,6 @@
 //! One artifact read from its first byte to its last, a piece at a time, for its checksum.
 //!
-//! The page cache is left as it was found: bytes that nobody held in memory do not push out what
+//! The page cache is left as it was found: bytes that were not cached do not push out what
 //! machines boot from. A file that is read [`ReadVia::Disk`] is dropped from the cache first, piece by
 //! piece, so that a corrupt block is seen and not what the memory remembers of it.
 
@@ -26,7 +26,7 @@ pub enum ReadVia {
     Disk,
 }
 
-/// Opens a regular file for reading and nothing else: a FIFO would wait for somebody to write, a device may do
+/// Opens a regular file for reading and nothing else: a FIFO would wait for a writer, a device may do
 /// anything, and some never end. It is looked at before it is opened, and what was opened is looked at again.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ impl HashingReader {
     /// When it can't be opened, or is another.
     pub fn open(path: &Path, stamp: FileStamp, from: ReadVia) -> io::Result<HashingReader> {
         let file = open_regular(path)?;
-        // The pieces are large enough; what the system read ahead would look as if somebody held it.
+        // The pieces are large enough; what the system read ahead would look as if it had been cached before.
         advise(&file, (0, 0), PosixFadviseAdvice::POSIX_FADV_RANDOM);
         let reading = HashingReader {
             file,

@@ -92,7 +92,7 @@ pub struct Hashing<P> {
 }
 
 impl Hashing<fn(&Path, u64, u64)> {
-    /// Reads every file, and tells nobody.
+    /// Reads every file, without progress.
     pub fn silent() -> Self {
         Hashing {
             kept: KnownChecksums::default(),

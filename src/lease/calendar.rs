@@ -1,7 +1,7 @@
 //! The calendar by which the ends of leases are written to disk, and what becomes of it when the host's
 //! clock is set.
 //!
-//! In life leases run on monotonic time, which nobody can set, so a step of the clock changes nothing for a
+//! While the process lives, leases run on monotonic time, which can't be set, so a step of the clock changes nothing for a
 //! machine. On disk an end can only stand by the calendar, and there a step would end leases early or late at
 //! the next restart. So the calendar on disk is the host's, but it never goes back:
 //!
@@ -70,7 +70,7 @@ impl Calendar {
     }
 }
 
-/// What date it was by the ends on disk, and when that was by a clock that nobody can set.
+/// What date it was by the ends on disk, and when that was by a clock that can't be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockMark {
     /// The date.
@@ -86,7 +86,7 @@ impl ClockMark {
     pub fn resume(&self, here: ClockMark) -> WallTime {
         match here.up.checked_sub(self.up) {
             Some(passed) if here.is_in_boot_of(self) => WallTime(self.date.0.saturating_add(passed.as_secs())),
-            // The host was off for nobody knows how long.
+            // The host was off for an unknown time.
             Some(_) | None => here.date.max(self.date),
         }
     }

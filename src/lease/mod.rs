@@ -49,7 +49,7 @@ pub enum LeaseChange {
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
-    /// Whose it is or was; nobody's where a stranger was found using it.
+    /// Whose it is or was; `None` where a machine without a lease was found using it.
     pub client: Option<HardwareAddr>,
     /// What the address is doing.
     pub state: LeaseState,
@@ -64,9 +64,9 @@ pub enum LeaseState {
     Offered,
     /// In use.
     Leased,
-    /// Free for anybody, kept for its last client as long as nobody else needs it.
+    /// Free for any client, kept for its last one as long as no other needs it.
     Ended,
-    /// A client found somebody else using it: out of use for a while.
+    /// A client found another machine using it: out of use for a while.
     Quarantined,
 }
 

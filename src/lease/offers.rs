@@ -87,7 +87,7 @@ impl Offers {
         });
     }
 
-    /// Forgets the offer of `address`: it was taken, taken back, or given to somebody else.
+    /// Forgets the offer of `address`: it was taken, taken back, or given to another client.
     pub(super) fn forget(&mut self, address: Ipv4Addr) {
         if let Some((ends, place)) = self.at.remove(&address) {
             self.change(&place, |held| {

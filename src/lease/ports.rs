@@ -67,7 +67,7 @@ struct PortBinding {
     ends: Duration,
     /// Monotonic; until when the disk says so, or will where it takes what it was handed.
     committed: Duration,
-    /// Somebody with the client's hardware address was seen at another port since.
+    /// A machine with the client's hardware address was seen at another port since.
     is_doubtful: bool,
 }
 
@@ -209,7 +209,7 @@ impl PortBindings {
         (before != client).then(|| self.forget_client(before)).flatten()
     }
 
-    /// Somebody with `client`'s hardware address was seen at a port with these names. Anybody can write that
+    /// A machine with `client`'s hardware address was seen at a port with these names. Any machine can write that
     /// address, so what was given at another port still counts for the files of a boot that is under way; but
     /// no renewal is believed until the client is heard at its own port again.
     pub fn seen_at(&mut self, client: HardwareAddr, names: &[String]) {

@@ -16,7 +16,7 @@ use std::{
 pub(super) enum ReusePriority {
     /// It was only ever offered.
     Offer,
-    /// Another machine uses it, or did: nobody's any more.
+    /// Another machine uses it, or did: it has no client any more.
     Declined,
     /// A client had it.
     Lease,

@@ -154,14 +154,14 @@ impl LeaseTable {
         lasting.and_then(|_| self.holder_at(now, address))
     }
 
-    /// Whether somebody may hold an address by reservation unknown to us, since before the last restart: such a
+    /// Whether a client may hold an address by reservation unknown to us, since before the last restart: such a
     /// hold is on no disk, and its holder renews it within the lease time `lasting`.
     pub fn may_have_forgotten(&self, now: Now, lasting: Duration) -> bool {
         self.restored
             .is_some_and(|restored| now.monotonic.saturating_sub(restored) < lasting)
     }
 
-    /// Takes that the disk lost leases, nobody knows which: that was found so long ago.
+    /// Takes that the disk lost leases, and it is unknown which: that was found so long ago.
     pub fn lose(&mut self, now: Now, passed: Duration) {
         self.lost = Some(StoreLoss {
             told: now.monotonic,
@@ -199,7 +199,7 @@ impl LeaseTable {
         })
     }
 
-    /// The addresses that are `client`'s: leased or offered now, or ended and nobody else's since.
+    /// The addresses that are `client`'s: leased or offered now, or ended and given to no other since.
     pub fn addresses_of(&self, client: HardwareAddr) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.by_client
             .range((client, Ipv4Addr::UNSPECIFIED)..=(client, Ipv4Addr::BROADCAST))
@@ -212,13 +212,13 @@ impl LeaseTable {
             .filter(move |address| self.holder_at(now, *address).is_some())
     }
 
-    /// Whether `client` was once acknowledged `address`, which is nobody else's since.
+    /// Whether `client` was once acknowledged `address`, which no other client was given since.
     pub fn was_acknowledged(&self, client: HardwareAddr, address: Ipv4Addr) -> bool {
         let entry = self.entries.get(&address);
         entry.is_some_and(|entry| entry.client == Some(client) && entry.priority == ReusePriority::Lease)
     }
 
-    /// Whether `client` could be given `address`: it is the client's own, or nobody holds it.
+    /// Whether `client` could be given `address`: it is the client's own, or no client holds it.
     pub fn is_available(&self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         self.entries
             .get(&address)
@@ -265,7 +265,7 @@ impl LeaseTable {
     }
 
     /// Leases `address` to `client` for `lasting`, or prolongs its lease; the record must be durable
-    /// before the client is told. `None` when somebody else holds the address.
+    /// before the client is told. `None` when another client holds the address.
     pub fn lease(
         &mut self,
         now: Now,
@@ -294,13 +294,13 @@ impl LeaseTable {
         })
     }
 
-    /// Ends `client`'s lease of `address`, which it may get again as long as nobody else needs it.
+    /// Ends `client`'s lease of `address`, which it may get again as long as no other client needs it.
     /// False when the address is not the client's.
     pub fn release(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {
         self.end(now, client, address, HoldState::Released, now.monotonic)
     }
 
-    /// Takes `client`'s word that somebody else uses `address`: nobody gets it for
+    /// Takes `client`'s word that another machine uses `address`: no client gets it for
     /// [`limits::DECLINE_QUARANTINE`], unless its pool has nothing else. False when the address is not
     /// the client's to decline.
     pub fn decline(&mut self, now: Now, client: HardwareAddr, address: Ipv4Addr) -> bool {

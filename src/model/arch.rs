@@ -132,7 +132,7 @@ const TABLE: [(u16, Firmware, Cpu); 22] = [
 ];
 
 impl Arch {
-    /// The architecture behind one value of option 93; `None` for a value nobody registered.
+    /// The architecture behind one value of option 93; `None` for a value that IANA has not registered.
     pub fn from_option_93(value: u16) -> Option<Arch> {
         TABLE
             .iter()

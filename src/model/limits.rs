@@ -86,7 +86,7 @@ pub const ATTEMPTS_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an address that was offered and not requested stays set aside.
 pub const OFFER_TTL: Duration = Duration::from_secs(30);
 /// Addresses of a pool that are a client's own first choice, by its hardware address, before it is offered the
-/// next one that nobody ever had.
+/// next one that no client ever had.
 pub const OFFER_CANDIDATES: u8 = 8;
 /// An offer that is younger is not taken back for another machine at the same attachment point: EDK2
 /// gathers offers for 4 s before it takes one.
@@ -110,7 +110,7 @@ pub const CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub const CLOCK_MARK_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest lease that is given or put back after a restart: a year.
 pub const LEASE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How long it counts at which switch port a host was given its address, where nobody tells for how long it
+/// How long it counts at which switch port a host was given its address, where nothing tells for how long it
 /// has that: by another server, or by BOOTP. A boot with a slow installation is over by then.
 pub const PORT_BINDING_TTL: Duration = Duration::from_secs(4 * 3600);
 /// Addresses of hosts with a `port` for which it is remembered at which switch port they were given.
@@ -173,7 +173,7 @@ pub const LEASE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const LEASE_WRITE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Lease changes that may wait for the store before new dynamic leases are refused.
 pub const LEASE_QUEUE_MAX: usize = 16_384;
-/// Bytes that nobody waits for, from which on a durable commit takes no more: a lease that comes meanwhile waits
+/// Bytes written in the background, from which on a durable commit takes no more: a lease that comes meanwhile waits
 /// for it, about as long as the disk takes anyway.
 pub const STORE_BACKGROUND_BYTES_PER_COMMIT: usize = 64 * 1024;
 /// How long such bytes wait at most for a commit of their own while leases always wait.
@@ -208,10 +208,10 @@ pub const TFTP_FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub const TFTP_FETCH_RETRY_INITIAL: Duration = Duration::from_secs(1);
 /// Times that our own TFTP client says the same word to a silent server before it gives up.
 pub const TFTP_FETCH_TRIES_MAX: u32 = 6;
-/// How long a lane waits for room in the kernel while that takes nothing: what is for addresses that nobody answers
+/// How long a lane waits for room in the kernel while that takes nothing: what is for addresses that no host answers
 /// for stays there for three seconds.
 pub const TFTP_SEND_STALL_TIMEOUT: Duration = Duration::from_millis(50);
-/// How often it is looked meanwhile whether there is some: a kernel that is half full tells nobody.
+/// How often it is looked meanwhile whether there is some: a kernel that is half full does not tell.
 pub const TFTP_SEND_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Sockets that the transfers of one interface go over, and tasks that carry them: one a processor
 /// up to this.
@@ -237,7 +237,7 @@ pub const MACHINES_PER_ADDRESS_MAX: usize = 1024;
 /// How long after a restart a reservation alone makes an address its host's: as long as a boot may take that began
 /// before. Anybody may set the address of a host that is off.
 pub const RESERVATION_TRUSTED: Duration = Duration::from_secs(15 * 60);
-/// Addresses that nobody was given by DHCP get one in so many of all places together: TFTP transfers,
+/// Addresses that no client was given by DHCP get one in so many of all places together: TFTP transfers,
 /// HTTP connections, image files on their way, and those who wait for one.
 pub const UNKNOWN_CLIENTS_SHARE_DIVISOR: usize = 2;
 

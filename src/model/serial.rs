@@ -1,4 +1,4 @@
-//! Serial numbers that are none: what boards say that nobody gave one.
+//! Serial numbers that are none: what boards say whose maker set none.
 
 /// What makers leave in SMBIOS in place of a serial number, in small letters.
 const PLACEHOLDERS: [&str; 20] = [

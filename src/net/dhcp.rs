@@ -142,7 +142,7 @@ impl DhcpServer {
             }
         }
         match appended {
-            // The task that keeps promises outlives this one, unless it was cut: nobody is served then.
+            // The task that sends what was committed outlives this one, unless it was aborted: no client is served then.
             Some(Ok(durable)) => drop(commit.send(PendingCommit::new(durable, waiting))),
             Some(Err(error)) => {
                 let error = error.into();
@@ -281,7 +281,7 @@ impl DhcpServer {
         self.unanswered(Machine::default(), Stage::Unknown, reason);
     }
 
-    /// A request that nobody can answer: the interface has no address.
+    /// A request that can't be answered: the interface has no address.
     fn no_address(&self, received: &ReceivedDatagram, interface: Arc<str>, request: &Request) {
         self.shared.counters.count(Counter::DhcpNoAddress);
         let identity = engine::identity(request);

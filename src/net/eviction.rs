@@ -77,7 +77,7 @@ impl<K> EvictionQueue<K> {
         }
     }
 
-    /// The place is nobody's any more.
+    /// The place is free again.
     pub fn remove(&mut self, number: u64) -> Option<K> {
         let all = [
             EvictionPriority::SilentUnknown,
@@ -99,7 +99,7 @@ impl<K> EvictionQueue<K> {
         (*firmness <= at_most).then_some((*firmness, *number, holder))
     }
 
-    /// Whether nobody has to.
+    /// Whether none has to be.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
@@ -122,7 +122,7 @@ struct NoticeState {
 }
 
 impl EvictionNotice {
-    /// The place is needed for somebody else.
+    /// The place is needed for another client.
     pub fn notify(&self) {
         self.0.is_evicted.store(true, Ordering::Release);
         self.0.notify.notify_one();

@@ -1,7 +1,7 @@
 //! Files beneath a root: opened with no symlink on the way, and watched while they are read.
 //!
 //! Only regular files are opened, never a device or a pipe that would hang. Files are read with
-//! `pread`, never mapped: a mapped file that somebody truncates kills the process.
+//! `pread`, never mapped: a mapped file that is truncated kills the process.
 //!
 //! [`hot`] keeps files completely in memory that many machines fetch at once.
 
@@ -101,7 +101,7 @@ impl From<&FileError> for Reason {
 }
 
 /// Opens `file` (components between `/`, none empty, `.` or `..`) beneath `root`; with a `verified` only
-/// if the file is still what was sealed, and read only as long as the seal is whole.
+/// if the file is still what was sealed, and read only as long as the seal is unbroken.
 pub fn open_beneath(root: &Path, file: &str, verified: Option<VerifiedStamp>) -> Result<OpenedFile, FileError> {
     let path = Path::new(file);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
@@ -201,7 +201,7 @@ impl OpenedFile {
         }
     }
 
-    /// Whether the file is still the one that was opened, and its seal whole: to be asked after its
+    /// Whether the file is still the one that was opened, and its seal unbroken: to be asked after its
     /// bytes were read and before they are sent.
     pub fn unchanged(&self) -> Result<(), FileError> {
         if self.verified.as_ref().is_some_and(VerifiedStamp::is_revoked) {
@@ -210,7 +210,7 @@ impl OpenedFile {
         let metadata = self.file.metadata().map_err(FileError::Io)?;
         let mut stamp = checksum::stamp(&metadata);
         if metadata.nlink() == 0 {
-            // Another file took its name, or nobody has it any more. That is a change of the inode and not
+            // Another file took its name, or none has it any more. That is a change of the inode and not
             // of its bytes: whoever is being sent the old version gets all of it.
             stamp.changed_ns = self.stamp.changed_ns;
         }

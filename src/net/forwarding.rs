@@ -104,8 +104,10 @@ mod tests {
     fn a_raw_socket_of_icmpv6_may_advertise_and_one_of_another_protocol_does_not() {
         let head = "  sl  local_address                         remote_address                        st\n";
         let socket = |protocol: &str| {
-            let nobody = "0".repeat(32);
-            format!("{head}   58: {nobody}:{protocol} {nobody}:0000 07 00000000:00000000 00:00000000 00000000\n")
+            let unspecified = "0".repeat(32);
+            format!(
+                "{head}   58: {unspecified}:{protocol} {unspecified}:0000 07 00000000:00000000 00:00000000 00000000\n"
+            )
         };
         assert!(has_icmpv6(&socket("003A")));
         assert!(!has_icmpv6(&socket("0059")), "OSPF");

@@ -9,8 +9,8 @@
 //! refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
-//! the file's own pages, after we looked whether it is still the same. A file that somebody writes to
-//! while it goes out would arrive as a mixture of two versions, and nobody would know.
+//! the file's own pages, after we looked whether it is still the same. A file that is written to
+//! while it goes out would arrive as a mixture of two versions, unnoticed.
 
 mod body;
 mod buffer_pool;

@@ -53,7 +53,7 @@ pub(super) async fn packets<T>(
 }
 
 /// Takes the next batch of datagrams into `inbox`; false when no new work may begin. A batch that was
-/// taken is its taker's to answer whole, whatever ends meanwhile.
+/// taken is its taker's to answer completely, whatever ends meanwhile.
 pub(super) async fn batch(
     (server, shared, tasks): (&str, &Shared, &TaskTracker),
     socket: &UdpSocket,

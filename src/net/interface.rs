@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
 pub enum Link {
     /// Switched off on this machine.
     Off,
-    /// Switched on, and there is nobody at the other end.
+    /// Switched on, and without a carrier.
     NoCarrier,
     /// It carries packets.
     Up,

@@ -158,7 +158,7 @@ impl FairLimiter {
         self.0.no_permit(&self.0.lock(), request)
     }
 
-    /// A place for `request`, if one is free or somebody gives way.
+    /// A place for `request`, if one is free or another is evicted for it.
     pub fn take(&self, request: &PermitRequest) -> Option<Permit> {
         take(&self.0, &mut self.0.lock(), request)
     }
@@ -273,7 +273,7 @@ impl LimiterInner {
         }
     }
 
-    /// Has somebody give way; `None` where nobody does.
+    /// Evicts another; `None` where none may be evicted.
     fn evict(&self, counts: &mut LimiterCounts, newcomer: ClientClass) -> Option<()> {
         let is_share_used = counts.unknown_clients >= self.unknown_clients_max;
         let (_, number, _) = counts.evictable.first(newcomer, is_share_used)?;
@@ -320,7 +320,7 @@ impl Drop for Permit {
             let next = self.inner.next_waiter(&mut counts);
             next.and_then(|(request, hand)| Some((take(&self.inner, &mut counts, &request)?, hand)))
         };
-        // Outside of the lock: what nobody takes any more is given back at once.
+        // Outside of the lock: a place whose request is gone is given back at once.
         if let Some((permit, hand)) = handed {
             drop(hand.send(permit));
         }

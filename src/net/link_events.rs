@@ -55,7 +55,7 @@ impl LinkEvents {
     }
 }
 
-/// A socket to the kernel's routing (rtnetlink(7)) that nobody waits for.
+/// A socket to the kernel's routing (rtnetlink(7)), non-blocking.
 pub(super) fn netlink() -> nix::Result<OwnedFd> {
     socket(
         AddressFamily::Netlink,

@@ -1,6 +1,6 @@
 //! Whom on our own wires the kernel can send to at once.
 //!
-//! A datagram to an address that nobody has told its MAC waits in the kernel for an answer to an ARP
+//! A datagram to an address whose MAC is unknown waits in the kernel for an answer to an ARP
 //! question, three seconds long where none comes, and takes room of its socket meanwhile. Anybody can
 //! have us answer made-up addresses by the thousand: then there is no room for anybody else, and the
 //! kernel's table of neighbours, which all of this host shares, is full of them. So an address is looked
@@ -84,7 +84,7 @@ impl Neighbours {
         if self.state().budget.take(now) {
             return true;
         }
-        // The inventory is looked through while nobody waits for it.
+        // The inventory is looked through while no request waits for it.
         is_named() && self.state().budget.take_named(now, address)
     }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::model::Cidr;
 
-    /// How many of 5,000 addresses that nobody has are asked for.
+    /// How many of 5,000 addresses that no host has are asked for.
     fn taken(budget: &mut ArpBudget, at: Duration) -> usize {
         (0..5000).filter(|_| budget.take(at)).count()
     }

@@ -37,11 +37,11 @@ type ProbeReply = Option<MacAddr>;
 /// What a probe came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeResult {
-    /// Somebody other than the client uses the address.
+    /// Another machine than the client uses the address.
     InUse(ProbeReply),
-    /// Nobody answers in time.
+    /// No answer came in time.
     Unused,
-    /// Nobody could be asked: too many probes wait, or it can't be sent.
+    /// The question could not be sent: too many probes wait, or it can't be sent.
     NotSent,
     /// Another probe of the address is under way, and what it comes to decides: the client asked again
     /// while this process was kept from its answers.
@@ -66,7 +66,7 @@ struct PendingProbes(Mutex<HashMap<Ipv4Addr, (HardwareAddr, oneshot::Sender<Prob
 struct ProbeSockets {
     arp: Option<MacAddr>,
     ping: Option<Arc<UdpSocket>>,
-    /// Reads the answers, for as long as there is somebody to ask.
+    /// Reads the answers, for as long as there is a probe.
     listening: JoinSet<()>,
 }
 
@@ -132,7 +132,7 @@ impl Prober {
                 let frames = self.frames.as_ref().ok_or(io::ErrorKind::Unsupported)?;
                 frames.broadcast_arp(&arp_probe(own, probe.address))
             }
-            // Where no route leads there, nobody answers from there either.
+            // Where no route leads there, no answer comes from there either.
             Probe::Ping => match socket::send_icmp(&*self.ping()?, &echo_request(), probe.address) {
                 Err(error) if error.kind() == io::ErrorKind::HostUnreachable => Ok(()),
                 sent => sent,
@@ -213,14 +213,14 @@ impl PendingProbes {
         self.lock().remove(&address);
     }
 
-    /// Somebody uses `address`; the client that is to have it may do so.
+    /// A machine uses `address`; the client that is to have it may do so.
     fn answered(&self, address: Ipv4Addr, by: ProbeReply) {
         let mut waiting = self.lock();
         let is_other = |client: &HardwareAddr| by.is_none() || client.mac() != by;
         if waiting.get(&address).is_some_and(|(client, _)| is_other(client))
             && let Some((_, told)) = waiting.remove(&address)
         {
-            // Nobody listens when the probe's time is over.
+            // The receiver is dropped when the probe's time is over.
             let _ = told.send(by);
         }
     }
@@ -230,7 +230,7 @@ impl PendingProbes {
     }
 }
 
-/// "Who has `address`?" from nobody (RFC 5227 section 2.1.1): nobody's cache learns an address from it.
+/// "Who has `address`?" with an unspecified sender address (RFC 5227 section 2.1.1): no host's cache learns an address from it.
 fn arp_probe(own: MacAddr, address: Ipv4Addr) -> [u8; ARP_BYTES] {
     let mut packet = [0; ARP_BYTES];
     packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
@@ -239,7 +239,7 @@ fn arp_probe(own: MacAddr, address: Ipv4Addr) -> [u8; ARP_BYTES] {
     packet
 }
 
-/// The address that an ARP packet of somebody else's shows to be in use: its sender's, or the one that
+/// The address that an ARP packet of another host shows to be in use: its sender's, or the one that
 /// the sender is probing for itself (RFC 5227 section 2.1.1).
 fn user_of(packet: &[u8], own: MacAddr) -> Option<(Ipv4Addr, MacAddr)> {
     let packet: &[u8; ARP_BYTES] = packet.try_into().ok()?;

@@ -217,7 +217,7 @@ fn packet_socket() -> io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made the descriptor and nobody else knows it.
+    // SAFETY: the kernel has just made the descriptor and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

@@ -76,7 +76,7 @@ impl TaskTracker {
 
     /// Ready when no new work may begin.
     pub async fn stopped(&self) {
-        // An error means that nobody is left to say stop, which is one.
+        // An error means that no sender is left to say stop, which is a stop.
         let _ = self.stop.clone().wait_for(|stop| *stop).await;
     }
 }
@@ -86,7 +86,7 @@ impl Shutdown {
     /// the rest. Whether all ended by themselves.
     pub async fn wait(mut self, deadline: Duration) -> bool {
         let ended = timeout(deadline, self.alive.recv()).await.is_ok();
-        // Nobody listens when all have ended.
+        // No receiver is left when all have ended.
         let _ = self.abort.send(true);
         if !ended {
             // Cut tasks drop at their next turn; their last log lines are worth a moment.

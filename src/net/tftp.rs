@@ -77,7 +77,7 @@ pub fn workers() -> usize {
         .clamp(1, TFTP_WORKERS_MAX)
 }
 
-/// Transfers under way at once on each of so many interfaces: no interface's clients, and nobody who
+/// Transfers under way at once on each of so many interfaces: no interface's clients, and none who
 /// forges them, take the places of another's.
 pub fn transfers_max(interfaces: usize) -> usize {
     max_by_fds(TFTP_TRANSFERS_MAX, FdShare::TFTP) / interfaces.max(1)

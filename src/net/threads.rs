@@ -95,9 +95,9 @@ impl WorkerThread {
         let thread = thread::Builder::new().name(name.to_owned());
         // Templates are rendered here.
         thread.stack_size(TEMPLATE_STACK_BYTES).spawn(move || {
-            // Nothing is ever sent: an error means that nobody has the other end any more.
+            // Nothing is ever sent: an error means that the other end is dropped.
             let _: Result<(), _> = runtime.block_on(ended);
-            // A file may be read from a slow disk; nobody waits for it any more.
+            // A file may be read from a slow disk; no client waits for it any more.
             runtime.shutdown_background();
         })?;
         Ok(WorkerThread {

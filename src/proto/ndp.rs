@@ -30,7 +30,7 @@ const SOURCE_LINK_LAYER: u8 = 1;
 /// The flags "addresses by DHCPv6" (M) and "the rest by DHCPv6" (O).
 const DHCPV6_FLAGS: u8 = 0xc0;
 
-/// What somebody on the link says of routers.
+/// What a packet on the link says of routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouterMessage {
     /// A host asks for routers.
@@ -88,7 +88,7 @@ fn option_kinds(mut options: &[u8]) -> Option<Vec<u8>> {
     Some(kinds)
 }
 
-/// The advertisement that ends a host's wait for a router: lifetime 0, so that it is nobody's router; no
+/// The advertisement that ends a host's wait for a router: lifetime 0, so that no host takes it for its router; no
 /// prefix; M and O clear; everything else unspecified. For `to` alone, or every host where that is none.
 pub fn no_router(own: MacAddr, to: Ipv6Addr) -> Vec<u8> {
     let mut message = [0; ADVERTISEMENT_BYTES];
@@ -98,7 +98,7 @@ pub fn no_router(own: MacAddr, to: Ipv6Addr) -> Vec<u8> {
 }
 
 /// The question whether there is a router. It names our link-layer address, because a router that answers us
-/// alone would have to ask for it, and nobody answers that where the kernel's IPv6 is switched off.
+/// alone would have to ask for it, and no one answers that where the kernel's IPv6 is switched off.
 pub fn solicitation(own: MacAddr) -> Vec<u8> {
     let mut message = [0; SOLICITATION_BYTES + OPTION_UNIT];
     message[0] = ROUTER_SOLICITATION;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn rubble_and_what_a_router_let_through_say_nothing() {
+    fn garbage_and_what_a_router_let_through_say_nothing() {
         let whole = solicitation(OWN);
         for length in 0..whole.len() {
             assert_eq!(hear(&whole[..length]), None);

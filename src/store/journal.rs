@@ -14,7 +14,7 @@
 //! The file has a frame at any time: an empty one where there is nothing to say. So one of no bytes lost
 //! what it had. It is never cut down to that: another file takes its place, whole.
 //!
-//! A process that is killed, or a power cut, leaves at most the last frame unfinished, which nobody was told of: it
+//! A process that is killed, or a power cut, leaves at most the last frame unfinished, which was not acknowledged: it
 //! is cut off when the file is opened, so that it never stands in the middle. Rubble anywhere else is the disk's. It
 //! costs nothing but itself: the frames behind it are found, and the records in it are salvaged.
 
@@ -79,7 +79,7 @@ pub(super) enum JournalState {
 }
 
 impl Journal {
-    /// Opens or makes the file at `path`; records of these `kinds` are looked for in rubble.
+    /// Opens or makes the file at `path`; records of these `kinds` are looked for in corrupt bytes.
     pub(super) fn open(path: &Path, kinds: &[RecordKind]) -> io::Result<(Journal, Replayed)> {
         let is_new = !path.exists();
         let file = OpenOptions::new()
@@ -134,7 +134,7 @@ impl Journal {
 
     /// Appends one commit, durably.
     ///
-    /// A frame that failed was promised to nobody, and is cut off before the next one is written: a
+    /// A frame that failed was not acknowledged, and is cut off before the next one is written: a
     /// shorter one would leave its tail behind, and the records in it would be taken for the newest.
     pub(super) fn append(&mut self, writes: &[Write]) -> io::Result<()> {
         let frame = frame(writes)?;
@@ -447,15 +447,15 @@ mod tests {
         }
         // What an append does not leave: a bit, a head, and a frame that another stands behind.
         for (place, mask) in [(1100, 1), (first.len(), 1), (first.len() + 6, 0xff)] {
-            let mut rotten = bytes.clone();
-            rotten[place] ^= mask;
-            let behind = [&rotten[..], &first].concat();
+            let mut corrupt = bytes.clone();
+            corrupt[place] ^= mask;
+            let behind = [&corrupt[..], &first].concat();
             assert_eq!(told(&behind), (0, torn), "byte {place}");
         }
-        let mut rotten = bytes.clone();
-        rotten[1100] ^= 1;
-        assert_eq!(told(&rotten), (0, torn));
-        assert_eq!(told(&[&rotten[..], &first[..first.len() - 1]].concat()).0, 0);
+        let mut corrupt = bytes.clone();
+        corrupt[1100] ^= 1;
+        assert_eq!(told(&corrupt), (0, torn));
+        assert_eq!(told(&[&corrupt[..], &first[..first.len() - 1]].concat()).0, 0);
     }
 
     #[test]
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotten_frame_costs_its_rotten_records_and_nothing_behind_it() {
+    fn a_corrupt_frame_costs_its_corrupt_records_and_nothing_behind_it() {
         let commits = [vec![lease(1)], vec![lease(2), lease(3)], vec![lease(4)]];
         let mut bytes = file(&commits);
         let (first, second) = (frame(&commits[0]).unwrap().len(), frame(&commits[1]).unwrap().len());

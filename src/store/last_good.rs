@@ -3,7 +3,7 @@
 //!
 //! They lie in the state's folder as `accepted/NUMBER`, of which the highest counts. A version is written
 //! as `accepted/.new`, synced, tried, and takes its number by one rename; the others are removed after
-//! that. So there is a whole one at every moment. Answers have secrets in them: nobody but the owner may
+//! that. So there is a complete one at every moment. Answers have secrets in them: only the owner may
 //! read any of it.
 //!
 //! What the files mean is `config`'s.
@@ -89,7 +89,7 @@ pub fn folder_in(state: &Path) -> PathBuf {
 /// The version that was accepted last of the appliance with these settings, if one is kept in `state`.
 pub fn latest(state: &Path, config_file: &Path) -> Option<LastGoodVersion> {
     let (_, folder) = numbered(&folder_in(state)).pop()?;
-    // Somebody put a link there otherwise, and root would read what it leads to.
+    // Another user could put a link there otherwise, and root would read what it leads to.
     count(&folder).ok()?;
     let note: VersionNote = serde_json::from_slice(&read(&folder.join(NOTE)).ok()?).ok()?;
     (note.config == absolute(config_file)).then_some(LastGoodVersion {

@@ -7,7 +7,7 @@
 //! (`boot`).
 //!
 //! The contract ([`Store`]) is what etcd can keep as well: commits with preconditions, a watch of a prefix, and errors
-//! that say whether somebody else was faster, the disk is full, nothing can be reached, or what is there makes no
+//! that say whether another writer was faster, the disk is full, nothing can be reached, or what is there makes no
 //! sense. Commits of a running daemon go through one thread, leases first ([`writer`]).
 //!
 //! # The embedded store

@@ -1,8 +1,8 @@
 //! A database that can't be read gives its place to another, which has what can be read of it; the broken one is kept
 //! beside that.
 //!
-//! The other one is whole before it takes the place. So wherever this ends before its time (a kill, a full disk), the
-//! next start finds the broken one where it was and does all of it again, or finds the whole other one.
+//! The other one is complete before it takes the place. So wherever this ends before its time (a kill, a full disk), the
+//! next start finds the broken one where it was and does all of it again, or finds the complete other one.
 
 use super::{
     CorruptStore, StoreError,
@@ -39,11 +39,11 @@ pub(super) fn replace(
     Ok((database, corrupt))
 }
 
-/// Writes a whole database under another name, with what can be read of the broken one.
+/// Writes a complete database under another name, with what can be read of the broken one.
 fn write_next(path: &Path, kinds: &[RecordKind]) -> Result<(PathBuf, Vec<Salvaged>), StoreError> {
     let next = path.with_extension(NEXT_EXTENSION);
     let failed = |error| StoreError::of_io(format!("the store {} can't be written", next.display()), error);
-    // What the disk does not give back at all is lost, and no reason to serve nobody.
+    // What the disk does not give back at all is lost, and no reason to serve no machine.
     let (writes, salvaged) = salvage(&fs::read(path).unwrap_or_default(), kinds);
     match fs::remove_file(&next) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),

@@ -1,6 +1,6 @@
 //! Who watches a prefix learns of every commit beneath it, in their order, or that some were missed.
 //!
-//! A watcher that is slow costs nobody anything: its channel is bounded, the oldest writes drop out, and it is told
+//! A slow watcher holds up neither the writer nor other watchers: its channel is bounded, the oldest writes drop out, and it is told
 //! that it has to scan again. Whoever begins to watch and scans then misses nothing.
 
 use super::{Revision, Write};
@@ -57,7 +57,7 @@ impl Watchers {
     pub(super) fn tell(&self, revision: Revision, writes: &[Write]) {
         for (prefix, sender) in &self.0 {
             for write in writes.iter().filter(|write| write.key().starts_with(prefix)) {
-                // Nobody listens any more: the next one who comes clears it away.
+                // The receiver is dropped: the next one who comes clears it away.
                 let _ = sender.send((revision, write.clone()));
             }
         }

@@ -4,7 +4,7 @@
 //! them share the following one. Commits keep a distance: one costs as much CPU as several exchanges, and no client
 //! notices some milliseconds.
 //!
-//! Machines wait for leases, and nobody for what is kept in the background (checksums): so leases never wait behind
+//! Machines wait for leases, and none for what is kept in the background (checksums): so leases never wait behind
 //! more than the one commit that is under way, and that one is short. What is in the background has a turn when no
 //! lease waits, or when it waited long. No commit carries both: one that a nearly full disk has no room for must
 //! cost no machine its lease. Writes of one priority become durable in the order in which they were handed over;
@@ -51,7 +51,7 @@ struct Waiting {
 enum Priority {
     /// A machine waits for it.
     Lease,
-    /// Nobody waits for it.
+    /// No machine waits for it.
     Background,
 }
 
@@ -74,7 +74,7 @@ struct Pending {
 pub struct Committing(oneshot::Receiver<Result<Revision, StoreError>>);
 
 impl Committing {
-    /// Waits for it, on a thread that nobody is served by.
+    /// Waits for it, on a thread that serves no machine.
     pub fn wait(self) -> Result<Revision, StoreError> {
         self.0.blocking_recv().unwrap_or_else(|_| Err(ended_early()))
     }
@@ -148,7 +148,7 @@ impl StoreWriter {
         self.send(Priority::Lease, (count, 0), Vec::new(), Box::new(writes))
     }
 
-    /// Hands over writes that somebody waits for, to be made if all preconditions hold at that moment, in a commit
+    /// Hands over writes that a machine waits for, to be made if all preconditions hold at that moment, in a commit
     /// of their own.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl StoreWriter {
         self.send(Priority::Lease, (count, count), preconditions, Box::new(move || writes))
     }
 
-    /// Hands over what nobody waits for, all or none.
+    /// Hands over what no machine waits for, all or none.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ use std::{net::Ipv4Addr, time::Duration};
 pub enum NextAction {
     /// A DHCP exchange.
     Lease(ClientKind),
-    /// A file; of a script the text is wanted, of others only that it came whole.
+    /// A file; of a script the text is wanted, of others only that it came completely.
     Fetch(FileUrl),
     /// Its kernel runs.
     Up,

@@ -175,7 +175,7 @@ fn truth(is_so: bool) -> CommandResult {
     }
 }
 
-/// `text` with its `${setting}` and `${setting:format}` filled in; one that nobody set is empty, as
+/// `text` with its `${setting}` and `${setting:format}` filled in; one that is not set is empty, as
 /// in iPXE.
 pub fn expand(text: &str, settings: &Settings) -> String {
     let mut expanded = String::with_capacity(text.len());

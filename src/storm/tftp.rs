@@ -115,7 +115,7 @@ impl Tftp<'_> {
                     fetch.handle_timeout(self.clock.now());
                     continue;
                 }
-                // A port nobody listens on is told by ICMP: the clock goes on, as firmware's does.
+                // A closed port is told by ICMP: the clock goes on, as firmware's does.
                 Ok(Err(_)) => continue,
                 Ok(Ok(received)) => received,
             };

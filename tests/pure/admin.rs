@@ -453,7 +453,7 @@ fn a_missing_daemon_is_reported_with_what_to_do() {
     let refusal = error.refusal();
     assert_eq!((refusal.code, refusal.status), (RefusalCode::NoDaemon, None));
     assert!(
-        refusal.detail.contains("is `systemctl status bootwright` active?"),
+        refusal.detail.contains("see `systemctl status bootwright`"),
         "{refusal}"
     );
 }

@@ -57,6 +57,16 @@ const IMPURE: &[&str] = &[
 const FILE_LINES_MAX: usize = 600;
 const FILE_LINES_WITHOUT_TESTS_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
+const OWNED_STRINGS_PER_1000_LINES_MAX: usize = 10;
+
+/// How a string is made of another value.
+const OWNED_STRINGS: &[&str] = &[
+    ".to_owned()",
+    ".to_string()",
+    ".into_owned()",
+    "String::from(",
+    "format!(",
+];
 
 #[test]
 fn arrows_point_down_only() {
@@ -132,6 +142,24 @@ fn files_and_functions_stay_small() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What is shown is a value with its words (`Display`, `format_args!`) until it is shown.
+#[test]
+fn strings_are_made_where_one_is_needed_and_nowhere_before() {
+    let (mut calls, mut lines) = (BTreeMap::new(), 0);
+    for source in sources() {
+        let shipped = source.shipped();
+        let count: usize = OWNED_STRINGS.iter().map(|call| shipped.matches(call).count()).sum();
+        lines += shipped.lines().count();
+        *calls.entry(source.module()).or_insert(0) += count;
+    }
+    let all: usize = calls.values().sum();
+    assert!(all > 100, "the calls were not found: {calls:?}");
+    assert!(
+        all * 1000 <= lines * OWNED_STRINGS_PER_1000_LINES_MAX,
+        "{all} in {lines} lines: {calls:#?}"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) enum Reservation {
     None,
     /// This address. It needs no lease record: the inventory is its record.
     Free(Ipv4Addr),
-    /// An address that is leased to somebody else until that lease ends, which happens when the
+    /// An address that is leased to another client until that lease ends, which happens when the
     /// inventory reserves an address that was a pool's.
     Taken { address: Ipv4Addr, by: HardwareAddr },
     /// An address that its host's system uses on another interface, whose MAC is not known yet after a
@@ -199,7 +199,7 @@ pub(super) fn is_leasable(
     (is_in(&subnet.pool) || is_kept_for_it()) && is_usable(context, subnet, address)
 }
 
-/// Addresses in a pool that are somebody's all the same. `config` refuses most of these; an
+/// Addresses in a pool that are in use all the same. `config` refuses most of these; an
 /// interface may get its address later.
 fn is_usable(context: &RequestContext<'_>, subnet: &Subnet, address: Ipv4Addr) -> bool {
     subnet.cidr.is_host_address(address)

@@ -133,7 +133,7 @@ fn with_loader(context: &RequestContext<'_>, kind: BootFieldsKind) -> ProxyOffer
     (BootAction::Loader { file }, Some(fields))
 }
 
-/// The loader that somebody chose for the machine: a quirk, or else the inventory.
+/// The loader that is chosen for the machine by name: by a quirk, or else by the inventory.
 fn chosen_loader<'a>(context: &'a RequestContext<'_>, arch: Option<Arch>) -> Option<&'a str> {
     let named = || context.snapshot.named_loader(context.who.settings(), Some(arch?));
     context.quirks.set.loader.as_deref().or_else(named)

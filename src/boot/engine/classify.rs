@@ -57,7 +57,7 @@ pub fn stage(request: &Request) -> Stage {
 
 /// The architecture that needs a loader: option 93's; else what option 60 says in the same words;
 /// else, for firmware that says nothing, a BIOS older than option 93. `None` when it names only
-/// architectures that nobody registered.
+/// architectures that IANA has not registered.
 pub(super) fn arch(request: &Request) -> Option<Arch> {
     if !request.archs.is_empty() {
         return request.arch();

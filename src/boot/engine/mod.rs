@@ -106,7 +106,7 @@ pub struct OutgoingReply {
     pub from: Ipv4Addr,
     /// Its destination.
     pub destination: Destination,
-    /// The MAC of a client on our own wire, which takes frames: the way to it while nobody knows its address.
+    /// The MAC of a client on our own wire, which takes frames: the way to it while it has no address.
     pub link: Option<MacAddr>,
     /// A second copy of it: the address of ours that it comes from, and where it goes.
     pub copy: Option<(Ipv4Addr, Destination)>,
@@ -147,7 +147,7 @@ pub struct Outcome {
     pub send: Option<OutgoingReply>,
     /// The lease change that the reply depends on.
     pub change: Option<LeaseChange>,
-    /// What is new of the switch ports at which addresses were given; to be kept, and nobody waits for it.
+    /// What is new of the switch ports at which addresses were given; to be kept, and no reply waits for it.
     pub port_changes: Vec<PortChange>,
     /// What the later stages must know of its machine.
     pub observation: Observation,

@@ -192,7 +192,7 @@ pub(super) fn boot_stage(
 }
 
 /// The address that the client has from now on, and for how long that is sure. Where another server gives it,
-/// or it is given for ever, that is nobody's word; then it is enough for a boot.
+/// or it is given for ever, nothing tells how long; then it is enough for a boot.
 fn given(context: &RequestContext<'_>, step: &Step) -> Option<(Ipv4Addr, Duration)> {
     if context.ingress.port == PXE_PORT {
         return None;

@@ -109,7 +109,7 @@ pub(super) fn beside<'a>(
     subnets.filter(move |other| other.cidr != subnet.cidr)
 }
 
-/// Whether the subnet is somebody's word, and not where the packet came in.
+/// Whether a relay or a client named the subnet, and not only where the packet came in.
 fn is_subnet_given(snapshot: &Snapshot, request: &Request) -> bool {
     let link = request.relay_agent.as_ref().and_then(|agent| agent.link_selection);
     link.or(selection(snapshot, request)).or(request.relay).is_some()

@@ -1,7 +1,7 @@
 //! How deep a template is nested, before the engine looks at it.
 //!
 //! The engine's own limit counts brackets and blocks. It follows chains by recursion as well, of operators,
-//! signs, filters, attributes and `elif`, and a long one is the end of its thread's stack, which nobody can
+//! signs, filters, attributes and `elif`, and a long one is the end of its thread's stack, which no thread can
 //! catch. So every word of an expression counts here as a step, down to the next comma, and each bracket,
 //! block and `elif` around it: nothing that the engine builds is deeper than that.
 

@@ -1,7 +1,7 @@
 //! What a loader reads as more than a value, and the words that keep a value what it is.
 //!
 //! A script's value is written out only where its loader reads nothing but a value in it, quoted or not:
-//! nobody can tell from a template's text whether a place stands in quotes. What a kernel parameter may
+//! it can't be told from a template's text whether a place stands in quotes. What a kernel parameter may
 //! have all the same goes through a filter that quotes it.
 
 use crate::boot::paths::SCRIPT_QUERY;

@@ -22,7 +22,7 @@ enum AnswerFile<'w> {
 }
 
 impl Inquiry<'_> {
-    /// One file of an answer, for the machine in the path and for nobody else.
+    /// One file of an answer, for the machine in the path and for no other.
     pub(super) fn answer_file(&self, machine: &str, file: &str) -> Lookup {
         let who = self.who;
         let configured = self

@@ -248,7 +248,7 @@ fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4A
             .filter(|own| PortId::of(own) == port);
         let known = known(client);
         Some(match own {
-            // After a restart nobody else knows that it stands there.
+            // After a restart nothing else tells that it stands there.
             Some(own) if known.ports.is_empty() => Identity {
                 ports: vec![own],
                 ..known

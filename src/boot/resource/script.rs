@@ -12,7 +12,7 @@ use crate::model::{Dialect, Firmware, Name};
 
 /// The script of a machine that boots its disk.
 pub const LOCAL_SCRIPT: &str = "local";
-/// The script of a machine nobody knows.
+/// The script of an unlisted machine.
 pub const UNKNOWN_SCRIPT: &str = "unknown";
 
 /// A script that is yet to be rendered.

@@ -108,7 +108,7 @@ impl Hosts {
         self.with_serial(serial).filter(|host| !host.lists_hardware())
     }
 
-    /// That somebody who is no listed host says the UUID or serial number of one.
+    /// That a machine which is no listed host says the UUID or serial number of one.
     pub fn of_another(&self, uuid: Option<Uuid>, serial: Option<&str>) -> Option<Mismatch> {
         let name = |host: &Arc<Host>| host.name.clone();
         let by_uuid = uuid.and_then(|uuid| self.with_uuid(uuid)).map(name);

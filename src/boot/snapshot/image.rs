@@ -40,7 +40,7 @@ impl Image {
 pub struct Artifact {
     /// Path beneath the image's folder, `/` between components, none of them `.` or `..`.
     pub file: String,
-    /// The SHA-256 that the whole file must have.
+    /// The SHA-256 that the file must have.
     pub sha256: [u8; 32],
     /// Where that is written.
     pub declared_at: Origin,

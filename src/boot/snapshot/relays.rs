@@ -13,7 +13,7 @@ pub struct PortsFrom {
 }
 
 impl PortsFrom {
-    /// Whether nobody is believed.
+    /// Whether no relay and no switch is believed.
     pub fn is_nobody(&self) -> bool {
         self.relays.is_empty() && !self.switches
     }

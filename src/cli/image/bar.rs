@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal},
 };
 
-/// A bar, or a count where nobody knows how many bytes there are in all.
+/// A bar, or a count where the server does not say how many bytes there are.
 fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     let template = match total {

@@ -33,7 +33,7 @@ pub(super) struct ImageArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Makes an image of an ISO, a folder or files, with checksums; it appears whole or not at all
+    /// Makes an image of an ISO, a folder or files, with checksums; it appears complete, or not at all
     #[command(after_help = "\
 From an ISO or a folder, kernel, initrds and the parameters of the boot entry are found, and printed.
 Where there are several kernels, --kernel PATH chooses one by its path inside. ISOs are read, not
@@ -58,7 +58,7 @@ Examples:
       --sums https://mirror.example/SHA256SUMS
   bootwright image fetch rescue --kernel http://mirror.example/vmlinuz --sha256 64-HEXADECIMAL-DIGITS
 
-A file must be what somebody says that it is: --sha256, a file of --sums that is signed (--keyring, and
+A file must have the checksum that is named for it: --sha256, a file of --sums that is signed (--keyring, and
 --signature where it does not carry its own) or comes over HTTPS. `--sha256 accept` takes whatever comes
 and shows its checksum.
 
@@ -126,7 +126,7 @@ fn artifacts(added: &Added) -> Vec<Value> {
     added.artifacts.iter().map(artifact).collect()
 }
 
-/// What the daemon has verified; nothing where `--images` names a folder that may be nobody's.
+/// What the daemon has verified; nothing where `--images` names a folder that no daemon may serve.
 fn known_checksums(place: &ImagesFolder) -> KnownChecksums {
     let appliance = config::appliance(&settings_file(&place.config));
     let appliance = appliance.ok().filter(|_| place.images.is_none());

@@ -20,7 +20,7 @@ use tokio::{
 /// What a shell expects of a command that a signal ended: 128 and its number.
 const SIGNALLED: i32 = 128;
 
-/// Whether somebody wants the work to stop.
+/// Whether the work is to stop.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 

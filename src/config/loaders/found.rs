@@ -174,7 +174,7 @@ fn look_behind_shims(loaders: &mut Loaders) {
             signed.push((arch, shim));
         }
     }
-    // `snponly` before `ipxe`, as among those that nobody signed.
+    // `snponly` before `ipxe`, as among unsigned ones.
     signed.sort_by_key(|(_, shim)| !shim.contains("snponly"));
     for (arch, shim) in signed {
         loaders.set_signed(arch, shim);

@@ -175,7 +175,7 @@ impl LineQueue {
             match sink.write(line) {
                 Ok(written) => line = &line[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else set the file they share with us so.
+                // Another process set the file that it shares with us so.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => drop(self.wait(PollTimeout::NONE)),
                 Err(_) => break,
             }
@@ -198,7 +198,7 @@ impl LineQueue {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Nobody can be told.
+                // There is nowhere left to say it.
                 Err(_) => {
                     line.clear();
                     state.bytes -= length;
@@ -228,7 +228,7 @@ impl LineQueue {
             && began.elapsed() < LOG_FLUSH_TIMEOUT
         {
             if self.writer.get().is_none() {
-                // Nobody else is there to write, or to log.
+                // No other thread is there to write, or to log.
                 let before = state.bytes;
                 self.wait(poll_time(LOG_FLUSH_STALL_TIMEOUT));
                 self.put_ready(&mut state);

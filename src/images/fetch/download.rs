@@ -114,7 +114,7 @@ pub(super) fn download(
     }
 }
 
-/// A file that an earlier run finished. Read again: nobody knows what happened meanwhile.
+/// A file that an earlier run finished. Read again: it may have changed meanwhile.
 fn already_there(done: &Path, wanted: &Download) -> Option<(u64, [u8; 32])> {
     let stamp = checksum::stamp(&fs::symlink_metadata(done).ok().filter(fs::Metadata::is_file)?);
     let found = reading::sum(done, stamp, ReadVia::Memory).ok()?;

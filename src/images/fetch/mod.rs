@@ -13,7 +13,7 @@
 //! | `staging_dir` | the hidden folder in which a download grows |
 //! | `download` | one file, resumed |
 //!
-//! Nothing is taken on faith: a file has a checksum that somebody wrote down, or a signature, or the
+//! Nothing is taken on faith: a file has a checksum that was written down, or a signature, or the
 //! operator says that whatever comes will do, and is shown its checksum.
 
 mod client;
@@ -55,7 +55,7 @@ use trust::{Checked, ResolvedFile};
 /// Fetches an image.
 ///
 /// # Errors
-/// When a file can't be had, is not what it should be, or nobody says what it should be; when there
+/// When a file can't be had, is not what it should be, or no checksum says what it should be; when there
 /// is an image of that name already; when the disk is full. What came is kept and taken up by the
 /// next call, and no image has changed.
 pub fn fetch(images: &Path, request: &FetchRequest, progress: &dyn FetchProgress) -> Result<Added, ImageError> {
@@ -219,7 +219,7 @@ impl fmt::Display for FileCheck<'_> {
 }
 
 /// # Errors
-/// When nobody wants any more of it.
+/// When the operator stopped it.
 fn go_on(progress: &dyn FetchProgress) -> Result<(), ImageError> {
     match progress.stopped() {
         true => Err(ImageError::Stopped),

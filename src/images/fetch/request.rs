@@ -19,7 +19,7 @@ pub trait FetchProgress {
     fn copy(&self, name: &str, step: CopyStep);
     /// No more of it comes now.
     fn end(&self);
-    /// Whether nobody wants any more of it.
+    /// Whether the operator has stopped it.
     fn stopped(&self) -> bool;
 }
 
@@ -45,7 +45,7 @@ pub struct FetchRequest {
     pub replace: bool,
     /// Where the files may come from.
     pub from: FilesFrom,
-    /// Files that nobody vouches for will do.
+    /// Files without a checksum or a signature will do.
     pub accept: bool,
     /// A file of checksums will do without its signature, if it comes over HTTPS.
     pub unsigned: bool,

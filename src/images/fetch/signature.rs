@@ -20,7 +20,7 @@ const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const ARMOUR: &[u8] = b"-----BEGIN PGP PUBLIC KEY";
 
 /// Whether it is one text with one signature. gpgv prints the first text of a file, and says of any that
-/// somebody signed it. In a signed text itself no line begins with dashes: they are escaped (RFC 9580, 7.2).
+/// it is signed. In a signed text itself no line begins with dashes: they are escaped (RFC 9580, 7.2).
 fn is_one_signed_text(body: &[u8]) -> bool {
     let begins = body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(BEGIN));
     let begins: Vec<&[u8]> = begins.map(<[u8]>::trim_ascii_end).collect();
@@ -53,7 +53,7 @@ fn run(keyring: &Path, files: &[&Path], output: Option<&Path>, of: &str) -> Resu
             error,
         )
     };
-    // gpgv looks for a name without a folder in GnuPG's own, where somebody else's keys may be.
+    // gpgv looks for a name without a folder in GnuPG's own, where keys of others may be.
     let keyring = &path::absolute(keyring).map_err(unread)?;
     let mut begins = Vec::new();
     let opened = open_regular(keyring).map_err(unread)?;

@@ -151,7 +151,7 @@ fn was_replaced(hidden: &Path, image: &Path) -> bool {
     matches!((made(hidden), made(image)), (Ok(old), Ok(new)) if old < new)
 }
 
-/// Says which downloads of other images lie unfinished, and removes those that nobody took up, and
+/// Says which downloads of other images lie unfinished, and removes those that were not resumed, and
 /// what killed runs had no time to remove.
 pub(super) fn remove_stale(images: &Path, own: &Name, progress: &dyn FetchProgress) {
     partial::sweep(images);

@@ -9,7 +9,7 @@
 //! | Alpine's `latest-releases.yaml` | `file: name`, and later `sha256: HEX` |
 //! | Fedora CoreOS' stream (JSON) | objects with `location` and `sha256` |
 //!
-//! Each line tells its own form, so nobody has to say which. What is none of them is passed over.
+//! Each line tells its own form, so that the operator need not say which. What is none of them is passed over.
 
 use super::url;
 use crate::images::checksum;
@@ -120,7 +120,7 @@ fn folders(url: &str) -> usize {
     url.bytes().filter(|byte| *byte == b'/').count()
 }
 
-/// Whether the file has another checksum among the `sums` too: which is right, nobody can tell.
+/// Whether the file has another checksum among the `sums` too: which is right can't be told.
 pub(super) fn is_contradicted(sums: &[Sum], one: &Sum) -> bool {
     sums.iter()
         .any(|other| other.url == one.url && other.sha256 != one.sha256)

@@ -61,7 +61,7 @@ pub(super) struct TrustedSums {
 
 /// What vouches for a file.
 pub(super) enum Checked<'a> {
-    /// A checksum that somebody wrote down.
+    /// A checksum of the catalogue or of the operator.
     Pinned,
     /// Its file of checksums.
     Listed(&'a SumsTrust),
@@ -83,7 +83,7 @@ impl fmt::Display for Checked<'_> {
                 "as its file of checksums says, which is not signed and came from {host} over HTTPS"
             ),
             Checked::Signed(signer) => write!(f, "signed by {signer}"),
-            Checked::Accepted => f.write_str("accepted as it came: nobody vouched for it"),
+            Checked::Accepted => f.write_str("accepted as it came, without a checksum or a signature"),
         }
     }
 }
@@ -336,7 +336,7 @@ fn no_checksum(remote: &Remote, request: &FetchRequest) -> ImageError {
             sums.url, remote.url
         )),
         None => ImageError::new(format_args!(
-            "nobody says what {} must be: name its checksum with --sha256, or a file of checksums with --sums; --sha256 accept takes whatever comes, and shows its checksum",
+            "there is no checksum for {}: name its checksum with --sha256, or a file of checksums with --sums; --sha256 accept takes whatever comes, and shows its checksum",
             remote.url
         )),
     }

@@ -137,7 +137,7 @@ impl LeaseTable {
             .collect();
     }
 
-    /// Lets the doubted leases run that have not ended by the clock as it was set, and that nobody else was
+    /// Lets the doubted leases run that have not ended by the clock as it was set, and that no other client was
     /// given meanwhile; whether there are any.
     fn revive(&mut self, now: Now) -> bool {
         let mut is_any = false;

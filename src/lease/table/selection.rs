@@ -43,7 +43,7 @@ pub struct Offer {
 
 impl LeaseTable {
     /// Sets an address of `pool` aside: the client's own from last time, else the one it wants, else one
-    /// that nobody ever had, by its hardware address where that is free, else the one that ended longest ago, else one that is offered to a stranger
+    /// that no client ever had, by its hardware address where that is free, else the one that ended longest ago, else one that is offered to a stranger
     /// (below). Addresses that `usable` refuses are never chosen.
     ///
     /// Offers cost their askers nothing, so a flood of them must not keep out the machines that matter.
@@ -122,7 +122,7 @@ impl LeaseTable {
             if allowed(address) {
                 return Some((address, Some(holder)));
             }
-            // A reload took it out of the pool: it is nobody's to give any more.
+            // A reload took it out of the pool: it is not ours to give any more.
             self.offers.forget(address);
         }
         let place = port.map(|port| (named, Arc::clone(port)));
@@ -167,7 +167,7 @@ impl LeaseTable {
         if is_known { Freshness::Known } else { Freshness::New }
     }
 
-    /// An address that nobody holds.
+    /// An address that no client holds.
     fn choose(
         &mut self,
         now: Now,
@@ -221,7 +221,7 @@ impl LeaseTable {
 }
 
 /// The first addresses of a pool for a client: always the same for the same client. An offer is on no disk,
-/// so a table that begins anew makes it again, and not to somebody else first.
+/// so a table that begins anew makes it again, and not to another client first.
 fn candidates(pool: &[AddressRange], client: HardwareAddr) -> impl Iterator<Item = Ipv4Addr> + '_ {
     let addresses: u64 = pool.iter().map(|range| range.len()).sum();
     let place = move |reuse_order| hash(client, reuse_order).checked_rem(addresses);

@@ -44,7 +44,7 @@ pub const HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN: u32 = 2;
 /// How often it is looked after that whether one acknowledges anything.
 pub const HTTP_UNACKNOWLEDGED_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Image files on their way at once where `bulk_streams` does not say: on a 10 Gbit/s network each
-/// has more than a megabyte a second, and nobody's firmware gives up.
+/// has more than a megabyte a second, and no firmware gives up.
 pub const HTTP_BULK_STREAMS_DEFAULT: usize = 1024;
 /// Image files on their way at once to one client address.
 pub const HTTP_BULK_STREAMS_PER_CLIENT_MAX: usize = 8;

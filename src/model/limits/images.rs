@@ -25,7 +25,7 @@ pub const FETCH_REDIRECTS_MAX: u32 = 10;
 pub const FETCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// The largest file of checksums, or signature: Debian's and Fedora CoreOS's are under 1 MiB.
 pub const FETCH_SUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// After so long a download that nobody took up again is removed.
+/// An unfinished download that was not resumed for so long is removed.
 pub const FETCH_STAGING_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a command that makes an image and was told to stop may take to tidy up.
 pub const IMAGE_STOP_TIMEOUT: Duration = Duration::from_secs(3);

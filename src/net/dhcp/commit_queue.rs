@@ -50,7 +50,7 @@ pub(super) struct CommitQueue {
 }
 
 impl CommitQueue {
-    /// Sends what becomes durable, until nobody promises any more and nothing waits.
+    /// Sends what becomes durable, until every sender is gone and nothing waits.
     pub(super) async fn run(mut self) {
         let mut waiting = VecDeque::new();
         loop {

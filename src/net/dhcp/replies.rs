@@ -1,6 +1,6 @@
 //! How replies leave: datagrams in batches, each for itself, and frames to clients without an address.
 //!
-//! Architecture invariant: no reply is waited for. Anybody can have us answer addresses that nobody has,
+//! Architecture invariant: no reply is waited for. Any client can have us answer addresses that no host has,
 //! and a kernel that asks for those has no room for others' replies; what does not go out is counted, and
 //! its client asks again.
 
@@ -187,7 +187,7 @@ impl ReplyChannels {
         frames.send(mac, &packet).map_err(FrameError::Refused)
     }
 
-    /// Counts what was sent to an address that nobody turns out to have.
+    /// Counts what was sent to an address that no host turns out to have.
     fn look_later(&self, address: Ipv4Addr) {
         let (shared, neighbours) = (Arc::clone(&self.shared), Arc::clone(&self.neighbours));
         let tasks = self.tasks.clone();

@@ -184,7 +184,7 @@ impl CacheState {
         Some(slot)
     }
 
-    /// Forgets files that nobody is being sent, the longest unused first. A crate for LRU caches counts entries and
+    /// Forgets files that are not being sent, the longest unused first. A crate for LRU caches counts entries and
     /// drops the oldest, sent or not.
     fn make_room(&mut self, length: usize) -> bool {
         while self.bytes + length > HOT_FILES_BYTES_MAX {
@@ -206,7 +206,7 @@ impl CacheState {
 }
 
 impl CacheEntry {
-    /// Whether nobody reads it in or is being sent it: what is forgotten is gone, and the memory of
+    /// Whether it is neither being read in nor sent: what is forgotten is gone, and the memory of
     /// all files stays within its limit.
     fn is_idle(&self) -> bool {
         let held = self.slot.try_lock();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_file_was_found_rotten_is_given_to_nobody_again() {
+    fn what_was_read_before_a_file_was_found_corrupt_is_never_sent_again() {
         let (files, folder) = (HotFiles::default(), folder(&[("secret", 5)]));
         let stamp = open_beneath(folder.path(), "secret", None).unwrap().stamp();
         let image = image_of(folder.path(), stamp);

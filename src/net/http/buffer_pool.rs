@@ -22,7 +22,7 @@ pub(super) struct Buffer {
 }
 
 impl BufferPool {
-    /// As many as are needed, of which so many are kept while nobody needs them.
+    /// As many as are needed, of which so many are kept while they are unused.
     pub(super) fn new(idle_max: usize) -> BufferPool {
         BufferPool {
             idle_max,

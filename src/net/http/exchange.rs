@@ -156,7 +156,7 @@ impl ConnectionContext {
         response
     }
 
-    /// A refusal of a request that nobody looks at any closer.
+    /// A refusal of a request before its path is looked up.
     pub(super) fn unread(&self, status: StatusCode, reason: Reason, head: bool) -> Response<ResponseBody> {
         let peer = self.permit_request.client;
         let subject = self.shared.unread(RequestedFile::HttpRequest { peer }, peer);

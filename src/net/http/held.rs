@@ -129,7 +129,7 @@ impl Hold {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Whether nobody may wait any longer.
+    /// Whether no client may wait any longer.
     pub(super) fn is_over(&self) -> bool {
         self.time_left().is_zero()
     }

@@ -14,7 +14,7 @@ const SIOCGARP: u32 = 0x8954;
 /// The entry has a link-layer address.
 const ATF_COM: libc::c_int = 2;
 
-/// A socket to ask the kernel by: it is bound to nothing, and keeps nobody from a port.
+/// A socket to ask the kernel by: it is bound to nothing, and takes no port.
 pub fn arp_query_socket() -> io::Result<OwnedFd> {
     Socket::new(Domain::IPV4, Type::DGRAM, None).map(OwnedFd::from)
 }
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn an_address_that_nobody_has_is_not_known_and_no_interface_can_be_asked_that_is_not_there() {
         let socket = arp_query_socket().unwrap();
-        let nobody = Ipv4Addr::new(192, 0, 2, 77);
-        assert!(!knows_neighbour(&socket, "lo", nobody).unwrap());
-        assert!(knows_neighbour(&socket, "none-such0", nobody).is_err());
+        let unused = Ipv4Addr::new(192, 0, 2, 77);
+        assert!(!knows_neighbour(&socket, "lo", unused).unwrap());
+        assert!(knows_neighbour(&socket, "none-such0", unused).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! A lane's reads from the disk: so many at once, and so many for one client.
 //!
-//! A read that nobody waits for any more goes on, with a thread and a descriptor. It keeps its client's
+//! A read whose transfer is gone goes on, with a thread and a descriptor. It keeps its client's
 //! place until it is over: who starts over, again and again, would have all threads wait for a slow disk,
 //! those of other clients and of operators too.
 
@@ -40,7 +40,7 @@ impl DiskReads {
         };
         let turns = Arc::clone(&self.turns);
         tasks.spawn(async move {
-            // An error means that the turns are closed, which nobody does.
+            // An error means that the semaphore is closed, which never happens.
             let Ok(turn) = turns.acquire_owned().await else { return };
             tokio::task::spawn_blocking(move || {
                 let result = read();

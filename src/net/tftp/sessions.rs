@@ -2,7 +2,7 @@
 //!
 //! A request costs its sender one packet with any source address, and holds a place until its
 //! client was given up. So a session whose client was never heard gives its place to a newcomer,
-//! the oldest first: forged requests keep nobody from booting, neither all machines at once nor one
+//! the oldest first: forged requests keep no machine from booting, neither all machines at once nor one
 //! in whose name they are sent. A client that answered once keeps its place; but one whose address has no
 //! lease and no reservation gives it to a machine ([`crate::net::eviction`]).
 

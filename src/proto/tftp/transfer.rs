@@ -214,7 +214,7 @@ impl Transfer {
         let ahead = u64::from(number.wrapping_sub(block_number(before)));
         let block = before + ahead;
         if block > self.highest_sent {
-            // An old acknowledgement that overtook nobody, or one of a block that never was.
+            // An old acknowledgement that came late, or one of a block that never was.
         } else if block == self.last {
             self.phase = TransferPhase::Ended(TransferEnd::Complete);
         } else if ahead == 0 {

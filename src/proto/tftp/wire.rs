@@ -57,7 +57,7 @@ pub enum TransferMode {
     Octet,
     /// A text, with its line ends rewritten.
     Netascii,
-    /// `mail`, or a word nobody defined.
+    /// `mail`, or a word that no RFC defines.
     Other,
 }
 
@@ -118,7 +118,7 @@ pub enum ServerPacket<'b> {
 pub enum MalformedPacket {
     /// Too short for its opcode.
     Short,
-    /// An opcode that nobody defined, or that the other side has no business to send.
+    /// An opcode that no RFC defines, or that the other side has no business to send.
     Opcode,
     /// A request longer than RFC 2347 allows.
     Long,

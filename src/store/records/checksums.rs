@@ -67,7 +67,7 @@ pub fn load(store: &dyn Store) -> Result<(Vec<ChecksumRecord>, usize), StoreErro
         })
         .collect();
     let unreadable = found - records.len();
-    // More than that can only be of images that went while nobody looked.
+    // More than that can only be of images that were removed while the daemon did not run.
     records.truncate(CHECKSUMS_KEPT_MAX);
     Ok((records, unreadable))
 }

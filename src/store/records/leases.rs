@@ -22,7 +22,7 @@ const LEASE: Kind = Kind {
     own_bytes: 0,
 };
 
-/// The checksums tell records from rubble. Of several versions the one that ends last is taken; a lease that was
+/// The checksums tell records from corrupt bytes. Of several versions the one that ends last is taken; a lease that was
 /// given back may come back to life, which costs its address some time and nothing else.
 pub(super) const KIND: RecordKind = RecordKind {
     name: NAME,
@@ -158,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn rubble_is_searched_for_the_newest_of_each_record() {
-        let rubble = [
+    fn corrupt_bytes_are_searched_for_the_newest_of_each_record() {
+        let corrupt = [
             &[0xff; 100][..],
             &encode(&record(7, 20)),
             b"BWL1",
@@ -167,7 +167,7 @@ mod tests {
             &encode(&record(7, 10)),
         ]
         .concat();
-        let (found, _) = salvage(&rubble, &[KIND]);
+        let (found, _) = salvage(&corrupt, &[KIND]);
         assert_eq!(found, [put(&record(7, 20)), put(&record(8, 5))]);
     }
 

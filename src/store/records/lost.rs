@@ -1,4 +1,4 @@
-//! That the disk lost leases, and when that was found: machines may use addresses by leases that nobody knows.
+//! That the disk lost leases, and when that was found: machines may use addresses by leases that are not on record.
 //!
 //! Key: `lost`. Value: nothing as long as the find has no date, or 20 bytes, numbers big-endian:
 //!
@@ -31,7 +31,7 @@ pub(super) const KIND: RecordKind = RecordKind {
 /// A find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossRecord {
-    /// Nobody wrote yet when.
+    /// When is not written yet.
     Undated,
     /// By the calendar.
     At(WallTime),

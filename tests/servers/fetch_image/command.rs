@@ -27,7 +27,7 @@ fn every_file_needs_its_checksum() {
         run_command(&place, &args, &[])
     };
     for (sums, words) in [
-        (vec![], "nobody says what"),
+        (vec![], "there is no checksum for"),
         (vec!["0123"], "2 files and 1 checksums"),
         (vec!["0123", "4567"], "`0123` is not a sha256"),
     ] {

@@ -94,7 +94,10 @@ fn a_part_of_another_version_is_never_joined_to_ours() {
     asked.accept = true;
     let (done, told) = place.fetch(&asked);
     done.unwrap();
-    assert!(told.contains(&hex(&new)) && told.contains("nobody vouched"), "{told}");
+    assert!(
+        told.contains(&hex(&new)) && told.contains("accepted as it came"),
+        "{told}"
+    );
     place.holds("rescue", &new);
 }
 
@@ -298,13 +301,13 @@ fn a_server_that_is_busy_for_a_moment_is_asked_again() {
 }
 
 #[test]
-fn without_anybody_who_vouches_nothing_is_asked_for() {
+fn without_a_checksum_or_a_signature_nothing_is_asked_for() {
     let (place, server) = (Place::new(), Server::of(vec![("linux", b"linux".to_vec())]));
     let (done, _) = place.fetch(&request(format!("{}linux", server.base), None));
     let error = done.unwrap_err().to_string();
     assert_eq!(place.names(), Vec::<String>::new());
     assert!(
-        error.contains("nobody says what") && error.contains("--sha256 accept"),
+        error.contains("there is no checksum for") && error.contains("--sha256 accept"),
         "{error}"
     );
     assert_eq!(server.requests().len(), 0);

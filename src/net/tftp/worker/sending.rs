@@ -1,4 +1,4 @@
-//! What a lane sends, and what it does not: what the kernel would keep for an address that nobody answers for must
+//! What a lane sends, and what it does not: what the kernel would keep for an address that no host answers for must
 //! take no other client's room.
 
 use super::{super::may_answer, Worker};

@@ -54,7 +54,7 @@ impl Layout {
         layout
     }
 
-    /// Puts an option where it is whole, or in pieces wherever there is room: a long one only, because not
+    /// Puts an option where it fits undivided, or in pieces wherever there is room: a long one only, because not
     /// every client joins pieces. Whether it found room.
     fn place(&mut self, option: &DhcpOption, rooms: [usize; 3]) -> bool {
         let mut whole = Vec::new();

@@ -95,7 +95,7 @@ fn raw(code: u8, body: Vec<u8>) -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), body))
 }
 
-/// The body of our option 81: N, because nobody here updates DNS; O where the client wanted us to;
+/// The body of our option 81: N, because we update no DNS; O where the client wanted us to;
 /// and the two result codes, which a server sets to 255 (RFC 4702 section 2.2).
 fn client_name(asked: &ClientName, name: Option<&str>) -> Vec<u8> {
     let mut flags = ClientName::NO_UPDATES | (asked.flags & ClientName::ENCODED);
