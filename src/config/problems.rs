@@ -276,7 +276,7 @@ mod tests {
     fn many_files_have_so_many_in_all() {
         let mut problems = Problems::default();
         for file in 0..DIAGNOSTICS_MAX + 10 {
-            problems.unusable(&format!("{file:06}.toml"), "is wrong".to_owned(), "");
+            problems.unusable(format!("{file:06}.toml"), "is wrong".to_owned(), "");
         }
         let errors = problems.into_report().errors;
         let of_more = errors.iter().filter(|one| one.message == "1 more error here");

@@ -6,7 +6,7 @@
 
 use super::{
     content::ArtifactContent,
-    distributions::{DISTRIBUTIONS, DiskRule, Distribution, SIDE_BY_SIDE, captured, filled},
+    distributions::{DISTRIBUTIONS, DiskSource, Distribution, SIDE_BY_SIDE, captured, filled},
     error::ImageError,
     kernel::{Kernel, kernel_of, runs},
     menu::MenuEntry,
@@ -203,7 +203,7 @@ impl Search<'_> {
                 None => return Err(remark(Some(filled(alternatives[0], captured)))),
             }
         }
-        if let DiskRule::File(pattern) | DiskRule::At(pattern) = row.disk
+        if let DiskSource::File(pattern) | DiskSource::At(pattern) = row.disk
             && there(pattern).is_none()
         {
             return Err(remark(Some(filled(pattern, captured))));

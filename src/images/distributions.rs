@@ -11,7 +11,7 @@ pub(super) struct Distribution {
     /// Where kernel and initrds may be; the first that is there counts.
     pub(super) boots: &'static [KernelSet],
     /// What its system fetches by URL, so that the image needs it as its disk.
-    pub(super) disk: DiskRule,
+    pub(super) disk: DiskSource,
     /// Kernel parameters of every boot, where the boot entry does not have them.
     pub(super) needs: &'static [&'static str],
     /// The script in `ipxe-scripts` that boots it.
@@ -31,7 +31,7 @@ pub(super) struct KernelSet {
 }
 
 /// What is served beside kernel and initrds.
-pub(super) enum DiskRule {
+pub(super) enum DiskSource {
     /// Nothing.
     None,
     /// The ISO itself.
@@ -50,7 +50,7 @@ const fn boot(kernels: &'static [&'static str], initrds: &'static [&'static [&'s
 const PLAIN: Distribution = Distribution {
     name: "",
     boots: &[],
-    disk: DiskRule::None,
+    disk: DiskSource::None,
     needs: &[],
     script: None,
     note: "",
@@ -61,7 +61,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
     Distribution {
         name: "Fedora CoreOS",
         boots: &[boot(&["images/pxeboot/vmlinuz"], &[&["images/pxeboot/initrd.img"]])],
-        disk: DiskRule::File("images/pxeboot/rootfs.img"),
+        disk: DiskSource::File("images/pxeboot/rootfs.img"),
         script: Some("coreos"),
         ..PLAIN
     },
@@ -71,7 +71,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             &["*-live-kernel.x86_64", "*-live-kernel-x86_64"],
             &[&["*-live-initramfs.x86_64.img"]],
         )],
-        disk: DiskRule::File("*-live-rootfs.x86_64.img"),
+        disk: DiskSource::File("*-live-rootfs.x86_64.img"),
         script: Some("coreos"),
         ..PLAIN
     },
@@ -81,7 +81,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             &["*-live-kernel.aarch64", "*-live-kernel-aarch64"],
             &[&["*-live-initramfs.aarch64.img"]],
         )],
-        disk: DiskRule::File("*-live-rootfs.aarch64.img"),
+        disk: DiskSource::File("*-live-rootfs.aarch64.img"),
         script: Some("coreos"),
         ..PLAIN
     },
@@ -107,7 +107,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             boot(&["casper/hwe-vmlinuz"], &[&["casper/hwe-initrd"]]),
             boot(&["casper/vmlinuz-*"], &[&["casper/initrd.img-*", "casper/initrd-*"]]),
         ],
-        disk: DiskRule::Iso,
+        disk: DiskSource::Iso,
         script: Some("ubuntu-autoinstall"),
         ..PLAIN
     },
@@ -117,7 +117,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             &["casper_*/vmlinuz.efi", "casper_*/vmlinuz"],
             &[&["casper_*/initrd.gz", "casper_*/initrd", "casper_*/initrd.lz"]],
         )],
-        disk: DiskRule::Iso,
+        disk: DiskSource::Iso,
         needs: &["boot=casper"],
         note: "its system fetches the ISO by url= and looks in it at live-media-path=: a script of your own gives it \
                `url={{ image.disk }} ip=dhcp`",
@@ -132,7 +132,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
                 &[&["live/initrd.img*", "live/initrd*", "live/initrd*.img"]],
             ),
         ],
-        disk: DiskRule::File("live/filesystem.squashfs"),
+        disk: DiskSource::File("live/filesystem.squashfs"),
         needs: &["boot=live"],
         script: Some("live"),
         ..PLAIN
@@ -164,7 +164,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             boot(&["images/pxeboot/vmlinuz"], &[&["images/pxeboot/initrd.img"]]),
             boot(&["boot/*/loader/linux"], &[&["boot/*/loader/initrd"]]),
         ],
-        disk: DiskRule::File("LiveOS/squashfs.img"),
+        disk: DiskSource::File("LiveOS/squashfs.img"),
         needs: &["rd.live.image"],
         script: Some("dracut-live"),
         ..PLAIN
@@ -172,7 +172,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
     Distribution {
         name: "Harvester, Elemental or Kairos",
         boots: &[boot(&["boot/kernel"], &[&["boot/initrd"]])],
-        disk: DiskRule::File("rootfs.squashfs"),
+        disk: DiskSource::File("rootfs.squashfs"),
         script: Some("dracut-live"),
         note: "what it installs, and where it finds its own ISO, are parameters of its own (harvester.install.* and \
                the like): give them in cmdline",
@@ -204,7 +204,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
                 &["arch/boot/*/initramfs-linux.img", "arch/boot/*/archiso.img"],
             ],
         )],
-        disk: DiskRule::At("arch/*/airootfs.sfs"),
+        disk: DiskSource::At("arch/*/airootfs.sfs"),
         needs: &["archisobasedir=arch"],
         script: Some("arch"),
         ..PLAIN
@@ -215,7 +215,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
             boot(&["boot/vmlinuz-lts"], &[&["boot/initramfs-lts"]]),
             boot(&["boot/vmlinuz-*"], &[&["boot/initramfs-*"]]),
         ],
-        disk: DiskRule::File("boot/modloop-*"),
+        disk: DiskSource::File("boot/modloop-*"),
         needs: &["modules=loop,squashfs"],
         script: Some("alpine"),
         ..PLAIN
@@ -223,7 +223,7 @@ pub(super) const DISTRIBUTIONS: &[Distribution] = &[
     Distribution {
         name: "Alpine's netboot files",
         boots: &[boot(&["vmlinuz-*"], &[&["initramfs-*"]])],
-        disk: DiskRule::File("modloop-*"),
+        disk: DiskSource::File("modloop-*"),
         needs: &["modules=loop,squashfs"],
         script: Some("alpine"),
         ..PLAIN

@@ -7,7 +7,7 @@ mod notes;
 use super::{
     candidates::{Candidate, Search},
     content::ArtifactContent,
-    distributions::{DiskRule, MEDIUM_ONLY, MEDIUM_ROOT, filled},
+    distributions::{DiskSource, MEDIUM_ONLY, MEDIUM_ROOT, filled},
     error::ImageError,
     menu::{self, MenuEntry},
     tree::Tree,
@@ -150,7 +150,7 @@ impl Assembly<'_> {
         if disk.is_none() && choice.disk == DiskChoice::Usual {
             notes.extend(self.without_root(&dropped, archiso.as_deref()));
         }
-        if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, DiskRule::Iso) {
+        if disk.is_none() && choice.disk == DiskChoice::Usual && matches!(candidate.row.disk, DiskSource::Iso) {
             notes.push(
                 "its system fetches the ISO by URL: make the image from the ISO itself, not from a folder".into(),
             );
@@ -206,16 +206,16 @@ impl Assembly<'_> {
                 self.tree.source.display()
             ))),
             (DiskChoice::Iso, _) => Ok(Some(self.iso(names))),
-            (DiskChoice::Usual, DiskRule::Iso) => Ok(self.tree.is_iso.then(|| self.iso(names))),
-            (DiskChoice::Usual, DiskRule::File(pattern)) => {
+            (DiskChoice::Usual, DiskSource::Iso) => Ok(self.tree.is_iso.then(|| self.iso(names))),
+            (DiskChoice::Usual, DiskSource::File(pattern)) => {
                 let path = filled(pattern, &self.candidate.captured);
                 names.located(self.tree, &path).map(Some)
             }
-            (DiskChoice::Usual, DiskRule::At(pattern)) => {
+            (DiskChoice::Usual, DiskSource::At(pattern)) => {
                 let path = filled(pattern, &self.candidate.captured);
                 self.at(&path, names).map(Some)
             }
-            (DiskChoice::None, _) | (DiskChoice::Usual, DiskRule::None) => Ok(None),
+            (DiskChoice::None, _) | (DiskChoice::Usual, DiskSource::None) => Ok(None),
         }
     }
 

@@ -54,12 +54,12 @@ mod tests {
 
     /// A disk with an answer for each time, and what it was handed.
     #[derive(Default)]
-    struct Disk {
+    struct ScriptedDisk {
         answers: Mutex<VecDeque<DiskResult>>,
         came: Mutex<Vec<Vec<Change>>>,
     }
 
-    impl CommitLog for Arc<Disk> {
+    impl CommitLog for Arc<ScriptedDisk> {
         fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
             self.came.lock().unwrap().push(changes);
             let full = || Err("disk full".to_owned());
@@ -73,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_the_disk_does_not_take_is_handed_over_until_it_does() {
-        let disk = Arc::<Disk>::default();
+        let disk = Arc::<ScriptedDisk>::default();
         disk.answers.lock().unwrap().extend([
             DiskResult::NoRoom,
             DiskResult::Fails,
