@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 
 /// A disk as a machine sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disk {
+pub struct DiskInfo {
     /// The kernel's name, such as `nvme0n1`; it may be another one at the next boot.
     pub name: String,
     /// Bytes.
@@ -48,7 +48,7 @@ pub enum Pick {
 /// disk of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DiskRule {
+pub struct DiskSelector {
     /// Its serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
@@ -90,21 +90,21 @@ pub enum NoDisk {
     /// None fits the rule.
     NoneFits {
         /// The rule.
-        rule: DiskRule,
+        rule: DiskSelector,
         /// What is there.
-        seen: Vec<Disk>,
+        seen: Vec<DiskInfo>,
     },
     /// Several fit the rule.
     SeveralFit {
         /// The rule.
-        rule: DiskRule,
+        rule: DiskSelector,
         /// Those that fit.
-        fitting: Vec<Disk>,
+        fitting: Vec<DiskInfo>,
     },
     /// The one that fits is too small.
     TooSmall {
         /// That disk.
-        disk: Disk,
+        disk: DiskInfo,
         /// Bytes that are needed.
         needed: u64,
     },
@@ -233,10 +233,10 @@ impl<'de> Deserialize<'de> for DiskSize {
     }
 }
 
-impl DiskRule {
+impl DiskSelector {
     /// Whether a disk fits everything that is named. One that can't be written to, and one whose medium can be taken
     /// out and that the rule does not name by its serial number or its `by-id`, never does.
-    pub fn fits(&self, disk: &Disk) -> bool {
+    pub fn fits(&self, disk: &DiskInfo) -> bool {
         let is_named = self.serial.is_some() || self.by_id.is_some();
         let is_eligible = disk.bytes > 0 && !disk.read_only && (is_named || !disk.removable);
         let same = |wanted: &Option<String>, found: &Option<String>| match wanted {
@@ -260,18 +260,18 @@ impl DiskRule {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn choose<'d>(&self, disks: &'d [Disk], needed: u64) -> Result<&'d Disk, NoDisk> {
+    pub fn choose<'d>(&self, disks: &'d [DiskInfo], needed: u64) -> Result<&'d DiskInfo, NoDisk> {
         if disks.is_empty() {
             return Err(NoDisk::NoneSeen);
         }
-        let mut fitting: Vec<&Disk> = disks.iter().filter(|disk| self.fits(disk)).collect();
+        let mut fitting: Vec<&DiskInfo> = disks.iter().filter(|disk| self.fits(disk)).collect();
         // The end by which it is picked comes first.
         match self.pick {
             Some(Pick::Smallest) => fitting.sort_by_key(|disk| disk.bytes),
             Some(Pick::Largest) => fitting.sort_by_key(|disk| std::cmp::Reverse(disk.bytes)),
             None => {}
         }
-        let is_clear = |first: &Disk, next: &Disk| self.pick.is_some() && first.bytes != next.bytes;
+        let is_clear = |first: &DiskInfo, next: &DiskInfo| self.pick.is_some() && first.bytes != next.bytes;
         match fitting.as_slice() {
             [] => Err(NoDisk::NoneFits {
                 rule: self.clone(),
@@ -282,7 +282,7 @@ impl DiskRule {
                 fitting: fitting.into_iter().cloned().collect(),
             }),
             [only, ..] if only.bytes < needed => Err(NoDisk::TooSmall {
-                disk: Disk::clone(only),
+                disk: DiskInfo::clone(only),
                 needed,
             }),
             [only, ..] => Ok(only),
@@ -291,7 +291,7 @@ impl DiskRule {
 }
 
 /// As it stands in the inventory.
-impl fmt::Display for DiskRule {
+impl fmt::Display for DiskSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |key: &str, value: &Option<String>| value.as_ref().map(|value| format!("{key} = {value:?}"));
         let parts = [
@@ -314,7 +314,7 @@ impl fmt::Display for DiskRule {
 }
 
 /// What an operator could write a rule from.
-impl fmt::Display for Disk {
+impl fmt::Display for DiskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.name, Bytes(self.bytes))?;
         if let Some(model) = &self.model {
@@ -331,7 +331,7 @@ impl fmt::Display for Disk {
     }
 }
 
-fn listed(f: &mut fmt::Formatter<'_>, disks: &[Disk]) -> fmt::Result {
+fn listed(f: &mut fmt::Formatter<'_>, disks: &[DiskInfo]) -> fmt::Result {
     for (place, disk) in disks.iter().enumerate() {
         write!(f, "{}{disk}", if place == 0 { "" } else { "; " })?;
     }
@@ -363,27 +363,27 @@ impl fmt::Display for NoDisk {
 mod tests {
     use super::*;
 
-    fn disk(name: &str, gigabytes: u64, serial: &str) -> Disk {
-        Disk {
+    fn disk(name: &str, gigabytes: u64, serial: &str) -> DiskInfo {
+        DiskInfo {
             name: name.to_owned(),
             bytes: gigabytes * 1_000_000_000,
             serial: Some(serial.to_owned()),
             model: Some("SAMSUNG MZ7LH480".to_owned()),
             by_id: vec![format!("ata-SAMSUNG_{serial}")],
             nvme: name.starts_with("nvme"),
-            ..Disk::default()
+            ..DiskInfo::default()
         }
     }
 
-    type Change = fn(&mut DiskRule);
+    type Change = fn(&mut DiskSelector);
 
-    fn rule(change: impl FnOnce(&mut DiskRule)) -> DiskRule {
-        let mut rule = DiskRule::default();
+    fn rule(change: impl FnOnce(&mut DiskSelector)) -> DiskSelector {
+        let mut rule = DiskSelector::default();
         change(&mut rule);
         rule
     }
 
-    fn chosen(rule: &DiskRule, disks: &[Disk]) -> Result<String, NoDisk> {
+    fn chosen(rule: &DiskSelector, disks: &[DiskInfo]) -> Result<String, NoDisk> {
         rule.choose(disks, 1_000_000).map(|disk| disk.name.clone())
     }
 
@@ -391,17 +391,17 @@ mod tests {
     fn the_only_disk_is_taken_without_a_rule_and_of_two_none() {
         let (one, other) = (disk("sda", 480, "S1"), disk("sdb", 480, "S2"));
         assert_eq!(
-            chosen(&DiskRule::default(), std::slice::from_ref(&one)),
+            chosen(&DiskSelector::default(), std::slice::from_ref(&one)),
             Ok("sda".to_owned())
         );
         assert_eq!(
-            chosen(&DiskRule::default(), &[one.clone(), other.clone()]),
+            chosen(&DiskSelector::default(), &[one.clone(), other.clone()]),
             Err(NoDisk::SeveralFit {
-                rule: DiskRule::default(),
+                rule: DiskSelector::default(),
                 fitting: vec![one, other]
             })
         );
-        assert_eq!(chosen(&DiskRule::default(), &[]), Err(NoDisk::NoneSeen));
+        assert_eq!(chosen(&DiskSelector::default(), &[]), Err(NoDisk::NoneSeen));
     }
 
     #[test]
@@ -447,15 +447,15 @@ mod tests {
 
     #[test]
     fn a_stick_is_taken_by_its_name_alone_and_what_is_read_only_never() {
-        let stick = Disk {
+        let stick = DiskInfo {
             removable: true,
             ..disk("sdz", 64, "STICK")
         };
         let disks = [disk("sda", 480, "S1"), stick.clone()];
-        assert_eq!(chosen(&DiskRule::default(), &disks), Ok("sda".to_owned()));
+        assert_eq!(chosen(&DiskSelector::default(), &disks), Ok("sda".to_owned()));
         let by_serial = rule(|rule| rule.serial = Some("STICK".to_owned()));
         assert_eq!(chosen(&by_serial, &disks), Ok("sdz".to_owned()));
-        let locked = Disk {
+        let locked = DiskInfo {
             read_only: true,
             ..stick
         };

@@ -26,7 +26,7 @@ mod uuid;
 pub use arch::{Arch, Cpu, Firmware};
 pub use cidr::{AddressRange, Cidr, CidrError, OwnAddress};
 pub use dialect::Dialect;
-pub use disk::{Disk, DiskRule, DiskSize, DiskSizeError, NoDisk, Pick};
+pub use disk::{DiskInfo, DiskSelector, DiskSize, DiskSizeError, NoDisk, Pick};
 pub use hardware::{HardwareAddr, MacAddr, MacError};
 pub use mac_block::{MacBlock, MacBlockError};
 pub use mode::{Mode, ServedInterface};
