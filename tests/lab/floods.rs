@@ -11,6 +11,7 @@ use dhcproto::Encodable;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
 use nix::sys::signal::Signal;
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddrV4},
     process::{Child, Stdio},
 };
@@ -233,17 +234,30 @@ fn listed_hosts_boot_beside_refusals_to_relays_that_nobody_has() {
 }
 
 /// Eight transfers of each made-up address, which is as many as one may have.
-fn forged(number: u32) -> (SocketAddrV4, Vec<u8>) {
-    let address = u32::from(Ipv4Addr::new(198, 18, 16, 0)) + number / 8 % 40_000;
+fn forged(range: [u8; 2], number: u32) -> (SocketAddrV4, Vec<u8>) {
+    let address = u32::from(Ipv4Addr::new(range[0], range[1], 16, 0)) + number / 8 % 40_000;
     let port = 2000 + u16::try_from(number % 8).expect("eight");
     let source = SocketAddrV4::new(address.into(), port);
     (source, b"\0\x01snponly.efi\0octet\0".to_vec())
 }
 
-/// A machine fetches its loader, block by block, again and again, while others ask in the names of addresses that
-/// nobody has; also the most neighbours that the kernel had meanwhile.
-fn loaders_arrive_beside(wire: &Wire, packet: fn(u32) -> (SocketAddrV4, Vec<u8>)) -> (serde_json::Value, usize) {
+/// A loader of 28 blocks, beside iPXE's of 119.
+const SHORT_LOADER: (&str, usize) = ("short.efi", 40_000);
+
+/// What others ask for in the names of addresses that nobody has.
+struct Forged {
+    per_second: u32,
+    packet: fn(u32) -> (SocketAddrV4, Vec<u8>),
+    /// It is under way once so much of that was counted.
+    seen_by: (&'static str, u64),
+}
+
+/// A machine fetches a loader, block by block, `times` in a row, beside a flood; also the most neighbours that the
+/// kernel had meanwhile.
+fn loaders_arrive_beside(wire: &Wire, (loader, times): (&str, usize), forged: &Forged) -> (serde_json::Value, usize) {
     let room = crowded_room(1);
+    let (short, bytes) = SHORT_LOADER;
+    fs::write(room.path("loaders").join(short), vec![7; bytes]).expect("the room's own folder");
     let daemon = Daemon::start(wire, &room);
     let machine = wire.client("02:bb:00:00:00:00");
     machine.expect("ip", &["addr", "add", "198.18.4.0/16", "dev", "eth0"]);
@@ -252,18 +266,20 @@ fn loaders_arrive_beside(wire: &Wire, packet: fn(u32) -> (SocketAddrV4, Vec<u8>)
     let flooder = wire.client("02:00:00:00:00:fb");
     flooder.expect("ip", &["addr", "add", "198.18.250.2/16", "dev", "eth0"]);
     let counted = |name: &str| ask_json(&room, "status")["counters"][name].as_u64().expect("a count");
-    let flood = Flood::forged(&flooder, FLOOD, packet);
-    let is_flooded = super::poll(SOON * 2, || (counted("tftp_received") >= 10_000).then_some(()));
+    let (server, _, packets) = FLOOD;
+    let flood = Flood::forged(&flooder, (server, forged.per_second, packets), forged.packet);
+    let (counter, least) = forged.seen_by;
+    let is_flooded = super::poll(SOON * 2, || (counted(counter) >= least).then_some(()));
     assert!(is_flooded.is_some(), "the flood does not arrive\n{}", daemon.log_tail());
     let neighbours = || {
         let listed = wire.server.expect("ip", &["-4", "neigh", "show"]);
         String::from_utf8_lossy(&listed).lines().count()
     };
     let mut most = neighbours();
-    for _ in 0..3 {
-        // A hundred blocks or more, with three seconds for each where all wait for an address that nobody has.
+    for _ in 0..times {
+        // Three seconds for each block where all wait for an address that nobody has.
         let fetching = ["-sSf", "-m", "150", "--tftp-blksize", "1468", "-o", "/dev/null"];
-        let fetched = machine.run("curl", &[&fetching[..], &["tftp://198.18.0.1/snponly.efi"]].concat());
+        let fetched = machine.run("curl", &[&fetching[..], &[&format!("tftp://198.18.0.1/{loader}")]].concat());
         let told = String::from_utf8_lossy(&fetched.stderr);
         assert!(fetched.status.success(), "{told}\n{}", daemon.log_tail());
         most = most.max(neighbours());
@@ -275,10 +291,32 @@ fn loaders_arrive_beside(wire: &Wire, packet: fn(u32) -> (SocketAddrV4, Vec<u8>)
 #[test]
 fn a_machine_is_sent_its_loader_beside_tftp_requests_from_addresses_that_nobody_has() {
     let wire = Wire::wide();
-    let (status, neighbours) = loaders_arrive_beside(&wire, forged);
+    let flood = Forged {
+        per_second: 5_000,
+        packet: |number| forged([198, 18], number),
+        seen_by: ("tftp_received", 10_000),
+    };
+    let (status, neighbours) = loaders_arrive_beside(&wire, ("snponly.efi", 3), &flood);
     // The kernel has room for 1,024 of all namespaces together. From 512 on it forgets now and then who did not answer
     // five seconds ago, in which so many more are asked for as may be.
     assert!(neighbours < 900, "{neighbours} neighbours");
     let unresolved = status["counters"]["tftp_unresolved"].as_u64().expect("a count");
     assert!(unresolved > 5_000, "what was not sent is not counted: {status}");
+}
+
+#[test]
+fn a_machine_is_sent_its_loader_beside_answers_that_wait_in_the_kernel_for_nobody() {
+    let wire = Wire::wide();
+    // On this wire too, though no address of the interface says so.
+    wire.server
+        .expect("ip", &["route", "add", "198.19.0.0/16", "dev", "eno2"]);
+    // As many as fill the buffer of a lane, and no more: what is in it stays there for three seconds.
+    let flood = Forged {
+        per_second: 1_000,
+        packet: |number| forged([198, 19], number),
+        seen_by: ("tftp_no_room", 1),
+    };
+    let (status, _) = loaders_arrive_beside(&wire, (SHORT_LOADER.0, 1), &flood);
+    let dropped = status["counters"]["tftp_no_room"].as_u64().expect("a count");
+    assert!(dropped > 1, "nobody waited while the machine fetched its loader: {status}");
 }
