@@ -21,7 +21,7 @@ use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::{ClockMark, LeaseTable};
 use crate::model::{
     Now, ServedInterface, WallTime,
-    limits::{OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+    limits::{DISK_THREADS_MAX, OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
     text::counted,
 };
 use crate::net::{BindError, ListenConfig, Servers};
@@ -207,6 +207,7 @@ fn live(
         .enable_all()
         // Templates are rendered on its threads.
         .thread_stack_size(TEMPLATE_STACK_BYTES)
+        .max_blocking_threads(DISK_THREADS_MAX)
         .build()
         .map_err(StartError::System)?;
     let ended = runtime.block_on(run::run(servers, socket, reloader, service));

@@ -225,6 +225,9 @@ pub const TFTP_READ_AHEAD_BYTES: usize = 16 * 1024;
 pub const TFTP_READS_PER_WORKER_MAX: usize = 32;
 /// The longest TFTP request we read (RFC 2347).
 pub const TFTP_REQUEST_BYTES_MAX: usize = 512;
+/// Threads of the event loop that wait for disks: TFTP's, and those for operators' answers and reloads. Each takes
+/// 12 KiB, and is gone ten seconds after a burst. HTTP has others (`HTTP_DISK_THREADS_MAX`).
+pub const DISK_THREADS_MAX: usize = 512;
 
 /// The largest file that is kept completely in memory while machines fetch it: any loader.
 pub const HOT_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;

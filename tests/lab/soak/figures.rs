@@ -1,6 +1,7 @@
 //! The soak's figures: a line a minute with what the process takes and has done, and the summary at the end.
 
 use super::acts::{Act, Part};
+use super::met::{BESIDE_KIB_MAX, BESIDE_WHEN_WARM_KIB_MAX, Met, memory_of_machines_kib_max};
 use super::site::Site;
 use std::{
     collections::BTreeMap,
@@ -11,9 +12,6 @@ use std::{
 };
 
 const EVERY: Duration = Duration::from_secs(60);
-/// Memory that a daemon at rest may have more than when it was young, in MiB: leases and sightings of machines that
-/// came meanwhile. It was 48 while the allocator had as many arenas as it likes.
-const MEMORY_MORE_MIB_MAX: f64 = 16.0;
 /// Open files that a daemon at rest may have more than when it was young: connections that are waited out.
 const FILES_MORE_MAX: u64 = 64;
 const COUNTERS: [&str; 5] = [
@@ -34,6 +32,7 @@ struct Sample {
     files: u64,
     threads: u64,
     leases: u64,
+    met: Met,
 }
 
 /// All of them.
@@ -48,7 +47,7 @@ pub struct Figures {
 impl Figures {
     pub fn open(folder: &Path, began: Instant) -> Figures {
         let mut file = File::create(folder.join("figures.tsv")).expect("a file in our own folder");
-        let columns = "unix_s\telapsed_s\tpart\tpid\trss_kb\tpeak_kb\topen_files\tthreads\tleases";
+        let columns = "unix_s\telapsed_s\tpart\tpid\trss_kb\tpeak_kb\topen_files\tthreads\tleases\tbooted\tleased";
         writeln!(file, "{columns}\t{}", COUNTERS.join("\t")).expect("room for the figures");
         Figures {
             file,
@@ -79,21 +78,16 @@ impl Figures {
     pub fn sample(&mut self, site: &Site, part: Part) {
         let Some(pid) = site.pid() else { return };
         let Ok(status) = site.status() else { return };
-        let table = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let told = |name: &str| {
-            let line = table.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-                .unwrap_or_default()
-        };
         let sample = Sample {
             elapsed: self.began.elapsed(),
             part,
             pid,
-            rss_kb: told("VmRSS:"),
-            peak_kb: told("VmHWM:"),
+            rss_kb: told_by_kernel(pid, "VmRSS:"),
+            peak_kb: told_by_kernel(pid, "VmHWM:"),
             files: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |all| all.count() as u64),
-            threads: told("Threads:"),
+            threads: told_by_kernel(pid, "Threads:"),
             leases: status["leases"].as_u64().unwrap_or_default(),
+            met: site.met(),
         };
         let counters = COUNTERS.map(|name| status["counters"][name].as_u64().unwrap_or_default().to_string());
         let unix_s = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
@@ -104,11 +98,12 @@ impl Figures {
             files,
             threads,
             leases,
+            met: Met { booted, leased },
             ..
         } = sample;
         writeln!(
             self.file,
-            "{unix_s}\t{elapsed_s}\t{part:?}\t{pid}\t{rss_kb}\t{peak_kb}\t{files}\t{threads}\t{leases}\t{}",
+            "{unix_s}\t{elapsed_s}\t{part:?}\t{pid}\t{rss_kb}\t{peak_kb}\t{files}\t{threads}\t{leases}\t{booted}\t{leased}\t{}",
             counters.join("\t")
         )
         .expect("room for the figures");
@@ -133,14 +128,22 @@ impl Figures {
     /// What its open files and its memory say of leaks.
     pub fn leaks(&self) -> Vec<String> {
         let long = self.long();
-        let (Some(young), Some(old)) = (long.first(), long.last()) else {
+        let (Some(&young), Some(&old)) = (long.first(), long.last()) else {
             return Vec::new();
         };
-        let mib = |sample: &Sample| sample.rss_kb as f64 / 1024.0;
         let files = (old.files > young.files + FILES_MORE_MAX)
             .then(|| format!("open files grew from {} to {} in one life", young.files, old.files));
-        let memory = grew_too_far(mib(young), mib(old))
-            .then(|| format!("memory grew from {:.1} to {:.1} MiB in one life", mib(young), mib(old)));
+        let quarter = young.elapsed + (old.elapsed - young.elapsed) / 4;
+        let warm = long
+            .iter()
+            .copied()
+            .find(|sample| sample.elapsed >= quarter)
+            .unwrap_or(old);
+        let at = |sample: &Sample| (sample.rss_kb, sample.met);
+        let since = [(young, BESIDE_KIB_MAX), (warm, BESIDE_WHEN_WARM_KIB_MAX)];
+        let memory = since
+            .into_iter()
+            .filter_map(|(before, beside)| grew_too_far(at(before), at(old), beside));
         files.into_iter().chain(memory).collect()
     }
 
@@ -191,9 +194,26 @@ impl Figures {
     }
 }
 
-/// Whether so much memory of one process is more than comes with machines.
-pub fn grew_too_far(young_mib: f64, old_mib: f64) -> bool {
-    old_mib > young_mib + MEMORY_MORE_MIB_MAX
+/// Whether a process has more memory than comes with the machines that it met, and so many KiB beside; of both
+/// moments what it took and what it had met.
+pub fn grew_too_far(before: (u64, Met), now: (u64, Met), beside_kib_max: f64) -> Option<String> {
+    let more = now.0 as f64 - before.0 as f64;
+    let more_max = beside_kib_max + memory_of_machines_kib_max(before.1, now.1);
+    (more > more_max).then(|| {
+        format!(
+            "memory grew from {} to {} KiB in one life, by {more:.0} and not {more_max:.0} at most: it had met {:?} \
+             before, and {:?} then",
+            before.0, now.0, before.1, now.1
+        )
+    })
+}
+
+/// A figure of a process, by its name in `/proc/PID/status`: 0 where there is none.
+pub fn told_by_kernel(pid: u32, name: &str) -> u64 {
+    let table = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = table.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or_default()
 }
 
 fn hours_and_mib(sample: &Sample) -> (f64, f64) {

@@ -4,6 +4,7 @@
 use super::acts::{Act, Edited, End, Flap, Storm};
 use super::files::{Files, LEASE_S};
 use super::hosts::{self, HOSTS, REAL};
+use super::met::{Machines, Met};
 use super::promises::{Acknowledged, Promises};
 use crate::daemon::{Daemon, Log, ask};
 use crate::namespace::{INTERFACE, Namespace, Wire, text};
@@ -56,6 +57,8 @@ pub struct Site {
     real: Namespace,
     files: Files,
     promises: Promises,
+    /// Those that this life has met.
+    machines: Machines,
     next_newcomer: u32,
 }
 
@@ -92,6 +95,7 @@ impl Site {
             real,
             files,
             promises: Promises::default(),
+            machines: Machines::default(),
             next_newcomer: NEWCOMER_FIRST,
         };
         site.route_fleet();
@@ -103,6 +107,7 @@ impl Site {
         let daemon = Daemon::start(&self.wire, &self.room);
         self.logs.push(daemon.log());
         self.daemon = Some(daemon);
+        self.machines = Machines::default();
     }
 
     /// A route goes with its interface's address, and does not come back with it.
@@ -170,6 +175,11 @@ impl Site {
     /// Leases that clients saw acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.promises.acknowledged
+    }
+
+    /// The machines that this life of the daemon has met.
+    pub fn met(&self) -> Met {
+        self.machines.met()
     }
 
     /// Starts the daemon again where it is gone.
@@ -245,7 +255,10 @@ impl Site {
     /// When it does not go as it must; what is left of it is then mended.
     pub fn perform(&mut self, act: &Act) -> Result<(), String> {
         match *act {
-            Act::Storm(storm) => storm_from(&self.fleet, storm, 0),
+            Act::Storm(storm) => {
+                self.machines.boot(&storm);
+                storm_from(&self.fleet, storm, 0)
+            }
             Act::Newcomers { count, again } => self.newcomers(count, again),
             Act::Edit { file, in_place } => self.edit(file, in_place),
             Act::Spoil { file, kind } => {
@@ -298,6 +311,7 @@ impl Site {
 
     fn take(&mut self, mut seen: Vec<Acknowledged>) -> Vec<String> {
         seen.sort_by_key(|one| one.heard);
+        seen.iter().for_each(|one| self.machines.lease(&one.mac));
         self.promises.take(Duration::from_secs(LEASE_S), seen)
     }
 
@@ -465,6 +479,7 @@ impl Site {
             std::thread::sleep(Duration::from_millis(after_ms.into()));
             let ended = self.end(end);
             self.start();
+            self.machines.boot(&storm);
             ended.and(run.join().expect("the storm does not panic"))
         })
     }
