@@ -136,6 +136,28 @@ impl<S> StallGuard<S> {
         self.alarm = Box::pin(sleep_until(Instant::now() + self.stall.limits.time));
     }
 
+    /// Looks now and then whether the client is there, while it has everything and waits for more. Nothing else would
+    /// tell: the kernel asks nobody (SO_KEEPALIVE) who owes it a word, and sends again for a quarter of an hour.
+    ///
+    /// # Errors
+    /// `HostUnreachable` once the client is gone.
+    pub fn look_while_idle(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let (first, then) = self.stall.limits.gone_poll;
+        loop {
+            let look_at = *self.stall.look_at.get_or_insert_with(|| Instant::now() + first);
+            if self.alarm.deadline() != look_at {
+                self.alarm.as_mut().reset(look_at);
+            }
+            if self.alarm.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+            if (self.is_gone)(&self.stream) {
+                return Err(io::ErrorKind::HostUnreachable.into());
+            }
+            self.stall.look_at = Some(Instant::now() + then);
+        }
+    }
+
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
@@ -295,6 +317,25 @@ mod tests {
             assert_eq!(written.unwrap_err().kind(), why);
             assert_eq!(began.elapsed(), after);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_waits_for_more_is_given_up_once_it_is_gone_and_never_where_it_is_there() {
+        let idle = |is_gone| {
+            let (server, client) = duplex(64);
+            let (mut patient, began) = (StallGuard::new(server, is_gone, limits(1000)), Instant::now());
+            async move {
+                let _client = client;
+                let gone = std::future::poll_fn(|context| match patient.look_while_idle(context) {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(error.kind()),
+                });
+                let gone = tokio::time::timeout(60 * MINUTE, gone).await;
+                (gone.ok(), began.elapsed())
+            }
+        };
+        assert_eq!(idle(|_| true).await, (Some(io::ErrorKind::HostUnreachable), MINUTE / 2));
+        assert_eq!(idle(|_| false).await, (None, 60 * MINUTE));
     }
 
     #[tokio::test(start_paused = true)]

@@ -279,7 +279,10 @@ fn loaders_arrive_beside(wire: &Wire, (loader, times): (&str, usize), forged: &F
     for _ in 0..times {
         // Three seconds for each block where all wait for an address that nobody has.
         let fetching = ["-sSf", "-m", "150", "--tftp-blksize", "1468", "-o", "/dev/null"];
-        let fetched = machine.run("curl", &[&fetching[..], &[&format!("tftp://198.18.0.1/{loader}")]].concat());
+        let fetched = machine.run(
+            "curl",
+            &[&fetching[..], &[&format!("tftp://198.18.0.1/{loader}")]].concat(),
+        );
         let told = String::from_utf8_lossy(&fetched.stderr);
         assert!(fetched.status.success(), "{told}\n{}", daemon.log_tail());
         most = most.max(neighbours());
@@ -318,5 +321,8 @@ fn a_machine_is_sent_its_loader_beside_answers_that_wait_in_the_kernel_for_nobod
     };
     let (status, _) = loaders_arrive_beside(&wire, (SHORT_LOADER.0, 1), &flood);
     let dropped = status["counters"]["tftp_no_room"].as_u64().expect("a count");
-    assert!(dropped > 1, "nobody waited while the machine fetched its loader: {status}");
+    assert!(
+        dropped > 1,
+        "nobody waited while the machine fetched its loader: {status}"
+    );
 }

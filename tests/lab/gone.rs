@@ -9,7 +9,14 @@ use super::{SOON, poll};
 use bootwright::model::limits::{
     HTTP_UNACKNOWLEDGED_POLL_INTERVAL, HTTP_UNACKNOWLEDGED_TIMEOUT, TFTP_RETRANSMIT_MAX, TFTP_SILENT_PACKETS_MAX,
 };
-use std::{fs, net::UdpSocket, process::Stdio, time::Duration};
+use nix::sys::signal::Signal;
+use std::{
+    fs,
+    io::Write,
+    net::{TcpStream, UdpSocket},
+    process::Stdio,
+    time::Duration,
+};
 
 const INITRD: &str = "/image/debian-12/initrd.gz";
 /// As many as the test's clients take, none of which has its address by DHCP.
@@ -83,4 +90,52 @@ fn a_machine_that_is_switched_off_frees_its_places_and_one_that_reads_slowly_kee
     let expected = fs::read(room.path("images/debian-12/initrd.gz")).expect("imported");
     assert!(is_whole && bytes == expected, "{}", daemon.log_tail());
     assert_eq!((counter(&room, "http_stalled"), counter(&room, "http_gone")), (0, 2));
+
+    // Who is gone and who closed the connection are two things.
+    let closes = Held::begin(&slow, INITRD);
+    drop(closes);
+    let failed = |reason: &str| {
+        let lines = daemon.lines();
+        let failed = lines
+            .iter()
+            .filter(|line| line.event == "failed" && line.reason == reason);
+        failed.map(|line| line.machine.clone()).collect::<Vec<_>>()
+    };
+    let ended = poll(SOON, || (failed("connection_ended") == ["192.0.2.71"]).then_some(()));
+    assert!(ended.is_some(), "{}", daemon.log_tail());
+    assert_eq!(
+        failed("client_gone"),
+        ["192.0.2.72", "192.0.2.72"],
+        "{}",
+        daemon.log_tail()
+    );
+}
+
+#[test]
+fn a_machine_that_never_acknowledges_the_head_it_was_promised_a_body_by_waits_no_longer() {
+    let wire = Wire::new();
+    let room = Room::new("").with_debian().with_settings("[http]\nbulk_streams = 1\n");
+    let daemon = Daemon::start(&wire, &room);
+    let holder = wire.client_at("02:00:00:00:00:71", "192.0.2.71");
+    let off = wire.client_at("02:00:00:00:00:72", "192.0.2.72");
+    let _only_place = Held::begin(&holder, INITRD);
+    // It is off before the head can be sent: its connection waits in the kernel.
+    daemon.signal(Signal::SIGSTOP);
+    let _waits = off.enter(|| {
+        let mut stream = TcpStream::connect((SERVER, 80)).expect("the kernel listens");
+        write!(
+            stream,
+            "GET {INITRD} HTTP/1.1\r\nHost: x\r\nUser-Agent: GRUB 2.12-9+deb13u4\r\n\r\n"
+        )
+        .expect("the kernel takes it");
+        stream
+    });
+    off.expect("ip", &["link", "set", "eth0", "down"]);
+    daemon.signal(Signal::SIGCONT);
+    wait_for_count(&room, "http_held", 1, SOON);
+    let looked = HTTP_UNACKNOWLEDGED_TIMEOUT + HTTP_UNACKNOWLEDGED_POLL_INTERVAL * 2;
+    wait_for_count(&room, "http_held_abandoned", 1, looked + SOON);
+    let line = daemon.wait_for("the end of its wait", |line| line.reason == "wait_ended");
+    assert_eq!((&*line.machine, &*line.field("by")), ("192.0.2.72", "client_gone"));
+    assert_eq!(counter(&room, "http_gone"), 1);
 }

@@ -201,6 +201,7 @@ impl WaitEnd {
             WaitEnd::Stopped => "stopped",
             WaitEnd::GaveWay => "gave_way",
             WaitEnd::ClientLeft => "client_left",
+            WaitEnd::ClientGone => "client_gone",
         }
     }
 }
@@ -232,4 +233,6 @@ pub enum WaitEnd {
     GaveWay,
     /// Its client left.
     ClientLeft,
+    /// Its client's machine acknowledges nothing any more.
+    ClientGone,
 }

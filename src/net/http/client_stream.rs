@@ -1,6 +1,6 @@
 //! A connection's bytes: counted, and reported when a body is gone.
 
-use crate::boot::event::{FilePart, Reason, Step, Subject};
+use crate::boot::event::{FilePart, Reason, Step, Subject, WaitEnd};
 use crate::model::limits::{
     HTTP_BUFFERED_BYTES_PER_S, HTTP_UNACKNOWLEDGED_ATTEMPTS_MIN, HTTP_UNACKNOWLEDGED_POLL_INTERVAL,
     HTTP_UNACKNOWLEDGED_TIMEOUT, HTTP_WRITE_STALL_BYTES, HTTP_WRITE_STALL_TIMEOUT, HTTP_WRITE_STALL_TIMEOUT_MAX,
@@ -18,7 +18,7 @@ use std::{
     os::fd::AsFd,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -50,6 +50,42 @@ pub(super) struct DeliveryGuards {
     pub handle: Option<TransferHandle>,
     /// Tells its client that it has to give way.
     pub eviction: EvictionNotice,
+    /// Its connection, which may hold the body itself.
+    pub tracker: Weak<DeliveryTracker>,
+}
+
+/// Why a connection was given up that its client did not close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ConnectionLoss {
+    /// Its client takes too little of what waits for it.
+    Stalled,
+    /// Its client's machine acknowledges nothing.
+    Gone,
+}
+
+impl ConnectionLoss {
+    /// Of what the stall guard or the kernel says: a TimedOut of the kernel's is a client that is gone too.
+    fn of(error: &io::Error) -> Option<ConnectionLoss> {
+        match error.kind() {
+            io::ErrorKind::TimedOut if error.raw_os_error().is_none() => Some(ConnectionLoss::Stalled),
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Some(ConnectionLoss::Gone),
+            _ => None,
+        }
+    }
+
+    fn counter(self) -> Counter {
+        match self {
+            ConnectionLoss::Stalled => Counter::HttpStalled,
+            ConnectionLoss::Gone => Counter::HttpGone,
+        }
+    }
+
+    fn reason(self) -> Reason {
+        match self {
+            ConnectionLoss::Stalled => Reason::ClientStalled,
+            ConnectionLoss::Gone => Reason::ClientGone,
+        }
+    }
 }
 
 impl Delivery {
@@ -87,6 +123,17 @@ impl Delivery {
     pub(super) fn set_failure(&mut self, reason: Reason) {
         self.reason = reason;
     }
+
+    fn failure(&self) -> Reason {
+        if self.held.eviction.is_evicted() {
+            return Reason::GaveWay;
+        }
+        let loss = || self.held.tracker.upgrade().and_then(|tracker| tracker.loss());
+        match (&self.reason, loss) {
+            (Reason::ConnectionEnded, loss) => loss().map_or(Reason::ConnectionEnded, ConnectionLoss::reason),
+            (reason, _) => reason.clone(),
+        }
+    }
 }
 
 impl Drop for Delivery {
@@ -96,10 +143,7 @@ impl Drop for Delivery {
             let bytes = self.bytes;
             (Counter::HttpCompleted, Step::Sent { file, part, bytes })
         } else {
-            let reason = match self.held.eviction.is_evicted() {
-                true => Reason::GaveWay,
-                false => self.reason.clone(),
-            };
+            let reason = self.failure();
             (Counter::HttpAborted, Step::Failed { file, part, reason })
         };
         self.shared.counters.count(counter);
@@ -116,6 +160,9 @@ pub(super) struct DeliveryTracker {
     /// Its connection is on another thread than before, and does not know it yet.
     has_moved: AtomicBool,
     heard: Mutex<ReceivedPrefix>,
+    /// Its client has a head, and waits for the body.
+    has_promised: AtomicBool,
+    loss: OnceLock<ConnectionLoss>,
 }
 
 impl DeliveryTracker {
@@ -126,6 +173,8 @@ impl DeliveryTracker {
             has_bulk: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
             heard: Mutex::default(),
+            has_promised: AtomicBool::new(false),
+            loss: OnceLock::new(),
         }
     }
 
@@ -152,6 +201,37 @@ impl DeliveryTracker {
     /// From now on the connection is on another thread.
     pub(super) fn moves(&self) {
         self.has_moved.store(true, Ordering::Release);
+    }
+
+    /// Its client is sent a head, and the body once it can be had; or that is so no longer.
+    pub(super) fn set_promised(&self, has_promised: bool) {
+        self.has_promised.store(has_promised, Ordering::Relaxed);
+    }
+
+    /// Why it was given up, where its client did not close it.
+    fn loss(&self) -> Option<ConnectionLoss> {
+        self.loss.get().copied()
+    }
+
+    /// The same, of a request that waited.
+    pub(super) fn wait_end(&self) -> WaitEnd {
+        match self.loss() {
+            Some(ConnectionLoss::Gone) => WaitEnd::ClientGone,
+            Some(ConnectionLoss::Stalled) | None => WaitEnd::ClientLeft,
+        }
+    }
+
+    fn fails(&self, error: &io::Error) {
+        if let Some(loss) = ConnectionLoss::of(error)
+            && self.loss.set(loss).is_ok()
+        {
+            self.shared.counters.count(loss.counter());
+            // What is flushed no more: when the connection is dropped nothing tells why.
+            let waiting = self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(mut delivery) = waiting {
+                delivery.set_failure(loss.reason());
+            }
+        }
     }
 
     /// The body's last byte is with the connection.
@@ -221,12 +301,7 @@ impl ClientStream {
                 counters.add(Counter::HttpBytes, *bytes as u64);
                 self.tracker.heard().resolved();
             }
-            // The stall guard's errors and the kernel's own: a TimedOut of the kernel's is a client that is gone too.
-            Err(error) => match error.kind() {
-                io::ErrorKind::TimedOut if error.raw_os_error().is_none() => counters.count(Counter::HttpStalled),
-                io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => counters.count(Counter::HttpGone),
-                _ => {}
-            },
+            Err(error) => self.tracker.fails(error),
         }
     }
 }
@@ -239,7 +314,8 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         self.settle();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        read.inspect_err(|error| self.tracker.fails(error))?;
         self.tracker.heard().hear(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -268,10 +344,15 @@ impl AsyncWrite for ClientStream {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes only when it has written everything it holds.
+    /// hyper flushes only when it has written everything it holds, and each time that it looks for more.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.tracker.flushed();
+        if self.tracker.has_promised.load(Ordering::Relaxed) {
+            self.settle();
+            let is_there = self.stream.look_while_idle(context);
+            is_there.inspect_err(|error| self.tracker.fails(error))?;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -3,8 +3,8 @@
 use super::{
     body::ResponseBody,
     conditional::{ConditionalOutcome, evaluate_conditions},
-    held::{Hold, HoldOutcome, typed},
-    response::{ConnectionContext, FileToSend, HttpRefusal, headed, put, set, status, validators},
+    held::{Hold, HoldOutcome},
+    response::{ConnectionContext, FileToSend, HttpRefusal, headed, put, set, status, typed, validators},
 };
 use crate::boot::{
     event::{Reason, RequestedFile, Subject},

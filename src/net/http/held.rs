@@ -8,12 +8,13 @@
 
 use super::{
     body::{DeferredFile, FileContent, ResponseBody},
-    response::{ConnectionContext, FileToSend, headed, set},
+    client_stream::DeliveryTracker,
+    response::{ConnectionContext, FileToSend, headed, set, typed},
 };
 use crate::boot::{
     event::{Reason, Step, Subject, WaitEnd},
     method::Method,
-    resource::{Refusal, Resolved, Resource, content_type},
+    resource::{Refusal, Resolved, Resource},
     snapshot::Snapshot,
     user_agent::RetryBehaviour,
 };
@@ -27,10 +28,7 @@ use crate::net::{
     tasks::AbortSignal,
 };
 use crate::state::{Counter, Shared};
-use hyper::{
-    Response, Uri,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
-};
+use hyper::{Response, Uri, header::CONTENT_LENGTH};
 use std::{
     pin::{Pin, pin},
     sync::Arc,
@@ -59,6 +57,7 @@ pub(super) struct Hold {
 /// One of those that wait; dropping it while it does says that its client left, or that we do.
 struct WaitSlot {
     shared: Arc<Shared>,
+    tracker: Arc<DeliveryTracker>,
     abort: AbortSignal,
     eviction: EvictionNotice,
     since: Instant,
@@ -97,6 +96,7 @@ impl Hold {
         shared.publish(subject.event(shared.clock.now(), step));
         self.slot = Some(WaitSlot {
             shared: Arc::clone(&context.shared),
+            tracker: Arc::clone(&context.tracker),
             abort: context.abort.clone(),
             eviction: context.permit_request.eviction.clone(),
             since: Instant::now(),
@@ -155,13 +155,6 @@ async fn opened(result: Result<Resource, Refusal>) -> Result<OpenedFile, FileErr
     }
 }
 
-/// With the media type of the file that is asked for: UEFI HTTP boot may know a loader by nothing else.
-pub(super) fn typed(mut response: Response<ResponseBody>, uri: &Uri) -> Response<ResponseBody> {
-    let content_type = HeaderValue::from_static(content_type(uri.path()));
-    set(&mut response, CONTENT_TYPE, content_type);
-    response
-}
-
 impl Drop for WaitSlot {
     fn drop(&mut self) {
         let Some(subject) = self.left.take() else { return };
@@ -170,7 +163,7 @@ impl Drop for WaitSlot {
             (false, true) => WaitEnd::GaveWay,
             (false, false) => {
                 self.shared.counters.count(Counter::HttpHeldAbandoned);
-                WaitEnd::ClientLeft
+                self.tracker.wait_end()
             }
         };
         let waited_s = self.since.elapsed().as_secs();
@@ -345,6 +338,7 @@ impl ConnectionContext {
         if file_length > HTTP_PROMPT_BYTES_MAX {
             self.tracker.takes_bulk();
         }
+        self.tracker.set_promised(true);
         ResponseBody::Deferred(DeferredFile {
             length: size,
             file: Box::pin(file),
@@ -365,6 +359,7 @@ impl ConnectionContext {
             Err(error) => Err(error),
         };
         hold.ends();
+        self.tracker.set_promised(false);
         match kept {
             Ok((wanted, permit)) => Ok(self.content(subject, wanted, Some(permit))),
             Err(error) => {

@@ -10,7 +10,7 @@ use super::{
 use crate::boot::{
     event::{FilePart, Reason, Step, Subject},
     method::Method,
-    resource::{FileRequest, Refusal, Resolved, Transport},
+    resource::{FileRequest, Refusal, Resolved, Transport, content_type},
     snapshot::FileStamp,
 };
 use crate::model::limits::{HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S};
@@ -130,6 +130,13 @@ impl From<FileError> for HttpRefusal {
     }
 }
 
+/// With the media type of the file that is asked for: UEFI HTTP boot may know a loader by nothing else.
+pub(super) fn typed(mut response: Response<ResponseBody>, uri: &Uri) -> Response<ResponseBody> {
+    let content_type = HeaderValue::from_static(content_type(uri.path()));
+    set(&mut response, CONTENT_TYPE, content_type);
+    response
+}
+
 impl ConnectionContext {
     /// What a request comes to now that brings nothing.
     pub(super) async fn answer(&self, uri: &Uri, method: Method) -> Resolved {
@@ -156,6 +163,7 @@ impl ConnectionContext {
     ) -> DeliveryHandle {
         let held = DeliveryGuards {
             eviction: self.permit_request.eviction.clone(),
+            tracker: Arc::downgrade(&self.tracker),
             ..held
         };
         DeliveryHandle {

@@ -76,6 +76,7 @@ impl Display for WaitEnd {
             WaitEnd::Stopped => f.write_str("bootwright stopped"),
             WaitEnd::GaveWay => Reason::GaveWay.fmt(f),
             WaitEnd::ClientLeft => f.write_str("its client left"),
+            WaitEnd::ClientGone => f.write_str("its client's machine acknowledged nothing any more"),
         }
     }
 }
