@@ -18,7 +18,7 @@
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
-//! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, who is armed and which hosts were served, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`attempt`] | what each power-on of a machine came to: a fold of events, and which ones are kept |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |
@@ -57,7 +57,8 @@
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::observe_clock`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
 //!   before the first byte goes out, and again now and then.
-//! - Every boot asks `boot::gate`; there is no second way to a disk.
+//! - Every boot asks `boot::gate`; there is no second way to a disk. An install is handed to an armed host alone, at its
+//!   own address (`boot::arming`), and its token stands in no log.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
 //! - Serving never waits for the log's reader or for systemd (`daemon::log`).
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.
@@ -67,7 +68,7 @@
 //!
 //! DNS, IPv6 on the provisioning network (but for the word that no router is there), HTTP/2, TLS on the
 //! provisioning network (firmware can't check it), TFTP writes, memory-mapped files (a truncated one kills
-//! the process), and arming: until it exists, `boot = "install"` boots the disk.
+//! the process).
 
 pub mod admin;
 pub mod attempt;

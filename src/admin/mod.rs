@@ -21,6 +21,6 @@ mod server;
 mod socket;
 
 pub use response::{Document, Lines};
-pub use routes::{AdminApi, Answers};
+pub use routes::{AdminApi, Answers, Caller};
 pub use server::serve;
 pub use socket::{AdminSocket, SocketError};

@@ -2,14 +2,15 @@
 
 use super::{
     api::{
-        AdminRefusal, AttemptFilter, AttemptStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, ReloadAccepted,
-        Status,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
+        LeaseStatus, NoParameters, ReloadAccepted, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},
 };
 use hyper::Method;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::{UnixStream, unix::UCred};
 
 /// What a caller may do; each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,29 @@ pub enum Role {
     Read,
     /// Change what is served.
     Operate,
+}
+
+/// Who asks, as far as the socket tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    pub(super) role: Role,
+    /// The process that connected.
+    pub(super) process: Option<UCred>,
+}
+
+impl Caller {
+    /// Whom the socket's file lets in may operate: its mode is the check, and there is no finer one.
+    pub(super) fn of(stream: &UnixStream) -> Caller {
+        Caller {
+            role: Role::Operate,
+            process: stream.peer_cred().ok(),
+        }
+    }
+
+    /// Its user.
+    pub fn uid(&self) -> Option<u32> {
+        self.process.as_ref().map(UCred::uid)
+    }
 }
 
 /// A row of the table.
@@ -40,7 +64,7 @@ pub trait Answers<E: Endpoint> {
     ///
     /// # Errors
     /// Whatever the endpoint refuses.
-    fn answer(&self, request: E::Request) -> Result<E::Response, AdminRefusal>;
+    fn answer(&self, request: E::Request, caller: &Caller) -> Result<E::Response, AdminRefusal>;
 }
 
 macro_rules! endpoints {
@@ -81,6 +105,10 @@ endpoints! {
     GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
     /// What boots came to.
     GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;
+    /// Arms hosts.
+    PostArm: POST "/arm", Operate, ArmRequest => Document<Armed>;
+    /// Disarms hosts.
+    PostDisarm: POST "/disarm", Operate, DisarmRequest => Document<Disarmed>;
     /// Reads the operator's files again.
     PostReload: POST "/reload", Operate, NoParameters => Document<ReloadAccepted>;
 }
@@ -90,8 +118,8 @@ pub(super) struct Route<A> {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) role: Role,
-    /// Finds the answer to a request with these parameters and gives it. Blocks.
-    pub(super) respond: fn(&A, &str, Responder),
+    /// Finds the answer to a request of this caller's with these parameters and gives it. Blocks.
+    pub(super) respond: fn(&A, &Caller, &str, Responder),
 }
 
 impl<A> Route<A> {
@@ -103,8 +131,8 @@ impl<A> Route<A> {
             method: E::METHOD,
             path: E::PATH,
             role: E::ROLE,
-            respond: |api, parameters, responder| {
-                let answered = query::read(parameters).and_then(|request| api.answer(request));
+            respond: |api, caller, parameters, responder| {
+                let answered = query::read(parameters).and_then(|request| api.answer(request, caller));
                 match answered {
                     Ok(response) => response.give(responder),
                     Err(refusal) => responder.refuse(&refusal),

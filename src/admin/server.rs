@@ -5,7 +5,7 @@ use super::{
     api::{API_VERSION, AdminRefusal, RefusalCode},
     connections::{Activity, ConnectionSlots, TrackedStream},
     response::{AdminBody, Responder, problem, refused},
-    routes::{AdminApi, Role, Route, routes},
+    routes::{AdminApi, Caller, Role, Route, routes},
 };
 use crate::model::limits::ADMIN_IDLE_TIMEOUT;
 use hyper::{
@@ -62,28 +62,11 @@ pub async fn serve<A: AdminApi>(socket: &AdminSocket, api: Arc<A>, mut stop: wat
     }
 }
 
-/// Who asks, as far as the socket tells.
-struct Caller {
-    role: Role,
-    /// The process that connected.
-    process: Option<UCred>,
-}
-
-impl Caller {
-    /// Whom the socket's file lets in may operate: its mode is the check, and there is no finer one.
-    fn of(stream: &UnixStream) -> Caller {
-        Caller {
-            role: Role::Operate,
-            process: stream.peer_cred().ok(),
-        }
-    }
-}
-
 async fn connection<A: AdminApi>(stream: UnixStream, server: Arc<Server<A>>, activity: Arc<Activity>) {
-    let caller = Arc::new(Caller::of(&stream));
+    let caller = Caller::of(&stream);
     let io = TokioIo::new(TrackedStream::new(stream, Arc::clone(&activity)));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (server, caller, activity) = (Arc::clone(&server), Arc::clone(&caller), Arc::clone(&activity));
+        let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
         async move {
             activity.asked();
             let response = server.answer(request.method(), request.uri(), &caller).await;
@@ -120,9 +103,9 @@ impl<A: AdminApi> Server<A> {
             log_change(method, path, caller);
         }
         let (responder, response) = Responder::new();
-        let (api, respond) = (Arc::clone(&self.api), route.respond);
+        let (api, respond, caller) = (Arc::clone(&self.api), route.respond, *caller);
         let parameters = uri.query().unwrap_or_default().to_owned();
-        tokio::task::spawn_blocking(move || respond(&api, &parameters, responder));
+        tokio::task::spawn_blocking(move || respond(&api, &caller, &parameters, responder));
         response.await.unwrap_or_else(|_| {
             let detail = format!("{method} {path} came to no answer; this is a bug of bootwright, see its log");
             refused(&AdminRefusal::new(RefusalCode::Internal, detail))
@@ -235,7 +218,7 @@ mod tests {
     struct Refusing;
 
     impl<E: Endpoint> Answers<E> for Refusing {
-        fn answer(&self, _: E::Request) -> Result<E::Response, AdminRefusal> {
+        fn answer(&self, _: E::Request, _: &Caller) -> Result<E::Response, AdminRefusal> {
             Err(AdminRefusal::new(RefusalCode::Internal, "asked"))
         }
     }

@@ -1,7 +1,7 @@
 //! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
 
-use crate::boot::event::{Event, Reason, RequestedFile, Stage, Step};
-use crate::model::{limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
+use crate::boot::event::{Event, InstallEvent, Reason, RequestedFile, Stage, Step};
+use crate::model::{InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, net::Ipv4Addr};
 
@@ -54,6 +54,14 @@ step_kinds! {
     ChoseOtherServer Step::ChoseOtherServer { .. },
     PoolExhausted Step::PoolExhausted { .. },
     Ignored Step::Ignored { .. },
+    Armed Step::Install(InstallEvent { news: InstallNews::Armed, .. }),
+    Disarmed Step::Install(InstallEvent { news: InstallNews::Disarmed, .. }),
+    ArmingExpired Step::Install(InstallEvent { news: InstallNews::Expired, .. }),
+    InstallBegun Step::Install(InstallEvent { news: InstallNews::Begun, .. }),
+    InstallStarted Step::Install(InstallEvent { news: InstallNews::Started, .. }),
+    InstallProgress Step::Install(InstallEvent { news: InstallNews::Progressed, .. }),
+    Installed Step::Install(InstallEvent { news: InstallNews::Done, .. }),
+    InstallFailed Step::Install(InstallEvent { news: InstallNews::Failed, .. }),
 }
 
 impl StepKind {
@@ -85,6 +93,14 @@ impl StepKind {
             | StepKind::Evicted
             | StepKind::TurnedAway
             | StepKind::LoaderLoop
+            | StepKind::Armed
+            | StepKind::Disarmed
+            | StepKind::ArmingExpired
+            | StepKind::InstallBegun
+            | StepKind::InstallStarted
+            | StepKind::InstallProgress
+            | StepKind::Installed
+            | StepKind::InstallFailed
             | StepKind::Other => false,
         }
     }

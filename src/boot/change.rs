@@ -1,5 +1,6 @@
 //! What a decision changes of what is on disk. Whatever tells of it waits until it is there.
 
+use crate::boot::arming::{ArmingChange, served::ServedRecord};
 use crate::lease::{LeaseChange, PortChange};
 
 /// One change of what is on disk.
@@ -9,4 +10,8 @@ pub enum Change {
     Lease(LeaseChange),
     /// Of where an address was given.
     Port(PortChange),
+    /// Of a host's install.
+    Arming(ArmingChange),
+    /// Of which hosts were served.
+    Served(ServedRecord),
 }

@@ -6,6 +6,7 @@
 mod boot;
 mod fault;
 mod file;
+mod install;
 mod machine;
 mod reason;
 mod stage;
@@ -18,6 +19,7 @@ pub use fault::{
     WaitEnd,
 };
 pub use file::{FilePart, RequestedFile, ScriptChoice, Subject};
+pub use install::InstallEvent;
 pub use machine::{Machine, MachineKey};
 pub use reason::{Reason, ReasonCode};
 pub use stage::Stage;

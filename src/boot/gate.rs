@@ -3,7 +3,13 @@
 //! DHCP, TFTP, HTTP and answers all ask here, so that a disk is never destroyed by the server
 //! that forgot to ask.
 
-use crate::boot::{event::DiskReason, machine::Who, snapshot::UnknownPolicy, world::World};
+use crate::boot::{
+    arming::Standing,
+    event::DiskReason,
+    machine::Who,
+    snapshot::{BootSettings, UnknownPolicy},
+    world::World,
+};
 use crate::model::{BootTarget, Name};
 
 /// What a machine boots now.
@@ -26,8 +32,8 @@ pub enum Gate<'s> {
     Ignore,
 }
 
-/// What the machine may boot now. Arming does not exist yet, so nothing installs: a host set to
-/// `install` boots its disk and the reason says so.
+/// What the machine may boot now. A host set to `install` that may not install boots its disk, and the reason says
+/// why.
 pub fn gate<'s>(world: &World<'s, '_>, who: Who<'s>) -> Gate<'s> {
     let Some(settings) = who.settings() else {
         return match world.snapshot.unknown {
@@ -42,7 +48,7 @@ pub fn gate<'s>(world: &World<'s, '_>, who: Who<'s>) -> Gate<'s> {
     let target = settings.boot.as_ref().map_or(BootTarget::Local, |boot| boot.value);
     match (target, &settings.script) {
         (BootTarget::Local, _) => Gate::Disk(DiskReason::Configured),
-        (BootTarget::Install, _) => Gate::Disk(DiskReason::NotArmed),
+        (BootTarget::Install, _) => install(world, who, settings),
         (BootTarget::Discover, None) => Gate::ShowIdentity,
         (BootTarget::Live | BootTarget::Rescue | BootTarget::Discover, Some(script)) => Gate::Network {
             target,
@@ -50,6 +56,23 @@ pub fn gate<'s>(world: &World<'s, '_>, who: Who<'s>) -> Gate<'s> {
         },
         // `config` refuses a live or rescue host without a script; the disk is the safe answer.
         (BootTarget::Live | BootTarget::Rescue, None) => Gate::Disk(DiskReason::Configured),
+    }
+}
+
+/// What a machine boots that is set to install.
+fn install<'s>(world: &World<'s, '_>, who: Who<'s>, settings: &'s BootSettings) -> Gate<'s> {
+    let Some(host) = who.host() else {
+        return Gate::Disk(DiskReason::RuleInstalls);
+    };
+    match (world.arming.standing(world.date(), host), &settings.script) {
+        (Standing::Open, Some(script)) => Gate::Network {
+            target: BootTarget::Install,
+            script: &script.value,
+        },
+        // Nobody arms a host without a script; one whose script was taken away since boots its disk.
+        (Standing::Open, None) | (Standing::NotArmed, _) => Gate::Disk(DiskReason::NotArmed),
+        (Standing::Installed, _) => Gate::Disk(DiskReason::Installed),
+        (Standing::Failed, _) => Gate::Disk(DiskReason::InstallFailed),
     }
 }
 
@@ -88,6 +111,7 @@ mod tests {
             now: Now::START,
             snapshot,
             leases: &mut LeaseTable::default(),
+            arming: fixtures::nobody_armed(),
         };
         gate(&world, who)
     }

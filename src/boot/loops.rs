@@ -104,6 +104,7 @@ fn is_autoexec(file: &RequestedFile) -> bool {
         RequestedFile::Script { .. }
         | RequestedFile::Answer { .. }
         | RequestedFile::Artifact { .. }
+        | RequestedFile::Callback { .. }
         | RequestedFile::Path { .. }
         | RequestedFile::HttpRequest { .. }
         | RequestedFile::TftpWrite { .. }

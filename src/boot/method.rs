@@ -22,14 +22,20 @@ pub enum Methods {
     Read,
     /// To take something.
     Post,
+    /// To take something, by either.
+    Callback,
 }
 
 impl Methods {
     /// Whether that may be asked.
     pub fn has(self, method: Method) -> bool {
         match (self, method) {
-            (Methods::Read, Method::Get | Method::Head) | (Methods::Post, Method::Post) => true,
-            (Methods::Read, Method::Post) | (Methods::Post, Method::Get | Method::Head) => false,
+            (Methods::Read, Method::Get | Method::Head)
+            | (Methods::Post, Method::Post)
+            | (Methods::Callback, Method::Get | Method::Post) => true,
+            (Methods::Read, Method::Post)
+            | (Methods::Post, Method::Get | Method::Head)
+            | (Methods::Callback, Method::Head) => false,
         }
     }
 
@@ -38,6 +44,7 @@ impl Methods {
         match self {
             Methods::Read => "GET, HEAD",
             Methods::Post => "POST",
+            Methods::Callback => "GET, POST",
         }
     }
 }
@@ -48,6 +55,7 @@ impl fmt::Display for Methods {
         f.write_str(match self {
             Methods::Read => "GET and HEAD are",
             Methods::Post => "POST is",
+            Methods::Callback => "GET and POST are",
         })
     }
 }

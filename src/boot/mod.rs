@@ -7,6 +7,8 @@
 //! a random source. Time and addresses are arguments.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod arming;
+pub mod callback;
 pub mod change;
 pub mod conflicts;
 pub mod engine;

@@ -7,9 +7,10 @@
 //! | `grub.cfg…`, `pxelinux.cfg/…` | the same for GRUB and PXELINUX (`script_path`) |
 //! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
 //! | `image/IMAGE/FILE` | an artifact |
+//! | `callback/HOST/TOKEN/WORD` | what the host's installer sends back (`callback`) |
 //! | anything else | a loader |
 
-use crate::model::Name;
+use crate::model::{Name, Token};
 use serde::Serialize;
 use std::net::Ipv4Addr;
 
@@ -30,6 +31,9 @@ pub const AUTOEXEC: &str = "autoexec.ipxe";
 pub const ANSWER: &str = "answer";
 /// The first component of artifacts' paths.
 pub const IMAGE: &str = "image";
+
+/// The first component of callbacks' paths.
+pub const CALLBACK: &str = "callback";
 
 /// `http://192.0.2.1`, with the port where it is not 80, and no slash at the end.
 pub fn http_base(server: Ipv4Addr, ports: Ports) -> String {
@@ -81,4 +85,18 @@ pub fn image_path(image: &Name) -> String {
 /// `base` is `http_base`, and `machine` is `Identity::name`.
 pub fn answer_base(base: &str, machine: &str) -> String {
     [base, "/", ANSWER, "/", machine, "/"].concat()
+}
+
+/// The URL below which a host's installer says how it is, without a slash at the end; `base` is `http_base`.
+pub fn callback_base(base: &str, host: &Name, token: &Token) -> String {
+    [base, "/", CALLBACK, "/", host.as_str(), "/", &token.reveal()].concat()
+}
+
+/// Whether a path, still as the client sent it, may be a callback's: then it has a token, and no log shows it.
+pub fn may_be_callback(path: &[u8]) -> bool {
+    let begins = path
+        .iter()
+        .position(|byte| *byte != b'/')
+        .map_or(&[][..], |start| &path[start..]);
+    begins.starts_with(CALLBACK.as_bytes())
 }

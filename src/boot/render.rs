@@ -46,6 +46,7 @@ pub const VARIABLES: &[&str] = &[
     "image",
     "cmdline",
     "answer",
+    "callback",
     "target",
     "vars",
 ];

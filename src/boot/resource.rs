@@ -7,6 +7,8 @@
 mod answer;
 mod artifact;
 mod autoexec;
+mod callback;
+mod install;
 mod optional;
 mod requester;
 mod script;
@@ -29,7 +31,7 @@ use crate::boot::{
     world::FileWorld,
 };
 use crate::lease::PortId;
-use crate::model::text;
+use crate::model::{CallbackDoubt, CallbackWord, Token, text};
 pub use artifact::content_type;
 use optional::is_optional;
 pub use requester::{is_client_address, machine_at};
@@ -183,6 +185,10 @@ pub struct Inquiry<'a> {
     artifact: Option<(&'a Image, &'a Artifact, VerificationState)>,
     /// What the request changes of what is on disk.
     change: Option<Change>,
+    /// What the URLs show by which the machine's install tells of itself, where it is under way.
+    install: Option<Token>,
+    /// What an installer sent back, and whether it was taken.
+    callback: Option<(Option<CallbackWord>, Result<(), CallbackDoubt>)>,
 }
 
 /// What a path came to before it is known whose it is.
@@ -213,12 +219,15 @@ pub trait Resources: Send + Sync {
     fn begin<'a>(&self, files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a>;
 }
 
-/// What paths stand for by the inventory: files and texts, and nothing takes anything.
+/// What paths stand for by the inventory: files and texts, and what installers send back.
 pub struct InventoryResources;
 
 impl Resources for InventoryResources {
-    fn methods(&self, _: &[u8]) -> Methods {
-        Methods::Read
+    fn methods(&self, path: &[u8]) -> Methods {
+        match paths::may_be_callback(path) {
+            true => Methods::Callback,
+            false => Methods::Read,
+        }
     }
 
     fn begin<'a>(&self, files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a> {
@@ -291,6 +300,7 @@ impl<'a> Inquiry<'a> {
         match components[..] {
             [.., paths::AUTOEXEC] if self.artifact.is_none() => (asker(), self.autoexec(path.as_str())),
             [paths::ANSWER, machine, ref file @ ..] => (asker(), self.answer_file(machine, &file.join("/"))),
+            [paths::CALLBACK, ..] => (asker(), self.callback_lookup()),
             [paths::IMAGE, image, ref file @ ..] => (subject(), self.artifact(image, &file.join("/"))),
             _ => (subject(), self.loader(path.as_str())),
         }
@@ -355,6 +365,7 @@ impl<'a> Inquiry<'a> {
         let scene = Scene {
             who,
             gate: self.gate,
+            install: self.install,
             identity,
             address: address.or(Some(self.request.peer)),
             server: self.request.server,

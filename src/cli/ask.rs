@@ -105,15 +105,25 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
 
 /// How long until `time`, roughly.
 pub(super) fn until(time: Timestamp) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let left = time.wall().0.saturating_sub(now);
-    match left {
-        0..120 => format!("{left} s"),
-        120..7_200 => format!("{} min", left / 60),
-        7_200..172_800 => format!("{} h", left / 3_600),
-        _ => format!("{} days", left / 86_400),
+    length(time.wall().0.saturating_sub(now()))
+}
+
+/// How long ago `time` was, roughly.
+pub(super) fn since(time: Timestamp) -> String {
+    length(now().saturating_sub(time.wall().0))
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
+fn length(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

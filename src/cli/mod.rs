@@ -3,6 +3,7 @@
 //! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense · 130 and 143
 //! stopped by Ctrl-C or SIGTERM while an image was made.
 
+mod arm;
 mod ask;
 mod check;
 mod hashing;
@@ -33,6 +34,7 @@ Examples:
   bootwright check /etc/bootwright
   bootwright serve --config /etc/bootwright/bootwright.toml
   bootwright reload && bootwright status
+  bootwright arm r1u07 --for 2h
   bootwright leases --json";
 
 /// One variant a command; the file of that name has the rest.
@@ -43,6 +45,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     Status(status::StatusArgs),
     Hosts(hosts::HostsArgs),
+    Arm(arm::ArmArgs),
+    Disarm(arm::DisarmArgs),
     Leases(leases::LeasesArgs),
     Why(why::WhyArgs),
     // Boxed: its actions have more arguments than all other commands.
@@ -64,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Hosts(args) => hosts::run(args),
+        Command::Arm(args) => arm::arm(args),
+        Command::Disarm(args) => arm::disarm(args),
         Command::Leases(args) => leases::run(args),
         Command::Why(args) => why::run(args),
         Command::Image(args) => image::run(*args),

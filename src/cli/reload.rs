@@ -35,10 +35,14 @@ fn accepted_text(accepted: &ReloadAccepted) -> String {
         hosts,
         warnings,
         restart_needed_for,
+        install_targets,
     } = accepted;
     let mut text = String::new();
     for warning in warnings {
         let _ = writeln!(text, "warning: {warning}");
+    }
+    for target in install_targets {
+        let _ = writeln!(text, "warning: {target}");
     }
     for setting in restart_needed_for {
         let _ = writeln!(

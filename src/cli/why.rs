@@ -140,6 +140,14 @@ fn what(step: &AttemptStep) -> String {
         StepKind::ChoseOtherServer => "took another DHCP server's offer",
         StepKind::PoolExhausted => "no address is free",
         StepKind::Ignored => "ignored",
+        StepKind::Armed => "armed",
+        StepKind::Disarmed => "disarmed",
+        StepKind::ArmingExpired => "armed no longer: its time is up",
+        StepKind::InstallBegun => "handed its install",
+        StepKind::InstallStarted => "its installer began",
+        StepKind::InstallProgress => "its installer goes on",
+        StepKind::Installed => "installed",
+        StepKind::InstallFailed => "its install failed",
         StepKind::Other => "a step of a newer bootwright",
     };
     let mut words = name.to_owned();

@@ -114,8 +114,8 @@ impl Warnings<'_> {
                 "{whose} boots `{target}` with a script that starts {installer} without a question (`{parameter}`): \
                  it installs, and erases a disk, at every power-on"
             );
-            let help = "set boot = \"local\" as soon as it is installed; an install that happens once is not in \
-                        this version yet";
+            let help = "set boot = \"install\": such a host installs once, when it is armed (`bootwright arm`); or \
+                        boot = \"local\" where it is installed already";
             problems.warn(&origin, message, help);
         }
         for ((origin, what, name), whose) in self.nameless.into_summaries() {

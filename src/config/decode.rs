@@ -3,6 +3,7 @@
 
 mod value;
 
+pub use value::length_of_time;
 pub(super) use value::{address, boolean, domain_name, duration, parsed, port, sha256, some_text, text, var, word};
 
 use super::{

@@ -330,31 +330,31 @@ fn stem<'n>(name: &'n Name, names: &[&str]) -> &'n str {
 /// hosts it touches.
 pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
     let mut unscripted = CausesByMachine::default();
-    let mut unarmed = CausesByMachine::default();
     let named_hosts = hosts.iter().map(|host| (Whose::Host(&host.name), &host.settings));
     let named_rules = rules.iter().map(|rule| (Whose::Rule, &rule.settings));
     for (whose, settings) in named_hosts.chain(named_rules) {
-        let Some(boot) = &settings.boot else {
-            continue;
-        };
-        match boot.value {
-            BootTarget::Live | BootTarget::Rescue if settings.script.is_none() => {
-                unscripted.add((boot.origin.clone(), boot.value), whose);
-            }
-            BootTarget::Install => unarmed.add((boot.origin.clone(), boot.value), whose),
-            BootTarget::Live | BootTarget::Rescue | BootTarget::Local | BootTarget::Discover => {}
+        if let (Some(boot), None) = (&settings.boot, &settings.script) {
+            unscripted.add((boot.origin.clone(), boot.value), whose);
         }
     }
     for ((origin, target), whose) in unscripted.into_summaries() {
         let message = format_args!("{whose} boots `{target}` and has no script");
-        problems.error(&origin, message, "add `script`, such as script = \"live\"");
+        match target {
+            BootTarget::Live | BootTarget::Rescue => {
+                problems.error(&origin, message, "add `script`, such as script = \"live\"");
+            }
+            BootTarget::Install => {
+                let help = "it can't be armed, and boots its disk: add `script`, such as script = \"debian-installer\"";
+                problems.warn(&origin, message, help);
+            }
+            BootTarget::Local | BootTarget::Discover => {}
+        }
     }
-    for ((origin, _), whose) in unarmed.into_summaries() {
-        let message = format_args!("{whose} is set to install; nothing can arm it yet, so it boots its disk");
-        problems.warn(
-            &origin,
-            message,
-            "say boot = \"local\" where that is meant; an install that happens once is not in this version yet",
-        );
+    for boot in rules.iter().filter_map(|rule| rule.settings.boot.as_ref()) {
+        if boot.value == BootTarget::Install {
+            let message = format_args!("this rule is set to install, and only listed hosts are ever armed");
+            let help = "its machines boot their disk: list them as hosts, or say boot = \"local\"";
+            problems.warn(&boot.origin, message, help);
+        }
     }
 }

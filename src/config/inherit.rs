@@ -210,12 +210,14 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
         loaders,
         cmdline,
         options,
+        install_timeout,
         vars,
     } = above;
     win(&mut below.boot, boot);
     win(&mut below.image, image);
     win(&mut below.script, script);
     win(&mut below.answer, answer);
+    win(&mut below.install_timeout, install_timeout);
     if !loaders.is_empty() {
         below.loaders.clone_from(loaders);
     }

@@ -54,6 +54,7 @@ use std::{
     time::Duration,
 };
 
+pub use decode::length_of_time;
 pub use images::wrong;
 pub use last_good::{KEPT_FOLDERS, SavedFile, files_to_save, load_last_good, rewritten_paths, state_folders};
 pub use loading::load;

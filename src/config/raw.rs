@@ -9,7 +9,11 @@ use super::{
     source::{self, Source},
 };
 use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, RuleMatch, Sourced, Var};
-use crate::model::{AddressRange, BootTarget, Cidr, Cpu, Name, Probe, text};
+use crate::model::{
+    AddressRange, BootTarget, Cidr, Cpu, Name, Probe,
+    limits::{INSTALL_TIMEOUT_MAX, INSTALL_TIMEOUT_MIN},
+    text,
+};
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
@@ -335,10 +339,22 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         loaders: fields.take_all(reader, "loader", decode::some_text),
         cmdline: fields.take_all(reader, "cmdline", decode::some_text),
         options: options::read_own(reader, fields),
+        install_timeout: fields.take(reader, "install_timeout", install_timeout),
         vars: fields
             .value("vars")
             .map_or_else(BTreeMap::new, |value| vars(reader, value)),
     }
+}
+
+/// How long nothing may be heard of an install before it has failed.
+fn install_timeout(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
+    let read = decode::duration(reader, value)?;
+    if !(INSTALL_TIMEOUT_MIN..=INSTALL_TIMEOUT_MAX).contains(&read) {
+        let help = "write a time from 1m to 7d in which every installer of it is heard of";
+        reader.error(value, "no install can be waited for so long, or so short", help);
+        return None;
+    }
+    Some(read)
 }
 
 fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<Var>> {

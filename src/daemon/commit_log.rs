@@ -7,7 +7,7 @@ use crate::model::WallTime;
 use crate::state::{CommitLog, Durable};
 use crate::store::{
     StoreError, Write,
-    records::{calendar, leases, lost, ports},
+    records::{arming, birth::EpochId, calendar, leases, lost, ports, served},
     writer::{Committing, StoreWriter},
 };
 use std::sync::Arc;
@@ -17,12 +17,15 @@ pub(super) struct StoreLog {
     pub(super) writer: Arc<StoreWriter>,
     /// This host's boot.
     pub(super) boot: Option<u128>,
+    /// The store's epoch: who is armed is believed in that one alone.
+    pub(super) epoch: EpochId,
 }
 
 impl CommitLog for StoreLog {
     fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
-        let count = changes.len();
-        durable(self.writer.leases(count, move || changes.iter().map(write).collect()))
+        let (count, epoch) = (changes.len(), self.epoch);
+        let writes = move || changes.iter().map(|change| write(change, epoch)).collect();
+        durable(self.writer.leases(count, writes))
     }
 
     fn redate(
@@ -33,13 +36,13 @@ impl CommitLog for StoreLog {
     ) -> Result<Durable, String> {
         let mark = calendar::put(&uptime::mark(date, self.boot));
         let lost = lost.map(|date| lost::put(lost::LossRecord::At(date)));
-        let count = records.len() + ports.len();
+        let (count, epoch) = (records.len() + ports.len(), self.epoch);
         durable(self.writer.leases_whatever_waits(count, move || {
             let leases = records.into_iter().map(LeaseChange::Put).map(Change::Lease);
             let ports = ports.into_iter().map(PortChange::Put).map(Change::Port);
             leases
                 .chain(ports)
-                .map(|change| write(&change))
+                .map(|change| write(&change, epoch))
                 .chain([mark])
                 .chain(lost)
                 .collect()
@@ -48,10 +51,12 @@ impl CommitLog for StoreLog {
 }
 
 /// The write that a change is.
-fn write(change: &Change) -> Write {
+fn write(change: &Change, epoch: EpochId) -> Write {
     match change {
         Change::Lease(change) => leases::write(change),
         Change::Port(change) => ports::write(change),
+        Change::Arming(change) => arming::write(change, epoch),
+        Change::Served(record) => served::write(record, epoch),
     }
 }
 

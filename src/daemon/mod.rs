@@ -22,6 +22,7 @@ mod artifacts;
 mod attempts;
 mod commit_log;
 mod diagnostics_log;
+mod first_appearance;
 mod last_good;
 pub mod log;
 mod memory;

@@ -3,12 +3,15 @@
 use crate::model::text::counted;
 use crate::store::{
     self, CorruptStore, OpenedStore, Store, StoreError,
-    records::{birth::Birth, leases},
+    records::{
+        birth::{Birth, EpochId},
+        leases,
+    },
 };
 use std::{path::Path, sync::Arc};
 
-/// The store; that leases of living machines may be missing in it is logged here, and recorded in it.
-pub(super) fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+/// The store, and the epoch of what it remembers; that leases of living machines may be missing in it is logged here, and recorded in it.
+pub(super) fn open_store(folder: &Path) -> Result<(Arc<dyn Store>, EpochId), StoreError> {
     let OpenedStore {
         store,
         birth,
@@ -44,7 +47,7 @@ pub(super) fn open_store(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
              answered there: who had it may use it still"
         );
     }
-    Ok(store)
+    Ok((store, birth.epoch))
 }
 
 /// Says who the store is: at a loss, or a folder that was mixed up, an operator sees it by that.

@@ -7,6 +7,7 @@
 use super::{
     artifacts,
     diagnostics_log::{log_errors, log_warnings},
+    first_appearance::FirstAppearance,
     last_good::{Fallback, LastGoodSaver},
     restart::restart_needed,
     systemd,
@@ -28,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 /// Who asked for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub(super) struct Reloader {
     shared: Arc<Shared>,
     verifier: Arc<Verifier>,
     last_good_saver: LastGoodSaver,
+    first_appearance: FirstAppearance,
     one_at_a_time: tokio::sync::Mutex<()>,
     state: Mutex<ReloadState>,
     /// Told of each reload that the watch did not ask for.
@@ -105,6 +107,7 @@ impl Reloader {
         shared: Arc<Shared>,
         verifier: Arc<Verifier>,
         (tried, fallback): (TriedFiles, Option<Fallback>),
+        first_appearance: FirstAppearance,
     ) -> Reloader {
         let watched = WatchSet::of(&running, config_file);
         let now = shared.clock.now().wall;
@@ -136,6 +139,7 @@ impl Reloader {
             running,
             shared,
             verifier,
+            first_appearance,
             one_at_a_time: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             reloaded: Notify::new(),
@@ -222,6 +226,11 @@ impl Reloader {
         }
     }
 
+    /// Arms the hosts of the generation in force that appear in it for the first time, and learns all the others.
+    pub(super) async fn learn_hosts(&self) {
+        self.first_appearance.learn(&self.shared).await;
+    }
+
     /// Reads the files and swaps the snapshot whole, or keeps the old one and says why.
     pub(super) async fn reload(self: &Arc<Self>, trigger: Trigger) -> ReloadOutcome {
         let _turn = self.one_at_a_time.lock().await;
@@ -301,13 +310,16 @@ impl Reloader {
         };
         let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
         warnings.extend(artifacts::warnings(&self.shared, &snapshot));
-        let accepted = ReloadAccepted {
+        let mut accepted = ReloadAccepted {
             generation: snapshot.generation,
             hosts: snapshot.hosts.len(),
             warnings,
             restart_needed_for: restart_needed(&self.running, &appliance),
+            install_targets: Vec::new(),
         };
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let before = self.shared.snapshot.swap(Arc::new(snapshot));
+        let targets = self.first_appearance.take_over(&self.shared, &before);
+        accepted.install_targets = Handle::current().block_on(targets);
         self.verifier.look(appliance.recheck);
         let mut state = self.stand();
         state.since = self.shared.clock.now().wall;

@@ -9,7 +9,7 @@ use super::{
 use crate::admin::{self, AdminSocket};
 use crate::model::limits::{REFUSAL_POLL_INTERVAL, SHUTDOWN_TIMEOUT};
 use crate::net::Servers;
-use crate::state::calendar;
+use crate::state::{arming, calendar};
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -59,12 +59,14 @@ pub(super) async fn run(
     reload_signal().thread_unblock()?;
 
     let shared = Arc::clone(&service.shared);
+    reloader.learn_hosts().await;
     let (stop, stopped) = flag::channel(false);
     let (end, finished) = flag::channel(false);
     let recording = tokio::spawn(Arc::clone(&service.attempts).follow(shared.events.subscribe(), finished));
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
     let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));
+    let disarming = tokio::spawn(arming::keep(Arc::clone(&shared)));
     let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
     let reminding = tokio::spawn(remind(Arc::clone(reloader)));
     let service = Arc::new(service);
@@ -102,6 +104,7 @@ pub(super) async fn run(
     };
     watchdog.abort();
     dating.abort();
+    disarming.abort();
     attempts::ended(&end, recording).await;
     calendar::mark(&shared, shared.clock.now(), &mut shared.lease_table());
     Ok(ended)

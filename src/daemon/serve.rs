@@ -4,6 +4,7 @@ use super::{
     admin_service::AdminService,
     attempts::AttemptRecorder,
     commit_log::StoreLog,
+    first_appearance::{self, FirstAppearance},
     last_good,
     log::{self, LogError, LogFormat},
     memory,
@@ -138,10 +139,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     raise_open_files();
 
     let clock = Clock::start();
-    let store = open_store(&appliance.state).map_err(StartError::Store)?;
+    let (store, epoch) = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
     let served = (&snapshot, &*appliance.interfaces);
     let leases = known_leases(clock.now(), boot, &*store, served).map_err(StartError::Store)?;
+    let (arming, served) = first_appearance::restore(&*store, epoch).map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -157,8 +159,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let commit_log = Box::new(StoreLog {
         writer: Arc::clone(&writer),
         boot,
+        epoch,
     });
-    let shared = Arc::new(Shared::new(clock, snapshot, leases, commit_log));
+    let shared = Arc::new(Shared::restored(clock, snapshot, (leases, arming), commit_log));
     let verifier = Verifier::start(Arc::clone(&shared), (&*store, Arc::clone(&writer)), appliance.recheck)
         .map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
@@ -167,6 +170,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         Arc::clone(&shared),
         Arc::clone(&verifier),
         (initial.tried, initial.fallback),
+        FirstAppearance::new(served),
     ));
     let recorder = AttemptRecorder::load(Arc::clone(&shared), store, Arc::clone(&writer));
     let attempts = Arc::new(recorder.map_err(StartError::Store)?);
@@ -384,6 +388,7 @@ mod tests {
     use crate::lease::{LeaseChange, LeaseRecord, PortChange, PortId, PortRecord};
     use crate::model::{MacAddr, WallTime, limits::RESERVATION_TRUSTED};
     use crate::state::CommitLog;
+    use crate::store::records::birth::EpochId;
     use std::{fs, net::Ipv4Addr};
 
     #[test]
@@ -395,7 +400,7 @@ mod tests {
                 monotonic: Duration::from_secs(5),
                 wall: WallTime(1_764_000_000 + seconds),
             };
-            let store = open_store(folder.path()).unwrap();
+            let (store, _) = open_store(folder.path()).unwrap();
             (now, restore(now, None, &*store).unwrap(), store)
         };
         let may_have_lost = |seconds: u64| {
@@ -409,7 +414,11 @@ mod tests {
         let (now, leases, store) = start(4000);
         assert!(leases.may_have_lost(now, LEASE));
         let writer = Arc::new(StoreWriter::start(store).unwrap());
-        let log = StoreLog { writer, boot: None };
+        let log = StoreLog {
+            writer,
+            boot: None,
+            epoch: EpochId(1),
+        };
         let lost = leases.lost_at(now);
         drop(log.redate(leases.date(now), Default::default(), lost).unwrap());
         drop(log);
@@ -428,7 +437,7 @@ mod tests {
     fn of_the_time_since_a_loss_what_surely_passed_counts() {
         const BEGUN: u64 = 1_764_000_000;
         let folder = tempfile::tempdir().unwrap();
-        let store = open_store(folder.path()).unwrap();
+        let (store, _) = open_store(folder.path()).unwrap();
         let found = lost::put(lost::LossRecord::At(WallTime(BEGUN - 3000)));
         let dated = calendar::put(&uptime::mark(WallTime(BEGUN), Some(1)));
         store.commit(&[dated, found]).unwrap();
@@ -453,7 +462,7 @@ mod tests {
     fn a_clock_that_is_ahead_after_a_reboot_takes_no_switch_port() {
         const BEGUN: u64 = 1_764_000_000;
         let folder = tempfile::tempdir().unwrap();
-        let store = open_store(folder.path()).unwrap();
+        let (store, _) = open_store(folder.path()).unwrap();
         let address = Ipv4Addr::new(192, 0, 2, 11);
         let given = PortRecord {
             address,
@@ -492,7 +501,7 @@ mod tests {
             monotonic: Duration::from_secs(5),
             wall: WallTime(1_764_000_000),
         };
-        let store = open_store(folder.path()).unwrap();
+        let (store, _) = open_store(folder.path()).unwrap();
         let may_have_lost = || {
             let leases = restore(now, None, &*store).unwrap();
             leases.may_have_lost(now, Duration::from_secs(60))
@@ -519,11 +528,15 @@ mod tests {
             monotonic: Duration::from_secs(seconds),
             wall: WallTime(1_764_000_000 + seconds),
         };
-        let store = open_store(folder.path()).unwrap();
+        let (store, _) = open_store(folder.path()).unwrap();
         let first = restore(now(0), None, &*store).unwrap();
         assert!(!first.may_be_in_boot_since_before(now(0)), "nobody was served before");
         let writer = Arc::new(StoreWriter::start(Arc::clone(&store)).unwrap());
-        let log = StoreLog { writer, boot: None };
+        let log = StoreLog {
+            writer,
+            boot: None,
+            epoch: EpochId(1),
+        };
         drop(log.redate(first.date(now(0)), Default::default(), None).unwrap());
         drop(log);
         let second = restore(now(5), None, &*store).unwrap();

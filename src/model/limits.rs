@@ -5,10 +5,12 @@
 mod edited;
 mod http;
 mod images;
+mod installs;
 
 pub use edited::*;
 pub use http::*;
 pub use images::*;
+pub use installs::*;
 use std::time::Duration;
 
 /// Arenas of the C library's allocator, each of which grows to the largest reload or answer that was ever made in

@@ -20,7 +20,6 @@ use crate::boot::{
     event::{Event, Machine, Reason, Stage, Step},
     identity_cache::{IdentityCache, Observation},
     machine::identify,
-    world::World,
 };
 use crate::lease::{OverQuota, PortChange};
 use crate::model::{
@@ -198,11 +197,7 @@ impl DhcpServer {
         let mut leases = self.shared.lease_table();
         let now = self.shared.clock.now();
         calendar::look(&self.shared, now, &mut leases);
-        let mut world = World {
-            now,
-            snapshot: &snapshot,
-            leases: &mut leases,
-        };
+        let mut world = leases.world(now, &snapshot);
         let outcomes: Vec<Outcome> = requests
             .iter()
             .map(|(ingress, request)| engine::handle(&mut world, ingress, request))

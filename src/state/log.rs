@@ -2,6 +2,7 @@
 
 use super::Clock;
 use crate::boot::event::{BootAction, Event, HttpFault, MachineKey, Reason, Step};
+use crate::model::InstallNews;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -135,8 +136,9 @@ fn file(step: &Step) -> Option<String> {
 
 /// Who or what brought it about, where that is known: a machine's MAC, or what ended a wait.
 fn by(step: &Step) -> Option<String> {
-    match step.reason() {
-        Some(Reason::WaitEnded { by, .. }) => Some(by.name().to_owned()),
+    match (step, step.reason()) {
+        (_, Some(Reason::WaitEnded { by, .. })) => Some(by.name().to_owned()),
+        (Step::Install(event), _) => Some(event.who.to_string()),
         _ => step.by().map(|mac| mac.to_string()),
     }
 }
@@ -173,6 +175,15 @@ fn level(step: &Step) -> Level {
         | Step::PoolExhausted { .. }
         | Step::ChoseOtherServer { .. }
         | Step::Ignored { .. } => Level::INFO,
+        Step::Install(event) => match event.news {
+            InstallNews::Armed
+            | InstallNews::Disarmed
+            | InstallNews::Begun
+            | InstallNews::Started
+            | InstallNews::Done => Level::INFO,
+            InstallNews::Progressed => Level::DEBUG,
+            InstallNews::Expired | InstallNews::Failed => Level::WARN,
+        },
         Step::AckShortened { .. }
         | Step::ReservationUnavailable { .. }
         | Step::ReservationConflict { .. }

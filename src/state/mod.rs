@@ -1,6 +1,7 @@
 //! What every server knows in common: the generation in force, leases, what machines told of themselves, what
 //! happens to them, and what is counted. No sockets here: `net` and `daemon` stand above.
 //!
+//! - [`arming`] ends what hosts are armed for once its time is up, and says so; `token` draws what their installs show.
 //! - [`commit`] is where changes become durable; [`calendar`] keeps their ends on disk right when this host's
 //!   clock is set.
 //! - [`events`] is the one door for everything that happens to a machine, and [`log`] its lines.
@@ -12,6 +13,7 @@
 //!
 //! Architecture invariant: the lease table's lock is never held across an `await`, and no sentence is made under it.
 
+pub mod arming;
 pub mod calendar;
 pub mod clock;
 pub mod commit;
@@ -21,6 +23,7 @@ pub mod log;
 pub mod ports;
 mod rendering;
 mod tables;
+mod token;
 pub mod transfers;
 
 pub use clock::Clock;
@@ -31,6 +34,7 @@ pub use log::LogThrottle;
 pub use tables::LeaseGuard;
 
 use crate::boot::{
+    arming::Arming,
     event::{Machine, RequestedFile, Stage, Subject},
     identity_cache::IdentityCache,
     resource::{Decided, FileRequest, InventoryResources, Resources, is_client_address, machine_at},
@@ -92,11 +96,21 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// What is known at a start: a generation, and the leases on disk.
+    /// What is known at a start: a generation, and what is on disk of leases.
     pub fn new(clock: Clock, snapshot: Snapshot, leases: LeaseTable, commit_log: Box<dyn CommitLog>) -> Shared {
+        Shared::restored(clock, snapshot, (leases, Arming::default()), commit_log)
+    }
+
+    /// The same, with what is on disk of hosts that were armed.
+    pub fn restored(
+        clock: Clock,
+        snapshot: Snapshot,
+        (leases, arming): (LeaseTable, Arming),
+        commit_log: Box<dyn CommitLog>,
+    ) -> Shared {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
-            tables: Tables::new(leases, commit_log),
+            tables: Tables::new(leases, arming, commit_log),
             resources: Box::new(InventoryResources),
             events: Events::default(),
             exhausted: LogThrottle::default(),

@@ -5,8 +5,9 @@
 //! Who needs later tables with it takes all of them at once. By itself a later table is lent to a function that
 //! captures nothing, and so can lock no other.
 
-use super::{CommitLog, Durable};
+use super::{CommitLog, Durable, token};
 use crate::boot::{
+    arming::Arming,
     change::Change,
     identity_cache::IdentityCache,
     snapshot::Snapshot,
@@ -20,10 +21,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+/// What is changed by what machines do, and is to be on disk before they are told: locked together, because every
+/// packet is decided by both.
+#[derive(Default)]
+struct Durables {
+    leases: LeaseTable,
+    arming: Arming,
+}
+
 /// The tables, in the order in which they are locked.
 pub(super) struct Tables {
-    /// Every dynamic lease and offer.
-    leases: Mutex<LeaseTable>,
+    /// Every dynamic lease and offer, and whose next boot may install.
+    durables: Mutex<Durables>,
     /// What machines told of themselves.
     identities: Mutex<IdentityCache>,
     /// What is known of the bytes of artifacts.
@@ -35,9 +44,9 @@ pub(super) struct Tables {
 /// Changes that are on their way to the disk, or why they are not.
 pub(super) type HandedOver = Result<Durable, String>;
 
-/// The lease table, locked.
+/// The lease table, and with it whose next boot may install, locked.
 pub struct LeaseGuard<'l> {
-    table: MutexGuard<'l, LeaseTable>,
+    durables: MutexGuard<'l, Durables>,
     log: &'l dyn CommitLog,
 }
 
@@ -54,9 +63,9 @@ pub(super) struct FileTables<'l> {
 }
 
 impl Tables {
-    pub(super) fn new(leases: LeaseTable, log: Box<dyn CommitLog>) -> Tables {
+    pub(super) fn new(leases: LeaseTable, arming: Arming, log: Box<dyn CommitLog>) -> Tables {
         Tables {
-            leases: Mutex::new(leases),
+            durables: Mutex::new(Durables { leases, arming }),
             identities: Mutex::default(),
             verification: Mutex::default(),
             log,
@@ -65,7 +74,7 @@ impl Tables {
 
     pub(super) fn leases(&self) -> LeaseGuard<'_> {
         LeaseGuard {
-            table: lock(&self.leases),
+            durables: lock(&self.durables),
             log: &*self.log,
         }
     }
@@ -94,9 +103,25 @@ impl Tables {
 }
 
 impl LeaseGuard<'_> {
-    /// Where changes of the table are handed to the disk.
+    /// Where changes of the tables are handed to the disk.
     pub fn log(&self) -> &dyn CommitLog {
         self.log
+    }
+
+    /// What is decided from now.
+    pub fn world<'s>(&mut self, now: Now, snapshot: &'s Snapshot) -> World<'s, '_> {
+        let Durables { leases, arming } = &mut *self.durables;
+        World {
+            now,
+            snapshot,
+            leases,
+            arming,
+        }
+    }
+
+    /// Whose next boot may install.
+    pub fn arming(&mut self) -> &mut Arming {
+        &mut self.durables.arming
     }
 }
 
@@ -104,21 +129,20 @@ impl Deref for LeaseGuard<'_> {
     type Target = LeaseTable;
 
     fn deref(&self) -> &LeaseTable {
-        &self.table
+        &self.durables.leases
     }
 }
 
 impl DerefMut for LeaseGuard<'_> {
     fn deref_mut(&mut self) -> &mut LeaseTable {
-        &mut self.table
+        &mut self.durables.leases
     }
 }
 
 impl MachineTables<'_> {
     /// What is decided from now, and what machines told of themselves.
     pub(super) fn lend<'s>(&mut self, now: Now, snapshot: &'s Snapshot) -> (World<'s, '_>, &mut IdentityCache) {
-        let leases = &mut *self.leases;
-        (World { now, snapshot, leases }, &mut self.identities)
+        (self.leases.world(now, snapshot), &mut self.identities)
     }
 }
 
@@ -130,6 +154,7 @@ impl FileTables<'_> {
             world,
             identities,
             verification: &self.verification,
+            draw_token: token::draw,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::salvage::RecordKind;
 
+pub mod arming;
 pub mod attempts;
 pub mod birth;
 pub mod calendar;
@@ -11,6 +12,7 @@ pub(super) mod codec;
 pub mod leases;
 pub mod lost;
 pub mod ports;
+pub mod served;
 
 /// Every kind that there is.
 pub(super) const KINDS: &[RecordKind] = &[
@@ -22,6 +24,8 @@ pub(super) const KINDS: &[RecordKind] = &[
     lost::KIND,
     birth::BIRTH,
     birth::EPOCH,
+    arming::KIND,
+    served::KIND,
 ];
 
 #[cfg(test)]

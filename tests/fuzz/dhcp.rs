@@ -7,6 +7,7 @@
 
 use super::{input::Input, support::*};
 use bootwright::boot::{
+    arming::Arming,
     engine::{self, Destination, Ingress, Outcome, OutgoingReply},
     event::Step,
     snapshot::{Host, Hosts, Snapshot, UnknownPolicy},
@@ -274,6 +275,7 @@ impl Life {
             now: self.now,
             snapshot: self.snapshot,
             leases: &mut self.leases,
+            arming: &mut Arming::default(),
         };
         let outcome = engine::handle(&mut world, &self.ingress, &request);
         let said = format!("{} {}", outcome.event.machine.key, outcome.event.step);

@@ -4,6 +4,7 @@
 
 use super::room::{NOW, Room, SERVER, assert_served};
 use bootwright::boot::{
+    arming::Arming,
     engine::{self, Ingress},
     snapshot::{Host, Snapshot},
     world::World,
@@ -107,6 +108,7 @@ fn assert_offered(snapshot: &Snapshot, host: &Host, mac: MacAddr) {
         now: NOW,
         snapshot,
         leases: &mut LeaseTable::default(),
+        arming: &mut Arming::default(),
     };
     let outcome = engine::handle(&mut world, &ingress, &request);
     let Some(sending) = outcome.send else {

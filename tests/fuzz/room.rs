@@ -2,8 +2,9 @@
 //! must hold of whatever the daemon makes of them.
 
 pub use crate::fixtures::SERVER;
-use crate::fixtures::file_request;
+use crate::fixtures::{draw_token, file_request};
 use bootwright::boot::{
+    arming::Arming,
     identity_cache::IdentityCache,
     resource::{Refusal, Resolved, Resource, Transport, resource},
     snapshot::{Host, Snapshot},
@@ -191,11 +192,13 @@ pub fn ask(snapshot: &Snapshot, identities: &mut IdentityCache, peer: Ipv4Addr, 
         now: NOW,
         snapshot,
         leases: &mut LeaseTable::default(),
+        arming: &mut Arming::default(),
     };
     let files = FileWorld {
         world,
         identities,
         verification: &Verification::default(),
+        draw_token,
     };
     resource(files, &ask)
 }

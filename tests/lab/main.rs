@@ -13,6 +13,7 @@
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `held` | a transfer that stays under way until its test lets it go on |
 //! | `attempts` | rung 3: what a boot came to, over `kill -9` |
+//! | `arming` | rung 3: who is armed, who is not, and installs that tell of themselves |
 //! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
 //! | `lives` | rung 3: dhclient, dhcpcd, udhcpc and systemd-networkd from their first lease to the release |
@@ -50,6 +51,7 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test program are public to each other")]
 
+mod arming;
 mod attempts;
 mod cases;
 mod clients;

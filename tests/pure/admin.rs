@@ -1,13 +1,13 @@
 //! The operator's socket, asked by the command line's own client and by hand.
 
 use bootwright::admin::{
-    self, AdminSocket, Answers, Document, Lines,
+    self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
-        AdminRefusal, AttemptFilter, AttemptStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, Problem,
-        RefusalCode, ReloadAccepted, ReloadRefusal, Status,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
+        LeaseStatus, NoParameters, Problem, RefusalCode, ReloadAccepted, ReloadRefusal, Status,
     },
     client::{self, ClientError},
-    routes::{GetAttempts, GetHosts, GetLeases, GetStatus, PostReload},
+    routes::{GetAttempts, GetHosts, GetLeases, GetStatus, PostArm, PostDisarm, PostReload},
 };
 use bootwright::model::WallTime;
 use serde_json::{Value, json};
@@ -57,18 +57,38 @@ fn host(number: usize) -> HostStatus {
         script: None,
         loaders: Vec::new(),
         locked: false,
+        install: None,
         written: "inventory.toml:41".to_owned(),
     }
 }
 
+impl Answers<PostArm> for Api {
+    fn answer(&self, request: ArmRequest, caller: &Caller) -> Result<Document<Armed>, AdminRefusal> {
+        Ok(Document(Armed {
+            until: WallTime(request.lasting()?.as_secs()).into(),
+            hosts: request.host,
+            by: caller.uid().map_or_else(String::new, |uid| uid.to_string()),
+        }))
+    }
+}
+
+impl Answers<PostDisarm> for Api {
+    fn answer(&self, request: DisarmRequest, _: &Caller) -> Result<Document<Disarmed>, AdminRefusal> {
+        Ok(Document(Disarmed {
+            disarmed: request.host,
+            unarmed: request.by,
+        }))
+    }
+}
+
 impl Answers<GetStatus> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Document<Status>, AdminRefusal> {
+    fn answer(&self, _: NoParameters, _: &Caller) -> Result<Document<Status>, AdminRefusal> {
         Err(AdminRefusal::new(RefusalCode::Internal, "the store is damaged"))
     }
 }
 
 impl Answers<GetHosts> for Api {
-    fn answer(&self, filter: HostFilter) -> Result<Lines<HostStatus>, AdminRefusal> {
+    fn answer(&self, filter: HostFilter, _: &Caller) -> Result<Lines<HostStatus>, AdminRefusal> {
         match filter.host.first() {
             None => Ok(Lines::new((self.hosts)())),
             Some(name) => Err(AdminRefusal::new(RefusalCode::UnknownHost, name.as_str()).with_help("look")),
@@ -77,7 +97,7 @@ impl Answers<GetHosts> for Api {
 }
 
 impl Answers<GetLeases> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Lines<LeaseStatus>, AdminRefusal> {
+    fn answer(&self, _: NoParameters, _: &Caller) -> Result<Lines<LeaseStatus>, AdminRefusal> {
         Ok(Lines::new(std::iter::once(LeaseStatus {
             address: Ipv4Addr::new(192, 0, 2, 100),
             client: "52:54:00:00:00:07".to_owned(),
@@ -88,13 +108,13 @@ impl Answers<GetLeases> for Api {
 }
 
 impl Answers<GetAttempts> for Api {
-    fn answer(&self, _: AttemptFilter) -> Result<Lines<AttemptStatus>, AdminRefusal> {
+    fn answer(&self, _: AttemptFilter, _: &Caller) -> Result<Lines<AttemptStatus>, AdminRefusal> {
         Ok(Lines::new(std::iter::empty()))
     }
 }
 
 impl Answers<PostReload> for Api {
-    fn answer(&self, _: NoParameters) -> Result<Document<ReloadAccepted>, AdminRefusal> {
+    fn answer(&self, _: NoParameters, _: &Caller) -> Result<Document<ReloadAccepted>, AdminRefusal> {
         Err(AdminRefusal::from(ReloadRefusal {
             at: WallTime(7).into(),
             generation: 3,

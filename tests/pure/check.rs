@@ -162,6 +162,7 @@ const HOST_MISTAKES: &[(&str, (u32, u32), &[&str])] = &[
     ("uuid = \"7\"", (7, 8), &["is not a UUID"]),
     ("serial = \"1\\n2\"", (7, 10), &["control character U+000A"]),
     ("locked = \"yes\"", (7, 10), &["true or false"]),
+    ("install_timeout = \"5s\"", (7, 19), &["from 1m to 7d"]),
     ("boot = \"instal\"", (7, 8), &["did you mean `install`?"]),
     ("boot = \"live\"", (7, 8), &["boots `live` and has no script"]),
     (
@@ -945,14 +946,17 @@ fn the_watched_folders_cover_every_file_that_counts() {
 }
 
 #[test]
-fn what_cannot_install_yet_and_what_nobody_uses_is_warned_of() {
-    let room = Room::new(&host_with("serial = \"1\"\nboot = \"install\"\n[profile.p]"));
+fn what_can_never_install_and_what_nobody_uses_is_warned_of() {
+    let rule = "[[rule]]\nmatch = { arch = \"x86_64\" }\nboot = \"install\"\nscript = \"local\"\n";
+    let host = "serial = \"1\"\nboot = \"install\"\n[profile.p]\n";
+    let room = Room::new(&host_with(&[host, rule].concat()));
     let reported = shown(&room.compiled().warnings);
     assert!(reported.contains("profile `p` is used by no host"), "{reported}");
     assert!(
-        reported.contains("host `a` is set to install; nothing can arm it yet"),
+        reported.contains("host `a` boots `install` and has no script"),
         "{reported}"
     );
+    assert!(reported.contains("this rule is set to install"), "{reported}");
     // Nobody is told to erase a disk at every power-on instead.
     assert!(!reported.contains("live"), "{reported}");
 }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod architecture;
+mod arming;
 mod attempts;
 mod check;
 mod dhcp_conformance;

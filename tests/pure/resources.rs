@@ -2,7 +2,7 @@
 
 mod other_loaders;
 
-use crate::fixtures::{self, file_request, sourced};
+use crate::fixtures::{self, draw_token, file_request, nobody_armed, sourced};
 use bootwright::boot::{
     change::Change,
     event::{DiskReason, MachineKey, Near, Reason, RequestedFile, ScriptChoice, Stage},
@@ -131,9 +131,11 @@ fn files<'s, 't>(
             now: NOW,
             snapshot,
             leases,
+            arming: nobody_armed(),
         },
         identities,
         verification: &NOTHING_READ,
+        draw_token,
     }
 }
 

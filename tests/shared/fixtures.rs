@@ -10,6 +10,7 @@
 )]
 
 use bootwright::boot::{
+    arming::Arming,
     render::Templates,
     request_path::Transport,
     resource::FileRequest,
@@ -18,7 +19,7 @@ use bootwright::boot::{
         Sourced, Subnet, UnknownPolicy,
     },
 };
-use bootwright::model::BootTarget;
+use bootwright::model::{BootTarget, Token};
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 /// Where the appliance is.
@@ -131,6 +132,16 @@ pub fn snapshot() -> Snapshot {
         quirks: Default::default(),
         templates: Templates::default(),
     }
+}
+
+/// Nobody is armed, and nothing that is done to it is seen by anybody else.
+pub fn nobody_armed<'t>() -> &'t mut Arming {
+    Box::leak(Box::default())
+}
+
+/// The token that is drawn in tests.
+pub fn draw_token() -> Token {
+    Token::of_random(*b"0123456789abcdef")
 }
 
 /// What is asked for from an address; `path` may have a query.

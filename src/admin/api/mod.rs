@@ -4,6 +4,7 @@
 //! Shapes are those of [`API_VERSION`]: a field may come to them, and none goes or changes its meaning without
 //! another version.
 
+mod arm;
 mod attempts;
 mod hosts;
 mod leases;
@@ -12,11 +13,12 @@ mod reload;
 mod status;
 mod timestamp;
 
+pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
-pub use hosts::{HeldAddress, HostFilter, HostStatus};
+pub use hosts::{HeldAddress, HostFilter, HostStatus, InstallStatus};
 pub use leases::LeaseStatus;
 pub use refusal::{AdminRefusal, Problem, RefusalCode};
-pub use reload::{ReloadAccepted, ReloadRefusal};
+pub use reload::{InstallTarget, ReloadAccepted, ReloadRefusal};
 pub use status::{
     ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, Status, TransferStatus, UnservedArtifact,
 };

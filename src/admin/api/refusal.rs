@@ -50,6 +50,10 @@ pub enum RefusalCode {
     UnsupportedVersion,
     /// The inventory has no such host.
     UnknownHost,
+    /// A host may not be armed.
+    NotArmable,
+    /// The store did not take it.
+    NotStored,
     /// The operator's files are unsound.
     FilesRefused,
     /// The daemon failed.
@@ -75,6 +79,8 @@ impl RefusalCode {
             RefusalCode::BadRequest => (Some(400), "The parameters are not this endpoint's"),
             RefusalCode::UnsupportedVersion => (Some(404), "The daemon speaks another version of the API"),
             RefusalCode::UnknownHost => (Some(404), "The inventory has no such host"),
+            RefusalCode::NotArmable => (Some(409), "A host may not be armed"),
+            RefusalCode::NotStored => (Some(503), "The store did not take it"),
             RefusalCode::FilesRefused => (Some(422), "The files are refused"),
             RefusalCode::Internal => (Some(500), "The daemon failed"),
             RefusalCode::NoDaemon => (None, "No daemon answers"),

@@ -2,6 +2,7 @@
 
 use super::{AdminRefusal, Problem, RefusalCode, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A reload that took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,35 @@ pub struct ReloadAccepted {
     pub warnings: Vec<Problem>,
     /// Settings that changed and hold only after a restart.
     pub restart_needed_for: Vec<String>,
+    /// Hosts that are set to install now, and were not before.
+    #[serde(default)]
+    pub install_targets: Vec<InstallTarget>,
+}
+
+/// A host that is set to install now, and was not before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallTarget {
+    /// Its name.
+    pub host: String,
+    /// Whether it is armed: its next boot from the network erases its disk.
+    pub armed: bool,
+}
+
+impl fmt::Display for InstallTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InstallTarget { host, armed } = self;
+        match armed {
+            true => write!(
+                f,
+                "host {host} is set to install, and armed: its next boot from the network ERASES ITS DISK; \
+                 `bootwright disarm {host}` keeps it from that"
+            ),
+            false => write!(
+                f,
+                "host {host} is set to install, and not armed: it boots its disk until `bootwright arm {host}`"
+            ),
+        }
+    }
 }
 
 /// A reload that was refused: the generation before it stays in force.

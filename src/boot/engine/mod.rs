@@ -31,7 +31,7 @@ use crate::boot::{
     world::World,
 };
 use crate::lease::{LeaseChange, OverQuota, PortChange};
-use crate::model::{MacAddr, Mode, Now, OwnAddress, Probe};
+use crate::model::{BootTarget, MacAddr, Mode, Now, OwnAddress, Probe};
 use crate::proto::dhcp::{Reply, ReplyOption, Request, RequestKind};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -218,6 +218,7 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
         mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason)
             .or_else(|| mismatch(snapshot, who, &identity)),
     };
+    note_power_on(world, &context);
     let leases = &mut *world.leases;
     leases.ports.seen_at(request.hardware, &identity.ports);
     let refusal = context
@@ -247,6 +248,23 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
         boot_stage: context.boot_stage(&outcome.event.step),
     };
     outcome
+}
+
+/// Has it known that a host which installs was switched on: the script that it asks for next is another install's.
+fn note_power_on(world: &mut World<'_, '_>, context: &RequestContext<'_>) {
+    let installs = matches!(
+        context.gate,
+        Gate::Network {
+            target: BootTarget::Install,
+            ..
+        }
+    );
+    if let Some(host) = context.who.host()
+        && installs
+        && context.stage.is_of_power_on()
+    {
+        world.arming.power_on(host);
+    }
 }
 
 impl RequestContext<'_> {

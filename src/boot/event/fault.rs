@@ -13,8 +13,14 @@ pub enum DiskReason {
     Configured,
     /// `locked = true`.
     Locked,
-    /// `boot = "install"`, and nobody armed the host.
+    /// `boot = "install"`, and the host is not armed.
     NotArmed,
+    /// `boot = "install"`, and the host is installed.
+    Installed,
+    /// `boot = "install"`, and the host's install failed.
+    InstallFailed,
+    /// `boot = "install"` of a rule: no unlisted machine is ever armed.
+    RuleInstalls,
 }
 
 /// The host whose MAC differs in one digit from that of an unlisted machine.

@@ -1,7 +1,7 @@
 //! What a machine asks for by TFTP or HTTP, and for whom: what an event says of it, whatever comes of it.
 
 use super::{DiskReason, Event, Machine, Mismatch, Near, Reason, Stage, Step};
-use crate::model::{Dialect, Name, Now};
+use crate::model::{CallbackWord, Dialect, Name, Now};
 use serde::Serialize;
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -38,6 +38,11 @@ pub enum RequestedFile {
         image: Arc<str>,
         /// The file.
         file: Arc<str>,
+    },
+    /// What an installer sends back. Its path has a token, and is nowhere.
+    Callback {
+        /// What it says, where that can be read.
+        word: Option<CallbackWord>,
     },
     /// What leads an iPXE to its script.
     Autoexec,

@@ -12,7 +12,7 @@ use super::{
 use crate::boot::method::Methods;
 use crate::lease::AttachmentPoint;
 use crate::model::{
-    Cidr, Dialect, Name,
+    CallbackDoubt, Cidr, Dialect, Name,
     limits::{HTTP_BODY_BYTES_MAX, REQUEST_PATH_BYTES_MAX},
 };
 use crate::proto::dhcp::MalformedRequest;
@@ -161,6 +161,10 @@ reasons! {
         "script {script} is not written for {dialect}: the folder of scripts has no {script}.{extension}",
     AnswerOfAnother { machine: Arc<str>, peer: Ipv4Addr, holder: MachineKey } "answer_of_another"
         "the answer is for {machine}, and {peer} is {holder}",
+    InstallOfAnother { host: Name, peer: Ipv4Addr, holder: MachineKey } "install_of_another"
+        "{host} is armed, and its install goes to its own address alone: {peer} is {holder}",
+    CallbackRefused { peer: Ipv4Addr, why: CallbackDoubt } "callback_refused"
+        "a callback from {peer} is refused, and was told nothing of why: {why}",
     AnswerToNobody { machine: Arc<str>, peer: Ipv4Addr } "answer_to_nobody"
         "the answer is for {machine}, and {peer} is nobody's address: no lease and no reservation. Through a NAT no \
          answer is to be had: none may stand between a machine and this server",
@@ -220,6 +224,14 @@ reasons! {
 }
 
 impl Reason {
+    /// What a client is told. Who guesses at tokens learns nothing of what is wrong with them.
+    pub fn to_client(&self) -> String {
+        match self {
+            Reason::CallbackRefused { .. } => "refused".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The subnet whose pool has no address.
     pub fn subnet(&self) -> Option<Cidr> {
         match self {

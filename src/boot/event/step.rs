@@ -1,6 +1,6 @@
 //! What a machine did or got: one value for each kind of thing that happens in a boot.
 
-use super::{BootAction, BootDecision, FilePart, Reason, RequestedFile};
+use super::{BootAction, BootDecision, FilePart, InstallEvent, Reason, RequestedFile};
 use crate::model::{Cidr, HardwareAddr, MacAddr};
 use serde::Serialize;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -162,6 +162,8 @@ pub enum Step {
         /// Why.
         reason: Reason,
     },
+    /// It was armed or disarmed, or its install began, went on or ended.
+    Install(InstallEvent),
 }
 
 impl Step {
@@ -193,6 +195,7 @@ impl Step {
             Step::ChoseOtherServer { .. } => "chose_other_server",
             Step::PoolExhausted { .. } => "pool_exhausted",
             Step::Ignored { .. } => "ignored",
+            Step::Install(event) => event.name(),
         }
     }
 
@@ -223,7 +226,8 @@ impl Step {
             | Step::SizeAsked { .. }
             | Step::StartedOver { .. }
             | Step::LoaderLoop { .. }
-            | Step::ChoseOtherServer { .. } => None,
+            | Step::ChoseOtherServer { .. }
+            | Step::Install(_) => None,
         }
     }
 
@@ -272,6 +276,7 @@ impl Step {
             | Step::ReservationConflict { address, .. }
             | Step::AddressInUse { address, .. }
             | Step::ReservationUnavailable { given: address, .. } => Some(*address),
+            Step::Install(event) => event.address,
             Step::ProxyOffered { .. }
             | Step::Refused { .. }
             | Step::NoIpv6Router
@@ -318,6 +323,7 @@ impl Step {
             | Step::LoaderLoop { .. }
             | Step::ChoseOtherServer { .. }
             | Step::PoolExhausted { .. }
+            | Step::Install(_)
             | Step::Ignored { .. } => None,
         }
     }

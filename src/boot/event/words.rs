@@ -7,7 +7,7 @@ use super::{
     ScriptChoice, Step,
 };
 use crate::boot::paths;
-use crate::model::{Dialect, MacAddr, Name, limits::CONFLICT_LOG_INTERVAL, text};
+use crate::model::{CallbackWord, Dialect, MacAddr, Name, limits::CONFLICT_LOG_INTERVAL, text};
 use std::{
     fmt::{self, Display, Formatter},
     net::Ipv4Addr,
@@ -52,6 +52,7 @@ impl Display for Step {
             Step::Waits { file, reason } => write!(f, "waits with its connection open for {file}: {reason}"),
             Step::ComeBack { file, reason } => write!(f, "answered 503 (retry later) for {file}: {reason}"),
             Step::SizeAsked { file } => write!(f, "asked for the size of {file}"),
+            Step::Install(event) => event.fmt(f),
             Step::StartedOver { file } => write!(f, "started over{}", During(file)),
             Step::Evicted { file, reason } => write!(f, "evicted{}: {reason}", During(file)),
             Step::TurnedAway { reason } => write!(f, "not served: {reason}"),
@@ -243,6 +244,7 @@ impl Display for RequestedFile {
             | RequestedFile::Loader { .. }
             | RequestedFile::Artifact { .. }
             | RequestedFile::Autoexec
+            | RequestedFile::Callback { .. }
             | RequestedFile::Path { .. }
             | RequestedFile::HttpRequest { .. }
             | RequestedFile::TftpWrite { .. }
@@ -271,6 +273,7 @@ impl Display for Short<'_> {
             RequestedFile::Answer { file, .. } => write!(f, "answer {file}"),
             RequestedFile::Artifact { image, file } => write!(f, "image {image}/{file}"),
             RequestedFile::Autoexec => f.write_str(paths::AUTOEXEC),
+            RequestedFile::Callback { word } => write!(f, "callback {}", word.map_or("of no kind", CallbackWord::name)),
             RequestedFile::Path { path } => f.write_str(path),
             RequestedFile::HttpRequest { peer } => write!(f, "an HTTP request of {peer}"),
             RequestedFile::TftpWrite { peer } => write!(f, "a TFTP request to write of {peer}"),

@@ -29,9 +29,10 @@ impl<'a> Inquiry<'a> {
     /// Finds out who asks and for whom: the part of a request that needs the shared tables.
     pub fn begin(files: FileWorld<'a, '_>, request: &'a FileRequest<'a>) -> Inquiry<'a> {
         let FileWorld {
-            world,
+            mut world,
             identities,
             verification,
+            draw_token,
         } = files;
         let (now, snapshot) = (world.now, world.snapshot);
         let requester = Requester {
@@ -44,7 +45,7 @@ impl<'a> Inquiry<'a> {
         let subject = requester.subject(&world, identities, script);
         let who = identify(snapshot, &subject);
         let peer_mac = requester.peer.mac;
-        Inquiry {
+        let mut inquiry = Inquiry {
             snapshot,
             request,
             script,
@@ -57,9 +58,14 @@ impl<'a> Inquiry<'a> {
             block_max: peer_mac.and_then(|mac| identities.block_limit(mac)),
             artifact: requester.named_artifact(verification),
             change: None,
+            install: None,
+            callback: None,
             path: requester.path,
             peer: requester.peer,
-        }
+        };
+        inquiry.take_callback(&mut world);
+        inquiry.take_up_install(&mut world, draw_token);
+        inquiry
     }
 
     /// The stage of what a running system fetches: the machine has an address as such. Loaders of firmware that
@@ -103,7 +109,7 @@ impl<'a> Requester<'a> {
     fn answer_subject(&self, identities: &IdentityCache) -> Identity {
         let mut components = self.path.as_ref().ok().into_iter().flat_map(RequestPath::components);
         match (components.next(), components.next()) {
-            (Some(paths::ANSWER), Some(machine)) => self.identity_named(identities, machine),
+            (Some(paths::ANSWER | paths::CALLBACK), Some(machine)) => self.identity_named(identities, machine),
             _ => self.peer.clone(),
         }
     }
@@ -225,7 +231,9 @@ fn script_for_path(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath
 /// The machine that holds `address`: by its lease, by what was heard of another server, or by its
 /// reservation.
 fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> Identity {
-    let World { now, snapshot, leases } = world;
+    let World {
+        now, snapshot, leases, ..
+    } = world;
     let known = |client: HardwareAddr| {
         let bare = Identity::of_hardware(client);
         bare.mac.map_or(bare, |mac| identities.of(mac))
@@ -285,7 +293,9 @@ fn port_at(world: &World<'_, '_>, peer: &Identity, address: Ipv4Addr) -> Option<
 /// its host may be off, and anybody may set its address by hand. Only who was given that before a restart is on no
 /// disk.
 pub fn is_client_address(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> bool {
-    let World { now, snapshot, leases } = world;
+    let World {
+        now, snapshot, leases, ..
+    } = world;
     leases.holder_at(*now, address).is_some()
         || leases.ports.at(*now, address).is_some()
         || identities.address_holder(address).is_some()

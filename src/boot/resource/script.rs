@@ -8,7 +8,7 @@ use crate::boot::{
     machine::{Who, identify, mismatch},
     render::Template,
 };
-use crate::model::{Dialect, Firmware, Name};
+use crate::model::{BootTarget, Dialect, Firmware, Name};
 
 /// The script of a machine that boots its disk.
 pub const LOCAL_SCRIPT: &str = "local";
@@ -30,6 +30,10 @@ impl<'a> Inquiry<'a> {
     fn chosen(&self, dialect: Dialect) -> ChosenScript<'a> {
         let (who, gate) = (self.who, self.gate);
         let authorise = match gate {
+            Gate::Network {
+                target: BootTarget::Install,
+                ..
+            } => self.authorise_install(),
             Gate::Network { .. } => self.check_port(who),
             Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore | Gate::ShowIdentity => Ok(()),
         };

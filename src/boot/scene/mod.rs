@@ -7,21 +7,24 @@
 mod variables;
 
 use crate::boot::{
+    arming::Arming,
     gate::{Gate, gate},
     machine::{Identity, Who},
     paths,
     render::{TemplateError, TemplateValues},
-    snapshot::{BootSettings, Image, Snapshot, Var},
+    snapshot::{BootSettings, Host, Image, Snapshot, Var},
     world::World,
 };
 use crate::lease::LeaseTable;
-use crate::model::{Arch, Cpu, Firmware, Name, Now, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
+use crate::model::{
+    Arch, BootTarget, By, Cpu, Firmware, Name, Now, Token, WallTime, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text,
+};
 use minijinja::Value;
 use std::{
     net::Ipv4Addr,
     sync::{Arc, OnceLock},
 };
-use variables::{AnswerVariables, ImageVariables, Variables, Vars, lazy_object, plain_vars};
+use variables::{AnswerVariables, CallbackVariables, ImageVariables, Variables, Vars, lazy_object, plain_vars};
 
 /// Whom a text is for, and where it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub struct Scene<'a> {
     pub who: Who<'a>,
     /// What it boots now.
     pub gate: Gate<'a>,
+    /// The token of its install, where that is under way.
+    pub install: Option<Token>,
     /// What it is known by.
     pub identity: &'a Identity,
     /// Its address; its reservation where the caller knows none.
@@ -47,7 +52,7 @@ pub struct TemplateContext {
 
 impl TemplateContext {
     /// The variables of a machine while nothing is known of any but what the inventory says, as before anything is
-    /// served.
+    /// served. A host that is set to install is armed, and its token is none.
     ///
     /// # Errors
     /// As [`TemplateContext::new`].
@@ -61,9 +66,11 @@ impl TemplateContext {
             now: Now::START,
             snapshot,
             leases: &mut LeaseTable::default(),
+            arming: &mut armed(who),
         };
         let scene = Scene {
             who,
+            install: installs(who).then_some(Token::SAMPLE),
             gate: gate(&world, who),
             identity,
             address: None,
@@ -81,6 +88,7 @@ impl TemplateContext {
         let Scene {
             who,
             gate,
+            install,
             identity,
             address,
             server,
@@ -90,7 +98,6 @@ impl TemplateContext {
         let mac = identity
             .mac
             .or_else(|| host.and_then(|host| host.macs.first().copied()));
-        let serial = identity.serial.as_deref();
         let address = address.or_else(|| host.and_then(|host| host.address));
         let subnet = snapshot.subnet_of(address.unwrap_or(server));
         let dns = settings
@@ -106,10 +113,7 @@ impl TemplateContext {
             hostname: host.map_or(name.as_str(), |host| host.host_name()).to_owned(),
             mac,
             uuid: identity.uuid.or_else(|| host.and_then(|host| host.uuid)),
-            serial: serial
-                .or_else(|| host.and_then(|host| host.serial.as_deref()))
-                .unwrap_or_default()
-                .to_owned(),
+            serial: serial_of(host, identity).to_owned(),
             vendor: identity.vendor.clone().unwrap_or_default(),
             arch: cpu_of(identity.arch, image),
             platform: platform_of(identity.arch),
@@ -135,6 +139,7 @@ impl TemplateContext {
                 .map_or_else(none, |answer| {
                     lazy_object(answer_variables(snapshot, &answer.value, &name, &http))
                 }),
+            callback: callback_of(host, install, &http),
             target: target_of(gate),
             vars: vars_of(who),
             name,
@@ -158,6 +163,23 @@ impl TemplateValues for TemplateContext {
     }
 }
 
+/// The machine as it is when its texts matter most: a host that is set to install has them while it is armed alone.
+fn armed(who: Who<'_>) -> Arming {
+    let mut arming = Arming::default();
+    if let Some(host) = who.host()
+        && let Ok(change) = arming.arm(Now::START.wall, host, (WallTime(u64::MAX), By::Inventory))
+    {
+        arming.settle(&change, true);
+    }
+    arming
+}
+
+/// Whether it is a host that is set to install. One that is locked to its disk meanwhile keeps its script.
+fn installs(who: Who<'_>) -> bool {
+    let boot = who.host().and_then(|host| host.settings.boot.as_ref());
+    boot.is_some_and(|boot| boot.value == BootTarget::Install)
+}
+
 fn none() -> Value {
     Value::from(())
 }
@@ -168,6 +190,12 @@ fn vars_of(who: Who<'_>) -> Vars {
         Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
         Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
     }
+}
+
+/// What the machine says, and where it does not say, what is listed.
+fn serial_of<'a>(host: Option<&'a Arc<Host>>, identity: &'a Identity) -> &'a str {
+    let listed = || host.and_then(|host| host.serial.as_deref());
+    identity.serial.as_deref().or_else(listed).unwrap_or_default()
 }
 
 /// What the machine says it is, and where it does not say, what its image is for.
@@ -183,6 +211,14 @@ fn platform_of(arch: Option<Arch>) -> &'static str {
         Some(Firmware::Uefi | Firmware::UefiHttp) => "efi",
         Some(Firmware::RaspberryPi | Firmware::Pxelinux) | None => "unknown",
     }
+}
+
+/// The URLs of a host's install.
+fn callback_of(host: Option<&Arc<Host>>, install: Option<Token>, http: &str) -> Value {
+    let base = host
+        .zip(install)
+        .map(|(host, token)| paths::callback_base(http, &host.name, &token));
+    base.map_or_else(none, |base| lazy_object(CallbackVariables { base }))
 }
 
 fn target_of(gate: Gate<'_>) -> &'static str {

@@ -72,6 +72,8 @@ pub(super) struct Variables {
     pub cmdline: String,
     /// `AnswerVariables`, or `none`.
     pub answer: Value,
+    /// `CallbackVariables`, or `none`.
+    pub callback: Value,
     pub target: &'static str,
     pub vars: Vars,
 }
@@ -102,6 +104,7 @@ impl TemplateObject for Variables {
             "image" => self.image.clone(),
             "cmdline" => text(&self.cmdline),
             "answer" => self.answer.clone(),
+            "callback" => self.callback.clone(),
             "target" => text(self.target),
             "vars" => self.vars.value(),
             _ => return None,
@@ -200,6 +203,25 @@ impl TemplateObject for AnswerVariables {
         match name {
             "base" => Some(text(&self.base)),
             "url" => Some(text(&self.url)),
+            _ => None,
+        }
+    }
+}
+
+/// The URLs by which an install says how it is.
+#[derive(Debug)]
+pub(super) struct CallbackVariables {
+    /// What they all begin with, without a slash at the end.
+    pub base: String,
+}
+
+impl TemplateObject for CallbackVariables {
+    const NAMES: &'static [&'static str] = &["base", "started", "progress", "done", "failed"];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        match name {
+            "base" => Some(text(&self.base)),
+            "started" | "progress" | "done" | "failed" => Some(Value::from([self.base.as_str(), "/", name].concat())),
             _ => None,
         }
     }

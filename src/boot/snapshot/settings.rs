@@ -3,7 +3,7 @@
 use super::Sourced;
 use crate::model::{BootTarget, Name};
 use crate::proto::dhcp::RawOption;
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 /// What a machine boots, after inheritance.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct BootSettings {
     pub cmdline: Vec<Sourced<String>>,
     /// DHCP options by number.
     pub options: BTreeMap<u8, Sourced<RawOption>>,
+    /// How long nothing may be heard of its install before that has failed.
+    pub install_timeout: Option<Sourced<Duration>>,
     /// Template variables by name.
     pub vars: BTreeMap<String, Sourced<Var>>,
 }

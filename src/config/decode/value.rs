@@ -152,7 +152,7 @@ pub(in crate::config) fn duration(reader: &mut Reader<'_>, value: &Value<'_>) ->
         return reader.wrong_type_with_help(value, "a length of time", help);
     }
     let written = text(reader, value)?;
-    let read = parse_duration(written.trim());
+    let read = length_of_time(written.trim());
     if read.is_none() {
         let message = format_args!("`{}` is not a length of time", text::escape(written.as_bytes()));
         reader.error(value, message, "write it as 30s, 10m, 1h or 7d");
@@ -160,8 +160,8 @@ pub(in crate::config) fn duration(reader: &mut Reader<'_>, value: &Value<'_>) ->
     read
 }
 
-/// Option 51 has 32 bits of seconds, of which all ones mean for ever (RFC 2131).
-fn parse_duration(written: &str) -> Option<Duration> {
+/// `30s`, `10m`, `1h` or `7d`. Option 51 has 32 bits of seconds, of which all ones mean for ever (RFC 2131).
+pub fn length_of_time(written: &str) -> Option<Duration> {
     let split = written.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = written.split_at(split);
     let unit_s: u32 = match unit {
@@ -217,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_length_of_time_has_a_unit_and_fits_option_51() {
-        assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
-        assert_eq!(parse_duration("7d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(length_of_time("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(length_of_time("7d"), Some(Duration::from_secs(604_800)));
         for written in ["", "1", "h", "1w", "-1h", "4294967295s", "999999999d", "1 h"] {
-            assert_eq!(parse_duration(written), None, "{written}");
+            assert_eq!(length_of_time(written), None, "{written}");
         }
     }
 }

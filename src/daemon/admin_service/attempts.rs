@@ -2,7 +2,7 @@
 
 use super::AdminService;
 use crate::admin::{
-    Answers, Lines,
+    Answers, Caller, Lines,
     api::{AdminRefusal, AttemptFilter, AttemptStatus, RefusalCode},
     routes::GetAttempts,
 };
@@ -11,7 +11,11 @@ use crate::boot::{event::MachineKey, snapshot::Host};
 use std::sync::Arc;
 
 impl Answers<GetAttempts> for AdminService {
-    fn answer(&self, AttemptFilter { machine, all }: AttemptFilter) -> Result<Lines<AttemptStatus>, AdminRefusal> {
+    fn answer(
+        &self,
+        AttemptFilter { machine, all }: AttemptFilter,
+        _: &Caller,
+    ) -> Result<Lines<AttemptStatus>, AdminRefusal> {
         let wants_all = all.iter().any(|all| all == "true");
         let mut ids = Vec::new();
         for named in &machine {

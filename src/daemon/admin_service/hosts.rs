@@ -2,19 +2,22 @@
 
 use super::AdminService;
 use crate::admin::{
-    Answers, Lines,
-    api::{AdminRefusal, HeldAddress, HostFilter, HostStatus, RefusalCode},
+    Answers, Caller, Lines,
+    api::{AdminRefusal, HeldAddress, HostFilter, HostStatus, InstallStatus, RefusalCode, Timestamp},
     routes::GetHosts,
 };
-use crate::boot::snapshot::{Host, Hosts, Sourced};
+use crate::boot::{
+    arming::{HostRecord, HostState},
+    snapshot::{Host, Hosts, Sourced},
+};
 use crate::config;
 use crate::lease::LeaseTable;
-use crate::model::{BootTarget, MacAddr, Name, Now};
+use crate::model::{BootTarget, InstallStep, MacAddr, Name, Now, WallTime};
 use crate::state::Shared;
 use std::sync::Arc;
 
 impl Answers<GetHosts> for AdminService {
-    fn answer(&self, HostFilter { host }: HostFilter) -> Result<Lines<HostStatus>, AdminRefusal> {
+    fn answer(&self, HostFilter { host }: HostFilter, _: &Caller) -> Result<Lines<HostStatus>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load();
         let hosts = match host.is_empty() {
             true => snapshot.hosts.iter().map(Arc::clone).collect(),
@@ -26,7 +29,7 @@ impl Answers<GetHosts> for AdminService {
 }
 
 /// The hosts of these names or MACs, each once.
-fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, AdminRefusal> {
+pub(super) fn named(hosts: &Hosts, names: &[String]) -> Result<Vec<Arc<Host>>, AdminRefusal> {
     let mut found: Vec<Arc<Host>> = Vec::new();
     for name in names {
         let of_mac = || hosts.by_mac(name.parse().ok()?);
@@ -54,8 +57,80 @@ pub(super) fn unknown(hosts: &Hosts, name: &str) -> AdminRefusal {
 /// A host as it is now. The lease table is ours for this one host only: machines wait for it.
 fn host_now(shared: &Shared, listed: &Host) -> HostStatus {
     let now = shared.clock.now();
-    let holds = held(now, &shared.lease_table(), listed);
-    status(listed, holds)
+    let (holds, record, date) = {
+        let mut leases = shared.lease_table();
+        let record = leases.arming().record(listed).cloned();
+        (held(now, &leases, listed), record, leases.date(now))
+    };
+    let install = match &record {
+        Some(record) => Some(install_status(record, (now, date))),
+        None => unarmed_state(listed),
+    };
+    HostStatus {
+        install,
+        ..status(listed, holds)
+    }
+}
+
+/// A moment by the calendar on disk, as this host's clock has it.
+pub(super) fn by_this_clock(shared: &Shared, moment: impl Fn(WallTime) -> u64) -> Timestamp {
+    let now = shared.clock.now();
+    let date = shared.lease_table().date(now);
+    shown(WallTime(moment(date)), (now, date))
+}
+
+fn shown(moment: WallTime, (now, date): (Now, WallTime)) -> Timestamp {
+    WallTime(now.wall.0.saturating_add(moment.0).saturating_sub(date.0)).into()
+}
+
+/// The state of a host that was never armed, where it could be.
+fn unarmed_state(listed: &Host) -> Option<InstallStatus> {
+    let state = match listed.settings.boot.as_ref().map(|boot| boot.value) {
+        Some(BootTarget::Install) => "new",
+        None | Some(BootTarget::Local) => "local",
+        Some(BootTarget::Live | BootTarget::Rescue | BootTarget::Discover) => return None,
+    };
+    Some(InstallStatus {
+        state: state.to_owned(),
+        ..InstallStatus::default()
+    })
+}
+
+fn install_status(record: &HostRecord, clocks: (Now, WallTime)) -> InstallStatus {
+    let plain = InstallStatus {
+        state: record.state.name().to_owned(),
+        since: Some(shown(record.since, clocks)),
+        by: Some(record.by.to_string()),
+        ..InstallStatus::default()
+    };
+    match &record.state {
+        HostState::Armed { until } => InstallStatus {
+            until: Some(shown(*until, clocks)),
+            ..plain
+        },
+        HostState::Installing(install) => InstallStatus {
+            until: Some(shown(install.deadline, clocks)),
+            address: Some(install.credential.address),
+            tries: Some(install.tries),
+            percent: percent(&install.last),
+            last_step: Some(install.last.to_string()),
+            ..plain
+        },
+        HostState::Failed { why, last, .. } => InstallStatus {
+            percent: percent(last),
+            last_step: Some(last.to_string()),
+            reason: Some(why.to_string()),
+            ..plain
+        },
+        HostState::Installed { .. } | HostState::Local => plain,
+    }
+}
+
+fn percent(last: &InstallStep) -> Option<u8> {
+    match last {
+        InstallStep::Progress { percent, .. } => *percent,
+        InstallStep::Script | InstallStep::Answer | InstallStep::Started => None,
+    }
 }
 
 /// The addresses that a host's interfaces have.
@@ -90,6 +165,7 @@ fn status(listed: &Host, holds: Vec<HeldAddress>) -> HostStatus {
         script: text(&settings.script),
         loaders: settings.loaders.iter().map(|loader| loader.value.clone()).collect(),
         locked: listed.locked,
+        install: None,
         written: format!("{}:{}", listed.origin.file, listed.origin.line),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::AdminService;
 use crate::admin::{
-    Answers, Lines,
+    Answers, Caller, Lines,
     api::{AdminRefusal, LeaseStatus, NoParameters},
     routes::GetLeases,
 };
@@ -14,7 +14,7 @@ use crate::lease;
 use crate::model::{Now, WallTime};
 
 impl Answers<GetLeases> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Lines<LeaseStatus>, AdminRefusal> {
+    fn answer(&self, NoParameters {}: NoParameters, _: &Caller) -> Result<Lines<LeaseStatus>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load_full();
         let now = self.shared.clock.now();
         let running: Vec<lease::Lease> = self.shared.lease_table().acknowledged(now).collect();

@@ -1,5 +1,6 @@
 //! What the daemon answers on the admin socket, one file an endpoint.
 
+mod arm;
 mod attempts;
 mod hosts;
 mod leases;

@@ -2,7 +2,7 @@
 
 use super::AdminService;
 use crate::admin::{
-    Answers, Document,
+    Answers, Caller, Document,
     api::{AdminRefusal, NoParameters, ReloadAccepted},
     routes::PostReload,
 };
@@ -10,7 +10,7 @@ use crate::daemon::reload::{ReloadOutcome, Trigger};
 use tokio::runtime::Handle;
 
 impl Answers<PostReload> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<ReloadAccepted>, AdminRefusal> {
+    fn answer(&self, NoParameters {}: NoParameters, _: &Caller) -> Result<Document<ReloadAccepted>, AdminRefusal> {
         match Handle::current().block_on(self.reloader.reload(Trigger::AdminApi)) {
             ReloadOutcome::Accepted(accepted) => Ok(Document(accepted)),
             ReloadOutcome::Refused(refusal) => Err(refusal.into()),
@@ -22,6 +22,7 @@ impl Answers<PostReload> for AdminService {
                     hosts: snapshot.hosts.len(),
                     warnings: Vec::new(),
                     restart_needed_for: Vec::new(),
+                    install_targets: Vec::new(),
                 }))
             }
         }

@@ -2,7 +2,7 @@
 
 use super::AdminService;
 use crate::admin::{
-    Answers, Document,
+    Answers, Caller, Document,
     api::{API_VERSION, AdminRefusal, InterfaceStatus, LeaseWriteFailure, NoParameters, Status, TransferStatus},
     routes::GetStatus,
 };
@@ -13,7 +13,7 @@ use crate::state::transfers::TransferProgress;
 use std::{collections::BTreeMap, time::Duration};
 
 impl Answers<GetStatus> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters) -> Result<Document<Status>, AdminRefusal> {
+    fn answer(&self, NoParameters {}: NoParameters, _: &Caller) -> Result<Document<Status>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load();
         let state = self.reloader.state();
         let lease_write_failure = self.writer.failure();

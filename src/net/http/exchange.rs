@@ -9,6 +9,7 @@ use super::{
 use crate::boot::{
     event::{Reason, RequestedFile, Subject},
     method::{Method, Methods},
+    paths,
     resource::{Refusal, Resolved, Resource},
     user_agent::{RetryBehaviour, retry_behaviour},
 };
@@ -148,7 +149,7 @@ impl ConnectionContext {
     fn wrong_method(&self, request: &Request<Incoming>, taken: Methods) -> Response<ResponseBody> {
         let reason = Reason::WrongMethod {
             method: text::escape(request.method().as_str().as_bytes()).into(),
-            path: text::escape(request.uri().path().as_bytes()).into(),
+            path: path_shown(request.uri().path()),
             taken,
         };
         let mut response = self.unread(StatusCode::METHOD_NOT_ALLOWED, reason, false);
@@ -245,6 +246,14 @@ impl ConnectionContext {
             put(&mut response, CONTENT_RANGE, &range);
         }
         response
+    }
+}
+
+/// A path for the log. One of a callback has a token in it.
+fn path_shown(path: &str) -> Arc<str> {
+    match paths::may_be_callback(path.as_bytes()) {
+        true => paths::CALLBACK.into(),
+        false => text::escape(path.as_bytes()).into(),
     }
 }
 

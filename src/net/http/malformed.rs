@@ -1,6 +1,9 @@
 //! Heads that hyper refuses before any code of ours sees a request: what was heard, and what it most likely is.
 
-use crate::boot::event::{HttpFault, Reason};
+use crate::boot::{
+    event::{HttpFault, Reason},
+    paths,
+};
 use crate::model::text;
 
 /// Bytes of a request's beginning that are kept, to say what it was.
@@ -40,9 +43,16 @@ impl ReceivedPrefix {
             let likely = || likely(&self.bytes).unwrap_or_else(|| HttpFault::Other(error.to_string().into()));
             error.is_parse().then(likely)
         };
-        let begins = text::escape(&self.bytes).into();
+        let begins = text::escape(shown(&self.bytes)).into();
         Some(Reason::NotHttp { fault: fault?, begins })
     }
+}
+
+/// What of a request is shown: nothing behind the beginning of a callback's path, which has a token.
+fn shown(heard: &[u8]) -> &[u8] {
+    let begins = |place: &usize| heard[*place..].starts_with(paths::CALLBACK.as_bytes());
+    let token = (0..heard.len()).find(begins).map(|place| place + paths::CALLBACK.len());
+    &heard[..token.unwrap_or(heard.len())]
 }
 
 /// What a client that is none of ours most likely speaks, or got wrong.

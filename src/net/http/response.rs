@@ -234,7 +234,7 @@ impl ConnectionContext {
     /// A refusal as a line of text.
     pub(super) fn refuse_transfer(&self, denied: &HttpRefusal, head: bool) -> Response<ResponseBody> {
         self.shared.counters.count(Counter::HttpRefused);
-        let line = format!("{}\n", denied.reason);
+        let line = denied.reason.to_client() + "\n";
         let length = line.len();
         let mut response = Response::new(if head {
             empty()

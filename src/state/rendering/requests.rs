@@ -2,6 +2,7 @@
 
 use super::{JobState, JobWaiter, RenderFailure, TextKey};
 use crate::boot::{
+    change::Change,
     event::{Machine, Reason},
     resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
     snapshot::Snapshot,
@@ -47,7 +48,12 @@ impl Shared {
             }),
             Err(error) => Err(error),
         };
-        let Err(error) = written else { return resolved };
+        let Err(error) = written else {
+            if let Some(Change::Arming(change)) = &resolved.change {
+                self.publish_arming(change);
+            }
+            return resolved;
+        };
         self.counters.count(Counter::FileChangeNotStored);
         let error = error.into();
         Resolved {

@@ -1,6 +1,7 @@
 //! Any bytes at all: no panic, and every reply is one that a client can read.
 
 use super::support::*;
+use crate::fixtures::nobody_armed;
 use bootwright::boot::{
     engine::{self, Destination, Ingress, Outcome},
     event::Step,
@@ -81,6 +82,7 @@ fn check(bytes: &[u8]) {
                 now: START,
                 snapshot: &snapshot,
                 leases: &mut leases,
+                arming: nobody_armed(),
             };
             let outcome = engine::handle(&mut world, &ingress, &request);
             compiled(&outcome, &request);

@@ -1,8 +1,9 @@
 //! A room to ask in: a small inventory by hand, and packets by hand.
 
-use crate::fixtures::{self, file_request};
+use crate::fixtures::{self, draw_token, file_request};
 pub use crate::fixtures::{SERVER, sourced};
 use bootwright::boot::{
+    arming::Arming,
     engine::{self, Destination, DiscoverCache, Ingress, Outcome, OutgoingReply},
     event::{BootAction, BootDecision, MachineKey, NoOwnAddress, Reason, Step},
     identity_cache::IdentityCache,
@@ -132,6 +133,7 @@ pub fn ingress() -> Ingress {
 pub struct Room {
     pub snapshot: Snapshot,
     pub leases: LeaseTable,
+    pub arming: Arming,
     pub discovers: DiscoverCache,
     pub ingress: Ingress,
     pub now: Now,
@@ -142,6 +144,7 @@ impl Room {
         Room {
             snapshot: snapshot(UnknownPolicy::Discover),
             leases: LeaseTable::default(),
+            arming: Arming::default(),
             discovers: DiscoverCache::default(),
             ingress: ingress(),
             now: START,
@@ -156,9 +159,11 @@ impl Room {
                 now: self.now,
                 snapshot: &self.snapshot,
                 leases: &mut self.leases,
+                arming: &mut self.arming,
             },
             identities,
             verification: &NOTHING_READ,
+            draw_token,
         }
     }
 
@@ -183,6 +188,7 @@ impl Room {
             now: self.now,
             snapshot: &self.snapshot,
             leases: &mut self.leases,
+            arming: &mut self.arming,
         };
         engine::handle(&mut world, &self.ingress, &request)
     }

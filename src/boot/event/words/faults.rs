@@ -146,6 +146,9 @@ impl Display for DiskReason {
             DiskReason::Configured => "its boot target is local",
             DiskReason::Locked => "it is locked to its disk",
             DiskReason::NotArmed => "it is set to install but not armed, so its disk is left alone",
+            DiskReason::Installed => "it is installed",
+            DiskReason::InstallFailed => "its install failed, and it is not armed again",
+            DiskReason::RuleInstalls => "a rule sets it to install, and only listed hosts are ever armed",
         })
     }
 }

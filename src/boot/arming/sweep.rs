@@ -1,0 +1,63 @@
+//! What changes by time alone, and by the inventory.
+
+use super::{Arming, ArmingChange, Fingerprint, HostRecord, HostState};
+use crate::boot::snapshot::Snapshot;
+use crate::model::{By, InstallFailure, InstallNews, Name, WallTime, limits::HOST_RECORDS_MAX};
+use std::sync::Arc;
+
+impl Arming {
+    /// What changes by time alone, and by an inventory in which an armed host is another machine, or gone.
+    pub fn sweep(&mut self, now: WallTime, snapshot: &Snapshot) -> Vec<ArmingChange> {
+        let mut changes = Vec::new();
+        for entry in self.hosts.values_mut() {
+            if entry.before.is_some() {
+                continue;
+            }
+            let record = Arc::clone(&entry.record);
+            match &record.state {
+                HostState::Armed { until } if now >= *until => {
+                    changes.push(entry.put(HostState::Local, now, By::Time, Some(InstallNews::Expired)));
+                }
+                HostState::Armed { .. } if !is_listed(snapshot, &record) => {
+                    changes.push(entry.put(HostState::Local, now, By::Inventory, Some(InstallNews::Disarmed)));
+                }
+                HostState::Installing(install) if now >= install.deadline => {
+                    let failed = HostState::Failed {
+                        why: InstallFailure::Silent,
+                        last: install.last.clone(),
+                        by: None,
+                    };
+                    changes.push(entry.put(failed, now, By::Time, Some(InstallNews::Failed)));
+                }
+                _ => {}
+            }
+        }
+        changes.extend(self.forget_unlisted(snapshot));
+        changes
+    }
+
+    /// Makes room: hosts that are in no inventory any more, where too many are known.
+    fn forget_unlisted(&mut self, snapshot: &Snapshot) -> Vec<ArmingChange> {
+        if self.hosts.len() < HOST_RECORDS_MAX {
+            return Vec::new();
+        }
+        let is_gone =
+            |record: &HostRecord| !record.state.is_open() && snapshot.hosts.by_name(record.name.as_str()).is_none();
+        let gone = self
+            .hosts
+            .values()
+            .map(|entry| &entry.record)
+            .filter(|record| is_gone(record));
+        let gone: Vec<Name> = gone.map(|record| record.name.clone()).collect();
+        for name in &gone {
+            self.hosts.remove(name);
+        }
+        gone.into_iter().map(ArmingChange::Forget).collect()
+    }
+}
+
+/// Whether the machine that a state speaks of is listed by its name still, and not locked.
+fn is_listed(snapshot: &Snapshot, record: &HostRecord) -> bool {
+    let host = snapshot.hosts.by_name(record.name.as_str());
+    host.is_some_and(|host| !host.locked && record.machine == Fingerprint::of(host))
+}

@@ -1,0 +1,104 @@
+//! The script that installs: to the host itself, at its own address, and to nobody else. With it the install begins.
+
+use super::{Inquiry, Refusal, requester::is_proven};
+use crate::boot::{
+    arming::HandedInstall,
+    change::Change,
+    event::Reason,
+    gate::{Gate, gate},
+    machine::identify,
+    method::Method,
+    paths,
+    request_path::RequestPath,
+    snapshot::Host,
+    world::World,
+};
+use crate::model::{BootTarget, Token};
+use std::sync::Arc;
+
+impl<'a> Inquiry<'a> {
+    /// Begins the install whose script is asked for, or goes on with it. What it was begun for too often boots its
+    /// disk.
+    pub(super) fn take_up_install(&mut self, world: &mut World<'a, '_>, draw_token: fn() -> Token) {
+        let Some(host) = self.installs().cloned() else { return };
+        if self.is_answer() {
+            self.go_on_with_install(world, &host);
+            return;
+        }
+        if !self.is_script_to_be_sent() || self.authorise_install().is_err() {
+            return;
+        }
+        if self.request.method == Method::Head {
+            // As long as the one that it would get.
+            self.install = Some(Token::SAMPLE);
+            return;
+        }
+        let date = world.date();
+        let handed = world.arming.hand_out(date, (&host, self.request.peer), draw_token);
+        if let Some(HandedInstall { token, change }) = handed {
+            self.install = token;
+            self.change = Some(Change::Arming(change));
+        }
+        self.gate = gate(world, self.who);
+    }
+
+    /// An answer of an install under way has its URLs, and is a sign of life.
+    fn go_on_with_install(&mut self, world: &mut World<'a, '_>, host: &Host) {
+        if self.authorise_install().is_err() {
+            return;
+        }
+        let date = world.date();
+        self.install = world.arming.token(host);
+        if self.request.method == Method::Get {
+            world.arming.answer_fetched(date, host);
+        }
+    }
+
+    /// Whether the script or the answer goes to the host that it is for: what its address is known by is what the
+    /// inventory lists of it.
+    pub(super) fn authorise_install(&self) -> Result<(), Refusal> {
+        let Some(host) = self.who.host() else { return Ok(()) };
+        let is_host = |other: Option<&Arc<Host>>| other.is_some_and(|other| other.name == host.name);
+        let claimed_itself = || self.subject.hardware().is_some() && self.subject.hardware() == self.peer.hardware();
+        let peer = identify(self.snapshot, &self.peer);
+        if (is_host(peer.host()) || claimed_itself()) && is_proven(host, &self.peer) {
+            return self.check_port(self.who);
+        }
+        Err(Refusal::Forbidden(Reason::InstallOfAnother {
+            host: host.name.clone(),
+            peer: self.request.peer,
+            holder: self.peer.key(peer),
+        }))
+    }
+
+    /// The host that the request is about, where it installs now.
+    fn installs(&self) -> Option<&'a Arc<Host>> {
+        match self.gate {
+            Gate::Network {
+                target: BootTarget::Install,
+                ..
+            } => self.who.host(),
+            _ => None,
+        }
+    }
+
+    /// Whether its script is asked for, and there is one in that language.
+    fn is_script_to_be_sent(&self) -> bool {
+        match (self.script, self.gate) {
+            (Some(wanted), Gate::Network { script, .. }) => {
+                self.snapshot.templates.has_script_for(script.as_str(), wanted.dialect)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a file of an answer is asked for.
+    fn is_answer(&self) -> bool {
+        let first = self
+            .path
+            .as_ref()
+            .ok()
+            .and_then(|path: &RequestPath| path.components().next());
+        self.script.is_none() && first == Some(paths::ANSWER)
+    }
+}

@@ -1,0 +1,405 @@
+//! Rung 3: whose next boot installs, over restarts, edits and a store that is lost; asked by machines that are
+//! nothing but curl at an address.
+
+use super::SOON;
+use super::daemon::{Daemon, ask, ask_json};
+use super::namespace::{Namespace, SERVER, Wire, text};
+use super::room::Room;
+use serde_json::Value;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+const INSTALLER: &str = "#!ipxe\n# installs {{ name }} {{ callback.base }}\n";
+const INSTALLS: &str = "installs r1u41";
+
+/// A host that installs once it is armed; its number is the last byte of its MAC and its address.
+fn host(name: &str, number: u8) -> String {
+    format!(
+        "[[host]]\nname = \"{name}\"\nmac = \"02:00:00:00:00:{number}\"\naddress = \"192.0.2.{number}\"\n\
+         boot = \"install\"\nscript = \"once\"\n"
+    )
+}
+
+fn room(hosts: &[String]) -> Room {
+    Room::new(&hosts.concat()).with_script("once", INSTALLER)
+}
+
+/// The script that the machine at this address gets.
+fn script(client: &Namespace) -> String {
+    let url = format!("http://{SERVER}/boot.ipxe");
+    String::from_utf8_lossy(&client.expect("curl", &["-sSf", &url])).into_owned()
+}
+
+fn installs(client: &Namespace) -> bool {
+    script(client).contains(INSTALLS)
+}
+
+/// How a host stands with its install.
+fn install(room: &Room, name: &str) -> Value {
+    let hosts = ask_json(room, "hosts");
+    let found = hosts
+        .as_array()
+        .and_then(|hosts| hosts.iter().find(|host| host["name"] == name));
+    found.map_or(Value::Null, |host| host["install"].clone())
+}
+
+fn state(room: &Room, name: &str) -> String {
+    install(room, name)["state"].as_str().unwrap_or_default().to_owned()
+}
+
+fn wait_for_state(room: &Room, daemon: &Daemon, name: &str, wanted: &str) {
+    let reached = super::poll(SOON, || (state(room, name) == wanted).then_some(()));
+    assert!(
+        reached.is_some(),
+        "{name} is {}\n{}",
+        install(room, name),
+        daemon.log_tail()
+    );
+}
+
+/// A command that must succeed, as JSON.
+fn tell(room: &Room, arguments: &[&str]) -> Value {
+    let output = ask(room, &[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("--json prints JSON")
+}
+
+/// A command that must be refused, as JSON.
+fn refused(room: &Room, arguments: &[&str]) -> Value {
+    let output = ask(room, &[arguments, &["--json"]].concat());
+    assert!(!output.status.success(), "{arguments:?}: {}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("--json prints JSON")
+}
+
+#[test]
+fn a_person_arms_and_disarms_and_both_outlive_kill_9() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!((state(&room, "r1u41").as_str(), installs(&client)), ("new", false));
+
+    let armed = tell(&room, &["arm", "r1u41", "--for", "2h", "--by", "ada"]);
+    assert_eq!(armed["hosts"][0], "r1u41");
+    let now = install(&room, "r1u41");
+    assert_eq!(now["state"], "armed");
+    assert!(now["by"].as_str().is_some_and(|by| by.starts_with("ada")), "{now}");
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(state(&room, "r1u41"), "armed");
+    assert!(installs(&client), "{}", daemon.log_tail());
+    daemon.wait_for("the install's begin", |line| {
+        line.is("r1u41", "install_begun", &["192.0.2.41"])
+    });
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(install(&room, "r1u41")["address"], "192.0.2.41");
+    assert!(installs(&client), "it was not done");
+    let refusal = refused(&room, &["arm", "r1u41"]);
+    assert_eq!(refusal["code"], "not-armable", "{refusal}");
+
+    assert_eq!(tell(&room, &["disarm", "r1u41"])["disarmed"][0], "r1u41");
+    assert!(!installs(&client));
+    daemon.crash();
+    let _daemon = Daemon::start(&wire, &room);
+    assert_eq!((state(&room, "r1u41").as_str(), installs(&client)), ("local", false));
+    assert_eq!(tell(&room, &["disarm", "r1u41"])["unarmed"][0], "r1u41");
+}
+
+#[test]
+fn who_appears_later_is_armed_and_nobody_else_by_whatever_is_edited_or_lost() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u40", 40)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    room.write_inventory(&[host("r1u40", 40), host("r1u41", 41)].concat());
+    wait_for_state(&room, &daemon, "r1u41", "armed");
+    daemon.wait_for("the new target", |line| {
+        line.has("install_target", &[("machine", "r1u41"), ("armed", "true")])
+    });
+    assert_eq!(state(&room, "r1u40"), "new");
+    assert!(installs(&client), "{}", daemon.log_tail());
+    tell(&room, &["disarm", "r1u41"]);
+
+    // Renamed, its MAC another host's, another host by its name, and gone and there again.
+    for hosts in [
+        vec![host("r1u40", 40), host("r1u99", 41)],
+        vec![host("r1u40", 41), host("r1u41", 40)],
+        vec![host("r1u41", 43)],
+        vec![],
+        vec![host("r1u40", 40), host("r1u41", 41)],
+    ] {
+        room.write_inventory(&hosts.concat());
+        let reload = ask(&room, &["reload"]);
+        assert!(reload.status.success(), "{}", text(&reload));
+        for host in ask_json(&room, "hosts").as_array().expect("a list") {
+            assert_ne!(host["install"]["state"], "armed", "{host}");
+        }
+        assert!(!script(&client).contains("installs"), "{hosts:?}");
+    }
+
+    // A new host while nobody serves is armed by the store that served without it, and by no other.
+    assert!(daemon.stop().success());
+    room.write_inventory(&[host("r1u40", 40), host("r1u41", 41), host("r1u42", 42)].concat());
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(state(&room, "r1u42"), "armed", "{}", daemon.log_tail());
+    assert!(daemon.stop().success());
+    fs::remove_dir_all(room.path("state")).expect("our own folder");
+    let _daemon = Daemon::start(&wire, &room);
+    for name in ["r1u40", "r1u41", "r1u42"] {
+        assert_eq!(state(&room, name), "new");
+    }
+    assert!(!installs(&client));
+}
+
+#[test]
+fn a_store_that_was_salvaged_arms_nobody() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    assert!(daemon.stop().success());
+    let database = room.path("state/bootwright.redb");
+    let mut bytes = fs::read(&database).expect("the store's file");
+    bytes[..4096].fill(0xff);
+    fs::write(&database, bytes).expect("our own file");
+    room.write_inventory(&[host("r1u41", 41), host("r1u42", 42)].concat());
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(
+        (state(&room, "r1u41").as_str(), state(&room, "r1u42").as_str()),
+        ("new", "new")
+    );
+    assert!(!installs(&client), "{}", daemon.log_tail());
+}
+
+#[test]
+fn who_can_not_be_armed_is_told_why_and_nobody_is() {
+    let wire = Wire::new();
+    let locked = host("r1u42", 42) + "locked = true\n";
+    let live = host("r1u43", 43).replace("install", "live").replace("once", "plain");
+    let bare = host("r1u44", 44).replace("script = \"once\"\n", "");
+    let broken = host("r1u45", 45) + "image = \"small\"\n";
+    let room = room(&[host("r1u41", 41), locked, live, bare, broken]).with_small_image(&[7; 1000]);
+    room.write_script("plain.ipxe", "#!ipxe\n# {{ name }}\n");
+    fs::write(room.path("images/small/kernel.bin"), [8; 1000]).expect("our own file");
+    let daemon = Daemon::start(&wire, &room);
+    for (name, place) in [("r1u42", true), ("r1u43", true), ("r1u44", true), ("r1u45", true)] {
+        let refusal = refused(&room, &["arm", name]);
+        assert_eq!(refusal["code"], "not-armable", "{refusal}");
+        assert!(
+            refusal["detail"].as_str().is_some_and(|detail| detail.contains(name)),
+            "{refusal}"
+        );
+        assert_eq!(refusal["help"].is_string(), place, "{refusal}");
+    }
+    let refusal = refused(&room, &["arm", "r1u41", "r1u42", "r1u43"]);
+    assert_eq!(refusal["errors"].as_array().map(Vec::len), Some(2), "{refusal}");
+    assert_eq!(state(&room, "r1u41"), "new", "all or none\n{}", daemon.log_tail());
+    let refusal = refused(&room, &["arm", "r1u4l"]);
+    assert_eq!(refusal["code"], "unknown-host", "{refusal}");
+    assert!(
+        refusal["help"].as_str().is_some_and(|help| help.contains("r1u41")),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn what_a_host_is_armed_for_ends_by_itself() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41", "--for", "1s"]);
+    daemon.wait_for("the end of its time", |line| line.is("r1u41", "arming_expired", &[]));
+    assert_eq!((state(&room, "r1u41").as_str(), installs(&client)), ("local", false));
+}
+
+/// The URL below which the machine's install tells of itself, if it was handed one.
+fn handed(client: &Namespace) -> Option<String> {
+    let script = curl(client, &[&format!("http://{SERVER}/boot.ipxe")])?;
+    script
+        .contains("installs")
+        .then(|| script.split_whitespace().last().map(str::to_owned))?
+}
+
+/// What a request is answered with 200.
+fn curl(client: &Namespace, arguments: &[&str]) -> Option<String> {
+    let output = client.run("curl", &[&["-sSf", "--max-time", "5"], arguments].concat());
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The status and the body of whatever a request is answered with.
+fn answer(client: &Namespace, arguments: &[&str]) -> (String, String) {
+    let output = client.expect("curl", &[&["-sS", "-w", "\n%{http_code}"], arguments].concat());
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let (body, status) = text.rsplit_once('\n').expect("curl writes the status");
+    (status.to_owned(), body.to_owned())
+}
+
+#[test]
+fn an_install_tells_of_itself_to_its_end_and_nobody_else_does() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41), host("r1u42", 42)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let other = wire.client_at("02:00:00:00:00:42", "192.0.2.42");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    assert_eq!(
+        answer(&other, &[&format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-41")]).0,
+        "403"
+    );
+    let base = handed(&client).expect("it is armed");
+    let token = base.rsplit('/').next().expect("a token stands at the end").to_owned();
+    let url = |word: &str| format!("{base}/{word}");
+
+    assert!(curl(&client, &[&url("started")]).is_some());
+    let form = ["-d", "percent=40", "--data-urlencode", "message=base system"];
+    assert!(curl(&client, &[&form[..], &[&url("progress")]].concat()).is_some());
+    let now = install(&room, "r1u41");
+    assert_eq!(
+        (&now["state"], &now["percent"]),
+        (&"installing".into(), &40.into()),
+        "{now}"
+    );
+
+    let guessed = url("done").replace(&token, &"0".repeat(32));
+    let of_other = url("done").replace("r1u41", "r1u42");
+    let of_nobody = url("done").replace("r1u41", "r1u99");
+    let refusals = [
+        answer(&other, &[&url("done")]),
+        answer(&client, &[&guessed]),
+        answer(&client, &[&of_other]),
+        answer(&client, &[&of_nobody]),
+        answer(&client, &[&url("finished")]),
+        answer(&other, &["-d", "reason=mine", &url("failed")]),
+    ];
+    for refusal in &refusals {
+        assert_eq!(refusal, &("403".to_owned(), "refused\n".to_owned()));
+    }
+    let counted = ask_json(&room, "status")["reasons"]["callback_refused"].as_u64();
+    assert_eq!(counted, Some(refusals.len() as u64));
+    assert_eq!(state(&room, "r1u41"), "installing");
+    assert_eq!(answer(&client, &["-X", "PUT", &url("done")]).0, "405");
+
+    for _ in 0..2 {
+        assert!(
+            curl(&client, &["-d", "", &url("done")]).is_some(),
+            "its answer may be lost"
+        );
+    }
+    assert_eq!(
+        (state(&room, "r1u41").as_str(), installs(&client)),
+        ("installed", false)
+    );
+    assert_eq!(
+        answer(&client, &[&url("started")]),
+        ("403".to_owned(), "refused\n".to_owned())
+    );
+    assert_eq!(answer(&client, &[&url("failed")]).0, "403");
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(
+        (state(&room, "r1u41").as_str(), installs(&client)),
+        ("installed", false)
+    );
+
+    tell(&room, &["arm", "r1u41"]);
+    let again = handed(&client).expect("it is armed again");
+    assert_ne!(again, base, "another install has another token");
+    assert_eq!(answer(&client, &[&url("done")]).0, "403", "the token of before");
+    assert!(
+        curl(
+            &client,
+            &["--data-urlencode", "reason=no disk", &format!("{again}/failed")]
+        )
+        .is_some()
+    );
+    let now = install(&room, "r1u41");
+    assert!(
+        now["state"] == "failed" && now["reason"].as_str().is_some_and(|why| why.contains("no disk")),
+        "{now}"
+    );
+    assert!(!installs(&client));
+    assert!(!daemon.log_tail().contains(&token), "a token is in no log");
+}
+
+/// Kills, where `INSTALL_KILLS` says nothing else, and the machines that install meanwhile.
+const KILLS: u32 = 12;
+const MACHINES: [(&str, u8); 3] = [("r1u41", 41), ("r1u42", 42), ("r1u43", 43)];
+
+#[test]
+fn no_install_runs_twice_and_none_is_forgotten_whenever_the_daemon_is_killed() {
+    let kills = std::env::var("INSTALL_KILLS").map_or(KILLS, |count| count.parse().expect("a number"));
+    let wire = Wire::new();
+    let hosts: Vec<String> = MACHINES.iter().map(|(name, number)| host(name, *number)).collect();
+    let room = room(&[hosts.concat(), host("r1u49", 49)]);
+    let client = |number: u8| wire.client_at(&format!("02:00:00:00:00:{number}"), &format!("192.0.2.{number}"));
+    let (clients, unarmed) = (MACHINES.map(|(_, number)| client(number)), client(49));
+    let over = AtomicBool::new(false);
+    let installed = std::thread::scope(|scope| {
+        let (room, over) = (&room, &over);
+        let machines: Vec<_> = MACHINES
+            .iter()
+            .zip(&clients)
+            .map(|((name, _), client)| scope.spawn(move || install_again_and_again(room, (name, client), over)))
+            .collect();
+        let bystander = scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                assert_eq!(handed(&unarmed), None, "nobody armed it");
+            }
+        });
+        // Any seed will do; what it is shows when a round fails.
+        let mut seed = std::process::id();
+        let mut daemon = Daemon::start(&wire, room);
+        for _ in 0..kills {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            std::thread::sleep(Duration::from_millis(u64::from((seed >> 16) % 700)));
+            daemon.crash();
+            daemon = Daemon::start(&wire, room);
+        }
+        over.store(true, Ordering::Release);
+        let installed: Vec<u32> = machines
+            .into_iter()
+            .map(|machine| machine.join().expect("seen above"))
+            .collect();
+        bystander.join().expect("seen above");
+        for (name, _) in MACHINES {
+            assert_eq!(state(room, name), "installed", "{}", daemon.log_tail());
+        }
+        installed
+    });
+    eprintln!("{kills} kills, installs of each machine: {installed:?}");
+    assert!(installed.iter().all(|installs| *installs > 0), "{installed:?}");
+}
+
+/// Arms a machine, and has it install, until it is over; how often it was done. What was armed is installed to its
+/// end, and what is done is never handed out again.
+fn install_again_and_again(room: &Room, (name, client): (&str, &Namespace), over: &AtomicBool) -> u32 {
+    let mut installed = 0;
+    while installed == 0 || !over.load(Ordering::Acquire) {
+        // Who is not told may have armed it all the same.
+        until_done(name, "armed", || {
+            ask(room, &["arm", name]).status.success().then_some(())
+        });
+        let base = until_done(name, "handed its install", || handed(client));
+        until_done(name, "begun", || curl(client, &[&format!("{base}/started")]));
+        until_done(name, "under way", || curl(client, &[&format!("{base}/progress/50")]));
+        until_done(name, "done", || curl(client, &[&format!("{base}/done")]));
+        installed += 1;
+        for _ in 0..3 {
+            assert_eq!(handed(client), None, "{name} is done, and is to install again");
+        }
+    }
+    installed
+}
+
+fn until_done<T>(name: &str, what: &str, work: impl FnMut() -> Option<T>) -> T {
+    super::poll(SOON, work).unwrap_or_else(|| panic!("{name} is not {what}: it is forgotten"))
+}

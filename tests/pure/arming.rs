@@ -1,0 +1,306 @@
+//! Armed and unarmed hosts from their DHCP request to their script and answer.
+
+use crate::fixtures::{self, draw_token, file_request, host, sourced};
+use bootwright::boot::{
+    arming::{Arming, ArmingChange, HostState, Standing},
+    change::Change,
+    event::{DiskReason, Reason, ScriptChoice},
+    gate::{Gate, gate},
+    identity_cache::IdentityCache,
+    machine::Who,
+    render::Templates,
+    resource::{Refusal, Resolved, Resource, Transport, resource},
+    snapshot::{BootSettings, Host, Hosts, Snapshot},
+    verification::Verification,
+    world::{FileWorld, World},
+};
+use bootwright::boot::{event::RequestedFile, method::Method, resource::FileRequest};
+use bootwright::lease::LeaseTable;
+use bootwright::model::{BootTarget, By, CallbackDoubt, Dialect, InstallNews, MacAddr, Now, WallTime};
+use std::{net::Ipv4Addr, time::Duration};
+
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(100),
+    wall: WallTime(1_764_000_000),
+};
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+const SCRIPT: &str = "/boot.ipxe?mac=02-00-00-00-00-07";
+/// What its install's URLs begin with, by the token that tests draw.
+const BASE: &str = "/callback/r1u07/30313233343536373839616263646566";
+const INSTALLS: &str = "#!ipxe\n# installs r1u07 http://192.0.2.1/callback/r1u07/30313233343536373839616263646566/done";
+const ANSWER: &str = "/answer/r1u07/preseed.cfg";
+
+fn install(settings: BootSettings) -> BootSettings {
+    BootSettings {
+        boot: Some(sourced(BootTarget::Install)),
+        script: Some(sourced("installer".parse().unwrap())),
+        answer: Some(sourced("preseed".parse().unwrap())),
+        ..settings
+    }
+}
+
+fn listed(name: &str, last: u8) -> Host {
+    Host {
+        macs: vec![MacAddr([2, 0, 0, 0, 0, last])],
+        address: Some(Ipv4Addr::new(192, 0, 2, last)),
+        settings: install(BootSettings::default()),
+        ..host(name)
+    }
+}
+
+fn room(hosts: Vec<Host>) -> Snapshot {
+    let mut templates = Templates::new();
+    for (name, text) in [
+        ("installer", "#!ipxe\n# installs {{ name }} {{ callback.done }}"),
+        ("local", "#!ipxe\n# disk"),
+        ("unknown", "#!ipxe\n# who"),
+    ] {
+        let file = format!("{name}.ipxe");
+        templates
+            .add_script(&name.parse().unwrap(), Dialect::Ipxe, &file, text)
+            .unwrap();
+    }
+    let preseed = "preseed".parse().unwrap();
+    templates
+        .add_answer(
+            &preseed,
+            "preseed.cfg",
+            "answers/preseed.cfg",
+            "for {{ name }} {{ callback.started }}",
+        )
+        .unwrap();
+    Snapshot {
+        hosts: Hosts::new(hosts),
+        templates,
+        ..fixtures::snapshot()
+    }
+}
+
+fn both() -> Snapshot {
+    room(vec![listed("r1u07", 7), listed("r1u08", 8)])
+}
+
+/// r1u07, armed for a day.
+fn armed() -> Arming {
+    let mut arming = Arming::default();
+    let (until, by) = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
+    let change = arming.arm(NOW.wall, &listed("r1u07", 7), (until, by)).unwrap();
+    arming.settle(&change, true);
+    arming
+}
+
+fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> Resolved {
+    let files = FileWorld {
+        world: World {
+            now: NOW,
+            snapshot,
+            leases: &mut LeaseTable::default(),
+            arming,
+        },
+        identities: &mut IdentityCache::default(),
+        verification: &Verification::default(),
+        draw_token,
+    };
+    resource(files, request)
+}
+
+fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
+    ask(snapshot, arming, &file_request(Transport::Http, peer, path))
+}
+
+fn text(resolved: &Resolved) -> &str {
+    match &resolved.result {
+        Ok(Resource::Text { body, .. }) => body,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn gate_of<'s>(snapshot: &'s Snapshot, arming: &mut Arming, who: Who<'s>) -> Gate<'s> {
+    let world = World {
+        now: NOW,
+        snapshot,
+        leases: &mut LeaseTable::default(),
+        arming,
+    };
+    gate(&world, who)
+}
+
+fn standing(arming: &Arming) -> Standing {
+    arming.standing(NOW.wall, &listed("r1u07", 7))
+}
+
+#[test]
+fn an_armed_host_gets_its_install_at_its_own_address_and_the_disk_knows_it_first() {
+    let (snapshot, mut arming) = (both(), armed());
+    let resolved = get(&snapshot, &mut arming, OWN, SCRIPT);
+    assert_eq!(text(&resolved), INSTALLS);
+    let Some(Change::Arming(ArmingChange::Put { record, news })) = &resolved.change else {
+        panic!("{:?}", resolved.change);
+    };
+    assert_eq!(*news, Some(InstallNews::Begun));
+    assert!(matches!(&record.state, HostState::Installing(install) if install.credential.address == OWN));
+    assert_eq!(
+        text(&get(&snapshot, &mut arming, OWN, ANSWER)),
+        format!("for r1u07 http://192.0.2.1{BASE}/started")
+    );
+}
+
+#[test]
+fn nobody_else_is_handed_the_install_of_an_armed_host() {
+    let (snapshot, mut arming) = (both(), armed());
+    for peer in [OTHER, Ipv4Addr::new(192, 0, 2, 99)] {
+        let resolved = get(&snapshot, &mut arming, peer, SCRIPT);
+        assert!(
+            matches!(&resolved.result, Err(Refusal::Forbidden(Reason::InstallOfAnother { host, .. })) if host.as_str() == "r1u07"),
+            "{resolved:?}"
+        );
+        assert_eq!(resolved.change, None);
+    }
+    assert_eq!(arming.record(&listed("r1u07", 7)).unwrap().state.name(), "armed");
+    assert_eq!(
+        text(&get(&snapshot, &mut arming, OTHER, "/boot.ipxe")),
+        "#!ipxe\n# disk"
+    );
+}
+
+#[test]
+fn a_question_and_a_script_that_is_not_there_begin_nothing() {
+    let (snapshot, mut arming) = (both(), armed());
+    let head = FileRequest {
+        method: Method::Head,
+        ..file_request(Transport::Http, OWN, SCRIPT)
+    };
+    assert_eq!(ask(&snapshot, &mut arming, &head).change, None);
+    let grub = file_request(Transport::Tftp, OWN, "grub/grub.cfg-01-02-00-00-00-00-07");
+    assert_eq!(ask(&snapshot, &mut arming, &grub).change, None);
+    assert_eq!(get(&snapshot, &mut arming, OWN, ANSWER).change, None);
+    assert_eq!(arming.record(&listed("r1u07", 7)).unwrap().state.name(), "armed");
+}
+
+#[test]
+fn a_host_that_is_not_armed_or_no_more_boots_its_disk_and_gets_no_answer() {
+    let (snapshot, mut disarmed) = (both(), armed());
+    disarmed.disarm(NOW.wall, &"r1u07".parse().unwrap(), By::Time).unwrap();
+    for mut arming in [Arming::default(), disarmed] {
+        let resolved = get(&snapshot, &mut arming, OWN, SCRIPT);
+        assert_eq!((text(&resolved), &resolved.change), ("#!ipxe\n# disk", &None));
+        assert!(matches!(
+            &resolved.subject.file,
+            RequestedFile::Script {
+                choice: ScriptChoice::Disk(DiskReason::NotArmed),
+                ..
+            }
+        ));
+        let answer = get(&snapshot, &mut arming, OWN, ANSWER);
+        assert!(matches!(&answer.result, Err(Refusal::Forbidden(_))), "{answer:?}");
+    }
+}
+
+#[test]
+fn lock_rule_and_another_machine_win_over_an_arming() {
+    let locked = room(vec![Host {
+        locked: true,
+        ..listed("r1u07", 7)
+    }]);
+    let host = locked.hosts.by_name("r1u07").unwrap();
+    assert_eq!(
+        gate_of(&locked, &mut armed(), Who::Host(host)),
+        Gate::Disk(DiskReason::Locked)
+    );
+
+    let of_rule = Snapshot {
+        rules: vec![fixtures::rule(install(BootSettings::default()))],
+        ..room(vec![])
+    };
+    let by_rule = Who::Rule(&of_rule.rules[0]);
+    assert_eq!(
+        gate_of(&of_rule, &mut armed(), by_rule),
+        Gate::Disk(DiskReason::RuleInstalls)
+    );
+
+    // Its MAC is another host's, and its name another machine's.
+    let swapped = room(vec![listed("r1u08", 7), listed("r1u07", 9)]);
+    for name in ["r1u07", "r1u08"] {
+        let host = swapped.hosts.by_name(name).unwrap();
+        assert_eq!(
+            gate_of(&swapped, &mut armed(), Who::Host(host)),
+            Gate::Disk(DiskReason::NotArmed),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_script_by_name_of_the_address_or_by_tftp_asks_the_same_gate() {
+    let (snapshot, mut arming) = (both(), armed());
+    let plain = get(&snapshot, &mut arming, OWN, "/boot.ipxe");
+    assert_eq!(text(&plain), INSTALLS);
+    let by_tftp = ask(&snapshot, &mut arming, &file_request(Transport::Tftp, OWN, "boot.ipxe"));
+    assert_eq!(text(&by_tftp), INSTALLS);
+    assert_eq!(standing(&arming), Standing::Open);
+    arming.disarm(NOW.wall, &"r1u07".parse().unwrap(), By::Time).unwrap();
+    let by_tftp = ask(&snapshot, &mut arming, &file_request(Transport::Tftp, OWN, "boot.ipxe"));
+    assert_eq!(text(&by_tftp), "#!ipxe\n# disk");
+}
+
+/// Who asks for what, and how.
+fn call(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
+    get(snapshot, arming, peer, path)
+}
+
+#[test]
+fn an_installs_own_word_is_taken_and_changes_the_disk() {
+    let (snapshot, mut arming) = (both(), armed());
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    for (word, expected) in [
+        ("started", InstallNews::Started),
+        ("progress/40", InstallNews::Progressed),
+        ("done", InstallNews::Done),
+    ] {
+        let resolved = call(&snapshot, &mut arming, OWN, &format!("{BASE}/{word}"));
+        assert_eq!(text(&resolved), "ok\n");
+        let Some(Change::Arming(ArmingChange::Put { news, .. })) = resolved.change else {
+            panic!("{word} changes nothing");
+        };
+        assert_eq!(news, Some(expected));
+    }
+    assert_eq!(standing(&arming), Standing::Installed);
+    assert_eq!(text(&get(&snapshot, &mut arming, OWN, SCRIPT)), "#!ipxe\n# disk");
+}
+
+#[test]
+fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
+    let (snapshot, mut arming) = (both(), armed());
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let done = format!("{BASE}/done");
+    let of = |host: &str, token: &str| format!("/callback/{host}/{token}/done");
+    let own = "30313233343536373839616263646566";
+    for (peer, path, expected) in [
+        (OTHER, done.clone(), CallbackDoubt::Address),
+        (Ipv4Addr::new(192, 0, 2, 99), done.clone(), CallbackDoubt::Address),
+        (OWN, of("r1u07", &"0".repeat(32)), CallbackDoubt::Token),
+        (OTHER, of("r1u08", own), CallbackDoubt::NoInstall),
+        (OWN, of("r1u99", own), CallbackDoubt::Host),
+        (OWN, of("r1u07", "30"), CallbackDoubt::Path),
+        (OWN, format!("{BASE}/finished"), CallbackDoubt::Path),
+        (OWN, "/callback".to_owned(), CallbackDoubt::Path),
+    ] {
+        let resolved = call(&snapshot, &mut arming, peer, &path);
+        assert_eq!(resolved.change, None, "{path}");
+        let Err(Refusal::Forbidden(reason)) = &resolved.result else {
+            panic!("{path}: {resolved:?}");
+        };
+        assert_eq!(*reason, Reason::CallbackRefused { peer, why: expected }, "{path}");
+        assert_eq!(reason.to_client(), "refused");
+        let shown = format!("{} {reason}", resolved.subject.file);
+        assert!(!shown.contains("3031"), "a token is in no log: {shown}");
+    }
+    let by_tftp = file_request(Transport::Tftp, OWN, &done);
+    let refused = ask(&snapshot, &mut arming, &by_tftp);
+    assert!(matches!(
+        refused.result,
+        Err(Refusal::Forbidden(Reason::CallbackRefused { .. }))
+    ));
+    assert_eq!(standing(&arming), Standing::Open);
+}
