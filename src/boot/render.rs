@@ -110,6 +110,11 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
+/// What one file of an answer is called among the templates of all answers.
+fn answer_key(answer: &str, file: &str) -> String {
+    format!("{answer}/{file}")
+}
+
 /// An empty template set for the scripts of a loader.
 fn empty_template_set(dialect: Dialect) -> TemplateSet {
     let mut set = TemplateSet::new();
@@ -173,7 +178,7 @@ impl Templates {
     /// the folder `autoinstall`. `origin` is what errors call the file.
     pub fn add_answer(&mut self, answer: &Name, file: &str, origin: &str, source: &str) -> Result<(), TemplateError> {
         self.answers.entry(answer.clone()).or_default().push(file.to_owned());
-        self.answer_files.add(format!("{answer}/{file}"), origin, source)
+        self.answer_files.add(answer_key(answer.as_str(), file), origin, source)
     }
 
     /// Whether there is a script of that name, for whatever loader.
@@ -195,7 +200,7 @@ impl Templates {
 
     /// The operator's file behind one file of an answer; its name where there is none.
     pub fn file_of_answer<'t>(&'t self, answer: &Name, file: &'t str) -> &'t str {
-        let known = self.answer_files.files.get(&format!("{answer}/{file}"));
+        let known = self.answer_files.files.get(&answer_key(answer.as_str(), file));
         known.map_or(file, String::as_str)
     }
 
@@ -212,7 +217,7 @@ impl Templates {
 
     /// Whether every file of the answer can be rendered at all.
     pub fn answer_compiles(&self, name: &str) -> bool {
-        let is_sound = |file: &String| self.answer_files.compiled.contains(&format!("{name}/{file}"));
+        let is_sound = |file: &String| self.answer_files.compiled.contains(&answer_key(name, file));
         self.answers.get(name).is_some_and(|files| files.iter().all(is_sound))
     }
 
@@ -286,7 +291,9 @@ impl Templates {
     pub fn render_at_once(&self, template: &Template, values: &impl TemplateValues) -> Option<String> {
         match template {
             Template::Script(name, dialect) => self.scripts(*dialect).render_at_once(name.as_str(), values),
-            Template::Answer(answer, file) => self.answer_files.render_at_once(&format!("{answer}/{file}"), values),
+            Template::Answer(answer, file) => self
+                .answer_files
+                .render_at_once(&answer_key(answer.as_str(), file), values),
         }
     }
 
@@ -297,7 +304,7 @@ impl Templates {
 
     /// Renders one file of an answer for one machine.
     pub fn answer(&self, answer: &Name, file: &str, values: &impl TemplateValues) -> Result<String, TemplateError> {
-        self.answer_files.render(&format!("{answer}/{file}"), values)
+        self.answer_files.render(&answer_key(answer.as_str(), file), values)
     }
 }
 

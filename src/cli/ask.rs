@@ -10,6 +10,7 @@ use crate::admin::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     error::Error,
+    fmt::Write as _,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -66,7 +67,12 @@ impl AdminArgs {
 
 /// Everything that is wrong, a line each.
 pub(super) fn errors_text(errors: &[Problem]) -> String {
-    errors.iter().map(|error| format!("error: {error}\n")).collect()
+    let mut text = String::new();
+    for error in errors {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "error: {error}");
+    }
+    text
 }
 
 /// Prints `answer` as JSON, or as `text` says it.
@@ -91,16 +97,16 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: [&str; N]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        padded.join("  ").trim_end().to_owned() + "\n"
-    };
-    let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
-    std::iter::once(line(head)).chain(rows).collect()
+    let mut text = String::new();
+    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
+    for cells in std::iter::once(head).chain(rows) {
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    text
 }
 
 /// How long until `time`, roughly.

@@ -139,11 +139,11 @@ fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
 
 /// Whether the names differ in their last digit alone, as those of two interfaces of one card do.
 fn is_next_to(name: &str, other: &str) -> bool {
-    let but_last = |name: &str| {
+    fn but_last(name: &str) -> Option<&str> {
         let mut characters = name.chars();
         let is_digit = characters.next_back().is_some_and(|last| last.is_ascii_digit());
-        is_digit.then(|| characters.as_str().to_owned())
-    };
+        is_digit.then_some(characters.as_str())
+    }
     but_last(name).is_some_and(|one| but_last(other) == Some(one))
 }
 

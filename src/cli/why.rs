@@ -7,7 +7,11 @@ use crate::admin::{
 };
 use crate::attempt::{AttemptOutcome, AttemptStep, Progress, StepKind};
 use indicatif::HumanBytes;
-use std::{process::ExitCode, time::Duration};
+use std::{
+    fmt::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,22 +84,19 @@ fn timeline(attempt: &AttemptStatus) -> String {
         .iter()
         .map(|step| [moment(step), step.stage.name().to_owned(), what(step), times(step)])
         .collect();
-    let omitted = match attempt.omitted {
-        0 => String::new(),
-        count => format!("{count} steps between the first and the last are not kept\n"),
-    };
-    let address = attempt
-        .address
-        .map(|address| format!(", {address}"))
-        .unwrap_or_default();
-    format!(
-        "{}{address}: {}; it was switched on {} and heard last {}\n{}{omitted}",
-        attempt.machine(),
-        standing(attempt),
-        attempt.began,
-        attempt.last(),
-        table(["AFTER", "STAGE", "STEP", "TIMES"], &rows)
-    )
+    let mut text = attempt.machine();
+    if let Some(address) = attempt.address {
+        let _ = write!(text, ", {address}");
+    }
+    let (began, last) = (attempt.began, attempt.last());
+    let standing = standing(attempt);
+    let _ = writeln!(text, ": {standing}; it was switched on {began} and heard last {last}");
+    text.push_str(&table(["AFTER", "STAGE", "STEP", "TIMES"], &rows));
+    if attempt.omitted > 0 {
+        let count = attempt.omitted;
+        let _ = writeln!(text, "{count} steps between the first and the last are not kept");
+    }
+    text
 }
 
 fn moment(step: &AttemptStep) -> String {
@@ -151,14 +152,24 @@ fn what(step: &AttemptStep) -> String {
         StepKind::Other => "a step of a newer bootwright",
     };
     let mut words = name.to_owned();
-    for part in [
-        step.file.as_deref().map(|file| format!(" {file}")),
-        step.address.map(|address| format!(" {address}")),
-        (step.bytes > 0).then(|| format!(", {}", HumanBytes(step.bytes))),
-        step.boot.as_deref().map(|boot| format!(": {boot}")),
-        step.reason.as_ref().map(|reason| format!(": {}", reason.sentence)),
-    ] {
-        words.extend(part);
+    // Writing to a String cannot fail.
+    let mut add = |before: &str, part: &dyn fmt::Display| {
+        let _ = write!(words, "{before}{part}");
+    };
+    if let Some(file) = &step.file {
+        add(" ", file);
+    }
+    if let Some(address) = &step.address {
+        add(" ", address);
+    }
+    if step.bytes > 0 {
+        add(", ", &HumanBytes(step.bytes));
+    }
+    if let Some(boot) = &step.boot {
+        add(": ", boot);
+    }
+    if let Some(reason) = &step.reason {
+        add(": ", &reason.sentence);
     }
     words
 }

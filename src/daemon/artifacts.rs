@@ -43,10 +43,11 @@ pub(super) fn problem(image: &Image, artifact: &Artifact, state: &VerificationSt
     match state {
         VerificationState::Verified { .. } | VerificationState::Pending { .. } => None,
         VerificationState::Mismatch { found } => Some(Problem::from(&config::wrong(artifact, found))),
-        VerificationState::Unreadable { reason } => Some(Problem {
-            help: Some("see `ls -l` for its mode and owner, and `dmesg` for its disk".to_owned()),
-            ..Problem::new(format!("{} can't be read: {reason}", image.path(artifact).display()))
-        }),
+        VerificationState::Unreadable { reason } => {
+            let path = image.path(artifact);
+            let problem = Problem::new(format_args!("{} can't be read: {reason}", path.display()));
+            Some(problem.with_help("see `ls -l` for its mode and owner, and `dmesg` for its disk"))
+        }
     }
 }
 

@@ -149,7 +149,7 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
         // A filter that lets no error through must not hide it.
         match tracing::enabled!(Level::ERROR) {
             true => tracing::error!(event = "panic", "{message}"),
-            false => plain(&message),
+            false => plain(format_args!("{message}")),
         }
         // The process ends with this thread.
         if std::thread::current().name() == Some("main") {
@@ -198,7 +198,7 @@ pub fn flush() {
 }
 
 /// A line to standard error as it is, behind those of the log.
-fn plain(line: &str) {
+fn plain(line: fmt::Arguments<'_>) {
     match LINES.get() {
         Some(lines) => lines.take(format!("{line}\n").as_bytes()),
         None => eprintln!("{line}"),
@@ -215,9 +215,10 @@ pub fn last_words(message: &dyn fmt::Display) {
         true => message
             .lines()
             .for_each(|line| tracing::error!(event = "exit", "{line}")),
-        false => format!("bootwright: {message}")
-            .lines()
-            .for_each(|line| plain(&format!("{priority}{line}"))),
+        false => message.lines().enumerate().for_each(|(number, line)| {
+            let program = if number == 0 { "bootwright: " } else { "" };
+            plain(format_args!("{priority}{program}{line}"));
+        }),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::images::sums::Deferred;
 use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL, text::counted};
 use crate::state::Shared;
 use std::{
-    fmt,
+    fmt::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -185,19 +185,18 @@ impl Reloader {
     pub(super) fn summary(&self) -> String {
         let snapshot = self.shared.snapshot.load();
         let hosts = counted(snapshot.hosts.len(), "host");
-        let serving = format!("generation {}: {hosts}", snapshot.generation);
+        let mut summary = format!("generation {}: {hosts}", snapshot.generation);
         let state = self.stand();
         let refused = match &state.last_good {
             None => "reload refused",
             Some(_) => "NOT FROM THE FILES ON DISK, which are refused, but from those accepted before",
         };
-        match &state.last_refusal {
-            None => serving,
-            Some(refusal) => match refusal.errors.first() {
-                Some(first) => format!("{serving}; {refused}: {first}"),
-                None => format!("{serving}; {refused}"),
-            },
+        if let Some(refusal) = &state.last_refusal {
+            // Writing to a String cannot fail.
+            let _ = write!(summary, "; {refused}");
+            let _ = refusal.errors.first().map(|first| write!(summary, ": {first}"));
         }
+        summary
     }
 
     /// Logs again that the files on disk are refused, where that is so and was not logged for long.
@@ -237,7 +236,7 @@ impl Reloader {
         let this = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || this.reload_now(trigger)).await;
         let done = done.unwrap_or_else(|panic| {
-            let problem = Problem::new(format!(
+            let problem = Problem::new(format_args!(
                 "the files could not be judged: {panic}; this is a bug of bootwright"
             ));
             ReloadOutcome::Refused(self.refuse(trigger, vec![problem]))
@@ -361,17 +360,19 @@ impl ReloadState {
             return None;
         }
         let errors = counted(refusal.errors.len(), "error");
-        let first = refusal
-            .errors
-            .first()
-            .map_or(String::new(), |first| format!(": {first}"));
-        let served = match &self.last_good {
-            None => format!("generation {} is served", refusal.generation),
-            Some(kept) => format!("what is served are older ones, kept in {}", kept.folder.display()),
+        let mut words = "the files on disk are still refused and ".to_owned();
+        // Writing to a String cannot fail.
+        let _ = match &self.last_good {
+            None => write!(words, "generation {} is served", refusal.generation),
+            Some(kept) => write!(
+                words,
+                "what is served are older ones, kept in {}",
+                kept.folder.display()
+            ),
         };
-        Some(format!(
-            "the files on disk are still refused and {served}; see `bootwright check`: {errors}{first}"
-        ))
+        let _ = write!(words, "; see `bootwright check`: {errors}");
+        let _ = refusal.errors.first().map(|first| write!(words, ": {first}"));
+        Some(words)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::limits::{
 };
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use std::{
+    fmt::Display,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -138,40 +139,34 @@ fn watcher<'p>(
     });
     let mut watcher = match made {
         Ok(watcher) => watcher,
-        Err(error) => return (None, vec![unwatched("the operator's files".to_owned(), &error)]),
+        Err(error) => return (None, vec![unwatched(&"the operator's files", &error)]),
     };
     let mut problems = Vec::new();
     for folder in folders {
         if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
             && problems.len() < UNWATCHED_NAMED_MAX
         {
-            problems.push(unwatched(folder.display().to_string(), &error));
+            problems.push(unwatched(&folder.display(), &error));
         }
     }
     (Some(watcher), problems)
 }
 
-fn unwatched(what: String, error: &notify::Error) -> Problem {
-    let message = format!(
+fn unwatched(what: &dyn Display, error: &notify::Error) -> Problem {
+    let message = format_args!(
         "changes in {what} are not seen at once, but within {} s: {error}",
         WATCH_POLL_INTERVAL.as_secs()
     );
-    Problem {
-        help: Some("say `bootwright reload` after an edit, or see fs.inotify.max_user_watches".to_owned()),
-        ..Problem::new(message)
-    }
+    Problem::new(message).with_help("say `bootwright reload` after an edit, or see fs.inotify.max_user_watches")
 }
 
 /// The warning about an answer whose links lead to too much.
 fn unseen(answer: &Path) -> Problem {
-    let message = format!(
+    let message = format_args!(
         "not every change of {} is seen: its links lead to more than {WATCHED_BEHIND_LINKS_MAX} folders and links",
         answer.display()
     );
-    Problem {
-        help: Some("say `bootwright reload` after an edit, or have the links lead to less".to_owned()),
-        ..Problem::new(message)
-    }
+    Problem::new(message).with_help("say `bootwright reload` after an edit, or have the links lead to less")
 }
 
 /// Reading a file is no change of it; our own reload reads all of them.

@@ -150,13 +150,22 @@ pub struct Problem {
 
 impl Problem {
     /// A problem that is in no file.
-    pub fn new(message: impl Into<String>) -> Problem {
+    pub fn new(message: impl fmt::Display) -> Problem {
         Problem {
-            message: message.into(),
+            message: message.to_string(),
             help: None,
             file: None,
             line: None,
             column: None,
+        }
+    }
+
+    /// The same, with what to do.
+    #[must_use]
+    pub fn with_help(self, help: &str) -> Problem {
+        Problem {
+            help: Some(help.to_owned()),
+            ..self
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::images::{
 use crate::model::{Cpu, Name, text};
 use serde_json::{Value, json};
 use std::{
+    fmt::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -151,10 +152,16 @@ impl AddArgs {
 
 /// What was found, one thing a line; paths of an ISO are data.
 fn in_words(found: &FoundImage, new: &NewImage) -> String {
-    let mut lines = vec![found.what.clone()];
-    let mut line = |what: &str, value: &str| lines.push(format!("  {what:<9}{}", text::escape(value.as_bytes())));
-    let cpu = found.cpu.map_or(String::new(), |cpu| format!(" ({cpu})"));
-    line("kernel", &(found.kernel.path.clone() + &cpu));
+    let mut lines = found.what.clone() + "\n";
+    let mut line = |what: &str, value: &dyn fmt::Display| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "  {what:<9}{}", text::escaped(value));
+    };
+    let kernel = &found.kernel.path;
+    match found.cpu {
+        Some(cpu) => line("kernel", &format_args!("{kernel} ({cpu})")),
+        None => line("kernel", kernel),
+    }
     found.initrds.iter().for_each(|initrd| line("initrd", &initrd.path));
     found.disk.iter().for_each(|disk| line("disk", &disk.path));
     if !new.cmdline.is_empty() {
@@ -162,14 +169,14 @@ fn in_words(found: &FoundImage, new: &NewImage) -> String {
     }
     found.entry.iter().for_each(|entry| line("by entry", entry));
     if !found.dropped.is_empty() {
-        line(
-            "dropped",
-            &format!("{} (of the medium or its screen)", found.dropped.join(" ")),
-        );
+        let dropped = found.dropped.join(" ");
+        line("dropped", &format_args!("{dropped} (of the medium or its screen)"));
     }
     found.script.iter().for_each(|script| line("script", script));
-    lines.extend(found.notes.iter().map(|note| format!("note: {note}")));
-    lines.join("\n") + "\n"
+    for note in &found.notes {
+        let _ = writeln!(lines, "note: {note}");
+    }
+    lines
 }
 
 fn show(new: &NewImage, added: &Added) {

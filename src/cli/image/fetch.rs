@@ -175,11 +175,13 @@ fn from_catalogue(asked: FetchArgs, accept: bool) -> Result<CatalogueEntry, Exit
     let near = config::nearest(asked.name.as_str(), known).map(str::to_owned);
     let found = entries.into_iter().find(|entry| entry.name == asked.name);
     let mut entry = found.ok_or_else(|| {
-        let next = near.map_or(
-            "see `bootwright image catalogue`, or name --kernel URL".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        complain(format_args!("the catalogue has no `{}`; {next}", asked.name))
+        let name = &asked.name;
+        match &near {
+            Some(near) => complain(format_args!("the catalogue has no `{name}`; did you mean `{near}`?")),
+            None => complain(format_args!(
+                "the catalogue has no `{name}`; see `bootwright image catalogue`, or name --kernel URL"
+            )),
+        }
     })?;
     let files = &asked.files;
     if !files.initrds.is_empty() || files.arch.is_some() {
