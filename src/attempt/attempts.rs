@@ -5,9 +5,9 @@
 //! hosts.
 
 use super::timeline::{Attempt, AttemptId, AttemptOwner};
-use crate::boot::event::{Event, MachineKey};
+use crate::boot::event::{Event, InstallEvent, MachineKey, Step};
 use crate::model::{
-    Now,
+    InstallNews, Now,
     limits::{
         ATTEMPT_OPEN_MAX, ATTEMPT_SILENCE, ATTEMPT_TTL, ATTEMPTS_KEPT_MAX, ATTEMPTS_PER_COMMIT_MAX,
         ATTEMPTS_UNLISTED_MAX,
@@ -49,6 +49,16 @@ pub struct Attempts {
 
 /// Whose an event is; `None` where too little is known of its machine to find it again.
 fn owner(event: &Event) -> Option<AttemptOwner> {
+    // What a person or the time decides is of no power-on.
+    if matches!(
+        &event.step,
+        Step::Install(InstallEvent {
+            news: InstallNews::Armed | InstallNews::Disarmed | InstallNews::Expired,
+            ..
+        })
+    ) {
+        return None;
+    }
     match &event.machine.key {
         MachineKey::Host(name) => Some(AttemptOwner::Host(name.clone())),
         MachineKey::Hardware(hardware) => hardware.mac().map(AttemptOwner::Mac),
@@ -239,7 +249,7 @@ mod tests {
         Progress,
         events::{acknowledged, at, event, mac, offered, sent_artifact, sent_script, unlisted},
     };
-    use crate::boot::event::{Machine, MachineKey, Stage, Step};
+    use crate::boot::event::{Machine, Stage};
 
     fn host() -> AttemptOwner {
         AttemptOwner::Host("r1u07".parse().unwrap())

@@ -1,9 +1,10 @@
 //! Events of one machine for tests.
 
 use crate::boot::event::{
-    BootAction, BootDecision, DiskReason, Event, Machine, MachineKey, RequestedFile, ScriptChoice, Stage, Step,
+    BootAction, BootDecision, DiskReason, Event, InstallEvent, Machine, MachineKey, RequestedFile, ScriptChoice, Stage,
+    Step,
 };
-use crate::model::{Dialect, MacAddr, Now, WallTime};
+use crate::model::{By, Dialect, InstallNews, MacAddr, Now, WallTime};
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 /// A moment, in seconds of the process.
@@ -92,4 +93,17 @@ pub(super) fn sent_artifact(now: Now, file: &str, bytes: u64) -> Event {
 fn sent(now: Now, stage: Stage, file: RequestedFile, bytes: u64) -> Event {
     let part = None;
     event(now, stage, Step::Sent { file, part, bytes })
+}
+
+pub(super) fn install(now: Now, news: InstallNews) -> Event {
+    let step = Step::Install(InstallEvent {
+        news,
+        who: By::Time,
+        until: None,
+        address: None,
+        tries: Some(1),
+        last: None,
+        failure: None,
+    });
+    event(now, Stage::System, step)
 }

@@ -1,9 +1,9 @@
 //! One attempt: its steps in their order, how far it came, and whether an event begins the next one.
 
 use super::step::{AttemptStep, StepKind, is_artifact};
-use crate::boot::event::{BootAction, Event, RequestedFile, ScriptChoice, Stage, Step};
+use crate::boot::event::{BootAction, Event, InstallEvent, RequestedFile, ScriptChoice, Stage, Step};
 use crate::model::{
-    MacAddr, Name, Now, WallTime,
+    InstallNews, MacAddr, Name, Now, WallTime,
     limits::{ATTEMPT_DISK_SILENCE, ATTEMPT_SILENCE, ATTEMPT_STEP_WINDOW, ATTEMPT_STEPS_MAX},
 };
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub enum Progress {
     System,
     /// An installer has its answer.
     Answer,
+    /// An installer said that it began, or how far it is.
+    Installer,
 }
 
 /// What an attempt came to, as far as that is known.
@@ -70,6 +72,10 @@ pub enum Progress {
 pub enum AttemptOutcome {
     /// It was told to boot its disk.
     Disk,
+    /// Its operating system is installed.
+    Installed,
+    /// Its install failed.
+    InstallFailed,
 }
 
 /// One power-on of one machine.
@@ -207,6 +213,10 @@ fn progress(event: &Event) -> Progress {
             file if is_artifact(file) => Progress::Artifacts,
             _ => Progress::Asked,
         },
+        Step::Install(InstallEvent {
+            news: InstallNews::Started | InstallNews::Progressed | InstallNews::Done,
+            ..
+        }) => Progress::Installer,
         _ => Progress::Asked,
     }
 }
@@ -214,25 +224,31 @@ fn progress(event: &Event) -> Progress {
 /// What an event says of what its machine boots: `None` says nothing, and `Some(None)` that it is not its disk.
 #[expect(clippy::option_option, reason = "each level has its own meaning")]
 fn outcome(event: &Event) -> Option<Option<AttemptOutcome>> {
-    let is_disk = match (&event.step, event.step.boot()) {
-        (_, Some(BootAction::Disk { .. })) if event.stage.is_in_boot() => true,
-        (_, Some(BootAction::Loader { .. } | BootAction::Script { .. })) => false,
+    let disk = Some(AttemptOutcome::Disk);
+    match (&event.step, event.step.boot()) {
+        (_, Some(BootAction::Disk { .. })) if event.stage.is_in_boot() => Some(disk),
+        (_, Some(BootAction::Loader { .. } | BootAction::Script { .. })) => Some(None),
         (
             Step::Sent {
                 file: RequestedFile::Script { choice, .. },
                 ..
             },
             _,
-        ) => matches!(choice, ScriptChoice::Disk(_)),
-        _ => return None,
-    };
-    Some(is_disk.then_some(AttemptOutcome::Disk))
+        ) => Some(disk.filter(|_| matches!(choice, ScriptChoice::Disk(_)))),
+        (Step::Install(InstallEvent { news, .. }), _) => match news {
+            InstallNews::Done => Some(Some(AttemptOutcome::Installed)),
+            InstallNews::Failed => Some(Some(AttemptOutcome::InstallFailed)),
+            InstallNews::Begun | InstallNews::Started | InstallNews::Progressed => Some(None),
+            InstallNews::Armed | InstallNews::Disarmed | InstallNews::Expired => None,
+        },
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::events::{acknowledged, at, offered, sent_artifact, sent_script, told_its_disk};
+    use crate::attempt::events::{acknowledged, at, install, offered, sent_artifact, sent_script, told_its_disk};
 
     fn begun() -> Attempt {
         let owner = AttemptOwner::Host("r1u07".parse().unwrap());
@@ -311,6 +327,17 @@ mod tests {
         let silence = ATTEMPT_DISK_SILENCE.as_secs();
         assert!(!told.is_over_at(&offered(at(100 + silence), Stage::UefiPxe)));
         assert!(told.is_over_at(&offered(at(101 + silence), Stage::UefiPxe)));
+    }
+
+    #[test]
+    fn an_install_is_followed_to_its_end() {
+        let mut attempt = heard(&[sent_script(at(110)), install(at(120), InstallNews::Progressed)]);
+        assert_eq!((attempt.progress, attempt.outcome), (Progress::Installer, None));
+        attempt.observe(&install(at(130), InstallNews::Done));
+        assert_eq!(attempt.outcome, Some(AttemptOutcome::Installed));
+        let failed = heard(&[install(at(120), InstallNews::Failed)]);
+        assert_eq!(failed.outcome, Some(AttemptOutcome::InstallFailed));
+        assert_eq!(failed.steps.last().unwrap().kind, StepKind::InstallFailed);
     }
 
     #[test]

@@ -66,6 +66,9 @@ fn overview(attempts: &[AttemptStatus]) -> String {
 /// How far it came, in a few words.
 fn standing(attempt: &AttemptStatus) -> &'static str {
     match (attempt.outcome, attempt.progress) {
+        (Some(AttemptOutcome::Installed), _) => "installed",
+        (Some(AttemptOutcome::InstallFailed), _) => "its install failed",
+        (_, Progress::Installer) => "its installer is at work",
         (_, Progress::System) => "a system runs: it asked for an address",
         (_, Progress::Answer) => "its installer has its answer",
         (Some(AttemptOutcome::Disk), _) => "told to boot its disk",

@@ -55,6 +55,8 @@ pub enum InstallFailure {
     },
     /// Nothing was seen of it any more.
     Silent,
+    /// Its machine began anew although its installer was at work: it was switched off, or crashed.
+    Interrupted,
     /// It was begun again and again, and never done.
     TooOften {
         /// How often.
@@ -117,6 +119,9 @@ impl fmt::Display for InstallFailure {
         match self {
             InstallFailure::Reported { reason } => write!(f, "its installer says: {reason}"),
             InstallFailure::Silent => f.write_str("nothing was heard of it in time"),
+            InstallFailure::Interrupted => {
+                f.write_str("its machine was started anew in the middle of it, and what is on its disk is not complete")
+            }
             InstallFailure::TooOften { tries } => write!(f, "it was begun {tries} times and never done"),
         }
     }

@@ -9,11 +9,12 @@
 //!   host itself, from its own address, is handed its script; nobody else is handed it. It is `installing` then, and
 //!   has a token. The same boot may fetch the script again.
 //! - An install that began has until its profile's `install_timeout` from when it was last heard of, whether or not
-//!   the time for which the host was armed is up. A machine that is switched off and on before the install is
-//!   `done` gets it again, with another token, [`INSTALL_TRIES_MAX`] times in all: an installer that says nothing at
-//!   its end would otherwise go round for ever.
-//! - It ends when it says `done` or `failed`, when nothing was heard of it in time, or when it was begun too often.
-//!   The host boots its disk from then on, until it is armed again. A `done` that is on disk is never undone.
+//!   the time for which the host was armed is up. A machine that is switched off and on before its
+//!   installer says that it began gets the install again, with another token, [`crate::model::limits::INSTALL_TRIES_MAX`] times in all: an
+//!   installer that never says anything would otherwise go round for ever.
+//! - It ends when it says `done` or `failed`, when nothing was heard of it in time, when it was begun too often, and
+//!   when its machine comes for it once more although its installer had begun: the disk is half written then, and a
+//!   person decides. The host boots its disk from then on, until it is armed again. A `done` that is on disk is never undone.
 //!
 //! A state that makes a host install counts once it is on disk; one that keeps it from installing counts at once.
 //! Times are the calendar's on disk (`LeaseTable::date`), so that no clock that is set arms for longer.
@@ -29,8 +30,8 @@ pub use record::{Credential, HostRecord, HostState, Install};
 
 use crate::boot::{event::InstallEvent, snapshot::Host};
 use crate::model::{
-    By, InstallFailure, InstallNews, InstallStep, Name, Token, WallTime,
-    limits::{HOST_RECORDS_MAX, INSTALL_TIMEOUT_DEFAULT, INSTALL_TRIES_MAX},
+    By, InstallNews, InstallStep, Name, Token, WallTime,
+    limits::{HOST_RECORDS_MAX, INSTALL_TIMEOUT_DEFAULT},
 };
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -232,9 +233,9 @@ impl Arming {
             });
         }
         let tries = under_way.map_or(0, |install| install.tries).saturating_add(1);
-        if let Some(install) = under_way.filter(|_| tries > INSTALL_TRIES_MAX) {
+        if let Some((install, why)) = under_way.and_then(|install| Some((install, install.why_not_again()?))) {
             let failed = HostState::Failed {
-                why: InstallFailure::TooOften { tries: install.tries },
+                why,
                 last: install.last.clone(),
                 by: None,
             };

@@ -2,7 +2,7 @@
 
 use super::Fingerprint;
 use crate::boot::event::InstallEvent;
-use crate::model::{By, InstallFailure, InstallNews, InstallStep, Name, Token, WallTime};
+use crate::model::{By, InstallFailure, InstallNews, InstallStep, Name, Token, WallTime, limits::INSTALL_TRIES_MAX};
 use std::net::Ipv4Addr;
 
 /// A host's state, as it is kept on disk. Who has none was never armed.
@@ -68,6 +68,16 @@ pub struct Credential {
     pub token: Token,
     /// The address that was handed it.
     pub address: Ipv4Addr,
+}
+
+impl Install {
+    /// Why it is not handed out to another boot of its machine.
+    pub(super) fn why_not_again(&self) -> Option<InstallFailure> {
+        match self.last.is_of_installer() {
+            true => Some(InstallFailure::Interrupted),
+            false => (self.tries >= INSTALL_TRIES_MAX).then_some(InstallFailure::TooOften { tries: self.tries }),
+        }
+    }
 }
 
 impl HostState {

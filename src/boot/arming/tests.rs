@@ -5,6 +5,7 @@ use crate::boot::callback::Callback;
 use crate::boot::snapshot::{BootSettings, Hosts, Snapshot};
 use crate::fixtures::{self, draw_token, sourced};
 use crate::model::{BootTarget, CallbackDoubt, MacAddr, limits::CALLBACK_REPEAT_TTL};
+use crate::model::{InstallFailure, limits::INSTALL_TRIES_MAX};
 
 const NOW: WallTime = WallTime(1_764_000_000);
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -182,6 +183,27 @@ fn a_machine_that_is_switched_off_and_on_gets_its_install_with_another_token_and
 }
 
 #[test]
+fn a_machine_that_is_switched_off_while_its_installer_is_at_work_installs_no_second_time() {
+    for word in [Callback::Started, progress(90)] {
+        let mut arming = armed();
+        hand_out(&mut arming, 0).unwrap();
+        heard(&mut arming, 1, word).unwrap();
+        arming.power_on(&host());
+        let HandedInstall { token, change } = hand_out(&mut arming, 2).unwrap();
+        let event = change.event().unwrap();
+        assert_eq!((token, event.failure), (None, Some(InstallFailure::Interrupted)));
+        assert!(event.last.is_some_and(|last| last.is_of_installer()));
+        assert_eq!(arming.standing(at(2), &host()), Standing::Failed);
+        assert_eq!(restarted(&change).standing(at(2), &host()), Standing::Failed);
+        // Until it is armed again.
+        assert_eq!(hand_out(&mut arming, 3), None);
+        let change = arming.arm(at(4), &host(), (at(100), ada())).unwrap();
+        arming.settle(&change, true);
+        assert!(hand_out(&mut arming, 5).unwrap().token.is_some());
+    }
+}
+
+#[test]
 fn an_install_of_which_nothing_is_heard_fails_and_says_what_was_seen_of_it_last() {
     let mut arming = armed();
     hand_out(&mut arming, 0).unwrap();
@@ -327,16 +349,6 @@ fn a_token_is_good_for_its_own_install_alone() {
         arming.heard(at(6), (&host(), HERE), (other, Callback::Done)),
         Err(CallbackDoubt::NoInstall)
     );
-}
-
-#[test]
-fn an_installer_that_began_and_whose_machine_asks_again_is_another_install() {
-    let mut arming = armed();
-    hand_out(&mut arming, 0).unwrap();
-    heard(&mut arming, 1, Callback::Started).unwrap();
-    let other = Token::of_random([8; 16]);
-    let again = arming.hand_out(at(2), (&host(), HERE), || other).unwrap();
-    assert_eq!((again.token, installing(&again.change).tries), (Some(other), 2));
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn put_failure(bytes: &mut Vec<u8>, why: &InstallFailure) {
         }
         InstallFailure::Silent => bytes.push(1),
         InstallFailure::TooOften { tries } => bytes.extend([2, *tries]),
+        InstallFailure::Interrupted => bytes.push(3),
     }
 }
 
@@ -238,6 +239,7 @@ impl Rest<'_> {
             0 => InstallFailure::Reported { reason: self.text()? },
             1 => InstallFailure::Silent,
             2 => InstallFailure::TooOften { tries: self.byte()? },
+            3 => InstallFailure::Interrupted,
             _ => return None,
         })
     }
@@ -340,6 +342,10 @@ mod tests {
             (
                 record(failed(InstallFailure::TooOften { tries: 3 }, progress(None)), By::Time),
                 b"\x03\x03\x02\x03\x03\xff\x08packages\0",
+            ),
+            (
+                record(failed(InstallFailure::Interrupted, InstallStep::Answer), By::Time),
+                b"\x03\x03\x03\x01\0",
             ),
             (record(HostState::Local, By::Time), b"\x03\x04"),
         ]
