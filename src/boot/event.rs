@@ -11,19 +11,21 @@ mod machine;
 mod reason;
 mod stage;
 mod step;
+mod subject;
 mod words;
 
 pub use boot::{BootAction, BootDecision, BootFile, Mismatch};
 pub use fault::{
-    DiskReason, Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, SubnetSource,
-    WaitEnd,
+    DiskReason, Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt,
+    ReservationUnavailable, SubnetSource, WaitEnd,
 };
-pub use file::{FilePart, RequestedFile, ScriptChoice, Subject};
+pub use file::{FilePart, RequestedFile, ScriptChoice};
 pub use install::InstallEvent;
 pub use machine::{Machine, MachineKey};
 pub use reason::{Reason, ReasonCode};
 pub use stage::Stage;
-pub use step::{ReservationUnavailable, Step};
+pub use step::Step;
+pub use subject::Subject;
 
 use crate::model::Now;
 use serde::Serialize;

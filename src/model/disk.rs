@@ -375,7 +375,7 @@ mod tests {
         }
     }
 
-    type Change = fn(&mut DiskSelector);
+    type SelectorChange = fn(&mut DiskSelector);
 
     fn rule(change: impl FnOnce(&mut DiskSelector)) -> DiskSelector {
         let mut rule = DiskSelector::default();
@@ -411,7 +411,7 @@ mod tests {
             disk("nvme0n1", 1920, "S2"),
             disk("sdb", 4000, "S3 "),
         ];
-        let rules: [(Change, &str); 8] = [
+        let rules: [(SelectorChange, &str); 8] = [
             (|rule| rule.serial = Some("S3".to_owned()), "sdb"),
             (|rule| rule.by_id = Some("ata-SAMSUNG_S1".to_owned()), "sda"),
             (|rule| rule.nvme = Some(true), "nvme0n1"),

@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn a_replacement_that_was_killed_half_way_loses_no_lease() {
         let all = usize::from(LEASES);
-        type Step = fn(&Path, &Path) -> Result<(), StoreError>;
-        let steps: [Step; 4] = [
+        type ReplacementStep = fn(&Path, &Path) -> Result<(), StoreError>;
+        let steps: [ReplacementStep; 4] = [
             |_, next| {
                 fs::write(next, b"half of a file").unwrap();
                 Ok(())

@@ -1,7 +1,6 @@
 //! What reasons are made of: who claimed it, what was doubted, what was wrong.
 
-use super::ReservationUnavailable;
-use crate::model::{Cidr, Name, text};
+use crate::model::{Cidr, HardwareAddr, Name, text};
 use serde::{Serialize, Serializer};
 use std::{fmt, net::Ipv4Addr, sync::Arc};
 
@@ -241,4 +240,25 @@ pub enum WaitEnd {
     ClientLeft,
     /// Its client's machine acknowledges nothing any more.
     ClientGone,
+}
+
+/// Why a host does not get its own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationUnavailable {
+    /// It asks from a subnet that does not hold it.
+    OtherSubnet {
+        /// Where it is.
+        here: Cidr,
+    },
+    /// Its system uses it on another interface; which one, a restart may have forgotten.
+    OtherInterface {
+        /// That interface.
+        by: Option<HardwareAddr>,
+    },
+    /// It was a pool's, and is leased to somebody else still.
+    Leased {
+        /// To whom.
+        by: HardwareAddr,
+    },
 }

@@ -1,7 +1,7 @@
-//! What a machine asks for by TFTP or HTTP, and for whom: what an event says of it, whatever comes of it.
+//! What a machine asks for by TFTP or HTTP: what an event says of it, whatever comes of it.
 
-use super::{DiskReason, Event, Machine, Mismatch, Near, Reason, Stage, Step};
-use crate::model::{CallbackWord, Dialect, Name, Now};
+use super::{DiskReason, Mismatch, Near};
+use crate::model::{CallbackWord, Dialect, Name};
 use serde::Serialize;
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -86,42 +86,4 @@ pub struct FilePart {
     pub end: u64,
     /// Bytes of the whole file.
     pub of: u64,
-}
-
-/// Whom a request for a file is about, and what it asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Subject {
-    /// The machine.
-    pub machine: Machine,
-    /// Where in its boot a machine asks for such a thing.
-    pub stage: Stage,
-    /// What was asked for.
-    pub file: RequestedFile,
-}
-
-impl Subject {
-    /// What became of it, as an event of its machine.
-    pub fn event(&self, at: Now, step: Step) -> Event {
-        Event {
-            at,
-            machine: self.machine.clone(),
-            stage: self.stage,
-            quirks: Arc::default(),
-            step,
-        }
-    }
-
-    /// That it was not to be had. Who asks goes on without it, where it `is_optional`.
-    pub fn failed(&self, at: Now, reason: Reason, is_optional: bool) -> Event {
-        let file = self.file.clone();
-        let step = match is_optional {
-            true => Step::OptionalMissing { file },
-            false => Step::Failed {
-                file,
-                part: None,
-                reason,
-            },
-        };
-        self.event(at, step)
-    }
 }

@@ -1,7 +1,7 @@
 //! What a machine did or got: one value for each kind of thing that happens in a boot.
 
-use super::{BootAction, BootDecision, FilePart, InstallEvent, Reason, RequestedFile};
-use crate::model::{Cidr, HardwareAddr, MacAddr};
+use super::{BootAction, BootDecision, FilePart, InstallEvent, Reason, RequestedFile, ReservationUnavailable};
+use crate::model::MacAddr;
 use serde::Serialize;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -327,25 +327,4 @@ impl Step {
             | Step::Ignored { .. } => None,
         }
     }
-}
-
-/// Why a host does not get its own address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReservationUnavailable {
-    /// It asks from a subnet that does not hold it.
-    OtherSubnet {
-        /// Where it is.
-        here: Cidr,
-    },
-    /// Its system uses it on another interface; which one, a restart may have forgotten.
-    OtherInterface {
-        /// That interface.
-        by: Option<HardwareAddr>,
-    },
-    /// It was a pool's, and is leased to somebody else still.
-    Leased {
-        /// To whom.
-        by: HardwareAddr,
-    },
 }
