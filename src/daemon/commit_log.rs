@@ -22,7 +22,7 @@ pub(super) struct StoreLog {
 }
 
 impl CommitLog for StoreLog {
-    fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
+    fn append(&self, changes: Vec<Change>) -> Result<Durable, StoreError> {
         let (count, epoch) = (changes.len(), self.epoch);
         let writes = move || changes.iter().map(|change| write(change, epoch)).collect();
         durable(self.writer.leases(count, writes))
@@ -33,7 +33,7 @@ impl CommitLog for StoreLog {
         date: WallTime,
         (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
         lost: Option<WallTime>,
-    ) -> Result<Durable, String> {
+    ) -> Result<Durable, StoreError> {
         let mark = calendar::put(&uptime::mark(date, self.boot));
         let lost = lost.map(|date| lost::put(lost::LossRecord::At(date)));
         let (count, epoch) = (records.len() + ports.len(), self.epoch);
@@ -60,10 +60,8 @@ fn write(change: &Change, epoch: EpochId) -> Write {
     }
 }
 
-/// What the servers are told: they act alike upon every reason.
-fn durable(handed_over: Result<Committing, StoreError>) -> Result<Durable, String> {
-    let committing = handed_over.map_err(|error| error.to_string())?;
-    Ok(Box::pin(async move {
-        committing.await.map(drop).map_err(|error| error.to_string())
-    }))
+/// What the servers wait for: that it is on disk, whichever commit it was.
+fn durable(handed_over: Result<Committing, StoreError>) -> Result<Durable, StoreError> {
+    let committing = handed_over?;
+    Ok(Box::pin(async move { committing.await.map(drop) }))
 }

@@ -37,6 +37,7 @@ use crate::net::{
 };
 use crate::proto::dhcp::{self, Request};
 use crate::state::{Counter, Durable, Shared, calendar, ports};
+use crate::store::StoreError;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
     net::UdpSocket,
@@ -79,7 +80,7 @@ pub struct DhcpServer {
 }
 
 /// The lease changes of a batch: on their way to the disk, or why they are not; `None` for no changes.
-type Appended = Option<Result<Durable, String>>;
+type Appended = Option<Result<Durable, StoreError>>;
 
 impl DhcpServer {
     /// Serves until it is dropped or no new work may begin.

@@ -12,15 +12,16 @@ use crate::model::{
     By, Name, WallTime,
     limits::{ARMING_POLL_INTERVAL, HOST_RECORDS_MAX},
 };
+use crate::store::StoreError;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
 /// Why nothing was changed of a host's install.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum ArmingError {
     /// The disk did not take it.
-    NotStored(String),
+    NotStored(StoreError),
     /// More hosts have a state than are kept.
     TooMany,
 }
@@ -28,13 +29,20 @@ pub enum ArmingError {
 impl fmt::Display for ArmingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ArmingError::NotStored(error) => f.write_str(error),
+            ArmingError::NotStored(error) => error.fmt(f),
             ArmingError::TooMany => write!(f, "{HOST_RECORDS_MAX} hosts have a state already, as many as are kept"),
         }
     }
 }
 
-impl std::error::Error for ArmingError {}
+impl std::error::Error for ArmingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ArmingError::NotStored(error) => Some(error),
+            ArmingError::TooMany => None,
+        }
+    }
+}
 
 /// Ends what hosts are armed for once its time is up, for ever.
 pub async fn keep(shared: Arc<Shared>) {

@@ -119,18 +119,19 @@ mod tests {
     use crate::lease::{LeaseRecord, PortRecord};
     use crate::model::{MacAddr, WallTime};
     use crate::state::{CommitLog, Durable, tests::shared_with};
+    use crate::store::StoreError;
     use std::{net::Ipv4Addr, sync::Mutex};
     use tokio::sync::oneshot;
 
     /// What came, and how many leases it had; each is written when the test says so.
-    type Came = Arc<Mutex<Vec<(usize, oneshot::Sender<Result<(), String>>)>>>;
+    type Came = Arc<Mutex<Vec<(usize, oneshot::Sender<Result<(), StoreError>>)>>>;
 
     /// A disk that hangs.
     struct Hanging(Came);
 
     impl CommitLog for Hanging {
-        fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
-            Err("no test gives leases here".to_owned())
+        fn append(&self, _: Vec<Change>) -> Result<Durable, StoreError> {
+            Err(StoreError::unavailable("no test gives leases here"))
         }
 
         fn redate(
@@ -138,7 +139,7 @@ mod tests {
             _: WallTime,
             (records, _): (Vec<LeaseRecord>, Vec<PortRecord>),
             _: Option<WallTime>,
-        ) -> Result<Durable, String> {
+        ) -> Result<Durable, StoreError> {
             let (done, written) = oneshot::channel();
             self.0.lock().unwrap().push((records.len(), done));
             Ok(Box::pin(async move { written.await.unwrap() }))
@@ -178,7 +179,7 @@ mod tests {
         }
         let sizes = || came.lock().unwrap().iter().map(|(size, _)| *size).collect::<Vec<_>>();
         assert_eq!(sizes(), [1]);
-        for (result, is_undated) in [(Err("no room".to_owned()), true), (Ok(()), false)] {
+        for (result, is_undated) in [(Err(StoreError::unavailable("no room")), true), (Ok(()), false)] {
             let (_, done) = came.lock().unwrap().remove(0);
             done.send(result).unwrap();
             // It is told on another task of this thread.

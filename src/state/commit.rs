@@ -3,10 +3,11 @@
 use crate::boot::change::Change;
 use crate::lease::{LeaseChange, LeaseRecord, PortRecord};
 use crate::model::WallTime;
+use crate::store::StoreError;
 use std::{future::Future, pin::Pin};
 
 /// Changes on their way to the disk: ready when all are durable, or with why they never will be.
-pub type Durable = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub type Durable = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// Where changes become durable.
 pub trait CommitLog: Send + Sync {
@@ -15,8 +16,8 @@ pub trait CommitLog: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why none of them was taken: too many wait already.
-    fn append(&self, changes: Vec<Change>) -> Result<Durable, String>;
+    /// Why none of them was taken: too many wait already, or nobody writes any more.
+    fn append(&self, changes: Vec<Change>) -> Result<Durable, StoreError>;
 
     /// The same for the date by which the ends on disk are written, for the leases and switch ports whose ends
     /// were written by another, and for when it was found by that date that leases were lost: in one commit.
@@ -29,7 +30,7 @@ pub trait CommitLog: Send + Sync {
         date: WallTime,
         (records, ports): (Vec<LeaseRecord>, Vec<PortRecord>),
         lost: Option<WallTime>,
-    ) -> Result<Durable, String> {
+    ) -> Result<Durable, StoreError> {
         // What outlives no restart needs no date.
         let _ = (date, ports, lost);
         let leases = records.into_iter().map(LeaseChange::Put);

@@ -1,7 +1,7 @@
 //! One log line per step of a machine's boot: a sentence, and beside it the same as fields.
 
 use super::Clock;
-use crate::boot::event::{BootAction, Event, HttpFault, MachineKey, Reason, Step};
+use crate::boot::event::{BootAction, Event, MachineKey, Reason, Step};
 use crate::model::InstallNews;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -110,7 +110,7 @@ pub(super) fn log(event: &Event, is_repeated: bool, budgets: &Budgets) {
                 bytes = event.step.bytes(),
                 by = by(&event.step).as_deref(),
                 port = event.step.reason().and_then(Reason::seen_port).map(display),
-                fault = event.step.reason().and_then(Reason::http_fault).map(HttpFault::name),
+                fault = event.step.reason().and_then(Reason::fault),
                 relay = event.machine.relay.map(display),
                 uuid = event.machine.uuid.map(display),
                 quirks = quirks(event).as_deref(),

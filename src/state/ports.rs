@@ -5,6 +5,7 @@ use super::{LeaseGuard, Shared};
 use crate::boot::change::Change;
 use crate::lease::{LeaseTable, PortChange};
 use crate::model::Now;
+use crate::store::StoreError;
 use std::sync::Arc;
 use tracing::debug;
 
@@ -33,7 +34,7 @@ pub(super) fn keep_unwritten(shared: &Arc<Shared>, now: Now, leases: &mut LeaseG
     keep(shared, leases, changes);
 }
 
-fn owe(leases: &mut LeaseTable, changes: &[PortChange], reason: &str) {
+fn owe(leases: &mut LeaseTable, changes: &[PortChange], reason: &StoreError) {
     debug!("at which switch ports addresses were given is not on disk, which is tried again: {reason}");
     leases.ports.not_written(changes);
 }
@@ -60,12 +61,12 @@ mod tests {
     }
 
     impl CommitLog for Arc<ScriptedDisk> {
-        fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
+        fn append(&self, changes: Vec<Change>) -> Result<Durable, StoreError> {
             self.came.lock().unwrap().push(changes);
-            let full = || Err("disk full".to_owned());
+            let gone = || Err(StoreError::unavailable("the disk is gone"));
             match self.answers.lock().unwrap().pop_front().unwrap() {
-                DiskResult::NoRoom => Err("too many wait".to_owned()),
-                DiskResult::Fails => Ok(Box::pin(async move { full() })),
+                DiskResult::NoRoom => Err(StoreError::unavailable("too many wait")),
+                DiskResult::Fails => Ok(Box::pin(async move { gone() })),
                 DiskResult::Written => Ok(Box::pin(async { Ok(()) })),
             }
         }

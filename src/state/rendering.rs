@@ -354,6 +354,7 @@ mod tests {
         limits::{RENDER_TIMEOUT, TEXT_AT_ONCE_FUEL},
     };
     use crate::state::{Counter, Shared};
+    use crate::store::StoreError;
     use std::{net::Ipv4Addr, sync::mpsc};
 
     #[tokio::test]
@@ -472,8 +473,8 @@ mod tests {
     struct NoLog;
 
     impl crate::state::CommitLog for NoLog {
-        fn append(&self, _: Vec<crate::boot::change::Change>) -> Result<crate::state::Durable, String> {
-            Err("no test gives leases here".to_owned())
+        fn append(&self, _: Vec<crate::boot::change::Change>) -> Result<crate::state::Durable, StoreError> {
+            Err(StoreError::unavailable("no test gives leases here"))
         }
     }
 

@@ -16,6 +16,7 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use crate::model::Now;
+use crate::store::StoreError;
 use std::{
     ops::{Deref, DerefMut},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -42,7 +43,7 @@ pub(super) struct Tables {
 }
 
 /// Changes that are on their way to the disk, or why they are not.
-pub(super) type HandedOver = Result<Durable, String>;
+pub(super) type HandedOver = Result<Durable, StoreError>;
 
 /// The lease table, and with it whose next boot may install, locked.
 pub struct LeaseGuard<'l> {

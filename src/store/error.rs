@@ -1,6 +1,7 @@
 //! Why a store can't do what it was asked: a kind that a caller can act upon, a sentence for people, and what
 //! was beneath it.
 
+use crate::boot::event::{NotStored, StoreFault};
 use std::{error::Error, fmt, io, sync::Arc};
 
 /// Why the store can't do what it was asked. Nothing of a commit that fails is in the store.
@@ -65,13 +66,13 @@ impl StoreError {
         self
     }
 
-    /// The kind in one word, for logs and programs.
-    pub fn kind(&self) -> &'static str {
+    /// The kind by itself, for events, logs and programs.
+    pub fn fault(&self) -> StoreFault {
         match self {
-            StoreError::Conflict { .. } => "conflict",
-            StoreError::Full(_) => "full",
-            StoreError::Unavailable(_) => "unavailable",
-            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Conflict { .. } => StoreFault::Conflict,
+            StoreError::Full(_) => StoreFault::Full,
+            StoreError::Unavailable(_) => StoreFault::Unavailable,
+            StoreError::Corrupt(_) => StoreFault::Corrupt,
         }
     }
 
@@ -91,6 +92,15 @@ impl StoreError {
             StoreError::Corrupt(_) => "restart bootwright: it keeps the file aside and goes on with what can be read",
         };
         format!("{self}; {advice}")
+    }
+}
+
+impl From<StoreError> for NotStored {
+    fn from(error: StoreError) -> NotStored {
+        NotStored {
+            fault: error.fault(),
+            message: error.to_string().into(),
+        }
     }
 }
 
@@ -159,22 +169,23 @@ mod tests {
 
     #[test]
     fn what_the_system_answered_says_which_error_it_is_and_stays_beneath_it() {
-        for (errno, kind) in [
-            (nix::errno::Errno::ENOSPC, "full"),
-            (nix::errno::Errno::EDQUOT, "full"),
-            (nix::errno::Errno::EFBIG, "full"),
-            (nix::errno::Errno::EIO, "unavailable"),
-            (nix::errno::Errno::EROFS, "unavailable"),
-            (nix::errno::Errno::EACCES, "unavailable"),
+        for (errno, fault) in [
+            (nix::errno::Errno::ENOSPC, StoreFault::Full),
+            (nix::errno::Errno::EDQUOT, StoreFault::Full),
+            (nix::errno::Errno::EFBIG, StoreFault::Full),
+            (nix::errno::Errno::EIO, StoreFault::Unavailable),
+            (nix::errno::Errno::EROFS, StoreFault::Unavailable),
+            (nix::errno::Errno::EACCES, StoreFault::Unavailable),
         ] {
             let error = StoreError::of_io("the journal", io::Error::from_raw_os_error(errno as i32));
-            assert_eq!(error.kind(), kind, "{errno}");
+            assert_eq!(error.fault(), fault, "{errno}");
             let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
             assert_eq!(source.and_then(io::Error::raw_os_error), Some(errno as i32));
         }
         let rubble = StoreError::of_io("the journal", io::ErrorKind::UnexpectedEof.into());
-        assert_eq!(rubble.kind(), "corrupt");
+        assert_eq!(rubble.fault(), StoreFault::Corrupt);
         let conflict = StoreError::Conflict { key: b"arm/7".to_vec() };
+        assert_eq!(conflict.fault(), StoreFault::Conflict);
         assert!(conflict.source().is_none());
     }
 }

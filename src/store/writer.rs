@@ -369,7 +369,7 @@ fn report(written: &Written, failure: &Mutex<Option<StoreError>>) {
     match (&*failure, &now) {
         (None, Some(error)) => {
             tracing::error!(
-                reason = error.kind(),
+                reason = error.fault().name(),
                 "no lease can be written: until this is mended no new one is acknowledged, and those that run end when \
                  the disk says: {}",
                 error.with_advice()

@@ -18,6 +18,7 @@ use bootwright::{
         tasks::{Shutdown, TaskTracker},
     },
     state::{Clock, CommitLog, Counter, Durable, Shared},
+    store::StoreError,
 };
 use socket2::SockRef;
 use std::{
@@ -84,7 +85,7 @@ impl<'a> MakeWriter<'a> for Log {
 struct NoLog;
 
 impl CommitLog for NoLog {
-    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, StoreError> {
         Ok(Box::pin(std::future::ready(Ok(()))))
     }
 }

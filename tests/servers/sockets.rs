@@ -19,6 +19,7 @@ use bootwright::{
     model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT},
     net::{ListenConfig, Servers},
     state::{Clock, CommitLog, Counter, Durable, Shared},
+    store::StoreError,
 };
 use std::{
     fs,
@@ -58,7 +59,7 @@ const LOADER_BYTES: usize = 440_400;
 struct NoLog;
 
 impl CommitLog for NoLog {
-    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, StoreError> {
         Ok(Box::pin(std::future::ready(Ok(()))))
     }
 }
@@ -207,7 +208,7 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
     let appliance = Appliance::listening(&["lo"], SINGLE_PORT);
     let (hand, stranger) = (Hand::new(), Hand::new());
     hand.send(PROBE, 69);
-    let (oack, port) = hand.record_address().unwrap();
+    let (oack, port) = hand.receive().unwrap();
     assert_eq!((oack[1], port), (6, 69));
     for packet in [&b"\0\x04\0\0"[..], b"\0\x05\0\0go away\0", b"\0\x03\0\x01data"] {
         stranger.send(packet, 69);
@@ -215,13 +216,13 @@ fn a_single_port_is_the_only_one_that_answers_and_a_stranger_there_hears_nothing
     appliance.counted(Counter::TftpUnanswerable, 3);
     hand.send(b"\0\x04\0\0", 69);
     // The OACK may have been repeated meanwhile.
-    let first = std::iter::from_fn(|| hand.record_address()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
+    let first = std::iter::from_fn(|| hand.receive()).find(|(packet, _)| packet[..4] == [0, 3, 0, 1]);
     assert_eq!(first.unwrap().1, 69);
     assert_eq!(stranger.has_heard(), None);
     // Its ERROR ends the transfer there too.
     hand.send(b"\0\x05\0\x08size only\0", 69);
     hand.send(PLAIN, 69);
-    let plain = std::iter::from_fn(|| hand.record_address()).find(|(packet, _)| packet.len() == 516);
+    let plain = std::iter::from_fn(|| hand.receive()).find(|(packet, _)| packet.len() == 516);
     assert!(plain.is_some());
 }
 
@@ -315,7 +316,7 @@ fn fetched(port: u16, options: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<u
         request.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
     }
     hand.send(&request, port);
-    let (mut packet, transfer) = hand.record_address().unwrap();
+    let (mut packet, transfer) = hand.receive().unwrap();
     let mut agreed = Vec::new();
     if packet[1] == 6 {
         let words: Vec<String> = packet[2..packet.len() - 1]
@@ -406,7 +407,7 @@ impl Hand {
     }
 
     /// One packet and the port it came from.
-    fn record_address(&self) -> Option<(Vec<u8>, u16)> {
+    fn receive(&self) -> Option<(Vec<u8>, u16)> {
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = [0; 2048];
         let (length, from) = receive(&self.socket, &mut buffer).ok()?;
@@ -415,7 +416,7 @@ impl Hand {
 
     /// The DATA packet of that number; others before it are repeated or come too early.
     fn hear_block(&self, number: u16) -> Vec<u8> {
-        std::iter::from_fn(|| self.record_address())
+        std::iter::from_fn(|| self.receive())
             .map(|(packet, _)| packet)
             .find(|packet| block_number(packet) == Some(number))
             .unwrap_or_else(|| panic!("block {number} never came"))
@@ -424,7 +425,7 @@ impl Hand {
     /// What has come by now, if anything has.
     fn has_heard(&self) -> Option<(Vec<u8>, u16)> {
         self.socket.set_nonblocking(true).unwrap();
-        let heard = self.record_address();
+        let heard = self.receive();
         self.socket.set_nonblocking(false).unwrap();
         heard
     }
@@ -441,12 +442,12 @@ fn case_30_a_size_probe_and_its_error_leave_the_port_free_for_the_next_request_a
     for second in [PROBE, PLAIN].repeat(10) {
         let hand = Hand::new();
         hand.send(PROBE, 69);
-        let (oack, port) = hand.record_address().unwrap();
+        let (oack, port) = hand.receive().unwrap();
         assert_eq!(oack, b"\0\x06blksize\x001468\0tsize\x00440400\0");
         hand.send(b"\0\x05\0\x08size only\0", port);
         let asked = Instant::now();
         hand.send(second, 69);
-        let (answer, _) = hand.record_address().unwrap();
+        let (answer, _) = hand.receive().unwrap();
         quickest = quickest.min(asked.elapsed());
         assert!(matches!(answer[1], 3 | 6));
     }
@@ -464,11 +465,11 @@ fn a_request_right_behind_a_clients_error_is_never_taken_for_a_repetition() {
     for round in 0..400 {
         let hand = Hand::new();
         hand.send(PROBE, 69);
-        let (_, port) = hand.record_address().unwrap();
+        let (_, port) = hand.receive().unwrap();
         hand.send(b"\0\x05\0\x08size only\0", port);
         hand.send(PROBE, 69);
         // What is taken for a repetition has no answer, however long: the ERROR has ended what it repeats.
-        let again = hand.record_address();
+        let again = hand.receive();
         let (_, again) = again.unwrap_or_else(|| panic!("silence in round {round}"));
         hand.send(b"\0\x05\0\x08size only\0", again);
     }
@@ -484,12 +485,12 @@ fn a_repeated_request_starts_no_second_transfer() {
     for _ in 0..3 {
         hand.send(PLAIN, 69);
     }
-    let (_, port) = hand.record_address().unwrap();
+    let (_, port) = hand.receive().unwrap();
     appliance.counted(Counter::TftpDuplicate, 2);
     // What a second transfer would have begun with comes before the second block of the first.
     hand.send(b"\0\x04\0\x01", port);
     let until_the_next =
-        std::iter::from_fn(|| hand.record_address()).take_while(|(packet, _)| block_number(packet) != Some(2));
+        std::iter::from_fn(|| hand.receive()).take_while(|(packet, _)| block_number(packet) != Some(2));
     let more = until_the_next.inspect(|(_, from)| assert_eq!(*from, port)).count() as u64;
     let retransmitted = appliance.count(Counter::TftpRetransmitted);
     assert!(
@@ -498,7 +499,7 @@ fn a_repeated_request_starts_no_second_transfer() {
     );
     // The machine was switched off and on: the same port asks for something else.
     hand.send(PROBE, 69);
-    let mut heard = std::iter::from_fn(|| hand.record_address()).inspect(|(packet, from)| {
+    let mut heard = std::iter::from_fn(|| hand.receive()).inspect(|(packet, from)| {
         assert!(packet[1] == 6 || *from == port, "a second transfer");
     });
     assert!(heard.any(|(packet, _)| packet[1] == 6));
@@ -510,9 +511,9 @@ fn case_36_a_stranger_gets_error_5_and_the_transfer_goes_on() {
     let appliance = Appliance::start(&["lo"]);
     let (hand, stranger) = (Hand::new(), Hand::new());
     hand.send(PLAIN, 69);
-    let (_, port) = hand.record_address().unwrap();
+    let (_, port) = hand.receive().unwrap();
     stranger.send(b"\0\x04\0\x01", port);
-    assert_eq!(stranger.record_address().unwrap().0[..4], [0, 5, 0, 5]);
+    assert_eq!(stranger.receive().unwrap().0[..4], [0, 5, 0, 5]);
     stranger.send(b"\0\x05\0\0go away\0", port);
     hand.send(b"\0\x04\0\x01", port);
     hand.hear_block(2);
@@ -556,7 +557,7 @@ fn case_37_what_is_not_served_gets_its_error_at_once_and_what_must_not_be_answer
         let hand = Hand::new();
         hand.send(silent, 69);
         hand.send(b"\0\x01missing.efi\0octet\0", 69);
-        let (first, _) = hand.record_address().unwrap();
+        let (first, _) = hand.receive().unwrap();
         assert_eq!(
             (first[1], first[3]),
             (5, 1),
@@ -1080,7 +1081,7 @@ fn another_server_is_never_answered() {
     };
     let others = [69, 67].map(ask);
     appliance.counted(Counter::TftpUnanswerable, 2);
-    assert!(ask(2070).record_address().is_some());
+    assert!(ask(2070).receive().is_some());
     for other in others {
         assert_eq!(other.has_heard(), None);
     }

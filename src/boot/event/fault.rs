@@ -228,6 +228,47 @@ impl HttpFault {
     }
 }
 
+/// Why a change is not on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotStored {
+    /// The kind.
+    pub fault: StoreFault,
+    /// What the store says.
+    pub message: Arc<str>,
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What kept a change from the disk, as far as whoever waits for it can act upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreFault {
+    /// What was to be changed is not as it was when that was decided: it must be decided anew.
+    Conflict,
+    /// There is no room on the disk.
+    Full,
+    /// The disk can't be used, or too much waits for it already.
+    Unavailable,
+    /// What is on the disk makes no sense.
+    Corrupt,
+}
+
+impl StoreFault {
+    /// What it is, in a word: the log's field `fault`.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreFault::Conflict => "conflict",
+            StoreFault::Full => "full",
+            StoreFault::Unavailable => "unavailable",
+            StoreFault::Corrupt => "corrupt",
+        }
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,8 @@
 use super::{
     BootDecision, MachineKey, ReservationUnavailable,
     fault::{
-        Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, SubnetSource, WaitEnd,
+        Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, NotStored, PathFault, PortDoubt,
+        SubnetSource, WaitEnd,
     },
 };
 use crate::boot::method::Methods;
@@ -137,8 +138,8 @@ reasons! {
     PortUntold { own: Arc<str> } "port_untold"
         "it belongs to the switch port {own}, and no relay or switch says where it is (option 82)",
     // DHCP: the reply was not sent.
-    LeaseNotStored { error: Arc<str> } "lease_not_stored" "its lease is not on disk: {error}",
-    LeaseQueueFull { error: Arc<str> } "lease_queue_full" "{error}",
+    LeaseNotStored { error: NotStored } "lease_not_stored" "its lease is not on disk: {error}",
+    LeaseQueueFull { error: NotStored } "lease_queue_full" "{error}",
     // Paths and requests.
     BadPath { fault: PathFault } "bad_path" "{fault}",
     PathTooLong { bytes: usize } "path_too_long"
@@ -148,7 +149,7 @@ reasons! {
     BodyTooLarge "body_too_large" "its body is longer than {HTTP_BODY_BYTES_MAX} bytes",
     BodyTooSlow "body_too_slow" "its body did not come in time",
     BodyBroken { error: Arc<str> } "body_broken" "its body can't be read: {error}",
-    ChangeNotStored { error: Arc<str> } "change_not_stored" "what it is to change is not on disk: {error}",
+    ChangeNotStored { error: NotStored } "change_not_stored" "what it is to change is not on disk: {error}",
     NotHttp { fault: HttpFault, begins: Arc<str> } "not_http" "{fault}; it begins `{begins}`",
     ReadOnly "read_only" "this server is read-only",
     NetasciiFile "netascii_file" "netascii is for texts; ask for a file in octet (binary) mode",
@@ -248,10 +249,20 @@ impl Reason {
         }
     }
 
-    /// What came in place of an HTTP request.
-    pub fn http_fault(&self) -> Option<&HttpFault> {
+    /// In a word what came in place of an HTTP request, or what kept a change from the disk.
+    pub fn fault(&self) -> Option<&'static str> {
         match self {
-            Reason::NotHttp { fault, .. } => Some(fault),
+            Reason::NotHttp { fault, .. } => Some(fault.name()),
+            _ => self.not_stored().map(|error| error.fault.name()),
+        }
+    }
+
+    /// What kept a change from the disk.
+    pub fn not_stored(&self) -> Option<&NotStored> {
+        match self {
+            Reason::LeaseNotStored { error } | Reason::LeaseQueueFull { error } | Reason::ChangeNotStored { error } => {
+                Some(error)
+            }
             _ => None,
         }
     }

@@ -30,7 +30,7 @@ impl Answers<GetStatus> for AdminService {
             leases,
             leases_writable: lease_write_failure.is_none(),
             lease_write_failure: lease_write_failure.map(|error| LeaseWriteFailure {
-                reason: error.kind().to_owned(),
+                reason: error.fault().name().to_owned(),
                 message: error.with_advice(),
             }),
             artifacts: artifacts::known(&self.shared, &snapshot),

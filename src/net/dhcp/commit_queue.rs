@@ -15,6 +15,7 @@ use crate::lease::{LeaseChange, LeaseRecord};
 use crate::model::limits::{LEASE_WRITE_POLL_INTERVAL, LEASE_WRITE_TIMEOUT};
 use crate::proto::dhcp::ReplyKind;
 use crate::state::{Counter, Durable};
+use crate::store::StoreError;
 use std::{
     collections::VecDeque,
     task::{Context, Poll, Waker},
@@ -87,7 +88,11 @@ impl CommitQueue {
         }
     }
 
-    async fn wait(&mut self, commit: &mut PendingCommit, waiting: &mut VecDeque<PendingCommit>) -> Result<(), String> {
+    async fn wait(
+        &mut self,
+        commit: &mut PendingCommit,
+        waiting: &mut VecDeque<PendingCommit>,
+    ) -> Result<(), StoreError> {
         let mut deadline = commit.since + LEASE_WRITE_TIMEOUT;
         loop {
             if let Ok(written) = timeout_at(deadline, &mut commit.durable).await {
@@ -173,7 +178,7 @@ impl Replies {
 }
 
 /// What a future has come to, if it has; asked once, without being woken for it.
-fn is_ready(durable: &mut Durable) -> Option<Result<(), String>> {
+fn is_ready(durable: &mut Durable) -> Option<Result<(), StoreError>> {
     match durable.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(written) => Some(written),
         Poll::Pending => None,

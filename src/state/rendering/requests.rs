@@ -11,6 +11,7 @@ use crate::model::limits::{
     FILE_CHANGE_WRITE_TIMEOUT, RENDER_RETRY_INTERVAL, RENDER_STUCK_LOG_INTERVAL, RENDER_TIMEOUT,
 };
 use crate::state::{Counter, Shared, tables::HandedOver};
+use crate::store::StoreError;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tracing::error;
@@ -44,7 +45,8 @@ impl Shared {
         let written = match handed_over {
             Ok(durable) => timeout(FILE_CHANGE_WRITE_TIMEOUT, durable).await.unwrap_or_else(|_| {
                 let waited_s = FILE_CHANGE_WRITE_TIMEOUT.as_secs();
-                Err(format!("the disk has not taken it within {waited_s} s"))
+                let why = format!("the disk has not taken it within {waited_s} s");
+                Err(StoreError::unavailable(why))
             }),
             Err(error) => Err(error),
         };

@@ -3,11 +3,13 @@
 use super::{
     Appliance, Hand, LISTEN, NoLog, PATIENCE, PORTS, curl,
     disk::{Disk, Log},
+    events::next_event,
 };
 use crate::network::own_network;
 use bootwright::{
     boot::{
         change::Change,
+        event::{Reason, Step, StoreFault},
         method::{Method, Methods},
         resource::{FileRequest, Inquiry, InventoryResources, Resources},
         world::FileWorld,
@@ -15,8 +17,10 @@ use bootwright::{
     lease::{LeaseChange, LeaseTable},
     model::limits::{FILE_CHANGE_WRITE_TIMEOUT, HTTP_BODY_BYTES_MAX},
     state::{Clock, CommitLog, Counter, Durable, Shared},
+    store::StoreError,
 };
 use std::{
+    cell::RefCell,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     sync::{
@@ -61,7 +65,7 @@ struct Slow {
 }
 
 impl CommitLog for Slow {
-    fn append(&self, changes: Vec<Change>) -> Result<Durable, String> {
+    fn append(&self, changes: Vec<Change>) -> Result<Durable, StoreError> {
         self.handed_over.lock().unwrap().extend(changes);
         self.is_on_disk.store(false, Ordering::SeqCst);
         let is_on_disk = Arc::clone(&self.is_on_disk);
@@ -130,10 +134,16 @@ fn a_change_that_the_disk_does_not_take_is_a_503_that_says_why() {
     own_network();
     let (disk, state) = watch::channel(Disk::Works);
     let room = Room::new(Log(state));
-    for (count, (now, why)) in [
-        (Disk::Fails, "No space left on device"),
-        (Disk::Overrun, "too many changes wait"),
-        (Disk::Hangs, "the disk has not taken it within"),
+    let listener = RefCell::new(room.appliance.shared.events.subscribe());
+    for (count, (now, why, expected)) in [
+        (Disk::Fails, "No space left on device", StoreFault::Full),
+        (
+            Disk::Conflicts,
+            "is not in the store as it was expected",
+            StoreFault::Conflict,
+        ),
+        (Disk::Overrun, "too many changes wait", StoreFault::Unavailable),
+        (Disk::Hangs, "the disk has not taken it within", StoreFault::Unavailable),
     ]
     .into_iter()
     .enumerate()
@@ -144,6 +154,11 @@ fn a_change_that_the_disk_does_not_take_is_a_503_that_says_why() {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("\r\nRetry-After: ") && answer.contains(why), "{answer}");
         room.appliance.counted(Counter::FileChangeNotStored, count as u64 + 1);
+        let is_refusal = |step: &Step| {
+            let error = step.reason().and_then(Reason::not_stored);
+            error.is_some_and(|error| error.fault == expected)
+        };
+        next_event(&listener, "change that was not stored", is_refusal);
         assert!(now != Disk::Hangs || began.elapsed() >= FILE_CHANGE_WRITE_TIMEOUT);
     }
     assert_eq!(room.appliance.count(Counter::HttpUnverified), 0);
@@ -170,7 +185,7 @@ fn a_tftp_transfer_whose_change_the_disk_does_not_take_is_an_error_that_says_why
     let _room = Room::new(Log(state));
     let hand = Hand::new();
     hand.send(b"\0\x01autoexec.ipxe\0octet\0", 69);
-    let (error, _) = hand.record_address().unwrap();
+    let (error, _) = hand.receive().unwrap();
     assert_eq!(error[..4], [0, 5, 0, 0]);
     let message = String::from_utf8_lossy(&error[4..]);
     assert!(message.contains("No space left on device"), "{message}");

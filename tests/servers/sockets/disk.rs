@@ -1,16 +1,21 @@
 //! Leases on a disk that fails or hangs: what it holds is kept, and nothing new is promised.
 
-use super::{Appliance, LISTEN, PATIENCE, receive};
+use super::{Appliance, LISTEN, PATIENCE, events::next_event, receive};
 use crate::network::{ip, own_network};
 use bootwright::{
-    boot::change::Change,
+    boot::{
+        change::Change,
+        event::{Reason, RequestedFile, Step, StoreFault},
+    },
     state::{CommitLog, Counter, Durable},
+    store::StoreError,
 };
 use dhcproto::{
     Decodable, Decoder, Encodable, Encoder,
     v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption},
 };
 use std::{
+    cell::RefCell,
     future::ready,
     net::{Ipv4Addr, UdpSocket},
 };
@@ -25,25 +30,34 @@ const WHOLE_S: u32 = 3600;
 pub(super) enum Disk {
     Works,
     Fails,
+    /// Another was faster.
+    Conflicts,
     Hangs,
     /// So much waits for it that it takes no more.
     Overrun,
 }
 
+fn full() -> StoreError {
+    StoreError::of_io("the journal", nix::errno::Errno::ENOSPC.into())
+}
+
 pub(super) struct Log(pub(super) watch::Receiver<Disk>);
 
 impl CommitLog for Log {
-    fn append(&self, _: Vec<Change>) -> Result<Durable, String> {
+    fn append(&self, _: Vec<Change>) -> Result<Durable, StoreError> {
         let mut disk = self.0.clone();
         let now = *disk.borrow();
         match now {
             Disk::Works => Ok(Box::pin(ready(Ok(())))),
-            Disk::Fails => Ok(Box::pin(ready(Err("No space left on device".to_owned())))),
+            Disk::Conflicts => Ok(Box::pin(ready(Err(StoreError::Conflict {
+                key: b"lease/".to_vec(),
+            })))),
+            Disk::Fails => Ok(Box::pin(ready(Err(full())))),
             Disk::Hangs => Ok(Box::pin(async move {
                 let _ = disk.wait_for(|disk| *disk != Disk::Hangs).await;
                 Ok(())
             })),
-            Disk::Overrun => Err("too many changes wait".to_owned()),
+            Disk::Overrun => Err(StoreError::unavailable("too many changes wait")),
         }
     }
 }
@@ -116,16 +130,33 @@ fn a_disk_that_fails_costs_new_leases_only() {
     let relay = Relay::new();
     assert_eq!(relay.lease_s(1), WHOLE_S);
 
-    for (state, refused) in [
-        (Disk::Fails, Counter::DhcpStoreFailed),
-        (Disk::Overrun, Counter::DhcpQueueFull),
+    let listener = RefCell::new(appliance.shared.events.subscribe());
+    for (state, refused, count, expected) in [
+        (Disk::Fails, Counter::DhcpStoreFailed, 1, StoreFault::Full),
+        (Disk::Conflicts, Counter::DhcpStoreFailed, 2, StoreFault::Conflict),
+        (Disk::Overrun, Counter::DhcpQueueFull, 1, StoreFault::Unavailable),
     ] {
         disk.send(state).unwrap();
-        let committed_remaining = appliance.count(Counter::DhcpAckShortened);
+        let shortened = appliance.count(Counter::DhcpAckShortened);
         assert!((1..WHOLE_S).contains(&relay.lease_s(1)), "no more than the disk holds");
-        appliance.counted(Counter::DhcpAckShortened, committed_remaining + 1);
+        appliance.counted(Counter::DhcpAckShortened, shortened + 1);
         relay.request(2);
-        appliance.counted(refused, 1);
+        appliance.counted(refused, count);
+        let failed = next_event(&listener, "lease that was not stored", |step| {
+            matches!(
+                step,
+                Step::Failed {
+                    file: RequestedFile::DhcpReply,
+                    ..
+                }
+            )
+        });
+        let fault = match failed.reason() {
+            Some(Reason::LeaseNotStored { error }) => (Counter::DhcpStoreFailed, error.fault),
+            Some(Reason::LeaseQueueFull { error }) => (Counter::DhcpQueueFull, error.fault),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fault, (refused, expected));
     }
 
     // A disk that hangs is waited for, and then it is told what stands there.

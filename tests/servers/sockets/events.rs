@@ -11,7 +11,7 @@ use std::{cell::RefCell, net::Ipv4Addr};
 const LOOPBACK: MachineKey = MachineKey::Address(Ipv4Addr::LOCALHOST);
 
 /// Waits for the next event that is `wanted`; those before it are passed over.
-fn record_address(listener: &RefCell<Subscription>, what: &str, wanted: impl Fn(&Step) -> bool) -> Step {
+pub(super) fn next_event(listener: &RefCell<Subscription>, what: &str, wanted: impl Fn(&Step) -> bool) -> Step {
     let heard = RefCell::new(Vec::new());
     let comes = comes_true(|| {
         heard
@@ -36,7 +36,7 @@ fn what_becomes_of_tftp_requests_is_told_without_a_word_in_the_log() {
     let listener = RefCell::new(appliance.shared.events.subscribe());
     let hand = Hand::new();
     hand.send(PROBE, 69);
-    let (_, port) = hand.record_address().unwrap();
+    let (_, port) = hand.receive().unwrap();
     hand.send(b"\0\x05\0\x08size only\0", port);
     let is_probed = |step: &Step| {
         *step
@@ -44,13 +44,13 @@ fn what_becomes_of_tftp_requests_is_told_without_a_word_in_the_log() {
                 file: loader("snponly.efi"),
             }
     };
-    record_address(&listener, "size asked", is_probed);
+    next_event(&listener, "size asked", is_probed);
     // Switched off and on: its port asks for something else.
     hand.send(PLAIN, 69);
     hand.hear_block(1);
     hand.send(PROBE, 69);
     let file = Some(loader("snponly.efi"));
-    record_address(&listener, "beginning anew", |step| {
+    next_event(&listener, "beginning anew", |step| {
         *step == Step::StartedOver { file: file.clone() }
     });
     let hand = Hand::new();
@@ -62,7 +62,7 @@ fn what_becomes_of_tftp_requests_is_told_without_a_word_in_the_log() {
             file: "missing.efi".into(),
         },
     };
-    record_address(&listener, "missing file", |step| *step == failed);
+    next_event(&listener, "missing file", |step| *step == failed);
     hand.send(b"\0\x02new.efi\0octet\0", 69);
     let failed = Step::Failed {
         file: RequestedFile::TftpWrite {
@@ -71,7 +71,7 @@ fn what_becomes_of_tftp_requests_is_told_without_a_word_in_the_log() {
         part: None,
         reason: Reason::ReadOnly,
     };
-    record_address(&listener, "wish to write", |step| *step == failed);
+    next_event(&listener, "wish to write", |step| *step == failed);
     assert_eq!(listener.borrow().missed(), 0);
     let counters = &appliance.shared.counters;
     assert_eq!(counters.reason(ReasonCode::ReadOnly), 1);
