@@ -12,7 +12,7 @@
 
 use crate::model::{Name, Token};
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::{fmt, net::IpAddr};
 
 /// The ports of our servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,8 +35,21 @@ pub const IMAGE: &str = "image";
 /// The first component of callbacks' paths.
 pub const CALLBACK: &str = "callback";
 
+/// An address as a URL has it: an IPv6 one in brackets (RFC 3986, 3.2.2).
+pub struct UrlHost(pub IpAddr);
+
+impl fmt::Display for UrlHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
 /// `http://192.0.2.1`, with the port where it is not 80, and no slash at the end.
-pub fn http_base(server: Ipv4Addr, ports: Ports) -> String {
+pub fn http_base(server: impl Into<IpAddr>, ports: Ports) -> String {
+    let server = UrlHost(server.into());
     match ports.http {
         80 => format!("http://{server}"),
         port => format!("http://{server}:{port}"),
@@ -44,7 +57,8 @@ pub fn http_base(server: Ipv4Addr, ports: Ports) -> String {
 }
 
 /// `tftp://192.0.2.1`, with the port where it is not 69, and no slash at the end.
-pub fn tftp_base(server: Ipv4Addr, ports: Ports) -> String {
+pub fn tftp_base(server: impl Into<IpAddr>, ports: Ports) -> String {
+    let server = UrlHost(server.into());
     match ports.tftp {
         69 => format!("tftp://{server}"),
         port => format!("tftp://{server}:{port}"),
@@ -57,17 +71,17 @@ pub const SCRIPT_QUERY: &str = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:u
      &arch=${buildarch}&platform=${platform}&manufacturer=${manufacturer:uristring}";
 
 /// The script's URL as iPXE gets it from DHCP.
-pub fn script_url(server: Ipv4Addr, ports: Ports) -> String {
+pub fn script_url(server: impl Into<IpAddr>, ports: Ports) -> String {
     format!("{}/{SCRIPT}?{SCRIPT_QUERY}", http_base(server, ports))
 }
 
 /// A loader's URL for UEFI HTTP boot.
-pub fn loader_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
+pub fn loader_url(server: impl Into<IpAddr>, ports: Ports, file: &str) -> String {
     format!("{}/{file}", http_base(server, ports))
 }
 
 /// A loader's full TFTP URL, for an iPXE that can do no better.
-pub fn loader_tftp_url(server: Ipv4Addr, ports: Ports, file: &str) -> String {
+pub fn loader_tftp_url(server: impl Into<IpAddr>, ports: Ports, file: &str) -> String {
     format!("{}/{file}", tftp_base(server, ports))
 }
 
@@ -99,4 +113,26 @@ pub fn may_be_callback(path: &[u8]) -> bool {
         .position(|byte| *byte != b'/')
         .map_or(&[][..], |start| &path[start..]);
     begins.starts_with(CALLBACK.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn an_ipv6_address_is_in_brackets_in_a_url_and_an_ipv4_one_as_it_is() {
+        let usual = Ports { http: 80, tftp: 69 };
+        let other = Ports { http: 8080, tftp: 6969 };
+        let four = Ipv4Addr::new(192, 0, 2, 1);
+        let six: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(http_base(four, usual), "http://192.0.2.1");
+        assert_eq!(http_base(six, usual), "http://[2001:db8::1]");
+        assert_eq!(tftp_base(four, other), "tftp://192.0.2.1:6969");
+        assert_eq!(tftp_base(six, other), "tftp://[2001:db8::1]:6969");
+        assert_eq!(
+            loader_url(six, other, "snponly.efi"),
+            "http://[2001:db8::1]:8080/snponly.efi"
+        );
+    }
 }

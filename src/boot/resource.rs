@@ -36,7 +36,11 @@ pub use artifact::content_type;
 use optional::is_optional;
 pub use requester::{is_client_address, machine_at};
 pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+};
 pub use unrendered::{Decided, Text, Unanswered};
 
 /// One request for a file.
@@ -52,23 +56,28 @@ pub struct FileRequest<'a> {
     pub query: Option<&'a str>,
     /// What comes with the request, at most [`HTTP_BODY_BYTES_MAX`](crate::model::limits::HTTP_BODY_BYTES_MAX) bytes.
     pub body: &'a [u8],
-    /// Who asks.
-    pub peer: Ipv4Addr,
+    /// Who asks; an IPv4 address is never in its IPv6 form (`::ffff:192.0.2.7`).
+    pub peer: IpAddr,
     /// The address of ours that was asked: the host of the URLs in what we answer.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
 }
 
 impl<'a> FileRequest<'a> {
     /// A request to send what a path stands for.
-    pub fn get(transport: Transport, path: &'a [u8], peer: Ipv4Addr, server: Ipv4Addr) -> FileRequest<'a> {
+    pub fn get(
+        transport: Transport,
+        path: &'a [u8],
+        peer: impl Into<IpAddr>,
+        server: impl Into<IpAddr>,
+    ) -> FileRequest<'a> {
         FileRequest {
             transport,
             method: Method::Get,
             path,
             query: None,
             body: &[],
-            peer,
-            server,
+            peer: peer.into().to_canonical(),
+            server: server.into().to_canonical(),
         }
     }
 }
@@ -367,7 +376,7 @@ impl<'a> Inquiry<'a> {
             gate: self.gate,
             install: self.install,
             identity,
-            address: address.or(Some(self.request.peer)),
+            address: address.map(IpAddr::from).or(Some(self.request.peer)),
             server: self.request.server,
         };
         match TemplateContext::new(self.snapshot, &scene) {

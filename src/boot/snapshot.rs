@@ -24,7 +24,10 @@ pub use origin::{Origin, Sourced};
 pub use relays::PortsFrom;
 pub use rule::{Rule, RuleMatch, UnknownPolicy};
 pub use settings::{BootSettings, Var};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 pub use subnet::Subnet;
 
 /// One accepted version of the inventory with everything that decisions need.
@@ -52,8 +55,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The subnet that holds an address.
-    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<&Subnet> {
+    /// The subnet that holds an address. Those of the inventory are IPv4's.
+    pub fn subnet_of(&self, address: impl Into<IpAddr>) -> Option<&Subnet> {
+        let IpAddr::V4(address) = address.into() else {
+            return None;
+        };
         self.subnets.iter().find(|subnet| subnet.cidr.contains(address))
     }
 

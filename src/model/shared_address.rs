@@ -1,7 +1,7 @@
 //! Addresses that many machines share: a rack behind a NAT asks from one.
 
 use crate::model::Cidr;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// How many machines may stand behind an address, where that is not one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,12 +17,18 @@ impl SharedAddresses {
     }
 
     /// Whether the operator named `address`: it is a known client, although DHCP did not assign it.
-    pub fn names(&self, address: Ipv4Addr) -> bool {
+    pub fn names(&self, address: impl Into<IpAddr>) -> bool {
+        let IpAddr::V4(address) = address.into() else {
+            return false;
+        };
         self.0.iter().any(|(network, _)| network.contains(address))
     }
 
     /// How many machines may ask from `address`: what the smallest network that it lies in says, or one.
-    pub fn machines_at(&self, address: Ipv4Addr) -> usize {
+    pub fn machines_at(&self, address: impl Into<IpAddr>) -> usize {
+        let IpAddr::V4(address) = address.into() else {
+            return 1;
+        };
         let around = self.0.iter().filter(|(network, _)| network.contains(address));
         let smallest = around.max_by_key(|(network, _)| network.prefix());
         smallest.map_or(1, |(_, machines)| (*machines).max(1))
@@ -39,7 +45,7 @@ mod tests {
             ("192.0.2.7/32".parse().unwrap(), 48),
             ("192.0.2.0/24".parse().unwrap(), 24),
         ]);
-        let at = |address: &str| shared.machines_at(address.parse().unwrap());
+        let at = |address: &str| shared.machines_at(address.parse::<IpAddr>().unwrap());
         assert_eq!((at("192.0.2.7"), at("192.0.2.8"), at("198.51.100.1")), (48, 24, 1));
     }
 }

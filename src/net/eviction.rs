@@ -10,7 +10,7 @@ use crate::model::limits::UNKNOWN_CLIENTS_SHARE_DIVISOR;
 use crate::state::Shared;
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,8 +28,8 @@ pub enum ClientClass {
 }
 
 /// What is known of an address that asks for a place.
-pub fn class_of(shared: &Shared, client: Ipv4Addr) -> ClientClass {
-    match shared.is_client_address(client) {
+pub fn class_of(shared: &Shared, client: impl Into<IpAddr>) -> ClientClass {
+    match shared.is_client_address(client.into()) {
         true => ClientClass::Known,
         false => ClientClass::Unknown,
     }

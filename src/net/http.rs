@@ -48,10 +48,7 @@ use crate::state::{Counter, Shared};
 use client_stream::DeliveryTracker;
 use connection_queue::{ConnectionQueue, QueuedConnection};
 use response::ConnectionContext;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
@@ -126,7 +123,7 @@ impl HttpServer {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, waiting: &mut ConnectionQueue) {
         self.shared.counters.count(Counter::HttpConnections);
-        let IpAddr::V4(client) = peer.ip() else { return };
+        let client = peer.ip().to_canonical();
         let permit_request = PermitRequest {
             client,
             class: class_of(&self.shared, client),
@@ -196,7 +193,7 @@ impl HttpServer {
             debug!(%client, "TCP_NODELAY: {error}");
         }
         // It is another thread's from here on.
-        let (Ok(SocketAddr::V4(own)), Ok(stream)) = (stream.local_addr(), stream.into_std()) else {
+        let (Ok(own), Ok(stream)) = (stream.local_addr(), stream.into_std()) else {
             return self.shared.counters.count(Counter::AcceptFailed);
         };
         let context = ConnectionContext {
@@ -212,7 +209,7 @@ impl HttpServer {
                 ..permit_request
             },
             permit,
-            server: *own.ip(),
+            server: own.ip().to_canonical(),
         };
         self.threads.serve(context, &self.tasks, stream);
     }

@@ -8,7 +8,7 @@ use crate::net::eviction::{ClientClass, EvictionNotice, EvictionPriority, Evicti
 use nix::sys::resource::{Resource, getrlimit};
 use std::{
     collections::HashMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,7 +34,7 @@ struct LimiterInner {
 #[derive(Clone, Debug)]
 pub struct PermitRequest {
     /// Its address.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// What is known of that.
     pub class: ClientClass,
     /// Whether it has sent its request already.
@@ -45,9 +45,9 @@ pub struct PermitRequest {
 
 impl PermitRequest {
     /// That of a client whose permit is never revoked.
-    pub fn unevictable(client: Ipv4Addr) -> PermitRequest {
+    pub fn unevictable(client: impl Into<IpAddr>) -> PermitRequest {
         PermitRequest {
-            client,
+            client: client.into(),
             class: ClientClass::Known,
             is_heard: true,
             eviction: EvictionNotice::default(),
@@ -69,11 +69,11 @@ pub enum NoPermit {
 #[derive(Debug, Default)]
 struct LimiterCounts {
     all: usize,
-    by_client: HashMap<Ipv4Addr, usize>,
+    by_client: HashMap<IpAddr, usize>,
     /// How many of all are strangers'.
     unknown_clients: usize,
     /// Those of them that may have to give way: whose, and how to tell it.
-    evictable: EvictionQueue<(Ipv4Addr, EvictionNotice)>,
+    evictable: EvictionQueue<(IpAddr, EvictionNotice)>,
     /// Everybody who ever took one.
     taken: u64,
     /// Who waits, and what hands them their permit.
@@ -123,14 +123,14 @@ fn within(wanted: usize, part: FdShare, open_files: u64) -> usize {
 #[derive(Debug)]
 pub struct Permit {
     number: u64,
-    client: Ipv4Addr,
+    client: IpAddr,
     class: ClientClass,
     inner: Arc<LimiterInner>,
 }
 
 /// A turn in the line; dropping it leaves the line.
 struct Ticket {
-    client: Ipv4Addr,
+    client: IpAddr,
     turn: QueueKey,
     inner: Arc<LimiterInner>,
 }
@@ -149,7 +149,7 @@ impl FairLimiter {
     }
 
     /// How many there are for `client`, whoever else has any.
-    pub fn of(&self, client: Ipv4Addr) -> usize {
+    pub fn of(&self, client: IpAddr) -> usize {
         self.0.of(client)
     }
 
@@ -229,7 +229,7 @@ impl Permit {
 }
 
 impl LimiterCounts {
-    fn own(&self, client: Ipv4Addr) -> usize {
+    fn own(&self, client: IpAddr) -> usize {
         self.by_client.get(&client).copied().unwrap_or(0)
     }
 }
@@ -239,7 +239,7 @@ impl LimiterInner {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, client: Ipv4Addr) -> usize {
+    fn of(&self, client: IpAddr) -> usize {
         self.per_machine_max.saturating_mul(self.shared.machines_at(client))
     }
 
@@ -252,12 +252,12 @@ impl LimiterInner {
     }
 
     /// Whether an address may have more than it has.
-    fn has_room(&self, counts: &LimiterCounts, client: Ipv4Addr) -> bool {
+    fn has_room(&self, counts: &LimiterCounts, client: IpAddr) -> bool {
         counts.own(client) < self.of(client)
     }
 
     /// An address has more than before, or fewer.
-    fn update_queue(&self, counts: &mut LimiterCounts, client: Ipv4Addr) {
+    fn update_queue(&self, counts: &mut LimiterCounts, client: IpAddr) {
         let own = counts.own(client);
         counts.queue.update(client, || own < self.of(client));
     }
@@ -283,7 +283,7 @@ impl LimiterInner {
         Some(())
     }
 
-    fn give_back(&self, counts: &mut LimiterCounts, client: Ipv4Addr, class: ClientClass) {
+    fn give_back(&self, counts: &mut LimiterCounts, client: IpAddr, class: ClientClass) {
         counts.all -= 1;
         if class == ClientClass::Unknown {
             counts.unknown_clients -= 1;
@@ -338,9 +338,10 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
-    const ONE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-    const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
     const LONG: Duration = Duration::from_secs(60);
 
     fn unevictable(number: u8) -> PermitRequest {
@@ -372,6 +373,17 @@ mod tests {
             (2, Some(NoPermit::Client(2)), None)
         );
         assert!(places.take(&unevictable(2)).is_some());
+    }
+
+    #[test]
+    fn every_ipv6_address_has_places_of_its_own() {
+        let places = places(10, 2);
+        let six = |last: u16| PermitRequest::unevictable(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let held: Vec<_> = (0..3).filter_map(|_| places.take(&six(1))).collect();
+        assert_eq!(held.len(), 2);
+        assert!(places.take(&six(2)).is_some() && places.take(&unevictable(1)).is_some());
+        drop(held);
+        assert!(places.take(&six(1)).is_some());
     }
 
     #[test]

@@ -43,7 +43,7 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
 use transfers::Transfers;
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     /// Whether a machine has an address, as far as is known.
-    pub fn is_client_address(&self, address: Ipv4Addr) -> bool {
+    pub fn is_client_address(&self, address: IpAddr) -> bool {
         let snapshot = self.snapshot.load();
         let mut tables = self.tables.machines();
         let (world, identities) = tables.lend(self.clock.now(), &snapshot);
@@ -157,7 +157,7 @@ impl Shared {
     }
 
     /// A request that nobody looks at any closer, as the machine's that holds its client's address.
-    pub fn unread(&self, file: RequestedFile, peer: Ipv4Addr) -> Subject {
+    pub fn unread(&self, file: RequestedFile, peer: impl Into<IpAddr>) -> Subject {
         Subject {
             machine: self.machine_at(peer),
             stage: Stage::Unknown,
@@ -166,11 +166,11 @@ impl Shared {
     }
 
     /// The machine that holds an address.
-    pub fn machine_at(&self, address: Ipv4Addr) -> Machine {
+    pub fn machine_at(&self, address: impl Into<IpAddr>) -> Machine {
         let snapshot = self.snapshot.load();
         let mut tables = self.tables.machines();
         let (world, identities) = tables.lend(self.clock.now(), &snapshot);
-        machine_at(&world, identities, address)
+        machine_at(&world, identities, address.into())
     }
 
     /// What a request comes to, as far as no template has to be rendered for it, with the change that it makes on its

@@ -410,7 +410,7 @@ mod tests {
         let generation = shared.snapshot.load().generation;
         shared
             .rendering
-            .note_overlong((generation, MachineKey::Address(machine)));
+            .note_overlong((generation, MachineKey::Address(machine.into())));
         let resolved = shared.answer_in_time(&script_for(machine)).await;
         let file = RequestedFile::Script {
             script: "unknown".parse().unwrap(),

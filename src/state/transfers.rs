@@ -9,7 +9,7 @@ use crate::boot::{
 };
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -35,7 +35,7 @@ pub struct TransferProgress {
     /// The machine.
     pub machine: MachineKey,
     /// The address that it goes to.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// Who serves.
     pub transport: Transport,
     /// What goes out.
@@ -60,7 +60,7 @@ impl Transfers {
     pub fn begin(
         &self,
         began: Duration,
-        (transport, client): (Transport, Ipv4Addr),
+        (transport, client): (Transport, IpAddr),
         subject: &Subject,
         length: u64,
     ) -> TransferHandle {
@@ -137,7 +137,7 @@ mod tests {
         };
         let transfers = Transfers::default();
         let begin = || {
-            let to = (Transport::Http, Ipv4Addr::new(192, 0, 2, 11));
+            let to = (Transport::Http, IpAddr::from([192, 0, 2, 11]));
             transfers.begin(Duration::from_secs(7), to, &subject, 1000)
         };
         let (first, second) = (begin(), begin());

@@ -291,7 +291,14 @@ fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
         let Err(Refusal::Forbidden(reason)) = &resolved.result else {
             panic!("{path}: {resolved:?}");
         };
-        assert_eq!(*reason, Reason::CallbackRefused { peer, why: expected }, "{path}");
+        assert_eq!(
+            *reason,
+            Reason::CallbackRefused {
+                peer: peer.into(),
+                why: expected
+            },
+            "{path}"
+        );
         assert_eq!(reason.to_client(), "refused");
         let shown = format!("{} {reason}", resolved.subject.file);
         assert!(!shown.contains("3031"), "a token is in no log: {shown}");

@@ -8,7 +8,7 @@ use bootwright::boot::{
     event::{DiskReason, MachineKey, Near, Reason, RequestedFile, ScriptChoice, Stage},
     identity_cache::{IdentityCache, Observation},
     render::Templates,
-    resource::{Decided, Inquiry, Refusal, Resolved, Resource, Transport, resource},
+    resource::{Decided, FileRequest, Inquiry, Refusal, Resolved, Resource, Transport, resource},
     snapshot::{BootSettings, FileStamp, Host, Hosts, Image, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy},
     verification::{HashResult, Verification},
     world::{FileWorld, World},
@@ -16,7 +16,7 @@ use bootwright::boot::{
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -307,7 +307,10 @@ fn a_machine_one_digit_from_a_host_is_told_from_other_strangers() {
 fn who_has_no_name_and_no_mac_is_called_by_its_address() {
     let answered = get_alone(DYNAMIC, "/none.efi");
     let machine = answered.subject.machine;
-    assert_eq!((machine.key, machine.hardware), (MachineKey::Address(DYNAMIC), None));
+    assert_eq!(
+        (machine.key, machine.hardware),
+        (MachineKey::Address(DYNAMIC.into()), None)
+    );
     assert_eq!(get_alone(HOST, "/none.efi").subject.machine.key, listed("r1u07"));
 }
 
@@ -749,4 +752,42 @@ fn a_host_in_the_wrong_rack_gets_the_address_and_the_network_that_it_has_there()
     };
     assert_eq!(answer(there), "198.51.100.100 255.255.255.0 198.51.100.254");
     assert_eq!(answer(HOST), "192.0.2.11 255.255.255.0 192.0.2.254");
+}
+
+#[test]
+fn who_asks_over_ipv6_is_an_unknown_machine_and_has_urls_of_ipv6() {
+    let mut room = room();
+    room.templates
+        .add_script(
+            &name("unknown"),
+            Dialect::Ipxe,
+            "unknown.ipxe",
+            "{{ http }} {{ address }} {{ netmask }}",
+        )
+        .unwrap();
+    let peer: Ipv6Addr = "2001:db8::7".parse().unwrap();
+    let asked = FileRequest {
+        server: "2001:db8::1".parse().unwrap(),
+        ..file_request(Transport::Http, peer, "/boot.ipxe")
+    };
+    let (mut leases, mut identities) = (leased(mac("52:54:00:00:00:07")), IdentityCache::default());
+    let answered = resource(files(&room, &mut leases, &mut identities), &asked);
+    assert_eq!(text(&answered), "http://[2001:db8::1] 2001:db8::7 ");
+    assert_eq!(answered.subject.machine.key, MachineKey::Address(peer.into()));
+    assert_eq!(answered.subject.machine.key.to_string(), "2001:db8::7");
+    // An answer goes to the address of its machine alone.
+    let asked = file_request(Transport::Http, peer, "/answer/r1u07/preseed.cfg");
+    let answered = resource(files(&room, &mut leases, &mut identities), &asked);
+    assert!(
+        matches!(&answered.result, Err(Refusal::Forbidden(Reason::AnswerAddressFamily { peer: asker, .. })) if *asker == peer)
+    );
+}
+
+#[test]
+fn an_ipv4_address_in_an_ipv6_one_is_that_ipv4_address() {
+    let (room, mut identities) = (room(), IdentityCache::default());
+    let mapped = HOST.to_ipv6_mapped();
+    let asked = file_request(Transport::Http, mapped, "/answer/r1u07/preseed.cfg");
+    let answered = resource(files(&room, &mut LeaseTable::default(), &mut identities), &asked);
+    assert_eq!(text(&answered), "for r1u07 at 192.0.2.11");
 }

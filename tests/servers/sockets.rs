@@ -5,6 +5,7 @@
 mod changes;
 mod disk;
 mod events;
+mod ipv6;
 
 use super::network::{ip, own_network};
 use crate::fixtures;

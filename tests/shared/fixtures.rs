@@ -20,7 +20,11 @@ use bootwright::boot::{
     },
 };
 use bootwright::model::{BootTarget, Token};
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 /// Where the appliance is.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -145,7 +149,7 @@ pub fn draw_token() -> Token {
 }
 
 /// What is asked for from an address; `path` may have a query.
-pub fn file_request(transport: Transport, peer: Ipv4Addr, path: &str) -> FileRequest<'_> {
+pub fn file_request(transport: Transport, peer: impl Into<IpAddr>, path: &str) -> FileRequest<'_> {
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),

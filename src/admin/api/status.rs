@@ -2,7 +2,11 @@
 
 use super::{Problem, ReloadRefusal, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +84,7 @@ pub struct TransferStatus {
     /// The machine: a host's name, or a MAC.
     pub machine: String,
     /// The address that it goes to.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// `http` or `tftp`.
     pub transport: String,
     /// The file, as the log names it.

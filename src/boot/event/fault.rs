@@ -2,7 +2,11 @@
 
 use crate::model::{Cidr, HardwareAddr, Name, text};
 use serde::{Serialize, Serializer};
-use std::{fmt, net::Ipv4Addr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 /// Why a machine boots its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,26 +124,26 @@ pub enum NotGivenThere {
     /// It was given at another port.
     AtAnother {
         /// The address that asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// The host was given another address at its port.
     AsksFromElsewhere {
         /// That one.
         given: Ipv4Addr,
         /// The address that asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// The host was given another address, at another port.
     GivenElsewhere {
         /// That one.
         given: Ipv4Addr,
         /// The address that asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// It was not given by DHCP, or too long ago.
     NotGiven {
         /// The address that asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
 }
 

@@ -3,7 +3,7 @@
 use super::{DiskReason, Mismatch, Near};
 use crate::model::{CallbackWord, Dialect, Name};
 use serde::Serialize;
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,12 +54,12 @@ pub enum RequestedFile {
     /// An HTTP request whose path nobody looked at.
     HttpRequest {
         /// Who asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// A TFTP request to write.
     TftpWrite {
         /// Who asks.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// The reply to a DHCP request.
     DhcpReply,

@@ -2,7 +2,7 @@
 
 use crate::model::{HardwareAddr, Name, Uuid};
 use serde::{Serialize, Serializer};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The machine that an event is about, as far as the request tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,10 +21,10 @@ impl Machine {
     /// The same; one of which nothing is known by the address that it asks from, which is all there is to find
     /// its lines by.
     #[must_use]
-    pub fn or_at(self, address: Ipv4Addr) -> Machine {
+    pub fn or_at(self, address: impl Into<IpAddr>) -> Machine {
         match self.key {
             MachineKey::Unknown => Machine {
-                key: MachineKey::Address(address),
+                key: MachineKey::Address(address.into()),
                 ..self
             },
             MachineKey::Host(_) | MachineKey::Hardware(_) | MachineKey::Address(_) => self,
@@ -41,7 +41,7 @@ pub enum MachineKey {
     /// An unlisted machine, by its link-layer address.
     Hardware(HardwareAddr),
     /// Nobody knows who has the address that asks.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// Nothing is known of it.
     #[default]
     Unknown,

@@ -20,7 +20,7 @@ use crate::proto::dhcp::MalformedRequest;
 use serde::Serialize;
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4},
     sync::Arc,
 };
 
@@ -160,12 +160,15 @@ reasons! {
         "{file} is a symbolic link that is not followed: {why}",
     ScriptForm { script: Name, dialect: Dialect, extension: &'static str } "script_form"
         "script {script} is not written for {dialect}: the folder of scripts has no {script}.{extension}",
-    AnswerOfAnother { machine: Arc<str>, peer: Ipv4Addr, holder: MachineKey } "answer_of_another"
+    AnswerOfAnother { machine: Arc<str>, peer: IpAddr, holder: MachineKey } "answer_of_another"
         "the answer is for {machine}, and {peer} is {holder}",
-    InstallOfAnother { host: Name, peer: Ipv4Addr, holder: MachineKey } "install_of_another"
+    InstallOfAnother { host: Name, peer: IpAddr, holder: MachineKey } "install_of_another"
         "{host} is armed, and its install goes to its own address alone: {peer} is {holder}",
-    CallbackRefused { peer: Ipv4Addr, why: CallbackDoubt } "callback_refused"
+    CallbackRefused { peer: IpAddr, why: CallbackDoubt } "callback_refused"
         "a callback from {peer} is refused, and was told nothing of why: {why}",
+    AnswerAddressFamily { machine: Arc<str>, peer: Ipv6Addr } "answer_address_family"
+        "the answer is for {machine}, and {peer} is an IPv6 address: a machine is known by its lease or its reservation, \
+         which are of IPv4, so it must ask over IPv4",
     AnswerToNobody { machine: Arc<str>, peer: Ipv4Addr } "answer_to_nobody"
         "the answer is for {machine}, and {peer} is nobody's address: no lease and no reservation. Through a NAT no \
          answer is to be had: none may stand between a machine and this server",

@@ -12,6 +12,7 @@ use crate::boot::{
 };
 use crate::lease::PortId;
 use crate::model::Name;
+use std::net::IpAddr;
 
 /// A file of a machine's answer.
 enum AnswerFile<'w> {
@@ -60,7 +61,10 @@ impl Inquiry<'_> {
         if !same_machine {
             let (machine, asker) = (machine.into(), self.request.peer);
             return Err(Refusal::Forbidden(match self.peer.key(peer) {
-                MachineKey::Unknown => Reason::AnswerToNobody { machine, peer: asker },
+                MachineKey::Unknown => match asker {
+                    IpAddr::V4(peer) => Reason::AnswerToNobody { machine, peer },
+                    IpAddr::V6(peer) => Reason::AnswerAddressFamily { machine, peer },
+                },
                 holder => Reason::AnswerOfAnother {
                     machine,
                     peer: asker,

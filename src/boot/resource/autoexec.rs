@@ -13,7 +13,7 @@ use crate::boot::{
     event::{RequestedFile, Stage},
     paths::{self, Ports},
 };
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 impl Inquiry<'_> {
     /// The same for every machine: who it is, it says to `boot.ipxe`.
@@ -37,7 +37,7 @@ impl Inquiry<'_> {
 }
 
 /// A build without one of these commands goes on behind its `||`.
-fn script(server: Ipv4Addr, ports: Ports) -> String {
+fn script(server: IpAddr, ports: Ports) -> String {
     let chain = format!("chain --replace --autofree {} ||", paths::script_url(server, ports));
     format!(
         "#!ipxe\n\

@@ -9,6 +9,7 @@ use crate::boot::{
     world::World,
 };
 use crate::model::CallbackDoubt;
+use std::net::IpAddr;
 
 impl<'a> Inquiry<'a> {
     /// Takes a callback, where the path is one's.
@@ -39,7 +40,10 @@ impl<'a> Inquiry<'a> {
         let date = world.date();
         world.arming.check(date, host, token)?;
         self.authorise_install().map_err(|_| CallbackDoubt::Address)?;
-        let change = world.arming.heard(date, (host, request.peer), (token, said))?;
+        let IpAddr::V4(address) = request.peer else {
+            return Err(CallbackDoubt::Address);
+        };
+        let change = world.arming.heard(date, (host, address), (token, said))?;
         Ok(Change::Arming(change))
     }
 

@@ -14,7 +14,7 @@ use crate::boot::{
     world::World,
 };
 use crate::model::{BootTarget, Token};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 impl<'a> Inquiry<'a> {
     /// Begins the install whose script is asked for, or goes on with it. What it was begun for too often boots its
@@ -33,8 +33,10 @@ impl<'a> Inquiry<'a> {
             self.install = Some(Token::SAMPLE);
             return;
         }
+        // Whoever is known by IPv4 alone is not authorised over IPv6.
+        let IpAddr::V4(address) = self.request.peer else { return };
         let date = world.date();
-        let handed = world.arming.hand_out(date, (&host, self.request.peer), draw_token);
+        let handed = world.arming.hand_out(date, (&host, address), draw_token);
         if let Some(HandedInstall { token, change }) = handed {
             self.install = token;
             self.change = Some(Change::Arming(change));

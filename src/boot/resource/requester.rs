@@ -6,7 +6,7 @@ use crate::boot::{
     gate::gate,
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
-    paths,
+    paths::{self, UrlHost},
     request_path::RequestPath,
     script_path::{ScriptPath, ScriptSubject},
     snapshot::{Artifact, Host, Image, Snapshot},
@@ -15,7 +15,7 @@ use crate::boot::{
 };
 use crate::lease::PortId;
 use crate::model::{Dialect, HardwareAddr, MacAddr, Uuid};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A request and the machine that sent it, before it is known for which machine the file is.
 struct Requester<'a> {
@@ -95,8 +95,8 @@ impl<'a> Requester<'a> {
     /// The machine that the script or the answer is for; any other file is for the one that asks.
     fn subject(&self, world: &World<'_, '_>, identities: &mut IdentityCache, script: Option<ScriptPath>) -> Identity {
         match script.map(|script| script.subject) {
-            Some(ScriptSubject::Address(address)) if address != self.request.peer => {
-                identity_at(world, identities, address)
+            Some(ScriptSubject::Address(address)) if self.request.peer != address => {
+                identity_at(world, identities, address.into())
             }
             Some(ScriptSubject::Mac(mac)) => identities.of(mac),
             Some(ScriptSubject::Uuid(uuid)) => self.identity_by_uuid(uuid),
@@ -205,7 +205,7 @@ fn local_path<'a>(snapshot: &Snapshot, request: &'a FileRequest<'a>) -> &'a [u8]
     if !may_be_url {
         return request.path;
     }
-    let host = ["tftp://", &request.server.to_string(), "/"].concat();
+    let host = ["tftp://", &UrlHost(request.server).to_string(), "/"].concat();
     let identity_named = [paths::tftp_base(request.server, snapshot.ports).as_str(), "/"].concat();
     let behind = |url: &str| {
         let at = request
@@ -230,7 +230,11 @@ fn script_for_path(snapshot: &Snapshot, path: &RequestPath) -> Option<ScriptPath
 
 /// The machine that holds `address`: by its lease, by what was heard of another server, or by its
 /// reservation.
-fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> Identity {
+fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: IpAddr) -> Identity {
+    // Leases, reservations and what is heard of other servers are DHCPv4's.
+    let IpAddr::V4(address) = address else {
+        return Identity::default();
+    };
     let World {
         now, snapshot, leases, ..
     } = world;
@@ -278,13 +282,16 @@ fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4A
 }
 
 /// The machine that holds `address`, as events show it.
-pub fn machine_at(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> Machine {
+pub fn machine_at(world: &World<'_, '_>, identities: &IdentityCache, address: IpAddr) -> Machine {
     let identity = identity_at(world, identities, address);
     identity.machine(identify(world.snapshot, &identity)).or_at(address)
 }
 
 /// The switch port at which `address` was given to `peer`.
-fn port_at(world: &World<'_, '_>, peer: &Identity, address: Ipv4Addr) -> Option<PortId> {
+fn port_at(world: &World<'_, '_>, peer: &Identity, address: IpAddr) -> Option<PortId> {
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
     let (client, port) = world.leases.ports.at(world.now, address)?;
     (peer.hardware() == Some(client)).then_some(port)
 }
@@ -292,7 +299,10 @@ fn port_at(world: &World<'_, '_>, peer: &Identity, address: Ipv4Addr) -> Option<
 /// Whether a machine has `address` by DHCP: from us, or by what was heard of another server. A reservation is none:
 /// its host may be off, and anybody may set its address by hand. Only who was given that before a restart is on no
 /// disk.
-pub fn is_client_address(world: &World<'_, '_>, identities: &IdentityCache, address: Ipv4Addr) -> bool {
+pub fn is_client_address(world: &World<'_, '_>, identities: &IdentityCache, address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else {
+        return false;
+    };
     let World {
         now, snapshot, leases, ..
     } = world;

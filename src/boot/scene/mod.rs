@@ -21,7 +21,7 @@ use crate::model::{
 };
 use minijinja::Value;
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{Arc, OnceLock},
 };
 use variables::{AnswerVariables, CallbackVariables, ImageVariables, Variables, Vars, lazy_object, plain_vars};
@@ -38,9 +38,9 @@ pub struct Scene<'a> {
     /// What it is known by.
     pub identity: &'a Identity,
     /// Its address; its reservation where the caller knows none.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The address of ours that it talks to.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
 }
 
 /// The variables of one machine, ready for any number of templates.
@@ -60,7 +60,7 @@ impl TemplateContext {
         snapshot: &Snapshot,
         who: Who<'_>,
         identity: &Identity,
-        server: Ipv4Addr,
+        server: impl Into<IpAddr>,
     ) -> Result<TemplateContext, TemplateError> {
         let world = World {
             now: Now::START,
@@ -74,7 +74,7 @@ impl TemplateContext {
             gate: gate(&world, who),
             identity,
             address: None,
-            server,
+            server: server.into(),
         };
         TemplateContext::new(snapshot, &scene)
     }
@@ -98,7 +98,7 @@ impl TemplateContext {
         let mac = identity
             .mac
             .or_else(|| host.and_then(|host| host.macs.first().copied()));
-        let address = address.or_else(|| host.and_then(|host| host.address));
+        let address = address.or_else(|| host.and_then(|host| host.address.map(IpAddr::from)));
         let subnet = snapshot.subnet_of(address.unwrap_or(server));
         let dns = settings
             .and_then(BootSettings::dns)

@@ -11,7 +11,7 @@ use minijinja::value::{Enumerator, Object, Serde, Value};
 use std::{
     collections::BTreeMap,
     fmt,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, OnceLock},
 };
 
@@ -58,12 +58,12 @@ pub(super) struct Variables {
     pub vendor: String,
     pub arch: &'static str,
     pub platform: &'static str,
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     pub netmask: Option<Ipv4Addr>,
     pub router: Option<Ipv4Addr>,
     pub dns: Vec<Ipv4Addr>,
     pub domain: String,
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
     pub http: String,
     pub ports: Ports,
     pub loader: String,

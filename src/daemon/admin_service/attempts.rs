@@ -8,7 +8,7 @@ use crate::admin::{
 };
 use crate::attempt::AttemptOwner;
 use crate::boot::{event::MachineKey, snapshot::Host};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 impl Answers<GetAttempts> for AdminService {
     fn answer(
@@ -47,7 +47,7 @@ impl AdminService {
         if let Ok(mac) = named.parse() {
             return Ok(hosts.by_mac(mac).map_or(AttemptOwner::Mac(mac), of_host));
         }
-        let Ok(address) = named.parse() else {
+        let Ok(address) = named.parse::<IpAddr>() else {
             return Err(super::hosts::unknown(hosts, named));
         };
         let owner = match self.shared.machine_at(address).key {

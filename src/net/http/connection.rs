@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    net::{Ipv4Addr, TcpStream},
+    net::{IpAddr, TcpStream},
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -85,7 +85,7 @@ struct Connection {
     connection: Pin<Box<http1::Connection<TokioIo<ClientStream>, RequestService>>>,
     tracker: Arc<DeliveryTracker>,
     tasks: TaskTracker,
-    client: Ipv4Addr,
+    client: IpAddr,
     eviction: EvictionNotice,
 }
 

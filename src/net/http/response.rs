@@ -29,7 +29,7 @@ use hyper::{
     header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     ops::Range,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -53,7 +53,7 @@ pub(super) struct ConnectionContext {
     pub permit_request: PermitRequest,
     /// Its connection's place.
     pub permit: Permit,
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
 }
 
 /// A file, or a part of one, that is to be sent.
@@ -135,6 +135,17 @@ pub(super) fn typed(mut response: Response<ResponseBody>, uri: &Uri) -> Response
     let content_type = HeaderValue::from_static(content_type(uri.path()));
     set(&mut response, CONTENT_TYPE, content_type);
     response
+}
+
+/// The last 32 bits of an address: all of an IPv4 one.
+fn last_bits(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            u32::from_be_bytes([a, b, c, d])
+        }
+    }
 }
 
 impl ConnectionContext {
@@ -226,7 +237,7 @@ impl ConnectionContext {
         self.shared.publish(subject.event(self.shared.clock.now(), step));
         let mut response = self.refuse_transfer(&HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
-        let after_s = HTTP_RETRY_AFTER_S + self.permit_request.client.to_bits() % HTTP_RETRY_SPREAD_S;
+        let after_s = HTTP_RETRY_AFTER_S + last_bits(self.permit_request.client) % HTTP_RETRY_SPREAD_S;
         put(&mut response, RETRY_AFTER, &after_s.to_string());
         response
     }

@@ -6,7 +6,7 @@
 use super::{PermitRequest, Rank};
 use std::{
     collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 /// Machines before strangers, by rank, and then who came first.
@@ -15,9 +15,9 @@ pub(super) type QueueKey = (bool, Rank, u64);
 /// All who wait; `W` is what one of them is handed its permit by.
 #[derive(Debug)]
 pub(super) struct WaitQueue<W> {
-    lines: HashMap<Ipv4Addr, ClientLine<W>>,
+    lines: HashMap<IpAddr, ClientLine<W>>,
     /// The first of each line whose address may have more permits.
-    ready: BTreeMap<QueueKey, Ipv4Addr>,
+    ready: BTreeMap<QueueKey, IpAddr>,
 }
 
 /// Who waits at one address, in the order of their turns.
@@ -50,18 +50,14 @@ impl<W> WaitQueue<W> {
     }
 
     /// Takes one out of the line, if it still waits.
-    pub(super) fn remove(
-        &mut self,
-        (client, turn): (Ipv4Addr, QueueKey),
-        has_room: bool,
-    ) -> Option<(PermitRequest, W)> {
+    pub(super) fn remove(&mut self, (client, turn): (IpAddr, QueueKey), has_room: bool) -> Option<(PermitRequest, W)> {
         let removed = self.lines.get_mut(&client)?.waiters.remove(&turn);
         self.update(client, || has_room);
         removed
     }
 
     /// An address has more permits than before, or fewer.
-    pub(super) fn update(&mut self, client: Ipv4Addr, has_room: impl FnOnce() -> bool) {
+    pub(super) fn update(&mut self, client: IpAddr, has_room: impl FnOnce() -> bool) {
         let Some(line) = self.lines.get_mut(&client) else {
             return;
         };
@@ -79,7 +75,7 @@ impl<W> WaitQueue<W> {
     }
 
     /// The first of those whose address may have more permits; of strangers only where they may have more together.
-    pub(super) fn first(&self, is_for_strangers: bool) -> Option<(Ipv4Addr, QueueKey)> {
+    pub(super) fn first(&self, is_for_strangers: bool) -> Option<(IpAddr, QueueKey)> {
         let (turn, client) = self.ready.first_key_value()?;
         let (is_stranger, _, _) = turn;
         (is_for_strangers || !is_stranger).then_some((*client, *turn))
@@ -96,8 +92,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn client(number: u8) -> Ipv4Addr {
-        Ipv4Addr::new(192, 0, 2, number)
+    fn client(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
     }
 
     fn waiter(number: u8) -> (PermitRequest, ()) {

@@ -15,7 +15,7 @@ use crate::proto::tftp::{
 };
 use crate::state::Shared;
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     sync::Arc,
 };
 
@@ -89,13 +89,14 @@ pub(super) async fn prepare(
     client: SocketAddrV4,
     request: &TransferRequest,
 ) -> Prepared {
+    let peer = IpAddr::V4(*client.ip());
     let Some(read) = &request.read else {
         return Prepared {
-            subject: shared.unread(RequestedFile::TftpWrite { peer: *client.ip() }, *client.ip()),
+            subject: shared.unread(RequestedFile::TftpWrite { peer }, peer),
             begun: Err(TftpRefusal::new(ErrorCode::AccessViolation, Reason::ReadOnly)),
         };
     };
-    let ask = FileRequest::get(Transport::Tftp, &read.path, *client.ip(), request.asked);
+    let ask = FileRequest::get(Transport::Tftp, &read.path, peer, request.asked);
     let Resolved {
         subject,
         block_max,

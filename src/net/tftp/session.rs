@@ -20,7 +20,7 @@ use crate::proto::tftp::{
 };
 use crate::state::{Counter, Counters, Shared, transfers::TransferHandle};
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
@@ -127,7 +127,7 @@ impl Session {
                 ahead_at: 0,
             },
         };
-        let to = (Transport::Tftp, *self.client.ip());
+        let to = (Transport::Tftp, IpAddr::V4(*self.client.ip()));
         let began = shared.clock.monotonic();
         self.active = Some(Box::new(ActiveTransfer {
             handle: shared.transfers.begin(began, to, &prepared.subject, bytes.length()),

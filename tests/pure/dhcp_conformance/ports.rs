@@ -349,7 +349,7 @@ fn what_is_a_hosts_own_goes_to_an_address_that_was_given_at_its_port_and_to_no_o
                 let expected = Reason::NotAtItsPort {
                     host: "r1u07".parse().unwrap(),
                     port: own_port(),
-                    why: NotGivenThere::NotGiven { peer: OWN },
+                    why: NotGivenThere::NotGiven { peer: OWN.into() },
                 };
                 assert_eq!(reason, expected, "{path}");
                 true
@@ -379,21 +379,21 @@ fn who_is_refused_what_is_a_hosts_own_is_told_which_address_counts_and_what_to_d
         }
     };
     let (nat, given_here) = (Ipv4Addr::new(203, 0, 113, 9), OWN);
-    assert_eq!(refused(&mut room, OWN), NotGivenThere::NotGiven { peer: OWN });
+    assert_eq!(refused(&mut room, OWN), NotGivenThere::NotGiven { peer: OWN.into() });
     given(&mut room, LIVE);
     let elsewhere = NotGivenThere::AsksFromElsewhere {
         given: given_here,
-        peer: nat,
+        peer: nat.into(),
     };
     assert_eq!(refused(&mut room, nat), elsewhere);
     // Its cable is where it was; the inventory says another port since.
     let mut hosts: Vec<Host> = room.snapshot.hosts.iter().map(|host| (**host).clone()).collect();
     hosts[0].port = Some("sw7/Gi1/9".to_owned());
     room.snapshot.hosts = Hosts::new(hosts);
-    assert_eq!(refused(&mut room, OWN), NotGivenThere::AtAnother { peer: OWN });
+    assert_eq!(refused(&mut room, OWN), NotGivenThere::AtAnother { peer: OWN.into() });
     let elsewhere = NotGivenThere::GivenElsewhere {
         given: given_here,
-        peer: nat,
+        peer: nat.into(),
     };
     assert_eq!(refused(&mut room, nat), elsewhere);
 }

@@ -195,7 +195,10 @@ fn a_file_is_asked_for_by_the_machine_that_was_heard_at_the_address() {
     let mut room = guest();
     let mut identities = IdentityCache::default();
     let mut machine = |identities: &mut IdentityCache| room.get(identities, GIVEN, "/boot.ipxe");
-    assert_eq!(machine(&mut identities).subject.machine.key, MachineKey::Address(GIVEN));
+    assert_eq!(
+        machine(&mut identities).subject.machine.key,
+        MachineKey::Address(GIVEN.into())
+    );
     identities.record_address(GIVEN, LIVE);
     assert_eq!(machine(&mut identities).subject.machine.key, listed("live-one"));
 }

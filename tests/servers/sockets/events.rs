@@ -6,9 +6,12 @@ use bootwright::{
     boot::event::{MachineKey, Reason, ReasonCode, RequestedFile, Step},
     state::Subscription,
 };
-use std::{cell::RefCell, net::Ipv4Addr};
+use std::{
+    cell::RefCell,
+    net::{IpAddr, Ipv4Addr},
+};
 
-const LOOPBACK: MachineKey = MachineKey::Address(Ipv4Addr::LOCALHOST);
+const LOOPBACK: MachineKey = MachineKey::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// Waits for the next event that is `wanted`; those before it are passed over.
 pub(super) fn next_event(listener: &RefCell<Subscription>, what: &str, wanted: impl Fn(&Step) -> bool) -> Step {
@@ -66,7 +69,7 @@ fn what_becomes_of_tftp_requests_is_told_without_a_word_in_the_log() {
     hand.send(b"\0\x02new.efi\0octet\0", 69);
     let failed = Step::Failed {
         file: RequestedFile::TftpWrite {
-            peer: Ipv4Addr::LOCALHOST,
+            peer: Ipv4Addr::LOCALHOST.into(),
         },
         part: None,
         reason: Reason::ReadOnly,
