@@ -1,8 +1,34 @@
 //! What is wrong with the operator's files, and what is odd, as lines of the log: so many at once, and
 //! where the rest is to be seen.
 
-use crate::admin::api::Problem;
-use crate::model::limits::REFUSAL_LINES_MAX;
+use crate::admin::api::{Problem, ReloadAccepted, ReloadRefusal};
+use crate::model::{limits::REFUSAL_LINES_MAX, text::counted};
+use std::fmt::Display;
+
+/// Files that are in force now, asked for by `trigger`.
+pub(super) fn log_accepted(trigger: impl Display, accepted: &ReloadAccepted) {
+    tracing::info!(
+        event = "reloaded", generation = accepted.generation, %trigger,
+        "reload by {trigger}: generation {} is in force, {}",
+        accepted.generation,
+        counted(accepted.hosts, "host")
+    );
+    log_warnings(&accepted.warnings);
+    for setting in &accepted.restart_needed_for {
+        tracing::warn!("`{setting}` changed and holds only after `systemctl restart bootwright`");
+    }
+}
+
+/// Files that were refused.
+pub(super) fn log_refused(trigger: impl Display, refusal: &ReloadRefusal) {
+    tracing::error!(
+        event = "reload_refused", generation = refusal.generation, %trigger,
+        "reload by {trigger} refused, {}: generation {} stays in force",
+        counted(refusal.errors.len(), "error"),
+        refusal.generation
+    );
+    log_errors(&refusal.errors);
+}
 
 /// One line for each thing that is odd.
 pub(super) fn log_warnings(warnings: &[Problem]) {

@@ -6,7 +6,7 @@
 
 use super::{
     artifacts,
-    diagnostics_log::{log_errors, log_warnings},
+    diagnostics_log::{log_accepted, log_refused},
     first_appearance::FirstAppearance,
     last_good::{Fallback, LastGoodSaver},
     restart::restart_needed,
@@ -374,29 +374,6 @@ impl ReloadState {
         let _ = refusal.errors.first().map(|first| write!(words, ": {first}"));
         Some(words)
     }
-}
-
-fn log_accepted(trigger: Trigger, accepted: &ReloadAccepted) {
-    tracing::info!(
-        event = "reloaded", generation = accepted.generation, %trigger,
-        "reload by {trigger}: generation {} is in force, {}",
-        accepted.generation,
-        counted(accepted.hosts, "host")
-    );
-    log_warnings(&accepted.warnings);
-    for setting in &accepted.restart_needed_for {
-        tracing::warn!("`{setting}` changed and holds only after `systemctl restart bootwright`");
-    }
-}
-
-fn log_refused(trigger: Trigger, refusal: &ReloadRefusal) {
-    tracing::error!(
-        event = "reload_refused", generation = refusal.generation, %trigger,
-        "reload by {trigger} refused, {}: generation {} stays in force",
-        counted(refusal.errors.len(), "error"),
-        refusal.generation
-    );
-    log_errors(&refusal.errors);
 }
 
 #[cfg(test)]
