@@ -77,8 +77,9 @@ pub const ATTEMPT_STEP_WINDOW: usize = 6;
 pub const ATTEMPT_TEXT_BYTES_MAX: usize = 240;
 /// Attempts that are written in one commit.
 pub const ATTEMPTS_PER_COMMIT_MAX: usize = 256;
-/// How often attempts that changed are written: after a crash, at most so much of a timeline is missing.
-pub const ATTEMPTS_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often attempts that changed are written: after a crash, at most so much of a timeline is missing. Each is
+/// written whole, and in a storm of a thousand machines that was most of what attempts cost at one second.
+pub const ATTEMPTS_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Events are gathered for so long before attempts take them in.
 pub const ATTEMPTS_GATHER_INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is logged that attempts can't be written.

@@ -77,7 +77,7 @@ fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
     assert_eq!(files, ["script who", "image small/kernel.bin"]);
     assert_eq!((&steps[1]["event"], &steps[1]["bytes"]), (&"sent".into(), &1000.into()));
     assert!(steps[1]["at_ms"].as_u64() >= steps[0]["at_ms"].as_u64());
-    // A clean end writes what the last second brought.
+    // A clean end writes what the last seconds brought.
     get("/image/small/kernel.bin");
     assert!(daemon.stop().success());
     let daemon = Daemon::start(&wire, &room);
