@@ -11,6 +11,7 @@
 //! | anything else | a loader |
 
 use crate::model::{Name, Token};
+use percent_encoding::percent_decode;
 use serde::Serialize;
 use std::{fmt, net::IpAddr};
 
@@ -106,19 +107,44 @@ pub fn callback_base(base: &str, host: &Name, token: &Token) -> String {
     [base, "/", CALLBACK, "/", host.as_str(), "/", &token.reveal()].concat()
 }
 
-/// Whether a path, still as the client sent it, may be a callback's: then it has a token, and no log shows it.
+/// Whether a path, still as the client sent it, may be a callback's: then it has a token, and no log shows it. However
+/// it is written: what leads to a callback as a `RequestPath` is one here.
 pub fn may_be_callback(path: &[u8]) -> bool {
-    let begins = path
-        .iter()
-        .position(|byte| *byte != b'/')
-        .map_or(&[][..], |start| &path[start..]);
-    begins.starts_with(CALLBACK.as_bytes())
+    let mut decoded = percent_decode(path).peekable();
+    let is_skipped = |byte: &u8| matches!(byte, b'/' | b'\\' | b'.');
+    while decoded.next_if(is_skipped).is_some() {}
+    decoded.take(CALLBACK.len()).eq(CALLBACK.bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn a_callbacks_path_is_one_however_it_is_written() {
+        for path in [
+            &b"/callback/r1u07/30"[..],
+            b"callback",
+            b"//callback/r1u07",
+            b"/./callback/r1u07",
+            b"\\callback\\r1u07",
+            b"/%63allback/r1u07",
+            b"%2f%2e%5Ccallback",
+        ] {
+            assert!(may_be_callback(path), "{path:?}");
+        }
+        for path in [
+            &b""[..],
+            b"/",
+            b"/call",
+            b"/image/callback",
+            b"/boot.ipxe",
+            b"/%2563allback",
+        ] {
+            assert!(!may_be_callback(path), "{path:?}");
+        }
+    }
 
     #[test]
     fn an_ipv6_address_is_in_brackets_in_a_url_and_an_ipv4_one_as_it_is() {

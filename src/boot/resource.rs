@@ -290,10 +290,16 @@ impl<'a> Inquiry<'a> {
         let path = match &self.path {
             Ok(path) => path,
             Err(fault) => {
-                let path = text::escape(self.request.path).into();
+                let file = match paths::may_be_callback(self.request.path) {
+                    // It has a token, and its word may be what can't be read of it.
+                    true => RequestedFile::Callback { word: None },
+                    false => RequestedFile::Path {
+                        path: text::escape(self.request.path).into(),
+                    },
+                };
                 let found = Lookup {
                     stage: Stage::Unknown,
-                    file: RequestedFile::Path { path },
+                    file,
                     result: Err(Refusal::BadPath(*fault)),
                 };
                 return (self.subject.machine(self.who), found);

@@ -311,3 +311,23 @@ fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
     ));
     assert_eq!(standing(&arming), Standing::Open);
 }
+
+#[test]
+fn a_callback_whose_path_is_broken_shows_its_token_in_no_event() {
+    let (snapshot, mut arming) = (both(), armed());
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    for path in [
+        format!("{BASE}/progress/40%0a"),
+        format!("{BASE}/done/%ff"),
+        format!("{BASE}/../done"),
+        format!("/%63{}/done%00", &BASE[2..]),
+    ] {
+        let resolved = get(&snapshot, &mut arming, OWN, &path);
+        let Err(refusal) = resolved.result else {
+            panic!("{path} is taken");
+        };
+        let shown = format!("{} {}", resolved.subject.file, refusal.into_reason());
+        assert!(!shown.contains("3031"), "a token is in no log: {shown}");
+    }
+    assert_eq!(standing(&arming), Standing::Open);
+}
