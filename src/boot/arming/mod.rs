@@ -46,7 +46,7 @@ struct Entry {
     record: Arc<HostRecord>,
     /// What counts until the record is on disk, where it is on its way there and arms the host.
     before: Option<Option<Arc<HostRecord>>>,
-    /// Its firmware asked since it was handed its script: the next one is another boot's.
+    /// Its firmware or its loader asked by DHCP since it was handed its script: the next one is another boot's.
     is_rebooted: bool,
 }
 
@@ -266,7 +266,8 @@ impl Arming {
         }
     }
 
-    /// The firmware of a host asks: what it was handed before was another boot's.
+    /// The firmware or the loader of a host asks by DHCP: what it was handed before was another boot's, or came to
+    /// nothing.
     pub fn power_on(&mut self, host: &Host) {
         if let Some(entry) = self.hosts.get_mut(host.name.as_str()) {
             entry.is_rebooted = true;

@@ -21,6 +21,7 @@ mod reply_options;
 mod route;
 
 use crate::boot::{
+    arming::Arming,
     event::{BootFile, Event, Machine, Mismatch, Near, Reason, Stage, Step},
     gate::{Gate, gate},
     identity_cache::Observation,
@@ -218,7 +219,6 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
         mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason)
             .or_else(|| mismatch(snapshot, who, &identity)),
     };
-    note_power_on(world, &context);
     let leases = &mut *world.leases;
     leases.ports.seen_at(request.hardware, &identity.ports);
     let refusal = context
@@ -228,6 +228,7 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
     if let Some(step) = refusal {
         return context.no_reply(step);
     }
+    note_power_on(world.arming, &context);
     let mut outcome = match ingress.mode {
         Mode::Proxy => proxy::answer(&context),
         Mode::Dhcp => match route::subnet(snapshot, ingress, request) {
@@ -250,8 +251,9 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
     outcome
 }
 
-/// Has it known that a host which installs was switched on: the script that it asks for next is another install's.
-fn note_power_on(world: &mut World<'_, '_>, context: &RequestContext<'_>) {
+/// Has it known that a host which installs was started anew: the script that it asks for next is another install's.
+/// A NIC may have iPXE in it, and no other firmware asks before that: so any loader counts.
+fn note_power_on(arming: &mut Arming, context: &RequestContext<'_>) {
     let installs = matches!(
         context.gate,
         Gate::Network {
@@ -261,9 +263,9 @@ fn note_power_on(world: &mut World<'_, '_>, context: &RequestContext<'_>) {
     );
     if let Some(host) = context.who.host()
         && installs
-        && context.stage.is_of_power_on()
+        && context.stage.is_in_boot()
     {
-        world.arming.power_on(host);
+        arming.power_on(host);
     }
 }
 

@@ -78,20 +78,6 @@ impl Stage {
         }
     }
 
-    /// Whether a machine that sends such a DHCP request was switched on just now: its firmware asks, and no loader
-    /// of ours has run yet.
-    pub fn is_of_power_on(self) -> bool {
-        match self {
-            Stage::BiosPxe
-            | Stage::UefiPxe
-            | Stage::UefiHttp
-            | Stage::BareIpxe
-            | Stage::Pxelinux
-            | Stage::RaspberryPi => true,
-            Stage::Ipxe | Stage::Grub | Stage::System | Stage::Unknown => false,
-        }
-    }
-
     /// Whether a machine that sends such a DHCP request is in its boot: it fetches files next, and a running
     /// system does not.
     pub fn is_in_boot(self) -> bool {

@@ -2,15 +2,17 @@
 //! over a wire that loses, doubles and reorders packets, with a scripted clock.
 
 use super::support::*;
-use crate::fixtures::file_request;
+use crate::fixtures::{draw_token, file_request};
 use bootwright::boot::{
+    arming::HostState,
+    event::Step,
     identity_cache::IdentityCache,
     render::Templates,
     resource::{Resource, Transport},
     snapshot::{Host, Hosts},
 };
 use bootwright::lease::LeaseChange;
-use bootwright::model::{BootTarget, Dialect, MacAddr};
+use bootwright::model::{BootTarget, By, Dialect, MacAddr, WallTime};
 use dhcproto::v4::MessageType;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -310,4 +312,50 @@ fn a_rack_comes_up_whatever_the_wire_does() {
             }
         }
     }
+}
+
+/// A machine that installs, armed in a room of its own; its state's number of tries once it was handed its script again.
+fn tries_after(host: &Host, again: &Packet) -> (Room, u8) {
+    let mut room = Room::new();
+    room.snapshot.hosts = Hosts::new(vec![host.clone()]);
+    let peer = host.address.unwrap();
+    let change = room
+        .arming
+        .arm(START.wall, host, (WallTime(START.wall.0 + 100), By::Time));
+    room.arming.settle(&change.unwrap(), true);
+    let mut tries = 0;
+    for _ in 0..2 {
+        let _ = room.outcome(again);
+        let handed = room.arming.hand_out(START.wall, (host, peer), draw_token).unwrap();
+        let Some(HostState::Installing(install)) = handed.change.record().map(|record| &record.state) else {
+            panic!("{handed:?}");
+        };
+        tries = install.tries;
+    }
+    (room, tries)
+}
+
+#[test]
+fn a_nic_with_ipxe_in_it_is_started_anew_as_well_and_its_install_is_not_begun_for_ever() {
+    let installs = host("install-one", &[INSTALL], Some("192.0.2.13"), BootTarget::Install);
+    for asks in [Packet::discover(INSTALL).ipxe(0), Packet::discover(INSTALL).pxe(7)] {
+        assert_eq!(tries_after(&installs, &asks).1, 2);
+    }
+    assert_eq!(
+        tries_after(&installs, &Packet::discover(INSTALL)).1,
+        1,
+        "its system asks"
+    );
+}
+
+#[test]
+fn who_asks_in_a_hosts_name_from_where_it_is_not_served_makes_nothing_of_its_install() {
+    let installs = Host {
+        port: Some("sw1/Gi1/7".to_owned()),
+        ..host("install-one", &[INSTALL], Some("192.0.2.13"), BootTarget::Install)
+    };
+    let elsewhere = Packet::discover(INSTALL).ipxe(0);
+    let (mut room, tries) = tries_after(&installs, &elsewhere);
+    assert!(matches!(room.unanswered(&elsewhere), Step::WrongPort { .. }));
+    assert_eq!(tries, 1);
 }
