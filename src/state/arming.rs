@@ -3,7 +3,7 @@
 
 use super::Shared;
 use crate::boot::{
-    arming::{Arming, ArmingChange},
+    arming::{Arming, ArmingChange, NotArmable},
     change::Change,
     event::{Event, Machine, MachineKey, Stage, Step},
     snapshot::Host,
@@ -24,6 +24,8 @@ pub enum ArmingError {
     NotStored(StoreError),
     /// More hosts have a state than are kept.
     TooMany,
+    /// One of them began to install just now.
+    UnderWay(Name),
 }
 
 impl fmt::Display for ArmingError {
@@ -31,6 +33,7 @@ impl fmt::Display for ArmingError {
         match self {
             ArmingError::NotStored(error) => error.fmt(f),
             ArmingError::TooMany => write!(f, "{HOST_RECORDS_MAX} hosts have a state already, as many as are kept"),
+            ArmingError::UnderWay(host) => write!(f, "host {host} is being installed since just now"),
         }
     }
 }
@@ -39,7 +42,7 @@ impl std::error::Error for ArmingError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ArmingError::NotStored(error) => Some(error),
-            ArmingError::TooMany => None,
+            ArmingError::TooMany | ArmingError::UnderWay(_) => None,
         }
     }
 }
@@ -95,9 +98,12 @@ impl Shared {
             for host in hosts {
                 match leases.arming().arm(date, host, (until, by.clone())) {
                     Ok(change) => armed.push(change),
-                    Err(_) => {
+                    Err(why) => {
                         settle(leases.arming(), &armed, false);
-                        return Err(ArmingError::TooMany);
+                        return Err(match why {
+                            NotArmable::TooMany => ArmingError::TooMany,
+                            NotArmable::UnderWay => ArmingError::UnderWay(host.name.clone()),
+                        });
                     }
                 }
             }

@@ -86,9 +86,14 @@ pub struct HandedInstall {
     pub change: ArmingChange,
 }
 
-/// More hosts have a state than are kept.
+/// Why a host is not armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyStates;
+pub enum NotArmable {
+    /// More hosts have a state than are kept.
+    TooMany,
+    /// It is being installed: what is at work would be refused, and its host installed once more.
+    UnderWay,
+}
 
 impl ArmingChange {
     /// The state that it sets.
@@ -154,15 +159,14 @@ impl Arming {
     /// Arms a host. That counts once it is settled: [`Arming::settle`].
     ///
     /// # Errors
-    /// There is no room for another host's state.
-    pub fn arm(
-        &mut self,
-        now: WallTime,
-        host: &Host,
-        (until, by): (WallTime, By),
-    ) -> Result<ArmingChange, TooManyStates> {
+    /// See [`NotArmable`].
+    pub fn arm(&mut self, now: WallTime, host: &Host, (until, by): (WallTime, By)) -> Result<ArmingChange, NotArmable> {
         if self.hosts.len() >= HOST_RECORDS_MAX && !self.hosts.contains_key(host.name.as_str()) {
-            return Err(TooManyStates);
+            return Err(NotArmable::TooMany);
+        }
+        let is_under_way = |record: &Arc<HostRecord>| matches!(record.state, HostState::Installing(_));
+        if self.record(host).is_some_and(is_under_way) {
+            return Err(NotArmable::UnderWay);
         }
         let state = HostState::Armed { until };
         let record = Arc::new(HostRecord::of(host, state, now, by));

@@ -149,6 +149,15 @@ fn a_script_that_is_fetched_again_by_the_same_boot_is_of_the_same_install() {
 }
 
 #[test]
+fn an_install_under_way_is_not_taken_from_its_installer_by_arming_its_host_once_more() {
+    let mut arming = armed();
+    hand_out(&mut arming, 1).unwrap();
+    assert_eq!(arming.arm(at(2), &host(), (at(100), ada())), Err(NotArmable::UnderWay));
+    heard(&mut arming, 3, Callback::Done).unwrap();
+    assert_eq!(arming.standing(at(4), &host()), Standing::Installed);
+}
+
+#[test]
 fn an_install_goes_on_after_the_time_that_its_host_was_armed_for() {
     let mut arming = armed();
     let begun = hand_out(&mut arming, 99).unwrap();

@@ -197,6 +197,7 @@ fn unarmed(error: ArmingError) -> AdminRefusal {
         )
         .with_help("`bootwright status` shows how the store is"),
         full @ ArmingError::TooMany => refusal(RefusalCode::NotStored, format!("nothing was armed: {full}")),
+        begun @ ArmingError::UnderWay(_) => refusal(RefusalCode::NotArmable, format!("nothing was armed: {begun}")),
     }
 }
 
