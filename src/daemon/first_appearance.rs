@@ -99,7 +99,10 @@ impl FirstAppearance {
             );
             return Vec::new();
         }
-        let installs: Vec<Arc<Host>> = hosts.into_iter().filter(|host| is_install_target(host)).collect();
+        // A host that a person armed before it was known to be served may be installed by now.
+        let is_untouched = |host: &Arc<Host>| !shared.lease_table().arming().knows(host);
+        let installs = hosts.iter().filter(|host| is_install_target(host)).cloned();
+        let installs: Vec<Arc<Host>> = installs.filter(is_untouched).collect();
         match keep(shared, &installs, &records).await {
             Ok(()) => {
                 for record in &records {
@@ -108,6 +111,7 @@ impl FirstAppearance {
                 installs.iter().map(|host| host.name.clone()).collect()
             }
             Err(error) => {
+                served.miss(&hosts);
                 log_unlearned(&installs, &error);
                 Vec::new()
             }
@@ -131,7 +135,8 @@ fn log_unlearned(installs: &[Arc<Host>], error: &ArmingError) {
     tracing::error!(
         event = "hosts_not_learned",
         hosts,
-        "which hosts are served is not on disk, so that nobody is armed by appearing for the first time: {error}"
+        "which hosts are served is not on disk, so that nobody is armed by appearing for the first time; arm them by \
+         hand: {error}"
     );
 }
 
@@ -158,4 +163,112 @@ fn install_targets(before: &Snapshot, now: &Snapshot, armed: &[Name]) -> Vec<Ins
         armed: armed.contains(&host.name),
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::{arming::Standing, snapshot::Hosts};
+    use crate::fixtures;
+    use crate::lease::LeaseTable;
+    use crate::model::MacAddr;
+    use crate::state::{Clock, CommitLog, Durable};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A disk that takes everything, or nothing.
+    #[derive(Clone, Default)]
+    struct Disk {
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl CommitLog for Disk {
+        fn append(&self, _: Vec<Change>) -> Result<Durable, StoreError> {
+            match self.is_full.load(Ordering::Relaxed) {
+                true => Err(StoreError::unavailable("full")),
+                false => Ok(Box::pin(async { Ok(()) })),
+            }
+        }
+    }
+
+    fn target(name: &str, last: u8) -> Host {
+        Host {
+            macs: vec![MacAddr([2, 0, 0, 0, 0, last])],
+            settings: fixtures::settings(BootTarget::Install, "installer"),
+            ..fixtures::host(name)
+        }
+    }
+
+    fn room(hosts: Vec<Host>) -> Snapshot {
+        Snapshot {
+            hosts: Hosts::new(hosts),
+            ..fixtures::snapshot()
+        }
+    }
+
+    /// What serves an empty room that it has learned.
+    async fn begun(disk: &Disk) -> (Shared, FirstAppearance) {
+        let tables = (LeaseTable::default(), Arming::default());
+        let shared = Shared::restored(Clock::start(), room(vec![]), tables, Box::new(disk.clone()));
+        let appearance = FirstAppearance::new(ServedHosts::default());
+        appearance.learn(&shared).await;
+        (shared, appearance)
+    }
+
+    async fn serve(shared: &Shared, appearance: &FirstAppearance, hosts: Vec<Host>) -> Vec<InstallTarget> {
+        let before = shared.snapshot.swap(Arc::new(room(hosts)));
+        appearance.take_over(shared, &before).await
+    }
+
+    fn standing(shared: &Shared, host: &Host) -> Standing {
+        let mut leases = shared.lease_table();
+        let date = leases.date(shared.clock.now());
+        leases.arming().standing(date, host)
+    }
+
+    #[tokio::test]
+    async fn who_appeared_while_the_disk_was_full_is_not_armed_when_it_works_again() {
+        let disk = Disk::default();
+        let (shared, appearance) = begun(&disk).await;
+        disk.is_full.store(true, Ordering::Relaxed);
+        let hosts = [target("r1u07", 7), target("r1u08", 8)];
+        serve(&shared, &appearance, hosts.to_vec()).await;
+        assert_eq!(standing(&shared, &hosts[0]), Standing::NotArmed);
+        disk.is_full.store(false, Ordering::Relaxed);
+        // Somebody installed them by hand meanwhile. Who comes now is new all the same.
+        let later = target("r1u09", 9);
+        let all = [&hosts[..], std::slice::from_ref(&later)].concat();
+        serve(&shared, &appearance, all.clone()).await;
+        serve(&shared, &appearance, all).await;
+        assert_eq!(standing(&shared, &hosts[0]), Standing::NotArmed);
+        assert_eq!(standing(&shared, &hosts[1]), Standing::NotArmed);
+        assert_eq!(standing(&shared, &later), Standing::Open);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_a_person_armed_is_not_armed_by_appearing_as_well() {
+        let disk = Disk::default();
+        let (shared, _) = begun(&disk).await;
+        let host = Arc::new(target("r1u07", 7));
+        let by = By::Operator { name: "ada".into() };
+        shared
+            .arm(
+                &[Arc::clone(&host)],
+                (ARMED_FOR_FIRST_APPEARANCE, by.clone()),
+                Vec::new(),
+            )
+            .await
+            .unwrap();
+        shared.disarm(std::slice::from_ref(&host.name), &by).await.unwrap();
+        // The process starts anew with a disk that knows what a person did, and not that the host was served.
+        let appearance = FirstAppearance::new(ServedHosts::restored([ServedRecord {
+            number: 0,
+            keys: Vec::new(),
+        }]));
+        let renamed = target("r1u17", 7);
+        serve(&shared, &appearance, vec![Host::clone(&host), target("r1u08", 8)]).await;
+        assert_eq!(standing(&shared, &host), Standing::NotArmed);
+        assert_eq!(standing(&shared, &target("r1u08", 8)), Standing::Open);
+        serve(&shared, &appearance, vec![renamed.clone()]).await;
+        assert_eq!(standing(&shared, &renamed), Standing::NotArmed);
+    }
 }

@@ -142,6 +142,12 @@ impl Arming {
         counts.filter(|record| record.machine == Fingerprint::of(host))
     }
 
+    /// Whether something is known of a host's installs: of its name, or of its machine by whatever name.
+    pub fn knows(&self, host: &Host) -> bool {
+        let machine = Fingerprint::of(host);
+        self.hosts.contains_key(host.name.as_str()) || self.hosts.values().any(|entry| entry.record.machine == machine)
+    }
+
     /// How a host stands: what every boot is decided by.
     pub fn standing(&self, now: WallTime, host: &Host) -> Standing {
         let Some(record) = self.record(host) else {

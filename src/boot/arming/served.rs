@@ -13,6 +13,8 @@ use std::{collections::HashSet, sync::Arc};
 #[derive(Debug, Default)]
 pub struct ServedHosts {
     keys: HashSet<HostKey>,
+    /// The same of hosts that appeared when the disk did not take it: they are new no more, and on no disk yet.
+    missed: HashSet<HostKey>,
     /// Records on disk, or on their way there; none where no inventory was served.
     records: u32,
 }
@@ -49,7 +51,7 @@ impl ServedHosts {
 
     /// What is new in an inventory. Nothing of it counts as served before it was noted.
     pub fn newcomers(&self, snapshot: &Snapshot) -> Newcomers {
-        let is_known = |host: &Arc<Host>| keys(host).any(|key| self.keys.contains(&key));
+        let is_known = |host: &Arc<Host>| keys(host).any(|key| self.keys.contains(&key) || self.missed.contains(&key));
         let unseen: HashSet<HostKey> = snapshot
             .hosts
             .iter()
@@ -82,6 +84,12 @@ impl ServedHosts {
     pub fn note(&mut self, record: &ServedRecord) {
         self.keys.extend(&record.keys);
         self.records = self.records.max(record.number.saturating_add(1));
+    }
+
+    /// Hosts appeared, and it could not be kept: whoever arms one by hand since, or has it boot its disk, is not to find
+    /// it armed once the disk works again.
+    pub fn miss(&mut self, hosts: &[Arc<Host>]) {
+        self.missed.extend(hosts.iter().flat_map(|host| keys(host)));
     }
 
     /// The first inventory is a record, even if nobody is in it: it was served without whoever comes later.
