@@ -3,7 +3,7 @@
 use crate::admin::api::InstallTarget;
 use crate::boot::{
     arming::{
-        Arming,
+        Arming, Standing,
         served::{Newcomers, ServedHosts, ServedRecord},
     },
     change::Change,
@@ -67,9 +67,9 @@ impl FirstAppearance {
     /// A generation has taken the place of the one before: who installs now and did not then, once whoever is armed and
     /// is another machine since, or gone, is disarmed.
     pub(super) async fn take_over(&self, shared: &Shared, before: &Snapshot) -> Vec<InstallTarget> {
-        let armed = self.learn(shared).await;
+        self.learn(shared).await;
         shared.sweep_arming();
-        let targets = install_targets(before, &shared.snapshot.load(), &armed);
+        let targets = install_targets(shared, before);
         for target in &targets {
             tracing::warn!(
                 event = "install_target",
@@ -81,9 +81,9 @@ impl FirstAppearance {
         targets
     }
 
-    /// Arms those hosts of the generation in force that appear for the first time and are set to install; which, once it is on
-    /// disk. Every host counts as served from then on.
-    pub(super) async fn learn(&self, shared: &Shared) -> Vec<Name> {
+    /// Arms those hosts of the generation in force that appear for the first time and are set to install. Every host
+    /// counts as served from then on.
+    pub(super) async fn learn(&self, shared: &Shared) {
         let snapshot = shared.snapshot.load_full();
         let mut served = self.served.lock().await;
         let Newcomers {
@@ -97,7 +97,7 @@ impl FirstAppearance {
                 "more hosts were served than are kept ({SERVED_KEYS_MAX} names, MACs and the like): nobody is armed any \
                  more by appearing for the first time; arm them by hand"
             );
-            return Vec::new();
+            return;
         }
         // A host that a person armed before it was known to be served may be installed by now.
         let is_untouched = |host: &Arc<Host>| !shared.lease_table().arming().knows(host);
@@ -108,12 +108,10 @@ impl FirstAppearance {
                 for record in &records {
                     served.note(record);
                 }
-                installs.iter().map(|host| host.name.clone()).collect()
             }
             Err(error) => {
                 served.miss(&hosts);
                 log_unlearned(&installs, &error);
-                Vec::new()
             }
         }
     }
@@ -146,13 +144,19 @@ fn is_install_target(host: &Host) -> bool {
     is_set && !host.locked && host.settings.script.is_some()
 }
 
-/// The hosts that are set to install now, and were not before.
-fn install_targets(before: &Snapshot, now: &Snapshot, armed: &[Name]) -> Vec<InstallTarget> {
+/// The hosts that are set to install now, and were not before. Armed is whoever may install, however long since.
+fn install_targets(shared: &Shared, before: &Snapshot) -> Vec<InstallTarget> {
+    let now = shared.snapshot.load();
     let was = |name: &Name| {
         before
             .hosts
             .by_name(name.as_str())
             .is_some_and(|host| is_install_target(host))
+    };
+    let is_armed = |host: &Host| {
+        let mut leases = shared.lease_table();
+        let date = leases.date(shared.clock.now());
+        leases.arming().standing(date, host) == Standing::Open
     };
     let new = now
         .hosts
@@ -160,7 +164,7 @@ fn install_targets(before: &Snapshot, now: &Snapshot, armed: &[Name]) -> Vec<Ins
         .filter(|host| is_install_target(host) && !was(&host.name));
     new.map(|host| InstallTarget {
         host: host.name.to_string(),
-        armed: armed.contains(&host.name),
+        armed: is_armed(host),
     })
     .collect()
 }
@@ -168,7 +172,10 @@ fn install_targets(before: &Snapshot, now: &Snapshot, armed: &[Name]) -> Vec<Ins
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::{arming::Standing, snapshot::Hosts};
+    use crate::boot::{
+        arming::{HandedInstall, HostState},
+        snapshot::Hosts,
+    };
     use crate::fixtures;
     use crate::lease::LeaseTable;
     use crate::model::MacAddr;
@@ -270,5 +277,30 @@ mod tests {
         assert_eq!(standing(&shared, &target("r1u08", 8)), Standing::Open);
         serve(&shared, &appearance, vec![renamed.clone()]).await;
         assert_eq!(standing(&shared, &renamed), Standing::NotArmed);
+    }
+
+    #[tokio::test]
+    async fn a_target_that_goes_on_with_its_install_is_not_called_unarmed() {
+        let disk = Disk::default();
+        let (shared, appearance) = begun(&disk).await;
+        let host = target("r1u07", 7);
+        serve(&shared, &appearance, vec![host.clone()]).await;
+        let handed = {
+            let mut leases = shared.lease_table();
+            let date = leases.date(shared.clock.now());
+            let asker = (&host, [192, 0, 2, 7].into());
+            leases.arming().hand_out(date, asker, fixtures::draw_token)
+        };
+        let Some(HandedInstall { change, .. }) = handed else {
+            panic!("it is armed");
+        };
+        assert!(matches!(change.record().unwrap().state, HostState::Installing(_)));
+        let to_its_disk = Host {
+            settings: fixtures::settings(BootTarget::Local, "installer"),
+            ..host.clone()
+        };
+        assert!(serve(&shared, &appearance, vec![to_its_disk]).await.is_empty());
+        let targets = serve(&shared, &appearance, vec![host]).await;
+        assert_eq!((targets.len(), targets[0].armed), (1, true));
     }
 }

@@ -1,12 +1,13 @@
 //! What changes by time alone, and by the inventory.
 
 use super::{Arming, ArmingChange, Fingerprint, HostRecord, HostState};
-use crate::boot::snapshot::Snapshot;
-use crate::model::{By, InstallFailure, InstallNews, Name, WallTime, limits::HOST_RECORDS_MAX};
+use crate::boot::snapshot::{Host, Snapshot};
+use crate::model::{BootTarget, By, InstallFailure, InstallNews, Name, WallTime, limits::HOST_RECORDS_MAX};
 use std::sync::Arc;
 
 impl Arming {
-    /// What changes by time alone, and by an inventory in which an armed host is another machine, or gone.
+    /// What changes by time alone, and by an inventory in which an armed host is another machine, is set to something
+    /// else, or is gone.
     pub fn sweep(&mut self, now: WallTime, snapshot: &Snapshot) -> Vec<ArmingChange> {
         let mut changes = Vec::new();
         for entry in self.hosts.values_mut() {
@@ -56,8 +57,10 @@ impl Arming {
     }
 }
 
-/// Whether the machine that a state speaks of is listed by its name still, and not locked.
+/// Whether the machine that a state speaks of is listed by its name still, to install, and not locked. One that is set
+/// to its disk for a while was kept from installing: it is not armed by being set back, or by a profile that is.
 fn is_listed(snapshot: &Snapshot, record: &HostRecord) -> bool {
     let host = snapshot.hosts.by_name(record.name.as_str());
-    host.is_some_and(|host| !host.locked && record.machine == Fingerprint::of(host))
+    let installs = |host: &Host| host.settings.boot.as_ref().map(|boot| boot.value) == Some(BootTarget::Install);
+    host.is_some_and(|host| !host.locked && installs(host) && record.machine == Fingerprint::of(host))
 }

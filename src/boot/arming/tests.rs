@@ -261,10 +261,15 @@ fn time_and_the_inventory_disarm_a_host_and_that_is_said_once() {
         macs: vec![MacAddr([2, 0, 0, 0, 0, 9])],
         ..host()
     };
+    let to_its_disk = Host {
+        settings: fixtures::settings(BootTarget::Local, "installer"),
+        ..host()
+    };
     for (seconds, hosts, expected) in [
         (100, vec![host()], InstallNews::Expired),
         (1, vec![], InstallNews::Disarmed),
         (1, vec![locked], InstallNews::Disarmed),
+        (1, vec![to_its_disk], InstallNews::Disarmed),
         (1, vec![other], InstallNews::Disarmed),
     ] {
         let (mut arming, snapshot) = (armed(), room(hosts));
