@@ -68,7 +68,7 @@ impl FirstAppearance {
     /// is another machine since, or gone, is disarmed.
     pub(super) async fn take_over(&self, shared: &Shared, before: &Snapshot) -> Vec<InstallTarget> {
         self.learn(shared).await;
-        shared.sweep_arming();
+        shared.sweep_arming().await;
         let targets = install_targets(shared, before);
         for target in &targets {
             tracing::warn!(

@@ -1,7 +1,7 @@
 //! What changes of hosts' installs, on its way to the disk and to whoever listens: what time alone changes, and what
 //! people, the inventory and machines do.
 
-use super::Shared;
+use super::{Shared, tables::HandedOver};
 use crate::boot::{
     arming::{Arming, ArmingChange, NotArmable},
     change::Change,
@@ -53,29 +53,30 @@ pub async fn keep(shared: Arc<Shared>) {
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turn.tick().await;
-        shared.sweep_arming();
+        shared.sweep_arming().await;
     }
 }
 
 impl Shared {
     /// Ends what hosts are armed for whose time is up, or who are not what they were.
-    pub fn sweep_arming(&self) {
-        let snapshot = self.snapshot.load();
-        let changes = {
+    pub async fn sweep_arming(&self) {
+        let snapshot = self.snapshot.load_full();
+        let (changes, handed_over) = {
             let mut leases = self.lease_table();
             let date = leases.date(self.clock.now());
             let changes = leases.arming().sweep(date, &snapshot);
-            if !changes.is_empty() {
-                let all = changes.iter().cloned().map(Change::Arming).collect();
-                // It counts by the clock already, and after a restart as well.
-                if let Err(error) = leases.log().append(all) {
-                    debug!("whose time is up is not on disk, and found again after a restart: {error}");
-                }
+            if changes.is_empty() {
+                return;
             }
-            changes
+            let all = changes.iter().cloned().map(Change::Arming).collect();
+            let handed_over = leases.log().append(all);
+            (changes, handed_over)
         };
         for change in &changes {
             self.publish_arming(change);
+        }
+        if let Err(error) = self.counting(&changes, handed_over).await {
+            debug!("how hosts stand with their installs is not on disk, and written again: {error}");
         }
     }
 
@@ -126,7 +127,7 @@ impl Shared {
     /// Disarms hosts, at once; those that were armed, once that is on disk.
     ///
     /// # Errors
-    /// The disk did not take it: none of them installs before a restart.
+    /// The disk did not take it, which is tried again: none of them installs before a restart.
     pub async fn disarm(&self, hosts: &[Name], by: &By) -> Result<Vec<Name>, ArmingError> {
         let (changes, handed_over) = {
             let mut leases = self.lease_table();
@@ -145,12 +146,30 @@ impl Shared {
         for change in &changes {
             self.publish_arming(change);
         }
-        match handed_over {
-            Ok(durable) => durable.await.map_err(ArmingError::NotStored)?,
-            Err(error) => return Err(ArmingError::NotStored(error)),
-        }
+        let written = self.counting(&changes, handed_over).await;
+        written.map_err(ArmingError::NotStored)?;
         let records = changes.iter().filter_map(ArmingChange::record);
         Ok(records.map(|record| record.name.clone()).collect())
+    }
+
+    /// Waits until states that count at once are on disk too; those that it does not take are written again.
+    async fn counting(&self, changes: &[ArmingChange], handed_over: HandedOver) -> Result<(), StoreError> {
+        let written = match handed_over {
+            Ok(durable) => durable.await,
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            self.not_written(changes);
+        }
+        written
+    }
+
+    /// Has states that count, and that the disk did not take, written again.
+    pub(super) fn not_written(&self, changes: &[ArmingChange]) {
+        let mut leases = self.lease_table();
+        for change in changes {
+            leases.arming().not_written(change);
+        }
     }
 
     /// Says what happened to a host's install, where it is news.

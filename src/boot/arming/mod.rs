@@ -46,6 +46,8 @@ struct Entry {
     record: Arc<HostRecord>,
     /// What counts until the record is on disk, where it is on its way there and arms the host.
     before: Option<Option<Arc<HostRecord>>>,
+    /// It counts, and the disk did not take it: it is written again, so that a restart does not take it back.
+    is_unwritten: bool,
     /// Its firmware or its loader asked by DHCP since it was handed its script: the next one is another boot's.
     is_rebooted: bool,
 }
@@ -207,6 +209,16 @@ impl Arming {
         }
     }
 
+    /// The disk did not take a state that counts all the same: [`Arming::sweep`] has it written again.
+    pub fn not_written(&mut self, change: &ArmingChange) {
+        if let ArmingChange::Put { record, .. } = change
+            && let Some(entry) = self.hosts.get_mut(record.name.as_str())
+            && Arc::ptr_eq(&entry.record, record)
+        {
+            entry.is_unwritten = true;
+        }
+    }
+
     /// Disarms a host, at once; `None` where it is not armed.
     pub fn disarm(&mut self, now: WallTime, name: &Name, by: By) -> Option<ArmingChange> {
         let entry = self.hosts.get_mut(name.as_str())?;
@@ -322,13 +334,17 @@ impl Entry {
         Entry {
             record,
             before: None,
+            is_unwritten: false,
             is_rebooted: false,
         }
     }
 
-    /// Whether the script is asked for once more by the boot that was handed it.
+    /// Whether the script is asked for once more by the boot that was handed it. What is not on disk went to nobody: an
+    /// iPXE that asks again and again while the disk is full, by DHCP too, begins no install with each.
     fn is_same_boot(&self, install: &Install, address: Ipv4Addr) -> bool {
-        !self.is_rebooted && !install.last.is_of_installer() && install.credential.address == address
+        (self.is_unwritten || !self.is_rebooted)
+            && !install.last.is_of_installer()
+            && install.credential.address == address
     }
 
     /// Another state of the same machine, which counts at once.

@@ -6,7 +6,7 @@ use crate::model::{BootTarget, By, InstallFailure, InstallNews, Name, WallTime, 
 use std::sync::Arc;
 
 impl Arming {
-    /// What changes by time alone, and by an inventory in which an armed host is another machine, is set to something
+    /// What the disk did not take before, what changes by time alone, and by an inventory in which an armed host is another machine, is set to something
     /// else, or is gone.
     pub fn sweep(&mut self, now: WallTime, snapshot: &Snapshot) -> Vec<ArmingChange> {
         let mut changes = Vec::new();
@@ -30,6 +30,7 @@ impl Arming {
                     };
                     changes.push(entry.put(failed, now, By::Time, Some(InstallNews::Failed)));
                 }
+                _ if std::mem::take(&mut entry.is_unwritten) => changes.push(ArmingChange::Put { record, news: None }),
                 _ => {}
             }
         }

@@ -390,3 +390,39 @@ fn a_failed_install_says_why_and_needs_another_arming() {
     arming.settle(&change, true);
     assert_eq!(arming.standing(at(3), &host()), Standing::Open);
 }
+
+#[test]
+fn a_word_that_the_disk_did_not_take_counts_and_is_written_again_until_it_does() {
+    let mut arming = armed();
+    hand_out(&mut arming, 0).unwrap();
+    let done = heard(&mut arming, 1, Callback::Done).unwrap();
+    arming.not_written(&done);
+    assert_eq!(arming.standing(at(2), &host()), Standing::Installed);
+    let snapshot = room(vec![host()]);
+    let [again] = <[ArmingChange; 1]>::try_from(arming.sweep(at(3), &snapshot)).unwrap();
+    assert_eq!(again.event(), None, "it is no news");
+    assert_eq!(restarted(&again).standing(at(4), &host()), Standing::Installed);
+    assert!(arming.sweep(at(4), &snapshot).is_empty(), "it is on its way");
+    arming.not_written(&again);
+    assert_eq!(arming.sweep(at(5), &snapshot).len(), 1);
+    // What another state took the place of is not.
+    arming.not_written(&done);
+    let change = arming.arm(at(6), &host(), (at(100), ada())).unwrap();
+    arming.settle(&change, true);
+    arming.not_written(&done);
+    assert!(arming.sweep(at(7), &snapshot).is_empty());
+}
+
+#[test]
+fn a_machine_that_asks_again_while_the_disk_is_full_uses_up_no_try() {
+    let mut arming = armed();
+    for seconds in 0..10 * u64::from(INSTALL_TRIES_MAX) {
+        let handed = hand_out(&mut arming, seconds).unwrap();
+        assert_eq!(installing(&handed.change).tries, 1);
+        arming.not_written(&handed.change);
+        arming.power_on(&host());
+    }
+    assert!(hand_out(&mut arming, 99).unwrap().token.is_some());
+    arming.power_on(&host());
+    assert_eq!(installing(&hand_out(&mut arming, 100).unwrap().change).tries, 2);
+}

@@ -202,7 +202,8 @@ fn unarmed(error: ArmingError) -> AdminRefusal {
 }
 
 fn undisarmed(error: ArmingError) -> AdminRefusal {
-    let detail = format!("disarmed until bootwright is restarted, because the store did not take it: {error}");
+    let detail =
+        format!("disarmed, but the store did not take it, and a restart before it does arms it again: {error}");
     AdminRefusal::new(RefusalCode::NotStored, detail)
-        .with_help("`bootwright status` shows how the store is; disarm again once it writes")
+        .with_help("`bootwright status` shows how the store is; it is written once it can be")
 }

@@ -56,6 +56,9 @@ impl Shared {
             }
             return resolved;
         };
+        if let Some(Change::Arming(change)) = &resolved.change {
+            self.not_written(std::slice::from_ref(change));
+        }
         self.counters.count(Counter::FileChangeNotStored);
         let error = error.into();
         Resolved {
