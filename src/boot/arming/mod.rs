@@ -128,7 +128,7 @@ fn after(now: WallTime, time: Duration) -> WallTime {
 impl Arming {
     /// What the disk has.
     pub fn restored(records: impl IntoIterator<Item = HostRecord>) -> Arming {
-        let entry = |record: HostRecord| (record.name.clone(), Entry::on_disk(Arc::new(record)));
+        let entry = |record: HostRecord| (record.name.clone(), Entry::restored(record));
         Arming {
             hosts: records.into_iter().map(entry).collect(),
         }
@@ -330,6 +330,16 @@ impl HostRecord {
 }
 
 impl Entry {
+    /// What the disk has. Whether the machine was started anew while nothing was served, it does not say: one whose
+    /// installer was at work is taken for that.
+    fn restored(record: HostRecord) -> Entry {
+        let is_rebooted = matches!(&record.state, HostState::Installing(install) if install.last.is_of_installer());
+        Entry {
+            is_rebooted,
+            ..Entry::on_disk(Arc::new(record))
+        }
+    }
+
     fn on_disk(record: Arc<HostRecord>) -> Entry {
         Entry {
             record,
@@ -342,9 +352,7 @@ impl Entry {
     /// Whether the script is asked for once more by the boot that was handed it. What is not on disk went to nobody: an
     /// iPXE that asks again and again while the disk is full, by DHCP too, begins no install with each.
     fn is_same_boot(&self, install: &Install, address: Ipv4Addr) -> bool {
-        (self.is_unwritten || !self.is_rebooted)
-            && !install.last.is_of_installer()
-            && install.credential.address == address
+        (self.is_unwritten || !self.is_rebooted) && install.credential.address == address
     }
 
     /// Another state of the same machine, which counts at once.

@@ -6,8 +6,8 @@ use crate::model::{BootTarget, By, InstallFailure, InstallNews, Name, WallTime, 
 use std::sync::Arc;
 
 impl Arming {
-    /// What the disk did not take before, what changes by time alone, and by an inventory in which an armed host is another machine, is set to something
-    /// else, or is gone.
+    /// What the disk did not take before, what changes by time alone, and by an inventory in which an armed host is
+    /// another machine, is set to something else, or is gone.
     pub fn sweep(&mut self, now: WallTime, snapshot: &Snapshot) -> Vec<ArmingChange> {
         let mut changes = Vec::new();
         for entry in self.hosts.values_mut() {

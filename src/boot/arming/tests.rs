@@ -213,6 +213,27 @@ fn a_machine_that_is_switched_off_while_its_installer_is_at_work_installs_no_sec
 }
 
 #[test]
+fn a_script_that_is_fetched_while_the_installer_is_at_work_fails_nothing_unless_its_machine_was_started_anew() {
+    let mut arming = armed();
+    let token = hand_out(&mut arming, 0).unwrap().token;
+    let started = heard(&mut arming, 1, Callback::Started).unwrap();
+    // A person looks at it from the machine itself, or a packet is forged in its name.
+    let again = hand_out(&mut arming, 2).unwrap();
+    assert_eq!((again.token, again.change.event()), (token, None));
+    assert!(installing(&again.change).last.is_of_installer());
+    assert_eq!(
+        news(&[heard(&mut arming, 3, Callback::Done).unwrap()]),
+        [Some(InstallNews::Done)]
+    );
+    // Nobody saw what its machine did before this start.
+    let handed = hand_out(&mut restarted(&started), 2).unwrap();
+    assert_eq!(
+        handed.change.event().unwrap().failure,
+        Some(InstallFailure::Interrupted)
+    );
+}
+
+#[test]
 fn an_install_of_which_nothing_is_heard_fails_and_says_what_was_seen_of_it_last() {
     let mut arming = armed();
     hand_out(&mut arming, 0).unwrap();
