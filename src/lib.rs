@@ -18,7 +18,7 @@
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
-//! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases, who is armed and which hosts were served, the switch ports at which they were given, and checksums; beside it the operator's files as accepted last |
+//! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases and the switch ports at which they were given, who is armed and which hosts were served, checksums, and what boots came to; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`attempt`] | what each power-on of a machine came to: a fold of events, and which ones are kept |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets; the DHCP engine |

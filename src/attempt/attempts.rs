@@ -129,47 +129,45 @@ impl Attempts {
 
     /// Drops the oldest where there are too many.
     fn bound(&mut self) {
-        while self.of_hosts.len() > ATTEMPTS_KEPT_MAX {
-            let oldest = self.of_hosts.pop_first();
-            self.forget(oldest);
+        self.drop_oldest(|_, is_too_many| is_too_many);
+    }
+
+    /// Drops of each class the oldest, one by one, while `is_due` says so of it and of whether there are too many.
+    fn drop_oldest(&mut self, is_due: impl Fn(AttemptId, bool) -> bool) {
+        let classes = [
+            (&mut self.of_hosts, ATTEMPTS_KEPT_MAX),
+            (&mut self.of_unlisted, ATTEMPTS_UNLISTED_MAX),
+        ];
+        let mut due = Vec::new();
+        for (class, max) in classes {
+            let is_oldest_due = |class: &BTreeMap<AttemptId, AttemptOwner>| {
+                let oldest = class.first_key_value();
+                oldest.is_some_and(|(id, _)| is_due(*id, class.len() > max))
+            };
+            while is_oldest_due(class) {
+                due.extend(class.pop_first());
+            }
         }
-        while self.of_unlisted.len() > ATTEMPTS_UNLISTED_MAX {
-            let oldest = self.of_unlisted.pop_first();
-            self.forget(oldest);
+        for (id, owner) in due {
+            self.forget(id, &owner);
         }
     }
 
-    fn forget(&mut self, oldest: Option<(AttemptId, AttemptOwner)>) {
-        let Some((id, owner)) = oldest else { return };
+    fn forget(&mut self, id: AttemptId, owner: &AttemptOwner) {
         self.memory.remove(&id);
         self.changed.remove(&id);
         self.dropped.push(id);
-        if let Some(ids) = self.by_owner.get_mut(&owner) {
+        if let Some(ids) = self.by_owner.get_mut(owner) {
             ids.remove(&id);
             if ids.is_empty() {
-                self.by_owner.remove(&owner);
+                self.by_owner.remove(owner);
             }
         }
     }
 
     /// Drops those that are older than [`ATTEMPT_TTL`], and has those in memory no more that rest.
     pub fn tidy(&mut self, now: Now) {
-        for unlisted in [false, true] {
-            loop {
-                let class = match unlisted {
-                    true => &mut self.of_unlisted,
-                    false => &mut self.of_hosts,
-                };
-                let Some(oldest) = class
-                    .first_entry()
-                    .filter(|oldest| age(now, *oldest.key()) > ATTEMPT_TTL)
-                else {
-                    break;
-                };
-                let oldest = oldest.remove_entry();
-                self.forget(Some(oldest));
-            }
-        }
+        self.drop_oldest(|id, _| age(now, id) > ATTEMPT_TTL);
         let (changed, by_owner) = (&self.changed, &self.by_owner);
         self.memory.retain(|id, attempt| {
             let is_latest = || by_owner.get(&attempt.owner).and_then(|ids| ids.last()) == Some(id);

@@ -1,6 +1,6 @@
 //! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
 
-use crate::boot::event::{Event, InstallEvent, Reason, RequestedFile, Stage, Step};
+use crate::boot::event::{Event, InstallEvent, Reason, Stage, Step};
 use crate::model::{InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, net::Ipv4Addr};
@@ -202,9 +202,4 @@ impl From<&Reason> for StepReason {
 fn bounded(shown: &impl std::fmt::Display) -> Box<str> {
     let shown = shown.to_string();
     prefix(&shown, ATTEMPT_TEXT_BYTES_MAX).into()
-}
-
-/// Whether a file is one that a machine boots: a kernel, an initrd, another loader of an image.
-pub(super) fn is_artifact(file: &RequestedFile) -> bool {
-    matches!(file, RequestedFile::Artifact { .. })
 }

@@ -1,6 +1,6 @@
 //! One attempt: its steps in their order, how far it came, and whether an event begins the next one.
 
-use super::step::{AttemptStep, StepKind, is_artifact};
+use super::step::{AttemptStep, StepKind};
 use crate::boot::event::{BootAction, Event, InstallEvent, RequestedFile, ScriptChoice, Stage, Step};
 use crate::model::{
     InstallNews, MacAddr, Name, Now, WallTime,
@@ -210,7 +210,7 @@ fn progress(event: &Event) -> Progress {
             RequestedFile::Loader { .. } => Progress::Loader,
             RequestedFile::Script { .. } => Progress::Script,
             RequestedFile::Answer { .. } => Progress::Answer,
-            file if is_artifact(file) => Progress::Artifacts,
+            RequestedFile::Artifact { .. } => Progress::Artifacts,
             _ => Progress::Asked,
         },
         Step::Install(InstallEvent {

@@ -2,8 +2,9 @@
 //!
 //! This module owns the folder `state.path` names and how a record looks on disk ([`records`]): leases, the date by
 //! which their ends are written, that some of them were lost, since when nothing was ([`records::birth`]), the
-//! checksums of artifacts that were read, what each boot came to ([`records::attempts`]), and beside them the operator's files as they were accepted last
-//! ([`last_good`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
+//! checksums of artifacts that were read, who is armed and which hosts were served ([`records::arming`],
+//! [`records::served`]), what each boot came to ([`records::attempts`]), and beside them the operator's files as they
+//! were accepted last ([`last_good`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
 //! (`boot`).
 //!
 //! The contract ([`Store`]) is what etcd can keep as well: commits with preconditions, a watch of a prefix, and errors
