@@ -219,6 +219,16 @@ impl Attempts {
         latest
     }
 
+    /// The machines whose running system may still be heard of its last attempt.
+    pub fn followed(&self, now: Now) -> impl Iterator<Item = &AttemptOwner> {
+        let last = self
+            .by_owner
+            .iter()
+            .filter_map(|(owner, ids)| Some((owner, ids.last()?)));
+        last.filter(move |(_, id)| age(now, **id) <= ATTEMPT_OPEN_MAX)
+            .map(|(owner, _)| owner)
+    }
+
     /// One that is in memory; the others are on disk.
     pub fn in_memory(&self, id: AttemptId) -> Option<&Attempt> {
         self.memory.get(&id)

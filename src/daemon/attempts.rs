@@ -9,7 +9,7 @@ use crate::model::limits::{
     ATTEMPTS_COMMIT_INTERVAL, ATTEMPTS_END_TIMEOUT, ATTEMPTS_GATHER_INTERVAL, ATTEMPTS_LOG_INTERVAL,
 };
 use crate::model::text::counted;
-use crate::state::{Counter, LogThrottle, Shared, Subscription};
+use crate::state::{Counter, LogThrottle, Shared, Subscription, followed::Followed};
 use crate::store::{
     Store, StoreError,
     records::attempts,
@@ -50,13 +50,15 @@ impl AttemptRecorder {
                 counted(unreadable, "record")
             );
         }
-        Ok(AttemptRecorder {
+        let recorder = AttemptRecorder {
             attempts: Mutex::new(attempts),
             shared,
             store,
             writer,
             unwritten: LogThrottle::default(),
-        })
+        };
+        recorder.tidy();
+        Ok(recorder)
     }
 
     /// Follows what happens until `end` says that no more will; then the last of it is written.
@@ -119,7 +121,19 @@ impl AttemptRecorder {
                 break;
             }
         }
-        self.lock().tidy(self.shared.clock.now());
+        self.tidy();
+    }
+
+    /// Drops what is too old, and says whose boots are followed.
+    fn tidy(&self) {
+        let now = self.shared.clock.now();
+        let mut attempts = self.lock();
+        attempts.tidy(now);
+        let followed = attempts.followed(now).map(|owner| match owner {
+            AttemptOwner::Host(name) => Followed::Host(name),
+            AttemptOwner::Mac(mac) => Followed::Mac(*mac),
+        });
+        self.shared.events.followed().renew(followed);
     }
 
     fn on_disk(&self, id: AttemptId) -> Option<Attempt> {

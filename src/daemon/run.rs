@@ -62,7 +62,7 @@ pub(super) async fn run(
     reloader.learn_hosts().await;
     let (stop, stopped) = flag::channel(false);
     let (end, finished) = flag::channel(false);
-    let recording = tokio::spawn(Arc::clone(&service.attempts).follow(shared.events.subscribe(), finished));
+    let recording = tokio::spawn(Arc::clone(&service.attempts).follow(shared.events.subscribe_to_boots(), finished));
     let mut serving = tokio::spawn(servers.run(Arc::clone(&shared), stopped.clone()));
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
     let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));

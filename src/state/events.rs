@@ -2,10 +2,13 @@
 //! to whoever listens.
 //!
 //! Who listens has a queue of [`EVENTS_QUEUE_MAX`] events; who falls behind loses the oldest, and is told how
-//! many. Nobody who serves machines waits for a listener, and no lock is held while a sentence is made.
+//! many. Nobody who serves machines waits for a listener, and no lock is held while a sentence is made. What a
+//! listener does not want to hear costs nothing: most of what a room says are running systems that renew their
+//! addresses, and they are of no boot.
 
 use super::{
     Counter, Counters, Shared,
+    followed::{Followed, FollowedMachines},
     log::{self, Budgets},
 };
 use crate::boot::{
@@ -14,7 +17,10 @@ use crate::boot::{
     loops::LoaderLoops,
 };
 use crate::model::limits::EVENTS_QUEUE_MAX;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 /// What happens, on its way to the log and to whoever listens.
@@ -25,7 +31,11 @@ pub struct Events {
     /// Hosts that decline their own address again and again.
     conflicts: Mutex<ReservationConflicts>,
     budgets: Budgets,
-    listeners: broadcast::Sender<Arc<Event>>,
+    /// Who hears everything.
+    listeners: Listeners,
+    /// Who hears what is of a boot.
+    followers: Listeners,
+    followed: FollowedMachines,
 }
 
 impl Default for Events {
@@ -34,7 +44,9 @@ impl Default for Events {
             loops: Mutex::default(),
             conflicts: Mutex::default(),
             budgets: Budgets::default(),
-            listeners: broadcast::Sender::new(EVENTS_QUEUE_MAX),
+            listeners: Listeners::default(),
+            followers: Listeners::default(),
+            followed: FollowedMachines::default(),
         }
     }
 }
@@ -42,10 +54,30 @@ impl Default for Events {
 impl Events {
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> Subscription {
-        Subscription {
-            events: self.listeners.subscribe(),
-            missed: 0,
+        self.listeners.subscribe()
+    }
+
+    /// What happens from now on to machines in their boot, and to those that are followed
+    /// ([`Events::followed`]).
+    pub fn subscribe_to_boots(&self) -> Subscription {
+        self.followers.subscribe()
+    }
+
+    /// The machines whose boot is followed. Whoever is heard in its boot is one of them by that.
+    pub fn followed(&self) -> &FollowedMachines {
+        &self.followed
+    }
+
+    /// Whether an event is of a boot that somebody follows.
+    fn is_of_a_boot(&self, event: &Event) -> bool {
+        let Some(machine) = Followed::of(&event.machine.key) else {
+            return false;
+        };
+        if event.stage.is_in_boot() {
+            self.followed.note(machine);
+            return true;
         }
+        self.followed.contains(machine)
     }
 
     /// Hosts that decline their own address, locked.
@@ -68,9 +100,15 @@ impl Events {
         let is_repeated = self.conflicts().is_repeat(event.at, &event);
         log::log(&event, is_repeated, &self.budgets);
         let alarm = self.alarm(&event);
-        if self.listeners.receiver_count() > 0 {
-            // There may be none any more; then nobody misses it.
-            let _ = self.listeners.send(Arc::new(event));
+        let heard_by = [
+            (&self.listeners, self.listeners.is_any()),
+            (&self.followers, self.followers.is_any() && self.is_of_a_boot(&event)),
+        ];
+        if heard_by.iter().any(|(_, is_heard)| *is_heard) {
+            let event = Arc::new(event);
+            for (listeners, _) in heard_by.iter().filter(|(_, is_heard)| *is_heard) {
+                listeners.send(&event);
+            }
         }
         if let Some(alarm) = alarm {
             counters.count(Counter::LoaderLoops);
@@ -102,11 +140,57 @@ impl Shared {
     }
 }
 
-/// Everything that happens, for one listener.
+/// Those that hear the same.
+#[derive(Debug)]
+struct Listeners {
+    sender: broadcast::Sender<Arc<Event>>,
+    /// The channel knows it too, behind a lock.
+    count: Arc<AtomicUsize>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Listeners {
+            sender: broadcast::Sender::new(EVENTS_QUEUE_MAX),
+            count: Arc::default(),
+        }
+    }
+}
+
+impl Listeners {
+    fn subscribe(&self) -> Subscription {
+        let events = self.sender.subscribe();
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Subscription {
+            events,
+            missed: 0,
+            count: Arc::clone(&self.count),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn send(&self, event: &Arc<Event>) {
+        // There may be none any more; then nobody misses it.
+        let _ = self.sender.send(Arc::clone(event));
+    }
+}
+
+/// What happens, for one listener.
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Arc<Event>>,
     missed: u64,
+    /// How many listen with it.
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Subscription {
@@ -146,7 +230,7 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::event::ReasonCode;
+    use crate::boot::event::{MachineKey, ReasonCode};
     use crate::model::{Now, WallTime};
     use std::time::Duration;
 
@@ -179,6 +263,39 @@ mod tests {
         assert_eq!(listener.missed(), 0);
         assert_eq!(counters.reason(ReasonCode::MessageType), 3);
         assert_eq!(counters.reason(ReasonCode::Malformed), 0);
+    }
+
+    #[test]
+    fn who_follows_boots_hears_a_running_system_where_its_boot_is_followed() {
+        let (events, counters) = (Events::default(), Counters::default());
+        let mut listener = events.subscribe_to_boots();
+        let of = |host: &str, stage: Stage| Event {
+            machine: Machine {
+                key: MachineKey::Host(host.parse().unwrap()),
+                ..Machine::default()
+            },
+            stage,
+            ..ignored(1)
+        };
+        for (host, stage) in [
+            ("runs", Stage::System),
+            ("boots", Stage::UefiPxe),
+            ("boots", Stage::System),
+            ("boots", Stage::Unknown),
+        ] {
+            events.publish(&counters, of(host, stage));
+        }
+        events.publish(&counters, ignored(1));
+        let heard: Vec<Stage> = std::iter::from_fn(|| listener.try_next())
+            .map(|event| event.stage)
+            .collect();
+        assert_eq!(heard, [Stage::UefiPxe, Stage::System, Stage::Unknown]);
+        let runs = "runs".parse().unwrap();
+        events.followed().renew([Followed::Host(&runs)].into_iter());
+        events.publish(&counters, of("runs", Stage::System));
+        assert!(listener.try_next().is_some());
+        drop(listener);
+        assert!(!events.followers.is_any());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod commit;
 pub mod counters;
 pub mod events;
+pub mod followed;
 pub mod log;
 pub mod ports;
 mod rendering;
