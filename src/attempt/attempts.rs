@@ -9,8 +9,8 @@ use crate::boot::event::{Event, InstallEvent, MachineKey, Step};
 use crate::model::{
     InstallNews, Now,
     limits::{
-        ATTEMPT_OPEN_MAX, ATTEMPT_SILENCE, ATTEMPT_TTL, ATTEMPTS_KEPT_MAX, ATTEMPTS_PER_COMMIT_MAX,
-        ATTEMPTS_UNLISTED_MAX,
+        ATTEMPT_OPEN_MAX, ATTEMPT_SILENCE, ATTEMPT_TTL, ATTEMPTS_DROPPED_MAX, ATTEMPTS_KEPT_MAX,
+        ATTEMPTS_PER_COMMIT_MAX, ATTEMPTS_PER_MACHINE_MAX, ATTEMPTS_UNLISTED_MAX,
     },
 };
 use std::{
@@ -70,11 +70,12 @@ impl Attempts {
     /// Takes one from disk back, as the process starts.
     pub fn restore(&mut self, now: Now, mut attempt: Attempt) {
         attempt.resume(now);
-        self.file(attempt.id, &attempt.owner);
+        let owner = attempt.owner.clone();
+        self.file(attempt.id, &owner);
         if attempt.silence(now) < ATTEMPT_SILENCE {
             self.memory.insert(attempt.id, attempt);
         }
-        self.bound();
+        self.bound(&owner);
     }
 
     /// Takes an event in, which happened while `generation` was in force.
@@ -113,9 +114,10 @@ impl Attempts {
         let next_free = last.map_or(0, |last| last.0.saturating_add(1));
         let id = AttemptId(event.at.wall.0.saturating_mul(1000).max(next_free));
         self.file(id, &owner);
-        self.memory.insert(id, Attempt::begin(id, owner, generation, event));
+        self.memory
+            .insert(id, Attempt::begin(id, owner.clone(), generation, event));
         self.changed.insert(id);
-        self.bound();
+        self.bound(&owner);
     }
 
     fn file(&mut self, id: AttemptId, owner: &AttemptOwner) {
@@ -127,8 +129,18 @@ impl Attempts {
         self.by_owner.entry(owner.clone()).or_default().insert(id);
     }
 
-    /// Drops the oldest where there are too many.
-    fn bound(&mut self) {
+    /// Drops the oldest where there are too many: those of the machine that the last one is of, so that one that is
+    /// started again and again takes nothing from the others, and then those of all.
+    fn bound(&mut self, owner: &AttemptOwner) {
+        let of_machine = self.by_owner.get(owner).map_or(0, BTreeSet::len);
+        for _ in ATTEMPTS_PER_MACHINE_MAX..of_machine {
+            let oldest = self.by_owner.get(owner).and_then(|ids| ids.first().copied());
+            if let Some(id) = oldest {
+                self.of_hosts.remove(&id);
+                self.of_unlisted.remove(&id);
+                self.forget(id, owner);
+            }
+        }
         self.drop_oldest(|_, is_too_many| is_too_many);
     }
 
@@ -156,7 +168,10 @@ impl Attempts {
     fn forget(&mut self, id: AttemptId, owner: &AttemptOwner) {
         self.memory.remove(&id);
         self.changed.remove(&id);
-        self.dropped.push(id);
+        // Of those that a disk takes away no more, the next start drops what is too much once more.
+        if self.dropped.len() < ATTEMPTS_DROPPED_MAX {
+            self.dropped.push(id);
+        }
         if let Some(ids) = self.by_owner.get_mut(owner) {
             ids.remove(&id);
             if ids.is_empty() {
@@ -199,6 +214,7 @@ impl Attempts {
             }
         }
         self.dropped.extend(unwritten.dropped);
+        self.dropped.truncate(ATTEMPTS_DROPPED_MAX);
     }
 
     /// The last attempt of a machine.
@@ -380,6 +396,26 @@ mod tests {
             dropped.extend(unwritten.dropped);
         }
         assert_eq!((changed, dropped.len()), (ATTEMPTS_UNLISTED_MAX + 1, 5));
+    }
+
+    #[test]
+    fn a_machine_that_is_started_again_and_again_takes_nothing_from_the_others_and_a_dead_disk_no_memory() {
+        let mut attempts = Attempts::default();
+        observe(&mut attempts, &unlisted(1, offered(at(100), Stage::UefiPxe)));
+        let starts = u64::try_from(ATTEMPTS_PER_MACHINE_MAX + ATTEMPTS_DROPPED_MAX + 7).unwrap();
+        let began = |start: u64| at(100 + start * ATTEMPT_SILENCE.as_secs());
+        for start in 0..starts {
+            observe(&mut attempts, &offered(began(start), Stage::UefiPxe));
+        }
+        let kept = attempts.of(&host());
+        assert_eq!(kept.len(), ATTEMPTS_PER_MACHINE_MAX);
+        assert_eq!(kept[0].0, began(starts - 1).wall.0 * 1000);
+        assert_eq!(attempts.of(&AttemptOwner::Mac(mac(1))).len(), 1);
+        assert_eq!(attempts.dropped.len(), ATTEMPTS_DROPPED_MAX);
+        let unwritten = attempts.take_unwritten();
+        observe(&mut attempts, &offered(began(starts), Stage::UefiPxe));
+        attempts.not_written(unwritten);
+        assert_eq!(attempts.dropped.len(), ATTEMPTS_DROPPED_MAX);
     }
 
     #[test]

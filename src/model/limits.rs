@@ -72,6 +72,11 @@ pub const ATTEMPT_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const ATTEMPTS_KEPT_MAX: usize = 20_000;
 /// Attempts of unlisted machines that are kept.
 pub const ATTEMPTS_UNLISTED_MAX: usize = 1_000;
+/// Attempts of one machine that are kept: one that is started again and again takes no other's place.
+pub const ATTEMPTS_PER_MACHINE_MAX: usize = 100;
+/// Attempts that wait for a disk that refuses everything to be removed from it; what is more is removed after the next
+/// start.
+pub const ATTEMPTS_DROPPED_MAX: usize = 20_000;
 /// Steps of an attempt that are kept.
 pub const ATTEMPT_STEPS_MAX: usize = 48;
 /// How far back a step is looked for that a new one repeats.
