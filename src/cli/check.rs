@@ -38,6 +38,9 @@ pub(super) struct CheckArgs {
     /// bootwright.toml, or the folder that has it
     #[arg(default_value = DEFAULT_PATH)]
     path: PathBuf,
+    /// The same, as `serve` has it
+    #[arg(long, value_name = "PATH", hide = true, conflicts_with = "path")]
+    config: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -47,6 +50,12 @@ pub(super) struct CheckArgs {
     /// Look at no image: whatever image is named is taken to be there, with a kernel, an initrd and a disk
     #[arg(long)]
     without_images: bool,
+}
+
+impl CheckArgs {
+    fn settings(&self) -> PathBuf {
+        settings_file(self.config.as_ref().unwrap_or(&self.path))
+    }
 }
 
 /// What `--json` prints.
@@ -74,7 +83,7 @@ struct CheckCounts {
 /// Runs the command: 1 when there is an error.
 pub(super) fn run(args: CheckArgs) -> ExitCode {
     let started = Instant::now();
-    let settings = settings_file(&args.path);
+    let settings = args.settings();
     // What is wrong with the settings is reported with everything else.
     let appliance = config::appliance(&settings).ok();
     let loaded = load(&settings, appliance.as_ref(), args.without_images);
@@ -219,6 +228,21 @@ fn print_text(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args as _, FromArgMatches as _};
+
+    fn parsed(arguments: &[&str]) -> Result<CheckArgs, clap::Error> {
+        let command = CheckArgs::augment_args(clap::Command::new("check").no_binary_name(true));
+        CheckArgs::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
+    #[test]
+    fn who_is_used_to_serve_may_say_config_and_not_both() {
+        let path = |arguments: &[&str]| parsed(arguments).unwrap().settings();
+        assert_eq!(path(&["--config", "here.toml"]), Path::new("here.toml"));
+        assert_eq!(path(&["here.toml"]), Path::new("here.toml"));
+        assert_eq!(path(&[]), Path::new(DEFAULT_PATH));
+        assert!(parsed(&["here.toml", "--config", "there.toml"]).is_err());
+    }
 
     #[test]
     fn the_other_interface_of_a_card_is_no_slip() {
