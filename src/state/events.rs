@@ -24,7 +24,7 @@ use std::sync::{
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 /// What happens, on its way to the log and to whoever listens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Events {
     /// Machines that may be caught between their firmware and their loader.
     loops: Mutex<LoaderLoops>,
@@ -36,19 +36,6 @@ pub struct Events {
     /// Who hears what is of a boot.
     followers: Listeners,
     followed: FollowedMachines,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Events {
-            loops: Mutex::default(),
-            conflicts: Mutex::default(),
-            budgets: Budgets::default(),
-            listeners: Listeners::default(),
-            followers: Listeners::default(),
-            followed: FollowedMachines::default(),
-        }
-    }
 }
 
 impl Events {
