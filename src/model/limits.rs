@@ -2,11 +2,13 @@
 //!
 //! The defaults hold 10,000 machines. What bites is counted where it bites.
 
+mod deploy;
 mod edited;
 mod http;
 mod images;
 mod installs;
 
+pub use deploy::*;
 pub use edited::*;
 pub use http::*;
 pub use images::*;

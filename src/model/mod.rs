@@ -2,7 +2,7 @@
 //!
 //! Owns: addresses of machines, architectures, boot targets, names, time as an argument, and the
 //! named limits. Does not own: decisions (`boot`), wire formats (`proto`) or any I/O. std and serde
-//! only.
+//! only, with its JSON for the one type that two programs exchange ([`DeployOrder`]).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod arch;
@@ -11,11 +11,13 @@ mod dialect;
 mod disk;
 mod hardware;
 mod hex;
+mod image_sum;
 mod install;
 pub mod limits;
 mod mac_block;
 mod mode;
 mod name;
+mod order;
 mod probe;
 mod serial;
 mod shared_address;
@@ -30,10 +32,15 @@ pub use cidr::{AddressRange, Cidr, CidrError, OwnAddress};
 pub use dialect::Dialect;
 pub use disk::{DiskInfo, DiskSelector, DiskSize, DiskSizeError, NoDisk, Pick};
 pub use hardware::{HardwareAddr, MacAddr, MacError};
+pub use image_sum::{ImageSum, ImageSumError};
 pub use install::{By, CallbackDoubt, CallbackWord, InstallFailure, InstallNews, InstallStep};
 pub use mac_block::{MacBlock, MacBlockError};
 pub use mode::{Mode, ServedInterface};
 pub use name::{Name, NameError};
+pub use order::{
+    AfterDeploy, BootEntry, DeployImage, DeployOrder, ImageFormat, ImagePieces, OrderError, OrderVersion, SeedContent,
+    SeedFile, UnpackedImage,
+};
 pub use probe::Probe;
 pub use serial::is_placeholder_serial;
 pub use shared_address::SharedAddresses;
