@@ -3,7 +3,7 @@
 use super::{
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
-        LeaseStatus, NoParameters, ReloadAccepted, Status,
+        LeaseStatus, NoParameters, PlanBasis, ReloadAccepted, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},
@@ -105,6 +105,8 @@ endpoints! {
     GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
     /// What boots came to.
     GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;
+    /// What a candidate inventory is held against. Its values are in it, and not for everybody who may read.
+    GetPlanBasis: GET "/plan-basis", Operate, NoParameters => Document<PlanBasis>;
     /// Arms hosts.
     PostArm: POST "/arm", Operate, ArmRequest => Document<Armed>;
     /// Disarms hosts.

@@ -21,6 +21,7 @@ mod mac_typo;
 pub mod machine;
 pub mod method;
 pub mod paths;
+pub mod plan;
 pub mod program;
 pub mod quirks;
 pub mod render;

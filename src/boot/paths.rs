@@ -12,11 +12,11 @@
 
 use crate::model::{Name, Token};
 use percent_encoding::percent_decode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, net::IpAddr};
 
 /// The ports of our servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     /// HTTP (TCP).
     pub http: u16,

@@ -12,7 +12,7 @@ use std::{
     error::Error,
     fmt::Write as _,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -29,6 +29,16 @@ pub(super) struct AdminArgs {
 }
 
 impl AdminArgs {
+    /// The daemon's socket.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Whether the answer is to be JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Asks `E` for its object, and shows that as JSON or as `text` says it.
     pub(super) fn document<E, T>(&self, request: &E::Request, text: impl FnOnce(&T) -> String) -> ExitCode
     where

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Where a package puts the appliance's settings.
-const DEFAULT_PATH: &str = "/etc/bootwright/bootwright.toml";
+pub(super) const DEFAULT_PATH: &str = "/etc/bootwright/bootwright.toml";
 const FILE_NAME: &str = "bootwright.toml";
 
 /// Checks the settings, the inventory, scripts, answers and images: all errors at once
@@ -109,6 +109,13 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Loads what a path names, as `bootwright check` does.
+pub(super) fn load_candidate(path: &Path) -> Result<Loaded, LoadReport> {
+    let settings = settings_file(path);
+    let appliance = config::appliance(&settings).ok();
+    load(&settings, appliance.as_ref(), false)
 }
 
 /// Loads the files as a start and a reload do: tried in another process first. What is wrong with images is

@@ -1,6 +1,7 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 //!
-//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense · 130 and 143
+//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense, or `plan` found changes ·
+//! 3 `plan` found a wipe · 130 and 143
 //! stopped by Ctrl-C or SIGTERM while an image was made.
 
 mod arm;
@@ -10,6 +11,7 @@ mod hashing;
 mod hosts;
 mod image;
 mod leases;
+mod plan;
 mod reload;
 mod serve;
 mod status;
@@ -33,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   bootwright check /etc/bootwright
   bootwright serve --config /etc/bootwright/bootwright.toml
+  bootwright plan ~/room
   bootwright reload && bootwright status
   bootwright arm r1u07 --for 2h
   bootwright leases --json";
@@ -42,6 +45,7 @@ Examples:
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
     Reload(reload::ReloadArgs),
     Status(status::StatusArgs),
     Hosts(hosts::HostsArgs),
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Hosts(args) => hosts::run(args),

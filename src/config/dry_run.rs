@@ -13,16 +13,14 @@ use crate::boot::{
     machine::{Identity, Who},
     render::TemplateError,
     resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
-    scene::TemplateContext,
+    scene::{STRANGER, TemplateContext, sample_identity},
     snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
 };
-use crate::model::{Arch, Cpu, Dialect, Firmware, MacAddr, Name};
+use crate::model::{Arch, Cpu, Dialect, Firmware, Name};
 use std::net::Ipv4Addr;
 
 /// Stands for our own address in texts that are only tried.
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// Stands for a machine that is not listed.
-const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
 /// What failed, and the first value to look at.
 type FailureKey = (TemplateError, Origin);
@@ -119,7 +117,7 @@ fn machine<'a>(
     });
     let mut flaws = Vec::new();
     for firmware in [Firmware::Bios, Firmware::Uefi] {
-        let identity = identity(snapshot, who, settings, firmware);
+        let identity = sample_identity(snapshot, who, firmware);
         let forms = forms(snapshot, settings, identity.arch);
         if !can_render(snapshot, settings, &forms) {
             return;
@@ -192,22 +190,6 @@ fn can_render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect]) -
         && answer
             .as_ref()
             .is_none_or(|answer| templates.answer_compiles(answer.value.as_str()))
-}
-
-fn identity(snapshot: &Snapshot, who: Who<'_>, settings: &BootSettings, firmware: Firmware) -> Identity {
-    let image = settings
-        .image
-        .as_ref()
-        .and_then(|image| snapshot.images.get(&image.value));
-    let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
-    Identity {
-        mac: who
-            .host()
-            .and_then(|host| host.macs.first().copied())
-            .or(Some(STRANGER)),
-        arch: Some(Arch { firmware, cpu }),
-        ..Identity::default()
-    }
 }
 
 /// Renders it all, notes what is wrong with a text, and has the script's first language and the answers

@@ -3,14 +3,14 @@
 use crate::admin::api::InstallTarget;
 use crate::boot::{
     arming::{
-        Arming, Standing,
+        Arming, KnownInstalls, Standing, is_install_target,
         served::{Newcomers, ServedHosts, ServedRecord},
     },
     change::Change,
     snapshot::{Host, Snapshot},
 };
 use crate::model::{
-    BootTarget, By, Name,
+    By, Name,
     limits::{ARMED_FOR_FIRST_APPEARANCE, SERVED_KEYS_MAX},
     text::counted,
 };
@@ -81,6 +81,18 @@ impl FirstAppearance {
         targets
     }
 
+    /// What decides who installs next, now.
+    pub(super) async fn known(&self, shared: &Shared) -> KnownInstalls {
+        let served = self.served.lock().await.clone();
+        let now = shared.clock.now();
+        let mut leases = shared.lease_table();
+        KnownInstalls {
+            date: leases.date(now),
+            states: leases.arming().in_brief(),
+            served,
+        }
+    }
+
     /// Arms those hosts of the generation in force that appear for the first time and are set to install. Every host
     /// counts as served from then on.
     pub(super) async fn learn(&self, shared: &Shared) {
@@ -99,10 +111,8 @@ impl FirstAppearance {
             );
             return;
         }
-        // A host that a person armed before it was known to be served may be installed by now.
-        let is_untouched = |host: &Arc<Host>| !shared.lease_table().arming().knows(host);
-        let installs = hosts.iter().filter(|host| is_install_target(host)).cloned();
-        let installs: Vec<Arc<Host>> = installs.filter(is_untouched).collect();
+        let is_armed = |host: &&Arc<Host>| shared.lease_table().arming().is_armed_by_appearing(host);
+        let installs: Vec<Arc<Host>> = hosts.iter().filter(is_armed).cloned().collect();
         match keep(shared, &installs, &records).await {
             Ok(()) => {
                 for record in &records {
@@ -138,12 +148,6 @@ fn log_unlearned(installs: &[Arc<Host>], error: &ArmingError) {
     );
 }
 
-/// Whether a host installs as soon as it is armed.
-fn is_install_target(host: &Host) -> bool {
-    let is_set = host.settings.boot.as_ref().map(|boot| boot.value) == Some(BootTarget::Install);
-    is_set && !host.locked && host.settings.script.is_some()
-}
-
 /// The hosts that are set to install now, and were not before. Armed is whoever may install, however long since.
 fn install_targets(shared: &Shared, before: &Snapshot) -> Vec<InstallTarget> {
     let now = shared.snapshot.load();
@@ -174,13 +178,21 @@ mod tests {
     use super::*;
     use crate::boot::{
         arming::{HandedInstall, HostState},
-        snapshot::Hosts,
+        callback::Callback,
+        gate::{Gate, gate},
+        machine::Who,
+        plan::{Picture, PlanBasis, PlannedChanges, next_boots},
+        snapshot::{BootSettings, Hosts},
     };
     use crate::fixtures;
     use crate::lease::LeaseTable;
-    use crate::model::MacAddr;
+    use crate::model::{BootTarget, MacAddr};
     use crate::state::{Clock, CommitLog, Durable};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use proptest::prelude::*;
+    use std::{
+        collections::HashSet,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     /// A disk that takes everything, or nothing.
     #[derive(Clone, Default)]
@@ -302,5 +314,184 @@ mod tests {
         assert!(serve(&shared, &appearance, vec![to_its_disk]).await.is_empty());
         let targets = serve(&shared, &appearance, vec![host]).await;
         assert_eq!((targets.len(), targets[0].armed), (1, true));
+    }
+
+    /// A plan of what `hosts` would change, as `bootwright plan` makes it.
+    async fn planned(shared: &Shared, appearance: &FirstAppearance, hosts: Vec<Host>) -> PlannedChanges {
+        let snapshot = shared.snapshot.load_full();
+        let installs = appearance.known(shared).await;
+        let basis = PlanBasis {
+            version: String::new(),
+            generation: 1,
+            ports: snapshot.ports,
+            picture: Picture::of(&snapshot),
+            boots: next_boots(&snapshot, &mut installs.arming(), installs.date),
+            installs,
+        };
+        let sent = serde_json::to_vec(&basis).unwrap();
+        PlannedChanges::of(&serde_json::from_slice(&sent).unwrap(), &room(hosts))
+    }
+
+    /// A host of few names, MACs and settings, so that they meet again and again.
+    fn any_host() -> impl Strategy<Value = Host> {
+        let boot = proptest::sample::select(vec![
+            None,
+            Some(BootTarget::Install),
+            Some(BootTarget::Install),
+            Some(BootTarget::Local),
+            Some(BootTarget::Live),
+        ]);
+        (0..6_u8, 0..6_u8, boot, any::<bool>(), 0..4_u8, any::<Option<bool>>()).prop_map(
+            |(name, mac, boot, is_locked, odd, serial)| Host {
+                locked: is_locked && odd == 0,
+                serial: serial.map(|serial| format!("SN-{serial}")),
+                macs: vec![MacAddr([2, 0, 0, 0, 0, mac])],
+                settings: BootSettings {
+                    boot: boot.map(fixtures::sourced),
+                    script: (odd != 1).then(|| fixtures::sourced("installer".parse().unwrap())),
+                    ..BootSettings::default()
+                },
+                ..fixtures::host(&format!("h{name}"))
+            },
+        )
+    }
+
+    /// An inventory as `config` lets one pass: nobody twice.
+    fn any_inventory() -> impl Strategy<Value = Vec<Host>> {
+        proptest::collection::vec(any_host(), 0..6).prop_map(|hosts| {
+            let (mut names, mut macs, mut serials) = (HashSet::new(), HashSet::new(), HashSet::new());
+            let is_new = |host: &Host| {
+                let is_new_serial = host.serial.clone().is_none_or(|serial| serials.insert(serial));
+                names.insert(host.name.clone()) & macs.insert(host.macs.clone()) & is_new_serial
+            };
+            hosts.into_iter().filter(is_new).collect()
+        })
+    }
+
+    /// What happens to hosts while an inventory is served.
+    #[derive(Clone, Copy, Debug)]
+    enum HostHappening {
+        Arm(usize),
+        Disarm(usize),
+        Begin(usize),
+        Done(usize),
+        Fail(usize),
+        /// The disk takes nothing from now on, or all again.
+        Full(bool),
+    }
+
+    fn any_happening() -> impl Strategy<Value = HostHappening> {
+        let place = 0..6_usize;
+        prop_oneof![
+            place.clone().prop_map(HostHappening::Arm),
+            place.clone().prop_map(HostHappening::Disarm),
+            place.clone().prop_map(HostHappening::Begin),
+            place.clone().prop_map(HostHappening::Done),
+            place.prop_map(HostHappening::Fail),
+            any::<bool>().prop_map(HostHappening::Full),
+        ]
+    }
+
+    async fn happen(shared: &Shared, disk: &Disk, happening: HostHappening) {
+        let snapshot = shared.snapshot.load_full();
+        let hosts: Vec<&Arc<Host>> = snapshot.hosts.iter().collect();
+        let by = By::Operator { name: "ada".into() };
+        let said = |shared: &Shared, place: usize, word: Callback| {
+            let mut leases = shared.lease_table();
+            let date = leases.date(shared.clock.now());
+            if let Some(host) = hosts.get(place) {
+                let _ = leases
+                    .arming()
+                    .heard(date, (host, HERE), (fixtures::draw_token(), word));
+            }
+        };
+        match happening {
+            HostHappening::Full(is_full) => disk.is_full.store(is_full, Ordering::Relaxed),
+            HostHappening::Arm(place) => {
+                if let Some(host) = hosts.get(place).filter(|host| is_install_target(host)) {
+                    let hosts = [Arc::clone(host)];
+                    let _ = shared.arm(&hosts, (ARMED_FOR_FIRST_APPEARANCE, by), Vec::new()).await;
+                }
+            }
+            HostHappening::Disarm(place) => {
+                if let Some(host) = hosts.get(place) {
+                    let _ = shared.disarm(std::slice::from_ref(&host.name), &by).await;
+                }
+            }
+            HostHappening::Begin(place) => {
+                let mut leases = shared.lease_table();
+                let date = leases.date(shared.clock.now());
+                if let Some(host) = hosts.get(place) {
+                    let _ = leases.arming().hand_out(date, (host, HERE), fixtures::draw_token);
+                }
+            }
+            HostHappening::Done(place) => said(shared, place, Callback::Done),
+            HostHappening::Fail(place) => said(shared, place, Callback::Failed { reason: "no".into() }),
+        }
+    }
+
+    const HERE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(192, 0, 2, 7);
+
+    /// Whom the gate lets install.
+    fn installing(shared: &Shared) -> Vec<String> {
+        let snapshot = shared.snapshot.load_full();
+        let mut leases = shared.lease_table();
+        let world = leases.world(shared.clock.now(), &snapshot);
+        let installs = |host: &&Arc<Host>| {
+            let gate = gate(&world, Who::Host(host));
+            matches!(
+                gate,
+                Gate::Network {
+                    target: BootTarget::Install,
+                    ..
+                }
+            )
+        };
+        snapshot
+            .hosts
+            .iter()
+            .filter(installs)
+            .map(|host| host.name.to_string())
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn whoever_installs_once_a_candidate_is_taken_was_named_by_its_plan(
+            lives in proptest::collection::vec((any_inventory(), proptest::collection::vec(any_happening(), 0..6)), 1..4),
+            candidate in any_inventory(),
+            learns_first in any::<bool>(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let disk = Disk::default();
+                let tables = (LeaseTable::default(), Arming::default());
+                let shared = Shared::restored(Clock::start(), room(vec![]), tables, Box::new(disk.clone()));
+                let appearance = FirstAppearance::new(ServedHosts::default());
+                if learns_first {
+                    appearance.learn(&shared).await;
+                }
+                for (inventory, happenings) in lives {
+                    serve(&shared, &appearance, inventory).await;
+                    for happening in happenings {
+                        happen(&shared, &disk, happening).await;
+                    }
+                }
+                let plan = planned(&shared, &appearance, candidate.clone()).await;
+                let named: Vec<&str> = plan.wipes.iter().map(|wipe| wipe.host.as_str()).collect();
+                serve(&shared, &appearance, candidate).await;
+                let installing = installing(&shared);
+                for host in &installing {
+                    prop_assert!(named.contains(&host.as_str()), "{host} installs: {plan:?}");
+                }
+                // Nobody is named for nothing, where the disk takes what arms them.
+                if !disk.is_full.load(Ordering::Relaxed) {
+                    prop_assert_eq!(installing.len(), named.len(), "{:?}: {:?}", installing, plan);
+                }
+                Ok(())
+            })?;
+        }
     }
 }

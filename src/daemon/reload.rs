@@ -14,8 +14,11 @@ use super::{
     verifier::Verifier,
     watched::WatchSet,
 };
-use crate::admin::api::{LastGoodFiles, Problem, ReloadAccepted, ReloadRefusal};
-use crate::boot::snapshot::Ports;
+use crate::admin::api::{LastGoodFiles, PlanBasis, Problem, ReloadAccepted, ReloadRefusal};
+use crate::boot::{
+    plan::{self, Picture},
+    snapshot::Ports,
+};
 use crate::config::{
     Appliance, LoadReport, Loaded,
     validation::{self, TriedFiles},
@@ -228,6 +231,20 @@ impl Reloader {
     /// Arms the hosts of the generation in force that appear in it for the first time, and learns all the others.
     pub(super) async fn learn_hosts(&self) {
         self.first_appearance.learn(&self.shared).await;
+    }
+
+    /// What a candidate is held against, as it is now. Blocks: every text of the generation is rendered for it.
+    pub(super) fn plan_basis(&self) -> PlanBasis {
+        let snapshot = self.shared.snapshot.load_full();
+        let installs = Handle::current().block_on(self.first_appearance.known(&self.shared));
+        PlanBasis {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: snapshot.generation,
+            ports: snapshot.ports,
+            picture: Picture::of(&snapshot),
+            boots: plan::next_boots(&snapshot, &mut installs.arming(), installs.date),
+            installs,
+        }
     }
 
     /// Reads the files and swaps the snapshot whole, or keeps the old one and says why.

@@ -3,6 +3,18 @@
 
 use std::fmt::{self, Write};
 
+/// Parts of keys whose values are secrets, in small letters.
+const SECRET_KEYS: &[&str] = &[
+    "passw",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "hash",
+    "private",
+    "crypt",
+];
+
 /// `bytes` as printable ASCII: control characters, quotes' backslashes and everything beyond ASCII
 /// become `\xNN`, so that a log line or a terminal can't be steered by a client.
 pub fn escape(bytes: &[u8]) -> String {
@@ -50,6 +62,18 @@ pub fn control_character(text: &str) -> Option<char> {
     }
     text.chars()
         .find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
+/// Whether a key's value is a secret, by the key's own words.
+pub fn names_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_KEYS.iter().any(|secret| key.contains(secret))
+}
+
+/// Whether a value has a secret in it, by the words of a table's keys, or is what crypt(3) makes of a password.
+pub fn holds_secret(value: &str) -> bool {
+    let is_hash = |scheme: &&str| value.contains(scheme);
+    value.contains('{') && names_secret(value) || ["$1$", "$2", "$5$", "$6$", "$y$"].iter().any(is_hash)
 }
 
 /// Whether a character does something to the text around it: a control character, one that ends a line, or one

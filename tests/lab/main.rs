@@ -73,6 +73,7 @@ mod matrix;
 mod namespace;
 mod newer;
 mod options;
+mod plan;
 mod probe;
 mod proxy;
 mod pxelinux;

@@ -4,10 +4,10 @@ use bootwright::admin::{
     self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
-        LeaseStatus, NoParameters, Problem, RefusalCode, ReloadAccepted, ReloadRefusal, Status,
+        LeaseStatus, NoParameters, PlanBasis, Problem, RefusalCode, ReloadAccepted, ReloadRefusal, Status,
     },
     client::{self, ClientError},
-    routes::{GetAttempts, GetHosts, GetLeases, GetStatus, PostArm, PostDisarm, PostReload},
+    routes::{GetAttempts, GetHosts, GetLeases, GetPlanBasis, GetStatus, PostArm, PostDisarm, PostReload},
 };
 use bootwright::model::WallTime;
 use serde_json::{Value, json};
@@ -110,6 +110,12 @@ impl Answers<GetLeases> for Api {
 impl Answers<GetAttempts> for Api {
     fn answer(&self, _: AttemptFilter, _: &Caller) -> Result<Lines<AttemptStatus>, AdminRefusal> {
         Ok(Lines::new(std::iter::empty()))
+    }
+}
+
+impl Answers<GetPlanBasis> for Api {
+    fn answer(&self, _: NoParameters, _: &Caller) -> Result<Document<PlanBasis>, AdminRefusal> {
+        Err(AdminRefusal::new(RefusalCode::Internal, "no inventory is served"))
     }
 }
 

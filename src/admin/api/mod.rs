@@ -8,6 +8,7 @@ mod arm;
 mod attempts;
 mod hosts;
 mod leases;
+mod plan;
 mod refusal;
 mod reload;
 mod status;
@@ -17,6 +18,7 @@ pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
 pub use hosts::{HeldAddress, HostFilter, HostStatus, InstallStatus};
 pub use leases::LeaseStatus;
+pub use plan::PlanBasis;
 pub use refusal::{AdminRefusal, Problem, RefusalCode};
 pub use reload::{InstallTarget, ReloadAccepted, ReloadRefusal};
 pub use status::{

@@ -2,13 +2,15 @@
 
 use crate::boot::snapshot::Host;
 use crate::model::{HardwareAddr, Uuid};
+use serde::{Deserialize, Serialize};
 
 /// FNV-1a, 64 bits: two of one inventory are never taken for each other but by a chance of one in 2^64.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// One thing that a host is known by: an interface, a UUID, a serial number, a switch port, or its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct HostKey(pub u64);
 
 /// All that a host is listed by beside its name, in whatever order. Whoever arms a host arms this machine: where the

@@ -20,12 +20,14 @@
 //! Times are the calendar's on disk (`LeaseTable::date`), so that no clock that is set arms for longer.
 
 mod fingerprint;
+mod foresight;
 mod heard;
 mod record;
 pub mod served;
 mod sweep;
 
 pub use fingerprint::{Fingerprint, HostKey};
+pub use foresight::{KnownInstalls, KnownState, StateInBrief, is_install_target};
 pub use record::{Credential, HostRecord, HostState, Install};
 
 use crate::boot::{event::InstallEvent, snapshot::Host};

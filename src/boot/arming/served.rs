@@ -7,10 +7,11 @@
 use super::fingerprint::{HostKey, keys};
 use crate::boot::snapshot::{Host, Snapshot};
 use crate::model::limits::{SERVED_KEYS_MAX, SERVED_KEYS_PER_RECORD_MAX};
+use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, sync::Arc};
 
 /// Everything that hosts were known by in the inventories that this store has been serving.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServedHosts {
     keys: HashSet<HostKey>,
     /// The same of hosts that appeared when the disk did not take it: they are new no more, and on no disk yet.

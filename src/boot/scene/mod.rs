@@ -17,7 +17,8 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use crate::model::{
-    Arch, BootTarget, By, Cpu, Firmware, Name, Now, Token, WallTime, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text,
+    Arch, BootTarget, By, Cpu, Firmware, MacAddr, Name, Now, Token, WallTime, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX,
+    text,
 };
 use minijinja::Value;
 use std::{
@@ -41,6 +42,23 @@ pub struct Scene<'a> {
     pub address: Option<IpAddr>,
     /// The address of ours that it talks to.
     pub server: IpAddr,
+}
+
+/// Stands for a machine that is not listed.
+pub const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+/// What is known of a machine with that firmware where nobody asked yet: its first interface, and that it is what its
+/// image is for.
+pub fn sample_identity(snapshot: &Snapshot, who: Who<'_>, firmware: Firmware) -> Identity {
+    let image = who.settings().and_then(|settings| settings.image.as_ref());
+    let image = image.and_then(|image| snapshot.images.get(&image.value));
+    let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
+    let own = who.host().and_then(|host| host.macs.first().copied());
+    Identity {
+        mac: own.or(Some(STRANGER)),
+        arch: Some(Arch { firmware, cpu }),
+        ..Identity::default()
+    }
 }
 
 /// The variables of one machine, ready for any number of templates.

@@ -1,19 +1,10 @@
 //! Secrets in the lines that a report shows: their characters are hidden, and everything else stays where
 //! it is. A report ends in a terminal's history, in a CI's log, in a question to a colleague.
 
+use crate::model::text::names_secret;
+
 /// What stands for a hidden character.
 const HIDDEN: char = '•';
-/// Parts of keys whose values are secrets, in small letters.
-const SECRET_KEYS: &[&str] = &[
-    "passw",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "hash",
-    "private",
-    "crypt",
-];
 /// What TOML's texts over several lines begin and end with.
 const LONG_QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 
@@ -119,8 +110,7 @@ fn is_secret_key(before: &str) -> bool {
     let before = before.trim_end().trim_end_matches(['"', '\'']);
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     let key = before.rsplit(|c: char| !is_part(c)).next().unwrap_or_default();
-    let key = key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    SECRET_KEYS.iter().any(|secret| key.contains(secret))
+    names_secret(key.rsplit('.').next().unwrap_or_default())
 }
 
 /// Hides what crypt(3) makes of a password, wherever it stands: `$6$salt$hash`.

@@ -4,6 +4,7 @@ mod arm;
 mod attempts;
 mod hosts;
 mod leases;
+mod plan;
 mod reload;
 mod status;
 
