@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `step` | an event as an attempt keeps it |
 //! | `timeline` | one attempt: its steps, how far it came, and when the next one begins |
+//! | `verdict` | what keeps its machine from coming up, and what to do |
 //! | `attempts` | which attempt an event belongs to, which are in memory, and which are dropped |
 //!
 //! # When an attempt begins
@@ -23,9 +24,10 @@
 mod attempts;
 mod step;
 mod timeline;
+pub mod verdict;
 
 pub use attempts::{Attempts, Load, Unwritten};
-pub use step::{AttemptStep, StepKind, StepReason};
+pub use step::{AttemptStep, FileKind, StepKind, StepReason};
 pub use timeline::{Attempt, AttemptId, AttemptOutcome, AttemptOwner, Progress};
 
 #[cfg(test)]

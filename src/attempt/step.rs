@@ -1,9 +1,11 @@
 //! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
 
-use crate::boot::event::{Event, InstallEvent, Reason, Stage, Step};
-use crate::model::{InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
+use crate::boot::event::{
+    BootAction, DiskReason, Event, InstallEvent, Reason, RequestedFile, ScriptChoice, Stage, Step,
+};
+use crate::model::{InstallFailure, InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, net::Ipv4Addr};
+use std::{borrow::Cow, fmt, net::Ipv4Addr};
 
 macro_rules! step_kinds {
     ($($variant:ident $pattern:pat,)*) => {
@@ -106,6 +108,44 @@ impl StepKind {
     }
 }
 
+/// What a file is for, in the order in which a boot asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A loader.
+    Loader,
+    /// What leads an iPXE to its script.
+    Autoexec,
+    /// A script.
+    Script,
+    /// A file of an image: a kernel, an initrd.
+    Artifact,
+    /// A file of an installer's answer.
+    Answer,
+    /// What an installer sends back.
+    Callback,
+    /// Anything else, or what a newer version knows.
+    #[serde(other)]
+    Other,
+}
+
+impl From<&RequestedFile> for FileKind {
+    fn from(file: &RequestedFile) -> FileKind {
+        match file {
+            RequestedFile::Loader { .. } => FileKind::Loader,
+            RequestedFile::Autoexec => FileKind::Autoexec,
+            RequestedFile::Script { .. } => FileKind::Script,
+            RequestedFile::Artifact { .. } => FileKind::Artifact,
+            RequestedFile::Answer { .. } => FileKind::Answer,
+            RequestedFile::Callback { .. } => FileKind::Callback,
+            RequestedFile::Path { .. }
+            | RequestedFile::HttpRequest { .. }
+            | RequestedFile::TftpWrite { .. }
+            | RequestedFile::DhcpReply => FileKind::Other,
+        }
+    }
+}
+
 /// Why it came to a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReason {
@@ -132,15 +172,21 @@ pub struct AttemptStep {
     /// The file that it is about, at most [`ATTEMPT_TEXT_BYTES_MAX`] bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<Box<str>>,
-    /// The address that it is about.
+    /// What kind of file that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_kind: Option<FileKind>,
+    /// The address that it is about; the other DHCP server's, where its offer was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
     /// What the machine was told to load, in a word ([`crate::boot::event::BootAction::name`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<Cow<'static, str>>,
-    /// Bytes that went out, of all repetitions.
+    /// Bytes that went out, of all repetitions; of a transfer that was cut, those that its client had the last time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
+    /// Bytes of the whole file, where its transfer was cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub of: u64,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<StepReason>,
@@ -155,6 +201,7 @@ impl AttemptStep {
     /// The event as a step, `at_ms` after the attempt began.
     pub fn new(event: &Event, at_ms: u64) -> AttemptStep {
         let step = &event.step;
+        let cut = cut(step);
         AttemptStep {
             at_ms,
             until_ms: at_ms,
@@ -162,10 +209,15 @@ impl AttemptStep {
             stage: event.stage,
             kind: StepKind::from(step),
             file: step.file().map(|file| bounded(&file.short())),
-            address: step.address(),
+            file_kind: step.file().map(FileKind::from),
+            address: match step {
+                Step::ChoseOtherServer { server } => Some(*server),
+                _ => step.address(),
+            },
             boot: step.boot().map(|boot| Cow::Borrowed(boot.name())),
-            bytes: step.bytes().unwrap_or(0),
-            reason: step.reason().map(StepReason::from),
+            bytes: step.bytes().or(cut.map(|(had, _)| had)).unwrap_or(0),
+            of: cut.map_or(0, |(_, length)| length),
+            reason: reason(step),
         }
     }
 
@@ -184,22 +236,69 @@ impl AttemptStep {
     pub(super) fn repeat(&mut self, later: AttemptStep) {
         self.until_ms = self.until_ms.max(later.until_ms);
         self.times = self.times.saturating_add(later.times);
-        self.bytes = self.bytes.saturating_add(later.bytes);
+        self.bytes = match later.of {
+            0 => self.bytes.saturating_add(later.bytes),
+            _ => later.bytes,
+        };
+        self.of = later.of;
         self.reason = later.reason;
     }
 }
 
-impl From<&Reason> for StepReason {
-    fn from(reason: &Reason) -> StepReason {
-        StepReason {
-            code: Cow::Borrowed(reason.code().name()),
-            sentence: bounded(reason),
-        }
+/// Why it came to a step: also why a machine boots its disk, and why its install failed.
+fn reason(step: &Step) -> Option<StepReason> {
+    let said = |code: &'static str, sentence: &dyn fmt::Display| StepReason {
+        code: Cow::Borrowed(code),
+        sentence: bounded(sentence),
+    };
+    match (step, step.boot()) {
+        (_, Some(BootAction::Disk { why })) => Some(said(disk_code(*why), why)),
+        (
+            Step::Sent {
+                file:
+                    RequestedFile::Script {
+                        choice: ScriptChoice::Disk(why),
+                        ..
+                    },
+                ..
+            },
+            _,
+        ) => Some(said(disk_code(*why), why)),
+        (Step::Install(InstallEvent { failure: Some(why), .. }), _) => Some(said(failure_code(why), why)),
+        _ => step.reason().map(|reason| said(reason.code().name(), reason)),
+    }
+}
+
+fn disk_code(why: DiskReason) -> &'static str {
+    match why {
+        DiskReason::Configured => "disk_configured",
+        DiskReason::Locked => "disk_locked",
+        DiskReason::NotArmed => "disk_not_armed",
+        DiskReason::Installed => "disk_installed",
+        DiskReason::InstallFailed => "disk_install_failed",
+        DiskReason::RuleInstalls => "disk_rule_installs",
+    }
+}
+
+fn failure_code(why: &InstallFailure) -> &'static str {
+    match why {
+        InstallFailure::Reported { .. } => "install_reported",
+        InstallFailure::Silent => "install_silent",
+        InstallFailure::Interrupted => "install_interrupted",
+        InstallFailure::TooOften { .. } => "install_too_often",
+    }
+}
+
+/// How far a transfer came that was cut, and of how much, in bytes.
+fn cut(step: &Step) -> Option<(u64, u64)> {
+    match step.reason()? {
+        Reason::ClientGaveUp { had, length, .. } | Reason::ClientSilent { had, length } => Some((*had, *length)),
+        _ => None,
     }
 }
 
 /// A text as it is kept: what machines say of themselves may be long.
-fn bounded(shown: &impl std::fmt::Display) -> Box<str> {
+fn bounded(shown: &dyn fmt::Display) -> Box<str> {
     let shown = shown.to_string();
     prefix(&shown, ATTEMPT_TEXT_BYTES_MAX).into()
 }

@@ -66,6 +66,22 @@ pub enum Progress {
     Installer,
 }
 
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Progress::Asked => "asked",
+            Progress::Offered => "was offered an address",
+            Progress::Addressed => "has an address",
+            Progress::Loader => "has its loader",
+            Progress::Script => "has its script",
+            Progress::Artifacts => "has files of its image",
+            Progress::System => "a system asked for an address",
+            Progress::Answer => "its installer has its answer",
+            Progress::Installer => "its installer is at work",
+        })
+    }
+}
+
 /// What an attempt came to, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +154,7 @@ impl Attempt {
     }
 
     /// Puts one that was read from disk onto this process's clock.
-    pub(super) fn resume(&mut self, now: Now) {
+    pub fn resume(&mut self, now: Now) {
         let passed = u64::saturating_sub(now.wall.0, self.began.0).saturating_mul(1000);
         // What was heard lies behind, whatever was done to the host's clock meanwhile.
         self.epoch_ms = ms(now.monotonic) - i128::from(passed.max(self.last_ms));
@@ -151,6 +167,12 @@ impl Attempt {
     /// How long it was not heard.
     pub fn silence(&self, now: Now) -> Duration {
         Duration::from_millis(self.at_ms(now).saturating_sub(self.last_ms))
+    }
+
+    /// How long it was not heard before its machine's next attempt began.
+    pub fn silence_before(&self, next: AttemptId) -> Duration {
+        let last = self.id.0.saturating_add(self.last_ms);
+        Duration::from_millis(next.0.saturating_sub(last))
     }
 
     /// Whether an event of its machine is the first of the next attempt.

@@ -1,11 +1,14 @@
 //! `bootwright why`.
 
-use super::ask::{AdminArgs, table};
+use super::ask::{AdminArgs, show, table};
 use crate::admin::{
     api::{AttemptFilter, AttemptStatus},
     routes::GetAttempts,
 };
-use crate::attempt::{AttemptOutcome, AttemptStep, Progress, StepKind};
+use crate::attempt::{
+    AttemptOutcome, AttemptStep, Progress, StepKind,
+    verdict::{BootCause, Confidence, Severity, Verdict, causes},
+};
 use indicatif::HumanBytes;
 use std::{
     fmt::{self, Write},
@@ -17,9 +20,10 @@ const EXAMPLES: &str = "\
 Examples:
   bootwright why r1u07
   bootwright why 52:54:00:00:00:07 --all
-  bootwright why --json | jq -r '.[] | select(.progress != \"system\") | .host'";
+  bootwright why --cause boot_loop
+  bootwright why --json | jq -r '.[] | select(.verdict.severity == \"problem\") | .host'";
 
-/// Says how far a machine came when it booted last, step by step.
+/// Says why a machine does not come up: what its last boot came to, step by step, and what to do
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WhyArgs {
@@ -29,13 +33,24 @@ pub(super) struct WhyArgs {
     /// Every boot that is kept, not only the last.
     #[arg(long, requires = "machine")]
     all: bool,
+    /// What lies behind a cause, by its name; `all` of them.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["machine", "json"])]
+    cause: Option<String>,
     #[command(flatten)]
     ask: AdminArgs,
 }
 
 /// Asks for the attempts.
 pub(super) fn run(args: WhyArgs) -> ExitCode {
-    let WhyArgs { machine, all, ask } = args;
+    let WhyArgs {
+        machine,
+        all,
+        cause,
+        ask,
+    } = args;
+    if let Some(name) = cause {
+        return explain_cause(&name);
+    }
     let is_each = !machine.is_empty();
     let filter = AttemptFilter {
         machine,
@@ -48,6 +63,30 @@ pub(super) fn run(args: WhyArgs) -> ExitCode {
     })
 }
 
+/// Prints the page of a cause.
+fn explain_cause(name: &str) -> ExitCode {
+    let known: Vec<String> = causes()
+        .filter(|cause| name == "all" || cause.name == name)
+        .map(BootCause::to_string)
+        .collect();
+    if known.is_empty() {
+        let names: Vec<&str> = causes().map(|cause| cause.name).collect();
+        eprintln!(
+            "error: no cause is called `{name}`\nhelp: one of {}, or all",
+            names.join(", ")
+        );
+        return ExitCode::FAILURE;
+    }
+    let head = match name {
+        "all" => "# What keeps machines from coming up: every cause that `bootwright why` names\n\n",
+        _ => "",
+    };
+    match show(false, &(), |()| format!("{head}{}", known.join("\n"))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 fn overview(attempts: &[AttemptStatus]) -> String {
     let rows: Vec<[String; 4]> = attempts
         .iter()
@@ -56,7 +95,10 @@ fn overview(attempts: &[AttemptStatus]) -> String {
                 attempt.machine(),
                 attempt.began.to_string(),
                 attempt.last().to_string(),
-                standing(attempt).to_owned(),
+                match &attempt.verdict {
+                    Some(verdict) if verdict.severity == Severity::Problem => verdict.sentence.clone(),
+                    _ => standing(attempt).to_owned(),
+                },
             ]
         })
         .collect();
@@ -93,13 +135,36 @@ fn timeline(attempt: &AttemptStatus) -> String {
     }
     let (began, last) = (attempt.began, attempt.last());
     let standing = standing(attempt);
-    let _ = writeln!(text, ": {standing}; it was switched on {began} and heard last {last}");
+    match &attempt.verdict {
+        None => {
+            let _ = writeln!(text, ": {standing}; it was switched on {began} and heard last {last}");
+        }
+        Some(verdict) => {
+            let _ = writeln!(text, ": {}", verdict.sentence);
+            let _ = writeln!(text, "What to do: {}", verdict.action);
+            let sure = sureness(verdict);
+            let _ = writeln!(
+                text,
+                "{sure}; it was switched on {began} and heard last {last} ({standing})"
+            );
+        }
+    }
     text.push_str(&table(["AFTER", "STAGE", "STEP", "TIMES"], &rows));
     if attempt.omitted > 0 {
         let count = attempt.omitted;
         let _ = writeln!(text, "{count} steps between the first and the last are not kept");
     }
     text
+}
+
+fn sureness(verdict: &Verdict) -> String {
+    let sure = match (verdict.severity, verdict.confidence) {
+        (Severity::AsConfigured, _) => "As the inventory says",
+        (Severity::Problem, Confidence::Certain) => "Seen",
+        (Severity::Problem, Confidence::Likely) => "Likely",
+        (Severity::Problem, Confidence::Possible) => "Possible",
+    };
+    format!("{sure} (bootwright why --cause {})", verdict.cause)
 }
 
 fn moment(step: &AttemptStep) -> String {

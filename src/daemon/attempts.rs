@@ -137,7 +137,9 @@ impl AttemptRecorder {
     }
 
     fn on_disk(&self, id: AttemptId) -> Option<Attempt> {
-        attempts::get(&*self.store, id).ok().flatten()
+        let mut attempt = attempts::get(&*self.store, id).ok().flatten()?;
+        attempt.resume(self.shared.clock.now());
+        Some(attempt)
     }
 
     /// The attempts of one machine, the latest first; of all machines the last of each.

@@ -58,7 +58,7 @@ fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
         (&before["host"], &before["progress"]),
         (&"r1u01".into(), &"script".into())
     );
-    assert_eq!(before["generation"], 1);
+    assert_eq!((&before["generation"], &before["verdict"]), (&1.into(), &Value::Null));
     let journal = room.path("state/bootwright.journal");
     let is_written = || {
         let journal = fs::read(&journal).expect("the store's journal");
@@ -92,4 +92,70 @@ fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
     assert_eq!(both[0]["steps"][0]["stage"], "bios-pxe");
     let shown = text(&ask(&room, &["why", "r1u01"]));
     assert!(shown.contains("bios-pxe") && !shown.contains("kernel.bin"), "{shown}");
+}
+
+/// The verdict on a machine, once there is one.
+fn verdict(room: &Room, daemon: &Daemon, machine: &str) -> Value {
+    let found = super::poll(SOON, || {
+        let listed = ask_json_with(room, &["why", machine]);
+        Some(listed[0]["verdict"].clone()).filter(|verdict| !verdict.is_null())
+    });
+    found.unwrap_or_else(|| panic!("{}\n{}", text(&ask(room, &["why", machine])), daemon.log_tail()))
+}
+
+#[test]
+fn why_names_the_cause_of_boots_that_come_to_nothing() {
+    const FIRMWARE: [&str; 2] = ["-V", "PXEClient:Arch:00000:UNDI:002001"];
+    let unarmed = "\n[[host]]\nname = \"r1u02\"\nmac = \"02:00:00:00:00:42\"\naddress = \"192.0.2.42\"\n\
+                   boot = \"install\"\nscript = \"who\"\n";
+    let wire = Wire::new();
+    let room = Room::new(&format!("{INVENTORY}{unarmed}"))
+        .with_settings("[unknown]\npolicy = \"lease\"\n")
+        .with_script("who", "#!ipxe\necho {{ name }}\n")
+        .with_small_image(&[7; 1000]);
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let get = |path: &str| {
+        drop(
+            client
+                .command("curl")
+                .args(["-s", &format!("http://{SERVER}{path}")])
+                .output(),
+        )
+    };
+    get("/boot.ipxe?mac=02-00-00-00-00-41");
+    get("/image/smal/kernel.bin");
+    let missing = verdict(&room, &daemon, "r1u01");
+    assert_eq!(
+        (&missing["cause"], &missing["missing"]),
+        (&"artifact_missing".into(), &"artifacts".into())
+    );
+    assert_eq!(
+        (&missing["severity"], &missing["confidence"]),
+        (&"problem".into(), &"certain".into())
+    );
+
+    let of_firmware = |mac: &str, arch: &str| {
+        let client = wire.client(mac);
+        assert!(
+            client.gets_lease(&[FIRMWARE[0], FIRMWARE[1], "-x", arch]),
+            "{}",
+            daemon.log_tail()
+        );
+        verdict(&room, &daemon, mac)
+    };
+    for (mac, arch, cause, severity) in [
+        ("02:00:00:00:00:42", "0x5d:0000", "not_armed", "as_configured"),
+        ("02:00:00:00:00:43", "0x5d:0000", "not_in_the_inventory", "problem"),
+    ] {
+        let verdict = of_firmware(mac, arch);
+        assert_eq!(
+            (&verdict["cause"], &verdict["severity"]),
+            (&cause.into(), &severity.into()),
+            "{verdict}"
+        );
+    }
+    let shown = text(&ask(&room, &["why", "r1u01"]));
+    let action = missing["action"].as_str().expect("what to do");
+    assert!(shown.contains(action), "{shown}");
 }

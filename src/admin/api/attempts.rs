@@ -1,7 +1,7 @@
 //! `GET /attempts`: what boots came to.
 
 use super::Timestamp;
-use crate::attempt::{Attempt, AttemptOutcome, AttemptOwner, AttemptStep, Progress};
+use crate::attempt::{Attempt, AttemptOutcome, AttemptOwner, AttemptStep, Progress, verdict::Verdict};
 use crate::model::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
@@ -39,6 +39,9 @@ pub struct AttemptStatus {
     pub progress: Progress,
     /// What it came to, where that is known.
     pub outcome: Option<AttemptOutcome>,
+    /// What keeps its machine from coming up, and what to do; `None` where it is up, or on its way.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// Its steps, in the order in which each happened first.
     pub steps: Vec<AttemptStep>,
     /// Steps between the first and the last ones that are not kept.
@@ -59,8 +62,10 @@ impl AttemptStatus {
     }
 }
 
-impl From<Attempt> for AttemptStatus {
-    fn from(attempt: Attempt) -> AttemptStatus {
+impl AttemptStatus {
+    /// An attempt whose machine was not heard for so long.
+    pub fn new(attempt: Attempt, silence: Duration) -> AttemptStatus {
+        let verdict = Verdict::of(&attempt, silence);
         let (host, mac) = match &attempt.owner {
             AttemptOwner::Host(name) => (Some(name.to_string()), attempt.mac),
             AttemptOwner::Mac(mac) => (None, Some(*mac)),
@@ -75,6 +80,7 @@ impl From<Attempt> for AttemptStatus {
             last_ms: attempt.last_ms,
             progress: attempt.progress,
             outcome: attempt.outcome,
+            verdict,
             steps: attempt.steps,
             omitted: attempt.omitted,
         }

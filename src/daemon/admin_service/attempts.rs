@@ -21,17 +21,21 @@ impl Answers<GetAttempts> for AdminService {
         for named in &machine {
             let of_machine = self.attempts.ids(Some(&self.owner(named)?));
             let count = if wants_all { of_machine.len() } else { 1 };
-            ids.extend(of_machine.into_iter().take(count));
+            let next = std::iter::once(None).chain(of_machine.iter().copied().map(Some));
+            ids.extend(of_machine.iter().copied().zip(next).take(count));
         }
         if machine.is_empty() {
-            ids = self.attempts.ids(None);
+            ids = self.attempts.ids(None).into_iter().map(|id| (id, None)).collect();
         }
-        let attempts = Arc::clone(&self.attempts);
-        Ok(Lines::new(
-            ids.into_iter()
-                .filter_map(move |id| attempts.attempt(id))
-                .map(AttemptStatus::from),
-        ))
+        let (attempts, shared) = (Arc::clone(&self.attempts), Arc::clone(&self.shared));
+        Ok(Lines::new(ids.into_iter().filter_map(move |(id, next)| {
+            let attempt = attempts.attempt(id)?;
+            let silence = match next {
+                Some(next) => attempt.silence_before(next),
+                None => attempt.silence(shared.clock.now()),
+            };
+            Some(AttemptStatus::new(attempt, silence))
+        })))
     }
 }
 
