@@ -15,6 +15,9 @@
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
 #               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
 #               what a commit of leases takes (bench-store); what 24 GiB of images take (root)
+# make deployer Bootwright's own live system as the image bootwright-live, of Debian packages that are downloaded and not
+#               installed: it writes disks (script deploy) and is what boot = "rescue" boots. FIRMWARE="firmware-bnx2x"
+#               adds firmware for NICs that want some
 # make images   Debian's installer as an image, from the netboot package of this machine's release
 # make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
 # make docs     the docs of every module, private ones too; fails where a link leads nowhere or to two things
@@ -39,7 +42,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images deployer images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -149,6 +152,12 @@ bench-images: cargo
 # Without such a package (Ubuntu) they come from Debian's own servers, checked by its signature.
 images: cargo
 	$(CARGO) run --quiet -- image fetch $(IMAGE) $(if $(PACKAGED),--offline) --images images --force
+
+# Linked against nothing, so that it runs in any initrd; only that last step differs from a usual build.
+STATIC = -C target-feature=+crt-static
+deployer: cargo
+	$(CARGO) rustc $(if $(filter release,$(PROFILE)),--release) --bin bootwright-deploy -- $(STATIC)
+	FIRMWARE="$(FIRMWARE)" live/build.sh $(or $(CARGO_TARGET_DIR),target)/$(if $(filter release,$(PROFILE)),release,debug)/bootwright-deploy images/bootwright-live
 
 # An inventory has secrets in it: root writes it, the daemon reads it, nobody else does either. Where a
 # package is built there are no users yet; its postinst runs systemd-sysusers and

@@ -16,8 +16,8 @@ mod words;
 
 pub use boot::{BootAction, BootDecision, BootFile, Mismatch};
 pub use fault::{
-    DiskReason, Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, NotStored, PathFault, PortDoubt,
-    ReservationUnavailable, StoreFault, SubnetSource, WaitEnd,
+    DiskReason, Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault,
+    PortDoubt, ReservationUnavailable, StoreFault, SubnetSource, WaitEnd,
 };
 pub use file::{FilePart, RequestedFile, ScriptChoice};
 pub use install::InstallEvent;

@@ -105,6 +105,8 @@ fn is_autoexec(file: &RequestedFile) -> bool {
         | RequestedFile::Answer { .. }
         | RequestedFile::Artifact { .. }
         | RequestedFile::Callback { .. }
+        | RequestedFile::Order
+        | RequestedFile::SshKeys
         | RequestedFile::Path { .. }
         | RequestedFile::HttpRequest { .. }
         | RequestedFile::TftpWrite { .. }

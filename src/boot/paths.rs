@@ -8,6 +8,8 @@
 //! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
 //! | `image/IMAGE/FILE` | an artifact |
 //! | `callback/HOST/TOKEN/WORD` | what the host's installer sends back (`callback`) |
+//! | `order/HOST/TOKEN` | what a host that installs is to write to its disk |
+//! | `ssh-keys/MACHINE` | the keys that may enter a machine in rescue, for that machine alone |
 //! | anything else | a loader |
 
 use crate::model::{Name, Token};
@@ -35,6 +37,11 @@ pub const IMAGE: &str = "image";
 
 /// The first component of callbacks' paths.
 pub const CALLBACK: &str = "callback";
+
+/// The first component of orders' paths.
+pub const ORDER: &str = "order";
+/// The first component of the paths of keys.
+pub const SSH_KEYS: &str = "ssh-keys";
 
 /// An address as a URL has it: an IPv6 one in brackets (RFC 3986, 3.2.2).
 pub struct UrlHost(pub IpAddr);
@@ -107,13 +114,32 @@ pub fn callback_base(base: &str, host: &Name, token: &Token) -> String {
     [base, "/", CALLBACK, "/", host.as_str(), "/", &token.reveal()].concat()
 }
 
-/// Whether a path, still as the client sent it, may be a callback's: then it has a token, and no log shows it. However
-/// it is written: what leads to a callback as a `RequestPath` is one here.
+/// The URL of the order of a host that installs; `base` is `http_base`.
+pub fn order_url(base: &str, host: &Name, token: &Token) -> String {
+    [base, "/", ORDER, "/", host.as_str(), "/", &token.reveal()].concat()
+}
+
+/// The URL of the keys that may enter a machine; `base` is `http_base`, and `machine` is `Identity::name`.
+pub fn ssh_keys_url(base: &str, machine: &str) -> String {
+    [base, "/", SSH_KEYS, "/", machine].concat()
+}
+
+/// Whether a path, still as the client sent it, may be a callback's.
 pub fn may_be_callback(path: &[u8]) -> bool {
+    may_begin(path, CALLBACK)
+}
+
+/// Whether a path, still as the client sent it, may have a token in it: no log shows it then.
+pub fn may_have_token(path: &[u8]) -> bool {
+    may_begin(path, CALLBACK) || may_begin(path, ORDER)
+}
+
+/// However it is written: what leads there as a `RequestPath` begins so here.
+fn may_begin(path: &[u8], component: &str) -> bool {
     let mut decoded = percent_decode(path).peekable();
     let is_skipped = |byte: &u8| matches!(byte, b'/' | b'\\' | b'.');
     while decoded.next_if(is_skipped).is_some() {}
-    decoded.take(CALLBACK.len()).eq(CALLBACK.bytes())
+    decoded.take(component.len()).eq(component.bytes())
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub const VARIABLES: &[&str] = &[
     "cmdline",
     "answer",
     "callback",
+    "disk",
+    "live",
+    "order",
     "target",
     "vars",
 ];

@@ -10,8 +10,11 @@ mod autoexec;
 mod callback;
 mod install;
 mod optional;
+mod order;
+mod outcome;
 mod requester;
 mod script;
+mod ssh_keys;
 mod unrendered;
 
 pub use crate::boot::request_path::Transport;
@@ -27,18 +30,19 @@ use crate::boot::{
     scene::{Scene, TemplateContext},
     script_path::ScriptPath,
     snapshot::{Artifact, Image, Snapshot},
-    verification::{VerificationState, VerifiedStamp},
+    verification::VerificationState,
     world::FileWorld,
 };
 use crate::lease::PortId;
 use crate::model::{CallbackDoubt, CallbackWord, Token, text};
 pub use artifact::content_type;
 use optional::is_optional;
+pub use order::deploy_order;
+pub use outcome::{Refusal, Resolved, Resource};
 pub use requester::{is_client_address, machine_at};
-pub use script::{LOCAL_SCRIPT, UNKNOWN_SCRIPT};
+pub use script::{LOCAL_SCRIPT, RESCUE_SCRIPT, UNKNOWN_SCRIPT};
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
     sync::Arc,
 };
 pub use unrendered::{Decided, Text, Unanswered};
@@ -82,89 +86,6 @@ impl<'a> FileRequest<'a> {
     }
 }
 
-/// What a path stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// A regular file, to be opened beneath its root with no symlink on the way.
-    File {
-        /// The folder.
-        root: PathBuf,
-        /// The path beneath it.
-        file: String,
-        /// What the file must still be; `None` where it has no checksum.
-        verified: Option<VerifiedStamp>,
-        /// An image's artifact: many megabytes, of which only so many go out at once.
-        is_bulk: bool,
-        /// Its media type.
-        content_type: &'static str,
-    },
-    /// A rendered text.
-    Text {
-        /// The text.
-        body: String,
-        /// Its media type.
-        content_type: &'static str,
-    },
-}
-
-/// Why a path gets nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such thing.
-    NotFound(Reason),
-    /// There is no such thing, and who asks goes on without it.
-    OptionalMissing(Reason),
-    /// The path is not one we would ever look at.
-    BadPath(PathFault),
-    /// It is for another machine, or not for this one now.
-    Forbidden(Reason),
-    /// Our own fault: a template that `check` passed failed for this machine, or a file is not what
-    /// it should be.
-    ServerError(Reason),
-    /// It will be there by itself, in a while.
-    NotReady {
-        /// What is waited for.
-        reason: Reason,
-        /// Bytes of the file.
-        length: u64,
-    },
-    /// The disk did not take what the request is to change.
-    NotStored(Reason),
-}
-
-impl Refusal {
-    /// Why.
-    pub fn into_reason(self) -> Reason {
-        match self {
-            Refusal::NotFound(reason)
-            | Refusal::OptionalMissing(reason)
-            | Refusal::Forbidden(reason)
-            | Refusal::ServerError(reason)
-            | Refusal::NotStored(reason)
-            | Refusal::NotReady { reason, .. } => reason,
-            Refusal::BadPath(fault) => Reason::BadPath { fault },
-        }
-    }
-
-    /// Whether who asks goes on without it.
-    pub fn is_optional(&self) -> bool {
-        matches!(self, Refusal::OptionalMissing(_))
-    }
-}
-
-/// What a request comes to.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// Whom it is about, and what it asks for.
-    pub subject: Subject,
-    /// The largest TFTP block that the client may be given, in bytes, where a quirk says.
-    pub block_max: Option<u16>,
-    /// What it changes; durable before the response goes out.
-    pub change: Option<Change>,
-    /// The thing, or why not.
-    pub result: Result<Resource, Refusal>,
-}
-
 /// A request for a file, once it is known who asks and for whom: everything it is decided from.
 /// It holds nothing of the tables that every server shares, so that no machine waits for another's
 /// templates to be rendered.
@@ -198,6 +119,8 @@ pub struct Inquiry<'a> {
     install: Option<Token>,
     /// What an installer sent back, and whether it was taken.
     callback: Option<(Option<CallbackWord>, Result<(), CallbackDoubt>)>,
+    /// The token of the install whose order is asked for, or why that is not given.
+    order: Option<Result<Token, CallbackDoubt>>,
 }
 
 /// What a path came to before it is known whose it is.
@@ -293,6 +216,7 @@ impl<'a> Inquiry<'a> {
                 let file = match paths::may_be_callback(self.request.path) {
                     // It has a token, and its word may be what can't be read of it.
                     true => RequestedFile::Callback { word: None },
+                    false if paths::may_have_token(self.request.path) => RequestedFile::Order,
                     false => RequestedFile::Path {
                         path: text::escape(self.request.path).into(),
                     },
@@ -316,6 +240,8 @@ impl<'a> Inquiry<'a> {
             [.., paths::AUTOEXEC] if self.artifact.is_none() => (asker(), self.autoexec(path.as_str())),
             [paths::ANSWER, machine, ref file @ ..] => (asker(), self.answer_file(machine, &file.join("/"))),
             [paths::CALLBACK, ..] => (asker(), self.callback_lookup()),
+            [paths::ORDER, ..] => (asker(), self.order_lookup()),
+            [paths::SSH_KEYS, machine] => (asker(), self.ssh_keys(machine)),
             [paths::IMAGE, image, ref file @ ..] => (subject(), self.artifact(image, &file.join("/"))),
             _ => (subject(), self.loader(path.as_str())),
         }

@@ -19,7 +19,7 @@ use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
 use crate::model::{Arch, Name};
 pub use host::Host;
 pub use hosts::Hosts;
-pub use image::{Artifact, FileStamp, Image};
+pub use image::{Artifact, DeployableDisk, FileStamp, Image};
 pub use origin::{Origin, Sourced};
 pub use relays::PortsFrom;
 pub use rule::{Rule, RuleMatch, UnknownPolicy};
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub unknown: UnknownPolicy,
     /// The images by name.
     pub images: BTreeMap<Name, Image>,
+    /// The name of the image that is our own live system, whether or not it is there.
+    pub live: Name,
     /// The loaders found, by architecture.
     pub loaders: Loaders,
     /// Rows for firmware that needs something of its own.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
 use crate::model::{
+    Name,
     limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, RECHECK_DEFAULT},
     text,
 };
@@ -22,6 +23,8 @@ use toml::de::DeValue;
 
 /// The state's folder where the file names none.
 pub(super) const STATE: &str = "/var/lib/bootwright";
+/// The image that `make deployer` makes.
+const LIVE_IMAGE: &str = "bootwright-live";
 /// Where the operator's socket is unless the settings say otherwise.
 pub(super) const SOCKET: &str = "/run/bootwright/admin.sock";
 
@@ -65,7 +68,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
     let paths_value = fields.value("paths");
     let (paths, loaders_at) = paths(reader, paths_value, base);
-    let recheck = images(reader, fields.value("images"));
+    let (recheck, live) = images(reader, fields.value("images"));
     let state = state(reader, fields.value("state"), base);
     let admin_socket = admin(reader, fields.value("admin"), base);
     let unknown = unknown(reader, fields.value("unknown"));
@@ -85,6 +88,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
             answers: paths.answers,
             images: paths.images,
             loaders: paths.loaders,
+            live,
             recheck,
             quirks: paths.quirks,
             state,
@@ -215,18 +219,26 @@ fn paths(reader: &mut Reader<'_>, value: Option<&Value<'_>>, base: &Path) -> (Pa
     (paths, loaders_at)
 }
 
-/// How often artifacts are read again.
-fn images(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Option<Duration> {
-    let default = Some(RECHECK_DEFAULT);
+/// How often artifacts are read again, and which image is our own live system.
+fn images(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (Option<Duration>, Name) {
+    let default = (Some(RECHECK_DEFAULT), live_default());
     let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[images]", value)) else {
         return default;
     };
+    let live = fields.take(reader, "live", decode::parsed::<Name>);
     let recheck = fields.take(reader, "recheck", |reader, value| match value.get_ref() {
         DeValue::String(written) if written == "off" => Some(None),
         _ => recheck(reader, value).map(Some),
     });
     fields.finish(reader);
-    recheck.map_or(default, |recheck| recheck.value)
+    (
+        recheck.map_or(default.0, |recheck| recheck.value),
+        live.map_or(default.1, |live| live.value),
+    )
+}
+
+fn live_default() -> Name {
+    LIVE_IMAGE.parse().expect("a name that is written here is one")
 }
 
 fn recheck(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {

@@ -143,7 +143,7 @@ pub(super) fn knows_names(snapshot: &Snapshot, settings: &BootSettings, address:
 }
 
 /// The first parameter by which an installer would ask nothing, and whose it is.
-fn unattended(script: &str) -> Option<(&str, &'static str)> {
+pub(super) fn unattended(script: &str) -> Option<(&str, &'static str)> {
     let words = script
         .lines()
         .filter(|line| !is_for_people(line))

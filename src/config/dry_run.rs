@@ -5,6 +5,7 @@ use super::{
     causes::{CausesByMachine, Whose},
     cautions::{MachineWarnings, Warnings, knows_names},
     hosts::HasBrokenAncestry,
+    installs,
     problems::Problems,
     rendered::{self, Flaw},
     validation_protocol::{self, ValidationStep},
@@ -85,6 +86,11 @@ pub(super) fn dry_run(
 fn help(message: &str) -> &'static str {
     if message.contains(" can't ") {
         "change that value in the inventory, or the template; ipxe-scripts/README.md says what no value may have"
+    } else if message.contains("`live") {
+        "our live system is not there: `make deployer` makes it as the image bootwright-live; one of another name is \
+         named by `live` under [images]"
+    } else if message.contains("`order") {
+        "it writes to a disk, so it is handed out once and to a listed host: set boot = \"install\""
     } else if message.contains("`image") {
         "give the machine or its profile an `image` that has it, or correct the template"
     } else if message.contains("`answer") {
@@ -126,7 +132,7 @@ fn machine<'a>(
         let rendered = TemplateContext::before_serving(snapshot, who, &identity, SERVER).and_then(|context| {
             render(
                 snapshot,
-                (settings, whose),
+                (who, settings, whose),
                 (&forms, identity.arch),
                 &context,
                 (look, &mut flaws),
@@ -196,12 +202,13 @@ fn can_render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect]) -
 /// looked at.
 fn render(
     snapshot: &Snapshot,
-    (settings, whose): (&BootSettings, Whose<'_>),
+    (who, settings, whose): (Who<'_>, &BootSettings, Whose<'_>),
     (forms, arch): (&[Dialect], Option<Arch>),
     context: &TemplateContext,
     (mut look, flaws): (Option<MachineWarnings<'_, '_>>, &mut Vec<(Flaw, Origin)>),
 ) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
+    let (mut scripts, mut answers) = (Vec::new(), Vec::new());
     if let Some(script) = &settings.script {
         for (place, form) in forms.iter().enumerate() {
             let file = templates.file_of_script(script.value.as_str(), *form);
@@ -213,6 +220,7 @@ fn render(
             flaws.extend(rendered::script(*form, &sent).map(|flaw| (flaw, beginning(file))));
             let length = rendered::parameters_length(*form, &sent);
             flaws.extend(arch.and_then(|arch| too_long((settings, &script.origin), arch.cpu, length)));
+            scripts.push(sent);
         }
     }
     if let Some(answer) = &settings.answer {
@@ -224,6 +232,12 @@ fn render(
                 look.at_answer(file, &sent, settings);
             }
             flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, beginning(shown))));
+            answers.push(sent);
+        }
+    }
+    if let Some(host) = who.host() {
+        for script in &scripts {
+            flaws.extend(installs::flaws(snapshot, host, (script, &answers)));
         }
     }
     Ok(())

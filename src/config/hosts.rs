@@ -10,6 +10,7 @@ use super::{
 };
 use crate::boot::{
     render::Templates,
+    resource::RESCUE_SCRIPT,
     snapshot::{BootSettings, Host, Image, Origin, Rule, Sourced, Subnet},
 };
 use crate::model::{BootTarget, Name, text};
@@ -328,26 +329,47 @@ fn stem<'n>(name: &'n Name, names: &[&str]) -> &'n str {
 
 /// Judges what each machine boots, once all is resolved: the same cause is logged once, however many
 /// hosts it touches.
-pub(super) fn validate_targets(hosts: &[Host], rules: &[Rule], problems: &mut Problems) {
+pub(super) fn validate_targets(
+    (hosts, rules): (&[Host], &[Rule]),
+    scripts: Option<&Templates>,
+    problems: &mut Problems,
+) {
     let mut unscripted = CausesByMachine::default();
+    let mut without_rescue = CausesByMachine::default();
     let named_hosts = hosts.iter().map(|host| (Whose::Host(&host.name), &host.settings));
     let named_rules = rules.iter().map(|rule| (Whose::Rule, &rule.settings));
     for (whose, settings) in named_hosts.chain(named_rules) {
         if let (Some(boot), None) = (&settings.boot, &settings.script) {
             unscripted.add((boot.origin.clone(), boot.value), whose);
         }
+        // Nobody wrote its name, so nothing else says that it is not there.
+        let is_ours = |script: &Name| script.as_str() == RESCUE_SCRIPT;
+        if let (Some(boot), Some(script), Some(scripts)) = (&settings.boot, &settings.script, scripts)
+            && boot.origin == script.origin
+            && is_ours(&script.value)
+            && !scripts.has_script(RESCUE_SCRIPT)
+        {
+            without_rescue.add(boot.origin.clone(), whose);
+        }
+    }
+    for (origin, whose) in without_rescue.into_summaries() {
+        let message = format_args!("{whose} boots `rescue`, and there is no script `{RESCUE_SCRIPT}`");
+        problems.error(
+            &origin,
+            message,
+            "put the shipped rescue.ipxe into the folder of scripts",
+        );
     }
     for ((origin, target), whose) in unscripted.into_summaries() {
         let message = format_args!("{whose} boots `{target}` and has no script");
         match target {
-            BootTarget::Live | BootTarget::Rescue => {
-                problems.error(&origin, message, "add `script`, such as script = \"live\"");
-            }
+            BootTarget::Live => problems.error(&origin, message, "add `script`, such as script = \"live\""),
             BootTarget::Install => {
                 let help = "it can't be armed, and boots its disk: add `script`, such as script = \"debian-installer\"";
                 problems.warn(&origin, message, help);
             }
-            BootTarget::Local | BootTarget::Discover => {}
+            // Who is set to rescue and names no script has ours.
+            BootTarget::Local | BootTarget::Discover | BootTarget::Rescue => {}
         }
     }
     for boot in rules.iter().filter_map(|rule| rule.settings.boot.as_ref()) {

@@ -1,5 +1,7 @@
 //! The images of a folder: `NAME/image.toml` decoded, and every checksum judged that is known.
 
+mod disk_image;
+
 use super::{
     Diagnostic,
     decode::{self, Fields, Reader, Value},
@@ -8,9 +10,9 @@ use super::{
     source::{self, Source},
     validation_protocol::{self, ValidationStep},
 };
-use crate::boot::snapshot::{Artifact, FileStamp, Image, Origin};
+use crate::boot::snapshot::{Artifact, DeployableDisk, FileStamp, Image, Origin};
 use crate::images::{MANIFEST, checksum, sums::Sums};
-use crate::model::{Name, text};
+use crate::model::{ImageFormat, Name, text};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -112,9 +114,9 @@ impl ImageFolder {
 }
 
 impl ImageFolder {
-    /// Where images are not looked at, puts one in the place of each that the inventory names and that is not
-    /// here, with whatever a template may ask of one.
-    pub(super) fn stand_in(&mut self, folder: &Path, inventory: &Inventory) {
+    /// Where images are not looked at, puts one in the place of each that the inventory names, and of our own live
+    /// system, that is not here, with whatever a template may ask of one.
+    pub(super) fn stand_in(&mut self, folder: &Path, inventory: &Inventory, live: &Name) {
         if !self.stands_in {
             return;
         }
@@ -122,7 +124,7 @@ impl ImageFolder {
         let hosts = inventory.hosts.iter().map(|host| &host.own);
         let rules = inventory.rules.iter().map(|rule| &rule.own);
         let named = profiles.chain(hosts).chain(rules).filter_map(|own| own.image.as_ref());
-        for name in named.map(|image| &image.value) {
+        for name in named.map(|image| &image.value).chain([live]) {
             if !self.images.contains_key(name) && !self.unsound.contains(name) {
                 self.images.insert(name.clone(), stand_in(folder, name));
                 self.stand_ins.insert(name.clone());
@@ -151,6 +153,11 @@ fn stand_in(folder: &Path, name: &Name) -> Image {
         kernel: Some(artifact("kernel")),
         initrds: vec![artifact("initrd"); INITRDS],
         disk: Some(artifact("disk")),
+        deployable: Some(DeployableDisk {
+            format: ImageFormat::Raw,
+            unpacked: None,
+            pieces: None,
+        }),
         cmdline: Vec::new(),
         root,
     }
@@ -181,7 +188,12 @@ fn read_image(
         is_sound &= found.is_some() || fields.value(key).is_none();
         found.map(|artifact| artifact.value)
     };
-    let (kernel, disk) = (one(reader, "kernel"), one(reader, "disk"));
+    let kernel = one(reader, "kernel");
+    let disk = fields.take(reader, "disk", |reader, value| {
+        disk_image::read(reader, folder, sums, value)
+    });
+    is_sound &= disk.is_some() || fields.value("disk").is_none();
+    let (disk, deployable) = disk.map(|disk| disk.value).unzip();
     let mut all_initrds = true;
     let initrds = fields.take_all(reader, "initrds", |reader, value| {
         let found = artifact(reader, folder, sums, value);
@@ -206,16 +218,28 @@ fn read_image(
         kernel,
         initrds: initrds.into_iter().map(|initrd| initrd.value).collect(),
         disk,
+        deployable: deployable.flatten(),
         cmdline: cmdline.into_iter().map(|parameter| parameter.value).collect(),
     })
 }
 
 fn artifact(reader: &mut Reader<'_>, folder: &Path, sums: &mut dyn Sums, value: &Value<'_>) -> Option<Artifact> {
     let mut fields = Fields::of(reader, "an artifact", value)?;
+    let artifact = artifact_of(reader, folder, sums, (value, &mut fields));
+    fields.finish(reader);
+    artifact
+}
+
+/// What every artifact has; a disk image may have more.
+fn artifact_of(
+    reader: &mut Reader<'_>,
+    folder: &Path,
+    sums: &mut dyn Sums,
+    (value, fields): (&Value<'_>, &mut Fields<'_>),
+) -> Option<Artifact> {
     let file = fields.take(reader, "file", file_name);
     let declared = fields.take(reader, "sha256", decode::sha256);
     let (has_file, has_sum) = (fields.value("file").is_some(), fields.value("sha256").is_some());
-    fields.finish(reader);
     if !has_file {
         reader.error(
             value,

@@ -9,8 +9,11 @@ use super::{
     problems::{Problems, did_you_mean},
     raw::RawProfile,
 };
-use crate::boot::snapshot::{BootSettings, Sourced};
-use crate::model::{Name, limits::PROFILE_DEPTH_MAX};
+use crate::boot::{
+    resource::RESCUE_SCRIPT,
+    snapshot::{BootSettings, Origin, Sourced},
+};
+use crate::model::{BootTarget, Name, limits::PROFILE_DEPTH_MAX};
 use std::collections::{HashMap, HashSet};
 
 /// The profiles of an inventory, free of circles.
@@ -155,6 +158,11 @@ impl<'a> Profiles<'a> {
         }
         let mut settings = self.resolved.get(&key).cloned().unwrap_or_default();
         overlay(&mut settings, own);
+        if settings.script.is_none()
+            && let Some(boot) = settings.boot.as_ref().filter(|boot| boot.value == BootTarget::Rescue)
+        {
+            settings.script = rescue_script(&boot.origin);
+        }
         ResolvedSettings {
             settings,
             is_complete: self.all_sound && all_known,
@@ -196,6 +204,13 @@ impl<'a> Profiles<'a> {
     }
 }
 
+/// The script of who is set to rescue and names none.
+fn rescue_script(origin: &Origin) -> Option<Sourced<Name>> {
+    let value = RESCUE_SCRIPT.parse().ok()?;
+    let origin = origin.clone();
+    Some(Sourced { value, origin })
+}
+
 fn overlay(below: &mut BootSettings, above: &BootSettings) {
     fn win<T: Clone>(below: &mut Option<T>, above: &Option<T>) {
         if above.is_some() {
@@ -211,13 +226,21 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
         cmdline,
         options,
         install_timeout,
+        disk,
         vars,
     } = above;
+    // A live system of ours: whoever says rescue, and no script of theirs, does not mean that of an installer which
+    // stands in a profile below.
+    if script.is_none() && boot.as_ref().is_some_and(|boot| boot.value == BootTarget::Rescue) {
+        below.script = None;
+    }
     win(&mut below.boot, boot);
     win(&mut below.image, image);
     win(&mut below.script, script);
     win(&mut below.answer, answer);
     win(&mut below.install_timeout, install_timeout);
+    // Whole: a rule of which a part is a profile's and a part the host's is none that anybody wrote.
+    win(&mut below.disk, disk);
     if !loaders.is_empty() {
         below.loaders.clone_from(loaders);
     }

@@ -64,7 +64,7 @@ fn validate_here(
     mut problems: Problems,
 ) -> Result<(Snapshot, Vec<Diagnostic>), LoadReport> {
     let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
-    catalogue.stand_in(&read.appliance.images, &inventory);
+    catalogue.stand_in(&read.appliance.images, &inventory, &read.appliance.live);
     let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
     let is_sound = !problems.has_errors();
     let report = problems.into_report();

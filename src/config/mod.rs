@@ -13,11 +13,13 @@ mod catalogue;
 mod causes;
 mod cautions;
 mod decode;
+mod disk;
 mod dry_run;
 mod hosts;
 mod identity;
 mod images;
 mod inherit;
+mod installs;
 mod last_good;
 mod loaders;
 mod loading;
@@ -87,6 +89,8 @@ pub struct Appliance {
     pub images: PathBuf,
     /// Folders of loaders.
     pub loaders: Vec<PathBuf>,
+    /// The image of the live system that writes disk images and repairs machines.
+    pub live: Name,
     /// How often every artifact is read again; `None` is never.
     pub recheck: Option<Duration>,
     /// The operator's rows about firmware, where there are any.
@@ -158,6 +162,7 @@ fn snapshot(
         hosts: Hosts::default(),
         rules: Vec::new(),
         unknown: appliance.unknown,
+        live: appliance.live.clone(),
         images: catalogue.images,
         quirks: quirks::read(appliance.quirks.as_deref(), &loaders, problems),
         loaders,
@@ -240,7 +245,8 @@ fn validate_inventory(
     if !unread.scripts && !unread.answers {
         vars::validate_used(inventory, &snapshot.templates, problems);
     }
-    hosts::validate_targets(&hosts, &snapshot.rules, problems);
+    let scripts = (!unread.scripts).then_some(&snapshot.templates);
+    hosts::validate_targets((&hosts, &snapshot.rules), scripts, problems);
     // What was accepted before this was looked at is served all the same.
     problems.outside(|problems| port_locks::validate(inventory, gives_addresses, problems));
     validate_loaders(read, inventory, (&hosts, seen), snapshot, problems);

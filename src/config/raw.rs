@@ -2,6 +2,7 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
+    disk,
     identity::{self, HostIdentity},
     options::{self, NamedOptions},
     ports_from,
@@ -340,6 +341,7 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         cmdline: fields.take_all(reader, "cmdline", decode::some_text),
         options: options::read_own(reader, fields),
         install_timeout: fields.take(reader, "install_timeout", install_timeout),
+        disk: fields.take(reader, "disk", disk::selector),
         vars: fields
             .value("vars")
             .map_or_else(BTreeMap::new, |value| vars(reader, value)),

@@ -20,6 +20,7 @@ mod found;
 mod iso;
 mod kernel;
 mod menu;
+mod packing;
 mod partial;
 mod place;
 pub mod reading;
@@ -34,6 +35,7 @@ pub use content::ArtifactContent;
 pub use error::ImageError;
 pub use found::{DiskChoice, FoundImage, ImageChoice, Located, found_in};
 pub use kernel::{Kernel, cpu_of, kernel_of};
+pub use packing::disk_format;
 pub use place::{Added, NewImage};
 pub use remove::remove;
 

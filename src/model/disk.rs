@@ -112,16 +112,35 @@ pub enum NoDisk {
 
 impl std::error::Error for NoDisk {}
 
+impl Pick {
+    /// As it stands in the inventory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pick::Smallest => "smallest",
+            Pick::Largest => "largest",
+        }
+    }
+}
+
 impl DiskSize {
     /// How far a disk's size may be from the one that is named, in percent.
     pub const TOLERANCE_PERCENT: u64 = 5;
 
     /// Whether so many bytes are within it.
     pub fn holds(self, bytes: u64) -> bool {
+        let (least, most) = self.bounds();
+        (least..=most).contains(&bytes)
+    }
+
+    /// The fewest and the most bytes that are within it.
+    pub fn bounds(self) -> (u64, u64) {
         match self {
-            DiskSize::About(about) => bytes.abs_diff(about) <= about / 100 * DiskSize::TOLERANCE_PERCENT,
-            DiskSize::AtLeast(least) => bytes >= least,
-            DiskSize::AtMost(most) => bytes <= most,
+            DiskSize::About(about) => {
+                let tolerance = about / 100 * DiskSize::TOLERANCE_PERCENT;
+                (about - tolerance, about.saturating_add(tolerance))
+            }
+            DiskSize::AtLeast(least) => (least, u64::MAX),
+            DiskSize::AtMost(most) => (0, most),
         }
     }
 }
@@ -300,10 +319,7 @@ impl fmt::Display for DiskSelector {
             self.size.map(|size| format!("size = \"{size}\"")),
             text("by-id", &self.by_id),
             self.nvme.map(|nvme| format!("nvme = {nvme}")),
-            self.pick.map(|pick| match pick {
-                Pick::Smallest => "pick = \"smallest\"".to_owned(),
-                Pick::Largest => "pick = \"largest\"".to_owned(),
-            }),
+            self.pick.map(|pick| format!("pick = \"{}\"", pick.name())),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         match parts.is_empty() {

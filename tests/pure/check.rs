@@ -1,6 +1,7 @@
 //! `config::load` from the outside: what is shipped is sound, and each mistake is named with its
 //! place and what to do.
 
+mod installs;
 mod last_good;
 mod loaders;
 mod slips;
@@ -561,16 +562,21 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
         ("flatcar", "ignition"),
         ("talos", "talos"),
         ("live", "preseed"),
+        ("rescue", "cloud"),
         ("local", "preseed"),
     ];
     let vars = r#"vars = { disk = "/dev/vda", repository = "http://192.0.2.1/rocky", ssh_keys = ["ssh-ed25519 AAAA admin"], talos = { type = "worker", token = "t", ca = "c", endpoint = "https://192.0.2.2:6443" } }"#;
     let mut inventory = SUBNET.to_owned();
     for (number, (script, answer)) in pairs.iter().enumerate() {
+        // Whoever installs has an order; each text is rendered for the first.
+        let boot = if number == 0 { "install" } else { "live" };
         inventory += &format!(
-            "[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:00:0{number}\"\nimage = \"debian-12\"\nboot = \"live\"\nscript = \"{script}\"\nanswer = \"{answer}\"\n{vars}\n"
+            "[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:00:0{number}\"\nimage = \"debian-12\"\nboot = \"{boot}\"\nscript = \"{script}\"\nanswer = \"{answer}\"\n{vars}\n"
         );
     }
-    let loaded = Room::new(&inventory).compiled();
+    let room = Room::new(&inventory);
+    room.image("bootwright-live", "x86_64");
+    let loaded = room.compiled();
     assert_rendered_at_once(&loaded.snapshot, "52:54:00:00:00:00");
     for (number, (name, _)) in pairs.iter().enumerate() {
         for firmware in [Firmware::Bios, Firmware::Uefi] {

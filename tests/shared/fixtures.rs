@@ -118,6 +118,7 @@ pub fn image(name: &str, root: &str) -> Image {
         kernel: None,
         initrds: Vec::new(),
         disk: None,
+        deployable: None,
         cmdline: Vec::new(),
     }
 }
@@ -131,6 +132,7 @@ pub fn snapshot() -> Snapshot {
         hosts: Hosts::default(),
         rules: Vec::new(),
         unknown: UnknownPolicy::Discover,
+        live: "bootwright-live".parse().unwrap(),
         images: BTreeMap::new(),
         loaders: Default::default(),
         quirks: Default::default(),

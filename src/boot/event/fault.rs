@@ -147,6 +147,34 @@ pub enum NotGivenThere {
     },
 }
 
+/// Why nothing can be written to a host's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum NoOrder {
+    /// It names no image.
+    NoImage,
+    /// There is no such image.
+    ImageMissing {
+        /// What it is called.
+        image: Name,
+    },
+    /// Its image has no `disk`.
+    NoDisk {
+        /// What it is called.
+        image: Name,
+    },
+    /// The `disk` of its image can't be written to a disk.
+    NotADisk {
+        /// What it is called.
+        image: Name,
+    },
+    /// What the inventory and the image say can't be.
+    Contradiction {
+        /// What of it.
+        why: &'static str,
+    },
+}
+
 /// What is wrong with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

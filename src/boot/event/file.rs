@@ -44,6 +44,10 @@ pub enum RequestedFile {
         /// What it says, where that can be read.
         word: Option<CallbackWord>,
     },
+    /// What a host that installs is to write. Its path has a token, and is nowhere.
+    Order,
+    /// The keys that may enter a machine in rescue.
+    SshKeys,
     /// What leads an iPXE to its script.
     Autoexec,
     /// A path that stands for nothing.

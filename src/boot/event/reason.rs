@@ -6,7 +6,7 @@
 use super::{
     BootDecision, MachineKey, ReservationUnavailable,
     fault::{
-        Escaped, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, NotStored, PathFault, PortDoubt,
+        Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault, PortDoubt,
         SubnetSource, WaitEnd,
     },
 };
@@ -166,6 +166,9 @@ reasons! {
         "{host} is armed, and its install goes to its own address alone: {peer} is {holder}",
     CallbackRefused { peer: IpAddr, why: CallbackDoubt } "callback_refused"
         "a callback from {peer} is refused, and was told nothing of why: {why}",
+    OrderRefused { peer: IpAddr, why: CallbackDoubt } "order_refused"
+        "an order that {peer} asks for is refused, and it was told nothing of why: {why}",
+    NoOrder { host: Name, why: NoOrder } "no_order" "nothing can be written to the disk of {host}: {why}",
     AnswerAddressFamily { machine: Arc<str>, peer: Ipv6Addr } "answer_address_family"
         "the answer is for {machine}, and {peer} is an IPv6 address: a machine is known by its lease or its reservation, \
          which are of IPv4, so it must ask over IPv4",
@@ -231,7 +234,7 @@ impl Reason {
     /// What a client is told. Who guesses at tokens learns nothing of what is wrong with them.
     pub fn to_client(&self) -> String {
         match self {
-            Reason::CallbackRefused { .. } => "refused".to_owned(),
+            Reason::CallbackRefused { .. } | Reason::OrderRefused { .. } => "refused".to_owned(),
             other => other.to_string(),
         }
     }

@@ -245,6 +245,8 @@ impl Display for RequestedFile {
             | RequestedFile::Artifact { .. }
             | RequestedFile::Autoexec
             | RequestedFile::Callback { .. }
+            | RequestedFile::Order
+            | RequestedFile::SshKeys
             | RequestedFile::Path { .. }
             | RequestedFile::HttpRequest { .. }
             | RequestedFile::TftpWrite { .. }
@@ -274,6 +276,8 @@ impl Display for Short<'_> {
             RequestedFile::Artifact { image, file } => write!(f, "image {image}/{file}"),
             RequestedFile::Autoexec => f.write_str(paths::AUTOEXEC),
             RequestedFile::Callback { word } => write!(f, "callback {}", word.map_or("of no kind", CallbackWord::name)),
+            RequestedFile::Order => f.write_str("order"),
+            RequestedFile::SshKeys => f.write_str("ssh keys"),
             RequestedFile::Path { path } => f.write_str(path),
             RequestedFile::HttpRequest { peer } => write!(f, "an HTTP request of {peer}"),
             RequestedFile::TftpWrite { peer } => write!(f, "a TFTP request to write of {peer}"),

@@ -9,7 +9,7 @@ use crate::boot::{
     scene::{self, TemplateContext},
     snapshot::{BootSettings, Host, Image, PortsFrom, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy, Var},
 };
-use crate::model::{Dialect, Firmware, Name, Probe, text};
+use crate::model::{Dialect, Firmware, ImageFormat, Name, Probe, text};
 use crate::proto::dhcp::RawOption;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -160,6 +160,7 @@ fn add_settings(settings: &BootSettings, values: &mut Values) {
         cmdline,
         options,
         install_timeout,
+        disk,
         vars,
     } = settings;
     values.put_some("boot", boot.as_ref().map(|boot| boot.value));
@@ -174,6 +175,7 @@ fn add_settings(settings: &BootSettings, values: &mut Values) {
         "install_timeout",
         install_timeout.as_ref().map(|time| seconds(time.value)),
     );
+    values.put_some("disk", disk.as_ref().map(|rule| &rule.value));
     for (key, var) in vars {
         values.put(&["vars.", key].concat(), shown_var(&var.value));
     }
@@ -237,11 +239,21 @@ fn of_image(image: &Image) -> Traits {
         kernel,
         initrds,
         disk,
+        deployable,
         cmdline,
     } = image;
     let mut values = Values::default();
     values.put_some("arch", cpu.as_ref());
     values.put_all("cmdline", cmdline);
+    // Its length and its sums are those of the file's sha256.
+    values.put_some(
+        "disk's format",
+        deployable.as_ref().map(|disk| match disk.format {
+            ImageFormat::Raw => "raw",
+            ImageFormat::Zstd => "zstd",
+            ImageFormat::Gzip => "gzip",
+        }),
+    );
     let initrds = initrds.iter().map(|initrd| ("initrd", initrd));
     let kernel = kernel.iter().map(|kernel| ("kernel", kernel));
     for (what, artifact) in kernel.chain(initrds).chain(disk.iter().map(|disk| ("disk", disk))) {

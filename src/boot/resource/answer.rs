@@ -51,7 +51,7 @@ impl Inquiry<'_> {
     }
 
     /// Whether the address that asks belongs to the machine, and the machine boots from us now.
-    fn authorise(&self, machine: &str, identity: &Identity, who: Who<'_>) -> Result<(), Refusal> {
+    pub(super) fn authorise(&self, machine: &str, identity: &Identity, who: Who<'_>) -> Result<(), Refusal> {
         let peer = identify(self.snapshot, &self.peer);
         let same_machine = match (who.host(), peer.host()) {
             (Some(host), Some(peer)) => host.name == peer.name && is_proven(host, &self.peer),

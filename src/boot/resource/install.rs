@@ -74,7 +74,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// The host that the request is about, where it installs now.
-    fn installs(&self) -> Option<&'a Arc<Host>> {
+    pub(super) fn installs(&self) -> Option<&'a Arc<Host>> {
         match self.gate {
             Gate::Network {
                 target: BootTarget::Install,

@@ -60,10 +60,12 @@ impl<'a> Inquiry<'a> {
             change: None,
             install: None,
             callback: None,
+            order: None,
             path: requester.path,
             peer: requester.peer,
         };
         inquiry.take_callback(&mut world);
+        inquiry.take_order(&mut world);
         inquiry.take_up_install(&mut world, draw_token);
         inquiry
     }
@@ -109,7 +111,9 @@ impl<'a> Requester<'a> {
     fn answer_subject(&self, identities: &IdentityCache) -> Identity {
         let mut components = self.path.as_ref().ok().into_iter().flat_map(RequestPath::components);
         match (components.next(), components.next()) {
-            (Some(paths::ANSWER | paths::CALLBACK), Some(machine)) => self.identity_named(identities, machine),
+            (Some(paths::ANSWER | paths::CALLBACK | paths::ORDER | paths::SSH_KEYS), Some(machine)) => {
+                self.identity_named(identities, machine)
+            }
             _ => self.peer.clone(),
         }
     }

@@ -12,6 +12,8 @@ use crate::model::{BootTarget, Dialect, Firmware, Name};
 
 /// The script of a machine that boots its disk.
 pub const LOCAL_SCRIPT: &str = "local";
+/// The script of a machine that is set to rescue and names none.
+pub const RESCUE_SCRIPT: &str = "rescue";
 /// The script of an unlisted machine.
 pub const UNKNOWN_SCRIPT: &str = "unknown";
 

@@ -25,7 +25,10 @@ use std::{
     net::IpAddr,
     sync::{Arc, OnceLock},
 };
-use variables::{AnswerVariables, CallbackVariables, ImageVariables, Variables, Vars, lazy_object, plain_vars};
+use variables::{
+    AnswerVariables, CallbackVariables, DiskVariables, ImageVariables, OrderVariables, Variables, Vars, lazy_object,
+    plain_vars,
+};
 
 /// Whom a text is for, and where it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +161,9 @@ impl TemplateContext {
                     lazy_object(answer_variables(snapshot, &answer.value, &name, &http))
                 }),
             callback: callback_of(host, install, &http),
+            disk: disk_of(settings),
+            live: live_of(snapshot, &http),
+            order: order_of(host, install, &http),
             target: target_of(gate),
             vars: vars_of(who),
             name,
@@ -237,6 +243,26 @@ fn callback_of(host: Option<&Arc<Host>>, install: Option<Token>, http: &str) -> 
         .zip(install)
         .map(|(host, token)| paths::callback_base(http, &host.name, &token));
     base.map_or_else(none, |base| lazy_object(CallbackVariables { base }))
+}
+
+/// The rule for the disk that a machine's install may erase.
+fn disk_of(settings: Option<&BootSettings>) -> Value {
+    let rule = settings.and_then(|settings| settings.disk.as_ref());
+    rule.map_or_else(none, |rule| lazy_object(DiskVariables(rule.value.clone())))
+}
+
+/// Our own live system.
+fn live_of(snapshot: &Snapshot, http: &str) -> Value {
+    let live = snapshot.images.get(&snapshot.live);
+    live.map_or_else(none, |live| lazy_object(image_variables(live, http)))
+}
+
+/// Where a host's order is.
+fn order_of(host: Option<&Arc<Host>>, install: Option<Token>, http: &str) -> Value {
+    let url = host
+        .zip(install)
+        .map(|(host, token)| paths::order_url(http, &host.name, &token));
+    url.map_or_else(none, |url| lazy_object(OrderVariables { url }))
 }
 
 fn target_of(gate: Gate<'_>) -> &'static str {

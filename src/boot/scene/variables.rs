@@ -6,7 +6,7 @@ use crate::boot::{
     render::VARIABLES,
     snapshot::{BootSettings, Host, Var},
 };
-use crate::model::{MacAddr, Name, Uuid};
+use crate::model::{DiskSelector, DiskSize, MacAddr, Name, Pick, Uuid};
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use std::{
     collections::BTreeMap,
@@ -74,6 +74,12 @@ pub(super) struct Variables {
     pub answer: Value,
     /// `CallbackVariables`, or `none`.
     pub callback: Value,
+    /// `DiskVariables`, or `none`.
+    pub disk: Value,
+    /// `ImageVariables` of our own live system, or `none`.
+    pub live: Value,
+    /// `OrderVariables`, or `none`.
+    pub order: Value,
     pub target: &'static str,
     pub vars: Vars,
 }
@@ -105,6 +111,9 @@ impl TemplateObject for Variables {
             "cmdline" => text(&self.cmdline),
             "answer" => self.answer.clone(),
             "callback" => self.callback.clone(),
+            "disk" => self.disk.clone(),
+            "live" => self.live.clone(),
+            "order" => self.order.clone(),
             "target" => text(self.target),
             "vars" => self.vars.value(),
             _ => return None,
@@ -224,6 +233,55 @@ impl TemplateObject for CallbackVariables {
             "started" | "progress" | "done" | "failed" => Some(Value::from([self.base.as_str(), "/", name].concat())),
             _ => None,
         }
+    }
+}
+
+/// Where a host that installs finds what it is to write.
+#[derive(Debug)]
+pub(super) struct OrderVariables {
+    pub url: String,
+}
+
+impl TemplateObject for OrderVariables {
+    const NAMES: &'static [&'static str] = &["url"];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        (name == "url").then(|| text(&self.url))
+    }
+}
+
+/// The rule by which an install chooses its disk, for a text that looks at a machine's disks itself. What the rule
+/// does not name is empty.
+#[derive(Debug)]
+pub(super) struct DiskVariables(pub DiskSelector);
+
+impl TemplateObject for DiskVariables {
+    const NAMES: &'static [&'static str] = &[
+        "serial",
+        "model",
+        "by_id",
+        "bytes_min",
+        "bytes_max",
+        "nvme",
+        "pick",
+        "rule",
+    ];
+
+    fn part(&self, name: &str) -> Option<Value> {
+        let rule = &self.0;
+        let named = |value: &Option<String>| text(value.as_deref().unwrap_or_default());
+        let bounds = rule.size.map(DiskSize::bounds);
+        Some(match name {
+            "serial" => named(&rule.serial),
+            "model" => named(&rule.model),
+            "by_id" => named(&rule.by_id),
+            "bytes_min" => shown(bounds.map(|(least, _)| least)),
+            "bytes_max" => shown(bounds.map(|(_, most)| most)),
+            "nvme" => shown(rule.nvme),
+            "pick" => text(rule.pick.map_or("", Pick::name)),
+            "rule" => Value::from(rule.to_string()),
+            _ => return None,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! An image, its files, and what tells a file from the one that was read.
 
 use super::Origin;
-use crate::model::{Cpu, Name};
+use crate::model::{Cpu, ImageFormat, ImagePieces, Name, UnpackedImage};
 use std::path::PathBuf;
 
 /// A named set of artifacts. What the bytes of their files are found to be stands in `boot::verification`.
@@ -19,6 +19,8 @@ pub struct Image {
     pub initrds: Vec<Artifact>,
     /// A disk image.
     pub disk: Option<Artifact>,
+    /// What is in that, where it can be written to a disk.
+    pub deployable: Option<DeployableDisk>,
     /// Kernel parameters that every boot of it needs.
     pub cmdline: Vec<String>,
 }
@@ -33,6 +35,17 @@ impl Image {
     pub fn path(&self, artifact: &Artifact) -> PathBuf {
         self.root.join(&artifact.file)
     }
+}
+
+/// What is known of a disk image that can be written to a disk, beside its file and that one's checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployableDisk {
+    /// How it is packed.
+    pub format: ImageFormat,
+    /// What it is unpacked.
+    pub unpacked: Option<UnpackedImage>,
+    /// The checksums of the file's pieces.
+    pub pieces: Option<ImagePieces>,
 }
 
 /// One file of an image.

@@ -1,7 +1,7 @@
 //! What a machine boots and is told, as its host or rule and their profiles say it together.
 
 use super::Sourced;
-use crate::model::{BootTarget, Name};
+use crate::model::{BootTarget, DiskSelector, Name};
 use crate::proto::dhcp::RawOption;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -24,6 +24,8 @@ pub struct BootSettings {
     pub options: BTreeMap<u8, Sourced<RawOption>>,
     /// How long nothing may be heard of its install before that has failed.
     pub install_timeout: Option<Sourced<Duration>>,
+    /// Which disk its install may write to; `None` where only one can be meant: the machine's only disk.
+    pub disk: Option<Sourced<DiskSelector>>,
     /// Template variables by name.
     pub vars: BTreeMap<String, Sourced<Var>>,
 }

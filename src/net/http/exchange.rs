@@ -249,11 +249,12 @@ impl ConnectionContext {
     }
 }
 
-/// A path for the log. One of a callback has a token in it.
+/// A path for the log. One of a callback or an order has a token in it.
 fn path_shown(path: &str) -> Arc<str> {
-    match paths::may_be_callback(path.as_bytes()) {
-        true => paths::CALLBACK.into(),
-        false => text::escape(path.as_bytes()).into(),
+    match path.as_bytes() {
+        callback if paths::may_be_callback(callback) => paths::CALLBACK.into(),
+        order if paths::may_have_token(order) => paths::ORDER.into(),
+        other => text::escape(other).into(),
     }
 }
 

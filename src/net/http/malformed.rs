@@ -48,11 +48,16 @@ impl ReceivedPrefix {
     }
 }
 
-/// What of a request is shown: nothing behind the beginning of a callback's path, which has a token.
+/// What of a request is shown: nothing behind the beginning of a path that has a token.
 fn shown(heard: &[u8]) -> &[u8] {
-    let begins = |place: &usize| heard[*place..].starts_with(paths::CALLBACK.as_bytes());
-    let token = (0..heard.len()).find(begins).map(|place| place + paths::CALLBACK.len());
-    &heard[..token.unwrap_or(heard.len())]
+    let end_of_word = |place: usize| {
+        let rest = &heard[place..];
+        let word = [paths::CALLBACK, "order/"]
+            .into_iter()
+            .find(|word| rest.starts_with(word.as_bytes()));
+        word.map(|word| place + word.len())
+    };
+    &heard[..(0..heard.len()).find_map(end_of_word).unwrap_or(heard.len())]
 }
 
 /// What a client that is none of ours most likely speaks, or got wrong.

@@ -1,8 +1,8 @@
 //! What reasons are made of, as people read it.
 
 use crate::boot::event::{
-    DiskReason, FileFault, HttpFault, Near, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, Reason, SubnetSource,
-    WaitEnd,
+    DiskReason, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, PathFault, PortDoubt, Reason,
+    SubnetSource, WaitEnd,
 };
 use crate::model::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
 use std::fmt::{self, Display, Formatter};
@@ -86,6 +86,21 @@ impl Display for NoOwnAddress {
         match self {
             NoOwnAddress::Unreserved => f.write_str("it has no address of its own"),
             NoOwnAddress::Unavailable { address, why } => write!(f, "its address {address} {why}"),
+        }
+    }
+}
+
+impl Display for NoOrder {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            NoOrder::NoImage => f.write_str("it has no image"),
+            NoOrder::ImageMissing { image } => write!(f, "there is no image `{image}`"),
+            NoOrder::NoDisk { image } => write!(f, "the image `{image}` has no `disk`"),
+            NoOrder::NotADisk { image } => write!(
+                f,
+                "the `disk` of the image `{image}` is no disk that can be written as it is: raw, or packed by zstd or gzip"
+            ),
+            NoOrder::Contradiction { why } => f.write_str(why),
         }
     }
 }

@@ -1,0 +1,59 @@
+{# Which disk an install may erase: shell for an installer, run before it partitions. Sets `disk` to the device of the #}
+{# only one that fits the rule of the inventory (`disk = { ... }`), or tells why there is none, and stops for good. #}
+{# Every line goes on in the next, so that it is one in a preseed, and is indented as a text in YAML. #}
+{% if disk %}
+        sys=${SYSFS:-/sys}; dev=${DEVICES:-/dev}; fits= ; seen= ; best= ; tie= ; rule={{ disk.rule | quote }}; \
+        refuse() { echo "bootwright: $1" >&2; echo "bootwright: $1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(echo "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -T 20 -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
+        lower() { echo "$1" | tr A-Z a-z; }; \
+        trimmed() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }; \
+        for path in "$sys"/block/*; do \
+        name=${path##*/}; \
+        case $name in loop*|ram*|sr*|fd*|zram*|md*|dm-*|nbd*|mtd*) continue ;; esac; \
+        bytes=$(( $(cat "$path/size" 2>/dev/null || echo 0) * 512 )); \
+        [ "$bytes" -gt 0 ] || continue; \
+        [ "$(cat "$path/ro" 2>/dev/null)" != 1 ] || continue; \
+        serial=$(cat "$path/serial" 2>/dev/null || cat "$path/device/serial" 2>/dev/null || tail -c +5 "$path/device/vpd_pg80" 2>/dev/null | tr -d '\000'); \
+        serial=$(echo "$serial" | trimmed); \
+        model=$(cat "$path/device/model" 2>/dev/null | trimmed); \
+        nvme=false; case $name in nvme*) nvme=true ;; esac; \
+        ids= ; for link in "$dev"/disk/by-id/*; do if [ "$(readlink -f "$link" 2>/dev/null)" = "$dev/$name" ]; then ids="$ids ${link##*/}"; fi; done; \
+        seen="$seen $name ($bytes bytes, model $model, serial $serial)"; \
+{% if disk.serial %}
+        [ "$serial" = {{ disk.serial | quote }} ] || continue; \
+{% endif %}
+{% if disk.model %}
+        pattern=$(lower {{ disk.model | quote }}); case $(lower "$model") in $pattern) ;; *) continue ;; esac; \
+{% endif %}
+{% if disk.by_id %}
+        case "$ids " in *" "{{ disk.by_id | quote }}" "*) ;; *) continue ;; esac; \
+{% endif %}
+{% if disk.bytes_min %}
+        [ "$bytes" -ge {{ disk.bytes_min }} ] || continue; \
+{% endif %}
+{% if disk.bytes_max and disk.bytes_max != "18446744073709551615" %}
+        [ "$bytes" -le {{ disk.bytes_max }} ] || continue; \
+{% endif %}
+{% if disk.nvme %}
+        [ "$nvme" = {{ disk.nvme }} ] || continue; \
+{% endif %}
+{% if not disk.serial and not disk.by_id %}
+        [ "$(cat "$path/removable" 2>/dev/null)" != 1 ] || continue; \
+{% endif %}
+        if [ -z "$fits" ]; then fits=$name; best=$bytes; tie= ; \
+{% if disk.pick == "smallest" %}
+        elif [ "$bytes" -lt "$best" ]; then fits=$name; best=$bytes; tie= ; \
+        elif [ "$bytes" -gt "$best" ]; then : ; \
+{% elif disk.pick == "largest" %}
+        elif [ "$bytes" -gt "$best" ]; then fits=$name; best=$bytes; tie= ; \
+        elif [ "$bytes" -lt "$best" ]; then : ; \
+{% endif %}
+        else tie=1; fi; \
+        done; \
+        [ -n "$fits" ] || refuse "no disk fits disk = $rule; there are:$seen"; \
+        [ -z "$tie" ] || refuse "several disks fit disk = $rule, and none is taken:$seen"; \
+        disk=$dev/$fits; \
+{% if vars.disk is defined %}
+        [ "$(readlink -f {{ vars.disk | quote }})" = "$disk" ] || refuse "the disk "{{ vars.disk | quote }}" is not the one that fits disk = $rule, which is $disk"; \
+{% endif %}
+        : "$disk"
+{% endif %}

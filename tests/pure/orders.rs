@@ -1,0 +1,276 @@
+//! What a host that installs is told to write, and the keys of a machine in rescue: who gets them, and who does not.
+
+use crate::fixtures::{self, artifact, draw_token, file_request, host, image, sourced};
+use bootwright::boot::{
+    arming::{Arming, HostState},
+    event::{NoOrder, Reason, RequestedFile},
+    identity_cache::IdentityCache,
+    method::Method,
+    render::Templates,
+    resource::{FileRequest, Refusal, Resolved, Resource, Transport, resource},
+    snapshot::{BootSettings, DeployableDisk, FileStamp, Host, Hosts, Image, Snapshot, Var},
+    verification::Verification,
+    world::{FileWorld, World},
+};
+use bootwright::lease::LeaseTable;
+use bootwright::model::{
+    BootTarget, By, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep, MacAddr,
+    Now, SeedContent, UnpackedImage, WallTime,
+};
+use std::{net::Ipv4Addr, time::Duration};
+
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(100),
+    wall: WallTime(1_764_000_000),
+};
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+const TOKEN: &str = "30313233343536373839616263646566";
+const ORDER: &str = "/order/r1u07/30313233343536373839616263646566";
+const SCRIPT: &str = "/boot.ipxe?mac=02-00-00-00-00-07";
+const KEYS: &str = "/ssh-keys/r1u07";
+
+fn listed(name: &str, last: u8, settings: BootSettings) -> Host {
+    Host {
+        macs: vec![MacAddr([2, 0, 0, 0, 0, last])],
+        address: Some(Ipv4Addr::new(192, 0, 2, last)),
+        settings,
+        ..host(name)
+    }
+}
+
+fn boots(target: BootTarget) -> BootSettings {
+    BootSettings {
+        answer: Some(sourced("cloud".parse().unwrap())),
+        image: Some(sourced("debian-13".parse().unwrap())),
+        disk: Some(sourced(DiskSelector {
+            serial: Some("S1".to_owned()),
+            ..DiskSelector::default()
+        })),
+        vars: [(
+            "ssh_keys".to_owned(),
+            sourced(Var::List(vec![Var::Text("ssh-ed25519 A ada".to_owned())])),
+        )]
+        .into(),
+        ..fixtures::settings(target, "deploy")
+    }
+}
+
+fn disk_image() -> Image {
+    let stamp = FileStamp {
+        length: 5_000_000,
+        ..FileStamp::default()
+    };
+    Image {
+        disk: Some(artifact("disk.zst", [7; 32], stamp)),
+        deployable: Some(DeployableDisk {
+            format: ImageFormat::Zstd,
+            unpacked: Some(UnpackedImage {
+                bytes: 2_000_000_000,
+                sha256: None,
+            }),
+            pieces: None,
+        }),
+        ..image("debian-13", "/srv/images/debian-13")
+    }
+}
+
+fn room(image: Image, target: BootTarget) -> Snapshot {
+    let mut templates = Templates::new();
+    for (name, text) in [
+        (
+            "deploy",
+            "#!ipxe\n# {{ order.url }} {{ disk.serial }} {{ disk.bytes_min }}",
+        ),
+        ("local", "#!ipxe\n# disk"),
+    ] {
+        let added = templates.add_script(&name.parse().unwrap(), Dialect::Ipxe, name, text);
+        added.unwrap();
+    }
+    for file in ["meta-data", "user-data"] {
+        let added = templates.add_answer(&"cloud".parse().unwrap(), file, file, "{{ name }}");
+        added.unwrap();
+    }
+    Snapshot {
+        hosts: Hosts::new(vec![
+            listed("r1u07", 7, boots(target)),
+            listed("r1u08", 8, boots(BootTarget::Install)),
+        ]),
+        images: [(image.name.clone(), image)].into(),
+        templates,
+        ..fixtures::snapshot()
+    }
+}
+
+fn installs() -> Snapshot {
+    room(disk_image(), BootTarget::Install)
+}
+
+/// r1u07 of a room, armed for a day.
+fn armed(snapshot: &Snapshot) -> Arming {
+    let mut arming = Arming::default();
+    let (until, by) = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
+    let host = snapshot.hosts.by_name("r1u07").unwrap();
+    let change = arming.arm(NOW.wall, host, (until, by)).unwrap();
+    arming.settle(&change, true);
+    arming
+}
+
+fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> Resolved {
+    let files = FileWorld {
+        world: World {
+            now: NOW,
+            snapshot,
+            leases: &mut LeaseTable::default(),
+            arming,
+        },
+        identities: &mut IdentityCache::default(),
+        verification: &Verification::default(),
+        draw_token,
+    };
+    resource(files, request)
+}
+
+fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
+    ask(snapshot, arming, &file_request(Transport::Http, peer, path))
+}
+
+fn text(resolved: &Resolved) -> &str {
+    match &resolved.result {
+        Ok(Resource::Text { body, .. }) => body,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn last_step(snapshot: &Snapshot, arming: &Arming) -> Option<InstallStep> {
+    match &arming.record(snapshot.hosts.by_name("r1u07")?)?.state {
+        HostState::Installing(install) => Some(install.last.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_host_that_installs_is_told_what_to_write_where_and_whom_to_tell() {
+    let (snapshot, mut arming) = (installs(), Arming::default());
+    assert_eq!(text(&get(&snapshot, &mut arming, OWN, SCRIPT)), "#!ipxe\n# disk");
+    let mut arming = armed(&snapshot);
+    let script = get(&snapshot, &mut arming, OWN, SCRIPT);
+    assert_eq!(text(&script), format!("#!ipxe\n# http://192.0.2.1{ORDER} S1 "));
+    let head = FileRequest {
+        method: Method::Head,
+        ..file_request(Transport::Http, OWN, ORDER)
+    };
+    assert!(ask(&snapshot, &mut arming, &head).result.is_ok());
+    assert_eq!(last_step(&snapshot, &arming), Some(InstallStep::Script));
+
+    let resolved = get(&snapshot, &mut arming, OWN, ORDER);
+    assert_eq!(resolved.subject.file, RequestedFile::Order);
+    assert_eq!(last_step(&snapshot, &arming), Some(InstallStep::Answer));
+    let order = DeployOrder::parse(text(&resolved)).unwrap();
+    assert_eq!(order.image.url, "http://192.0.2.1/image/debian-13/disk.zst");
+    assert_eq!(
+        (order.image.format, order.image.bytes, order.image.sha256),
+        (ImageFormat::Zstd, 5_000_000, ImageSum([7; 32]))
+    );
+    assert_eq!(order.image.disk_bytes(), Some(2_000_000_000));
+    assert_eq!(order.disk.serial.as_deref(), Some("S1"));
+    assert_eq!(order.callback, format!("http://192.0.2.1/callback/r1u07/{TOKEN}"));
+    let seed: Vec<_> = order
+        .seed
+        .iter()
+        .map(|file| (file.name.as_str(), &file.content))
+        .collect();
+    let at = |file: &str| SeedContent::Url(format!("http://192.0.2.1/answer/r1u07/{file}"));
+    assert_eq!(seed, [("meta-data", &at("meta-data")), ("user-data", &at("user-data"))]);
+}
+
+#[test]
+fn every_other_question_for_an_order_gets_one_refusal_and_the_log_alone_knows_why() {
+    let snapshot = installs();
+    let mut arming = armed(&snapshot);
+    let refused = |arming: &mut Arming, peer: Ipv4Addr, path: &str| {
+        let resolved = get(&snapshot, arming, peer, path);
+        let Err(Refusal::Forbidden(reason)) = &resolved.result else {
+            panic!("{path}: {resolved:?}");
+        };
+        let Reason::OrderRefused { why, .. } = reason else {
+            panic!("{path}: {reason:?}");
+        };
+        assert_eq!(reason.to_client(), "refused");
+        let shown = format!("{} {reason}", resolved.subject.file);
+        assert!(!shown.contains("3031"), "a token is in no log: {shown}");
+        *why
+    };
+    // Armed alone: nothing was handed out, so no token is anything.
+    assert_eq!(refused(&mut arming, OWN, ORDER), CallbackDoubt::NoInstall);
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    for (peer, path, why) in [
+        (OTHER, ORDER.to_owned(), CallbackDoubt::Address),
+        (OWN, format!("/order/r1u07/{}", "0".repeat(32)), CallbackDoubt::Token),
+        (OTHER, format!("/order/r1u08/{TOKEN}"), CallbackDoubt::NoInstall),
+        (OWN, format!("/order/r1u99/{TOKEN}"), CallbackDoubt::Host),
+        (OWN, "/order/r1u07/30".to_owned(), CallbackDoubt::Path),
+        (OWN, format!("{ORDER}/disk"), CallbackDoubt::Path),
+        (OWN, "/order".to_owned(), CallbackDoubt::Path),
+    ] {
+        assert_eq!(refused(&mut arming, peer, &path), why, "{path}");
+    }
+    assert_eq!(
+        last_step(&snapshot, &arming),
+        Some(InstallStep::Script),
+        "no sign of life"
+    );
+    let by_tftp = ask(&snapshot, &mut arming, &file_request(Transport::Tftp, OWN, ORDER));
+    assert!(matches!(
+        by_tftp.result,
+        Err(Refusal::Forbidden(Reason::OrderRefused { .. }))
+    ));
+    for broken in [format!("{ORDER}%0a"), format!("/%6frder/{}/%ff", &ORDER[7..])] {
+        let resolved = get(&snapshot, &mut arming, OWN, &broken);
+        let shown = format!("{} {:?}", resolved.subject.file, resolved.result);
+        assert!(resolved.result.is_err() && !shown.contains("3031"), "{shown}");
+    }
+    // What is done is written once.
+    assert!(
+        get(&snapshot, &mut arming, OWN, &format!("/callback/r1u07/{TOKEN}/done"))
+            .result
+            .is_ok()
+    );
+    assert_eq!(refused(&mut arming, OWN, ORDER), CallbackDoubt::Late);
+}
+
+#[test]
+fn an_image_that_is_no_disk_makes_no_order() {
+    let name = || "debian-13".parse().unwrap();
+    for (image, why) in [
+        (image("debian-13", "/srv/i"), NoOrder::NoDisk { image: name() }),
+        (
+            Image {
+                deployable: None,
+                ..disk_image()
+            },
+            NoOrder::NotADisk { image: name() },
+        ),
+    ] {
+        let snapshot = room(image, BootTarget::Install);
+        let mut arming = armed(&snapshot);
+        get(&snapshot, &mut arming, OWN, SCRIPT);
+        let result = get(&snapshot, &mut arming, OWN, ORDER).result;
+        let host = "r1u07".parse().unwrap();
+        assert_eq!(result, Err(Refusal::ServerError(Reason::NoOrder { host, why })));
+    }
+}
+
+#[test]
+fn the_keys_of_a_machine_go_to_itself_while_it_boots_from_us() {
+    let snapshot = room(disk_image(), BootTarget::Rescue);
+    let mut arming = Arming::default();
+    let own = get(&snapshot, &mut arming, OWN, KEYS);
+    assert_eq!(text(&own), "ssh-ed25519 A ada\n");
+    assert_eq!(own.subject.file, RequestedFile::SshKeys);
+    let other = get(&snapshot, &mut arming, OTHER, KEYS).result;
+    assert!(matches!(other, Err(Refusal::Forbidden(Reason::AnswerOfAnother { .. }))));
+    let snapshot = installs();
+    let disarmed = get(&snapshot, &mut Arming::default(), OWN, KEYS).result;
+    assert!(matches!(disarmed, Err(Refusal::Forbidden(Reason::AnswerNotNow { .. }))));
+}
