@@ -120,7 +120,7 @@ pub enum FileKind {
     Script,
     /// A file of an image: a kernel, an initrd.
     Artifact,
-    /// A file of an installer's answer.
+    /// A file of an installer's answer, or a deployer's order.
     Answer,
     /// What an installer sends back.
     Callback,
@@ -136,9 +136,10 @@ impl From<&RequestedFile> for FileKind {
             RequestedFile::Autoexec => FileKind::Autoexec,
             RequestedFile::Script { .. } => FileKind::Script,
             RequestedFile::Artifact { .. } => FileKind::Artifact,
-            RequestedFile::Answer { .. } => FileKind::Answer,
+            RequestedFile::Answer { .. } | RequestedFile::Order => FileKind::Answer,
             RequestedFile::Callback { .. } => FileKind::Callback,
-            RequestedFile::Path { .. }
+            RequestedFile::SshKeys
+            | RequestedFile::Path { .. }
             | RequestedFile::HttpRequest { .. }
             | RequestedFile::TftpWrite { .. }
             | RequestedFile::DhcpReply => FileKind::Other,

@@ -51,6 +51,7 @@ pub const VARIABLES: &[&str] = &[
     "live",
     "order",
     "target",
+    "reason",
     "vars",
 ];
 

@@ -155,6 +155,14 @@ fn why_names_the_cause_of_boots_that_come_to_nothing() {
             "{verdict}"
         );
     }
+    // The machine's screen has the same sentence.
+    let why = ask_json_with(&room, &["why", "r1u02"])[0]["steps"][0]["reason"]["sentence"].clone();
+    let unarmed = wire.client_at("02:00:00:00:00:44", "192.0.2.44");
+    let script = format!("http://{SERVER}/boot.ipxe?mac=02-00-00-00-00-42");
+    let screen = unarmed.expect("curl", &["-sSf", &script]);
+    let screen = String::from_utf8_lossy(&screen);
+    assert!(screen.contains(why.as_str().expect("a reason")), "{screen}\n{why}");
+
     let shown = text(&ask(&room, &["why", "r1u01"]));
     let action = missing["action"].as_str().expect("what to do");
     assert!(shown.contains(action), "{shown}");

@@ -67,7 +67,12 @@ fn room() -> Snapshot {
         )
         .unwrap();
     templates
-        .add_script(&name("local"), Dialect::Ipxe, "local.ipxe", "#!ipxe\n# disk")
+        .add_script(
+            &name("local"),
+            Dialect::Ipxe,
+            "local.ipxe",
+            "#!ipxe\n# disk {{ reason }}",
+        )
         .unwrap();
     templates
         .add_script(&name("unknown"), Dialect::Ipxe, "unknown.ipxe", "#!ipxe\n# who are you")
@@ -423,7 +428,12 @@ fn a_machine_without_a_mac_that_only_a_rule_knows_gets_its_answer_at_its_own_lea
 
 #[test]
 fn an_unarmed_install_host_gets_the_disk_script_and_no_answer() {
-    assert!(text(&get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08")).contains("disk"));
+    let script = get_alone(OTHER, "/boot.ipxe?mac=52-54-00-00-00-08");
+    assert_eq!(
+        text(&script),
+        format!("#!ipxe\n# disk {}", DiskReason::NotArmed),
+        "its screen has what the log has"
+    );
     let answered = get_alone(OTHER, "/answer/r1u08/preseed.cfg");
     let (machine, why) = ("r1u08".into(), DiskReason::NotArmed);
     let refusal = Refusal::Forbidden(Reason::AnswerNotNow { machine, why });

@@ -6,7 +6,7 @@ use crate::attempt::{
     events::{acknowledged, at, event, install, offered, sent_artifact, sent_script, told_its_disk},
 };
 use crate::boot::event::{
-    BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Near,
+    BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Near, NoOrder,
     NoOwnAddress, NotStored, Reason, RequestedFile, Stage, Step, StoreFault,
 };
 use crate::boot::paths::Ports;
@@ -203,6 +203,7 @@ fn refused() -> Vec<Traced> {
     let cut = |second| failed(second, artifact(), Reason::ConnectionEnded);
     let no_file = Reason::AnswerFileMissing { answer: "preseed".parse().unwrap(), files: "a".into() };
     let unnamed = Reason::AnswerUnnamed { machine: "r1u07".into() };
+    let no_order = Reason::NoOrder { host: "r1u07".parse().unwrap(), why: NoOrder::NoImage };
     let looped = Step::LoaderLoop { loader: "snponly.efi".into(), times: 4 };
     vec![
         ("loader_missing", 5, and(boot(2), [failed(3, loader(), Reason::LoaderMissing { file: "x.efi".into() })])),
@@ -219,6 +220,7 @@ fn refused() -> Vec<Traced> {
         ("server_full", 5, and(boot(2), [event(at(3), Stage::Unknown, full)])),
         ("too_little_memory", 5, and(boot(6), [cut(22), cut(40)])),
         ("artifact_cut", 5, and(boot(6), [failed(22, artifact(), Reason::ClientGone)])),
+        ("nothing_to_deploy", 5, and(boot(8), [failed(62, RequestedFile::Order, no_order)])),
         ("answer_refused", 5, and(boot(8), [failed(62, answer(), unnamed)])),
         ("answer_file_missing", 5, and(boot(8), [failed(62, answer(), no_file)])),
         ("answer_template_failed", 5, and(boot(8), [failed(62, answer(), template())])),

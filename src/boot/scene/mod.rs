@@ -8,11 +8,12 @@ mod variables;
 
 use crate::boot::{
     arming::Arming,
+    event::DiskReason,
     gate::{Gate, gate},
     machine::{Identity, Who},
     paths,
     render::{TemplateError, TemplateValues},
-    snapshot::{BootSettings, Host, Image, Snapshot, Var},
+    snapshot::{BootSettings, Host, Image, Snapshot, Subnet, Var},
     world::World,
 };
 use crate::lease::LeaseTable;
@@ -142,11 +143,7 @@ impl TemplateContext {
             netmask: subnet.map(|subnet| subnet.cidr.mask()),
             router: subnet.and_then(|subnet| subnet.router),
             dns,
-            domain: settings
-                .and_then(BootSettings::domain)
-                .or(subnet.and_then(|subnet| subnet.domain.as_deref()))
-                .unwrap_or_default()
-                .to_owned(),
+            domain: domain_of(settings, subnet).to_owned(),
             server,
             ports: snapshot.ports,
             loader: snapshot
@@ -165,6 +162,7 @@ impl TemplateContext {
             live: live_of(snapshot, &http),
             order: order_of(host, install, &http),
             target: target_of(gate),
+            disk_reason: disk_reason(gate),
             vars: vars_of(who),
             name,
             http,
@@ -263,6 +261,22 @@ fn order_of(host: Option<&Arc<Host>>, install: Option<Token>, http: &str) -> Val
         .zip(install)
         .map(|(host, token)| paths::order_url(http, &host.name, &token));
     url.map_or_else(none, |url| lazy_object(OrderVariables { url }))
+}
+
+fn domain_of<'a>(settings: Option<&'a BootSettings>, subnet: Option<&'a Subnet>) -> &'a str {
+    let of_subnet = subnet.and_then(|subnet| subnet.domain.as_deref());
+    settings
+        .and_then(BootSettings::domain)
+        .or(of_subnet)
+        .unwrap_or_default()
+}
+
+/// Why a machine boots its disk; what the inventory says of it is no news.
+fn disk_reason(gate: Gate<'_>) -> Option<DiskReason> {
+    match gate {
+        Gate::Disk(why) => Some(why).filter(|why| *why != DiskReason::Configured),
+        Gate::Network { .. } | Gate::ShowIdentity | Gate::LeaseOnly | Gate::Ignore => None,
+    }
 }
 
 fn target_of(gate: Gate<'_>) -> &'static str {

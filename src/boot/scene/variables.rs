@@ -2,6 +2,7 @@
 //! is to write them out as text: each is written when a template asks for it.
 
 use crate::boot::{
+    event::DiskReason,
     paths::{self, Ports},
     render::VARIABLES,
     snapshot::{BootSettings, Host, Var},
@@ -81,6 +82,7 @@ pub(super) struct Variables {
     /// `OrderVariables`, or `none`.
     pub order: Value,
     pub target: &'static str,
+    pub disk_reason: Option<DiskReason>,
     pub vars: Vars,
 }
 
@@ -115,6 +117,7 @@ impl TemplateObject for Variables {
             "live" => self.live.clone(),
             "order" => self.order.clone(),
             "target" => text(self.target),
+            "reason" => shown(self.disk_reason),
             "vars" => self.vars.value(),
             _ => return None,
         })

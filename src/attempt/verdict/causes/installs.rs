@@ -69,7 +69,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let refused = trace.stuck(&["callback_refused"])?;
+            let refused = trace.stuck(&["callback_refused", "order_refused"])?;
             Some(format!("an installer's word was not believed: {}", refused.sentence()))
         },
         action: "see which machine has that address; an installer of an earlier attempt that runs still is refused as well",

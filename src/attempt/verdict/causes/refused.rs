@@ -224,6 +224,17 @@ pub(super) static REFUSED: &[BootCause] = &[
         page: "The transfer ended before the file did, once. A machine that is switched off in the middle looks like this.",
     },
     BootCause {
+        name: "nothing_to_deploy",
+        severity: Problem,
+        confidence: Certain,
+        find: |trace| {
+            let step = trace.stuck(&["no_order"])?;
+            Some(format!("the deployer has no order: {}", step.sentence()))
+        },
+        action: "give the host an image whose `disk` is a disk image, and run `bootwright check`",
+        page: "The deployer asks what to write to which disk. The host's image has no disk image, or what is said of it can't be done.",
+    },
+    BootCause {
         name: "answer_refused",
         severity: Problem,
         confidence: Certain,
