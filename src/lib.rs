@@ -17,6 +17,7 @@
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
+//! | [`deploy`] | the machine's side of an install: the program that writes an image to its disk; knows only `model` |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases and the switch ports at which they were given, who is armed and which hosts were served, checksums, and what boots came to; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
@@ -60,6 +61,7 @@
 //! - Every boot asks `boot::gate`; there is no second way to a disk. An install is handed to an armed host alone, at its
 //!   own address (`boot::arming`), and its token stands in no log.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
+//! - A disk that is written begins with zeros until all of it is there for good and was read back (`deploy`).
 //! - Serving never waits for the log's reader or for systemd (`daemon::log`).
 //! - Every queue, table, cache and timeout has its limit in `model::limits`.
 //! - `unsafe` is in `net::socket`, and nowhere else.
@@ -76,6 +78,7 @@ pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod deploy;
 pub mod images;
 pub mod lease;
 pub mod model;

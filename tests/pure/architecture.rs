@@ -25,7 +25,7 @@ const RANKS: &[&[&str]] = &[
     &["config", "store", "stall"],
     &["images", "attempt"],
     &["boot", "storm"],
-    &["proto", "lease"],
+    &["proto", "lease", "deploy"],
     &["model"],
 ];
 

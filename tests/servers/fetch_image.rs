@@ -7,5 +7,5 @@ mod killed;
 mod lies;
 mod nginx;
 mod place;
-mod server;
+pub mod server;
 mod signed;

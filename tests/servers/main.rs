@@ -11,6 +11,7 @@
     reason = "unshare(2) and setns(2) have no safe name in the crates we use"
 )]
 
+mod deploy;
 mod fetch;
 mod fetch_image;
 #[path = "../shared/fixtures.rs"]

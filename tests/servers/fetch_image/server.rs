@@ -2,17 +2,18 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
 };
 
-/// A request: its path and its headers in lower case.
+/// A request: its path, its headers in lower case, and its body.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub path: String,
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -78,10 +79,11 @@ impl Server {
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines();
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next()?.ok()?;
     let path = first.split(' ').nth(1)?.to_owned();
-    let headers = lines
+    let headers: HashMap<String, String> = lines
         .map_while(Result::ok)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| {
@@ -89,7 +91,10 @@ fn read(stream: &TcpStream) -> Option<Request> {
                 .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         })
         .collect();
-    Some(Request { path, headers })
+    let length = headers.get("content-length").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { path, headers, body })
 }
 
 /// An honest answer.

@@ -1,0 +1,217 @@
+//! One install, from its order to its end.
+
+use super::{
+    boot_entry,
+    callbacks::Callbacks,
+    disks::{self, FoundDisk},
+    failure::{DeployFailure, TableFault},
+    gpt::GptTable,
+    meter::Meter,
+    pipeline,
+    seed::{self, SeedTexts},
+    target_disk::{TargetDisk, wide},
+    wire::Wire,
+};
+use crate::model::{AfterDeploy, DeployOrder, DiskInfo, NoDisk, limits::DEPLOY_ORDER_BYTES_MAX};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+
+/// Where and how patiently an install works.
+pub(super) struct DeploySettings {
+    /// Below it are `sys` and `dev`.
+    pub(super) root: PathBuf,
+    /// How long the server may be gone.
+    pub(super) patience: Duration,
+}
+
+/// What is written once the image is: everything in it is on the disk for good before `head` is.
+struct Finish {
+    /// Bytes and where they go.
+    writes: Vec<(u64, Vec<u8>)>,
+    /// The first bytes of the disk.
+    head: Vec<u8>,
+    table: Option<GptTable>,
+}
+
+/// Room that a seed needs beside its partition: up to where that may begin, and the table's backup behind it.
+const SEED_MARGIN_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Carries out the order at a URL. What the machine does then is the answer.
+pub(super) fn install(url: &str, settings: &DeploySettings) -> Result<AfterDeploy, DeployFailure> {
+    let wire = Wire::new(settings.patience);
+    let text = wire.text(url, "an order", DEPLOY_ORDER_BYTES_MAX)?;
+    let order = DeployOrder::parse(&text).map_err(DeployFailure::Order)?;
+    let callbacks = Callbacks::new(&wire, &order.callback);
+    match carry_out(&order, &wire, &callbacks, settings) {
+        Ok(()) => {
+            callbacks.done()?;
+            Ok(order.then)
+        }
+        Err(failure) => {
+            if let Err(unheard) = callbacks.failed(&failure) {
+                eprintln!("bootwright-deploy: the server does not hear of the failure: {unheard}");
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn carry_out(
+    order: &DeployOrder,
+    wire: &Wire,
+    callbacks: &Callbacks<'_>,
+    settings: &DeploySettings,
+) -> Result<(), DeployFailure> {
+    callbacks.started()?;
+    let texts = seed::texts(&order.seed, wire)?;
+    let found = chosen(order, &texts, &settings.root)?;
+    eprintln!("bootwright-deploy: writing {} to {}", order.image.url, found.info);
+    let disk = TargetDisk::open(&found)?;
+    // Made before anything is written, so that one that can't be made costs no disk.
+    let volume = match texts.is_empty() {
+        true => None,
+        false => Some(seed::volume(&texts, disk.sector).map_err(DeployFailure::Seed)?),
+    };
+    let meter = Meter::new(order.image.bytes);
+    thread::scope(|scope| {
+        let (working, end) = channel();
+        let meter = &meter;
+        scope.spawn(move || callbacks.follow(meter, &end));
+        let head = pipeline::write_image(&order.image, volume.is_some(), wire, &disk, meter);
+        let ended = head.and_then(|head| {
+            meter.finish();
+            finish(order, head, volume, &disk)
+        });
+        let ended = ended.map(|table| after(order, table, settings, &found));
+        drop(working);
+        ended
+    })
+}
+
+/// The disk that the order means, with room for what it brings.
+fn chosen(order: &DeployOrder, texts: &SeedTexts, root: &Path) -> Result<FoundDisk, DeployFailure> {
+    let disks = disks::found(root);
+    let infos: Vec<DiskInfo> = disks.iter().map(|disk| disk.info.clone()).collect();
+    let seed = match texts.is_empty() {
+        true => 0,
+        false => seed::volume_bytes(texts) + SEED_MARGIN_BYTES,
+    };
+    let needed = order.image.disk_bytes().unwrap_or_default().saturating_add(seed);
+    let info = order.disk.choose(&infos, needed).map_err(no_disk)?;
+    let found = disks.iter().find(|disk| disk.info.name == info.name);
+    found.cloned().ok_or_else(|| no_disk(NoDisk::NoneSeen))
+}
+
+fn no_disk(why: NoDisk) -> DeployFailure {
+    DeployFailure::NoDisk(Box::new(why))
+}
+
+/// Brings the partition table, the seed and the head to the disk, and reads them back.
+fn finish(
+    order: &DeployOrder,
+    head: Vec<u8>,
+    volume: Option<Vec<u8>>,
+    disk: &TargetDisk,
+) -> Result<Option<GptTable>, DeployFailure> {
+    let Finish { writes, head, table } = plan(order, head, volume, disk)?;
+    for (at, bytes) in &writes {
+        disk.write_padded(bytes, *at)?;
+    }
+    disk.sync()?;
+    for (at, bytes) in &writes {
+        disk.compare(bytes, *at)?;
+    }
+    disk.write_padded(&head, 0)?;
+    disk.sync()?;
+    disk.compare(&head, 0)?;
+    Ok(table)
+}
+
+fn plan(
+    order: &DeployOrder,
+    mut head: Vec<u8>,
+    volume: Option<Vec<u8>>,
+    disk: &TargetDisk,
+) -> Result<Finish, DeployFailure> {
+    let table = match GptTable::read(&head, disk.sector, disk.bytes) {
+        Ok(table) => table,
+        Err(fault) if volume.is_some() => return Err(DeployFailure::Table(fault)),
+        Err(fault) => {
+            eprintln!("bootwright-deploy: {fault}; it stays as it is");
+            None
+        }
+    };
+    let Some(mut table) = table else {
+        if volume.is_some() {
+            return Err(DeployFailure::Table(TableFault::None));
+        }
+        if order.grow {
+            eprintln!("bootwright-deploy: the image has no sound GPT, so no partition is grown");
+        }
+        return Ok(Finish {
+            writes: Vec::new(),
+            head,
+            table: None,
+        });
+    };
+    let mut writes = Vec::new();
+    // First, so that what comes later wins where it lies at the same place.
+    writes.extend(table.stale_backup().map(|at| (at, vec![0; disk.unit()])));
+    let mut seed_at = None;
+    if let Some(volume) = volume {
+        let at = table
+            .add_seed(wide(volume.len()), random_id())
+            .map_err(DeployFailure::Table)?;
+        seed_at = Some(at);
+        writes.retain(|(stale, _)| !(at..at + wide(volume.len())).contains(stale));
+        writes.push((at, volume));
+    }
+    if order.grow {
+        table.grow_last(seed_at);
+    }
+    writes.push(table.backup());
+    table.put_into(&mut head);
+    Ok(Finish {
+        writes,
+        head,
+        table: Some(table),
+    })
+}
+
+/// A UUID of version 4, in the order of bytes that GPT has.
+fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    // With the kernel's lot not filled yet it is waited for.
+    let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
+    id[7] = id[7] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
+/// What makes the next start better and fails no install: firmware finds the loader of a disk by itself.
+fn after(order: &DeployOrder, table: Option<GptTable>, settings: &DeploySettings, found: &FoundDisk) {
+    if let Some(entry) = &order.boot_entry {
+        let partition = table.and_then(|table| table.efi_system());
+        match partition.map(|partition| boot_entry::set(&settings.root, entry, partition)) {
+            Some(Ok(true)) => eprintln!("bootwright-deploy: the firmware's boot menu has {:?}", entry.label),
+            Some(Ok(false)) => {}
+            Some(Err(error)) => eprintln!("bootwright-deploy: the firmware's boot menu stays as it is: {error}"),
+            None => eprintln!("bootwright-deploy: the image has no EFI system partition, so no boot entry is made"),
+        }
+    }
+    // Whoever looks at the disk from this live system sees its partitions. The next start reads them anyway.
+    let reread = Command::new("blockdev")
+        .arg("--rereadpt")
+        .arg(&found.node)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !reread.is_ok_and(|status| status.success()) {
+        eprintln!("bootwright-deploy: the kernel did not read the new partition table");
+    }
+}
