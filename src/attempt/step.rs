@@ -136,7 +136,7 @@ impl From<&RequestedFile> for FileKind {
             RequestedFile::Autoexec => FileKind::Autoexec,
             RequestedFile::Script { .. } => FileKind::Script,
             RequestedFile::Artifact { .. } => FileKind::Artifact,
-            RequestedFile::Answer { .. } | RequestedFile::Order => FileKind::Answer,
+            RequestedFile::Answer { .. } | RequestedFile::Metadata { .. } | RequestedFile::Order => FileKind::Answer,
             RequestedFile::Callback { .. } => FileKind::Callback,
             RequestedFile::SshKeys
             | RequestedFile::Path { .. }

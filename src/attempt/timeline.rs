@@ -231,7 +231,7 @@ fn progress(event: &Event) -> Progress {
         Step::Sent { file, bytes: 1.., .. } => match file {
             RequestedFile::Loader { .. } => Progress::Loader,
             RequestedFile::Script { .. } => Progress::Script,
-            RequestedFile::Answer { .. } | RequestedFile::Order => Progress::Answer,
+            RequestedFile::Answer { .. } | RequestedFile::Metadata { .. } | RequestedFile::Order => Progress::Answer,
             RequestedFile::Artifact { .. } => Progress::Artifacts,
             _ => Progress::Asked,
         },

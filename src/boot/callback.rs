@@ -3,10 +3,16 @@
 //! `callback/HOST/TOKEN/WORD`, by GET or POST: the token stands in the path, because query strings and headers do not
 //! survive every installer. What goes with a word is in the query or in a form that is posted: `percent` (which may
 //! stand behind the word as well, `progress/40`), `message`, and `reason`.
+//!
+//! Programs that tell of themselves in their own way have a word each, and what they send is taken as it is:
+//! `phone_home` is cloud-init's form, `reporting` an event of cloud-init's or subiquity's webhook ([`report`]),
+//! `proxmox` the webhook of Proxmox's installer. What is in them is an installer's words, and no more.
 
-use super::request_path::RequestPath;
+mod report;
+
+use super::{method::Method, request_path::RequestPath};
 use crate::boot::paths;
-use crate::model::{CallbackWord, Token, limits::INSTALL_WORDS_BYTES_MAX, text};
+use crate::model::{CallbackDoubt, CallbackWord, Token, limits::INSTALL_WORDS_BYTES_MAX, text};
 use percent_encoding::percent_decode;
 use std::sync::Arc;
 
@@ -31,6 +37,12 @@ pub enum Callback {
         /// Of a hundred.
         percent: Option<u8>,
         /// In its own words: without control characters, and not too long.
+        message: Arc<str>,
+    },
+    /// What it is doing, by a program that goes on to tell of itself when the install has ended.
+    Report {
+        /// In its own words: without control characters, and not too long. Empty where it says no more than that it
+        /// is at work.
         message: Arc<str>,
     },
     /// It is done.
@@ -59,18 +71,27 @@ impl<'p> CallbackPath<'p> {
         })
     }
 
-    /// What it says, with what was sent along.
-    pub fn callback(&self, query: Option<&str>, body: &[u8]) -> Option<Callback> {
+    /// What it says, with what was sent along: of a longer body than is kept, its beginning.
+    ///
+    /// # Errors
+    /// It is no callback, or brings what its word does not stand for.
+    pub fn callback(&self, method: Method, (query, body): (Option<&str>, &[u8])) -> Result<Callback, CallbackDoubt> {
         let sent = |name: &str| field(query.unwrap_or_default().as_bytes(), name).or_else(|| field(body, name));
-        Some(match self.word? {
+        let of_post = |said: Option<Callback>| said.filter(|_| method == Method::Post).ok_or(CallbackDoubt::Body);
+        Ok(match self.word.ok_or(CallbackDoubt::Path)? {
             CallbackWord::Started => Callback::Started,
+            CallbackWord::PhoneHome => return of_post(sent("instance_id").map(|_| Callback::Done)),
+            CallbackWord::Reporting => return of_post(report::callback(body)),
+            CallbackWord::Proxmox => {
+                return of_post(body.trim_ascii_start().starts_with(b"{").then_some(Callback::Done));
+            }
             CallbackWord::Done => Callback::Done,
             CallbackWord::Progress => Callback::Progress {
                 percent: percent(self.rest).or_else(|| percent(sent("percent").as_deref())),
-                message: words(sent("message")),
+                message: words(&sent("message").unwrap_or_default()),
             },
             CallbackWord::Failed => Callback::Failed {
-                reason: words(sent("reason")),
+                reason: words(&sent("reason").unwrap_or_default()),
             },
         })
     }
@@ -97,8 +118,8 @@ fn percent(text: Option<&str>) -> Option<u8> {
 }
 
 /// Words of an installer, fit to be shown.
-fn words(sent: Option<String>) -> Arc<str> {
-    let shown = text::shown(sent.unwrap_or_default().trim().to_owned());
+fn words(sent: &str) -> Arc<str> {
+    let shown = text::shown(sent.trim().to_owned());
     text::prefix(&shown, INSTALL_WORDS_BYTES_MAX).into()
 }
 
@@ -109,7 +130,35 @@ mod tests {
 
     fn read(path: &str, query: Option<&str>, body: &[u8]) -> Option<Callback> {
         let path = RequestPath::parse(Transport::Http, path.as_bytes()).unwrap();
-        CallbackPath::of(&path)?.callback(query, body)
+        CallbackPath::of(&path)?.callback(Method::Post, (query, body)).ok()
+    }
+
+    #[test]
+    fn programs_that_tell_of_themselves_in_their_own_way_are_taken_as_they_are_and_nothing_else_is() {
+        // As cloud-init 25.1 sends it: what is missing is `N/A`.
+        let home = b"pub_key_rsa=N%2FA&pub_key_ecdsa=ecdsa-sha2-nistp256+AAAA+root%40web-7%0A&pub_key_ed25519=N%2FA\
+            &instance_id=r1u07&hostname=web-7&fqdn=web-7.example";
+        let hook = br#"{"$schema":{"version":"1.2"},"debian-version":"13.4","product":{"fullname":"Proxmox VE"#;
+        for (word, body, expected) in [
+            ("phone_home", home.as_slice(), Some(Callback::Done)),
+            ("phone_home", b"hostname=web-7", None),
+            ("phone_home", b"", None),
+            ("proxmox", hook, Some(Callback::Done)),
+            ("proxmox", b"done", None),
+            ("proxmox", b"", None),
+            ("reporting", b"", None),
+        ] {
+            assert_eq!(read(&format!("{BASE}/{word}"), None, body), expected, "{word}");
+        }
+        let path = RequestPath::parse(Transport::Http, format!("{BASE}/phone_home").as_bytes()).unwrap();
+        let by_get = CallbackPath::of(&path)
+            .unwrap()
+            .callback(Method::Get, (Some("instance_id=r1u07"), b""));
+        assert_eq!(
+            by_get,
+            Err(CallbackDoubt::Body),
+            "a person who looks at it ends no install"
+        );
     }
 
     const BASE: &str = "/callback/r1u07/30313233343536373839616263646566";

@@ -104,6 +104,7 @@ fn is_autoexec(file: &RequestedFile) -> bool {
         RequestedFile::Script { .. }
         | RequestedFile::Answer { .. }
         | RequestedFile::Artifact { .. }
+        | RequestedFile::Metadata { .. }
         | RequestedFile::Callback { .. }
         | RequestedFile::Order
         | RequestedFile::SshKeys

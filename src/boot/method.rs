@@ -24,6 +24,8 @@ pub enum Methods {
     Post,
     /// To take something, by either.
     Callback,
+    /// To send it, to whoever says something of itself first as well.
+    Answer,
 }
 
 impl Methods {
@@ -32,7 +34,8 @@ impl Methods {
         match (self, method) {
             (Methods::Read, Method::Get | Method::Head)
             | (Methods::Post, Method::Post)
-            | (Methods::Callback, Method::Get | Method::Post) => true,
+            | (Methods::Callback, Method::Get | Method::Post)
+            | (Methods::Answer, Method::Get | Method::Head | Method::Post) => true,
             (Methods::Read, Method::Post)
             | (Methods::Post, Method::Get | Method::Head)
             | (Methods::Callback, Method::Head) => false,
@@ -45,6 +48,7 @@ impl Methods {
             Methods::Read => "GET, HEAD",
             Methods::Post => "POST",
             Methods::Callback => "GET, POST",
+            Methods::Answer => "GET, HEAD, POST",
         }
     }
 }
@@ -56,6 +60,7 @@ impl fmt::Display for Methods {
             Methods::Read => "GET and HEAD are",
             Methods::Post => "POST is",
             Methods::Callback => "GET and POST are",
+            Methods::Answer => "GET, HEAD and POST are",
         })
     }
 }

@@ -6,6 +6,9 @@
 //! | `autoexec.ipxe` | in any folder that has none of its own: leads an iPXE that looks beside its own binary to `boot.ipxe` |
 //! | `grub.cfg…`, `pxelinux.cfg/…` | the same for GRUB and PXELINUX (`script_path`) |
 //! | `answer/MACHINE/FILE` | an answer's file, for that machine alone |
+//! | `answer` | the answer of the machine that asks by POST, where that is one file (`proxmox`) |
+//! | `2009-04-04/…`, `latest/…`, `metadata` | the metadata of the machine that asks, as EC2 has it (`metadata`) |
+//! | `tootles/instanceID/MACHINE/…` | the same of a machine that is named, for that machine alone |
 //! | `image/IMAGE/FILE` | an artifact |
 //! | `callback/HOST/TOKEN/WORD` | what the host's installer sends back (`callback`) |
 //! | `order/HOST/TOKEN` | what a host that installs is to write to its disk |
@@ -127,6 +130,11 @@ pub fn ssh_keys_url(base: &str, machine: &str) -> String {
 /// Whether a path, still as the client sent it, may be a callback's.
 pub fn may_be_callback(path: &[u8]) -> bool {
     may_begin(path, CALLBACK)
+}
+
+/// Whether a path, still as the client sent it, may be an answer's.
+pub fn may_be_answer(path: &[u8]) -> bool {
+    may_begin(path, ANSWER)
 }
 
 /// Whether a path, still as the client sent it, may have a token in it: no log shows it then.

@@ -208,6 +208,11 @@ impl Templates {
         known.map_or(file, String::as_str)
     }
 
+    /// What people wrote in one file of an answer.
+    pub fn source_of_answer(&self, answer: &Name, file: &str) -> Option<String> {
+        self.answer_files.source(&answer_key(answer.as_str(), file))
+    }
+
     /// Whether there is an answer of that name.
     pub fn has_answer(&self, name: &str) -> bool {
         self.answers.contains_key(name)

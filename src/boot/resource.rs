@@ -9,9 +9,11 @@ mod artifact;
 mod autoexec;
 mod callback;
 mod install;
+mod metadata;
 mod optional;
 mod order;
 mod outcome;
+mod proxmox;
 mod requester;
 mod script;
 mod ssh_keys;
@@ -25,9 +27,7 @@ use crate::boot::{
     machine::{Identity, Who, identify},
     method::{Method, Methods},
     paths,
-    render::Template,
     request_path::RequestPath,
-    scene::{Scene, TemplateContext},
     script_path::ScriptPath,
     snapshot::{Artifact, Image, Snapshot},
     verification::VerificationState,
@@ -60,6 +60,8 @@ pub struct FileRequest<'a> {
     pub query: Option<&'a str>,
     /// What comes with the request, at most [`HTTP_BODY_BYTES_MAX`](crate::model::limits::HTTP_BODY_BYTES_MAX) bytes.
     pub body: &'a [u8],
+    /// The media types that who asks takes, as HTTP's header `Accept` has them.
+    pub accept: Option<&'a str>,
     /// Who asks; an IPv4 address is never in its IPv6 form (`::ffff:192.0.2.7`).
     pub peer: IpAddr,
     /// The address of ours that was asked: the host of the URLs in what we answer.
@@ -80,6 +82,7 @@ impl<'a> FileRequest<'a> {
             path,
             query: None,
             body: &[],
+            accept: None,
             peer: peer.into().to_canonical(),
             server: server.into().to_canonical(),
         }
@@ -156,9 +159,12 @@ pub struct InventoryResources;
 
 impl Resources for InventoryResources {
     fn methods(&self, path: &[u8]) -> Methods {
-        match paths::may_be_callback(path) {
-            true => Methods::Callback,
-            false => Methods::Read,
+        if paths::may_be_callback(path) {
+            Methods::Callback
+        } else if paths::may_be_answer(path) {
+            Methods::Answer
+        } else {
+            Methods::Read
         }
     }
 
@@ -238,12 +244,16 @@ impl<'a> Inquiry<'a> {
         let components: Vec<&str> = path.components().collect();
         match components[..] {
             [.., paths::AUTOEXEC] if self.artifact.is_none() => (asker(), self.autoexec(path.as_str())),
+            [paths::ANSWER] if self.request.method == Method::Post => (asker(), self.answer_of_requester()),
             [paths::ANSWER, machine, ref file @ ..] => (asker(), self.answer_file(machine, &file.join("/"))),
             [paths::CALLBACK, ..] => (asker(), self.callback_lookup()),
             [paths::ORDER, ..] => (asker(), self.order_lookup()),
             [paths::SSH_KEYS, machine] => (asker(), self.ssh_keys(machine)),
             [paths::IMAGE, image, ref file @ ..] => (subject(), self.artifact(image, &file.join("/"))),
-            _ => (subject(), self.loader(path.as_str())),
+            _ => match self.metadata_path(path) {
+                Some(wanted) => (asker(), self.metadata(path.as_str(), wanted)),
+                None => (subject(), self.loader(path.as_str())),
+            },
         }
     }
 
@@ -290,32 +300,6 @@ impl<'a> Inquiry<'a> {
             stage,
             file: RequestedFile::Loader { file: file.into() },
             result,
-        }
-    }
-
-    /// A text for one machine: its address is its reservation where it has one, else the address that asks.
-    fn text(
-        &self,
-        template: Template,
-        who: Who<'_>,
-        identity: &Identity,
-        content_type: &'static str,
-    ) -> Result<LookupResult, Refusal> {
-        let reservation = who.host().and_then(|host| host.address);
-        let address = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
-        let scene = Scene {
-            who,
-            gate: self.gate,
-            install: self.install,
-            identity,
-            address: address.map(IpAddr::from).or(Some(self.request.peer)),
-            server: self.request.server,
-        };
-        match TemplateContext::new(self.snapshot, &scene) {
-            Ok(context) => Ok(LookupResult::Unrendered(Text::new(template, context, content_type))),
-            Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
-                error: error.to_string().into(),
-            })),
         }
     }
 }

@@ -150,6 +150,12 @@ pub enum CallbackWord {
     Done,
     /// It failed.
     Failed,
+    /// cloud-init's module `phone_home`, from the system that was installed: it is up.
+    PhoneHome,
+    /// An event of cloud-init's, subiquity's or curtin's `reporting` webhook.
+    Reporting,
+    /// Proxmox's post-installation webhook: it is installed.
+    Proxmox,
 }
 
 /// Why a callback is refused. Nobody who asks is told.
@@ -158,6 +164,8 @@ pub enum CallbackWord {
 pub enum CallbackDoubt {
     /// The path is none of a callback, or came by TFTP.
     Path,
+    /// What it brings is not what its word stands for.
+    Body,
     /// No host is called so.
     Host,
     /// The host has no install, or none any more.
@@ -171,12 +179,15 @@ pub enum CallbackDoubt {
 }
 
 impl CallbackWord {
-    /// Every one, in the order of an install.
-    pub const ALL: [CallbackWord; 4] = [
+    /// Every one: in the order of an install, and then those of programs that have their own.
+    pub const ALL: [CallbackWord; 7] = [
         CallbackWord::Started,
         CallbackWord::Progress,
         CallbackWord::Done,
         CallbackWord::Failed,
+        CallbackWord::PhoneHome,
+        CallbackWord::Reporting,
+        CallbackWord::Proxmox,
     ];
 
     /// As it stands in the path.
@@ -186,6 +197,9 @@ impl CallbackWord {
             CallbackWord::Progress => "progress",
             CallbackWord::Done => "done",
             CallbackWord::Failed => "failed",
+            CallbackWord::PhoneHome => "phone_home",
+            CallbackWord::Reporting => "reporting",
+            CallbackWord::Proxmox => "proxmox",
         }
     }
 }
@@ -194,6 +208,7 @@ impl fmt::Display for CallbackDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CallbackDoubt::Path => "its path is not one of a callback",
+            CallbackDoubt::Body => "what it brings is not what its path stands for",
             CallbackDoubt::Host => "no host is called so",
             CallbackDoubt::NoInstall => "no install of the host is under way",
             CallbackDoubt::Token => "its token is not the install's",

@@ -403,3 +403,31 @@ fn install_again_and_again(room: &Room, (name, client): (&str, &Namespace), over
 fn until_done<T>(name: &str, what: &str, work: impl FnMut() -> Option<T>) -> T {
     super::poll(SOON, work).unwrap_or_else(|| panic!("{name} is not {what}: it is forgotten"))
 }
+
+/// One command a line, as the shipped answers have them.
+const LINES: &str = "{% if callback %}\n{{ callback.started | curl }}\n{{ callback.progress | wget }}\n\
+    busybox sh -c '{{ callback.done | busybox }}'\n{{ callback.done | curl }}\n{% endif %}\n";
+
+#[test]
+fn the_lines_for_installers_are_taken_from_curl_wget_and_busybox() {
+    let wire = Wire::new();
+    let host = [&host("r1u41", 41), "answer = \"lines\"\n"].concat();
+    let room = room(&[host]);
+    room.write("answers/lines.sh", LINES);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41", "--for", "2h"]);
+    assert!(installs(&client));
+    let lines = client.expect("curl", &["-sSf", &format!("http://{SERVER}/answer/r1u41/lines.sh")]);
+    let lines = String::from_utf8(lines).expect("our own text");
+    let steps = ["started", "progress", "done"];
+    assert_eq!(lines.lines().count(), steps.len() + 1, "{lines}");
+    for (line, step) in lines.lines().zip(steps) {
+        client.expect("sh", &["-ec", line]);
+        let word = ["callback ", step].concat();
+        daemon.wait_for(step, |seen| seen.is("r1u41", "sent", &[&word]));
+    }
+    // Said once more, it is as well.
+    client.expect("sh", &["-ec", lines.lines().last().expect("there are some")]);
+    assert_eq!(state(&room, "r1u41"), "installed");
+}

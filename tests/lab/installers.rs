@@ -1,5 +1,4 @@
-//! Rungs 3 and 4: what a loaded kernel goes on to fetch from us: live-boot, dracut, Debian's installer and
-//! cloud-init of newer suites, with the scripts and answers as shipped, in the smallest inventory that is
+//! Rungs 3 and 4: what a loaded kernel goes on to fetch from us: live-boot, dracut and Debian's installer, with the scripts and answers as shipped, in the smallest inventory that is
 //! sound. Each also while every place for image files is taken, and while its image is being verified.
 //!
 //! Kernels and initrds are those of the suites, made by `tests/live-image.sh`. A boot takes a minute: one of
@@ -24,16 +23,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-const MAC: &str = "52:54:00:00:00:07";
+pub const MAC: &str = "52:54:00:00:00:07";
 /// What the live systems' init says.
 const UP: &str = "the live system runs";
 /// The least that an inventory must say.
 const SMALLEST: &str = "[[subnet]]\ncidr = \"192.0.2.0/24\"\npool = [\"192.0.2.100-192.0.2.199\"]\n";
 
 /// Something that fetches more than a kernel.
-struct System {
+pub struct System {
     /// The medium's folder.
-    medium: fn() -> PathBuf,
+    pub medium: fn() -> PathBuf,
     /// The rest of its host.
     host: &'static str,
     /// Whether it fetches a file of its image, and waits for its turn.
@@ -56,7 +55,7 @@ const DRACUT_112: System = System {
     fetches: true,
 };
 const INSTALLER_HOST: &str = "script = \"debian-installer\"\nanswer = \"preseed\"\nvars = { disk = \"/dev/vda\" }\n";
-const INSTALLER_12: System = System {
+pub const INSTALLER_12: System = System {
     medium: || installer("bookworm", "12"),
     host: INSTALLER_HOST,
     fetches: false,
@@ -79,7 +78,7 @@ fn installer(suite: &str, release: &str) -> PathBuf {
 }
 
 /// Runs a script of tests/ that prints a path. It may install packages, and takes its time.
-fn script(name: &str, arguments: &[&str]) -> PathBuf {
+pub fn script(name: &str, arguments: &[&str]) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
     let output = Command::new(&script).args(arguments).output().expect("it is shipped");
     assert!(output.status.success(), "{name} {arguments:?}: {}", text(&output));
@@ -87,7 +86,7 @@ fn script(name: &str, arguments: &[&str]) -> PathBuf {
 }
 
 /// A room with that medium as image `it`, imported as an operator would, and one place for image files.
-fn room(medium: &Path, host: &str) -> Room {
+pub fn room(medium: &Path, host: &str) -> Room {
     let room = Room::new("").with_settings("[http]\nbulk_streams = 1\n");
     let images = room.path("images");
     let added = bootwright(&[
@@ -110,7 +109,7 @@ fn room(medium: &Path, host: &str) -> Room {
 
 /// What goes on meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meanwhile {
+pub enum Meanwhile {
     Nothing,
     /// Every place of `bulk_streams` is taken.
     Full,
@@ -119,13 +118,13 @@ enum Meanwhile {
 }
 
 /// What goes on until it is ended.
-struct Trouble {
+pub struct Trouble {
     is_over: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Trouble {
-    fn begin(meanwhile: Meanwhile, holder: &Namespace, room: &Room) -> Trouble {
+    pub fn begin(meanwhile: Meanwhile, holder: &Namespace, room: &Room) -> Trouble {
         let images = room.path("images/it");
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
@@ -140,7 +139,7 @@ impl Trouble {
         Trouble { is_over, worker }
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         if let Some(worker) = self.worker.take() {
             worker.join().expect("it went on to its end");
@@ -240,82 +239,6 @@ fn comes_up(system: &System, meanwhile: Meanwhile) {
     if system.fetches {
         machine.wait_for(UP, ANSWER);
     }
-}
-
-/// cloud-init in a copy of its suite's root: what it asks for, and what it makes of it.
-const CLOUD_INIT: &str = r#"
-mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work /mnt/root || exit 1
-mount -t overlay overlay -o "lowerdir=$0,upperdir=/mnt/upper,workdir=/mnt/work" /mnt/root || exit 1
-cd /mnt/root && mount -t proc proc proc && mount -t sysfs sysfs sys && mount --bind /dev dev && mount -t tmpfs tmpfs run || exit 1
-printf 'datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: []\n' > etc/cloud/cloud.cfg.d/99-lab.cfg
-export DEBUG_PROC_CMDLINE="ro autoinstall ds=nocloud;s=$1"
-chroot . cloud-init init > /mnt/printed 2>&1 || { cat /mnt/printed; exit 1; }
-chroot . cloud-init schema --system > /mnt/printed 2>&1 || { cat /mnt/printed; exit 1; }
-echo "instance $(cat var/lib/cloud/data/instance-id)"
-chroot . cat /var/lib/cloud/instance/user-data.txt
-"#;
-
-fn cloud_init_reads_its_answer(suite: &str, meanwhile: Meanwhile) {
-    let root = script("newer-root.sh", &[suite, "cloud-init"]);
-    let wire = Wire::new();
-    let host = "script = \"live\"\nanswer = \"autoinstall\"\nvars = { disk = \"/dev/vda\" }\n";
-    let room = room(&(INSTALLER_12.medium)(), host);
-    let daemon = Daemon::start(&wire, &room);
-    let holder = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
-    assert!(holder.gets_lease(&[]), "{}", daemon.log_tail());
-    let client = wire.client_at(MAC, "192.0.2.11");
-    let trouble = Trouble::begin(meanwhile, &holder, &room);
-    let base = format!("http://{SERVER}/answer/r1u07/");
-    let root = root.to_string_lossy();
-    let apart = [
-        "--mount",
-        "--uts",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "sh",
-        "-c",
-        CLOUD_INIT,
-    ];
-    let printed = client.expect("unshare", &[&apart[..], &[&root, &base]].concat());
-    trouble.end();
-    let user_data = client.expect("curl", &["-sSf", &format!("{base}user-data")]);
-    assert!(user_data.starts_with(b"#cloud-config\n"));
-    let expected = ["instance r1u07\n".as_bytes(), &user_data].concat();
-    assert_eq!(String::from_utf8_lossy(&printed), String::from_utf8_lossy(&expected));
-    // It repeats what it was refused, a second apart: then the boot waits for nothing.
-    let asked = || {
-        daemon
-            .lines()
-            .into_iter()
-            .filter(|line| line.machine == "r1u07" && line.file.starts_with("answer "))
-    };
-    let refused: Vec<_> = asked().filter(|line| line.event == "failed").collect();
-    assert!(refused.is_empty(), "{refused:?}");
-    for (file, times) in [
-        ("network-config", 1),
-        ("meta-data", 1),
-        ("vendor-data", 1),
-        ("user-data", 2),
-    ] {
-        let answer = format!("answer {file}");
-        let count = asked()
-            .filter(|line| line.event == "sent" && line.file == answer)
-            .count();
-        assert_eq!(count, times, "{file}\n{}", daemon.log_tail());
-    }
-}
-
-#[test]
-fn cloud_init_26_takes_its_answer_at_once_while_image_files_have_to_be_waited_for() {
-    for meanwhile in [Meanwhile::Nothing, Meanwhile::Full, Meanwhile::Verified] {
-        cloud_init_reads_its_answer("sid", meanwhile);
-    }
-}
-
-#[test]
-fn cloud_init_25_takes_its_answer_at_once() {
-    cloud_init_reads_its_answer("trixie", Meanwhile::Nothing);
 }
 
 /// The boots of `make test`.

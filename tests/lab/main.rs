@@ -27,7 +27,8 @@
 //! | `gone` | rung 3: machines that are switched off in the middle of a transfer |
 //! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
-//! | `installers` | rungs 3 and 4: what live systems, installers and cloud-init of newer suites go on to fetch |
+//! | `installers` | rungs 3 and 4: what live systems and installers of newer suites go on to fetch |
+//! | `cloud_init` | rung 3: what cloud-init of three suites asks of an answer and of the metadata tree, and makes of it |
 //! | `clock` | rung 3: the host's clock is set while the daemon runs and between its lives |
 //! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
@@ -38,6 +39,7 @@
 //! | `rogue` | rung 3: a second DHCP server on the wire, and a second appliance |
 //! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
+//! | `proxmox` | rung 3: whoever asks and tells as Proxmox VE's installer does |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
 //! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
@@ -56,6 +58,7 @@ mod attempts;
 mod cases;
 mod clients;
 mod clock;
+mod cloud_init;
 mod crash;
 mod daemon;
 mod demo;
@@ -75,6 +78,7 @@ mod newer;
 mod options;
 mod plan;
 mod probe;
+mod proxmox;
 mod proxy;
 mod pxelinux;
 mod quirks;

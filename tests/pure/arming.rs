@@ -270,6 +270,44 @@ fn an_installs_own_word_is_taken_and_changes_the_disk() {
 }
 
 #[test]
+fn what_programs_send_of_themselves_counts_and_after_the_end_changes_nothing() {
+    let (snapshot, mut arming) = (both(), armed());
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let mut post = |word: &str, body: &str| {
+        let path = format!("{BASE}/{word}");
+        let request = FileRequest {
+            method: Method::Post,
+            body: body.as_bytes(),
+            ..file_request(Transport::Http, OWN, &path)
+        };
+        let resolved = ask(&snapshot, &mut arming, &request);
+        match (resolved.result, resolved.change) {
+            (Ok(_), Some(Change::Arming(ArmingChange::Put { record, news }))) => Ok((news, record.state.name())),
+            (Err(Refusal::Forbidden(Reason::CallbackRefused { why, .. })), None) => Err(why),
+            other => panic!("{word}: {other:?}"),
+        }
+    };
+    let event = r#"{"name": "init-network", "description": "searching", "event_type": "start"}"#;
+    let end = r#"{"name": "init-network", "event_type": "finish", "result": "SUCCESS"}"#;
+    let home = "instance_id=r1u07&hostname=web-7";
+    for (word, body, expected) in [
+        ("reporting", event, Ok((Some(InstallNews::Progressed), "installing"))),
+        ("reporting", event, Ok((None, "installing"))),
+        ("reporting", end, Ok((None, "installing"))),
+        ("reporting", "searching", Err(CallbackDoubt::Body)),
+        ("phone_home", "", Err(CallbackDoubt::Body)),
+        ("phone_home", home, Ok((Some(InstallNews::Done), "installed"))),
+        ("phone_home", home, Ok((None, "installed"))),
+        ("proxmox", r#"{"$schema":{"version":"1.2"}}"#, Ok((None, "installed"))),
+        ("reporting", event, Ok((None, "installed"))),
+        ("progress", "percent=40", Err(CallbackDoubt::Late)),
+    ] {
+        assert_eq!(post(word, body), expected, "{word} {body}");
+    }
+    assert_eq!(standing(&arming), Standing::Installed);
+}
+
+#[test]
 fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
     let (snapshot, mut arming) = (both(), armed());
     get(&snapshot, &mut arming, OWN, SCRIPT);

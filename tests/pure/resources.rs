@@ -1,5 +1,6 @@
 //! From a path to what it stands for, on a small room with no files and no sockets.
 
+mod metadata;
 mod other_loaders;
 
 use crate::fixtures::{self, draw_token, file_request, nobody_armed, sourced};
@@ -9,7 +10,7 @@ use bootwright::boot::{
     identity_cache::{IdentityCache, Observation},
     render::Templates,
     resource::{Decided, FileRequest, Inquiry, Refusal, Resolved, Resource, Transport, resource},
-    snapshot::{BootSettings, FileStamp, Host, Hosts, Image, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy},
+    snapshot::{BootSettings, FileStamp, Host, Hosts, Image, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy, Var},
     verification::{HashResult, Verification},
     world::{FileWorld, World},
 };

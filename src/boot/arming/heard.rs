@@ -50,6 +50,10 @@ impl Arming {
             (HostState::Installed { .. }, Callback::Done) | (HostState::Failed { .. }, Callback::Failed { .. }) => {
                 return Ok(entry.put(former.state.clone(), former.since, former.by.clone(), None));
             }
+            // It goes on to tell of itself in the system that was installed.
+            (HostState::Installed { .. } | HostState::Failed { .. }, Callback::Report { .. }) => {
+                return Ok(entry.put(former.state.clone(), former.since, former.by.clone(), None));
+            }
             _ => return Err(CallbackDoubt::Late),
         };
         let machine = By::Machine { address };
@@ -68,19 +72,25 @@ impl Arming {
                 let step = (InstallStep::Started, InstallNews::Started);
                 entry.go_on(install, (now, host), Some(step))
             }
-            Callback::Progress { percent, message } => {
-                let step = (InstallStep::Progress { percent, message }, InstallNews::Progressed);
-                entry.go_on(
-                    install,
-                    (now, host),
-                    Some(step).filter(|(step, _)| *step != install.last),
-                )
-            }
+            Callback::Report { message } if message.is_empty() => entry.go_on(install, (now, host), None),
+            Callback::Report { message } => entry.progress(install, (now, host), (None, message)),
+            Callback::Progress { percent, message } => entry.progress(install, (now, host), (percent, message)),
         })
     }
 }
 
 impl Entry {
+    /// The same install, which says how far it is.
+    fn progress(
+        &mut self,
+        install: &Install,
+        now: (WallTime, &Host),
+        (percent, message): (Option<u8>, Arc<str>),
+    ) -> ArmingChange {
+        let step = (InstallStep::Progress { percent, message }, InstallNews::Progressed);
+        self.go_on(install, now, Some(step).filter(|(step, _)| *step != install.last))
+    }
+
     /// The same install, which was heard of just now.
     fn go_on(
         &mut self,

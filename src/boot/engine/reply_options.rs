@@ -6,6 +6,7 @@ use super::{
 };
 use crate::boot::{
     event::{BootDecision, BootFile},
+    paths, proxmox,
     snapshot::{BootSettings, Subnet},
 };
 use crate::model::{limits, text};
@@ -57,6 +58,7 @@ pub(super) fn reply_with_options(
     reply.options.extend(wanted);
     reply.options.extend(client_name(context, subnet));
     reply.options.extend(named_options(context, subnet));
+    reply.options.extend(proxmox_answer(context, subnet));
     // The last, because what a quirk adds stands in place of anything with the same code.
     let boot_file = fields.and_then(|fields: BootFields| fields.write(context, &mut reply));
     ((reply, boot_file), decision)
@@ -102,6 +104,27 @@ fn named_options<'a>(context: &'a RequestContext<'_>, subnet: &'a Subnet) -> imp
         .map(|(_, option)| &option.value)
         .filter(|option| option.always || context.request.wants(option.code))
         .map(|option| ReplyOption::Raw(routed(option, subnet)))
+}
+
+/// Where Proxmox's installer finds its answer: it asks for option 250, which is anybody's by its number, and takes the
+/// URL that it is told, if its medium was prepared for that and with none. An operator's own stands before it; so does the
+/// certificate's fingerprint (251), which our server, that has none, never sends of itself.
+fn proxmox_answer(context: &RequestContext<'_>, subnet: &Subnet) -> Option<ReplyOption> {
+    let is_asked = context
+        .request
+        .wanted_options
+        .as_ref()?
+        .contains(&proxmox::ANSWER_OPTION);
+    let is_named =
+        overrides_option(context, proxmox::ANSWER_OPTION) || subnet.options.contains_key(&proxmox::ANSWER_OPTION);
+    let host = context.who.host().filter(|_| is_asked && !is_named)?;
+    let file = proxmox::answer_file(&context.snapshot.templates, Some(&host.settings))?;
+    let base = paths::http_base(context.address, context.snapshot.ports);
+    Some(ReplyOption::Raw(RawOption {
+        code: proxmox::ANSWER_OPTION,
+        body: proxmox::answer_url(&base, host.name.as_str(), file).into_bytes(),
+        always: false,
+    }))
 }
 
 /// The option as it is sent: the subnet's router stands among the classless routes too.

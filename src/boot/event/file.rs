@@ -32,6 +32,11 @@ pub enum RequestedFile {
         /// Its folder has none, and it is as good as empty.
         is_empty: bool,
     },
+    /// A part of a machine's metadata.
+    Metadata {
+        /// Its path.
+        path: Arc<str>,
+    },
     /// A file of an image.
     Artifact {
         /// The image, as it was asked for.

@@ -175,10 +175,13 @@ reasons! {
     AnswerToNobody { machine: Arc<str>, peer: Ipv4Addr } "answer_to_nobody"
         "the answer is for {machine}, and {peer} is nobody's address: no lease and no reservation. Through a NAT no \
          answer is to be had: none may stand between a machine and this server",
+    FactsOfAnother { machine: Arc<str>, peer: IpAddr } "facts_of_another"
+        "the answer is for {machine}, and the installer at {peer} has none of its MAC addresses",
     AnswerNotNow { machine: Arc<str>, why: super::DiskReason } "answer_not_now" "{machine} gets no answer: {why}",
     AnswerUnlisted { machine: Arc<str> } "answer_unlisted"
         "{machine} is not in the inventory, or has not sent since the start what a rule matches on",
     AnswerUnnamed { machine: Arc<str> } "answer_unnamed" "{machine} has no answer in the inventory",
+    MetadataMissing "metadata_missing" "its metadata has no such thing",
     AnswerFileMissing { answer: Name, files: Arc<str> } "answer_file_missing" "answer {answer} has the files {files}",
     NotAtItsPort { host: Name, port: Arc<str>, why: NotGivenThere } "not_at_its_port"
         "{host} belongs to the switch port {port}, and {why}",

@@ -243,6 +243,7 @@ impl Display for RequestedFile {
             RequestedFile::Answer { .. }
             | RequestedFile::Loader { .. }
             | RequestedFile::Artifact { .. }
+            | RequestedFile::Metadata { .. }
             | RequestedFile::Autoexec
             | RequestedFile::Callback { .. }
             | RequestedFile::Order
@@ -273,6 +274,7 @@ impl Display for Short<'_> {
                 other @ (Dialect::Grub | Dialect::Pxelinux) => write!(f, "script {script} ({})", other.extension()),
             },
             RequestedFile::Answer { file, .. } => write!(f, "answer {file}"),
+            RequestedFile::Metadata { path } => write!(f, "metadata {path}"),
             RequestedFile::Artifact { image, file } => write!(f, "image {image}/{file}"),
             RequestedFile::Autoexec => f.write_str(paths::AUTOEXEC),
             RequestedFile::Callback { word } => write!(f, "callback {}", word.map_or("of no kind", CallbackWord::name)),

@@ -229,6 +229,46 @@ pub(super) fn quote(value: &Value) -> Result<String, Error> {
     Ok(format!("'{}'", shown.replace('\'', "'\"'\"'")))
 }
 
+/// The filters `curl`, `wget` and `busybox`: a command that fetches a URL and throws away what it gets, for an
+/// installer that tells of itself. It asks again for a minute or so, and what comes of it stops no installer.
+pub(super) fn curl(url: &Value) -> Result<String, Error> {
+    let url = shell_url(url)?;
+    Ok([
+        "curl -fsS -o /dev/null --max-time 30 --retry 6 --retry-delay 10 --retry-connrefused ",
+        &url,
+        " || true",
+    ]
+    .concat())
+}
+
+/// GNU wget, which takes a refused connection and a 503 for the end unless it is told otherwise.
+pub(super) fn wget(url: &Value) -> Result<String, Error> {
+    let url = shell_url(url)?;
+    let retries = "--tries=7 --waitretry=10 --retry-connrefused --retry-on-http-error=503";
+    Ok(["wget -q -O /dev/null --timeout=30 ", retries, " ", &url, " || true"].concat())
+}
+
+/// busybox's wget, and that of Debian's installer, which ask once.
+pub(super) fn busybox(url: &Value) -> Result<String, Error> {
+    let url = shell_url(url)?;
+    Ok([
+        "for i in 1 2 3 4 5 6; do wget -q -T 30 -O /dev/null ",
+        &url,
+        " && break; sleep 10; done",
+    ]
+    .concat())
+}
+
+/// A URL as one word of a shell, that needs no quotes: other languages have such commands in theirs.
+fn shell_url(url: &Value) -> Result<String, Error> {
+    let shown = defined(url)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/._-[]%?=+,@~".contains(&byte);
+    if shown.is_empty() || !shown.bytes().all(is_plain) {
+        return Err(refused("is not a URL that a shell takes as it is; quote it by hand"));
+    }
+    Ok(shown)
+}
+
 fn defined(value: &Value) -> Result<String, Error> {
     match value.is_undefined() {
         true => Err(ErrorKind::UndefinedError.into()),

@@ -17,7 +17,9 @@ use std::collections::{HashMap, HashSet};
 
 /// The filters that a plain template may use. All but the first are paid for by what they read and write, and a
 /// value goes through one of them at most.
-const FILTERS: [&str; 8] = ["default", "arg", "args", "quote", "tojson", "upper", "lower", "length"];
+const FILTERS: [&str; 12] = [
+    "default", "arg", "args", "quote", "tojson", "upper", "lower", "length", "e", "curl", "wget", "busybox",
+];
 /// The words that stand between values.
 const BETWEEN: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "elif"];
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];

@@ -59,6 +59,9 @@ impl TemplateSet {
         engine.set_syntax(syntax);
         engine.add_filter("arg", dialect::arg);
         engine.add_filter("quote", dialect::quote);
+        engine.add_filter("curl", dialect::curl);
+        engine.add_filter("wget", dialect::wget);
+        engine.add_filter("busybox", dialect::busybox);
         TemplateSet {
             engine,
             files: HashMap::new(),
@@ -85,6 +88,12 @@ impl TemplateSet {
         }
         self.compiled.insert(key);
         Ok(())
+    }
+
+    /// The text of a template that compiles.
+    pub(super) fn source(&self, key: &str) -> Option<String> {
+        let template = self.engine.get_template(key).ok()?;
+        Some(template.source().to_owned())
     }
 
     /// Looks at every name the template may ever ask for, taken branches or not: a typo behind an

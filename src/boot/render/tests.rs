@@ -273,3 +273,26 @@ fn a_script_knows_our_address_on_both_servers_and_that_no_loader_was_named() {
     let text = rendered_for(Dialect::Grub, source, "x").unwrap();
     assert_eq!(text, "(http,192.0.2.1) http://192.0.2.1 tftp://192.0.2.1 []");
 }
+
+#[test]
+fn an_installer_tells_of_itself_by_a_line_that_asks_again_and_stops_nothing() {
+    let line = |url: &str, filter: &str| {
+        let (mut templates, name) = (Templates::new(), "kickstart".parse().unwrap());
+        let source = format!("{{{{ {url:?} | {filter} }}}}");
+        templates.add_answer(&name, "a.ks", "a.ks", &source).unwrap();
+        let snapshot = snapshot("/dev/vda");
+        templates.answer(&name, "a.ks", &context(&snapshot, &Identity::default()).unwrap())
+    };
+    for (filter, program, end) in [
+        ("curl", "curl ", " http://192.0.2.1/a || true"),
+        ("wget", "wget ", " http://192.0.2.1/a || true"),
+        ("busybox", "for i in ", " http://192.0.2.1/a && break; sleep 10; done"),
+    ] {
+        let written = line("http://192.0.2.1/a", filter).unwrap();
+        assert!(written.starts_with(program) && written.ends_with(end), "{written}");
+        for odd in ["", "http://a/$(b)", "http://a/'b", "http://a/ b", "a;b"] {
+            assert!(line(odd, filter).is_err(), "{odd}");
+        }
+        assert!(plain::includes(&format!("{{{{ callback.done | {filter} }}}}")).is_some());
+    }
+}

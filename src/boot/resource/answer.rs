@@ -28,12 +28,14 @@ impl Inquiry<'_> {
         let who = self.who;
         let configured = self
             .authorise(machine, &self.subject, who)
+            .and_then(|()| self.fits_its_facts(machine))
             .and_then(|()| self.configured_answer(machine, who, file));
         let is_empty = matches!(configured, Ok(AnswerFile::Empty));
         let result = configured.and_then(|configured| match configured {
             AnswerFile::Template(answer) => {
                 let template = Template::Answer(answer.clone(), file.to_owned());
-                self.text(template, who, &self.subject, content_type(file))
+                let text = self.text(template, who, &self.subject, content_type(file))?;
+                Ok(self.in_wanted_form(text, file))
             }
             AnswerFile::Empty => Ok(LookupResult::from(Resource::Text {
                 body: String::new(),

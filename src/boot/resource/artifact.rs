@@ -74,6 +74,7 @@ pub fn content_type(file: &str) -> &'static str {
         "iso" => "application/vnd.efi-iso",
         "img" => "application/vnd.efi-img",
         "json" | "ign" => "application/json",
+        "toml" => "application/toml",
         "xml" => "application/xml",
         "yaml" | "yml" => "application/yaml",
         "cfg" | "ks" | "ipxe" | "txt" => "text/plain; charset=utf-8",

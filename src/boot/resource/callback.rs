@@ -31,11 +31,11 @@ impl<'a> Inquiry<'a> {
 
     fn hear(&self, world: &mut World<'a, '_>, path: &CallbackPath<'_>) -> Result<Change, CallbackDoubt> {
         let request = self.request;
-        let is_http = request.transport == Transport::Http;
-        let said = path.callback(request.query, request.body).filter(|_| is_http);
-        let (Some(said), Some(token)) = (said, path.token) else {
+        if request.transport != Transport::Http {
             return Err(CallbackDoubt::Path);
-        };
+        }
+        let said = path.callback(request.method, (request.query, request.body))?;
+        let token = path.token.ok_or(CallbackDoubt::Path)?;
         let host = self.who.host().ok_or(CallbackDoubt::Host)?;
         let date = world.date();
         world.arming.check(date, host, token)?;

@@ -9,7 +9,6 @@ use crate::boot::{
     machine::identify,
     method::Method,
     paths,
-    request_path::RequestPath,
     snapshot::Host,
     world::World,
 };
@@ -51,7 +50,7 @@ impl<'a> Inquiry<'a> {
         }
         let date = world.date();
         self.install = world.arming.token(host);
-        if self.request.method == Method::Get {
+        if self.request.method != Method::Head {
             world.arming.answer_fetched(date, host);
         }
     }
@@ -94,13 +93,10 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// Whether a file of an answer is asked for.
+    /// Whether a file of an answer is asked for, or the metadata.
     fn is_answer(&self) -> bool {
-        let first = self
-            .path
-            .as_ref()
-            .ok()
-            .and_then(|path: &RequestPath| path.components().next());
-        self.script.is_none() && first == Some(paths::ANSWER)
+        let Ok(path) = &self.path else { return false };
+        let is_one = path.components().next() == Some(paths::ANSWER) || self.metadata_path(path).is_some();
+        self.script.is_none() && is_one
     }
 }

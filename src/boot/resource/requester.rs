@@ -6,6 +6,7 @@ use crate::boot::{
     gate::gate,
     identity_cache::IdentityCache,
     machine::{Identity, Who, identify},
+    metadata::MetadataPath,
     paths::{self, UrlHost},
     request_path::RequestPath,
     script_path::{ScriptPath, ScriptSubject},
@@ -109,7 +110,11 @@ impl<'a> Requester<'a> {
 
     /// The machine that an answer is for; any other file is for the one that asks.
     fn answer_subject(&self, identities: &IdentityCache) -> Identity {
-        let mut components = self.path.as_ref().ok().into_iter().flat_map(RequestPath::components);
+        let path = self.path.as_ref().ok();
+        if let Some(machine) = path.and_then(MetadataPath::of).and_then(|path| path.machine) {
+            return self.identity_named(identities, machine);
+        }
+        let mut components = path.into_iter().flat_map(RequestPath::components);
         match (components.next(), components.next()) {
             (Some(paths::ANSWER | paths::CALLBACK | paths::ORDER | paths::SSH_KEYS), Some(machine)) => {
                 self.identity_named(identities, machine)

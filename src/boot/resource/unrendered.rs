@@ -1,13 +1,15 @@
 //! A text that is decided and not yet rendered: whose it is, and what it is made from. It borrows nothing, so
 //! whoever may not wait for a template hands it to a thread that can be given up.
 
-use super::{Refusal, Resolved, Resource};
+use super::{Inquiry, LookupResult, Refusal, Resolved, Resource};
 use crate::boot::{
     change::Change,
     event::{Reason, Subject},
+    machine::{Identity, Who},
     render::{Template, TemplateError, Templates},
-    scene::TemplateContext,
+    scene::{Scene, TemplateContext},
 };
+use std::net::IpAddr;
 
 /// What a request comes to, as far as no template was rendered for it.
 #[derive(Debug)]
@@ -39,12 +41,55 @@ impl Unanswered {
     }
 }
 
+impl Inquiry<'_> {
+    /// The address of the machine that a text is for: its reservation where it has one, else the one that asks.
+    pub(super) fn own_address(&self, who: Who<'_>) -> IpAddr {
+        let reservation = who.host().and_then(|host| host.address);
+        let own = reservation.filter(|reserved| !self.is_outside_reserved_subnet(who, *reserved));
+        own.map_or(self.request.peer, IpAddr::from)
+    }
+
+    /// A text for one machine.
+    pub(super) fn text(
+        &self,
+        template: Template,
+        who: Who<'_>,
+        identity: &Identity,
+        content_type: &'static str,
+    ) -> Result<LookupResult, Refusal> {
+        let scene = Scene {
+            who,
+            gate: self.gate,
+            install: self.install,
+            identity,
+            address: Some(self.own_address(who)),
+            server: self.request.server,
+        };
+        match TemplateContext::new(self.snapshot, &scene) {
+            Ok(context) => Ok(LookupResult::Unrendered(Text::new(template, context, content_type))),
+            Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
+                error: error.to_string().into(),
+            })),
+        }
+    }
+}
+
 /// A template, and what one machine has to say in it.
 #[derive(Debug)]
 pub struct Text {
     template: Template,
     context: TemplateContext,
     content_type: &'static str,
+    form: TextForm,
+}
+
+/// How a rendered text is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextForm {
+    /// As it is.
+    Plain,
+    /// It is TOML, and goes out as JSON.
+    JsonOfToml,
 }
 
 impl Text {
@@ -53,7 +98,13 @@ impl Text {
             template,
             context,
             content_type,
+            form: TextForm::Plain,
         }
+    }
+
+    /// The same, to be sent in that form.
+    pub(super) fn in_form(self, form: TextForm) -> Text {
+        Text { form, ..self }
     }
 
     /// Renders it, however long that takes.
@@ -76,9 +127,20 @@ impl Text {
     }
 
     fn resource(&self, body: String) -> Resource {
-        Resource::Text {
-            body,
-            content_type: self.content_type,
+        let json = match self.form {
+            TextForm::Plain => None,
+            // What is no TOML goes out as it is, and its reader says where.
+            TextForm::JsonOfToml => toml::from_str::<serde_json::Value>(&body).ok(),
+        };
+        match json {
+            Some(json) => Resource::Text {
+                body: json.to_string(),
+                content_type: "application/json",
+            },
+            None => Resource::Text {
+                body,
+                content_type: self.content_type,
+            },
         }
     }
 }

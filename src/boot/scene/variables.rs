@@ -7,7 +7,7 @@ use crate::boot::{
     render::VARIABLES,
     snapshot::{BootSettings, Host, Var},
 };
-use crate::model::{DiskSelector, DiskSize, MacAddr, Name, Pick, Uuid};
+use crate::model::{CallbackWord, DiskSelector, DiskSize, MacAddr, Name, Pick, Uuid};
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use std::{
     collections::BTreeMap,
@@ -228,14 +228,23 @@ pub(super) struct CallbackVariables {
 }
 
 impl TemplateObject for CallbackVariables {
-    const NAMES: &'static [&'static str] = &["base", "started", "progress", "done", "failed"];
+    const NAMES: &'static [&'static str] = &[
+        "base",
+        "started",
+        "progress",
+        "done",
+        "failed",
+        "phone_home",
+        "reporting",
+        "proxmox",
+    ];
 
     fn part(&self, name: &str) -> Option<Value> {
-        match name {
-            "base" => Some(text(&self.base)),
-            "started" | "progress" | "done" | "failed" => Some(Value::from([self.base.as_str(), "/", name].concat())),
-            _ => None,
+        if name == "base" {
+            return Some(text(&self.base));
         }
+        let word = CallbackWord::ALL.into_iter().find(|word| word.name() == name)?;
+        Some(Value::from([self.base.as_str(), "/", word.name()].concat()))
     }
 }
 

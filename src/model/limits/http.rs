@@ -19,6 +19,9 @@ pub const HTTP_HEADERS_MAX: usize = 256;
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of what a request may bring: a word of an installer that is done, or the end of its log.
 pub const HTTP_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of what a callback may bring: beyond what is kept they are read and thrown away. cloud-init posts its logs
+/// behind an event, and Proxmox's webhook has all that udev knows of every disk.
+pub const HTTP_BODY_DISCARDED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a client may take to send them.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a file's response waits for the disk to take the change that it tells of: longer than a disk takes

@@ -151,16 +151,17 @@ fn last_bits(address: IpAddr) -> u32 {
 impl ConnectionContext {
     /// What a request comes to now that brings nothing.
     pub(super) async fn answer(&self, uri: &Uri, method: Method) -> Resolved {
-        self.ask(uri, method, &[]).await
+        self.ask(uri, method, (None, &[])).await
     }
 
     /// What a request comes to now.
-    pub(super) async fn ask(&self, uri: &Uri, method: Method, body: &[u8]) -> Resolved {
+    pub(super) async fn ask(&self, uri: &Uri, method: Method, (accept, body): (Option<&str>, &[u8])) -> Resolved {
         let (path, client) = (uri.path().as_bytes(), self.permit_request.client);
         let ask = FileRequest {
             method,
             query: uri.query(),
             body,
+            accept,
             ..FileRequest::get(Transport::Http, path, client, self.server)
         };
         self.shared.answer_in_time(&ask).await
