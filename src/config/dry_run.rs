@@ -4,6 +4,7 @@
 use super::{
     causes::{CausesByMachine, Whose},
     cautions::{MachineWarnings, Warnings, knows_names},
+    formats,
     hosts::HasBrokenAncestry,
     installs,
     problems::Problems,
@@ -231,7 +232,13 @@ fn render(
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
             }
-            flaws.extend(rendered::answer(file, &sent).map(|flaw| (flaw, beginning(shown))));
+            let found = rendered::answer(file, &sent)
+                .into_iter()
+                .chain(formats::flaws(file, &sent));
+            flaws.extend(found.map(|flaw| {
+                let source = templates.source_of_answer(&answer.value, file).unwrap_or_default();
+                formats::located(flaw, &sent, (shown, &source))
+            }));
             answers.push(sent);
         }
     }
@@ -254,6 +261,7 @@ fn too_long((settings, script): (&BootSettings, &Origin), cpu: Cpu, length: usiz
     let longest = own.max_by_key(|parameter| parameter.value.len());
     let place = longest.map_or(script, |parameter| &parameter.origin);
     let flaw = Flaw {
+        place: None,
         is_error: false,
         what: format!(
             "the kernel's parameters are longer than the {max} bytes that a kernel for {cpu} reads: the rest is lost"

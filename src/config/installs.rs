@@ -32,6 +32,7 @@ fn unfenced(settings: &BootSettings, script: &str, answers: &[String]) -> Option
         return None;
     }
     let flaw = Flaw {
+        place: None,
         is_error: true,
         what: format!(
             "neither the script nor the answer looks at disk = {}: another disk may be erased",
@@ -80,6 +81,7 @@ fn unwritable(snapshot: &Snapshot, host: &Host, script: &str) -> Option<(Flaw, O
     let place = settings.image.as_ref().map(|image| &image.origin);
     let place = place.or(settings.script.as_ref().map(|script| &script.origin));
     let flaw = Flaw {
+        place: None,
         is_error: true,
         what: why.to_string().into(),
         help,

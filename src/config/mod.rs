@@ -15,6 +15,7 @@ mod cautions;
 mod decode;
 mod disk;
 mod dry_run;
+mod formats;
 mod hosts;
 mod identity;
 mod images;

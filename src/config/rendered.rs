@@ -15,6 +15,8 @@ use std::borrow::Cow;
 /// Something wrong with a rendered text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flaw {
+    /// The line and the column of the rendered text, from 1, where that is known.
+    pub(super) place: Option<(u32, u32)>,
     /// Whether the machine would stand still; else it is odd.
     pub(super) is_error: bool,
     pub(super) what: Cow<'static, str>,
@@ -45,6 +47,7 @@ const CLOUD_INIT: &[&str] = &[
 /// What is wrong with a loader's script.
 pub(super) fn script(dialect: Dialect, text: &str) -> Option<Flaw> {
     let error = |what: Cow<'static, str>, help| Flaw {
+        place: None,
         is_error: true,
         what,
         help,
@@ -68,7 +71,12 @@ pub(super) fn script(dialect: Dialect, text: &str) -> Option<Flaw> {
 /// What is wrong with one file of an answer.
 pub(super) fn answer(file: &str, text: &str) -> Option<Flaw> {
     let (is_error, what, help) = answer_flaw(file, text)?;
-    Some(Flaw { is_error, what, help })
+    Some(Flaw {
+        place: None,
+        is_error,
+        what,
+        help,
+    })
 }
 
 fn answer_flaw(file: &str, text: &str) -> Option<(bool, Cow<'static, str>, &'static str)> {

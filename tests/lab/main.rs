@@ -29,6 +29,7 @@
 //! | `images` | rung 3: only the right bytes are served, whatever becomes of a file or its disk |
 //! | `installers` | rungs 3 and 4: what live systems and installers of newer suites go on to fetch |
 //! | `cloud_init` | rung 3: what cloud-init of three suites asks of an answer and of the metadata tree, and makes of it |
+//! | `validators` | rung 3: the shipped answers before their readers' own validators |
 //! | `clock` | rung 3: the host's clock is set while the daemon runs and between its lives |
 //! | `log` | rung 3: whoever reads the log stops reading it |
 //! | `crash` | rung 3: `kill -9`, restart, a second daemon |
@@ -95,6 +96,7 @@ mod storm;
 mod threats;
 mod unit;
 mod unread;
+mod validators;
 mod waits;
 mod wire;
 

@@ -561,6 +561,8 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
         ("coreos", "ignition"),
         ("flatcar", "ignition"),
         ("talos", "talos"),
+        ("agama", "agama"),
+        ("autoyast", "autoyast"),
         ("live", "preseed"),
         ("rescue", "cloud"),
         ("local", "preseed"),
@@ -571,7 +573,7 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
         // Whoever installs has an order; each text is rendered for the first.
         let boot = if number == 0 { "install" } else { "live" };
         inventory += &format!(
-            "[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:00:0{number}\"\nimage = \"debian-12\"\nboot = \"{boot}\"\nscript = \"{script}\"\nanswer = \"{answer}\"\n{vars}\n"
+            "[[host]]\nname = \"h{number}\"\nmac = \"52:54:00:00:00:{number:02}\"\nimage = \"debian-12\"\nboot = \"{boot}\"\nscript = \"{script}\"\nanswer = \"{answer}\"\n{vars}\n"
         );
     }
     let room = Room::new(&inventory);
@@ -580,7 +582,7 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
     assert_rendered_at_once(&loaded.snapshot, "52:54:00:00:00:00");
     for (number, (name, _)) in pairs.iter().enumerate() {
         for firmware in [Firmware::Bios, Firmware::Uefi] {
-            let text = script(&loaded.snapshot, &format!("52:54:00:00:00:0{number}"), firmware);
+            let text = script(&loaded.snapshot, &format!("52:54:00:00:00:{number:02}"), firmware);
             assert!(text.starts_with("#!ipxe\n"), "{name}: {text}");
             assert!(text.contains("Bootwright: h"), "{name}: {text}");
             // An initrd that the kernel's command line does not name is lost on UEFI.
@@ -590,6 +592,22 @@ fn every_shipped_script_and_answer_renders_for_a_sample_host() {
                 asks_again_by_the_network(&text);
             }
         }
+    }
+}
+
+#[test]
+fn proxmoxs_installer_gets_its_kernel_its_initrd_and_its_medium_beside_that() {
+    let host = "[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:07\"\nimage = \"debian-12\"\nboot = \"live\"\n\
+        script = \"proxmox\"\nanswer = \"proxmox\"\nvars = { disk = \"/dev/vda\", password_hash = \"$6$x$y\" }\n";
+    let loaded = Room::new(&[SUBNET, host].concat()).compiled();
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let text = script(&loaded.snapshot, "52:54:00:00:00:07", firmware);
+        assert!(
+            text.contains(" initrd=initrd.img splash=silent proxmox-start-auto-installer "),
+            "{text}"
+        );
+        assert!(text.contains("initrd --name proxmox.iso "), "{text}");
+        asks_again_by_the_network(&text);
     }
 }
 

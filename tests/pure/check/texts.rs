@@ -58,9 +58,9 @@ fn a_shells_length_is_refused_at_its_line_and_never_cut_out() {
 
 #[test]
 fn a_comment_over_several_lines_of_an_answer_is_warned_of_and_a_short_one_is_not() {
-    let room = with_answer("a.ks", "{# mine #}\ntext\nawk '{# c\n}' #}\n");
+    let room = with_answer("a.sh", "{# mine #}\ntext\nawk '{# c\n}' #}\n");
     let warnings = room.compiled().warnings;
-    assert_eq!(places(&warnings, "a.ks"), [Some((3, 6))], "{}", shown(&warnings));
+    assert_eq!(places(&warnings, "a.sh"), [Some((3, 6))], "{}", shown(&warnings));
 }
 
 #[test]
@@ -125,6 +125,35 @@ fn an_answer_that_its_reader_would_pass_over_is_reported() {
     assert_eq!(places(&room.compiled().warnings, "user-data"), [Some((1, 1))]);
     let report = with_answer("a.ign", "{ \"ignition\": {} ").report();
     assert_eq!(places(&report.errors, "a.ign"), [Some((1, 1))]);
+}
+
+#[test]
+fn an_answer_that_its_installer_would_refuse_is_named_with_its_line_and_column() {
+    let autoinstall = "#cloud-config\n{% if name %}\nautoinstall:\n  version: 2\n  identity: {}\n{% endif %}\n";
+    for (file, text, place) in [
+        ("seed/user-data", autoinstall, (4, 12)),
+        ("a.yaml", "a: 1\nb: [\n", (2, 5)),
+        ("a.ks", "text\n{% if name %}\n%post\n{% endif %}\necho\n", (3, 1)),
+        ("a.ign", "{\"ignition\":\n{\"version\": \"1.0.0\"}}\n", (2, 2)),
+        ("a.xml", "<?xml version=\"1.0\"?>\n<a>\n</b>\n", (3, 1)),
+        ("a.toml", "[global]\ncountry = 7\n", (2, 11)),
+        ("a.cfg", "d-i a/b string c\nd-i a/d\n", (2, 1)),
+        ("a.json", "{\"product\": {},\n\"user\": {}}\n", (1, 2)),
+    ] {
+        let report = with_answer(file, text).report();
+        let named = file.rsplit('/').next().unwrap();
+        let reported = shown(&report.errors);
+        assert_eq!(places(&report.errors, named), [Some(place)], "{file}\n{reported}");
+    }
+    // Where the rendered line is none of the file's own, the words say which it is.
+    let report = with_answer("a.ks", "{{ name }} x\n%post\n%end\n{{ name }}'\n").compiled();
+    let reported = shown(&report.warnings);
+    assert_eq!(
+        places(&report.warnings, "a.ks"),
+        [Some((1, 1)), Some((1, 1))],
+        "{reported}"
+    );
+    assert!(reported.contains("line 4, column 1 of the rendered text"), "{reported}");
 }
 
 /// A value that a template can't take is named by the template's word for it, at its column.
