@@ -2,8 +2,9 @@
 
 use super::{
     api::{
-        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
-        LeaseStatus, NoParameters, PlanBasis, ReloadAccepted, Status,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, GenerationFilter,
+        GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PlanBasis, ReloadAccepted, RenderRequest,
+        RenderedText, RollbackRequest, RolledBack, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},
@@ -107,10 +108,16 @@ endpoints! {
     GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;
     /// What a candidate inventory is held against. Its values are in it, and not for everybody who may read.
     GetPlanBasis: GET "/plan-basis", Operate, NoParameters => Document<PlanBasis>;
+    /// What a host would get for a script or a file of its answer.
+    GetRender: GET "/render", Operate, RenderRequest => Document<RenderedText>;
     /// Arms hosts.
     PostArm: POST "/arm", Operate, ArmRequest => Document<Armed>;
     /// Disarms hosts.
     PostDisarm: POST "/disarm", Operate, DisarmRequest => Document<Disarmed>;
+    /// What was in force before, and what it changed.
+    GetGenerations: GET "/generations", Operate, GenerationFilter => Lines<GenerationStatus>;
+    /// Puts an earlier generation in force again.
+    PostRollback: POST "/rollback", Operate, RollbackRequest => Document<RolledBack>;
     /// Reads the operator's files again.
     PostReload: POST "/reload", Operate, NoParameters => Document<ReloadAccepted>;
 }

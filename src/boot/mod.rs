@@ -23,6 +23,7 @@ pub mod metadata;
 pub mod method;
 pub mod paths;
 pub mod plan;
+pub mod preview;
 pub mod program;
 pub mod proxmox;
 pub mod quirks;

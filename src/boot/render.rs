@@ -236,6 +236,11 @@ impl Templates {
             .any(|set| set.uses_all_vars || set.vars.contains(key))
     }
 
+    /// The error of a script that names one of the inventory's `vars`, which is a secret; with its place.
+    pub fn place_of_var(&self, script: &str, dialect: Dialect, key: &str) -> Option<TemplateError> {
+        self.scripts(dialect).place_of_var(script, key)
+    }
+
     /// Those of the inventory's `vars` that templates name, sorted.
     pub fn used_vars(&self) -> BTreeSet<&str> {
         self.template_sets()

@@ -11,6 +11,7 @@ mod image;
 mod origin;
 mod relays;
 mod rule;
+mod secret;
 mod settings;
 mod subnet;
 
@@ -23,6 +24,7 @@ pub use image::{Artifact, DeployableDisk, FileStamp, Image};
 pub use origin::{Origin, Sourced};
 pub use relays::PortsFrom;
 pub use rule::{Rule, RuleMatch, UnknownPolicy};
+pub use secret::{BLACKED_OUT, Secret, SecretSource};
 pub use settings::{BootSettings, Var};
 use std::{
     collections::BTreeMap,

@@ -2,7 +2,7 @@
 
 use super::hashing::{hashing, kept_by};
 use crate::config::{
-    self, Appliance, Diagnostic, LoadReport, Loaded, report,
+    self, Appliance, Diagnostic, LoadReport, Loaded, SecretsAre, report,
     validation::{self, FilesToValidate},
 };
 use crate::images::{reading::ReadVia, sums::NoImages};
@@ -123,6 +123,11 @@ pub(super) fn load_candidate(path: &Path) -> Result<Loaded, LoadReport> {
 fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) -> Result<Loaded, LoadReport> {
     let files = FilesToValidate {
         without_images,
+        // Where the images are not, the secrets are not either.
+        secrets: match without_images {
+            true => SecretsAre::Elsewhere,
+            false => SecretsAre::LookedAt,
+        },
         ..validation::on_disk(settings)
     };
     let tried = validation::validate_in_subprocess(files)?;

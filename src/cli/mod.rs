@@ -7,12 +7,14 @@
 mod arm;
 mod ask;
 mod check;
+mod generations;
 mod hashing;
 mod hosts;
 mod image;
 mod leases;
 mod plan;
 mod reload;
+mod render;
 mod serve;
 mod status;
 mod storm;
@@ -47,12 +49,15 @@ enum Command {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Reload(reload::ReloadArgs),
+    Generations(generations::GenerationsArgs),
+    Rollback(generations::RollbackArgs),
     Status(status::StatusArgs),
     Hosts(hosts::HostsArgs),
     Arm(arm::ArmArgs),
     Disarm(arm::DisarmArgs),
     Leases(leases::LeasesArgs),
     Why(why::WhyArgs),
+    Render(render::RenderArgs),
     // Boxed: its actions have more arguments than all other commands.
     Image(Box<image::ImageArgs>),
     Storm(storm::StormArgs),
@@ -71,12 +76,15 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Reload(args) => reload::run(args),
+        Command::Generations(args) => generations::list(args),
+        Command::Rollback(args) => generations::roll_back(args),
         Command::Status(args) => status::run(args),
         Command::Hosts(args) => hosts::run(args),
         Command::Arm(args) => arm::arm(args),
         Command::Disarm(args) => arm::disarm(args),
         Command::Leases(args) => leases::run(args),
         Command::Why(args) => why::run(args),
+        Command::Render(args) => render::run(args),
         Command::Image(args) => image::run(*args),
         Command::Storm(args) => storm::run(args),
         Command::ValidateFiles(args) => validate_files::run(args),

@@ -133,6 +133,28 @@ fn other_version(daemon: &str) -> AdminRefusal {
 }
 
 fn text(plan: &PlannedChanges) -> String {
+    let mut text = changes_text(plan);
+    match plan.changes_nothing() {
+        true => {
+            let _ = writeln!(text, "nothing changes against generation {}", plan.generation);
+        }
+        false => {
+            let hosts: usize = plan.hosts.iter().map(|group| group.hosts.len()).sum();
+            let _ = writeln!(
+                text,
+                "against generation {}: {}, {}, {}",
+                plan.generation,
+                counted(hosts, "host"),
+                counted(plan.appliance.len(), "other thing"),
+                counted(plan.wipes.len(), "wipe")
+            );
+        }
+    }
+    text
+}
+
+/// Everything that changes, those who are wiped first.
+pub(super) fn changes_text(plan: &PlannedChanges) -> String {
     let mut text = String::new();
     wipes_text(&plan.wipes, &mut text);
     for host in &plan.disarmed {
@@ -149,22 +171,6 @@ fn text(plan: &PlannedChanges) -> String {
     }
     for part in &plan.appliance {
         part_text(part, &mut text);
-    }
-    match plan.changes_nothing() {
-        true => {
-            let _ = writeln!(text, "nothing changes against generation {}", plan.generation);
-        }
-        false => {
-            let hosts: usize = plan.hosts.iter().map(|group| group.hosts.len()).sum();
-            let _ = writeln!(
-                text,
-                "against generation {}: {}, {}, {}",
-                plan.generation,
-                counted(hosts, "host"),
-                counted(plan.appliance.len(), "other thing"),
-                counted(plan.wipes.len(), "wipe")
-            );
-        }
     }
     text
 }
@@ -233,7 +239,7 @@ fn names_text(hosts: &[String], text: &mut String) {
     }
 }
 
-fn verb(kind: ChangeKind) -> &'static str {
+pub(super) fn verb(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Added => "adds",
         ChangeKind::Removed => "removes",

@@ -49,6 +49,7 @@ fn text(status: &Status) -> String {
         unwatched,
         last_refusal,
         last_good,
+        rolled_back_to,
         transfers,
         counters,
         reasons,
@@ -73,14 +74,7 @@ fn text(status: &Status) -> String {
     for problem in unwatched {
         let _ = writeln!(text, "NOT WATCHED: {problem}");
     }
-    if let Some(LastGoodFiles { accepted, folder }) = last_good {
-        let _ = writeln!(
-            text,
-            "SERVED ARE THE FILES THAT WERE ACCEPTED {}, kept in {}: those on disk were refused at the start",
-            accepted,
-            folder.display()
-        );
-    }
+    text.push_str(&other_files_text(*rolled_back_to, last_good.as_ref()));
     if let Some(refusal) = last_refusal {
         let _ = writeln!(
             text,
@@ -100,6 +94,21 @@ fn text(status: &Status) -> String {
         let _ = writeln!(text, "{count:>12} {name}");
     }
     text
+}
+
+/// That the files in force are not those on disk, where that is so.
+fn other_files_text(rolled_back_to: Option<u64>, last_good: Option<&LastGoodFiles>) -> String {
+    match (rolled_back_to, last_good) {
+        (_, None) => String::new(),
+        (Some(to), Some(LastGoodFiles { folder, .. })) => format!(
+            "ROLLED BACK: served are the files of generation {to}, in {}, until those on disk change\n",
+            folder.display()
+        ),
+        (None, Some(LastGoodFiles { accepted, folder })) => format!(
+            "SERVED ARE THE FILES THAT WERE ACCEPTED {accepted}, kept in {}: those on disk were refused at the start\n",
+            folder.display()
+        ),
+    }
 }
 
 /// An interface as it stands, in capitals where no machine is served.

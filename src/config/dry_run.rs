@@ -16,7 +16,7 @@ use crate::boot::{
     render::TemplateError,
     resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
     scene::{STRANGER, TemplateContext, sample_identity},
-    snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy},
+    snapshot::{BootSettings, Origin, Snapshot, UnknownPolicy, Var},
 };
 use crate::model::{Arch, Cpu, Dialect, Firmware, Name};
 use std::net::Ipv4Addr;
@@ -85,7 +85,10 @@ pub(super) fn dry_run(
 
 /// What to add. `image` and `answer` are not among the `vars`, where people would look first.
 fn help(message: &str) -> &'static str {
-    if message.contains(" can't ") {
+    if message.contains("is a secret") {
+        "put it into the answer of a host that installs: anybody may fetch a script, and other answers are fetched at \
+         every boot"
+    } else if message.contains(" can't ") {
         "change that value in the inventory, or the template; ipxe-scripts/README.md says what no value may have"
     } else if message.contains("`live") {
         "our live system is not there: `make deployer` makes it as the image bootwright-live; one of another name is \
@@ -130,12 +133,12 @@ fn machine<'a>(
             return;
         }
         let look = look.take();
-        let rendered = TemplateContext::before_serving(snapshot, who, &identity, SERVER).and_then(|context| {
+        let rendered = contexts(snapshot, who, &identity, settings).and_then(|contexts| {
             render(
                 snapshot,
                 (who, settings, whose),
                 (&forms, identity.arch),
-                &context,
+                &contexts,
                 (look, &mut flaws),
             )
         });
@@ -199,13 +202,49 @@ fn can_render(snapshot: &Snapshot, settings: &BootSettings, forms: &[Dialect]) -
             .is_none_or(|answer| templates.answer_compiles(answer.value.as_str()))
 }
 
+/// What a machine's scripts are rendered with, and its answers where secrets stand in these.
+struct Contexts {
+    script: TemplateContext,
+    answer: Option<TemplateContext>,
+}
+
+fn contexts(
+    snapshot: &Snapshot,
+    who: Who<'_>,
+    identity: &Identity,
+    settings: &BootSettings,
+) -> Result<Contexts, TemplateError> {
+    let of_answer = || TemplateContext::of_answer_before_serving(snapshot, who, identity, SERVER);
+    Ok(Contexts {
+        script: TemplateContext::before_serving(snapshot, who, identity, SERVER)?,
+        answer: settings.has_secrets().then(of_answer).transpose()?,
+    })
+}
+
+/// A secret that a script names, whether or not the machine comes to where it does: anybody may fetch it.
+fn refuse_secrets(
+    snapshot: &Snapshot,
+    settings: &BootSettings,
+    (script, form): (&Name, Dialect),
+) -> Result<(), TemplateError> {
+    let vars = settings.vars.iter();
+    let mut secret = vars
+        .filter(|(_, var)| matches!(var.value, Var::Secret(_)))
+        .map(|(key, _)| key.as_str());
+    let found = secret.find_map(|key| snapshot.templates.place_of_var(script.as_str(), form, key));
+    found.map_or(Ok(()), Err)
+}
+
 /// Renders it all, notes what is wrong with a text, and has the script's first language and the answers
 /// looked at.
 fn render(
     snapshot: &Snapshot,
     (who, settings, whose): (Who<'_>, &BootSettings, Whose<'_>),
     (forms, arch): (&[Dialect], Option<Arch>),
-    context: &TemplateContext,
+    Contexts {
+        script: context,
+        answer: of_answer,
+    }: &Contexts,
     (mut look, flaws): (Option<MachineWarnings<'_, '_>>, &mut Vec<(Flaw, Origin)>),
 ) -> Result<(), TemplateError> {
     let templates = &snapshot.templates;
@@ -214,6 +253,7 @@ fn render(
         for (place, form) in forms.iter().enumerate() {
             let file = templates.file_of_script(script.value.as_str(), *form);
             announce(file, whose);
+            refuse_secrets(snapshot, settings, (&script.value, *form))?;
             let sent = templates.script(&script.value, *form, context)?;
             if let (0, Some(look)) = (place, &mut look) {
                 look.at_script(&sent, settings);
@@ -228,7 +268,7 @@ fn render(
         for file in templates.answers.get(&answer.value).into_iter().flatten() {
             let shown = templates.file_of_answer(&answer.value, file);
             announce(shown, whose);
-            let sent = templates.answer(&answer.value, file, context)?;
+            let sent = templates.answer(&answer.value, file, of_answer.as_ref().unwrap_or(context))?;
             if let Some(look) = &mut look {
                 look.at_answer(file, &sent, settings);
             }

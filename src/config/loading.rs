@@ -1,7 +1,7 @@
 //! One load from its first file to a snapshot or a report.
 
 use super::{
-    Diagnostic, LoadReport, Loaded, appliance,
+    Diagnostic, LoadReport, Loaded, SecretsAre, appliance,
     images::ImageFolder,
     problems::Problems,
     raw::Inventory,
@@ -18,17 +18,17 @@ use std::{path::Path, sync::Arc};
 /// # Errors
 /// Either all of it is sound, or the report says everything that is not.
 pub fn load(path: &Path, generation: u64, sums: &mut dyn Sums) -> Result<Loaded, LoadReport> {
-    load_only(path, generation, sums, None)
+    load_only(path, generation, sums, (None, SecretsAre::Served))
 }
 
-/// The same of files with these bytes only.
+/// The same of files with these bytes only, and with secrets read for that.
 pub(super) fn load_only(
     path: &Path,
     generation: u64,
     sums: &mut dyn Sums,
-    only: Option<Arc<FileHashes>>,
+    (only, secrets): (Option<Arc<FileHashes>>, SecretsAre),
 ) -> Result<Loaded, LoadReport> {
-    let mut problems = Problems::default().with_only(only);
+    let mut problems = Problems::default().with_only(only).with_secrets(secrets);
     let Some(read) = appliance::read(path, &mut problems) else {
         return Err(problems.into_report());
     };

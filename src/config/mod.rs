@@ -32,6 +32,7 @@ mod quirks;
 mod raw;
 mod rendered;
 pub mod report;
+mod secrets;
 mod source;
 mod subnets;
 mod templates;
@@ -61,6 +62,7 @@ pub use decode::length_of_time;
 pub use images::wrong;
 pub use last_good::{KEPT_FOLDERS, SavedFile, files_to_save, load_last_good, rewritten_paths, state_folders};
 pub use loading::load;
+pub use problems::SecretsAre;
 pub use watched::{Watched, watched, watched_beyond};
 
 /// The appliance's settings (`bootwright.toml`), paths made absolute or relative to the process.
@@ -230,12 +232,10 @@ fn validate_inventory(
     let unused = profiles.unused(&inventory.profiles).filter(|_| !problems.has_errors());
     for profile in unused.collect::<Vec<_>>() {
         let message = format_args!("profile `{}` is used by no host and no rule", profile.name.value);
-        problems.warn(
-            &profile.name.origin,
-            message,
-            "name it in a host's `profile`, or take it out",
-        );
+        let help = "name it in a host's `profile`, or take it out";
+        problems.warn(&profile.name.origin, message, help);
     }
+    secrets::validate_places(inventory.settings(), read, problems);
     let known = References {
         images: &snapshot.images,
         unsound,

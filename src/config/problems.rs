@@ -15,6 +15,18 @@ use std::{
     sync::Arc,
 };
 
+/// What this process has secrets for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretsAre {
+    /// They are served: each must be readable.
+    #[default]
+    Served,
+    /// They are looked at, as far as whoever runs this may.
+    LookedAt,
+    /// They are elsewhere, as in a CI.
+    Elsewhere,
+}
+
 /// The diagnostics of one load.
 #[derive(Default)]
 pub(super) struct Problems {
@@ -23,6 +35,8 @@ pub(super) struct Problems {
     /// What is judged are kept files: what lies outside of them may have changed since, and is odd then
     /// and no error.
     of_last_good: bool,
+    /// What secrets are read for.
+    secrets: SecretsAre,
     /// The files that were tried before, and no others are read; all are where nothing was tried.
     only: Option<Arc<FileHashes>>,
 }
@@ -39,6 +53,16 @@ impl Problems {
     /// The same, and of no files but those.
     pub(super) fn with_only(self, only: Option<Arc<FileHashes>>) -> Problems {
         Problems { only, ..self }
+    }
+
+    /// The same, where secrets are read for that.
+    pub(super) fn with_secrets(self, secrets: SecretsAre) -> Problems {
+        Problems { secrets, ..self }
+    }
+
+    /// What secrets are read for.
+    pub(super) fn secrets_are(&self) -> SecretsAre {
+        self.secrets
     }
 
     /// Whether a file with these bytes may be read.

@@ -7,6 +7,7 @@ use super::{
     options::{self, NamedOptions},
     ports_from,
     problems::Problems,
+    secrets,
     source::{self, Source},
 };
 use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, RuleMatch, Sourced, Var};
@@ -31,6 +32,15 @@ pub(super) struct Inventory {
     pub(super) misses_subnets: bool,
     /// Some profile could not be read: who names one that is not there may mean it.
     pub(super) misses_profiles: bool,
+}
+
+impl Inventory {
+    /// What each profile, host and rule says itself.
+    pub(super) fn settings(&self) -> impl Iterator<Item = &BootSettings> {
+        let own = self.profiles.iter().map(|profile| &profile.own);
+        own.chain(self.hosts.iter().map(|host| &host.own))
+            .chain(self.rules.iter().map(|rule| &rule.own))
+    }
 }
 
 /// One `[[subnet]]`.
@@ -377,7 +387,11 @@ fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<
                 .error(&origin, message, "use letters, digits and `_`, a letter first");
         }
         // What can't be read has been reported; a template must not miss it as well.
-        let value = decode::var(reader, item).unwrap_or_else(|| Var::Text("unread".to_owned()));
+        let read = match secrets::is_secret(item) {
+            true => secrets::read(reader, item),
+            false => decode::var(reader, item),
+        };
+        let value = read.unwrap_or_else(|| Var::Text("unread".to_owned()));
         vars.insert(identity.to_string(), Sourced { value, origin });
     }
     vars

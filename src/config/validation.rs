@@ -15,9 +15,9 @@ mod termination;
 use termination::{ChildExit, end, left, reason};
 
 use super::{
-    Diagnostic, LoadReport, Loaded,
+    Diagnostic, LoadReport, Loaded, SecretsAre,
     last_good::{SavedFile, load_last_good, load_last_good_only},
-    loading::{load, load_only},
+    loading::load_only,
     validation_protocol::{ChildMessage, FileHashes, ValidationStep, begin_validation, from_wire, say_report, sum},
 };
 use crate::images::sums::{Deferred, NoImages, Sums};
@@ -58,6 +58,8 @@ pub struct FilesToValidate<'p> {
     pub kept: Option<&'p Path>,
     /// Whether images are skipped.
     pub without_images: bool,
+    /// What secrets are read for.
+    pub secrets: SecretsAre,
 }
 
 /// The bytes of files that were validated.
@@ -90,7 +92,7 @@ pub fn run(files: FilesToValidate<'_>) {
         false => Box::new(Deferred),
     };
     let loaded = match files.kept {
-        None => load(files.config, 0, &mut *sums),
+        None => load_only(files.config, 0, &mut *sums, (None, files.secrets)),
         Some(kept) => load_last_good(kept, files.config, 0, &mut *sums),
     };
     let report = match loaded {
@@ -206,6 +208,11 @@ fn command(files: FilesToValidate<'_>) -> Command {
     if files.without_images {
         command.arg("--without-images");
     }
+    match files.secrets {
+        SecretsAre::Served => {}
+        SecretsAre::LookedAt => drop(command.arg("--look-at-secrets")),
+        SecretsAre::Elsewhere => drop(command.arg("--without-secrets")),
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -316,7 +323,7 @@ pub fn load_validated(
 ) -> Result<Loaded, LoadReport> {
     let only = Some(Arc::clone(&tried.files.0));
     match files.kept {
-        None => load_only(files.config, generation, sums, only),
+        None => load_only(files.config, generation, sums, (only, files.secrets)),
         Some(kept) => load_last_good_only(kept, files.config, generation, sums, only),
     }
 }
@@ -351,6 +358,7 @@ pub fn on_disk(config: &Path) -> FilesToValidate<'_> {
         config,
         kept: None,
         without_images: false,
+        secrets: SecretsAre::Served,
     }
 }
 

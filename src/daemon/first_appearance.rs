@@ -22,6 +22,15 @@ use crate::store::{
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
+/// What it means for a host to appear in an inventory for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appearing {
+    /// It is armed, if it is set to install.
+    Arms,
+    /// It is only learned: an earlier inventory is put back, and the host with it.
+    ArmsNobody,
+}
+
 /// What this store has been serving, and who is new to it.
 pub(super) struct FirstAppearance {
     served: Mutex<ServedHosts>,
@@ -66,8 +75,13 @@ impl FirstAppearance {
 
     /// A generation has taken the place of the one before: who installs now and did not then, once whoever is armed and
     /// is another machine since, or gone, is disarmed.
-    pub(super) async fn take_over(&self, shared: &Shared, before: &Snapshot) -> Vec<InstallTarget> {
-        self.learn(shared).await;
+    pub(super) async fn take_over(
+        &self,
+        shared: &Shared,
+        before: &Snapshot,
+        appearing: Appearing,
+    ) -> Vec<InstallTarget> {
+        self.learn_as(shared, appearing).await;
         shared.sweep_arming().await;
         let targets = install_targets(shared, before);
         for target in &targets {
@@ -96,6 +110,10 @@ impl FirstAppearance {
     /// Arms those hosts of the generation in force that appear for the first time and are set to install. Every host
     /// counts as served from then on.
     pub(super) async fn learn(&self, shared: &Shared) {
+        self.learn_as(shared, Appearing::Arms).await;
+    }
+
+    async fn learn_as(&self, shared: &Shared, appearing: Appearing) {
         let snapshot = shared.snapshot.load_full();
         let mut served = self.served.lock().await;
         let Newcomers {
@@ -111,7 +129,10 @@ impl FirstAppearance {
             );
             return;
         }
-        let is_armed = |host: &&Arc<Host>| shared.lease_table().arming().is_armed_by_appearing(host);
+        let is_armed = |host: &&Arc<Host>| match appearing {
+            Appearing::Arms => shared.lease_table().arming().is_armed_by_appearing(host),
+            Appearing::ArmsNobody => false,
+        };
         let installs: Vec<Arc<Host>> = hosts.iter().filter(is_armed).cloned().collect();
         match keep(shared, &installs, &records).await {
             Ok(()) => {
@@ -235,7 +256,7 @@ mod tests {
 
     async fn serve(shared: &Shared, appearance: &FirstAppearance, hosts: Vec<Host>) -> Vec<InstallTarget> {
         let before = shared.snapshot.swap(Arc::new(room(hosts)));
-        appearance.take_over(shared, &before).await
+        appearance.take_over(shared, &before, Appearing::Arms).await
     }
 
     fn standing(shared: &Shared, host: &Host) -> Standing {

@@ -8,6 +8,7 @@
 //! - [`reload`] is the one place that swaps a generation; [`watch`] calls it when
 //!   something in what is [`watched`] changes.
 //! - [`last_good`] is the version that a start falls back to when the files on disk are refused.
+//! - [`generations`] keeps what each generation was, who had it read, and what it changed.
 //! - [`diagnostics_log`] logs what is wrong with the files.
 //! - [`memory`] is how much of it the allocator keeps.
 //! - [`run`] is the life between READY and the end: signals, the shutdown.
@@ -23,6 +24,7 @@ mod attempts;
 mod commit_log;
 mod diagnostics_log;
 mod first_appearance;
+mod generations;
 mod last_good;
 pub mod log;
 mod memory;

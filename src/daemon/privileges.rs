@@ -38,8 +38,8 @@ const KEPT: [Cap; 2] = [Cap::NET_BIND_SERVICE, Cap::NET_RAW];
 pub struct Owned {
     /// These, and nothing in them.
     pub paths: Vec<PathBuf>,
-    /// Everything in this folder of ours and in its folders, where it is there.
-    pub all_below: PathBuf,
+    /// Everything in these folders of ours and in their folders, where they are there.
+    pub all_below: Vec<PathBuf>,
 }
 
 /// Why privileges can't be given up; the daemon doesn't start then.
@@ -155,7 +155,9 @@ fn become_user(user: &User, owned: &Owned) -> Result<(), PrivilegeError> {
         // Not what a link names: the folder belongs to a user with fewer rights than we have now.
         lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(not_handed_over(path))?;
     }
-    hand_over_below(&owned.all_below, user.uid, user.gid).map_err(not_handed_over(&owned.all_below))?;
+    for folder in &owned.all_below {
+        hand_over_below(folder, user.uid, user.gid).map_err(not_handed_over(folder))?;
+    }
     // Without this the kernel takes all capabilities at the change of user.
     prctl::set_keepcaps(true).map_err(not_dropped("PR_SET_KEEPCAPS"))?;
     become_ids(user.uid, user.gid).map_err(failed("the change of user"))

@@ -4,56 +4,40 @@
 //! reload runs at a time; whoever asks meanwhile waits and gets one of its own, because the files
 //! may have changed since the other began to read.
 
+mod rollback;
+mod state;
+mod trigger;
+
+pub(super) use rollback::RollbackOutcome;
+pub(super) use state::ReloadState;
+pub(super) use trigger::Trigger;
+
 use super::{
     artifacts,
     diagnostics_log::{log_accepted, log_refused},
-    first_appearance::FirstAppearance,
+    first_appearance::{Appearing, FirstAppearance},
+    generations::{self, FilesOfGeneration, GenerationJournal, NewGeneration},
     last_good::{Fallback, LastGoodSaver},
     restart::restart_needed,
     systemd,
     verifier::Verifier,
     watched::WatchSet,
 };
-use crate::admin::api::{LastGoodFiles, PlanBasis, Problem, ReloadAccepted, ReloadRefusal};
-use crate::boot::{
-    plan::{self, Picture},
-    snapshot::Ports,
-};
+use crate::admin::api::{PlanBasis, Problem, ReloadAccepted, ReloadRefusal};
+use crate::boot::snapshot::Ports;
 use crate::config::{
     Appliance, LoadReport, Loaded,
     validation::{self, TriedFiles},
 };
 use crate::images::sums::Deferred;
-use crate::model::{WallTime, limits::REFUSAL_LOG_INTERVAL, text::counted};
+use crate::model::text::counted;
 use crate::state::Shared;
 use std::{
-    fmt::{self, Write},
+    fmt::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify};
-
-/// Who asked for a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trigger {
-    /// SIGHUP.
-    Signal,
-    /// `bootwright reload`.
-    AdminApi,
-    /// A watched folder changed; nothing is read when it is as it was after all.
-    Watch,
-}
-
-impl fmt::Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Trigger::Signal => "SIGHUP",
-            Trigger::AdminApi => "an operator",
-            Trigger::Watch => "a changed file",
-        })
-    }
-}
 
 /// What became of a reload.
 pub(super) enum ReloadOutcome {
@@ -65,6 +49,19 @@ pub(super) enum ReloadOutcome {
     Unchanged,
 }
 
+/// What a reload came to, and what of it is to be kept.
+struct Taken {
+    outcome: ReloadOutcome,
+    new: Option<NewGeneration>,
+}
+
+impl Taken {
+    /// Where nothing new is in force.
+    fn of(outcome: ReloadOutcome) -> Taken {
+        Taken { outcome, new: None }
+    }
+}
+
 /// Reads the operator's files again and swaps the snapshot.
 pub(super) struct Reloader {
     config_file: PathBuf,
@@ -73,33 +70,12 @@ pub(super) struct Reloader {
     shared: Arc<Shared>,
     verifier: Arc<Verifier>,
     last_good_saver: LastGoodSaver,
+    journal: GenerationJournal,
     first_appearance: FirstAppearance,
     one_at_a_time: tokio::sync::Mutex<()>,
     state: Mutex<ReloadState>,
     /// Told of each reload that the watch did not ask for.
     reloaded: Notify,
-}
-
-/// How the last reload left things.
-#[derive(Clone)]
-pub(super) struct ReloadState {
-    /// Since when the generation is in force.
-    pub(super) since: WallTime,
-    /// Why the files as they are now are not, if they are not.
-    pub(super) last_refusal: Option<ReloadRefusal>,
-    /// The files in force, where those on disk were refused at the start already.
-    pub(super) last_good: Option<LastGoodFiles>,
-    /// When the refusal was logged last, by the clock that never jumps.
-    refusal_logged_at: Duration,
-    /// The settings of the generation in force.
-    appliance: Appliance,
-    /// What its files were when they were tried.
-    tried: TriedFiles,
-    /// Settings of the files that hold only after a restart.
-    pub(super) restart_needed_for: Vec<String>,
-    /// Folders whose changes are not seen at once.
-    pub(super) unwatched: Vec<Problem>,
-    fingerprint: u64,
 }
 
 impl Reloader {
@@ -129,6 +105,7 @@ impl Reloader {
             since: now,
             last_refusal,
             last_good,
+            rolled_back_to: None,
             refusal_logged_at: shared.clock.monotonic(),
             appliance: running.clone(),
             tried,
@@ -139,6 +116,7 @@ impl Reloader {
         Reloader {
             config_file: config_file.to_owned(),
             last_good_saver: LastGoodSaver::new(&running.state, config_file),
+            journal: GenerationJournal::new(&running.state, config_file),
             running,
             shared,
             verifier,
@@ -194,6 +172,13 @@ impl Reloader {
             None => "reload refused",
             Some(_) => "NOT FROM THE FILES ON DISK, which are refused, but from those accepted before",
         };
+        if let Some(to) = state.rolled_back_to {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                summary,
+                "; ROLLED BACK to generation {to}, whatever the files on disk say"
+            );
+        }
         if let Some(refusal) = &state.last_refusal {
             // Writing to a String cannot fail.
             let _ = write!(summary, "; {refused}");
@@ -237,46 +222,57 @@ impl Reloader {
     pub(super) fn plan_basis(&self) -> PlanBasis {
         let snapshot = self.shared.snapshot.load_full();
         let installs = Handle::current().block_on(self.first_appearance.known(&self.shared));
-        PlanBasis {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            generation: snapshot.generation,
-            ports: snapshot.ports,
-            picture: Picture::of(&snapshot),
-            boots: plan::next_boots(&snapshot, &mut installs.arming(), installs.date),
-            installs,
-        }
+        generations::basis(&snapshot, installs)
+    }
+
+    /// The journal of generations.
+    pub(super) fn journal(&self) -> &GenerationJournal {
+        &self.journal
     }
 
     /// Reads the files and swaps the snapshot whole, or keeps the old one and says why.
     pub(super) async fn reload(self: &Arc<Self>, trigger: Trigger) -> ReloadOutcome {
         let _turn = self.one_at_a_time.lock().await;
-        let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || this.reload_now(trigger)).await;
-        let done = done.unwrap_or_else(|panic| {
+        let (this, asked) = (Arc::clone(self), trigger.clone());
+        let done = tokio::task::spawn_blocking(move || this.reload_now(&asked)).await;
+        let taken = done.unwrap_or_else(|panic| {
             let problem = Problem::new(format_args!(
                 "the files could not be judged: {panic}; this is a bug of bootwright"
             ));
-            ReloadOutcome::Refused(self.refuse(trigger, vec![problem]))
+            Taken::of(ReloadOutcome::Refused(self.refuse(&trigger, vec![problem])))
         });
-        match done {
+        self.done(taken, &trigger).await
+    }
+
+    /// What follows a reload: systemd is told, and the generation is kept, behind whoever waits for the answer.
+    async fn done(self: &Arc<Self>, taken: Taken, trigger: &Trigger) -> ReloadOutcome {
+        let Taken { outcome, new } = taken;
+        match outcome {
             ReloadOutcome::Unchanged => {}
             ReloadOutcome::Accepted(_) | ReloadOutcome::Refused(_) => systemd::ready(&self.summary()),
         }
-        if let ReloadOutcome::Accepted(_) = done {
+        if let ReloadOutcome::Accepted(_) = outcome {
             self.keep();
         }
+        if let Some(new) = new {
+            let (this, turn) = (Arc::clone(self), self.journal.turn().await);
+            tokio::task::spawn_blocking(move || {
+                this.journal.keep(new);
+                drop(turn);
+            });
+        }
         match trigger {
-            Trigger::Signal | Trigger::AdminApi => self.reloaded.notify_one(),
+            Trigger::Signal | Trigger::AdminApi { .. } | Trigger::Rollback { .. } => self.reloaded.notify_one(),
             Trigger::Watch => {}
         }
-        done
+        outcome
     }
 
-    fn reload_now(&self, trigger: Trigger) -> ReloadOutcome {
+    fn reload_now(&self, trigger: &Trigger) -> Taken {
         let watched = self.watched();
         let fingerprint = watched.fingerprint();
-        if trigger == Trigger::Watch && fingerprint == self.stand().fingerprint {
-            return ReloadOutcome::Unchanged;
+        if *trigger == Trigger::Watch && fingerprint == self.stand().fingerprint {
+            return Taken::of(ReloadOutcome::Unchanged);
         }
         systemd::reloading();
         self.stand().fingerprint = fingerprint;
@@ -288,11 +284,13 @@ impl Reloader {
                     // It speaks of other folders from now on.
                     self.stand().fingerprint = now.fingerprint();
                 }
-                ReloadOutcome::Accepted(self.accept(trigger, (loaded, tried)))
+                let files = FilesOfGeneration::OnDisk(Box::new(loaded.appliance.clone()), tried.clone());
+                self.accept(trigger, (loaded, tried), files)
             }
             Err(LoadReport { errors, .. }) => {
                 self.recheck_while_fallback(generation);
-                ReloadOutcome::Refused(self.refuse(trigger, errors.iter().map(Problem::from).collect()))
+                let errors = errors.iter().map(Problem::from).collect();
+                Taken::of(ReloadOutcome::Refused(self.refuse(trigger, errors)))
             }
         }
     }
@@ -313,7 +311,7 @@ impl Reloader {
         }
     }
 
-    fn accept(&self, trigger: Trigger, (loaded, tried): (Loaded, TriedFiles)) -> ReloadAccepted {
+    fn accept(&self, trigger: &Trigger, (loaded, tried): (Loaded, TriedFiles), files: FilesOfGeneration) -> Taken {
         let Loaded {
             appliance,
             mut snapshot,
@@ -333,109 +331,63 @@ impl Reloader {
             restart_needed_for: restart_needed(&self.running, &appliance),
             install_targets: Vec::new(),
         };
-        let before = self.shared.snapshot.swap(Arc::new(snapshot));
-        let targets = self.first_appearance.take_over(&self.shared, &before);
+        let installs = Handle::current().block_on(self.first_appearance.known(&self.shared));
+        let now = Arc::new(snapshot);
+        let before = self.shared.snapshot.swap(Arc::clone(&now));
+        let arms = match trigger {
+            Trigger::Rollback { .. } => Appearing::ArmsNobody,
+            Trigger::Signal | Trigger::AdminApi { .. } | Trigger::Watch => Appearing::Arms,
+        };
+        let targets = self.first_appearance.take_over(&self.shared, &before, arms);
         accepted.install_targets = Handle::current().block_on(targets);
         self.verifier.look(appliance.recheck);
         let mut state = self.stand();
         state.since = self.shared.clock.now().wall;
         state.last_refusal = None;
         state.last_good = None;
+        state.rolled_back_to = None;
         state.appliance = appliance;
         state.tried = tried;
         state.restart_needed_for.clone_from(&accepted.restart_needed_for);
+        let at = state.since;
         drop(state);
         log_accepted(trigger, &accepted);
-        accepted
+        let new = NewGeneration {
+            before,
+            installs,
+            now,
+            at,
+            by: trigger.by().into(),
+            files,
+        };
+        Taken {
+            outcome: ReloadOutcome::Accepted(accepted),
+            new: Some(new),
+        }
     }
 
-    fn refuse(&self, trigger: Trigger, errors: Vec<Problem>) -> ReloadRefusal {
+    /// Files that are not those on disk: what is known of these stays as it is.
+    fn refused(&self, trigger: &Trigger, errors: Vec<Problem>) -> ReloadRefusal {
         let refusal = ReloadRefusal {
             at: self.shared.clock.now().wall.into(),
             generation: self.shared.snapshot.load().generation,
             errors,
         };
+        log_refused(trigger, &refusal);
+        refusal
+    }
+
+    fn refuse(&self, trigger: &Trigger, errors: Vec<Problem>) -> ReloadRefusal {
+        let refusal = self.refused(trigger, errors);
         let mut state = self.stand();
         state.last_refusal = Some(refusal.clone());
         state.refusal_logged_at = self.shared.clock.monotonic();
         drop(state);
-        log_refused(trigger, &refusal);
         refusal
     }
 
     /// Every change of it is whole before the next can panic, so a poisoned one is sound.
     fn stand(&self) -> MutexGuard<'_, ReloadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ReloadState {
-    /// What is logged again of refused files, if it is time for that.
-    fn reminder(&self, now: Duration) -> Option<String> {
-        let refusal = self.last_refusal.as_ref()?;
-        if now.saturating_sub(self.refusal_logged_at) < REFUSAL_LOG_INTERVAL {
-            return None;
-        }
-        let errors = counted(refusal.errors.len(), "error");
-        let mut words = "the files on disk are still refused and ".to_owned();
-        // Writing to a String cannot fail.
-        let _ = match &self.last_good {
-            None => write!(words, "generation {} is served", refusal.generation),
-            Some(kept) => write!(
-                words,
-                "what is served are older ones, kept in {}",
-                kept.folder.display()
-            ),
-        };
-        let _ = write!(words, "; see `bootwright check`: {errors}");
-        let _ = refusal.errors.first().map(|first| write!(words, ": {first}"));
-        Some(words)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(last_good: Option<LastGoodFiles>) -> ReloadState {
-        let appliance = crate::config::appliance(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/config/bootwright.toml"
-        )));
-        let appliance = appliance.unwrap();
-        ReloadState {
-            since: WallTime(7),
-            last_refusal: Some(ReloadRefusal {
-                at: WallTime(8).into(),
-                generation: 3,
-                errors: vec![Problem::new("host r1u07 twice"), Problem::new("no image")],
-            }),
-            last_good,
-            refusal_logged_at: Duration::from_secs(100),
-            unwatched: Vec::new(),
-            appliance,
-            tried: TriedFiles::default(),
-            restart_needed_for: Vec::new(),
-            fingerprint: 0,
-        }
-    }
-
-    #[test]
-    fn refused_files_are_logged_again_and_again_and_accepted_ones_never() {
-        let due = Duration::from_secs(100) + REFUSAL_LOG_INTERVAL;
-        let mut state = state(None);
-        assert_eq!(state.reminder(due - Duration::from_secs(1)), None);
-        let line = state.reminder(due).unwrap();
-        assert!(
-            line.contains("generation 3 is served") && line.contains("2 errors: host r1u07 twice"),
-            "{line}"
-        );
-        state.last_good = Some(LastGoodFiles {
-            accepted: WallTime(5).into(),
-            folder: "/var/lib/bootwright/accepted/4".into(),
-        });
-        assert!(state.reminder(due).unwrap().contains("/var/lib/bootwright/accepted/4"));
-        state.last_refusal = None;
-        assert_eq!(state.reminder(due), None);
     }
 }

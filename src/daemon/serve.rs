@@ -5,7 +5,7 @@ use super::{
     attempts::AttemptRecorder,
     commit_log::StoreLog,
     first_appearance::{self, FirstAppearance},
-    last_good,
+    generations, last_good,
     log::{self, LogError, LogFormat},
     memory,
     open_store::open_store,
@@ -134,7 +134,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     run::hold_reload_signal();
     let initial = last_good::begin(&options.config).map_err(StartError::Files)?;
     let Loaded {
-        appliance, snapshot, ..
+        appliance,
+        mut snapshot,
+        ..
     } = initial.loaded;
     raise_open_files();
 
@@ -152,6 +154,12 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     if let Err((error, help)) = validation::may_start() {
         tracing::warn!("every reload will fail, because no process can be started to try the files: {error}; {help}");
     }
+
+    snapshot.generation = generations::begin(
+        (&appliance, &options.config),
+        (clock.now().wall, snapshot.hosts.len()),
+        initial.fallback.is_some(),
+    );
 
     // Threads from here on.
     log::write_in_background().map_err(StartError::Log)?;
@@ -239,7 +247,11 @@ fn ours(state: &Path, socket: &AdminSocket) -> Owned {
     paths.extend(socket.made().map(Path::to_owned));
     Owned {
         paths,
-        all_below: store::last_good::folder_in(state),
+        all_below: vec![
+            store::last_good::folder_in(state),
+            store::generations::folder_in(state),
+            store::generations::rolled_back_in(state),
+        ],
     }
 }
 

@@ -4,12 +4,14 @@
 
 mod deploy;
 mod edited;
+mod generations;
 mod http;
 mod images;
 mod installs;
 
 pub use deploy::*;
 pub use edited::*;
+pub use generations::*;
 pub use http::*;
 pub use images::*;
 pub use installs::*;

@@ -4,7 +4,7 @@
 //! which their ends are written, that some of them were lost, since when nothing was ([`records::birth`]), the
 //! checksums of artifacts that were read, who is armed and which hosts were served ([`records::arming`],
 //! [`records::served`]), what each boot came to ([`records::attempts`]), and beside them the operator's files as they
-//! were accepted last ([`last_good`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
+//! were accepted last ([`last_good`]), and those of the generations before ([`generations`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
 //! (`boot`).
 //!
 //! The contract ([`Store`]) is what etcd can keep as well: commits with preconditions, a watch of a prefix, and errors
@@ -65,6 +65,7 @@ mod database;
 mod embedded;
 mod error;
 mod folder;
+pub mod generations;
 mod journal;
 pub mod last_good;
 pub mod records;

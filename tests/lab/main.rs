@@ -23,6 +23,9 @@
 //! | `routers` | rung 3: machines that ask for an IPv6 router |
 //! | `relays` | rung 3: behind real relays, and the switch port they tell; `relays::firmware` boots real firmware there |
 //! | `reload` | rung 3: the inventory edited while machines are served |
+//! | `plan` | rung 3: what a plan says of a candidate, and what becomes of it |
+//! | `generations` | rung 3: the journal of generations, and one that is put in force again |
+//! | `secrets` | rung 3: an install with a secret, and no byte of that anywhere else |
 //! | `waits` | rung 3: image files that have to be waited for, and racks behind one address |
 //! | `gone` | rung 3: machines that are switched off in the middle of a transfer |
 //! | `unread` | rung 3: what is refused before it is a request, and names written in other ways |
@@ -66,6 +69,7 @@ mod demo;
 mod firmware;
 mod floods;
 mod frames;
+mod generations;
 mod gone;
 mod held;
 mod images;
@@ -90,6 +94,7 @@ mod restart;
 mod rogue;
 mod room;
 mod routers;
+mod secrets;
 mod slow;
 mod soak;
 mod storm;

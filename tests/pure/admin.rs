@@ -3,11 +3,16 @@
 use bootwright::admin::{
     self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
-        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, HostFilter, HostStatus,
-        LeaseStatus, NoParameters, PlanBasis, Problem, RefusalCode, ReloadAccepted, ReloadRefusal, Status,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, GenerationFilter,
+        GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PlanBasis, Problem, RefusalCode,
+        ReloadAccepted, ReloadRefusal, RenderRequest, RenderedText, RollbackRequest, RolledBack, Status,
+        generation_number,
     },
     client::{self, ClientError},
-    routes::{GetAttempts, GetHosts, GetLeases, GetPlanBasis, GetStatus, PostArm, PostDisarm, PostReload},
+    routes::{
+        GetAttempts, GetGenerations, GetHosts, GetLeases, GetPlanBasis, GetRender, GetStatus, PostArm, PostDisarm,
+        PostReload, PostRollback,
+    },
 };
 use bootwright::model::WallTime;
 use serde_json::{Value, json};
@@ -116,6 +121,25 @@ impl Answers<GetAttempts> for Api {
 impl Answers<GetPlanBasis> for Api {
     fn answer(&self, _: NoParameters, _: &Caller) -> Result<Document<PlanBasis>, AdminRefusal> {
         Err(AdminRefusal::new(RefusalCode::Internal, "no inventory is served"))
+    }
+}
+
+impl Answers<GetGenerations> for Api {
+    fn answer(&self, _: GenerationFilter, _: &Caller) -> Result<Lines<GenerationStatus>, AdminRefusal> {
+        Ok(Lines::new(std::iter::empty()))
+    }
+}
+
+impl Answers<PostRollback> for Api {
+    fn answer(&self, request: RollbackRequest, _: &Caller) -> Result<Document<RolledBack>, AdminRefusal> {
+        generation_number(&request.number)?;
+        Err(AdminRefusal::new(RefusalCode::NotFound, "no generation is kept"))
+    }
+}
+
+impl Answers<GetRender> for Api {
+    fn answer(&self, request: RenderRequest, _: &Caller) -> Result<Document<RenderedText>, AdminRefusal> {
+        Err(AdminRefusal::new(RefusalCode::UnknownHost, request.host.concat()))
     }
 }
 

@@ -4,6 +4,7 @@
 mod installs;
 mod last_good;
 mod loaders;
+mod secrets;
 mod slips;
 mod texts;
 mod validation;

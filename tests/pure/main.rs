@@ -21,6 +21,7 @@ mod orders;
 mod plan;
 mod quirks;
 mod resources;
+mod secrets;
 mod store;
 mod storm;
 #[path = "../shared/strace.rs"]

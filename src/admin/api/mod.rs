@@ -6,21 +6,28 @@
 
 mod arm;
 mod attempts;
+mod generations;
 mod hosts;
 mod leases;
 mod plan;
 mod refusal;
 mod reload;
+mod render;
 mod status;
 mod timestamp;
 
 pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
+pub use generations::{
+    ChangeCounts, FileChange, GENERATIONS_LISTED, GenerationFilter, GenerationStatus, RollbackRequest, RolledBack,
+    generation_number,
+};
 pub use hosts::{HeldAddress, HostFilter, HostStatus, InstallStatus};
 pub use leases::LeaseStatus;
 pub use plan::PlanBasis;
 pub use refusal::{AdminRefusal, Problem, RefusalCode};
 pub use reload::{InstallTarget, ReloadAccepted, ReloadRefusal};
+pub use render::{RenderRequest, RenderedText};
 pub use status::{
     ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, Status, TransferStatus, UnservedArtifact,
 };

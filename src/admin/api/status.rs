@@ -43,6 +43,9 @@ pub struct Status {
     pub last_refusal: Option<ReloadRefusal>,
     /// The files in force, where those on disk were refused at the start already.
     pub last_good: Option<LastGoodFiles>,
+    /// The generation whose files are in force in place of those on disk, because an operator took it back.
+    #[serde(default)]
+    pub rolled_back_to: Option<u64>,
     /// Files on their way, the oldest first.
     pub transfers: Vec<TransferStatus>,
     /// Everything that is counted, since the start; `render_threads_stuck` is how many are now.

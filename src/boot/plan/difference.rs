@@ -54,6 +54,11 @@ type Side<'p> = (&'p Picture, &'p BTreeMap<String, NextBoot>);
 /// What is said of a host, by which it is grouped.
 type Said = (ChangeKind, Option<NextBoot>, Option<NextBoot>, Difference);
 
+/// Where a secret is, which is none.
+fn is_place(value: &str) -> bool {
+    value.starts_with("secret in ")
+}
+
 impl Difference {
     fn is_none(&self) -> bool {
         self.values.is_empty() && self.texts.is_empty()
@@ -65,7 +70,7 @@ impl Difference {
             .into_iter()
             .filter(|key| old.values.get(*key) != new.values.get(*key));
         let value = |key: &String| {
-            let shown = |value: &String| match names_secret(key) || holds_secret(value) {
+            let shown = |value: &String| match !is_place(value) && (names_secret(key) || holds_secret(value)) {
                 true => HIDDEN.into(),
                 false => value.clone(),
             };

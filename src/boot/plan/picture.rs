@@ -187,8 +187,11 @@ fn seconds(time: Duration) -> String {
 
 /// As TOML would nearly have it.
 fn shown_var(var: &Var) -> String {
-    // What a variable can be, JSON can say.
-    serde_json::to_string(var).unwrap_or_default()
+    match var {
+        Var::Secret(secret) => shown(&secret.source),
+        // What any other can be, JSON can say.
+        _ => serde_json::to_string(var).unwrap_or_default(),
+    }
 }
 
 fn of_subnet(subnet: &Subnet) -> Traits {
@@ -348,6 +351,7 @@ fn texts(snapshot: &Snapshot, who: Who<'_>) -> BTreeMap<String, u64> {
     let answer = settings.and_then(|settings| settings.answer.as_ref());
     let identity = scene::sample_identity(snapshot, who, Firmware::Uefi);
     let context = TemplateContext::before_serving(snapshot, who, &identity, SERVER);
+    let of_answer_context = TemplateContext::of_answer_before_serving(snapshot, who, &identity, SERVER);
     let templates = &snapshot.templates;
     let in_every_language = scripts.into_iter().flat_map(|script| {
         let written = Dialect::ALL.into_iter();
@@ -367,7 +371,11 @@ fn texts(snapshot: &Snapshot, who: Who<'_>) -> BTreeMap<String, u64> {
         })
     });
     let sum = |template: &Template| {
-        let rendered = match &context {
+        let context = match template {
+            Template::Script(..) => &context,
+            Template::Answer(..) => &of_answer_context,
+        };
+        let rendered = match context {
             Ok(context) => templates.render(template, context),
             Err(error) => Err(error.clone()),
         };

@@ -142,6 +142,29 @@ impl TemplateSet {
         }
     }
 
+    /// Where a template names one of the inventory's `vars` that is a secret: an error.
+    pub(super) fn place_of_var(&self, key: &str, var: &str) -> Option<TemplateError> {
+        let template = self.engine.get_template(key).ok()?;
+        let named = ["vars.", var].concat();
+        if !template.undeclared_variables(true).contains(&named) {
+            return None;
+        }
+        let source = template.source();
+        let (line, column) =
+            error_span::first(source, &named).map_or((None, None), |at| error_span::line_and_column(source, at));
+        Some(TemplateError {
+            file: self.files.get(key).cloned(),
+            line,
+            column,
+            message: [
+                "`",
+                &named,
+                "` is a secret, and this is a script, which anybody may fetch",
+            ]
+            .concat(),
+        })
+    }
+
     pub(super) fn render(&self, key: &str, values: &impl TemplateValues) -> Result<String, TemplateError> {
         let bytes = written(&self.engine, key, values).map_err(|error| self.explain(key, &error))?;
         String::from_utf8(bytes).map_err(|_| TemplateError {

@@ -116,7 +116,7 @@ impl Inquiry<'_> {
 fn texts<'s>(settings: Option<&'s BootSettings>, name: &str) -> Vec<&'s str> {
     let text = |var: &'s Var| match var {
         Var::Text(text) => Some(text.as_str()),
-        Var::Bool(_) | Var::Integer(_) | Var::Float(_) | Var::List(_) | Var::Table(_) => None,
+        Var::Bool(_) | Var::Integer(_) | Var::Float(_) | Var::List(_) | Var::Table(_) | Var::Secret(_) => None,
     };
     match settings
         .and_then(|settings| settings.vars.get(name))

@@ -33,6 +33,7 @@ fn lines(keys: &Var) -> String {
     match keys {
         Var::Text(key) => [key.trim(), "\n"].concat(),
         Var::List(keys) => keys.iter().map(lines).collect(),
-        Var::Bool(_) | Var::Integer(_) | Var::Float(_) | Var::Table(_) => String::new(),
+        // A secret goes into the answers of installs alone, and a public key is none.
+        Var::Bool(_) | Var::Integer(_) | Var::Float(_) | Var::Table(_) | Var::Secret(_) => String::new(),
     }
 }

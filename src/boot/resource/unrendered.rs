@@ -7,7 +7,7 @@ use crate::boot::{
     event::{Reason, Subject},
     machine::{Identity, Who},
     render::{Template, TemplateError, Templates},
-    scene::{Scene, TemplateContext},
+    scene::{Scene, Secrets, TemplateContext},
 };
 use std::net::IpAddr;
 
@@ -41,6 +41,9 @@ impl Unanswered {
     }
 }
 
+/// What is said of a template that fails with secrets: its own words may quote one.
+const HUSHED: &str = "it fails with the host's secrets; `bootwright render` shows what it comes to without them";
+
 impl Inquiry<'_> {
     /// The address of the machine that a text is for: its reservation where it has one, else the one that asks.
     pub(super) fn own_address(&self, who: Who<'_>) -> IpAddr {
@@ -64,6 +67,11 @@ impl Inquiry<'_> {
             identity,
             address: Some(self.own_address(who)),
             server: self.request.server,
+            secrets: match (&template, self.install) {
+                // Whoever gets the answer of an install under way was found to be the host, at its own address.
+                (Template::Answer(..), Some(_)) => Secrets::Revealed,
+                (Template::Answer(..) | Template::Script(..), _) => Secrets::Withheld,
+            },
         };
         match TemplateContext::new(self.snapshot, &scene) {
             Ok(context) => Ok(LookupResult::Unrendered(Text::new(template, context, content_type))),
@@ -114,6 +122,13 @@ impl Text {
     pub fn render(&self, templates: &Templates) -> Result<Resource, Refusal> {
         let rendered = templates.render(&self.template, &self.context);
         let broken = |error: TemplateError| {
+            let error = match self.context.has_revealed() {
+                true => TemplateError {
+                    message: HUSHED.to_owned(),
+                    ..error
+                },
+                false => error,
+            };
             let error = error.to_string().into();
             Refusal::ServerError(Reason::TemplateFailed { error })
         };

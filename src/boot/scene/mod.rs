@@ -4,31 +4,27 @@
 //! An unknown value is an empty text, so that a script can ask `if uuid`; `image` and `answer`
 //! are `none` where the machine has none, so that using them is an error that names the line.
 
+mod sample;
 mod variables;
 
 use crate::boot::{
-    arming::Arming,
     event::DiskReason,
-    gate::{Gate, gate},
+    gate::Gate,
     machine::{Identity, Who},
     paths,
     render::{TemplateError, TemplateValues},
     snapshot::{BootSettings, Host, Image, Snapshot, Subnet, Var},
-    world::World,
 };
-use crate::lease::LeaseTable;
-use crate::model::{
-    Arch, BootTarget, By, Cpu, Firmware, MacAddr, Name, Now, Token, WallTime, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX,
-    text,
-};
+use crate::model::{Arch, Cpu, Firmware, Name, Token, limits::TEXT_AT_ONCE_VALUES_BYTES_MAX, text};
 use minijinja::Value;
+pub use sample::{STRANGER, sample_identity};
 use std::{
     net::IpAddr,
     sync::{Arc, OnceLock},
 };
 use variables::{
     AnswerVariables, CallbackVariables, DiskVariables, ImageVariables, OrderVariables, Variables, Vars, lazy_object,
-    plain_vars,
+    vars_value,
 };
 
 /// Whom a text is for, and where it is asked for.
@@ -46,23 +42,19 @@ pub struct Scene<'a> {
     pub address: Option<IpAddr>,
     /// The address of ours that it talks to.
     pub server: IpAddr,
+    /// What becomes of secrets in the text.
+    pub secrets: Secrets,
 }
 
-/// Stands for a machine that is not listed.
-pub const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-
-/// What is known of a machine with that firmware where nobody asked yet: its first interface, and that it is what its
-/// image is for.
-pub fn sample_identity(snapshot: &Snapshot, who: Who<'_>, firmware: Firmware) -> Identity {
-    let image = who.settings().and_then(|settings| settings.image.as_ref());
-    let image = image.and_then(|image| snapshot.images.get(&image.value));
-    let cpu = image.and_then(|image| image.cpu).unwrap_or(Cpu::X86_64);
-    let own = who.host().and_then(|host| host.macs.first().copied());
-    Identity {
-        mac: own.or(Some(STRANGER)),
-        arch: Some(Arch { firmware, cpu }),
-        ..Identity::default()
-    }
+/// What becomes of secrets in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// They stand in it: an answer of an install under way, asked for by the host itself.
+    Revealed,
+    /// Something stands for them: a text that no machine gets.
+    BlackedOut,
+    /// To name one is an error.
+    Withheld,
 }
 
 /// The variables of one machine, ready for any number of templates.
@@ -70,35 +62,13 @@ pub fn sample_identity(snapshot: &Snapshot, who: Who<'_>, firmware: Firmware) ->
 pub struct TemplateContext {
     value: Value,
     is_small: bool,
+    has_revealed: bool,
 }
 
 impl TemplateContext {
-    /// The variables of a machine while nothing is known of any but what the inventory says, as before anything is
-    /// served. A host that is set to install is armed, and its token is none.
-    ///
-    /// # Errors
-    /// As [`TemplateContext::new`].
-    pub fn before_serving(
-        snapshot: &Snapshot,
-        who: Who<'_>,
-        identity: &Identity,
-        server: impl Into<IpAddr>,
-    ) -> Result<TemplateContext, TemplateError> {
-        let world = World {
-            now: Now::START,
-            snapshot,
-            leases: &mut LeaseTable::default(),
-            arming: &mut armed(who),
-        };
-        let scene = Scene {
-            who,
-            install: installs(who).then_some(Token::SAMPLE),
-            gate: gate(&world, who),
-            identity,
-            address: None,
-            server: server.into(),
-        };
-        TemplateContext::new(snapshot, &scene)
+    /// Whether a secret may stand in what is rendered with it: what goes wrong is said without its words.
+    pub fn has_revealed(&self) -> bool {
+        self.has_revealed
     }
 
     /// The variables of a scene.
@@ -114,6 +84,7 @@ impl TemplateContext {
             identity,
             address,
             server,
+            secrets,
         } = *scene;
         let host = who.host();
         let settings = who.settings();
@@ -163,7 +134,7 @@ impl TemplateContext {
             order: order_of(host, install, &http),
             target: target_of(gate),
             disk_reason: disk_reason(gate),
-            vars: vars_of(who),
+            vars: vars_of(who, secrets),
             name,
             http,
         };
@@ -171,6 +142,7 @@ impl TemplateContext {
         Ok(TemplateContext {
             is_small: bytes_of(&variables, settings) <= TEXT_AT_ONCE_VALUES_BYTES_MAX,
             value: lazy_object(variables),
+            has_revealed: secrets == Secrets::Revealed && settings.is_some_and(BootSettings::has_secrets),
         })
     }
 }
@@ -185,32 +157,16 @@ impl TemplateValues for TemplateContext {
     }
 }
 
-/// The machine as it is when its texts matter most: a host that is set to install has them while it is armed alone.
-fn armed(who: Who<'_>) -> Arming {
-    let mut arming = Arming::default();
-    if let Some(host) = who.host()
-        && let Ok(change) = arming.arm(Now::START.wall, host, (WallTime(u64::MAX), By::Inventory))
-    {
-        arming.settle(&change, true);
-    }
-    arming
-}
-
-/// Whether it is a host that is set to install. One that is locked to its disk meanwhile keeps its script.
-fn installs(who: Who<'_>) -> bool {
-    let boot = who.host().and_then(|host| host.settings.boot.as_ref());
-    boot.is_some_and(|boot| boot.value == BootTarget::Install)
-}
-
 fn none() -> Value {
     Value::from(())
 }
 
-fn vars_of(who: Who<'_>) -> Vars {
+fn vars_of(who: Who<'_>, secrets: Secrets) -> Vars {
     match who {
-        Who::Host(host) => Vars::OfHost(Arc::clone(host), OnceLock::new()),
-        Who::Rule(rule) => Vars::Taken(plain_vars(&rule.settings)),
-        Who::Unknown => Vars::Taken(plain_vars(&BootSettings::default())),
+        Who::Host(host) => Vars::OfHost(Arc::clone(host), secrets, OnceLock::new()),
+        // No machine of a rule is ever armed.
+        Who::Rule(rule) => Vars::Taken(vars_value(&rule.settings, Secrets::Withheld)),
+        Who::Unknown => Vars::Taken(vars_value(&BootSettings::default(), Secrets::Withheld)),
     }
 }
 
@@ -382,6 +338,7 @@ fn bytes_of_var(var: &Var) -> usize {
     let beneath = match var {
         Var::Bool(_) | Var::Integer(_) | Var::Float(_) => 0,
         Var::Text(text) => text.len(),
+        Var::Secret(secret) => secret.reveal().map_or(0, str::len),
         Var::List(items) => items.iter().map(bytes_of_var).sum(),
         Var::Table(table) => table.iter().map(|(key, var)| key.len() + bytes_of_var(var)).sum(),
     };
@@ -392,6 +349,9 @@ fn has_control_character(var: &Var) -> bool {
     match var {
         Var::Bool(_) | Var::Integer(_) | Var::Float(_) => false,
         Var::Text(text) => text::control_character(text).is_some(),
+        Var::Secret(secret) => secret
+            .reveal()
+            .is_some_and(|value| text::control_character(value).is_some()),
         Var::List(items) => items.iter().any(has_control_character),
         Var::Table(table) => table
             .iter()

@@ -5,10 +5,14 @@ use crate::boot::{
     event::DiskReason,
     paths::{self, Ports},
     render::VARIABLES,
-    snapshot::{BootSettings, Host, Var},
+    scene::Secrets,
+    snapshot::{BLACKED_OUT, BootSettings, Host, Var},
 };
 use crate::model::{CallbackWord, DiskSelector, DiskSize, MacAddr, Name, Pick, Uuid};
-use minijinja::value::{Enumerator, Object, Serde, Value};
+use minijinja::{
+    Error, ErrorKind,
+    value::{Enumerator, Object, Serde, Value},
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -298,10 +302,9 @@ impl TemplateObject for DiskVariables {
 }
 
 /// Where a machine's `vars` are.
-#[derive(Debug)]
 pub(super) enum Vars {
     /// With the host; made once they are asked for, and then kept for the machine's other texts.
-    OfHost(Arc<Host>, OnceLock<Value>),
+    OfHost(Arc<Host>, Secrets, OnceLock<Value>),
     /// Taken from a rule, or empty.
     Taken(Value),
 }
@@ -309,20 +312,43 @@ pub(super) enum Vars {
 impl Vars {
     fn value(&self) -> Value {
         match self {
-            Vars::OfHost(host, made) => made.get_or_init(|| plain_vars(&host.settings)).clone(),
+            Vars::OfHost(host, secrets, made) => made.get_or_init(|| vars_value(&host.settings, *secrets)).clone(),
             Vars::Taken(vars) => vars.clone(),
         }
     }
 }
 
+/// Nothing of them: a secret may have been revealed.
+impl fmt::Debug for Vars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vars(..)")
+    }
+}
+
 /// The inventory's `vars`, as a template takes them.
-pub(super) fn plain_vars(settings: &BootSettings) -> Value {
-    let plain: BTreeMap<&str, &Var> = settings
-        .vars
-        .iter()
-        .map(|(key, var)| (key.as_str(), &var.value))
-        .collect();
-    Value::from(Serde(&plain))
+pub(super) fn vars_value(settings: &BootSettings, secrets: Secrets) -> Value {
+    let all = settings.vars.iter().map(|(key, var)| (key.as_str(), &var.value));
+    if !settings.has_secrets() {
+        return Value::from(Serde(&all.collect::<BTreeMap<&str, &Var>>()));
+    }
+    let value = |(key, var)| (Arc::from(key), var_value(key, var, secrets));
+    Value::from_object(all.map(value).collect::<BTreeMap<Arc<str>, Value>>())
+}
+
+fn var_value(key: &str, var: &Var, secrets: Secrets) -> Value {
+    let Var::Secret(secret) = var else {
+        return Value::from(Serde(var));
+    };
+    let withheld = |why: &str| {
+        let why = ["`vars.", key, "` is a secret", why].concat();
+        Value::from(Error::new(ErrorKind::InvalidOperation, why))
+    };
+    match (secrets, secret.reveal()) {
+        (Secrets::Revealed, Some(value)) => Value::from(value),
+        (Secrets::Revealed, None) => withheld(" that could not be read"),
+        (Secrets::BlackedOut, _) => Value::from(BLACKED_OUT),
+        (Secrets::Withheld, _) => withheld(", and stands in nothing but the answer of a host that installs"),
+    }
 }
 
 fn text(text: &str) -> Value {

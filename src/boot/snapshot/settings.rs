@@ -1,6 +1,6 @@
 //! What a machine boots and is told, as its host or rule and their profiles say it together.
 
-use super::Sourced;
+use super::{Secret, Sourced};
 use crate::model::{BootTarget, DiskSelector, Name};
 use crate::proto::dhcp::RawOption;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
@@ -38,6 +38,11 @@ impl BootSettings {
         Some(addresses.iter().copied().map(Ipv4Addr::from).collect())
     }
 
+    /// Whether some variable is a secret.
+    pub fn has_secrets(&self) -> bool {
+        self.vars.values().any(|var| matches!(var.value, Var::Secret(_)))
+    }
+
     /// Its own domain (option 15), in place of its subnet's.
     pub fn domain(&self) -> Option<&str> {
         std::str::from_utf8(&self.options.get(&15)?.value.body).ok()
@@ -61,4 +66,6 @@ pub enum Var {
     List(Vec<Var>),
     /// A table.
     Table(BTreeMap<String, Var>),
+    /// What nobody may read but the installer of an armed host; a variable by itself, in no list and no table.
+    Secret(Secret),
 }

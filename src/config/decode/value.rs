@@ -200,6 +200,11 @@ fn var_at(reader: &mut Reader<'_>, value: &Value<'_>, depth: usize) -> Option<Va
             .map(|item| var_at(reader, item, depth + 1))
             .collect::<Option<Vec<Var>>>()
             .map(Var::List),
+        DeValue::Table(table) if table.contains_key("secret") => {
+            let help = "make it a variable of its own: vars.NAME = { secret = true, file = \"…\" }";
+            reader.error(value, "a secret stands in no list and in no table", help);
+            None
+        }
         DeValue::Table(table) => table
             .iter()
             .map(|(key, item)| {

@@ -68,7 +68,7 @@ fn some(hosts: Vec<Arc<Host>>) -> Result<Vec<Arc<Host>>, AdminRefusal> {
 }
 
 /// Who asks: by the socket, which nobody can make up, and by their own word where several are one user.
-fn asked_by(caller: &Caller, claimed: &[String]) -> Result<String, AdminRefusal> {
+pub(super) fn asked_by(caller: &Caller, claimed: &[String]) -> Result<String, AdminRefusal> {
     let user = match caller.uid() {
         None => "an unknown user".to_owned(),
         Some(uid) => match User::from_uid(Uid::from_raw(uid)) {

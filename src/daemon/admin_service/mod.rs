@@ -2,10 +2,12 @@
 
 mod arm;
 mod attempts;
+mod generations;
 mod hosts;
 mod leases;
 mod plan;
 mod reload;
+mod render;
 mod status;
 
 use super::{attempts::AttemptRecorder, reload::Reloader};

@@ -1,6 +1,6 @@
 //! The files are read again at an operator's word.
 
-use super::AdminService;
+use super::{AdminService, arm::asked_by};
 use crate::admin::{
     Answers, Caller, Document,
     api::{AdminRefusal, NoParameters, ReloadAccepted},
@@ -10,8 +10,9 @@ use crate::daemon::reload::{ReloadOutcome, Trigger};
 use tokio::runtime::Handle;
 
 impl Answers<PostReload> for AdminService {
-    fn answer(&self, NoParameters {}: NoParameters, _: &Caller) -> Result<Document<ReloadAccepted>, AdminRefusal> {
-        match Handle::current().block_on(self.reloader.reload(Trigger::AdminApi)) {
+    fn answer(&self, NoParameters {}: NoParameters, caller: &Caller) -> Result<Document<ReloadAccepted>, AdminRefusal> {
+        let by = asked_by(caller, &[])?.into();
+        match Handle::current().block_on(self.reloader.reload(Trigger::AdminApi { by })) {
             ReloadOutcome::Accepted(accepted) => Ok(Document(accepted)),
             ReloadOutcome::Refused(refusal) => Err(refusal.into()),
             // Only a watcher's reload looks whether anything changed.

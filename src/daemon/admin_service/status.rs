@@ -39,6 +39,7 @@ impl Answers<GetStatus> for AdminService {
             unwatched: state.unwatched,
             last_refusal: state.last_refusal,
             last_good: state.last_good,
+            rolled_back_to: state.rolled_back_to,
             transfers: self.transfers(),
             counters: self.counters(),
             reasons: self.reasons(),

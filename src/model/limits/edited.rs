@@ -63,6 +63,8 @@ pub const LAST_GOOD_DEPTH_MAX: usize = 8;
 pub const ANSWER_DEPTH_MAX: usize = 4;
 /// Steps from a profile to its furthest ancestor.
 pub const PROFILE_DEPTH_MAX: usize = 64;
+/// Bytes of a secret, which is one line.
+pub const SECRET_BYTES_MAX: u64 = 16 * 1024;
 /// Nested lists and tables in one template variable.
 pub const VAR_DEPTH_MAX: usize = 16;
 /// The work of a template that is rendered on the thread that serves (minijinja fuel): the shipped ones take a
