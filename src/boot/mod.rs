@@ -34,6 +34,7 @@ pub mod routers;
 pub mod scene;
 pub mod script_path;
 pub mod snapshot;
+pub mod unattended;
 pub mod user_agent;
 pub mod verification;
 pub mod world;

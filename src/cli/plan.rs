@@ -193,6 +193,7 @@ fn wipes_text(wipes: &[Wipe], text: &mut String) {
             WipeReason::FirstAppearance => "armed by appearing for the first time",
             WipeReason::Armed => "armed already",
             WipeReason::Installing => "the install is under way",
+            WipeReason::LiveInstaller => "boots an unattended installer at EVERY power-on",
         });
         text.push_str(if already {
             ", with or without this change\n"

@@ -1,11 +1,12 @@
 //! Installs, looked at before anybody is armed: whether a host's image can be written to a disk, and whether its script
 //! and its answer keep to the disk that the inventory allows.
 
-use super::{cautions, rendered::Flaw};
+use super::rendered::Flaw;
 use crate::boot::{
     event::NoOrder,
     resource::deploy_order,
     snapshot::{BootSettings, Host, Origin, Snapshot},
+    unattended::unattended,
 };
 use crate::model::{BootTarget, DiskSelector, Token};
 
@@ -26,7 +27,7 @@ fn unfenced(settings: &BootSettings, script: &str, answers: &[String]) -> Option
         .boot
         .as_ref()
         .is_some_and(|boot| boot.value == BootTarget::Install);
-    let installs = is_install || cautions::unattended(script).is_some();
+    let installs = is_install || unattended(script).is_some();
     let keeps_to_it = || keeps_to(&disk.value, script) || answers.iter().any(|answer| keeps_to(&disk.value, answer));
     if !installs || keeps_to_it() {
         return None;

@@ -173,6 +173,29 @@ fn the_same_inventory_changes_nothing_and_names_who_is_armed_all_the_same() {
 }
 
 #[test]
+fn a_host_that_boots_an_unattended_installer_every_time_is_wiped_without_being_armed() {
+    let host = target("r1u07", 7);
+    let mut running = Running::new(vec![host.clone()]);
+    let live = with(&host, |host| host.settings = settings(BootTarget::Live));
+    assert!(
+        wiped(&running.plan(vec![live.clone()])).is_empty(),
+        "no installer is in its script"
+    );
+    let installer = "#!ipxe\nkernel {{ image.kernel }} auto=true priority=critical\n";
+    let candidate = |hosts| room_saying(hosts, installer);
+    let plan = PlannedChanges::of(&running.basis(), &candidate(vec![live.clone()]));
+    assert_eq!(wiped(&plan), [("r1u07", WipeReason::LiveInstaller, false)]);
+    let locked = with(&live, |host| host.locked = true);
+    let plan = PlannedChanges::of(&running.basis(), &candidate(vec![locked, host]));
+    assert!(wiped(&plan).is_empty(), "{plan:?}");
+    // It was so before: it is said, and it is no change.
+    running.snapshot = candidate(vec![live.clone()]);
+    let plan = PlannedChanges::of(&running.basis(), &candidate(vec![live]));
+    assert_eq!(wiped(&plan), [("r1u07", WipeReason::LiveInstaller, true)]);
+    assert!(plan.changes_nothing(), "{plan:?}");
+}
+
+#[test]
 fn a_new_host_that_is_set_to_install_is_wiped_and_others_are_not() {
     let known = target("r1u07", 7);
     let mut running = Running::new(vec![known.clone()]);

@@ -7,6 +7,7 @@
 
 mod difference;
 mod picture;
+mod texts;
 
 pub use difference::{ChangeKind, Difference, ValueChange};
 pub use picture::{Picture, Traits};
@@ -69,12 +70,14 @@ pub enum WipeReason {
     Armed,
     /// Its install is under way.
     Installing,
+    /// It boots an installer that asks nothing, at every power-on.
+    LiveInstaller,
 }
 
 /// A host whose next boot from the network erases its disk.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Wipe {
-    /// Its name in the candidate.
+    /// Its name in the candidate; of a rule, what it is for.
     pub host: String,
     /// Why it installs.
     pub why: WipeReason,
@@ -157,7 +160,11 @@ impl PlannedChanges {
         } = Differences::of((&basis.picture, &basis.boots), (&picture, &boots));
         PlannedChanges {
             generation: basis.generation,
-            wipes: wipes(basis, candidate, (&mut arming, &boots), &appearing),
+            wipes: [
+                wipes(basis, candidate, (&mut arming, &boots), &appearing),
+                live_wipes(basis, &picture, &boots),
+            ]
+            .concat(),
             disarmed: disarmed(&before, &arming),
             renamed,
             hosts,
@@ -212,7 +219,7 @@ fn next_boot(world: &World<'_, '_>, host: &Arc<Host>) -> NextBoot {
         Gate::Disk(why) => NextBoot {
             target: "local".into(),
             image: None,
-            why: (why != DiskReason::Configured).then(|| picture::shown(why)),
+            why: (why != DiskReason::Configured).then(|| texts::shown(why)),
         },
         // No listed host is an unknown machine but one that is to introduce itself.
         Gate::ShowIdentity | Gate::LeaseOnly | Gate::Ignore => NextBoot {
@@ -249,7 +256,34 @@ fn wipes(
     installs.collect()
 }
 
+/// Everybody who boots an installer that asks nothing every time: that erases a disk as well, and needs nobody armed.
+fn live_wipes(basis: &PlanBasis, candidate: &Picture, boots: &BTreeMap<String, NextBoot>) -> Vec<Wipe> {
+    let live =
+        |boots: &BTreeMap<String, NextBoot>, name: &str| boots.get(name).filter(|boot| boot.target == LIVE).cloned();
+    let starts_one = |traits: &Traits| traits.live_installer.is_some();
+    let hosts = candidate.hosts.iter().filter(|(_, traits)| starts_one(traits));
+    let of_hosts = hosts.filter_map(|(name, _)| {
+        let boot = live(boots, name)?;
+        let was = basis.picture.hosts.get(name).is_some_and(starts_one);
+        Some(Wipe {
+            host: name.clone(),
+            why: WipeReason::LiveInstaller,
+            already: was && live(&basis.boots, name).as_ref() == Some(&boot),
+            image: boot.image,
+        })
+    });
+    let parts = candidate.parts.iter().filter(|(_, traits)| starts_one(traits));
+    let of_rules = parts.map(|(label, traits)| Wipe {
+        host: label.clone(),
+        why: WipeReason::LiveInstaller,
+        image: traits.values.get("image").cloned(),
+        already: basis.picture.parts.get(label) == Some(traits),
+    });
+    of_hosts.chain(of_rules).collect()
+}
+
 const INSTALL: &str = "install";
+const LIVE: &str = "live";
 
 /// Hosts that may install now, and may not by the candidate although nobody disarmed them.
 fn disarmed(before: &Arming, after: &Arming) -> Vec<String> {

@@ -1,27 +1,21 @@
 //! A generation as machines see it: what is said of each host and of what they share, as text, and what their scripts
 //! and answers come to. Two of one appliance can be held against each other wherever they are, and no secret is in one.
 
+use super::texts::{Texts, checksum, labelled, shown, texts};
 use crate::boot::{
     arming::Fingerprint,
     machine::Who,
-    render::Template,
-    resource::{LOCAL_SCRIPT, UNKNOWN_SCRIPT},
-    scene::{self, TemplateContext},
     snapshot::{BootSettings, Host, Image, PortsFrom, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy, Var},
 };
-use crate::model::{Dialect, Firmware, ImageFormat, Name, Probe, text};
+use crate::model::{ImageFormat, Probe, text};
 use crate::proto::dhcp::RawOption;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
-    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
-
-/// Stands for our own address in texts that nobody gets.
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// A generation as machines see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +34,9 @@ pub struct Traits {
     pub machine: Option<u64>,
     /// What is said of it, by the inventory's words.
     pub values: BTreeMap<String, String>,
+    /// The installer that it starts without a question at every power-on, where it boots one `live`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_installer: Option<String>,
     /// The texts that are made for it, by what each is, with a checksum.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<String, u64>,
@@ -111,14 +108,6 @@ impl Values {
     }
 }
 
-pub(super) fn shown(value: impl Display) -> String {
-    value.to_string()
-}
-
-fn labelled(what: &str, which: impl Display) -> String {
-    shown(format_args!("{what} {which}"))
-}
-
 fn of_host(snapshot: &Snapshot, listed: &Arc<Host>) -> Traits {
     let Host {
         name: _,
@@ -143,10 +132,12 @@ fn of_host(snapshot: &Snapshot, listed: &Arc<Host>) -> Traits {
     values.put_some("address", address.as_ref());
     values.put_some("locked", locked.then_some(true));
     add_settings(settings, &mut values);
+    let Texts { sums, live_installer } = texts(snapshot, Who::Host(listed));
     Traits {
         machine: Some(Fingerprint::of(listed).0),
         values: values.0,
-        texts: texts(snapshot, Who::Host(listed)),
+        live_installer,
+        texts: sums,
     }
 }
 
@@ -301,10 +292,12 @@ fn of_rule(snapshot: &Snapshot, place: usize, rule: &Rule) -> Traits {
     let mut values = Values::default();
     values.put("place among the rules", place + 1);
     add_settings(&rule.settings, &mut values);
+    let Texts { sums, live_installer } = texts(snapshot, Who::Rule(rule));
     Traits {
         machine: None,
         values: values.0,
-        texts: texts(snapshot, Who::Rule(rule)),
+        live_installer,
+        texts: sums,
     }
 }
 
@@ -318,9 +311,9 @@ fn of_unlisted(snapshot: &Snapshot) -> Traits {
     };
     values.put("policy", policy);
     Traits {
-        machine: None,
         values: values.0,
-        texts: texts(snapshot, Who::Unknown),
+        texts: texts(snapshot, Who::Unknown).sums,
+        ..Traits::default()
     }
 }
 
@@ -338,61 +331,4 @@ fn of_firmware(snapshot: &Snapshot) -> Traits {
         values: values.0,
         ..Traits::default()
     }
-}
-
-/// The checksums of all texts of a machine, as it would get them while it installs.
-fn texts(snapshot: &Snapshot, who: Who<'_>) -> BTreeMap<String, u64> {
-    let settings = who.settings();
-    let own = |script: &str| script.parse::<Name>().ok();
-    let scripts: Vec<Name> = match settings {
-        Some(settings) => settings.script.iter().map(|script| script.value.clone()).collect(),
-        None => [LOCAL_SCRIPT, UNKNOWN_SCRIPT].into_iter().filter_map(own).collect(),
-    };
-    let answer = settings.and_then(|settings| settings.answer.as_ref());
-    let identity = scene::sample_identity(snapshot, who, Firmware::Uefi);
-    let context = TemplateContext::before_serving(snapshot, who, &identity, SERVER);
-    let of_answer_context = TemplateContext::of_answer_before_serving(snapshot, who, &identity, SERVER);
-    let templates = &snapshot.templates;
-    let in_every_language = scripts.into_iter().flat_map(|script| {
-        let written = Dialect::ALL.into_iter();
-        written
-            .filter(|dialect| templates.has_script_for(script.as_str(), *dialect))
-            .map(|dialect| {
-                let label = labelled("script", format_args!("{script}.{}", dialect.extension()));
-                (label, Template::Script(script.clone(), dialect))
-            })
-            .collect::<Vec<_>>()
-    });
-    let of_answer = answer.into_iter().flat_map(|answer| {
-        let files = templates.answers.get(&answer.value).into_iter().flatten();
-        files.map(|file| {
-            let label = labelled("answer", format_args!("{}/{file}", answer.value));
-            (label, Template::Answer(answer.value.clone(), file.clone()))
-        })
-    });
-    let sum = |template: &Template| {
-        let context = match template {
-            Template::Script(..) => &context,
-            Template::Answer(..) => &of_answer_context,
-        };
-        let rendered = match context {
-            Ok(context) => templates.render(template, context),
-            Err(error) => Err(error.clone()),
-        };
-        rendered.map_or_else(
-            |error| checksum(error.message.as_bytes()),
-            |text| checksum(text.as_bytes()),
-        )
-    };
-    in_every_language
-        .chain(of_answer)
-        .map(|(label, template)| (label, sum(&template)))
-        .collect()
-}
-
-/// FNV-1a, 64 bits.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
