@@ -3,7 +3,7 @@
 {# Every line goes on in the next, so that it is one in a preseed, and is indented as a text in YAML. #}
 {% if disk %}
         sys=${SYSFS:-/sys}; dev=${DEVICES:-/dev}; fits= ; seen= ; best= ; tie= ; rule={{ disk.rule | quote }}; \
-        refuse() { echo "bootwright: $1" >&2; echo "bootwright: $1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(echo "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -T 20 -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
+        refuse() { echo "bootwright: $1" >&2; echo "bootwright: $1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(echo "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
         lower() { echo "$1" | tr A-Z a-z; }; \
         trimmed() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }; \
         for path in "$sys"/block/*; do \
