@@ -4,6 +4,8 @@
 # make test-matrix   loaders and firmware of Debian 12, 13 and of the newest suite with each other, and a
 #               table of how far each gets (root, half an hour; ROWS="HTTP of trixie" for some of it); the roots
 #               that they are read from are made first
+# make test-installs   what `make test` leaves out of installs by our own live system: the power cut at 10, 50 and
+#               90 % of the write, a small disk, a short image, rescue (root, a quarter of an hour)
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make deny     advisories, licenses and sources of the dependencies, by deny.toml (needs cargo-deny and the network)
@@ -43,7 +45,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy deployer images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-installs test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy deployer images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -90,6 +92,10 @@ test-matrix: cargo test-packages
 	@$(SUDO) tests/install-packages.sh qemu-system-arm
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(if $(SUDO),$(SUDO) --preserve-env=ROWS,env)" \
 	$(CARGO) test --quiet --test lab -- matrix:: --ignored --nocapture --test-threads=1
+
+test-installs: cargo test-packages
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)" \
+	$(CARGO) test --test lab -- firmware::deploy:: --ignored --test-threads=1
 
 test-fresh:
 	@$(SUDO) tests/fresh-root.sh $(or $(SUITE),trixie)

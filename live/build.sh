@@ -154,7 +154,7 @@ find "$root" -exec touch --no-dereference --date=@0 {} +
 mkdir -p "$image"
 (cd "$root" && find . -mindepth 1 -print0 | sort -z \
     | "$cpio" --quiet --null --reproducible --owner=0:0 --format=newc --create) > "$work/initrd"
-"$zstd" --quiet --force -19 --threads=1 "$work/initrd" -o "$work/initrd.zst"
+ZSTD_CLEVEL=${ZSTD_CLEVEL:-19} "$zstd" --quiet --force --threads=1 "$work/initrd" -o "$work/initrd.zst"
 cp "$from/boot/vmlinuz-$version" "$work/vmlinuz"
 
 # The folder is an image at every moment: the description comes last, and names files that are there.

@@ -3,6 +3,8 @@
 //! The emulation is slow, so the limits are wide: a machine takes one to two minutes to its answer on two cores that
 //! nobody else uses. Where others do, what it waits for them is not counted ([`super::poll_machine`]).
 
+mod deploy;
+
 use super::daemon::{Daemon, Line, ask_json};
 use super::machine::{Firmware, Machine};
 use super::namespace::{SERVER, Wire};

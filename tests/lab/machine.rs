@@ -172,9 +172,32 @@ pub fn starved() -> Duration {
     Duration::from_nanos(longest.unwrap_or(0))
 }
 
+/// A disk that outlives the machine it is in, as do the variables of the firmware beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskFile<'a> {
+    /// Its bytes.
+    pub file: &'a Path,
+    /// The serial number that it tells.
+    pub serial: &'a str,
+}
+
+impl DiskFile<'_> {
+    fn variables(&self) -> PathBuf {
+        self.file.with_extension("variables.fd")
+    }
+}
+
+/// What a machine has besides.
+enum MachineDisk<'a> {
+    None,
+    /// One that boots and says some words.
+    Talks(&'a str),
+    Kept(DiskFile<'a>),
+}
+
 /// A running machine; powered off on drop.
 pub struct Machine {
-    _process: TaskTracker,
+    process: TaskTracker,
     _folder: TempDir,
     console: PathBuf,
     _turn: MutexGuard<'static, ()>,
@@ -188,12 +211,12 @@ impl Machine {
 
     /// The same with the firmware and option ROM of a release.
     pub fn power_on_with_parts(wire: &Wire, firmware: Firmware, parts: &Release, mac: &str) -> Machine {
-        Machine::start((&wire.server, &wire.tap()), (firmware, parts), mac, None)
+        Machine::start((&wire.server, &wire.tap()), (firmware, parts), mac, MachineDisk::None)
     }
 
     /// The same on a tap device of any namespace.
     pub fn power_on_at(namespace: &Namespace, tap: &str, firmware: Firmware, mac: &str) -> Machine {
-        Machine::start((namespace, tap), (firmware, &Release::own()), mac, None)
+        Machine::start((namespace, tap), (firmware, &Release::own()), mac, MachineDisk::None)
     }
 
     /// The same with a disk that boots and says `words` on the console; the network comes first.
@@ -202,21 +225,52 @@ impl Machine {
             (&wire.server, &wire.tap()),
             (firmware, &Release::own()),
             mac,
-            Some(words),
+            MachineDisk::Talks(words),
         )
+    }
+
+    /// The same with a disk of whoever calls; the network comes first. Where the machine starts anew it is switched
+    /// off instead.
+    pub fn power_on_with_disk_file(wire: &Wire, firmware: Firmware, mac: &str, disk: DiskFile<'_>) -> Machine {
+        Machine::start(
+            (&wire.server, &wire.tap()),
+            (firmware, &Release::own()),
+            mac,
+            MachineDisk::Kept(disk),
+        )
+    }
+
+    /// Waits until the machine switched itself off, or would have started anew.
+    pub fn wait_for_end(&mut self, timeout: Duration) {
+        let ended = super::poll_machine(timeout, || self.process.0.try_wait().expect("a child can be asked"));
+        assert!(
+            ended.is_some(),
+            "the machine runs on after {timeout:?}\n{}",
+            self.console_tail()
+        );
     }
 
     fn start(
         (namespace, tap): (&Namespace, &str),
         (firmware, parts): (Firmware, &Release),
         mac: &str,
-        disk: Option<&str>,
+        disk: MachineDisk<'_>,
     ) -> Machine {
         // A test that failed while it had its turn has powered its machine off all the same.
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
         let console = folder.path().join("console");
         let (program, share) = firmware.program();
+        let variables = match disk {
+            MachineDisk::Kept(disk) => disk.variables(),
+            MachineDisk::None | MachineDisk::Talks(_) => folder.path().join("variables.fd"),
+        };
+        // The network comes first. EDK2 keeps that, and what a system changes in it.
+        let (nic_place, disk_place) = match disk {
+            MachineDisk::Kept(_) if !variables.exists() => (",bootindex=1", ",bootindex=2"),
+            MachineDisk::Kept(_) | MachineDisk::None | MachineDisk::Talks(_) => ("", ""),
+        };
+        let nic = format!("virtio-net-pci,netdev=net0,mac={mac}{nic_place}");
         let mut command = namespace.command(&program);
         command
             .args(share)
@@ -233,11 +287,24 @@ impl Machine {
             .args(["-monitor", "none", "-serial", "stdio"])
             .args(identity(firmware))
             .args(["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")])
-            .args(firmware_arguments(firmware, parts, mac, folder.path()));
-        if let Some(words) = disk {
-            let file = folder.path().join("disk.img");
-            fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
-            command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
+            .args(firmware_arguments(
+                firmware,
+                parts,
+                (mac, &nic),
+                (folder.path(), &variables),
+            ));
+        match disk {
+            MachineDisk::None => {}
+            MachineDisk::Talks(words) => {
+                let file = folder.path().join("disk.img");
+                fs::write(&file, talking_disk(words)).expect("a new file in our own folder");
+                command.args(["-drive", &format!("file={},format=raw,if=virtio", file.display())]);
+            }
+            MachineDisk::Kept(DiskFile { file, serial }) => {
+                let drive = format!("file={},format=raw,if=none,id=disk0,cache=unsafe", file.display());
+                let device = format!("virtio-blk-pci,drive=disk0,serial={serial}{disk_place}");
+                command.args(["-drive", &drive, "-device", &device]);
+            }
         }
         let mut process = command
             .stdin(Stdio::piped())
@@ -248,7 +315,7 @@ impl Machine {
         RUNNING.store(process.id(), Ordering::Relaxed);
         let keyboard = process.stdin.take().expect("a pipe, as asked for above");
         let machine = Machine {
-            _process: TaskTracker(process),
+            process: TaskTracker(process),
             _folder: folder,
             console,
             _turn: turn,
@@ -318,8 +385,12 @@ fn identity(firmware: Firmware) -> Vec<String> {
     }
 }
 
-fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &Path) -> Vec<String> {
-    let nic = format!("virtio-net-pci,netdev=net0,mac={mac}");
+fn firmware_arguments(
+    firmware: Firmware,
+    parts: &Release,
+    (mac, nic): (&str, &str),
+    (folder, variables): (&Path, &Path),
+) -> Vec<String> {
     match firmware {
         Firmware::S390x => owned(&["-device", &format!("virtio-net-ccw,netdev=net0,mac={mac},bootindex=0")]),
         Firmware::Slof => owned(&["-device", &format!("{nic},romfile=,bootindex=0")]),
@@ -337,7 +408,7 @@ fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &P
                 &nic,
             ])
         }
-        Firmware::SeaBios => seabios_arguments(parts, &nic),
+        Firmware::SeaBios => seabios_arguments(parts, nic),
         Firmware::SeaBiosPxe => {
             let script = folder.join("old-rom.ipxe");
             fs::write(&script, OLD_ROM).expect("a new file in our own folder");
@@ -352,7 +423,7 @@ fn firmware_arguments(firmware: Firmware, parts: &Release, mac: &str, folder: &P
         | Firmware::ArmPxe
         | Firmware::ArmHttp
         | Firmware::RiscvPxe
-        | Firmware::LoongPxe => edk2_arguments(firmware, parts, &nic, folder),
+        | Firmware::LoongPxe => edk2_arguments(firmware, parts, nic, variables),
     }
 }
 
@@ -382,10 +453,11 @@ fn is_for_modern_virtio(rom: &Path) -> bool {
 }
 
 /// EDK2 without an option ROM in the NIC: its own stack is what boots.
-fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, folder: &Path) -> Vec<String> {
+fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, variables: &Path) -> Vec<String> {
     let (code, variables_of) = firmware.flash();
-    let variables = folder.join("variables.fd");
-    fs::copy(parts.file(variables_of), &variables).expect("room for a copy");
+    if !variables.exists() {
+        fs::copy(parts.file(variables_of), variables).expect("room for a copy");
+    }
     let mut arguments = Vec::new();
     let mut add = |pair: [&str; 2]| arguments.extend(owned(&pair));
     if firmware.is_arm() {
@@ -406,7 +478,7 @@ fn edk2_arguments(firmware: Firmware, parts: &Release, nic: &str, folder: &Path)
         "-drive",
         &format!("{raw},unit=0,readonly=on,file={}", shown(&parts.file(code))),
     ]);
-    add(["-drive", &format!("{raw},unit=1,file={}", shown(&variables))]);
+    add(["-drive", &format!("{raw},unit=1,file={}", shown(variables))]);
     add(["-device", &format!("{nic},romfile=")]);
     add(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
     if firmware.is_http() {
@@ -424,7 +496,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// A disk whose boot sector prints `words` on the first serial port and halts.
-fn talking_disk(words: &str) -> Vec<u8> {
+pub fn talking_disk(words: &str) -> Vec<u8> {
     let mut disk = vec![
         0x31, 0xC0, // xor ax, ax
         0x8E, 0xD8, // mov ds, ax
