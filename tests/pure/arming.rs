@@ -165,6 +165,40 @@ fn nobody_else_is_handed_the_install_of_an_armed_host() {
 }
 
 #[test]
+fn a_machine_that_reports_another_uuid_or_serial_number_than_is_listed_beside_its_mac_is_not_installed() {
+    let uuid = "b5a1c6b2-1111-2222-3333-445566778899";
+    let host = Host {
+        uuid: Some(uuid.parse().unwrap()),
+        serial: Some("SN-7".to_owned()),
+        ..listed("r1u07", 7)
+    };
+    let snapshot = room(vec![host.clone()]);
+    for (said, installs) in [
+        ("", true),
+        ("&uuid=b5a1c6b2-1111-2222-3333-445566778899&serial=sn-7", true),
+        // As firmware has it that writes the fields the other way round.
+        ("&uuid=b2c6a1b5-1111-2222-3333-445566778899", true),
+        ("&uuid=b5a1c6b2-1111-2222-3333-445566778800", false),
+        ("&serial=SN-8", false),
+    ] {
+        let mut arming = Arming::default();
+        let until = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
+        let change = arming.arm(NOW.wall, &host, until).unwrap();
+        arming.settle(&change, true);
+        let query = format!("mac=02-00-00-00-00-07{said}");
+        let request = FileRequest {
+            query: Some(&query),
+            ..file_request(Transport::Http, OWN, "/boot.ipxe")
+        };
+        let resolved = ask(&snapshot, &mut arming, &request);
+        let is_refused = matches!(&resolved.result, Err(Refusal::Forbidden(Reason::OtherHardware { host, .. })) if host.as_str() == "r1u07");
+        assert_eq!((resolved.change.is_some(), is_refused), (installs, !installs), "{said}");
+        let state = arming.record(&host).unwrap().state.name();
+        assert_eq!(state, if installs { "installing" } else { "armed" }, "{said}");
+    }
+}
+
+#[test]
 fn a_question_and_a_script_that_is_not_there_begin_nothing() {
     let (snapshot, mut arming) = (both(), armed());
     let head = FileRequest {

@@ -6,8 +6,8 @@ use crate::attempt::{
     events::{acknowledged, at, event, install, offered, sent_artifact, sent_script, told_its_disk},
 };
 use crate::boot::event::{
-    BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Near, NoOrder,
-    NoOwnAddress, NotStored, Reason, RequestedFile, Stage, Step, StoreFault,
+    BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Mismatch,
+    Near, NoOrder, NoOwnAddress, NotStored, Reason, RequestedFile, Stage, Step, StoreFault,
 };
 use crate::boot::paths::Ports;
 use crate::lease::AttachmentPoint;
@@ -143,6 +143,8 @@ fn installs() -> Vec<Traced> {
     let peer = Ipv4Addr::new(192, 0, 2, 99).into();
     let reported = InstallFailure::Reported { reason: "no disk".into() };
     let of_another = Reason::InstallOfAnother { host: "r1u07".parse().unwrap(), peer, holder: MachineKey::Unknown };
+    let mismatch = Mismatch::OtherSerial { observed: "SN-8".into(), listed: "SN-7".into() };
+    let other_hardware = Reason::OtherHardware { host: "r1u07".parse().unwrap(), mismatch };
     let refused = Reason::CallbackRefused { peer, why: CallbackDoubt::Token };
     vec![
         ("installer_failed", 5, and(installing(9), [install_failed(80, reported)])),
@@ -152,6 +154,7 @@ fn installs() -> Vec<Traced> {
         ("callback_never_came", 1900, installing(9)),
         ("token_refused", 5, and(installing(9), [failed(80, RequestedFile::Callback { word: None }, refused)])),
         ("install_of_another", 5, and(boot(4), [failed(80, script(), of_another)])),
+        ("other_hardware", 5, and(boot(4), [failed(80, script(), other_hardware)])),
     ]
 }
 

@@ -164,6 +164,9 @@ reasons! {
         "the answer is for {machine}, and {peer} is {holder}",
     InstallOfAnother { host: Name, peer: IpAddr, holder: MachineKey } "install_of_another"
         "{host} is armed, and its install goes to its own address alone: {peer} is {holder}",
+    OtherHardware { host: Name, mismatch: super::Mismatch } "other_hardware"
+        "{host} is armed, and this is not the machine that the inventory lists, though it has its NIC or its name: \
+         {mismatch}. Correct the inventory if it is, and arm the host again",
     CallbackRefused { peer: IpAddr, why: CallbackDoubt } "callback_refused"
         "a callback from {peer} is refused, and was told nothing of why: {why}",
     OrderRefused { peer: IpAddr, why: CallbackDoubt } "order_refused"

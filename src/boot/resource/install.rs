@@ -4,9 +4,9 @@ use super::{Inquiry, Refusal, requester::is_proven};
 use crate::boot::{
     arming::HandedInstall,
     change::Change,
-    event::Reason,
+    event::{Mismatch, Reason},
     gate::{Gate, gate},
-    machine::identify,
+    machine::{identify, mismatch},
     method::Method,
     paths,
     snapshot::Host,
@@ -24,7 +24,7 @@ impl<'a> Inquiry<'a> {
             self.go_on_with_install(world, &host);
             return;
         }
-        if !self.is_script_to_be_sent() || self.authorise_install().is_err() {
+        if !self.is_script_to_be_sent() || self.authorise_script().is_err() {
             return;
         }
         if self.request.method == Method::Head {
@@ -70,6 +70,27 @@ impl<'a> Inquiry<'a> {
             peer: self.request.peer,
             holder: self.peer.key(peer),
         }))
+    }
+
+    /// Whether the script that installs goes to who asks: a NIC that was moved, or a MAC that was copied, brings no
+    /// other machine its host's install. What a machine says of itself is no proof; that it says otherwise is enough.
+    pub(super) fn authorise_script(&self) -> Result<(), Refusal> {
+        self.authorise_install()?;
+        let Some(host) = self.who.host() else { return Ok(()) };
+        let is_other = |mismatch: &Mismatch| match mismatch {
+            Mismatch::OtherUuid { .. } => true,
+            Mismatch::OtherSerial { observed, listed } => !observed.eq_ignore_ascii_case(listed),
+            Mismatch::PortUnbelieved { .. } | Mismatch::UuidOfAnother { .. } | Mismatch::SerialOfAnother { .. } => {
+                false
+            }
+        };
+        match mismatch(self.snapshot, self.who, &self.subject).filter(is_other) {
+            None => Ok(()),
+            Some(mismatch) => Err(Refusal::Forbidden(Reason::OtherHardware {
+                host: host.name.clone(),
+                mismatch,
+            })),
+        }
     }
 
     /// The host that the request is about, where it installs now.

@@ -35,7 +35,7 @@ impl<'a> Inquiry<'a> {
             Gate::Network {
                 target: BootTarget::Install,
                 ..
-            } => self.authorise_install(),
+            } => self.authorise_script(),
             Gate::Network { .. } => self.check_port(who),
             Gate::Disk(_) | Gate::LeaseOnly | Gate::Ignore | Gate::ShowIdentity => Ok(()),
         };

@@ -86,4 +86,15 @@ pub(super) static INSTALLS: &[BootCause] = &[
         action: "see which machine asks with its MAC or name, and whether another DHCP server gave the host its address",
         page: "The script of an armed host goes to that host at the address that it has from here, and to nobody else: it erases a disk.",
     },
+    BootCause {
+        name: "other_hardware",
+        severity: Problem,
+        confidence: Certain,
+        find: |trace| {
+            let refused = trace.stuck(&["other_hardware"])?;
+            Some(format!("its install is for another machine: {}", refused.sentence()))
+        },
+        action: "see whether its NIC or its board was moved, and have the inventory list what the machine reports",
+        page: "The inventory lists a UUID or a serial number beside the MAC of this host, and the machine that boots with that MAC reports another: a NIC that was moved to another server, a board that was replaced, or a mistake. It erases no disk until the two fit.",
+    },
 ];
