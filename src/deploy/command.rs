@@ -4,7 +4,10 @@ use super::{
     disks,
     install::{self, DeploySettings},
 };
-use crate::model::{AfterDeploy, limits::DEPLOY_PATIENCE};
+use crate::model::{
+    AfterDeploy,
+    limits::{DEPLOY_DISKS_SETTLE, DEPLOY_PATIENCE},
+};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -36,6 +39,10 @@ enum DeployCommand {
         /// How long the server may be gone before the install has failed [default: 10m]
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         patience: Option<Duration>,
+        /// How long no other disk must turn up before one is taken that the order does not call by its serial number or
+        /// its by-id: controllers show their disks one after another [default: 5s]
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        settle: Option<Duration>,
     },
     /// List this machine's disks, in the words of a rule `disk = { ... }`
     #[command(after_help = "Example:
@@ -58,9 +65,18 @@ pub fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        DeployCommand::Install { url, root, patience } => {
-            let patience = patience.unwrap_or(DEPLOY_PATIENCE);
-            match install::install(&url, &DeploySettings { root, patience }) {
+        DeployCommand::Install {
+            url,
+            root,
+            patience,
+            settle,
+        } => {
+            let settings = DeploySettings {
+                root,
+                patience: patience.unwrap_or(DEPLOY_PATIENCE),
+                settle: settle.unwrap_or(DEPLOY_DISKS_SETTLE),
+            };
+            match install::install(&url, &settings) {
                 Ok(then) => {
                     println!("{}", then.command());
                     ExitCode::SUCCESS

@@ -4,10 +4,15 @@
 //! name disks by them: `wwn-`, `nvme-`, `ata-`, `scsi-`, `virtio-` and `mmc-`.
 
 use super::sysfs;
-use crate::model::DiskInfo;
+use crate::model::{
+    DiskInfo,
+    limits::{DEPLOY_DISKS_LOOK_INTERVAL, DEPLOY_DISKS_LOOK_MAX},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// A disk, and what it wants of whoever writes to it.
@@ -33,6 +38,21 @@ pub(super) fn found(root: &Path) -> Vec<FoundDisk> {
         .collect();
     names.sort();
     names.iter().filter_map(|name| disk(root, name)).collect()
+}
+
+/// The disks below `root` once they have been the same for `settle`, or are what is waited for. Disks that come and go
+/// all the time are those that are there at the end of [`DEPLOY_DISKS_LOOK_MAX`].
+pub(super) fn settled(root: &Path, settle: Duration, is_enough: impl Fn(&[FoundDisk]) -> bool) -> Vec<FoundDisk> {
+    let begun = Instant::now();
+    let (mut disks, mut since) = (found(root), begun);
+    while !is_enough(&disks) && since.elapsed() < settle && begun.elapsed() < DEPLOY_DISKS_LOOK_MAX {
+        thread::sleep(DEPLOY_DISKS_LOOK_INTERVAL.min(settle));
+        let now = found(root);
+        if now != disks {
+            (disks, since) = (now, Instant::now());
+        }
+    }
+    disks
 }
 
 fn disk(root: &Path, name: &str) -> Option<FoundDisk> {

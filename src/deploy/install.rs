@@ -12,9 +12,9 @@ use super::{
     target_disk::{TargetDisk, wide},
     wire::Wire,
 };
-use crate::model::{AfterDeploy, DeployOrder, DiskInfo, NoDisk, limits::DEPLOY_ORDER_BYTES_MAX};
+use crate::model::{AfterDeploy, DeployOrder, DiskInfo, DiskSelector, NoDisk, limits::DEPLOY_ORDER_BYTES_MAX};
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::mpsc::channel,
     thread,
@@ -27,6 +27,8 @@ pub(super) struct DeploySettings {
     pub(super) root: PathBuf,
     /// How long the server may be gone.
     pub(super) patience: Duration,
+    /// How long no other disk must turn up before one is chosen that the order does not call by its own name.
+    pub(super) settle: Duration,
 }
 
 /// What is written once the image is: everything in it is on the disk for good before `head` is.
@@ -69,7 +71,7 @@ fn carry_out(
 ) -> Result<(), DeployFailure> {
     callbacks.started()?;
     let texts = seed::texts(&order.seed, wire)?;
-    let found = chosen(order, &texts, &settings.root)?;
+    let found = chosen(order, &texts, settings)?;
     eprintln!("bootwright-deploy: writing {} to {}", order.image.url, found.info);
     let disk = TargetDisk::open(&found)?;
     // Made before anything is written, so that one that can't be made costs no disk.
@@ -82,7 +84,8 @@ fn carry_out(
         let (working, end) = channel();
         let meter = &meter;
         scope.spawn(move || callbacks.follow(meter, &end));
-        let head = pipeline::write_image(&order.image, volume.is_some(), wire, &disk, meter);
+        let leave = || callbacks.started();
+        let head = pipeline::write_image(&order.image, volume.is_some(), wire, (&disk, &leave), meter);
         let ended = head.and_then(|head| {
             meter.finish();
             finish(order, head, volume, &disk)
@@ -94,8 +97,8 @@ fn carry_out(
 }
 
 /// The disk that the order means, with room for what it brings.
-fn chosen(order: &DeployOrder, texts: &SeedTexts, root: &Path) -> Result<FoundDisk, DeployFailure> {
-    let disks = disks::found(root);
+fn chosen(order: &DeployOrder, texts: &SeedTexts, settings: &DeploySettings) -> Result<FoundDisk, DeployFailure> {
+    let disks = all_disks(&order.disk, settings);
     let infos: Vec<DiskInfo> = disks.iter().map(|disk| disk.info.clone()).collect();
     let seed = match texts.is_empty() {
         true => 0,
@@ -105,6 +108,16 @@ fn chosen(order: &DeployOrder, texts: &SeedTexts, root: &Path) -> Result<FoundDi
     let info = order.disk.choose(&infos, needed).map_err(no_disk)?;
     let found = disks.iter().find(|disk| disk.info.name == info.name);
     found.cloned().ok_or_else(|| no_disk(NoDisk::NoneSeen))
+}
+
+/// The machine's disks, once no other turns up: controllers show theirs one after another, and the only one, the
+/// smallest or the largest of those that are there yet may not be the one that is meant. One that is called by its
+/// own name can't be taken for another, and is not waited for.
+fn all_disks(rule: &DiskSelector, DeploySettings { root, settle, .. }: &DeploySettings) -> Vec<FoundDisk> {
+    let is_named = rule.serial.is_some() || rule.by_id.is_some();
+    disks::settled(root, *settle, |disks| {
+        is_named && disks.iter().any(|disk| rule.fits(&disk.info))
+    })
 }
 
 fn no_disk(why: NoDisk) -> DeployFailure {

@@ -4,7 +4,7 @@ use super::{
     blocks::Pool,
     failure::DeployFailure,
     meter::Meter,
-    stages::{self, Halt, ImageBounds},
+    stages::{self, Halt, ImageBounds, Leave},
     target_disk::TargetDisk,
     wire::Wire,
 };
@@ -34,7 +34,7 @@ pub(super) fn write_image(
     image: &DeployImage,
     needs_table: bool,
     wire: &Wire,
-    disk: &TargetDisk,
+    (disk, leave): (&TargetDisk, &Leave<'_>),
     meter: &Meter,
 ) -> Result<Vec<u8>, DeployFailure> {
     let bounds = ImageBounds {
@@ -79,7 +79,7 @@ pub(super) fn write_image(
             scope.spawn(|| stages::sum(for_sum))
         });
         let unpacked = scope.spawn(move || stages::unpack(for_unpack, image.format, bounds, &blocks, &to));
-        let written = scope.spawn(|| stages::write(for_write, disk, to_read_back));
+        let written = scope.spawn(|| stages::write(for_write, (disk, leave), to_read_back));
         let read_back = stages::read_back(for_read_back, disk, meter);
         StageResults {
             read_back,

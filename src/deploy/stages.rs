@@ -227,12 +227,21 @@ fn first_look(block: &[u8], bounds: &ImageBounds) -> Result<(), DeployFailure> {
     }
 }
 
-/// Writes an image, but for its head, which it gives back: zeros stand there until all is well.
-pub(super) fn write(from: Blocks, disk: &TargetDisk, to: Sender<OnDisk>) -> Result<Vec<u8>, Halt> {
+/// Asks whether the disk may be written to still.
+pub(super) type Leave<'c> = dyn Fn() -> Result<(), DeployFailure> + Sync + 'c;
+
+/// Writes an image, but for its head, which it gives back: zeros stand there until all is well. The first block may have
+/// been long in coming, and its host be disarmed since: leave is asked for once more before the disk is touched.
+pub(super) fn write(
+    from: Blocks,
+    (disk, leave): (&TargetDisk, &Leave<'_>),
+    to: Sender<OnDisk>,
+) -> Result<Vec<u8>, Halt> {
     let (mut at, mut head) = (0, Vec::new());
     for block in from {
         let bytes = block.padded(disk.unit());
         let left_out = if at == 0 {
+            leave()?;
             clear_ends(disk)?;
             head.extend_from_slice(&block[..block.len().min(DEPLOY_HEAD_BYTES)]);
             bytes.len().min(DEPLOY_HEAD_BYTES)

@@ -17,7 +17,10 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::TempDir;
 
@@ -91,7 +94,7 @@ impl Machine {
     pub fn command(&self, url: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright-deploy"));
         command
-            .args(["install", url, "--patience", "3s", "--root"])
+            .args(["install", url, "--patience", "3s", "--settle", "0s", "--root"])
             .arg(self.root.path());
         command
     }
@@ -128,6 +131,7 @@ impl DeployRoom {
         let order = Arc::new(Mutex::new(String::new()));
         let (given, asked) = (Arc::clone(&order), Mutex::new(0));
         let gives: Box<GivesImage> = Box::new(gives);
+        let begun = AtomicBool::new(false);
         let server = Server::start(move |_, request, stream| match request.path.as_str() {
             "/order" => answer(stream, "200 OK", &[], given.lock().unwrap().as_bytes()),
             "/image" => {
@@ -137,6 +141,10 @@ impl DeployRoom {
                     *asked - 1
                 };
                 gives(before, request, &file, stream);
+            }
+            // Its host is disarmed once it began.
+            "/callback/disarmed/0123/started" if begun.swap(true, Ordering::Relaxed) => {
+                answer(stream, "403 Forbidden", &[], b"");
             }
             path if path.starts_with("/callback/refused/") => answer(stream, "403 Forbidden", &[], b""),
             path if path.starts_with("/callback/") => answer(stream, "200 OK", &[], b""),

@@ -19,6 +19,13 @@ pub const DEPLOY_SEED_FILE_BYTES_MAX: usize = 1024 * 1024;
 pub const DEPLOY_PATIENCE: Duration = Duration::from_secs(600);
 /// The same where the end of an install is told, or its failure: then nothing else is left to do.
 pub const DEPLOY_LAST_WORD_PATIENCE: Duration = Duration::from_secs(1800);
+/// How long no other disk must turn up before one is chosen by what it is like: drivers are loaded by then, and what
+/// they scan turns up by itself.
+pub const DEPLOY_DISKS_SETTLE: Duration = Duration::from_secs(5);
+/// From one look at the disks to the next.
+pub const DEPLOY_DISKS_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long disks that come and go are looked at.
+pub const DEPLOY_DISKS_LOOK_MAX: Duration = Duration::from_secs(120);
 /// From a failed request to the next, at first; it doubles.
 pub const DEPLOY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// See above, at most.

@@ -1,6 +1,7 @@
 //! Which disk is written to, and which is not touched.
 
 use super::*;
+use std::process::Stdio;
 
 fn untouched(order: impl Fn(&mut DeployOrder), machine: &Machine, reason: &str) {
     let image = noise(3 * MIB);
@@ -31,6 +32,38 @@ fn a_disk_that_does_not_fit_or_is_too_small_stays_as_it_is() {
         fs::write(machine.root.path().join("sys/block/sda").join(flag), "1\n").unwrap();
         untouched(|_| {}, &machine, "no disk fits");
     }
+}
+
+#[test]
+fn a_host_that_is_disarmed_while_it_waits_for_its_image_keeps_its_disk() {
+    let image = noise(2 * MIB);
+    let room = DeployRoom::of(image.clone());
+    let mut order = room.order_of(ImageFormat::Raw, &image, &image);
+    order.callback = order.callback.replace("r1u07", "disarmed");
+    room.order(&order);
+    let machine = Machine::with_disk(&vec![0xaa; 4 * MIB]);
+    room.assert_failed(&machine.install(&room), "leave to begin");
+    assert_eq!(room.image_requests().len(), 1);
+    assert!(is_all(&machine.bytes(), 0xaa), "the disk was written to");
+}
+
+#[test]
+fn a_disk_that_turns_up_late_is_seen_before_one_is_taken_that_has_no_name() {
+    let image = noise(2 * MIB);
+    let room = DeployRoom::of(image.clone());
+    room.order(&room.order_of(ImageFormat::Raw, &image, &image));
+    let machine = Machine::with_disk(&vec![0xaa; 4 * MIB]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright-deploy"));
+    command.args(["install", &room.order_url(), "--settle", "2s", "--root"]);
+    let child = command
+        .arg(machine.root.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    machine.describe("sdb", "S2", 8 * MIB, 512);
+    room.assert_failed(&child.wait_with_output().unwrap(), "several disks fit");
+    assert!(is_all(&machine.bytes(), 0xaa), "the disk was written to");
 }
 
 #[test]
