@@ -295,6 +295,14 @@ impl Reloader {
         }
     }
 
+    /// The URLs we hand out must name the ports we listen on, whatever the files say by now.
+    fn ports(&self) -> Ports {
+        Ports {
+            http: self.running.http_port,
+            tftp: self.running.tftp_port,
+        }
+    }
+
     /// Where kept files are served, loaders and images that changed beside them are taken as they are now:
     /// one that was gone at the start and is there again must not wait for the files.
     fn recheck_while_fallback(&self, generation: u64) {
@@ -305,7 +313,8 @@ impl Reloader {
             let files = validation::kept_in(&kept.folder, &self.config_file);
             validation::try_and_load(files, generation, &mut Deferred).ok()
         });
-        if let Some((Loaded { snapshot, .. }, _)) = loaded {
+        if let Some((Loaded { mut snapshot, .. }, _)) = loaded {
+            snapshot.ports = self.ports();
             self.shared.snapshot.store(Arc::new(snapshot));
             self.verifier.look(appliance.recheck);
         }
@@ -317,11 +326,7 @@ impl Reloader {
             mut snapshot,
             warnings,
         } = loaded;
-        // The URLs we hand out must name the ports we listen on, whatever the file says by now.
-        snapshot.ports = Ports {
-            http: self.running.http_port,
-            tftp: self.running.tftp_port,
-        };
+        snapshot.ports = self.ports();
         let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
         warnings.extend(artifacts::warnings(&self.shared, &snapshot));
         let mut accepted = ReloadAccepted {

@@ -165,17 +165,14 @@ pub fn files(state: &Path, number: u64) -> io::Result<Vec<GenerationFile>> {
     }
 }
 
-/// Lays the files of a generation down in a folder of their own, where those of another lay; returns it.
+/// Lays the files of a generation down in a folder of their own; returns it. Those of another stay, because it may be in
+/// force, and this one may not come to be.
 ///
 /// # Errors
 /// The disk does not take them.
 pub fn unpack(state: &Path, number: u64, folders: &[&str], files: &[GenerationFile]) -> io::Result<PathBuf> {
-    let all = rolled_back_in(state);
-    let folder = numbered_in(&all, number);
-    match fs::remove_dir_all(&all) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    let folder = numbered_in(&rolled_back_in(state), number);
+    remove_folder(&folder)?;
     let mut made = DirBuilder::new();
     made.recursive(true).mode(FOLDER_MODE);
     for name in folders {
@@ -192,6 +189,24 @@ pub fn unpack(state: &Path, number: u64, folders: &[&str], files: &[GenerationFi
         file.write_all(bytes)?;
     }
     Ok(folder)
+}
+
+/// Takes away what was laid down of all generations but one.
+///
+/// # Errors
+/// The disk does not let go of it.
+pub fn drop_unpacked(state: &Path, but: Option<u64>) -> io::Result<()> {
+    let others = numbered(&rolled_back_in(state)).into_iter();
+    others
+        .filter(|(number, _)| Some(*number) != but)
+        .try_for_each(|(_, folder)| remove_folder(&folder))
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Where the files of one lie that was put in force again, in the state's folder.
@@ -394,6 +409,24 @@ mod tests {
         }
         let kept = all(state.path());
         assert_eq!((kept.len(), kept[0].number), (GENERATIONS_MAX, 4));
+    }
+
+    #[test]
+    fn what_is_laid_down_leaves_another_that_may_be_in_force_where_it_is() {
+        let state = tempfile::tempdir().unwrap();
+        let files = |text: &str| [(PathBuf::from("inventory.toml"), text.as_bytes().to_vec())];
+        let one = unpack(state.path(), 1, &["scripts"], &files("one")).unwrap();
+        let two = unpack(state.path(), 2, &["scripts"], &files("two")).unwrap();
+        let read = |folder: &Path| fs::read_to_string(folder.join("inventory.toml")).ok();
+        assert_eq!(
+            (read(&one).as_deref(), read(&two).as_deref()),
+            (Some("one"), Some("two"))
+        );
+        unpack(state.path(), 2, &[], &files("again")).unwrap();
+        drop_unpacked(state.path(), Some(2)).unwrap();
+        assert_eq!((read(&one), read(&two).as_deref()), (None, Some("again")));
+        drop_unpacked(state.path(), None).unwrap();
+        assert!(!two.exists());
     }
 
     #[test]

@@ -136,3 +136,56 @@ fn generations_are_numbered_on_over_a_restart_and_one_that_is_refused_changes_no
     assert_eq!(ask_json(&room, "status")["generation"], 3);
     drop(daemon);
 }
+
+#[test]
+fn a_rollback_stays_whole_while_the_files_on_disk_and_another_rollback_are_refused() {
+    let wire = Wire::new();
+    let room = Room::new(
+        "[[host]]\nname = \"r1u40\"\nmac = \"02:00:00:00:00:40\"\naddress = \"192.0.2.40\"\nboot = \"live\"\n\
+         script = \"base\"\n",
+    )
+    .with_script("base", "#!ipxe\n# one {{ http }}\n")
+    .with_settings("[http]\nport = 80\n");
+    let client = wire.client_at("02:00:00:00:00:40", "192.0.2.40");
+    let daemon = Daemon::start(&wire, &room);
+    let script = || {
+        let script = client.expect("curl", &["-sSf", &format!("http://{SERVER}/boot.ipxe")]);
+        String::from_utf8_lossy(&script).into_owned()
+    };
+    // The second listens elsewhere once it is started anew; this process does not.
+    room.set("port = 80\n", "port = 8080\n");
+    reload(&room);
+    room.set("port = 8080\n", "port = 80\n");
+    room.write_script("base.ipxe", "#!ipxe\n# three {{ http }}\n");
+    reload(&room);
+    let done = ask_json_with(&room, &["rollback", "2"]);
+    assert_eq!(done["rolled_back_to"], 2, "{done}");
+    let expected = format!("#!ipxe\n# one http://{SERVER}\n");
+    assert_eq!(script(), expected);
+    // One that is refused today takes nothing from what is in force.
+    let mut third = fs::read(room.path("state/generations/3")).expect("a generation");
+    let bad = fs::read(room.path("state/generations/3")).expect("a generation");
+    let line = bad.iter().position(|byte| *byte == b'\n').expect("a line");
+    third.truncate(line + 1);
+    let mut packed = flate2::write::GzEncoder::new(third, flate2::Compression::fast());
+    for (path, text) in [("bootwright.toml", ""), ("inventory.toml", "nothing = 1")] {
+        use std::io::Write as _;
+        packed
+            .write_all(&u32::try_from(path.len()).unwrap().to_be_bytes())
+            .unwrap();
+        packed.write_all(path.as_bytes()).unwrap();
+        packed
+            .write_all(&u64::try_from(text.len()).unwrap().to_be_bytes())
+            .unwrap();
+        packed.write_all(text.as_bytes()).unwrap();
+    }
+    fs::write(room.path("state/generations/3"), packed.finish().unwrap()).expect("our own folder");
+    let refused = ask(&room, &["rollback", "3"]);
+    assert!(!refused.status.success(), "{}", text(&refused));
+    let folder = done["folder"].as_str().expect("a folder");
+    assert!(fs::metadata(format!("{folder}/inventory.toml")).is_ok(), "{folder}");
+    // Files that are refused have what is in force looked at again, and it is the same.
+    room.write_inventory("nothing = 1");
+    assert!(!ask(&room, &["reload"]).status.success());
+    assert_eq!(script(), expected, "{}", daemon.log_tail());
+}

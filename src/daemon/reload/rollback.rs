@@ -37,8 +37,11 @@ impl Reloader {
         let state = self.running.state.clone();
         let done = tokio::task::spawn_blocking(move || -> io::Result<(Taken, PathBuf)> {
             let files = generations::files(&state, number)?;
-            let folder = generations::unpack(&state, number, &KEPT_FOLDERS, &files)?;
-            Ok((this.roll_back_now(&asked, &folder, files), folder))
+            let unpacked = generations::unpack(&state, number, &KEPT_FOLDERS, &files);
+            let taken = unpacked.map(|folder| (this.roll_back_now(&asked, &folder, files), folder));
+            // What is in force keeps its files: they are looked at again where those on disk are refused.
+            let _ = generations::drop_unpacked(&state, this.stand().rolled_back_to);
+            taken
         });
         let (taken, folder) = match done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(done) => done,
