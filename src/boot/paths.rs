@@ -18,7 +18,7 @@
 use crate::model::{Name, Token};
 use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 /// The ports of our servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +142,23 @@ pub fn may_have_token(path: &[u8]) -> bool {
     may_begin(path, CALLBACK) || may_begin(path, ORDER)
 }
 
+/// A path for the log, wherever its callback or its order stands: a template that puts a whole URL behind another one
+/// makes no callback of it, and a token is in it all the same.
+pub fn without_token(path: &str) -> Cow<'_, str> {
+    let mut is_behind = false;
+    let mut is_token = |component: &&str| {
+        is_behind |= component.ends_with(CALLBACK) || component.ends_with(ORDER);
+        is_behind && Token::parse(component).is_some()
+    };
+    match path.split('/').find(&mut is_token) {
+        None => Cow::Borrowed(path),
+        Some(token) => Cow::Owned(path.replace(token, HIDDEN_TOKEN)),
+    }
+}
+
+/// Stands for a token.
+const HIDDEN_TOKEN: &str = "TOKEN";
+
 /// However it is written: what leads there as a `RequestPath` begins so here.
 fn may_begin(path: &[u8], component: &str) -> bool {
     let mut decoded = percent_decode(path).peekable();
@@ -177,6 +194,23 @@ mod tests {
             b"/%2563allback",
         ] {
             assert!(!may_be_callback(path), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_hidden_wherever_its_callback_stands_and_no_other_name_is() {
+        let token = "30313233343536373839616263646566";
+        for (path, shown) in [
+            (
+                "http:/192.0.2.1/callback/r1u07/%/done",
+                "http:/192.0.2.1/callback/r1u07/TOKEN/done",
+            ),
+            ("x/order/r1u07/%", "x/order/r1u07/TOKEN"),
+            ("loader/entries/%/linux", "loader/entries/%/linux"),
+            ("snponly.efi", "snponly.efi"),
+        ] {
+            let (path, shown) = (path.replace('%', token), shown.replace('%', token));
+            assert_eq!(without_token(&path), shown);
         }
     }
 

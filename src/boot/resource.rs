@@ -285,7 +285,7 @@ impl<'a> Inquiry<'a> {
                 content_type: content_type(file),
             })),
             None => {
-                let name = Arc::from(file);
+                let name = Arc::from(&*paths::without_token(file));
                 let reason = match loaders.why_unfollowed(file).map(Arc::from) {
                     Some(why) => Reason::LinkUnfollowed { file: name, why },
                     None => Reason::LoaderMissing { file: name },
@@ -298,7 +298,9 @@ impl<'a> Inquiry<'a> {
         };
         Lookup {
             stage,
-            file: RequestedFile::Loader { file: file.into() },
+            file: RequestedFile::Loader {
+                file: (&*paths::without_token(file)).into(),
+            },
             result,
         }
     }

@@ -199,6 +199,16 @@ fn a_machine_that_reports_another_uuid_or_serial_number_than_is_listed_beside_it
 }
 
 #[test]
+fn a_callback_behind_another_url_shows_no_token_to_anybody() {
+    let (snapshot, mut arming) = (both(), armed());
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let resolved = get(&snapshot, &mut arming, OWN, &format!("/http://192.0.2.1{BASE}/done"));
+    let token = BASE.rsplit('/').next().unwrap();
+    assert!(matches!(&resolved.result, Err(Refusal::NotFound(_))), "{resolved:?}");
+    assert!(!format!("{resolved:?}").contains(token), "{resolved:?}");
+}
+
+#[test]
 fn a_question_and_a_script_that_is_not_there_begin_nothing() {
     let (snapshot, mut arming) = (both(), armed());
     let head = FileRequest {
