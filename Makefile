@@ -4,8 +4,9 @@
 # make test-matrix   loaders and firmware of Debian 12, 13 and of the newest suite with each other, and a
 #               table of how far each gets (root, half an hour; ROWS="HTTP of trixie" for some of it); the roots
 #               that they are read from are made first
-# make test-installs   what `make test` leaves out of installs by our own live system: the power cut at 10, 50 and
-#               90 % of the write, a small disk, a short image, rescue (root, a quarter of an hour)
+# make test-installs   what `make test` leaves out of installs by our own live system: a bare disk with UEFI, the
+#               power cut at 10, 50 and 90 % of the write, a small disk, a short image, rescue, two builds of it (root, half
+#               an hour)
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make deny     advisories, licenses and sources of the dependencies, by deny.toml (needs cargo-deny and the network)
