@@ -32,7 +32,8 @@ trap 'exit 130' INT TERM
 
 readonly quarter=$((mib / 4))
 { head -c "${quarter}M" /dev/urandom
-  yes "what a file system of an installed system holds is text and programs, mostly: $RANDOM" | head -c "$((2 * quarter))M"
+  { yes "what a file system of an installed system holds is text and programs, mostly: $RANDOM" || true; } |
+      head -c "$((2 * quarter))M"
   head -c "${quarter}M" /dev/zero; } > "$work/image.raw"
 zstd -q -3 "$work/image.raw" -o "$work/image.zst"
 gzip -1 -c "$work/image.raw" > "$work/image.gz"
