@@ -1,6 +1,6 @@
 //! The verdict: what keeps a machine from coming up, and what to do about it.
 //!
-//! It is a pure function of the attempt and of how long its machine is silent ([`Verdict::of`]): the causes of [`causes`] are tried in their
+//! It is a pure function of the attempt and of how long its machine is silent ([`Verdict::of`]): the causes of [`causes()`] are tried in their
 //! order, and the first that fits is it. A cause speaks of what stands in the way still: what a machine got past is
 //! none. A machine that boots and was heard a moment ago has no verdict, nor has one that is up.
 
@@ -36,7 +36,7 @@ pub enum Severity {
     Problem,
 }
 
-/// One cause: a row of [`causes`].
+/// One cause: a row of [`causes()`].
 #[derive(Clone, Copy, Debug)]
 pub struct BootCause {
     /// Its name, in lower case with underscores: `bootwright why --cause NAME`.
