@@ -101,8 +101,8 @@ test-installs: cargo test-packages
 test-fresh:
 	@$(SUDO) tests/fresh-root.sh $(or $(SUITE),trixie)
 
-# The programs are built by whoever runs make and run by root: the lab makes network namespaces.
-# The firmware rung emulates one machine at a time.
+# The programs are built by whoever runs make and run by root: the lab makes network namespaces. Most of rung 3's
+# time is waiting; a machine under test takes one processor.
 rungs: cargo
 	@set -e; \
 	export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)"; \
@@ -111,9 +111,9 @@ rungs: cargo
 	echo "== real sockets and programs on loopback"; \
 	$(CARGO) test --quiet --test servers -- --include-ignored; \
 	echo "== rung 3: real clients in network namespaces"; \
-	$(CARGO) test --test lab -- --skip firmware:: --test-threads=2; \
+	$(CARGO) test --test lab -- --skip firmware:: --test-threads=4; \
 	echo "== rung 4: real firmware"; \
-	$(CARGO) test --test lab -- firmware:: --test-threads=1
+	$(CARGO) test --test lab -- firmware:: --test-threads=2
 
 fuzz: cargo
 	@SECONDS_EACH=$$(( ($(or $(SECONDS),420) + 6) / 7 )) tests/fuzz/run.sh

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_flood_of_solicitors_waits_in_bounded_memory() {
         let mut routers = Routers::default();
-        for last in 0..u16::MAX {
+        for last in 0..u16::try_from(ROUTER_WAITING_MAX * 2).unwrap() {
             let [high, low] = last.to_be_bytes();
             let who = (MacAddr([2, 0, 0, 0, high, low]), Ipv6Addr::LOCALHOST);
             routers.solicited(at(START), who, true);

@@ -168,6 +168,11 @@ struct AnswerFolders {
 
 impl AnswerFolders {
     fn of(answers: &Path) -> AnswerFolders {
+        AnswerFolders::with_limit(answers, WATCHED_BEHIND_LINKS_MAX)
+    }
+
+    /// The same where each answer has a share of so many folders and links behind its links.
+    fn with_limit(answers: &Path, share: usize) -> AnswerFolders {
         let mut found = AnswerFolders::default();
         let mut behind = Vec::new();
         // What lies there itself comes first: it counts in no link's share.
@@ -177,7 +182,7 @@ impl AnswerFolders {
             behind.push((answer, links));
         }
         for (answer, links) in behind {
-            let mut left = WATCHED_BEHIND_LINKS_MAX;
+            let mut left = share;
             let is_whole = links
                 .iter()
                 .all(|(link, depth)| found.add_behind(link, *depth, &mut left));
@@ -304,7 +309,8 @@ mod tests {
     fn however_much_lies_behind_one_answers_links_the_others_are_watched_and_it_is_logged() {
         let room = tempfile::tempdir().unwrap();
         let at = |name: &str| room.path().join(name);
-        for number in 0..WATCHED_BEHIND_LINKS_MAX {
+        let share = 16;
+        for number in 0..share {
             fs::create_dir_all(at(&format!("answers/a/{number}"))).unwrap();
             fs::create_dir_all(at(&format!("big/{number}"))).unwrap();
         }
@@ -313,14 +319,14 @@ mod tests {
         symlink("../big", at("answers/b")).unwrap();
         symlink("../../small", at("answers/c/small")).unwrap();
         symlink("../big", at("answers/d")).unwrap();
-        let answers = AnswerFolders::of(&at("answers"));
-        for folder in ["a/0", "a/4095", "c/own", "c/small/deep"] {
+        let answers = AnswerFolders::with_limit(&at("answers"), share);
+        for folder in ["a/0", "a/15", "c/own", "c/small/deep"] {
             let folder = at("answers").join(folder);
             assert!(answers.folders.contains(&folder), "{}", folder.display());
         }
         assert_eq!(answers.left_out, [at("answers/b")], "the other link has the rest");
         // Those of `a`, of the two links, and what is in `c`.
-        let expected = WATCHED_BEHIND_LINKS_MAX * 2 + 2 + 4;
+        let expected = share * 2 + 2 + 4;
         assert_eq!(answers.folders.len(), expected, "each once");
     }
 

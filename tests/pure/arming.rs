@@ -1,31 +1,23 @@
 //! Armed and unarmed hosts from their DHCP request to their script and answer.
 
-use crate::fixtures::{self, draw_token, file_request, host, sourced};
+use crate::fixtures::{self, file_request, host, sourced};
+use crate::installs::{NOW, OTHER, OWN, SCRIPT, armed, ask, get, text};
 use bootwright::boot::{
     arming::{Arming, ArmingChange, HostState, Standing},
     change::Change,
     event::{DiskReason, Reason, ScriptChoice},
     gate::{Gate, gate},
-    identity_cache::IdentityCache,
     machine::Who,
     render::Templates,
-    resource::{Refusal, Resolved, Resource, Transport, resource},
+    resource::{Refusal, Resolved, Transport},
     snapshot::{BootSettings, Host, Hosts, Snapshot},
-    verification::Verification,
-    world::{FileWorld, World},
+    world::World,
 };
 use bootwright::boot::{event::RequestedFile, method::Method, resource::FileRequest};
 use bootwright::lease::LeaseTable;
-use bootwright::model::{BootTarget, By, CallbackDoubt, Dialect, InstallNews, MacAddr, Now, WallTime};
-use std::{net::Ipv4Addr, time::Duration};
+use bootwright::model::{BootTarget, By, CallbackDoubt, Dialect, InstallNews, MacAddr, WallTime};
+use std::net::Ipv4Addr;
 
-const NOW: Now = Now {
-    monotonic: Duration::from_secs(100),
-    wall: WallTime(1_764_000_000),
-};
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
-const SCRIPT: &str = "/boot.ipxe?mac=02-00-00-00-00-07";
 /// What its install's URLs begin with, by the token that tests draw.
 const BASE: &str = "/callback/r1u07/30313233343536373839616263646566";
 const INSTALLS: &str = "#!ipxe\n# installs r1u07 http://192.0.2.1/callback/r1u07/30313233343536373839616263646566/done";
@@ -81,41 +73,6 @@ fn both() -> Snapshot {
     room(vec![listed("r1u07", 7), listed("r1u08", 8)])
 }
 
-/// r1u07, armed for a day.
-fn armed() -> Arming {
-    let mut arming = Arming::default();
-    let (until, by) = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
-    let change = arming.arm(NOW.wall, &listed("r1u07", 7), (until, by)).unwrap();
-    arming.settle(&change, true);
-    arming
-}
-
-fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> Resolved {
-    let files = FileWorld {
-        world: World {
-            now: NOW,
-            snapshot,
-            leases: &mut LeaseTable::default(),
-            arming,
-        },
-        identities: &mut IdentityCache::default(),
-        verification: &Verification::default(),
-        draw_token,
-    };
-    resource(files, request)
-}
-
-fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
-    ask(snapshot, arming, &file_request(Transport::Http, peer, path))
-}
-
-fn text(resolved: &Resolved) -> &str {
-    match &resolved.result {
-        Ok(Resource::Text { body, .. }) => body,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn gate_of<'s>(snapshot: &'s Snapshot, arming: &mut Arming, who: Who<'s>) -> Gate<'s> {
     let world = World {
         now: NOW,
@@ -132,7 +89,7 @@ fn standing(arming: &Arming) -> Standing {
 
 #[test]
 fn an_armed_host_gets_its_install_at_its_own_address_and_the_disk_knows_it_first() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     let resolved = get(&snapshot, &mut arming, OWN, SCRIPT);
     assert_eq!(text(&resolved), INSTALLS);
     let Some(Change::Arming(ArmingChange::Put { record, news })) = &resolved.change else {
@@ -148,7 +105,7 @@ fn an_armed_host_gets_its_install_at_its_own_address_and_the_disk_knows_it_first
 
 #[test]
 fn nobody_else_is_handed_the_install_of_an_armed_host() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     for peer in [OTHER, Ipv4Addr::new(192, 0, 2, 99)] {
         let resolved = get(&snapshot, &mut arming, peer, SCRIPT);
         assert!(
@@ -200,7 +157,7 @@ fn a_machine_that_reports_another_uuid_or_serial_number_than_is_listed_beside_it
 
 #[test]
 fn a_callback_behind_another_url_shows_no_token_to_anybody() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     get(&snapshot, &mut arming, OWN, SCRIPT);
     let resolved = get(&snapshot, &mut arming, OWN, &format!("/http://192.0.2.1{BASE}/done"));
     let token = BASE.rsplit('/').next().unwrap();
@@ -210,7 +167,7 @@ fn a_callback_behind_another_url_shows_no_token_to_anybody() {
 
 #[test]
 fn a_question_and_a_script_that_is_not_there_begin_nothing() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     let head = FileRequest {
         method: Method::Head,
         ..file_request(Transport::Http, OWN, SCRIPT)
@@ -224,7 +181,7 @@ fn a_question_and_a_script_that_is_not_there_begin_nothing() {
 
 #[test]
 fn a_host_that_is_not_armed_or_no_more_boots_its_disk_and_gets_no_answer() {
-    let (snapshot, mut disarmed) = (both(), armed());
+    let (snapshot, mut disarmed) = (both(), armed(&both()));
     disarmed.disarm(NOW.wall, &"r1u07".parse().unwrap(), By::Time).unwrap();
     for mut arming in [Arming::default(), disarmed] {
         let resolved = get(&snapshot, &mut arming, OWN, SCRIPT);
@@ -249,7 +206,7 @@ fn lock_rule_and_another_machine_win_over_an_arming() {
     }]);
     let host = locked.hosts.by_name("r1u07").unwrap();
     assert_eq!(
-        gate_of(&locked, &mut armed(), Who::Host(host)),
+        gate_of(&locked, &mut armed(&both()), Who::Host(host)),
         Gate::Disk(DiskReason::Locked)
     );
 
@@ -259,7 +216,7 @@ fn lock_rule_and_another_machine_win_over_an_arming() {
     };
     let by_rule = Who::Rule(&of_rule.rules[0]);
     assert_eq!(
-        gate_of(&of_rule, &mut armed(), by_rule),
+        gate_of(&of_rule, &mut armed(&both()), by_rule),
         Gate::Disk(DiskReason::RuleInstalls)
     );
 
@@ -268,7 +225,7 @@ fn lock_rule_and_another_machine_win_over_an_arming() {
     for name in ["r1u07", "r1u08"] {
         let host = swapped.hosts.by_name(name).unwrap();
         assert_eq!(
-            gate_of(&swapped, &mut armed(), Who::Host(host)),
+            gate_of(&swapped, &mut armed(&both()), Who::Host(host)),
             Gate::Disk(DiskReason::NotArmed),
             "{name}"
         );
@@ -277,7 +234,7 @@ fn lock_rule_and_another_machine_win_over_an_arming() {
 
 #[test]
 fn a_script_by_name_of_the_address_or_by_tftp_asks_the_same_gate() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     let plain = get(&snapshot, &mut arming, OWN, "/boot.ipxe");
     assert_eq!(text(&plain), INSTALLS);
     let by_tftp = ask(&snapshot, &mut arming, &file_request(Transport::Tftp, OWN, "boot.ipxe"));
@@ -295,7 +252,7 @@ fn call(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) ->
 
 #[test]
 fn an_installs_own_word_is_taken_and_changes_the_disk() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     get(&snapshot, &mut arming, OWN, SCRIPT);
     for (word, expected) in [
         ("started", InstallNews::Started),
@@ -315,7 +272,7 @@ fn an_installs_own_word_is_taken_and_changes_the_disk() {
 
 #[test]
 fn what_programs_send_of_themselves_counts_and_after_the_end_changes_nothing() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     get(&snapshot, &mut arming, OWN, SCRIPT);
     let mut post = |word: &str, body: &str| {
         let path = format!("{BASE}/{word}");
@@ -353,7 +310,7 @@ fn what_programs_send_of_themselves_counts_and_after_the_end_changes_nothing() {
 
 #[test]
 fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     get(&snapshot, &mut arming, OWN, SCRIPT);
     let done = format!("{BASE}/done");
     let of = |host: &str, token: &str| format!("/callback/{host}/{token}/done");
@@ -396,7 +353,7 @@ fn every_other_callback_gets_one_refusal_and_the_log_alone_knows_why() {
 
 #[test]
 fn a_callback_whose_path_is_broken_shows_its_token_in_no_event() {
-    let (snapshot, mut arming) = (both(), armed());
+    let (snapshot, mut arming) = (both(), armed(&both()));
     get(&snapshot, &mut arming, OWN, SCRIPT);
     for path in [
         format!("{BASE}/progress/40%0a"),

@@ -17,6 +17,7 @@ mod fixtures;
 mod fuzz_corpus;
 mod image;
 mod import;
+mod installs;
 mod orders;
 mod plan;
 mod quirks;

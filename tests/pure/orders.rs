@@ -1,33 +1,23 @@
 //! What a host that installs is told to write, and the keys of a machine in rescue: who gets them, and who does not.
 
-use crate::fixtures::{self, artifact, draw_token, file_request, host, image, sourced};
+use crate::fixtures::{self, artifact, file_request, host, image, sourced};
+use crate::installs::{OTHER, OWN, SCRIPT, armed, ask, get, text};
 use bootwright::boot::{
     arming::{Arming, HostState},
     event::{NoOrder, Reason, RequestedFile},
-    identity_cache::IdentityCache,
     method::Method,
     render::Templates,
-    resource::{FileRequest, Refusal, Resolved, Resource, Transport, resource},
+    resource::{FileRequest, Refusal, Transport},
     snapshot::{BootSettings, DeployableDisk, FileStamp, Host, Hosts, Image, Snapshot, Var},
-    verification::Verification,
-    world::{FileWorld, World},
 };
-use bootwright::lease::LeaseTable;
 use bootwright::model::{
-    BootTarget, By, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep, MacAddr,
-    Now, SeedContent, UnpackedImage, WallTime,
+    BootTarget, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep, MacAddr,
+    SeedContent, UnpackedImage,
 };
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
-const NOW: Now = Now {
-    monotonic: Duration::from_secs(100),
-    wall: WallTime(1_764_000_000),
-};
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
 const TOKEN: &str = "30313233343536373839616263646566";
 const ORDER: &str = "/order/r1u07/30313233343536373839616263646566";
-const SCRIPT: &str = "/boot.ipxe?mac=02-00-00-00-00-07";
 const KEYS: &str = "/ssh-keys/r1u07";
 
 fn listed(name: &str, last: u8, settings: BootSettings) -> Host {
@@ -104,42 +94,6 @@ fn room(image: Image, target: BootTarget) -> Snapshot {
 
 fn installs() -> Snapshot {
     room(disk_image(), BootTarget::Install)
-}
-
-/// r1u07 of a room, armed for a day.
-fn armed(snapshot: &Snapshot) -> Arming {
-    let mut arming = Arming::default();
-    let (until, by) = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
-    let host = snapshot.hosts.by_name("r1u07").unwrap();
-    let change = arming.arm(NOW.wall, host, (until, by)).unwrap();
-    arming.settle(&change, true);
-    arming
-}
-
-fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> Resolved {
-    let files = FileWorld {
-        world: World {
-            now: NOW,
-            snapshot,
-            leases: &mut LeaseTable::default(),
-            arming,
-        },
-        identities: &mut IdentityCache::default(),
-        verification: &Verification::default(),
-        draw_token,
-    };
-    resource(files, request)
-}
-
-fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
-    ask(snapshot, arming, &file_request(Transport::Http, peer, path))
-}
-
-fn text(resolved: &Resolved) -> &str {
-    match &resolved.result {
-        Ok(Resource::Text { body, .. }) => body,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn last_step(snapshot: &Snapshot, arming: &Arming) -> Option<InstallStep> {

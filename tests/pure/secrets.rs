@@ -1,31 +1,21 @@
 //! A secret goes to the installer of its armed host, at its own address, and nowhere else.
 
-use crate::fixtures::{self, draw_token, file_request, host, sourced};
+use crate::fixtures::{self, draw_token, host, sourced};
+use crate::installs::{NOW, OTHER, OWN, SCRIPT, armed, get};
 use bootwright::boot::{
     arming::Arming,
     callback::Callback,
     event::Reason,
-    identity_cache::IdentityCache,
     plan::Picture,
     preview::{NoPreview, preview},
     render::Templates,
-    resource::{Refusal, Resolved, Resource, Transport, resource},
+    resource::{Refusal, Resource},
     snapshot::{BLACKED_OUT, BootSettings, Host, Hosts, Secret, SecretSource, Snapshot, Var},
-    verification::Verification,
-    world::{FileWorld, World},
 };
-use bootwright::lease::LeaseTable;
-use bootwright::model::{BootTarget, By, Dialect, MacAddr, Now, WallTime};
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use bootwright::model::{BootTarget, Dialect, MacAddr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 const SECRET: &str = "cOrrect-hOrse";
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
-const NOW: Now = Now {
-    monotonic: Duration::from_secs(100),
-    wall: WallTime(1_764_000_000),
-};
-const SCRIPT: &str = "/boot.ipxe?mac=02-00-00-00-00-07";
 
 fn listed(name: &str, last: u8, target: BootTarget) -> Host {
     let source = SecretSource::File("/etc/bootwright/secrets/root".into());
@@ -67,32 +57,8 @@ fn room(script: &str, answer: &str, target: BootTarget) -> Snapshot {
 const PLAIN: &str = "#!ipxe\n# {{ name }} {{ vars.disk }}\n";
 const ANSWER: &str = "rootpw {{ vars.root_password }} on {{ vars.disk }}";
 
-fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {
-    let files = FileWorld {
-        world: World {
-            now: NOW,
-            snapshot,
-            leases: &mut LeaseTable::default(),
-            arming,
-        },
-        identities: &mut IdentityCache::default(),
-        verification: &Verification::default(),
-        draw_token,
-    };
-    resource(files, &file_request(Transport::Http, peer, path))
-}
-
 fn answer(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr) -> Result<Resource, Refusal> {
     get(snapshot, arming, peer, "/answer/r1u07/preseed.cfg").result
-}
-
-fn armed(snapshot: &Snapshot) -> Arming {
-    let mut arming = Arming::default();
-    let host = snapshot.hosts.by_name("r1u07").unwrap();
-    let until = (WallTime(NOW.wall.0 + 86_400), By::Inventory);
-    let change = arming.arm(NOW.wall, host, until).unwrap();
-    arming.settle(&change, true);
-    arming
 }
 
 #[test]
