@@ -7,6 +7,7 @@
 # make test-installs   what `make test` leaves out of installs by our own live system: a bare disk with UEFI, the
 #               power cut at 10, 50 and 90 % of the write, a small disk, a short image, rescue, two builds of it (root, half
 #               an hour)
+# make test-causes   machines that do not come up, and the cause that `bootwright why` names for each (root, ten minutes)
 # make test-fresh    SUITE=trixie (bookworm, noble, ...): demo, install and tests in a fresh root of it (root)
 # make check    the quick rung: format, lints, unit tests
 # make deny     advisories, licenses and sources of the dependencies, by deny.toml (needs cargo-deny and the network)
@@ -46,7 +47,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-installs test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy deployer images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-installs test-causes test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy deployer images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -97,6 +98,11 @@ test-matrix: cargo test-packages
 test-installs: cargo test-packages
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)" \
 	$(CARGO) test --test lab -- firmware::deploy:: --ignored --test-threads=1
+
+test-causes: cargo test-packages
+	@$(SUDO) tests/install-packages.sh qemu-system-arm qemu-efi-aarch64
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(or $(SUDO),env)" \
+	$(CARGO) test --test lab -- firmware::causes:: --include-ignored --nocapture --test-threads=2
 
 test-fresh:
 	@$(SUDO) tests/fresh-root.sh $(or $(SUITE),trixie)

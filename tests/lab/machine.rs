@@ -4,26 +4,47 @@ use super::firmware::LOADER;
 use super::namespace::{Namespace, TaskTracker, Wire};
 use super::release::Release;
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Condvar, Mutex, PoisonError},
+    thread::available_parallelism,
     time::Duration,
 };
 use tempfile::TempDir;
 
-/// Emulation without KVM takes a core for itself; two machines at once only slow each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// How many machines run, whichever test they are of. Emulation without KVM takes a core for itself; more machines
+/// than cores only slow each other.
+static MACHINES: Mutex<usize> = Mutex::new(0);
+static MACHINE_OFF: Condvar = Condvar::new();
+
+/// One of this host's processors, taken by a machine.
+struct Turn;
+
+impl Turn {
+    fn wait_for() -> Turn {
+        let processors = available_parallelism().map_or(1, usize::from);
+        let machines = MACHINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = MACHINE_OFF.wait_while(machines, |machines| *machines >= processors);
+        *free.unwrap_or_else(PoisonError::into_inner) += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *MACHINES.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        MACHINE_OFF.notify_one();
+    }
+}
 
 /// The serial number that every machine's board says.
 pub const SERIAL: &str = "SN-77";
 
-/// Below this the installer stops to say that the memory is low.
-const MEMORY_MB: &str = "1024";
+/// Megabytes of a machine. Below this the installer stops to say that the memory is low.
+const MEMORY_MB: u32 = 1024;
 
 /// An iPXE that asks as a plain PXE ROM does, and starts what it is told to, by whichever server told it.
 const OLD_ROM: &str = "#!ipxe\nset user-class PXE\nautoboot net0\n";
@@ -151,13 +172,15 @@ fn newer_qemu(name: &str) -> (String, Vec<String>) {
     ("env".to_owned(), arguments)
 }
 
-/// The process of the machine that runs; 0 where none does.
-static RUNNING: AtomicU32 = AtomicU32::new(0);
+thread_local! {
+    /// The process of the machine that this test runs; 0 where it runs none.
+    static RUNNING: Cell<u32> = const { Cell::new(0) };
+}
 
-/// How long the machine that runs, if there is one, has waited for a processor of this host so far: where others
+/// How long this test's machine, if one runs, has waited for a processor of this host so far: where others
 /// take them, it gets nowhere, and that is no fault of what it is to do.
 pub fn starved() -> Duration {
-    let pid = RUNNING.load(Ordering::Relaxed);
+    let pid = RUNNING.get();
     if pid == 0 {
         return Duration::ZERO;
     }
@@ -200,23 +223,33 @@ pub struct Machine {
     process: TaskTracker,
     _folder: TempDir,
     console: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Machine {
-    /// Powers on a machine without a disk, once no other machine runs.
+    /// Powers on a machine without a disk, once a processor is free for it.
     pub fn power_on(wire: &Wire, firmware: Firmware, mac: &str) -> Machine {
         Machine::power_on_with_parts(wire, firmware, &Release::own(), mac)
     }
 
     /// The same with the firmware and option ROM of a release.
     pub fn power_on_with_parts(wire: &Wire, firmware: Firmware, parts: &Release, mac: &str) -> Machine {
-        Machine::start((&wire.server, &wire.tap()), (firmware, parts), mac, MachineDisk::None)
+        Machine::start(
+            (&wire.server, &wire.tap()),
+            (firmware, parts),
+            (mac, MEMORY_MB),
+            MachineDisk::None,
+        )
     }
 
     /// The same on a tap device of any namespace.
     pub fn power_on_at(namespace: &Namespace, tap: &str, firmware: Firmware, mac: &str) -> Machine {
-        Machine::start((namespace, tap), (firmware, &Release::own()), mac, MachineDisk::None)
+        Machine::start(
+            (namespace, tap),
+            (firmware, &Release::own()),
+            (mac, MEMORY_MB),
+            MachineDisk::None,
+        )
     }
 
     /// The same with a disk that boots and says `words` on the console; the network comes first.
@@ -224,7 +257,7 @@ impl Machine {
         Machine::start(
             (&wire.server, &wire.tap()),
             (firmware, &Release::own()),
-            mac,
+            (mac, MEMORY_MB),
             MachineDisk::Talks(words),
         )
     }
@@ -235,9 +268,15 @@ impl Machine {
         Machine::start(
             (&wire.server, &wire.tap()),
             (firmware, &Release::own()),
-            mac,
+            (mac, MEMORY_MB),
             MachineDisk::Kept(disk),
         )
+    }
+
+    /// The same without a disk and with so many megabytes of memory.
+    pub fn power_on_with_memory(wire: &Wire, firmware: Firmware, mac: &str, megabytes: u32) -> Machine {
+        let parts = (firmware, &Release::own());
+        Machine::start((&wire.server, &wire.tap()), parts, (mac, megabytes), MachineDisk::None)
     }
 
     /// Waits until the machine switched itself off, or would have started anew.
@@ -253,11 +292,10 @@ impl Machine {
     fn start(
         (namespace, tap): (&Namespace, &str),
         (firmware, parts): (Firmware, &Release),
-        mac: &str,
+        (mac, megabytes): (&str, u32),
         disk: MachineDisk<'_>,
     ) -> Machine {
-        // A test that failed while it had its turn has powered its machine off all the same.
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait_for();
         let folder = TempDir::new().expect("a temporary folder");
         let console = folder.path().join("console");
         let (program, share) = firmware.program();
@@ -278,7 +316,7 @@ impl Machine {
                 "-accel",
                 "tcg",
                 "-m",
-                MEMORY_MB,
+                &megabytes.to_string(),
                 "-nographic",
                 "-vga",
                 "none",
@@ -312,7 +350,7 @@ impl Machine {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("package iproute2 is installed");
-        RUNNING.store(process.id(), Ordering::Relaxed);
+        RUNNING.set(process.id());
         let keyboard = process.stdin.take().expect("a pipe, as asked for above");
         let machine = Machine {
             process: TaskTracker(process),
@@ -361,7 +399,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        RUNNING.store(0, Ordering::Relaxed);
+        RUNNING.set(0);
         if std::thread::panicking() {
             eprintln!("{}", self.console_tail());
         }

@@ -49,6 +49,7 @@
 //! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
 //! | `pxelinux` | rung 4 in `pxelinux::firmware`: s390x and POWER, whose firmware reads `pxelinux.cfg` itself |
 //! | `firmware` | rung 4: SeaBIOS, OVMF PXE and OVMF HTTP boot to a kernel's userland |
+//! | `firmware::causes` | rung 4: real machines that do not come up, and the cause that `why` names; the slow ones in `make test-causes` |
 //! | `firmware::deploy` | rung 4: bare disks that are written and boot, disks that nothing touches, rescue |
 //! | `matrix` | rung 4: loaders and firmware of three releases with each other; one of each kind in `make test`, all in `make test-matrix` |
 //! | `demo` | rung 4: the demo says why it can't succeed |

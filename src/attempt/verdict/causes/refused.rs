@@ -139,7 +139,12 @@ pub(super) static REFUSED: &[BootCause] = &[
                 "file_unsafe",
             ];
             let step = trace.stuck_file(FileKind::Artifact, &codes)?;
-            Some(format!("{} is not served: {}", step.file_name(), step.sentence()))
+            // The sentences of these name the file.
+            let is_named = step.has_code(&["artifact_wrong", "artifact_unreadable"]);
+            Some(match is_named {
+                true => step.sentence().to_owned(),
+                false => format!("{} is not served: {}", step.file_name(), step.sentence()),
+            })
         },
         action: "fetch or import the image again; `bootwright image verify` names what is wrong",
         page: "The file is not what its sha256 in image.toml says, or the disk does not give it back. It is served to nobody.",
@@ -153,7 +158,7 @@ pub(super) static REFUSED: &[BootCause] = &[
                 FileKind::Artifact,
                 &["artifact_missing", "image_missing", "file_missing"],
             )?;
-            Some(format!("its script asks for what is not there: {}", step.sentence()))
+            Some(format!("its script asks for {}: {}", step.file_name(), step.sentence()))
         },
         action: "see the image's name and files (`bootwright image list`), and the script's own URLs",
         page: "The script names a file that no image has. `check` finds that in what it renders; a script may also build a URL on the machine.",
