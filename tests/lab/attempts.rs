@@ -3,7 +3,9 @@
 use super::SOON;
 use super::daemon::{Daemon, ask, ask_json_with};
 use super::namespace::{SERVER, Wire, text};
+use super::proxy::OtherServer;
 use super::room::Room;
+use super::wire::Rack;
 use serde_json::Value;
 use std::fs;
 
@@ -166,4 +168,41 @@ fn why_names_the_cause_of_boots_that_come_to_nothing() {
     let shown = text(&ask(&room, &["why", "r1u01"]));
     let action = missing["action"].as_str().expect("what to do");
     assert!(shown.contains(action), "{shown}");
+}
+
+/// The DISCOVER of OVMF's own PXE stack; its MAC is 52:54:00:00:00:a1.
+const OVMF_PXE: &str = include_str!("../packets/ovmf-pxe-discover.hex");
+
+#[test]
+fn firmware_that_joins_no_two_offers_is_named_beside_another_server() {
+    let bytes = OVMF_PXE.lines().filter(|line| !line.starts_with('#'));
+    let bytes = bytes.flat_map(str::split_whitespace);
+    let discover: Vec<u8> = bytes.map(|byte| u8::from_str_radix(byte, 16).expect("hex")).collect();
+    let wire = Wire::new();
+    let room = Room::new(&INVENTORY.replace("02:00:00:00:00:41", "52:54:00:00:00:a1"))
+        .with_script("who", "#!ipxe\n")
+        .with_small_image(b"x");
+    room.set("mode = \"dhcp\"", "mode = \"proxy\"");
+    let daemon = Daemon::start(&wire, &room);
+    let _other = OtherServer::start(&wire, &[]);
+    let machine = wire.client_at("52:54:00:00:00:a1", "192.0.2.161");
+    let firmware = Rack::new(&machine);
+    // It has an address from one server and its loader from the other, and takes neither.
+    for asked in 1..=2 {
+        firmware.send(&discover);
+        daemon.wait_for("what to boot", |line| {
+            let offers = daemon
+                .lines()
+                .into_iter()
+                .filter(|line| line.event == "proxy_offered")
+                .count();
+            line.event == "proxy_offered" && offers >= asked
+        });
+    }
+    let verdict = verdict(&room, &daemon, "r1u01");
+    assert_eq!(verdict["cause"], "takes_no_two_offers");
+    assert_eq!(
+        (&verdict["last"], &verdict["missing"]),
+        (&"offered".into(), &"addressed".into())
+    );
 }
