@@ -1,6 +1,8 @@
 //! Rung 4: machines whose disk our own live system writes, from power-on to the boot of what it wrote; what leaves a
 //! disk alone; and the same live system for repairs.
 
+mod secure_boot;
+
 use super::LOADER;
 use crate::daemon::{Daemon, ask, ask_json};
 use crate::machine::{DiskFile, Firmware, Machine, talking_disk};
