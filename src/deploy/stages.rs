@@ -16,6 +16,7 @@ use crate::model::{
     ImageFormat, ImagePieces, ImageSum,
     limits::{
         DEPLOY_BLOCK_BYTES, DEPLOY_HEAD_BYTES, DEPLOY_READ_BACK_BLOCKS, DEPLOY_TAIL_BYTES, DEPLOY_ZEROS_BYTES_MIN,
+        DEPLOY_ZSTD_WINDOW_LOG_MAX,
     },
 };
 use flate2::bufread::MultiGzDecoder;
@@ -62,9 +63,6 @@ pub(super) struct ImageBounds {
     /// It can't do without a partition table.
     pub(super) needs_table: bool,
 }
-
-/// The largest window of zstd that is unpacked, as a power of two: all of them.
-const ZSTD_WINDOW_LOG_MAX: u32 = 31;
 
 fn pass(block: &Arc<Block>, to: &[Sender<Arc<Block>>]) -> Result<(), Halt> {
     to.iter()
@@ -169,7 +167,7 @@ pub(super) fn unpack(
         ImageFormat::Gzip => cut(MultiGzDecoder::new(inlet), bounds, pool, to),
         ImageFormat::Zstd => {
             let opened = zstd::stream::read::Decoder::with_buffer(inlet).and_then(|mut decoder| {
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                decoder.window_log_max(DEPLOY_ZSTD_WINDOW_LOG_MAX)?;
                 Ok(decoder)
             });
             match opened {

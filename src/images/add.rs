@@ -2,6 +2,8 @@
 
 use super::{
     content::ArtifactContent,
+    copy_step::{CopyCallback, CopyStep},
+    disk_sums::disk_sums,
     error::{ImageError, failed},
     partial::{self, Partial},
     place::{self, Added, ArtifactSummary, NewImage},
@@ -14,18 +16,6 @@ use std::{
     io::{self, Read, Write},
     path::Path,
 };
-
-/// What has just been done of making an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyStep {
-    /// So many bytes are to be copied in all.
-    Begins(u64),
-    /// So many more were.
-    Copied(u64),
-}
-
-/// Is told of every step; says whether to go on.
-pub type CopyCallback<'a> = &'a mut dyn FnMut(CopyStep) -> bool;
 
 /// Makes an image in the folder of images.
 ///
@@ -58,14 +48,24 @@ pub(super) fn add_from(
     partial::sweep(images);
     let bytes = bytes_of(new)?;
     space::enough(images, bytes, "the image")?;
-    if !watch(CopyStep::Begins(bytes)) {
+    let disk_bytes = new
+        .disk
+        .iter()
+        .filter(|_| new.disk_sums)
+        .map(bytes_to_copy)
+        .sum::<Result<u64, ImageError>>()?;
+    if !watch(CopyStep::Begins(bytes + disk_bytes)) {
         return Err(ImageError::Stopped);
     }
     let partial = Partial::new(images, new.name.as_str())
         .map_err(|(folder, error)| failed("make the folder", folder.display(), error))?;
     let copied = contents(new).map(|content| copy(content, partial.folder(), watch));
     let artifacts = copied.collect::<Result<Vec<ArtifactSummary>, ImageError>>()?;
-    place::finish(images, partial.folder(), new, artifacts, comments)
+    let disk = match artifacts.last().filter(|_| new.disk.is_some() && new.disk_sums) {
+        Some((file, ..)) => disk_sums(&partial.folder().join(file), watch)?,
+        None => None,
+    };
+    place::finish(images, partial.folder(), new, (artifacts, disk), comments)
 }
 
 /// # Errors
@@ -85,9 +85,11 @@ pub(super) fn contents(new: &NewImage) -> impl Iterator<Item = &ArtifactContent>
 }
 
 fn bytes_of(new: &NewImage) -> Result<u64, ImageError> {
-    contents(new)
-        .map(|content| content.bytes().map_err(|error| failed("copy", content, error)))
-        .sum()
+    contents(new).map(bytes_to_copy).sum()
+}
+
+fn bytes_to_copy(content: &ArtifactContent) -> Result<u64, ImageError> {
+    content.bytes().map_err(|error| failed("copy", content, error))
 }
 
 fn copy(content: &ArtifactContent, folder: &Path, watch: CopyCallback<'_>) -> Result<ArtifactSummary, ImageError> {

@@ -7,9 +7,10 @@
 use super::{
     MANIFEST, checksum,
     content::ArtifactContent,
+    disk_sums::DiskSums,
     error::{ImageError, failed},
 };
-use crate::model::{Cpu, Name, text};
+use crate::model::{Cpu, ImageSum, Name, UnpackedImage, text};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, RenameFlags, renameat2},
@@ -45,6 +46,8 @@ pub struct NewImage {
     pub cmdline: Vec<String>,
     /// Replace an image of the same name.
     pub replace: bool,
+    /// Read a disk image through once it is here, and describe its pieces and what it unpacks to.
+    pub disk_sums: bool,
 }
 
 /// An image that was made.
@@ -117,7 +120,7 @@ pub(super) fn finish(
     images: &Path,
     made: &Path,
     new: &NewImage,
-    artifacts: Vec<ArtifactSummary>,
+    (artifacts, disk): (Vec<ArtifactSummary>, Option<DiskSums>),
     comments: &[&dyn Display],
 ) -> Result<Added, ImageError> {
     let manifest = made.join(MANIFEST);
@@ -126,6 +129,7 @@ pub(super) fn finish(
         &Description {
             new,
             artifacts: &artifacts,
+            disk: disk.as_ref(),
             comments,
         },
     )
@@ -193,6 +197,8 @@ fn write_synced(path: &Path, text: &impl Display) -> io::Result<()> {
 struct Description<'a> {
     new: &'a NewImage,
     artifacts: &'a [ArtifactSummary],
+    /// What is known of the disk.
+    disk: Option<&'a DiskSums>,
     /// A line each above everything else.
     comments: &'a [&'a dyn Display],
 }
@@ -210,16 +216,16 @@ impl Display for Description<'_> {
         new.cpu.iter().try_for_each(|cpu| writeln!(f, "arch    = \"{cpu}\""))?;
         kernel
             .iter()
-            .try_for_each(|kernel| writeln!(f, "kernel  = {}", ArtifactTable(kernel)))?;
+            .try_for_each(|kernel| writeln!(f, "kernel  = {}", ArtifactTable(kernel, None)))?;
         if !initrds.is_empty() {
             writeln!(f, "initrds = [")?;
             initrds
                 .iter()
-                .try_for_each(|initrd| writeln!(f, "    {},", ArtifactTable(initrd)))?;
+                .try_for_each(|initrd| writeln!(f, "    {},", ArtifactTable(initrd, None)))?;
             writeln!(f, "]")?;
         }
         disk.iter()
-            .try_for_each(|disk| writeln!(f, "disk    = {}", ArtifactTable(disk)))?;
+            .try_for_each(|disk| writeln!(f, "disk    = {}", ArtifactTable(disk, self.disk)))?;
         if let Some((first, others)) = new.cmdline.split_first() {
             write!(f, "cmdline = [{}", Quoted(first))?;
             others.iter().try_for_each(|other| write!(f, ", {}", Quoted(other)))?;
@@ -229,14 +235,31 @@ impl Display for Description<'_> {
     }
 }
 
-/// An artifact's table.
-struct ArtifactTable<'a>(&'a ArtifactSummary);
+/// An artifact's table, and what else is known of a disk.
+struct ArtifactTable<'a>(&'a ArtifactSummary, Option<&'a DiskSums>);
 
 impl Display for ArtifactTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, _, sha256) = self.0;
         let sum = checksum::hex(sha256);
-        write!(f, "{{ file = {}, sha256 = \"{sum}\" }}", Quoted(file))
+        write!(f, "{{ file = {}, sha256 = \"{sum}\"", Quoted(file))?;
+        let unpacked = self.1.and_then(|disk| disk.unpacked);
+        if let Some(UnpackedImage {
+            bytes,
+            sha256: Some(ImageSum(sum)),
+        }) = unpacked
+        {
+            let sum = checksum::hex(&sum);
+            write!(f, ", unpacked = {{ bytes = {bytes}, sha256 = \"{sum}\" }}")?;
+        }
+        if let Some(pieces) = self.1.and_then(|disk| disk.pieces.as_ref()) {
+            // An array alone may go over lines there.
+            writeln!(f, ", pieces = {{ bytes = {}, sha256 = [", pieces.bytes)?;
+            let mut sums = pieces.sha256.iter();
+            sums.try_for_each(|ImageSum(sum)| writeln!(f, "    \"{}\",", checksum::hex(sum)))?;
+            f.write_str("] }")?;
+        }
+        f.write_str(" }")
     }
 }
 

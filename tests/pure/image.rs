@@ -1,11 +1,14 @@
 //! `images::add` from the outside: an image appears whole or not at all.
 
+use bootwright::boot::snapshot::DeployableDisk;
 use bootwright::config;
 use bootwright::images::{NewImage, add};
 use bootwright::images::{
     reading::ReadVia,
     sums::{Deferred, Hashing, KnownChecksums},
 };
+use bootwright::model::{ImageFormat, ImageSum, UnpackedImage};
+use sha2::{Digest, Sha256};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tempfile::TempDir;
 
@@ -34,6 +37,7 @@ impl Shelf {
             disk: Some(file("disk.img").into()),
             cmdline: vec!["quiet".to_owned(), "a=\"b\\c\"".to_owned()],
             replace: false,
+            disk_sums: true,
         }
     }
 }
@@ -176,4 +180,87 @@ fn an_image_in_use_stays_and_one_that_nothing_names_goes_whole() {
     assert_eq!(names(&shelf.images()), Vec::<String>::new());
     let (removed, printed) = remove(&shelf, "", "debian-12");
     assert!(!removed && printed.contains("no image `debian-12`"), "{printed}");
+}
+
+/// A small disk: a partition table's mark, and bytes that differ in every piece.
+fn disk(bytes: usize) -> Vec<u8> {
+    let mut disk: Vec<u8> = (0..bytes).map(|at| u8::try_from(at >> 16 & 0xff).unwrap()).collect();
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+/// What is known of the disk of an image that was added from these bytes.
+fn known_of(shelf: &Shelf, bytes: &[u8], disk_sums: bool) -> Option<DeployableDisk> {
+    fs::write(shelf.0.path().join("disk.img"), bytes).unwrap();
+    let new = NewImage {
+        replace: true,
+        disk_sums,
+        ..shelf.new_image()
+    };
+    add(&shelf.images(), &new).unwrap();
+    let (images, report) = config::images(&shelf.images(), &mut Hashing::silent());
+    assert!(report.errors.is_empty(), "{}", report.render(false));
+    images["debian-12"].deployable.clone()
+}
+
+fn packed_by(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let output = Command::new(program)
+        .args(["-c", "-q"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn what_an_install_stops_at_a_wrong_byte_by_is_described_of_every_disk_image() {
+    const PIECE: usize = 4 << 20;
+    let (shelf, disk) = (Shelf::new(), disk(9 << 20));
+    for (bytes, format) in [
+        (disk.clone(), ImageFormat::Raw),
+        (packed_by("gzip", &disk), ImageFormat::Gzip),
+        (packed_by("zstd", &disk), ImageFormat::Zstd),
+    ] {
+        let known = known_of(&shelf, &bytes, true).unwrap();
+        assert_eq!(known.format, format);
+        let pieces = known.pieces.unwrap();
+        let sums: Vec<ImageSum> = bytes.chunks(PIECE).map(sum).collect();
+        assert_eq!((pieces.bytes, pieces.sha256), (PIECE as u64, sums), "{format:?}");
+        let unpacked = (format != ImageFormat::Raw).then(|| UnpackedImage {
+            bytes: disk.len() as u64,
+            sha256: Some(sum(&disk)),
+        });
+        assert_eq!(known.unpacked, unpacked, "{format:?}");
+        let plain = known_of(&shelf, &bytes, false).unwrap();
+        assert_eq!((plain.unpacked, plain.pieces), (None, None), "{format:?}");
+    }
+    // Of what is no disk nothing is known, and nothing is read twice.
+    assert!(known_of(&shelf, b"a squashfs", true).is_none());
+}
+
+#[test]
+fn a_packed_disk_that_was_cut_off_is_no_image_unless_it_is_taken_as_it_is() {
+    let shelf = Shelf::new();
+    for program in ["gzip", "zstd"] {
+        let whole = packed_by(program, &disk(1 << 20));
+        fs::write(shelf.0.path().join("disk.img"), &whole[..whole.len() / 2]).unwrap();
+        let error = add(&shelf.images(), &shelf.new_image()).unwrap_err().to_string();
+        assert!(
+            error.contains("disk.img can't be unpacked") && error.contains("--no-disk-sums"),
+            "{error}"
+        );
+        assert!(names(&shelf.images()).is_empty());
+    }
+    let as_it_is = NewImage {
+        disk_sums: false,
+        ..shelf.new_image()
+    };
+    add(&shelf.images(), &as_it_is).unwrap();
+}
+
+fn sum(bytes: &[u8]) -> ImageSum {
+    ImageSum(Sha256::digest(bytes).into())
 }

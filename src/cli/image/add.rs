@@ -39,6 +39,10 @@ pub(super) struct AddArgs {
     /// No disk, even where the system on the ISO fetches one by URL
     #[arg(long, requires = "source", conflicts_with = "disk")]
     no_disk: bool,
+    /// Do not read a disk image through once it is copied: no `unpacked` and no `pieces` in its image.toml, by which
+    /// an install stops at the first wrong byte
+    #[arg(long)]
+    no_disk_sums: bool,
     /// The architecture, such as x86_64 or arm64; without it, what the kernel's header says
     #[arg(long, value_parser = cpu)]
     arch: Option<Cpu>,
@@ -121,6 +125,7 @@ impl AddArgs {
             disk: found.disk.as_ref().map(|disk| disk.content.clone()),
             cmdline: [&found.cmdline[..], &self.cmdline].concat(),
             replace: self.force,
+            disk_sums: !self.no_disk_sums,
         }
     }
 
@@ -146,6 +151,7 @@ impl AddArgs {
             disk: self.disk.clone().map(ArtifactContent::from),
             cmdline: self.cmdline.clone(),
             replace: self.force,
+            disk_sums: !self.no_disk_sums,
         })
     }
 }

@@ -123,6 +123,7 @@ fn new_image(
         disk: disk.map(ArtifactContent::from),
         cmdline: request.entry.cmdline.clone(),
         replace: request.replace,
+        disk_sums: false,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A request to fetch an image, and the interface for its progress.
 
-use crate::images::{add::CopyStep, catalogue::CatalogueEntry};
+use crate::images::{CopyStep, catalogue::CatalogueEntry};
 use crate::model::{
     Name,
     limits::{FETCH_BACKOFF_INITIAL, FETCH_CONNECT_TIMEOUT, FETCH_IDLE_TIMEOUT, FETCH_TRIES_MAX},

@@ -110,7 +110,7 @@ impl StagingDir {
         let replaced = File::open(images.join(new.name.as_str())).ok();
         let replaced = replaced.filter(|image| locked(image).is_ok());
         self.keep_what(|found| artifacts.iter().any(|(file, _, _)| self.folder.join(file) == found))?;
-        let added = place::finish(images, &self.folder, new, artifacts, comments).inspect_err(|_| {
+        let added = place::finish(images, &self.folder, new, (artifacts, None), comments).inspect_err(|_| {
             let _ = fs::remove_file(self.folder.join(MANIFEST));
         })?;
         // Where nothing was replaced, the folder of that name is the next run's.

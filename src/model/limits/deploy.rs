@@ -17,6 +17,8 @@ pub const DEPLOY_SEED_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How long a server may be silent or refuse connections, with no byte between, before an install has failed: a
 /// switch that starts anew takes minutes.
 pub const DEPLOY_PATIENCE: Duration = Duration::from_secs(600);
+/// The same where a machine in rescue tells of its disks: it goes on without.
+pub const DEPLOY_TELL_PATIENCE: Duration = Duration::from_secs(30);
 /// The same where the end of an install is told, or its failure: then nothing else is left to do.
 pub const DEPLOY_LAST_WORD_PATIENCE: Duration = Duration::from_secs(1800);
 /// How long no other disk must turn up before one is chosen by what it is like: drivers are loaded by then, and what
@@ -57,3 +59,5 @@ pub const DEPLOY_ZEROS_BYTES_MIN: usize = 256 * 1024;
 pub const DEPLOY_HEAD_BYTES: usize = 1024 * 1024;
 /// The end of a disk that is made zeros before anything is written: older tables and labels of RAID lie there.
 pub const DEPLOY_TAIL_BYTES: u64 = 1024 * 1024;
+/// The largest window of zstd that is unpacked, as a power of two: all of them.
+pub const DEPLOY_ZSTD_WINDOW_LOG_MAX: u32 = 31;

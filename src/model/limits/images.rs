@@ -52,3 +52,7 @@ pub const BOOT_MENU_BYTES_MAX: u64 = 256 * 1024;
 pub const BOOT_MENUS_MAX: usize = 256;
 /// Entries of all of them that are kept.
 pub const BOOT_ENTRIES_MAX: usize = 2048;
+/// Bytes of a piece of a disk image that has a checksum of its own, where there need not be larger ones.
+pub const DISK_PIECE_BYTES: u64 = 4 * 1024 * 1024;
+/// Pieces of a disk image: their checksums are in its description, and in every order.
+pub const DISK_PIECES_MAX: u64 = 4096;

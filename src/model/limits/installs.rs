@@ -31,3 +31,11 @@ pub const SERVED_KEYS_MAX: usize = 524_288;
 pub const SERVED_KEYS_PER_RECORD_MAX: usize = 4096;
 /// How often it is looked whose time is up.
 pub const ARMING_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Machines of which it is kept which disks they told of.
+pub const DISK_REPORTS_MAX: usize = HOST_RECORDS_MAX;
+/// Disks that a machine may tell of.
+pub const TOLD_DISKS_MAX: usize = 128;
+/// Bytes of a disk's serial number, model or name, as a machine tells it, that are kept.
+pub const DISK_WORDS_BYTES_MAX: usize = 128;
+/// Names below `/dev/disk/by-id` of such a disk.
+pub const DISK_IDS_MAX: usize = 8;

@@ -115,6 +115,7 @@ pub fn add(images: &Path, found: &FoundImage) -> Result<images::Added, images::I
         disk: found.disk.as_ref().map(|disk| disk.content.clone()),
         cmdline: found.cmdline.clone(),
         replace: true,
+        disk_sums: true,
     };
     images::add(images, &new)
 }
