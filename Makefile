@@ -24,7 +24,7 @@
 #               installed: it writes disks (script deploy) and is what boot = "rescue" boots. FIRMWARE="firmware-bnx2x"
 #               adds firmware for NICs that want some
 # make images   Debian's installer as an image, from the netboot package of this machine's release
-# make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept
+# make install  DESTDIR= PREFIX=/usr; a configuration that exists is kept. The live system goes along if it is built
 # make docs     the docs of every module, private ones too; fails where a link leads nowhere or to two things
 # make check-release  the release build, the docs, and the tests of `check` against it: before a release, as it
 #               builds everything once more
@@ -36,6 +36,7 @@ PROFILE ?= release
 BINARY  ?= target/release/bootwright
 
 IMAGES    = $(DESTDIR)/srv/bootwright/images
+LIVE      = images/bootwright-live
 UNITS     = $(DESTDIR)$(PREFIX)/lib/systemd/system
 CONFIG    = $(DESTDIR)/etc/bootwright
 
@@ -176,7 +177,7 @@ images: cargo
 STATIC = -C target-feature=+crt-static
 deployer: cargo
 	$(CARGO) rustc $(if $(filter release,$(PROFILE)),--release) --bin bootwright-deploy -- $(STATIC)
-	FIRMWARE="$(FIRMWARE)" live/build.sh $(or $(CARGO_TARGET_DIR),target)/$(if $(filter release,$(PROFILE)),release,debug)/bootwright-deploy images/bootwright-live
+	FIRMWARE="$(FIRMWARE)" live/build.sh $(or $(CARGO_TARGET_DIR),target)/$(if $(filter release,$(PROFILE)),release,debug)/bootwright-deploy $(LIVE)
 
 # An inventory has secrets in it: root writes it, the daemon reads it, nobody else does either. Where a
 # package is built there are no users yet; its postinst runs systemd-sysusers and
@@ -197,6 +198,14 @@ install:
 	install -Dm644 config/quirks.toml $(DESTDIR)$(PREFIX)/share/bootwright/quirks.toml
 	install -Dm644 images/catalogue.toml $(DESTDIR)$(PREFIX)/share/bootwright/catalogue.toml
 	umask 022; cp -Rn ipxe-scripts/. $(CONFIG)/ipxe-scripts/
+	@if test -e $(LIVE)/image.toml; then set -e -x; \
+	  install -d $(IMAGES)/bootwright-live; \
+	  install -m644 $$(ls -d $(LIVE)/* | grep -v '/image.toml$$') $(IMAGES)/bootwright-live/; \
+	  install -m644 $(LIVE)/image.toml $(IMAGES)/bootwright-live/image.toml; \
+	elif ! test -e $(IMAGES)/bootwright-live/image.toml; then \
+	  echo 'bootwright: the live system is not built, so it is not installed: script = "deploy" and boot = "rescue"' >&2; \
+	  echo 'bootwright: need it. make deployer builds it (from packages of Debian); run make install again then.' >&2; \
+	fi
 	$(MAKE_USER)
 	test -e $(CONFIG)/inventory.toml || install -m640 $(GROUP) config/inventory.toml $(CONFIG)/inventory.toml
 	test -e $(CONFIG)/bootwright.toml || sed \

@@ -83,6 +83,12 @@ fn state_and_socket_are_closed_to_others() {
 
 /// `make install` into a folder of its own, whose `/etc/group` has `group`.
 fn install(group: Option<&str>) -> (tempfile::TempDir, std::fs::Metadata) {
+    let (root, inventory, _) = install_with(group, Path::new("/nonexistent"));
+    (root, inventory)
+}
+
+/// The same with the live system that lies in a folder, and what it says.
+fn install_with(group: Option<&str>, live: &Path) -> (tempfile::TempDir, std::fs::Metadata, String) {
     use std::fs;
     let root = tempfile::tempdir().unwrap();
     if let Some(group) = group {
@@ -100,13 +106,33 @@ fn install(group: Option<&str>) -> (tempfile::TempDir, std::fs::Metadata) {
         // A folder that systemd-sysusers does not search.
         .arg("PREFIX=/opt/bootwright")
         .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_bootwright")))
+        .arg(format!("LIVE={}", live.display()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let inventory = fs::metadata(root.path().join("etc/bootwright/inventory.toml")).unwrap();
-    (root, inventory)
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    (root, inventory, said)
+}
+
+#[test]
+fn the_live_system_is_installed_where_it_is_built_and_else_it_is_said_how() {
+    let (root, _, said) = install_with(None, Path::new("/nonexistent"));
+    let at = "srv/bootwright/images/bootwright-live";
+    assert!(!root.path().join(at).exists());
+    assert!(said.contains("make deployer"), "{said}");
+    let live = tempfile::tempdir().unwrap();
+    let files = ["vmlinuz", "initrd.zst", "image.toml"];
+    for file in files {
+        std::fs::write(live.path().join(file), file).unwrap();
+    }
+    let (root, _, said) = install_with(None, live.path());
+    for file in files {
+        assert_eq!(std::fs::read_to_string(root.path().join(at).join(file)).unwrap(), file);
+    }
+    assert!(!said.contains("make deployer"), "{said}");
 }
 
 #[test]
