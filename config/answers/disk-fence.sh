@@ -3,18 +3,28 @@
 {# Every line goes on in the next, so that it is one in a preseed, and is indented as a text in YAML. #}
 {% if disk %}
         sys=${SYSFS:-/sys}; dev=${DEVICES:-/dev}; fits= ; seen= ; best= ; tie= ; rule={{ disk.rule | quote }}; \
-        refuse() { echo "bootwright: $1" >&2; echo "bootwright: $1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(echo "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
-        lower() { echo "$1" | tr A-Z a-z; }; \
+        say() { printf '%s' "bootwright: $1"; echo; }; \
+        refuse() { say "$1" >&2; say "$1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(printf '%s' "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
+        lower() { printf '%s' "$1" | tr A-Z a-z; }; \
         trimmed() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }; \
         for path in "$sys"/block/*; do \
         name=${path##*/}; \
-        case $name in loop*|ram*|sr*|fd*|zram*|md*|dm-*|nbd*|mtd*) continue ;; esac; \
+        case $name in loop*|ram*|zram*|sr*|fd*|md*|dm-*|nbd*|mtd*|mmcblk*boot*|mmcblk*rpmb*|nvme*c*n*) continue ;; esac; \
+        [ -e "$path/device" ] || continue; \
+        [ "$(cat "$path/hidden" 2>/dev/null || echo 0)" = 0 ] || continue; \
         bytes=$(( $(cat "$path/size" 2>/dev/null || echo 0) * 512 )); \
         [ "$bytes" -gt 0 ] || continue; \
         [ "$(cat "$path/ro" 2>/dev/null)" != 1 ] || continue; \
-        serial=$(cat "$path/serial" 2>/dev/null || cat "$path/device/serial" 2>/dev/null || tail -c +5 "$path/device/vpd_pg80" 2>/dev/null | tr -d '\000'); \
-        serial=$(echo "$serial" | trimmed); \
-        model=$(cat "$path/device/model" 2>/dev/null | trimmed); \
+        of_device() { cat "$path/device/$1" 2>/dev/null | trimmed; }; \
+        of_ata() { dd if="$path/device/vpd_pg89" bs=2 skip=$1 count=$2 conv=swab 2>/dev/null | tr -d '\000' | trimmed; }; \
+        model=$(of_device model); serial=$(of_device serial); \
+        [ -n "$serial" ] || serial=$(tail -c +5 "$path/device/vpd_pg80" 2>/dev/null | tr -d '\000' | trimmed); \
+        case $name in \
+        vd*) told=$(cat "$path/serial" 2>/dev/null | trimmed); serial=${told:-$serial} ;; \
+        mmcblk*) told=$(of_device name); model=${told:-$model} ;; \
+        nvme*) ;; \
+        *) told=$(of_ata 57 20); told_serial=$(of_ata 40 10); if [ -n "$told" ] && [ -n "$told_serial" ]; then model=$told; serial=$told_serial; fi ;; \
+        esac; \
         nvme=false; case $name in nvme*) nvme=true ;; esac; \
         ids= ; for link in "$dev"/disk/by-id/*; do if [ "$(readlink -f "$link" 2>/dev/null)" = "$dev/$name" ]; then ids="$ids ${link##*/}"; fi; done; \
         seen="$seen $name ($bytes bytes, model $model, serial $serial)"; \
@@ -22,7 +32,7 @@
         [ "$serial" = {{ disk.serial | quote }} ] || continue; \
 {% endif %}
 {% if disk.model %}
-        pattern=$(lower {{ disk.model | quote }}); case $(lower "$model") in $pattern) ;; *) continue ;; esac; \
+        case $(lower "$model") in {{ disk.model_pattern }}) ;; *) continue ;; esac; \
 {% endif %}
 {% if disk.by_id %}
         case "$ids " in *" "{{ disk.by_id | quote }}" "*) ;; *) continue ;; esac; \

@@ -1,9 +1,15 @@
 //! How a host is recognised, as the inventory writes it: its interfaces, and what names it where it lists
 //! none. What can name no machine, or any of a thousand, is refused here.
 
-use super::decode::{self, Fields, Reader, Value};
-use crate::boot::snapshot::Sourced;
-use crate::model::{HardwareAddr, MacAddr, MacError, Uuid, is_placeholder_serial, limits::CLIENT_ID_BYTES_MAX, text};
+use super::{
+    causes::{CausesByMachine, Whose},
+    decode::{self, Fields, Reader, Value},
+    problems::Problems,
+};
+use crate::boot::snapshot::{Host, Sourced, Var};
+use crate::model::{
+    BootTarget, HardwareAddr, MacAddr, MacError, Uuid, is_placeholder_serial, limits::CLIENT_ID_BYTES_MAX, text,
+};
 use crate::proto::dhcp::names_a_vlan;
 use std::fmt;
 use toml::de::DeValue;
@@ -138,4 +144,36 @@ fn port(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
         reader.problems.warn(&reader.origin(value), message, help);
     }
     Some(port)
+}
+
+/// Says which hosts install, or are given secrets, by no more than what their machines say of themselves.
+pub(super) fn warn_of_claims(hosts: &[Host], problems: &mut Problems) {
+    let (mut installed, mut told) = (CausesByMachine::default(), CausesByMachine::default());
+    for host in hosts
+        .iter()
+        .filter(|host| !host.lists_hardware() && host.port.is_none())
+    {
+        let settings = &host.settings;
+        let installs = settings.boot.as_ref().filter(|boot| boot.value == BootTarget::Install);
+        let is_secret = |var: &&Sourced<Var>| matches!(var.value, Var::Secret(_));
+        let secret = settings.vars.values().find(is_secret);
+        match (installs, secret) {
+            (Some(boot), _) => installed.add(boot.origin.clone(), Whose::Host(&host.name)),
+            (None, Some(secret)) => told.add(secret.origin.clone(), Whose::Host(&host.name)),
+            (None, None) => {}
+        }
+    }
+    let summaries = [(installed, "installs"), (told, "has secrets")];
+    let all = summaries
+        .into_iter()
+        .flat_map(|(causes, what)| causes.into_summaries().map(move |cause| (cause, what)));
+    for ((origin, whose), what) in all {
+        let message = format_args!(
+            "{whose} {what} and is known by its UUID or serial number alone: a machine that says the same gets all that is \
+             its own, secrets and installs too"
+        );
+        let help =
+            "list its `mac` as well, or the switch `port` that it is at: anybody may say a UUID or a serial number";
+        problems.warn(&origin, message, help);
+    }
 }

@@ -6,9 +6,9 @@ use crate::boot::{
     event::NoOrder,
     resource::deploy_order,
     snapshot::{BootSettings, Host, Origin, Snapshot},
-    unattended::unattended,
+    unattended::{is_for_people, unattended},
 };
-use crate::model::{BootTarget, DiskSelector, Token};
+use crate::model::{BootTarget, DiskSelector, DiskSize, Token};
 
 /// The parameter by which our own live system is told to install.
 const ORDER: &str = "bootwright.order=";
@@ -46,23 +46,47 @@ fn unfenced(settings: &BootSettings, script: &str, answers: &[String]) -> Option
     Some((flaw, disk.origin.clone()))
 }
 
-/// Whether a text names everything that the rule names. Our own live system is told the rule by its order.
+/// Whether a text keeps to the disk: it has the rule whole, as the shipped fence has, maybe quoted for a shell; or it names the disk by its serial
+/// number or its `by-id`; or, where the rule has no part that a text can't be seen to look at, everything that the rule
+/// names. Our own live system is told the rule by its order. Words for people are no part of it.
 fn keeps_to(rule: &DiskSelector, text: &str) -> bool {
-    let names = |value: &Option<String>| value.as_ref().is_none_or(|value| text.contains(value.as_str()));
-    let bounds = rule.size.map(|size| size.bounds());
-    let names_size = bounds.is_none_or(|(least, most)| {
-        let bound = if least > 0 { least } else { most };
-        text.contains(&bound.to_string())
+    let lines: Vec<&str> = text.lines().filter(|line| !is_for_people(line)).collect();
+    let has = |words: &str| lines.iter().any(|line| has_whole(line, words));
+    let names = |value: &Option<String>| value.as_ref().is_none_or(|value| has(value));
+    let names_size = rule.size.map(DiskSize::bounds).is_none_or(|(least, most)| {
+        (least == 0 || has(&least.to_string())) && (most == u64::MAX || has(&most.to_string()))
     });
-    let names_none = rule.serial.is_none() && rule.model.is_none() && rule.by_id.is_none() && rule.size.is_none();
-    text.contains(ORDER)
-        || (!names_none && names(&rule.serial) && names(&rule.model) && names(&rule.by_id) && names_size)
-        || text.contains(&rule.to_string())
+    let is_named = rule.serial.is_some() || rule.by_id.is_some();
+    let is_seen = rule.nvme.is_none() && rule.pick.is_none() && (rule.model.is_some() || rule.size.is_some());
+    let names_all = names(&rule.serial) && names(&rule.by_id) && names(&rule.model) && names_size;
+    let whole = rule.to_string();
+    let has_rule = has(&whole) || has(&whole.replace('\'', "'\"'\"'"));
+    orders(text) || has_rule || ((is_named || is_seen) && names_all)
+}
+
+/// Whether a line has these words and nothing that goes on with them: `S1` is not in `S10`.
+fn has_whole(line: &str, words: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    line.match_indices(words).any(|(at, found)| {
+        let before = line[..at].chars().next_back();
+        let behind = line[at + found.len()..].chars().next();
+        !words.is_empty() && !before.is_some_and(is_part) && !behind.is_some_and(is_part)
+    })
+}
+
+/// Whether a script tells our own live system where its order is.
+fn orders(script: &str) -> bool {
+    let lines = script.lines().filter(|line| !is_for_people(line));
+    let mut words = lines.flat_map(str::split_whitespace);
+    words.any(|word| {
+        let url = word.trim_matches(['\'', '"']).strip_prefix(ORDER);
+        url.is_some_and(|url| url.starts_with("http://"))
+    })
 }
 
 /// An image that our own live system could not write.
 fn unwritable(snapshot: &Snapshot, host: &Host, script: &str) -> Option<(Flaw, Origin)> {
-    if !script.contains(ORDER) {
+    if !orders(script) {
         return None;
     }
     let why = deploy_order(snapshot, host, (Token::SAMPLE, "http://192.0.2.1")).err()?;
@@ -93,6 +117,7 @@ fn unwritable(snapshot: &Snapshot, host: &Host, script: &str) -> Option<(Flaw, O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Pick;
 
     fn keeps(rule: DiskSelector, text: &str) -> bool {
         keeps_to(&rule, text)
@@ -105,18 +130,53 @@ mod tests {
             size: "480GB".parse().ok(),
             ..DiskSelector::default()
         };
-        assert!(keeps(both(), "check serial S1 and at least 456000000000 bytes"));
-        assert!(!keeps(both(), "ignoredisk --only-use=sda # S1"));
-        assert!(!keeps(both(), "456000000000"));
-        assert!(keeps(
-            both(),
-            "kernel vmlinuz bootwright.order=http://192.0.2.1/order/a/b"
-        ));
+        let least_and_most = "serial S1, from 456000000000 to 504000000000 bytes";
+        assert!(keeps(both(), least_and_most));
+        for text in [
+            "ignoredisk --only-use=sda # S1",
+            "456000000000",
+            "check serial S1 and at least 456000000000 bytes",
+            "serial S10, from 456000000000 to 504000000000 bytes",
+            "serial S1, from 4560000000001 to 504000000000 bytes",
+            "# serial S1, from 456000000000 to 504000000000 bytes",
+            "# bootwright.order=http://192.0.2.1/order/a/b",
+            "echo bootwright.order=http://192.0.2.1/order/a/b",
+            "kernel vmlinuz no-bootwright.order=http://192.0.2.1/order/a/b",
+            "kernel vmlinuz bootwright.order=",
+            "# { serial = \"S1\", size = \"480GB\" }",
+            "",
+        ] {
+            assert!(!keeps(both(), text), "{text}");
+        }
+        for text in [
+            "kernel vmlinuz bootwright.order=http://192.0.2.1/order/a/b",
+            "linux /vmlinuz 'bootwright.order=http://192.0.2.1/order/a/b'",
+            "rule='{ serial = \"S1\", size = \"480GB\" }'",
+        ] {
+            assert!(keeps(both(), text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_text_can_not_be_seen_to_look_at_takes_the_whole_rule() {
         let fast = || DiskSelector {
             nvme: Some(true),
+            model: Some("INTEL*".to_owned()),
             ..DiskSelector::default()
         };
-        assert!(!keeps(fast(), "anything"));
-        assert!(keeps(fast(), "# { nvme = true }"));
+        assert!(!keeps(fast(), "model INTEL*"), "of SATA there may be one, too");
+        assert!(keeps(fast(), "rule='{ model = \"INTEL*\", nvme = true }'"));
+        let largest = || DiskSelector {
+            pick: Some(Pick::Largest),
+            ..DiskSelector::default()
+        };
+        assert!(!keeps(largest(), "anything"));
+        assert!(keeps(largest(), "rule='{ pick = \"largest\" }'"));
+        let at_least = || DiskSelector {
+            size: ">=400GB".parse().ok(),
+            ..DiskSelector::default()
+        };
+        assert!(keeps(at_least(), "part / --size=400000000000"));
+        assert!(!keeps(at_least(), "part / --size=40000000000"));
     }
 }

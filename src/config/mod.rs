@@ -248,6 +248,7 @@ fn validate_inventory(
     }
     let scripts = (!unread.scripts).then_some(&snapshot.templates);
     hosts::validate_targets((&hosts, &snapshot.rules), scripts, problems);
+    identity::warn_of_claims(&hosts, problems);
     // What was accepted before this was looked at is served all the same.
     problems.outside(|problems| port_locks::validate(inventory, gives_addresses, problems));
     validate_loaders(read, inventory, (&hosts, seen), snapshot, problems);

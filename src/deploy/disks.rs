@@ -7,6 +7,7 @@ use super::sysfs;
 use crate::model::{
     DiskInfo,
     limits::{DEPLOY_DISKS_LOOK_INTERVAL, DEPLOY_DISKS_LOOK_MAX},
+    may_be_disk,
 };
 use std::{
     fs,
@@ -40,6 +41,11 @@ pub(super) fn found(root: &Path) -> Vec<FoundDisk> {
     names.iter().filter_map(|name| disk(root, name)).collect()
 }
 
+/// What a rule is held against, of every disk below `root`.
+pub fn disks_of(root: &Path) -> Vec<DiskInfo> {
+    found(root).into_iter().map(|disk| disk.info).collect()
+}
+
 /// The disks below `root` once they have been the same for `settle`, or are what is waited for. Disks that come and go
 /// all the time are those that are there at the end of [`DEPLOY_DISKS_LOOK_MAX`].
 pub(super) fn settled(root: &Path, settle: Duration, is_enough: impl Fn(&[FoundDisk]) -> bool) -> Vec<FoundDisk> {
@@ -57,9 +63,7 @@ pub(super) fn settled(root: &Path, settle: Duration, is_enough: impl Fn(&[FoundD
 
 fn disk(root: &Path, name: &str) -> Option<FoundDisk> {
     let at = root.join("sys/block").join(name);
-    let is_part_of_emmc = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
-    let is_optical = name.starts_with("sr") || name.starts_with("fd");
-    if !at.join("device").exists() || sysfs::flag(&at.join("hidden")) || is_part_of_emmc || is_optical {
+    if !may_be_disk(name) || !at.join("device").exists() || sysfs::flag(&at.join("hidden")) {
         return None;
     }
     // `cciss!c0d0` stands for a name with a folder in it.

@@ -37,3 +37,4 @@ mod wire;
 mod zeros;
 
 pub use command::main;
+pub use disks::disks_of;

@@ -329,6 +329,13 @@ impl fmt::Display for DiskSelector {
     }
 }
 
+impl DiskInfo {
+    /// How large it is, for people: `480GB`.
+    pub fn size(&self) -> impl fmt::Display {
+        Bytes(self.bytes)
+    }
+}
+
 /// What an operator could write a rule from.
 impl fmt::Display for DiskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

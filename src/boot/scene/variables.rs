@@ -275,6 +275,7 @@ impl TemplateObject for DiskVariables {
     const NAMES: &'static [&'static str] = &[
         "serial",
         "model",
+        "model_pattern",
         "by_id",
         "bytes_min",
         "bytes_max",
@@ -288,8 +289,9 @@ impl TemplateObject for DiskVariables {
         let named = |value: &Option<String>| text(value.as_deref().unwrap_or_default());
         let bounds = rule.size.map(DiskSize::bounds);
         Some(match name {
-            "serial" => named(&rule.serial),
+            "serial" => text(rule.serial.as_deref().unwrap_or_default().trim()),
             "model" => named(&rule.model),
+            "model_pattern" => Value::from(shell_pattern(rule.model.as_deref().unwrap_or_default().trim())),
             "by_id" => named(&rule.by_id),
             "bytes_min" => shown(bounds.map(|(least, _)| least)),
             "bytes_max" => shown(bounds.map(|(_, most)| most)),
@@ -299,6 +301,22 @@ impl TemplateObject for DiskVariables {
             _ => return None,
         })
     }
+}
+
+/// A glob as a shell's `case` has it, for a text in small letters: `*` and `?` alone mean more than themselves.
+fn shell_pattern(glob: &str) -> String {
+    let mut pattern = String::with_capacity(glob.len() + 8);
+    let lower = glob.to_ascii_lowercase();
+    for part in lower.split_inclusive(['*', '?']) {
+        let (word, wildcard) = part.split_at(part.trim_end_matches(['*', '?']).len());
+        if !word.is_empty() {
+            pattern.push('\'');
+            pattern.push_str(&word.replace('\'', "'\"'\"'"));
+            pattern.push('\'');
+        }
+        pattern.push_str(wildcard);
+    }
+    pattern
 }
 
 /// Where a machine's `vars` are.

@@ -1,7 +1,8 @@
 //! Installs that would go to another disk, or could not be written at all; rescue.
 
 use super::{Room, SUBNET, has, shown};
-use bootwright::model::{BootTarget, DiskSelector, ImageFormat};
+use bootwright::deploy::disks_of;
+use bootwright::model::{BootTarget, DiskSelector, ImageFormat, NO_DISK_NAMES};
 use std::os::unix::fs::PermissionsExt;
 
 const DEPLOYS: &str = "[[host]]\nname = \"r1u07\"\nmac = \"52:54:00:00:00:07\"\nboot = \"install\"\n\
@@ -81,19 +82,21 @@ fn an_install_that_does_not_look_at_the_disk_that_it_may_erase_is_an_error() {
         room.write("scripts/blind.ipxe", &format!("#!ipxe\n{text}\n"));
         room.report()
     };
-    let report = script("kernel {{ image.kernel }} disk=/dev/sda");
-    assert!(
-        has(
-            &report,
-            (11, 8),
-            &["neither the script nor the answer", "serial = \"S1\""]
-        ),
-        "{}",
-        shown(&report.errors)
-    );
+    for text in ["kernel {{ image.kernel }} disk=/dev/sda", "# {{ disk.rule }}"] {
+        let report = script(text);
+        assert!(
+            has(
+                &report,
+                (11, 8),
+                &["neither the script nor the answer", "serial = \"S1\""]
+            ),
+            "{text}: {}",
+            shown(&report.errors)
+        );
+    }
     for text in [
         "kernel {{ image.kernel }} serial={{ disk.serial }}",
-        "# {{ disk.rule }}",
+        "params rule={{ disk.rule }}",
     ] {
         let report = script(text);
         assert!(report.errors.is_empty(), "{text}: {}", shown(&report.errors));
@@ -166,6 +169,43 @@ fn an_image_that_can_not_be_written_to_a_disk_is_an_error_where_it_is_to_be() {
 }
 
 #[test]
+fn a_host_that_only_says_who_it_is_and_installs_or_has_secrets_is_warned_of() {
+    let uuid = "uuid = \"4c4c4544-0051-4a10-8057-b2c04f4e4d32\"\n";
+    let (installs, live) = (
+        "boot = \"install\"\nscript = \"deploy\"\nimage = \"debian-13\"\n",
+        "boot = \"local\"\n",
+    );
+    let warned = |known_by: &str, boots: &str, vars: &str| {
+        let room = room(
+            &format!("[[host]]\nname = \"r1u07\"\n{known_by}{boots}{vars}"),
+            ", format = \"raw\" }",
+        );
+        room.write("secret", "hunter2");
+        let secret = room.path("secret");
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        let inventory = std::fs::read_to_string(room.path("inventory.toml")).unwrap();
+        room.write(
+            "inventory.toml",
+            &inventory.replace("SECRET", &secret.display().to_string()),
+        );
+        let loaded = room.compiled();
+        let about = loaded
+            .warnings
+            .iter()
+            .filter(|warning| warning.to_string().contains("serial number alone"));
+        about.map(|warning| warning.place).collect::<Vec<_>>()
+    };
+    let secret = "vars = { password = { secret = true, file = \"SECRET\" } }\n";
+    let serial = "serial = \"SN-7\"\n";
+    assert_eq!(warned(uuid, installs, ""), [Some((8, 8))]);
+    assert_eq!(warned(serial, installs, secret), [Some((8, 8))]);
+    assert_eq!(warned(uuid, live, secret), [Some((9, 21))]);
+    assert!(warned(uuid, live, "").is_empty());
+    let mac = "mac = \"52:54:00:00:00:07\"\n";
+    assert!(warned(&format!("{uuid}{mac}"), installs, secret).is_empty());
+}
+
+#[test]
 fn without_our_live_system_check_says_how_it_is_made() {
     for boots in [
         DEPLOYS.to_owned(),
@@ -230,24 +270,81 @@ fn who_is_set_to_rescue_gets_our_script_whatever_its_profile_installs_with() {
 /// A disk below a folder that stands for `/sys` and `/dev`: its size in gigabytes, its serial number, its model.
 fn plug_in(room: &Room, name: &str, (gigabytes, serial, model): (u64, &str, &str)) {
     let folder = format!("sys/block/{name}");
-    room.write(
-        &format!("{folder}/size"),
-        &format!("{}\n", gigabytes * 1_000_000_000 / 512),
-    );
+    let sectors = gigabytes * 1_000_000_000 / 512;
+    room.write(&format!("{folder}/size"), &format!("{sectors}\n"));
     room.write(&format!("{folder}/ro"), "0\n");
     room.write(&format!("{folder}/removable"), "0\n");
     room.write(&format!("{folder}/device/model"), &format!("{model}   \n"));
-    match name.starts_with("nvme") {
-        true => room.write(&format!("{folder}/device/serial"), &format!("{serial}  \n")),
+    match name.get(..2) {
+        Some("nv") => room.write(&format!("{folder}/device/serial"), &format!("{serial}  \n")),
+        Some("vd") => room.write(&format!("{folder}/serial"), serial),
+        Some("mm") => {
+            room.write(&format!("{folder}/device/serial"), serial);
+            room.write(&format!("{folder}/device/name"), &format!("{model}\n"));
+        }
         // A page of SCSI's vital product data: four bytes in front.
-        false => room.write(&format!("{folder}/device/vpd_pg80"), &format!("\0\u{1}\0\u{8}{serial}")),
+        _ => {
+            let length = char::from(u8::try_from(serial.len()).unwrap());
+            room.write(
+                &format!("{folder}/device/vpd_pg80"),
+                &format!("\0\u{1}\0{length}{serial}"),
+            );
+        }
     }
     room.write(&format!("dev/{name}"), "");
 }
 
-/// What a rule's fence comes to for a machine that installs to `/dev/{to}`: whether it goes on, and what it says.
-fn fenced(rule: &str, to: &str, disks: &[(&str, (u64, &str, &str))]) -> (bool, String) {
-    let room = Room::new("");
+/// The page in which an ATA disk tells its own names: two characters a word, the second one first.
+fn ata_page(serial: &str, model: &str) -> Vec<u8> {
+    let mut page = vec![0; 60 + 512];
+    for (word, words, text) in [(10, 10, serial), (27, 20, model)] {
+        let padded = format!("{text:<width$}", width = 2 * words);
+        for (place, pair) in padded.as_bytes().chunks(2).enumerate() {
+            page[60 + 2 * (word + place)] = pair[1];
+            page[60 + 2 * (word + place) + 1] = pair[0];
+        }
+    }
+    page
+}
+
+/// A machine of many disks, and of much that is none.
+fn machine_of_many_disks(room: &Room) {
+    for (name, disk) in [
+        ("sda", (480, "S1", "SAMSUNG MZ7LH480")),
+        ("sdb", (960, "S2", "SAMSUNG MZ7LH960")),
+        ("sdc", (4000, "cut off", "ST4000NM0035-1V4")),
+        ("sdd", (64, "STICK", "DataTraveler 3.0")),
+        ("sde", (250, "[S]*?", "O'Neil [a-z] 250\\t")),
+        ("nvme0n1", (960, "N1", "INTEL P4510")),
+        ("nvme0c0n1", (970, "N1", "INTEL P4510")),
+        ("vda", (20, "V1", "")),
+        ("mmcblk0", (32, "0x1234", "DG4032")),
+        ("mmcblk0boot0", (33, "0x1234", "DG4032")),
+        ("mmcblk0rpmb", (34, "0x1234", "DG4032")),
+        ("sdx", (9000, "HIDDEN", "HIDDEN")),
+        ("sdy", (9001, "LOCKED", "LOCKED")),
+        ("sdz", (0, "EMPTY", "EMPTY")),
+        ("md127", (9002, "RAID", "RAID")),
+        ("sr0", (9003, "DVD", "DVD")),
+        ("nbd0", (9004, "NET", "NET")),
+    ] {
+        plug_in(room, name, disk);
+    }
+    room.write("sys/block/sdd/removable", "1\n");
+    room.write("sys/block/sdx/hidden", "1\n");
+    room.write("sys/block/sdy/ro", "1\n");
+    // No device is behind it.
+    room.write("sys/block/bcache0/size", "100000000\n");
+    let page = ata_page("ZC1234", "ST4000NM0035-1V4107 whole");
+    std::fs::write(room.path("sys/block/sdc/device/vpd_pg89"), page).unwrap();
+    let dev = room.path("dev");
+    std::fs::create_dir_all(dev.join("disk/by-id")).unwrap();
+    std::os::unix::fs::symlink(dev.join("sda"), dev.join("disk/by-id/ata-ONE")).unwrap();
+}
+
+/// What a rule's fence comes to on that machine, for an install to `/dev/{to}`: whether it goes on, and what it says.
+/// Which disk our own live system would take there.
+fn fenced(room: &Room, rule: &str, to: &str) -> ((bool, String), Option<String>) {
     let dev = room.path("dev");
     let host = format!(
         "{SUBNET}[[host]]\nname = \"a\"\nmac = \"52:54:00:00:00:07\"\nboot = \"install\"\nscript = \"kickstart\"\n\
@@ -256,11 +353,6 @@ fn fenced(rule: &str, to: &str, disks: &[(&str, (u64, &str, &str))]) -> (bool, S
         dev.display()
     );
     room.write("inventory.toml", &host);
-    for (name, disk) in disks {
-        plug_in(&room, name, *disk);
-    }
-    std::fs::create_dir_all(dev.join("disk/by-id")).unwrap();
-    std::os::unix::fs::symlink(dev.join("sda"), dev.join("disk/by-id/ata-ONE")).unwrap();
     let loaded = room.compiled();
     let identity = bootwright::boot::machine::Identity {
         mac: "52:54:00:00:00:07".parse().ok(),
@@ -287,35 +379,85 @@ fn fenced(rule: &str, to: &str, disks: &[(&str, (u64, &str, &str))]) -> (bool, S
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.success(), said)
+    let host = loaded.snapshot.hosts.by_name("a").unwrap();
+    let rule = &host.settings.disk.as_ref().unwrap().value;
+    let disks = disks_of(&room.path(""));
+    let ours = rule.choose(&disks, 0).ok().map(|disk| disk.name.clone());
+    ((output.status.success(), said), ours)
 }
 
 #[test]
-fn the_shipped_answers_go_on_with_the_disk_that_fits_and_with_no_other() {
-    let disks = [
-        ("sda", (480, "S1", "SAMSUNG MZ7LH480")),
-        ("sdb", (960, "S2", "SAMSUNG MZ7LH960")),
-        ("nvme0n1", (960, "N1", "INTEL P4510")),
-    ];
-    for (rule, to, goes_on) in [
-        ("{ serial = \"S1\" }", "sda", true),
-        ("{ serial = \"S1\" }", "sdb", false),
-        ("{ serial = \"S9\" }", "sda", false),
-        ("{ serial = \"N1\", nvme = true }", "nvme0n1", true),
-        ("{ nvme = true }", "nvme0n1", true),
-        ("{ nvme = false, size = \"480GB\" }", "sda", true),
-        ("{ model = \"samsung*\" }", "sda", false),
-        ("{ model = \"samsung*\", pick = \"largest\" }", "sdb", true),
-        ("{ model = \"samsung*\", pick = \"smallest\" }", "sda", true),
-        ("{ pick = \"largest\" }", "sdb", false),
-        ("{ size = \">=900GB\", model = \"INTEL*\" }", "nvme0n1", true),
-        ("{ size = \"<=500GB\" }", "sda", true),
-        ("{ by-id = \"ata-ONE\" }", "sda", true),
-        ("{ by-id = \"ata-TWO\" }", "sda", false),
+fn the_shipped_answers_go_on_with_the_disk_that_fits_and_with_no_other_as_our_live_system_does() {
+    let room = Room::new("");
+    machine_of_many_disks(&room);
+    for (rule, fitting) in [
+        ("{ serial = \"S1\" }", Some("sda")),
+        ("{ serial = \" S1 \" }", Some("sda")),
+        ("{ serial = \"S9\" }", None),
+        ("{ serial = \"N1\" }", Some("nvme0n1")),
+        ("{ serial = \"N1\", nvme = true }", Some("nvme0n1")),
+        ("{ serial = \"N1\", nvme = false }", None),
+        ("{ serial = \"V1\" }", Some("vda")),
+        ("{ serial = \"0x1234\" }", Some("mmcblk0")),
+        ("{ serial = \"STICK\" }", Some("sdd")),
+        ("{ model = \"DataTraveler*\" }", None),
+        ("{ serial = \"HIDDEN\" }", None),
+        ("{ serial = \"LOCKED\" }", None),
+        ("{ serial = \"EMPTY\" }", None),
+        ("{ serial = \"RAID\" }", None),
+        ("{ serial = \"DVD\" }", None),
+        ("{ serial = \"NET\" }", None),
+        ("{ nvme = true }", Some("nvme0n1")),
+        ("{ nvme = false, size = \"480GB\" }", Some("sda")),
+        ("{ model = \"samsung*\" }", None),
+        ("{ model = \"samsung*\", pick = \"largest\" }", Some("sdb")),
+        ("{ model = \"SAMSUNG*\", pick = \"smallest\" }", Some("sda")),
+        ("{ model = \"SAMSUNG\" }", None),
+        ("{ model = \"*mz7lh?80\" }", Some("sda")),
+        // What is more than itself to a shell is a character as any other.
+        ("{ model = \"[S]AMSUNG MZ7LH480\" }", None),
+        ("{ model = \"SAMSUNG MZ7LH480|x\" }", None),
+        ("{ model = \"O'Neil [a-z] 250\\\\t\" }", Some("sde")),
+        ("{ model = \"o'neil*\" }", Some("sde")),
+        ("{ serial = \"[S]*?\" }", Some("sde")),
+        // ATA's own name is whole.
+        ("{ model = \"ST4000NM0035-1V4107 whole\" }", Some("sdc")),
+        ("{ serial = \"ZC1234\" }", Some("sdc")),
+        ("{ serial = \"cut off\" }", None),
+        ("{ pick = \"largest\" }", Some("sdc")),
+        ("{ pick = \"smallest\" }", Some("vda")),
+        ("{ size = \">=900GB\", model = \"INTEL*\" }", Some("nvme0n1")),
+        ("{ size = \">=900GB\", pick = \"smallest\" }", None),
+        ("{ size = \"<=30GB\" }", Some("vda")),
+        ("{ by-id = \"ata-ONE\" }", Some("sda")),
+        ("{ by-id = \"ata-TWO\" }", None),
     ] {
-        let (went_on, said) = fenced(rule, to, &disks);
-        assert_eq!(went_on, goes_on, "{rule} {to}: {said}");
+        let to = fitting.unwrap_or("sda");
+        let ((went_on, said), ours) = fenced(&room, rule, to);
+        assert_eq!(ours.as_deref(), fitting, "{rule}: our live system");
+        assert_eq!(went_on, fitting.is_some(), "{rule} {to}: {said}");
         // The server is told why, by the failed callback of the install.
-        assert_eq!(said.contains("/failed?reason="), !goes_on, "{rule} {to}: {said}");
+        assert_eq!(said.contains("/failed?reason="), !went_on, "{rule} {to}: {said}");
     }
+}
+
+#[test]
+fn the_shipped_answers_install_to_no_other_disk_than_the_one_that_fits() {
+    let room = Room::new("");
+    machine_of_many_disks(&room);
+    for (rule, other) in [
+        ("{ serial = \"S1\" }", "sdb"),
+        ("{ nvme = true }", "nvme0c0n1"),
+        ("{ pick = \"largest\" }", "sdy"),
+        ("{ by-id = \"ata-ONE\" }", "nvme0n1"),
+    ] {
+        let ((went_on, said), _) = fenced(&room, rule, other);
+        assert!(!went_on && said.contains("/failed?reason="), "{rule} {other}: {said}");
+    }
+}
+
+#[test]
+fn the_shipped_fence_passes_over_what_our_live_system_passes_over() {
+    let fence = include_str!("../../../config/answers/disk-fence.sh");
+    assert!(fence.contains(&format!("in {}) continue", NO_DISK_NAMES.join("|"))));
 }
