@@ -139,6 +139,7 @@ impl From<&RequestedFile> for FileKind {
             RequestedFile::Answer { .. } | RequestedFile::Metadata { .. } | RequestedFile::Order => FileKind::Answer,
             RequestedFile::Callback { .. } => FileKind::Callback,
             RequestedFile::SshKeys
+            | RequestedFile::Disks
             | RequestedFile::Path { .. }
             | RequestedFile::HttpRequest { .. }
             | RequestedFile::TftpWrite { .. }

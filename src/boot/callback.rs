@@ -6,9 +6,12 @@
 //!
 //! Programs that tell of themselves in their own way have a word each, and what they send is taken as it is:
 //! `phone_home` is cloud-init's form, `reporting` an event of cloud-init's or subiquity's webhook ([`report`]),
-//! `proxmox` the webhook of Proxmox's installer. What is in them is an installer's words, and no more.
+//! `proxmox` the webhook of Proxmox's installer. With `started` may come which disks the machine has ([`told_disks`]). What is in them is an installer's words, and no more.
 
+mod disks;
 mod report;
+
+pub use disks::told_disks;
 
 use super::{method::Method, request_path::RequestPath};
 use crate::boot::paths;

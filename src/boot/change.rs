@@ -1,6 +1,6 @@
 //! What a decision changes of what is on disk. Whatever tells of it waits until it is there.
 
-use crate::boot::arming::{ArmingChange, served::ServedRecord};
+use crate::boot::arming::{ArmingChange, DiskReportChange, served::ServedRecord};
 use crate::lease::{LeaseChange, PortChange};
 
 /// One change of what is on disk.
@@ -12,6 +12,8 @@ pub enum Change {
     Port(PortChange),
     /// Of a host's install.
     Arming(ArmingChange),
+    /// Of what a machine told of its disks.
+    Disks(DiskReportChange),
     /// Of which hosts were served.
     Served(ServedRecord),
 }

@@ -108,6 +108,7 @@ fn is_autoexec(file: &RequestedFile) -> bool {
         | RequestedFile::Callback { .. }
         | RequestedFile::Order
         | RequestedFile::SshKeys
+        | RequestedFile::Disks
         | RequestedFile::Path { .. }
         | RequestedFile::HttpRequest { .. }
         | RequestedFile::TftpWrite { .. }

@@ -13,9 +13,10 @@
 //! | `callback/HOST/TOKEN/WORD` | what the host's installer sends back (`callback`) |
 //! | `order/HOST/TOKEN` | what a host that installs is to write to its disk |
 //! | `ssh-keys/MACHINE` | the keys that may enter a machine in rescue, for that machine alone |
+//! | `disks/MACHINE` | which disks a machine has, told by POST by that machine alone |
 //! | anything else | a loader |
 
-use crate::model::{Name, Token};
+use crate::model::{Name, Token, text};
 use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, net::IpAddr};
@@ -45,6 +46,8 @@ pub const CALLBACK: &str = "callback";
 pub const ORDER: &str = "order";
 /// The first component of the paths of keys.
 pub const SSH_KEYS: &str = "ssh-keys";
+/// The first component of the paths at which machines tell of their disks.
+pub const DISKS: &str = "disks";
 
 /// An address as a URL has it: an IPv6 one in brackets (RFC 3986, 3.2.2).
 pub struct UrlHost(pub IpAddr);
@@ -137,6 +140,11 @@ pub fn may_be_answer(path: &[u8]) -> bool {
     may_begin(path, ANSWER)
 }
 
+/// Whether disks may be told of at a path, still as the client sent it.
+pub fn may_be_disks(path: &[u8]) -> bool {
+    may_begin(path, DISKS)
+}
+
 /// Whether a path, still as the client sent it, may have a token in it: no log shows it then.
 pub fn may_have_token(path: &[u8]) -> bool {
     may_begin(path, CALLBACK) || may_begin(path, ORDER)
@@ -154,6 +162,46 @@ pub fn without_token(path: &str) -> Cow<'_, str> {
         None => Cow::Borrowed(path),
         Some(token) => Cow::Owned(path.replace(token, HIDDEN_TOKEN)),
     }
+}
+
+/// What a client sent that nobody could read, for the log. It may be anything, broken anywhere, so whatever looks like a
+/// token is hidden, however often its digits are percent-encoded.
+pub fn refused(sent: &[u8]) -> String {
+    let decoded = decoded_wholly(sent);
+    let (mut shown, mut copied, mut place) = (String::new(), 0, 0);
+    while let Some((_, begin)) = decoded.get(place) {
+        let digits = decoded[place..]
+            .iter()
+            .take_while(|(byte, _)| byte.is_ascii_hexdigit())
+            .count();
+        if digits >= TOKEN_DIGITS_HIDDEN_MIN {
+            shown.push_str(&text::escape(&sent[copied..*begin]));
+            shown.push_str(HIDDEN_TOKEN);
+            copied = decoded.get(place + digits).map_or(sent.len(), |(_, at)| *at);
+        }
+        place += digits.max(1);
+    }
+    shown.push_str(&text::escape(&sent[copied..]));
+    shown
+}
+
+/// Half of a token's digits: what is left of one that was broken in two is not to be guessed.
+const TOKEN_DIGITS_HIDDEN_MIN: usize = 16;
+
+/// What was sent once nothing of it is percent-encoded any more, and where each byte of that began.
+fn decoded_wholly(sent: &[u8]) -> Vec<(u8, usize)> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded: Vec<(u8, usize)> = Vec::with_capacity(sent.len());
+    for (at, byte) in sent.iter().enumerate() {
+        decoded.push((*byte, at));
+        while let [.., (b'%', from), (high, _), (low, _)] = decoded[..]
+            && let Some((high, low)) = digit(high).zip(digit(low))
+        {
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(((high << 4) | low, from));
+        }
+    }
+    decoded
 }
 
 /// Stands for a token.
@@ -212,6 +260,47 @@ mod tests {
             let (path, shown) = (path.replace('%', token), shown.replace('%', token));
             assert_eq!(without_token(&path), shown);
         }
+    }
+
+    #[test]
+    fn no_token_is_shown_of_what_can_not_be_read_however_it_is_written_or_broken() {
+        let token = "30aB32f3343536373839616263646566";
+        let encoded: String = token.bytes().map(|digit| format!("%{digit:02x}")).collect();
+        let twice = encoded.replace('%', "%25");
+        let half = &token[..16];
+        for sent in [
+            format!("GET /callback/r1u07/{token}/done\r\n"),
+            format!("GET /%63allback/{token}\r\n"),
+            format!("/x/../callback/r1u07/{token}/done"),
+            format!("GET /call back/{token} HTTP/1.1"),
+            format!("\\order\\r1u07\\{token}"),
+            format!("/callback/r1u07/{encoded}"),
+            format!("/callback/r1u07/{twice}/done"),
+            format!("/callback/r1u07/{half}"),
+            format!("/callback/r1u07/{half}\n{half}"),
+            format!("/callback/r1u07%2f{token}"),
+            token.to_owned(),
+        ] {
+            let shown = refused(sent.as_bytes());
+            let digits = |text: &str| {
+                let runs = text.split(|c: char| !c.is_ascii_hexdigit());
+                runs.map(str::len).max().unwrap_or_default()
+            };
+            assert!(shown.contains(HIDDEN_TOKEN) && digits(&shown) < 16, "{sent:?}: {shown}");
+            assert!(
+                !shown.contains(&encoded[..24]) && !shown.contains(&twice[..24]),
+                "{shown}"
+            );
+        }
+        for (sent, shown) in [
+            ("GET /snponly.efi\r\n", "GET /snponly.efi\\x0d\\x0a"),
+            ("/../etc/deadbeef%", "/../etc/deadbeef%"),
+            ("%%3325", "%%3325"),
+            ("", ""),
+        ] {
+            assert_eq!(refused(sent.as_bytes()), shown);
+        }
+        assert_eq!(refused(format!("/a/{token}/b/{token}").as_bytes()), "/a/TOKEN/b/TOKEN");
     }
 
     #[test]

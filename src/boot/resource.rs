@@ -8,6 +8,7 @@ mod answer;
 mod artifact;
 mod autoexec;
 mod callback;
+mod disks;
 mod install;
 mod metadata;
 mod optional;
@@ -21,6 +22,7 @@ mod unrendered;
 
 pub use crate::boot::request_path::Transport;
 use crate::boot::{
+    arming::DiskReportChange,
     change::Change,
     event::{Machine, PathFault, Reason, RequestedFile, Stage, Subject},
     gate::Gate,
@@ -34,7 +36,7 @@ use crate::boot::{
     world::FileWorld,
 };
 use crate::lease::PortId;
-use crate::model::{CallbackDoubt, CallbackWord, Token, text};
+use crate::model::{CallbackDoubt, CallbackWord, Token};
 pub use artifact::content_type;
 use optional::is_optional;
 pub use order::deploy_order;
@@ -42,6 +44,7 @@ pub use outcome::{Refusal, Resolved, Resource};
 pub use requester::{is_client_address, machine_at};
 pub use script::{LOCAL_SCRIPT, RESCUE_SCRIPT, UNKNOWN_SCRIPT};
 use std::{
+    borrow::Cow,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -122,6 +125,8 @@ pub struct Inquiry<'a> {
     install: Option<Token>,
     /// What an installer sent back, and whether it was taken.
     callback: Option<(Option<CallbackWord>, Result<(), CallbackDoubt>)>,
+    /// What the machine tells of its disks, on its way to the store.
+    told_disks: Vec<DiskReportChange>,
     /// The token of the install whose order is asked for, or why that is not given.
     order: Option<Result<Token, CallbackDoubt>>,
 }
@@ -161,7 +166,7 @@ impl Resources for InventoryResources {
     fn methods(&self, path: &[u8]) -> Methods {
         if paths::may_be_callback(path) {
             Methods::Callback
-        } else if paths::may_be_answer(path) {
+        } else if paths::may_be_answer(path) || paths::may_be_disks(path) {
             Methods::Answer
         } else {
             Methods::Read
@@ -188,9 +193,10 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// What the request changes.
-    pub fn change(&self) -> Option<&Change> {
-        self.change.as_ref()
+    /// What the request changes, in the order in which it is to be written.
+    pub fn changes(&self) -> Vec<Change> {
+        let told = self.told_disks.iter().cloned().map(Change::Disks);
+        self.change.clone().into_iter().chain(told).collect()
     }
 
     /// What the request comes to; a text is rendered here.
@@ -224,7 +230,7 @@ impl<'a> Inquiry<'a> {
                     true => RequestedFile::Callback { word: None },
                     false if paths::may_have_token(self.request.path) => RequestedFile::Order,
                     false => RequestedFile::Path {
-                        path: text::escape(self.request.path).into(),
+                        path: paths::refused(self.request.path).into(),
                     },
                 };
                 let found = Lookup {
@@ -248,6 +254,7 @@ impl<'a> Inquiry<'a> {
             [paths::ANSWER, machine, ref file @ ..] => (asker(), self.answer_file(machine, &file.join("/"))),
             [paths::CALLBACK, ..] => (asker(), self.callback_lookup()),
             [paths::ORDER, ..] => (asker(), self.order_lookup()),
+            [paths::DISKS, machine] if self.request.method == Method::Post => (asker(), self.disks_lookup(machine)),
             [paths::SSH_KEYS, machine] => (asker(), self.ssh_keys(machine)),
             [paths::IMAGE, image, ref file @ ..] => (subject(), self.artifact(image, &file.join("/"))),
             _ => match self.metadata_path(path) {
@@ -266,6 +273,15 @@ impl<'a> Inquiry<'a> {
             },
             block_max: self.block_max,
             change: self.change.clone(),
+        }
+    }
+
+    /// A part of the path for the log: a URL behind another one has a token in it wherever it stands.
+    fn named(&self, part: &str) -> Arc<str> {
+        let has_token = |path: &RequestPath| matches!(paths::without_token(path.as_str()), Cow::Owned(_));
+        match self.path.as_ref().is_ok_and(has_token) {
+            true => paths::refused(part.as_bytes()).into(),
+            false => part.into(),
         }
     }
 

@@ -163,6 +163,13 @@ pub(super) fn changes_text(plan: &PlannedChanges) -> String {
             "disarms {host}: it is not that machine any more, or not set to install"
         );
     }
+    for host in &plan.interrupted {
+        let _ = writeln!(
+            text,
+            "INTERRUPTS the install of {host}: its installer is refused from then on, and its disk may be half written; wait \
+             until `bootwright hosts {host}` says that it is done"
+        );
+    }
     for Renaming { from, to } in &plan.renamed {
         let _ = writeln!(text, "renames {from} to {to}: the same machine by another name");
     }

@@ -7,7 +7,7 @@ use crate::model::WallTime;
 use crate::state::{CommitLog, Durable};
 use crate::store::{
     StoreError, Write,
-    records::{arming, birth::EpochId, calendar, leases, lost, ports, served},
+    records::{arming, birth::EpochId, calendar, disks, leases, lost, ports, served},
     writer::{Committing, StoreWriter},
 };
 use std::sync::Arc;
@@ -56,6 +56,7 @@ fn write(change: &Change, epoch: EpochId) -> Write {
         Change::Lease(change) => leases::write(change),
         Change::Port(change) => ports::write(change),
         Change::Arming(change) => arming::write(change, epoch),
+        Change::Disks(change) => disks::write(change),
         Change::Served(record) => served::write(record, epoch),
     }
 }

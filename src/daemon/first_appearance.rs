@@ -16,10 +16,10 @@ use crate::model::{
 };
 use crate::state::{Shared, arming::ArmingError};
 use crate::store::{
-    Store, StoreError,
-    records::{arming, birth::EpochId, served},
+    Store, StoreError, UnlearnedMark,
+    records::{arming, birth::EpochId, disks, served},
 };
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 use tokio::sync::Mutex;
 
 /// What it means for a host to appear in an inventory for the first time.
@@ -33,15 +33,19 @@ pub(super) enum Appearing {
 
 /// What this store has been serving, and who is new to it.
 pub(super) struct FirstAppearance {
-    served: Mutex<ServedHosts>,
+    served: Mutex<(ServedHosts, UnlearnedMark)>,
 }
 
-/// Whose next boot may install, and which hosts were served, as the disk has it.
+/// Whose next boot may install, and which hosts were served, as the disk has it. To be called before privileges go: the
+/// daemon's user is to own what is made in the store's folder.
 ///
 /// # Errors
 ///
 /// The store can't be read or written.
-pub(super) fn restore(store: &dyn Store, epoch: EpochId) -> Result<(Arming, ServedHosts), StoreError> {
+pub(super) fn restore(
+    (store, epoch): (&dyn Store, EpochId),
+    folder: &Path,
+) -> Result<(Arming, FirstAppearance), StoreError> {
     let (records, others) = arming::load(store, epoch)?;
     if others > 0 {
         tracing::warn!(
@@ -60,16 +64,28 @@ pub(super) fn restore(store: &dyn Store, epoch: EpochId) -> Result<(Arming, Serv
         );
     }
     Ok((
-        Arming::restored(records),
-        ServedHosts::restored(served::load(store, epoch)?),
+        Arming::restored(records).with_disk_reports(disks::told(store)?),
+        FirstAppearance::new(ServedHosts::restored(served::load(store, epoch)?), unlearned(folder)),
     ))
+}
+
+/// Whether hosts appeared before this start that could not be kept. A disk that has no room for so little keeps nobody
+/// from being served.
+fn unlearned(folder: &Path) -> UnlearnedMark {
+    UnlearnedMark::open(folder).unwrap_or_else(|error| {
+        tracing::error!(
+            "whether hosts appeared before that could not be kept is not known, because {} has no file for it: {error}",
+            folder.display()
+        );
+        UnlearnedMark::unknown()
+    })
 }
 
 impl FirstAppearance {
     /// After what was served before.
-    pub(super) fn new(served: ServedHosts) -> FirstAppearance {
+    fn new(served: ServedHosts, unlearned: UnlearnedMark) -> FirstAppearance {
         FirstAppearance {
-            served: Mutex::new(served),
+            served: Mutex::new((served, unlearned)),
         }
     }
 
@@ -82,6 +98,7 @@ impl FirstAppearance {
         appearing: Appearing,
     ) -> Vec<InstallTarget> {
         self.learn_as(shared, appearing).await;
+        log_interrupted(shared, before);
         shared.sweep_arming().await;
         let targets = install_targets(shared, before);
         for target in &targets {
@@ -97,7 +114,7 @@ impl FirstAppearance {
 
     /// What decides who installs next, now.
     pub(super) async fn known(&self, shared: &Shared) -> KnownInstalls {
-        let served = self.served.lock().await.clone();
+        let served = self.served.lock().await.0.clone();
         let now = shared.clock.now();
         let mut leases = shared.lease_table();
         KnownInstalls {
@@ -107,15 +124,29 @@ impl FirstAppearance {
         }
     }
 
-    /// Arms those hosts of the generation in force that appear for the first time and are set to install. Every host
-    /// counts as served from then on.
+    /// At a start: arms those hosts of the generation in force that appear for the first time and are set to install.
+    /// Every host counts as served from then on. Nobody is armed where hosts appeared before and could not be kept: it
+    /// is not known whether these are they.
     pub(super) async fn learn(&self, shared: &Shared) {
-        self.learn_as(shared, Appearing::Arms).await;
+        let is_unsure = self.served.lock().await.1.is_set();
+        let appearing = match is_unsure {
+            true => Appearing::ArmsNobody,
+            false => Appearing::Arms,
+        };
+        if is_unsure {
+            tracing::warn!(
+                event = "first_appearance_unsure",
+                "hosts appeared before this start and could not be kept on disk: whoever appears now may be one of them, \
+                 and is not armed by it; `bootwright arm` arms"
+            );
+        }
+        self.learn_as(shared, appearing).await;
     }
 
     async fn learn_as(&self, shared: &Shared, appearing: Appearing) {
         let snapshot = shared.snapshot.load_full();
-        let mut served = self.served.lock().await;
+        let mut known = self.served.lock().await;
+        let (served, unlearned) = &mut *known;
         let Newcomers {
             hosts,
             records,
@@ -139,10 +170,15 @@ impl FirstAppearance {
                 for record in &records {
                     served.note(record);
                 }
+                // All who were missed are among them.
+                log_unmarked(unlearned.set(false));
             }
             Err(error) => {
                 served.miss(&hosts);
                 log_unlearned(&installs, &error);
+                if !hosts.is_empty() {
+                    log_unmarked(unlearned.set(true));
+                }
             }
         }
     }
@@ -156,6 +192,36 @@ async fn keep(shared: &Shared, installs: &[Arc<Host>], records: &[ServedRecord])
     shared
         .arm(installs, (ARMED_FOR_FIRST_APPEARANCE, By::Inventory), along)
         .await
+}
+
+/// Says whose install is left alone by this inventory, and was not by the one before.
+fn log_interrupted(shared: &Shared, before: &Snapshot) {
+    let now = shared.snapshot.load();
+    let interrupted = {
+        let mut leases = shared.lease_table();
+        let date = leases.date(shared.clock.now());
+        let already = leases.arming().interrupted_by(date, before);
+        let all = leases.arming().interrupted_by(date, &now).into_iter();
+        all.filter(|host| !already.contains(host)).collect::<Vec<Name>>()
+    };
+    for host in interrupted {
+        tracing::warn!(
+            event = "install_interrupted",
+            machine = host.as_str(),
+            "is being installed, and this inventory does not list that machine by that name: its installer is refused \
+             from now on, and its disk may be half written; list it as before until it is done, or arm it anew"
+        );
+    }
+}
+
+fn log_unmarked(marked: io::Result<()>) {
+    if let Err(error) = marked {
+        tracing::error!(
+            event = "hosts_not_learned_unmarked",
+            "nor is it on disk that hosts appeared which could not be kept: a restart before they are may arm them by \
+             appearing for the first time: {error}"
+        );
+    }
 }
 
 fn log_unlearned(installs: &[Arc<Host>], error: &ArmingError) {
@@ -245,11 +311,17 @@ mod tests {
         }
     }
 
+    /// What was served, with a disk of its own for what could not be kept.
+    fn appearance_of(served: ServedHosts) -> FirstAppearance {
+        let folder = tempfile::tempdir().unwrap();
+        FirstAppearance::new(served, UnlearnedMark::open(folder.path()).unwrap())
+    }
+
     /// What serves an empty room that it has learned.
     async fn begun(disk: &Disk) -> (Shared, FirstAppearance) {
         let tables = (LeaseTable::default(), Arming::default());
         let shared = Shared::restored(Clock::start(), room(vec![]), tables, Box::new(disk.clone()));
-        let appearance = FirstAppearance::new(ServedHosts::default());
+        let appearance = appearance_of(ServedHosts::default());
         appearance.learn(&shared).await;
         (shared, appearance)
     }
@@ -285,6 +357,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_appeared_while_the_disk_was_full_is_not_armed_by_a_restart_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = || UnlearnedMark::open(folder.path()).unwrap();
+        // The disk has it that an empty room was served, and no more.
+        let served = || {
+            ServedHosts::restored([ServedRecord {
+                number: 0,
+                keys: Vec::new(),
+            }])
+        };
+        let begin = |hosts: Vec<Host>, disk: &Disk| {
+            let tables = (LeaseTable::default(), Arming::default());
+            Shared::restored(Clock::start(), room(hosts), tables, Box::new(disk.clone()))
+        };
+        let disk = Disk::default();
+        disk.is_full.store(true, Ordering::Relaxed);
+        let host = target("r1u07", 7);
+        let appearance = FirstAppearance::new(served(), mark());
+        let shared = begin(vec![], &disk);
+        serve(&shared, &appearance, vec![host.clone()]).await;
+        // Somebody installs it by hand, the disk is tidied, and the process starts anew, twice.
+        disk.is_full.store(false, Ordering::Relaxed);
+        let shared = begin(vec![host.clone()], &disk);
+        let appearance = FirstAppearance::new(served(), mark());
+        appearance.learn(&shared).await;
+        assert_eq!(standing(&shared, &host), Standing::NotArmed);
+        // It is learned by now, and who comes later is new.
+        let later = target("r1u08", 8);
+        serve(&shared, &appearance, vec![host.clone(), later.clone()]).await;
+        assert_eq!(standing(&shared, &host), Standing::NotArmed);
+        assert_eq!(standing(&shared, &later), Standing::Open);
+        assert!(!mark().is_set());
+        // Without all of that a host is armed that appears at a start.
+        let shared = begin(vec![host.clone()], &disk);
+        FirstAppearance::new(served(), mark()).learn(&shared).await;
+        assert_eq!(standing(&shared, &host), Standing::Open);
+    }
+
+    #[tokio::test]
     async fn a_host_that_a_person_armed_is_not_armed_by_appearing_as_well() {
         let disk = Disk::default();
         let (shared, _) = begun(&disk).await;
@@ -300,7 +411,7 @@ mod tests {
             .unwrap();
         shared.disarm(std::slice::from_ref(&host.name), &by).await.unwrap();
         // The process starts anew with a disk that knows what a person did, and not that the host was served.
-        let appearance = FirstAppearance::new(ServedHosts::restored([ServedRecord {
+        let appearance = appearance_of(ServedHosts::restored([ServedRecord {
             number: 0,
             keys: Vec::new(),
         }]));
@@ -490,7 +601,7 @@ mod tests {
                 let disk = Disk::default();
                 let tables = (LeaseTable::default(), Arming::default());
                 let shared = Shared::restored(Clock::start(), room(vec![]), tables, Box::new(disk.clone()));
-                let appearance = FirstAppearance::new(ServedHosts::default());
+                let appearance = appearance_of(ServedHosts::default());
                 if learns_first {
                     appearance.learn(&shared).await;
                 }

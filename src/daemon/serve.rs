@@ -4,8 +4,7 @@ use super::{
     admin_service::AdminService,
     attempts::AttemptRecorder,
     commit_log::StoreLog,
-    first_appearance::{self, FirstAppearance},
-    generations, last_good,
+    first_appearance, generations, last_good,
     log::{self, LogError, LogFormat},
     memory,
     open_store::open_store,
@@ -145,7 +144,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let boot = uptime::boot();
     let served = (&snapshot, &*appliance.interfaces);
     let leases = known_leases(clock.now(), boot, &*store, served).map_err(StartError::Store)?;
-    let (arming, served) = first_appearance::restore(&*store, epoch).map_err(StartError::Store)?;
+    let restored = first_appearance::restore((&*store, epoch), &appliance.state);
+    let (arming, appearance) = restored.map_err(StartError::Store)?;
     let servers = Servers::bind(&appliance.interfaces, listen(&appliance)).map_err(StartError::Bind)?;
     let socket = AdminSocket::bind(&appliance.admin_socket).map_err(StartError::Socket)?;
     let ours = ours(&appliance.state, &socket);
@@ -178,14 +178,15 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         Arc::clone(&shared),
         Arc::clone(&verifier),
         (initial.tried, initial.fallback),
-        FirstAppearance::new(served),
+        appearance,
     ));
-    let recorder = AttemptRecorder::load(Arc::clone(&shared), store, Arc::clone(&writer));
+    let recorder = AttemptRecorder::load(Arc::clone(&shared), Arc::clone(&store), Arc::clone(&writer));
     let attempts = Arc::new(recorder.map_err(StartError::Store)?);
     let service = AdminService {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
+        store,
         standings: servers.standings(),
         attempts,
     };

@@ -2,7 +2,7 @@
 
 use super::{failure::DeployFailure, meter::Meter, wire::Wire};
 use crate::model::{
-    CallbackWord,
+    CallbackWord, DiskInfo,
     limits::{DEPLOY_HEARTBEAT, DEPLOY_LAST_WORD_PATIENCE, DEPLOY_PROGRESS_INTERVAL},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,8 +33,17 @@ impl<'w> Callbacks<'w> {
 
     /// It begins. Whoever is refused has no leave to write.
     pub(super) fn started(&self) -> Result<(), DeployFailure> {
+        self.begin("")
+    }
+
+    /// The same, with the disks that the machine has.
+    pub(super) fn started_with(&self, disks: &[DiskInfo]) -> Result<(), DeployFailure> {
+        self.begin(&told(disks))
+    }
+
+    fn begin(&self, body: &str) -> Result<(), DeployFailure> {
         let url = self.url(CallbackWord::Started);
-        self.wire.post(&url, "", "leave to begin", Duration::ZERO)
+        self.wire.post(&url, body, "leave to begin", Duration::ZERO)
     }
 
     /// It is done.
@@ -71,6 +80,17 @@ impl<'w> Callbacks<'w> {
             (told, when) = (Some(state), Instant::now());
         }
     }
+}
+
+/// Tells a URL of a machine's disks, whether or not anything is installed.
+pub(super) fn tell_disks(wire: &Wire, url: &str, disks: &[DiskInfo]) -> Result<(), DeployFailure> {
+    wire.post(url, &told(disks), "an ear for its disks", Duration::ZERO)
+}
+
+/// Disks as JSON: a list.
+fn told(disks: &[DiskInfo]) -> String {
+    // Nothing in them can fail.
+    serde_json::to_string(disks).unwrap_or_default()
 }
 
 /// Fields as a form has them.

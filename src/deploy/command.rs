@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::{
     AfterDeploy,
-    limits::{DEPLOY_DISKS_SETTLE, DEPLOY_PATIENCE},
+    limits::{DEPLOY_DISKS_SETTLE, DEPLOY_PATIENCE, DEPLOY_TELL_PATIENCE},
 };
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -44,6 +44,16 @@ enum DeployCommand {
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         settle: Option<Duration>,
     },
+    /// Tell a URL which disks this machine has: `bootwright arm` shows them. Nothing is written to any
+    #[command(after_help = "Example, as /init does it in rescue:
+  bootwright-deploy tell http://192.0.2.1/disks/r1u07")]
+    Tell {
+        /// Where the server takes it, by plain HTTP
+        url: String,
+        /// The folder that has /sys and /dev in it
+        #[arg(long, value_name = "FOLDER", default_value = "/")]
+        root: PathBuf,
+    },
     /// List this machine's disks, in the words of a rule `disk = { ... }`
     #[command(after_help = "Example:
   bootwright-deploy disks
@@ -64,6 +74,20 @@ pub fn main() -> ExitCode {
                 disk.info.by_id.iter().for_each(|id| println!("    by-id {id}"));
             }
             ExitCode::SUCCESS
+        }
+        DeployCommand::Tell { url, root } => {
+            let settings = DeploySettings {
+                root,
+                patience: DEPLOY_TELL_PATIENCE,
+                settle: DEPLOY_DISKS_SETTLE,
+            };
+            match install::tell_disks(&url, &settings) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    eprintln!("bootwright-deploy: the server does not hear of the disks: {failure}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         DeployCommand::Install {
             url,

@@ -2,7 +2,7 @@
 
 use super::{
     boot_entry,
-    callbacks::Callbacks,
+    callbacks::{self, Callbacks},
     disks::{self, FoundDisk},
     failure::{DeployFailure, TableFault},
     gpt::GptTable,
@@ -63,6 +63,12 @@ pub(super) fn install(url: &str, settings: &DeploySettings) -> Result<AfterDeplo
     }
 }
 
+/// Tells a URL of this machine's disks, once no other turns up.
+pub(super) fn tell_disks(url: &str, settings: &DeploySettings) -> Result<(), DeployFailure> {
+    let disks = disks::settled(&settings.root, settings.settle, |_| false);
+    callbacks::tell_disks(&Wire::new(settings.patience), url, &infos(&disks))
+}
+
 fn carry_out(
     order: &DeployOrder,
     wire: &Wire,
@@ -71,7 +77,10 @@ fn carry_out(
 ) -> Result<(), DeployFailure> {
     callbacks.started()?;
     let texts = seed::texts(&order.seed, wire)?;
-    let found = chosen(order, &texts, settings)?;
+    let disks = all_disks(&order.disk, settings);
+    // Told before one is chosen: where none is, a person sees what there is.
+    callbacks.started_with(&infos(&disks))?;
+    let found = chosen(order, &texts, &disks)?;
     eprintln!("bootwright-deploy: writing {} to {}", order.image.url, found.info);
     let disk = TargetDisk::open(&found)?;
     // Made before anything is written, so that one that can't be made costs no disk.
@@ -84,7 +93,8 @@ fn carry_out(
         let (working, end) = channel();
         let meter = &meter;
         scope.spawn(move || callbacks.follow(meter, &end));
-        let leave = || callbacks.started();
+        // By now the last of them has turned up.
+        let leave = || callbacks.started_with(&disks::disks_of(&settings.root));
         let head = pipeline::write_image(&order.image, volume.is_some(), wire, (&disk, &leave), meter);
         let ended = head.and_then(|head| {
             meter.finish();
@@ -97,9 +107,8 @@ fn carry_out(
 }
 
 /// The disk that the order means, with room for what it brings.
-fn chosen(order: &DeployOrder, texts: &SeedTexts, settings: &DeploySettings) -> Result<FoundDisk, DeployFailure> {
-    let disks = all_disks(&order.disk, settings);
-    let infos: Vec<DiskInfo> = disks.iter().map(|disk| disk.info.clone()).collect();
+fn chosen(order: &DeployOrder, texts: &SeedTexts, disks: &[FoundDisk]) -> Result<FoundDisk, DeployFailure> {
+    let infos = infos(disks);
     let seed = match texts.is_empty() {
         true => 0,
         false => seed::volume_bytes(texts) + SEED_MARGIN_BYTES,
@@ -108,6 +117,10 @@ fn chosen(order: &DeployOrder, texts: &SeedTexts, settings: &DeploySettings) -> 
     let info = order.disk.choose(&infos, needed).map_err(no_disk)?;
     let found = disks.iter().find(|disk| disk.info.name == info.name);
     found.cloned().ok_or_else(|| no_disk(NoDisk::NoneSeen))
+}
+
+fn infos(disks: &[FoundDisk]) -> Vec<DiskInfo> {
+    disks.iter().map(|disk| disk.info.clone()).collect()
 }
 
 /// The machine's disks, once no other turns up: controllers show theirs one after another, and the only one, the

@@ -180,7 +180,8 @@ impl Shared {
         let (inquiry, handed_over) = {
             let mut tables = self.tables.files();
             let inquiry = self.resources.begin(tables.lend(self.clock.now(), snapshot), ask);
-            let handed_over = inquiry.change().map(|change| tables.hand_over(change.clone()));
+            let changes = inquiry.changes();
+            let handed_over = (!changes.is_empty()).then(|| tables.hand_over(changes));
             (inquiry, handed_over)
         };
         (inquiry.decide(), handed_over)

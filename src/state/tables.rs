@@ -159,9 +159,9 @@ impl FileTables<'_> {
         }
     }
 
-    /// Hands a change that was decided from them to the disk.
-    pub(super) fn hand_over(&self, change: Change) -> HandedOver {
-        self.machines.leases.log().append(vec![change])
+    /// Hands changes that were decided from them to the disk.
+    pub(super) fn hand_over(&self, changes: Vec<Change>) -> HandedOver {
+        self.machines.leases.log().append(changes)
     }
 }
 

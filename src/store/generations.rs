@@ -247,19 +247,28 @@ pub fn keep(state: &Path, record: &GenerationRecord, files: VersionFiles<'_>) ->
         has_files: record.has_files && is_kept,
         ..record.clone()
     })?;
+    let packed = if is_kept { &packed[..] } else { &[] };
+    let written = write(&new, [&line, packed]).and_then(|()| fs::rename(&new, path(state, record.number)));
+    if let Err(error) = written {
+        // Half of one takes room that others need, on a disk that is full.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    File::open(&folder)?.sync_all()?;
+    drop_oldest(&folder, record.number)
+}
+
+/// A new file with these bytes, on disk.
+fn write(path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(FILE_MODE)
-        .open(&new)?;
-    file.write_all(&line)?;
-    if is_kept {
-        file.write_all(&packed)?;
+        .open(path)?;
+    for part in parts {
+        file.write_all(part)?;
     }
-    file.sync_all()?;
-    fs::rename(&new, path(state, record.number))?;
-    File::open(&folder)?.sync_all()?;
-    drop_oldest(&folder, record.number)
+    file.sync_all()
 }
 
 /// The line that a file begins with; without what changed where that is too much.

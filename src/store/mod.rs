@@ -3,8 +3,8 @@
 //! This module owns the folder `state.path` names and how a record looks on disk ([`records`]): leases, the date by
 //! which their ends are written, that some of them were lost, since when nothing was ([`records::birth`]), the
 //! checksums of artifacts that were read, who is armed and which hosts were served ([`records::arming`],
-//! [`records::served`]), what each boot came to ([`records::attempts`]), and beside them the operator's files as they
-//! were accepted last ([`last_good`]), and those of the generations before ([`generations`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
+//! [`records::served`]), which disks machines told of ([`records::disks`]), what each boot came to ([`records::attempts`]), and beside them the operator's files as they
+//! were accepted last ([`last_good`]), and those of the generations before ([`generations`]), and whether hosts appeared that could not be kept ([`UnlearnedMark`]). It does not decide what a lease is (`lease`), when one is granted or which artifact may be served
 //! (`boot`).
 //!
 //! The contract ([`Store`]) is what etcd can keep as well: commits with preconditions, a watch of a prefix, and errors
@@ -71,11 +71,13 @@ pub mod last_good;
 pub mod records;
 mod replacement;
 mod salvage;
+mod unlearned;
 mod watch;
 pub mod writer;
 
 pub use error::{StoreError, StoreFailure};
 pub use salvage::Salvaged;
+pub use unlearned::UnlearnedMark;
 pub use watch::{Watch, WatchEvent};
 
 /// One write of a commit.

@@ -9,6 +9,7 @@ pub mod birth;
 pub mod calendar;
 pub mod checksums;
 pub(super) mod codec;
+pub mod disks;
 pub mod leases;
 pub mod lost;
 pub mod ports;
@@ -26,6 +27,7 @@ pub(super) const KINDS: &[RecordKind] = &[
     birth::EPOCH,
     arming::KIND,
     served::KIND,
+    disks::KIND,
 ];
 
 #[cfg(test)]

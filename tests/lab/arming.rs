@@ -431,3 +431,66 @@ fn the_lines_for_installers_are_taken_from_curl_wget_and_busybox() {
     client.expect("sh", &["-ec", lines.lines().last().expect("there are some")]);
     assert_eq!(state(&room, "r1u41"), "installed");
 }
+
+/// The disks of the only host, as `arm` shows them.
+fn armed_disks(room: &Room) -> Value {
+    tell(room, &["arm", "r1u41"])["disks"][0].clone()
+}
+
+#[test]
+fn who_arms_a_host_sees_the_disks_that_its_machine_told_of_over_kill_9_a_rename_and_another_rule() {
+    let listed = |name: &str, serial: &str| host(name, 41) + &format!("disk = {{ serial = \"{serial}\" }}\n");
+    let keeps = "#!ipxe\n# installs {{ name }} {{ callback.base }}\nparams {{ disk.rule }}\n";
+    let room = Room::new(&listed("r1u41", "S2")).with_script("once", keeps);
+    let wire = Wire::new();
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    let unknown = armed_disks(&room);
+    assert_eq!(
+        (unknown["disks"].as_array().map(Vec::len), &unknown["told"]),
+        (Some(0), &Value::Null)
+    );
+    let base = script(&client)
+        .lines()
+        .find_map(|line| line.strip_prefix("# installs r1u41 ").map(str::to_owned))
+        .expect("it is armed");
+    // As lsblk of util-linux 2.38 prints them, in a line of an installer's shell.
+    let lsblk = r#"{"blockdevices": [
+        {"name":"sr0", "size":1073741312, "model":"DVD", "serial":null, "rm":true, "ro":false, "type":"rom"},
+        {"name":"sda", "size":480103981056, "model":"SAMSUNG", "serial":"S1", "rm":false, "ro":false, "type":"disk"},
+        {"name":"sdb", "size":960197124096, "model":"SAMSUNG", "serial":"S2", "rm":false, "ro":false, "type":"disk"}]}"#;
+    let started = format!("{base}/started");
+    client.expect("curl", &["-sSf", "--data-binary", lsblk, &started]);
+    client.expect("curl", &["-sSf", &format!("{base}/done")]);
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    let known = armed_disks(&room);
+    let names: Vec<&str> = known["disks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|disk| disk["name"].as_str())
+        .collect();
+    assert_eq!(names, ["sda", "sdb"], "{known}");
+    assert_eq!(
+        (&known["chosen"], &known["warning"]),
+        (&Value::from("sdb"), &Value::Null),
+        "{known}"
+    );
+    assert!(known["told"].is_string(), "{known}");
+    let output = ask(&room, &["disarm", "r1u41"]);
+    assert!(output.status.success(), "{}", text(&output));
+
+    // Its machine is the same under another name, and no disk fits another rule.
+    room.write_inventory(&listed("r1u42", "S9"));
+    assert!(ask(&room, &["reload"]).status.success(), "{}", daemon.log_tail());
+    let renamed = tell(&room, &["arm", "r1u42"])["disks"][0].clone();
+    assert_eq!(
+        (renamed["disks"].as_array().map(Vec::len), &renamed["chosen"]),
+        (Some(2), &Value::Null)
+    );
+    assert!(
+        renamed["warning"].as_str().is_some_and(|why| why.contains("S9")),
+        "{renamed}"
+    );
+}

@@ -73,6 +73,7 @@ impl Answers<PostArm> for Api {
             until: WallTime(request.lasting()?.as_secs()).into(),
             hosts: request.host,
             by: caller.uid().map_or_else(String::new, |uid| uid.to_string()),
+            disks: Vec::new(),
         }))
     }
 }

@@ -3,8 +3,9 @@
 use crate::fixtures::{draw_token, file_request};
 use bootwright::boot::{
     arming::Arming,
+    change::Change,
     identity_cache::IdentityCache,
-    resource::{FileRequest, Resolved, Resource, Transport, resource},
+    resource::{FileRequest, Inquiry, Resolved, Resource, Transport},
     snapshot::Snapshot,
     verification::Verification,
     world::{FileWorld, World},
@@ -35,6 +36,11 @@ pub fn armed(snapshot: &Snapshot) -> Arming {
 }
 
 pub fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> Resolved {
+    asked(snapshot, arming, request).1
+}
+
+/// The same, and all that it changes on disk.
+pub fn asked(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) -> (Vec<Change>, Resolved) {
     let files = FileWorld {
         world: World {
             now: NOW,
@@ -46,7 +52,8 @@ pub fn ask(snapshot: &Snapshot, arming: &mut Arming, request: &FileRequest<'_>) 
         verification: &Verification::default(),
         draw_token,
     };
-    resource(files, request)
+    let inquiry = Inquiry::begin(files, request);
+    (inquiry.changes(), inquiry.answer())
 }
 
 pub fn get(snapshot: &Snapshot, arming: &mut Arming, peer: Ipv4Addr, path: &str) -> Resolved {

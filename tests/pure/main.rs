@@ -15,6 +15,7 @@ mod dhcp_conformance;
 #[path = "../shared/fixtures.rs"]
 mod fixtures;
 mod fuzz_corpus;
+mod generations;
 mod image;
 mod import;
 mod installs;

@@ -1,9 +1,10 @@
 //! What a host that installs is told to write, and the keys of a machine in rescue: who gets them, and who does not.
 
 use crate::fixtures::{self, artifact, file_request, host, image, sourced};
-use crate::installs::{OTHER, OWN, SCRIPT, armed, ask, get, text};
+use crate::installs::{NOW, OTHER, OWN, SCRIPT, armed, ask, asked, get, text};
 use bootwright::boot::{
-    arming::{Arming, HostState},
+    arming::{Arming, DiskReport, DiskReportChange, Fingerprint, HostState},
+    change::Change,
     event::{NoOrder, Reason, RequestedFile},
     method::Method,
     render::Templates,
@@ -227,4 +228,102 @@ fn the_keys_of_a_machine_go_to_itself_while_it_boots_from_us() {
     let snapshot = installs();
     let disarmed = get(&snapshot, &mut Arming::default(), OWN, KEYS).result;
     assert!(matches!(disarmed, Err(Refusal::Forbidden(Reason::AnswerNotNow { .. }))));
+}
+
+/// What a POST of disks changes on disk, and what it is told.
+fn tell(snapshot: &Snapshot, arming: &mut Arming, (peer, path): (Ipv4Addr, &str), body: &[u8]) -> (Vec<Change>, bool) {
+    let request = FileRequest {
+        method: Method::Post,
+        body,
+        ..file_request(Transport::Http, peer, path)
+    };
+    let (changes, resolved) = asked(snapshot, arming, &request);
+    (changes, resolved.result.is_ok())
+}
+
+/// The reports of disks among changes.
+fn reports(changes: &[Change]) -> Vec<&DiskReport> {
+    changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Disks(DiskReportChange::Put(report)) => Some(&**report),
+            _ => None,
+        })
+        .collect()
+}
+
+const DISKS: &[u8] = br#"[{"name":"sda","bytes":480,"serial":"S1"}]"#;
+
+#[test]
+fn a_machine_tells_of_its_disks_with_the_first_word_of_its_install() {
+    let snapshot = installs();
+    let mut arming = armed(&snapshot);
+    let started = format!("/callback/r1u07/{TOKEN}/started");
+    let (changes, is_taken) = tell(&snapshot, &mut arming, (OWN, &started), DISKS);
+    assert!(changes.is_empty() && !is_taken, "nothing was handed out");
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let (changes, is_taken) = tell(&snapshot, &mut arming, (OWN, &started), DISKS);
+    assert!(is_taken && matches!(changes[0], Change::Arming(_)));
+    let [report] = reports(&changes)[..] else {
+        panic!("{changes:?}");
+    };
+    let host = snapshot.hosts.by_name("r1u07").unwrap();
+    assert_eq!((report.machine, report.told), (Fingerprint::of(host), NOW.wall));
+    assert_eq!(report.disks.disks[0].serial.as_deref(), Some("S1"));
+    // The same word says nothing of disks where nothing of them stands in it, and other words never do.
+    for (peer, path, body) in [
+        (OWN, started.as_str(), &b""[..]),
+        (OWN, &started, b"message=disks"),
+        (OTHER, &started, DISKS),
+        (OWN, &started.replace("started", "progress"), DISKS),
+        (OWN, &started.replace('3', "4"), DISKS),
+    ] {
+        let (changes, _) = tell(&snapshot, &mut arming, (peer, path), body);
+        assert!(reports(&changes).is_empty(), "{peer} {path}");
+    }
+}
+
+#[test]
+fn a_machine_in_rescue_tells_of_its_disks_and_nobody_tells_of_anothers() {
+    let snapshot = room(disk_image(), BootTarget::Rescue);
+    let mut arming = Arming::default();
+    let (changes, is_taken) = tell(&snapshot, &mut arming, (OWN, "/disks/r1u07"), DISKS);
+    assert!(
+        is_taken && reports(&changes).len() == 1 && changes.len() == 1,
+        "{changes:?}"
+    );
+    for (peer, path, body) in [
+        (OTHER, "/disks/r1u07", DISKS),
+        (OWN, "/disks/r1u08", DISKS),
+        (OWN, "/disks/r1u99", DISKS),
+        (OWN, "/disks/r1u07/sda", DISKS),
+        (OWN, "/disks", DISKS),
+        (OWN, "/disks/r1u07", b"sda"),
+    ] {
+        let (changes, is_taken) = tell(&snapshot, &mut arming, (peer, path), body);
+        assert!(!is_taken && changes.is_empty(), "{peer} {path}: {changes:?}");
+    }
+    // One that boots its disk tells of nothing: no system of ours runs there.
+    let snapshot = installs();
+    let (changes, is_taken) = tell(&snapshot, &mut Arming::default(), (OWN, "/disks/r1u07"), DISKS);
+    assert!(!is_taken && changes.is_empty());
+}
+
+#[test]
+fn no_event_shows_a_token_wherever_in_a_path_it_stands() {
+    let (snapshot, mut arming) = (installs(), Arming::default());
+    for path in [
+        format!("/image/debian-13/callback/r1u07/{TOKEN}/done"),
+        format!("/image/x/http:/192.0.2.1/order/r1u07/{TOKEN}"),
+        format!("/answer/r1u07/callback/r1u07/{TOKEN}"),
+        format!("/latest/callback/r1u07/{TOKEN}"),
+        format!("/x/../callback/r1u07/{TOKEN}/done"),
+        format!("/x/%2563allback/r1u07/{TOKEN}/done%00"),
+        format!("/callback/r1u07/{TOKEN}/done%0a"),
+    ] {
+        let resolved = get(&snapshot, &mut arming, OWN, &path);
+        let result = resolved.result.map_err(Refusal::into_reason);
+        let shown = format!("{:?} {result:?}", resolved.subject);
+        assert!(result.is_err() && !shown.contains("3031"), "{path}: {shown}");
+    }
 }

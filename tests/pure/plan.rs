@@ -111,6 +111,13 @@ impl Running {
         armed
     }
 
+    fn installing(self, host: &Host) -> Running {
+        let mut armed = self.armed(host);
+        let asker = (host, Ipv4Addr::new(192, 0, 2, 7));
+        armed.arming.hand_out(NOW, asker, draw_token).unwrap();
+        armed
+    }
+
     /// As it comes over the socket.
     fn basis(&mut self) -> PlanBasis {
         let basis = PlanBasis {
@@ -245,6 +252,27 @@ fn a_host_that_is_renamed_or_whose_mac_is_given_away_is_not_wiped() {
     // And to a host that was not there.
     let plan = running.plan(vec![with(&one, |host| host.name = "new".parse().unwrap())]);
     assert!(plan.wipes.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn an_install_under_way_is_named_whose_host_is_renamed_taken_out_or_another_machine() {
+    let host = target("r1u07", 7);
+    let interrupted = |hosts: Vec<Host>| {
+        let mut running = Running::new(vec![host.clone()]).installing(&host);
+        running.plan(hosts).interrupted
+    };
+    let image = with(&host, |host| host.settings.image = named("debian-13"));
+    let to_its_disk = with(&host, |host| host.settings.boot = Some(sourced(BootTarget::Local)));
+    for goes_on in [host.clone(), image, to_its_disk] {
+        assert!(interrupted(vec![goes_on]).is_empty());
+    }
+    let renamed = with(&host, |host| host.name = "r1u99".parse().unwrap());
+    let other = with(&host, |host| host.macs = vec![MacAddr([2, 0, 0, 0, 0, 9])]);
+    for hosts in [vec![renamed], vec![], vec![other]] {
+        assert_eq!(interrupted(hosts), ["r1u07"]);
+    }
+    let mut armed = Running::new(vec![host.clone()]).armed(&host);
+    assert!(armed.plan(vec![]).interrupted.is_empty(), "it has not begun");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::{
     process::{Command, Output},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 use tempfile::TempDir;
@@ -131,7 +131,7 @@ impl DeployRoom {
         let order = Arc::new(Mutex::new(String::new()));
         let (given, asked) = (Arc::clone(&order), Mutex::new(0));
         let gives: Box<GivesImage> = Box::new(gives);
-        let begun = AtomicBool::new(false);
+        let begun = AtomicUsize::new(0);
         let server = Server::start(move |_, request, stream| match request.path.as_str() {
             "/order" => answer(stream, "200 OK", &[], given.lock().unwrap().as_bytes()),
             "/image" => {
@@ -142,8 +142,8 @@ impl DeployRoom {
                 };
                 gives(before, request, &file, stream);
             }
-            // Its host is disarmed once it began.
-            "/callback/disarmed/0123/started" if begun.swap(true, Ordering::Relaxed) => {
+            // Its host is disarmed once it began and told of its disks.
+            "/callback/disarmed/0123/started" if begun.fetch_add(1, Ordering::Relaxed) >= 2 => {
                 answer(stream, "403 Forbidden", &[], b"");
             }
             path if path.starts_with("/callback/refused/") => answer(stream, "403 Forbidden", &[], b""),

@@ -1,6 +1,6 @@
 //! `POST /arm` and `POST /disarm`: whose next boot may install.
 
-use super::{AdminRefusal, RefusalCode, Timestamp};
+use super::{AdminRefusal, HostDisks, RefusalCode, Timestamp};
 use crate::model::limits::{ARMED_FOR_DEFAULT, ARMED_FOR_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub struct Armed {
     pub until: Timestamp,
     /// Who armed them.
     pub by: String,
+    /// What is known of the disks of each.
+    #[serde(default)]
+    pub disks: Vec<HostDisks>,
 }
 
 /// Hosts that boot their disk.

@@ -6,6 +6,7 @@
 
 mod arm;
 mod attempts;
+mod disks;
 mod generations;
 mod hosts;
 mod leases;
@@ -18,6 +19,7 @@ mod timestamp;
 
 pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
+pub use disks::HostDisks;
 pub use generations::{
     ChangeCounts, FileChange, GENERATIONS_LISTED, GenerationFilter, GenerationStatus, RollbackRequest, RolledBack,
     generation_number,

@@ -15,7 +15,7 @@ pub struct HostKey(pub u64);
 
 /// All that a host is listed by beside its name, in whatever order. Whoever arms a host arms this machine: where the
 /// inventory lists another by the name, or one more or one less, nothing is armed any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub u64);
 
 impl HostKey {

@@ -19,6 +19,7 @@
 //! A state that makes a host install counts once it is on disk; one that keeps it from installing counts at once.
 //! Times are the calendar's on disk (`LeaseTable::date`), so that no clock that is set arms for longer.
 
+mod disks;
 mod fingerprint;
 mod foresight;
 mod heard;
@@ -26,6 +27,7 @@ mod record;
 pub mod served;
 mod sweep;
 
+pub use disks::{DiskReport, DiskReportChange};
 pub use fingerprint::{Fingerprint, HostKey};
 pub use foresight::{KnownInstalls, KnownState, StateInBrief, is_install_target};
 pub use record::{Credential, HostRecord, HostState, Install};
@@ -41,6 +43,8 @@ use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 #[derive(Debug, Default)]
 pub struct Arming {
     hosts: HashMap<Name, Entry>,
+    /// Which machines told of their disks.
+    disk_reports: disks::DiskReports,
 }
 
 #[derive(Debug)]
@@ -133,6 +137,7 @@ impl Arming {
         let entry = |record: HostRecord| (record.name.clone(), Entry::restored(record));
         Arming {
             hosts: records.into_iter().map(entry).collect(),
+            ..Arming::default()
         }
     }
 

@@ -38,6 +38,27 @@ impl Arming {
         changes
     }
 
+    /// Hosts whose install is under way and that an inventory does not list as that machine by that name: renamed, gone,
+    /// or another one. Their installer is refused by it, with whatever it asks for or has to say, and what is on their
+    /// disk stays as it is. An inventory that lists them again before the install has failed goes on with it.
+    pub fn interrupted_by(&self, now: WallTime, snapshot: &Snapshot) -> Vec<Name> {
+        let is_under_way = |record: &HostRecord| match &record.state {
+            HostState::Installing(install) => now < install.deadline,
+            HostState::Armed { .. } | HostState::Installed { .. } | HostState::Failed { .. } | HostState::Local => {
+                false
+            }
+        };
+        let is_its = |record: &HostRecord| {
+            let host = snapshot.hosts.by_name(record.name.as_str());
+            host.is_some_and(|host| record.machine == Fingerprint::of(host))
+        };
+        let records = self.hosts.values().map(|entry| &entry.record);
+        let interrupted = records.filter(|record| is_under_way(record) && !is_its(record));
+        let mut names: Vec<Name> = interrupted.map(|record| record.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Makes room: hosts that are in no inventory any more, where too many are known.
     fn forget_unlisted(&mut self, snapshot: &Snapshot) -> Vec<ArmingChange> {
         if self.hosts.len() < HOST_RECORDS_MAX {

@@ -53,6 +53,8 @@ pub enum RequestedFile {
     Order,
     /// The keys that may enter a machine in rescue.
     SshKeys,
+    /// Which disks a machine has, as it tells.
+    Disks,
     /// What leads an iPXE to its script.
     Autoexec,
     /// A path that stands for nothing.

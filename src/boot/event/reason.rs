@@ -12,10 +12,7 @@ use super::{
 };
 use crate::boot::method::Methods;
 use crate::lease::AttachmentPoint;
-use crate::model::{
-    CallbackDoubt, Cidr, Dialect, Name,
-    limits::{HTTP_BODY_BYTES_MAX, REQUEST_PATH_BYTES_MAX},
-};
+use crate::model::{CallbackDoubt, Cidr, Dialect, Name, limits::REQUEST_PATH_BYTES_MAX};
 use crate::proto::dhcp::MalformedRequest;
 use serde::Serialize;
 use std::{
@@ -146,7 +143,7 @@ reasons! {
         "the path has {bytes} bytes, and {REQUEST_PATH_BYTES_MAX} are served at most",
     WrongMethod { method: Arc<str>, path: Arc<str>, taken: Methods } "wrong_method"
         "{method} {path}: only {taken} served",
-    BodyTooLarge "body_too_large" "its body is longer than {HTTP_BODY_BYTES_MAX} bytes",
+    BodyTooLarge { max: usize } "body_too_large" "its body is longer than the {max} bytes that its path takes",
     BodyTooSlow "body_too_slow" "its body did not come in time",
     BodyBroken { error: Arc<str> } "body_broken" "its body can't be read: {error}",
     ChangeNotStored { error: NotStored } "change_not_stored" "what it is to change is not on disk: {error}",
@@ -169,6 +166,8 @@ reasons! {
          {mismatch}. Correct the inventory if it is, and arm the host again",
     CallbackRefused { peer: IpAddr, why: CallbackDoubt } "callback_refused"
         "a callback from {peer} is refused, and was told nothing of why: {why}",
+    DisksUnread { peer: IpAddr } "disks_unread"
+        "what {peer} tells of its disks can't be read: it is neither a list of them nor what lsblk -J prints",
     OrderRefused { peer: IpAddr, why: CallbackDoubt } "order_refused"
         "an order that {peer} asks for is refused, and it was told nothing of why: {why}",
     NoOrder { host: Name, why: NoOrder } "no_order" "nothing can be written to the disk of {host}: {why}",

@@ -248,6 +248,7 @@ impl Display for RequestedFile {
             | RequestedFile::Callback { .. }
             | RequestedFile::Order
             | RequestedFile::SshKeys
+            | RequestedFile::Disks
             | RequestedFile::Path { .. }
             | RequestedFile::HttpRequest { .. }
             | RequestedFile::TftpWrite { .. }
@@ -280,6 +281,7 @@ impl Display for Short<'_> {
             RequestedFile::Callback { word } => write!(f, "callback {}", word.map_or("of no kind", CallbackWord::name)),
             RequestedFile::Order => f.write_str("order"),
             RequestedFile::SshKeys => f.write_str("ssh keys"),
+            RequestedFile::Disks => f.write_str("word of its disks"),
             RequestedFile::Path { path } => f.write_str(path),
             RequestedFile::HttpRequest { peer } => write!(f, "an HTTP request of {peer}"),
             RequestedFile::TftpWrite { peer } => write!(f, "a TFTP request to write of {peer}"),

@@ -136,6 +136,9 @@ pub struct PlannedChanges {
     pub wipes: Vec<Wipe>,
     /// Hosts that are armed, and would not be any more.
     pub disarmed: Vec<String>,
+    /// Hosts that are being installed, and whose installer would be refused from then on: as they are called now.
+    #[serde(default)]
+    pub interrupted: Vec<String>,
     /// Hosts that have another name.
     pub renamed: Vec<Renaming>,
     /// Hosts that come, go or change, together where the same is to be said of them.
@@ -166,6 +169,7 @@ impl PlannedChanges {
             ]
             .concat(),
             disarmed: disarmed(&before, &arming),
+            interrupted: interrupted(basis, &before, candidate),
             renamed,
             hosts,
             appliance,
@@ -176,6 +180,8 @@ impl PlannedChanges {
     pub fn changes_nothing(&self) -> bool {
         let PlannedChanges {
             disarmed,
+            // It goes with a change of the host, or with a wipe that is new.
+            interrupted: _,
             renamed,
             hosts,
             appliance,
@@ -296,4 +302,14 @@ fn disarmed(before: &Arming, after: &Arming) -> Vec<String> {
     };
     let still = open(after);
     open(before).into_iter().filter(|host| !still.contains(host)).collect()
+}
+
+/// Hosts whose install a candidate would leave without anybody to tell.
+fn interrupted(basis: &PlanBasis, before: &Arming, candidate: &Snapshot) -> Vec<String> {
+    let names = before.interrupted_by(basis.installs.date, candidate);
+    // Others were left so before.
+    let listed = names
+        .iter()
+        .filter(|name| basis.picture.hosts.contains_key(name.as_str()));
+    listed.map(|name| name.as_str().into()).collect()
 }

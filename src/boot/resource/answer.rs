@@ -45,7 +45,7 @@ impl Inquiry<'_> {
         Lookup {
             stage: Stage::System,
             file: RequestedFile::Answer {
-                file: file.into(),
+                file: self.named(file),
                 is_empty,
             },
             result,

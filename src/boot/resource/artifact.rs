@@ -15,8 +15,8 @@ impl Inquiry<'_> {
                 .or_else(|| self.another_loader(file))
                 .unwrap_or(Stage::Ipxe),
             file: RequestedFile::Artifact {
-                image: image.into(),
-                file: file.into(),
+                image: self.named(image),
+                file: self.named(file),
             },
             result: self.verified(image, file).map(LookupResult::from),
         }
@@ -33,7 +33,7 @@ impl Inquiry<'_> {
             }),
             None => {
                 let is_known = self.snapshot.images.contains_key(image);
-                let (image, file) = (image.into(), file.into());
+                let (image, file) = (self.named(image), self.named(file));
                 Err(Refusal::NotFound(match is_known {
                     true => Reason::ArtifactMissing { image, file },
                     false => Reason::ImageMissing { image },

@@ -32,7 +32,9 @@ impl Inquiry<'_> {
         let (file, result) = match path.wanted {
             MetadataWanted::UserData => self.user_data(who),
             MetadataWanted::Json | MetadataWanted::Entry(_) => {
-                let file = RequestedFile::Metadata { path: shown.into() };
+                let file = RequestedFile::Metadata {
+                    path: self.named(shown),
+                };
                 (file, self.entry(path.wanted))
             }
         };

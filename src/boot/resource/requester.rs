@@ -61,11 +61,13 @@ impl<'a> Inquiry<'a> {
             change: None,
             install: None,
             callback: None,
+            told_disks: Vec::new(),
             order: None,
             path: requester.path,
             peer: requester.peer,
         };
         inquiry.take_callback(&mut world);
+        inquiry.take_disks(&mut world);
         inquiry.take_order(&mut world);
         inquiry.take_up_install(&mut world, draw_token);
         inquiry
@@ -116,7 +118,7 @@ impl<'a> Requester<'a> {
         }
         let mut components = path.into_iter().flat_map(RequestPath::components);
         match (components.next(), components.next()) {
-            (Some(paths::ANSWER | paths::CALLBACK | paths::ORDER | paths::SSH_KEYS), Some(machine)) => {
+            (Some(paths::ANSWER | paths::CALLBACK | paths::ORDER | paths::SSH_KEYS | paths::DISKS), Some(machine)) => {
                 self.identity_named(identities, machine)
             }
             _ => self.peer.clone(),

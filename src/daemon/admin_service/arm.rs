@@ -38,6 +38,7 @@ impl Answers<PostArm> for AdminService {
             hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             until,
             by,
+            disks: hosts.iter().map(|host| self.disks_of(&snapshot, host)).collect(),
         }))
     }
 }

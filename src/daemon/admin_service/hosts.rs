@@ -74,9 +74,15 @@ fn host_now(shared: &Shared, listed: &Host) -> HostStatus {
 
 /// A moment by the calendar on disk, as this host's clock has it.
 pub(super) fn by_this_clock(shared: &Shared, moment: impl Fn(WallTime) -> u64) -> Timestamp {
+    let date = shared.lease_table().date(shared.clock.now());
+    at_this_clock(shared, WallTime(moment(date)))
+}
+
+/// The same of one moment.
+pub(super) fn at_this_clock(shared: &Shared, moment: WallTime) -> Timestamp {
     let now = shared.clock.now();
     let date = shared.lease_table().date(now);
-    shown(WallTime(moment(date)), (now, date))
+    shown(moment, (now, date))
 }
 
 fn shown(moment: WallTime, (now, date): (Now, WallTime)) -> Timestamp {

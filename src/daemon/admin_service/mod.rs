@@ -2,6 +2,7 @@
 
 mod arm;
 mod attempts;
+mod disks;
 mod generations;
 mod hosts;
 mod leases;
@@ -13,7 +14,7 @@ mod status;
 use super::{attempts::AttemptRecorder, reload::Reloader};
 use crate::net::Standings;
 use crate::state::Shared;
-use crate::store::writer::StoreWriter;
+use crate::store::{Store, writer::StoreWriter};
 use std::sync::Arc;
 
 /// Everything an operator can ask after.
@@ -21,6 +22,8 @@ pub(super) struct AdminService {
     pub(super) reloader: Arc<Reloader>,
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Arc<StoreWriter>,
+    /// What is asked for by people alone, and so is in no memory.
+    pub(super) store: Arc<dyn Store>,
     pub(super) standings: Standings,
     pub(super) attempts: Arc<AttemptRecorder>,
 }

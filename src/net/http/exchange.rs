@@ -254,7 +254,7 @@ fn path_shown(path: &str) -> Arc<str> {
     match path.as_bytes() {
         callback if paths::may_be_callback(callback) => paths::CALLBACK.into(),
         order if paths::may_have_token(order) => paths::ORDER.into(),
-        other => text::escape(other).into(),
+        other => paths::refused(other).into(),
     }
 }
 

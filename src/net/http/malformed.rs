@@ -4,7 +4,6 @@ use crate::boot::{
     event::{HttpFault, Reason},
     paths,
 };
-use crate::model::text;
 
 /// Bytes of a request's beginning that are kept, to say what it was.
 const HEARD_BYTES_MAX: usize = 96;
@@ -43,21 +42,18 @@ impl ReceivedPrefix {
             let likely = || likely(&self.bytes).unwrap_or_else(|| HttpFault::Other(error.to_string().into()));
             error.is_parse().then(likely)
         };
-        let begins = text::escape(shown(&self.bytes)).into();
+        let begins = shown(&self.bytes).into();
         Some(Reason::NotHttp { fault: fault?, begins })
     }
 }
 
-/// What of a request is shown: nothing behind the beginning of a path that has a token.
-fn shown(heard: &[u8]) -> &[u8] {
-    let end_of_word = |place: usize| {
-        let rest = &heard[place..];
-        let word = [paths::CALLBACK, "order/"]
-            .into_iter()
-            .find(|word| rest.starts_with(word.as_bytes()));
-        word.map(|word| place + word.len())
-    };
-    &heard[..(0..heard.len()).find_map(end_of_word).unwrap_or(heard.len())]
+/// What of a request is shown: of a number that may go on behind what was kept, which may be a token, nothing.
+fn shown(heard: &[u8]) -> String {
+    let is_cut = heard.len() == HEARD_BYTES_MAX;
+    let is_of_number = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'%';
+    let behind = heard.iter().rev().take_while(|byte| is_of_number(byte)).count();
+    let kept = if is_cut { heard.len() - behind } else { heard.len() };
+    paths::refused(&heard[..kept])
 }
 
 /// What a client that is none of ours most likely speaks, or got wrong.
@@ -101,6 +97,19 @@ mod tests {
             (b"GET /snponly", None),
         ] {
             assert_eq!(likely(heard), fault, "{heard:?}");
+        }
+    }
+
+    #[test]
+    fn no_token_is_shown_not_even_the_part_of_one_that_was_kept() {
+        let token = "30313233343536373839616263646566";
+        let line = format!("GET /%63allback/r1u07/{token}/done\r\n");
+        assert_eq!(shown(line.as_bytes()), "GET /%63allback/r1u07/TOKEN/done\\x0d\\x0a");
+        for before in 20..HEARD_BYTES_MAX {
+            let mut heard = ReceivedPrefix::default();
+            heard.hear(format!("GET /{}/{token}\r\n", "x".repeat(before)).as_bytes());
+            let shown = shown(&heard.bytes);
+            assert!(!shown.contains("3031"), "{shown}");
         }
     }
 

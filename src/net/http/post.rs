@@ -48,11 +48,11 @@ async fn read(body: &mut Incoming, may_be_longer: bool) -> Result<Bytes, HttpRef
         false => HTTP_BODY_BYTES_MAX,
     };
     if body.size_hint().lower() > max as u64 {
-        return Err(too_large());
+        return Err(too_large(max));
     }
     match timeout(HTTP_BODY_TIMEOUT, kept(&mut Limited::new(body, max))).await {
         Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
         Ok(Err(error)) => {
             let error = error.to_string().into();
             Err(HttpRefusal::new(StatusCode::BAD_REQUEST, Reason::BodyBroken { error }))
@@ -73,6 +73,7 @@ async fn kept(body: &mut Limited<&mut Incoming>) -> Result<Bytes, Box<dyn Error 
     Ok(kept.freeze())
 }
 
-fn too_large() -> HttpRefusal {
-    HttpRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::BodyTooLarge)
+/// Says the limit that holds for the path.
+fn too_large(max: usize) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::BodyTooLarge { max })
 }

@@ -4,7 +4,7 @@
 mod secure_boot;
 
 use super::LOADER;
-use crate::daemon::{Daemon, ask, ask_json};
+use crate::daemon::{Daemon, ask, ask_json, ask_json_with};
 use crate::machine::{DiskFile, Firmware, Machine, talking_disk};
 use crate::namespace::{SERVER, Wire, text};
 use crate::room::Room;
@@ -166,9 +166,9 @@ fn bare_disk(room: &Room, bytes: u64) -> PathBuf {
     file
 }
 
-fn arm(room: &Room) {
-    let output = ask(room, &["arm", "r1u07", "--json"]);
-    assert!(output.status.success(), "{}", text(&output));
+/// Arms the host; what is known of its disks.
+fn arm(room: &Room) -> Value {
+    ask_json_with(room, &["arm", "r1u07"])["disks"][0].clone()
 }
 
 fn reload(room: &Room) {
@@ -374,6 +374,9 @@ fn rescue_is_a_shell_by_ssh_that_leaves_the_disk_alone() {
     });
     daemon.wait_for_within("the keys", LIVE, |line| line.is("r1u07", "sent", &["ssh keys"]));
     machine.wait_for("rescue: no disk is mounted", LIVE);
+    daemon.wait_for_within("its disks", LIVE, |line| {
+        line.is("r1u07", "sent", &["word of its disks"])
+    });
     let operator = wire.client_at("02:00:00:00:00:55", "192.0.2.55");
     let identity = key.to_string_lossy().into_owned();
     let seen = operator.expect(
@@ -459,15 +462,19 @@ fn fails((wire, room, daemon): (&Wire, &Room, &Daemon), hopeless: &Hopeless<'_>)
     let machine = Machine::power_on_with_disk_file(wire, Firmware::SeaBios, MAC, kept);
     let failed = wait_for_failure(room).unwrap_or_else(|| panic!("{what}: {}", daemon.log_tail()));
     drop(machine);
-    // Nobody takes half a disk for a system: its first bytes are as they were.
-    let mut sector = [1; 512];
-    let head = File::open(&disk).and_then(|mut file| file.read_exact(&mut sector));
-    head.expect("a disk of ours");
-    assert_eq!(sector, [0; 512], "{what}");
+    assert!(begins_with_zeros(&disk), "{what}");
     if hopeless.is_untouched {
         assert_eq!(hex(&sum_of(&disk)), hex(&before), "{what}");
     }
     failed["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether nobody takes half a disk for a system.
+fn begins_with_zeros(disk: &Path) -> bool {
+    let mut head = vec![1; 1 << 20];
+    let read = File::open(disk).and_then(|mut file| file.read_exact(&mut head));
+    read.expect("a disk of ours");
+    head.iter().all(|byte| *byte == 0)
 }
 
 /// How a host stands with its install, once that has failed.
@@ -499,6 +506,15 @@ fn an_install_on_another_disk_or_of_a_wrong_image_has_failed_and_says_why() {
     };
     let reason = fails(at, &hopeless);
     assert!(reason.contains("ANOTHER") && reason.contains(DISK_SERIAL), "{reason}");
+    // Its live system told of the disk, so whoever arms it again sees what is wrong.
+    let known = arm(&room);
+    assert_eq!(known["disks"][0]["serial"], "ANOTHER", "{known}");
+    assert_eq!(known["disks"][0]["bytes"], LARGE, "{known}");
+    assert_eq!(known["chosen"], Value::Null, "{known}");
+    assert!(
+        known["warning"].as_str().is_some_and(|why| why.contains("ANOTHER")),
+        "{known}"
+    );
 
     with_disk_image(&room, copy, &unpacked(bytes, &"0".repeat(64)));
     reload(&room);
@@ -553,7 +569,7 @@ fn an_install_on_a_small_disk_or_of_a_short_image_has_failed_and_says_why() {
 
 #[test]
 #[ignore = "six machines: make test-installs"]
-fn a_machine_that_loses_its_power_while_its_disk_is_written_has_failed_until_it_is_armed_again() {
+fn a_machine_that_loses_its_power_while_its_disk_is_written_has_failed_until_it_is_armed_again_and_is_installed_then() {
     let room = room(&installs("k"));
     with_debian(&room);
     let wire = Wire::new();
@@ -572,10 +588,27 @@ fn a_machine_that_loses_its_power_while_its_disk_is_written_has_failed_until_it_
         });
         assert!(reached.is_some(), "{percent} %: {}", daemon.log_tail());
         drop(machine);
+        assert!(begins_with_zeros(&disk), "{percent} %");
         let again = Machine::power_on_with_disk_file(&wire, Firmware::SeaBios, MAC, kept);
         let failed = wait_for_failure(&room).unwrap_or_else(|| panic!("{percent} %: {}", daemon.log_tail()));
         drop(again);
         let reason = failed["reason"].as_str().unwrap_or_default();
         assert!(reason.contains("started anew"), "{percent} %: {failed}");
     }
+    let disk = room.path("disk.img");
+    let kept = DiskFile {
+        file: &disk,
+        serial: DISK_SERIAL,
+    };
+    let known = arm(&room);
+    assert_eq!(
+        (&known["chosen"], &known["warning"]),
+        (&Value::from("vda"), &Value::Null),
+        "{known}"
+    );
+    let mut machine = Machine::power_on_with_disk_file(&wire, Firmware::SeaBios, MAC, kept);
+    daemon.wait_for_within("its last word", WRITTEN, |line| line.is("r1u07", "installed", &[]));
+    machine.wait_for_end(LIVE);
+    assert_eq!(install(&room, "r1u07")["state"], "installed");
+    assert!(!begins_with_zeros(&disk));
 }

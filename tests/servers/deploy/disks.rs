@@ -1,6 +1,7 @@
 //! Which disk is written to, and which is not touched.
 
 use super::*;
+use bootwright::model::DiskInfo;
 use std::process::Stdio;
 
 fn untouched(order: impl Fn(&mut DeployOrder), machine: &Machine, reason: &str) {
@@ -115,6 +116,18 @@ fn a_disk_is_taken_by_its_serial_number_among_others() {
     room.assert_done(&machine.install(&room));
     assert!(machine.bytes().starts_with(&image));
     assert!(is_all(&fs::read(&other).unwrap(), 0xbb));
+    // The server knows of both, before one was chosen and once more.
+    let told: Vec<Vec<DiskInfo>> = room
+        .words()
+        .iter()
+        .filter(|(word, body)| word == "started" && !body.is_empty())
+        .map(|(_, body)| serde_json::from_str(body).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2);
+    for disks in told {
+        let serials: Vec<Option<&str>> = disks.iter().map(|disk| disk.serial.as_deref()).collect();
+        assert_eq!(serials, [Some("S1"), Some("S2")]);
+    }
 }
 
 #[test]
@@ -165,4 +178,22 @@ fn an_install_that_was_killed_is_made_again_from_its_beginning() {
     );
     room.assert_done(&machine.install(&room));
     assert!(machine.bytes().starts_with(&image));
+}
+
+#[test]
+fn a_machine_in_rescue_tells_of_its_disks_and_writes_to_none() {
+    let room = DeployRoom::of(Vec::new());
+    let machine = Machine::with_disk(&vec![0xaa; 4 * MIB]);
+    let url = format!("{}callback/rescue/disks", room.server.base);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootwright-deploy"));
+    let output = command
+        .args(["tell", &url, "--root"])
+        .arg(machine.root.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let (_, body) = room.last_word();
+    let disks: Vec<DiskInfo> = serde_json::from_str(&body).unwrap();
+    assert_eq!(disks[0].serial.as_deref(), Some("S1"));
+    assert!(is_all(&machine.bytes(), 0xaa));
 }

@@ -15,7 +15,7 @@ use bootwright::{
         world::FileWorld,
     },
     lease::{LeaseChange, LeaseTable},
-    model::limits::{FILE_CHANGE_WRITE_TIMEOUT, HTTP_BODY_BYTES_MAX},
+    model::limits::{FILE_CHANGE_WRITE_TIMEOUT, HTTP_BODY_BYTES_MAX, HTTP_BODY_DISCARDED_BYTES_MAX},
     state::{Clock, CommitLog, Counter, Durable, Shared},
     store::StoreError,
 };
@@ -233,7 +233,11 @@ fn a_body_has_a_limit_whether_its_length_comes_first_or_not() {
         "POST /autoexec.ipxe HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
     )
     .unwrap();
-    assert!(all_of(stream).starts_with("HTTP/1.1 413"));
+    let answer = all_of(stream);
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("16384 bytes"),
+        "{answer}"
+    );
     // In chunks, without a length.
     let mut stream = TcpStream::connect(("127.0.0.1", PORTS.http)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -261,5 +265,28 @@ fn no_path_of_the_inventory_takes_anything() {
             answer.starts_with("HTTP/1.1 405") && answer.contains("\r\nAllow: GET, HEAD\r\n"),
             "{answer}"
         );
+    }
+}
+
+#[test]
+fn who_sends_too_much_is_told_the_limit_of_that_path() {
+    own_network();
+    let _appliance = Appliance::with_log(&["lo"], LISTEN, Box::new(NoLog));
+    for (path, max) in [
+        ("answer", HTTP_BODY_BYTES_MAX),
+        ("disks/r1u07", HTTP_BODY_BYTES_MAX),
+        ("callback/r1u07/30/started", HTTP_BODY_DISCARDED_BYTES_MAX),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", PORTS.http)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = max + 1;
+        write!(
+            stream,
+            "POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        let answer = all_of(stream);
+        let is_said = answer.contains(&format!("longer than the {max} bytes"));
+        assert!(answer.starts_with("HTTP/1.1 413") && is_said, "{path}: {answer}");
     }
 }
