@@ -208,7 +208,7 @@ fn log_interrupted(shared: &Shared, before: &Snapshot) {
         tracing::warn!(
             event = "install_interrupted",
             machine = host.as_str(),
-            "is being installed, and this inventory does not list that machine by that name: its installer is refused \
+            "host {host} is being installed, and this inventory does not list that machine by that name: its installer is refused \
              from now on, and its disk may be half written; list it as before until it is done, or arm it anew"
         );
     }

@@ -494,3 +494,34 @@ fn who_arms_a_host_sees_the_disks_that_its_machine_told_of_over_kill_9_a_rename_
         "{renamed}"
     );
 }
+
+#[test]
+fn an_install_whose_host_is_renamed_is_named_before_and_goes_on_once_the_name_is_back() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    let base = script(&client)
+        .lines()
+        .find_map(|line| line.strip_prefix("# installs r1u41 ").map(str::to_owned))
+        .expect("it is armed");
+    room.write_inventory(&host("r1u42", 41));
+    // It is in force as soon as it is saved, or by this.
+    assert!(ask(&room, &["reload"]).status.success(), "{}", daemon.log_tail());
+    daemon.wait_for("the word of it", |line| {
+        line.event == "install_interrupted" && line.machine == "r1u41"
+    });
+    let refused = client.run(
+        "curl",
+        &["-sS", "-o", "/dev/null", "-w", "%{http_code}", &format!("{base}/done")],
+    );
+    assert_eq!(String::from_utf8_lossy(&refused.stdout), "403");
+    assert!(!installs(&client), "nor is the machine armed by its other name");
+    assert_eq!(state(&room, "r1u42"), "new");
+
+    room.write_inventory(&host("r1u41", 41));
+    assert!(ask(&room, &["reload"]).status.success(), "{}", daemon.log_tail());
+    client.expect("curl", &["-sSf", &format!("{base}/done")]);
+    assert_eq!(state(&room, "r1u41"), "installed");
+}
