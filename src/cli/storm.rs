@@ -3,7 +3,9 @@
 use super::ask::table;
 use crate::model::{MacAddr, limits::OPEN_FILES_MAX};
 use crate::storm::{
-    FleetFirmware, Plan, RelayMode, fleet,
+    FleetFirmware, Plan, RelayMode,
+    fault::{FaultPlan, MachineFault},
+    fleet,
     progress::StormProgress,
     report::{Failures, Percentiles, StormReport, StormStage},
 };
@@ -29,6 +31,7 @@ Examples:
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --machines 1000 --spread 0
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --power-cycles 3
+  bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --machines 1000 --faults 100 --seed 7
   bootwright storm --server 192.0.2.1 --relay 198.18.0.1 --firmware bios --json | jq .failures";
 
 /// How often the progress is shown: the bar, and lines where there is no terminal.
@@ -66,6 +69,15 @@ pub(super) struct StormArgs {
     /// How often a machine that gave up is powered on again; one that comes up then is no failure
     #[arg(long, value_name = "N", default_value_t = 0)]
     power_cycles: u32,
+    /// How many machines fail on purpose, each in a way that real ones do; hold `bootwright why` against them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    faults: u32,
+    /// What is wrong with those, by name and as often as wanted; without it, one fault after the other
+    #[arg(long, value_name = "FAULT", requires = "faults")]
+    fault: Vec<MachineFault>,
+    /// Which machines fail: one seed chooses the same again
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -87,10 +99,10 @@ enum ReadsArg {
     Datagrams,
 }
 
-/// Runs the storm; exit code 1 when a machine did not come up.
+/// Runs the storm; exit code 1 when a machine did not come up that was to.
 pub(super) fn run(args: StormArgs) -> ExitCode {
     match storm(&args) {
-        Ok(report) if report.up == report.machines => ExitCode::SUCCESS,
+        Ok(report) if report.is_as_planned() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => super::finish(Err(error)),
     }
@@ -122,6 +134,11 @@ fn storm(args: &StormArgs) -> Result<StormReport, Box<dyn Error>> {
         spread: Duration::from_secs(args.spread.into()),
         time_limit: Duration::from_secs(args.time_limit.into()),
         power_cycles: args.power_cycles,
+        faults: FaultPlan {
+            count: args.faults,
+            seed: args.seed,
+            kinds: args.fault.clone(),
+        },
     };
     plan.check()?;
     raise_open_files();

@@ -8,7 +8,7 @@ use super::{
     progress::StormClock,
 };
 use crate::model::limits::DHCP_REPLY_BYTES_MAX;
-use crate::proto::dhcp::client::{ClientMessage, ServerReply, parse_reply};
+use crate::proto::dhcp::client::{ClientMessage, ServerReply, ServerReplyKind, parse_reply};
 use crate::storm::{exchange::DhcpExchange, report::FailureCause, tftp::Failed};
 use nix::sys::socket::{
     setsockopt,
@@ -113,6 +113,16 @@ impl Relay {
         clock: StormClock,
         message: ClientMessage,
     ) -> (Result<ServerReply, FailureCause>, u64) {
+        self.exchange_to(clock, message, ServerReplyKind::Ack).await
+    }
+
+    /// The same to an answer of that kind: an offer that is not taken.
+    pub(super) async fn exchange_to(
+        &self,
+        clock: StormClock,
+        message: ClientMessage,
+        last: ServerReplyKind,
+    ) -> (Result<ServerReply, FailureCause>, u64) {
         let (sender, mut answers) = mpsc::channel(ANSWERS_WAITING_MAX);
         let _place = Transaction::take(self, message.xid, sender);
         let mut exchange = DhcpExchange::begin(clock.now(), message);
@@ -124,6 +134,7 @@ impl Relay {
                 let _ = self.socket.send_to(&packet, (self.server, SERVER_PORT)).await;
             }
             match tokio::time::timeout_at(clock.at(exchange.deadline()), answers.recv()).await {
+                Ok(Some(answer)) if answer.kind == last && last == ServerReplyKind::Offer => return (Ok(answer), 0),
                 Ok(Some(answer)) => exchange.handle(clock.now(), answer),
                 Ok(None) | Err(_) => exchange.handle_timeout(clock.now()),
             }

@@ -20,6 +20,8 @@ pub enum PlanError {
     Time,
     /// A machine that gave up is powered on too often.
     PowerCycles(u32),
+    /// More machines are to fail than there are, or such are to be powered on again.
+    Faults,
     /// The MACs from there on could be real machines'.
     Macs(MacAddr),
 }
@@ -44,6 +46,9 @@ impl fmt::Display for PlanError {
             PlanError::PowerCycles(cycles) => write!(
                 f,
                 "{cycles} power cycles: a machine that gave up is powered on again {STORM_POWER_CYCLES_MAX} times at most"
+            ),
+            PlanError::Faults => f.write_str(
+                "as many machines can fail as there are, and none of a storm with faults is powered on again",
             ),
             PlanError::Macs(first) => write!(
                 f,

@@ -37,7 +37,8 @@ impl DhcpExchange {
     fn waits(&self) -> &'static [u64] {
         match self.message.client {
             ClientKind::Firmware => FIRMWARE_WAITS_S,
-            ClientKind::Ipxe => IPXE_WAITS_S,
+            // A system is as impatient as iPXE is.
+            ClientKind::Ipxe | ClientKind::System => IPXE_WAITS_S,
         }
     }
 

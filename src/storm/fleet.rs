@@ -3,6 +3,7 @@
 use super::{
     Plan, StormError,
     dhcp::Relay,
+    fault::{GONE_AT_PERCENT, MachineFault},
     file_url::{FileTransport, FileUrl},
     http::Http,
     machine::{NextAction, VirtualMachine},
@@ -11,7 +12,7 @@ use super::{
     tftp::{Failed, Tftp, ipxe_options, loader_options},
 };
 use crate::model::limits::{STORM_POWER_CYCLE_PAUSE, STORM_SCRIPT_BYTES_MAX};
-use crate::proto::dhcp::client::{ClientKind, ClientMessage};
+use crate::proto::dhcp::client::{ClientKind, ClientMessage, ServerReplyKind};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -46,10 +47,12 @@ pub async fn run(plan: Plan, progress: Arc<StormProgress>) -> Result<StormReport
     });
     let plan = Arc::new(plan);
     let clock = StormClock::started();
+    let faults = plan.faults.choose(plan.machines);
     let machines: Vec<_> = (0..plan.machines)
         .map(|index| {
             let carrier = MachineRunner {
                 index,
+                fault: faults.get(&index).copied(),
                 plan: Arc::clone(&plan),
                 clock,
                 relay: Arc::clone(&relay),
@@ -68,12 +71,15 @@ pub async fn run(plan: Plan, progress: Arc<StormProgress>) -> Result<StormReport
         http_busy: progress.http_busy.load(Ordering::Relaxed),
         repeated: progress.repeated.load(Ordering::Relaxed),
     };
-    Ok(StormReport::of(plan.server, &outcomes, counted))
+    let faults = faults.into_iter().map(|(index, fault)| (plan.mac(index), fault));
+    Ok(StormReport::of(plan.server, &outcomes, counted, faults.collect()))
 }
 
 /// What carries one machine.
 struct MachineRunner {
     index: u32,
+    /// What is wrong with it.
+    fault: Option<MachineFault>,
     plan: Arc<Plan>,
     clock: StormClock,
     relay: Arc<Relay>,
@@ -137,7 +143,15 @@ impl MachineRunner {
         loop {
             let stage = machine.stage();
             match machine.step() {
-                NextAction::Up => return Ok(()),
+                NextAction::Up => return self.start_system(machine, transactions).await,
+                _ if self.fault.is_some_and(|fault| ends_before(fault, stage)) => return Err(self.injected()),
+                NextAction::Lease(client) if self.fault == Some(MachineFault::StopsAfterOffer) => {
+                    let message = self.message(machine, client, transactions);
+                    let offer = ServerReplyKind::Offer;
+                    let (ended, _) = self.relay.exchange_to(self.clock, message, offer).await;
+                    ended.map_err(|cause| (cause, String::new()))?;
+                    return Err(self.injected());
+                }
                 NextAction::Lease(client) => {
                     let message = self.message(machine, client, transactions);
                     let (ended, repeated) = self.relay.exchange(self.clock, message).await;
@@ -149,6 +163,9 @@ impl MachineRunner {
                     machine.leased(self.clock.now(), &answer)
                 }
                 NextAction::Fetch(place) => {
+                    if self.breaks_off(machine, &place, address, &mut http).await? {
+                        return Err(self.injected());
+                    }
                     let text = self.fetch(machine, &place, address, &mut http).await?;
                     machine.fetched(self.clock.now(), &text)
                 }
@@ -158,10 +175,65 @@ impl MachineRunner {
         }
     }
 
+    /// Where some machines fail on purpose, the others are told from them by the address that their system asks for.
+    async fn start_system(&self, machine: &VirtualMachine, transactions: u32) -> Result<(), Failed> {
+        if self.plan.faults.count == 0 {
+            return Ok(());
+        }
+        if self.fault == Some(MachineFault::NoSystem) {
+            return Err(self.injected());
+        }
+        let message = self.message(machine, ClientKind::System, transactions);
+        let (ended, _) = self.relay.exchange(self.clock, message).await;
+        ended.map(drop).map_err(|cause| (cause, String::new()))
+    }
+
+    fn injected(&self) -> Failed {
+        let cause = self.fault.map_or(FailureCause::OutOfTime, FailureCause::Injected);
+        (cause, String::new())
+    }
+
+    /// Plays a fault that ends in the middle of a file; whether it did.
+    async fn breaks_off(
+        &self,
+        machine: &VirtualMachine,
+        place: &FileUrl,
+        local: Ipv4Addr,
+        http: &mut Http<'_>,
+    ) -> Result<bool, Failed> {
+        let is_image = matches!(machine.stage(), StormStage::Kernel | StormStage::Initrd);
+        let tftp = self.tftp(local);
+        match self.fault {
+            Some(MachineFault::ProbesLoaderOnly) if machine.stage() == StormStage::Loader => tftp.probe(place).await?,
+            Some(MachineFault::StopsInLoader) if machine.stage() == StormStage::Loader => {
+                tftp.begin(place, GONE_AT_PERCENT).await?;
+            }
+            Some(MachineFault::GoneInImage) if is_image => http.begin(place, GONE_AT_PERCENT).await?,
+            Some(MachineFault::GoneInImageTwice) if is_image => {
+                http.begin(place, GONE_AT_PERCENT).await?;
+                http.begin(place, GONE_AT_PERCENT).await?;
+            }
+            Some(_) | None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn tftp(&self, local: Ipv4Addr) -> Tftp<'_> {
+        Tftp {
+            local,
+            server: self.plan.server,
+            clock: self.clock,
+            progress: &self.progress,
+        }
+    }
+
     fn message(&self, machine: &VirtualMachine, client: ClientKind, transactions: u32) -> ClientMessage {
         ClientMessage {
             client,
-            arch: self.plan.firmware.arch(),
+            arch: match self.fault {
+                Some(MachineFault::StrangeFirmware) => STRANGE_ARCH,
+                Some(_) | None => self.plan.firmware.arch(),
+            },
             mac: machine.mac(),
             xid: transactions | transaction(machine, client),
             relay: self.plan.relay,
@@ -184,12 +256,7 @@ impl MachineRunner {
         match place.transport {
             FileTransport::Http => http.fetch(place, keep).await,
             FileTransport::Tftp => {
-                let tftp = Tftp {
-                    local,
-                    server: self.plan.server,
-                    clock: self.clock,
-                    progress: &self.progress,
-                };
+                let tftp = self.tftp(local);
                 if machine.probes_size() {
                     tftp.probe(place).await?;
                 }
@@ -203,6 +270,8 @@ impl MachineRunner {
     }
 }
 
+/// Option 93 of 32-bit UEFI.
+const STRANGE_ARCH: u16 = 6;
 /// Bits of a transaction that tell machines and speakers apart; those above tell power-ons apart.
 const TRANSACTION_BITS: u32 = 25;
 
@@ -217,8 +286,26 @@ fn transaction(machine: &VirtualMachine, client: ClientKind) -> u32 {
     let [_, _, _, a, b, c] = machine.mac().0;
     let base = u32::from_be_bytes([0, a, b, c]) << 1;
     match client {
-        ClientKind::Firmware => base,
+        // The firmware's exchange is long over when the system asks.
+        ClientKind::Firmware | ClientKind::System => base,
         ClientKind::Ipxe => base | 1,
+    }
+}
+
+/// Whether such a machine ends where this stage would begin.
+fn ends_before(fault: MachineFault, stage: StormStage) -> bool {
+    match fault {
+        MachineFault::NeverFetchesLoader => stage == StormStage::Loader,
+        MachineFault::LoaderHangs => stage == StormStage::Ipxe,
+        MachineFault::NeverFetchesScript => stage == StormStage::Script,
+        MachineFault::ScriptStops => matches!(stage, StormStage::Kernel | StormStage::Initrd),
+        MachineFault::StopsAfterOffer
+        | MachineFault::StrangeFirmware
+        | MachineFault::ProbesLoaderOnly
+        | MachineFault::StopsInLoader
+        | MachineFault::GoneInImage
+        | MachineFault::GoneInImageTwice
+        | MachineFault::NoSystem => false,
     }
 }
 

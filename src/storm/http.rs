@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
     header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT},
 };
@@ -22,6 +22,8 @@ use tokio::{net::TcpSocket, task::JoinHandle, time::timeout};
 
 /// The read buffer of a connection: what one wakeup takes, times ten thousand machines.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// The receive buffer of a connection that is to be cut.
+const CUT_BUFFER_BYTES: u32 = 16 * 1024;
 /// How long a 503 without its `Retry-After` is waited out.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,8 @@ pub(super) struct Http<'a> {
     server: Ipv4Addr,
     progress: &'a StormProgress,
     open: Option<Open>,
+    /// The kernel's receive buffer of connections; its own choice where nothing is said.
+    receive_buffer: Option<u32>,
 }
 
 struct Open {
@@ -52,7 +56,30 @@ impl<'a> Http<'a> {
             server,
             progress,
             open: None,
+            receive_buffer: None,
         }
+    }
+
+    /// The beginning of a file, so many percent of it: then its connection is cut.
+    pub(super) async fn begin(&mut self, place: &FileUrl, percent: u64) -> Result<(), Failed> {
+        // What is on its way is no more than that: the rest waits at the server when it is cut.
+        self.receive_buffer = Some(CUT_BUFFER_BYTES);
+        self.open = None;
+        let response = in_time(self.request(place)).await??;
+        if response.status() != StatusCode::OK {
+            let status = response.status();
+            return Err((FailureCause::HttpStatus(status.as_u16()), status.to_string()));
+        }
+        let mut body = response.into_body();
+        let (mut had, of) = (0, body.size_hint().exact().unwrap_or(0));
+        while had * 100 < of * percent
+            && let Some(frame) = in_time(body.frame()).await?
+        {
+            let frame = frame.map_err(|error| broken(&error))?;
+            had += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        self.open = None;
+        Ok(())
     }
 
     /// A whole file; its first `keep` bytes. A 503 is waited out for as long as the storm lasts.
@@ -106,6 +133,9 @@ impl<'a> Http<'a> {
     async fn connect(&self, port: u16) -> Result<Open, Failed> {
         let socket = TcpSocket::new_v4().map_err(|error| local(&error))?;
         socket.bind((self.local, 0).into()).map_err(|error| local(&error))?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes).map_err(|error| local(&error))?;
+        }
         let stream = socket
             .connect((self.server, port).into())
             .await

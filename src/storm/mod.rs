@@ -19,6 +19,7 @@ mod assigned;
 mod dhcp;
 mod error;
 pub mod exchange;
+pub mod fault;
 pub mod file_url;
 pub mod fleet;
 mod http;
@@ -34,6 +35,7 @@ use crate::model::{
     limits::{STORM_MACHINES_MAX, STORM_POWER_CYCLES_MAX, STORM_TIME_MAX},
 };
 pub use error::{PlanError, StormError};
+use fault::FaultPlan;
 use std::{net::Ipv4Addr, time::Duration};
 
 /// The firmware that the machines play.
@@ -85,6 +87,9 @@ pub struct Plan {
     pub time_limit: Duration,
     /// How often a machine that gave up is powered on again, as whoever stands beside it would.
     pub power_cycles: u32,
+    /// Which machines fail on purpose. Where some do, all others go on to an address of their system, as real ones
+    /// do.
+    pub faults: FaultPlan,
 }
 
 /// The locally administered bit of a MAC: no maker gives such addresses out.
@@ -109,6 +114,9 @@ impl Plan {
         }
         if self.time_limit > STORM_TIME_MAX || self.spread >= self.time_limit {
             return Err(PlanError::Time);
+        }
+        if self.faults.count > self.machines || (self.faults.count > 0 && self.power_cycles > 0) {
+            return Err(PlanError::Faults);
         }
         if self.power_cycles > STORM_POWER_CYCLES_MAX {
             return Err(PlanError::PowerCycles(self.power_cycles));
@@ -149,6 +157,7 @@ mod tests {
             spread: Duration::from_secs(10),
             time_limit: Duration::from_secs(600),
             power_cycles: 0,
+            faults: FaultPlan::default(),
         }
     }
 
@@ -180,6 +189,12 @@ mod tests {
             let refused = checked(|plan| plan.machines = machines);
             assert_eq!(refused, Err(PlanError::Machines(machines)));
         }
+        assert_eq!(checked(|plan| plan.faults.count = 1001), Err(PlanError::Faults));
+        assert_eq!(
+            checked(|plan| (plan.faults.count, plan.power_cycles) = (1, 1)),
+            Err(PlanError::Faults)
+        );
+        assert_eq!(checked(|plan| plan.faults.count = 1000), Ok(()));
         let too_long = STORM_TIME_MAX + Duration::from_secs(1);
         assert_eq!(checked(|plan| plan.time_limit = too_long), Err(PlanError::Time));
         assert_eq!(checked(|plan| plan.spread = plan.time_limit), Err(PlanError::Time));

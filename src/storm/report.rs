@@ -1,5 +1,6 @@
 //! What a storm came to: times by stage, failures by cause, bytes and rates.
 
+use super::fault::MachineFault;
 use crate::model::MacAddr;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
@@ -88,6 +89,8 @@ pub enum FailureCause {
     Local,
     /// The storm's time was over.
     OutOfTime,
+    /// It was to fail.
+    Injected(MachineFault),
 }
 
 impl FailureCause {
@@ -111,6 +114,7 @@ impl FailureCause {
             FailureCause::BootsNothing => "the script boots no kernel: does the inventory name these MACs (--mac-first), with an image?".into(),
             FailureCause::Local => "this host had no socket left for it: raise `ulimit -n`, or take fewer machines".into(),
             FailureCause::OutOfTime => "the storm's time was over first: see --time-limit".into(),
+            FailureCause::Injected(fault) => ["it was to fail: ", fault.name()].concat(),
         }
     }
 }
@@ -183,6 +187,15 @@ pub struct StormReport {
     pub failures: Vec<Failures>,
     /// Why machines gave up that were powered on again, by the times it happened.
     pub setbacks: Vec<Failures>,
+    /// The machines that were to fail, and how.
+    pub faults: BTreeMap<MacAddr, MachineFault>,
+}
+
+impl StormReport {
+    /// Whether every machine came up, but for those that were to fail.
+    pub fn is_as_planned(&self) -> bool {
+        self.up + self.faults.len() == self.machines
+    }
 }
 
 /// A stage over the fleet.
@@ -258,7 +271,12 @@ pub struct FleetCounters {
 
 impl StormReport {
     /// The report over all machines' outcomes.
-    pub fn of(server: Ipv4Addr, outcomes: &[MachineOutcome], counted: FleetCounters) -> StormReport {
+    pub fn of(
+        server: Ipv4Addr,
+        outcomes: &[MachineOutcome],
+        counted: FleetCounters,
+        faults: BTreeMap<MacAddr, MachineFault>,
+    ) -> StormReport {
         let up: Vec<&(Duration, Duration)> = outcomes.iter().filter_map(|one| one.ended.as_ref().ok()).collect();
         let stage_times = |stage| {
             let times: Vec<Duration> = outcomes.iter().filter_map(|one| one.times.of(stage)).collect();
@@ -273,6 +291,7 @@ impl StormReport {
             bytes: counted.bytes,
             http_busy: counted.http_busy,
             repeated: counted.repeated,
+            faults,
             stages: StormStage::ALL.into_iter().filter_map(stage_times).collect(),
             whole: Percentiles::of(up.iter().map(|(_, took)| *took).collect()),
             power_cycled: outcomes.iter().filter(|one| !one.setbacks.is_empty()).count(),
@@ -350,7 +369,12 @@ mod tests {
             setbacks: vec![failure(9, StormStage::Firmware, FailureCause::NoOffer); 2],
             ended: Ok((ms(2500), ms(1500))),
         });
-        let report = StormReport::of(Ipv4Addr::new(192, 0, 2, 1), &outcomes, FleetCounters::default());
+        let report = StormReport::of(
+            Ipv4Addr::new(192, 0, 2, 1),
+            &outcomes,
+            FleetCounters::default(),
+            BTreeMap::new(),
+        );
         assert_eq!((report.machines, report.up, report.last_up_s), (5, 1, Some(2.5)));
         assert_eq!(report.whole.unwrap().max_ms, 1500.0);
         let counts: Vec<(FailureCause, usize)> = report

@@ -57,6 +57,27 @@ pub(super) fn ipxe_options() -> TransferOptions {
     }
 }
 
+/// How far a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransferBound {
+    /// To its end.
+    End,
+    /// To the size of the file, and no byte of it.
+    Size,
+    /// To so many percent of it.
+    Percent(u64),
+}
+
+impl TransferBound {
+    /// Whether so many bytes of so many are as much as it takes.
+    fn is_reached(self, size: Option<u64>, had: u64) -> bool {
+        match (self, size) {
+            (TransferBound::Percent(percent), Some(size)) => had * 100 >= size * percent,
+            _ => false,
+        }
+    }
+}
+
 impl Tftp<'_> {
     /// EDK2's question for a file's size: a request whose answer is taken back with ERROR 8.
     pub(super) async fn probe(&self, place: &FileUrl) -> Result<(), Failed> {
@@ -65,7 +86,18 @@ impl Tftp<'_> {
             tsize: true,
             ..TransferOptions::default()
         };
-        self.carry(place, options, true, 0).await.map(drop)
+        self.carry(place, options, TransferBound::Size, 0).await.map(drop)
+    }
+
+    /// The beginning of a file, so many percent of it: then it falls silent.
+    pub(super) async fn begin(&self, place: &FileUrl, percent: u64) -> Result<(), Failed> {
+        let options = TransferOptions {
+            tsize: true,
+            ..loader_options(FleetFirmware::Uefi)
+        };
+        self.carry(place, options, TransferBound::Percent(percent), 0)
+            .await
+            .map(drop)
     }
 
     /// A whole file; its first `keep` bytes.
@@ -75,22 +107,25 @@ impl Tftp<'_> {
         options: TransferOptions,
         keep: usize,
     ) -> Result<Vec<u8>, Failed> {
-        self.carry(place, options, false, keep).await
+        self.carry(place, options, TransferBound::End, keep).await
     }
 
     async fn carry(
         &self,
         place: &FileUrl,
         options: TransferOptions,
-        probe: bool,
+        bound: TransferBound,
         keep: usize,
     ) -> Result<Vec<u8>, Failed> {
         let socket = UdpSocket::bind((self.local, 0)).await.map_err(|error| local(&error))?;
         let mut fetch = Fetch::begin(self.clock.now(), place.path.as_bytes(), options);
         let (mut packet, mut outgoing, mut kept) = ([0; PACKET_BYTES], Vec::new(), Vec::new());
-        let mut peer = None;
+        let (mut peer, mut had) = (None, 0);
         loop {
-            if probe && fetch.size().is_some() {
+            if bound.is_reached(fetch.size(), had) {
+                return Ok(kept);
+            }
+            if bound == TransferBound::Size && fetch.size().is_some() {
                 let _ = socket
                     .send(&wire::error(ErrorCode::TransferOptions, "User aborted the transfer"))
                     .await;
@@ -131,6 +166,7 @@ impl Tftp<'_> {
             if let Ok(reply) = wire::parse_reply(&packet[..length]) {
                 let data = fetch.handle(self.clock.now(), &reply);
                 self.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                had += data.len() as u64;
                 let room = keep.saturating_sub(kept.len()).min(data.len());
                 kept.extend_from_slice(&data[..room]);
             }

@@ -224,3 +224,111 @@ fn addresses_that_are_not_the_hosts_and_a_server_that_is_silent_are_reported() {
     let output = storm(&host, &["--machines", "5", "--spread", "0", "--time-limit", "2"]);
     assert_eq!(causes(&report(&output)), [("out-of-time".into(), 5)]);
 }
+
+/// What `bootwright why` calls each fault, and for how many seconds its machine must be silent for that.
+const CALLED: [(&str, &[&str], u64); 11] = [
+    ("stops-after-offer", &["offers_unanswered"], 15),
+    ("strange-firmware", &["no_loader_for_architecture"], 0),
+    ("never-fetches-loader", &["loader_unfetched"], 15),
+    ("probes-loader-only", &["loader_unfetched"], 15),
+    ("stops-in-loader", &["tftp_stalled"], 0),
+    // Spanning tree is ruled out by time alone.
+    ("loader-hangs", &["link_slow", "loader_refused"], 10),
+    ("never-fetches-script", &["script_unfetched"], 20),
+    ("script-stops", &["script_stopped"], 60),
+    ("gone-in-image", &["artifact_cut"], 0),
+    ("gone-in-image-twice", &["too_little_memory"], 0),
+    ("no-system", &["kernel_no_network"], 120),
+];
+/// A kernel that is more than what is under way of it when a machine goes.
+const LARGE_KERNEL_BYTES: usize = 12 << 20;
+
+/// A storm of listed machines of which some fail; each of those has the verdict of its fault, and no other has one.
+fn every_fault_has_its_verdict(machines: u32, faults: u32, patience: Duration, silence_max: u64) {
+    let wire = Wire::new();
+    let hosts: String = (1..=machines)
+        .map(|number| {
+            let [.., a, b] = number.to_be_bytes();
+            format!(
+                "\n[[host]]\nname = \"m{number}\"\nmac = \"02:00:00:00:{a:02x}:{b:02x}\"\naddress = \"198.18.{}.{b}\"\n\
+                 profile = \"fleet\"\n",
+                100 + u32::from(a)
+            )
+        })
+        .collect();
+    let fleet = FLEET.split("[[rule]]").next().expect("the beginning");
+    let room = Room::new(&format!("{fleet}{hosts}")).with_small_image(&vec![7; LARGE_KERNEL_BYTES]);
+    let daemon = Daemon::start(&wire, &room);
+    let host = fleet_host(&wire);
+    let named: Vec<&str> = CALLED
+        .iter()
+        .filter(|(.., silence)| *silence <= silence_max)
+        .map(|(name, ..)| *name)
+        .collect();
+    let (machines_text, faults_text) = (machines.to_string(), faults.to_string());
+    let fixed = [
+        "--machines",
+        &machines_text,
+        "--faults",
+        &faults_text,
+        "--seed",
+        "7",
+        "--spread",
+        "5",
+    ];
+    let mut arguments: Vec<&str> = fixed.into();
+    named.iter().for_each(|name| arguments.extend(["--fault", name]));
+    let output = storm(&host, &arguments);
+    assert!(output.status.success(), "{}\n{}", text(&output), daemon.log_tail());
+    let report = report(&output);
+    assert_eq!(
+        (&report["up"], causes(&report).is_empty()),
+        (&(machines - faults).into(), faults == 0),
+        "{report}"
+    );
+    let faulty = report["faults"].as_object().expect("a report lists its faults");
+    assert_eq!(faulty.len(), faults as usize);
+    let is_called = |fault: &Value, cause: &Value| {
+        let (_, causes, _) = CALLED
+            .iter()
+            .find(|(name, ..)| fault == name)
+            .expect("a fault of the table");
+        causes.iter().any(|wanted| cause == wanted)
+    };
+    let mut wrong = Vec::new();
+    let told = super::poll(patience, || {
+        let all = ask_json(&room, "why");
+        wrong = all
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|attempt| {
+                let cause = &attempt["verdict"]["cause"];
+                match faulty.get(attempt["mac"].as_str().expect("a MAC")) {
+                    Some(fault) => !is_called(fault, cause),
+                    None => !cause.is_null(),
+                }
+            })
+            .map(|attempt| {
+                (
+                    attempt["mac"].clone(),
+                    faulty.get(attempt["mac"].as_str().unwrap_or_default()).cloned(),
+                    attempt["verdict"]["cause"].clone(),
+                )
+            })
+            .collect();
+        (wrong.is_empty() && all.as_array().map(Vec::len) == Some(machines as usize)).then_some(())
+    });
+    assert!(told.is_some(), "{wrong:?}\n{}", daemon.log_tail());
+}
+
+#[test]
+fn machines_that_fail_have_the_verdict_of_their_fault_and_healthy_ones_have_none() {
+    every_fault_has_its_verdict(90, 27, Duration::from_secs(90), 20);
+}
+
+#[test]
+#[ignore = "a storm of a thousand machines, and two minutes of silence after it"]
+fn of_a_thousand_machines_a_hundred_fail_and_each_has_the_verdict_of_its_fault() {
+    every_fault_has_its_verdict(1000, 100, Duration::from_secs(300), 120);
+}

@@ -23,6 +23,8 @@ const WANTED_BY_FIRMWARE: &[u8] = &[
 const WANTED_BY_IPXE: &[u8] = &[
     1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203,
 ];
+/// Option 55 of udhcpc, which most installers and live systems have.
+const WANTED_BY_SYSTEM: &[u8] = &[1, 3, 6, 12, 15, 28, 42];
 /// Option 175 of an iPXE that fetches over HTTP (0x13) and boots what its platform boots: EFI
 /// binaries (0x24) or a bzImage (0x18).
 const FEATURES_EFI: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x24, 1, 1];
@@ -35,6 +37,8 @@ pub enum ClientKind {
     Firmware,
     /// The iPXE that it loaded.
     Ipxe,
+    /// The system that runs in the end.
+    System,
 }
 
 /// A client's request, as a relay hands it on.
@@ -85,11 +89,14 @@ impl ClientMessage {
             put(50, &offer.address.octets());
             put(54, &offer.server.octets());
         }
-        put(93, &self.arch.to_be_bytes());
-        put(94, &[1, 3, 16]);
-        put(60, format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).as_bytes());
-        put(97, &self.machine_identifier());
+        if self.client != ClientKind::System {
+            put(93, &self.arch.to_be_bytes());
+            put(94, &[1, 3, 16]);
+            put(60, format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).as_bytes());
+            put(97, &self.machine_identifier());
+        }
         match self.client {
+            ClientKind::System => put(55, WANTED_BY_SYSTEM),
             ClientKind::Firmware => put(55, WANTED_BY_FIRMWARE),
             ClientKind::Ipxe => {
                 put(77, b"iPXE");
@@ -213,6 +220,8 @@ mod tests {
         assert_eq!(firmware.hardware.mac(), Some(MAC));
         assert_eq!(firmware.archs, [7]);
         assert!(firmware.user_classes.is_empty() && firmware.uuid.is_some());
+        let system = parse(&message(ClientKind::System).encode()).unwrap();
+        assert!(system.archs.is_empty() && system.uuid.is_none() && system.user_classes.is_empty());
         let ipxe = parse(&message(ClientKind::Ipxe).encode()).unwrap();
         assert!(ipxe.has_user_class(b"iPXE"));
         assert!(ipxe.ipxe.unwrap().http && ipxe.ipxe.unwrap().efi);
