@@ -13,7 +13,7 @@ set -eu
 demo="iproute2 qemu-system-x86 ovmf seabios ipxe ipxe-qemu installer gcc libc6-dev"
 
 # DHCP, TFTP and HTTP clients · e2fsprogs: a disk that rots · dnsmasq-base: the other DHCP server on a guest's network · isc-dhcp-relay ·
-# bootpc, klibc-utils: BOOTP as before DHCP · xorriso, genisoimage: ISOs to import · systemd: systemd-networkd, and
+# nftables, iptables: firewalls that the doctor reads · bootpc, klibc-utils: BOOTP as before DHCP · xorriso, genisoimage: ISOs to import · systemd: systemd-networkd, and
 # systemd-analyze for the unit's exposure · nginx, openssl, gpg and its parts: a server of images, its
 # certificate, signatures · strace: kills at every step · faketime: a clock that is set · slowhttptest:
 # slow clients · pxelinux, syslinux-common: a loader beside iPXE · mmdebstrap: roots of other
@@ -21,7 +21,7 @@ demo="iproute2 qemu-system-x86 ovmf seabios ipxe ipxe-qemu installer gcc libc6-d
 # python3-venv: pykickstart's validator, from PyPI (pykickstart.sh) · binutils, cpio, xz-utils: the live system is
 # made · openssh-client: whoever looks at a machine in it
 tests="$demo procps xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc klibc-utils dnsmasq-base
-       isc-dhcp-relay tftp-hpa tftpd-hpa atftp curl wget e2fsprogs systemd nginx-light|nginx openssl gpg gpg-agent gpgv gpgconf
+       isc-dhcp-relay nftables iptables tftp-hpa tftpd-hpa atftp curl wget e2fsprogs systemd nginx-light|nginx openssl gpg gpg-agent gpgv gpgconf
        strace faketime slowhttptest pxelinux syslinux-common mmdebstrap
        fdisk zstd gzip mtools mount python3-venv binutils cpio xz-utils openssh-client"
 

@@ -1,7 +1,8 @@
 //! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
 
 use crate::boot::event::{
-    BootAction, DiskReason, Event, InstallEvent, Reason, RequestedFile, ScriptChoice, Stage, Step,
+    BootAction, DiskReason, Event, InstallEvent, Reason, RequestedFile, ReservationUnavailable, ScriptChoice, Stage,
+    Step,
 };
 use crate::model::{InstallFailure, InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
 use serde::{Deserialize, Serialize};
@@ -247,7 +248,8 @@ impl AttemptStep {
     }
 }
 
-/// Why it came to a step: also why a machine boots its disk, and why its install failed.
+/// Why it came to a step: also why a machine boots its disk, why its install failed, and what does not fit between its
+/// own words and the inventory.
 fn reason(step: &Step) -> Option<StepReason> {
     let said = |code: &'static str, sentence: &dyn fmt::Display| StepReason {
         code: Cow::Borrowed(code),
@@ -267,7 +269,23 @@ fn reason(step: &Step) -> Option<StepReason> {
             _,
         ) => Some(said(disk_code(*why), why)),
         (Step::Install(InstallEvent { failure: Some(why), .. }), _) => Some(said(failure_code(why), why)),
-        _ => step.reason().map(|reason| said(reason.code().name(), reason)),
+        (Step::ReservationUnavailable { own, why, .. }, _) => Some(said(
+            unavailable_code(why),
+            &format_args!("its own address {own} {why}"),
+        )),
+        _ => {
+            let mismatch = || step.mismatch().map(|mismatch| said(mismatch.name(), mismatch));
+            let reason = step.reason().map(|reason| said(reason.code().name(), reason));
+            reason.or_else(mismatch)
+        }
+    }
+}
+
+fn unavailable_code(why: &ReservationUnavailable) -> &'static str {
+    match why {
+        ReservationUnavailable::OtherSubnet { .. } => "address_of_other_subnet",
+        ReservationUnavailable::OtherInterface { .. } => "address_of_other_interface",
+        ReservationUnavailable::Leased { .. } => "address_leased",
     }
 }
 
@@ -294,7 +312,11 @@ fn failure_code(why: &InstallFailure) -> &'static str {
 /// How far a transfer came that was cut, and of how much, in bytes.
 fn cut(step: &Step) -> Option<(u64, u64)> {
     match step.reason()? {
-        Reason::ClientGaveUp { had, length, .. } | Reason::ClientSilent { had, length } => Some((*had, *length)),
+        Reason::ClientGaveUp { had, length, .. }
+        | Reason::ClientSilent { had, length }
+        | Reason::ConnectionEnded { had, length }
+        | Reason::ClientGone { had, length }
+        | Reason::ClientStalled { had, length } => Some((*had, *length)),
         _ => None,
     }
 }

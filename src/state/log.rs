@@ -298,7 +298,7 @@ mod tests {
             end: 100,
             of: 700,
         });
-        let reason = Reason::ConnectionEnded;
+        let reason = Reason::ConnectionEnded { had: 1, length: 2 };
         let failed = Step::Failed {
             file: file.clone(),
             part,
@@ -306,7 +306,7 @@ mod tests {
         };
         assert_eq!(
             failed.to_string(),
-            "failed image debian-12/initrd.gz (bytes 0-99 of 700): the connection ended before the body did"
+            "failed image debian-12/initrd.gz (bytes 0-99 of 700): the connection ended when 1 of 2 bytes had been sent"
         );
         let mut asked = event(host(), None, failed);
         asked.machine.relay = Some("198.51.100.1".parse().unwrap());

@@ -102,6 +102,11 @@ impl TransferProgress {
 }
 
 impl TransferHandle {
+    /// Bytes sent so far.
+    pub fn sent(&self) -> u64 {
+        self.transfer.sent()
+    }
+
     /// So many more bytes were sent.
     pub fn add(&self, bytes: u64) {
         self.transfer.sent.fetch_add(bytes, Ordering::Relaxed);

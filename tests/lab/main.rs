@@ -13,6 +13,7 @@
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `held` | a transfer that stays under way until its test lets it go on |
 //! | `attempts` | rung 3: what a boot came to, over `kill -9` |
+//! | `causes` | rung 3: what keeps machines from coming up, made for real, and what `why` calls it |
 //! | `arming` | rung 3: who is armed, who is not, and installs that tell of themselves |
 //! | `cases` | rung 3: the conformance cases that concern sockets |
 //! | `clients` | rung 3: what tftp, atftp, busybox and curl get |
@@ -62,6 +63,7 @@
 mod arming;
 mod attempts;
 mod cases;
+mod causes;
 mod clients;
 mod clock;
 mod cloud_init;

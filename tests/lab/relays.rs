@@ -16,7 +16,7 @@ use std::{
 
 /// The network behind the relay, and a host there that belongs to the relay's port `back0`. The relay sends from
 /// its address on the daemon's wire, among machines.
-const BEHIND: &str = r#"
+pub const BEHIND: &str = r#"
 [[subnet]]
 cidr   = "198.51.100.0/24"
 router = "198.51.100.1"
@@ -42,7 +42,7 @@ const MAC: [u8; 6] = [0x02, 0xbb, 0, 0, 0x02, 0x01];
 
 /// The relays that Debian has.
 #[derive(Clone, Copy)]
-enum Program {
+pub enum Program {
     /// dhcrelay, which adds option 82; its circuit-id is the name of the interface.
     Isc,
     /// dhcp-helper, dnsmasq's sister, which adds nothing.
@@ -54,7 +54,7 @@ type Network = (&'static str, &'static [&'static str]);
 const BACK0: Network = ("back0", &["198.51.100.1/24"]);
 
 /// A router with a relay, between the wire and networks of its own.
-struct Relayed {
+pub struct Relayed {
     router: Namespace,
     _process: TaskTracker,
 }
@@ -106,7 +106,7 @@ impl Relayed {
     }
 
     /// With one network, and a client there.
-    fn with_client(wire: &Wire, program: Program, mac: &str) -> (Relayed, Namespace) {
+    pub fn with_client(wire: &Wire, program: Program, mac: &str) -> (Relayed, Namespace) {
         let mut client = None;
         let attach = |router: &Namespace| client = Some(Namespace::beside(router, "back0", mac));
         let relayed = Relayed::start(wire, program, &[BACK0], attach);

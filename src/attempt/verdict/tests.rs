@@ -3,11 +3,11 @@
 use super::*;
 use crate::attempt::{
     AttemptId, AttemptOwner,
-    events::{acknowledged, at, event, install, offered, sent_artifact, sent_script, told_its_disk},
+    events::{acknowledged, at, event, install, offered, sent_artifact, sent_script, told_its_disk, unlisted},
 };
 use crate::boot::event::{
     BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Mismatch,
-    Near, NoOrder, NoOwnAddress, NotStored, Reason, RequestedFile, Stage, Step, StoreFault,
+    Near, NoOrder, NoOwnAddress, NotStored, Reason, RequestedFile, ReservationUnavailable, Stage, Step, StoreFault,
 };
 use crate::boot::paths::Ports;
 use crate::lease::AttachmentPoint;
@@ -19,7 +19,10 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 /// The verdict so many seconds after the last event.
 fn after(seconds: u64, events: &[Event]) -> Option<Verdict> {
     let (first, rest) = events.split_first().unwrap();
-    let owner = AttemptOwner::Host("r1u07".parse().unwrap());
+    let owner = match &first.machine.key {
+        MachineKey::Hardware(hardware) => AttemptOwner::Mac(hardware.mac().unwrap()),
+        _ => AttemptOwner::Host("r1u07".parse().unwrap()),
+    };
     let mut attempt = Attempt::begin(AttemptId(7), owner, 3, first);
     for event in rest {
         assert!(!attempt.is_over_at(event), "{event:?}");
@@ -184,6 +187,8 @@ fn of_dhcp() -> Vec<Traced> {
         ("unlisted_ignored", 5, vec![ignored(1, Reason::Unlisted { near: Near(None) })]),
         ("address_in_use", 5, and(boot(1), [uefi(3, Step::Declined { address: ADDRESS })])),
         ("lease_not_stored", 5, and(boot(1), [failed(3, RequestedFile::DhcpReply, Reason::LeaseNotStored { error })])),
+        ("nic_changed", 5, vec![unlisted(9, event(at(1), Stage::UefiPxe, Step::Acknowledged { address: ADDRESS, boot: BootDecision { boot: script_file(), mismatch: Some(Mismatch::SerialOfAnother { host: "r1u07".parse().unwrap() }) } }))]),
+        ("address_of_its_double", 5, vec![uefi(1, Step::ReservationUnavailable { given: asked, own: ADDRESS, why: ReservationUnavailable::OtherInterface { by: None } })]),
         ("address_refused", 5, and(boot(1), [refused(2), refused(9)])),
         ("no_loader_for_architecture", 5, vec![told(1, Stage::UefiPxe, no_loader)]),
         ("not_in_the_inventory", 5, vec![told(1, Stage::UefiPxe, lease_only)]),
@@ -203,7 +208,7 @@ fn refused() -> Vec<Traced> {
     let unverified = Reason::Unverified { image: "debian".parse().unwrap(), file: "initrd".into(), done: 1, of: 2 };
     let come_back = Step::ComeBack { file: artifact(), reason: unverified };
     let full = Step::TurnedAway { reason: Reason::TransfersFull };
-    let cut = |second| failed(second, artifact(), Reason::ConnectionEnded);
+    let cut = |second| failed(second, artifact(), Reason::ConnectionEnded { had: 100, length: 300 });
     let no_file = Reason::AnswerFileMissing { answer: "preseed".parse().unwrap(), files: "a".into() };
     let unnamed = Reason::AnswerUnnamed { machine: "r1u07".into() };
     let no_order = Reason::NoOrder { host: "r1u07".parse().unwrap(), why: NoOrder::NoImage };
@@ -222,7 +227,7 @@ fn refused() -> Vec<Traced> {
         ("image_being_verified", 5, and(boot(5), [event(at(12), Stage::Ipxe, come_back)])),
         ("server_full", 5, and(boot(2), [event(at(3), Stage::Unknown, full)])),
         ("too_little_memory", 5, and(boot(6), [cut(22), cut(40)])),
-        ("artifact_cut", 5, and(boot(6), [failed(22, artifact(), Reason::ClientGone)])),
+        ("artifact_cut", 5, and(boot(6), [failed(22, artifact(), Reason::ClientGone { had: 100, length: 300 })])),
         ("nothing_to_deploy", 5, and(boot(8), [failed(62, RequestedFile::Order, no_order)])),
         ("answer_refused", 5, and(boot(8), [failed(62, answer(), unnamed)])),
         ("answer_file_missing", 5, and(boot(8), [failed(62, answer(), no_file)])),
@@ -298,7 +303,7 @@ fn what_a_machine_got_past_is_no_cause() {
         sent_script(at(11)),
     ];
     assert_eq!(after(1, &and(and(boot(2), [lost]), past)), None);
-    let missing = failed(12, artifact(), Reason::ConnectionEnded);
+    let missing = failed(12, artifact(), Reason::ConnectionEnded { had: 100, length: 300 });
     let whole = sent(20, Stage::Ipxe, artifact());
     assert_eq!(after(1, &and(boot(5), [missing, whole])), None);
     let chose = event(

@@ -2,7 +2,7 @@
 
 use crate::attempt::{
     step::{AttemptStep, FileKind, StepKind},
-    timeline::{Attempt, AttemptOutcome, Progress},
+    timeline::{Attempt, AttemptOutcome, AttemptOwner, Progress},
 };
 use crate::boot::event::Stage;
 use std::time::Duration;
@@ -91,6 +91,17 @@ impl<'a> Trace<'a> {
     pub fn unheard_loader(&self) -> Option<&'a AttemptStep> {
         let loader = self.sent(FileKind::Loader).filter(|_| self.is_at(Progress::Loader))?;
         self.last_boot("script").is_none().then_some(loader)
+    }
+
+    /// The last step with one of these reasons.
+    pub fn last_with(&self, codes: &[&str]) -> Option<&'a AttemptStep> {
+        let steps = self.attempt.steps.iter().filter(|step| step.has_code(codes));
+        steps.max_by_key(|step| step.until_ms)
+    }
+
+    /// Whether its machine is no host of the inventory.
+    pub fn is_unlisted(&self) -> bool {
+        matches!(self.attempt.owner, AttemptOwner::Mac(_))
     }
 
     /// Whether its firmware asked by DHCP after that.

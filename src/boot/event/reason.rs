@@ -217,9 +217,13 @@ reasons! {
     ClientGaveUp { had: u64, length: u64, error_code: u16, message: Escaped } "client_gave_up"
         "the client gave up after {had} of {length} bytes: error {error_code} {message}",
     ClientSilent { had: u64, length: u64 } "client_silent" "the client fell silent after {had} of {length} bytes",
-    ConnectionEnded "connection_ended" "the connection ended before the body did",
-    ClientGone "client_gone" "its client's machine acknowledged nothing any more: it was switched off, or cut off",
-    ClientStalled "client_stalled" "its client took too little of it in its time",
+    ConnectionEnded { had: u64, length: u64 } "connection_ended"
+        "the connection ended when {had} of {length} bytes had been sent",
+    ClientGone { had: u64, length: u64 } "client_gone"
+        "when {had} of {length} bytes had been sent, its client's machine acknowledged nothing any more: it was switched off, \
+         or cut off",
+    ClientStalled { had: u64, length: u64 } "client_stalled"
+        "its client took too little of it in its time: {had} of {length} bytes had been sent",
     GaveWay "gave_way" "its address was not assigned by DHCP, and its place was needed for one that was",
     WaitEnded { by: WaitEnd, waited_s: u64 } "wait_ended" "{by} after it had waited {waited_s} s for its turn",
     NeverHeard "never_heard" "its client never answered, and another client needs the place",

@@ -1,6 +1,8 @@
 //! What a machine did or got: one value for each kind of thing that happens in a boot.
 
-use super::{BootAction, BootDecision, FilePart, InstallEvent, Reason, RequestedFile, ReservationUnavailable};
+use super::{
+    BootAction, BootDecision, FilePart, InstallEvent, Mismatch, Reason, RequestedFile, ReservationUnavailable,
+};
 use crate::model::MacAddr;
 use serde::Serialize;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -245,6 +247,20 @@ impl Step {
             Step::Offered { boot, .. } | Step::ProxyOffered { boot } | Step::Acknowledged { boot, .. } => {
                 Some(&boot.boot)
             }
+            _ => None,
+        }
+    }
+
+    /// What does not fit between the machine's own words and the inventory.
+    pub fn mismatch(&self) -> Option<&Mismatch> {
+        match self {
+            Step::Offered { boot, .. } | Step::ProxyOffered { boot } | Step::Acknowledged { boot, .. } => {
+                boot.mismatch.as_ref()
+            }
+            Step::Sent {
+                file: RequestedFile::Script { mismatch, .. },
+                ..
+            } => mismatch.as_ref(),
             _ => None,
         }
     }

@@ -36,7 +36,10 @@ pub(super) struct Delivery {
     part: Option<FilePart>,
     bytes: u64,
     /// Why it failed, as far as that is known before the end.
-    reason: Reason,
+    /// Why it can't be sent to its end, where that is not its connection.
+    reason: Option<Reason>,
+    /// What its connection was lost by, where that is known.
+    loss: Option<ConnectionLoss>,
     is_complete: bool,
     held: DeliveryGuards,
 }
@@ -80,10 +83,11 @@ impl ConnectionLoss {
         }
     }
 
-    fn reason(self) -> Reason {
+    /// The reason for a body of that length of which so much was sent.
+    fn reason(self, had: u64, length: u64) -> Reason {
         match self {
-            ConnectionLoss::Stalled => Reason::ClientStalled,
-            ConnectionLoss::Gone => Reason::ClientGone,
+            ConnectionLoss::Stalled => Reason::ClientStalled { had, length },
+            ConnectionLoss::Gone => Reason::ClientGone { had, length },
         }
     }
 }
@@ -101,7 +105,8 @@ impl Delivery {
             subject,
             part,
             bytes,
-            reason: Reason::ConnectionEnded,
+            reason: None,
+            loss: None,
             is_complete: false,
             held,
         }
@@ -121,17 +126,22 @@ impl Delivery {
 
     /// The reason that a later failure is given.
     pub(super) fn set_failure(&mut self, reason: Reason) {
-        self.reason = reason;
+        self.reason = Some(reason);
     }
 
     fn failure(&self) -> Reason {
         if self.held.eviction.is_evicted() {
             return Reason::GaveWay;
         }
+        if let Some(reason) = &self.reason {
+            return reason.clone();
+        }
+        let had = self.held.handle.as_ref().map_or(0, TransferHandle::sent);
+        let length = self.bytes;
         let loss = || self.held.tracker.upgrade().and_then(|tracker| tracker.loss());
-        match (&self.reason, loss) {
-            (Reason::ConnectionEnded, loss) => loss().map_or(Reason::ConnectionEnded, ConnectionLoss::reason),
-            (reason, _) => reason.clone(),
+        match self.loss.or_else(loss) {
+            Some(loss) => loss.reason(had, length),
+            None => Reason::ConnectionEnded { had, length },
         }
     }
 }
@@ -229,7 +239,7 @@ impl DeliveryTracker {
             // What is flushed no more: when the connection is dropped nothing tells why.
             let waiting = self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(mut delivery) = waiting {
-                delivery.set_failure(loss.reason());
+                delivery.loss = Some(loss);
             }
         }
     }

@@ -114,7 +114,7 @@ fn case_25_a_size_question_and_a_broken_transfer_are_no_loader_taken() {
         let broken = Step::Failed {
             file: loader("snponly.efi"),
             part: None,
-            reason: Reason::ConnectionEnded,
+            reason: Reason::ConnectionEnded { had: 1, length: 2 },
         };
         for step in [sent(loader("snponly.efi"), 0), broken] {
             assert_eq!(loops.observe(START, &event(LIVE, Stage::UefiHttp, step)), None);

@@ -2,7 +2,7 @@
 
 use super::super::{
     BootCause,
-    Confidence::{Certain, Likely},
+    Confidence::{Certain, Likely, Possible},
     Severity::Problem,
 };
 use crate::attempt::{step::StepKind, timeline::Progress};
@@ -151,6 +151,30 @@ pub(super) static DHCP: &[BootCause] = &[
         },
         action: "power it off and on; where it goes on, its system holds an old lease or has an address written down",
         page: "A machine that was refused an address (NAK) asks anew, with a DISCOVER. One that repeats its REQUEST does not hear the NAK, or does not heed it.",
+    },
+    BootCause {
+        name: "nic_changed",
+        severity: Problem,
+        confidence: Likely,
+        find: |trace| {
+            let told = trace.last_with(&["uuid_of_another", "serial_of_another"])?;
+            let is_met = trace.is_unlisted() && trace.progress() <= Progress::Script;
+            is_met.then(|| format!("its MAC is in no host of the inventory, and {}", told.sentence()))
+        },
+        action: "where that host's network card was changed, write the new MAC into it; otherwise list the machine as a host",
+        page: "A host that lists MACs is told by them alone: anybody can say a UUID or a serial number. A machine with a new network card is a stranger that says the host's, and is not given what is the host's, nor installed.",
+    },
+    BootCause {
+        name: "address_of_its_double",
+        severity: Problem,
+        confidence: Possible,
+        find: |trace| {
+            let told = trace.last_with(&["address_of_other_interface", "address_leased"])?;
+            (trace.progress() < Progress::System)
+                .then(|| format!("another interface is up with what is its own: {}", told.sentence()))
+        },
+        action: "see by the MACs whether both are cards of one machine; if not, two machines report one UUID: list each by its MAC",
+        page: "A host is one machine, with one address at a time. A second card of it that boots while its system runs is no fault. Two machines that report one UUID (boards from one batch, cloned virtual machines) are taken for one host where that is known by its UUID alone, and boot and install as that.",
     },
     BootCause {
         name: "no_loader_for_architecture",
