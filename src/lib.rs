@@ -19,6 +19,7 @@
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
 //! | [`deploy`] | the machine's side of an install: the program that writes an image to its disk; knows only `model` |
 //! | [`storm`] | a virtual fleet against one's own appliance; knows only `proto` and `model` |
+//! | [`doctor`] | what keeps machines from booting here, judged from facts that `cli` gathers |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases and the switch ports at which they were given, who is armed, which hosts were served and which disks machines told of, checksums, and what boots came to; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`attempt`] | what each power-on of a machine came to: a fold of events, which ones are kept, and the verdict on each |
@@ -79,6 +80,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod deploy;
+pub mod doctor;
 pub mod images;
 pub mod lease;
 pub mod model;

@@ -10,8 +10,11 @@ use crate::model::{Cpu, Dialect};
 const OPTIONAL_HEADER: usize = 20;
 /// The directories in it, by its first two bytes: of a 32-bit program and of a 64-bit one.
 const DIRECTORIES: [(u16, usize); 2] = [(0x10b, 96), (0x20b, 112)];
-/// The length of the signatures, in the fifth directory.
+/// The place of the signatures in the file, in the fifth directory, and their length.
+const SIGNATURES_PLACE: usize = 4 * 8;
 const SIGNATURES_LENGTH: usize = 4 * 8 + 4;
+/// The header of a section.
+const SECTION_HEADER: usize = 40;
 /// The line of iPXE's shim in the list of parts that Secure Boot may revoke (SBAT): each vendor's shim has
 /// one of its own.
 const IPXE_SHIM: &[u8] = b"shim.ipxe,";
@@ -28,6 +31,10 @@ fn header(program: &[u8]) -> Option<&[u8]> {
 
 fn two_bytes(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn four_bytes(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?)).ok()
 }
 
 /// The instruction set that an EFI program is for, from its beginning; `None` where it is no EFI program, or
@@ -54,6 +61,37 @@ pub fn is_signed(beginning: &[u8]) -> bool {
         Some(length != [0; 4])
     };
     length().unwrap_or(false)
+}
+
+/// The signatures of an EFI program, from all of it: each a `WIN_CERTIFICATE` (PE format, attribute certificate table).
+/// Empty where it is not signed or no EFI program, or where it is cut.
+pub fn signatures(program: &[u8]) -> &[u8] {
+    let directory = || {
+        let optional = header(program)?.get(OPTIONAL_HEADER..)?;
+        let magic = two_bytes(optional, 0)?;
+        let (_, directories) = DIRECTORIES.into_iter().find(|(known, _)| *known == magic)?;
+        let place = four_bytes(optional, directories + SIGNATURES_PLACE)?;
+        let length = four_bytes(optional, directories + SIGNATURES_LENGTH)?;
+        program.get(place..place.checked_add(length)?)
+    };
+    directory().unwrap_or_default()
+}
+
+/// The bytes of a section, by its name of at most eight letters, from the whole program.
+pub fn section<'p>(program: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let header = header(program)?;
+    let (count, optional) = (two_bytes(header, 2)?, two_bytes(header, 16)?);
+    let table = header.get(OPTIONAL_HEADER + usize::from(optional)..)?;
+    let mut sections = table.chunks_exact(SECTION_HEADER).take(usize::from(count));
+    let found = sections.find(|section| {
+        let own = section.get(..8).unwrap_or_default();
+        own.strip_prefix(name)
+            .is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    })?;
+    // What is in the file may be more than what is in memory: the section is filled up.
+    let length = four_bytes(found, 8)?.min(four_bytes(found, 16)?);
+    let place = four_bytes(found, 20)?;
+    program.get(place..place.checked_add(length)?)
 }
 
 /// The language that the loader behind a shim reads, from the whole program; `None` where it is no shim that

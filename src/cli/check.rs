@@ -144,9 +144,8 @@ fn load(settings: &Path, appliance: Option<&Appliance>, without_images: bool) ->
 /// later, or this machine is not the appliance.
 fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
     let there = interface::names().unwrap_or_default();
-    let mac_typo_hint = |ServedInterface { name, .. }: &ServedInterface| {
-        let there = there.iter().map(String::as_str);
-        let near = config::nearest(name, there.filter(|there| !is_next_to(name, there)))?;
+    let hint = |ServedInterface { name, .. }: &ServedInterface| {
+        let near = similar_interface(name, &there)?;
         Some(Diagnostic {
             message: format!("this machine has no interface `{name}`"),
             help: Some(format!("did you mean `{near}`?")),
@@ -155,7 +154,13 @@ fn misspelt(wanted: &[ServedInterface], settings: &Path) -> Vec<Diagnostic> {
         })
     };
     let missing = wanted.iter().filter(|wanted| !there.contains(&wanted.name));
-    missing.filter_map(mac_typo_hint).collect()
+    missing.filter_map(hint).collect()
+}
+
+/// The interface that is nearly called `name`, and is not the next one of its card.
+pub(super) fn similar_interface<'t>(name: &str, there: &'t [String]) -> Option<&'t str> {
+    let there = there.iter().map(String::as_str);
+    config::nearest(name, there.filter(|there| !is_next_to(name, there)))
 }
 
 /// Whether the names differ in their last digit alone, as those of two interfaces of one card do.

@@ -1,12 +1,13 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 //!
-//! Exit codes: 0 done · 1 refused, unsound or unreachable · 2 the arguments make no sense, or `plan` found changes ·
+//! Exit codes: 0 done · 1 refused, unsound, unreachable, or red by `doctor` · 2 the arguments make no sense, or `plan` found changes ·
 //! 3 `plan` found a wipe · 130 and 143
 //! stopped by Ctrl-C or SIGTERM while an image was made.
 
 mod arm;
 mod ask;
 mod check;
+mod doctor;
 mod generations;
 mod hashing;
 mod hosts;
@@ -38,6 +39,7 @@ Examples:
   bootwright check /etc/bootwright
   bootwright serve --config /etc/bootwright/bootwright.toml
   bootwright plan ~/room
+  bootwright doctor --probe
   bootwright reload && bootwright status
   bootwright arm r1u07 --for 2h
   bootwright leases --json";
@@ -47,6 +49,7 @@ Examples:
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Plan(plan::PlanArgs),
     Reload(reload::ReloadArgs),
     Generations(generations::GenerationsArgs),
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Generations(args) => generations::list(args),

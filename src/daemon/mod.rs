@@ -28,6 +28,7 @@ mod generations;
 mod last_good;
 pub mod log;
 mod memory;
+mod open_files;
 mod open_store;
 mod port_limits;
 pub mod privileges;

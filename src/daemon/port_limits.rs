@@ -39,6 +39,7 @@ mod tests {
         let served = |mode| ServedInterface {
             name: "eno2".to_owned(),
             mode,
+            allow_default_route: false,
         };
         let now = Now {
             monotonic: Duration::from_secs(5),

@@ -6,7 +6,7 @@ use super::{
     commit_log::StoreLog,
     first_appearance, generations, last_good,
     log::{self, LogError, LogFormat},
-    memory,
+    memory, open_files,
     open_store::open_store,
     port_limits,
     privileges::{self, Owned, PrivilegeError},
@@ -21,17 +21,19 @@ use crate::config::{self, Appliance, LoadReport, Loaded, report, validation};
 use crate::lease::{ClockMark, LeaseTable};
 use crate::model::{
     Now, ServedInterface, WallTime,
-    limits::{DISK_THREADS_MAX, OPEN_FILES_MAX, TEMPLATE_STACK_BYTES},
+    limits::{DISK_THREADS_MAX, TEMPLATE_STACK_BYTES},
     text::counted,
 };
-use crate::net::{BindError, ListenConfig, Servers};
+use crate::net::{
+    BindError, ListenConfig, Servers,
+    uplink::{self, GuardedInterface},
+};
 use crate::state::{Clock, Shared};
 use crate::store::{
     self, Store, StoreError, Write,
     records::{calendar, leases, lost, ports},
     writer::StoreWriter,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fmt,
     io::{self, IsTerminal},
@@ -62,6 +64,8 @@ pub enum StartError {
     Files(LoadReport),
     /// The store.
     Store(StoreError),
+    /// An interface that leads to more than machines.
+    Uplink(GuardedInterface),
     /// A port.
     Bind(BindError),
     /// The admin socket.
@@ -90,6 +94,7 @@ impl fmt::Display for StartError {
                 write!(f, "{}: nothing is served", counted(errors.len(), "error"))
             }
             StartError::Store(error) => error.fmt(f),
+            StartError::Uplink(guarded) => guarded.fmt(f),
             StartError::Bind(error) => match error.source.kind() {
                 io::ErrorKind::PermissionDenied => write!(
                     f,
@@ -110,6 +115,7 @@ impl std::error::Error for StartError {
         match self {
             StartError::Log(error) => Some(error),
             StartError::Store(error) => Some(error),
+            StartError::Uplink(error) => Some(error),
             StartError::Bind(error) => Some(error),
             StartError::Socket(error) => Some(error),
             StartError::Privileges(error) => Some(error),
@@ -137,7 +143,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         mut snapshot,
         ..
     } = initial.loaded;
-    raise_open_files();
+    uplink::refuse_uplinks(&appliance.interfaces).map_err(StartError::Uplink)?;
+    open_files::raise();
 
     let clock = Clock::start();
     let (store, epoch) = open_store(&appliance.state).map_err(StartError::Store)?;
@@ -377,22 +384,6 @@ fn known_leases(
         );
     }
     Ok(leases)
-}
-
-/// A storm of machines needs a descriptor for each socket and file.
-fn raise_open_files() {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
-    };
-    let wanted = OPEN_FILES_MAX.max(soft);
-    let reached = [wanted.max(hard), hard]
-        .into_iter()
-        .find(|limit| setrlimit(Resource::RLIMIT_NOFILE, wanted.min(*limit), *limit).is_ok());
-    if reached.is_none_or(|limit| limit < wanted) {
-        tracing::warn!(
-            "only {hard} files may be open at once, and a storm of machines needs {wanted}; raise LimitNOFILE"
-        );
-    }
 }
 
 #[cfg(test)]

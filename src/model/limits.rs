@@ -3,6 +3,7 @@
 //! The defaults hold 10,000 machines. What bites is counted where it bites.
 
 mod deploy;
+mod doctor;
 mod edited;
 mod generations;
 mod http;
@@ -10,6 +11,7 @@ mod images;
 mod installs;
 
 pub use deploy::*;
+pub use doctor::*;
 pub use edited::*;
 pub use generations::*;
 pub use http::*;

@@ -38,7 +38,7 @@ pub use hardware::{HardwareAddr, MacAddr, MacError};
 pub use image_sum::{ImageSum, ImageSumError};
 pub use install::{By, CallbackDoubt, CallbackWord, InstallFailure, InstallNews, InstallStep};
 pub use mac_block::{MacBlock, MacBlockError};
-pub use mode::{Mode, ServedInterface};
+pub use mode::{Mode, ServedInterface, Uplink};
 pub use name::{Name, NameError};
 pub use order::{
     AfterDeploy, BootEntry, DeployImage, DeployOrder, ImageFormat, ImagePieces, OrderError, OrderVersion, SeedContent,

@@ -19,6 +19,9 @@ pub struct ServedInterface {
     pub name: String,
     /// What we are on it.
     pub mode: Mode,
+    /// Whether addresses may be given there though it leads to more than machines: it has the default route, or is
+    /// wireless.
+    pub allow_default_route: bool,
 }
 
 impl fmt::Display for Mode {
@@ -27,6 +30,24 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Mode::Dhcp => "dhcp",
             Mode::Proxy => "proxy",
+        })
+    }
+}
+
+/// What makes an interface one that leads to more than machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uplink {
+    /// The default route of IPv4 goes over it.
+    DefaultRoute,
+    /// It is wireless.
+    Wireless,
+}
+
+impl fmt::Display for Uplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Uplink::DefaultRoute => "has this machine's default route",
+            Uplink::Wireless => "is wireless",
         })
     }
 }

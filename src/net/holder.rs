@@ -5,26 +5,44 @@ use std::{fs, path::Path};
 /// The process that holds `port` of `protocol` (`udp` or `tcp`), as `dnsmasq (process 812)`; `None`
 /// where `/proc` does not tell, which it does to root alone.
 pub fn holder(protocol: &str, port: u16) -> Option<String> {
-    let inodes: Vec<String> = [protocol.to_owned(), format!("{protocol}6")]
-        .iter()
-        .filter_map(|table| fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok())
-        .flat_map(|table| inodes_of(&table, port))
-        .collect();
+    let (name, pid) = holders(protocol, port).into_iter().next()?;
+    Some(format!("{name} (process {pid})"))
+}
+
+/// Every process that holds it, by name and number, as far as `/proc` tells.
+pub fn holders(protocol: &str, port: u16) -> Vec<(String, u32)> {
+    let inodes = taken(protocol, port);
     if inodes.is_empty() {
-        return None;
+        return Vec::new();
     }
     let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    fs::read_dir("/proc")
-        .ok()?
-        .flatten()
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let processes = processes.flatten().filter_map(|entry| {
         // `self` and `thread-self` are processes under other names.
-        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
-        .find(|process| has_socket(&process.path(), &wanted))
-        .map(|process| {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            let number = process.file_name();
-            format!("{} (process {})", name.trim(), number.to_string_lossy())
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        has_socket(&entry.path(), &wanted).then(|| {
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            (name.trim_end().into(), pid)
         })
+    });
+    processes.collect()
+}
+
+/// Whether any socket of this network namespace has the port, whoever's it is and on whichever interface.
+pub fn is_taken(protocol: &str, port: u16) -> bool {
+    !taken(protocol, port).is_empty()
+}
+
+/// The inodes of the sockets with the port.
+fn taken(protocol: &str, port: u16) -> Vec<String> {
+    let tables = [protocol, if protocol == "tcp" { "tcp6" } else { "udp6" }];
+    tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(Path::new("/proc/thread-self/net").join(table)).ok())
+        .flat_map(|table| inodes_of(&table, port))
+        .collect()
 }
 
 /// The command by which root sees who holds `port` of `protocol`.

@@ -14,7 +14,8 @@
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
 //!   host is one.
 //! - `neighbours` knows whom on our wires the kernel can send to at once.
-//! - `rogue` detects rogue DHCP servers by their replies.
+//! - [`rogue`] detects rogue DHCP servers by their replies, and asks for them.
+//! - [`uplink`] knows which interfaces lead to more than machines: no addresses are given there unless that is asked for.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
 //!   [`files::hot`] keeps those completely in memory that many machines fetch at once.
@@ -38,7 +39,7 @@ pub mod limiter;
 mod link_events;
 mod neighbours;
 mod probe;
-mod rogue;
+pub mod rogue;
 mod served;
 mod servers;
 pub mod socket;
@@ -46,5 +47,6 @@ mod solicitations;
 pub mod tasks;
 pub mod tftp;
 mod threads;
+pub mod uplink;
 
 pub use servers::{BindError, ListenConfig, Servers, Standings};

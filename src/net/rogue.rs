@@ -9,18 +9,33 @@
 
 use crate::model::{
     MacAddr, Mode,
-    limits::{ROGUE_SERVER_LOG_INTERVAL, ROGUE_SERVERS_MAX, ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL},
+    limits::{
+        DHCP_SERVER_PROBES, DHCP_SERVERS_FOUND_MAX, ROGUE_SERVER_LOG_INTERVAL, ROGUE_SERVERS_MAX,
+        ROGUE_SERVERS_OVERFLOW_LOG_INTERVAL,
+    },
 };
-use crate::net::{intake::packets, interface::Interface, socket, tasks::TaskTracker};
-use crate::proto::dhcp::{SniffedReply, sniff_reply};
+use crate::net::{
+    frame::udp_packet,
+    intake::packets,
+    interface::Interface,
+    socket::{self, FrameSender},
+    tasks::TaskTracker,
+};
+use crate::proto::dhcp::{
+    SniffedReply,
+    client::{ClientKind, ClientMessage},
+    sniff_reply,
+};
 use crate::state::{Counter, Shared};
 use std::{
     collections::HashMap,
     fmt::Display,
     hash::Hash,
-    net::Ipv4Addr,
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 use tokio::{net::UdpSocket, sync::watch};
 use tracing::{info, warn};
@@ -30,6 +45,8 @@ const IP_HEADER_BYTES_MIN: usize = 20;
 const UDP_HEADER_BYTES: usize = 8;
 /// The longest reply that is looked at, with its IP header; a longer one is cut.
 const PACKET_BYTES_MAX: usize = 2048;
+/// How often it is looked whether a probe was answered.
+const PROBE_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What is to be logged of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +197,55 @@ impl RogueMonitor {
             ),
         }
     }
+}
+
+/// Asks for DHCP servers on an interface, as the firmware of a machine does that nobody knows, and waits for so long for
+/// their offers; each server once. None of the offers is taken. Needs CAP_NET_RAW, and blocks.
+///
+/// # Errors
+/// The interface can't be sent or listened on.
+pub fn probe(interface: &Interface, timeout: Duration) -> io::Result<Vec<SniffedReply>> {
+    let replies = socket::dhcp_replies(interface.index)?;
+    let frames = FrameSender::new(interface.index)?;
+    let start = Instant::now();
+    let mut found: Vec<SniffedReply> = Vec::new();
+    let mut asked = 0;
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    while start.elapsed() < timeout {
+        // All of them in the first half, so that the last has an answer too.
+        if asked < DHCP_SERVER_PROBES && start.elapsed() >= timeout / (2 * DHCP_SERVER_PROBES) * asked {
+            frames.send(MacAddr([0xff; 6]), &discover(interface.index, asked))?;
+            asked += 1;
+        }
+        match socket::receive_packet(&replies, &mut buffer) {
+            Ok((length, _)) => {
+                let reply = buffer.get(..length).and_then(reply_in);
+                let is_new = |reply: &SniffedReply| !found.iter().any(|known| known.server == reply.server);
+                found.extend(reply.filter(is_new).filter(|_| found.len() < DHCP_SERVERS_FOUND_MAX));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PROBE_POLL_INTERVAL),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// A DISCOVER as firmware sends it, of a MAC that no card has: a server that knows the machine answers it only.
+fn discover(index: u32, number: u32) -> Vec<u8> {
+    let [.., a, b] = index.to_be_bytes();
+    let message = ClientMessage {
+        client: ClientKind::Firmware,
+        arch: 7,
+        mac: MacAddr([0x02, b'b', b'w', b'd', a, b]),
+        xid: (u32::from_be_bytes(*b"doct") ^ index).wrapping_add(number),
+        relay: Ipv4Addr::UNSPECIFIED,
+        takes: None,
+    };
+    let (from, to) = (
+        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+        SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
+    );
+    udp_packet(from, to, &message.encode()).expect("a DISCOVER fits into a datagram")
 }
 
 /// The DHCP reply in an IPv4 packet.

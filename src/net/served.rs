@@ -2,7 +2,11 @@
 
 use crate::boot::snapshot::{Snapshot, Subnet};
 use crate::model::{Mode, OwnAddress};
-use crate::net::interface::{Interface, Link, NO_ADDRESS};
+use crate::net::{
+    interface::{Interface, Link, NO_ADDRESS},
+    uplink::GuardedInterface,
+};
+use std::mem;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
@@ -14,6 +18,8 @@ pub(super) struct InterfaceServers {
     has_no_subnet: bool,
     /// The subnets in which it has an address, and that was logged.
     subnets: Vec<String>,
+    /// It became an uplink while it was served, and that was logged.
+    is_uplink: bool,
     state: watch::Sender<Interface>,
     _servers: JoinSet<()>,
 }
@@ -26,6 +32,7 @@ impl InterfaceServers {
             mode,
             has_no_subnet: false,
             subnets: Vec::new(),
+            is_uplink: false,
             state,
             _servers: servers,
         }
@@ -62,6 +69,19 @@ impl InterfaceServers {
     /// The interface as it is now.
     pub(super) fn interface(&self) -> Interface {
         self.state.borrow().clone()
+    }
+
+    /// Says once that an interface became an uplink: whoever has addresses from here keeps them.
+    pub(super) fn look_for_uplink(&mut self, guarded: Option<GuardedInterface>) {
+        let was_uplink = mem::replace(&mut self.is_uplink, guarded.is_some());
+        if let Some(GuardedInterface { name, uplink }) = guarded.filter(|_| !was_uplink) {
+            warn!(
+                event = "default_route",
+                interface = name,
+                "it {uplink} now, and is served all the same until the next start, which refuses it. Take that route \
+                 away, or set allow_default_route = true for {name} where this is meant"
+            );
+        }
     }
 
     /// Says once that we give addresses on an interface and have no subnet for its machines.

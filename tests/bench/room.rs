@@ -1,19 +1,28 @@
-//! What 10,000 hosts cost: the time of `bootwright check`, and of `serve` until it says READY.
+//! What 10,000 hosts cost: the time of `bootwright check`, of `serve` until it says READY, and of `why` while as many
+//! attempts are kept as ever are.
 //!
 //! `make bench-room` runs it with the profile of an installed daemon. `serve` runs in a network
 //! namespace of its own and needs root; without root that figure is left out, and the output says so.
 
+use bootwright::{
+    attempt::Attempt,
+    model::limits::ATTEMPTS_KEPT_MAX,
+    store::{self, Write, records::attempts},
+};
+use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     fs,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 
 const HOSTS: u32 = 10_000;
+/// Hosts that are asked for, one after the other.
+const WHY_RUNS: u32 = 25;
 const RUNS: usize = 5;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -25,10 +34,84 @@ fn main() {
     if nix::unistd::Uid::effective().is_root() {
         report(
             "bootwright serve, to READY",
-            (0..RUNS).map(|_| start(&folder)).collect(),
+            (0..RUNS).map(|_| Daemon::start(&folder).0).collect(),
         );
+        attempts(&folder);
     } else {
         println!("{:32} not measured: it needs root", "bootwright serve, to READY");
+    }
+}
+
+/// What the attempts cost that are kept of these hosts: a start, memory, and an answer.
+fn attempts(folder: &TempDir) {
+    fill(&folder.path().join("state"));
+    println!("the same with {ATTEMPTS_KEPT_MAX} attempts kept");
+    let starts = (0..RUNS).map(|_| Daemon::start(folder).0).collect();
+    report("bootwright serve, to READY", starts);
+    let (_, daemon) = Daemon::start(folder);
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let asked = |arguments: &[&str]| {
+        let start = Instant::now();
+        run(&[arguments, &["--socket", &socket, "--json"]].concat());
+        start.elapsed()
+    };
+    let hosts = (0..WHY_RUNS).map(|run| host_name(run * (HOSTS / WHY_RUNS)));
+    report(
+        "bootwright why HOST",
+        hosts.clone().map(|host| asked(&["why", &host])).collect(),
+    );
+    report(
+        "bootwright why HOST --all",
+        hosts.map(|host| asked(&["why", &host, "--all"])).collect(),
+    );
+    report(
+        "bootwright why (every host)",
+        (0..RUNS).map(|_| asked(&["why"])).collect(),
+    );
+    println!("{:32} {} MiB", "memory of the daemon", daemon.resident_kb() / 1024);
+}
+
+/// Writes so many attempts as are kept, of all hosts in turn, each of a machine that booted and asked for its answer.
+fn fill(state: &Path) {
+    let opened = store::open(state).expect("the daemon's own store");
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).expect("a date").as_secs() - 30 * 24 * 3600;
+    let kept = u32::try_from(ATTEMPTS_KEPT_MAX).expect("a bound");
+    let attempt = |number: u32| -> Attempt {
+        let began = began + u64::from(number);
+        let step = |at_ms: u32, stage: &str, event: &str, more: Value| {
+            let mut step = json!({"at_ms": at_ms, "until_ms": at_ms, "times": 1, "stage": stage, "event": event});
+            let fields = step.as_object_mut().expect("an object");
+            fields.extend(more.as_object().expect("an object").clone());
+            step
+        };
+        let address = json!({"address": "198.18.3.7", "boot": "loader"});
+        let file = |file: &str, kind: &str| json!({"file": file, "file_kind": kind, "bytes": 12_000_000});
+        let steps = [
+            step(0, "uefi-pxe", "offered", address.clone()),
+            step(3100, "uefi-pxe", "acknowledged", address.clone()),
+            step(3400, "uefi-pxe", "sent", file("loader snponly.efi", "loader")),
+            step(3900, "ipxe", "sent", file("autoexec.ipxe", "autoexec")),
+            step(8000, "ipxe", "offered", address.clone()),
+            step(8100, "ipxe", "acknowledged", address),
+            step(8200, "ipxe", "sent", file("script debian-installer", "script")),
+            step(9000, "ipxe", "sent", file("image debian-12/linux", "artifact")),
+            step(10_000, "ipxe", "sent", file("image debian-12/initrd.gz", "artifact")),
+            step(
+                70_000,
+                "system",
+                "acknowledged",
+                json!({"address": "198.18.3.7", "boot": "not_firmware"}),
+            ),
+            step(90_000, "system", "sent", file("answer preseed.cfg", "answer")),
+        ];
+        let of = json!({"id": began * 1000, "owner": {"host": host_name(number % HOSTS)}, "mac": "52:54:00:00:00:07",
+            "generation": 3, "began": began, "last_ms": 90_000, "progress": "answer", "steps": steps, "omitted": 0});
+        serde_json::from_value(of).expect("an attempt")
+    };
+    for thousand in 0..kept / 1000 {
+        let numbers = thousand * 1000..(thousand + 1) * 1000;
+        let writes: Vec<Write> = numbers.filter_map(|number| attempts::put(&attempt(number))).collect();
+        opened.store.commit(&writes).expect("room on the disk");
     }
 }
 
@@ -36,7 +119,7 @@ fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let seconds = |time: Duration| time.as_secs_f64();
     println!(
-        "{what:32} {:.2} s  ({:.2} to {:.2})",
+        "{what:32} {:.3} s  ({:.3} to {:.3})",
         seconds(times[times.len() / 2]),
         seconds(times[0]),
         seconds(times[times.len() - 1])
@@ -82,6 +165,11 @@ fn config(folder: &TempDir) -> PathBuf {
     folder.path().join("bootwright.toml")
 }
 
+fn host_name(host: u32) -> String {
+    let (rack, unit) = (host / 40, host % 40);
+    format!("r{rack}u{unit:02}")
+}
+
 fn inventory() -> String {
     let mut text = String::from(
         "[[subnet]]\ncidr = \"198.18.0.0/15\"\nrouter = \"198.18.0.1\"\ndns = [\"198.18.0.1\"]\n\
@@ -91,13 +179,14 @@ fn inventory() -> String {
          script = \"debian-installer\"\nanswer = \"preseed\"\n",
     );
     for host in 0..HOSTS {
-        let (rack, unit) = (host / 40, host % 40);
+        let rack = host / 40;
         let [_, a, b, c] = host.to_be_bytes();
         let address = std::net::Ipv4Addr::from(0xC612_0100 + host);
         writeln!(
             text,
-            "\n[[host]]\nname = \"r{rack}u{unit:02}\"\nmac = \"52:54:00:{a:02x}:{b:02x}:{c:02x}\"\n\
-             address = \"{address}\"\nprofile = \"worker\"\nvars = {{ disk = \"/dev/vda\", rack = {rack} }}"
+            "\n[[host]]\nname = \"{}\"\nmac = \"52:54:00:{a:02x}:{b:02x}:{c:02x}\"\n\
+             address = \"{address}\"\nprofile = \"worker\"\nvars = {{ disk = \"/dev/vda\", rack = {rack} }}",
+            host_name(host)
         )
         .expect("a String takes every write");
     }
@@ -122,8 +211,31 @@ fn run(arguments: &[&str]) {
     );
 }
 
-/// Starts the daemon as systemd would and waits for its READY.
-fn start(folder: &TempDir) -> Duration {
+/// A daemon; killed on drop.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    /// Starts it as systemd would and waits for its READY: how long that took.
+    fn start(folder: &TempDir) -> (Duration, Daemon) {
+        start(folder)
+    }
+
+    fn resident_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("the daemon runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .expect("the kernel tells")
+    }
+}
+
+fn start(folder: &TempDir) -> (Duration, Daemon) {
     let socket = folder.path().join("notify");
     let notify = UnixDatagram::bind(&socket).expect("a socket in our own folder");
     // The daemon has given up root by the time it says READY.
@@ -134,7 +246,7 @@ fn start(folder: &TempDir) -> Duration {
     let wire = "ip link set lo up; ip link add eno2 type bridge; ip addr add 198.18.0.1/15 dev eno2; \
                 ip link set eno2 up; exec \"$@\"";
     let start = Instant::now();
-    let mut daemon = Command::new("unshare")
+    let daemon = Command::new("unshare")
         .args([
             "--net",
             "sh",
@@ -151,13 +263,12 @@ fn start(folder: &TempDir) -> Duration {
         .stderr(Stdio::null())
         .spawn()
         .expect("unshare is part of Debian");
+    let daemon = Daemon(daemon);
     let ready = wait_ready(&notify);
     let elapsed = start.elapsed();
-    let _ = daemon.kill();
-    let _ = daemon.wait();
     fs::remove_file(&socket).expect("our own socket");
     assert!(ready, "serve did not become ready");
-    elapsed
+    (elapsed, daemon)
 }
 
 fn wait_ready(notify: &UnixDatagram) -> bool {

@@ -46,6 +46,8 @@
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `proxmox` | rung 3: whoever asks and tells as Proxmox VE's installer does |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
+//! | `doctor` | rung 3: what the doctor says of what is well and of what is not |
+//! | `uplink` | rung 3: interfaces that lead to more than machines are not served unless that is asked for |
 //! | `quirks` | rung 3: firmware with needs of its own, by rows that change while it runs |
 //! | `newer` | rung 4: loaders of newer Debian releases, unpacked beside the system |
 //! | `pxelinux` | rung 4 in `pxelinux::firmware`: s390x and POWER, whose firmware reads `pxelinux.cfg` itself |
@@ -70,6 +72,7 @@ mod cloud_init;
 mod crash;
 mod daemon;
 mod demo;
+mod doctor;
 mod firmware;
 mod floods;
 mod frames;
@@ -105,6 +108,7 @@ mod storm;
 mod threats;
 mod unit;
 mod unread;
+mod uplink;
 mod validators;
 mod waits;
 mod wire;

@@ -23,14 +23,14 @@ const RANKS: &[&[&str]] = &[
     &["net", "admin"],
     &["state"],
     &["config", "store", "stall"],
-    &["images", "attempt"],
+    &["images", "attempt", "doctor"],
     &["boot", "storm"],
     &["proto", "lease", "deploy"],
     &["model"],
 ];
 
 /// Rooms that decide and do no I/O.
-const PURE: &[&str] = &["attempt", "boot", "proto", "lease", "model"];
+const PURE: &[&str] = &["attempt", "boot", "doctor", "proto", "lease", "model"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -1093,7 +1093,24 @@ fn served(name: &str, mode: Mode) -> ServedInterface {
     ServedInterface {
         name: name.to_owned(),
         mode,
+        allow_default_route: false,
     }
+}
+
+#[test]
+fn addresses_are_given_on_an_uplink_where_that_is_written_for_all_or_for_it() {
+    let room = Room::new(SUBNET);
+    let allowed = |network: &str| -> Vec<bool> {
+        let appliance = CONFIG.replace("interfaces = [\"eno2\"]", network);
+        room.write("bootwright.toml", &appliance);
+        let served = room.compiled().appliance.interfaces;
+        served.iter().map(|interface| interface.allow_default_route).collect()
+    };
+    let two = |second: &str| format!("interfaces = [\"a\", {{ name = \"b\", {second} }}]");
+    assert_eq!(allowed(&two("mode = \"dhcp\"")), [false, false]);
+    assert_eq!(allowed(&two("allow_default_route = true")), [false, true]);
+    let all = format!("{}\nallow_default_route = true", two("allow_default_route = false"));
+    assert_eq!(allowed(&all), [true, false]);
 }
 
 #[test]

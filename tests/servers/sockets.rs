@@ -69,6 +69,7 @@ fn served(name: &str) -> ServedInterface {
     ServedInterface {
         name: name.to_owned(),
         mode: Mode::Dhcp,
+        allow_default_route: false,
     }
 }
 

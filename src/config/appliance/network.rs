@@ -11,9 +11,24 @@ const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// `mode`'s words.
 const MODES: &[(&str, Mode)] = &[("dhcp", Mode::Dhcp), ("proxy", Mode::Proxy)];
 
+/// The key by which addresses are given on an uplink too.
+const ALLOW_DEFAULT_ROUTE: &str = "allow_default_route";
+
 fn mode(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Mode> {
     let written = fields.take(reader, "mode", |reader, value| decode::word(reader, value, MODES));
     written.map(|written| written.value)
+}
+
+fn allow_default_route(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<bool> {
+    let written = fields.take(reader, ALLOW_DEFAULT_ROUTE, decode::boolean);
+    written.map(|written| written.value)
+}
+
+/// What is written of one interface.
+struct WrittenInterface {
+    name: String,
+    mode: Option<Mode>,
+    allow_default_route: Option<bool>,
 }
 
 /// What `[network]` says.
@@ -54,19 +69,27 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Networ
         );
     }
     let common = mode(reader, &mut fields).unwrap_or_default();
+    let allowed = allow_default_route(reader, &mut fields).unwrap_or_default();
     let shared = fields.value("machines_per_address");
     let shared = shared.map_or(SharedAddresses::NONE, |value| shared_addresses(reader, value));
     let advertises = fields.take(reader, "router_advertisements", decode::boolean);
     fields.finish(reader);
     let mut served: Vec<ServedInterface> = Vec::new();
     for interface in interfaces {
-        let (name, own) = interface.value;
+        let WrittenInterface {
+            name,
+            mode,
+            allow_default_route,
+        } = interface.value;
         if served.iter().any(|known| known.name == name) {
             let message = format_args!("the interface `{name}` is named twice");
             reader.problems.error(&interface.origin, message, "name it once");
         } else {
-            let mode = own.unwrap_or(common);
-            served.push(ServedInterface { name, mode });
+            served.push(ServedInterface {
+                name,
+                mode: mode.unwrap_or(common),
+                allow_default_route: allow_default_route.unwrap_or(allowed),
+            });
         }
     }
     Network {
@@ -110,20 +133,29 @@ fn shared_addresses(reader: &mut Reader<'_>, value: &Value<'_>) -> SharedAddress
     SharedAddresses::new(networks)
 }
 
-/// `"eno2"`, or `{ name = "eno3", mode = "proxy" }` where an interface has a mode of its own.
-fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<(String, Option<Mode>)> {
+/// `"eno2"`, or `{ name = "eno3", mode = "proxy" }` where an interface has settings of its own.
+fn interface(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<WrittenInterface> {
     if !matches!(value.get_ref(), DeValue::Table(_)) {
-        return interface_name(reader, value).map(|name| (name, None));
+        return interface_name(reader, value).map(|name| WrittenInterface {
+            name,
+            mode: None,
+            allow_default_route: None,
+        });
     }
     let mut fields = Fields::of(reader, "an interface", value)?;
     let name = fields.take(reader, "name", interface_name);
-    let own = mode(reader, &mut fields);
+    let mode = mode(reader, &mut fields);
+    let allow_default_route = allow_default_route(reader, &mut fields);
     if fields.value("name").is_none() {
         let help = "write it as { name = \"eno3\", mode = \"proxy\" }";
         reader.error(value, "this interface has no `name`", help);
     }
     fields.finish(reader);
-    Some((name?.value, own))
+    Some(WrittenInterface {
+        name: name?.value,
+        mode,
+        allow_default_route,
+    })
 }
 
 fn interface_name(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {

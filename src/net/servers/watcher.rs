@@ -9,8 +9,9 @@ use crate::net::{
     interface::{self, Interface, InterfaceState, Link, Presence},
     link_events::LinkEvents,
     served::{InterfaceServers, announce, announce_link},
+    uplink::guarded,
 };
-use std::{collections::BTreeMap, future, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, future, sync::Arc};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
@@ -96,23 +97,32 @@ impl InterfaceWatcher {
         let snapshot = self.common.shared.snapshot.load();
         for (name, served) in &mut self.served {
             served.look_for_subnet(name, &snapshot);
+            let wanted = self.wanted.iter().find(|wanted| wanted.name == *name);
+            served.look_for_uplink(wanted.and_then(guarded));
         }
         self.publish();
     }
 
     fn appear(&mut self, interface: Interface) {
+        let wanted = self.wanted.iter().find(|wanted| *wanted.name == *interface.name);
+        if let Some(guarded) = wanted.and_then(guarded) {
+            return self.complain(&interface, "default_route", &guarded);
+        }
         match InterfaceSockets::bind(&interface, &self.listen) {
             Ok(sockets) => {
                 self.complaints.remove(&*interface.name);
                 self.serve(interface, sockets);
             }
-            Err(error) => {
-                let complaint = error.to_string();
-                if self.complaints.get(&*interface.name) != Some(&complaint) {
-                    warn!("{complaint}; tried again until it works");
-                    self.complaints.insert(interface.name.to_string(), complaint);
-                }
-            }
+            Err(error) => self.complain(&interface, "not_bound", &error),
+        }
+    }
+
+    /// Logs once why an interface is not served.
+    fn complain(&mut self, interface: &Interface, event: &'static str, why: &dyn Display) {
+        let (name, complaint) = (&*interface.name, why.to_string());
+        if self.complaints.get(name) != Some(&complaint) {
+            warn!(event, interface = name, "{complaint}; tried again until it works");
+            self.complaints.insert(name.into(), complaint);
         }
     }
 
