@@ -19,6 +19,10 @@ pub use images::*;
 pub use installs::*;
 use std::time::Duration;
 
+/// How long a start waits for the lock of the state's folder: another daemon holds it for longer.
+pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is tried meanwhile.
+pub const STORE_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Arenas of the C library's allocator, each of which grows to the largest reload or answer that was ever made in
 /// it (`daemon::memory`). With one, threads wait for each other: a quarter fewer scripts went out by HTTP than with
 /// two. With sixteen there were no more than with two.

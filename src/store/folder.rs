@@ -1,11 +1,14 @@
 //! The store's folder: its modes, and the lock that keeps a second daemon out.
 
 use super::StoreError;
+use crate::model::limits::{STORE_LOCK_POLL_INTERVAL, STORE_LOCK_TIMEOUT};
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{ErrorKind, Read, Seek, Write as _},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Instant,
 };
 
 /// Leases say which machine was where and when: the group may read them, others may not.
@@ -74,7 +77,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
         .mode(FILE_MODE)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match in_time(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::unavailable(held_by(folder, &mut file))),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -87,6 +90,18 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
+/// Takes the lock, for which a moment is waited: a process that was killed while it began another one holds it until
+/// that one is its own program.
+fn in_time(file: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < STORE_LOCK_TIMEOUT => sleep(STORE_LOCK_POLL_INTERVAL),
+            locked => return locked,
+        }
+    }
+}
+
 fn held_by(folder: &Path, lock: &mut File) -> String {
     let mut pid = String::new();
     let pid = match lock.read_to_string(&mut pid) {
@@ -97,4 +112,24 @@ fn held_by(folder: &Path, lock: &mut File) -> String {
         "the state folder {} is held by {pid}: another bootwright runs here; stop it, or give this one a [state] path of its own",
         folder.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_lock_that_is_let_go_of_in_a_moment_is_waited_for_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let refused = lock(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("held by process"), "{refused}");
+        let letting_go = std::thread::spawn(move || {
+            sleep(Duration::from_millis(200));
+            drop(held);
+        });
+        lock(folder.path()).unwrap();
+        letting_go.join().unwrap();
+    }
 }
