@@ -13,7 +13,7 @@
 //! | [`cli`] | the command line, one file a command |
 //! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
-//! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters; the one door for what happens to machines |
+//! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters, packets; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |
@@ -22,9 +22,9 @@
 //! | [`doctor`] | what keeps machines from booting here, judged from facts that `cli` gathers |
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases and the switch ports at which they were given, who is armed, which hosts were served and which disks machines told of, checksums, and what boots came to; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
-//! | [`attempt`] | what each power-on of a machine came to: a fold of events, which ones are kept, and the verdict on each |
+//! | [`attempt`] | what each power-on of a machine came to: a fold of events, which ones are kept, the verdict on each, and a capture that is run through all of that |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets, what a candidate inventory would change of that; the DHCP engine |
-//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, and as much of IPv6's router discovery as says that none is here |
+//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, captures, and as much of IPv6's router discovery as says that none is here |
 //! | [`lease`] | address pools and the lease table |
 //! | [`model`] | the vocabulary as types, and every limit |
 //!

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::{
     fmt, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -167,19 +168,43 @@ where
     E: Endpoint<Response = Lines<T>>,
     T: DeserializeOwned,
 {
+    let mut items = Vec::new();
+    each::<E, T>(socket, request, |item| {
+        items.push(item);
+        ControlFlow::Continue(())
+    })?;
+    Ok(items)
+}
+
+/// Asks the daemon at `socket` for a list, and hands on each item as it comes, until `take` has enough.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn each<E, T>(
+    socket: &Path,
+    request: &E::Request,
+    mut take: impl FnMut(T) -> ControlFlow<()>,
+) -> Result<(), ClientError>
+where
+    E: Endpoint<Response = Lines<T>>,
+    T: DeserializeOwned,
+{
     wait(socket, async {
         let mut answer = IncomingResponse::to::<E>(socket, request).await?;
-        let (mut items, mut begun) = (Vec::new(), Vec::new());
+        let mut begun = Vec::new();
         while let Some(part) = answer.part().await? {
             for piece in part.split_inclusive(|byte| *byte == b'\n') {
                 answer.add(&mut begun, piece)?;
                 if piece.ends_with(b"\n") {
-                    items.push(answer.read(&begun)?);
+                    if take(answer.read(&begun)?).is_break() {
+                        return Ok(());
+                    }
                     begun.clear();
                 }
             }
         }
-        Ok(items)
+        Ok(())
     })
 }
 

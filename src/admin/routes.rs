@@ -2,9 +2,9 @@
 
 use super::{
     api::{
-        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, GenerationFilter,
-        GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PlanBasis, ReloadAccepted, RenderRequest,
-        RenderedText, RollbackRequest, RolledBack, Status,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
+        GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter, PlanBasis,
+        RecordedPackets, ReloadAccepted, RenderRequest, RenderedText, RollbackRequest, RolledBack, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},
@@ -106,6 +106,10 @@ endpoints! {
     GetLeases: GET "/leases", Read, NoParameters => Lines<LeaseStatus>;
     /// What boots came to.
     GetAttempts: GET "/attempts", Read, AttemptFilter => Lines<AttemptStatus>;
+    /// What happened to machines in their boots, and what happens.
+    GetEvents: GET "/events", Read, EventFilter => Lines<EventLine>;
+    /// What the flight recorder has of a machine. Whoever may read packets sees what machines are told.
+    GetPackets: GET "/packets", Operate, PacketFilter => Document<RecordedPackets>;
     /// What a candidate inventory is held against. Its values are in it, and not for everybody who may read.
     GetPlanBasis: GET "/plan-basis", Operate, NoParameters => Document<PlanBasis>;
     /// What a host would get for a script or a file of its answer.

@@ -8,6 +8,8 @@
 //! | `step` | an event as an attempt keeps it |
 //! | `timeline` | one attempt: its steps, how far it came, and when the next one begins |
 //! | `verdict` | what keeps its machine from coming up, and what to do |
+//! | `ring` | the packets of each machine's boots that are kept |
+//! | [`replay`] | a capture, run through the decisions |
 //! | `attempts` | which attempt an event belongs to, which are in memory, and which are dropped |
 //!
 //! # When an attempt begins
@@ -22,11 +24,14 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attempts;
+pub mod replay;
+mod ring;
 mod step;
 mod timeline;
 pub mod verdict;
 
 pub use attempts::{Attempts, Load, Unwritten};
+pub use ring::{PacketKind, PacketRings, RecordedPacket};
 pub use step::{AttemptStep, FileKind, StepKind, StepReason};
 pub use timeline::{Attempt, AttemptId, AttemptOutcome, AttemptOwner, Progress};
 

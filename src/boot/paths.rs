@@ -204,6 +204,28 @@ fn decoded_wholly(sent: &[u8]) -> Vec<(u8, usize)> {
     decoded
 }
 
+/// A request as it came, for a capture: each byte of what may be a token is a star, so that nothing moves. Where no
+/// callback's and no order's path may be in it, it is what it was.
+pub fn with_tokens_hidden(request: &[u8]) -> Cow<'_, [u8]> {
+    let is_of_token = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'%';
+    let may_be_token = |run: &[u8]| run.len() >= TOKEN_DIGITS_HIDDEN_MIN && run.first().is_some_and(is_of_token);
+    let is_one_kind = |one: &u8, next: &u8| is_of_token(one) == is_of_token(next);
+    if !request.chunk_by(is_one_kind).any(may_be_token) {
+        return Cow::Borrowed(request);
+    }
+    let decoded = decoded_wholly(request).into_iter();
+    let decoded: Vec<u8> = decoded.map(|(byte, _)| byte.to_ascii_lowercase()).collect();
+    let has = |word: &str| decoded.windows(word.len()).any(|part| part == word.as_bytes());
+    if !has(CALLBACK) && !has(ORDER) {
+        return Cow::Borrowed(request);
+    }
+    let mut hidden = request.to_vec();
+    for run in hidden.chunk_by_mut(is_one_kind).filter(|run| may_be_token(run)) {
+        run.fill(b'*');
+    }
+    Cow::Owned(hidden)
+}
+
 /// Stands for a token.
 const HIDDEN_TOKEN: &str = "TOKEN";
 
@@ -301,6 +323,33 @@ mod tests {
             assert_eq!(refused(sent.as_bytes()), shown);
         }
         assert_eq!(refused(format!("/a/{token}/b/{token}").as_bytes()), "/a/TOKEN/b/TOKEN");
+    }
+
+    #[test]
+    fn a_captured_request_shows_no_token_however_it_is_written() {
+        let token = "30313233343536373839616263646566";
+        let encoded: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for (request, is_hidden) in [
+            (format!("GET /callback/r1u07/{token}/done HTTP/1.1\r\n"), true),
+            (format!("GET /%6frder/r1u07/{token} HTTP/1.1\r\n"), true),
+            (format!("GET /callback/r1u07/{encoded}/done HTTP/1.1\r\n"), true),
+            (
+                format!("GET /x HTTP/1.1\r\nReferer: http://192.0.2.1/Callback/r1u07/{token}\r\n"),
+                true,
+            ),
+            (format!("GET /loader/entries/{token}/linux HTTP/1.1\r\n"), false),
+            ("GET /callback/r1u07/done HTTP/1.1\r\n".to_owned(), false),
+        ] {
+            let shown = with_tokens_hidden(request.as_bytes());
+            let shown = std::str::from_utf8(&shown).unwrap();
+            assert_eq!(shown.len(), request.len());
+            assert_eq!(shown.contains("****"), is_hidden, "{shown}");
+            assert!(
+                !is_hidden || !(shown.contains(token) || shown.contains(&encoded)),
+                "{shown}"
+            );
+            assert!(shown.ends_with(&request[request.len() - 2..]) && shown[..4] == request[..4]);
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@
 
 mod arm;
 mod ask;
+mod capture;
 mod check;
 mod doctor;
+mod events;
 mod generations;
 mod hashing;
 mod hosts;
@@ -16,6 +18,7 @@ mod leases;
 mod plan;
 mod reload;
 mod render;
+mod replay;
 mod serve;
 mod status;
 mod storm;
@@ -42,6 +45,7 @@ Examples:
   bootwright doctor --probe
   bootwright reload && bootwright status
   bootwright arm r1u07 --for 2h
+  bootwright why r1u07 && bootwright events -f
   bootwright leases --json";
 
 /// One variant a command; the file of that name has the rest.
@@ -60,6 +64,9 @@ enum Command {
     Disarm(arm::DisarmArgs),
     Leases(leases::LeasesArgs),
     Why(why::WhyArgs),
+    Events(events::EventsArgs),
+    Capture(capture::CaptureArgs),
+    Replay(replay::ReplayArgs),
     Render(render::RenderArgs),
     // Boxed: its actions have more arguments than all other commands.
     Image(Box<image::ImageArgs>),
@@ -88,6 +95,9 @@ pub fn main() -> ExitCode {
         Command::Disarm(args) => arm::disarm(args),
         Command::Leases(args) => leases::run(args),
         Command::Why(args) => why::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Capture(args) => capture::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Render(args) => render::run(args),
         Command::Image(args) => image::run(*args),
         Command::Storm(args) => storm::run(args),

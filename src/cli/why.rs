@@ -1,5 +1,7 @@
 //! `bootwright why`.
 
+mod follow;
+
 use super::ask::{AdminArgs, show, table};
 use crate::admin::{
     api::{AttemptFilter, AttemptStatus},
@@ -20,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   bootwright why r1u07
   bootwright why 52:54:00:00:00:07 --all
+  bootwright why r1u07 --follow
   bootwright why --cause boot_loop
   bootwright why --json | jq -r '.[] | select(.verdict.severity == \"problem\") | .host'";
 
@@ -33,6 +36,10 @@ pub(super) struct WhyArgs {
     /// Every boot that is kept, not only the last.
     #[arg(long, requires = "machine")]
     all: bool,
+    /// Show each step of the boot that goes on, or of the next one, as it comes, and in the end what it came to; exit code
+    /// 1 where that is a problem.
+    #[arg(short, long, requires = "machine", conflicts_with = "all")]
+    follow: bool,
     /// What lies behind a cause, by its name; `all` of them.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["machine", "json"])]
     cause: Option<String>,
@@ -45,11 +52,23 @@ pub(super) fn run(args: WhyArgs) -> ExitCode {
     let WhyArgs {
         machine,
         all,
+        follow,
         cause,
         ask,
     } = args;
     if let Some(name) = cause {
         return explain_cause(&name);
+    }
+    if follow {
+        return match machine.as_slice() {
+            [one] => follow::run(one, &ask),
+            _ => {
+                eprintln!(
+                    "error: --follow follows one machine\nhelp: name one; `bootwright why` without a name has a line for each"
+                );
+                ExitCode::from(2)
+            }
+        };
     }
     let is_each = !machine.is_empty();
     let filter = AttemptFilter {
@@ -106,7 +125,7 @@ fn overview(attempts: &[AttemptStatus]) -> String {
 }
 
 /// How far it came, in a few words.
-fn standing(attempt: &AttemptStatus) -> &'static str {
+pub(super) fn standing(attempt: &AttemptStatus) -> &'static str {
     match (attempt.outcome, attempt.progress) {
         (Some(AttemptOutcome::Installed), _) => "installed",
         (Some(AttemptOutcome::InstallFailed), _) => "its install failed",
@@ -123,7 +142,7 @@ fn standing(attempt: &AttemptStatus) -> &'static str {
     }
 }
 
-fn timeline(attempt: &AttemptStatus) -> String {
+pub(super) fn timeline(attempt: &AttemptStatus) -> String {
     let rows: Vec<[String; 4]> = attempt
         .steps
         .iter()

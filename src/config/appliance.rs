@@ -1,6 +1,7 @@
 //! `bootwright.toml`: the appliance's own settings.
 
 mod network;
+mod recorder;
 
 use super::{
     Appliance,
@@ -72,6 +73,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let state = state(reader, fields.value("state"), base);
     let admin_socket = admin(reader, fields.value("admin"), base);
     let unknown = unknown(reader, fields.value("unknown"));
+    let recorder_bytes = recorder::read(reader, fields.value("recorder"));
     fields.finish(reader);
     let top = source.origin(0);
     Some(ParsedAppliance {
@@ -94,6 +96,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
             state,
             admin_socket,
             unknown,
+            recorder_bytes,
         },
         loaders_at: loaders_at.unwrap_or_else(|| top.clone()),
         paths_at: paths_value.map_or(top, |value| source.at(value.span())),

@@ -104,6 +104,8 @@ pub struct Appliance {
     pub admin_socket: PathBuf,
     /// What becomes of unknown machines.
     pub unknown: UnknownPolicy,
+    /// Bytes that the flight recorder may keep; 0 switches it off.
+    pub recorder_bytes: usize,
 }
 
 /// One thing wrong with the operator's files.
@@ -305,8 +307,7 @@ pub fn shipped_quirks() -> Quirks {
     quirks::shipped(&mut Problems::default())
 }
 
-/// The images that can be fetched by their names: the entries of `own`, if there is such a file, and the
-/// shipped ones.
+/// The images that can be fetched by their names: the entries of `own`, if it is there, and the shipped ones.
 ///
 /// # Errors
 /// When something in it can't be used.

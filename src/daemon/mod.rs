@@ -23,6 +23,7 @@ mod artifacts;
 mod attempts;
 mod commit_log;
 mod diagnostics_log;
+mod event_log;
 mod first_appearance;
 mod generations;
 mod last_good;

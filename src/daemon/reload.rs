@@ -346,6 +346,7 @@ impl Reloader {
         let targets = self.first_appearance.take_over(&self.shared, &before, arms);
         accepted.install_targets = Handle::current().block_on(targets);
         self.verifier.look(appliance.recheck);
+        self.shared.recorder.resize(appliance.recorder_bytes);
         let mut state = self.stand();
         state.since = self.shared.clock.now().wall;
         state.last_refusal = None;

@@ -9,7 +9,7 @@ use super::{
 use crate::admin::{self, AdminSocket};
 use crate::model::limits::{REFUSAL_POLL_INTERVAL, SHUTDOWN_TIMEOUT};
 use crate::net::Servers;
-use crate::state::{arming, calendar};
+use crate::state::{arming, calendar, recorder};
 use nix::sys::signal::{SigSet, Signal};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -67,6 +67,8 @@ pub(super) async fn run(
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&shared)));
     let dating = tokio::spawn(calendar::keep(Arc::clone(&shared)));
     let disarming = tokio::spawn(arming::keep(Arc::clone(&shared)));
+    let logging = tokio::spawn(Arc::clone(&service.events).follow(shared.events.subscribe_to_boots()));
+    let filing = tokio::spawn(recorder::keep(Arc::clone(&shared)));
     let watching = tokio::spawn(watch::watch(Arc::clone(reloader)));
     let reminding = tokio::spawn(remind(Arc::clone(reloader)));
     let service = Arc::new(service);
@@ -105,6 +107,8 @@ pub(super) async fn run(
     watchdog.abort();
     dating.abort();
     disarming.abort();
+    filing.abort();
+    logging.abort();
     attempts::ended(&end, recording).await;
     calendar::mark(&shared, shared.clock.now(), &mut shared.lease_table());
     Ok(ended)

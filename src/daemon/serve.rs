@@ -145,7 +145,6 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     } = initial.loaded;
     uplink::refuse_uplinks(&appliance.interfaces).map_err(StartError::Uplink)?;
     open_files::raise();
-
     let clock = Clock::start();
     let (store, epoch) = open_store(&appliance.state).map_err(StartError::Store)?;
     let boot = uptime::boot();
@@ -161,7 +160,6 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     if let Err((error, help)) = validation::may_start() {
         tracing::warn!("every reload will fail, because no process can be started to try the files: {error}; {help}");
     }
-
     snapshot.generation = generations::begin(
         (&appliance, &options.config),
         (clock.now().wall, snapshot.hosts.len()),
@@ -177,6 +175,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         epoch,
     });
     let shared = Arc::new(Shared::restored(clock, snapshot, (leases, arming), commit_log));
+    shared.recorder.resize(appliance.recorder_bytes);
     let verifier = Verifier::start(Arc::clone(&shared), (&*store, Arc::clone(&writer)), appliance.recheck)
         .map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(
@@ -187,15 +186,15 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         (initial.tried, initial.fallback),
         appearance,
     ));
-    let recorder = AttemptRecorder::load(Arc::clone(&shared), Arc::clone(&store), Arc::clone(&writer));
-    let attempts = Arc::new(recorder.map_err(StartError::Store)?);
+    let attempts = AttemptRecorder::load(Arc::clone(&shared), Arc::clone(&store), Arc::clone(&writer));
     let service = AdminService {
         reloader: Arc::clone(&reloader),
         shared,
         writer,
         store,
         standings: servers.standings(),
-        attempts,
+        attempts: Arc::new(attempts.map_err(StartError::Store)?),
+        events: Arc::default(),
     };
     let lived = live(servers, &socket, &reloader, service);
     verifier.stop();

@@ -9,6 +9,7 @@ mod generations;
 mod http;
 mod images;
 mod installs;
+mod recorder;
 
 pub use deploy::*;
 pub use doctor::*;
@@ -17,6 +18,7 @@ pub use generations::*;
 pub use http::*;
 pub use images::*;
 pub use installs::*;
+pub use recorder::*;
 use std::time::Duration;
 
 /// How long a start waits for the lock of the state's folder: another daemon holds it for longer.

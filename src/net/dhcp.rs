@@ -7,11 +7,13 @@
 mod commit_queue;
 mod conflict_probe;
 mod pending_reply;
+mod recording;
 mod replies;
 
 use self::{
     commit_queue::{CommitQueue, PendingCommit},
     pending_reply::PendingReply,
+    recording::Places,
     replies::{Replies, ReplyChannels},
 };
 use crate::boot::{
@@ -114,15 +116,19 @@ impl DhcpServer {
 
     /// Takes a batch of packets.
     fn take(self: &Arc<Self>, inbox: &Inbox, replies: &mut Replies, commit: &UnboundedSender<PendingCommit>) {
+        let mut places = Places::default();
         let requests: Vec<(Ingress, Request)> = (0..inbox.len())
             .filter_map(|at| {
                 let (received, bytes) = inbox.datagram(at);
-                self.read(&received, bytes)
+                let read = self.read(&received, bytes)?;
+                places.add(at);
+                Some(read)
             })
             .collect();
         let (outcomes, appended) = self.decide(&requests);
         let mut waiting = Vec::new();
-        for ((ingress, request), outcome) in requests.into_iter().zip(outcomes) {
+        for (place, ((ingress, request), outcome)) in requests.into_iter().zip(outcomes).enumerate() {
+            self.record(inbox.datagram(places.of(place)), (&ingress, &request), &outcome.event);
             if outcome.probe.is_some() {
                 self.tasks
                     .spawn(Arc::clone(self).probe_then_offer((ingress, request), outcome));
@@ -160,11 +166,13 @@ impl DhcpServer {
             Ok(request) if !received.is_truncated => request,
             Ok(_) => {
                 let source = received.source;
+                self.record_malformed(received, bytes);
                 self.malformed(Reason::PacketTooLong { source });
                 return None;
             }
             Err(fault) => {
                 let source = received.source;
+                self.record_malformed(received, bytes);
                 self.malformed(Reason::Malformed { source, fault });
                 return None;
             }

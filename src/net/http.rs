@@ -5,8 +5,8 @@
 //! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
 //! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over
 //! a file's pieces, which [`source`] has in memory or reads into [`buffer_pool`]; [`client_stream`] counts what goes
-//! out, gives up clients that take nothing and says when a body is really gone, and [`malformed`] says what hyper
-//! refuses by itself.
+//! out, gives up clients that take nothing and says when a body is really gone, [`recording`] is what the flight
+//! recorder keeps of that, and [`malformed`] says what hyper refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that is written to
@@ -22,6 +22,7 @@ mod exchange;
 mod held;
 mod malformed;
 mod post;
+mod recording;
 mod response;
 mod source;
 

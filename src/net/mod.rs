@@ -6,7 +6,6 @@
 //!   away and change address. `link_events` is what the kernel tells of that.
 //! - [`socket`] is the only module with `unsafe`: sockets of one interface, and frames to clients that can't
 //!   answer an ARP question yet.
-//! - [`frame`] builds the packet in such a frame.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
@@ -30,7 +29,6 @@ pub mod dhcp;
 pub mod eviction;
 pub mod files;
 mod forwarding;
-pub mod frame;
 pub mod holder;
 pub mod http;
 mod intake;

@@ -9,11 +9,11 @@ use crate::model::{
     limits::{PROBE_RETRY_INTERVAL, PROBE_TIMEOUT, PROBES_MAX},
 };
 use crate::net::{
-    frame,
     intake::packets,
     socket::{self, FrameSender},
     tasks::TaskTracker,
 };
+use crate::proto::ip;
 use crate::state::{Counter, Shared};
 use std::{
     collections::HashMap,
@@ -254,7 +254,7 @@ fn user_of(packet: &[u8], own: MacAddr) -> Option<(Ipv4Addr, MacAddr)> {
 fn echo_request() -> [u8; 8] {
     let [high, low] = identifier();
     let mut message = [ECHO_REQUEST, 0, 0, 0, high, low, 0, 1];
-    let checksum = !frame::sum(0, &message);
+    let checksum = !ip::sum(0, &message);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
     message
 }

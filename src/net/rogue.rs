@@ -15,16 +15,18 @@ use crate::model::{
     },
 };
 use crate::net::{
-    frame::udp_packet,
     intake::packets,
     interface::Interface,
     socket::{self, FrameSender},
     tasks::TaskTracker,
 };
-use crate::proto::dhcp::{
-    SniffedReply,
-    client::{ClientKind, ClientMessage},
-    sniff_reply,
+use crate::proto::{
+    dhcp::{
+        SniffedReply,
+        client::{ClientKind, ClientMessage},
+        sniff_reply,
+    },
+    ip::udp_packet,
 };
 use crate::state::{Counter, Shared};
 use std::{
@@ -263,7 +265,6 @@ fn reply_in(packet: &[u8]) -> Option<SniffedReply> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::frame::udp_packet;
 
     /// The fixed header with its magic cookie, and `giaddr` in it.
     const HEADER_BYTES: usize = 240;

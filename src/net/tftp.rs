@@ -5,13 +5,16 @@
 //! - [`sessions`] are the places of a lane, and who gives way.
 //! - [`disk`] are a lane's reads from the disk, and their bounds.
 //! - [`prepare`] finds what a request reads from, off the lane.
+//! - `recording` is what the flight recorder keeps of it.
 //!
 //! Packets on the request port that are themselves replies or errors, or that come from the DHCP
 //! or TFTP port of another server, are never answered: two servers would answer each other for ever
 //! (CVE-2024-2169).
 
 mod disk;
+mod file_bytes;
 mod prepare;
+mod recording;
 mod session;
 mod sessions;
 mod worker;
@@ -132,6 +135,7 @@ impl TftpServer {
                 let Some(asked) = filter.request(received, wire::parse(bytes)) else {
                     return;
                 };
+                recording::request(&shared, received, bytes);
                 let client = *asked.0.ip();
                 if workers[worker_of(client, workers.len())].try_send(asked).is_err() {
                     shared.counters.count(Counter::TftpFull);

@@ -62,6 +62,7 @@ counters! {
     RouterFull "router_full" "Router solicitations of booting machines dropped because too many waited.",
     RouterSendFailed "router_send_failed" "IPv6 packets that the kernel did not take.",
     AttemptEventsMissed "attempt_events_missed" "Events that no attempt took in: too many happened at once.",
+    RecorderDropped "recorder_dropped" "Packets of boots that the flight recorder did not keep: too many came at once.",
     LoaderLoops "loader_loops" "Alarms of a machine that took the same loader three times in a row and never asked for its script.",
     TftpReceived "tftp_received" "Packets read from the TFTP port.",
     TftpMalformed "tftp_malformed" "Packets on the TFTP port that can't be read as a request.",

@@ -56,7 +56,7 @@ impl Events {
     }
 
     /// Whether an event is of a boot that somebody follows.
-    fn is_of_a_boot(&self, event: &Event) -> bool {
+    pub(super) fn is_of_a_boot(&self, event: &Event) -> bool {
         let Some(machine) = Followed::of(&event.machine.key) else {
             return false;
         };

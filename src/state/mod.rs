@@ -7,6 +7,7 @@
 //! - [`events`] is the one door for everything that happens to a machine, and [`log`] its lines.
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
 //! - [`ports`] has the disk know at which switch ports addresses were given.
+//! - [`recorder`] keeps the packets of machines' boots.
 //! - `rendering` is the threads that render texts.
 //! - `tables` is what is known of machines and artifacts, and the order in which it is locked.
 //! - [`clock`] is the only place that reads one.
@@ -22,6 +23,7 @@ pub mod events;
 pub mod followed;
 pub mod log;
 pub mod ports;
+pub mod recorder;
 mod rendering;
 mod tables;
 mod token;
@@ -44,6 +46,7 @@ use crate::boot::{
 };
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
+use recorder::Recorder;
 use std::net::IpAddr;
 use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
@@ -92,6 +95,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Files on their way, and how far each is.
     pub transfers: Transfers,
+    /// The packets of machines' boots; switched off until it is told how many bytes they may take.
+    pub recorder: Recorder,
     /// The threads that render texts.
     pub(in crate::state) rendering: rendering::Rendering,
 }
@@ -123,6 +128,7 @@ impl Shared {
             clock,
             counters: Counters::default(),
             transfers: Transfers::default(),
+            recorder: Recorder::default(),
             rendering: rendering::Rendering::default(),
         }
     }

@@ -12,6 +12,7 @@
 //! | `wire` | DHCP clients by the dozen over one socket |
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `held` | a transfer that stays under way until its test lets it go on |
+//! | `recorder` | rung 3: what the flight recorder has of a boot, before tshark and in a replay |
 //! | `attempts` | rung 3: what a boot came to, over `kill -9` |
 //! | `causes` | rung 3: what keeps machines from coming up, made for real, and what `why` calls it |
 //! | `arming` | rung 3: who is armed, who is not, and installs that tell of themselves |
@@ -94,6 +95,7 @@ mod proxmox;
 mod proxy;
 mod pxelinux;
 mod quirks;
+mod recorder;
 mod relays;
 mod release;
 mod reload;

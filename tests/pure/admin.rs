@@ -3,15 +3,15 @@
 use bootwright::admin::{
     self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
-        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, GenerationFilter,
-        GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PlanBasis, Problem, RefusalCode,
-        ReloadAccepted, ReloadRefusal, RenderRequest, RenderedText, RollbackRequest, RolledBack, Status,
-        generation_number,
+        AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
+        GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter, PlanBasis,
+        Problem, RecordedPackets, RefusalCode, ReloadAccepted, ReloadRefusal, RenderRequest, RenderedText,
+        RollbackRequest, RolledBack, Status, generation_number,
     },
     client::{self, ClientError},
     routes::{
-        GetAttempts, GetGenerations, GetHosts, GetLeases, GetPlanBasis, GetRender, GetStatus, PostArm, PostDisarm,
-        PostReload, PostRollback,
+        GetAttempts, GetEvents, GetGenerations, GetHosts, GetLeases, GetPackets, GetPlanBasis, GetRender, GetStatus,
+        PostArm, PostDisarm, PostReload, PostRollback,
     },
 };
 use bootwright::model::WallTime;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::Ipv4Addr,
+    ops::ControlFlow,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::{
@@ -119,6 +120,23 @@ impl Answers<GetAttempts> for Api {
     }
 }
 
+/// Two events, and then nothing for as long as somebody follows.
+impl Answers<GetEvents> for Api {
+    fn answer(&self, filter: EventFilter, _: &Caller) -> Result<Lines<EventLine>, AdminRefusal> {
+        let missed = [7, 8].map(|count| EventLine::Missed { count }).into_iter();
+        Ok(match filter.follow.is_empty() {
+            true => Lines::new(missed),
+            false => Lines::new(missed.chain(std::iter::repeat(EventLine::Alive))),
+        })
+    }
+}
+
+impl Answers<GetPackets> for Api {
+    fn answer(&self, _: PacketFilter, _: &Caller) -> Result<Document<RecordedPackets>, AdminRefusal> {
+        Err(AdminRefusal::new(RefusalCode::NotFound, "no packets are kept"))
+    }
+}
+
 impl Answers<GetPlanBasis> for Api {
     fn answer(&self, _: NoParameters, _: &Caller) -> Result<Document<PlanBasis>, AdminRefusal> {
         Err(AdminRefusal::new(RefusalCode::Internal, "no inventory is served"))
@@ -181,6 +199,27 @@ fn with_daemon<T>(api: Api, asking: impl FnOnce(&Path) -> T) -> T {
 
 fn hosts(path: &Path) -> Result<Vec<HostStatus>, ClientError> {
     client::list::<GetHosts, _>(path, &HostFilter::default())
+}
+
+#[test]
+fn a_list_that_goes_on_is_read_as_it_comes_until_its_reader_has_enough() {
+    let filter = EventFilter {
+        follow: vec!["true".to_owned()],
+        ..EventFilter::default()
+    };
+    let mut read = Vec::new();
+    let done = with_daemon(Api::new(), |path| {
+        client::each::<GetEvents, EventLine>(path, &filter, |line| {
+            read.push(line);
+            match read.len() {
+                4 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })
+    });
+    assert!(done.is_ok());
+    let missed = |count| EventLine::Missed { count };
+    assert_eq!(read, [missed(7), missed(8), EventLine::Alive, EventLine::Alive]);
 }
 
 fn refused(error: ClientError) -> AdminRefusal {

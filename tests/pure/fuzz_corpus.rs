@@ -1,5 +1,7 @@
 //! What fuzzing found worth keeping, through the same properties: no fuzzer is needed to replay it.
 
+#[path = "../fuzz/capture.rs"]
+mod capture;
 #[path = "../fuzz/dhcp.rs"]
 mod dhcp;
 #[path = "../fuzz/http.rs"]
@@ -19,7 +21,7 @@ mod template;
 #[path = "../fuzz/tftp.rs"]
 mod tftp;
 
-use super::dhcp_conformance::support;
+use super::{dhcp_conformance::support, fixtures};
 use std::{collections::HashSet, fs, path::Path};
 
 /// Bytes of a target's corpus at most: what a change of this repository costs everybody who clones it.
@@ -59,7 +61,16 @@ fn replay(target: &str, mut run: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
 
 #[test]
 fn no_target_keeps_an_input_twice_or_more_than_is_read() {
-    for target in ["dhcp", "http", "inventory", "journal", "relay", "template", "tftp"] {
+    for target in [
+        "capture",
+        "dhcp",
+        "http",
+        "inventory",
+        "journal",
+        "relay",
+        "template",
+        "tftp",
+    ] {
         let inputs = corpus(target);
         let kept: HashSet<&[u8]> = inputs.iter().map(|(_, input)| input.as_slice()).collect();
         assert_eq!(kept.len(), inputs.len(), "{target} has one twice");
@@ -78,6 +89,12 @@ fn every_life_in_the_dhcp_corpus_holds_and_many_draw_replies() {
 fn every_life_behind_relays_holds_and_many_draw_replies() {
     let (all, answered) = replay("relay", |input| relay::live(input) > 0);
     assert!(answered * 2 > all && answered > 50, "{answered} of {all}");
+}
+
+#[test]
+fn every_file_is_read_or_refused_and_what_is_read_comes_to_something() {
+    let (all, dissected) = replay("capture", |input| capture::judge(input) > 0);
+    assert!(dissected > 3 && all > dissected, "{dissected} of {all}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod admin;
 mod architecture;
 mod arming;
 mod attempts;
+mod captures;
 mod check;
 mod dhcp_conformance;
 #[path = "../shared/fixtures.rs"]

@@ -1120,7 +1120,7 @@ fn a_frame_reaches_a_client_that_is_asked_no_arp_question() {
     let heard = client.within(|| UdpSocket::bind("0.0.0.0:68").unwrap());
     heard.set_read_timeout(Some(PATIENCE)).unwrap();
     let (from, to) = ("192.0.2.1:67".parse().unwrap(), "192.0.2.50:68".parse().unwrap());
-    let packet = bootwright::net::frame::udp_packet(from, to, b"an offer").unwrap();
+    let packet = bootwright::proto::ip::udp_packet(from, to, b"an offer").unwrap();
     let sender = bootwright::net::socket::FrameSender::new(index).unwrap();
     sender.send("52:54:00:00:00:07".parse().unwrap(), &packet).unwrap();
     let mut buffer = [0; 64];

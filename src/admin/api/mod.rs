@@ -7,9 +7,11 @@
 mod arm;
 mod attempts;
 mod disks;
+mod events;
 mod generations;
 mod hosts;
 mod leases;
+mod packets;
 mod plan;
 mod refusal;
 mod reload;
@@ -20,12 +22,14 @@ mod timestamp;
 pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
 pub use disks::HostDisks;
+pub use events::{EventFilter, EventLine, EventStatus};
 pub use generations::{
     ChangeCounts, FileChange, GENERATIONS_LISTED, GenerationFilter, GenerationStatus, RollbackRequest, RolledBack,
     generation_number,
 };
 pub use hosts::{HeldAddress, HostFilter, HostStatus, InstallStatus};
 pub use leases::LeaseStatus;
+pub use packets::{PacketFilter, PacketStatus, PacketTime, RecordedInterface, RecordedPackets};
 pub use plan::PlanBasis;
 pub use refusal::{AdminRefusal, Problem, RefusalCode};
 pub use reload::{InstallTarget, ReloadAccepted, ReloadRefusal};

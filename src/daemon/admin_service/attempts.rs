@@ -41,7 +41,7 @@ impl Answers<GetAttempts> for AdminService {
 
 impl AdminService {
     /// The machine of this name, MAC, address or serial number.
-    fn owner(&self, named: &str) -> Result<AttemptOwner, AdminRefusal> {
+    pub(super) fn owner(&self, named: &str) -> Result<AttemptOwner, AdminRefusal> {
         let snapshot = self.shared.snapshot.load();
         let hosts = &snapshot.hosts;
         let of_host = |host: &Arc<Host>| AttemptOwner::Host(host.name.clone());

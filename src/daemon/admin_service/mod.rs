@@ -3,15 +3,17 @@
 mod arm;
 mod attempts;
 mod disks;
+mod events;
 mod generations;
 mod hosts;
 mod leases;
+mod packets;
 mod plan;
 mod reload;
 mod render;
 mod status;
 
-use super::{attempts::AttemptRecorder, reload::Reloader};
+use super::{attempts::AttemptRecorder, event_log::EventLog, reload::Reloader};
 use crate::net::Standings;
 use crate::state::Shared;
 use crate::store::{Store, writer::StoreWriter};
@@ -26,4 +28,5 @@ pub(super) struct AdminService {
     pub(super) store: Arc<dyn Store>,
     pub(super) standings: Standings,
     pub(super) attempts: Arc<AttemptRecorder>,
+    pub(super) events: Arc<EventLog>,
 }

@@ -152,7 +152,7 @@ impl Replies {
             };
             let Some(sending) = &mut answer.sending else { continue };
             sending.reply.limit_lease(remaining);
-            self.push(sending);
+            self.push(sending, &answer.event);
             self.shared().counters.count(Counter::DhcpAckShortened);
             self.shared().publish(Event {
                 step: Step::AckShortened {

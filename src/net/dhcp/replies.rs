@@ -5,14 +5,17 @@
 //! its client asks again.
 
 use super::pending_reply::PendingReply;
-use crate::boot::engine::{Destination, OutgoingReply};
+use crate::boot::{
+    engine::{Destination, OutgoingReply},
+    event::Event,
+};
 use crate::model::{MacAddr, limits::NEIGHBOUR_TIMEOUT};
 use crate::net::{
-    frame,
     neighbours::Neighbours,
     socket::{FrameSender, SendBatch},
     tasks::TaskTracker,
 };
+use crate::proto::ip;
 use crate::state::{Counter, Shared};
 use std::{
     fmt, io,
@@ -61,14 +64,15 @@ impl Replies {
     /// Answers, and says what happened.
     pub(super) fn say(&mut self, answer: PendingReply) {
         if let Some(sending) = &answer.sending {
-            self.push(sending);
+            self.push(sending, &answer.event);
         }
         self.channels.shared.publish(answer.event);
     }
 
-    /// Sends a reply: at the latest with the next flush.
-    pub(super) fn push(&mut self, sending: &OutgoingReply) {
+    /// Sends the reply of an event's machine: at the latest with the next flush.
+    pub(super) fn push(&mut self, sending: &OutgoingReply, event: &Event) {
         let bytes = sending.encode();
+        self.channels.record(sending, &bytes, event);
         for (from, destination) in [(sending.from, sending.destination)].into_iter().chain(sending.copy) {
             match destination {
                 Destination::Unicast(to) => self.unicast(&bytes, (from, to), sending.link),
@@ -182,7 +186,7 @@ impl ReplyChannels {
     /// Sends a datagram in a frame to a MAC, or says why it is not sent.
     fn send_frame(&self, bytes: &[u8], from: Ipv4Addr, (mac, to): (MacAddr, SocketAddrV4)) -> Result<(), FrameError> {
         let frames = self.frames.as_ref().ok_or(FrameError::NoSocket)?;
-        let packet = frame::udp_packet(SocketAddrV4::new(from, self.port), to, bytes);
+        let packet = ip::udp_packet(SocketAddrV4::new(from, self.port), to, bytes);
         let packet = packet.ok_or(FrameError::TooLong)?;
         frames.send(mac, &packet).map_err(FrameError::Refused)
     }

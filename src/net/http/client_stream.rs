@@ -7,7 +7,7 @@ use crate::model::limits::{
 };
 use crate::net::{
     eviction::EvictionNotice,
-    http::malformed::ReceivedPrefix,
+    http::{malformed::ReceivedPrefix, recording::RecordedHeads},
     limiter::Permit,
     socket::{self, Unacknowledged},
 };
@@ -170,6 +170,8 @@ pub(super) struct DeliveryTracker {
     /// Its connection is on another thread than before, and does not know it yet.
     has_moved: AtomicBool,
     heard: Mutex<ReceivedPrefix>,
+    /// What the flight recorder keeps of the exchange that is under way.
+    heads: RecordedHeads,
     /// Its client has a head, and waits for the body.
     has_promised: AtomicBool,
     loss: OnceLock<ConnectionLoss>,
@@ -183,6 +185,7 @@ impl DeliveryTracker {
             has_bulk: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
             heard: Mutex::default(),
+            heads: RecordedHeads::default(),
             has_promised: AtomicBool::new(false),
             loss: OnceLock::new(),
         }
@@ -304,6 +307,20 @@ impl ClientStream {
         }
     }
 
+    /// Has the flight recorder keep the head of a response, and of the request before it.
+    fn record(&self, written: &io::Result<usize>, parts: &[IoSlice<'_>]) {
+        let heads = &self.tracker.heads;
+        if let Ok(written) = written
+            && heads.awaits_response()
+        {
+            let ends = || {
+                let stream = self.stream.stream();
+                Some((stream.peer_addr().ok()?, stream.local_addr().ok()?))
+            };
+            heads.sent(&self.tracker.shared, (*written, parts), ends);
+        }
+    }
+
     fn count(&self, written: &io::Result<usize>) {
         let counters = &self.tracker.shared.counters;
         match written {
@@ -326,7 +343,9 @@ impl AsyncRead for ClientStream {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         read.inspect_err(|error| self.tracker.fails(error))?;
-        self.tracker.heard().hear(&buffer.filled()[before..]);
+        let heard = &buffer.filled()[before..];
+        self.tracker.heard().hear(heard);
+        self.tracker.heads.hear(&self.tracker.shared, heard);
         Poll::Ready(Ok(()))
     }
 }
@@ -336,6 +355,7 @@ impl AsyncWrite for ClientStream {
         self.settle();
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.count(&written);
+        self.record(&written, &[IoSlice::new(bytes)]);
         Poll::Ready(written)
     }
 
@@ -347,6 +367,7 @@ impl AsyncWrite for ClientStream {
         self.settle();
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
         self.count(&written);
+        self.record(&written, parts);
         Poll::Ready(written)
     }
 

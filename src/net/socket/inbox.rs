@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Datagrams or messages in one system call.
-pub(super) const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 
 /// Room for the control messages of one datagram: packet information and a segment's length.
 #[repr(C, align(8))]

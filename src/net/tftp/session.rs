@@ -4,23 +4,25 @@
 //! larger files are read from the page cache straight into the datagrams. Only what is not there is
 //! read elsewhere, a little at a time, and kept until it was sent.
 
-use super::prepare::{Prepared, TransferRequest, TransferSource};
+use super::{
+    file_bytes::{PendingRead, ReadResult, TransferBytes},
+    prepare::{Prepared, TransferRequest, TransferSource},
+    recording,
+};
 use crate::boot::{
     event::{Reason, RequestedFile, Step, Subject},
     resource::Transport,
 };
-use crate::model::limits::TFTP_READ_AHEAD_BYTES;
-use crate::net::{
-    files::{FileError, OpenedFile, hot::InMemoryFile},
-    socket::SendBatch,
-};
+use crate::model::limits::RECORDED_TFTP_ACKS_MAX;
+use crate::net::{files::FileError, socket::SendBatch};
+use crate::proto::ip::Payload;
 use crate::proto::tftp::{
     transfer::{Transfer, TransferEnd, Transmit},
     wire::{self, DATA_HEADER_BYTES, ErrorCode, Packet},
 };
 use crate::state::{Counter, Counters, Shared, transfers::TransferHandle};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
@@ -31,11 +33,15 @@ const STARTED_OVER_AFTER: Duration = Duration::from_secs(1);
 /// One request of one client, from its first packet to its end.
 pub(super) struct Session {
     client: SocketAddrV4,
+    /// Our end of it.
+    server: SocketAddrV4,
     request: TransferRequest,
     /// When the lane looks at it next; `None` before the transfer begins.
     pub(super) alarm: Option<Duration>,
     /// `None` while it is being prepared.
     active: Option<Box<ActiveTransfer>>,
+    /// Acknowledgements that the flight recorder has.
+    recorded_acks: u8,
 }
 
 /// A transfer under way.
@@ -50,17 +56,6 @@ struct ActiveTransfer {
     handle: TransferHandle,
 }
 
-/// Where a transfer's bytes come from.
-enum TransferBytes {
-    Memory(InMemoryFile),
-    File {
-        opened: Arc<OpenedFile>,
-        /// A run of the file that had to be read from the disk, and where it starts.
-        ahead: Vec<u8>,
-        ahead_at: u64,
-    },
-}
-
 /// How a session goes on after it had its turn.
 pub(super) enum SessionStatus {
     /// It waits for its client, or its disk.
@@ -71,39 +66,16 @@ pub(super) enum SessionStatus {
     Ended,
 }
 
-/// Bytes of a file that are not in memory.
-pub(super) struct PendingRead {
-    opened: Arc<OpenedFile>,
-    offset: u64,
-    length: usize,
-}
-
-/// The same, read.
-pub(super) struct ReadResult {
-    offset: u64,
-    result: Result<Vec<u8>, FileError>,
-}
-
-impl PendingRead {
-    /// Reads them. Blocks on the disk.
-    pub(super) fn read(self) -> ReadResult {
-        let mut bytes = vec![0; self.length];
-        let result = self.opened.read_exactly(&mut bytes, self.offset);
-        ReadResult {
-            offset: self.offset,
-            result: result.map(|()| bytes),
-        }
-    }
-}
-
 impl Session {
-    /// A session whose request is being prepared.
-    pub(super) fn new(client: SocketAddrV4, request: TransferRequest) -> Session {
+    /// A session whose request is being prepared, at this port of ours.
+    pub(super) fn new(client: SocketAddrV4, request: TransferRequest, port: u16) -> Session {
         Session {
             client,
+            server: SocketAddrV4::new(request.asked, port),
             request,
             alarm: None,
             active: None,
+            recorded_acks: 0,
         }
     }
 
@@ -113,7 +85,7 @@ impl Session {
             Ok(begun) => begun,
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
-                self.send_error(batch, denied.code, &denied.reason.to_string());
+                self.send_error((shared, batch), denied.code, &denied.reason.to_string());
                 let now = shared.clock.now();
                 shared.publish(prepared.subject.failed(now, denied.reason, denied.is_optional));
                 return false;
@@ -140,8 +112,9 @@ impl Session {
         true
     }
 
-    fn send_error(&self, batch: &mut SendBatch, code: ErrorCode, message: &str) {
+    fn send_error(&self, (shared, batch): (&Shared, &mut SendBatch), code: ErrorCode, message: &str) {
         let error = wire::error(code, message);
+        recording::sent(shared, (self.server, self.client), Payload::whole(&error));
         batch
             .push(self.request.asked, self.client, error.len())
             .copy_from_slice(&error);
@@ -151,6 +124,29 @@ impl Session {
     pub(super) fn handle(&mut self, now: Duration, packet: &Packet) {
         if let Some(active) = &mut self.active {
             active.transfer.handle(now, packet);
+        }
+    }
+
+    /// Has the flight recorder keep a packet of its client's: its first acknowledgements, the last one, and its error.
+    pub(super) fn record(&mut self, shared: &Shared, now: Duration, packet: &Packet) {
+        if !shared.recorder.is_on() {
+            return;
+        }
+        let is_over = || {
+            self.active
+                .as_ref()
+                .is_some_and(|active| active.transfer.ending().is_some())
+        };
+        let ends = (self.client, self.server);
+        match packet {
+            Packet::Ack(number) if self.recorded_acks < RECORDED_TFTP_ACKS_MAX || is_over() => {
+                recording::received(shared, now, ends, &wire::ack(*number));
+                self.recorded_acks = self.recorded_acks.saturating_add(1);
+            }
+            Packet::Error { code, message } => {
+                recording::received(shared, now, ends, &wire::clients_error(*code, message));
+            }
+            Packet::Ack(_) | Packet::Read(_) | Packet::Write | Packet::Data | Packet::OptionAck => {}
         }
     }
 
@@ -231,7 +227,7 @@ impl Session {
             return SessionStatus::Continues;
         }
         let mark = batch.mark();
-        let filled = active.fill(batch, (self.request.asked, self.client), &shared.counters);
+        let filled = active.fill(batch, (self.server, self.client), shared);
         match filled.and_then(|reading| active.bytes.unchanged().map(|()| reading)) {
             Ok(None) => SessionStatus::Continues,
             Ok(Some(reading)) => SessionStatus::NeedsRead(reading),
@@ -246,7 +242,7 @@ impl Session {
     /// Says that it can't go on, to its client too.
     pub(super) fn fail(&self, shared: &Shared, batch: &mut SendBatch, reason: Reason) -> SessionStatus {
         shared.counters.count(Counter::TftpAborted);
-        self.send_error(batch, ErrorCode::Undefined, &reason.to_string());
+        self.send_error((shared, batch), ErrorCode::Undefined, &reason.to_string());
         if let Some(active) = &self.active {
             shared.publish(active.subject.failed(shared.clock.now(), reason, false));
         }
@@ -260,13 +256,15 @@ impl ActiveTransfer {
     fn fill(
         &mut self,
         batch: &mut SendBatch,
-        (from, to): (Ipv4Addr, SocketAddrV4),
-        counters: &Counters,
+        (server, to): (SocketAddrV4, SocketAddrV4),
+        shared: &Shared,
     ) -> Result<Option<PendingRead>, FileError> {
+        let from = *server.ip();
         while let Some(transmit) = self.waiting.take().or_else(|| self.transfer.poll_transmit()) {
             match transmit {
                 Transmit::OptionAck(agreed) => {
                     let packet = wire::option_ack(&agreed);
+                    recording::sent(shared, (server, to), Payload::whole(&packet));
                     batch.push(from, to, packet.len()).copy_from_slice(&packet);
                 }
                 Transmit::Block { number, offset, length } => {
@@ -279,7 +277,10 @@ impl ActiveTransfer {
                         self.waiting = Some(transmit);
                         return Ok(self.bytes.reading(offset, length));
                     }
-                    self.count(counters, offset, length);
+                    if offset == 0 {
+                        recording::first_block(shared, (server, to), number, length);
+                    }
+                    self.count(&shared.counters, offset, length);
                 }
             }
         }
@@ -338,58 +339,6 @@ impl ActiveTransfer {
             file: self.subject.file.clone(),
             part: None,
             reason,
-        }
-    }
-}
-
-impl TransferBytes {
-    fn length(&self) -> u64 {
-        match self {
-            TransferBytes::Memory(whole) => whole.bytes.len() as u64,
-            TransferBytes::File { opened, .. } => opened.length(),
-        }
-    }
-
-    /// Fills `data` from `offset` on, if that takes no waiting for the disk; whether it did.
-    fn read(&mut self, data: &mut [u8], offset: u64) -> Result<bool, FileError> {
-        if data.is_empty() {
-            return Ok(true);
-        }
-        let (held, start) = match self {
-            TransferBytes::Memory(whole) => (&whole.bytes[..], Some(offset)),
-            TransferBytes::File { ahead, ahead_at, .. } => (ahead.as_slice(), offset.checked_sub(*ahead_at)),
-        };
-        let start = start.and_then(|start| usize::try_from(start).ok());
-        if let Some(bytes) = start.and_then(|start| held.get(start..start.checked_add(data.len())?)) {
-            data.copy_from_slice(bytes);
-            return Ok(true);
-        }
-        match self {
-            TransferBytes::Memory(_) => Ok(false),
-            TransferBytes::File { opened, ahead, .. } => {
-                *ahead = Vec::new();
-                opened.read_now(data, offset)
-            }
-        }
-    }
-
-    /// What is to be read from the disk where `length` bytes at `offset` are wanted.
-    fn reading(&self, offset: u64, length: usize) -> Option<PendingRead> {
-        let TransferBytes::File { opened, .. } = self else {
-            return None;
-        };
-        let rest = usize::try_from(opened.length() - offset).unwrap_or(usize::MAX);
-        Some(PendingRead {
-            opened: Arc::clone(opened),
-            offset,
-            length: TFTP_READ_AHEAD_BYTES.max(length).min(rest),
-        })
-    }
-
-    fn unchanged(&self) -> Result<(), FileError> {
-        match self {
-            TransferBytes::Memory(whole) => whole.unchanged(),
-            TransferBytes::File { opened, .. } => opened.unchanged(),
         }
     }
 }

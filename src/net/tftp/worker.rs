@@ -17,8 +17,10 @@ mod sending;
 use super::{
     RequestFilter, WorkerConfig,
     disk::DiskReads,
+    file_bytes::{PendingRead, ReadResult},
     prepare::{Prepared, TransferRequest, prepare},
-    session::{PendingRead, ReadResult, Session, SessionStatus},
+    recording,
+    session::{Session, SessionStatus},
     sessions::{Admission, Sessions},
 };
 use crate::boot::event::Reason;
@@ -70,6 +72,8 @@ pub(super) struct Worker {
     filter: RequestFilter,
     neighbours: Arc<Neighbours>,
     socket: UdpSocket,
+    /// Its port.
+    port: u16,
     /// Whether requests come in on the lane's own socket.
     single_port: bool,
     /// Closed when no new work may begin.
@@ -100,6 +104,7 @@ impl Worker {
             tasks: common.tasks,
             filter: common.filter,
             neighbours: common.neighbours,
+            port: socket.local_addr().map_or(0, |own| own.port()),
             socket,
             single_port: common.single_port,
             requests,
@@ -175,6 +180,9 @@ impl Worker {
         for at in 0..count {
             let (received, bytes) = self.inbox.datagram(at);
             let packet = wire::parse(bytes);
+            if self.single_port && matches!(packet, Ok(Packet::Read(_) | Packet::Write)) {
+                recording::request(&self.shared, &received, bytes);
+            }
             self.take(now, &received, packet);
             if self.batch.is_full() {
                 self.send().await;
@@ -199,6 +207,7 @@ impl Worker {
         if let Ok(packet) = packet {
             let mark = self.batch.mark();
             entry.session.handle(now, &packet);
+            entry.session.record(&self.shared, now, &packet);
             let turn = entry.session.transmit(&self.shared, &mut self.batch, false);
             let is_reached = now < entry.neighbour_until;
             // Most packets change nothing but their session, which is looked for once.
@@ -256,7 +265,7 @@ impl Worker {
         }
         let number = self
             .sessions
-            .insert(client, class, Session::new(client, request.clone()));
+            .insert(client, class, Session::new(client, request.clone(), self.port));
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
         let hot_files = Arc::clone(&self.hot_files);
         self.tasks.spawn(async move {

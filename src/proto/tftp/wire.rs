@@ -368,6 +368,11 @@ pub fn error(code: ErrorCode, message: &str) -> Vec<u8> {
     bytes
 }
 
+/// An ERROR as a client sent it, for a capture.
+pub fn clients_error(code: u16, message: &[u8]) -> Vec<u8> {
+    [&ERROR.to_be_bytes(), &code.to_be_bytes(), message, &[0]].concat()
+}
+
 /// An error's text fits one line of a firmware's screen.
 const ERROR_TEXT_BYTES_MAX: usize = 120;
 

@@ -1,0 +1,283 @@
+//! `bootwright why --follow`: a boot as it goes on, step by step, and what it came to.
+
+use super::{moment, standing, sureness, times, what};
+use crate::admin::{
+    api::{AttemptFilter, AttemptStatus},
+    client::{self, ClientError},
+    routes::GetAttempts,
+};
+use crate::attempt::{
+    AttemptOutcome, AttemptStep, Progress, StepKind,
+    verdict::{Severity, Verdict},
+};
+use crate::cli::ask::AdminArgs;
+use serde::Serialize;
+use std::{
+    fmt::{Display, Write as _},
+    io::{self, Write},
+    process::ExitCode,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How often it is looked.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A verdict that nothing came after for so long is the last word: firmware that is slow goes on before that.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
+/// A line of `--json`.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum FollowLine<'a> {
+    Step(&'a AttemptStep),
+    Verdict(&'a Verdict),
+    CameTo(&'a AttemptStatus),
+}
+
+/// What was shown of a boot so far.
+#[derive(Default)]
+struct FollowedBoot {
+    /// The attempt, and how often each of its steps had happened.
+    attempt: Option<(String, Vec<(AttemptStep, u32)>)>,
+    /// The last verdict, and since when it stands.
+    verdict: Option<(String, Instant)>,
+    /// The attempt that was over before this began.
+    passed_over: Option<String>,
+    is_away: bool,
+}
+
+/// Follows a machine's boot to its end: failure where it came to a problem.
+pub(super) fn run(machine: &str, ask: &AdminArgs) -> ExitCode {
+    let filter = AttemptFilter {
+        machine: vec![machine.to_owned()],
+        all: Vec::new(),
+    };
+    let mut shown = FollowedBoot::default();
+    let mut is_first = true;
+    loop {
+        let attempts = match client::list::<GetAttempts, AttemptStatus>(ask.socket(), &filter) {
+            Ok(attempts) => attempts,
+            // It is started anew, most likely.
+            Err(ClientError::NoDaemon { .. } | ClientError::BrokenOff { .. } | ClientError::Silent { .. })
+                if !is_first =>
+            {
+                shown.is_away = true;
+                sleep(LOOK_INTERVAL);
+                continue;
+            }
+            Err(error) => return crate::cli::finish(Err(error)),
+        };
+        let looked = shown.look(attempts.first(), (is_first, ask.is_json()));
+        match looked {
+            Ok(None) => {}
+            Ok(Some(code)) => return code,
+            // `bootwright why --follow r1u07 | head` has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            Err(error) => return crate::cli::finish(Err(error)),
+        }
+        is_first = false;
+        sleep(LOOK_INTERVAL);
+    }
+}
+
+impl FollowedBoot {
+    /// Shows what is new of the last boot; its exit code once that is over.
+    fn look(
+        &mut self,
+        last: Option<&AttemptStatus>,
+        (is_first, is_json): (bool, bool),
+    ) -> io::Result<Option<ExitCode>> {
+        if is_first {
+            self.begin(last, is_json)?;
+        }
+        if std::mem::take(&mut self.is_away) && !is_json {
+            say("... the daemon was away, and is back\n")?;
+        }
+        let Some(attempt) = last.filter(|last| self.passed_over.as_ref() != Some(&last.id)) else {
+            return Ok(None);
+        };
+        self.steps(attempt, is_json)?;
+        let sentence = attempt.verdict.as_ref().map(|verdict| verdict.sentence.clone());
+        if sentence.as_ref() != self.verdict.as_ref().map(|(sentence, _)| sentence) {
+            if let Some(verdict) = &attempt.verdict {
+                show(
+                    is_json,
+                    &FollowLine::Verdict(verdict),
+                    format_args!("  {}\n", verdict.sentence),
+                )?;
+            }
+            self.verdict = sentence.map(|sentence| (sentence, Instant::now()));
+        }
+        let is_settled = self
+            .verdict
+            .as_ref()
+            .is_some_and(|(_, since)| since.elapsed() >= SETTLED_AFTER);
+        if !is_settled && !is_over(attempt) {
+            return Ok(None);
+        }
+        show(is_json, &FollowLine::CameTo(attempt), conclusion(attempt))?;
+        let is_problem = attempt
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.severity == Severity::Problem);
+        Ok(Some(if is_problem {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }))
+    }
+
+    /// A boot that is over already is no news: the next one is followed.
+    fn begin(&mut self, last: Option<&AttemptStatus>, is_json: bool) -> io::Result<()> {
+        let is_running = last.is_some_and(|last| !is_over(last) && last.verdict.is_none());
+        self.passed_over = last.filter(|_| !is_running).map(|last| last.id.clone());
+        match last {
+            _ if is_json || is_running => Ok(()),
+            None => say("no boot of it was seen yet; waiting for it to be switched on\n"),
+            Some(last) => say(format_args!(
+                "its last boot, of {}, is over ({}); waiting for the next\n",
+                last.began,
+                standing(last)
+            )),
+        }
+    }
+
+    /// Shows the steps that are new, and those that were repeated.
+    fn steps(&mut self, attempt: &AttemptStatus, is_json: bool) -> io::Result<()> {
+        if self.attempt.as_ref().is_none_or(|(id, _)| *id != attempt.id) {
+            self.attempt = Some((attempt.id.clone(), Vec::new()));
+            self.verdict = None;
+            if !is_json {
+                say(format_args!("{}, switched on {}\n", attempt.machine(), attempt.began))?;
+            }
+        }
+        let Some((_, known)) = &mut self.attempt else {
+            return Ok(());
+        };
+        for step in &attempt.steps {
+            let is_it = |(before, _): &&mut (AttemptStep, u32)| (before.at_ms, before.kind) == (step.at_ms, step.kind);
+            let before = known.iter_mut().find(is_it);
+            if before.as_ref().is_some_and(|(_, times)| *times == step.times) {
+                continue;
+            }
+            let row = format!(
+                "  {:>16}  {:12}  {} {}\n",
+                moment(step),
+                step.stage.name(),
+                what(step),
+                times(step)
+            );
+            show(is_json, &FollowLine::Step(step), row)?;
+            match before {
+                Some((_, shown)) => *shown = step.times,
+                None => known.push((step.clone(), step.times)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether nothing more is to come of a boot.
+fn is_over(attempt: &AttemptStatus) -> bool {
+    let installs = attempt.steps.iter().any(|step| step.kind == StepKind::InstallBegun);
+    match attempt.outcome {
+        Some(AttemptOutcome::Installed | AttemptOutcome::InstallFailed | AttemptOutcome::Disk) => true,
+        None => attempt.progress >= Progress::System && !installs,
+    }
+}
+
+fn conclusion(attempt: &AttemptStatus) -> String {
+    let mut text = format!("{}: ", attempt.machine());
+    // Writing to a String cannot fail.
+    let _ = match &attempt.verdict {
+        None => writeln!(text, "{}", standing(attempt)),
+        Some(verdict) => writeln!(
+            text,
+            "{}\nWhat to do: {}\n{}",
+            verdict.sentence,
+            verdict.action,
+            sureness(verdict)
+        ),
+    };
+    text
+}
+
+fn show(is_json: bool, line: &FollowLine<'_>, text: impl Display) -> io::Result<()> {
+    match is_json {
+        true => say(serde_json::to_string(line)? + "\n"),
+        false => say(text),
+    }
+}
+
+fn say(text: impl Display) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(outcome: Option<&str>, progress: &str, steps: &[&str]) -> AttemptStatus {
+        let steps = steps.iter().map(
+            |event| serde_json::json!({"at_ms": 0, "until_ms": 0, "times": 1, "stage": "uefi-pxe", "event": event}),
+        );
+        serde_json::from_value(serde_json::json!({
+            "id": "1", "host": "r1u07", "mac": null, "address": null, "generation": 1, "began": "2025-11-24T16:00:00Z",
+            "last_ms": 0, "progress": progress, "outcome": outcome, "omitted": 0,
+            "steps": steps.collect::<Vec<_>>(),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_boot_is_over_where_its_system_runs_or_its_install_ended() {
+        assert!(is_over(&attempt(None, "system", &[])));
+        assert!(!is_over(&attempt(None, "artifacts", &[])));
+        assert!(
+            !is_over(&attempt(None, "system", &["install_begun"])),
+            "its installer goes on"
+        );
+        assert!(is_over(&attempt(Some("installed"), "installer", &["install_begun"])));
+        assert!(is_over(&attempt(Some("disk"), "addressed", &[])));
+    }
+
+    #[test]
+    fn a_step_is_shown_once_and_again_where_it_was_repeated() {
+        let mut shown = FollowedBoot::default();
+        let first = attempt(None, "offered", &["offered"]);
+        shown.steps(&first, true).unwrap();
+        let known = |shown: &FollowedBoot| {
+            shown
+                .attempt
+                .as_ref()
+                .map(|(_, steps)| steps.iter().map(|(_, times)| *times).collect())
+        };
+        assert_eq!(known(&shown), Some(vec![1]));
+        let mut again = first;
+        again.steps[0].times = 3;
+        shown.steps(&again, true).unwrap();
+        assert_eq!(known(&shown), Some(vec![3]));
+        let next = AttemptStatus {
+            id: "2".to_owned(),
+            ..again
+        };
+        shown.steps(&next, true).unwrap();
+        assert_eq!(known(&shown), Some(vec![3]), "the next boot begins anew");
+    }
+
+    #[test]
+    fn a_boot_that_is_over_is_passed_over_and_one_that_runs_is_followed() {
+        let mut shown = FollowedBoot::default();
+        let over = attempt(None, "system", &[]);
+        assert!(shown.look(Some(&over), (true, true)).unwrap().is_none());
+        assert_eq!(shown.passed_over.as_deref(), Some("1"));
+        let mut shown = FollowedBoot::default();
+        let running = attempt(None, "loader", &["offered"]);
+        assert!(shown.look(Some(&running), (true, true)).unwrap().is_none());
+        assert_eq!(shown.passed_over, None);
+        let up = attempt(None, "system", &["offered"]);
+        assert!(shown.look(Some(&up), (false, true)).unwrap().is_some());
+    }
+}
