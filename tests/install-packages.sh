@@ -19,11 +19,11 @@ demo="iproute2 qemu-system-x86 ovmf seabios ipxe ipxe-qemu installer gcc libc6-d
 # slow clients · pxelinux, syslinux-common: a loader beside iPXE · mmdebstrap: roots of other
 # releases (newer-root.sh) · fdisk, zstd, gzip, mtools, mount: disks that the deployer wrote, as others read them ·
 # python3-venv: pykickstart's validator, from PyPI (pykickstart.sh) · binutils, cpio, xz-utils: the live system is
-# made · openssh-client: whoever looks at a machine in it · tshark: captures as others read them
+# made · openssh-client: whoever looks at a machine in it · tshark: captures as others read them · tmux: a terminal for the board
 tests="$demo procps xorriso genisoimage isc-dhcp-client udhcpc busybox dhcpcd-base bootpc klibc-utils dnsmasq-base
        isc-dhcp-relay nftables iptables tftp-hpa tftpd-hpa atftp curl wget e2fsprogs systemd nginx-light|nginx openssl gpg gpg-agent gpgv gpgconf
        strace faketime slowhttptest pxelinux syslinux-common mmdebstrap
-       fdisk zstd gzip mtools mount python3-venv binutils cpio xz-utils openssh-client tshark"
+       fdisk zstd gzip mtools mount python3-venv binutils cpio xz-utils openssh-client tshark tmux"
 
 # Single files of packages that are not installed: Debian lets only one relay be, and the tests go through
 # two; shim and signed GRUB would see to how this machine boots. PACKAGE:FILE.

@@ -23,6 +23,7 @@ mod serve;
 mod status;
 mod storm;
 mod validate_files;
+mod watch;
 mod why;
 
 use crate::{config::validation, daemon::log};
@@ -65,6 +66,7 @@ enum Command {
     Leases(leases::LeasesArgs),
     Why(why::WhyArgs),
     Events(events::EventsArgs),
+    Watch(watch::WatchArgs),
     Capture(capture::CaptureArgs),
     Replay(replay::ReplayArgs),
     Render(render::RenderArgs),
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Leases(args) => leases::run(args),
         Command::Why(args) => why::run(args),
         Command::Events(args) => events::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Capture(args) => capture::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Render(args) => render::run(args),

@@ -63,9 +63,7 @@ pub(super) fn run(args: WhyArgs) -> ExitCode {
         return match machine.as_slice() {
             [one] => follow::run(one, &ask),
             _ => {
-                eprintln!(
-                    "error: --follow follows one machine\nhelp: name one; `bootwright why` without a name has a line for each"
-                );
+                eprintln!("error: --follow follows one machine\nhelp: name one; `bootwright watch` shows all of them");
                 ExitCode::from(2)
             }
         };

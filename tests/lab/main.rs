@@ -13,6 +13,7 @@
 //! | `frames` | what goes over an interface, frame by frame |
 //! | `held` | a transfer that stays under way until its test lets it go on |
 //! | `recorder` | rung 3: what the flight recorder has of a boot, before tshark and in a replay |
+//! | `watch` | rung 3: the board of the room, on a terminal |
 //! | `attempts` | rung 3: what a boot came to, over `kill -9` |
 //! | `causes` | rung 3: what keeps machines from coming up, made for real, and what `why` calls it |
 //! | `arming` | rung 3: who is armed, who is not, and installs that tell of themselves |
@@ -113,6 +114,7 @@ mod unread;
 mod uplink;
 mod validators;
 mod waits;
+mod watch;
 mod wire;
 
 use std::time::{Duration, Instant};
