@@ -23,8 +23,8 @@
 //! | [`store`] | what survives a restart: an ordered key-value contract, and in it who the store is and since when it forgot nothing, leases and the switch ports at which they were given, who is armed, which hosts were served and which disks machines told of, checksums, and what boots came to; beside it the operator's files as accepted last |
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`attempt`] | what each power-on of a machine came to: a fold of events, which ones are kept, the verdict on each, and a capture that is run through all of that |
-//! | [`boot`] | decisions: who asks, what it boots, which bytes it gets, what a candidate inventory would change of that; the DHCP engine |
-//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, captures, and as much of IPv6's router discovery as says that none is here |
+//! | [`boot`] | decisions: who asks, what it boots, which bytes it gets, what a candidate inventory would change of that, and why a machine is told what it is told; the DHCP engine |
+//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, captures, which files an iPXE script fetches, and as much of IPv6's router discovery as says that none is here |
 //! | [`lease`] | address pools and the lease table |
 //! | [`model`] | the vocabulary as types, and every limit |
 //!

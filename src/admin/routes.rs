@@ -3,8 +3,9 @@
 use super::{
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
-        GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter, PlanBasis,
-        RecordedPackets, ReloadAccepted, RenderRequest, RenderedText, RollbackRequest, RolledBack, Status,
+        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter,
+        PlanBasis, QuestionWords, RecordedPackets, ReloadAccepted, RenderRequest, RenderedText, RollbackRequest,
+        RolledBack, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},
@@ -114,6 +115,8 @@ endpoints! {
     GetPlanBasis: GET "/plan-basis", Operate, NoParameters => Document<PlanBasis>;
     /// What a host would get for a script or a file of its answer.
     GetRender: GET "/render", Operate, RenderRequest => Document<RenderedText>;
+    /// What a machine would be told now, and why.
+    GetExplain: GET "/explain", Operate, QuestionWords => Document<Explanation>;
     /// Arms hosts.
     PostArm: POST "/arm", Operate, ArmRequest => Document<Armed>;
     /// Disarms hosts.

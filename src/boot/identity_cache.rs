@@ -45,7 +45,7 @@ pub struct ObservedPort {
 }
 
 /// The identities seen, by MAC, and the addresses that machines have from other servers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct IdentityCache {
     seen: RecentMap<MacAddr, Identity>,
     addresses: RecentMap<Ipv4Addr, MacAddr>,
@@ -56,7 +56,7 @@ pub struct IdentityCache {
 /// The last [`IDENTITY_CACHE_MAX`] things noted; the longest unnoted go first. Not the
 /// crate `lru`, which would save twenty lines: what decides is safe code alone, and its list of raw pointers was
 /// unsound three times (RUSTSEC-2021-0130, 2026-0002, 2026-0253).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RecentMap<K, V> {
     values: HashMap<K, (u64, V)>,
     order: BTreeMap<u64, K>,

@@ -2,7 +2,7 @@
 
 use crate::boot::{
     event::{Machine, MachineKey, Mismatch},
-    snapshot::{BootSettings, Host, Rule, RuleMatch, Snapshot},
+    snapshot::{BootSettings, Host, Hosts, Rule, RuleMatch, Snapshot},
 };
 use crate::model::{Arch, Cpu, HardwareAddr, MacAddr, Uuid, text};
 use std::sync::Arc;
@@ -99,22 +99,53 @@ impl Identity {
 /// name only a host that lists no address: boards are sold with the same ones, and who says one is not
 /// another machine's host for it ([`mismatch`] says it).
 pub fn identify<'s>(snapshot: &'s Snapshot, identity: &Identity) -> Who<'s> {
-    let hosts = &snapshot.hosts;
-    let listed = identity
-        .mac
-        .and_then(|mac| hosts.by_mac(mac))
-        .or_else(|| identity.link.and_then(|link| hosts.by_link(link)))
-        .or_else(|| identity.ports.iter().find_map(|port| hosts.by_port(port)))
-        .or_else(|| identity.uuid.and_then(|uuid| hosts.by_uuid(uuid)))
-        .or_else(|| identity.serial.as_deref().and_then(|serial| hosts.by_serial(serial)));
+    let listed = IdentityKind::ALL
+        .iter()
+        .find_map(|kind| kind.host(&snapshot.hosts, identity));
     if let Some(host) = listed {
         return Who::Host(host);
     }
-    snapshot
-        .rules
-        .iter()
-        .find(|rule| holds(&rule.matches, identity))
+    let mut rules = snapshot.rules.iter();
+    rules
+        .find(|rule| unmet(&rule.matches, identity).is_none())
         .map_or(Who::Unknown, Who::Rule)
+}
+
+/// What a host is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityKind {
+    /// The MAC of an interface.
+    Mac,
+    /// The address of an interface that has no MAC, or a client identifier.
+    Link,
+    /// The switch port (option 82).
+    Port,
+    /// The SMBIOS UUID.
+    Uuid,
+    /// The serial number.
+    Serial,
+}
+
+impl IdentityKind {
+    /// Each, the one that decides first at the front.
+    pub const ALL: [IdentityKind; 5] = [
+        IdentityKind::Mac,
+        IdentityKind::Link,
+        IdentityKind::Port,
+        IdentityKind::Uuid,
+        IdentityKind::Serial,
+    ];
+
+    /// The host that it makes of an identity.
+    pub fn host<'s>(self, hosts: &'s Hosts, identity: &Identity) -> Option<&'s Arc<Host>> {
+        match self {
+            IdentityKind::Mac => hosts.by_mac(identity.mac?),
+            IdentityKind::Link => hosts.by_link(identity.link?),
+            IdentityKind::Port => identity.ports.iter().find_map(|port| hosts.by_port(port)),
+            IdentityKind::Uuid => hosts.by_uuid(identity.uuid?),
+            IdentityKind::Serial => hosts.by_serial(identity.serial.as_deref()?),
+        }
+    }
 }
 
 /// What does not fit between a machine's own words and the inventory, for the log: one that says the UUID
@@ -142,9 +173,22 @@ pub fn mismatch(snapshot: &Snapshot, who: Who<'_>, identity: &Identity) -> Optio
     })
 }
 
-/// Whether a rule speaks of the machine. A condition on something the request does not tell does
-/// not hold: a rule is a promise about machines that are known to be so.
-fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
+/// A condition of a rule that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnmetCondition {
+    /// `arch`.
+    Cpu,
+    /// `vendor`.
+    Vendor,
+    /// `mac`.
+    Mac,
+    /// `serial`.
+    Serial,
+}
+
+/// The first condition of a rule that keeps it from speaking of the machine. A condition on something the request
+/// does not tell does not hold: a rule is a promise about machines that are known to be so.
+pub fn unmet(matches: &RuleMatch, identity: &Identity) -> Option<UnmetCondition> {
     let RuleMatch {
         cpu,
         vendor,
@@ -156,11 +200,21 @@ fn holds(matches: &RuleMatch, identity: &Identity) -> bool {
         None => true,
         Some(pattern) => observed.is_some_and(|observed| text::glob(pattern, observed)),
     };
-    let shown_mac = identity.mac.map(|mac| mac.to_string());
-    cpu.is_none_or(cpu_holds)
-        && glob_holds(vendor, identity.vendor.as_deref())
-        && glob_holds(mac, shown_mac.as_deref())
-        && glob_holds(serial, identity.serial.as_deref())
+    let mac_holds = || {
+        let shown = identity.mac.filter(|_| mac.is_some()).map(|mac| mac.to_string());
+        glob_holds(mac, shown.as_deref())
+    };
+    if !cpu.is_none_or(cpu_holds) {
+        Some(UnmetCondition::Cpu)
+    } else if !glob_holds(vendor, identity.vendor.as_deref()) {
+        Some(UnmetCondition::Vendor)
+    } else if !mac_holds() {
+        Some(UnmetCondition::Mac)
+    } else if !glob_holds(serial, identity.serial.as_deref()) {
+        Some(UnmetCondition::Serial)
+    } else {
+        None
+    }
 }
 
 /// A client's words as an identity's text: `None` when they are empty or have control characters,

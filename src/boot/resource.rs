@@ -193,6 +193,16 @@ impl<'a> Inquiry<'a> {
         }
     }
 
+    /// What the machine is known by that the script or the answer is for.
+    pub fn subject(&self) -> &Identity {
+        &self.subject
+    }
+
+    /// Whether the path stands for a script.
+    pub fn is_script(&self) -> bool {
+        self.script.is_some()
+    }
+
     /// What the request changes, in the order in which it is to be written.
     pub fn changes(&self) -> Vec<Change> {
         let told = self.told_disks.iter().cloned().map(Change::Disks);

@@ -127,6 +127,7 @@ pub struct NextRead<'a> {
 }
 
 /// The newest finding about one file.
+#[derive(Clone)]
 struct ChecksumEntry {
     verified: VerifiedStamp,
     finding: HashResult,
@@ -143,7 +144,7 @@ impl ChecksumEntry {
 }
 
 /// What is known of every artifact's bytes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Verification {
     facts: HashMap<PathBuf, ChecksumEntry>,
     under_way: HashMap<PathBuf, (FileStamp, u64)>,

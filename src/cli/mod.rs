@@ -10,6 +10,7 @@ mod capture;
 mod check;
 mod doctor;
 mod events;
+mod explain;
 mod generations;
 mod hashing;
 mod hosts;
@@ -45,6 +46,7 @@ Examples:
   bootwright plan ~/room
   bootwright doctor --probe
   bootwright reload && bootwright status
+  bootwright explain r1u07
   bootwright arm r1u07 --for 2h
   bootwright why r1u07 && bootwright events -f
   bootwright leases --json";
@@ -56,6 +58,8 @@ enum Command {
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
     Plan(plan::PlanArgs),
+    // Boxed: it has more arguments than most.
+    Explain(Box<explain::ExplainArgs>),
     Reload(reload::ReloadArgs),
     Generations(generations::GenerationsArgs),
     Rollback(generations::RollbackArgs),
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Explain(args) => explain::run(*args),
         Command::Reload(args) => reload::run(args),
         Command::Generations(args) => generations::list(args),
         Command::Rollback(args) => generations::roll_back(args),

@@ -169,12 +169,17 @@ impl<'a> Profiles<'a> {
         }
     }
 
-    fn merge(&mut self, names: &[Name]) -> BootSettings {
-        let mut order = Vec::new();
-        let mut seen = HashSet::new();
+    /// The profiles that these names come to, each once: what is laid down later wins.
+    pub(super) fn in_order<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Vec<&'a RawProfile> {
+        let (mut order, mut seen) = (Vec::new(), HashSet::new());
         for name in names {
             self.visit(name.as_str(), &mut order, &mut seen, 0);
         }
+        order
+    }
+
+    fn merge(&mut self, names: &[Name]) -> BootSettings {
+        let order = self.in_order(names);
         let mut settings = BootSettings::default();
         for profile in order {
             self.used.insert(profile.name.value.as_str());
@@ -205,7 +210,7 @@ impl<'a> Profiles<'a> {
 }
 
 /// The script of who is set to rescue and names none.
-fn rescue_script(origin: &Origin) -> Option<Sourced<Name>> {
+pub(super) fn rescue_script(origin: &Origin) -> Option<Sourced<Name>> {
     let value = RESCUE_SCRIPT.parse().ok()?;
     let origin = origin.clone();
     Some(Sourced { value, origin })

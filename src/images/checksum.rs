@@ -20,6 +20,19 @@ pub fn stamp(metadata: &Metadata) -> FileStamp {
     }
 }
 
+/// What a file is now.
+///
+/// # Errors
+/// When it is missing, no regular file, or can't be looked at; why, in words.
+pub fn stamp_of(path: &Path) -> Result<FileStamp, Box<str>> {
+    let words = |error: io::Error| error.to_string().into_boxed_str();
+    let metadata = fs::symlink_metadata(path).map_err(words)?;
+    match metadata.is_file() {
+        true => Ok(stamp(&metadata)),
+        false => Err("it is no regular file".into()),
+    }
+}
+
 fn nanoseconds(seconds: i64, rest: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(rest)
 }

@@ -69,7 +69,7 @@ pub struct OverQuota {
 type QuotaKey = (Ipv4Addr, Arc<AttachmentPoint>);
 
 /// The offers held for strangers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Offers {
     at: BTreeMap<Ipv4Addr, (Duration, QuotaKey)>,
     /// By place: when they end, the oldest first.

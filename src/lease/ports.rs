@@ -84,7 +84,7 @@ struct UncertainBinding {
 
 /// The ports at which addresses were given: one address a client. Here `now` is dated by the calendar of what
 /// is on disk (`LeaseTable::dated`).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PortBindings {
     bindings: BTreeMap<Ipv4Addr, PortBinding>,
     /// The same by client.

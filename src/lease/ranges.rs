@@ -25,7 +25,7 @@ pub(super) enum ReusePriority {
 /// When an entry may be used again: when its present state ends, by monotonic time.
 pub(super) type ReuseOrder = (ReusePriority, Duration);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RangeState {
     range: AddressRange,
     /// Addresses below this index have an entry or were skipped.
@@ -34,7 +34,7 @@ struct RangeState {
 }
 
 /// The ranges in use, by their first address; none overlaps another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ranges(BTreeMap<Ipv4Addr, RangeState>);
 
 impl Ranges {

@@ -81,7 +81,7 @@ struct StoreLoss {
 }
 
 /// Every dynamic lease and offer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LeaseTable {
     entries: BTreeMap<Ipv4Addr, LeaseEntry>,
     /// The same entries by client, so that a returning one finds its address.

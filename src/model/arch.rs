@@ -143,6 +143,13 @@ impl Arch {
             })
     }
 
+    /// The value of option 93 that stands for it, the usual one where there are several.
+    pub fn option_93(self) -> Option<u16> {
+        let mut rows = TABLE.iter();
+        rows.find(|(_, firmware, cpu)| (*firmware, *cpu) == (self.firmware, self.cpu))
+            .map(|(code, _, _)| *code)
+    }
+
     /// Every known architecture, for tables and tests.
     pub fn all() -> impl Iterator<Item = Arch> {
         TABLE.iter().map(|(_, firmware, cpu)| Arch {

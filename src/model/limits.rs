@@ -370,9 +370,14 @@ pub const STORM_POWER_CYCLES_MAX: u32 = 100;
 pub const STORM_POWER_CYCLE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest script that a storm's machine reads.
 pub const STORM_SCRIPT_BYTES_MAX: usize = 1024 * 1024;
-/// Lines of one script that a storm's machine runs, so that one that goes round ends.
-pub const STORM_SCRIPT_STEPS_MAX: u32 = 1000;
+/// Lines of one iPXE script that are followed, so that one that goes round ends.
+pub const IPXE_SCRIPT_STEPS_MAX: u32 = 1000;
 /// Scripts that a storm's machine follows from one to the next.
 pub const STORM_SCRIPTS_MAX: u32 = 8;
 /// How long a storm's machine waits for the next byte of HTTP: iPXE's own limit.
 pub const STORM_HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Files that an explanation tells of one script.
+pub const EXPLAINED_FILES_MAX: usize = 64;
+/// Scripts that an explanation follows from one to the next.
+pub const EXPLAINED_SCRIPTS_MAX: usize = 8;

@@ -31,6 +31,9 @@ impl fmt::Display for UuidError {
 impl std::error::Error for UuidError {}
 
 impl Uuid {
+    /// All zeros, which firmware sends that has none: it names no machine.
+    pub const NIL: Uuid = Uuid([0; 16]);
+
     /// The UUID in option 97's body (RFC 4578): a type byte of 0 and 16 bytes with the first three
     /// fields little-endian, as SMBIOS stores them and iPXE prints them swapped back.
     pub fn from_option_97(body: &[u8]) -> Option<Uuid> {

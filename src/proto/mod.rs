@@ -4,5 +4,6 @@
 pub mod capture;
 pub mod dhcp;
 pub mod ip;
+pub mod ipxe;
 pub mod ndp;
 pub mod tftp;

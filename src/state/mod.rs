@@ -39,6 +39,7 @@ pub use tables::LeaseGuard;
 use crate::boot::{
     arming::Arming,
     event::{Machine, RequestedFile, Stage, Subject},
+    explain::ScratchTables,
     identity_cache::IdentityCache,
     resource::{Decided, FileRequest, InventoryResources, Resources, is_client_address, machine_at},
     snapshot::Snapshot,
@@ -170,6 +171,11 @@ impl Shared {
             stage: Stage::Unknown,
             file,
         }
+    }
+
+    /// Copies of everything that decisions are made from, for whoever tries one: nothing comes back.
+    pub fn scratch_tables(&self) -> ScratchTables {
+        self.tables.scratch()
     }
 
     /// The machine that holds an address.

@@ -9,6 +9,7 @@ use super::{CommitLog, Durable, token};
 use crate::boot::{
     arming::Arming,
     change::Change,
+    explain::ScratchTables,
     identity_cache::IdentityCache,
     snapshot::Snapshot,
     verification::Verification,
@@ -91,6 +92,19 @@ impl Tables {
         FileTables {
             machines: self.machines(),
             verification: lock(&self.verification),
+        }
+    }
+
+    /// Copies of all of them at one moment, without the tokens of installs. Everybody else waits meanwhile: a millisecond
+    /// or a few, where thousands of machines are known.
+    pub(super) fn scratch(&self) -> ScratchTables {
+        let files = self.files();
+        let Durables { leases, arming } = &*files.machines.leases.durables;
+        ScratchTables {
+            leases: leases.clone(),
+            arming: arming.clone().without_tokens(),
+            identities: files.machines.identities.clone(),
+            verification: files.verification.clone(),
         }
     }
 

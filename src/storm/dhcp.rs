@@ -111,7 +111,7 @@ impl Relay {
     pub(super) async fn exchange(
         &self,
         clock: StormClock,
-        message: ClientMessage,
+        message: ClientMessage<'static>,
     ) -> (Result<ServerReply, FailureCause>, u64) {
         self.exchange_to(clock, message, ServerReplyKind::Ack).await
     }

@@ -12,7 +12,7 @@ const IPXE_WAITS_S: &[u64] = &[1, 2, 4, 8, 10];
 /// One exchange; `message.takes` says how far it is.
 #[derive(Clone, Debug)]
 pub struct DhcpExchange {
-    message: ClientMessage,
+    message: ClientMessage<'static>,
     /// Times the present question was asked.
     asked: usize,
     says: bool,
@@ -22,7 +22,7 @@ pub struct DhcpExchange {
 
 impl DhcpExchange {
     /// Begins with a DISCOVER.
-    pub fn begin(now: Duration, message: ClientMessage) -> DhcpExchange {
+    pub fn begin(now: Duration, message: ClientMessage<'static>) -> DhcpExchange {
         let mut exchange = DhcpExchange {
             message,
             asked: 0,
@@ -36,9 +36,9 @@ impl DhcpExchange {
 
     fn waits(&self) -> &'static [u64] {
         match self.message.client {
-            ClientKind::Firmware => FIRMWARE_WAITS_S,
+            ClientKind::Firmware | ClientKind::HttpFirmware | ClientKind::UBoot => FIRMWARE_WAITS_S,
             // A system is as impatient as iPXE is.
-            ClientKind::Ipxe | ClientKind::System => IPXE_WAITS_S,
+            ClientKind::Ipxe | ClientKind::BareIpxe | ClientKind::System => IPXE_WAITS_S,
         }
     }
 
@@ -118,8 +118,10 @@ mod tests {
             arch: 7,
             mac: MAC,
             xid: 7,
-            relay: Ipv4Addr::new(198, 51, 100, 1),
+            relay: Some(Ipv4Addr::new(198, 51, 100, 1)),
             takes: None,
+            uuid: None,
+            circuit_id: None,
         };
         DhcpExchange::begin(Duration::ZERO, message)
     }

@@ -4,7 +4,6 @@ use super::{
     Plan, StormError,
     dhcp::Relay,
     fault::{GONE_AT_PERCENT, MachineFault},
-    file_url::{FileTransport, FileUrl},
     http::Http,
     machine::{NextAction, VirtualMachine},
     progress::{StormClock, StormProgress},
@@ -12,7 +11,10 @@ use super::{
     tftp::{Failed, Tftp, ipxe_options, loader_options},
 };
 use crate::model::limits::{STORM_POWER_CYCLE_PAUSE, STORM_SCRIPT_BYTES_MAX};
-use crate::proto::dhcp::client::{ClientKind, ClientMessage, ServerReplyKind};
+use crate::proto::{
+    dhcp::client::{ClientKind, ClientMessage, ServerReplyKind},
+    ipxe::{FileTransport, FileUrl},
+};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -227,7 +229,7 @@ impl MachineRunner {
         }
     }
 
-    fn message(&self, machine: &VirtualMachine, client: ClientKind, transactions: u32) -> ClientMessage {
+    fn message(&self, machine: &VirtualMachine, client: ClientKind, transactions: u32) -> ClientMessage<'static> {
         ClientMessage {
             client,
             arch: match self.fault {
@@ -236,8 +238,10 @@ impl MachineRunner {
             },
             mac: machine.mac(),
             xid: transactions | transaction(machine, client),
-            relay: self.plan.relay,
+            relay: Some(self.plan.relay),
             takes: None,
+            uuid: None,
+            circuit_id: None,
         }
     }
 
@@ -287,8 +291,8 @@ fn transaction(machine: &VirtualMachine, client: ClientKind) -> u32 {
     let base = u32::from_be_bytes([0, a, b, c]) << 1;
     match client {
         // The firmware's exchange is long over when the system asks.
-        ClientKind::Firmware | ClientKind::System => base,
-        ClientKind::Ipxe => base | 1,
+        ClientKind::Firmware | ClientKind::HttpFirmware | ClientKind::UBoot | ClientKind::System => base,
+        ClientKind::Ipxe | ClientKind::BareIpxe => base | 1,
     }
 }
 

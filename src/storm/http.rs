@@ -2,12 +2,12 @@
 //! bytes that are counted and dropped.
 
 use super::{
-    file_url::FileUrl,
     progress::StormProgress,
     report::FailureCause,
     tftp::{Failed, local},
 };
 use crate::model::limits::STORM_HTTP_IDLE_TIMEOUT;
+use crate::proto::ipxe::FileUrl;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{

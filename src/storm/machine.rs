@@ -5,12 +5,13 @@
 
 use super::{
     FleetFirmware,
-    file_url::{FileTransport, FileUrl},
     report::{FailureCause, StormStage, Times},
-    script::{Script, ScriptRequest, Settings, expand},
 };
 use crate::model::{MacAddr, limits::STORM_SCRIPTS_MAX};
-use crate::proto::dhcp::client::{ClientKind, ServerReply};
+use crate::proto::{
+    dhcp::client::{ClientKind, ServerReply},
+    ipxe::{FileTransport, FileUrl, IpxeScript, IpxeSettings, ScriptRequest, expand},
+};
 use std::{net::Ipv4Addr, time::Duration};
 
 /// What a machine does next.
@@ -32,10 +33,10 @@ pub struct VirtualMachine {
     firmware: FleetFirmware,
     stage: StormStage,
     /// What iPXE knows by name.
-    settings: Settings,
+    settings: IpxeSettings,
     /// The file that is fetched, of stages that fetch one.
     place: Option<FileUrl>,
-    script: Option<Script>,
+    script: Option<IpxeScript>,
     scripts: u32,
     is_up: bool,
     began: Duration,
@@ -158,7 +159,7 @@ impl VirtualMachine {
             StormStage::Script => {
                 self.scripts += 1;
                 let from = self.place.clone().ok_or(FailureCause::NoScript)?;
-                self.script = Some(Script::read(from, text, self.settings.clone())?);
+                self.script = Some(IpxeScript::read(from, text, self.settings.clone())?);
             }
             StormStage::Firmware | StormStage::Ipxe | StormStage::Kernel | StormStage::Initrd => {}
         }

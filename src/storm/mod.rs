@@ -2,7 +2,7 @@
 //! boot chain at once, and say what each stage took and why a machine did not come up.
 //!
 //! Owns the clients' half of the chain. What decides is pure and is handed the time: [`exchange`]
-//! (DHCP), [`script`] (what an iPXE script fetches) and [`machine`] (the order of it all); what
+//! (DHCP) and [`machine`] (the order of it all, by [`crate::proto::ipxe`]); what
 //! talks is [`fleet`] with its carriers. Knows nothing of our servers: it meets dnsmasq and nginx as
 //! it meets us.
 //!
@@ -20,14 +20,12 @@ mod dhcp;
 mod error;
 pub mod exchange;
 pub mod fault;
-pub mod file_url;
 pub mod fleet;
 mod http;
 pub mod machine;
 pub mod packets;
 pub mod progress;
 pub mod report;
-pub mod script;
 mod tftp;
 
 use crate::model::{

@@ -2,6 +2,7 @@
 
 use super::fault::MachineFault;
 use crate::model::MacAddr;
+use crate::proto::ipxe::ScriptEnd;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -91,6 +92,16 @@ pub enum FailureCause {
     OutOfTime,
     /// It was to fail.
     Injected(MachineFault),
+}
+
+impl From<ScriptEnd> for FailureCause {
+    fn from(end: ScriptEnd) -> FailureCause {
+        match end {
+            ScriptEnd::NoScript => FailureCause::NoScript,
+            ScriptEnd::BootsNothing => FailureCause::BootsNothing,
+            ScriptEnd::Elsewhere => FailureCause::Elsewhere,
+        }
+    }
 }
 
 impl FailureCause {

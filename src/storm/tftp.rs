@@ -2,14 +2,16 @@
 
 use super::{
     FleetFirmware,
-    file_url::FileUrl,
     progress::{StormClock, StormProgress},
     report::FailureCause,
 };
 use crate::model::text;
-use crate::proto::tftp::{
-    fetch::{Fetch, FetchEnd},
-    wire::{self, ErrorCode, TransferOptions},
+use crate::proto::{
+    ipxe::FileUrl,
+    tftp::{
+        fetch::{Fetch, FetchEnd},
+        wire::{self, ErrorCode, TransferOptions},
+    },
 };
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -75,6 +75,7 @@ mod crash;
 mod daemon;
 mod demo;
 mod doctor;
+mod explain;
 mod firmware;
 mod floods;
 mod frames;

@@ -4,14 +4,14 @@ use bootwright::admin::{
     self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
-        GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter, PlanBasis,
-        Problem, RecordedPackets, RefusalCode, ReloadAccepted, ReloadRefusal, RenderRequest, RenderedText,
-        RollbackRequest, RolledBack, Status, generation_number,
+        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter,
+        PlanBasis, Problem, QuestionWords, RecordedPackets, RefusalCode, ReloadAccepted, ReloadRefusal, RenderRequest,
+        RenderedText, RollbackRequest, RolledBack, Status, generation_number,
     },
     client::{self, ClientError},
     routes::{
-        GetAttempts, GetEvents, GetGenerations, GetHosts, GetLeases, GetPackets, GetPlanBasis, GetRender, GetStatus,
-        PostArm, PostDisarm, PostReload, PostRollback,
+        GetAttempts, GetEvents, GetExplain, GetGenerations, GetHosts, GetLeases, GetPackets, GetPlanBasis, GetRender,
+        GetStatus, PostArm, PostDisarm, PostReload, PostRollback,
     },
 };
 use bootwright::model::WallTime;
@@ -159,6 +159,12 @@ impl Answers<PostRollback> for Api {
 impl Answers<GetRender> for Api {
     fn answer(&self, request: RenderRequest, _: &Caller) -> Result<Document<RenderedText>, AdminRefusal> {
         Err(AdminRefusal::new(RefusalCode::UnknownHost, request.host.concat()))
+    }
+}
+
+impl Answers<GetExplain> for Api {
+    fn answer(&self, words: QuestionWords, _: &Caller) -> Result<Document<Explanation>, AdminRefusal> {
+        Err(AdminRefusal::new(RefusalCode::UnknownHost, words.machine.concat()))
     }
 }
 

@@ -13,6 +13,7 @@ mod attempts;
 mod captures;
 mod check;
 mod dhcp_conformance;
+mod explain;
 #[path = "../shared/fixtures.rs"]
 mod fixtures;
 mod fuzz_corpus;

@@ -8,6 +8,7 @@ mod arm;
 mod attempts;
 mod disks;
 mod events;
+mod explain;
 mod generations;
 mod hosts;
 mod leases;
@@ -23,6 +24,7 @@ pub use arm::{ArmRequest, Armed, DisarmRequest, Disarmed};
 pub use attempts::{AttemptFilter, AttemptStatus};
 pub use disks::HostDisks;
 pub use events::{EventFilter, EventLine, EventStatus};
+pub use explain::{Explanation, QuestionWords};
 pub use generations::{
     ChangeCounts, FileChange, GENERATIONS_LISTED, GenerationFilter, GenerationStatus, RollbackRequest, RolledBack,
     generation_number,

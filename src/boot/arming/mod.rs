@@ -40,14 +40,14 @@ use crate::model::{
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 /// The state of every host that was armed once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Arming {
     hosts: HashMap<Name, Entry>,
     /// Which machines told of their disks.
     disk_reports: disks::DiskReports,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     record: Arc<HostRecord>,
     /// What counts until the record is on disk, where it is on its way there and arms the host.
@@ -293,6 +293,23 @@ impl Arming {
             HostState::Installing(install) => Some(install.credential.token),
             _ => None,
         }
+    }
+
+    /// The same with no token in it that any install has: what is made of it may be shown.
+    #[must_use]
+    pub fn without_tokens(mut self) -> Arming {
+        let plain = |record: &mut Arc<HostRecord>| {
+            let state = record.state.without_token();
+            *record = Arc::new(HostRecord {
+                state,
+                ..HostRecord::clone(record)
+            });
+        };
+        for entry in self.hosts.values_mut() {
+            plain(&mut entry.record);
+            entry.before.iter_mut().flatten().for_each(plain);
+        }
+        self
     }
 
     /// The firmware or the loader of a host asks by DHCP: what it was handed before was another boot's, or came to

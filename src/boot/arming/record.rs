@@ -92,6 +92,27 @@ impl HostState {
         }
     }
 
+    /// The same with a sample for its token.
+    pub(super) fn without_token(&self) -> HostState {
+        let plain = |credential: &Credential| Credential {
+            token: Token::SAMPLE,
+            ..*credential
+        };
+        match self {
+            HostState::Installing(install) => HostState::Installing(Install {
+                credential: plain(&install.credential),
+                ..install.clone()
+            }),
+            HostState::Installed { by } => HostState::Installed { by: plain(by) },
+            HostState::Failed { why, last, by } => HostState::Failed {
+                why: why.clone(),
+                last: last.clone(),
+                by: by.as_ref().map(plain),
+            },
+            HostState::Armed { .. } | HostState::Local => self.clone(),
+        }
+    }
+
     /// Whether its next boot from the network may install.
     pub fn is_open(&self) -> bool {
         match self {

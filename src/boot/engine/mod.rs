@@ -17,6 +17,7 @@ mod exchange;
 mod port;
 mod proxy;
 mod pxe_port;
+mod recognised;
 mod reply_options;
 mod route;
 
@@ -26,7 +27,7 @@ use crate::boot::{
     gate::{Gate, gate},
     identity_cache::Observation,
     mac_typo,
-    machine::{Identity, Who, identify, mismatch},
+    machine::{Identity, Who, mismatch},
     quirks::Effect,
     snapshot::{Snapshot, Subnet},
     world::World,
@@ -42,6 +43,7 @@ use std::{
 
 pub use classify::{identity, stage};
 pub use discover_cache::DiscoverCache;
+pub use recognised::{Recognised, recognise};
 
 /// Where a packet came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,18 +188,12 @@ struct RequestContext<'a> {
 /// Decides one request.
 pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -> Outcome {
     let (now, snapshot) = (world.now, world.snapshot);
-    let claimed = identity(request);
-    let distrust_reason = port::distrust_reason(snapshot, ingress, request, &claimed.ports);
-    let identity = Identity {
-        ports: if distrust_reason.is_some() {
-            Vec::new()
-        } else {
-            claimed.ports.clone()
-        },
-        ..claimed.clone()
-    };
-    let who = identify(snapshot, &identity);
-    let who = port::host_by_lease(world, (ingress, request), (who, &identity.ports));
+    let Recognised {
+        identity,
+        who,
+        claimed_ports,
+        distrust_reason,
+    } = recognise(world, ingress, request);
     let gate = gate(world, who);
     let quirks = snapshot.quirks.of(request, stage(request));
     let mut context = RequestContext {
@@ -216,7 +212,7 @@ pub fn handle(world: &mut World<'_, '_>, ingress: &Ingress, request: &Request) -
             uuid: request.uuid,
             relay: request.relay,
         },
-        mismatch: port::distrusted_port(snapshot, who, &claimed.ports, distrust_reason)
+        mismatch: port::distrusted_port(snapshot, who, &claimed_ports, distrust_reason)
             .or_else(|| mismatch(snapshot, who, &identity)),
     };
     let leases = &mut *world.leases;

@@ -5,7 +5,8 @@ use super::texts::{Texts, checksum, labelled, shown, texts};
 use crate::boot::{
     arming::Fingerprint,
     machine::Who,
-    snapshot::{BootSettings, Host, Image, PortsFrom, Rule, RuleMatch, Snapshot, Subnet, UnknownPolicy, Var},
+    snapshot::{BootSettings, Host, Image, PortsFrom, Rule, RuleMatch, Snapshot, Subnet},
+    written::{WrittenSetting, written_settings},
 };
 use crate::model::{ImageFormat, Probe, text};
 use crate::proto::dhcp::RawOption;
@@ -142,47 +143,18 @@ fn of_host(snapshot: &Snapshot, listed: &Arc<Host>) -> Traits {
 }
 
 fn add_settings(settings: &BootSettings, values: &mut Values) {
-    let BootSettings {
-        boot,
-        image,
-        script,
-        answer,
-        loaders,
-        cmdline,
-        options,
-        install_timeout,
-        disk,
-        vars,
-    } = settings;
-    values.put_some("boot", boot.as_ref().map(|boot| boot.value));
-    values.put_some("image", image.as_ref().map(|image| &image.value));
-    values.put_some("script", script.as_ref().map(|script| &script.value));
-    values.put_some("answer", answer.as_ref().map(|answer| &answer.value));
-    values.put_all("loader", loaders.iter().map(|loader| &loader.value));
-    let parameters: Vec<&str> = cmdline.iter().map(|parameter| parameter.value.as_str()).collect();
-    values.put_some("cmdline", Some(parameters.join(" ")).filter(|line| !line.is_empty()));
-    values.put_options(options.values().map(|option| &option.value));
-    values.put_some(
-        "install_timeout",
-        install_timeout.as_ref().map(|time| seconds(time.value)),
-    );
-    values.put_some("disk", disk.as_ref().map(|rule| &rule.value));
-    for (key, var) in vars {
-        values.put(&["vars.", key].concat(), shown_var(&var.value));
+    for WrittenSetting { key, value, .. } in written_settings(settings) {
+        let separator = if key == "cmdline" { " " } else { ", " };
+        let all = values.0.entry(key).or_default();
+        if !all.is_empty() {
+            all.push_str(separator);
+        }
+        all.push_str(&value);
     }
 }
 
 fn seconds(time: Duration) -> String {
     shown(format_args!("{}s", time.as_secs()))
-}
-
-/// As TOML would nearly have it.
-fn shown_var(var: &Var) -> String {
-    match var {
-        Var::Secret(secret) => shown(&secret.source),
-        // What any other can be, JSON can say.
-        _ => serde_json::to_string(var).unwrap_or_default(),
-    }
 }
 
 fn of_subnet(subnet: &Subnet) -> Traits {
@@ -304,12 +276,7 @@ fn of_rule(snapshot: &Snapshot, place: usize, rule: &Rule) -> Traits {
 /// Machines that nobody listed; and the script of those that boot their disk, which is nobody's own.
 fn of_unlisted(snapshot: &Snapshot) -> Traits {
     let mut values = Values::default();
-    let policy = match snapshot.unknown {
-        UnknownPolicy::Discover => "discover",
-        UnknownPolicy::Lease => "lease",
-        UnknownPolicy::Ignore => "ignore",
-    };
-    values.put("policy", policy);
+    values.put("policy", snapshot.unknown.name());
     Traits {
         values: values.0,
         texts: texts(snapshot, Who::Unknown).sums,

@@ -14,6 +14,17 @@ pub enum UnknownPolicy {
     Ignore,
 }
 
+impl UnknownPolicy {
+    /// Its word in the settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnknownPolicy::Discover => "discover",
+            UnknownPolicy::Lease => "lease",
+            UnknownPolicy::Ignore => "ignore",
+        }
+    }
+}
+
 /// Settings for unlisted machines.
 #[derive(Clone, Debug)]
 pub struct Rule {

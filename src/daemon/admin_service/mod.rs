@@ -4,6 +4,7 @@ mod arm;
 mod attempts;
 mod disks;
 mod events;
+mod explain;
 mod generations;
 mod hosts;
 mod leases;

@@ -19,7 +19,7 @@ pub(in crate::daemon) struct ReloadState {
     /// When the refusal was logged last, by the clock that never jumps.
     pub(super) refusal_logged_at: Duration,
     /// The settings of the generation in force.
-    pub(super) appliance: Appliance,
+    pub(in crate::daemon) appliance: Appliance,
     /// What its files were when they were tried.
     pub(super) tried: TriedFiles,
     /// Settings of the files that hold only after a restart.

@@ -1,11 +1,11 @@
-//! The other side of the wire: what firmware and iPXE ask behind a relay, and what they read in an
-//! answer. For the storm, which plays them; the servers have no use for it.
+//! The other side of the wire: what firmware, iPXE and systems ask, behind a relay or not, and what they read in an
+//! answer. For the storm and for `boot::explain`, which play them; the servers have no use for it.
 //!
-//! The option lists are those of real packets: OVMF's own PXE stack and the iPXE ROM of a NIC
-//! (`tests/packets`).
+//! The option lists are those of real packets: OVMF's own PXE stack and HTTP boot, the iPXE ROM of a NIC
+//! (`tests/packets`), U-Boot and dhclient.
 
 use super::wire::{self, END, FILE, HEADER_BYTES, MAGIC, OP_REPLY, OP_REQUEST};
-use crate::model::MacAddr;
+use crate::model::{MacAddr, Uuid};
 use std::{net::Ipv4Addr, time::Duration};
 
 const ETHERNET: u8 = 1;
@@ -23,6 +23,8 @@ const WANTED_BY_FIRMWARE: &[u8] = &[
 const WANTED_BY_IPXE: &[u8] = &[
     1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203,
 ];
+/// Option 55 of U-Boot.
+const WANTED_BY_U_BOOT: &[u8] = &[1, 3, 6, 12, 17, 66, 67];
 /// Option 55 of udhcpc, which most installers and live systems have.
 const WANTED_BY_SYSTEM: &[u8] = &[1, 3, 6, 12, 15, 28, 42];
 /// Option 175 of an iPXE that fetches over HTTP (0x13) and boots what its platform boots: EFI
@@ -30,32 +32,45 @@ const WANTED_BY_SYSTEM: &[u8] = &[1, 3, 6, 12, 15, 28, 42];
 const FEATURES_EFI: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x24, 1, 1];
 const FEATURES_BIOS: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x18, 1, 1];
 
+/// What a circuit-id may have beside its head in option 82.
+const CIRCUIT_ID_BYTES_MAX: usize = 253;
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
     /// The machine's own PXE stack.
     Firmware,
+    /// UEFI's HTTP boot.
+    HttpFirmware,
     /// The iPXE that it loaded.
     Ipxe,
-    /// The system that runs in the end.
+    /// An iPXE of which it is not known that it fetches by HTTP and boots what its platform boots.
+    BareIpxe,
+    /// U-Boot, which reads PXELINUX's configuration itself.
+    UBoot,
+    /// A running system or an installer.
     System,
 }
 
-/// A client's request, as a relay hands it on.
+/// A client's request, as it or its relay sends it.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientMessage {
-    /// Firmware or iPXE.
+pub struct ClientMessage<'a> {
+    /// Firmware, iPXE or a system.
     pub client: ClientKind,
-    /// Option 93.
+    /// Option 93; a system sends none.
     pub arch: u16,
     /// The client.
     pub mac: MacAddr,
     /// The transaction.
     pub xid: u32,
-    /// The relay, also known as `giaddr`: where the answer goes.
-    pub relay: Ipv4Addr,
+    /// The relay, also known as `giaddr`: where the answer goes. `None` for a client on our own wire.
+    pub relay: Option<Ipv4Addr>,
     /// The offer that a REQUEST takes; without one this is a DISCOVER.
     pub takes: Option<AcceptedOffer>,
+    /// Option 97; `None` for one that is made of the MAC.
+    pub uuid: Option<Uuid>,
+    /// The circuit-id (option 82.1) that a relay or a switch adds, at most 253 bytes.
+    pub circuit_id: Option<&'a [u8]>,
 }
 
 /// What a REQUEST names of an offer.
@@ -67,17 +82,10 @@ pub struct AcceptedOffer {
     pub server: Ipv4Addr,
 }
 
-impl ClientMessage {
+impl ClientMessage<'_> {
     /// The request's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        // One hop, as it came through a relay.
-        bytes[..4].copy_from_slice(&[OP_REQUEST, ETHERNET, 6, 1]);
-        bytes[4..8].copy_from_slice(&self.xid.to_be_bytes());
-        bytes[10..12].copy_from_slice(&BROADCAST);
-        bytes[24..28].copy_from_slice(&self.relay.octets());
-        bytes[28..34].copy_from_slice(&self.mac.0);
-        bytes[236..].copy_from_slice(&MAGIC);
+        let mut bytes = self.header();
         let mut put = |code: u8, body: &[u8]| {
             let length = u8::try_from(body.len()).expect("the lists above are short");
             bytes.extend_from_slice(&[code, length]);
@@ -92,29 +100,66 @@ impl ClientMessage {
         if self.client != ClientKind::System {
             put(93, &self.arch.to_be_bytes());
             put(94, &[1, 3, 16]);
-            put(60, format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).as_bytes());
+            put(60, self.vendor_class().as_bytes());
             put(97, &self.machine_identifier());
         }
         match self.client {
+            ClientKind::Firmware | ClientKind::HttpFirmware => put(55, WANTED_BY_FIRMWARE),
+            ClientKind::UBoot => put(55, WANTED_BY_U_BOOT),
             ClientKind::System => put(55, WANTED_BY_SYSTEM),
-            ClientKind::Firmware => put(55, WANTED_BY_FIRMWARE),
-            ClientKind::Ipxe => {
+            ClientKind::Ipxe | ClientKind::BareIpxe => {
                 put(77, b"iPXE");
                 put(55, WANTED_BY_IPXE);
-                put(175, if self.arch == 0 { FEATURES_BIOS } else { FEATURES_EFI });
+                match (self.client, self.arch) {
+                    (ClientKind::BareIpxe, _) => {}
+                    (_, 0) => put(175, FEATURES_BIOS),
+                    (_, _) => put(175, FEATURES_EFI),
+                }
                 let [a, b, c, d, e, f] = self.mac.0;
                 put(61, &[ETHERNET, a, b, c, d, e, f]);
             }
+        }
+        if let Some(port) = self.circuit_id {
+            // A relay's option is the last.
+            let port = &port[..port.len().min(CIRCUIT_ID_BYTES_MAX)];
+            let length = u8::try_from(port.len()).expect("it was cut to what an option holds");
+            put(82, &[&[1, length], port].concat());
         }
         bytes.push(END);
         bytes
     }
 
-    /// Option 97: type 0 and a UUID of the machine's own.
+    fn header(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        // One hop, where it came through a relay.
+        bytes[..4].copy_from_slice(&[OP_REQUEST, ETHERNET, 6, u8::from(self.relay.is_some())]);
+        bytes[4..8].copy_from_slice(&self.xid.to_be_bytes());
+        bytes[10..12].copy_from_slice(&BROADCAST);
+        bytes[24..28].copy_from_slice(&self.relay.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
+        bytes[28..34].copy_from_slice(&self.mac.0);
+        bytes[236..].copy_from_slice(&MAGIC);
+        bytes
+    }
+
+    fn vendor_class(&self) -> String {
+        let class = match self.client {
+            ClientKind::HttpFirmware => "HTTPClient",
+            ClientKind::UBoot => return "U-Boot".into(),
+            ClientKind::Firmware | ClientKind::Ipxe | ClientKind::BareIpxe | ClientKind::System => "PXEClient",
+        };
+        format!("{class}:Arch:{:05}:UNDI:003016", self.arch)
+    }
+
+    /// Option 97: type 0 and a UUID, the machine's own where none is given.
     fn machine_identifier(&self) -> [u8; 17] {
         let mut body = [0; 17];
-        body[1] = 0xb0;
-        body[11..].copy_from_slice(&self.mac.0);
+        match self.uuid {
+            Some(uuid) => body[1..].copy_from_slice(&uuid.option_97()),
+            None => {
+                body[1] = 0xb0;
+                body[11..].copy_from_slice(&self.mac.0);
+            }
+        }
         body
     }
 }
@@ -201,14 +246,16 @@ mod tests {
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 7]);
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-    fn message(client: ClientKind) -> ClientMessage {
+    fn message(client: ClientKind) -> ClientMessage<'static> {
         ClientMessage {
             client,
             arch: 7,
             mac: MAC,
             xid: 0xb007,
-            relay: Ipv4Addr::new(198, 51, 100, 1),
+            relay: Some(Ipv4Addr::new(198, 51, 100, 1)),
             takes: None,
+            uuid: None,
+            circuit_id: None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! 82) is done here. Does not own any decision: that is `boot::engine`.
 
 pub mod client;
+mod described;
 mod ipxe;
 pub mod option_body;
 mod port;
@@ -16,6 +17,7 @@ mod request;
 mod sniffed;
 mod wire;
 
+pub use described::{DescribedOption, described_options};
 pub use ipxe::IpxeFeatures;
 pub use option_body::RawOption;
 pub use port::names_a_vlan;

@@ -4,17 +4,20 @@
 //! would have done about it is not played. `sleep` is not slept, and what only shows or tidies is
 //! passed over.
 
-use super::{file_url::FileUrl, report::FailureCause};
-use crate::model::limits::STORM_SCRIPT_STEPS_MAX;
+use super::FileUrl;
+use crate::model::limits::IPXE_SCRIPT_STEPS_MAX;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
 /// Every iPXE script's first line.
 const MAGIC: &str = "#!ipxe";
+/// What `${setting:uristring}` writes as it is.
+const IN_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Options that have a word behind them.
 const OPTIONS_WITH_VALUE: &[&str] = &["-n", "--name", "-t", "--timeout"];
 
 /// iPXE's settings by name, such as `mac`.
-pub type Settings = BTreeMap<String, String>;
+pub type IpxeSettings = BTreeMap<String, String>;
 
 /// What a script wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +32,25 @@ pub enum ScriptRequest {
     Boot,
 }
 
+/// Why a script comes to no kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptEnd {
+    /// It is no iPXE script, or has a command that makes no sense.
+    NoScript,
+    /// It ends, or goes round, and boots nothing.
+    BootsNothing,
+    /// It names a file that is had in a way that is not followed.
+    Elsewhere,
+}
+
 /// A script while it runs.
 #[derive(Clone, Debug)]
-pub struct Script {
+pub struct IpxeScript {
     from: FileUrl,
     lines: Vec<String>,
     line: usize,
     steps: u32,
-    settings: Settings,
+    settings: IpxeSettings,
     has_kernel: bool,
 }
 
@@ -48,17 +62,17 @@ enum CommandResult {
     Jumped,
 }
 
-impl Script {
+impl IpxeScript {
     /// Reads a script that came from `from`.
     ///
     /// # Errors
     /// When it is no iPXE script.
-    pub fn read(from: FileUrl, text: &[u8], settings: Settings) -> Result<Script, FailureCause> {
-        let text = std::str::from_utf8(text).map_err(|_| FailureCause::NoScript)?;
+    pub fn read(from: FileUrl, text: &[u8], settings: IpxeSettings) -> Result<IpxeScript, ScriptEnd> {
+        let text = std::str::from_utf8(text).map_err(|_| ScriptEnd::NoScript)?;
         if !text.starts_with(MAGIC) {
-            return Err(FailureCause::NoScript);
+            return Err(ScriptEnd::NoScript);
         }
-        Ok(Script {
+        Ok(IpxeScript {
             from,
             lines: text.lines().map(|line| line.trim().to_owned()).collect(),
             line: 0,
@@ -72,22 +86,22 @@ impl Script {
     ///
     /// # Errors
     /// When the script ends, or goes round, without booting a kernel.
-    pub fn next_want(&mut self) -> Result<ScriptRequest, FailureCause> {
+    pub fn next_want(&mut self) -> Result<ScriptRequest, ScriptEnd> {
         while let Some(line) = self.lines.get(self.line).cloned() {
             self.line += 1;
             self.steps += 1;
-            if self.steps > STORM_SCRIPT_STEPS_MAX {
-                return Err(FailureCause::BootsNothing);
+            if self.steps > IPXE_SCRIPT_STEPS_MAX {
+                return Err(ScriptEnd::BootsNothing);
             }
             if let Some(want) = self.run(&line)? {
                 return Ok(want);
             }
         }
-        Err(FailureCause::BootsNothing)
+        Err(ScriptEnd::BootsNothing)
     }
 
     /// One line: commands between `||` and `&&`.
-    fn run(&mut self, line: &str) -> Result<Option<ScriptRequest>, FailureCause> {
+    fn run(&mut self, line: &str) -> Result<Option<ScriptRequest>, ScriptEnd> {
         if line.starts_with(['#', ':']) {
             return Ok(None);
         }
@@ -116,7 +130,7 @@ impl Script {
         Ok(None)
     }
 
-    fn command(&mut self, words: &[String]) -> Result<CommandResult, FailureCause> {
+    fn command(&mut self, words: &[String]) -> Result<CommandResult, ScriptEnd> {
         let Some((name, arguments)) = words.split_first() else {
             return Ok(CommandResult::Worked);
         };
@@ -133,10 +147,10 @@ impl Script {
                 .file(arguments)
                 .map(|place| CommandResult::Wants(ScriptRequest::Chain(place))),
             "boot" if self.has_kernel => Ok(CommandResult::Wants(ScriptRequest::Boot)),
-            "boot" | "exit" | "sanboot" | "shell" | "reboot" | "poweroff" => Err(FailureCause::BootsNothing),
+            "boot" | "exit" | "sanboot" | "shell" | "reboot" | "poweroff" => Err(ScriptEnd::BootsNothing),
             "goto" => self.goto(arguments.first()),
             "set" => {
-                let (setting, value) = arguments.split_first().ok_or(FailureCause::NoScript)?;
+                let (setting, value) = arguments.split_first().ok_or(ScriptEnd::NoScript)?;
                 self.settings.insert(setting.clone(), value.join(" "));
                 Ok(CommandResult::Worked)
             }
@@ -147,22 +161,22 @@ impl Script {
     }
 
     /// The file that a command names: its first word that is no option.
-    fn file(&self, arguments: &[String]) -> Result<FileUrl, FailureCause> {
+    fn file(&self, arguments: &[String]) -> Result<FileUrl, ScriptEnd> {
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             if OPTIONS_WITH_VALUE.contains(&word.as_str()) {
                 words.next();
             } else if !word.starts_with('-') {
-                return self.from.join(word).ok_or(FailureCause::Elsewhere);
+                return self.from.join(word).ok_or(ScriptEnd::Elsewhere);
             }
         }
-        Err(FailureCause::NoScript)
+        Err(ScriptEnd::NoScript)
     }
 
-    fn goto(&mut self, label: Option<&String>) -> Result<CommandResult, FailureCause> {
-        let label = format!(":{}", label.ok_or(FailureCause::NoScript)?);
+    fn goto(&mut self, label: Option<&String>) -> Result<CommandResult, ScriptEnd> {
+        let label = format!(":{}", label.ok_or(ScriptEnd::NoScript)?);
         let found = self.lines.iter().position(|line| *line == label);
-        self.line = found.ok_or(FailureCause::NoScript)?;
+        self.line = found.ok_or(ScriptEnd::NoScript)?;
         Ok(CommandResult::Jumped)
     }
 }
@@ -177,7 +191,7 @@ fn truth(is_so: bool) -> CommandResult {
 
 /// `text` with its `${setting}` and `${setting:format}` filled in; one that is not set is empty, as
 /// in iPXE.
-pub fn expand(text: &str, settings: &Settings) -> String {
+pub fn expand(text: &str, settings: &IpxeSettings) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -189,6 +203,7 @@ pub fn expand(text: &str, settings: &Settings) -> String {
         let value = settings.get(name).map_or("", String::as_str);
         match format {
             "hexhyp" => expanded.push_str(&value.replace(':', "-")),
+            "uristring" => expanded.extend(utf8_percent_encode(value, IN_URI)),
             _ => expanded.push_str(value),
         }
         rest = after;
@@ -200,16 +215,16 @@ pub fn expand(text: &str, settings: &Settings) -> String {
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
+    fn settings() -> IpxeSettings {
         [("mac", "02:00:00:00:00:01"), ("platform", "efi")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
     }
 
     /// What a script wants, in order, and how it ends.
-    fn wants(text: &str) -> (Vec<String>, Result<(), FailureCause>) {
+    fn wants(text: &str) -> (Vec<String>, Result<(), ScriptEnd>) {
         let from = FileUrl::url("http://192.0.2.1/boot.ipxe").unwrap();
-        let mut script = match Script::read(from, text.as_bytes(), settings()) {
+        let mut script = match IpxeScript::read(from, text.as_bytes(), settings()) {
             Ok(script) => script,
             Err(cause) => return (Vec::new(), Err(cause)),
         };
@@ -263,18 +278,18 @@ mod tests {
             "#!ipxe\nboot\n",
             "#!ipxe\n",
         ] {
-            assert_eq!(wants(text), (Vec::new(), Err(FailureCause::BootsNothing)), "{text}");
+            assert_eq!(wants(text), (Vec::new(), Err(ScriptEnd::BootsNothing)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_script_is_reported() {
         for text in ["", "MZ\u{0}", "#!ipxe\ngoto nowhere\n", "#!ipxe\nkernel --name linux\n"] {
-            assert_eq!(wants(text), (Vec::new(), Err(FailureCause::NoScript)), "{text}");
+            assert_eq!(wants(text), (Vec::new(), Err(ScriptEnd::NoScript)), "{text}");
         }
         assert_eq!(
             wants("#!ipxe\nkernel https://192.0.2.1/x\n").1,
-            Err(FailureCause::Elsewhere)
+            Err(ScriptEnd::Elsewhere)
         );
     }
 }
