@@ -4,7 +4,7 @@ use crate::boot::event::{
     BootAction, BootDecision, DiskReason, Event, InstallEvent, Machine, MachineKey, RequestedFile, ScriptChoice, Stage,
     Step,
 };
-use crate::model::{By, Dialect, InstallNews, MacAddr, Now, WallTime};
+use crate::model::{By, Dialect, InstallNews, MacAddr, MachineFacts, Now, WallTime};
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 /// A moment, in seconds of the process.
@@ -78,6 +78,22 @@ pub(super) fn sent_script(now: Now) -> Event {
         dialect: Dialect::Ipxe,
         choice: ScriptChoice::Named,
         mismatch: None,
+        facts: None,
+    };
+    sent(now, Stage::Ipxe, file, 1)
+}
+
+pub(super) fn sent_script_with_memory(now: Now, memory_mib: u32) -> Event {
+    let facts = MachineFacts {
+        memory_mib: Some(memory_mib),
+        ..MachineFacts::default()
+    };
+    let file = RequestedFile::Script {
+        script: "live".parse().unwrap(),
+        dialect: Dialect::Ipxe,
+        choice: ScriptChoice::Named,
+        mismatch: None,
+        facts: Some(Box::new(facts)),
     };
     sent(now, Stage::Ipxe, file, 1)
 }

@@ -3,7 +3,7 @@
 use super::step::{AttemptStep, StepKind};
 use crate::boot::event::{BootAction, Event, InstallEvent, RequestedFile, ScriptChoice, Stage, Step};
 use crate::model::{
-    InstallNews, MacAddr, Name, Now, WallTime,
+    InstallNews, MacAddr, MachineFacts, Name, Now, WallTime,
     limits::{ATTEMPT_DISK_SILENCE, ATTEMPT_SILENCE, ATTEMPT_STEP_WINDOW, ATTEMPT_STEPS_MAX},
 };
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,9 @@ pub struct Attempt {
     /// What it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AttemptOutcome>,
+    /// What its iPXE told of the machine.
+    #[serde(default, skip_serializing_if = "MachineFacts::is_empty")]
+    pub facts: MachineFacts,
     /// Its steps, at most [`ATTEMPT_STEPS_MAX`].
     pub steps: Vec<AttemptStep>,
     /// Steps that found no room: those between the first and the last ones.
@@ -145,6 +148,7 @@ impl Attempt {
             last_ms: 0,
             progress: Progress::Asked,
             outcome: None,
+            facts: MachineFacts::default(),
             steps: Vec::new(),
             omitted: 0,
             epoch_ms: ms(event.at.monotonic),
@@ -197,6 +201,9 @@ impl Attempt {
             self.address = event.step.address().or(self.address);
         }
         self.progress = self.progress.max(progress(event));
+        if let Some(RequestedFile::Script { facts: Some(facts), .. }) = event.step.file() {
+            self.facts.update(facts);
+        }
         if let Some(outcome) = outcome(event) {
             self.outcome = outcome;
         }

@@ -79,10 +79,14 @@ pub fn tftp_base(server: impl Into<IpAddr>, ports: Ports) -> String {
     }
 }
 
-/// The query with which iPXE says who it is. iPXE fills in what it knows: the serial number and the
-/// manufacturer are known at no earlier stage.
+/// The query with which iPXE says who it is, and what it knows of its machine. iPXE fills in what it knows: the serial
+/// number and the manufacturer are known at no earlier stage. What a build does not know is empty: `efi/` is there since
+/// 2.0, `chip` and SMBIOS are in every build that was met, and none of these has `memsize` or tells of the link.
+///
+/// DHCP names the URL in option 67, which holds 255 bytes; older clients join no pieces.
 pub const SCRIPT_QUERY: &str = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
-     &arch=${buildarch}&platform=${platform}&manufacturer=${manufacturer:uristring}";
+     &arch=${buildarch}&platform=${platform}&manufacturer=${manufacturer:uristring}\
+     &chip=${chip:uristring}&ram=${smbios/19.4.8:hexraw}&sb=${efi/SecureBoot}";
 
 /// The script's URL as iPXE gets it from DHCP.
 pub fn script_url(server: impl Into<IpAddr>, ports: Ports) -> String {
@@ -350,6 +354,13 @@ mod tests {
             );
             assert!(shown.ends_with(&request[request.len() - 2..]) && shown[..4] == request[..4]);
         }
+    }
+
+    #[test]
+    fn the_longest_script_url_is_one_piece_of_option_67() {
+        let longest = script_url(Ipv4Addr::new(255, 255, 255, 255), Ports { http: 65_535, tftp: 69 });
+        // With the NUL behind it.
+        assert!(longest.len() < 255, "{} bytes", longest.len());
     }
 
     #[test]

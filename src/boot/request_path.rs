@@ -7,7 +7,11 @@ use crate::boot::{
     event::PathFault,
     machine::{Identity, client_text},
 };
-use crate::model::{Arch, Cpu, Firmware, Uuid, is_placeholder_serial, limits::REQUEST_PATH_BYTES_MAX, text};
+use crate::model::{
+    Arch, Cpu, Firmware, MachineFacts, Uuid, is_placeholder_serial,
+    limits::{CHIP_NAME_BYTES_MAX, REQUEST_PATH_BYTES_MAX},
+    text,
+};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 
@@ -89,6 +93,30 @@ impl RequestPath {
         identity.arch = ipxe_arch(&buildarch, &platform);
         identity
     }
+}
+
+/// What a script's query string says of its machine besides who it is. What can't be read is left out.
+pub fn machine_facts(query: &str) -> MachineFacts {
+    let mut facts = MachineFacts::default();
+    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match (key, value) {
+            ("sb", "01") => facts.secure_boot = Some(true),
+            ("sb", "00") => facts.secure_boot = Some(false),
+            ("ram", range) => facts.memory_mib = hex_bytes(range).and_then(MachineFacts::memory_of_mapped_range),
+            ("chip", _) => {
+                let told = percent_decode(value.as_bytes()).decode_utf8().ok();
+                let told = told.and_then(|told| client_text(&told));
+                facts.chip = told.map(|told| text::prefix(&told, CHIP_NAME_BYTES_MAX).into());
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+fn hex_bytes(digits: &str) -> Option<[u8; 8]> {
+    let value = u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16)?;
+    Some(value.to_be_bytes())
 }
 
 /// The architecture behind iPXE's `${buildarch}` and `${platform}`. A BIOS build is 32-bit on every

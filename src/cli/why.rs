@@ -11,6 +11,7 @@ use crate::attempt::{
     AttemptOutcome, AttemptStep, Progress, StepKind,
     verdict::{BootCause, Confidence, Severity, Verdict, causes},
 };
+use crate::model::{MachineFacts, text::escaped};
 use indicatif::HumanBytes;
 use std::{
     fmt::{self, Write},
@@ -166,12 +167,34 @@ pub(super) fn timeline(attempt: &AttemptStatus) -> String {
             );
         }
     }
+    if !attempt.facts.is_empty() {
+        let _ = writeln!(text, "Its iPXE tells: {}", facts_text(&attempt.facts));
+    }
     text.push_str(&table(["AFTER", "STAGE", "STEP", "TIMES"], &rows));
     if attempt.omitted > 0 {
         let count = attempt.omitted;
         let _ = writeln!(text, "{count} steps between the first and the last are not kept");
     }
     text
+}
+
+fn facts_text(facts: &MachineFacts) -> String {
+    let MachineFacts {
+        secure_boot,
+        memory_mib,
+        chip,
+    } = facts;
+    let secure_boot = secure_boot.map(|is_on| {
+        if is_on {
+            "Secure Boot is on"
+        } else {
+            "Secure Boot is off"
+        }
+    });
+    let memory = memory_mib.map(|mib| format!("{mib} MiB of memory"));
+    let chip = chip.as_ref().map(|chip| format!("network card {}", escaped(chip)));
+    let told = [memory, chip, secure_boot.map(str::to_owned)];
+    told.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }
 
 fn sureness(verdict: &Verdict) -> String {

@@ -381,3 +381,5 @@ pub const STORM_HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const EXPLAINED_FILES_MAX: usize = 64;
 /// Scripts that an explanation follows from one to the next.
 pub const EXPLAINED_SCRIPTS_MAX: usize = 8;
+/// Bytes that are kept of what iPXE calls a network card.
+pub const CHIP_NAME_BYTES_MAX: usize = 64;

@@ -417,6 +417,7 @@ mod tests {
             dialect: Dialect::Ipxe,
             choice: ScriptChoice::Unlisted(Near(None)),
             mismatch: None,
+            facts: None,
         };
         assert_eq!(resolved.subject.file, file);
         assert!(

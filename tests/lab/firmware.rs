@@ -7,7 +7,7 @@ mod causes;
 mod deploy;
 
 use super::daemon::{Daemon, Line, ask_json};
-use super::machine::{Firmware, Machine};
+use super::machine::{Firmware, MEMORY_MB, Machine};
 use super::namespace::{SERVER, Wire};
 use super::room::{HOLDER, Room};
 use std::{
@@ -81,6 +81,15 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
         ("the answer", ANSWER, "sent", "answer preseed.cfg"),
     ] {
         daemon.wait_for_within(what, timeout, |line| line.is("r1u07", event, &[value]));
+    }
+    if loader.is_none() {
+        // What its iPXE told of it with its script.
+        let facts = super::daemon::ask_json_with(&room, &["why", "r1u07"])[0]["facts"].clone();
+        assert_eq!(
+            (&facts["memory_mib"], &facts["chip"]),
+            (&MEMORY_MB.into(), &"virtio-net".into()),
+            "{facts}"
+        );
     }
     // Without this word it would have waited for a router before it fetched its script. From 1.21.1 on iPXE fetches
     // ours by its autoexec.ipxe, and waits for no router there.

@@ -44,7 +44,7 @@ impl Drop for Turn {
 pub const SERIAL: &str = "SN-77";
 
 /// Megabytes of a machine. Below this the installer stops to say that the memory is low.
-const MEMORY_MB: u32 = 1024;
+pub const MEMORY_MB: u32 = 1024;
 
 /// An iPXE that asks as a plain PXE ROM does, and starts what it is told to, by whichever server told it.
 const OLD_ROM: &str = "#!ipxe\nset user-class PXE\nautoboot net0\n";

@@ -67,6 +67,7 @@ fn step(kind: u8) -> Step {
             dialect: Dialect::Ipxe,
             choice: ScriptChoice::Named,
             mismatch: None,
+            facts: None,
         }),
         5 => sent(RequestedFile::Artifact {
             image: "debian".into(),

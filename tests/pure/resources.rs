@@ -236,6 +236,7 @@ fn script(script: &str, dialect: Dialect, choice: ScriptChoice) -> RequestedFile
         dialect,
         choice,
         mismatch: None,
+        facts: None,
     }
 }
 
@@ -324,7 +325,8 @@ fn who_has_no_name_and_no_mac_is_called_by_its_address() {
 fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
     let chain = "chain --replace --autofree http://192.0.2.1/boot.ipxe?mac=${mac:hexhyp}&uuid=${uuid}\
                  &serial=${serial:uristring}&arch=${buildarch}&platform=${platform}\
-                 &manufacturer=${manufacturer:uristring} ||";
+                 &manufacturer=${manufacturer:uristring}&chip=${chip:uristring}\
+                 &ram=${smbios/19.4.8:hexraw}&sb=${efi/SecureBoot} ||";
     for path in [
         "/autoexec.ipxe",
         "/x86_64-efi/autoexec.ipxe",

@@ -2,7 +2,7 @@
 
 use super::Timestamp;
 use crate::attempt::{Attempt, AttemptOutcome, AttemptOwner, AttemptStep, Progress, verdict::Verdict};
-use crate::model::MacAddr;
+use crate::model::{MacAddr, MachineFacts};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -39,6 +39,9 @@ pub struct AttemptStatus {
     pub progress: Progress,
     /// What it came to, where that is known.
     pub outcome: Option<AttemptOutcome>,
+    /// What its iPXE told of the machine.
+    #[serde(default, skip_serializing_if = "MachineFacts::is_empty")]
+    pub facts: MachineFacts,
     /// What keeps its machine from coming up, and what to do; `None` where it is up, or on its way.
     #[serde(default)]
     pub verdict: Option<Verdict>,
@@ -80,6 +83,7 @@ impl AttemptStatus {
             last_ms: attempt.last_ms,
             progress: attempt.progress,
             outcome: attempt.outcome,
+            facts: attempt.facts,
             verdict,
             steps: attempt.steps,
             omitted: attempt.omitted,

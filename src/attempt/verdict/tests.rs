@@ -3,7 +3,10 @@
 use super::*;
 use crate::attempt::{
     AttemptId, AttemptOwner,
-    events::{acknowledged, at, event, install, offered, sent_artifact, sent_script, told_its_disk, unlisted},
+    events::{
+        acknowledged, at, event, install, offered, sent_artifact, sent_script, sent_script_with_memory, told_its_disk,
+        unlisted,
+    },
 };
 use crate::boot::event::{
     BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Mismatch,
@@ -209,6 +212,7 @@ fn refused() -> Vec<Traced> {
     let come_back = Step::ComeBack { file: artifact(), reason: unverified };
     let full = Step::TurnedAway { reason: Reason::TransfersFull };
     let cut = |second| failed(second, artifact(), Reason::ConnectionEnded { had: 100, length: 300 });
+    let cut_at = |second, length| failed(second, artifact(), Reason::ClientSilent { had: length - 1, length });
     let no_file = Reason::AnswerFileMissing { answer: "preseed".parse().unwrap(), files: "a".into() };
     let unnamed = Reason::AnswerUnnamed { machine: "r1u07".into() };
     let no_order = Reason::NoOrder { host: "r1u07".parse().unwrap(), why: NoOrder::NoImage };
@@ -227,6 +231,8 @@ fn refused() -> Vec<Traced> {
         ("image_being_verified", 5, and(boot(5), [event(at(12), Stage::Ipxe, come_back)])),
         ("server_full", 5, and(boot(2), [event(at(3), Stage::Unknown, full)])),
         ("too_little_memory", 5, and(boot(6), [cut(22), cut(40)])),
+        ("too_little_memory", 5, and(boot(4), [sent_script_with_memory(at(12), 256), cut_at(22, 90 << 20)])),
+        ("artifact_cut", 5, and(boot(4), [sent_script_with_memory(at(12), 65_536), cut_at(22, 90 << 20)])),
         ("artifact_cut", 5, and(boot(6), [failed(22, artifact(), Reason::ClientGone { had: 100, length: 300 })])),
         ("nothing_to_deploy", 5, and(boot(8), [failed(62, RequestedFile::Order, no_order)])),
         ("answer_refused", 5, and(boot(8), [failed(62, answer(), unnamed)])),
@@ -238,6 +244,7 @@ fn refused() -> Vec<Traced> {
 #[rustfmt::skip]
 fn silent() -> Vec<Traced> {
     let size_asked = event(at(7), Stage::UefiPxe, Step::SizeAsked { file: loader() });
+    let big = sent_artifact(at(30), "initrd", 90 << 20);
     let optional = |second| event(at(second), Stage::System, Step::OptionalMissing { file: answer() });
     vec![
         ("script_unfetched", 30, boot(4)),
@@ -251,6 +258,7 @@ fn silent() -> Vec<Traced> {
         ("script_fails", 1, and(boot(5), [sent_script(at(15)), sent_script(at(19))])),
         ("script_stopped", 90, boot(5)),
         ("kernel_no_network", 130, boot(7)),
+        ("kernel_short_of_memory", 130, and(boot(4), [sent_script_with_memory(at(12), 256), big])),
         ("answer_unfetched", 200, installing(8)),
         ("installer_waits_for_optional_file", 1, and(boot(8), [62, 63, 64].map(optional))),
         ("gone_after_address", 130, vec![acknowledged(at(1), Stage::BiosPxe)]),

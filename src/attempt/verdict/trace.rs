@@ -57,6 +57,32 @@ impl<'a> Trace<'a> {
         self.of(kind).map(|step| step.times).fold(0, u32::saturating_add)
     }
 
+    /// Memory in MiB, where its iPXE told it.
+    pub fn memory_mib(&self) -> Option<u64> {
+        self.attempt.facts.memory_mib.map(u64::from)
+    }
+
+    /// MiB of the files of its image that it has, each once, and of the one that was cut.
+    pub fn image_mib(&self) -> u64 {
+        let artifacts = self
+            .attempt
+            .steps
+            .iter()
+            .filter(|step| step.file_kind == Some(FileKind::Artifact));
+        let bytes = artifacts.map(|step| match step.of {
+            0 => step.bytes / u64::from(step.times.max(1)),
+            whole => whole,
+        });
+        bytes.fold(0, u64::saturating_add) / (1024 * 1024)
+    }
+
+    /// Whether its iPXE's files and what the kernel unpacks of them find no room: the loader keeps them once, and the
+    /// kernel unpacks them to twice that or more beside.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.memory_mib()
+            .is_some_and(|memory| self.image_mib().saturating_mul(3) > memory)
+    }
+
     /// Whether its firmware is UEFI's.
     pub fn is_uefi(&self) -> bool {
         let mut steps = self.attempt.steps.iter();

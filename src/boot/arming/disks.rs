@@ -29,7 +29,7 @@ pub enum DiskReportChange {
 }
 
 /// When each machine told of its disks; the disks themselves are on disk alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DiskReports {
     told: HashMap<Fingerprint, WallTime>,
 }

@@ -1,7 +1,7 @@
 //! What a machine asks for by TFTP or HTTP: what an event says of it, whatever comes of it.
 
 use super::{DiskReason, Mismatch, Near};
-use crate::model::{CallbackWord, Dialect, Name};
+use crate::model::{CallbackWord, Dialect, MachineFacts, Name};
 use serde::Serialize;
 use std::{net::IpAddr, sync::Arc};
 
@@ -24,6 +24,8 @@ pub enum RequestedFile {
         choice: ScriptChoice,
         /// What the machine says of itself that does not fit the inventory.
         mismatch: Option<Mismatch>,
+        /// What its iPXE tells of it besides, where the machine itself asks.
+        facts: Option<Box<MachineFacts>>,
     },
     /// A file of a machine's answer.
     Answer {

@@ -316,10 +316,11 @@ impl<'s> Player<'_, 's> {
         }
     }
 
-    /// A file that a script names. What an installer sends back is none, and of a folder its files are asked for.
+    /// A file that a script names. Where a machine tells of itself is none, and of a folder its files are asked for.
     fn named(&mut self, role: FileRole, url: &FileUrl) {
         let (path, _) = path_and_query(url);
-        if paths::may_be_callback(path.as_bytes()) {
+        let is_told_there = paths::may_be_callback(path.as_bytes()) || paths::may_be_disks(path.as_bytes());
+        if is_told_there {
             return;
         }
         let is_folder = path.ends_with('/');

@@ -7,8 +7,10 @@ use crate::boot::{
     mac_typo,
     machine::{Who, identify, mismatch},
     render::Template,
+    request_path::machine_facts,
 };
-use crate::model::{BootTarget, Dialect, Firmware, Name};
+use crate::model::{BootTarget, Dialect, Firmware, MachineFacts, Name};
+use std::sync::Arc;
 
 /// The script of a machine that boots its disk.
 pub const LOCAL_SCRIPT: &str = "local";
@@ -52,10 +54,24 @@ impl<'a> Inquiry<'a> {
                 dialect,
                 choice,
                 mismatch: mismatch(self.snapshot, who, &self.subject),
+                facts: self.facts(),
             },
             name,
             authorise,
         }
+    }
+
+    /// What the machine tells of itself, where it is the one that asks: anybody may ask for any machine's script.
+    fn facts(&self) -> Option<Box<MachineFacts>> {
+        let asks_itself = self.peer.hardware().is_some() && self.peer.hardware() == self.subject.hardware();
+        let query = self.request.query.filter(|_| asks_itself || self.is_of_same_host())?;
+        let facts = machine_facts(query);
+        (!facts.is_empty()).then(|| Box::new(facts))
+    }
+
+    fn is_of_same_host(&self) -> bool {
+        let asking = identify(self.snapshot, &self.peer).host();
+        asking.is_some_and(|asking| self.who.host().is_some_and(|host| Arc::ptr_eq(host, asking)))
     }
 
     /// That script.

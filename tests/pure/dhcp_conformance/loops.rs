@@ -91,6 +91,7 @@ fn an_autoexec_that_leads_to_no_script_ends_no_row_and_the_script_does() {
         dialect: Dialect::Ipxe,
         choice: ScriptChoice::Named,
         mismatch: None,
+        facts: None,
     };
     for (file, expected) in [
         (RequestedFile::Autoexec, [false, false, true]),

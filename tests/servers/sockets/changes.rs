@@ -173,7 +173,8 @@ fn no_tftp_transfer_begins_before_its_change_is_on_disk() {
     let _room = Room::new(disk.clone());
     let hand = Hand::new();
     hand.send(b"\0\x01autoexec.ipxe\0octet\0", 69);
-    assert!(hand.hear_block(1).ends_with(b"goto again\n"));
+    let first = hand.hear_block(1);
+    assert!(first.windows(6).any(|bytes| bytes == b"#!ipxe"), "{first:?}");
     assert!(disk.is_on_disk.load(Ordering::SeqCst), "answered before");
     assert_eq!(*disk.handed_over.lock().unwrap(), [GIVEN_UP]);
 }

@@ -201,17 +201,24 @@ pub(super) static REFUSED: &[BootCause] = &[
         confidence: Likely,
         find: |trace| {
             let cut = trace.stuck_file(FileKind::Artifact, CUT)?;
-            (cut.times >= 2).then(|| {
-                format!(
-                    "{} was cut {} times and never fetched whole: {}",
+            match trace.memory_mib().filter(|_| trace.is_short_of_memory()) {
+                Some(memory) => Some(format!(
+                    "{} was cut: it has {memory} MiB of memory, and its image's files have {} MiB",
                     cut.file_name(),
-                    cut.times,
-                    cut.sentence()
-                )
-            })
+                    trace.image_mib()
+                )),
+                None => (cut.times >= 2).then(|| {
+                    format!(
+                        "{} was cut {} times and never fetched whole: {}",
+                        cut.file_name(),
+                        cut.times,
+                        cut.sentence()
+                    )
+                }),
+            }
         },
         action: "see its console; a machine with too little memory for the initrd ends its transfer at the same byte each time",
-        page: "The loader keeps the kernel and the initrd in memory, and the kernel unpacks it beside that. Where it is too much, loaders stop in the middle.",
+        page: "The loader keeps the kernel and the initrd in memory, and the kernel unpacks it beside that. Where it is too much, loaders stop in the middle. iPXE tells how much memory its machine has where SMBIOS tells it, and `why` shows it.",
     },
     BootCause {
         name: "artifact_cut",

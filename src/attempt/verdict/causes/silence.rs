@@ -169,6 +169,24 @@ pub(super) static SILENCE: &[BootCause] = &[
         page: "The script ran and asked for nothing here: it shows a menu, sleeps, or fetches its files from another server.",
     },
     BootCause {
+        name: "kernel_short_of_memory",
+        severity: Problem,
+        confidence: Likely,
+        find: |trace| {
+            let memory = trace.memory_mib().filter(|_| trace.is_short_of_memory())?;
+            let is_met = trace.is_at(Progress::Artifacts) && trace.is_silent(KERNEL_S);
+            is_met.then(|| {
+                format!(
+                    "its kernel was not heard in {} s: it has {memory} MiB of memory, and its image's files have {} MiB",
+                    trace.silence.as_secs(),
+                    trace.image_mib()
+                )
+            })
+        },
+        action: "give it more memory, or a smaller initrd; its console says \"out of memory\" or \"Initramfs unpacking failed\"",
+        page: "The kernel unpacks its initrd into memory beside the packed one, to twice its length or more. Where that does not fit, it panics before it has a network.",
+    },
+    BootCause {
         name: "kernel_no_network",
         severity: Problem,
         confidence: Likely,
