@@ -25,7 +25,7 @@ mod last_good;
 mod loaders;
 mod loading;
 mod options;
-mod places;
+pub mod places;
 mod port_locks;
 mod ports_from;
 mod problems;
@@ -63,7 +63,6 @@ pub use decode::length_of_time;
 pub use images::wrong;
 pub use last_good::{KEPT_FOLDERS, SavedFile, files_to_save, load_last_good, rewritten_paths, state_folders};
 pub use loading::load;
-pub use places::InventoryPlaces;
 pub use problems::SecretsAre;
 pub use watched::{Watched, watched, watched_beyond};
 

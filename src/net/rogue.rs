@@ -240,8 +240,10 @@ fn discover(index: u32, number: u32) -> Vec<u8> {
         arch: 7,
         mac: MacAddr([0x02, b'b', b'w', b'd', a, b]),
         xid: (u32::from_be_bytes(*b"doct") ^ index).wrapping_add(number),
-        relay: Ipv4Addr::UNSPECIFIED,
+        relay: None,
         takes: None,
+        uuid: None,
+        circuit_id: None,
     };
     let (from, to) = (
         SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),

@@ -120,7 +120,7 @@ impl Relay {
     pub(super) async fn exchange_to(
         &self,
         clock: StormClock,
-        message: ClientMessage,
+        message: ClientMessage<'static>,
         last: ServerReplyKind,
     ) -> (Result<ServerReply, FailureCause>, u64) {
         let (sender, mut answers) = mpsc::channel(ANSWERS_WAITING_MAX);

@@ -8,7 +8,7 @@ use crate::boot::{
     snapshot::{Snapshot, Subnet},
     verification::{HashResult, Verification},
 };
-use crate::config::{Appliance, InventoryPlaces, Loaded};
+use crate::config::{Appliance, Loaded, places::InventoryPlaces};
 use crate::images::checksum;
 use crate::model::{Cidr, Now, OwnAddress, WallTime};
 use crate::net::interface;

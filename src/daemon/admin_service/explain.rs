@@ -7,7 +7,7 @@ use crate::admin::{
     routes::GetExplain,
 };
 use crate::boot::explain::{BootQuestion, QuestionError, ServedWire, Sources, Surroundings, explain};
-use crate::config::InventoryPlaces;
+use crate::config::places::InventoryPlaces;
 use crate::images::checksum;
 use crate::net::interface::{InterfaceState, Presence};
 use std::sync::Arc;
