@@ -3,9 +3,9 @@
 use super::{
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
-        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter,
-        PlanBasis, QuestionWords, RecordedPackets, ReloadAccepted, RenderRequest, RenderedText, RollbackRequest,
-        RolledBack, Status,
+        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters,
+        PacketFilter, PlanBasis, QuestionWords, RecordedPackets, ReloadAccepted, RenderRequest, RenderedText,
+        RollbackRequest, RolledBack, Status,
     },
     query,
     response::{Document, Lines, Responder, Response},

@@ -1,12 +1,12 @@
 //! Raw TOML → checked snapshot: the only place that validates an inventory.
 //!
-//! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written
-//! there; `inherit`, `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` validate it;
-//! `vars` compares what is written with what is asked for; `dry_run` renders everything once, and `rendered`
-//! and `cautions` look at what came of it. `last_good` is what is kept of an accepted version, and the way back
-//! from it; `watched` is where a change means that all is read again. `catalogue` reads which images can
-//! be fetched; `validation` runs all of this in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on with
-//! what is left, and `report` shows it all to people.
+//! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written there; `inherit`,
+//! `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` validate it; `vars` compares what is written with what
+//! is asked for; `dry_run` renders everything once, and `rendered` and `cautions` look at what came of it; `places` is
+//! where each value is written. `last_good` is what is kept of an accepted version, and the way back from it; `watched` is
+//! where a change means that all is read again. `catalogue` reads which images can be fetched; `validation` runs all of
+//! this in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on
+//! with what is left, and `report` shows it all to people.
 
 mod appliance;
 mod catalogue;
@@ -299,8 +299,10 @@ fn validate_loaders(
 /// When an image is not what its description says; the sound ones are returned all the same.
 pub fn images(folder: &Path, sums: &mut dyn Sums) -> (BTreeMap<Name, Image>, LoadReport) {
     let mut problems = Problems::default();
-    let catalogue = ImageFolder::read(folder, sums, &mut problems);
-    (catalogue.images, problems.into_report())
+    (
+        ImageFolder::read(folder, sums, &mut problems).images,
+        problems.into_report(),
+    )
 }
 
 /// The table of firmware that is compiled in, as an appliance without a `quirks.toml` has it.

@@ -13,7 +13,7 @@ mod replies;
 use self::{
     commit_queue::{CommitQueue, PendingCommit},
     pending_reply::PendingReply,
-    recording::Places,
+    recording::BatchPositions,
     replies::{Replies, ReplyChannels},
 };
 use crate::boot::{
@@ -116,19 +116,23 @@ impl DhcpServer {
 
     /// Takes a batch of packets.
     fn take(self: &Arc<Self>, inbox: &Inbox, replies: &mut Replies, commit: &UnboundedSender<PendingCommit>) {
-        let mut places = Places::default();
+        let mut positions = BatchPositions::default();
         let requests: Vec<(Ingress, Request)> = (0..inbox.len())
             .filter_map(|at| {
                 let (received, bytes) = inbox.datagram(at);
                 let read = self.read(&received, bytes)?;
-                places.add(at);
+                positions.add(at);
                 Some(read)
             })
             .collect();
         let (outcomes, appended) = self.decide(&requests);
         let mut waiting = Vec::new();
         for (place, ((ingress, request), outcome)) in requests.into_iter().zip(outcomes).enumerate() {
-            self.record(inbox.datagram(places.of(place)), (&ingress, &request), &outcome.event);
+            self.record(
+                inbox.datagram(positions.of(place)),
+                (&ingress, &request),
+                &outcome.event,
+            );
             if outcome.probe.is_some() {
                 self.tasks
                     .spawn(Arc::clone(self).probe_then_offer((ingress, request), outcome));

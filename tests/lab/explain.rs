@@ -217,10 +217,7 @@ fn the_same_function_explains_by_the_files_alone() {
     assert_eq!(offline["matches"], online["matches"]);
     // No interface of that name is here: an address is made up that nobody else has.
     let own = offline["replies"][0]["next_server"].as_str().expect("an address");
-    let text = offline["script"]["text"]
-        .as_str()
-        .expect("a text")
-        .replace(own, &SERVER.to_string());
+    let text = offline["script"]["text"].as_str().expect("a text").replace(own, SERVER);
     assert_eq!(online["script"]["text"], text);
     assert_eq!(file(&offline, "kernel")["standing"], "intact");
 }

@@ -114,6 +114,28 @@ fn the_board_shows_what_happens_outlives_the_daemon_and_leaves_the_terminal_as_i
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    let wire = Wire::new();
+    let room = Room::new(INVENTORY)
+        .with_script("who", "#!ipxe\n")
+        .with_small_image(b"x");
+    let _daemon = Daemon::start(&wire, &room);
+    let [pid, socket] = ["pid", "admin.sock"].map(|name| room.path(name).to_string_lossy().into_owned());
+    // In a session of its own nobody sends it SIGHUP.
+    let watch = format!(
+        "setsid sh -c 'echo $$ > {pid}; exec {} watch --socket {socket}'",
+        binary()
+    );
+    let terminal = Terminal::start("gone", &watch);
+    terminal.shows(&["r1u01", "q quit"]);
+    let process = format!("/proc/{}", fs::read_to_string(&pid).expect("the shell wrote it").trim());
+    assert!(fs::exists(&process).expect("/proc is there"));
+    drop(terminal);
+    let is_gone = || (!fs::exists(&process).expect("/proc is there")).then_some(());
+    assert!(super::poll(SOON, is_gone).is_some(), "it runs on without a terminal");
+}
+
+#[test]
 fn without_a_terminal_it_says_what_to_use() {
     let output = super::room::bootwright(&["watch"]);
     assert_eq!(output.status.code(), Some(2));

@@ -4,9 +4,9 @@ use bootwright::admin::{
     self, AdminSocket, Answers, Caller, Document, Lines,
     api::{
         AdminRefusal, ArmRequest, Armed, AttemptFilter, AttemptStatus, DisarmRequest, Disarmed, EventFilter, EventLine,
-        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters, PacketFilter,
-        PlanBasis, Problem, QuestionWords, RecordedPackets, RefusalCode, ReloadAccepted, ReloadRefusal, RenderRequest,
-        RenderedText, RollbackRequest, RolledBack, Status, generation_number,
+        Explanation, GenerationFilter, GenerationStatus, HostFilter, HostStatus, LeaseStatus, NoParameters,
+        PacketFilter, PlanBasis, Problem, QuestionWords, RecordedPackets, RefusalCode, ReloadAccepted, ReloadRefusal,
+        RenderRequest, RenderedText, RollbackRequest, RolledBack, Status, generation_number,
     },
     client::{self, ClientError},
     routes::{

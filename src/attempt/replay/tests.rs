@@ -91,7 +91,9 @@ impl Tape {
             arch: 7,
             mac: MAC,
             xid: 7 + client as u32,
-            relay: RELAY,
+            uuid: None,
+            relay: Some(RELAY),
+            circuit_id: None,
             takes: takes.map(|address| AcceptedOffer {
                 address,
                 server: fixtures::SERVER,

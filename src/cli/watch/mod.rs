@@ -10,12 +10,17 @@ mod poll;
 mod view;
 
 use super::ask::AdminArgs;
-use nix::sys::signal::{SigSet, Signal};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout},
+    sys::signal::{SigSet, Signal},
+};
 use poll::News;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use std::{
     io::{self, IsTerminal},
-    process::ExitCode,
+    os::fd::AsFd,
+    process::{self, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -62,6 +67,7 @@ pub(super) fn run(args: WatchArgs) -> ExitCode {
         Ok(signal) => signal,
         Err(error) => return super::finish(Err(error)),
     };
+    thread::spawn(end_with_terminal);
     let (sender, news) = mpsc::channel();
     let socket = ask.socket().to_owned();
     // It ends with the process.
@@ -91,6 +97,16 @@ fn signals() -> io::Result<Arc<AtomicI32>> {
         }
     });
     Ok(told)
+}
+
+/// Ends the process when its terminal is gone: whoever reads keys of one that is gone reads nothing for ever, without a
+/// pause, and looks for no signal.
+fn end_with_terminal() {
+    let terminal = io::stdin();
+    let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
+    // A hangup is told without being asked for (poll(2)), and nothing else is.
+    while let Err(Errno::EINTR) = nix::poll::poll(&mut watched, PollTimeout::NONE) {}
+    process::exit(SIGNALLED + Signal::SIGHUP as i32);
 }
 
 fn watch(terminal: &mut ratatui::DefaultTerminal, news: &Receiver<News>, signal: &AtomicI32) -> io::Result<()> {

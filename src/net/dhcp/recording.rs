@@ -14,21 +14,21 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Where in their batch the packets stand that are requests.
 #[derive(Default)]
-pub(super) struct Places {
-    places: [u8; DATAGRAMS_PER_BATCH],
+pub(super) struct BatchPositions {
+    positions: [u8; DATAGRAMS_PER_BATCH],
     count: usize,
 }
 
-impl Places {
+impl BatchPositions {
     pub(super) fn add(&mut self, at: usize) {
-        if let Some(place) = self.places.get_mut(self.count) {
-            *place = u8::try_from(at).unwrap_or(u8::MAX);
+        if let Some(position) = self.positions.get_mut(self.count) {
+            *position = u8::try_from(at).unwrap_or(u8::MAX);
             self.count += 1;
         }
     }
 
     pub(super) fn of(&self, request: usize) -> usize {
-        self.places.get(request).copied().map_or(0, usize::from)
+        self.positions.get(request).copied().map_or(0, usize::from)
     }
 }
 
