@@ -51,6 +51,7 @@ use images::ImageFolder;
 use inherit::Profiles;
 use loaders::LoaderUsers;
 use problems::Problems;
+pub use problems::closest as nearest;
 use raw::Inventory;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -321,11 +322,6 @@ pub fn fetchable(own: Option<&Path>) -> Result<Vec<CatalogueEntry>, LoadReport> 
         false => Ok(entries),
         true => Err(problems.into_report()),
     }
-}
-
-/// The known word that `written` most likely means, if any comes near.
-pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    problems::closest(written, known)
 }
 
 /// Where the appliance keeps its images, read from `bootwright.toml` alone.

@@ -226,7 +226,7 @@ fn shorten(message: &mut String) {
 
 /// The known word that `written` most likely means: at most a third of its letters away, each inserted, removed,
 /// replaced or swapped with its neighbour.
-pub(super) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let farthest = (written.chars().count() / 3).max(1);
     known
         .into_iter()
