@@ -123,7 +123,7 @@ fn it_ends_with_its_terminal() {
     let [pid, socket] = ["pid", "admin.sock"].map(|name| room.path(name).to_string_lossy().into_owned());
     // In a session of its own nobody sends it SIGHUP.
     let watch = format!(
-        "setsid sh -c 'echo $$ > {pid}; exec {} watch --socket {socket}'",
+        "setsid --wait sh -c 'echo $$ > {pid}; exec {} watch --socket {socket}'",
         binary()
     );
     let terminal = Terminal::start("gone", &watch);

@@ -66,7 +66,10 @@ impl Site {
     /// Lays the network, writes the files and starts the daemon.
     pub fn new() -> Site {
         let wire = Wire::wide();
-        let room = Room::new("").with_small_image(&vec![7; KERNEL_BYTES]);
+        // The flight recorder is full after the first hundred boots: what comes later is no packets of its.
+        let room = Room::new("")
+            .with_small_image(&vec![7; KERNEL_BYTES])
+            .with_settings("[recorder]\nbytes = 1_048_576\n");
         let files = Files::new(fs::read_to_string(room.config()).expect("the room's own file"));
         for file in [Edited::Script, Edited::ServerReply, Edited::Inventory] {
             room.write(Files::path(file), &files.compiled(file));
