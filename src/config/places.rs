@@ -6,6 +6,7 @@ use super::{
     inherit::{Profiles, rescue_script},
     problems::Problems,
     raw::{Inventory, RawHost},
+    validation::TriedFiles,
 };
 use crate::boot::{
     explain::{Places, SettingLayer},
@@ -20,9 +21,12 @@ use std::{fmt::Display, path::Path};
 pub struct InventoryPlaces(Inventory);
 
 impl InventoryPlaces {
-    /// Reads the inventory's file or folder. What is wrong there is nobody's who asks: it is left out.
-    pub fn read(inventory: &Path) -> InventoryPlaces {
-        let mut problems = Problems::default().with_secrets(SecretsAre::Elsewhere);
+    /// Reads the inventory's file or folder; where `tried` is said, of these files and no others: whatever else is written
+    /// there may cost the one who reads it its memory. What is wrong there is nobody's who asks: it is left out.
+    pub fn read(inventory: &Path, tried: Option<&TriedFiles>) -> InventoryPlaces {
+        let mut problems = Problems::default()
+            .with_secrets(SecretsAre::Elsewhere)
+            .with_only(tried.map(TriedFiles::sums));
         InventoryPlaces(Inventory::read(inventory, &mut problems))
     }
 
@@ -102,4 +106,21 @@ fn identity_of(raw: &RawHost) -> Vec<WrittenSetting> {
         raw.hostname.as_ref().map(|hostname| row("hostname", hostname)),
     ];
     macs.chain(links).chain(others.into_iter().flatten()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_not_tried_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let inventory = folder.path().join("inventory.toml");
+        std::fs::write(&inventory, "[[subnet]]\ncidr = \"192.0.2.0/24\"\n").unwrap();
+        let cidr: Cidr = "192.0.2.0/24".parse().unwrap();
+        let by_itself = InventoryPlaces::read(&inventory, None).subnet(cidr);
+        assert_eq!(by_itself.map(|place| place.line), Some(2));
+        let others = TriedFiles::default();
+        assert!(InventoryPlaces::read(&inventory, Some(&others)).subnet(cidr).is_none());
+    }
 }

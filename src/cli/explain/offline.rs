@@ -38,7 +38,7 @@ pub(super) fn explained(path: &Path, words: &QuestionWords) -> Result<Explanatio
         wires: &wires,
     };
     let sources = Sources {
-        places: &InventoryPlaces::read(&appliance.inventory),
+        places: &InventoryPlaces::read(&appliance.inventory, None),
         look: &checksum::stamp_of,
     };
     let mut explanation = explain(surroundings, tables, &question, sources);

@@ -27,8 +27,9 @@ impl Answers<GetExplain> for AdminService {
             snapshot: &snapshot,
             wires: &wires,
         };
+        let state = self.reloader.state();
         let sources = Sources {
-            places: &InventoryPlaces::read(&self.reloader.state().appliance.inventory),
+            places: &InventoryPlaces::read(&state.appliance.inventory, Some(&state.tried)),
             look: &checksum::stamp_of,
         };
         Ok(Document(explain(surroundings, tables, &question, sources)))

@@ -21,7 +21,7 @@ pub(in crate::daemon) struct ReloadState {
     /// The settings of the generation in force.
     pub(in crate::daemon) appliance: Appliance,
     /// What its files were when they were tried.
-    pub(super) tried: TriedFiles,
+    pub(in crate::daemon) tried: TriedFiles,
     /// Settings of the files that hold only after a restart.
     pub(in crate::daemon) restart_needed_for: Vec<String>,
     /// Folders whose changes are not seen at once.
