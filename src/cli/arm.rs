@@ -149,10 +149,11 @@ fn disks_text(known: &HostDisks) -> String {
         false => text.push_str(&table(["", "NAME", "SIZE", "MODEL", "SERIAL", ""], &rows)),
     }
     if let Some(warning) = &known.warning {
-        let _ = writeln!(
-            text,
-            "  warning: {warning}; as it stands, its install fails and erases nothing"
-        );
+        let then = match known.is_whole {
+            true => "as it stands, its install fails and erases nothing",
+            false => "its install may choose one that is not shown, and ERASES that",
+        };
+        let _ = writeln!(text, "  warning: {warning}; {then}");
     }
     text
 }
@@ -201,9 +202,15 @@ mod tests {
         };
         let text = disks_text(&unfit);
         assert!(
-            text.contains("warning: no disk fits") && !text.contains("ERASED"),
+            text.contains("warning: no disk fits") && text.contains("erases nothing") && !text.contains("ERASED"),
             "{text}"
         );
+        let cut_off = HostDisks {
+            is_whole: false,
+            ..unfit
+        };
+        let text = disks_text(&cut_off);
+        assert!(text.contains("ERASES") && !text.contains("erases nothing"), "{text}");
     }
 
     #[test]
