@@ -4,7 +4,7 @@
 {% if disk %}
         sys=${SYSFS:-/sys}; dev=${DEVICES:-/dev}; fits= ; seen= ; best= ; tie= ; rule={{ disk.rule | quote }}; \
         say() { printf '%s' "bootwright: $1"; echo; }; \
-        refuse() { say "$1" >&2; say "$1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(printf '%s' "$1" | tr -c 'A-Za-z0-9.,:_-' '+'); wget -q -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
+        refuse() { say "$1" >&2; say "$1" > "${CONSOLE:-/dev/console}"; {% if callback %}why=$(printf '%.1000s' "$(printf '%s' "$1" | tr -c 'A-Za-z0-9.,:_-' '+')"); wget -q -O /dev/null "{{ callback.failed }}?reason=$why" || curl -fsS -m 20 -o /dev/null "{{ callback.failed }}?reason=$why"; {% endif %}while [ -z "${CONSOLE-}" ]; do sleep 3600; done; exit 1; }; \
         lower() { printf '%s' "$1" | tr A-Z a-z; }; \
         trimmed() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }; \
         for path in "$sys"/block/*; do \

@@ -2,7 +2,7 @@
 
 use super::{Room, SUBNET, has, shown};
 use bootwright::deploy::disks_of;
-use bootwright::model::{BootTarget, DiskSelector, ImageFormat, NO_DISK_NAMES};
+use bootwright::model::{BootTarget, DiskSelector, ImageFormat, NO_DISK_NAMES, limits::REQUEST_PATH_BYTES_MAX};
 use std::os::unix::fs::PermissionsExt;
 
 const DEPLOYS: &str = "[[host]]\nname = \"r1u07\"\nmac = \"52:54:00:00:00:07\"\nboot = \"install\"\n\
@@ -454,6 +454,19 @@ fn the_shipped_answers_install_to_no_other_disk_than_the_one_that_fits() {
         let ((went_on, said), _) = fenced(&room, rule, other);
         assert!(!went_on && said.contains("/failed?reason="), "{rule} {other}: {said}");
     }
+}
+
+#[test]
+fn what_the_shipped_fence_tells_of_a_shelf_of_disks_is_no_longer_than_a_server_reads() {
+    let room = Room::new("");
+    for number in 10..70 {
+        let (name, serial) = (format!("sda{number}"), format!("S45PNA0M1234{number}"));
+        plug_in(&room, &name, (480, &serial, "SAMSUNG MZ7LH480HAHQ-00005"));
+    }
+    let ((went_on, said), _) = fenced(&room, "{ serial = \"S9\" }", "sda10");
+    let asked = said.lines().find(|line| line.starts_with("asked ")).unwrap();
+    assert!(!went_on && asked.contains("no+disk+fits"), "{said}");
+    assert!(asked.len() < REQUEST_PATH_BYTES_MAX, "{} bytes", asked.len());
 }
 
 #[test]
