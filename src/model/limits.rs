@@ -372,6 +372,8 @@ pub const STORM_POWER_CYCLE_PAUSE: Duration = Duration::from_secs(2);
 pub const STORM_SCRIPT_BYTES_MAX: usize = 1024 * 1024;
 /// Lines of one iPXE script that are followed, so that one that goes round ends.
 pub const IPXE_SCRIPT_STEPS_MAX: u32 = 1000;
+/// Bytes that one line of such a script may become: one that goes round may double a setting each time.
+pub const IPXE_LINE_BYTES_MAX: usize = 64 * 1024;
 /// Scripts that a storm's machine follows from one to the next.
 pub const STORM_SCRIPTS_MAX: u32 = 8;
 /// How long a storm's machine waits for the next byte of HTTP: iPXE's own limit.

@@ -5,7 +5,7 @@
 //! passed over.
 
 use super::FileUrl;
-use crate::model::limits::IPXE_SCRIPT_STEPS_MAX;
+use crate::model::limits::{IPXE_LINE_BYTES_MAX, IPXE_SCRIPT_STEPS_MAX};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ impl IpxeScript {
         if line.starts_with(['#', ':']) {
             return Ok(None);
         }
-        let (mut works, mut joint) = (true, "&&");
+        let (mut works, mut joint, mut bytes) = (true, "&&", 0);
         let mut words = line.split_whitespace().peekable();
         while words.peek().is_some() {
             let mut command = Vec::new();
@@ -115,7 +115,12 @@ impl IpxeScript {
                     next_joint = word;
                     break;
                 }
-                command.push(expand(word, &self.settings));
+                let word = expand(word, &self.settings);
+                bytes += word.len() + 1;
+                if bytes > IPXE_LINE_BYTES_MAX {
+                    return Err(ScriptEnd::NoScript);
+                }
+                command.push(word);
             }
             if works == (joint == "&&") {
                 match self.command(&command)? {
@@ -190,11 +195,13 @@ fn truth(is_so: bool) -> CommandResult {
 }
 
 /// `text` with its `${setting}` and `${setting:format}` filled in; one that is not set is empty, as
-/// in iPXE.
+/// in iPXE. What is longer than a line may be is filled in no further.
 pub fn expand(text: &str, settings: &IpxeSettings) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
+    while expanded.len() <= IPXE_LINE_BYTES_MAX
+        && let Some((before, after)) = rest.split_once("${")
+    {
         let Some((inside, after)) = after.split_once('}') else {
             break;
         };
@@ -286,6 +293,12 @@ mod tests {
     fn what_is_no_script_is_reported() {
         for text in ["", "MZ\u{0}", "#!ipxe\ngoto nowhere\n", "#!ipxe\nkernel --name linux\n"] {
             assert_eq!(wants(text), (Vec::new(), Err(ScriptEnd::NoScript)), "{text}");
+        }
+        let doubling = "#!ipxe\nset a 0123456789abcdef\n:again\nset a ${a}${a}\ngoto again\n";
+        let wide = "${a}".repeat(IPXE_LINE_BYTES_MAX);
+        let wide = ["#!ipxe\nset a 0123456789abcdef\nkernel ", &wide, "\n"].concat();
+        for text in [doubling, wide.as_str()] {
+            assert_eq!(wants(text), (Vec::new(), Err(ScriptEnd::NoScript)));
         }
         assert_eq!(
             wants("#!ipxe\nkernel https://192.0.2.1/x\n").1,
