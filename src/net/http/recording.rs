@@ -20,12 +20,20 @@ use std::{
 
 /// What ends a head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// How a request begins that follows another on its connection: what is left of that one's body does not.
+const REQUEST_BEGINNINGS: [&[u8]; 5] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS "];
+/// How a response begins, and no file that is still on its way.
+const RESPONSE_BEGINNING: [&[u8]; 1] = [b"HTTP/1."];
+/// What is said before a body is read; the response comes after it.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Headers whose values are nobody's business, in small letters.
 const SECRET_HEADERS: [&[u8]; 3] = [b"authorization", b"proxy-authorization", b"cookie"];
 
 /// A request that came in and the response that goes out, as far as their heads.
 #[derive(Debug, Default)]
 pub(super) struct RecordedHeads {
+    /// Whether anything was heard.
+    has_begun: AtomicBool,
     /// Whether a request was heard that nothing was sent for yet.
     awaits_response: AtomicBool,
     heads: Mutex<Heads>,
@@ -35,6 +43,8 @@ pub(super) struct RecordedHeads {
 struct Heads {
     request: Head,
     response: Head,
+    /// Whether the request is what the connection begins with, whatever that is.
+    is_first: bool,
     /// When the request began, on the monotonic clock.
     since: Duration,
 }
@@ -73,14 +83,20 @@ impl Head {
 impl RecordedHeads {
     /// Takes what the client sent.
     pub(super) fn hear(&self, shared: &Shared, bytes: &[u8]) {
-        if !shared.recorder.is_on() || bytes.is_empty() {
+        if bytes.is_empty() {
+            return;
+        }
+        let is_first = !self.has_begun.swap(true, Ordering::Relaxed);
+        if !shared.recorder.is_on() {
             return;
         }
         let mut heads = self.heads();
-        if !self.awaits_response.swap(true, Ordering::Relaxed) {
-            heads.request.clear();
-            heads.response.clear();
-            heads.since = shared.clock.monotonic();
+        if !self.awaits_response() {
+            if !is_first && !may_begin(bytes, &REQUEST_BEGINNINGS) {
+                return;
+            }
+            heads.begin(is_first, shared.clock.monotonic());
+            self.awaits_response.store(true, Ordering::Relaxed);
         }
         heads.request.add(bytes);
     }
@@ -94,19 +110,18 @@ impl RecordedHeads {
     pub(super) fn sent(
         &self,
         shared: &Shared,
-        (mut written, parts): (usize, &[IoSlice<'_>]),
+        written: (usize, &[IoSlice<'_>]),
         ends: impl FnOnce() -> Option<(SocketAddr, SocketAddr)>,
     ) {
         let mut heads = self.heads();
-        for part in parts {
-            let bytes = &part[..part.len().min(written)];
-            written -= bytes.len();
-            heads.response.add(bytes);
-        }
+        heads.answer(written);
         if !heads.response.is_over {
             return;
         }
         self.awaits_response.store(false, Ordering::Relaxed);
+        if !heads.are_heads() {
+            return;
+        }
         let Some((client, server)) = ends().and_then(|(client, server)| Some((of_v4(client)?, of_v4(server)?))) else {
             return;
         };
@@ -119,6 +134,35 @@ impl RecordedHeads {
 }
 
 impl Heads {
+    fn begin(&mut self, is_first: bool, now: Duration) {
+        self.request.clear();
+        self.response.clear();
+        self.is_first = is_first;
+        self.since = now;
+    }
+
+    /// Takes so many bytes of what was sent. The body of the response before may not have gone out wholly.
+    fn answer(&mut self, (mut written, parts): (usize, &[IoSlice<'_>])) {
+        for part in parts {
+            let bytes = &part[..part.len().min(written)];
+            written -= bytes.len();
+            if !self.response.bytes.is_empty() {
+                self.response.add(bytes);
+                continue;
+            }
+            let bytes = bytes.strip_prefix(CONTINUE).unwrap_or(bytes);
+            if may_begin(bytes, &RESPONSE_BEGINNING) {
+                self.response.add(bytes);
+            }
+        }
+    }
+
+    /// Whether both are what they began like.
+    fn are_heads(&self) -> bool {
+        (self.is_first || begins(&self.request.bytes, &REQUEST_BEGINNINGS))
+            && begins(&self.response.bytes, &RESPONSE_BEGINNING)
+    }
+
     fn record(&mut self, shared: &Shared, (client, server): (SocketAddrV4, SocketAddrV4)) {
         hide_values(&mut self.request.bytes);
         let request = paths::with_tokens_hidden(&self.request.bytes);
@@ -146,6 +190,15 @@ impl Heads {
             ..of_request
         });
     }
+}
+
+fn begins(bytes: &[u8], beginnings: &[&[u8]]) -> bool {
+    beginnings.iter().any(|beginning| bytes.starts_with(beginning))
+}
+
+/// Whether bytes begin so, as far as they are there.
+fn may_begin(bytes: &[u8], beginnings: &[&[u8]]) -> bool {
+    begins(bytes, beginnings) || beginnings.iter().any(|beginning| beginning.starts_with(bytes))
 }
 
 /// Makes stars of the values of headers that nobody is to read.
@@ -190,6 +243,33 @@ mod tests {
             endless.add(b"X: y\r\n");
         }
         assert_eq!((endless.bytes.len(), endless.is_over), (RECORDED_HEAD_BYTES_MAX, true));
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_no_response_and_none_of_a_request_is_the_next_one() {
+        const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+        let mut heads = Heads::default();
+        heads.begin(false, Duration::ZERO);
+        heads.request.add(b"GET /second HTTP/1.1\r\n\r\n");
+        // The client asked on while it got its first file.
+        for rest in [&b"rootpw --iscrypted $6$secret\r\n\r\n"[..], b"H", CONTINUE] {
+            heads.response.clear();
+            heads.answer((rest.len(), &[IoSlice::new(rest)]));
+            assert!(!heads.response.is_over, "{rest:?}");
+        }
+        heads.response.clear();
+        let parts = [CONTINUE, &RESPONSE[..3], &RESPONSE[3..], b"a secret"].map(IoSlice::new);
+        heads.answer((parts.iter().map(|part| part.len()).sum(), &parts));
+        assert_eq!(heads.response.bytes, RESPONSE);
+        assert!(heads.response.is_over && heads.are_heads());
+
+        assert!(may_begin(b"PO", &REQUEST_BEGINNINGS));
+        assert!(!may_begin(b"38396162/done HTTP/1.1\r\n\r\n", &REQUEST_BEGINNINGS));
+        heads.request.clear();
+        heads.request.add(b"Password: secret");
+        assert!(!heads.are_heads(), "it only began like one");
+        heads.is_first = true;
+        assert!(heads.are_heads(), "whatever a connection begins with was a request");
     }
 
     #[test]
