@@ -20,6 +20,9 @@ const END_TIME: u16 = 3;
 const BINARY: u8 = 0x80;
 const NANOSECONDS_PER_S: u64 = 1_000_000_000;
 const NANOSECONDS_PER_US: u64 = 1_000;
+/// The last second that is told, of the year 8999: dates are written with four digits, and what is reckoned from a time
+/// has to have one, too.
+const LAST_SECOND: u64 = 221_845_391_999;
 
 /// Why a file is no capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,7 +256,7 @@ impl ReadInterface {
         };
         let rest = u128::from(units % per_second) * u128::from(NANOSECONDS_PER_S) / u128::from(per_second);
         let seconds = (units / per_second).saturating_add_signed(self.offset_s);
-        Duration::new(seconds, u32::try_from(rest).unwrap_or(0))
+        Duration::new(seconds.min(LAST_SECOND), u32::try_from(rest).unwrap_or(0))
     }
 }
 

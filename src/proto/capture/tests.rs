@@ -150,6 +150,31 @@ fn a_big_endian_pcapng_with_times_in_powers_of_two_and_an_offset_is_read() {
 }
 
 #[test]
+fn a_time_that_no_calendar_has_is_one_that_can_be_told() {
+    let section = [&0x1a2b_3c4d_u32.to_be_bytes()[..], &[0, 1, 0, 0], &[0xff; 8]].concat();
+    // Whole seconds.
+    let interface = [&[0, 1, 0, 0, 0, 0, 0, 0][..], &[0, 9, 0, 1, 0, 0, 0, 0], &[0; 4]].concat();
+    let frame = frame(&ethernet_header(), 0x0800, &[]);
+    let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+    let padding = vec![0; frame.len().next_multiple_of(4) - frame.len()];
+    let packet = |units: u64| [&[0; 4][..], &units.to_be_bytes(), &length, &length, &frame, &padding].concat();
+    let file = [
+        block(0x0a0d_0d0a, &section),
+        block(1, &interface),
+        block(6, &packet(SECOND.into())),
+        block(6, &packet(300_000_000_000)),
+        block(6, &packet(u64::MAX)),
+    ]
+    .concat();
+    let frames = read(&file).unwrap().frames;
+    let times: Vec<u64> = frames.iter().map(|frame| frame.at.as_secs()).collect();
+    assert_eq!(times[0], u64::from(SECOND));
+    // That is the year 10000; what comes after a packet is reckoned from its time.
+    let untold = 253_402_300_800 - 365 * 24 * 3600;
+    assert!(times[1..].iter().all(|later| *later < untold), "{times:?}");
+}
+
+#[test]
 fn what_is_no_capture_and_what_is_a_broken_one_are_told_apart() {
     for bytes in [&b""[..], b"#!ipxe\n", &[0; 100]] {
         assert_eq!(read(bytes), Err(CaptureError::NoCapture));
