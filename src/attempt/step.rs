@@ -225,7 +225,7 @@ impl AttemptStep {
     }
 
     /// Whether `later` is the same once more: only when, how many bytes and the words of the reason may differ.
-    pub(super) fn is_repeated_by(&self, later: &AttemptStep) -> bool {
+    pub fn is_repeated_by(&self, later: &AttemptStep) -> bool {
         let code = |step: &AttemptStep| step.reason.as_ref().map(|reason| reason.code.clone());
         self.kind == later.kind
             && self.stage == later.stage

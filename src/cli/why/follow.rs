@@ -41,8 +41,8 @@ struct FollowedBoot {
     attempt: Option<(String, Vec<(AttemptStep, u32)>)>,
     /// The last verdict, and since when it stands.
     verdict: Option<(String, Instant)>,
-    /// The attempt that was over before this began.
-    passed_over: Option<String>,
+    /// The attempt that was over before this began, and when it had been heard last.
+    passed_over: Option<(String, u64)>,
     is_away: bool,
 }
 
@@ -93,9 +93,10 @@ impl FollowedBoot {
         if std::mem::take(&mut self.is_away) && !is_json {
             say("... the daemon was away, and is back\n")?;
         }
-        let Some(attempt) = last.filter(|last| self.passed_over.as_ref() != Some(&last.id)) else {
+        let Some(attempt) = last.filter(|last| !self.is_passed_over(last)) else {
             return Ok(None);
         };
+        self.passed_over = None;
         self.steps(attempt, is_json)?;
         let sentence = attempt.verdict.as_ref().map(|verdict| verdict.sentence.clone());
         if sentence.as_ref() != self.verdict.as_ref().map(|(sentence, _)| sentence) {
@@ -127,10 +128,16 @@ impl FollowedBoot {
         }))
     }
 
+    /// One that was given up goes on where its machine is heard again: it asks once more, most likely.
+    fn is_passed_over(&self, last: &AttemptStatus) -> bool {
+        let passed_over = self.passed_over.as_ref().filter(|(id, _)| *id == last.id);
+        passed_over.is_some_and(|(_, last_ms)| is_over(last) || last.last_ms <= *last_ms)
+    }
+
     /// A boot that is over already is no news: the next one is followed.
     fn begin(&mut self, last: Option<&AttemptStatus>, is_json: bool) -> io::Result<()> {
         let is_running = last.is_some_and(|last| !is_over(last) && last.verdict.is_none());
-        self.passed_over = last.filter(|_| !is_running).map(|last| last.id.clone());
+        self.passed_over = last.filter(|_| !is_running).map(|last| (last.id.clone(), last.last_ms));
         match last {
             _ if is_json || is_running => Ok(()),
             None => say("no boot of it was seen yet; waiting for it to be switched on\n"),
@@ -155,7 +162,9 @@ impl FollowedBoot {
             return Ok(());
         };
         for step in &attempt.steps {
-            let is_it = |(before, _): &&mut (AttemptStep, u32)| (before.at_ms, before.kind) == (step.at_ms, step.kind);
+            // A machine that asks for several files at once has several steps at one moment.
+            let is_it =
+                |(before, _): &&mut (AttemptStep, u32)| before.at_ms == step.at_ms && before.is_repeated_by(step);
             let before = known.iter_mut().find(is_it);
             if before.as_ref().is_some_and(|(_, times)| *times == step.times) {
                 continue;
@@ -268,11 +277,55 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_one_moment_are_told_apart_by_their_files() {
+        let mut shown = FollowedBoot::default();
+        let mut boot = attempt(None, "loader", &["sent", "sent"]);
+        for (step, (file, times)) in boot.steps.iter_mut().zip([("loader a.efi", 1), ("loader b.efi", 2)]) {
+            step.file = Some(file.into());
+            step.times = times;
+        }
+        for _ in 0..2 {
+            shown.steps(&boot, true).unwrap();
+            let (_, known) = shown.attempt.as_ref().unwrap();
+            assert_eq!(known.iter().map(|(_, times)| *times).collect::<Vec<u32>>(), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn a_boot_that_was_given_up_goes_on_where_its_machine_is_heard_again() {
+        let stuck = attempt(None, "loader", &["sent"]);
+        let mut shown = FollowedBoot {
+            passed_over: Some((stuck.id.clone(), stuck.last_ms)),
+            ..FollowedBoot::default()
+        };
+        assert!(shown.look(Some(&stuck), (false, true)).unwrap().is_none());
+        assert!(shown.attempt.is_none());
+        let mut again = stuck;
+        again.last_ms = 5000;
+        assert!(shown.look(Some(&again), (false, true)).unwrap().is_none());
+        assert!(shown.attempt.is_some());
+        let up = AttemptStatus {
+            progress: Progress::System,
+            ..again
+        };
+        assert!(
+            shown.look(Some(&up), (false, true)).unwrap().is_some(),
+            "it came up after all"
+        );
+        // A system that renews its lease is no boot.
+        let mut shown = FollowedBoot {
+            passed_over: Some(("1".to_owned(), 0)),
+            ..FollowedBoot::default()
+        };
+        assert!(shown.look(Some(&up), (false, true)).unwrap().is_none());
+    }
+
+    #[test]
     fn a_boot_that_is_over_is_passed_over_and_one_that_runs_is_followed() {
         let mut shown = FollowedBoot::default();
         let over = attempt(None, "system", &[]);
         assert!(shown.look(Some(&over), (true, true)).unwrap().is_none());
-        assert_eq!(shown.passed_over.as_deref(), Some("1"));
+        assert_eq!(shown.passed_over, Some(("1".to_owned(), 0)));
         let mut shown = FollowedBoot::default();
         let running = attempt(None, "loader", &["offered"]);
         assert!(shown.look(Some(&running), (true, true)).unwrap().is_none());
