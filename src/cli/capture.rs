@@ -16,7 +16,7 @@ use std::{
     collections::HashMap,
     error::Error,
     fs::OpenOptions,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddrV4,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -90,10 +90,9 @@ fn write(ask: &AdminArgs, filter: &PacketFilter, output: Option<PathBuf>) -> Res
     let file = encode(&recorded)?;
     let output = output.unwrap_or_else(|| PathBuf::from(format!("{}.pcapng", recorded.machine.replace(':', "-"))));
     if output == Path::new("-") {
-        return match io::stdout().lock().write_all(&file) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            done => Ok(done?),
-        };
+        let mut stdout = io::stdout().lock();
+        let is_terminal = stdout.is_terminal();
+        return print(&file, &mut stdout, is_terminal);
     }
     // What a network says is not for everybody on this host.
     let created = OpenOptions::new()
@@ -109,6 +108,19 @@ fn write(ask: &AdminArgs, filter: &PacketFilter, output: Option<PathBuf>) -> Res
         format!("{}: {packets} of {}\n", output.display(), recorded.machine)
     })?;
     Ok(())
+}
+
+/// Writes a capture to standard output. What machines said would be commands to a terminal.
+fn print(file: &[u8], output: &mut impl Write, is_terminal: bool) -> Result<(), Box<dyn Error>> {
+    if is_terminal {
+        return Err(
+            "a capture is not for a terminal: name a file, or let a program read it: `-o - | tshark -r -`".into(),
+        );
+    }
+    match output.write_all(file) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// The packets as pcapng.
@@ -204,12 +216,12 @@ impl Streams {
         let (transport, length, own) = match packet.sent {
             false => {
                 *is_head = bytes.starts_with(b"HEAD ");
-                (RebuiltTransport::Tcp(*client, *server), packet.length, client)
+                let length = with_body(packet, body_bytes(bytes));
+                (RebuiltTransport::Tcp(*client, *server), length, client)
             }
             true => {
                 let body = if *is_head { 0 } else { body_bytes(bytes) };
-                let length = packet.length.saturating_add(body).min(SEGMENT_BYTES_MAX);
-                (RebuiltTransport::Tcp(*server, *client), length, server)
+                (RebuiltTransport::Tcp(*server, *client), with_body(packet, body), server)
             }
         };
         *own = own.wrapping_add(u32::try_from(length).unwrap_or(u32::MAX));
@@ -217,7 +229,12 @@ impl Streams {
     }
 }
 
-/// Bytes of the body behind a response's head; 0 where it does not say.
+/// What a segment of a head and so many bytes of body holds.
+fn with_body(packet: &PacketStatus, body: usize) -> usize {
+    packet.length.saturating_add(body).min(SEGMENT_BYTES_MAX)
+}
+
+/// Bytes of the body behind a request's head or a response's; 0 where it does not say.
 fn body_bytes(head: &[u8]) -> usize {
     let value = head.split(|byte| *byte == b'\n').find_map(|line| {
         let (name, value) = line.split_at_checked(b"content-length:".len())?;
@@ -301,10 +318,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_after_a_body_is_no_part_of_it() {
+        let http = PacketKind::HttpHead;
+        let posted = "POST /answer HTTP/1.1\r\nContent-Length: 500\r\n\r\n";
+        let mut streams = Streams::default();
+        let mut sequence = |packet: &PacketStatus, text: &str| match streams.of(packet, text.as_bytes()) {
+            (RebuiltTransport::Tcp(own, _), _) => own,
+            (RebuiltTransport::Udp, _) => panic!("{packet:?}"),
+        };
+        assert_eq!(sequence(&packet(1, http, false, posted), posted), 1);
+        let next = u32::try_from(posted.len()).unwrap() + 501;
+        assert_eq!(sequence(&packet(2, http, false, REQUEST), REQUEST), next);
+    }
+
+    #[test]
     fn the_body_that_follows_a_head_is_counted_by_its_length_alone() {
         assert_eq!(body_bytes(RESPONSE.as_bytes()), 700);
         assert_eq!(body_bytes(b"HTTP/1.1 200 OK\r\ncontent-length:7\r\n\r\n"), 7);
         assert_eq!(body_bytes(b"HTTP/1.1 304 Not Modified\r\n\r\n"), 0);
         assert_eq!(body_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: much\r\n\r\n"), 0);
+    }
+
+    #[test]
+    fn what_machines_said_is_not_written_to_a_terminal() {
+        let file = b"\x1b]0;renamed\x07";
+        let mut output = Vec::new();
+        assert!(print(file, &mut output, true).is_err());
+        assert_eq!(output, b"");
+        assert!(print(file, &mut output, false).is_ok());
+        assert_eq!(output, file);
     }
 }
