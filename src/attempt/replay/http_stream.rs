@@ -114,15 +114,17 @@ impl Replay<'_> {
             return;
         };
         let stream = self.streams.0.entry(packet.from).or_default();
-        if is_first {
-            *stream = ReplayedStream {
-                next: Some(sequence.wrapping_add(1)),
-                ..ReplayedStream::default()
-            };
-            return;
-        }
         stream.last = at;
-        stream.add(sequence, bytes);
+        match is_first {
+            true => {
+                *stream = ReplayedStream {
+                    next: Some(sequence.wrapping_add(1)),
+                    last: at,
+                    ..ReplayedStream::default()
+                };
+            }
+            false => stream.add(sequence, bytes),
+        }
         while let Some((head, body)) = self.streams.0.get_mut(&packet.from).and_then(ReplayedStream::take_head) {
             self.http_request(at, packet.from, (&head, &body));
         }
@@ -218,4 +220,47 @@ fn part(range: &str, of: u64) -> Option<FilePart> {
         last => last.parse::<u64>().ok()?.checked_add(1)?.min(of),
     };
     (start < end).then_some(FilePart { start, end, of })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::replay::ReplaySettings;
+    use crate::fixtures;
+    use crate::model::{Mode, OwnAddress};
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn connections_that_only_begin_take_bounded_memory() {
+        let snapshot = fixtures::snapshot();
+        let settings = ReplaySettings {
+            snapshot: &snapshot,
+            server: OwnAddress {
+                address: fixtures::SERVER,
+                cidr: "192.0.2.0/24".parse().unwrap(),
+            },
+            mode: Mode::Dhcp,
+            interface: "eno2".into(),
+            armed: Vec::new(),
+            length_of: &|_, _| None,
+        };
+        let mut replay = Replay::new(&settings, Duration::ZERO);
+        let clients = u32::try_from(REPLAY_STREAMS_MAX + 100).unwrap();
+        for client in 0..clients {
+            let packet = DissectedPacket {
+                source_mac: None,
+                from: SocketAddrV4::new(Ipv4Addr::from_bits(client), 4711),
+                to: SocketAddrV4::new(fixtures::SERVER, 80),
+                payload: SegmentOrDatagram::Tcp {
+                    sequence: 1,
+                    is_first: true,
+                    bytes: &[],
+                },
+            };
+            replay.http_segment(Duration::from_secs(client.into()), &packet);
+        }
+        assert_eq!(replay.streams.0.len(), REPLAY_STREAMS_MAX);
+        let last = SocketAddrV4::new(Ipv4Addr::from_bits(clients - 1), 4711);
+        assert!(replay.streams.0.contains_key(&last), "the oldest gave way");
+    }
 }

@@ -20,6 +20,7 @@ use crate::boot::{
     event::{Event, Machine, MachineKey, Stage, Step},
     identity_cache::IdentityCache,
     loops::LoaderLoops,
+    paths,
     snapshot::Snapshot,
     verification::{HashResult, Verification},
     world::{FileWorld, World},
@@ -29,6 +30,7 @@ use crate::model::{By, Mode, Name, Now, OwnAddress, Token, WallTime, limits::REP
 use crate::proto::capture::{CaptureFile, DissectedPacket, SegmentOrDatagram, dissect};
 use http_stream::HttpStreams;
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
@@ -278,8 +280,12 @@ impl<'s> Replay<'s> {
         }
     }
 
-    /// Notes an answer; its place.
+    /// Notes an answer; its place. An install's token is nobody's business, wherever the capture is from.
     fn answer(&mut self, at: Duration, asked: String, event: Option<Event>, machine: Machine) -> usize {
+        let asked = match paths::with_tokens_hidden(asked.as_bytes()) {
+            Cow::Borrowed(_) => asked,
+            Cow::Owned(hidden) => String::from_utf8_lossy(&hidden).into_owned(),
+        };
         self.answers.push(ReplayedAnswer {
             at,
             machine: machine.key,

@@ -299,3 +299,21 @@ fn a_token_that_the_recorder_hid_is_no_wrong_one() {
     assert_eq!(hidden.answers[0].event, None);
     assert!(hidden.attempts.is_empty());
 }
+
+#[test]
+fn a_token_is_shown_of_no_capture_however_it_was_taken() {
+    let token = "30313233343536373839616263646566";
+    let path = format!("/callback/r1u07/{token}/done");
+    let report = firmware()
+        .tftp(4100, &request(&path))
+        .http(9000, 1, &format!("POST {path} HTTP/1.1\r\n\r\n"))
+        .replayed(&room(BootTarget::Live), 1);
+    let asked: Vec<&str> = report.answers[2..].iter().map(|answer| &*answer.asked).collect();
+    assert_eq!(asked.len(), 2);
+    for asked in asked {
+        assert!(
+            asked.contains("/callback/r1u07/***") && !asked.contains(token),
+            "{asked}"
+        );
+    }
+}
