@@ -1,6 +1,6 @@
 //! Captures: files of packets as tcpdump, Wireshark and our own flight recorder write them.
 //!
-//! [`read`] takes pcapng and the older pcap, of either byte order; [`dissect`] finds what a server would have read of a
+//! [`read`] takes pcapng and the older pcap, of either byte order; [`dissect()`] finds what a server would have read of a
 //! packet, behind Ethernet, VLAN tags and what Linux puts in front of packets of any interface. [`PcapngWriter`] writes
 //! pcapng (draft-ietf-opsawg-pcapng). Whatever a file says ends in packets or in an error, never in a panic.
 
