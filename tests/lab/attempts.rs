@@ -4,20 +4,10 @@ use super::SOON;
 use super::daemon::{Daemon, ask, ask_json_with};
 use super::namespace::{SERVER, Wire, text};
 use super::proxy::OtherServer;
-use super::room::Room;
+use super::room::{ONE_LIVE_HOST, Room};
 use super::wire::Rack;
 use serde_json::Value;
 use std::fs;
-
-const INVENTORY: &str = r#"
-[[host]]
-name    = "r1u01"
-mac     = "02:00:00:00:00:41"
-address = "192.0.2.41"
-boot    = "live"
-script  = "who"
-image   = "small"
-"#;
 
 /// What `bootwright why` says of the host, once `is_so`.
 fn attempts(room: &Room, daemon: &Daemon, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
@@ -45,7 +35,7 @@ fn came_to(attempts: &[Value]) -> Vec<&str> {
 #[test]
 fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
     let wire = Wire::new();
-    let room = Room::new(INVENTORY)
+    let room = Room::new(ONE_LIVE_HOST)
         .with_script("who", "#!ipxe\necho {{ name }}\n")
         .with_small_image(&[7; 1000]);
     let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
@@ -111,7 +101,7 @@ fn why_names_the_cause_of_boots_that_come_to_nothing() {
     let unarmed = "\n[[host]]\nname = \"r1u02\"\nmac = \"02:00:00:00:00:42\"\naddress = \"192.0.2.42\"\n\
                    boot = \"install\"\nscript = \"who\"\n";
     let wire = Wire::new();
-    let room = Room::new(&format!("{INVENTORY}{unarmed}"))
+    let room = Room::new(&format!("{ONE_LIVE_HOST}{unarmed}"))
         .with_settings("[unknown]\npolicy = \"lease\"\n")
         .with_script("who", "#!ipxe\necho {{ name }}\n")
         .with_small_image(&[7; 1000]);
@@ -179,7 +169,7 @@ fn firmware_that_joins_no_two_offers_is_named_beside_another_server() {
     let bytes = bytes.flat_map(str::split_whitespace);
     let discover: Vec<u8> = bytes.map(|byte| u8::from_str_radix(byte, 16).expect("hex")).collect();
     let wire = Wire::new();
-    let room = Room::new(&INVENTORY.replace("02:00:00:00:00:41", "52:54:00:00:00:a1"))
+    let room = Room::new(&ONE_LIVE_HOST.replace("02:00:00:00:00:41", "52:54:00:00:00:a1"))
         .with_script("who", "#!ipxe\n")
         .with_small_image(b"x");
     room.set("mode = \"dhcp\"", "mode = \"proxy\"");

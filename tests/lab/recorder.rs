@@ -3,27 +3,17 @@
 use super::SOON;
 use super::daemon::{Daemon, ask, ask_json_with};
 use super::namespace::{INTERFACE, Namespace, SERVER, Wire, text};
-use super::room::{Room, bootwright};
+use super::room::{ONE_LIVE_HOST, Room, bootwright};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 use tempfile::TempDir;
-
-const INVENTORY: &str = r#"
-[[host]]
-name    = "r1u01"
-mac     = "02:00:00:00:00:41"
-address = "192.0.2.41"
-boot    = "live"
-script  = "who"
-image   = "small"
-"#;
 
 const MAC: &str = "02:00:00:00:00:41";
 /// One that no install has.
 const TOKEN: &str = "30313233343536373839616263646566";
 
 fn room() -> Room {
-    Room::new(INVENTORY)
+    Room::new(ONE_LIVE_HOST)
         .with_script("who", "#!ipxe\necho {{ name }}\n")
         .with_small_image(&[7; 100_000])
 }

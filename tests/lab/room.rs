@@ -22,6 +22,17 @@ pool   = ["192.0.2.100-192.0.2.199"]
 lease  = "1h"
 "#;
 
+/// A host that boots a script `who` and has an image, [`Room::with_small_image`]'s.
+pub const ONE_LIVE_HOST: &str = r#"
+[[host]]
+name    = "r1u01"
+mac     = "02:00:00:00:00:41"
+address = "192.0.2.41"
+boot    = "live"
+script  = "who"
+image   = "small"
+"#;
+
 /// A host that holds places which a machine must wait for: an address of nobody would give way.
 pub const HOLDER: &str = r#"
 [[host]]

@@ -3,20 +3,10 @@
 use super::SOON;
 use super::daemon::Daemon;
 use super::namespace::{SERVER, Wire, text};
-use super::room::{Room, binary};
+use super::room::{ONE_LIVE_HOST, Room, binary};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::{fs, process::Command};
-
-const INVENTORY: &str = r#"
-[[host]]
-name    = "r1u01"
-mac     = "02:00:00:00:00:41"
-address = "192.0.2.41"
-boot    = "live"
-script  = "who"
-image   = "small"
-"#;
 
 /// A terminal of tmux's, of 80 by 24.
 struct Terminal(String);
@@ -63,7 +53,7 @@ impl Drop for Terminal {
 #[test]
 fn the_board_shows_what_happens_outlives_the_daemon_and_leaves_the_terminal_as_it_was() {
     let wire = Wire::new();
-    let room = Room::new(INVENTORY)
+    let room = Room::new(ONE_LIVE_HOST)
         .with_script("who", "#!ipxe\necho {{ name }}\n")
         .with_small_image(&[7; 1000]);
     let daemon = Daemon::start(&wire, &room);
@@ -116,7 +106,7 @@ fn the_board_shows_what_happens_outlives_the_daemon_and_leaves_the_terminal_as_i
 #[test]
 fn it_ends_with_its_terminal() {
     let wire = Wire::new();
-    let room = Room::new(INVENTORY)
+    let room = Room::new(ONE_LIVE_HOST)
         .with_script("who", "#!ipxe\n")
         .with_small_image(b"x");
     let _daemon = Daemon::start(&wire, &room);
