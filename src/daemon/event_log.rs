@@ -3,13 +3,15 @@
 //! Nobody who serves machines waits for it. Who follows and reads too slowly misses the oldest, and is told how many.
 
 use crate::boot::event::Event;
-use crate::model::limits::EVENTS_KEPT_MAX;
+use crate::model::limits::{ATTEMPTS_GATHER_INTERVAL, EVENTS_KEPT_MAX};
 use crate::state::Subscription;
 use std::{
     collections::VecDeque,
+    iter,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::time::sleep;
 
 /// The last events, each with its number.
 #[derive(Default)]
@@ -61,13 +63,13 @@ impl EventLog {
     /// Takes in what happens, for as long as something may.
     pub(super) async fn follow(self: Arc<Self>, mut events: Subscription) {
         while let Some(event) = events.next().await {
+            // As attempts are: whoever serves machines wakes this once for many events, and not for each.
+            sleep(ATTEMPTS_GATHER_INTERVAL).await;
+            let gathered: Vec<_> = iter::once(event).chain(iter::from_fn(|| events.try_next())).collect();
             let missed = events.take_missed();
             let mut kept = self.lock();
             kept.skip(missed);
-            kept.push(event);
-            while let Some(event) = events.try_next() {
-                kept.push(event);
-            }
+            gathered.into_iter().for_each(|event| kept.push(event));
             drop(kept);
             self.arrived.notify_all();
         }

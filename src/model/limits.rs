@@ -100,7 +100,7 @@ pub const ATTEMPTS_PER_COMMIT_MAX: usize = 256;
 /// How often attempts that changed are written: after a crash, at most so much of a timeline is missing. Each is
 /// written whole, and in a storm of a thousand machines that was most of what attempts cost at one second.
 pub const ATTEMPTS_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
-/// Events are gathered for so long before attempts take them in.
+/// Events are gathered for so long before attempts, and the last events that are kept for people, take them in.
 pub const ATTEMPTS_GATHER_INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is logged that attempts can't be written.
 pub const ATTEMPTS_LOG_INTERVAL: Duration = Duration::from_secs(60);
