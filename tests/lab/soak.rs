@@ -215,6 +215,8 @@ fn machines_that_boot_again_take_no_more_memory_and_the_threads_of_a_storm_end()
     /// So much may come with later storms: rooms for pieces of files, which are kept (4 MiB at most), and what the
     /// allocator does not give back of a burst. A leak of 5 KiB a boot is more than that.
     const MORE_KIB_MAX: u64 = 7 * 1024;
+    /// Until then what is kept of the last events and packets fills up: some 8 MiB that no leak takes.
+    const ROUNDS_AT_FIRST: u32 = 3;
     /// The daemon's own, and a few that wait for their next disk.
     const THREADS_MAX: u64 = 24;
     let mut site = Site::new();
@@ -234,7 +236,7 @@ fn machines_that_boot_again_take_no_more_memory_and_the_threads_of_a_storm_end()
         assert_eq!(gone, Some(()), "{} threads", told_by_kernel(pid, "Threads:"));
         told_by_kernel(pid, "VmRSS:")
     };
-    let once = storms(&mut site, 1);
+    let once = storms(&mut site, ROUNDS_AT_FIRST);
     let often = storms(&mut site, 5);
     assert!(often <= once + MORE_KIB_MAX, "from {once} to {often} KiB");
 }
