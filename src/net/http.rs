@@ -194,12 +194,13 @@ impl HttpServer {
             debug!(%client, "TCP_NODELAY: {error}");
         }
         // It is another thread's from here on.
+        let peer = stream.peer_addr();
         let (Ok(own), Ok(stream)) = (stream.local_addr(), stream.into_std()) else {
             return self.shared.counters.count(Counter::AcceptFailed);
         };
         let context = ConnectionContext {
             shared: Arc::clone(&self.shared),
-            tracker: Arc::new(DeliveryTracker::new(Arc::clone(&self.shared))),
+            tracker: Arc::new(DeliveryTracker::new(Arc::clone(&self.shared), peer.ok(), own)),
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
             hot_files: Arc::clone(&self.hot_files),

@@ -195,6 +195,7 @@ impl Recorder {
             mem::swap(&mut *lock(tray), &mut *spare);
             let Tray { bytes, packets } = &mut *spare;
             let mut start = 0;
+            let mut owned = Vec::with_capacity(packets.len());
             for laid in packets.drain(..) {
                 let (key, mac) = match laid.owner {
                     Ok(key) => (key, laid.mac),
@@ -212,9 +213,11 @@ impl Recorder {
                     bytes: bytes[start..laid.end].into(),
                 };
                 start = laid.end;
-                lock(&self.rings).push(key, packet);
+                owned.push((key, packet));
             }
             spare.clear();
+            let mut rings = lock(&self.rings);
+            owned.into_iter().for_each(|(key, packet)| rings.push(key, packet));
         }
     }
 

@@ -27,6 +27,9 @@ pub const RECORDER_FILE_INTERVAL: Duration = Duration::from_millis(200);
 pub const RECORDED_PACKET_BYTES_MAX: usize = 1536;
 /// Bytes of the head of an HTTP request or response that are kept.
 pub const RECORDED_HEAD_BYTES_MAX: usize = 1024;
+/// HTTP exchanges of one connection whose heads are kept within a second; those beyond are counted
+/// (`recorder_dropped`).
+pub const RECORDED_EXCHANGES_PER_S_MAX: u32 = 16;
 /// Acknowledgements of one TFTP transfer that are kept, beside the last one: of its options and of its first block.
 pub const RECORDED_TFTP_ACKS_MAX: u8 = 2;
 

@@ -15,6 +15,7 @@ use crate::stall::{StallGuard, StallLimits};
 use crate::state::{Counter, Shared, transfers::TransferHandle};
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::AsFd,
     pin::Pin,
     sync::{
@@ -178,14 +179,15 @@ pub(super) struct DeliveryTracker {
 }
 
 impl DeliveryTracker {
-    pub(super) fn new(shared: Arc<Shared>) -> DeliveryTracker {
+    /// That of a connection with the client at `peer`, which may be gone already, to this end of it.
+    pub(super) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, own: SocketAddr) -> DeliveryTracker {
         DeliveryTracker {
             shared,
             delivery: Mutex::default(),
             has_bulk: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
             heard: Mutex::default(),
-            heads: RecordedHeads::default(),
+            heads: RecordedHeads::new(peer, own),
             has_promised: AtomicBool::new(false),
             loss: OnceLock::new(),
         }
@@ -313,11 +315,7 @@ impl ClientStream {
         if let Ok(written) = written
             && heads.awaits_response()
         {
-            let ends = || {
-                let stream = self.stream.stream();
-                Some((stream.peer_addr().ok()?, stream.local_addr().ok()?))
-            };
-            heads.sent(&self.tracker.shared, (*written, parts), ends);
+            heads.sent(&self.tracker.shared, (*written, parts));
         }
     }
 

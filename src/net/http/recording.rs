@@ -3,9 +3,9 @@
 
 use crate::attempt::PacketKind;
 use crate::boot::paths;
-use crate::model::limits::RECORDED_HEAD_BYTES_MAX;
+use crate::model::limits::{RECORDED_EXCHANGES_PER_S_MAX, RECORDED_HEAD_BYTES_MAX};
 use crate::state::{
-    Shared,
+    Counter, Shared,
     recorder::{ObservedPacket, PacketOwner},
 };
 use std::{
@@ -30,8 +30,10 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const SECRET_HEADERS: [&[u8]; 3] = [b"authorization", b"proxy-authorization", b"cookie"];
 
 /// A request that came in and the response that goes out, as far as their heads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecordedHeads {
+    /// The client and we, where both are of IPv4.
+    ends: Option<(SocketAddrV4, SocketAddrV4)>,
     /// Whether anything was heard.
     has_begun: AtomicBool,
     /// Whether a request was heard that nothing was sent for yet.
@@ -47,6 +49,27 @@ struct Heads {
     is_first: bool,
     /// When the request began, on the monotonic clock.
     since: Duration,
+    budget: ExchangeBudget,
+}
+
+/// How many exchanges of a connection may still be kept in this second. Who asks as fast as it can is no machine that
+/// boots: it would push out its own packets, and have each response cost more.
+#[derive(Debug, Default)]
+struct ExchangeBudget {
+    /// When the second began, on the monotonic clock.
+    since: Duration,
+    kept: u32,
+}
+
+impl ExchangeBudget {
+    fn take(&mut self, now: Duration) -> bool {
+        if self.kept == 0 || now.saturating_sub(self.since) >= Duration::from_secs(1) {
+            *self = ExchangeBudget { since: now, kept: 0 };
+        }
+        let is_left = self.kept < RECORDED_EXCHANGES_PER_S_MAX;
+        self.kept += u32::from(is_left);
+        is_left
+    }
 }
 
 /// The beginning of what one side sent.
@@ -81,6 +104,16 @@ impl Head {
 }
 
 impl RecordedHeads {
+    /// Those of a connection between a client, where it is not gone yet, and this end of it.
+    pub(super) fn new(client: Option<SocketAddr>, server: SocketAddr) -> RecordedHeads {
+        RecordedHeads {
+            ends: client.and_then(of_v4).zip(of_v4(server)),
+            has_begun: AtomicBool::default(),
+            awaits_response: AtomicBool::default(),
+            heads: Mutex::default(),
+        }
+    }
+
     /// Takes what the client sent.
     pub(super) fn hear(&self, shared: &Shared, bytes: &[u8]) {
         if bytes.is_empty() {
@@ -95,7 +128,11 @@ impl RecordedHeads {
             if !is_first && !may_begin(bytes, &REQUEST_BEGINNINGS) {
                 return;
             }
-            heads.begin(is_first, shared.clock.monotonic());
+            let now = shared.clock.monotonic();
+            if !heads.budget.take(now) {
+                return shared.counters.count(Counter::RecorderDropped);
+            }
+            heads.begin(is_first, now);
             self.awaits_response.store(true, Ordering::Relaxed);
         }
         heads.request.add(bytes);
@@ -106,26 +143,19 @@ impl RecordedHeads {
         self.awaits_response.load(Ordering::Relaxed)
     }
 
-    /// Takes what was sent: so many bytes of these parts. `ends` are the client and we.
-    pub(super) fn sent(
-        &self,
-        shared: &Shared,
-        written: (usize, &[IoSlice<'_>]),
-        ends: impl FnOnce() -> Option<(SocketAddr, SocketAddr)>,
-    ) {
+    /// Takes what was sent: so many bytes of these parts.
+    pub(super) fn sent(&self, shared: &Shared, written: (usize, &[IoSlice<'_>])) {
         let mut heads = self.heads();
         heads.answer(written);
         if !heads.response.is_over {
             return;
         }
         self.awaits_response.store(false, Ordering::Relaxed);
-        if !heads.are_heads() {
-            return;
+        if heads.are_heads()
+            && let Some(ends) = self.ends
+        {
+            heads.record(shared, ends);
         }
-        let Some((client, server)) = ends().and_then(|(client, server)| Some((of_v4(client)?, of_v4(server)?))) else {
-            return;
-        };
-        heads.record(shared, (client, server));
     }
 
     fn heads(&self) -> MutexGuard<'_, Heads> {
@@ -270,6 +300,17 @@ mod tests {
         assert!(!heads.are_heads(), "it only began like one");
         heads.is_first = true;
         assert!(heads.are_heads(), "whatever a connection begins with was a request");
+    }
+
+    #[test]
+    fn who_asks_as_fast_as_it_can_has_some_exchanges_of_each_second_kept() {
+        let mut budget = ExchangeBudget::default();
+        let mut kept = |from_ms: u64, every_ms: usize| {
+            let times = (from_ms..from_ms + 3000).step_by(every_ms);
+            times.filter(|ms| budget.take(Duration::from_millis(*ms))).count()
+        };
+        assert_eq!(kept(10, 100), 30, "a machine that boots has all of its own kept");
+        assert_eq!(kept(5000, 1), 3 * RECORDED_EXCHANGES_PER_S_MAX as usize);
     }
 
     #[test]
