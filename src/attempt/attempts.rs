@@ -4,7 +4,7 @@
 //! machine is heard again. Unlisted machines have a share of their own: whoever invents them takes nothing from the
 //! hosts.
 
-use super::timeline::{Attempt, AttemptId, AttemptOwner};
+use super::timeline::{Attempt, AttemptHead, AttemptId, AttemptOwner};
 use crate::boot::event::{Event, InstallEvent, MachineKey, Step};
 use crate::model::{
     InstallNews, Now,
@@ -67,15 +67,17 @@ fn owner(event: &Event) -> Option<AttemptOwner> {
 }
 
 impl Attempts {
-    /// Takes one from disk back, as the process starts.
-    pub fn restore(&mut self, now: Now, mut attempt: Attempt) {
-        attempt.resume(now);
-        let owner = attempt.owner.clone();
-        self.file(attempt.id, &owner);
-        if attempt.silence(now) < ATTEMPT_SILENCE {
+    /// Takes one from disk back, as the process starts: `whole` only if its machine was heard just now, for there may
+    /// be very many.
+    pub fn restore(&mut self, now: Now, head: &AttemptHead, whole: impl FnOnce() -> Option<Attempt>) {
+        self.file(head.id, &head.owner);
+        if head.silence(now) < ATTEMPT_SILENCE
+            && let Some(mut attempt) = whole()
+        {
+            attempt.resume(now);
             self.memory.insert(attempt.id, attempt);
         }
-        self.bound(&owner);
+        self.bound(&head.owner);
     }
 
     /// Takes an event in, which happened while `generation` was in force.
@@ -125,8 +127,11 @@ impl Attempts {
             AttemptOwner::Host(_) => &mut self.of_hosts,
             AttemptOwner::Mac(_) => &mut self.of_unlisted,
         };
+        // One name for all attempts of a machine.
+        let known = self.by_owner.get_key_value(owner);
+        let owner = known.map_or(owner, |(owner, _)| owner).clone();
         class.insert(id, owner.clone());
-        self.by_owner.entry(owner.clone()).or_default().insert(id);
+        self.by_owner.entry(owner).or_default().insert(id);
     }
 
     /// Drops the oldest where there are too many: those of the machine that the last one is of, so that one that is
@@ -274,6 +279,7 @@ mod tests {
         events::{acknowledged, at, event, mac, offered, sent_artifact, sent_script, unlisted},
     };
     use crate::boot::event::{Machine, Stage};
+    use crate::model::WallTime;
 
     fn host() -> AttemptOwner {
         AttemptOwner::Host("r1u07".parse().unwrap())
@@ -356,7 +362,12 @@ mod tests {
             monotonic: Duration::ZERO,
             wall: at(115).wall,
         };
-        after.restore(start, on_disk.clone());
+        after.restore(start, &on_disk.head(), || Some(on_disk.clone()));
+        let long_ago = AttemptHead {
+            began: WallTime(on_disk.began.0 - ATTEMPT_SILENCE.as_secs()),
+            ..on_disk.head()
+        };
+        Attempts::default().restore(start, &long_ago, || panic!("it rests on disk"));
         let later = start.after(Duration::from_secs(5));
         observe(&mut after, &sent_artifact(later, "linux", 10));
         let [goes_on] = <[Attempt; 1]>::try_from(write(&mut after)).unwrap();

@@ -33,7 +33,7 @@ pub mod verdict;
 pub use attempts::{Attempts, Load, Unwritten};
 pub use ring::{PacketKind, PacketRings, RecordedPacket};
 pub use step::{AttemptStep, FileKind, StepKind, StepReason};
-pub use timeline::{Attempt, AttemptId, AttemptOutcome, AttemptOwner, Progress};
+pub use timeline::{Attempt, AttemptHead, AttemptId, AttemptOutcome, AttemptOwner, Progress};
 
 #[cfg(test)]
 mod events;

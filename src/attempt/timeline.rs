@@ -131,11 +131,42 @@ pub struct Attempt {
     epoch_ms: i128,
 }
 
+/// What is in memory of every attempt: whose it is, and when it was heard. Its steps are on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptHead {
+    /// Its number.
+    pub id: AttemptId,
+    /// Whose it is.
+    pub owner: AttemptOwner,
+    /// When it began.
+    pub began: WallTime,
+    /// When it was heard last, in ms since it began.
+    pub last_ms: u64,
+}
+
+impl AttemptHead {
+    /// How long it was not heard, by the clock on the wall: the process that heard it is gone.
+    pub(super) fn silence(&self, now: Now) -> Duration {
+        let passed = u64::saturating_sub(now.wall.0, self.began.0).saturating_mul(1000);
+        Duration::from_millis(passed.saturating_sub(self.last_ms))
+    }
+}
+
 fn ms(time: Duration) -> i128 {
     i128::try_from(time.as_millis()).unwrap_or(i128::MAX)
 }
 
 impl Attempt {
+    /// What a start needs of it.
+    pub fn head(&self) -> AttemptHead {
+        AttemptHead {
+            id: self.id,
+            owner: self.owner.clone(),
+            began: self.began,
+            last_ms: self.last_ms,
+        }
+    }
+
     /// One that begins with an event.
     pub(super) fn begin(id: AttemptId, owner: AttemptOwner, generation: u64, event: &Event) -> Attempt {
         let mut attempt = Attempt {

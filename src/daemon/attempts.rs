@@ -43,7 +43,7 @@ impl AttemptRecorder {
         writer: Arc<StoreWriter>,
     ) -> Result<AttemptRecorder, StoreError> {
         let (now, mut attempts) = (shared.clock.now(), Attempts::default());
-        let unreadable = attempts::each(&*store, |attempt| attempts.restore(now, attempt))?;
+        let unreadable = attempts::each(&*store, |head, whole| attempts.restore(now, head, whole))?;
         if unreadable > 0 {
             tracing::warn!(
                 "{} of earlier boots can't be read and left out",
@@ -110,9 +110,9 @@ impl AttemptRecorder {
             if unwritten.changed.is_empty() && unwritten.dropped.is_empty() {
                 break;
             }
-            let puts = unwritten.changed.iter().filter_map(attempts::put);
-            let removes = unwritten.dropped.iter().map(|id| attempts::remove(*id));
-            let written = self.writer.background(puts.chain(removes).collect());
+            let mut writes = attempts::puts(&unwritten.changed);
+            writes.extend(unwritten.dropped.iter().map(|id| attempts::remove(*id)));
+            let written = self.writer.background(writes);
             if let Err(error) = written.and_then(Committing::wait) {
                 self.lock().not_written(unwritten);
                 if self.unwritten.is_due(&self.shared.clock, ATTEMPTS_LOG_INTERVAL) {

@@ -80,8 +80,9 @@ pub const FOLLOWED_SLOTS: usize = 65_536;
 pub const STORE_PAGE_ENTRIES: usize = 256;
 /// How long attempts are kept.
 pub const ATTEMPT_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Attempts of hosts that are kept: a room of 1,000 machines, 20 times each.
-pub const ATTEMPTS_KEPT_MAX: usize = 20_000;
+/// Attempts of hosts that are kept: of 10,000 machines ten each. Of one that rests its machine's name and its number are in
+/// memory; on disk each takes some 1 kB.
+pub const ATTEMPTS_KEPT_MAX: usize = 100_000;
 /// Attempts of unlisted machines that are kept.
 pub const ATTEMPTS_UNLISTED_MAX: usize = 1_000;
 /// Attempts of one machine that are kept: one that is started again and again takes no other's place.
@@ -95,6 +96,8 @@ pub const ATTEMPT_STEPS_MAX: usize = 48;
 pub const ATTEMPT_STEP_WINDOW: usize = 6;
 /// Bytes of a text of a step: a path, a reason's sentence.
 pub const ATTEMPT_TEXT_BYTES_MAX: usize = 240;
+/// Bytes of one attempt as JSON: all its steps with texts that are escaped throughout are a fifth of that.
+pub const ATTEMPT_JSON_BYTES_MAX: u64 = 1024 * 1024;
 /// Attempts that are written in one commit.
 pub const ATTEMPTS_PER_COMMIT_MAX: usize = 256;
 /// How often attempts that changed are written: after a crash, at most so much of a timeline is missing. Each is

@@ -1,5 +1,5 @@
-//! What 10,000 hosts cost: the time of `bootwright check`, of `serve` until it says READY, and of `why` while as many
-//! attempts are kept as ever are.
+//! What 10,000 hosts cost: the time of `bootwright check`, of `serve` until it says READY, and of `why`, `hosts` and
+//! `events` while as many attempts are kept as ever are. Each start after the first is one after SIGKILL.
 //!
 //! `make bench-room` runs it with the profile of an installed daemon. `serve` runs in a network
 //! namespace of its own and needs root; without root that figure is left out, and the output says so.
@@ -7,12 +7,13 @@
 use bootwright::{
     attempt::Attempt,
     model::limits::ATTEMPTS_KEPT_MAX,
-    store::{self, Write, records::attempts},
+    store::{self, records::attempts},
 };
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     fs,
+    net::Ipv4Addr,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -55,20 +56,30 @@ fn attempts(folder: &TempDir) {
         run(&[arguments, &["--socket", &socket, "--json"]].concat());
         start.elapsed()
     };
-    let hosts = (0..WHY_RUNS).map(|run| host_name(run * (HOSTS / WHY_RUNS)));
-    report(
-        "bootwright why HOST",
-        hosts.clone().map(|host| asked(&["why", &host])).collect(),
-    );
-    report(
-        "bootwright why HOST --all",
-        hosts.map(|host| asked(&["why", &host, "--all"])).collect(),
-    );
-    report(
-        "bootwright why (every host)",
-        (0..RUNS).map(|_| asked(&["why"])).collect(),
-    );
+    let hosts = || (0..WHY_RUNS).map(|run| run * (HOSTS / WHY_RUNS));
+    let of_one = |what: &str, name: &dyn Fn(u32) -> String, more: &[&str]| {
+        let times = hosts().map(|host| asked(&[&["why", &name(host)], more].concat()));
+        report(what, times.collect());
+    };
+    of_one("bootwright why HOST", &host_name, &[]);
+    of_one("bootwright why MAC", &mac, &[]);
+    of_one("bootwright why SERIAL", &serial, &[]);
+    of_one("bootwright why ADDRESS", &|host| address(host).to_string(), &[]);
+    of_one("bootwright why HOST --all", &host_name, &["--all"]);
+    let of_all = |command: &str| {
+        let times = (0..RUNS).map(|_| asked(&[command])).collect();
+        report(&format!("bootwright {command} (every host)"), times);
+    };
+    of_all("why");
+    of_all("hosts");
+    of_all("events");
     println!("{:32} {} MiB", "memory of the daemon", daemon.resident_kb() / 1024);
+    let files = fs::read_dir(folder.path().join("state")).expect("its folder").flatten();
+    let bytes: u64 = files
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.len())
+        .sum();
+    println!("{:32} {} MiB", "its files", bytes / (1024 * 1024));
 }
 
 /// Writes so many attempts as are kept, of all hosts in turn, each of a machine that booted and asked for its answer.
@@ -110,8 +121,11 @@ fn fill(state: &Path) {
     };
     for thousand in 0..kept / 1000 {
         let numbers = thousand * 1000..(thousand + 1) * 1000;
-        let writes: Vec<Write> = numbers.filter_map(|number| attempts::put(&attempt(number))).collect();
-        opened.store.commit(&writes).expect("room on the disk");
+        let written: Vec<Attempt> = numbers.map(attempt).collect();
+        opened
+            .store
+            .commit(&attempts::puts(&written))
+            .expect("room on the disk");
     }
 }
 
@@ -170,6 +184,19 @@ fn host_name(host: u32) -> String {
     format!("r{rack}u{unit:02}")
 }
 
+fn mac(host: u32) -> String {
+    let [_, a, b, c] = host.to_be_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+fn serial(host: u32) -> String {
+    format!("SN{host:06}")
+}
+
+fn address(host: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0xC612_0100 + host)
+}
+
 fn inventory() -> String {
     let mut text = String::from(
         "[[subnet]]\ncidr = \"198.18.0.0/15\"\nrouter = \"198.18.0.1\"\ndns = [\"198.18.0.1\"]\n\
@@ -180,13 +207,14 @@ fn inventory() -> String {
     );
     for host in 0..HOSTS {
         let rack = host / 40;
-        let [_, a, b, c] = host.to_be_bytes();
-        let address = std::net::Ipv4Addr::from(0xC612_0100 + host);
         writeln!(
             text,
-            "\n[[host]]\nname = \"{}\"\nmac = \"52:54:00:{a:02x}:{b:02x}:{c:02x}\"\n\
-             address = \"{address}\"\nprofile = \"worker\"\nvars = {{ disk = \"/dev/vda\", rack = {rack} }}",
-            host_name(host)
+            "\n[[host]]\nname = \"{}\"\nmac = \"{}\"\nserial = \"{}\"\naddress = \"{}\"\n\
+             profile = \"worker\"\nvars = {{ disk = \"/dev/vda\", rack = {rack} }}",
+            host_name(host),
+            mac(host),
+            serial(host),
+            address(host)
         )
         .expect("a String takes every write");
     }

@@ -1,6 +1,6 @@
 //! Attempts under any order of events: bounded, in order, and the same over a restart.
 
-use bootwright::attempt::{Attempt, AttemptOwner, Attempts};
+use bootwright::attempt::{Attempt, AttemptHead, AttemptOwner, Attempts};
 use bootwright::boot::event::{
     BootAction, BootDecision, DiskReason, Event, Machine, MachineKey, Reason, RequestedFile, ScriptChoice, Stage, Step,
 };
@@ -168,8 +168,9 @@ proptest! {
             }
             if restarts.contains(&place) {
                 restarted = Attempts::default();
-                for id in disk.0.keys() {
-                    restarted.restore(event.at, disk.read(*id).unwrap());
+                for (id, text) in &disk.0 {
+                    let head: AttemptHead = serde_json::from_str(text).unwrap();
+                    restarted.restore(event.at, &head, || disk.read(*id));
                 }
             }
         }

@@ -124,7 +124,8 @@ impl Hosts {
         Some(&self.all[*place])
     }
 
-    fn with_serial(&self, serial: &str) -> Option<&Arc<Host>> {
+    /// The host that lists the serial number, whether or not its machine is known by that.
+    pub fn with_serial(&self, serial: &str) -> Option<&Arc<Host>> {
         self.by_serial.get(serial).map(|place| &self.all[*place])
     }
 

@@ -45,7 +45,7 @@ impl AdminService {
         let snapshot = self.shared.snapshot.load();
         let hosts = &snapshot.hosts;
         let of_host = |host: &Arc<Host>| AttemptOwner::Host(host.name.clone());
-        if let Some(host) = hosts.by_name(named).or_else(|| hosts.by_serial(named)) {
+        if let Some(host) = hosts.by_name(named).or_else(|| hosts.with_serial(named)) {
             return Ok(of_host(host));
         }
         if let Ok(mac) = named.parse() {

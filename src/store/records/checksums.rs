@@ -37,8 +37,13 @@ use std::{
 const PREFIX: &[u8] = b"checksum/";
 const MAGIC: &[u8; 4] = b"BWC1";
 const HEAD_BYTES: usize = 94;
-/// The embedded store's files, the one with the latest records last.
-const FILES: [&str; 2] = [database::FILE, embedded::JOURNAL_FILE];
+/// Bytes of the longest record: its path is as long as its length can say.
+const RECORD_BYTES_MAX: usize = HEAD_BYTES + u16::MAX as usize + SUM_BYTES;
+/// Bytes of a database that are looked at in one go.
+const PART_BYTES: usize = 1024 * 1024;
+/// The embedded store's files. The journal has the latest records.
+const DATABASE: &str = database::FILE;
+const JOURNAL: &str = embedded::JOURNAL_FILE;
 
 /// Of several versions the latest is taken; one that was forgotten may come back to life, and counts only for a file
 /// that did not change since.
@@ -90,20 +95,36 @@ pub fn forget(path: &Path) -> Write {
 /// is none or it may not be read. redb and the journal leave older versions of a record behind, so of
 /// several the latest is taken.
 pub fn beside_a_daemon(folder: &Path) -> Vec<ChecksumRecord> {
-    // The journal is read first: what it holds may move to the database meanwhile, and never back.
-    let mut files = FILES.map(|_| Vec::new());
-    for (file, bytes) in FILES.iter().zip(&mut files).rev() {
-        // A store that makes no sense is none, whatever lies there.
-        let read = open_regular(&folder.join(file)).and_then(|mut file| file.read_to_end(bytes));
-        if read.is_err() {
-            bytes.clear();
-        }
-    }
+    // The journal is read first: what it holds may move to the database meanwhile, and never back. It is small.
+    let opened = [JOURNAL, DATABASE].map(|file| open_regular(&folder.join(file)));
+    let [mut journal, mut database] = opened.map(Result::ok);
+    let mut latest = Vec::new();
+    // A store that makes no sense is none, whatever lies there.
+    let is_read = journal
+        .as_mut()
+        .is_some_and(|journal| journal.read_to_end(&mut latest).is_ok());
     let mut found = HashMap::new();
-    for file in &files {
-        take_latest(file, &mut found);
+    if let Some(database) = &mut database {
+        take_latest_of(database, &mut found);
+    }
+    if is_read {
+        take_latest(&latest, &mut found);
     }
     found.into_values().collect()
+}
+
+/// Takes the records in a database, which has much else: never more than a part of it is in memory.
+fn take_latest_of(database: &mut impl Read, found: &mut HashMap<PathBuf, ChecksumRecord>) {
+    let mut part = Vec::with_capacity(PART_BYTES + RECORD_BYTES_MAX);
+    loop {
+        let read = database.take(PART_BYTES as u64).read_to_end(&mut part);
+        take_latest(&part, found);
+        if !matches!(read, Ok(PART_BYTES)) {
+            return;
+        }
+        // A record that is cut off here is whole in the next part.
+        part.drain(..part.len() - RECORD_BYTES_MAX);
+    }
 }
 
 /// Takes every record in a file that is not older than what was found before.
@@ -264,6 +285,22 @@ mod tests {
         };
         store.commit(&[moved]).unwrap();
         assert_eq!(load(&*store).unwrap(), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn no_record_is_missed_where_a_database_is_read_in_parts() {
+        let path = |place: usize| ["deb/", &"x".repeat(300), &place.to_string()].concat();
+        // Some lie across the end of a part.
+        let mut database = Vec::new();
+        let mut count = 0;
+        while database.len() < 3 * PART_BYTES {
+            database.extend(encode(&record(&path(count), 7)).unwrap());
+            database.extend([0xee; 997]);
+            count += 1;
+        }
+        let mut found = HashMap::new();
+        take_latest_of(&mut &database[..], &mut found);
+        assert_eq!(found.len(), count);
     }
 
     #[test]
