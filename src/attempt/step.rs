@@ -190,6 +190,9 @@ pub struct AttemptStep {
     /// Bytes of the whole file, where its transfer was cut.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of: u64,
+    /// How long the machine had done nothing about it by the last time, in ms: what a wait finds out is told late.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silent_ms: u64,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<StepReason>,
@@ -220,6 +223,10 @@ impl AttemptStep {
             boot: step.boot().map(|boot| Cow::Borrowed(boot.name())),
             bytes: step.bytes().or(cut.map(|(had, _)| had)).unwrap_or(0),
             of: cut.map_or(0, |(_, length)| length),
+            silent_ms: match step.reason() {
+                Some(Reason::ClientSilent { ago, .. }) => ago.0,
+                _ => 0,
+            },
             reason: reason(step),
         }
     }
@@ -244,6 +251,7 @@ impl AttemptStep {
             _ => later.bytes,
         };
         self.of = later.of;
+        self.silent_ms = later.silent_ms;
         self.reason = later.reason;
     }
 }
@@ -313,7 +321,7 @@ fn failure_code(why: &InstallFailure) -> &'static str {
 fn cut(step: &Step) -> Option<(u64, u64)> {
     match step.reason()? {
         Reason::ClientGaveUp { had, length, .. }
-        | Reason::ClientSilent { had, length }
+        | Reason::ClientSilent { had, length, .. }
         | Reason::ConnectionEnded { had, length }
         | Reason::ClientGone { had, length }
         | Reason::ClientStalled { had, length } => Some((*had, *length)),

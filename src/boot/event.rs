@@ -16,7 +16,7 @@ mod words;
 
 pub use boot::{BootAction, BootDecision, BootFile, Mismatch};
 pub use fault::{
-    DiskReason, Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault,
+    Ago, DiskReason, Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault,
     PortDoubt, ReservationUnavailable, StoreFault, SubnetSource, WaitEnd,
 };
 pub use file::{FilePart, RequestedFile, ScriptChoice};

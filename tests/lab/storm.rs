@@ -328,7 +328,7 @@ fn machines_that_fail_have_the_verdict_of_their_fault_and_healthy_ones_have_none
 }
 
 #[test]
-#[ignore = "a storm of a thousand machines, and two minutes of silence after it"]
+#[ignore = "a storm of a thousand machines, and two minutes of silence after it: make test-causes"]
 fn of_a_thousand_machines_a_hundred_fail_and_each_has_the_verdict_of_its_fault() {
     every_fault_has_its_verdict(1000, 100, Duration::from_secs(300), 120);
 }

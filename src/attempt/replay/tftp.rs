@@ -184,7 +184,11 @@ impl Replay<'_> {
                     let step = Step::Failed {
                         file: transfer.subject.file.clone(),
                         part: None,
-                        reason: Reason::ClientSilent { had, length },
+                        reason: Reason::ClientSilent {
+                            had,
+                            length,
+                            ago: REPLAY_TFTP_SILENCE.into(),
+                        },
                     };
                     self.end(last.saturating_add(REPLAY_TFTP_SILENCE), client, step);
                 }

@@ -9,7 +9,7 @@ use crate::attempt::{
     },
 };
 use crate::boot::event::{
-    BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Mismatch,
+    Ago, BootAction, BootDecision, BootFile, DiskReason, Escaped, Event, FileFault, InstallEvent, MachineKey, Mismatch,
     Near, NoOrder, NoOwnAddress, NotStored, Reason, RequestedFile, ReservationUnavailable, Stage, Step, StoreFault,
 };
 use crate::boot::paths::Ports;
@@ -203,7 +203,7 @@ fn of_dhcp() -> Vec<Traced> {
 
 #[rustfmt::skip]
 fn refused() -> Vec<Traced> {
-    let silent = |had| Reason::ClientSilent { had, length: 300 };
+    let silent = |had| Reason::ClientSilent { had, length: 300, ago: Ago(0) };
     let message = Escaped::from(&b"no space"[..]);
     let gave_up = Reason::ClientGaveUp { had: 100, length: 300, error_code: 3, message };
     let template = || Reason::TemplateFailed { error: "undefined value".into() };
@@ -212,7 +212,7 @@ fn refused() -> Vec<Traced> {
     let come_back = Step::ComeBack { file: artifact(), reason: unverified };
     let full = Step::TurnedAway { reason: Reason::TransfersFull };
     let cut = |second| failed(second, artifact(), Reason::ConnectionEnded { had: 100, length: 300 });
-    let cut_at = |second, length| failed(second, artifact(), Reason::ClientSilent { had: length - 1, length });
+    let cut_at = |second, length| failed(second, artifact(), Reason::ClientSilent { had: length - 1, length, ago: Ago(0) });
     let no_file = Reason::AnswerFileMissing { answer: "preseed".parse().unwrap(), files: "a".into() };
     let unnamed = Reason::AnswerUnnamed { machine: "r1u07".into() };
     let no_order = Reason::NoOrder { host: "r1u07".parse().unwrap(), why: NoOrder::NoImage };
@@ -304,13 +304,31 @@ fn a_machine_on_its_way_or_up_has_no_verdict() {
 
 #[test]
 fn what_a_machine_got_past_is_no_cause() {
-    let lost = failed(3, loader(), Reason::ClientSilent { had: 0, length: 300 });
+    let silent = |ago| Reason::ClientSilent {
+        had: 0,
+        length: 300,
+        ago: Ago(ago),
+    };
+    let lost = failed(3, loader(), silent(0));
     let past = [
         sent(5, Stage::UefiPxe, loader()),
         told(10, Stage::Ipxe, script_file()),
         sent_script(at(11)),
     ];
-    assert_eq!(after(1, &and(and(boot(2), [lost]), past)), None);
+    assert_eq!(after(1, &and(and(boot(2), [lost]), past.clone())), None);
+    // In a crowd firmware asks twice for its loader, and what nobody takes ends when all the rest is there.
+    let told_late = |second, ago| failed(second, loader(), silent(ago));
+    assert_eq!(
+        after(1, &and(and(boot(2), past.clone()), [told_late(25, 23_000)])),
+        None
+    );
+    // That it has the loader of before does not make up for the one that it asks for now.
+    assert_eq!(
+        after(1, &and(and(boot(2), past), [told_late(25, 12_000)]))
+            .map(|verdict| verdict.cause)
+            .as_deref(),
+        Some("tftp_first_block_lost")
+    );
     let missing = failed(12, artifact(), Reason::ConnectionEnded { had: 100, length: 300 });
     let whole = sent(20, Stage::Ipxe, artifact());
     assert_eq!(after(1, &and(boot(5), [missing, whole])), None);

@@ -160,7 +160,7 @@ impl<'a> Trace<'a> {
 
 /// Whether a step shows that its machine got past another.
 fn is_progress(step: &AttemptStep, past: &AttemptStep) -> bool {
-    let is_later = step.until_ms > past.until_ms;
+    let is_later = step.until_ms > past.until_ms.saturating_sub(past.silent_ms);
     let is_same_file = step.file.is_some() && step.file == past.file;
     match step.kind {
         StepKind::Sent if step.bytes > 0 => is_later && (past.file.is_none() || is_same_file || is_next(step, past)),

@@ -6,6 +6,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 /// Why a machine boots its disk.
@@ -29,6 +30,23 @@ pub enum DiskReason {
 /// The host whose MAC differs in one digit from that of an unlisted machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Near(pub Option<Name>);
+
+/// How long before its event something was, in milliseconds: what is noticed by a wait is told that much later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Ago(pub u64);
+
+impl From<Duration> for Ago {
+    fn from(passed: Duration) -> Ago {
+        Ago(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s ago", self.0 / 1000)
+    }
+}
 
 /// A client's own words: data, and escaped where they are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 use super::{
     BootDecision, MachineKey, ReservationUnavailable,
     fault::{
-        Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault, PortDoubt,
-        SubnetSource, WaitEnd,
+        Ago, Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault,
+        PortDoubt, SubnetSource, WaitEnd,
     },
 };
 use crate::boot::method::Methods;
@@ -216,7 +216,8 @@ reasons! {
     DiskBusy "disk_busy" "the disk is still busy with what this machine asked for before",
     ClientGaveUp { had: u64, length: u64, error_code: u16, message: Escaped } "client_gave_up"
         "the client gave up after {had} of {length} bytes: error {error_code} {message}",
-    ClientSilent { had: u64, length: u64 } "client_silent" "the client fell silent after {had} of {length} bytes",
+    ClientSilent { had: u64, length: u64, ago: Ago } "client_silent"
+        "the client fell silent after {had} of {length} bytes, {ago}",
     ConnectionEnded { had: u64, length: u64 } "connection_ended"
         "the connection ended when {had} of {length} bytes had been sent",
     ClientGone { had: u64, length: u64 } "client_gone"

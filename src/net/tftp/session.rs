@@ -328,7 +328,12 @@ impl ActiveTransfer {
             }
             Some(TransferEnd::Silent) => {
                 counters.count(Counter::TftpSilent);
-                self.failed(Reason::ClientSilent { had, length })
+                let ago = shared.clock.monotonic().saturating_sub(self.transfer.silent_since());
+                self.failed(Reason::ClientSilent {
+                    had,
+                    length,
+                    ago: ago.into(),
+                })
             }
         };
         shared.publish(self.subject.event(shared.clock.now(), step));

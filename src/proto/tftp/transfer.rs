@@ -340,6 +340,11 @@ impl Transfer {
         (self.base > 1).then_some(self.progress_at)
     }
 
+    /// Since when the client did nothing that goes on with it: its last new block, or its request.
+    pub fn silent_since(&self) -> Duration {
+        self.progress_at
+    }
+
     /// The agreed block size in bytes, and blocks in a window.
     pub fn shape(&self) -> (usize, usize) {
         let narrow = |number: u64| usize::try_from(number).expect("options have 16 bits");
