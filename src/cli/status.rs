@@ -51,6 +51,8 @@ fn text(status: &Status) -> String {
         last_good,
         rolled_back_to,
         transfers,
+        // `bootwright doctor` judges them.
+        relays: _,
         counters,
         reasons,
     } = status;

@@ -112,6 +112,8 @@ pub struct PortFacts {
     pub port: u16,
     /// What it is for.
     pub purpose: &'static str,
+    /// Whether machines boot without it.
+    pub is_dispensable: bool,
     /// Who has it.
     pub state: PortState,
 }
@@ -229,13 +231,25 @@ pub struct KernelLimits {
     pub conntrack_max: Option<u64>,
 }
 
-/// A relay that the daemon heard.
-#[derive(Debug)]
+/// A relay that the daemon heard, or a switch that tells ports.
+#[derive(Clone, Debug, Default)]
 pub struct RelayFacts {
-    /// Its address (`giaddr`).
-    pub address: Ipv4Addr,
+    /// The relay's address (`giaddr`); `None` of a switch on our own wire.
+    pub address: Option<Ipv4Addr>,
+    /// An address of the network that it speaks for.
+    pub link: Option<Ipv4Addr>,
     /// The inventory's subnet for it.
-    pub subnet: Option<Cidr>,
+    pub subnet: Option<String>,
+    /// The switch, where it is named.
+    pub switch: Option<String>,
+    /// The first of the ports that it told.
+    pub ports: Vec<String>,
+    /// Whether one of them names a VLAN in place of a port.
+    pub names_a_vlan: bool,
+    /// Whether the inventory goes by its ports.
+    pub is_believed: bool,
+    /// Machines that it spoke for, as far as they were counted.
+    pub machines: usize,
 }
 
 /// A boot that came to nothing for what a relay or a switch says.

@@ -217,6 +217,15 @@ const PROGRAMS: &[(&str, &str)] = &[
         "systemd",
         "`systemctl list-sockets` names the socket unit; disable it with `systemctl disable --now NAME.socket`",
     ),
+    (
+        "rsyslogd",
+        "rsyslog: take the module imudp and its input out of rsyslog.conf, or give that another port or address, then \
+         `systemctl restart rsyslog`; or set enabled = false under [syslog]",
+    ),
+    (
+        "syslog-ng",
+        "syslog-ng: take the udp source of this port away or give it another address, then `systemctl restart syslog-ng`",
+    ),
     ("xinetd", "disable the service in /etc/xinetd.d that has this port"),
     ("inetd", "take the line of this port out of /etc/inetd.conf"),
     (
@@ -254,12 +263,19 @@ pub(super) fn judge_ports(facts: &DoctorFacts, found: &mut Diagnoses) {
             protocol,
             port: number,
             purpose,
+            is_dispensable,
             state,
         } = port;
         let subject = format_args!("{protocol}/{number} on {interface}");
         match state {
             PortState::Free => found.green(CheckName::Port, subject, format_args!("nobody has it ({purpose})")),
             PortState::Ours => found.green(CheckName::Port, subject, format_args!("bootwright has it ({purpose})")),
+            PortState::Held(holders) if *is_dispensable => found.amber(
+                CheckName::Port,
+                subject,
+                format_args!("{} has it, and {purpose} is not heard", Named(holders)),
+                HolderRemedy(holders, port),
+            ),
             PortState::Held(holders) => found.red(
                 CheckName::Port,
                 subject,

@@ -63,7 +63,7 @@ fn healthy() -> DoctorFacts {
             ..KernelLimits::default()
         },
         hosts: 100,
-        relays: vec![relay(Some(Cidr::containing(Ipv4Addr::new(198, 51, 100, 0), 24)))],
+        relays: vec![relay(Some("198.51.100.0/24"))],
         ..DoctorFacts::default()
     }
 }
@@ -74,6 +74,7 @@ fn port(state: PortState) -> PortFacts {
         protocol: "udp",
         port: 67,
         purpose: "DHCP",
+        is_dispensable: false,
         state,
     }
 }
@@ -93,10 +94,14 @@ fn clock(now: u64) -> ClockFacts {
     }
 }
 
-fn relay(subnet: Option<Cidr>) -> RelayFacts {
+fn relay(subnet: Option<&str>) -> RelayFacts {
+    let address = Some(Ipv4Addr::new(198, 51, 100, 1));
     RelayFacts {
-        address: Ipv4Addr::new(198, 51, 100, 1),
-        subnet,
+        address,
+        link: address,
+        subnet: subnet.map(str::to_owned),
+        machines: 1,
+        ..RelayFacts::default()
     }
 }
 
@@ -392,12 +397,48 @@ fn the_kernels_limits_are_held_against_the_size_of_the_fleet() {
 }
 
 #[test]
+fn a_port_that_machines_boot_without_is_amber_where_another_program_has_it() {
+    let syslog = |state| DoctorFacts {
+        ports: vec![PortFacts {
+            port: 514,
+            is_dispensable: true,
+            ..port(state)
+        }],
+        ..healthy()
+    };
+    assert_eq!(lights(&syslog(PortState::Ours)), []);
+    let found = judge(&syslog(held_by("rsyslogd")));
+    assert_eq!(found[0].light, Light::Amber);
+    assert!(found[0].remedy.as_ref().unwrap().contains("imudp"), "{found:?}");
+}
+
+#[test]
 fn relays_and_switches_that_tell_too_little_are_named() {
     let facts = DoctorFacts {
         relays: vec![relay(None)],
         ..healthy()
     };
     assert_eq!(lights(&facts), [(CheckName::Relay, Light::Amber)]);
+    let switch = |ports: &[&str], names_a_vlan, machines| DoctorFacts {
+        relays: vec![RelayFacts {
+            ports: ports.iter().map(|port| (*port).to_owned()).collect(),
+            names_a_vlan,
+            machines,
+            is_believed: true,
+            ..relay(Some("198.51.100.0/24"))
+        }],
+        ..healthy()
+    };
+    let amber = [(CheckName::SwitchPort, Light::Amber)];
+    assert_eq!(lights(&switch(&["vlan10"], true, 1)), amber);
+    assert_eq!(lights(&switch(&["vlan10", "vlan20"], true, 8)), amber);
+    assert_eq!(lights(&switch(&["back0"], false, 3)), amber);
+    assert_eq!(lights(&switch(&[], false, 1)), amber);
+    assert_eq!(lights(&switch(&["swp1"], false, 2)), []);
+    assert_eq!(lights(&switch(&["swp1", "swp2"], false, 8)), []);
+    let mut unbelieved = switch(&["vlan10"], true, 8);
+    unbelieved.relays[0].is_believed = false;
+    assert_eq!(lights(&unbelieved), []);
     let fault = |code: &str| BootFault {
         machine: "r1u07".to_owned(),
         code: code.to_owned(),

@@ -126,6 +126,10 @@ impl DhcpServer {
             })
             .collect();
         let (outcomes, appended) = self.decide(&requests);
+        let now = self.shared.clock.monotonic();
+        requests
+            .iter()
+            .for_each(|(_, request)| self.shared.relays.note(now, request));
         let mut waiting = Vec::new();
         for (place, ((ingress, request), outcome)) in requests.into_iter().zip(outcomes).enumerate() {
             self.record(

@@ -8,6 +8,7 @@
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
 //! - [`ports`] has the disk know at which switch ports addresses were given.
 //! - [`recorder`] keeps the packets of machines' boots.
+//! - [`relays`] knows who passes requests on.
 //! - `rendering` is the threads that render texts.
 //! - `tables` is what is known of machines and artifacts, and the order in which it is locked.
 //! - [`clock`] is the only place that reads one.
@@ -24,6 +25,7 @@ pub mod followed;
 pub mod log;
 pub mod ports;
 pub mod recorder;
+pub mod relays;
 mod rendering;
 mod tables;
 mod token;
@@ -48,6 +50,7 @@ use crate::boot::{
 use crate::lease::LeaseTable;
 use arc_swap::ArcSwap;
 use recorder::Recorder;
+use relays::Relays;
 use std::net::IpAddr;
 use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
@@ -96,6 +99,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Files on their way, and how far each is.
     pub transfers: Transfers,
+    /// Who passes requests on.
+    pub relays: Relays,
     /// The packets of machines' boots; switched off until it is told how many bytes they may take.
     pub recorder: Recorder,
     /// The threads that render texts.
@@ -129,6 +134,7 @@ impl Shared {
             clock,
             counters: Counters::default(),
             transfers: Transfers::default(),
+            relays: Relays::default(),
             recorder: Recorder::default(),
             rendering: rendering::Rendering::default(),
         }

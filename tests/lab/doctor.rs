@@ -3,9 +3,18 @@
 use super::daemon::Daemon;
 use super::namespace::{Namespace, SERVER, TaskTracker, Wire, text};
 use super::proxy::OtherServer;
+use super::relays::{BEHIND, Program, Relayed};
 use super::room::{Room, binary};
+use super::wire::{Rack, throw_at};
+use dhcproto::Encodable;
+use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode};
 use serde_json::Value;
-use std::process::{Output, Stdio};
+use std::{
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
 
 /// What it found, and its exit code.
 struct Verdict {
@@ -154,10 +163,11 @@ fn where_all_is_well_all_is_green_with_a_daemon_and_without() {
     let found = check("no daemon");
     let is_free =
         |one: &&Value| one["check"] == "port" && one["sentence"].as_str().is_some_and(|said| said.contains("nobody"));
-    assert_eq!(found.findings().iter().filter(is_free).count(), 4);
+    assert_eq!(found.findings().iter().filter(is_free).count(), 5);
     let daemon = Daemon::start(&wire, &room);
     let found = check("a daemon");
-    assert_eq!(found.findings().iter().filter(is_free).count(), 0);
+    let is_needed = |one: &&Value| is_free(one) && one["subject"] != "udp/514 on eno2";
+    assert_eq!(found.findings().iter().filter(is_needed).count(), 0);
     assert_eq!(found.of_check("daemon")["subject"], format!("process {}", daemon.pid()));
     // What nobody asked for was not done.
     assert!(
@@ -280,4 +290,136 @@ fn who_signed_a_shim_is_read_from_the_file() {
         "{said}"
     );
     assert_eq!(found.with("red"), [], "{:#}", found.report);
+}
+
+#[test]
+fn relays_are_told_with_their_subnets_and_a_switch_that_calls_all_its_ports_the_same() {
+    for (inventory, light, said) in [
+        (BEHIND, "green", "passes on what is asked in 198.51.100.0/24"),
+        ("", "amber", "lies in no subnet of the inventory"),
+    ] {
+        let wire = Wire::new();
+        let room = Room::new(inventory);
+        let daemon = Daemon::start(&wire, &room);
+        let (_relayed, client) = Relayed::with_client(&wire, Program::Isc, "02:bb:00:00:02:01");
+        // Linux drops broadcasts that come to an interface without an address.
+        client.expect("ip", &["addr", "add", "198.51.100.99/24", "dev", "eth0"]);
+        let rack = Rack::reading_packets(&client).impatient();
+        // dhcrelay's port is its interface, whoever asks there.
+        (1..=3).for_each(|machine| drop(rack.discover(machine)));
+        let found = super::poll(super::SOON, || {
+            let found = Verdict::in_room(&wire, &room, &[]);
+            found
+                .findings()
+                .iter()
+                .any(|one| one["check"] == "relay")
+                .then_some(found)
+        });
+        let found = found.unwrap_or_else(|| panic!("{}", daemon.log_tail()));
+        let relay = found.of_check("relay");
+        assert_eq!(
+            (&relay["subject"], &relay["light"]),
+            (&"198.51.100.1".into(), &light.into())
+        );
+        assert!(relay["sentence"].as_str().expect("a text").contains(said), "{relay}");
+        let is_of_switch = |one: &&Value| one["check"] == "switch_port";
+        let switches: Vec<&Value> = found.findings().iter().filter(is_of_switch).collect();
+        match light {
+            "green" => {
+                assert_eq!(switches.len(), 1, "{}", found.report);
+                let said = switches[0]["sentence"].as_str().expect("a text");
+                assert!(said.contains("it said back0 of each of 3 machines"), "{said}");
+            }
+            // Nobody goes by what it tells.
+            _ => assert_eq!(switches, Vec::<&Value>::new()),
+        }
+    }
+}
+
+#[test]
+fn a_switch_that_says_its_vlan_for_its_port_is_named() {
+    let wire = Wire::new();
+    let room = Room::new(BEHIND);
+    let daemon = Daemon::start(&wire, &room);
+    let relay = wire.client_at("02:00:c0:00:02:fe", "192.0.2.254");
+    let mut message = Message::default();
+    message
+        .set_opcode(Opcode::BootRequest)
+        .set_chaddr(&[0x02, 0xbb, 0, 0, 2, 9])
+        .set_giaddr(Ipv4Addr::new(198, 51, 100, 1));
+    message
+        .opts_mut()
+        .insert(DhcpOption::MessageType(MessageType::Discover));
+    let mut packet = message.to_vec().expect("a message of ours encodes");
+    // In place of the end: option 82 with a circuit-id and a remote-id.
+    assert_eq!(packet.pop(), Some(255));
+    packet.extend(*b"\x52\x0f\x01\x06vlan10\x02\x05leaf1\xff");
+    throw_at(&relay, SERVER.parse().expect("an address"), 67, &[packet]);
+    let found = super::poll(super::SOON, || {
+        let found = Verdict::in_room(&wire, &room, &[]);
+        found
+            .findings()
+            .iter()
+            .any(|one| one["check"] == "switch_port")
+            .then_some(found)
+    });
+    let found = found.unwrap_or_else(|| panic!("{}", daemon.log_tail()));
+    let switch = found.of_check("switch_port");
+    assert_eq!(
+        (&switch["subject"], &switch["light"]),
+        (&"leaf1 (relay 198.51.100.1)".into(), &"amber".into())
+    );
+    assert!(
+        switch["sentence"].as_str().expect("a text").contains("VLAN, vlan10"),
+        "{switch}"
+    );
+}
+
+#[test]
+fn another_program_at_the_log_servers_port_is_amber_and_named() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _client = wire.client("02:bb:00:00:00:01");
+    let taken = wire.server.enter(|| UdpSocket::bind("0.0.0.0:514"));
+    let _taken = taken.expect("nobody has it in a namespace of our own");
+    let found = Verdict::in_room(&wire, &room, &[]);
+    assert_eq!(
+        (found.with("red"), found.with("amber"), found.code),
+        (vec![], vec![("port", "udp/514 on eno2")], Some(0)),
+        "{:#}",
+        found.report
+    );
+    let is_amber = |one: &&Value| one["light"] == "amber" && one["check"] == "port";
+    let port = found.findings().iter().find(is_amber).expect("it is the one");
+    let holder = format!("(process {})", std::process::id());
+    assert!(port["sentence"].as_str().expect("a text").contains(&holder), "{port}");
+}
+
+#[test]
+fn a_firewalls_program_that_hangs_keeps_the_doctor_waiting_for_no_more_than_its_time() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _client = wire.client("02:bb:00:00:00:01");
+    let hangs = room.path("hangs");
+    fs::write(&hangs, "#!/bin/sh\nsleep 600\n").expect("a new file");
+    let config = room.config();
+    // For this program alone, and gone with it.
+    let run = format!(
+        "chmod 755 {hangs} && mount --bind {hangs} \"$(readlink -f \"$(command -v nft)\")\" && \
+         exec {} doctor --json --config {}",
+        binary(),
+        config.display(),
+        hangs = hangs.display()
+    );
+    let start = Instant::now();
+    let found = Verdict::of(&wire.server.run("sh", &["-c", &run]));
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let unseen = found.report["unseen"].to_string();
+    assert!(unseen.contains("(nft): it did not end within"), "{unseen}");
+    // What was not seen is neither green nor anything else.
+    assert!(
+        found.findings().iter().all(|one| one["check"] != "firewall"),
+        "{:#}",
+        found.report
+    );
 }

@@ -37,7 +37,8 @@ pub use refusal::{AdminRefusal, Problem, RefusalCode};
 pub use reload::{InstallTarget, ReloadAccepted, ReloadRefusal};
 pub use render::{RenderRequest, RenderedText};
 pub use status::{
-    ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, Status, TransferStatus, UnservedArtifact,
+    ArtifactStatus, InterfaceStatus, LastGoodFiles, LeaseWriteFailure, RelayStatus, Status, TransferStatus,
+    UnservedArtifact,
 };
 pub use timestamp::Timestamp;
 

@@ -48,10 +48,34 @@ pub struct Status {
     pub rolled_back_to: Option<u64>,
     /// Files on their way, the oldest first.
     pub transfers: Vec<TransferStatus>,
+    /// Relays, and switches that tell ports, that passed requests on since the start.
+    #[serde(default)]
+    pub relays: Vec<RelayStatus>,
     /// Everything that is counted, since the start; `render_threads_stuck` is how many are now.
     pub counters: BTreeMap<String, u64>,
     /// Why requests came to nothing or had to wait, by the reason's name in the log, since the start.
     pub reasons: BTreeMap<String, u64>,
+}
+
+/// A relay, or a switch that writes into what passes through it, as its requests have it: nobody vouches for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// The relay's address (`giaddr`); nothing where it is a switch on the daemon's own wire.
+    pub relay: Option<Ipv4Addr>,
+    /// An address of the network that it speaks for; its own where it names none.
+    pub link: Option<Ipv4Addr>,
+    /// The inventory's subnet for that.
+    pub subnet: Option<String>,
+    /// The switch that the machines are at, where it is named.
+    pub switch: Option<String>,
+    /// The first of the ports that it told.
+    pub ports: Vec<String>,
+    /// Whether one of them names a VLAN in place of a port.
+    pub names_a_vlan: bool,
+    /// Whether the inventory believes ports that are told for that subnet (`ports_from`).
+    pub is_believed: bool,
+    /// Machines that it spoke for, 8 at most.
+    pub machines: usize,
 }
 
 /// An interface that is to be served.

@@ -1,35 +1,13 @@
 //! The rules of the firewall, as its own programs print them.
 
-use super::Unseen;
+use super::{Unseen, program::printed};
 use crate::doctor::firewall::{Ruleset, read_iptables, read_nftables};
-use std::{
-    fs, io,
-    process::{Command, Stdio},
-};
+use std::{fs, io};
 
 /// Tables that iptables keeps in nftables; its own program prints all of each rule there, and nft only some.
 const OF_IPTABLES: &[&str] = &["filter", "nat", "mangle", "raw", "security"];
 /// The legacy rules' tables that are in use, in this network namespace.
 const LEGACY_TABLES: &str = "/proc/net/ip_tables_names";
-/// Where the programs are that an ordinary user's PATH may lack.
-const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
-
-/// What a program prints; `None` where there is no such program.
-fn printed(program: &str, arguments: &[&str]) -> Option<io::Result<String>> {
-    let mut command = Command::new("env");
-    command.arg(["PATH=", PATH].concat()).arg(program).args(arguments);
-    match command.stdin(Stdio::null()).output() {
-        // `env` found none.
-        Ok(output) if output.status.code() == Some(127) => None,
-        Ok(output) if output.status.success() => Some(String::from_utf8(output.stdout).map_err(io::Error::other)),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Some(Err(io::Error::other(said.lines().next().unwrap_or("it failed").trim())))
-        }
-        Err(error) => Some(Err(error)),
-    }
-}
-
 /// All rules; `None` where some could not be read.
 pub(super) fn rules(unseen: &mut Unseen) -> Option<Ruleset> {
     let (nftables, legacy) = (nftables(unseen), legacy(unseen));

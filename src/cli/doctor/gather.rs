@@ -2,7 +2,7 @@
 
 use super::{DoctorArgs, Unseen, boot, firewall, network, system};
 use crate::admin::{
-    api::{AttemptFilter, AttemptStatus, NoParameters, Status},
+    api::{AttemptFilter, AttemptStatus, NoParameters, RelayStatus, Status},
     client::{self, ClientError},
     routes::{GetAttempts, GetStatus},
 };
@@ -11,7 +11,7 @@ use crate::config::{
     Appliance, LoadReport, Loaded,
     validation::{on_disk, try_and_load},
 };
-use crate::doctor::{BootFault, DaemonFacts, DoctorFacts, FilesFacts};
+use crate::doctor::{BootFault, DaemonFacts, DoctorFacts, FilesFacts, RelayFacts};
 use crate::images::{
     reading::ReadVia,
     sums::{Deferred, Sums},
@@ -36,11 +36,11 @@ pub(super) fn facts(args: &DoctorArgs, settings: &Path, appliance: &Appliance, u
     let status = daemon(socket, settings, unseen);
     let loaded = load(settings, appliance, args.full);
     let interfaces = network::interfaces(appliance, unseen);
-    let (other_servers, relays) = match args.probe {
-        true => (network::other_servers(appliance, unseen), Vec::new()),
+    let other_servers = match args.probe {
+        true => network::other_servers(appliance, unseen),
         false => {
             unseen.add("other DHCP servers on the wire: --probe asks for them, as a machine would");
-            (None, Vec::new())
+            None
         }
     };
     let snapshot = loaded.as_ref().ok().map(|loaded| &loaded.snapshot);
@@ -62,7 +62,7 @@ pub(super) fn facts(args: &DoctorArgs, settings: &Path, appliance: &Appliance, u
         disks: system::disks(appliance, hosts, unseen),
         limits: system::limits(status.as_ref().map(|status| status.pid)),
         hosts,
-        relays,
+        relays: status.as_ref().map_or_else(Vec::new, relays),
         faults: status.as_ref().map_or_else(Vec::new, |_| faults(socket, unseen)),
     }
 }
@@ -138,6 +138,20 @@ fn daemon_facts(status: &Status) -> DaemonFacts {
             .then(|| failure.map_or_else(|| "see its log".into(), |failure| failure.message.clone())),
         restart_needed_for: status.restart_needed_for.clone(),
     }
+}
+
+fn relays(status: &Status) -> Vec<RelayFacts> {
+    let relay = |relay: &RelayStatus| RelayFacts {
+        address: relay.relay,
+        link: relay.link,
+        subnet: relay.subnet.clone(),
+        switch: relay.switch.clone(),
+        ports: relay.ports.clone(),
+        names_a_vlan: relay.names_a_vlan,
+        is_believed: relay.is_believed,
+        machines: relay.machines,
+    };
+    status.relays.iter().map(relay).collect()
 }
 
 /// What machines' last boots came to nothing for, as far as a relay or a switch is behind it.

@@ -4,6 +4,7 @@ mod boot;
 mod firewall;
 mod gather;
 mod network;
+mod program;
 mod system;
 
 use super::check::{DEFAULT_PATH, settings_file};

@@ -59,6 +59,9 @@ fn mtu(name: &str) -> Option<u32> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// Where machines send what they log.
+const SYSLOG_PORT: u16 = 514;
+
 /// Who has the ports of each interface that is there.
 pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortFacts> {
     let needed = [
@@ -66,6 +69,7 @@ pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortF
         ("udp", dhcp::PXE_PORT, "the PXE boot server"),
         ("udp", appliance.tftp_port, "TFTP"),
         ("tcp", appliance.http_port, "HTTP"),
+        ("udp", SYSLOG_PORT, "what machines log (syslog)"),
     ];
     let found = survey(appliance).unwrap_or_default();
     let of_interface = |name: &str| {
@@ -74,15 +78,20 @@ pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortF
             interfaces.find(|served| served.name == name && served.link.is_some())
         });
         let own = status.map(|status| status.pid);
-        needed.map(|(protocol, port, purpose)| PortFacts {
-            interface: name.into(),
-            protocol,
-            port,
-            purpose,
-            state: match serves {
-                Some(_) => PortState::Ours,
-                None => state(name, (protocol, port), own),
-            },
+        needed.map(|(protocol, port, purpose)| {
+            // A daemon that serves has all but this one.
+            let is_dispensable = port == SYSLOG_PORT;
+            PortFacts {
+                interface: name.into(),
+                protocol,
+                port,
+                purpose,
+                is_dispensable,
+                state: match serves {
+                    Some(_) if !is_dispensable => PortState::Ours,
+                    _ => state(name, (protocol, port), own),
+                },
+            }
         })
     };
     found.keys().flat_map(|name| of_interface(name)).collect()
@@ -96,18 +105,22 @@ fn state(interface: &str, (protocol, port): (&str, u16), own: Option<u32>) -> Po
         _ => socket::udp(interface, port).map(drop),
     };
     let holders = || {
-        let others = holder::holders(protocol, port).into_iter();
-        let others = others.filter(|(_, pid)| Some(*pid) != own);
-        others
-            .map(|(name, pid)| PortHolder { name, pid })
-            .collect::<Vec<PortHolder>>()
+        let all = holder::holders(protocol, port);
+        let is_ours = all.iter().any(|(_, pid)| Some(*pid) == own);
+        let others = all.into_iter().filter(|(_, pid)| Some(*pid) != own);
+        let others: Vec<PortHolder> = others.map(|(name, pid)| PortHolder { name, pid }).collect();
+        (is_ours, others)
     };
     match bound {
         Ok(()) => PortState::Free,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => PortState::Held(holders()),
-        Err(_) => match holder::is_taken(protocol, port) {
-            true => PortState::MaybeHeld(holders()),
-            false => PortState::Free,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match holders() {
+            (true, others) if others.is_empty() => PortState::Ours,
+            (_, others) => PortState::Held(others),
+        },
+        Err(_) => match (holder::is_taken(protocol, port), holders()) {
+            (true, (true, others)) if others.is_empty() => PortState::Ours,
+            (true, (_, others)) => PortState::MaybeHeld(others),
+            (false, _) => PortState::Free,
         },
     }
 }

@@ -1,6 +1,6 @@
 //! The host: its clock, its disks, the kernel's limits.
 
-use super::Unseen;
+use super::{Unseen, program::printed};
 use crate::config::Appliance;
 use crate::doctor::{ClockFacts, DiskFacts, KernelLimits};
 use crate::model::{
@@ -18,7 +18,6 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
-    process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -47,12 +46,10 @@ pub(super) fn clock(files: &[&Path], unseen: &mut Unseen) -> Option<ClockFacts> 
 
 /// What systemd says of the kernel's clock, whoever keeps that right.
 fn by_systemd() -> Option<bool> {
-    let mut command = Command::new("timedatectl");
-    command.args(["show", "--property=NTPSynchronized", "--value"]);
-    let output = command.stdin(Stdio::null()).output().ok()?;
-    match output.stdout.trim_ascii() {
-        b"yes" => Some(true),
-        b"no" => Some(false),
+    let printed = printed("timedatectl", &["show", "--property=NTPSynchronized", "--value"])?.ok()?;
+    match printed.trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
         _ => None,
     }
 }

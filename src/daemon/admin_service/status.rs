@@ -3,13 +3,19 @@
 use super::AdminService;
 use crate::admin::{
     Answers, Caller, Document,
-    api::{API_VERSION, AdminRefusal, InterfaceStatus, LeaseWriteFailure, NoParameters, Status, TransferStatus},
+    api::{
+        API_VERSION, AdminRefusal, InterfaceStatus, LeaseWriteFailure, NoParameters, RelayStatus, Status,
+        TransferStatus,
+    },
     routes::GetStatus,
 };
-use crate::boot::resource::Transport;
+use crate::boot::{resource::Transport, snapshot::Snapshot};
 use crate::daemon::{artifacts, log};
 use crate::net::interface::{InterfaceState, Presence};
-use crate::state::transfers::TransferProgress;
+use crate::state::{
+    relays::{RelayKey, RelayWords},
+    transfers::TransferProgress,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 impl Answers<GetStatus> for AdminService {
@@ -41,6 +47,7 @@ impl Answers<GetStatus> for AdminService {
             last_good: state.last_good,
             rolled_back_to: state.rolled_back_to,
             transfers: self.transfers(),
+            relays: self.relays(&snapshot),
             counters: self.counters(),
             reasons: self.reasons(),
         }))
@@ -66,10 +73,39 @@ impl AdminService {
         counted.map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
+    fn relays(&self, snapshot: &Snapshot) -> Vec<RelayStatus> {
+        let all = self.shared.relays.all().into_iter();
+        all.map(|(key, seen)| {
+            let words = seen.words(&key);
+            relay(snapshot, key, words)
+        })
+        .collect()
+    }
+
     fn transfers(&self) -> Vec<TransferStatus> {
         let now = self.shared.clock.monotonic();
         let under_way = self.shared.transfers.under_way();
         under_way.iter().map(|one| transfer(now, one)).collect()
+    }
+}
+
+/// Who passes requests on, and what the generation in force makes of it.
+fn relay(snapshot: &Snapshot, key: RelayKey, words: RelayWords) -> RelayStatus {
+    let subnet = key.link.and_then(|link| snapshot.subnet_of(link));
+    // A switch on our own wire names no network: it is one of those whose machines are heard there.
+    let is_believed = match key.relay {
+        Some(relay) => subnet.is_some_and(|subnet| subnet.ports_from.has_relay(relay)),
+        None => snapshot.subnets.iter().any(|subnet| subnet.ports_from.switches),
+    };
+    RelayStatus {
+        relay: key.relay,
+        link: key.link,
+        subnet: subnet.map(|subnet| subnet.cidr.to_string()),
+        switch: words.switch,
+        ports: words.ports,
+        names_a_vlan: words.names_a_vlan,
+        is_believed,
+        machines: words.machines,
     }
 }
 

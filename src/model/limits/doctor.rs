@@ -15,5 +15,13 @@ pub const LOADER_SIGNATURES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const DOCTOR_STATE_FREE_BYTES: u64 = 32 * 1024 * 1024;
 /// The same for each host: its leases, its attempts, what the journal keeps of them before it is folded.
 pub const DOCTOR_STATE_BYTES_PER_HOST: u64 = 64 * 1024;
+/// Relays and switches that are told apart for an operator who asks for them.
+pub const RELAYS_KEPT_MAX: usize = 256;
+/// Ports of each that are kept: two say that it tells them apart.
+pub const RELAY_PORTS_KEPT_MAX: usize = 4;
+/// Machines of each that are counted: a port that so many machines share is none.
+pub const RELAY_MACHINES_KEPT_MAX: usize = 8;
+/// How long a program may take that says what is asked of this machine.
+pub const DOCTOR_PROGRAM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that should be free where images are, for the next one.
 pub const DOCTOR_IMAGES_FREE_BYTES: u64 = 1024 * 1024 * 1024;

@@ -23,6 +23,11 @@ use super::RelayAgent;
 use crate::model::MacAddr;
 
 impl RelayAgent {
+    /// The best way of writing who a remote-id says the switch is.
+    pub fn switch_name(remote_id: &[u8]) -> Option<String> {
+        switch(remote_id).into_iter().next()
+    }
+
     /// Every way of writing the port that the request came from, best first: `SWITCH/PORT` where
     /// the switch is named, then `PORT` alone. Empty where no port is named.
     pub fn ports(&self) -> Vec<String> {
