@@ -1,10 +1,7 @@
 //! An event as an attempt keeps it: small, bounded, and to be read back by later versions.
 
-use crate::boot::event::{
-    BootAction, DiskReason, Event, InstallEvent, Reason, RequestedFile, ReservationUnavailable, ScriptChoice, Stage,
-    Step,
-};
-use crate::model::{InstallFailure, InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
+use crate::boot::event::{BootAction, Event, InstallEvent, Reason, RequestedFile, ScriptChoice, Stage, Step, StepCode};
+use crate::model::{InstallNews, limits::ATTEMPT_TEXT_BYTES_MAX, text::prefix};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, net::Ipv4Addr};
 
@@ -152,8 +149,8 @@ impl From<&RequestedFile> for FileKind {
 /// Why it came to a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReason {
-    /// The reason's name in logs and metrics ([`crate::boot::event::ReasonCode::name`]).
-    pub code: Cow<'static, str>,
+    /// The same in a word.
+    pub code: StepCode,
     /// Its sentence, at most [`ATTEMPT_TEXT_BYTES_MAX`] bytes.
     pub sentence: Box<str>,
 }
@@ -233,13 +230,17 @@ impl AttemptStep {
 
     /// Whether `later` is the same once more: only when, how many bytes and the words of the reason may differ.
     pub fn is_repeated_by(&self, later: &AttemptStep) -> bool {
-        let code = |step: &AttemptStep| step.reason.as_ref().map(|reason| reason.code.clone());
         self.kind == later.kind
             && self.stage == later.stage
             && self.file == later.file
             && self.address == later.address
             && self.boot == later.boot
-            && code(self) == code(later)
+            && self.code() == later.code()
+    }
+
+    /// Why, in a word.
+    pub fn code(&self) -> Option<&StepCode> {
+        self.reason.as_ref().map(|reason| &reason.code)
     }
 
     /// Takes a repetition in. The last words count.
@@ -259,12 +260,12 @@ impl AttemptStep {
 /// Why it came to a step: also why a machine boots its disk, why its install failed, and what does not fit between its
 /// own words and the inventory.
 fn reason(step: &Step) -> Option<StepReason> {
-    let said = |code: &'static str, sentence: &dyn fmt::Display| StepReason {
-        code: Cow::Borrowed(code),
+    let because = |circumstance, sentence: &dyn fmt::Display| StepReason {
+        code: StepCode::Circumstance(circumstance),
         sentence: bounded(sentence),
     };
     match (step, step.boot()) {
-        (_, Some(BootAction::Disk { why })) => Some(said(disk_code(*why), why)),
+        (_, Some(BootAction::Disk { why })) => Some(because((*why).into(), why)),
         (
             Step::Sent {
                 file:
@@ -275,45 +276,19 @@ fn reason(step: &Step) -> Option<StepReason> {
                 ..
             },
             _,
-        ) => Some(said(disk_code(*why), why)),
-        (Step::Install(InstallEvent { failure: Some(why), .. }), _) => Some(said(failure_code(why), why)),
-        (Step::ReservationUnavailable { own, why, .. }, _) => Some(said(
-            unavailable_code(why),
-            &format_args!("its own address {own} {why}"),
-        )),
+        ) => Some(because((*why).into(), why)),
+        (Step::Install(InstallEvent { failure: Some(why), .. }), _) => Some(because(why.into(), why)),
+        (Step::ReservationUnavailable { own, why, .. }, _) => {
+            Some(because(why.into(), &format_args!("its own address {own} {why}")))
+        }
         _ => {
-            let mismatch = || step.mismatch().map(|mismatch| said(mismatch.name(), mismatch));
-            let reason = step.reason().map(|reason| said(reason.code().name(), reason));
+            let mismatch = || step.mismatch().map(|mismatch| because(mismatch.into(), mismatch));
+            let reason = step.reason().map(|reason| StepReason {
+                code: StepCode::Reason(reason.code()),
+                sentence: bounded(reason),
+            });
             reason.or_else(mismatch)
         }
-    }
-}
-
-fn unavailable_code(why: &ReservationUnavailable) -> &'static str {
-    match why {
-        ReservationUnavailable::OtherSubnet { .. } => "address_of_other_subnet",
-        ReservationUnavailable::OtherInterface { .. } => "address_of_other_interface",
-        ReservationUnavailable::Leased { .. } => "address_leased",
-    }
-}
-
-fn disk_code(why: DiskReason) -> &'static str {
-    match why {
-        DiskReason::Configured => "disk_configured",
-        DiskReason::Locked => "disk_locked",
-        DiskReason::NotArmed => "disk_not_armed",
-        DiskReason::Installed => "disk_installed",
-        DiskReason::InstallFailed => "disk_install_failed",
-        DiskReason::RuleInstalls => "disk_rule_installs",
-    }
-}
-
-fn failure_code(why: &InstallFailure) -> &'static str {
-    match why {
-        InstallFailure::Reported { .. } => "install_reported",
-        InstallFailure::Silent => "install_silent",
-        InstallFailure::Interrupted => "install_interrupted",
-        InstallFailure::TooOften { .. } => "install_too_often",
     }
 }
 

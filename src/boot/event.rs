@@ -4,6 +4,7 @@
 //! its reason, kept, compared and sent on. [`words`] makes the sentences, at the edge, once for everybody.
 
 mod boot;
+mod code;
 mod fault;
 mod file;
 mod install;
@@ -15,6 +16,7 @@ mod subject;
 mod words;
 
 pub use boot::{BootAction, BootDecision, BootFile, Mismatch};
+pub use code::{Circumstance, StepCode};
 pub use fault::{
     Ago, DiskReason, Escaped, FileFault, HttpFault, Near, NoOrder, NoOwnAddress, NotGivenThere, NotStored, PathFault,
     PortDoubt, ReservationUnavailable, StoreFault, SubnetSource, WaitEnd,

@@ -9,8 +9,9 @@ use crate::admin::{
 };
 use crate::attempt::{
     AttemptOutcome, AttemptStep, Progress, StepKind,
-    verdict::{BootCause, Confidence, Severity, Verdict, causes},
+    verdict::{BootCause, Confidence, Severity, Verdict, causes, causes_by_reason},
 };
+use crate::boot::event::StepCode;
 use crate::model::{MachineFacts, text::escaped};
 use indicatif::HumanBytes;
 use std::{
@@ -41,7 +42,7 @@ pub(super) struct WhyArgs {
     /// 1 where that is a problem.
     #[arg(short, long, requires = "machine", conflicts_with = "all")]
     follow: bool,
-    /// What lies behind a cause, by its name; `all` of them.
+    /// What lies behind a cause, by its name, or by the log's `reason`; `all` of them.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["machine", "json"])]
     cause: Option<String>,
     #[command(flatten)]
@@ -83,10 +84,24 @@ pub(super) fn run(args: WhyArgs) -> ExitCode {
 
 /// Prints the page of a cause.
 fn explain_cause(name: &str) -> ExitCode {
+    let reason = match StepCode::named(name) {
+        StepCode::Reason(reason) => Some(reason),
+        StepCode::Circumstance(_) | StepCode::Unknown(_) => None,
+    };
+    // Where a cause and a reason have one name, the cause is meant.
+    let by_reason = reason.map_or(&[][..], causes_by_reason);
+    let is_named = |cause: &&BootCause| name == "all" || cause.name == name;
+    let is_cause = causes().any(|cause| is_named(&cause));
     let known: Vec<String> = causes()
-        .filter(|cause| name == "all" || cause.name == name)
+        .filter(|cause| is_named(cause) || (!is_cause && by_reason.contains(&cause.name)))
         .map(BootCause::to_string)
         .collect();
+    if known.is_empty() && reason.is_some() {
+        eprintln!(
+            "error: no cause goes by the reason `{name}` alone\nhelp: `bootwright why MACHINE` says what its boot came to"
+        );
+        return ExitCode::FAILURE;
+    }
     if known.is_empty() {
         let names: Vec<&str> = causes().map(|cause| cause.name).collect();
         eprintln!(

@@ -1,6 +1,7 @@
 //! Everything that is judged, as it was found. What could not be seen is `None`, and gets no verdict.
 
 use super::{firewall::Ruleset, signature::Signatures};
+use crate::boot::event::StepCode;
 use crate::model::{Arch, Cidr, Mode, OwnAddress, Uplink, WallTime};
 use std::net::Ipv4Addr;
 
@@ -257,8 +258,8 @@ pub struct RelayFacts {
 pub struct BootFault {
     /// Its machine.
     pub machine: String,
-    /// The reason's code.
-    pub code: String,
+    /// The reason, in a word.
+    pub code: StepCode,
     /// The reason's sentence.
     pub sentence: String,
 }

@@ -1,15 +1,12 @@
 //! What the daemon saw of relays and of the switch ports that they tell.
 
 use super::{CheckName, Diagnoses, DoctorFacts, facts::RelayFacts};
+use crate::boot::event::{ReasonCode, StepCode};
 use crate::model::text::escaped;
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
 };
-
-/// Reasons of boots that came to nothing, by their codes.
-const NO_SUBNET: &[&str] = &["subnet_unserved", "no_subnet_here"];
-const VLAN_FOR_PORT: &[&str] = &["other_port_vlan"];
 
 const PORT_IN_OPTION_82: &str =
     "have the switch put the port, and not the VLAN, into option 82 (on Cumulus `use-pif-circuit-id`)";
@@ -22,22 +19,22 @@ pub(super) fn judge_boots(facts: &DoctorFacts, found: &mut Diagnoses) {
         judge_switch(relay, found);
     }
     for fault in &facts.faults {
-        let (machine, code) = (&fault.machine, fault.code.as_str());
-        if NO_SUBNET.contains(&code) && facts.relays.is_empty() {
-            found.amber(
+        let machine = &fault.machine;
+        let StepCode::Reason(code) = &fault.code else { continue };
+        match code {
+            ReasonCode::SubnetUnserved | ReasonCode::NoSubnetHere if facts.relays.is_empty() => found.amber(
                 CheckName::Relay,
                 machine,
                 format_args!("{machine} was not answered: {}", fault.sentence),
                 "add the [[subnet]] of that relay, or give the relay an address in one that is there",
-            );
-        }
-        if VLAN_FOR_PORT.contains(&code) {
-            found.amber(
+            ),
+            ReasonCode::OtherPortVlan => found.amber(
                 CheckName::SwitchPort,
                 machine,
                 format_args!("the switch of {machine} can't tell its ports: {}", fault.sentence),
                 PORT_IN_OPTION_82,
-            );
+            ),
+            _ => {}
         }
     }
 }

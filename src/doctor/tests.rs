@@ -1,6 +1,7 @@
 //! What is green, amber and red, by tables.
 
 use super::*;
+use crate::boot::event::ReasonCode;
 use crate::model::{Arch, Cidr, Mode, OwnAddress, Uplink, WallTime};
 use std::net::Ipv4Addr;
 
@@ -439,14 +440,14 @@ fn relays_and_switches_that_tell_too_little_are_named() {
     let mut unbelieved = switch(&["vlan10"], true, 8);
     unbelieved.relays[0].is_believed = false;
     assert_eq!(lights(&unbelieved), []);
-    let fault = |code: &str| BootFault {
+    let fault = |code: ReasonCode| BootFault {
         machine: "r1u07".to_owned(),
-        code: code.to_owned(),
+        code: code.into(),
         sentence: "it says vlan10".to_owned(),
     };
     for (code, check) in [
-        ("other_port_vlan", CheckName::SwitchPort),
-        ("no_subnet_here", CheckName::Relay),
+        (ReasonCode::OtherPortVlan, CheckName::SwitchPort),
+        (ReasonCode::NoSubnetHere, CheckName::Relay),
     ] {
         let facts = DoctorFacts {
             relays: Vec::new(),

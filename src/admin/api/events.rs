@@ -1,7 +1,7 @@
 //! `GET /events`: what happened to machines in their boots, and what happens.
 
 use super::Timestamp;
-use crate::boot::event::{Event, Stage};
+use crate::boot::event::{Event, Stage, StepCode};
 use crate::model::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -57,7 +57,7 @@ pub struct EventStatus {
     /// What happened, in a word.
     pub event: String,
     /// Why, in a word, where there is a reason.
-    pub reason: Option<String>,
+    pub reason: Option<StepCode>,
     /// The same in a sentence.
     pub sentence: String,
 }
@@ -74,7 +74,7 @@ impl EventStatus {
             address: step.address(),
             stage: event.stage,
             event: step.name().to_owned(),
-            reason: step.reason().map(|reason| reason.code().name().to_owned()),
+            reason: step.reason().map(|reason| reason.code().into()),
             sentence: step.to_string(),
         }
     }

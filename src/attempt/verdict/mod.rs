@@ -5,9 +5,11 @@
 //! none. A machine that boots and was heard a moment ago has no verdict, nor has one that is up.
 
 mod causes;
+mod reasons;
 mod trace;
 
 pub use causes::causes;
+pub use reasons::causes_by_reason;
 pub use trace::Trace;
 
 use super::timeline::{Attempt, Progress};

@@ -4,7 +4,7 @@ use crate::attempt::{
     step::{AttemptStep, FileKind, StepKind},
     timeline::{Attempt, AttemptOutcome, AttemptOwner, Progress},
 };
-use crate::boot::event::Stage;
+use crate::boot::event::{Circumstance, ReasonCode, Stage, StepCode};
 use std::time::Duration;
 
 /// An attempt whose machine is silent for some time.
@@ -90,14 +90,14 @@ impl<'a> Trace<'a> {
     }
 
     /// The last step that told it to boot its disk for one of these reasons, where it is told so still.
-    pub fn told_disk(&self, codes: &[&str]) -> Option<&'a AttemptStep> {
+    pub fn told_disk(&self, codes: &[Circumstance]) -> Option<&'a AttemptStep> {
         let told = self.attempt.steps.iter().filter(|step| step.has_code(codes));
         told.max_by_key(|step| step.until_ms)
             .filter(|_| self.is_told_its_disk())
     }
 
     /// The step with which its install failed, for that reason.
-    pub fn install_failure(&self, code: &str) -> Option<&'a AttemptStep> {
+    pub fn install_failure(&self, code: Circumstance) -> Option<&'a AttemptStep> {
         let failed = self.last(StepKind::InstallFailed).filter(|step| step.has_code(&[code]));
         failed.filter(|_| self.attempt.outcome == Some(AttemptOutcome::InstallFailed))
     }
@@ -120,7 +120,7 @@ impl<'a> Trace<'a> {
     }
 
     /// The last step with one of these reasons.
-    pub fn last_with(&self, codes: &[&str]) -> Option<&'a AttemptStep> {
+    pub fn last_with(&self, codes: &[Circumstance]) -> Option<&'a AttemptStep> {
         let steps = self.attempt.steps.iter().filter(|step| step.has_code(codes));
         steps.max_by_key(|step| step.until_ms)
     }
@@ -137,7 +137,7 @@ impl<'a> Trace<'a> {
     }
 
     /// A step with one of these reasons that stands in the way still: nothing that its machine needs was had after it.
-    pub fn stuck(&self, codes: &[&str]) -> Option<&'a AttemptStep> {
+    pub fn stuck(&self, codes: &[ReasonCode]) -> Option<&'a AttemptStep> {
         let steps = self.attempt.steps.iter().filter(|step| step.has_code(codes));
         let last = steps.max_by_key(|step| step.until_ms)?;
         let is_past = self.attempt.steps.iter().any(|other| is_progress(other, last));
@@ -145,7 +145,7 @@ impl<'a> Trace<'a> {
     }
 
     /// The same of a file of that kind.
-    pub fn stuck_file(&self, kind: FileKind, codes: &[&str]) -> Option<&'a AttemptStep> {
+    pub fn stuck_file(&self, kind: FileKind, codes: &[ReasonCode]) -> Option<&'a AttemptStep> {
         self.stuck(codes).filter(|step| step.file_kind == Some(kind))
     }
 
@@ -177,10 +177,9 @@ fn is_next(step: &AttemptStep, past: &AttemptStep) -> bool {
 
 impl AttemptStep {
     /// Whether its reason is one of these.
-    pub(super) fn has_code(&self, codes: &[&str]) -> bool {
-        self.reason
-            .as_ref()
-            .is_some_and(|reason| codes.contains(&&*reason.code))
+    pub(super) fn has_code<C: Copy + Into<StepCode>>(&self, codes: &[C]) -> bool {
+        self.code()
+            .is_some_and(|own| codes.iter().any(|code| (*code).into() == *own))
     }
 
     /// Its reason's sentence.

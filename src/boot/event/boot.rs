@@ -174,16 +174,3 @@ pub enum Mismatch {
         listed: Arc<str>,
     },
 }
-
-impl Mismatch {
-    /// Its name in records.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Mismatch::PortUnbelieved { .. } => "port_unbelieved",
-            Mismatch::UuidOfAnother { .. } => "uuid_of_another",
-            Mismatch::SerialOfAnother { .. } => "serial_of_another",
-            Mismatch::OtherUuid { .. } => "other_uuid",
-            Mismatch::OtherSerial { .. } => "other_serial",
-        }
-    }
-}

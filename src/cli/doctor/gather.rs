@@ -167,7 +167,7 @@ fn faults(socket: &Path, unseen: &mut Unseen) -> Vec<BootFault> {
         let reason = attempt.steps.iter().rev().find_map(|step| step.reason.as_ref())?;
         Some(BootFault {
             machine: attempt.machine(),
-            code: reason.code.clone().into(),
+            code: reason.code.clone(),
             sentence: reason.sentence.clone().into(),
         })
     };

@@ -6,6 +6,7 @@ use super::super::{
     Severity::Problem,
 };
 use crate::attempt::{step::StepKind, timeline::Progress};
+use crate::boot::event::{Circumstance, ReasonCode};
 
 /// Seconds in which a machine that was offered an address asks for it: EDK2 waits 4, and asks for the fourth time after 28.
 const ANSWER_S: u64 = 15;
@@ -17,7 +18,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["other_port_vlan"])?;
+            let step = trace.stuck(&[ReasonCode::OtherPortVlan])?;
             Some(format!("its switch port can't be told: {}", step.sentence()))
         },
         action: "have the switch put the port, and not the VLAN, into option 82 (circuit-id)",
@@ -29,11 +30,11 @@ pub(super) static DHCP: &[BootCause] = &[
         confidence: Certain,
         find: |trace| {
             let step = trace.stuck(&[
-                "other_port",
-                "port_doubted",
-                "port_untold",
-                "port_not_renewed",
-                "not_at_its_port",
+                ReasonCode::OtherPort,
+                ReasonCode::PortDoubted,
+                ReasonCode::PortUntold,
+                ReasonCode::PortNotRenewed,
+                ReasonCode::NotAtItsPort,
             ])?;
             Some(format!("it is locked to another switch port: {}", step.sentence()))
         },
@@ -61,7 +62,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["pool_used_up", "no_pool"])?;
+            let step = trace.stuck(&[ReasonCode::PoolUsedUp, ReasonCode::NoPool])?;
             Some(format!("no address was free for it: {}", step.sentence()))
         },
         action: "make the subnet's pool larger, or give the host an `address`; `bootwright leases` shows who has them",
@@ -72,7 +73,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let step = trace.stuck(&["offer_quota"])?;
+            let step = trace.stuck(&[ReasonCode::OfferQuota])?;
             Some(format!(
                 "its attachment point is given no more offers: {}",
                 step.sentence()
@@ -86,7 +87,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["subnet_unserved", "no_subnet_here"])?;
+            let step = trace.stuck(&[ReasonCode::SubnetUnserved, ReasonCode::NoSubnetHere])?;
             Some(format!("no subnet is meant for where it is: {}", step.sentence()))
         },
         action: "add the [[subnet]] of that relay to the inventory, or give the relay an address in one that is there",
@@ -97,7 +98,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["unlisted"])?;
+            let step = trace.stuck(&[ReasonCode::Unlisted])?;
             Some(format!("it is not answered: {}", step.sentence()))
         },
         action: "list it in the inventory, or write a rule for machines like it",
@@ -128,7 +129,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["lease_not_stored", "lease_queue_full"])?;
+            let step = trace.stuck(&[ReasonCode::LeaseNotStored, ReasonCode::LeaseQueueFull])?;
             Some(format!("it was not acknowledged: {}", step.sentence()))
         },
         action: "make room on the disk of [state], or mend it; `bootwright status` says when it works again",
@@ -157,7 +158,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let told = trace.last_with(&["uuid_of_another", "serial_of_another"])?;
+            let told = trace.last_with(&[Circumstance::UuidOfAnother, Circumstance::SerialOfAnother])?;
             let is_met = trace.is_unlisted() && trace.progress() <= Progress::Script;
             is_met.then(|| format!("its MAC is in no host of the inventory, and {}", told.sentence()))
         },
@@ -169,7 +170,7 @@ pub(super) static DHCP: &[BootCause] = &[
         severity: Problem,
         confidence: Possible,
         find: |trace| {
-            let told = trace.last_with(&["address_of_other_interface", "address_leased"])?;
+            let told = trace.last_with(&[Circumstance::AddressOfOtherInterface, Circumstance::AddressLeased])?;
             (trace.progress() < Progress::System)
                 .then(|| format!("another interface is up with what is its own: {}", told.sentence()))
         },

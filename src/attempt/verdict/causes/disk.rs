@@ -1,6 +1,7 @@
 //! Machines that boot their disks, as they were told.
 
 use super::super::{BootCause, Confidence::Certain, Severity::AsConfigured};
+use crate::boot::event::Circumstance;
 
 /// The causes of that kind.
 pub(super) static DISK: &[BootCause] = &[
@@ -9,7 +10,7 @@ pub(super) static DISK: &[BootCause] = &[
         severity: AsConfigured,
         confidence: Certain,
         find: |trace| {
-            let told = trace.told_disk(&["disk_not_armed", "disk_rule_installs"])?;
+            let told = trace.told_disk(&[Circumstance::DiskNotArmed, Circumstance::DiskRuleInstalls])?;
             Some(format!("it was told to boot its disk: {}", told.sentence()))
         },
         action: "`bootwright arm HOST` if it is to be installed: that ERASES its disk",
@@ -20,7 +21,7 @@ pub(super) static DISK: &[BootCause] = &[
         severity: AsConfigured,
         confidence: Certain,
         find: |trace| {
-            let told = trace.told_disk(&["disk_install_failed"])?;
+            let told = trace.told_disk(&[Circumstance::DiskInstallFailed])?;
             Some(format!("it was told to boot its disk: {}", told.sentence()))
         },
         action: "`bootwright why HOST --all` shows the attempt that failed; arm it again when that is mended",
@@ -31,7 +32,7 @@ pub(super) static DISK: &[BootCause] = &[
         severity: AsConfigured,
         confidence: Certain,
         find: |trace| {
-            let told = trace.told_disk(&["disk_locked"])?;
+            let told = trace.told_disk(&[Circumstance::DiskLocked])?;
             Some(format!("it was told to boot its disk: {}", told.sentence()))
         },
         action: "take `locked` off the host if it is to boot from the network",
@@ -42,7 +43,7 @@ pub(super) static DISK: &[BootCause] = &[
         severity: AsConfigured,
         confidence: Certain,
         find: |trace| {
-            let told = trace.told_disk(&["disk_configured", "disk_installed"])?;
+            let told = trace.told_disk(&[Circumstance::DiskConfigured, Circumstance::DiskInstalled])?;
             Some(format!("it was told to boot its disk: {}", told.sentence()))
         },
         action: "if it does not come up from its disk, see its console: its boot order may name the network alone",

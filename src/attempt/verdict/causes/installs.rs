@@ -6,6 +6,7 @@ use super::super::{
     Severity::Problem,
 };
 use crate::attempt::timeline::Progress;
+use crate::boot::event::{Circumstance, ReasonCode};
 
 /// Seconds after which an installer that says nothing is looked after.
 const INSTALLER_QUIET_S: u64 = 1800;
@@ -17,7 +18,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let failed = trace.install_failure("install_reported")?;
+            let failed = trace.install_failure(Circumstance::InstallReported)?;
             Some(format!("its install failed: {}", failed.sentence()))
         },
         action: "see the installer's own log on the machine's console, then arm it again: `bootwright arm HOST`",
@@ -28,7 +29,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let failed = trace.install_failure("install_interrupted")?;
+            let failed = trace.install_failure(Circumstance::InstallInterrupted)?;
             Some(format!("its install failed: {}", failed.sentence()))
         },
         action: "find out why it was switched off or crashed (power, memory, the installer's console), then arm it again",
@@ -39,7 +40,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let failed = trace.install_failure("install_too_often")?;
+            let failed = trace.install_failure(Circumstance::InstallTooOften)?;
             Some(format!("its install failed: {}", failed.sentence()))
         },
         action: "look at its console while it boots: the installer ends before it says anything; then arm it again",
@@ -52,7 +53,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         find: |trace| {
             let is_quiet = trace.is_install() && trace.attempt.outcome.is_none();
             let is_late = is_quiet && trace.progress() >= Progress::Answer && trace.is_silent(INSTALLER_QUIET_S);
-            let is_over = trace.install_failure("install_silent").is_some();
+            let is_over = trace.install_failure(Circumstance::InstallSilent).is_some();
             let seconds = trace.silence.as_secs();
             (is_late || is_over).then(|| {
                 format!(
@@ -69,7 +70,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let refused = trace.stuck(&["callback_refused", "order_refused"])?;
+            let refused = trace.stuck(&[ReasonCode::CallbackRefused, ReasonCode::OrderRefused])?;
             Some(format!("an installer's word was not believed: {}", refused.sentence()))
         },
         action: "see which machine has that address; an installer of an earlier attempt that runs still is refused as well",
@@ -80,7 +81,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let refused = trace.stuck(&["install_of_another"])?;
+            let refused = trace.stuck(&[ReasonCode::InstallOfAnother])?;
             Some(format!("its install was asked for by another: {}", refused.sentence()))
         },
         action: "see which machine asks with its MAC or name, and whether another DHCP server gave the host its address",
@@ -91,7 +92,7 @@ pub(super) static INSTALLS: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let refused = trace.stuck(&["other_hardware"])?;
+            let refused = trace.stuck(&[ReasonCode::OtherHardware])?;
             Some(format!("its install is for another machine: {}", refused.sentence()))
         },
         action: "see whether its NIC or its board was moved, and have the inventory list what the machine reports",

@@ -9,19 +9,25 @@ use crate::attempt::{
     step::{FileKind, StepKind},
     timeline::Progress,
 };
+use crate::boot::event::ReasonCode;
 
 /// Seconds after which a machine is taken for gone.
 const GONE_S: u64 = 120;
 /// A transfer that its client did not take to its end.
-const CUT: &[&str] = &[
-    "connection_ended",
-    "client_gone",
-    "client_stalled",
-    "client_gave_up",
-    "client_silent",
+const CUT: &[ReasonCode] = &[
+    ReasonCode::ConnectionEnded,
+    ReasonCode::ClientGone,
+    ReasonCode::ClientStalled,
+    ReasonCode::ClientGaveUp,
+    ReasonCode::ClientSilent,
 ];
 /// A text that could not be rendered.
-const UNRENDERED: &[&str] = &["template_failed", "render_overlong", "render_broke", "render_no_thread"];
+const UNRENDERED: &[ReasonCode] = &[
+    ReasonCode::TemplateFailed,
+    ReasonCode::RenderOverlong,
+    ReasonCode::RenderBroke,
+    ReasonCode::RenderNoThread,
+];
 
 /// The causes of that kind.
 pub(super) static REFUSED: &[BootCause] = &[
@@ -32,7 +38,12 @@ pub(super) static REFUSED: &[BootCause] = &[
         find: |trace| {
             let step = trace.stuck_file(
                 FileKind::Loader,
-                &["loader_missing", "link_unfollowed", "file_missing", "file_unsafe"],
+                &[
+                    ReasonCode::LoaderMissing,
+                    ReasonCode::LinkUnfollowed,
+                    ReasonCode::FileMissing,
+                    ReasonCode::FileUnsafe,
+                ],
             )?;
             Some(format!("{} is not to be had: {}", step.file_name(), step.sentence()))
         },
@@ -60,7 +71,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let step = trace.stuck_file(FileKind::Loader, &["client_silent", "never_heard"])?;
+            let step = trace.stuck_file(FileKind::Loader, &[ReasonCode::ClientSilent, ReasonCode::NeverHeard])?;
             (step.bytes == 0).then(|| {
                 format!(
                     "it asked for {} and never acknowledged the first block of it",
@@ -76,7 +87,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let step = trace.stuck_file(FileKind::Loader, &["client_silent"])?;
+            let step = trace.stuck_file(FileKind::Loader, &[ReasonCode::ClientSilent])?;
             Some(format!(
                 "its transfer of {} stood still after {} of {} bytes",
                 step.file_name(),
@@ -92,7 +103,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Likely,
         find: |trace| {
-            let step = trace.stuck_file(FileKind::Loader, &["client_gave_up"])?;
+            let step = trace.stuck_file(FileKind::Loader, &[ReasonCode::ClientGaveUp])?;
             Some(format!(
                 "its firmware gave up {}: {}",
                 step.file_name(),
@@ -107,7 +118,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["script_form"])?;
+            let step = trace.stuck(&[ReasonCode::ScriptForm])?;
             Some(format!("its loader can't read its script: {}", step.sentence()))
         },
         action: "write that script for its loader too, or give the host another `loader`",
@@ -130,17 +141,17 @@ pub(super) static REFUSED: &[BootCause] = &[
         confidence: Certain,
         find: |trace| {
             let codes = [
-                "artifact_wrong",
-                "artifact_unreadable",
-                "file_wrong",
-                "file_changed",
-                "file_changed_meanwhile",
-                "file_unreadable",
-                "file_unsafe",
+                ReasonCode::ArtifactWrong,
+                ReasonCode::ArtifactUnreadable,
+                ReasonCode::FileWrong,
+                ReasonCode::FileChanged,
+                ReasonCode::FileChangedMeanwhile,
+                ReasonCode::FileUnreadable,
+                ReasonCode::FileUnsafe,
             ];
             let step = trace.stuck_file(FileKind::Artifact, &codes)?;
             // The sentences of these name the file.
-            let is_named = step.has_code(&["artifact_wrong", "artifact_unreadable"]);
+            let is_named = step.has_code(&[ReasonCode::ArtifactWrong, ReasonCode::ArtifactUnreadable]);
             Some(match is_named {
                 true => step.sentence().to_owned(),
                 false => format!("{} is not served: {}", step.file_name(), step.sentence()),
@@ -156,7 +167,11 @@ pub(super) static REFUSED: &[BootCause] = &[
         find: |trace| {
             let step = trace.stuck_file(
                 FileKind::Artifact,
-                &["artifact_missing", "image_missing", "file_missing"],
+                &[
+                    ReasonCode::ArtifactMissing,
+                    ReasonCode::ImageMissing,
+                    ReasonCode::FileMissing,
+                ],
             )?;
             Some(format!("its script asks for {}: {}", step.file_name(), step.sentence()))
         },
@@ -168,7 +183,9 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["unverified"]).filter(|_| !trace.is_silent(GONE_S))?;
+            let step = trace
+                .stuck(&[ReasonCode::Unverified])
+                .filter(|_| !trace.is_silent(GONE_S))?;
             Some(format!("it waits: {}", step.sentence()))
         },
         action: "wait: the image is read once after it changed, and then served",
@@ -180,15 +197,15 @@ pub(super) static REFUSED: &[BootCause] = &[
         confidence: Certain,
         find: |trace| {
             let step = trace.stuck(&[
-                "transfers_full",
-                "transfers_full_for_one",
-                "request_queue_full",
-                "connections_full",
-                "connections_full_for_one",
-                "connections_full_for_unknown",
-                "too_many_under_way",
-                "too_many_wait",
-                "gave_way",
+                ReasonCode::TransfersFull,
+                ReasonCode::TransfersFullForOne,
+                ReasonCode::RequestQueueFull,
+                ReasonCode::ConnectionsFull,
+                ReasonCode::ConnectionsFullForOne,
+                ReasonCode::ConnectionsFullForUnknown,
+                ReasonCode::TooManyUnderWay,
+                ReasonCode::TooManyWait,
+                ReasonCode::GaveWay,
             ])?;
             Some(format!("it found no place: {}", step.sentence()))
         },
@@ -240,7 +257,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["no_order"])?;
+            let step = trace.stuck(&[ReasonCode::NoOrder])?;
             Some(format!("the deployer has no order: {}", step.sentence()))
         },
         action: "give the host an image whose `disk` is a disk image, and run `bootwright check`",
@@ -252,12 +269,13 @@ pub(super) static REFUSED: &[BootCause] = &[
         confidence: Certain,
         find: |trace| {
             let step = trace.stuck(&[
-                "answer_of_another",
-                "answer_to_nobody",
-                "answer_not_now",
-                "answer_address_family",
-                "answer_unlisted",
-                "answer_unnamed",
+                ReasonCode::AnswerOfAnother,
+                ReasonCode::AnswerToNobody,
+                ReasonCode::AnswerNotNow,
+                ReasonCode::AnswerAddressFamily,
+                ReasonCode::AnswerUnlisted,
+                ReasonCode::AnswerUnnamed,
+                ReasonCode::FactsOfAnother,
             ])?;
             Some(format!("its installer got no answer: {}", step.sentence()))
         },
@@ -269,7 +287,7 @@ pub(super) static REFUSED: &[BootCause] = &[
         severity: Problem,
         confidence: Certain,
         find: |trace| {
-            let step = trace.stuck(&["answer_file_missing"])?;
+            let step = trace.stuck(&[ReasonCode::AnswerFileMissing])?;
             Some(format!(
                 "its installer asks for a file that its answer does not have: {}",
                 step.sentence()
