@@ -13,6 +13,7 @@ use crate::model::{
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
+    cell::RefCell,
     fs::File,
     io::{self, BufReader, Read},
     path::Path,
@@ -61,23 +62,24 @@ fn read_through(
     watch: CopyCallback<'_>,
 ) -> io::Result<DiskSums> {
     const BUFFER_BYTES: usize = 1024 * 1024;
+    let watch = RefCell::new(watch);
     let mut pieces = Pieces {
         file,
         bytes: piece_bytes,
         in_piece: 0,
         hash: Sha256::new(),
         sums: Vec::new(),
-        watch,
+        watch: &watch,
     };
     let unpacked = {
         let mut packed = BufReader::with_capacity(BUFFER_BYTES, &mut pieces);
         let unpacked = match format {
             ImageFormat::Raw => None,
-            ImageFormat::Gzip => Some(sum_of(MultiGzDecoder::new(&mut packed))?),
+            ImageFormat::Gzip => Some(sum_of(MultiGzDecoder::new(&mut packed), &watch)?),
             ImageFormat::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut packed)?;
                 decoder.window_log_max(DEPLOY_ZSTD_WINDOW_LOG_MAX)?;
-                Some(sum_of(decoder)?)
+                Some(sum_of(decoder, &watch)?)
             }
         };
         // All of it where it is not packed, and what lies behind the packed image.
@@ -90,8 +92,9 @@ fn read_through(
     })
 }
 
-/// The length and the checksum of all that comes.
-fn sum_of(mut image: impl Read) -> io::Result<UnpackedImage> {
+/// The length and the checksum of all that comes. Of zeros a little that is packed unpacks to very much, so it is asked
+/// between what comes whether to go on.
+fn sum_of(mut image: impl Read, watch: &RefCell<CopyCallback<'_>>) -> io::Result<UnpackedImage> {
     const BUFFER_BYTES: usize = 256 * 1024;
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -101,6 +104,7 @@ fn sum_of(mut image: impl Read) -> io::Result<UnpackedImage> {
             read => {
                 hash.update(&buffer[..read]);
                 bytes += read as u64;
+                goes_on(watch, 0)?;
             }
         }
     }
@@ -110,23 +114,29 @@ fn sum_of(mut image: impl Read) -> io::Result<UnpackedImage> {
     })
 }
 
+/// Tells of bytes of the file.
+fn goes_on(watch: &RefCell<CopyCallback<'_>>, bytes: usize) -> io::Result<()> {
+    match (watch.borrow_mut())(CopyStep::Copied(bytes as u64)) {
+        true => Ok(()),
+        false => Err(io::Error::other(ImageError::Stopped)),
+    }
+}
+
 /// A file that is read to its end, and of each piece its checksum.
-struct Pieces<'w> {
+struct Pieces<'p, 'w> {
     file: File,
     /// Bytes of a piece.
     bytes: Option<u64>,
     in_piece: u64,
     hash: Sha256,
     sums: Vec<ImageSum>,
-    watch: CopyCallback<'w>,
+    watch: &'p RefCell<CopyCallback<'w>>,
 }
 
-impl Read for Pieces<'_> {
+impl Read for Pieces<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
-        if !(self.watch)(CopyStep::Copied(read as u64)) {
-            return Err(io::Error::other(ImageError::Stopped));
-        }
+        goes_on(self.watch, read)?;
         let mut rest = &buffer[..read];
         while let (Some(bytes), false) = (self.bytes, rest.is_empty()) {
             let room = usize::try_from(bytes - self.in_piece).unwrap_or(usize::MAX);
@@ -142,7 +152,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-impl Pieces<'_> {
+impl Pieces<'_, '_> {
     fn end_piece(&mut self) {
         self.sums.push(ImageSum(self.hash.finalize_reset().into()));
         self.in_piece = 0;
@@ -163,6 +173,33 @@ impl Pieces<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    #[test]
+    fn zeros_that_unpack_for_long_are_stopped_in_their_middle() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("disk.raw.gz");
+        let mut packed = GzEncoder::new(File::create(&file).unwrap(), Compression::fast());
+        let zeros = vec![0; 1 << 20];
+        (0..64).for_each(|_| packed.write_all(&zeros).unwrap());
+        packed.finish().unwrap();
+        let asked = |stops_at: usize| {
+            let mut asked = 0;
+            let read = disk_sums(&file, &mut |_| {
+                asked += 1;
+                asked < stops_at
+            });
+            (asked, read)
+        };
+        // The file itself is read in one go.
+        assert!(std::fs::metadata(&file).unwrap().len() < 1 << 20);
+        let (_, whole) = asked(usize::MAX);
+        assert_eq!(whole.unwrap().unwrap().unpacked.unwrap().bytes, 64 << 20);
+        let (times, stopped) = asked(100);
+        assert_eq!(times, 100);
+        assert!(matches!(stopped, Err(ImageError::Stopped)));
+    }
 
     #[test]
     fn pieces_are_few_and_none_is_too_large_for_a_machine() {

@@ -53,9 +53,9 @@ fn known(wish: Option<&DiskWish>, host: &Host, report: Option<DiskReport>) -> Ho
     let (disks, is_whole) = (report.disks.disks, report.disks.is_whole);
     let choice = wish.map(|wish| wish.rule.choose(&disks, wish.needed));
     let (chosen, warning) = match choice {
+        // Others, which nobody knows of, may fit as well; and whoever installs by no rule of ours may take one of them.
+        _ if !is_whole => (None, Some("it told of more disks than are kept".into())),
         None => (None, None),
-        // Others, which nobody knows of, may fit as well.
-        Some(_) if !is_whole => (None, Some("it told of more disks than are kept".into())),
         Some(Ok(disk)) => (Some(disk.name.clone()), None),
         Some(Err(why)) => (None, Some(why.to_string())),
     };
@@ -132,6 +132,11 @@ mod tests {
             (by_its_own.chosen, by_its_own.warning, by_its_own.disks.len()),
             (None, None, 2)
         );
+        let cut_off = ToldDisks {
+            is_whole: false,
+            ..two()
+        };
+        assert!(shown(None, 0, cut_off).warning.is_some());
         let unknown = known(None, &fixtures::host("r1u07"), None);
         assert_eq!((unknown.told, unknown.disks.len(), unknown.warning), (None, 0, None));
     }

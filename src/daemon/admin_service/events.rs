@@ -18,8 +18,10 @@ impl Answers<GetEvents> for AdminService {
         EventFilter { machine, follow, last }: EventFilter,
         _: &Caller,
     ) -> Result<Lines<EventLine>, AdminRefusal> {
-        let owners: Result<Vec<AttemptOwner>, AdminRefusal> = machine.iter().map(|named| self.owner(named)).collect();
-        let owners = owners?;
+        let mut owners = Vec::new();
+        for named in &machine {
+            owners.extend(self.known_as(self.owner(named)?));
+        }
         let last = match last.first() {
             None => usize::MAX,
             Some(count) => count.parse().map_err(|_| {
@@ -42,6 +44,20 @@ impl Answers<GetEvents> for AdminService {
             true => Lines::new(Following(recent)),
             false => Lines::new(recent.lines.into_iter()),
         })
+    }
+}
+
+impl AdminService {
+    /// A machine, and what it was known by before it was listed.
+    fn known_as(&self, owner: AttemptOwner) -> Vec<AttemptOwner> {
+        let snapshot = self.shared.snapshot.load();
+        let listed = match &owner {
+            AttemptOwner::Host(name) => snapshot.hosts.by_name(name.as_str()),
+            AttemptOwner::Mac(_) => None,
+        };
+        let macs = listed.into_iter().flat_map(|host| &host.macs);
+        let before: Vec<AttemptOwner> = macs.map(|mac| AttemptOwner::Mac(*mac)).collect();
+        [vec![owner], before].concat()
     }
 }
 
