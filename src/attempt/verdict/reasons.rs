@@ -2,122 +2,58 @@
 
 use crate::boot::event::ReasonCode;
 
-/// The causes that are found by a step with that reason; none where what the machine does next says more than the
-/// reason, or where it stands in nobody's way.
-pub fn causes_by_reason(code: ReasonCode) -> &'static [&'static str] {
-    match code {
-        ReasonCode::OtherPortVlan => &["wrong_port_vlan"],
-        ReasonCode::OtherPort
-        | ReasonCode::PortDoubted
-        | ReasonCode::PortUntold
-        | ReasonCode::PortNotRenewed
-        | ReasonCode::NotAtItsPort => &["wrong_port"],
-        ReasonCode::NoPool | ReasonCode::PoolUsedUp => &["pool_empty"],
-        ReasonCode::OfferQuota => &["dhcp_starvation"],
-        ReasonCode::SubnetUnserved | ReasonCode::NoSubnetHere => &["relay_in_no_subnet"],
-        ReasonCode::Unlisted => &["unlisted_ignored"],
-        ReasonCode::LeaseNotStored | ReasonCode::LeaseQueueFull => &["lease_not_stored"],
-        ReasonCode::LoaderMissing | ReasonCode::LinkUnfollowed => &["loader_missing"],
-        ReasonCode::FileMissing => &["loader_missing", "artifact_missing"],
-        ReasonCode::FileUnsafe => &["loader_missing", "artifact_corrupt"],
-        ReasonCode::NeverHeard => &["tftp_first_block_lost"],
-        ReasonCode::ClientSilent => &[
-            "tftp_first_block_lost",
-            "tftp_stalled",
-            "too_little_memory",
-            "artifact_cut",
-        ],
-        ReasonCode::ClientGaveUp => &["loader_given_up", "too_little_memory", "artifact_cut"],
-        ReasonCode::ConnectionEnded | ReasonCode::ClientGone | ReasonCode::ClientStalled => {
-            &["too_little_memory", "artifact_cut"]
+macro_rules! causes {
+    ($([$($cause:literal),*] $($code:ident)*;)*) => {
+        /// The causes that are found by a step with that reason; none where what the machine does next says more than
+        /// the reason, or where it stands in nobody's way.
+        pub fn causes_by_reason(code: ReasonCode) -> &'static [&'static str] {
+            match code {
+                $($(ReasonCode::$code)|* => &[$($cause),*],)*
+            }
         }
-        ReasonCode::ScriptForm => &["script_not_written_for_loader"],
-        ReasonCode::TemplateFailed
-        | ReasonCode::RenderOverlong
-        | ReasonCode::RenderNoThread
-        | ReasonCode::RenderBroke => &["script_template_failed", "answer_template_failed"],
-        ReasonCode::ArtifactWrong
-        | ReasonCode::ArtifactUnreadable
-        | ReasonCode::FileChanged
-        | ReasonCode::FileWrong
-        | ReasonCode::FileChangedMeanwhile
-        | ReasonCode::FileUnreadable => &["artifact_corrupt"],
-        ReasonCode::ImageMissing | ReasonCode::ArtifactMissing => &["artifact_missing"],
-        ReasonCode::Unverified => &["image_being_verified"],
-        ReasonCode::TransfersFull
-        | ReasonCode::TransfersFullForOne
-        | ReasonCode::RequestQueueFull
-        | ReasonCode::ConnectionsFull
-        | ReasonCode::ConnectionsFullForOne
-        | ReasonCode::ConnectionsFullForUnknown
-        | ReasonCode::TooManyUnderWay
-        | ReasonCode::TooManyWait
-        | ReasonCode::GaveWay => &["server_full"],
-        ReasonCode::CallbackRefused | ReasonCode::OrderRefused => &["token_refused"],
-        ReasonCode::InstallOfAnother => &["install_of_another"],
-        ReasonCode::OtherHardware => &["other_hardware"],
-        ReasonCode::NoOrder => &["nothing_to_deploy"],
-        ReasonCode::AnswerOfAnother
-        | ReasonCode::AnswerToNobody
-        | ReasonCode::AnswerNotNow
-        | ReasonCode::AnswerAddressFamily
-        | ReasonCode::AnswerUnlisted
-        | ReasonCode::AnswerUnnamed
-        | ReasonCode::FactsOfAnother => &["answer_refused"],
-        ReasonCode::AnswerFileMissing => &["answer_file_missing"],
-        // Whatever it is refused for: that it is refused is a cause (`address_refused`).
-        ReasonCode::OwnAddressOther
-        | ReasonCode::OwnAddressInUse
-        | ReasonCode::AddressElsewhere
-        | ReasonCode::NotInPool
-        | ReasonCode::HeldByAnother => &[],
-        // No machine in its boot asks so, or asks for nothing thereby.
-        ReasonCode::FromOurselves
-        | ReasonCode::NoHardwareAddress
-        | ReasonCode::MessageType
-        | ReasonCode::Malformed
-        | ReasonCode::PacketTooLong
-        | ReasonCode::RequestNamesNone
-        | ReasonCode::ReleaseNamesNone
-        | ReasonCode::DeclineNamesNone
-        | ReasonCode::InformNamesNone
-        | ReasonCode::ReleaseToOther
-        | ReasonCode::DeclineToOther
-        | ReasonCode::ReleaseNotHeld
-        | ReasonCode::DeclineNotHeld
-        | ReasonCode::InformElsewhere
-        | ReasonCode::BootpTaken
-        | ReasonCode::BootpUnreserved
-        | ReasonCode::NotHttp
-        | ReasonCode::ReadOnly
-        | ReasonCode::NetasciiFile
-        | ReasonCode::UnknownMode
-        | ReasonCode::BadPath
-        | ReasonCode::PathTooLong
-        | ReasonCode::WrongMethod
-        | ReasonCode::DisksUnread => &[],
-        // It asks again, here or elsewhere, and its silence is judged where it does not.
-        ReasonCode::ProbePending
-        | ReasonCode::ProbeUndecided
-        | ReasonCode::NoInterfaceAddress
-        | ReasonCode::LeaseUnknown
-        | ReasonCode::ProxyRequest
-        | ReasonCode::ProxyOther
-        | ReasonCode::ProxyPxelinux
-        | ReasonCode::ProxyNothing
-        | ReasonCode::PxePortKind
-        | ReasonCode::PxePortNothing
-        | ReasonCode::BodyTooLarge
-        | ReasonCode::BodyTooSlow
-        | ReasonCode::BodyBroken
-        | ReasonCode::ChangeNotStored
-        | ReasonCode::MetadataMissing
-        | ReasonCode::FileNotInTime
-        | ReasonCode::FileIsAnother
-        | ReasonCode::NoSuchBytes
-        | ReasonCode::DiskBusy
-        | ReasonCode::WaitEnded => &[],
-    }
+    };
+}
+
+causes! {
+    ["wrong_port_vlan"] OtherPortVlan;
+    ["wrong_port"] OtherPort PortDoubted PortUntold PortNotRenewed NotAtItsPort;
+    ["pool_empty"] NoPool PoolUsedUp;
+    ["dhcp_starvation"] OfferQuota;
+    ["relay_in_no_subnet"] SubnetUnserved NoSubnetHere;
+    ["unlisted_ignored"] Unlisted;
+    ["lease_not_stored"] LeaseNotStored LeaseQueueFull;
+    ["loader_missing"] LoaderMissing LinkUnfollowed;
+    ["loader_missing", "artifact_missing"] FileMissing;
+    ["loader_missing", "artifact_corrupt"] FileUnsafe;
+    ["tftp_first_block_lost"] NeverHeard;
+    ["tftp_first_block_lost", "tftp_stalled", "too_little_memory", "artifact_cut"] ClientSilent;
+    ["loader_given_up", "too_little_memory", "artifact_cut"] ClientGaveUp;
+    ["too_little_memory", "artifact_cut"] ConnectionEnded ClientGone ClientStalled;
+    ["script_not_written_for_loader"] ScriptForm;
+    ["script_template_failed", "answer_template_failed"] TemplateFailed RenderOverlong RenderNoThread RenderBroke;
+    ["artifact_corrupt"] ArtifactWrong ArtifactUnreadable FileChanged FileWrong FileChangedMeanwhile FileUnreadable;
+    ["artifact_missing"] ImageMissing ArtifactMissing;
+    ["image_being_verified"] Unverified;
+    ["server_full"] TransfersFull TransfersFullForOne RequestQueueFull ConnectionsFull ConnectionsFullForOne
+        ConnectionsFullForUnknown TooManyUnderWay TooManyWait GaveWay;
+    ["token_refused"] CallbackRefused OrderRefused;
+    ["install_of_another"] InstallOfAnother;
+    ["other_hardware"] OtherHardware;
+    ["nothing_to_deploy"] NoOrder;
+    ["answer_refused"] AnswerOfAnother AnswerToNobody AnswerNotNow AnswerAddressFamily AnswerUnlisted AnswerUnnamed
+        FactsOfAnother;
+    ["answer_file_missing"] AnswerFileMissing;
+    // Whatever it is refused for: that it is refused is a cause (`address_refused`).
+    [] OwnAddressOther OwnAddressInUse AddressElsewhere NotInPool HeldByAnother;
+    // No machine in its boot asks so, or asks for nothing thereby.
+    [] FromOurselves NoHardwareAddress MessageType Malformed PacketTooLong RequestNamesNone ReleaseNamesNone
+        DeclineNamesNone InformNamesNone ReleaseToOther DeclineToOther ReleaseNotHeld DeclineNotHeld
+        InformElsewhere BootpTaken BootpUnreserved NotHttp ReadOnly NetasciiFile UnknownMode BadPath PathTooLong
+        WrongMethod DisksUnread;
+    // It asks again, here or elsewhere, and its silence is judged where it does not.
+    [] ProbePending ProbeUndecided NoInterfaceAddress LeaseUnknown ProxyRequest ProxyOther ProxyPxelinux
+        ProxyNothing PxePortKind PxePortNothing BodyTooLarge BodyTooSlow BodyBroken ChangeNotStored MetadataMissing
+        FileNotInTime FileIsAnother NoSuchBytes DiskBusy WaitEnded;
 }
 
 #[cfg(test)]
