@@ -13,7 +13,7 @@
 //! | [`cli`] | the command line, one file a command |
 //! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
 //! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
-//! | [`state`] | what the servers know in common: the generation in force, leases, identities, counters, packets; the one door for what happens to machines |
+//! | [`state`] | what the servers know in common: the generation in force, leases, identities, relays, counters, packets; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
 //! | [`config`] | the operator's files → a checked snapshot; the only place that validates an inventory |

@@ -202,6 +202,26 @@ impl IdentityCache {
         }
     }
 
+    /// A copy of what is known of one machine: the rest can be very much.
+    pub fn of_machine(&self, mac: MacAddr) -> IdentityCache {
+        let mut copy = IdentityCache::default();
+        if let Some(known) = self.seen.get(mac) {
+            copy.seen.record(mac, known.clone());
+        }
+        if let Some(bytes) = self.blocks.get(mac) {
+            copy.blocks.record(mac, *bytes);
+        }
+        if let Some(stage) = self.boot_stage.get(mac) {
+            copy.boot_stage.record(mac, *stage);
+        }
+        for (address, (_, holder)) in &self.addresses.values {
+            if *holder == mac {
+                copy.addresses.record(*address, mac);
+            }
+        }
+        copy
+    }
+
     /// All that the machine with this MAC has told; its MAC alone where it has told nothing.
     pub fn of(&self, mac: MacAddr) -> Identity {
         self.seen.get(mac).cloned().unwrap_or_else(|| Identity {
@@ -251,6 +271,33 @@ mod tests {
         });
         assert_eq!(whole.vendor.as_deref(), Some("ACME"));
         assert_eq!(identities.of(mac(1)).serial.as_deref(), Some("S1"));
+    }
+
+    #[test]
+    fn the_copy_of_a_machine_has_all_of_it_and_nobody_else() {
+        let mut identities = IdentityCache::default();
+        for last in 1..=3 {
+            let address = Ipv4Addr::new(192, 0, 2, u8::try_from(last).unwrap());
+            identities.record(Observation {
+                address: Some((address, mac(last))),
+                block_max: Some((mac(last), Some(512))),
+                boot_stage: Some((mac(last), Stage::Ipxe, Duration::ZERO)),
+                firmware: Some(Identity {
+                    mac: Some(mac(last)),
+                    serial: Some("S".into()),
+                    ..Identity::default()
+                }),
+                ..Observation::default()
+            });
+        }
+        let copy = identities.of_machine(mac(2));
+        assert_eq!(copy.of(mac(2)), identities.of(mac(2)));
+        assert_eq!(
+            (copy.stage(mac(2)), copy.block_limit(mac(2))),
+            (Some(Stage::Ipxe), Some(512))
+        );
+        assert_eq!(copy.address_holder(Ipv4Addr::new(192, 0, 2, 2)), Some(mac(2)));
+        assert_eq!((copy.seen.len(), copy.addresses.len()), (1, 1));
     }
 
     #[test]

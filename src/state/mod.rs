@@ -48,6 +48,7 @@ use crate::boot::{
     verification::Verification,
 };
 use crate::lease::LeaseTable;
+use crate::model::MacAddr;
 use arc_swap::ArcSwap;
 use recorder::Recorder;
 use relays::Relays;
@@ -179,9 +180,9 @@ impl Shared {
         }
     }
 
-    /// Copies of everything that decisions are made from, for whoever tries one: nothing comes back.
-    pub fn scratch_tables(&self) -> ScratchTables {
-        self.tables.scratch()
+    /// Copies of everything that decisions on one machine are made from, for whoever tries one: nothing comes back.
+    pub fn scratch_tables(&self, mac: MacAddr) -> ScratchTables {
+        self.tables.scratch(mac)
     }
 
     /// The machine that holds an address.

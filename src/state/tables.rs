@@ -16,7 +16,7 @@ use crate::boot::{
     world::{FileWorld, World},
 };
 use crate::lease::LeaseTable;
-use crate::model::Now;
+use crate::model::{MacAddr, Now};
 use crate::store::StoreError;
 use std::{
     ops::{Deref, DerefMut},
@@ -95,16 +95,19 @@ impl Tables {
         }
     }
 
-    /// Copies of all of them at one moment, without the tokens of installs. Everybody else waits meanwhile: a millisecond
-    /// or a few, where thousands of machines are known.
-    pub(super) fn scratch(&self) -> ScratchTables {
-        let files = self.files();
-        let Durables { leases, arming } = &*files.machines.leases.durables;
+    /// Copies of what one machine is decided from, without the tokens of installs. Everybody else waits while the leases
+    /// are copied, of which all say which address is free, and for nothing else: each table is copied by itself.
+    pub(super) fn scratch(&self, mac: MacAddr) -> ScratchTables {
+        let (leases, arming) = {
+            let guard = self.leases();
+            let Durables { leases, arming } = &*guard.durables;
+            (leases.clone(), arming.clone())
+        };
         ScratchTables {
-            leases: leases.clone(),
-            arming: arming.clone().without_tokens(),
-            identities: files.machines.identities.clone(),
-            verification: files.verification.clone(),
+            leases,
+            arming: arming.without_tokens(),
+            identities: lock(&self.identities).of_machine(mac),
+            verification: lock(&self.verification).clone(),
         }
     }
 

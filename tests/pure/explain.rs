@@ -467,6 +467,7 @@ fn holds(snapshot: &Snapshot, before: &ScratchTables, question: &BootQuestion, m
             discover,
             offer,
             taken,
+            at_boot_server,
             ..
         } = exchange;
         // The loader is fetched between the two, and everything else behind them.
@@ -487,6 +488,15 @@ fn holds(snapshot: &Snapshot, before: &ScratchTables, question: &BootQuestion, m
         if let Some((request, outcome)) = taken {
             let real = servers.packet(ingress, request);
             assert_eq!((bytes(&real), &real.event), (bytes(outcome), &outcome.event));
+        }
+        assert_eq!(at_boot_server.is_some(), shown.at_boot_server.is_some());
+        if let (Some(asked), Some(shown)) = (at_boot_server, &shown.at_boot_server) {
+            let real = servers.packet(&asked.ingress, &asked.request);
+            assert_eq!(
+                (bytes(&real), &real.event),
+                (bytes(&asked.outcome), &asked.outcome.event)
+            );
+            assert_eq!(shown.packet, bytes(&real).as_deref().map(hexadecimal));
         }
     }
     for (file, shown) in files {
@@ -622,6 +632,61 @@ fn neither_the_token_of_an_install_nor_a_secret_of_its_answer_is_in_what_is_show
     assert_eq!((answer.standing, answer.bytes), (FileStanding::Rendered, Some(length)));
     let json = serde_json::to_string(&explanation).unwrap();
     assert!(!json.contains(&token.reveal()) && !json.contains("hunter2"), "{json}");
+}
+
+#[test]
+fn uefi_beside_another_dhcp_server_is_shown_what_port_4011_answers_it() {
+    let snapshot = install_room();
+    let wires = wires(Mode::Proxy);
+    let surroundings = Surroundings {
+        now: NOW,
+        snapshot: &snapshot,
+        wires: &wires,
+    };
+    for (stage, asks_there) in [("uefi-pxe", true), ("bios-pxe", false)] {
+        let words = QuestionWords {
+            stage: vec![stage.to_owned()],
+            armed: vec!["true".to_owned()],
+            ..named("r1u07")
+        };
+        let tables = ScratchTables::default();
+        let question = BootQuestion::read(&words, (&snapshot, &tables.identities), &wires).unwrap();
+        let explanation = explain(surroundings, tables, &question, SOURCES);
+        let at_boot_server = explanation.replies[0].at_boot_server.as_ref();
+        assert_eq!(at_boot_server.is_some(), asks_there, "{stage}");
+        if let Some(answer) = at_boot_server {
+            assert_eq!(answer.boot_file.as_deref(), Some("snponly.efi"), "{answer:?}");
+            assert_eq!(answer.to.as_deref(), Some("192.0.2.11:4011"), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_switch_ports_bytes_are_digits_and_nothing_that_a_number_may_have_besides() {
+    let snapshot = install_room();
+    for (written, is_read) in [
+        ("0x0004", true),
+        ("0x00+1", false),
+        ("0x0", false),
+        ("0x", false),
+        ("swp+1", true),
+    ] {
+        let words = QuestionWords {
+            port: vec![written.to_owned()],
+            ..named("r1u07")
+        };
+        let question = BootQuestion::read(&words, (&snapshot, &IdentityCache::default()), &wires(Mode::Dhcp));
+        match question {
+            Ok(_) => assert!(is_read, "{written}"),
+            Err(error) => {
+                assert!(!is_read, "{written}: {error}");
+                assert!(
+                    error.to_string().contains(written) && error.help().contains("two digits"),
+                    "{error}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -165,7 +165,7 @@ pub struct Outcome {
 }
 
 /// The port of ours that PXE clients ask for their boot file after a proxy's offer.
-const PXE_PORT: u16 = 4011;
+pub(in crate::boot) const PXE_PORT: u16 = 4011;
 
 /// Everything that is known of a request before it is answered.
 struct RequestContext<'a> {

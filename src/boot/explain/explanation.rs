@@ -6,7 +6,9 @@ use super::{
     words::{destination, text_of},
 };
 use crate::boot::{
+    engine::Outcome,
     event::Step,
+    machine::Who,
     paths,
     resource::{Refusal, Resource},
     snapshot::Snapshot,
@@ -64,16 +66,25 @@ pub fn explain(
 }
 
 fn reply(snapshot: &Snapshot, exchange: &TriedExchange<'_>, places: &dyn Places) -> ExplainedReply {
-    let outcome = &exchange.offer;
-    let bytes = outcome.send.as_ref().map(|send| send.encode());
-    let read: Option<ServerReply> = bytes.as_deref().and_then(parse_reply);
-    let given = |address: Ipv4Addr| Some(address).filter(|address| !address.is_unspecified());
     let refused = exchange.taken.as_ref().and_then(|(_, taken)| match &taken.event.step {
         Step::Acknowledged { .. } => None,
         // That one is the other server's to answer.
         _ if exchange.ingress.mode == Mode::Proxy => None,
         other => Some(text_of(other)),
     });
+    let at_boot_server = exchange.at_boot_server.as_ref();
+    ExplainedReply {
+        request: refused,
+        at_boot_server: at_boot_server.map(|asked| Box::new(answer(snapshot, (&asked.outcome, exchange.who), places))),
+        ..answer(snapshot, (&exchange.offer, exchange.who), places)
+    }
+}
+
+/// One answer.
+fn answer(snapshot: &Snapshot, (outcome, who): (&Outcome, Who<'_>), places: &dyn Places) -> ExplainedReply {
+    let bytes = outcome.send.as_ref().map(|send| send.encode());
+    let read: Option<ServerReply> = bytes.as_deref().and_then(parse_reply);
+    let given = |address: Ipv4Addr| Some(address).filter(|address| !address.is_unspecified());
     ExplainedReply {
         stage: outcome.event.stage,
         quirks: outcome.event.quirks.iter().map(|name| name.as_ref().into()).collect(),
@@ -87,10 +98,11 @@ fn reply(snapshot: &Snapshot, exchange: &TriedExchange<'_>, places: &dyn Places)
         to: outcome.send.as_ref().map(|send| destination(&send.destination)),
         options: bytes
             .as_deref()
-            .map(|bytes| options::explained(snapshot, exchange, (bytes, places)))
+            .map(|bytes| options::explained(snapshot, (outcome, who), (bytes, places)))
             .unwrap_or_default(),
         packet: bytes.as_deref().map(hexadecimal),
-        request: refused,
+        request: None,
+        at_boot_server: None,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Where the packets of a machine would come in: on which interface, from whom, and sent to whom.
 
 use super::{BootQuestion, ServedWire};
-use crate::boot::{engine::Ingress, snapshot::Snapshot};
+use crate::boot::{
+    engine::{Ingress, PXE_PORT},
+    snapshot::Snapshot,
+};
 use crate::model::Mode;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -10,6 +13,16 @@ use std::{
 
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
+
+/// Where a request to our port 4011 comes in from a machine that has its address.
+pub(super) fn at_boot_server(before: &Ingress, address: Ipv4Addr) -> Ingress {
+    Ingress {
+        port: PXE_PORT,
+        source: SocketAddrV4::new(address, PXE_PORT),
+        to: before.address,
+        ..before.clone()
+    }
+}
 
 /// Where a packet of the machine would come in; `None` where no interface is served.
 pub(super) fn ingress(snapshot: &Snapshot, wires: &[ServedWire], question: &BootQuestion) -> Option<Ingress> {

@@ -42,7 +42,7 @@ pub use shown::{
     ExplainedFile, ExplainedOption, ExplainedReply, ExplainedScript, ExplainedSetting, Explanation, FileRole,
     FileStanding, MatchedRow, OverruledSetting, RowVerdict,
 };
-pub use trial::{BootTrial, TriedExchange, TriedFile};
+pub use trial::{BootTrial, TriedBootServer, TriedExchange, TriedFile};
 pub use wires::ServedWire;
 
 use crate::boot::{

@@ -1,6 +1,8 @@
 //! The machine that is played: it asks as the one in question would, and every answer is that of the functions which
 //! the servers ask.
 
+mod messages;
+
 use super::{
     BootQuestion, BootTrial, FileRole, ScratchTables, Surroundings, TriedExchange, TriedFile,
     files::{named_files, path_and_query},
@@ -17,11 +19,11 @@ use crate::boot::{
     snapshot::Host,
     world::{FileWorld, World},
 };
-use crate::model::{Arch, By, Dialect, Firmware, Mode, Token, Uuid, WallTime, limits::EXPLAINED_SCRIPTS_MAX};
+use crate::model::{By, Dialect, Mode, Token, WallTime, limits::EXPLAINED_SCRIPTS_MAX};
 use crate::proto::{
     dhcp::{
         self,
-        client::{AcceptedOffer, ClientKind, ClientMessage, ServerReply, parse_reply},
+        client::{AcceptedOffer, ClientKind, ServerReply, parse_reply},
     },
     ipxe::{FileTransport, FileUrl, IpxeSettings, expand},
 };
@@ -130,12 +132,15 @@ impl Player<'_, '_> {
             self.trial.notes.push(note.into());
         }
         let is_addressed = self.trial.address.is_some();
-        let action = offer.event.step.boot().cloned().filter(|_| is_addressed);
+        let at_boot_server = self.boot_server(client, &ingress, &offer);
+        let last = at_boot_server.as_ref().map_or(&offer, |asked| &asked.outcome);
+        let action = last.event.step.boot().cloned().filter(|_| is_addressed);
         self.trial.exchanges.push(TriedExchange {
             ingress,
             discover,
             offer,
             taken,
+            at_boot_server,
             identity,
             who,
         });
@@ -184,36 +189,6 @@ impl Player<'_, '_> {
             .hosts
             .by_name(name.as_str())
             .map(|host| &**host)
-    }
-
-    fn message(&self, client: ClientKind, takes: Option<AcceptedOffer>) -> Vec<u8> {
-        let message = ClientMessage {
-            client,
-            arch: self.arch_of(client),
-            mac: self.question.mac,
-            xid: TRANSACTION,
-            relay: self.question.relay,
-            takes,
-            uuid: Some(self.question.uuid.unwrap_or(Uuid::NIL)),
-            circuit_id: self.question.circuit_id.as_deref(),
-        };
-        message.encode()
-    }
-
-    /// What that client says in option 93: an iPXE that firmware loaded by HTTP says what its own platform is.
-    fn arch_of(&self, client: ClientKind) -> u16 {
-        let asked = self.question.arch;
-        let is_loaded = client == ClientKind::Ipxe && self.question.client() != ClientKind::Ipxe;
-        let of_platform = || {
-            let arch = Arch::from_option_93(asked)?;
-            let firmware = match arch.firmware {
-                Firmware::UefiHttp => Firmware::Uefi,
-                Firmware::BiosHttp => Firmware::Bios,
-                other => other,
-            };
-            Arch { firmware, ..arch }.option_93()
-        };
-        Some(asked).filter(|_| !is_loaded).or_else(of_platform).unwrap_or(asked)
     }
 }
 

@@ -188,12 +188,23 @@ fn circuit_id(written: &str) -> Option<Vec<u8>> {
     let Some(digits) = written.strip_prefix("0x") else {
         return (!written.is_empty() && written.len() <= 253).then(|| written.as_bytes().to_vec());
     };
+    // A number may have a sign, and a digit has none.
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
     let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(pair).collect();
     bytes.filter(|bytes| !bytes.is_empty() && bytes.len() <= 253)
 }
 
 impl BootQuestion {
+    /// The interface that is asked after: enough to know which tables the rest is read with.
+    ///
+    /// # Errors
+    /// See [`QuestionError`].
+    pub fn mac(words: &QuestionWords, snapshot: &Snapshot) -> Result<MacAddr, QuestionError> {
+        let machine = once(&words.machine, "machine")?.ok_or(QuestionError::NotOnce("machine"))?;
+        machine_of(snapshot, machine).map(|(mac, _)| mac)
+    }
+
     /// Reads a question, and fills in what was left out.
     ///
     /// # Errors
@@ -221,7 +232,7 @@ impl BootQuestion {
             "none" => Some(None),
             _ => written.parse().ok().map(Some),
         })?;
-        let port_help = "write it as the switch sends it, or its bytes as 0x0004000a0107";
+        let port_help = "write it as the switch sends it, or its bytes as 0x0004000a0107, two digits each";
         let port = read(&words.port, ("switch port", port_help), circuit_id)?;
         let armed = read(&words.armed, ("answer to armed", "it is true or false"), |written| {
             written.parse().ok()

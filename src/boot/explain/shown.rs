@@ -112,6 +112,9 @@ pub struct ExplainedReply {
     pub packet: Option<String>,
     /// What becomes of the REQUEST that takes the offer, where that is no ACK.
     pub request: Option<String>,
+    /// The answer of the boot server's port 4011, where the machine asks there for its boot file.
+    #[serde(default)]
+    pub at_boot_server: Option<Box<ExplainedReply>>,
 }
 
 /// An option of a reply.

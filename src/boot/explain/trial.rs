@@ -21,10 +21,22 @@ pub struct TriedExchange<'s> {
     pub offer: Outcome,
     /// The REQUEST, and what became of it.
     pub taken: Option<(Vec<u8>, Outcome)>,
+    /// What it asks the boot server at port 4011 then, where it does.
+    pub at_boot_server: Option<TriedBootServer>,
     /// What the DISCOVER let us know of its machine.
     pub identity: Identity,
     /// The machine as the inventory knows it.
     pub who: Who<'s>,
+}
+
+/// A request to a boot server that was played.
+pub struct TriedBootServer {
+    /// Where it came in.
+    pub ingress: Ingress,
+    /// The REQUEST.
+    pub request: Vec<u8>,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// A file that was asked for.

@@ -140,8 +140,18 @@ fn setting_cells(row: &ExplainedSetting) -> Vec<[String; 4]> {
 }
 
 fn reply_text(f: &mut Formatter<'_>, place: usize, reply: &ExplainedReply) -> fmt::Result {
+    let then = if place == 0 { "" } else { ", later" };
+    let asked = format!("its DISCOVER as {}{then}", reply.stage);
+    answer_text(f, &asked, reply)?;
+    match &reply.at_boot_server {
+        Some(answer) => answer_text(f, "its REQUEST for the boot file then, at port 4011", answer),
+        None => Ok(()),
+    }
+}
+
+fn answer_text(f: &mut Formatter<'_>, asked: &str, reply: &ExplainedReply) -> fmt::Result {
     let ExplainedReply {
-        stage,
+        stage: _,
         quirks,
         decision,
         reason,
@@ -152,9 +162,9 @@ fn reply_text(f: &mut Formatter<'_>, place: usize, reply: &ExplainedReply) -> fm
         options,
         packet: _,
         request,
+        at_boot_server: _,
     } = reply;
-    let then = if place == 0 { "" } else { ", later" };
-    writeln!(f, "\nDHCP, its DISCOVER as {stage}{then}: {decision}")?;
+    writeln!(f, "\nDHCP, {asked}: {decision}")?;
     if !quirks.is_empty() {
         writeln!(f, "  quirks: {}", quirks.join(", "))?;
     }

@@ -15,13 +15,14 @@ use std::sync::Arc;
 impl Answers<GetExplain> for AdminService {
     fn answer(&self, words: QuestionWords, _: &Caller) -> Result<Document<Explanation>, AdminRefusal> {
         let snapshot = self.shared.snapshot.load_full();
-        let tables = self.shared.scratch_tables();
-        let wires: Vec<ServedWire> = self.standings.load().iter().filter_map(wire).collect();
-        let question = BootQuestion::read(&words, (&snapshot, &tables.identities), &wires);
-        let question = question.map_err(|error| match &error {
+        let refused = |error: QuestionError| match &error {
             QuestionError::UnknownHost(name) => unknown(&snapshot.hosts, name),
             _ => AdminRefusal::new(RefusalCode::BadRequest, error.to_string()).with_help(error.help()),
-        })?;
+        };
+        let mac = BootQuestion::mac(&words, &snapshot).map_err(refused)?;
+        let tables = self.shared.scratch_tables(mac);
+        let wires: Vec<ServedWire> = self.standings.load().iter().filter_map(wire).collect();
+        let question = BootQuestion::read(&words, (&snapshot, &tables.identities), &wires).map_err(refused)?;
         let surroundings = Surroundings {
             now: self.shared.clock.now(),
             snapshot: &snapshot,

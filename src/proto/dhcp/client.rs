@@ -32,6 +32,10 @@ const WANTED_BY_SYSTEM: &[u8] = &[1, 3, 6, 12, 15, 28, 42];
 const FEATURES_EFI: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x24, 1, 1];
 const FEATURES_BIOS: &[u8] = &[0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x13, 1, 1, 0x18, 1, 1];
 
+/// Types of messages (option 53).
+const DISCOVER: u8 = 1;
+const REQUEST: u8 = 3;
+
 /// What a circuit-id may have beside its head in option 82.
 const CIRCUIT_ID_BYTES_MAX: usize = 253;
 
@@ -85,13 +89,31 @@ pub struct AcceptedOffer {
 impl ClientMessage<'_> {
     /// The request's bytes.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_as(if self.takes.is_some() { REQUEST } else { DISCOVER })
+    }
+
+    /// The REQUEST that UEFI's firmware sends to a boot server's port 4011, past any relay, from the address that it was
+    /// given.
+    pub fn encode_for_boot_server(&self, address: Ipv4Addr) -> Vec<u8> {
+        let own = ClientMessage {
+            takes: None,
+            relay: None,
+            circuit_id: None,
+            ..*self
+        };
+        let mut bytes = own.encode_as(REQUEST);
+        bytes[12..16].copy_from_slice(&address.octets());
+        bytes
+    }
+
+    fn encode_as(&self, kind: u8) -> Vec<u8> {
         let mut bytes = self.header();
         let mut put = |code: u8, body: &[u8]| {
             let length = u8::try_from(body.len()).expect("the lists above are short");
             bytes.extend_from_slice(&[code, length]);
             bytes.extend_from_slice(body);
         };
-        put(53, &[if self.takes.is_some() { 3 } else { 1 }]);
+        put(53, &[kind]);
         put(57, &MESSAGE_BYTES_MAX.to_be_bytes());
         if let Some(offer) = self.takes {
             put(50, &offer.address.octets());
