@@ -55,7 +55,8 @@ fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
     let is_written = || {
         let journal = fs::read(&journal).expect("the store's journal");
         let journal = String::from_utf8_lossy(&journal).into_owned();
-        journal.contains(r#""progress":"script""#).then_some(())
+        // The script is all that there is of it so far.
+        journal.contains(r#""owner":{"host":"r1u01"}"#).then_some(())
     };
     assert!(super::poll(SOON, is_written).is_some(), "{}", daemon.log_tail());
     daemon.crash();
@@ -84,6 +85,30 @@ fn a_boot_goes_on_in_its_timeline_over_a_kill_and_the_next_one_has_its_own() {
     assert_eq!(both[0]["steps"][0]["stage"], "bios-pxe");
     let shown = text(&ask(&room, &["why", "r1u01"]));
     assert!(shown.contains("bios-pxe") && !shown.contains("kernel.bin"), "{shown}");
+}
+
+#[test]
+fn what_a_machine_did_before_it_was_listed_is_among_its_hosts_events() {
+    let wire = Wire::new();
+    let room = Room::new(ONE_LIVE_HOST)
+        .with_settings("[unknown]\npolicy = \"lease\"\n")
+        .with_script("who", "#!ipxe\necho {{ name }}\n")
+        .with_small_image(&[7; 1000]);
+    let daemon = Daemon::start(&wire, &room);
+    let firmware = wire.client("02:00:00:00:00:43");
+    assert!(firmware.gets_lease(&["-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000"]));
+    let listed =
+        "\n[[host]]\nname = \"r1u03\"\nmac = \"02:00:00:00:00:43\"\naddress = \"192.0.2.43\"\nboot = \"local\"\n";
+    room.write_inventory(&format!("{ONE_LIVE_HOST}{listed}"));
+    let reloaded = ask(&room, &["reload"]);
+    assert!(reloaded.status.success(), "{}", text(&reloaded));
+    let events = super::poll(SOON, || {
+        let events = text(&ask(&room, &["events", "--host", "r1u03"]));
+        events.contains("02-00-00-00-00-43").then_some(events)
+    });
+    assert!(events.is_some(), "{}", daemon.log_tail());
+    let of_another = text(&ask(&room, &["events", "--host", "r1u01"]));
+    assert!(!of_another.contains("02-00-00-00-00-43"), "{of_another}");
 }
 
 /// The verdict on a machine, once there is one.

@@ -3,6 +3,7 @@
 //! The emulation is slow, so the limits are wide: a machine takes one to two minutes to its answer on two cores that
 //! nobody else uses. Where others do, what it waits for them is not counted ([`super::poll_machine`]).
 
+mod captures;
 mod causes;
 mod deploy;
 
