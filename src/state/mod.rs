@@ -39,7 +39,8 @@ pub use log::LogThrottle;
 pub use tables::LeaseGuard;
 
 use crate::boot::{
-    arming::Arming,
+    arming::{Arming, ArmingChange},
+    change::Change,
     event::{Machine, RequestedFile, Stage, Subject},
     explain::ScratchTables,
     identity_cache::IdentityCache,
@@ -195,12 +196,22 @@ impl Shared {
 
     /// What a request comes to, as far as no template has to be rendered for it, with the change that it makes on its
     /// way to the disk. The locks are held until it is known who asks, and no longer.
-    fn decide(&self, snapshot: &Snapshot, ask: &FileRequest<'_>) -> (Decided, Option<HandedOver>) {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        ask: &FileRequest<'_>,
+    ) -> (Decided, Option<(Option<ArmingChange>, HandedOver)>) {
         let (inquiry, handed_over) = {
             let mut tables = self.tables.files();
             let inquiry = self.resources.begin(tables.lend(self.clock.now(), snapshot), ask);
             let changes = inquiry.changes();
-            let handed_over = (!changes.is_empty()).then(|| tables.hand_over(changes));
+            let handed_over = (!changes.is_empty()).then(|| {
+                let of_install = changes.iter().find_map(|change| match change {
+                    Change::Arming(change) => Some(change.clone()),
+                    _ => None,
+                });
+                (of_install, tables.hand_over(changes))
+            });
             (inquiry, handed_over)
         };
         (inquiry.decide(), handed_over)

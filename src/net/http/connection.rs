@@ -4,20 +4,23 @@
 //! moved to the threads for those before a byte of it is read, and stays there: what a machine asks for
 //! next on it waits with the bulk.
 
-use crate::boot::event::{Reason, RequestedFile, Step};
+use crate::boot::{
+    event::{Reason, RequestedFile, Step},
+    paths,
+};
 use crate::model::limits::{HTTP_BUSY_LOG_INTERVAL, HTTP_HEAD_BYTES_MAX, HTTP_HEADER_TIMEOUT, HTTP_HEADERS_MAX};
 use crate::net::{
     eviction::EvictionNotice,
     http::{
         body::ResponseBody,
         client_stream::{ClientStream, DeliveryTracker},
-        response::ConnectionContext,
+        response::{ConnectionContext, status},
     },
     tasks::TaskTracker,
     threads::ThreadPool,
 };
 use crate::state::Counter;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
@@ -27,7 +30,7 @@ use std::{
     sync::Arc,
     task::Poll,
 };
-use tokio::{runtime::Handle, task::yield_now};
+use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
 use tracing::{debug, warn};
 
 /// The threads that connections are served on.
@@ -91,7 +94,25 @@ struct Connection {
 
 /// Answers each request. Its own count of the exchange: those of what all connections share go from one
 /// processor to another.
-struct RequestService(Arc<ConnectionContext>);
+struct RequestService {
+    context: Arc<ConnectionContext>,
+    tasks: TaskTracker,
+}
+
+impl RequestService {
+    /// The response to what an installer has to say, which is heard whatever becomes of its connection: hyper drops a
+    /// request, and looks at none that its client closed behind, and a machine may be off a moment after its `done`.
+    fn heard(&self, request: Request<Incoming>) -> <RequestService as Service<Request<Incoming>>>::Future {
+        let (context, (answers, answer)) = (Arc::clone(&self.context), oneshot::channel());
+        self.tasks.spawn(async move {
+            // Nobody is there any more where it can't be sent.
+            drop(answers.send(context.respond(request).await));
+        });
+        // It was cut by the drain, as its connection is.
+        let cut = |_| status(StatusCode::SERVICE_UNAVAILABLE);
+        Box::pin(async move { Ok(answer.await.unwrap_or_else(cut)) })
+    }
+}
 
 impl Service<Request<Incoming>> for RequestService {
     type Response = Response<ResponseBody>;
@@ -99,8 +120,13 @@ impl Service<Request<Incoming>> for RequestService {
     type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let context = Arc::clone(&self.0);
-        context.permit.hear();
+        self.context.permit.hear();
+        let brings_something =
+            *request.method() == Method::POST || paths::may_be_callback(request.uri().path().as_bytes());
+        if brings_something {
+            return self.heard(request);
+        }
+        let context = Arc::clone(&self.context);
         Box::pin(async move {
             let response = context.respond(request).await;
             if context.tracker.wants_bulk_threads() {
@@ -123,6 +149,10 @@ impl Connection {
             debug!(%client, "HTTP connection: {error}");
         });
         let wire = ClientStream::new(stream.ok()?, Arc::clone(&tracker));
+        let service = RequestService {
+            context: Arc::new(context),
+            tasks: tasks.clone(),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HTTP_HEADER_TIMEOUT)
@@ -130,7 +160,7 @@ impl Connection {
             .max_headers(HTTP_HEADERS_MAX)
             // GRUB 2.06 knows a `ResponseBody-Length` by its capitals, and loads no file of unknown length.
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(wire), RequestService(Arc::new(context)));
+            .serve_connection(TokioIo::new(wire), service);
         Some(Connection {
             connection: Box::pin(connection),
             tracker,

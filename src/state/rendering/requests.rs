@@ -2,7 +2,7 @@
 
 use super::{JobState, JobWaiter, RenderFailure, TextKey};
 use crate::boot::{
-    change::Change,
+    arming::ArmingChange,
     event::{Machine, Reason},
     resource::{Decided, FileRequest, Refusal, Resolved, Resource, Text},
     snapshot::Snapshot,
@@ -18,10 +18,11 @@ use tracing::error;
 
 impl Shared {
     /// Resolves one request for a file, from one snapshot. Whoever else is served does not wait for its text. What
-    /// it changes is durable by then.
+    /// it changes is durable by then; who asked may leave meanwhile, and its change is carried to its end all the same.
     pub async fn answer_in_time(self: &Arc<Self>, ask: &FileRequest<'_>) -> Resolved {
         let snapshot = self.snapshot.load_full();
         let (decided, handed_over) = self.decide(&snapshot, ask);
+        let stored = handed_over.map(|(change, durable)| tokio::spawn(Arc::clone(self).carried(change, durable)));
         let resolved = match decided {
             Decided::Resolved(resolved) => resolved,
             // On this thread, where it takes less than to wake another: for nearly every machine.
@@ -34,14 +35,20 @@ impl Shared {
                 }
             },
         };
-        match handed_over {
-            None => resolved,
-            Some(handed_over) => self.once_durable(resolved, handed_over).await,
+        let Some(stored) = stored else { return resolved };
+        let ended = |_| Err(StoreError::unavailable("the daemon ends"));
+        match stored.await.unwrap_or_else(ended) {
+            Ok(()) => resolved,
+            Err(error) => Resolved {
+                result: Err(Refusal::NotStored(Reason::ChangeNotStored { error: error.into() })),
+                ..resolved
+            },
         }
     }
 
-    /// What was resolved, once the disk has the change that it tells of.
-    async fn once_durable(&self, resolved: Resolved, handed_over: HandedOver) -> Resolved {
+    /// Carries a change to its end, whoever waits for that: once it is on disk it is said, and what the disk does not
+    /// take is counted and written again.
+    async fn carried(self: Arc<Self>, change: Option<ArmingChange>, handed_over: HandedOver) -> Result<(), StoreError> {
         let written = match handed_over {
             Ok(durable) => timeout(FILE_CHANGE_WRITE_TIMEOUT, durable).await.unwrap_or_else(|_| {
                 let waited_s = FILE_CHANGE_WRITE_TIMEOUT.as_secs();
@@ -50,21 +57,15 @@ impl Shared {
             }),
             Err(error) => Err(error),
         };
-        let Err(error) = written else {
-            if let Some(Change::Arming(change)) = &resolved.change {
-                self.publish_arming(change);
-            }
-            return resolved;
-        };
-        if let Some(Change::Arming(change)) = &resolved.change {
-            self.not_written(std::slice::from_ref(change));
+        match (&written, &change) {
+            (Ok(()), Some(change)) => self.publish_arming(change),
+            (Err(_), Some(change)) => self.not_written(std::slice::from_ref(change)),
+            (_, None) => {}
         }
-        self.counters.count(Counter::FileChangeNotStored);
-        let error = error.into();
-        Resolved {
-            result: Err(Refusal::NotStored(Reason::ChangeNotStored { error })),
-            ..resolved
+        if written.is_err() {
+            self.counters.count(Counter::FileChangeNotStored);
         }
+        written
     }
 
     /// The text of a machine, rendered on another thread.

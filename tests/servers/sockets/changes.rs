@@ -1,13 +1,14 @@
 //! A request for a file that changes what is on disk: nobody is told of the change before it is there.
 
 use super::{
-    Appliance, Hand, LISTEN, NoLog, PATIENCE, PORTS, curl,
+    Appliance, Hand, LISTEN, NoLog, PATIENCE, PORTS, comes_true, curl,
     disk::{Disk, Log},
     events::next_event,
 };
 use crate::network::own_network;
 use bootwright::{
     boot::{
+        arming::{ArmingChange, Fingerprint, HostRecord, HostState},
         change::Change,
         event::{Reason, Step, StoreFault},
         method::{Method, Methods},
@@ -15,7 +16,10 @@ use bootwright::{
         world::FileWorld,
     },
     lease::{LeaseChange, LeaseTable},
-    model::limits::{FILE_CHANGE_WRITE_TIMEOUT, HTTP_BODY_BYTES_MAX, HTTP_BODY_DISCARDED_BYTES_MAX},
+    model::{
+        By, InstallNews, WallTime,
+        limits::{FILE_CHANGE_WRITE_TIMEOUT, HTTP_BODY_BYTES_MAX, HTTP_BODY_DISCARDED_BYTES_MAX},
+    },
     state::{Clock, CommitLog, Counter, Durable, Shared},
     store::StoreError,
 };
@@ -37,7 +41,7 @@ const GIVEN_UP: Change = Change::Lease(LeaseChange::Remove(Ipv4Addr::new(192, 0,
 type Asked = Arc<Mutex<Vec<(Method, Vec<u8>)>>>;
 
 /// A room in which `autoexec.ipxe` is a callback: whoever asks for it makes a change.
-struct Callbacks(Asked);
+struct Callbacks(Asked, Change);
 
 impl Resources for Callbacks {
     fn methods(&self, path: &[u8]) -> Methods {
@@ -53,7 +57,7 @@ impl Resources for Callbacks {
             return inquiry;
         }
         self.0.lock().unwrap().push((request.method, request.body.to_vec()));
-        inquiry.that_makes(GIVEN_UP)
+        inquiry.that_makes(self.1.clone())
     }
 }
 
@@ -84,8 +88,13 @@ struct Room {
 
 impl Room {
     fn new(log: impl CommitLog + 'static) -> Room {
+        Room::that_makes(log, GIVEN_UP)
+    }
+
+    /// The same, where that is the change.
+    fn that_makes(log: impl CommitLog + 'static, change: Change) -> Room {
         let asked = Asked::default();
-        let callbacks = Callbacks(Arc::clone(&asked));
+        let callbacks = Callbacks(Arc::clone(&asked), change);
         let appliance = Appliance::with_shared(&["lo"], LISTEN, |snapshot| {
             let mut shared = Shared::new(Clock::start(), snapshot, LeaseTable::default(), Box::new(log));
             shared.resources = Box::new(callbacks);
@@ -127,6 +136,102 @@ fn no_post_is_answered_before_its_change_is_on_disk() {
     );
     assert_eq!(*disk.handed_over.lock().unwrap(), [GIVEN_UP]);
     assert_eq!(*room.asked.lock().unwrap(), [(Method::Post, b"done".to_vec())]);
+}
+
+/// How a client leaves that has said what it had to say.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    /// It closes its connection, and waits for no answer.
+    Closes,
+    /// Its machine is switched off, or its program killed: the kernel resets the connection.
+    Resets,
+    /// The same, once the change is on its way to the disk.
+    ClosesLater,
+}
+
+/// Sends a request and leaves.
+fn says_and_leaves(head: &str, body: &str, how: Leaving) {
+    let mut stream = TcpStream::connect(("127.0.0.1", PORTS.http)).unwrap();
+    let length = body.len();
+    let request = format!("{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    match how {
+        Leaving::Closes => {}
+        Leaving::Resets => {
+            let no_wait = nix::libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &no_wait).unwrap();
+        }
+        Leaving::ClosesLater => std::thread::sleep(Duration::from_millis(50)),
+    }
+}
+
+fn armed() -> Change {
+    let record = HostRecord {
+        name: "r1u07".parse().unwrap(),
+        machine: Fingerprint(7),
+        state: HostState::Armed { until: WallTime(7) },
+        since: WallTime(1),
+        by: By::Inventory,
+    };
+    Change::Arming(ArmingChange::Put {
+        record: Arc::new(record),
+        news: Some(InstallNews::Armed),
+    })
+}
+
+#[test]
+fn what_an_installer_says_is_carried_to_its_end_though_it_leaves_at_once() {
+    own_network();
+    const TIMES: usize = 20;
+    let disk = Slow::default();
+    let room = Room::that_makes(disk.clone(), armed());
+    let listener = RefCell::new(room.appliance.shared.events.subscribe());
+    for how in [Leaving::Closes, Leaving::Resets, Leaving::ClosesLater] {
+        for (head, body) in [("POST /autoexec.ipxe", "done"), ("GET /callback/autoexec.ipxe", "")] {
+            for _ in 0..TIMES {
+                says_and_leaves(head, body, how);
+            }
+            let told = RefCell::new(0);
+            let all_told = comes_true(|| {
+                let events = std::iter::from_fn(|| listener.borrow_mut().try_next());
+                *told.borrow_mut() += events.filter(|event| matches!(event.step, Step::Install(_))).count();
+                *told.borrow() == TIMES
+            });
+            assert!(all_told, "{} of {TIMES}: {head}, {how:?}", told.borrow());
+            let handed_over = std::mem::take(&mut *disk.handed_over.lock().unwrap());
+            assert_eq!(handed_over, vec![armed(); TIMES], "{head}, {how:?}");
+        }
+    }
+}
+
+#[test]
+fn a_change_that_the_disk_does_not_take_is_counted_though_who_made_it_left() {
+    own_network();
+    let (_disk, state) = watch::channel(Disk::Fails);
+    let room = Room::new(Log(state));
+    for how in [Leaving::Closes, Leaving::Resets] {
+        says_and_leaves("POST /autoexec.ipxe", "done", how);
+    }
+    room.appliance.counted(Counter::FileChangeNotStored, 2);
+}
+
+#[test]
+fn a_body_that_breaks_off_changes_nothing() {
+    own_network();
+    let disk = Slow::default();
+    let room = Room::new(disk.clone());
+    let mut stream = TcpStream::connect(("127.0.0.1", PORTS.http)).unwrap();
+    write!(
+        stream,
+        "POST /autoexec.ipxe HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\ndone"
+    )
+    .unwrap();
+    drop(stream);
+    room.appliance.counted(Counter::HttpRefused, 1);
+    assert!(room.asked.lock().unwrap().is_empty() && disk.handed_over.lock().unwrap().is_empty());
 }
 
 #[test]
