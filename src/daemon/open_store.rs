@@ -17,9 +17,18 @@ pub(super) fn open_store(folder: &Path) -> Result<(Arc<dyn Store>, EpochId), Sto
         birth,
         corrupt,
         lost,
+        is_copy,
     } = store::open(folder)?;
     log_birth(folder, &birth);
-    let is_forgetful = corrupt.is_some() || lost.is_some();
+    let is_forgetful = corrupt.is_some() || lost.is_some() || is_copy;
+    if is_copy {
+        tracing::warn!(
+            event = "state_restored",
+            "the state in {} was restored from a copy, or moved here by one: nobody is armed, because a host that was \
+             armed in it may be installed since. Arm again whom you mean: bootwright arm HOST --for TIME",
+            folder.display()
+        );
+    }
     if let Some(lost) = lost {
         tracing::error!(
             "{lost}, though bootwright ran on {} before: leases that stood there are lost. If you have a copy, stop \

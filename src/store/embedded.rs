@@ -5,6 +5,7 @@ use super::{
     database::{self, CreateMode, FILE, has_no_byte, open_file},
     folder,
     journal::{Journal, JournalState, Replayed},
+    place,
     records::{
         birth::{self, Birth},
         lost,
@@ -41,6 +42,7 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
     if let Some(journal) = journal.as_mut().filter(|_| is_lost) {
         note_loss(journal);
     }
+    let is_copy = !is_lost && journal.as_mut().is_some_and(|journal| is_copied(&path, journal));
     let opened = match open_file(&path, CreateMode::IfMissing) {
         Ok(database) => Ok(database),
         Err(StoreError::Corrupt(failure)) => Err(failure.cause()),
@@ -62,7 +64,10 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
         is_lost.then(|| format!("the store {} is gone or has no byte", path.display())),
         lost_journal((&path, &journal_path), &database, &mut journal)?,
     ];
-    let (journal, replayed) = journal;
+    let (mut journal, mut replayed) = journal;
+    place::take(&mut replayed.writes);
+    // A full disk must not keep the daemon from starting: at worst the next start takes this store for a copy.
+    let _ = place::write(journal.file(), &path).and_then(|place| journal.append(&[place]));
     let lost: Vec<String> = lost.into_iter().flatten().collect();
     let mut files = StoreFiles::new(database, journal);
     take(&mut files.pending, replayed.writes);
@@ -78,6 +83,7 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
         store: Arc::new(store),
         birth,
         corrupt,
+        is_copy,
         lost: (!lost.is_empty()).then(|| lost.join(", and ")),
     })
 }
@@ -89,6 +95,18 @@ fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
     // A full disk must not keep the daemon from starting: the note is on it with the date, a little later.
     let _ = journal.append(&note);
     replayed.writes.extend(note);
+}
+
+/// Whether the files are others than their journal says: it and the database beside it are a copy. What was written since
+/// that was made is lost then.
+fn is_copied(path: &Path, opened: &mut (Journal, Replayed)) -> bool {
+    let said = place::take(&mut opened.1.writes);
+    let is_here = |said: &Write| place::write(opened.0.file(), path).is_ok_and(|here| here == *said);
+    let is_copy = said.is_some_and(|said| !is_here(&said));
+    if is_copy {
+        note_loss(opened);
+    }
+    is_copy
 }
 
 /// The error for a journal that lost what it had: it is gone or empty, though the database knows of one that
@@ -280,7 +298,10 @@ impl StoreFiles {
         });
         let settled = self
             .with(path, |database| database::write(database, writes))
-            .and_then(|()| self.journal.clear().map_err(|error| refused(&self.journal, error)));
+            .and_then(|()| {
+                let begun = self.journal.begin_anew(|file| Ok(vec![place::write(file, path)?]));
+                begun.map_err(|error| refused(&self.journal, error))
+            });
         if settled.is_err() {
             self.pending = pending;
         }

@@ -127,6 +127,11 @@ impl Journal {
         &self.path
     }
 
+    /// The file itself.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Bytes in the file.
     pub(super) fn bytes(&self) -> u64 {
         self.end
@@ -158,6 +163,11 @@ impl Journal {
     /// At no moment is there a journal without a byte, which would be taken for a loss, nor a part of one, in
     /// which a lease may stand that a later commit ended.
     pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.begin_anew(|_| Ok(Vec::new()))
+    }
+
+    /// The same, and what the file that takes the place is to begin with.
+    pub(super) fn begin_anew(&mut self, first: impl FnOnce(&File) -> io::Result<Vec<Write>>) -> io::Result<()> {
         let next = self.path.with_extension(NEXT_EXTENSION);
         let file = OpenOptions::new()
             .read(true)
@@ -166,7 +176,7 @@ impl Journal {
             .truncate(true)
             .mode(FILE_MODE)
             .open(&next)?;
-        let frame = frame(&[])?;
+        let frame = frame(&first(&file)?)?;
         file.write_all_at(&frame, 0)?;
         file.sync_all()?;
         std::fs::rename(&next, &self.path)?;

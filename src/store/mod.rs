@@ -68,6 +68,7 @@ mod folder;
 pub mod generations;
 mod journal;
 pub mod last_good;
+mod place;
 pub mod records;
 mod replacement;
 mod salvage;
@@ -217,6 +218,8 @@ pub struct OpenedStore {
     pub corrupt: Option<CorruptStore>,
     /// What was there before and is no more, in words: a file that is gone, or has no byte.
     pub lost: Option<String>,
+    /// The files are a copy of those that this store had ([`place`]): it may be older than the truth.
+    pub is_copy: bool,
 }
 
 /// A store's file that could not be read.

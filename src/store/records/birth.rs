@@ -7,8 +7,8 @@
 //! empty or broken, or commits in the journal make no sense. Whoever arms writes the epoch beside it
 //! ([`Birth::epoch`]), and believes nothing that another epoch wrote ([`Birth::remembers`]).
 //!
-//! A copy of the whole folder that an operator puts back has the epoch that it had: that it is older than the truth
-//! can't be seen from within.
+//! A copy of the whole folder that an operator puts back has the epoch that it had, and may be older than the truth.
+//! That it is one is seen by its files ([`crate::store::place`]), and another epoch begins.
 //!
 //! Keys: `birth`, and `epoch`. Values, 36 bytes each, numbers big-endian:
 //!
