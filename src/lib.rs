@@ -55,7 +55,7 @@
 //! - Refused files take nothing away: the last accepted version is served, over restarts too, and that is logged.
 //! - A request is answered from one snapshot, never from half of two.
 //! - A dynamic lease is on disk before its ACK is on the wire, and what a request for a file changes before its
-//!   response is.
+//!   response is; of a client of TFTP before its second packet is, because nothing begins before it was heard.
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::observe_clock`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
 //!   before the first byte goes out, and again now and then.

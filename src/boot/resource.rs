@@ -36,11 +36,11 @@ use crate::boot::{
     world::FileWorld,
 };
 use crate::lease::PortId;
-use crate::model::{CallbackDoubt, CallbackWord, Token};
+use crate::model::{CallbackDoubt, CallbackWord, MacAddr, Token};
 pub use artifact::content_type;
 use optional::is_optional;
 pub use order::deploy_order;
-pub use outcome::{Refusal, Resolved, Resource};
+pub use outcome::{Promise, Refusal, Resolved, Resource};
 pub use requester::{is_client_address, machine_at};
 pub use script::{LOCAL_SCRIPT, RESCUE_SCRIPT, UNKNOWN_SCRIPT};
 use std::{
@@ -69,6 +69,24 @@ pub struct FileRequest<'a> {
     pub peer: IpAddr,
     /// The address of ours that was asked: the host of the URLs in what we answer.
     pub server: IpAddr,
+    /// Whether who asks receives what is sent to that address.
+    pub hearing: Hearing,
+}
+
+/// Whether who asks receives what is sent to the address that it asks from: what begins an install waits for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// It shook hands.
+    Proven,
+    /// Anybody may have sent it, whatever address stands in it: nothing begins by it.
+    Unproven,
+    /// It asked before, and acknowledged what it was sent.
+    Acknowledged {
+        /// The token that stood in that.
+        token: Option<Token>,
+        /// The MAC that the address has on our wire, where it has one.
+        link: Option<MacAddr>,
+    },
 }
 
 impl<'a> FileRequest<'a> {
@@ -88,6 +106,7 @@ impl<'a> FileRequest<'a> {
             accept: None,
             peer: peer.into().to_canonical(),
             server: server.into().to_canonical(),
+            hearing: Hearing::Proven,
         }
     }
 }
@@ -119,8 +138,12 @@ pub struct Inquiry<'a> {
     gate: Gate<'a>,
     /// The artifact that the path names, and what is known of its bytes.
     artifact: Option<(&'a Image, &'a Artifact, VerificationState)>,
+    /// That the address is this machine's says nothing but a broadcast of somebody's.
+    is_hearsay: bool,
     /// What the request changes of what is on disk.
     change: Option<Change>,
+    /// What begins once who asks is heard.
+    promise: Option<Promise>,
     /// What the URLs show by which the machine's install tells of itself, where it is under way.
     install: Option<Token>,
     /// What an installer sent back, and whether it was taken.
@@ -283,6 +306,7 @@ impl<'a> Inquiry<'a> {
             },
             block_max: self.block_max,
             change: self.change.clone(),
+            promise: self.promise,
         }
     }
 

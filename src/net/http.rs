@@ -26,6 +26,7 @@ mod recording;
 mod response;
 mod source;
 
+pub use crate::net::neighbours::Links;
 pub use buffer_pool::BufferPool;
 pub use connection::HttpThreads;
 
@@ -71,6 +72,8 @@ pub struct HttpServer {
     pub buffers: BufferPool,
     /// Where connections are served.
     pub threads: HttpThreads,
+    /// Who has which address on the wire.
+    pub links: Links,
     /// What ends them.
     pub tasks: TaskTracker,
 }
@@ -211,6 +214,7 @@ impl HttpServer {
                 ..permit_request
             },
             permit,
+            links: self.links.clone(),
             server: own.ip().to_canonical(),
         };
         self.threads.serve(context, &self.tasks, stream);

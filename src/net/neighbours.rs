@@ -11,7 +11,7 @@
 //! asked.
 
 use crate::model::{
-    OwnAddress,
+    MacAddr, OwnAddress,
     limits::{ARP_REQUESTS_PER_S, NEIGHBOUR_TTL, NEIGHBOURS_MAX, ROUTER_ARP_REQUESTS_PER_S},
 };
 use crate::net::{interface::Interface, socket};
@@ -19,7 +19,7 @@ use crate::state::Clock;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,6 +33,24 @@ pub(super) struct Neighbours {
     socket: OwnedFd,
     interface: watch::Receiver<Interface>,
     state: Mutex<NeighbourTable>,
+}
+
+/// Who has which address on the wire of an interface; by default there is no wire that could be asked.
+#[derive(Clone, Default)]
+pub struct Links(Option<Arc<Neighbours>>);
+
+impl Links {
+    pub(super) fn of(neighbours: Neighbours) -> Links {
+        Links(Some(Arc::new(neighbours)))
+    }
+
+    /// The MAC of whoever has `address` there.
+    pub(super) fn mac_of(&self, address: IpAddr) -> Option<MacAddr> {
+        match (&self.0, address) {
+            (Some(neighbours), IpAddr::V4(address)) => neighbours.mac_of(address),
+            (None, _) | (_, IpAddr::V6(_)) => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +94,17 @@ impl Neighbours {
             known.insert(address, now + NEIGHBOUR_TTL);
         }
         is_repeat
+    }
+
+    /// The MAC of whoever has `address` on this wire. What lies beyond a router has none, and who was just spoken to has
+    /// one, if the kernel can be asked.
+    pub(super) fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        let name = {
+            let interface = self.interface.borrow();
+            let is_asked = interface.has_arp && is_near(&interface.addresses, address);
+            is_asked.then(|| Arc::clone(&interface.name))?
+        };
+        socket::neighbour_mac(&self.socket, &name, address).ok().flatten()
     }
 
     /// Whether the kernel may be made to ask for an address that it does not know, and that the inventory may name.

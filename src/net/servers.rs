@@ -11,7 +11,7 @@ use crate::net::{
     http::{self, BufferPool, HttpServer, HttpThreads},
     interface::{self, Interface},
     limiter::FairLimiter,
-    neighbours::Neighbours,
+    neighbours::{Links, Neighbours},
     probe::Prober,
     rogue::{RogueMonitor, RogueServers},
     socket::{self, FrameSender},
@@ -335,6 +335,7 @@ impl SharedResources {
             buffers: self.buffers.clone(),
             hot_files: Arc::clone(&self.hot_files),
             threads: self.threads.clone(),
+            links: Links::of(Neighbours::new(self.shared.clock, states.clone())?),
             tasks: self.tasks.clone(),
         };
         servers.spawn_on(http.run(), &prompt);

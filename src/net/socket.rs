@@ -14,7 +14,7 @@ mod inbox;
 mod send_batch;
 mod tcp_info;
 
-pub use arp::{arp_query_socket, knows_neighbour};
+pub use arp::{arp_query_socket, knows_neighbour, neighbour_mac};
 pub use inbox::{BATCH as DATAGRAMS_PER_BATCH, Inbox};
 pub use send_batch::{BatchMark, SendBatch};
 pub use tcp_info::{Unacknowledged, unacknowledged};

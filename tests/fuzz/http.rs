@@ -121,6 +121,7 @@ impl Appliance {
                 hot_files: Arc::default(),
                 buffers: buffers(),
                 threads: HttpThreads::start(),
+                links: Default::default(),
                 tasks,
             };
             tokio::spawn(server.run());

@@ -5,9 +5,11 @@ use super::SOON;
 use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{Namespace, SERVER, Wire, text};
 use super::room::Room;
+use super::wire::{Flood, Rack, hear};
 use serde_json::Value;
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -241,6 +243,138 @@ fn answer(client: &Namespace, arguments: &[&str]) -> (String, String) {
     let text = String::from_utf8_lossy(&output).into_owned();
     let (body, status) = text.rsplit_once('\n').expect("curl writes the status");
     (status.to_owned(), body.to_owned())
+}
+
+/// A TFTP request for the script, as a loader sends it, or with no option.
+fn asks_for_its_script(options: &str) -> Vec<u8> {
+    ["\0\u{1}boot.ipxe\0octet\0", options].concat().into_bytes()
+}
+
+const OPTIONS: &str = "tsize\x000\0blksize\x001024\0";
+
+/// What comes to a TFTP client next, and from where.
+fn next_packet(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (length, from) = hear(socket, &mut buffer).expect("the server answers");
+    (buffer[..length].to_vec(), from)
+}
+
+#[test]
+fn a_request_in_a_hosts_name_begins_no_install_and_its_own_acknowledgement_does() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41), host("r1u42", 42), host("r1u43", 43)]);
+    let [own, plain, curl] = [41, 42, 43].map(|number| {
+        let address = format!("192.0.2.{number}");
+        wire.client_at(&format!("02:00:00:00:00:{number}"), &address)
+    });
+    let stranger = wire.client_at("02:00:00:00:00:66", "192.0.2.66");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41", "r1u42", "r1u43"]);
+    let begun = |name: &str| state(&room, name) == "installing";
+
+    // In their names: what is answered goes to them, who asked for nothing.
+    for packet in [
+        (|number| forged(41, number, OPTIONS)) as fn(u32) -> (SocketAddrV4, Vec<u8>),
+        |number| forged(42, number, ""),
+    ] {
+        Flood::forged(&stranger, (SERVER, 200, 40), packet).finish();
+    }
+    let heard = super::poll(SOON, || {
+        let counted = ask_json(&room, "status")["counters"]["tftp_received"].as_u64();
+        (counted >= Some(80)).then_some(())
+    });
+    assert!(heard.is_some(), "{}", daemon.log_tail());
+    assert!(!begun("r1u41") && !begun("r1u42"), "{}", daemon.log_tail());
+
+    // Who asks for the size alone begins nothing; who takes the options does.
+    let asks = |client: &Namespace, options: &str| {
+        let socket = client.enter(|| UdpSocket::bind("0.0.0.0:0").expect("a socket in our own namespace"));
+        socket.set_read_timeout(Some(SOON)).expect("a timeout above zero");
+        socket
+            .send_to(&asks_for_its_script(options), (SERVER, 69))
+            .expect("there is a route");
+        socket
+    };
+    let socket = asks(&own, OPTIONS);
+    let (options, from) = next_packet(&socket);
+    assert_eq!(options[..2], [0, 6]);
+    assert!(!begun("r1u41"));
+    socket
+        .send_to(b"\0\x05\0\x08size only\0", from)
+        .expect("there is a route");
+    let probed = || ask_json(&room, "status")["counters"]["tftp_probed"].as_u64() >= Some(1);
+    assert!(
+        super::poll(SOON, || probed().then_some(())).is_some(),
+        "{}",
+        daemon.log_tail()
+    );
+    assert!(!begun("r1u41"));
+    let socket = asks(&own, OPTIONS);
+    let (_, from) = next_packet(&socket);
+    socket.send_to(b"\0\x04\0\0", from).expect("there is a route");
+    let (data, _) = next_packet(&socket);
+    assert!(String::from_utf8_lossy(&data[4..]).contains(INSTALLS), "{data:?}");
+    assert!(begun("r1u41"), "{}", daemon.log_tail());
+    socket.send_to(b"\0\x04\0\x01", from).expect("there is a route");
+    daemon.wait_for("the script", |line| line.is("r1u41", "sent", &["script once"]));
+
+    // Without options the first block is what it acknowledges.
+    let socket = asks(&plain, "");
+    let (data, from) = next_packet(&socket);
+    assert!(
+        String::from_utf8_lossy(&data[4..]).contains("installs r1u42"),
+        "{data:?}"
+    );
+    assert!(!begun("r1u42"));
+    socket.send_to(b"\0\x04\0\x01", from).expect("there is a route");
+    daemon.wait_for("the script", |line| line.is("r1u42", "sent", &["script once"]));
+    assert!(begun("r1u42"), "{}", daemon.log_tail());
+
+    // A real client, and the token that it was given is good.
+    let script = curl.expect("curl", &["-sSf", &format!("tftp://{SERVER}/boot.ipxe")]);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let base = script.split_whitespace().last().expect("it has URLs");
+    assert!(begun("r1u43"), "{}", daemon.log_tail());
+    assert_eq!(answer(&curl, &[&format!("{base}/started")]).0, "200");
+}
+
+/// A request for the script in the name of the host with that number.
+fn forged(host: u8, number: u32, options: &str) -> (SocketAddrV4, Vec<u8>) {
+    let port = 2000 + u16::try_from(number % 1000).expect("a thousand");
+    let source = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, host), port);
+    (source, asks_for_its_script(options))
+}
+
+#[test]
+fn beside_another_server_a_broadcast_makes_nobody_the_host_whose_script_installs() {
+    let wire = Wire::new();
+    let armed = host("r1u41", 41).replace("02:00:00:00:00:41", "02:bb:00:00:00:41");
+    let room = room(&[armed.replace("address = \"192.0.2.41\"\n", "")]);
+    room.set("mode = \"dhcp\"", "mode = \"proxy\"");
+    let own = wire.client_at("02:bb:00:00:00:41", "192.0.2.41");
+    let stranger = wire.client_at("02:00:00:00:00:66", "192.0.2.66");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    let url = format!("http://{SERVER}/boot.ipxe");
+    let claims = |client: &Namespace, last: u8| {
+        let addresses = [Ipv4Addr::new(192, 0, 2, last), Ipv4Addr::new(192, 0, 2, 9)];
+        Rack::new(client).claims(0x41, addresses);
+        daemon.wait_for("its word", |line| line.is("r1u41", "ignored", &["proxy_request"]));
+    };
+    claims(&stranger, 66);
+    assert_eq!(answer(&stranger, &[&url]).0, "403", "{}", daemon.log_tail());
+    assert!(
+        !String::from_utf8_lossy(
+            &stranger
+                .run("curl", &["-sS", &format!("tftp://{SERVER}/boot.ipxe")])
+                .stdout
+        )
+        .contains(INSTALLS)
+    );
+    assert_eq!(state(&room, "r1u41"), "armed", "{}", daemon.log_tail());
+    claims(&own, 41);
+    assert!(installs(&own), "{}", daemon.log_tail());
+    assert_eq!(state(&room, "r1u41"), "installing");
 }
 
 #[test]

@@ -154,6 +154,14 @@ impl Rack {
         offered
     }
 
+    /// Says, as anybody may, that a client takes this address from that server.
+    pub fn claims(&self, client: u32, [address, server]: [Ipv4Addr; 2]) {
+        let mut request = message(client, MessageType::Request);
+        request.opts_mut().insert(DhcpOption::RequestedIpAddress(address));
+        request.opts_mut().insert(DhcpOption::ServerIdentifier(server));
+        self.send(&request.to_vec().expect("a message of ours encodes"));
+    }
+
     /// Sends what a client would, once.
     pub fn send(&self, bytes: &[u8]) {
         // An answer of "no route" or "no buffer" would be the lab's fault, not the daemon's.
@@ -250,6 +258,13 @@ impl Flood {
             let (source, datagram) = packet(number);
             let _ = socket.send_to(&in_name_of(source, server, &datagram), &server.into());
         })
+    }
+
+    /// Waits until its number is over.
+    pub fn finish(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 
     fn run((per_second, most): (u32, u32), mut send: impl FnMut(u32) + Send + 'static) -> Flood {

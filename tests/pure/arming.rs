@@ -5,17 +5,21 @@ use crate::installs::{NOW, OTHER, OWN, SCRIPT, armed, ask, get, text};
 use bootwright::boot::{
     arming::{Arming, ArmingChange, HostState, Standing},
     change::Change,
-    event::{DiskReason, Reason, ScriptChoice},
+    event::{DiskReason, MachineKey, Reason, ScriptChoice},
     gate::{Gate, gate},
+    identity_cache::IdentityCache,
     machine::Who,
     render::Templates,
-    resource::{Refusal, Resolved, Transport},
+    resource::{Hearing, Promise, Refusal, Resolved, Transport, resource},
     snapshot::{BootSettings, Host, Hosts, Snapshot},
-    world::World,
+    verification::Verification,
+    world::{FileWorld, World},
 };
 use bootwright::boot::{event::RequestedFile, method::Method, resource::FileRequest};
 use bootwright::lease::LeaseTable;
-use bootwright::model::{BootTarget, By, CallbackDoubt, Dialect, InstallNews, MacAddr, WallTime};
+use bootwright::model::{
+    BootTarget, By, CallbackDoubt, Dialect, InstallNews, MacAddr, WallTime, limits::INSTALL_TRIES_MAX,
+};
 use std::net::Ipv4Addr;
 
 /// What its install's URLs begin with, by the token that tests draw.
@@ -163,6 +167,100 @@ fn a_callback_behind_another_url_shows_no_token_to_anybody() {
     let token = BASE.rsplit('/').next().unwrap();
     assert!(matches!(&resolved.result, Err(Refusal::NotFound(_))), "{resolved:?}");
     assert!(!format!("{resolved:?}").contains(token), "{resolved:?}");
+}
+
+/// The same request, of whoever is known to hear so much.
+fn heard(request: FileRequest<'_>, hearing: Hearing) -> FileRequest<'_> {
+    FileRequest { hearing, ..request }
+}
+
+#[test]
+fn whose_sender_was_not_heard_begins_nothing_and_is_told_what_it_will_begin() {
+    let (snapshot, mut arming) = (both(), armed(&both()));
+    let request = file_request(Transport::Tftp, OWN, "boot.ipxe");
+    let host = listed("r1u07", 7);
+    let begins = |arming: &mut Arming| {
+        let before = arming.record(&host).cloned();
+        let promised = ask(&snapshot, arming, &heard(request, Hearing::Unproven));
+        assert_eq!(
+            (promised.change.as_ref(), arming.record(&host)),
+            (None, before.as_ref())
+        );
+        let Promise { token } = promised.promise.expect("something begins");
+        let begun = ask(
+            &snapshot,
+            arming,
+            &heard(request, Hearing::Acknowledged { token, link: None }),
+        );
+        assert_eq!((text(&begun), begun.promise), (text(&promised), None));
+        assert!(matches!(begun.change, Some(Change::Arming(_))));
+        text(&begun).to_owned()
+    };
+    // Its size is asked for in a transfer of its own, and the same boot asks once more.
+    for _ in 0..2 {
+        assert_eq!(begins(&mut arming), INSTALLS);
+        assert_eq!(arming.record(&host).unwrap().state.name(), "installing");
+    }
+    // What was begun too often is begun no more, and that is found out the same way.
+    for _ in 1..INSTALL_TRIES_MAX {
+        arming.power_on(&host);
+        assert_eq!(begins(&mut arming), INSTALLS);
+    }
+    arming.power_on(&host);
+    assert_eq!(begins(&mut arming), "#!ipxe\n# disk");
+    assert_eq!(arming.record(&host).unwrap().state.name(), "failed");
+}
+
+#[test]
+fn an_answer_by_tftp_is_no_sign_of_life_before_its_client_was_heard() {
+    let (snapshot, mut arming) = (both(), armed(&both()));
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let request = file_request(Transport::Tftp, OWN, ANSWER);
+    let host = listed("r1u07", 7);
+    let before = arming.record(&host).cloned();
+    let promised = ask(&snapshot, &mut arming, &heard(request, Hearing::Unproven));
+    assert_eq!(arming.record(&host), before.as_ref());
+    let Promise { token } = promised.promise.expect("it is a sign of life once it is heard");
+    ask(
+        &snapshot,
+        &mut arming,
+        &heard(request, Hearing::Acknowledged { token, link: None }),
+    );
+    assert_ne!(arming.record(&host), before.as_ref());
+}
+
+#[test]
+fn who_is_a_host_by_a_broadcast_alone_is_it_by_its_mac_on_the_wire() {
+    let snapshot = both();
+    let (own, other) = (MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66]));
+    let peer = Ipv4Addr::new(192, 0, 2, 66);
+    let mut identities = IdentityCache::default();
+    identities.record_address(peer, own);
+    let request = file_request(Transport::Http, peer, "/boot.ipxe");
+    let mut asks = |arming: &mut Arming, hearing| {
+        let files = FileWorld {
+            world: World {
+                now: NOW,
+                snapshot: &snapshot,
+                leases: &mut LeaseTable::default(),
+                arming,
+            },
+            identities: &mut identities,
+            verification: &Verification::default(),
+            draw_token: fixtures::draw_token,
+        };
+        resource(files, &heard(request, hearing))
+    };
+    for (link, installs) in [(Some(own), true), (Some(other), false), (None, true)] {
+        let mut arming = armed(&both());
+        let promised = asks(&mut arming, Hearing::Proven);
+        assert_eq!(promised.change, None, "{link:?}");
+        let Promise { token } = promised.promise.expect("something begins");
+        let begun = asks(&mut arming, Hearing::Acknowledged { token, link });
+        assert_eq!(begun.change.is_some(), installs, "{link:?}");
+        let is_refused = matches!(&begun.result, Err(Refusal::Forbidden(Reason::InstallOfAnother { holder: MachineKey::Hardware(holder), .. })) if *holder == other.into());
+        assert_eq!(is_refused, !installs, "{link:?}: {:?}", begun.result);
+    }
 }
 
 #[test]

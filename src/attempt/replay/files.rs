@@ -4,7 +4,7 @@ use super::Replay;
 use crate::boot::{
     change::Change,
     event::{Event, Machine, MachineKey, Stage, Step, Subject},
-    resource::{FileRequest, Inquiry, Refusal, Resolved, Resource},
+    resource::{FileRequest, Hearing, Inquiry, Promise, Refusal, Resolved, Resource},
 };
 use crate::model::Now;
 use std::sync::Arc;
@@ -20,12 +20,20 @@ pub(super) struct ReplayedFile {
 impl Replay<'_> {
     pub(super) fn file(&mut self, now: Now, request: &FileRequest<'_>) -> ReplayedFile {
         let length_of = self.settings.length_of;
+        let mut resolved = Inquiry::begin(self.files(now), request).answer();
+        if let Some(Promise { token }) = resolved.promise {
+            // The capture has what its client says next.
+            let hearing = Hearing::Acknowledged { token, link: None };
+            let request = FileRequest { hearing, ..*request };
+            resolved = Inquiry::begin(self.files(now), &request).answer();
+        }
         let Resolved {
             subject,
             block_max,
             change,
             result,
-        } = Inquiry::begin(self.files(now), request).answer();
+            ..
+        } = resolved;
         if let Some(Change::Arming(change)) = &change {
             self.arming.settle(change, true);
             if let (Some(record), Some(event)) = (change.record(), change.event()) {

@@ -78,6 +78,19 @@ impl Arming {
         is_install_target(host) && !self.knows(host)
     }
 
+    /// What is known of one host: what is tried on it counts nowhere.
+    #[must_use]
+    pub fn copy_of(&self, host: &Host) -> Arming {
+        let own = self.hosts.get_key_value(host.name.as_str());
+        Arming {
+            hosts: own
+                .map(|(name, entry)| (name.clone(), entry.clone()))
+                .into_iter()
+                .collect(),
+            ..Arming::default()
+        }
+    }
+
     /// How every host stands once all that is on its way to the disk is there.
     pub fn in_brief(&self) -> Vec<KnownState> {
         let records = self.hosts.values().map(|entry| &entry.record);

@@ -1,10 +1,15 @@
 //! The script that installs: to the host itself, at its own address, and to nobody else. With it the install begins.
+//!
+//! A datagram may come from anybody, whatever address stands in it. So a request by TFTP begins nothing: what it would
+//! begin is tried on a copy of the host's state, and counts once what it was sent is acknowledged ([`Hearing`]). Nor
+//! does a request from an address that is the host's by a broadcast alone, as it is beside another DHCP server: our
+//! wire is asked first who has that.
 
-use super::{Inquiry, Refusal, requester::is_proven};
+use super::{Hearing, Inquiry, Promise, Refusal, requester::is_proven};
 use crate::boot::{
     arming::HandedInstall,
     change::Change,
-    event::{Mismatch, Reason},
+    event::{MachineKey, Mismatch, Reason},
     gate::{Gate, gate},
     machine::{identify, mismatch},
     method::Method,
@@ -12,7 +17,7 @@ use crate::boot::{
     snapshot::Host,
     world::World,
 };
-use crate::model::{BootTarget, Token};
+use crate::model::{BootTarget, MacAddr, Token};
 use std::{net::IpAddr, sync::Arc};
 
 impl<'a> Inquiry<'a> {
@@ -35,12 +40,39 @@ impl<'a> Inquiry<'a> {
         // Whoever is known by IPv4 alone is not authorised over IPv6.
         let IpAddr::V4(address) = self.request.peer else { return };
         let date = world.date();
-        let handed = world.arming.hand_out(date, (&host, address), draw_token);
-        if let Some(HandedInstall { token, change }) = handed {
-            self.install = token;
-            self.change = Some(Change::Arming(change));
+        let draw = || match self.request.hearing {
+            Hearing::Acknowledged { token: Some(token), .. } => token,
+            _ => draw_token(),
+        };
+        if self.is_proven_to_hear() {
+            if let Some(HandedInstall { token, change }) = world.arming.hand_out(date, (&host, address), draw) {
+                self.install = token;
+                self.change = Some(Change::Arming(change));
+            }
+            self.gate = gate(world, self.who);
+            return;
         }
-        self.gate = gate(world, self.who);
+        let mut tried = world.arming.copy_of(&host);
+        if let Some(HandedInstall { token, .. }) = tried.hand_out(date, (&host, address), draw) {
+            self.install = token;
+            self.promise = Some(Promise { token });
+        }
+        let tried = World {
+            now: world.now,
+            snapshot: world.snapshot,
+            leases: &mut *world.leases,
+            arming: &mut tried,
+        };
+        self.gate = gate(&tried, self.who);
+    }
+
+    /// Whether who asks is known to receive what is sent to its address, and to have that.
+    fn is_proven_to_hear(&self) -> bool {
+        match self.request.hearing {
+            Hearing::Proven => !self.is_hearsay,
+            Hearing::Unproven => false,
+            Hearing::Acknowledged { .. } => true,
+        }
     }
 
     /// An answer of an install under way has its URLs, and is a sign of life.
@@ -50,8 +82,12 @@ impl<'a> Inquiry<'a> {
         }
         let date = world.date();
         self.install = world.arming.token(host);
-        if self.request.method != Method::Head {
-            world.arming.answer_fetched(date, host);
+        if self.request.method == Method::Head {
+            return;
+        }
+        match self.is_proven_to_hear() {
+            true => world.arming.answer_fetched(date, host),
+            false => self.promise = Some(Promise { token: self.install }),
         }
     }
 
@@ -62,14 +98,27 @@ impl<'a> Inquiry<'a> {
         let is_host = |other: Option<&Arc<Host>>| other.is_some_and(|other| other.name == host.name);
         let claimed_itself = || self.subject.hardware().is_some() && self.subject.hardware() == self.peer.hardware();
         let peer = identify(self.snapshot, &self.peer);
-        if (is_host(peer.host()) || claimed_itself()) && is_proven(host, &self.peer) {
-            return self.check_port(self.who);
-        }
+        let holder = match self.link_of_another(host) {
+            Some(link) => MachineKey::Hardware(link.into()),
+            None if (is_host(peer.host()) || claimed_itself()) && is_proven(host, &self.peer) => {
+                return self.check_port(self.who);
+            }
+            None => self.peer.key(peer),
+        };
         Err(Refusal::Forbidden(Reason::InstallOfAnother {
             host: host.name.clone(),
             peer: self.request.peer,
-            holder: self.peer.key(peer),
+            holder,
         }))
+    }
+
+    /// The MAC on our wire of whoever has the address that asks, where that is none of the host's and nothing but a
+    /// broadcast says that the address is.
+    fn link_of_another(&self, host: &Host) -> Option<MacAddr> {
+        match self.request.hearing {
+            Hearing::Acknowledged { link, .. } if self.is_hearsay => link.filter(|link| !host.lists(&(*link).into())),
+            _ => None,
+        }
     }
 
     /// Whether the script that installs goes to who asks: a NIC that was moved, or a MAC that was copied, brings no

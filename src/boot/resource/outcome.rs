@@ -5,6 +5,7 @@ use crate::boot::{
     event::{PathFault, Reason, Subject},
     verification::VerifiedStamp,
 };
+use crate::model::Token;
 use std::path::PathBuf;
 
 /// What a path stands for.
@@ -77,6 +78,13 @@ impl Refusal {
     }
 }
 
+/// What is to be begun by who asks again with [`super::Hearing::Acknowledged`], and is told the same then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The token of the install, which stands in what it is sent; `None` where it boots its disk.
+    pub token: Option<Token>,
+}
+
 /// What a request comes to.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -86,6 +94,8 @@ pub struct Resolved {
     pub block_max: Option<u16>,
     /// What it changes; durable before the response goes out.
     pub change: Option<Change>,
+    /// What begins once who asked acknowledges what it is sent; nothing of it counts before.
+    pub promise: Option<Promise>,
     /// The thing, or why not.
     pub result: Result<Resource, Refusal>,
 }

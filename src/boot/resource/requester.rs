@@ -58,7 +58,9 @@ impl<'a> Inquiry<'a> {
             peer_stage: peer_mac.and_then(|mac| identities.stage(mac)),
             block_max: peer_mac.and_then(|mac| identities.block_limit(mac)),
             artifact: requester.named_artifact(verification),
+            is_hearsay: is_hearsay(&world, identities, request.peer),
             change: None,
+            promise: None,
             install: None,
             callback: None,
             told_disks: Vec::new(),
@@ -290,6 +292,12 @@ fn identity_at(world: &World<'_, '_>, identities: &IdentityCache, address: IpAdd
         .or_else(given)
         .or_else(reserved)
         .unwrap_or_default()
+}
+
+/// Whether nothing says who holds `address` but a REQUEST to another server: anybody may broadcast one.
+fn is_hearsay(world: &World<'_, '_>, identities: &IdentityCache, address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else { return false };
+    identities.address_holder(address).is_some() && world.leases.holder_at(world.now, address).is_none()
 }
 
 /// The machine that holds `address`, as events show it.

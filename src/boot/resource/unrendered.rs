@@ -1,7 +1,7 @@
 //! A text that is decided and not yet rendered: whose it is, and what it is made from. It borrows nothing, so
 //! whoever may not wait for a template hands it to a thread that can be given up.
 
-use super::{Inquiry, LookupResult, Refusal, Resolved, Resource};
+use super::{Inquiry, LookupResult, Promise, Refusal, Resolved, Resource};
 use crate::boot::{
     change::Change,
     event::{Reason, Subject},
@@ -27,6 +27,7 @@ pub struct Unanswered {
     pub subject: Subject,
     pub(super) block_max: Option<u16>,
     pub(super) change: Option<Change>,
+    pub(super) promise: Option<Promise>,
 }
 
 impl Unanswered {
@@ -36,6 +37,7 @@ impl Unanswered {
             subject: self.subject,
             block_max: self.block_max,
             change: self.change,
+            promise: self.promise,
             result,
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::boot::{
     event::{FilePart, Reason, Step, Subject},
     method::Method,
-    resource::{FileRequest, Refusal, Resolved, Transport, content_type},
+    resource::{FileRequest, Hearing, Promise, Refusal, Resolved, Transport, content_type},
     snapshot::FileStamp,
 };
 use crate::model::limits::{HTTP_PROMPT_BYTES_MAX, HTTP_RETRY_AFTER_S, HTTP_RETRY_SPREAD_S};
@@ -20,6 +20,7 @@ use crate::net::{
         hot::{self, HotFiles},
     },
     limiter::{FairLimiter, Permit, PermitRequest},
+    neighbours::Links,
     tasks::AbortSignal,
 };
 use crate::state::{Counter, Shared};
@@ -53,6 +54,8 @@ pub(super) struct ConnectionContext {
     pub permit_request: PermitRequest,
     /// Its connection's place.
     pub permit: Permit,
+    /// Who has which address on the wire.
+    pub links: Links,
     pub server: IpAddr,
 }
 
@@ -164,7 +167,15 @@ impl ConnectionContext {
             accept,
             ..FileRequest::get(Transport::Http, path, client, self.server)
         };
-        self.shared.answer_in_time(&ask).await
+        let resolved = self.shared.answer_in_time(&ask).await;
+        let Some(Promise { token }) = resolved.promise else {
+            return resolved;
+        };
+        let hearing = Hearing::Acknowledged {
+            token,
+            link: self.links.mac_of(client),
+        };
+        self.shared.answer_in_time(&FileRequest { hearing, ..ask }).await
     }
 
     pub(super) fn delivery_handle(

@@ -1,5 +1,6 @@
 //! Whether the kernel knows the link-layer address of a neighbour: its ARP table, entry by entry.
 
+use crate::model::MacAddr;
 use nix::{errno::Errno, libc};
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -22,6 +23,18 @@ pub fn arp_query_socket() -> io::Result<OwnedFd> {
 /// Whether the kernel knows who has `address` on the interface, so that a datagram to it leaves at once
 /// and does not wait for an answer to an ARP question. An error says that it can't be asked.
 pub fn knows_neighbour(socket: &impl AsRawFd, interface: &str, address: Ipv4Addr) -> io::Result<bool> {
+    Ok(entry(socket, interface, address)?.is_some())
+}
+
+/// The MAC of whoever has `address` on the interface, where the kernel knows one.
+pub fn neighbour_mac(socket: &impl AsRawFd, interface: &str, address: Ipv4Addr) -> io::Result<Option<MacAddr>> {
+    let found = entry(socket, interface, address)?;
+    let ethernet = found.filter(|found| found.arp_ha.sa_family == libc::ARPHRD_ETHER);
+    Ok(ethernet.map(|found| MacAddr(std::array::from_fn(|place| found.arp_ha.sa_data[place] as u8))))
+}
+
+/// The kernel's complete entry for `address`.
+fn entry(socket: &impl AsRawFd, interface: &str, address: Ipv4Addr) -> io::Result<Option<libc::arpreq>> {
     // SAFETY: these are plain numbers; all zeros is a valid value of them.
     let mut asked: libc::arpreq = unsafe { zeroed() };
     let wanted = libc::sockaddr_in {
@@ -42,8 +55,8 @@ pub fn knows_neighbour(socket: &impl AsRawFd, interface: &str, address: Ipv4Addr
     // during the call.
     let told = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGARP as _, &raw mut asked) };
     match Errno::result(told) {
-        Ok(_) => Ok(asked.arp_flags & ATF_COM != 0),
-        Err(Errno::ENXIO) => Ok(false),
+        Ok(_) => Ok((asked.arp_flags & ATF_COM != 0).then_some(asked)),
+        Err(Errno::ENXIO) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

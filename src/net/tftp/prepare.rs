@@ -2,7 +2,7 @@
 
 use crate::boot::{
     event::{PathFault, Reason, RequestedFile, Subject},
-    resource::{FileRequest, Refusal, Resolved, Resource, Transport},
+    resource::{FileRequest, Hearing, Promise, Refusal, Resolved, Resource, Transport},
 };
 use crate::net::files::{
     OpenedFile,
@@ -80,6 +80,8 @@ impl TransferSource {
 /// What a request comes to: who asked for what, and the transfer or why there is none.
 pub(super) struct Prepared {
     pub(super) subject: Subject,
+    /// What begins once the client acknowledges what it is sent.
+    pub(super) promise: Option<Promise>,
     pub(super) begun: Result<(Transfer, TransferSource), TftpRefusal>,
 }
 
@@ -87,19 +89,24 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     (shared, hot_files): (&Arc<Shared>, &Arc<HotFiles>),
     client: SocketAddrV4,
-    request: &TransferRequest,
+    (request, hearing): (&TransferRequest, Hearing),
 ) -> Prepared {
     let peer = IpAddr::V4(*client.ip());
     let Some(read) = &request.read else {
         return Prepared {
             subject: shared.unread(RequestedFile::TftpWrite { peer }, peer),
+            promise: None,
             begun: Err(TftpRefusal::new(ErrorCode::AccessViolation, Reason::ReadOnly)),
         };
     };
-    let ask = FileRequest::get(Transport::Tftp, &read.path, peer, request.asked);
+    let ask = FileRequest {
+        hearing,
+        ..FileRequest::get(Transport::Tftp, &read.path, peer, request.asked)
+    };
     let Resolved {
         subject,
         block_max,
+        promise,
         result,
         ..
     } = shared.answer_in_time(&ask).await;
@@ -115,7 +122,11 @@ pub(super) async fn prepare(
         let now = shared.clock.monotonic();
         (Transfer::begin(now, &options, source.length()), source)
     });
-    Prepared { subject, begun }
+    Prepared {
+        subject,
+        promise,
+        begun,
+    }
 }
 
 /// What is sent in the mode that was asked for. A text may be asked for as such; a loader would arrive as

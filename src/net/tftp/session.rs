@@ -11,7 +11,7 @@ use super::{
 };
 use crate::boot::{
     event::{Reason, RequestedFile, Step, Subject},
-    resource::Transport,
+    resource::{Promise, Transport},
 };
 use crate::model::limits::RECORDED_TFTP_ACKS_MAX;
 use crate::net::{files::FileError, socket::SendBatch};
@@ -49,11 +49,24 @@ struct ActiveTransfer {
     subject: Subject,
     transfer: Transfer,
     bytes: TransferBytes,
+    /// What begins once the client is heard; no second packet of it goes out before that is on disk.
+    proof: Proof,
     /// What waits for bytes from the disk.
     waiting: Option<Transmit>,
     /// The highest offset that was sent.
     highest: Option<u64>,
     handle: TransferHandle,
+}
+
+/// Whether something begins by the client's first acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// This does.
+    Awaited(Promise),
+    /// It came, and what begins is on its way to the disk.
+    Given,
+    /// Nothing, or it has begun.
+    NotNeeded,
 }
 
 /// How a session goes on after it had its turn.
@@ -62,6 +75,8 @@ pub(super) enum SessionStatus {
     Continues,
     /// It waits for these bytes of its file.
     NeedsRead(PendingRead),
+    /// Its client was heard, and this is to begin before it goes on.
+    Begins(Promise, TransferRequest),
     /// It is over.
     Ended,
 }
@@ -106,10 +121,30 @@ impl Session {
             subject: prepared.subject,
             transfer,
             bytes,
+            proof: prepared.promise.map_or(Proof::NotNeeded, Proof::Awaited),
             waiting: None,
             highest: None,
         }));
         true
+    }
+
+    /// Goes on with what the request comes to now that its client was heard: with the same bytes, or not at all.
+    pub(super) fn take_proof(&mut self, shared: &Shared, prepared: Prepared, batch: &mut SendBatch) -> SessionStatus {
+        let Some(active) = self.active.as_deref_mut() else {
+            return SessionStatus::Continues;
+        };
+        let promised = match &active.bytes {
+            TransferBytes::Memory(whole) => Some(&whole.bytes),
+            TransferBytes::File { .. } => None,
+        };
+        match prepared.begun {
+            Ok((_, TransferSource::Memory(now))) if promised == Some(&now.bytes) => {
+                active.proof = Proof::NotNeeded;
+                self.transmit(shared, batch, false)
+            }
+            Ok(_) => self.fail(shared, batch, Reason::from(&FileError::Changed)),
+            Err(denied) => self.fail(shared, batch, denied.reason),
+        }
     }
 
     fn send_error(&self, (shared, batch): (&Shared, &mut SendBatch), code: ErrorCode, message: &str) {
@@ -219,6 +254,14 @@ impl Session {
         let Some(active) = &mut self.active else {
             return SessionStatus::Continues;
         };
+        match active.proof {
+            Proof::Awaited(promise) if active.transfer.is_acknowledged() => {
+                active.proof = Proof::Given;
+                return SessionStatus::Begins(promise, self.request.clone());
+            }
+            Proof::Given if !active.transfer.is_given_up() => return SessionStatus::Continues,
+            Proof::Given | Proof::Awaited(_) | Proof::NotNeeded => {}
+        }
         if active.transfer.ending().is_some() {
             active.conclude(shared);
             return SessionStatus::Ended;

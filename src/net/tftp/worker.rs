@@ -12,6 +12,7 @@
 //! With `single_port` the only lane of an interface is the request port itself.
 
 mod no_place;
+mod promised;
 mod sending;
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
     session::{Session, SessionStatus},
     sessions::{Admission, Sessions},
 };
-use crate::boot::event::Reason;
+use crate::boot::{event::Reason, resource::Hearing};
 use crate::net::{
     eviction::class_of,
     files::hot::HotFiles,
@@ -61,6 +62,8 @@ struct WorkerMessage {
 
 enum MessageBody {
     Prepared(Box<Prepared>),
+    /// The same, since its client was heard.
+    Begun(Box<Prepared>),
     ReadResult(ReadResult),
 }
 
@@ -269,7 +272,8 @@ impl Worker {
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
         let hot_files = Arc::clone(&self.hot_files);
         self.tasks.spawn(async move {
-            let news = MessageBody::Prepared(Box::new(prepare((&shared, &hot_files), client, &request).await));
+            let asked = (&request, Hearing::Unproven);
+            let news = MessageBody::Prepared(Box::new(prepare((&shared, &hot_files), client, asked).await));
             // The lane is gone when the drain has cut it.
             let _ = messages.send(WorkerMessage { client, number, news });
         });
@@ -286,6 +290,10 @@ impl Worker {
                 true => return self.transmit(client),
                 false => drop(self.sessions.remove(client)),
             },
+            MessageBody::Begun(prepared) => {
+                let turn = session.take_proof(&self.shared, *prepared, &mut self.batch);
+                self.go_on(client, turn);
+            }
             MessageBody::ReadResult(read) => {
                 let turn = session.take_read(&self.shared, read, &mut self.batch);
                 self.go_on(client, turn);
@@ -311,6 +319,10 @@ impl Worker {
             SessionStatus::NeedsRead(reading) => {
                 self.set_alarm(client);
                 self.read(client, reading);
+            }
+            SessionStatus::Begins(promise, request) => {
+                self.set_alarm(client);
+                self.begin_promised(client, (promise, request));
             }
         }
     }

@@ -327,6 +327,17 @@ impl Transfer {
         }
     }
 
+    /// Whether the client acknowledged anything: it receives what is sent to it.
+    pub fn is_acknowledged(&self) -> bool {
+        let is_accepted = self.agreed != Agreed::default() && self.phase == TransferPhase::OutgoingReply;
+        is_accepted || self.base > 1 || self.phase == TransferPhase::Ended(TransferEnd::Complete)
+    }
+
+    /// Whether it ended before the client had everything.
+    pub fn is_given_up(&self) -> bool {
+        self.ending().is_some_and(|ending| *ending != TransferEnd::Complete)
+    }
+
     /// Bytes that the client is known to have.
     pub fn acknowledged_bytes(&self) -> u64 {
         match self.phase {

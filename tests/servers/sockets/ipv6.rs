@@ -63,6 +63,7 @@ impl Server {
                 hot_files: Arc::default(),
                 buffers: buffers(),
                 threads: HttpThreads::start(),
+                links: Default::default(),
                 tasks,
             };
             tokio::spawn(server.run());
