@@ -122,6 +122,7 @@ mod tests {
             script: None,
             loaders: Vec::new(),
             locked: false,
+            disks: None,
             install: None,
             written: "inventory.toml:1".to_owned(),
         };

@@ -584,6 +584,7 @@ fn who_arms_a_host_sees_the_disks_that_its_machine_told_of_over_kill_9_a_rename_
         (unknown["disks"].as_array().map(Vec::len), &unknown["told"]),
         (Some(0), &Value::Null)
     );
+    assert_eq!(ask_json(&room, "hosts")[0].get("disks"), None);
     let base = script(&client)
         .lines()
         .find_map(|line| line.strip_prefix("# installs r1u41 ").map(str::to_owned))
@@ -612,6 +613,18 @@ fn who_arms_a_host_sees_the_disks_that_its_machine_told_of_over_kill_9_a_rename_
         "{known}"
     );
     assert!(known["told"].is_string(), "{known}");
+    script(&client);
+    for command in ["hosts", "why"] {
+        let shown = super::poll(SOON, || {
+            Some(ask_json(&room, command)[0]["disks"].clone()).filter(Value::is_object)
+        });
+        let shown = shown.unwrap_or_else(|| panic!("{command} shows no disks"));
+        assert_eq!(
+            (&shown["disks"], &shown["chosen"]),
+            (&known["disks"], &known["chosen"]),
+            "{command}"
+        );
+    }
     let output = ask(&room, &["disarm", "r1u41"]);
     assert!(output.status.success(), "{}", text(&output));
 

@@ -63,6 +63,7 @@ fn host(number: usize) -> HostStatus {
         script: None,
         loaders: Vec::new(),
         locked: false,
+        disks: None,
         install: None,
         written: "inventory.toml:41".to_owned(),
     }

@@ -1,6 +1,6 @@
 //! `GET /attempts`: what boots came to.
 
-use super::Timestamp;
+use super::{HostDisks, Timestamp};
 use crate::attempt::{Attempt, AttemptOutcome, AttemptOwner, AttemptStep, Progress, verdict::Verdict};
 use crate::model::{MacAddr, MachineFacts};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct AttemptStatus {
     /// What its iPXE told of the machine.
     #[serde(default, skip_serializing_if = "MachineFacts::is_empty")]
     pub facts: MachineFacts,
+    /// The disks that the host's machine told of last, in this boot or in one before; none where it told of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disks: Option<HostDisks>,
     /// What keeps its machine from coming up, and what to do; `None` where it is up, or on its way.
     #[serde(default)]
     pub verdict: Option<Verdict>,
@@ -84,6 +87,7 @@ impl AttemptStatus {
             progress: attempt.progress,
             outcome: attempt.outcome,
             facts: attempt.facts,
+            disks: None,
             verdict,
             steps: attempt.steps,
             omitted: attempt.omitted,

@@ -1,6 +1,6 @@
 //! `GET /hosts`: the hosts of the inventory in force, all of them or those that are named.
 
-use super::Timestamp;
+use super::{HostDisks, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -37,6 +37,9 @@ pub struct HostStatus {
     /// How it stands with its install, where it was or may be armed.
     #[serde(default)]
     pub install: Option<InstallStatus>,
+    /// The disks that its machine told of last, and which of them an install would erase; none where it told of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disks: Option<HostDisks>,
     /// Where it is written: file and line.
     pub written: String,
 }

@@ -46,6 +46,11 @@ impl Arming {
         }
     }
 
+    /// Whether a host's machine told of its disks.
+    pub fn has_told_disks(&self, host: &Host) -> bool {
+        self.disk_reports.told.contains_key(&Fingerprint::of(host))
+    }
+
     /// A host tells of its disks. Where as many are known as are kept, the machine is forgotten that told of its own
     /// the longest time ago.
     pub fn tell_disks(&mut self, now: WallTime, host: &Host, disks: ToldDisks) -> Vec<DiskReportChange> {

@@ -34,11 +34,12 @@ impl Answers<PostArm> for AdminService {
         let until = by_this_clock(&self.shared, |date| date.0.saturating_add(lasting.as_secs()));
         let arming = self.shared.arm(&hosts, (lasting, operator(&by)), Vec::new());
         Handle::current().block_on(arming).map_err(unarmed)?;
+        let reports = self.disk_reports();
         Ok(Document(Armed {
             hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             until,
             by,
-            disks: hosts.iter().map(|host| self.disks_of(&snapshot, host)).collect(),
+            disks: hosts.iter().map(|host| reports.of(&snapshot, host)).collect(),
         }))
     }
 }

@@ -28,13 +28,21 @@ impl Answers<GetAttempts> for AdminService {
             ids = self.attempts.ids(None).into_iter().map(|id| (id, None)).collect();
         }
         let (attempts, shared) = (Arc::clone(&self.attempts), Arc::clone(&self.shared));
+        let (snapshot, reports) = (self.shared.snapshot.load_full(), self.disk_reports());
         Ok(Lines::new(ids.into_iter().filter_map(move |(id, next)| {
             let attempt = attempts.attempt(id)?;
             let silence = match next {
                 Some(next) => attempt.silence_before(next),
                 None => attempt.silence(shared.clock.now()),
             };
-            Some(AttemptStatus::new(attempt, silence))
+            let host = match &attempt.owner {
+                AttemptOwner::Host(name) => snapshot.hosts.by_name(name.as_str()),
+                AttemptOwner::Mac(_) => None,
+            };
+            Some(AttemptStatus {
+                disks: host.and_then(|host| reports.told(&snapshot, host)),
+                ..AttemptStatus::new(attempt, silence)
+            })
         })))
     }
 }

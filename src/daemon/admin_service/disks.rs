@@ -10,7 +10,9 @@ use crate::boot::{
     snapshot::{Host, Snapshot},
 };
 use crate::model::{DiskSelector, Token};
-use crate::store::records::disks;
+use crate::state::Shared;
+use crate::store::{Store, records::disks};
+use std::sync::Arc;
 
 /// The rule of a host's install, and how many bytes its image wants, as far as that is known.
 struct DiskWish {
@@ -18,14 +20,37 @@ struct DiskWish {
     needed: u64,
 }
 
-impl AdminService {
+/// Where what is known of disks is asked after.
+#[derive(Clone)]
+pub(super) struct KnownDisks {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+}
+
+impl KnownDisks {
     /// What is known of a host's disks. A store that can't be read knows nothing.
-    pub(super) fn disks_of(&self, snapshot: &Snapshot, host: &Host) -> HostDisks {
+    pub(super) fn of(&self, snapshot: &Snapshot, host: &Host) -> HostDisks {
         let report = disks::get(&*self.store, Fingerprint::of(host)).ok().flatten();
         let told = report.as_ref().map(|report| at_this_clock(&self.shared, report.told));
         HostDisks {
             told,
             ..known(wish(snapshot, host).as_ref(), host, report)
+        }
+    }
+
+    /// The same where its machine told of them: the store is asked for no other host.
+    pub(super) fn told(&self, snapshot: &Snapshot, host: &Host) -> Option<HostDisks> {
+        let has_told = self.shared.lease_table().arming().has_told_disks(host);
+        has_told.then(|| self.of(snapshot, host))
+    }
+}
+
+impl AdminService {
+    /// What is known of hosts' disks.
+    pub(super) fn disk_reports(&self) -> KnownDisks {
+        KnownDisks {
+            shared: Arc::clone(&self.shared),
+            store: Arc::clone(&self.store),
         }
     }
 }

@@ -18,13 +18,16 @@ use std::sync::Arc;
 
 impl Answers<GetHosts> for AdminService {
     fn answer(&self, HostFilter { host }: HostFilter, _: &Caller) -> Result<Lines<HostStatus>, AdminRefusal> {
-        let snapshot = self.shared.snapshot.load();
+        let snapshot = self.shared.snapshot.load_full();
         let hosts = match host.is_empty() {
             true => snapshot.hosts.iter().map(Arc::clone).collect(),
             false => named(&snapshot.hosts, &host)?,
         };
-        let shared = Arc::clone(&self.shared);
-        Ok(Lines::new(hosts.into_iter().map(move |host| host_now(&shared, &host))))
+        let (shared, reports) = (Arc::clone(&self.shared), self.disk_reports());
+        Ok(Lines::new(hosts.into_iter().map(move |host| HostStatus {
+            disks: reports.told(&snapshot, &host),
+            ..host_now(&shared, &host)
+        })))
     }
 }
 
@@ -172,6 +175,7 @@ fn status(listed: &Host, holds: Vec<HeldAddress>) -> HostStatus {
         loaders: settings.loaders.iter().map(|loader| loader.value.clone()).collect(),
         locked: listed.locked,
         install: None,
+        disks: None,
         written: format!("{}:{}", listed.origin.file, listed.origin.line),
     }
 }
