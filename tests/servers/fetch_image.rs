@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod command;
+mod disk;
 mod killed;
 mod lies;
 mod nginx;

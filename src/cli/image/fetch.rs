@@ -35,6 +35,10 @@ pub(super) struct FetchArgs {
     /// Ask the server although a Debian package with the files is installed
     #[arg(long)]
     online: bool,
+    /// Do not read a disk image through once it is here: no `unpacked` and no `pieces` in its image.toml, by which an
+    /// install stops at the first wrong byte, and goes on after a power cut
+    #[arg(long)]
+    no_disk_sums: bool,
     /// How often a download is tried without getting further
     #[arg(long, value_name = "N", default_value_t = FETCH_TRIES_MAX, value_parser = clap::value_parser!(u32).range(1..))]
     tries: u32,
@@ -139,6 +143,7 @@ fn request(asked: FetchArgs) -> Result<FetchRequest, ExitCode> {
     let by_url = asked.files.kernel.is_some() || asked.files.disk.is_some();
     let accept = asked.checks.sha256.iter().any(|sum| sum == "accept");
     let unsigned = asked.checks.unsigned;
+    let disk_sums = !asked.no_disk_sums;
     let name = asked.called.clone().unwrap_or_else(|| asked.name.clone());
     let from = match (asked.offline, asked.online) {
         (true, _) => FilesFrom::Package,
@@ -161,6 +166,7 @@ fn request(asked: FetchArgs) -> Result<FetchRequest, ExitCode> {
         from,
         accept,
         unsigned,
+        disk_sums,
         retry_policy,
     })
 }

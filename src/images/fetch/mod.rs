@@ -34,6 +34,8 @@ use super::{
     catalogue::{Package, Remote},
     checksum,
     content::ArtifactContent,
+    copy_step::CopyStep,
+    disk_sums::{DiskSums, disk_sums},
     error::{ImageError, failed},
     kernel::{cpu_of, kernel_of},
     place::{self, Added, ArtifactSummary, NewImage},
@@ -123,7 +125,7 @@ fn new_image(
         disk: disk.map(ArtifactContent::from),
         cmdline: request.entry.cmdline.clone(),
         replace: request.replace,
-        disk_sums: false,
+        disk_sums: request.disk_sums,
     })
 }
 
@@ -204,7 +206,27 @@ fn from_network(images: &Path, request: &FetchRequest, progress: &dyn FetchProgr
     let made_by = MadeBy(&request.entry.name);
     let mut comments: Vec<&dyn fmt::Display> = vec![&made_by];
     comments.extend(checks.iter().map(|check| check as &dyn fmt::Display));
-    kept.become_image(images, &new, artifacts, &comments)
+    let disk = sums_of_disk(&new, progress)?;
+    kept.become_image(images, &new, (artifacts, disk), &comments)
+}
+
+/// What an install knows of the image's disk beside its checksum; `None` where that is not wanted, or the disk is none
+/// that could be written as it is.
+fn sums_of_disk(new: &NewImage, progress: &dyn FetchProgress) -> Result<Option<DiskSums>, ImageError> {
+    let disk = new.disk.as_ref().filter(|_| new.disk_sums);
+    let Some(file) = disk.and_then(ArtifactContent::file) else {
+        return Ok(None);
+    };
+    let bytes = fs::metadata(file)
+        .map_err(|error| failed("read", file.display(), error))?
+        .len();
+    progress.copy(new.name.as_str(), CopyStep::Begins(bytes));
+    let sums = disk_sums(file, &mut |step| {
+        progress.copy(new.name.as_str(), step);
+        !progress.stopped()
+    });
+    progress.end();
+    sums
 }
 
 /// The line that says by what a file was checked.

@@ -49,6 +49,8 @@ pub struct FetchRequest {
     pub accept: bool,
     /// A file of checksums will do without its signature, if it comes over HTTPS.
     pub unsigned: bool,
+    /// Read a disk image through, for what an install knows of it beside its checksum.
+    pub disk_sums: bool,
     /// Waits and tries.
     pub retry_policy: RetryPolicy,
 }

@@ -8,6 +8,7 @@
 use super::{partial_note::PartialNote, request::FetchProgress};
 use crate::images::{
     MANIFEST,
+    disk_sums::DiskSums,
     error::{ImageError, failed},
     partial::{self, Partial},
     place::{self, Added, ArtifactSummary, NewImage},
@@ -102,7 +103,7 @@ impl StagingDir {
         self,
         images: &Path,
         new: &NewImage,
-        artifacts: Vec<ArtifactSummary>,
+        (artifacts, disk): (Vec<ArtifactSummary>, Option<DiskSums>),
         comments: &[&dyn Display],
     ) -> Result<Added, ImageError> {
         // An image that is replaced gets the hidden folder's name: no second run may take it for its own
@@ -110,7 +111,7 @@ impl StagingDir {
         let replaced = File::open(images.join(new.name.as_str())).ok();
         let replaced = replaced.filter(|image| locked(image).is_ok());
         self.keep_what(|found| artifacts.iter().any(|(file, _, _)| self.folder.join(file) == found))?;
-        let added = place::finish(images, &self.folder, new, (artifacts, None), comments).inspect_err(|_| {
+        let added = place::finish(images, &self.folder, new, (artifacts, disk), comments).inspect_err(|_| {
             let _ = fs::remove_file(self.folder.join(MANIFEST));
         })?;
         // Where nothing was replaced, the folder of that name is the next run's.

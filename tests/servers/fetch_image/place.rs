@@ -137,6 +137,7 @@ pub fn request(url: String, sha256: Option<[u8; 32]>) -> FetchRequest {
         from: FilesFrom::Either,
         accept: false,
         unsigned: false,
+        disk_sums: true,
         retry_policy: RetryPolicy {
             connect: Duration::from_secs(20),
             silence: Duration::from_secs(20),
