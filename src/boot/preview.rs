@@ -2,12 +2,15 @@
 //! secrets are blacked out, and the token of its install is a sample.
 
 use crate::boot::{
+    event::NoOrder,
     machine::Who,
+    paths,
     render::{Template, TemplateError},
+    resource::deploy_order,
     scene::{TemplateContext, sample_identity},
     snapshot::{Host, Snapshot},
 };
-use crate::model::{Dialect, Firmware};
+use crate::model::{Dialect, Firmware, Token};
 use std::{net::IpAddr, sync::Arc};
 
 /// Why there is nothing to show.
@@ -17,10 +20,15 @@ pub enum NoPreview {
     Unnamed(Vec<String>),
     /// The template fails for it.
     Failed(TemplateError),
+    /// Our live system would have nothing to write.
+    NoOrder(NoOrder),
 }
 
+/// What our live system asks for.
+const ORDER: &str = "order";
+
 /// What a host would get by the name of a script (`NAME` or `NAME.ipxe`) or of a file of its answer (`preseed.cfg`, or
-/// `preseed/preseed.cfg`), from the server with that address.
+/// `preseed/preseed.cfg`), or as the order of our live system (`order`), from the server with that address.
 ///
 /// # Errors
 /// See [`NoPreview`].
@@ -28,6 +36,9 @@ pub fn preview(snapshot: &Snapshot, host: &Arc<Host>, name: &str, server: IpAddr
     let all = texts(snapshot, host);
     let found = all.iter().find(|(names, _)| names.iter().any(|known| known == name));
     let Some((_, template)) = found else {
+        if name == ORDER {
+            return order(snapshot, host, server).map_err(NoPreview::NoOrder);
+        }
         let first = all.into_iter().filter_map(|(names, _)| names.into_iter().next());
         return Err(NoPreview::Unnamed(first.collect()));
     };
@@ -39,6 +50,14 @@ pub fn preview(snapshot: &Snapshot, host: &Arc<Host>, name: &str, server: IpAddr
     };
     let rendered = context.and_then(|context| snapshot.templates.render(template, &context));
     rendered.map_err(NoPreview::Failed)
+}
+
+/// The order by which our live system writes the host's disk.
+fn order(snapshot: &Snapshot, host: &Host, server: IpAddr) -> Result<String, NoOrder> {
+    let http = paths::http_base(server, snapshot.ports);
+    let order = deploy_order(snapshot, host, (Token::SAMPLE, &http))?;
+    // Nothing in it can fail.
+    Ok(serde_json::to_string_pretty(&order).unwrap_or_default() + "\n")
 }
 
 /// Every text of a host: its names, the one to show first, and what it is made from.

@@ -82,6 +82,8 @@ pub fn written_settings(settings: &BootSettings) -> Vec<WrittenSetting> {
         options,
         install_timeout,
         disk,
+        grow,
+        after,
         vars,
     } = settings;
     let mut written = WrittenRows(Vec::new());
@@ -109,6 +111,8 @@ pub fn written_settings(settings: &BootSettings) -> Vec<WrittenSetting> {
         );
     }
     written.add_some("disk", disk.as_ref());
+    written.add_some("grow", grow.as_ref());
+    written.add_some("after", after.as_ref());
     for (key, var) in vars {
         written.add(&["vars.", key].concat(), ShownVar(&var.value), &var.origin);
     }

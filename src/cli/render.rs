@@ -12,17 +12,19 @@ Examples:
   bootwright render r1u07 debian-installer.ipxe
   bootwright render r1u07 preseed.cfg
   bootwright render r1u07 user-data | cloud-init schema -c /dev/stdin
+  bootwright render r1u07 order
 
 The generation in force is rendered, as the host would get it while it installs. Secrets are blacked out, and the token
 of its install is a sample.";
 
-/// Shows what a host would get for its script or a file of its answer.
+/// Shows what a host would get for its script, a file of its answer, or the order of our live system.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct RenderArgs {
     /// The host, by name or MAC.
     host: String,
-    /// Its script (`debian-installer`, or with `.ipxe`, `.grub`, `.pxelinux`), or a file of its answer.
+    /// Its script (`debian-installer`, or with `.ipxe`, `.grub`, `.pxelinux`), a file of its answer, or `order`: what our
+    /// live system writes to which disk, and what it does then.
     name: String,
     #[command(flatten)]
     ask: AdminArgs,

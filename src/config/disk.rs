@@ -1,7 +1,8 @@
-//! The inventory's `disk`: the rule by which an install chooses the disk that it erases.
+//! The inventory's `disk`: the rule by which an install chooses the disk that it erases; and `after`, what the machine
+//! does then.
 
 use super::decode::{self, Fields, Reader, Value};
-use crate::model::{DiskSelector, DiskSize, Pick};
+use crate::model::{AfterDeploy, DiskSelector, DiskSize, Pick};
 use toml::de::DeValue;
 
 const PICKS: &[(&str, Pick)] = &[("smallest", Pick::Smallest), ("largest", Pick::Largest)];
@@ -57,4 +58,15 @@ fn by_id(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(name.to_owned())
+}
+
+const AFTER: &[(&str, AfterDeploy)] = &[
+    ("reboot", AfterDeploy::Reboot),
+    ("poweroff", AfterDeploy::PowerOff),
+    ("wait", AfterDeploy::Wait),
+];
+
+/// What a machine does once its disk is written.
+pub(super) fn after(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<AfterDeploy> {
+    decode::word(reader, value, AFTER)
 }

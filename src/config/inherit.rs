@@ -232,6 +232,8 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
         options,
         install_timeout,
         disk,
+        grow,
+        after,
         vars,
     } = above;
     // A live system of ours: whoever says rescue, and no script of theirs, does not mean that of an installer which
@@ -246,6 +248,8 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
     win(&mut below.install_timeout, install_timeout);
     // Whole: a rule of which a part is a profile's and a part the host's is none that anybody wrote.
     win(&mut below.disk, disk);
+    win(&mut below.grow, grow);
+    win(&mut below.after, after);
     if !loaders.is_empty() {
         below.loaders.clone_from(loaders);
     }

@@ -352,6 +352,8 @@ fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
         options: options::read_own(reader, fields),
         install_timeout: fields.take(reader, "install_timeout", install_timeout),
         disk: fields.take(reader, "disk", disk::selector),
+        grow: fields.take(reader, "grow", decode::boolean),
+        after: fields.take(reader, "after", disk::after),
         vars: fields
             .value("vars")
             .map_or_else(BTreeMap::new, |value| vars(reader, value)),

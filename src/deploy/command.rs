@@ -4,10 +4,7 @@ use super::{
     disks,
     install::{self, DeploySettings},
 };
-use crate::model::{
-    AfterDeploy,
-    limits::{DEPLOY_DISKS_SETTLE, DEPLOY_PATIENCE, DEPLOY_TELL_PATIENCE},
-};
+use crate::model::limits::{DEPLOY_DISKS_SETTLE, DEPLOY_PATIENCE, DEPLOY_TELL_PATIENCE};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -25,11 +22,11 @@ enum DeployCommand {
     /// Carry out the order at a URL, and tell the server how it goes
     ///
     /// THE DISK THAT THE ORDER NAMES IS OVERWRITTEN. What is to be done then stands on standard output, as one word:
-    /// `reboot` or `poweroff`; it is not done. What happens stands on standard error. Exit code: 0 done, 1 failed.
+    /// `reboot`, `poweroff` or `wait`; it is not done. What happens stands on standard error. Exit code: 0 done, 1 failed.
     ///
     /// Its URL is the kernel's parameter `bootwright.order`. For the firmware's boot menu efivarfs must be mounted.
     #[command(after_help = "Example, as /init does it:
-  then=$(bootwright-deploy install \"$url\") && $then -f")]
+  then=$(bootwright-deploy install \"$url\") && [ \"$then\" != wait ] && $then -f")]
     Install {
         /// Where the order is, by plain HTTP
         url: String,
@@ -102,7 +99,7 @@ pub fn main() -> ExitCode {
             };
             match install::install(&url, &settings) {
                 Ok(then) => {
-                    println!("{}", then.command());
+                    println!("{then}");
                     ExitCode::SUCCESS
                 }
                 Err(failure) => {
@@ -110,16 +107,6 @@ pub fn main() -> ExitCode {
                     ExitCode::FAILURE
                 }
             }
-        }
-    }
-}
-
-impl AfterDeploy {
-    /// The command of the live system that does it.
-    fn command(self) -> &'static str {
-        match self {
-            AfterDeploy::Reboot => "reboot",
-            AfterDeploy::PowerOff => "poweroff",
         }
     }
 }

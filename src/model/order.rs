@@ -136,6 +136,18 @@ pub enum AfterDeploy {
     Reboot,
     /// It switches itself off.
     PowerOff,
+    /// It stays as it is, in the live system, for whoever looks at it or takes it out of the rack.
+    Wait,
+}
+
+impl fmt::Display for AfterDeploy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AfterDeploy::Reboot => "reboot",
+            AfterDeploy::PowerOff => "poweroff",
+            AfterDeploy::Wait => "wait",
+        })
+    }
 }
 
 /// Why a text is no order.

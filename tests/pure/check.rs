@@ -165,6 +165,8 @@ const HOST_MISTAKES: &[(&str, (u32, u32), &[&str])] = &[
     ("serial = \"1\\n2\"", (7, 10), &["control character U+000A"]),
     ("locked = \"yes\"", (7, 10), &["true or false"]),
     ("install_timeout = \"5s\"", (7, 19), &["from 1m to 7d"]),
+    ("grow = \"no\"", (7, 8), &["true or false"]),
+    ("after = \"power\"", (7, 9), &["one of reboot, poweroff, wait"]),
     ("boot = \"instal\"", (7, 8), &["did you mean `install`?"]),
     ("boot = \"live\"", (7, 8), &["boots `live` and has no script"]),
     (

@@ -7,13 +7,14 @@ use bootwright::boot::{
     change::Change,
     event::{NoOrder, Reason, RequestedFile},
     method::Method,
+    preview::preview,
     render::Templates,
     resource::{FileRequest, Refusal, Transport},
     snapshot::{BootSettings, DeployableDisk, FileStamp, Host, Hosts, Image, Snapshot, Var},
 };
 use bootwright::model::{
-    BootTarget, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep, MacAddr,
-    SeedContent, UnpackedImage,
+    AfterDeploy, BootTarget, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep,
+    MacAddr, SeedContent, UnpackedImage,
 };
 use std::net::Ipv4Addr;
 
@@ -102,6 +103,30 @@ fn last_step(snapshot: &Snapshot, arming: &Arming) -> Option<InstallStep> {
         HostState::Installing(install) => Some(install.last.clone()),
         _ => None,
     }
+}
+
+#[test]
+fn what_the_inventory_says_of_partitions_and_of_the_end_stands_in_the_order() {
+    let order = |settings: BootSettings| {
+        let mut snapshot = installs();
+        snapshot.hosts = Hosts::new(vec![listed("r1u07", 7, settings)]);
+        let host = snapshot.hosts.by_name("r1u07").unwrap();
+        let text = preview(&snapshot, host, "order", fixtures::SERVER.into()).unwrap();
+        let order = DeployOrder::parse(&text).unwrap();
+        (order.grow, order.then)
+    };
+    let plain = boots(BootTarget::Install);
+    assert_eq!(order(plain.clone()), (true, AfterDeploy::Reboot));
+    let told = |grow, after| BootSettings {
+        grow: Some(sourced(grow)),
+        after: Some(sourced(after)),
+        ..plain.clone()
+    };
+    assert_eq!(
+        order(told(false, AfterDeploy::PowerOff)),
+        (false, AfterDeploy::PowerOff)
+    );
+    assert_eq!(order(told(true, AfterDeploy::Wait)), (true, AfterDeploy::Wait));
 }
 
 #[test]

@@ -11,8 +11,7 @@ use crate::boot::{
     world::World,
 };
 use crate::model::{
-    AfterDeploy, BootEntry, CallbackDoubt, DeployImage, DeployOrder, ImageSum, Name, OrderVersion, SeedContent,
-    SeedFile, Token,
+    BootEntry, CallbackDoubt, DeployImage, DeployOrder, ImageSum, Name, OrderVersion, SeedContent, SeedFile, Token,
 };
 
 /// The file by which an answer is known to be cloud-init's.
@@ -109,13 +108,13 @@ pub fn deploy_order(snapshot: &Snapshot, host: &Host, (token, http): (Token, &st
             .as_ref()
             .map(|disk| disk.value.clone())
             .unwrap_or_default(),
-        grow: true,
+        grow: settings.grow.as_ref().is_none_or(|grow| grow.value),
         seed: seed(snapshot, settings, &paths::answer_base(http, host.name.as_str())),
         boot_entry: settings.image.as_ref().map(|image| BootEntry {
             label: image.value.to_string(),
             loader: None,
         }),
-        then: AfterDeploy::Reboot,
+        then: settings.after.as_ref().map(|after| after.value).unwrap_or_default(),
         callback: paths::callback_base(http, &host.name, &token),
     };
     match order.contradiction() {

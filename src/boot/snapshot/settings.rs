@@ -1,7 +1,7 @@
 //! What a machine boots and is told, as its host or rule and their profiles say it together.
 
 use super::{Secret, Sourced};
-use crate::model::{BootTarget, DiskSelector, Name};
+use crate::model::{AfterDeploy, BootTarget, DiskSelector, Name};
 use crate::proto::dhcp::RawOption;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -26,6 +26,10 @@ pub struct BootSettings {
     pub install_timeout: Option<Sourced<Duration>>,
     /// Which disk its install may write to; `None` where only one can be meant: the machine's only disk.
     pub disk: Option<Sourced<DiskSelector>>,
+    /// Whether our deployer makes the last partition as large as the disk allows; it does where nothing is said.
+    pub grow: Option<Sourced<bool>>,
+    /// What a machine does once our deployer is done; it starts anew where nothing is said.
+    pub after: Option<Sourced<AfterDeploy>>,
     /// Template variables by name.
     pub vars: BTreeMap<String, Sourced<Var>>,
 }

@@ -43,6 +43,10 @@ impl Answers<GetRender> for AdminService {
                 };
                 Err(AdminRefusal::new(RefusalCode::NotFound, detail).with_help(help))
             }
+            Err(NoPreview::NoOrder(why)) => {
+                let detail = format!("host {} has no order for our live system: {why}", host.name);
+                Err(AdminRefusal::new(RefusalCode::NotFound, detail))
+            }
             Err(NoPreview::Failed(error)) => Err(AdminRefusal {
                 errors: vec![Problem {
                     file: error.file.clone(),
