@@ -5,7 +5,7 @@
 #               table of how far each gets (root, half an hour; ROWS="HTTP of trixie" for some of it); the roots
 #               that they are read from are made first
 # make test-installs   what `make test` leaves out of installs by our own live system: a bare disk with UEFI, the
-#               power cut at 10, 50 and 90 % of the write, a small disk, a short image, rescue, two builds of it (root, half
+#               power cut at 10, 50 and 90 % of the write and what goes on after one, a small disk, a short image, rescue, two builds of it (root, half
 #               an hour)
 # make test-causes   machines that do not come up, and the cause that `bootwright why` names for each; a hundred of
 #               them among a thousand that do (root, a quarter of an hour)

@@ -13,6 +13,8 @@ pub(super) struct Meter {
     bytes: u64,
     fetched: AtomicU64,
     written: AtomicU64,
+    /// Where it goes on that was broken off before; 0 where it began anew.
+    resumed: AtomicU64,
     is_finishing: AtomicBool,
 }
 
@@ -35,11 +37,17 @@ impl Meter {
             bytes,
             fetched: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
             is_finishing: AtomicBool::new(false),
         }
     }
 
-    /// So many more bytes came by the wire.
+    /// It goes on at this byte of the file.
+    pub(super) fn resume(&self, byte: u64) {
+        self.resumed.store(byte, Ordering::Relaxed);
+    }
+
+    /// So many more bytes of the file are here.
     pub(super) fn add_fetched(&self, bytes: usize) {
         self.fetched
             .fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
@@ -73,6 +81,7 @@ impl Meter {
     pub(super) fn words(&self) -> MeterWords {
         MeterWords {
             written: self.written.load(Ordering::Relaxed),
+            resumed: (self.resumed.load(Ordering::Relaxed), self.bytes),
             milliseconds: self.began.elapsed().as_millis().max(1),
             is_finishing: self.state().is_finishing,
         }
@@ -82,6 +91,7 @@ impl Meter {
 /// A meter in words.
 pub(super) struct MeterWords {
     written: u64,
+    resumed: (u64, u64),
     milliseconds: u128,
     is_finishing: bool,
 }
@@ -92,6 +102,9 @@ impl fmt::Display for MeterWords {
             return f.write_str("making it bootable");
         }
         let speed = u128::from(self.written) / 1000 / self.milliseconds;
+        if let (at @ 1.., of) = self.resumed {
+            write!(f, "resumed at {} of {} MB; ", at / 1_000_000, of / 1_000_000)?;
+        }
         write!(f, "writing: {} MB, {speed} MB/s", self.written / 1_000_000)
     }
 }
@@ -109,6 +122,13 @@ mod tests {
         meter.add_written(4_000_000);
         assert_eq!(meter.state().percent, 98);
         assert!(meter.words().to_string().starts_with("writing: 4 MB, "));
+        meter.resume(2_500_000);
+        assert!(
+            meter
+                .words()
+                .to_string()
+                .starts_with("resumed at 2 of 0 MB; writing: 4 MB, ")
+        );
         meter.finish();
         assert_eq!((meter.state().percent, meter.state().is_finishing), (99, true));
     }

@@ -14,6 +14,8 @@
 //!   that is known, and to be nobody else's; and not before the daemon has heard `started`.
 //! - The first [`DEPLOY_HEAD_BYTES`](crate::model::limits::DEPLOY_HEAD_BYTES) of a disk, which hold its partition table, are zeros until everything else
 //!   is written, durable and read back: an install that was broken off leaves no disk that looks like a system.
+//! - An install that is made again goes on behind what the one before it wrote (`resume`), where that was read from the
+//!   disk and is what the order's pieces say.
 //! - Where an image has zeros the disk has zeros: it is told to forget what is there where it answers for that, and
 //!   they are written otherwise.
 //! - `done` is said once everything is durable, and never before.
@@ -29,6 +31,7 @@ mod gpt;
 mod install;
 mod meter;
 mod pipeline;
+mod resume;
 mod seed;
 mod stages;
 mod sysfs;

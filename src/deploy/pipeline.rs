@@ -4,6 +4,7 @@ use super::{
     blocks::Pool,
     failure::DeployFailure,
     meter::Meter,
+    resume::{self, ImageSource},
     stages::{self, Halt, ImageBounds, Leave},
     target_disk::TargetDisk,
     wire::Wire,
@@ -48,7 +49,8 @@ pub(super) fn write_image(
         .map(|pieces| usize::try_from(pieces.bytes).unwrap_or(usize::MAX));
     let chunks = Pool::new(DEPLOY_CHUNKS_MAX, piece.unwrap_or(DEPLOY_CHUNK_BYTES));
     let blocks = Pool::new(DEPLOY_BLOCKS_MAX, DEPLOY_BLOCK_BYTES);
-    let download = wire.download(&image.url, image.bytes);
+    let kept = &resume::look(image, disk, meter);
+    let download = ImageSource::new(wire.download(&image.url, image.bytes), disk, kept.clone());
     let is_packed = image.format != ImageFormat::Raw;
     let wants_sum = is_packed && image.unpacked.is_some_and(|unpacked| unpacked.sha256.is_some());
 
@@ -79,7 +81,7 @@ pub(super) fn write_image(
             scope.spawn(|| stages::sum(for_sum))
         });
         let unpacked = scope.spawn(move || stages::unpack(for_unpack, image.format, bounds, &blocks, &to));
-        let written = scope.spawn(|| stages::write(for_write, (disk, leave), to_read_back));
+        let written = scope.spawn(|| stages::write(for_write, (disk, leave, kept), to_read_back));
         let read_back = stages::read_back(for_read_back, disk, meter);
         StageResults {
             read_back,

@@ -8,8 +8,8 @@ use super::{
     failure::{DeployFailure, TableFault},
     gpt,
     meter::Meter,
+    resume::ImageSource,
     target_disk::{TargetDisk, same, wide},
-    wire::ImageDownload,
     zeros::runs,
 };
 use crate::model::{
@@ -23,6 +23,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
     io::{self, BufRead, Read},
+    ops::Range,
     sync::{
         Arc,
         mpsc::{Receiver, Sender},
@@ -69,9 +70,9 @@ fn pass(block: &Arc<Block>, to: &[Sender<Arc<Block>>]) -> Result<(), Halt> {
         .try_for_each(|next| next.send(Arc::clone(block)).map_err(|_| Halt::Stopped))
 }
 
-/// Brings the file from the wire.
+/// Brings the file from the wire, and what stands of it on the disk from there.
 pub(super) fn fetch(
-    mut download: ImageDownload<'_>,
+    mut source: ImageSource<'_>,
     pool: &Pool,
     to: &[Sender<Arc<Block>>],
     meter: &Meter,
@@ -81,7 +82,7 @@ pub(super) fn fetch(
         let room = block.room();
         let (mut filled, all) = (0, room.len());
         while filled < all {
-            match download.read(&mut room[filled..])? {
+            match source.read(&mut room[filled..])? {
                 0 => break,
                 read => {
                     meter.add_fetched(read);
@@ -229,10 +230,11 @@ fn first_look(block: &[u8], bounds: &ImageBounds) -> Result<(), DeployFailure> {
 pub(super) type Leave<'c> = dyn Fn() -> Result<(), DeployFailure> + Sync + 'c;
 
 /// Writes an image, but for its head, which it gives back: zeros stand there until all is well. The first block may have
-/// been long in coming, and its host be disarmed since: leave is asked for once more before the disk is touched.
+/// been long in coming, and its host be disarmed since: leave is asked for once more before the disk is touched. What is
+/// `kept` stands there already, and is read back as the rest is.
 pub(super) fn write(
     from: Blocks,
-    (disk, leave): (&TargetDisk, &Leave<'_>),
+    (disk, leave, kept): (&TargetDisk, &Leave<'_>, &Range<u64>),
     to: Sender<OnDisk>,
 ) -> Result<Vec<u8>, Halt> {
     let (mut at, mut head) = (0, Vec::new());
@@ -247,7 +249,8 @@ pub(super) fn write(
             0
         };
         let begin = at + wide(left_out);
-        let body = &bytes[left_out..];
+        let is_there = kept.start <= at && at + wide(bytes.len()) <= kept.end;
+        let body: &[u8] = if is_there { &[] } else { &bytes[left_out..] };
         for run in runs(body, DEPLOY_ZEROS_BYTES_MIN) {
             let place = begin + wide(run.range.start);
             match run.is_zeros {

@@ -38,6 +38,8 @@ pub(super) struct ImageDownload<'w> {
     bytes: u64,
     /// The next byte that is wanted.
     at: u64,
+    /// The first behind it that is not.
+    until: u64,
     body: Option<BodyReader<'static>>,
     etag: Option<HeaderValue>,
     patience: Patience,
@@ -152,6 +154,7 @@ impl Wire {
             url,
             bytes,
             at: 0,
+            until: bytes,
             body: None,
             etag: None,
             patience: Patience::new(self.patience),
@@ -221,10 +224,21 @@ impl RequestFault {
 }
 
 impl ImageDownload<'_> {
+    /// Nothing is wanted from this byte on, until it goes on.
+    pub(super) fn end_at(&mut self, byte: u64) {
+        self.until = byte.min(self.bytes);
+    }
+
+    /// What is wanted next begins there, and ends with the image.
+    pub(super) fn go_on_at(&mut self, byte: u64) {
+        self.body = None;
+        (self.at, self.until) = (byte, self.bytes);
+    }
+
     /// The next bytes, or none at its end.
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, DeployFailure> {
         loop {
-            let left = usize::try_from(self.bytes - self.at)
+            let left = usize::try_from(self.until.saturating_sub(self.at))
                 .unwrap_or(usize::MAX)
                 .min(into.len());
             if left == 0 {
@@ -256,8 +270,13 @@ impl ImageDownload<'_> {
             .agent
             .get(self.url)
             .header(header::ACCEPT_ENCODING, "identity");
-        if self.at > 0 {
+        if self.until < self.bytes {
+            let last = self.until.saturating_sub(1);
+            request = request.header(header::RANGE, format!("bytes={}-{last}", self.at));
+        } else if self.at > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", self.at));
+        }
+        if self.at > 0 {
             // A weak one tells of no bytes, and `If-Match` never fits it (RFC 9110, 13.1.1).
             let is_strong = |etag: &&HeaderValue| !etag.as_bytes().starts_with(b"W/");
             if let Some(etag) = self.etag.as_ref().filter(is_strong) {

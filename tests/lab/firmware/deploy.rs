@@ -612,3 +612,56 @@ fn a_machine_that_loses_its_power_while_its_disk_is_written_has_failed_until_it_
     assert_eq!(install(&room, "r1u07")["state"], "installed");
     assert!(!begins_with_zeros(&disk));
 }
+
+/// Bytes of the pieces of an image.
+const PIECE_BYTES: usize = 4 << 20;
+
+#[test]
+#[ignore = "three machines: make test-installs"]
+fn a_machine_that_lost_its_power_goes_on_behind_what_stands_on_its_disk() {
+    let (small, _, _) = small_image();
+    // Longer than it is written in a moment, and packed it would be no bytes of a disk.
+    let image: Vec<u8> = small.iter().copied().cycle().take(96 * PIECE_BYTES).collect();
+    let sums: Vec<String> = image
+        .chunks(PIECE_BYTES)
+        .map(|piece| format!("\"{}\"", hex(&Sha256::digest(piece))))
+        .collect();
+    let says = format!(
+        ", format = \"raw\", pieces = {{ bytes = {PIECE_BYTES}, sha256 = [{}] }}",
+        sums.join(", ")
+    );
+    let room = room(&installs_without_seed());
+    with_disk_image(&room, |file| fs::write(file, &image).expect("room for an image"), &says);
+    let wire = Wire::new();
+    let daemon = Daemon::start(&wire, &room);
+    let disk = bare_disk(&room, 512 << 20);
+    let kept = DiskFile {
+        file: &disk,
+        serial: DISK_SERIAL,
+    };
+    arm(&room);
+    let machine = Machine::power_on_with_disk_file(&wire, Firmware::SeaBios, MAC, kept);
+    let reached = crate::poll_machine(WRITTEN, || {
+        let install = install(&room, "r1u07");
+        (install["state"] == "installing" && install["percent"].as_u64() >= Some(15)).then_some(())
+    });
+    assert!(reached.is_some(), "{}", daemon.log_tail());
+    drop(machine);
+    assert!(begins_with_zeros(&disk));
+    let again = Machine::power_on_with_disk_file(&wire, Firmware::SeaBios, MAC, kept);
+    assert!(wait_for_failure(&room).is_some(), "{}", daemon.log_tail());
+    drop(again);
+
+    arm(&room);
+    let _machine = Machine::power_on_with_disk_file(&wire, Firmware::SeaBios, MAC, kept);
+    let resumed = crate::poll_machine(WRITTEN, || {
+        let last = install(&room, "r1u07")["last_step"].clone();
+        last.as_str()
+            .is_some_and(|last| last.contains("resumed at "))
+            .then_some(())
+    });
+    assert!(resumed.is_some(), "{}", daemon.log_tail());
+    daemon.wait_for_within("its last word", WRITTEN, |line| line.is("r1u07", "installed", &[]));
+    let written = fs::read(&disk).expect("a disk of ours");
+    assert!(written.starts_with(&image), "what was kept is not what was ordered");
+}

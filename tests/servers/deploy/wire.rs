@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fetch_image::server::{head, part};
+use bootwright::model::ImagePieces;
 use std::{io::Write, net::TcpListener};
 
 fn cut(stream: &mut TcpStream, file: &[u8], etag: &str, at: usize) {
@@ -32,6 +33,92 @@ fn a_connection_that_breaks_goes_on_where_it_was() {
         assert_eq!(request.from(), Some(at));
         assert_eq!(request.headers.get("if-match").map(String::as_str), Some("\"1\""));
     }
+}
+
+#[test]
+fn an_install_that_was_broken_off_goes_on_behind_what_its_pieces_say_is_there() {
+    const PIECE: usize = 256 * 1024;
+    let image = noise(11 * MIB + 777);
+    let machine = Machine::with_disk(&vec![0xaa; 16 * MIB]);
+    let pieces = |order: DeployOrder| DeployOrder {
+        image: DeployImage {
+            pieces: Some(ImagePieces {
+                bytes: PIECE as u64,
+                sha256: image.chunks(PIECE).map(sum).collect(),
+            }),
+            ..order.image
+        },
+        ..order
+    };
+    // The network goes for good in the middle.
+    let broken = DeployRoom::giving(image.clone(), |before, _, file, stream| {
+        if before == 0 {
+            cut(stream, file, "\"1\"", 7 * MIB + 5);
+        }
+    });
+    broken.order(&pieces(broken.order_of(ImageFormat::Raw, &image, &image)));
+    broken.assert_failed(&machine.install(&broken), "server gone");
+    let left = machine.bytes();
+    assert!(is_all(&left[..MIB], 0));
+    let same = left
+        .iter()
+        .zip(&image)
+        .skip(MIB)
+        .take_while(|(left, image)| left == image)
+        .count();
+    let whole = (MIB + same) / PIECE * PIECE;
+    assert!(whole > MIB, "{same}");
+
+    // It is there again, and slow enough for a word about progress.
+    let room = DeployRoom::giving(image.clone(), |_, request, file, stream| {
+        let range = request.headers["range"].strip_prefix("bytes=").unwrap();
+        let (from, last) = range.split_once('-').unwrap();
+        let from: usize = from.parse().unwrap();
+        let end = last.parse::<usize>().map_or(file.len(), |last| last + 1);
+        let whole = format!("bytes {from}-{}/{}", end - 1, file.len());
+        head(
+            stream,
+            "206 Partial Content",
+            end - from,
+            &[("ETag", "\"1\""), ("Content-Range", &whole)],
+        );
+        for part in file[from..end].chunks(MIB) {
+            let _ = stream.write_all(part);
+            std::thread::sleep(std::time::Duration::from_millis(700));
+        }
+    });
+    room.order(&pieces(room.order_of(ImageFormat::Raw, &image, &image)));
+    room.assert_done(&machine.install(&room));
+    assert!(machine.bytes().starts_with(&image));
+    let ranges: Vec<String> = room
+        .image_requests()
+        .iter()
+        .map(|request| request.headers["range"].clone())
+        .collect();
+    assert_eq!(ranges, [format!("bytes=0-{}", MIB - 1), format!("bytes={whole}-")]);
+    let words = room.words();
+    let resumed = words
+        .iter()
+        .any(|word| word.0 == "progress" && word.1.contains("resumed at "));
+    assert!(resumed, "{words:?}");
+
+    // What stands there is another image's from some piece on: that is fetched, and what stands in front of it is kept.
+    let other = Machine::with_disk(&[&vec![0; MIB], &image[MIB..5 * MIB], &vec![7; 11 * MIB][..]].concat());
+    let honest = DeployRoom::giving(image.clone(), |_, request, file, stream| {
+        part(stream, file, request.from().unwrap_or(0), "\"1\"");
+    });
+    honest.order(&pieces(honest.order_of(ImageFormat::Raw, &image, &image)));
+    honest.assert_done(&other.install(&honest));
+    assert!(other.bytes().starts_with(&image));
+    assert_eq!(honest.image_requests()[1].from(), Some(5 * MIB));
+
+    // Without pieces nothing is known of what stands there.
+    let plain = Machine::with_disk(&[&vec![0; MIB], &image[MIB..5 * MIB], &vec![7; 11 * MIB][..]].concat());
+    let room = DeployRoom::of(image.clone());
+    room.order(&room.order_of(ImageFormat::Raw, &image, &image));
+    room.assert_done(&plain.install(&room));
+    assert_eq!(room.image_requests().len(), 1);
+    assert!(room.image_requests()[0].from().is_none());
 }
 
 #[test]
