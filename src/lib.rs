@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`cli`] | the command line, one file a command |
 //! | [`daemon`] | start, reload, stop, privileges, systemd, logs |
-//! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count |
+//! | [`net`] | sockets and the three servers: receive, ask `boot`, send, count; and the receiver of what machines log |
 //! | [`state`] | what the servers know in common: the generation in force, leases, identities, relays, counters, packets; the one door for what happens to machines |
 //! | [`admin`] | the operator's API over a Unix socket, and its client |
 //! | [`stall`] | a connection that is given up when its client takes too little of what waits for it |
@@ -24,7 +24,7 @@
 //! | [`images`] | import of images from files, folders and ISOs, their download, and reading their bytes |
 //! | [`attempt`] | what each power-on of a machine came to: a fold of events, which ones are kept, the verdict on each, and a capture that is run through all of that |
 //! | [`boot`] | decisions: who asks, what it boots, which bytes it gets, what a candidate inventory would change of that, and why a machine is told what it is told; the DHCP engine |
-//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, captures, which files an iPXE script fetches, and as much of IPv6's router discovery as says that none is here |
+//! | [`proto`] | wire formats and protocol machines: DHCP, TFTP, syslog, captures, which files an iPXE script fetches, and as much of IPv6's router discovery as says that none is here |
 //! | [`lease`] | address pools and the lease table |
 //! | [`model`] | the vocabulary as types, and every limit |
 //!

@@ -191,7 +191,7 @@ impl Attempts {
         let (changed, by_owner) = (&self.changed, &self.by_owner);
         self.memory.retain(|id, attempt| {
             let is_latest = || by_owner.get(&attempt.owner).and_then(|ids| ids.last()) == Some(id);
-            changed.contains(id) || (attempt.silence(now) < ATTEMPT_SILENCE && is_latest())
+            changed.contains(id) || (attempt.rest(now) < ATTEMPT_SILENCE && is_latest())
         });
     }
 
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::attempt::{
         Progress,
-        events::{acknowledged, at, event, mac, offered, sent_artifact, sent_script, unlisted},
+        events::{acknowledged, at, event, logged, mac, offered, sent_artifact, sent_script, unlisted},
     };
     use crate::boot::event::{Machine, Stage};
     use crate::model::WallTime;
@@ -325,6 +325,27 @@ mod tests {
             observe(&mut attempts, &unknown);
         }
         assert!(attempts.is_empty());
+    }
+
+    #[test]
+    fn lines_join_the_boot_of_their_machine_and_begin_none() {
+        let mut attempts = Attempts::default();
+        observe(&mut attempts, &logged(at(100), &["hello"]));
+        assert!(attempts.is_empty());
+        observe(&mut attempts, &offered(at(100), Stage::UefiPxe));
+        observe(&mut attempts, &logged(at(105), &["hello"]));
+        observe(&mut attempts, &unlisted(9, logged(at(105), &["of no boot"])));
+        let [id] = attempts.of(&host())[..] else { panic!("one") };
+        let lines = &attempts.in_memory(id).unwrap().log.lines;
+        assert_eq!((lines.len(), lines[0].at_ms, &*lines[0].line.text), (1, 5000, "hello"));
+        assert_eq!(attempts.len(), 1);
+        // One that logs on stays in memory: no line reads it from disk.
+        write(&mut attempts);
+        let later = 105 + ATTEMPT_SILENCE.as_secs() - 1;
+        attempts.tidy(at(later));
+        assert!(attempts.in_memory(id).is_some());
+        attempts.tidy(at(later + 1));
+        assert!(attempts.in_memory(id).is_none());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Events of one machine for tests.
 
 use crate::boot::event::{
-    BootAction, BootDecision, DiskReason, Event, InstallEvent, Machine, MachineKey, RequestedFile, ScriptChoice, Stage,
-    Step,
+    BootAction, BootDecision, DiskReason, Event, InstallEvent, LoggedLine, LoggedLines, Machine, MachineKey,
+    RequestedFile, ScriptChoice, Stage, Step,
 };
 use crate::model::{By, Dialect, InstallNews, MacAddr, MachineFacts, Now, WallTime};
+use crate::proto::syslog::parse;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 /// A moment, in seconds of the process.
@@ -122,4 +123,13 @@ pub(super) fn install(now: Now, news: InstallNews) -> Event {
         failure: None,
     });
     event(now, Stage::System, step)
+}
+
+/// Lines of its own log, of a datagram each.
+pub(super) fn logged(now: Now, datagrams: &[&str]) -> Event {
+    let mut said = LoggedLines::default();
+    for datagram in datagrams {
+        said.push(LoggedLine::from(&parse(datagram.as_bytes()).unwrap()));
+    }
+    event(now, Stage::Unknown, Step::Logged(said))
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `step` | an event as an attempt keeps it |
 //! | `timeline` | one attempt: its steps, how far it came, and when the next one begins |
+//! | `lines` | the last lines of the machine's own log |
 //! | `verdict` | what keeps its machine from coming up, and what to do |
 //! | `ring` | the packets of each machine's boots that are kept |
 //! | [`replay`] | a capture, run through the decisions |
@@ -24,6 +25,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attempts;
+mod lines;
 pub mod replay;
 mod ring;
 mod step;
@@ -31,6 +33,7 @@ mod timeline;
 pub mod verdict;
 
 pub use attempts::{Attempts, Load, Unwritten};
+pub use lines::{AttemptLine, AttemptLog};
 pub use ring::{PacketKind, PacketRings, RecordedPacket};
 pub use step::{AttemptStep, FileKind, StepKind, StepReason};
 pub use timeline::{Attempt, AttemptHead, AttemptId, AttemptOutcome, AttemptOwner, Progress};

@@ -54,6 +54,7 @@ step_kinds! {
     ChoseOtherServer Step::ChoseOtherServer { .. },
     PoolExhausted Step::PoolExhausted { .. },
     Ignored Step::Ignored { .. },
+    Logged Step::Logged(_),
     Armed Step::Install(InstallEvent { news: InstallNews::Armed, .. }),
     Disarmed Step::Install(InstallEvent { news: InstallNews::Disarmed, .. }),
     ArmingExpired Step::Install(InstallEvent { news: InstallNews::Expired, .. }),
@@ -93,6 +94,7 @@ impl StepKind {
             | StepKind::Evicted
             | StepKind::TurnedAway
             | StepKind::LoaderLoop
+            | StepKind::Logged
             | StepKind::Armed
             | StepKind::Disarmed
             | StepKind::ArmingExpired

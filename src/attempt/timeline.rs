@@ -1,6 +1,9 @@
 //! One attempt: its steps in their order, how far it came, and whether an event begins the next one.
 
-use super::step::{AttemptStep, StepKind};
+use super::{
+    lines::AttemptLog,
+    step::{AttemptStep, StepKind},
+};
 use crate::boot::event::{BootAction, Event, InstallEvent, RequestedFile, ScriptChoice, Stage, Step};
 use crate::model::{
     InstallNews, MacAddr, MachineFacts, Name, Now, WallTime,
@@ -126,6 +129,9 @@ pub struct Attempt {
     /// Steps that found no room: those between the first and the last ones.
     #[serde(default)]
     pub omitted: u32,
+    /// What its machine logged to us. That is no step, and no sign that the boot goes on.
+    #[serde(default, skip_serializing_if = "AttemptLog::is_empty")]
+    pub log: AttemptLog,
     /// What `began` is on the monotonic clock of this process; before the process began it is negative.
     #[serde(skip)]
     epoch_ms: i128,
@@ -182,6 +188,7 @@ impl Attempt {
             facts: MachineFacts::default(),
             steps: Vec::new(),
             omitted: 0,
+            log: AttemptLog::default(),
             epoch_ms: ms(event.at.monotonic),
         };
         attempt.observe(event);
@@ -202,6 +209,12 @@ impl Attempt {
     /// How long it was not heard.
     pub fn silence(&self, now: Now) -> Duration {
         Duration::from_millis(self.at_ms(now).saturating_sub(self.last_ms))
+    }
+
+    /// How long nothing came that is kept of it: no line of its log either.
+    pub(super) fn rest(&self, now: Now) -> Duration {
+        let last_ms = self.log.last_ms().max(self.last_ms);
+        Duration::from_millis(self.at_ms(now).saturating_sub(last_ms))
     }
 
     /// How long it was not heard before its machine's next attempt began.
@@ -225,6 +238,10 @@ impl Attempt {
 
     /// Takes an event of its machine in.
     pub(super) fn observe(&mut self, event: &Event) {
+        if let Step::Logged(said) = &event.step {
+            self.log.take_in(said, self.at_ms(event.at));
+            return;
+        }
         let at_ms = self.at_ms(event.at).max(self.last_ms);
         self.last_ms = at_ms;
         self.mac = event.machine.hardware.and_then(|hardware| hardware.mac()).or(self.mac);
@@ -308,7 +325,10 @@ fn outcome(event: &Event) -> Option<Option<AttemptOutcome>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::events::{acknowledged, at, install, offered, sent_artifact, sent_script, told_its_disk};
+    use crate::attempt::events::{
+        acknowledged, at, install, logged, offered, sent_artifact, sent_script, told_its_disk,
+    };
+    use crate::model::limits::SYSLOG_LINES_KEPT_MAX;
 
     fn begun() -> Attempt {
         let owner = AttemptOwner::Host("r1u07".parse().unwrap());
@@ -412,6 +432,36 @@ mod tests {
         assert_eq!(attempt.steps[1].file.as_deref(), Some("image debian/file-0"));
         let last = format!("image debian/file-{}", 3 * ATTEMPT_STEPS_MAX - 1);
         assert_eq!(attempt.steps.last().unwrap().file.as_deref(), Some(&*last));
+    }
+
+    #[test]
+    fn a_flood_of_its_own_log_leaves_its_steps_and_the_last_lines_of_it() {
+        let mut attempt = heard(&[sent_script(at(110))]);
+        let steps = attempt.steps.clone();
+        for second in 0..1000 {
+            let lines: Vec<String> = (0..20).map(|line| format!("<6>line {second}.{line}")).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let event = logged(at(111 + second), &lines);
+            assert!(!attempt.is_over_at(&event));
+            attempt.observe(&event);
+        }
+        assert_eq!(
+            (&attempt.steps, attempt.last_ms, attempt.progress),
+            (&steps, 10_000, Progress::Script)
+        );
+        assert_eq!(
+            (attempt.log.lines.len(), attempt.log.count()),
+            (SYSLOG_LINES_KEPT_MAX, 20_000)
+        );
+        let last = attempt.log.lines.last().unwrap();
+        assert_eq!((last.at_ms, &*last.line.text), (1_010_000, "line 999.19"));
+        // It may be silent as a boot, and is kept in memory while it logs.
+        assert_eq!(attempt.silence(at(1120)), Duration::from_secs(1010));
+        assert_eq!(attempt.rest(at(1120)), Duration::from_secs(10));
+        let read: Attempt = serde_json::from_slice(&serde_json::to_vec(&attempt).unwrap()).unwrap();
+        assert_eq!(read.log, attempt.log);
+        let bytes = serde_json::to_vec(&attempt.log).unwrap().len();
+        assert!(bytes < SYSLOG_LINES_KEPT_MAX * 400, "{bytes}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod code;
 mod fault;
 mod file;
 mod install;
+mod logged;
 mod machine;
 mod reason;
 mod stage;
@@ -23,6 +24,7 @@ pub use fault::{
 };
 pub use file::{FilePart, RequestedFile, ScriptChoice};
 pub use install::InstallEvent;
+pub use logged::{LoggedLine, LoggedLines, make_room};
 pub use machine::{Machine, MachineKey};
 pub use reason::{Reason, ReasonCode};
 pub use stage::Stage;

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Where our own servers listen, for the URLs we hand out.
     pub ports: Ports,
+    /// Whether machines may log to us, and are told so.
+    pub syslog: bool,
     /// The subnets we serve; none overlaps another.
     pub subnets: Vec<Subnet>,
     /// The machines that are listed.

@@ -8,7 +8,7 @@ use crate::admin::{
     routes::GetAttempts,
 };
 use crate::attempt::{
-    AttemptOutcome, AttemptStep, Progress, StepKind,
+    AttemptLine, AttemptLog, AttemptOutcome, AttemptStep, Progress, StepKind,
     verdict::{BootCause, Confidence, Severity, Verdict, causes, causes_by_reason},
 };
 use crate::boot::event::StepCode;
@@ -190,7 +190,33 @@ pub(super) fn timeline(attempt: &AttemptStatus) -> String {
         let count = attempt.omitted;
         let _ = writeln!(text, "{count} steps between the first and the last are not kept");
     }
+    text.push_str(&log_text(&attempt.log));
     text
+}
+
+/// What the machine logged itself, beneath what was seen of it.
+fn log_text(log: &AttemptLog) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<[String; 3]> = log
+        .lines
+        .iter()
+        .map(|AttemptLine { at_ms, line }| [after(*at_ms), line.severity.to_string(), line.to_string()])
+        .collect();
+    let mut text = format!(
+        "The last lines of its own log:\n{}",
+        table(["AFTER", "SEVERITY", "LINE"], &rows)
+    );
+    if log.omitted > 0 {
+        let _ = writeln!(text, "{} lines before and between them are not kept", log.omitted);
+    }
+    text
+}
+
+/// Seconds since the boot began.
+fn after(ms: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(ms).as_secs_f64())
 }
 
 fn facts_text(facts: &MachineFacts) -> String {
@@ -225,7 +251,7 @@ fn sureness(verdict: &Verdict) -> String {
 fn moment(step: &AttemptStep) -> String {
     let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
     match step.times {
-        1 => format!("{:.1} s", seconds(step.at_ms)),
+        1 => after(step.at_ms),
         _ => format!("{:.1} to {:.1} s", seconds(step.at_ms), seconds(step.until_ms)),
     }
 }
@@ -270,6 +296,7 @@ fn what(step: &AttemptStep) -> String {
         StepKind::InstallBegun => "handed its install",
         StepKind::InstallStarted => "its installer began",
         StepKind::InstallProgress => "its installer goes on",
+        StepKind::Logged => "its own log",
         StepKind::Installed => "installed",
         StepKind::InstallFailed => "its install failed",
         StepKind::Other => "a step of a newer bootwright",
@@ -326,5 +353,28 @@ mod tests {
         assert_eq!(row, ["0.0 to 9.0 s", "uefi-pxe", "offered 192.0.2.11: loader", "2"]);
         assert!(lines[3].ends_with("failed image debian/linux: no such file"), "{text}");
         assert!(lines[4].starts_with("4 steps"), "{text}");
+    }
+
+    #[test]
+    fn the_machines_own_log_stands_beneath() {
+        let log = serde_json::from_value(serde_json::json!({
+            "lines": [{"at_ms": 61_000, "severity": "err", "tag": "netcfg", "text": "no link"},
+                      {"at_ms": 62_500, "severity": "info", "text": "bye"}],
+            "omitted": 7,
+        }));
+        let text = log_text(&log.unwrap());
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .filter(|cell| !cell.is_empty())
+                    .map(str::trim)
+                    .collect()
+            })
+            .collect();
+        assert_eq!(rows[2], ["61.0 s", "err", "netcfg: no link"]);
+        assert_eq!(rows[3], ["62.5 s", "info", "bye"]);
+        assert_eq!(rows[4], ["7 lines before and between them are not kept"]);
+        assert_eq!(log_text(&AttemptLog::default()), "");
     }
 }

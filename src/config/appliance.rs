@@ -2,6 +2,7 @@
 
 mod network;
 mod recorder;
+mod syslog;
 
 use super::{
     Appliance,
@@ -74,6 +75,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
     let admin_socket = admin(reader, fields.value("admin"), base);
     let unknown = unknown(reader, fields.value("unknown"));
     let recorder_bytes = recorder::read(reader, fields.value("recorder"));
+    let syslog = syslog::read(reader, fields.value("syslog"));
     fields.finish(reader);
     let top = source.origin(0);
     Some(ParsedAppliance {
@@ -97,6 +99,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
             admin_socket,
             unknown,
             recorder_bytes,
+            syslog,
         },
         loaders_at: loaders_at.unwrap_or_else(|| top.clone()),
         paths_at: paths_value.map_or(top, |value| source.at(value.span())),

@@ -50,8 +50,8 @@ use hosts::{HasBrokenAncestry, References, UnreadFolders};
 use images::ImageFolder;
 use inherit::Profiles;
 use loaders::LoaderUsers;
-use problems::Problems;
 pub use problems::closest as nearest;
+use problems::{Problems, first_defined};
 use raw::Inventory;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -108,6 +108,8 @@ pub struct Appliance {
     pub unknown: UnknownPolicy,
     /// Bytes that the flight recorder may keep; 0 switches it off.
     pub recorder_bytes: usize,
+    /// Whether machines may log to us.
+    pub syslog: bool,
 }
 
 /// One thing wrong with the operator's files.
@@ -165,6 +167,7 @@ fn snapshot(
             http: appliance.http_port,
             tftp: appliance.tftp_port,
         },
+        syslog: appliance.syslog,
         subnets: Vec::new(),
         hosts: Hosts::default(),
         rules: Vec::new(),
@@ -382,18 +385,4 @@ pub fn users_of_image(path: &Path, image: &Name) -> Result<Vec<(ImageUser, Origi
         Some((who, setting.origin.clone()))
     });
     Ok(identity.collect())
-}
-
-/// Where the first of two is that exclude each other.
-struct FirstDefined<'a>(&'a Origin);
-
-impl fmt::Display for FirstDefined<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { file, line, column } = self.0;
-        write!(f, "first defined at {file}:{line}:{column}")
-    }
-}
-
-fn first_defined(origin: &Origin) -> FirstDefined<'_> {
-    FirstDefined(origin)
 }

@@ -261,6 +261,20 @@ impl<D: Display> Display for Suggestion<'_, D> {
     }
 }
 
+/// Where the first of two is that exclude each other.
+pub(super) struct FirstDefined<'a>(&'a Origin);
+
+impl fmt::Display for FirstDefined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { file, line, column } = self.0;
+        write!(f, "first defined at {file}:{line}:{column}")
+    }
+}
+
+pub(super) fn first_defined(origin: &Origin) -> FirstDefined<'_> {
+    FirstDefined(origin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

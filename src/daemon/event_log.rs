@@ -2,8 +2,8 @@
 //!
 //! Nobody who serves machines waits for it. Who follows and reads too slowly misses the oldest, and is told how many.
 
-use crate::boot::event::Event;
-use crate::model::limits::{ATTEMPTS_GATHER_INTERVAL, EVENTS_KEPT_MAX};
+use crate::boot::event::{Event, Step};
+use crate::model::limits::{ATTEMPTS_GATHER_INTERVAL, EVENTS_KEPT_MAX, SYSLOG_EVENTS_KEPT_MAX};
 use crate::state::Subscription;
 use std::{
     collections::VecDeque,
@@ -22,28 +22,42 @@ pub(super) struct EventLog {
 
 #[derive(Default)]
 struct KeptEvents {
-    events: VecDeque<Arc<Event>>,
-    /// The number of the first of them.
+    /// In the order of their numbers.
+    events: VecDeque<(u64, Arc<Event>)>,
+    /// Below it there may be some that were dropped; above it, lines of machines' logs alone.
     first: u64,
+    /// The number of the next.
+    next: u64,
+    /// How many of them are such lines.
+    logged: usize,
 }
 
 impl KeptEvents {
-    fn next(&self) -> u64 {
-        self.first + self.events.len() as u64
-    }
-
     fn push(&mut self, event: Arc<Event>) {
-        self.events.push_back(event);
-        if self.events.len() > EVENTS_KEPT_MAX {
-            self.events.pop_front();
-            self.first += 1;
+        self.logged += usize::from(is_logged(&event));
+        self.events.push_back((self.next, event));
+        self.next += 1;
+        // What machines log has its own share, and no more.
+        if self.logged > SYSLOG_EVENTS_KEPT_MAX
+            && let Some(oldest) = self.events.iter().position(|(_, event)| is_logged(event))
+        {
+            self.events.remove(oldest);
+            self.logged -= 1;
+        }
+        if self.events.len() > EVENTS_KEPT_MAX
+            && let Some((number, event)) = self.events.pop_front()
+        {
+            self.logged -= usize::from(is_logged(&event));
+            self.first = number + 1;
         }
     }
 
     /// Events have their numbers though nobody has them.
     fn skip(&mut self, missed: u64) {
         if missed > 0 {
-            self.first = self.next() + missed;
+            self.next += missed;
+            self.first = self.next;
+            self.logged = 0;
             self.events.clear();
         }
     }
@@ -57,6 +71,10 @@ pub(super) struct EventBatch {
     pub(super) events: Vec<(u64, Arc<Event>)>,
     /// The number of the one after them.
     pub(super) next: u64,
+}
+
+fn is_logged(event: &Event) -> bool {
+    matches!(event.step, Step::Logged(_))
 }
 
 impl EventLog {
@@ -83,20 +101,18 @@ impl EventLog {
     /// The events from a number on; where there are none, whatever there is after so long. Blocks.
     pub(super) fn wait_for(&self, from: u64, longest: Duration) -> EventBatch {
         let kept = self.lock();
-        let waited = self
-            .arrived
-            .wait_timeout_while(kept, longest, |kept| kept.next() <= from);
+        let waited = self.arrived.wait_timeout_while(kept, longest, |kept| kept.next <= from);
         let (kept, _) = waited.unwrap_or_else(PoisonError::into_inner);
         self.batch(&kept, from)
     }
 
     fn batch(&self, kept: &KeptEvents, from: u64) -> EventBatch {
-        let behind = usize::try_from(from.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        let numbered = (kept.first..).zip(&kept.events).skip(behind);
+        let behind = kept.events.partition_point(|(number, _)| *number < from);
+        let numbered = kept.events.iter().skip(behind);
         EventBatch {
             missed: kept.first.saturating_sub(from),
-            events: numbered.map(|(number, event)| (number, Arc::clone(event))).collect(),
-            next: kept.next().max(from),
+            events: numbered.cloned().collect(),
+            next: kept.next.max(from),
         }
     }
 
@@ -108,7 +124,7 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::event::{Machine, Stage, Step};
+    use crate::boot::event::{LoggedLines, Machine, Stage};
     use crate::model::Now;
     use std::thread;
 
@@ -144,6 +160,35 @@ mod tests {
         log.lock().push(event());
         let later = log.wait_for(batch.next, Duration::ZERO);
         assert_eq!((later.missed, numbers(&later)), (10, vec![batch.next + 10]));
+    }
+
+    #[test]
+    fn what_machines_log_has_its_own_share_and_is_no_loss_to_others() {
+        let log = EventLog::default();
+        let logged = || {
+            let mut logged = Event::clone(&event());
+            logged.step = Step::Logged(LoggedLines::default());
+            Arc::new(logged)
+        };
+        log.lock().push(event());
+        for _ in 0..3 * EVENTS_KEPT_MAX {
+            log.lock().push(logged());
+        }
+        log.lock().push(event());
+        let batch = log.wait_for(0, Duration::ZERO);
+        assert_eq!((batch.missed, batch.events.len()), (0, SYSLOG_EVENTS_KEPT_MAX + 2));
+        let last = 3 * EVENTS_KEPT_MAX as u64 + 1;
+        let numbers = numbers(&batch);
+        assert_eq!(
+            (numbers[0], numbers[1], batch.next),
+            (0, last - SYSLOG_EVENTS_KEPT_MAX as u64, last + 1)
+        );
+        for _ in 0..EVENTS_KEPT_MAX {
+            log.lock().push(event());
+        }
+        let later = log.wait_for(1, Duration::ZERO);
+        assert_eq!((later.events.len(), later.missed), (EVENTS_KEPT_MAX, last));
+        assert_eq!(log.lock().logged, 0);
     }
 
     #[test]

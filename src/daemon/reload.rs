@@ -24,7 +24,7 @@ use super::{
     watched::WatchSet,
 };
 use crate::admin::api::{PlanBasis, Problem, ReloadAccepted, ReloadRefusal};
-use crate::boot::snapshot::Ports;
+use crate::boot::snapshot::{Ports, Snapshot};
 use crate::config::{
     Appliance, LoadReport, Loaded,
     validation::{self, TriedFiles},
@@ -296,11 +296,12 @@ impl Reloader {
     }
 
     /// The URLs we hand out must name the ports we listen on, whatever the files say by now.
-    fn ports(&self) -> Ports {
-        Ports {
+    fn as_it_listens(&self, snapshot: &mut Snapshot) {
+        snapshot.syslog = self.running.syslog;
+        snapshot.ports = Ports {
             http: self.running.http_port,
             tftp: self.running.tftp_port,
-        }
+        };
     }
 
     /// Where kept files are served, loaders and images that changed beside them are taken as they are now:
@@ -314,7 +315,7 @@ impl Reloader {
             validation::try_and_load(files, generation, &mut Deferred).ok()
         });
         if let Some((Loaded { mut snapshot, .. }, _)) = loaded {
-            snapshot.ports = self.ports();
+            self.as_it_listens(&mut snapshot);
             self.shared.snapshot.store(Arc::new(snapshot));
             self.verifier.look(appliance.recheck);
         }
@@ -326,7 +327,7 @@ impl Reloader {
             mut snapshot,
             warnings,
         } = loaded;
-        snapshot.ports = self.ports();
+        self.as_it_listens(&mut snapshot);
         let mut warnings: Vec<Problem> = warnings.iter().map(Problem::from).collect();
         warnings.extend(artifacts::warnings(&self.shared, &snapshot));
         let mut accepted = ReloadAccepted {

@@ -21,6 +21,7 @@ pub(super) fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<Str
             "single_port under [tftp]",
             running.tftp_single_port != wanted.tftp_single_port,
         ),
+        ("enabled under [syslog]", running.syslog != wanted.syslog),
         ("path under [state]", running.state != wanted.state),
         ("socket under [admin]", running.admin_socket != wanted.admin_socket),
     ];

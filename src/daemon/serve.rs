@@ -212,6 +212,7 @@ fn listen(appliance: &Appliance) -> ListenConfig {
         tftp_single_port: appliance.tftp_single_port,
         shared_addresses: appliance.shared_addresses.clone(),
         router_advertisements: appliance.router_advertisements,
+        syslog: appliance.syslog,
     }
 }
 

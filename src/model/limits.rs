@@ -10,6 +10,7 @@ mod http;
 mod images;
 mod installs;
 mod recorder;
+mod syslog;
 
 pub use deploy::*;
 pub use doctor::*;
@@ -20,6 +21,7 @@ pub use images::*;
 pub use installs::*;
 pub use recorder::*;
 use std::time::Duration;
+pub use syslog::*;
 
 /// How long a start waits for the lock of the state's folder: another daemon holds it for longer.
 pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);

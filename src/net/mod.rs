@@ -8,6 +8,7 @@
 //!   answer an ARP question yet.
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
+//! - `syslog` takes what machines log.
 //! - `threads` keeps HTTP away from everything that is in a hurry.
 //! - `probe` asks an address whether another machine uses it, before a machine is offered it.
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
@@ -42,6 +43,7 @@ mod served;
 mod servers;
 pub mod socket;
 mod solicitations;
+mod syslog;
 pub mod tasks;
 pub mod tftp;
 mod threads;

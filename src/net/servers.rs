@@ -16,6 +16,7 @@ use crate::net::{
     rogue::{RogueMonitor, RogueServers},
     socket::{self, FrameSender},
     solicitations::Solicitations,
+    syslog::{self, SyslogServer},
     tasks::TaskTracker,
     tftp::{self, TftpServer},
 };
@@ -89,6 +90,8 @@ struct InterfaceSockets {
     /// With the interface's own link-layer address. `None` where they are not wanted or the kernel refused
     /// one: machines wait for an IPv6 router.
     solicitations: Option<(UdpSocket, MacAddr)>,
+    /// `None` where it is not wanted, or another program has the port.
+    syslog: Option<UdpSocket>,
 }
 
 impl InterfaceSockets {
@@ -128,7 +131,13 @@ impl InterfaceSockets {
             .inspect_err(|error| warn!(interface = name, "machines may wait for an IPv6 router: {error}"))
             .ok()
             .flatten();
+        let syslog = listen.syslog.then(|| udp(syslog::PORT)).transpose();
+        let syslog = syslog
+            .inspect_err(|error| syslog::warn_of_none(name, error))
+            .ok()
+            .flatten();
         Ok(InterfaceSockets {
+            syslog,
             solicitations,
             dhcp: vec![
                 (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
@@ -159,6 +168,8 @@ pub struct ListenConfig {
     pub shared_addresses: SharedAddresses,
     /// Whether machines in their boot are told that there is no IPv6 router, where there is none.
     pub router_advertisements: bool,
+    /// Whether machines may log to us.
+    pub syslog: bool,
 }
 
 /// How the interfaces stand that are to be served, as the watcher saw them last.
@@ -318,6 +329,10 @@ impl SharedResources {
         if let (Some(bound), Some(frames)) = (sockets.solicitations, sockets.frames) {
             let (solicitations, socket) = self.solicitations(bound, frames, states)?;
             servers.spawn(solicitations.run(socket));
+        }
+        if let Some(socket) = sockets.syslog {
+            let server = SyslogServer::new(&self.shared, socket, &self.tasks)?;
+            servers.spawn(server.run());
         }
         let tftp = self.tftp(sockets.tftp, sockets.transfers, states)?;
         servers.spawn(tftp.run());

@@ -6,4 +6,5 @@ pub mod dhcp;
 pub mod ip;
 pub mod ipxe;
 pub mod ndp;
+pub mod syslog;
 pub mod tftp;

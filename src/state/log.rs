@@ -165,6 +165,7 @@ fn level(step: &Step) -> Level {
         | Step::SizeAsked { .. }
         | Step::StartedOver { .. }
         | Step::Evicted { .. }
+        | Step::Logged(_)
         | Step::TurnedAway { .. } => Level::DEBUG,
         Step::Offered { .. }
         | Step::ProxyOffered { .. }

@@ -817,6 +817,7 @@ fn the_appliance_says_what_is_wrong_with_it() {
         ("[http]\nbulk_streams = 0\n", "a whole number from 1 to"),
         ("[http]\nbulk_streams = \"many\"\n", "a number"),
         ("[tftp]\nsingle_port = 1\n", "true or false"),
+        ("[syslog]\nenabled = \"no\"\n", "true or false"),
         ("[tftp]\nsingleport = true\n", "did you mean `single_port`?"),
         ("[htpp]\nport = 80\n", "did you mean `http`?"),
         ("[images]\nrecheck = \"0s\"\n", "write \"off\""),

@@ -46,6 +46,7 @@ const LISTEN: ListenConfig = ListenConfig {
     tftp_single_port: false,
     shared_addresses: SharedAddresses::NONE,
     router_advertisements: true,
+    syslog: false,
 };
 const SINGLE_PORT: ListenConfig = ListenConfig {
     ports: PORTS,
@@ -53,6 +54,7 @@ const SINGLE_PORT: ListenConfig = ListenConfig {
     tftp_single_port: true,
     shared_addresses: SharedAddresses::NONE,
     router_advertisements: true,
+    syslog: false,
 };
 /// 1468 × 300: a multiple of the block size, so that the last DATA is empty.
 const LOADER_BYTES: usize = 440_400;

@@ -128,6 +128,7 @@ pub fn snapshot() -> Snapshot {
     Snapshot {
         generation: 1,
         ports: Ports { http: 80, tftp: 69 },
+        syslog: false,
         subnets: Vec::new(),
         hosts: Hosts::default(),
         rules: Vec::new(),

@@ -1,7 +1,7 @@
 //! `GET /attempts`: what boots came to.
 
 use super::{HostDisks, Timestamp};
-use crate::attempt::{Attempt, AttemptOutcome, AttemptOwner, AttemptStep, Progress, verdict::Verdict};
+use crate::attempt::{Attempt, AttemptLog, AttemptOutcome, AttemptOwner, AttemptStep, Progress, verdict::Verdict};
 use crate::model::{MacAddr, MachineFacts};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
@@ -52,6 +52,9 @@ pub struct AttemptStatus {
     pub steps: Vec<AttemptStep>,
     /// Steps between the first and the last ones that are not kept.
     pub omitted: u32,
+    /// The last lines of its machine's own log.
+    #[serde(default, skip_serializing_if = "AttemptLog::is_empty")]
+    pub log: AttemptLog,
 }
 
 impl AttemptStatus {
@@ -91,6 +94,7 @@ impl AttemptStatus {
             verdict,
             steps: attempt.steps,
             omitted: attempt.omitted,
+            log: attempt.log,
         }
     }
 }

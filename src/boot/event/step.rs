@@ -1,7 +1,8 @@
 //! What a machine did or got: one value for each kind of thing that happens in a boot.
 
 use super::{
-    BootAction, BootDecision, FilePart, InstallEvent, Mismatch, Reason, RequestedFile, ReservationUnavailable,
+    BootAction, BootDecision, FilePart, InstallEvent, LoggedLines, Mismatch, Reason, RequestedFile,
+    ReservationUnavailable,
 };
 use crate::model::MacAddr;
 use serde::Serialize;
@@ -164,6 +165,8 @@ pub enum Step {
         /// Why.
         reason: Reason,
     },
+    /// It sent lines of its own log.
+    Logged(LoggedLines),
     /// It was armed or disarmed, or its install began, went on or ended.
     Install(InstallEvent),
 }
@@ -197,6 +200,7 @@ impl Step {
             Step::ChoseOtherServer { .. } => "chose_other_server",
             Step::PoolExhausted { .. } => "pool_exhausted",
             Step::Ignored { .. } => "ignored",
+            Step::Logged(_) => "logged",
             Step::Install(event) => event.name(),
         }
     }
@@ -229,6 +233,7 @@ impl Step {
             | Step::StartedOver { .. }
             | Step::LoaderLoop { .. }
             | Step::ChoseOtherServer { .. }
+            | Step::Logged(_)
             | Step::Install(_) => None,
         }
     }
@@ -309,6 +314,7 @@ impl Step {
             | Step::LoaderLoop { .. }
             | Step::ChoseOtherServer { .. }
             | Step::PoolExhausted { .. }
+            | Step::Logged(_)
             | Step::Ignored { .. } => None,
         }
     }
@@ -339,6 +345,7 @@ impl Step {
             | Step::LoaderLoop { .. }
             | Step::ChoseOtherServer { .. }
             | Step::PoolExhausted { .. }
+            | Step::Logged(_)
             | Step::Install(_)
             | Step::Ignored { .. } => None,
         }

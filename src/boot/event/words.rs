@@ -52,6 +52,7 @@ impl Display for Step {
             Step::Waits { file, reason } => write!(f, "waits with its connection open for {file}: {reason}"),
             Step::ComeBack { file, reason } => write!(f, "answered 503 (retry later) for {file}: {reason}"),
             Step::SizeAsked { file } => write!(f, "asked for the size of {file}"),
+            Step::Logged(said) => said.fmt(f),
             Step::Install(event) => event.fmt(f),
             Step::StartedOver { file } => write!(f, "started over{}", During(file)),
             Step::Evicted { file, reason } => write!(f, "evicted{}: {reason}", During(file)),

@@ -1,13 +1,13 @@
 //! `bootwright why --follow`: a boot as it goes on, step by step, and what it came to.
 
-use super::{moment, standing, sureness, times, what};
+use super::{after, moment, standing, sureness, times, what};
 use crate::admin::{
     api::{AttemptFilter, AttemptStatus},
     client::{self, ClientError},
     routes::GetAttempts,
 };
 use crate::attempt::{
-    AttemptOutcome, AttemptStep, Progress, StepKind,
+    AttemptLine, AttemptOutcome, AttemptStep, Progress, StepKind,
     verdict::{Severity, Verdict},
 };
 use crate::cli::ask::AdminArgs;
@@ -30,6 +30,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 #[serde(rename_all = "snake_case")]
 enum FollowLine<'a> {
     Step(&'a AttemptStep),
+    LogLine(&'a AttemptLine),
     Verdict(&'a Verdict),
     CameTo(&'a AttemptStatus),
 }
@@ -39,6 +40,8 @@ enum FollowLine<'a> {
 struct FollowedBoot {
     /// The attempt, and how often each of its steps had happened.
     attempt: Option<(String, Vec<(AttemptStep, u32)>)>,
+    /// How many lines of the machine's own log there were.
+    logged: u64,
     /// The last verdict, and since when it stands.
     verdict: Option<(String, Instant)>,
     /// The attempt that was over before this began, and when it had been heard last.
@@ -98,6 +101,7 @@ impl FollowedBoot {
         };
         self.passed_over = None;
         self.steps(attempt, is_json)?;
+        self.log(attempt, is_json)?;
         let sentence = attempt.verdict.as_ref().map(|verdict| verdict.sentence.clone());
         if sentence.as_ref() != self.verdict.as_ref().map(|(sentence, _)| sentence) {
             if let Some(verdict) = &attempt.verdict {
@@ -153,7 +157,7 @@ impl FollowedBoot {
     fn steps(&mut self, attempt: &AttemptStatus, is_json: bool) -> io::Result<()> {
         if self.attempt.as_ref().is_none_or(|(id, _)| *id != attempt.id) {
             self.attempt = Some((attempt.id.clone(), Vec::new()));
-            self.verdict = None;
+            (self.verdict, self.logged) = (None, 0);
             if !is_json {
                 say(format_args!("{}, switched on {}\n", attempt.machine(), attempt.began))?;
             }
@@ -181,6 +185,25 @@ impl FollowedBoot {
                 Some((_, shown)) => *shown = step.times,
                 None => known.push((step.clone(), step.times)),
             }
+        }
+        Ok(())
+    }
+}
+
+impl FollowedBoot {
+    /// Shows the lines of the machine's own log that are new, as far as they are kept.
+    fn log(&mut self, attempt: &AttemptStatus, is_json: bool) -> io::Result<()> {
+        let log = &attempt.log;
+        let new = usize::try_from(log.count().saturating_sub(self.logged)).unwrap_or(usize::MAX);
+        self.logged = log.count();
+        for line in log.lines.iter().skip(log.lines.len().saturating_sub(new)) {
+            let row = format!(
+                "  {:>16}  {:12}  {}\n",
+                after(line.at_ms),
+                line.line.severity,
+                line.line
+            );
+            show(is_json, &FollowLine::LogLine(line), row)?;
         }
         Ok(())
     }
