@@ -42,6 +42,7 @@ pub const VARIABLES: &[&str] = &[
     "server",
     "http",
     "tftp",
+    "syslog",
     "loader",
     "image",
     "cmdline",

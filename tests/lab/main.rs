@@ -47,6 +47,7 @@
 //! | `probe` | rung 3: an address of the pool that somebody took without asking |
 //! | `proxy` | rung 3: the guest beside dnsmasq; `proxy::firmware` boots real firmware there |
 //! | `proxmox` | rung 3: whoever asks and tells as Proxmox VE's installer does |
+//! | `syslog` | rung 3: what machines log, by real loggers, in floods and from nobody's address |
 //! | `storm` | rung 3: the virtual fleet, and what it says of failures |
 //! | `doctor` | rung 3: what the doctor says of what is well and of what is not |
 //! | `uplink` | rung 3: interfaces that lead to more than machines are not served unless that is asked for |
@@ -109,6 +110,7 @@ mod secrets;
 mod slow;
 mod soak;
 mod storm;
+mod syslog;
 mod threats;
 mod unit;
 mod unread;

@@ -1,6 +1,6 @@
 //! Loaders of newer Debian releases than the one of this machine.
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, ask, ask_json_with};
 use super::firmware::LOADER;
 use super::machine::{Firmware, Machine, SERIAL};
 use super::namespace::{Wire, text};
@@ -20,8 +20,9 @@ pub fn root_of(suite: &str, packages: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
-/// Boots a machine through the `snponly.efi` of a suite, whose autoexec.ipxe comes before any DHCP of its own.
-fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str) {
+/// Boots a machine through the `snponly.efi` of a suite, whose autoexec.ipxe comes before any DHCP of its own. What it
+/// shows, it `logs` to us, if it is built to.
+fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str, logs: bool) {
     let wire = Wire::new();
     // A host that is known by what only its script's request says.
     let host = format!("[[host]]\nname = \"r1u07\"\nserial = \"{SERIAL}\"\nboot = \"live\"\nscript = \"shown\"\n");
@@ -45,14 +46,32 @@ fn boots_by_autoexec(firmware: Firmware, stage: &str, suite: &str) {
         [""; 0],
         "it asked DHCP again"
     );
+    let is_logged = || {
+        let why = ask_json_with(&room, &["why", "r1u07"]);
+        let lines = why[0]["log"]["lines"].as_array()?.clone();
+        let shown = |line: &serde_json::Value| line["text"].as_str()?.contains("came up with 192.0.2.1").then_some(());
+        lines
+            .iter()
+            .find(|line| line["tag"] == "ipxe" && shown(line).is_some())
+            .cloned()
+    };
+    if logs {
+        let line = super::poll(super::SOON, is_logged);
+        assert!(
+            line.is_some(),
+            "{}\n{}",
+            text(&ask(&room, &["why", "r1u07"])),
+            daemon.log_tail()
+        );
+    }
 }
 
 #[test]
 fn ipxe_1_21_1_that_runs_its_autoexec_with_a_closed_interface_comes_to_the_hosts_script() {
-    boots_by_autoexec(Firmware::OvmfPxe, "uefi-pxe", "trixie");
+    boots_by_autoexec(Firmware::OvmfPxe, "uefi-pxe", "trixie", false);
 }
 
 #[test]
-fn ipxe_2_0_by_uefi_http_boot_comes_to_the_hosts_script() {
-    boots_by_autoexec(Firmware::OvmfHttp, "uefi-http", "sid");
+fn ipxe_2_0_by_uefi_http_boot_comes_to_the_hosts_script_and_logs_what_it_shows() {
+    boots_by_autoexec(Firmware::OvmfHttp, "uefi-http", "sid", true);
 }

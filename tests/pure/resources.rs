@@ -351,6 +351,19 @@ fn an_autoexec_leads_every_machine_to_its_script_by_a_network_that_it_opens() {
 }
 
 #[test]
+fn an_autoexec_names_the_log_server_that_firmware_asked_nobody_for() {
+    let logging = Snapshot { syslog: true, ..room() };
+    let (mut leases, mut identities) = (LeaseTable::default(), IdentityCache::default());
+    let answered = get(&logging, &mut leases, &mut identities, HOST, "/autoexec.ipxe");
+    let text = text(&answered);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["#!ipxe", "isset ${syslog} || set syslog 192.0.2.1 ||", ":again"]
+    );
+}
+
+#[test]
 fn an_autoexec_that_an_image_or_the_operator_has_goes_out_as_it_is() {
     let mut room = room();
     let own = "x86_64-efi/autoexec.ipxe";

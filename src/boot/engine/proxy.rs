@@ -11,7 +11,7 @@
 use super::{
     Outcome, PXE_PORT, RequestContext,
     boot_fields::{self, BootInstruction},
-    pxe_port,
+    pxe_port, reply_options,
 };
 use crate::boot::event::{Reason, Stage, Step};
 use crate::model::{MacAddr, Mode};
@@ -42,6 +42,7 @@ fn discover(context: &RequestContext<'_>) -> Outcome {
         return context.ignored(Reason::ProxyNothing { boot: decision });
     };
     let mut reply = Reply::to(context.request, ReplyKind::Offer, context.address);
+    reply.options.extend(reply_options::log_server(context));
     let boot_file = fields.write_for_proxy(context, &mut reply);
     context.replied((reply, boot_file), None, Step::ProxyOffered { boot: decision })
 }

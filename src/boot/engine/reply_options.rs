@@ -5,7 +5,7 @@ use super::{
     boot_fields::{self, BootFields, BootInstruction},
 };
 use crate::boot::{
-    event::{BootDecision, BootFile},
+    event::{BootDecision, BootFile, Stage},
     paths, proxmox,
     snapshot::{BootSettings, Subnet},
 };
@@ -21,6 +21,7 @@ pub(super) type Described = (Reply, Option<BootFile>);
 
 const DNS_SERVERS: u8 = 6;
 const DOMAIN_NAME: u8 = 15;
+const LOG_SERVERS: u8 = 7;
 
 /// A reply with everything a client is told beside its address. Without a `lease` (INFORM) it says
 /// nothing of times.
@@ -59,6 +60,8 @@ pub(super) fn reply_with_options(
     reply.options.extend(client_name(context, subnet));
     reply.options.extend(named_options(context, subnet));
     reply.options.extend(proxmox_answer(context, subnet));
+    let is_named = overrides_option(context, LOG_SERVERS) || subnet.options.contains_key(&LOG_SERVERS);
+    reply.options.extend(log_server(context).filter(|_| !is_named));
     // The last, because what a quirk adds stands in place of anything with the same code.
     let boot_file = fields.and_then(|fields: BootFields| fields.write(context, &mut reply));
     ((reply, boot_file), decision)
@@ -125,6 +128,21 @@ fn proxmox_answer(context: &RequestContext<'_>, subnet: &Subnet) -> Option<Reply
         body: proxmox::answer_url(&base, host.name.as_str(), file).into_bytes(),
         always: false,
     }))
+}
+
+/// That we take what a machine logs: for iPXE, which logs what it shows, and for whoever asks. Nobody else is sent what
+/// they did not ask for.
+pub(super) fn log_server(context: &RequestContext<'_>) -> Option<ReplyOption> {
+    let asks = context.request.wanted_options.as_ref();
+    let asks = asks.is_some_and(|wanted| wanted.contains(&LOG_SERVERS));
+    let is_told = asks || matches!(context.stage, Stage::Ipxe | Stage::BareIpxe);
+    (context.snapshot.syslog && is_told).then(|| {
+        ReplyOption::Raw(RawOption {
+            code: LOG_SERVERS,
+            body: context.address.octets().to_vec(),
+            always: true,
+        })
+    })
 }
 
 /// The option as it is sent: the subnet's router stands among the classless routes too.

@@ -73,6 +73,7 @@ fn source(
         (12 | 250, _) => named_machine(snapshot, who),
         (61 | 82 | 97 | 118, _) => ("what the client sent".into(), None),
         (43 | 60 | 66 | 67 | 175, _) => ("what it is to load".into(), None),
+        (7, _) if snapshot.syslog => ("this server takes logs".into(), None),
         _ => ("DHCP itself".into(), None),
     }
 }

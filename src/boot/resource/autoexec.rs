@@ -5,13 +5,15 @@
 //! at its first fetch. Nor does its request say who asks. So it is no machine's script, and leads to
 //! that one: the interface is opened, which takes over the address that the firmware had (no second DHCP,
 //! and no wait for an IPv6 router), and `boot.ipxe` is asked for with the query that says who it is. Where
-//! the firmware's address is of no use, DHCP gives another. A file of exactly that path beside the loaders
+//! the firmware's address is of no use, DHCP gives another. Firmware asked DHCP for no log server: where none is set,
+//! it is told ours here. A file of exactly that path beside the loaders
 //! is the operator's own, and goes out as it is.
 
 use super::{Inquiry, Lookup, LookupResult, Resource, content_type};
 use crate::boot::{
     event::{RequestedFile, Stage},
     paths::{self, Ports},
+    snapshot::Snapshot,
 };
 use std::net::IpAddr;
 
@@ -24,7 +26,8 @@ impl Inquiry<'_> {
                 ..self.loader(path)
             };
         }
-        let body = script(self.request.server, self.snapshot.ports);
+        let Snapshot { ports, syslog, .. } = *self.snapshot;
+        let body = script(self.request.server, ports, syslog);
         Lookup {
             stage: Stage::Ipxe,
             file: RequestedFile::Autoexec,
@@ -37,10 +40,15 @@ impl Inquiry<'_> {
 }
 
 /// A build without one of these commands goes on behind its `||`.
-fn script(server: IpAddr, ports: Ports) -> String {
+fn script(server: IpAddr, ports: Ports, syslog: bool) -> String {
     let chain = format!("chain --replace --autofree {} ||", paths::script_url(server, ports));
+    let log = match syslog {
+        true => format!("isset ${{syslog}} || set syslog {server} ||\n"),
+        false => String::new(),
+    };
     format!(
         "#!ipxe\n\
+         {log}\
          :again\n\
          ifopen ||\n\
          {chain}\n\

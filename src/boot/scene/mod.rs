@@ -117,6 +117,7 @@ impl TemplateContext {
             domain: domain_of(settings, subnet).to_owned(),
             server,
             ports: snapshot.ports,
+            syslog: snapshot.syslog,
             loader: snapshot
                 .named_loader(settings, identity.arch)
                 .unwrap_or_default()

@@ -71,6 +71,8 @@ pub(super) struct Variables {
     pub server: IpAddr,
     pub http: String,
     pub ports: Ports,
+    /// Whether it may log to us.
+    pub syslog: bool,
     pub loader: String,
     /// `ImageVariables`, or `none`.
     pub image: Value,
@@ -112,6 +114,7 @@ impl TemplateObject for Variables {
             "server" => shown(Some(self.server)),
             "http" => text(&self.http),
             "tftp" => Value::from(paths::tftp_base(self.server, self.ports)),
+            "syslog" => shown(self.syslog.then_some(self.server)),
             "loader" => text(&self.loader),
             "image" => self.image.clone(),
             "cmdline" => text(&self.cmdline),

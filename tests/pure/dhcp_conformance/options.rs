@@ -311,3 +311,41 @@ fn a_hosts_name_servers_and_domain_stand_in_place_of_its_subnets() {
     assert_eq!(stranger.option(6), Some(&[192, 0, 2, 53][..]));
     assert_eq!(stranger.option(15), Some(&b"rack.example"[..]));
 }
+
+#[test]
+fn we_are_the_log_server_of_ipxe_and_of_whoever_asks_and_of_nobody_else() {
+    let ours = SERVER.octets();
+    let ipxe = |mac| Packet::discover(mac).ipxe(7).with(57, &1472_u16.to_be_bytes());
+    let mut quiet = room(&[], &[]);
+    assert_eq!(quiet.reply(&asking(LIVE, &[1, 7])).option(7), None);
+    assert_eq!(quiet.reply(&ipxe(LIVE)).option(7), None);
+    let mut logging = room(&[], &[]);
+    logging.snapshot.syslog = true;
+    assert_eq!(logging.reply(&asking(LIVE, &[1, 7])).option(7), Some(&ours[..]));
+    assert_eq!(logging.reply(&ipxe(LIVE)).option(7), Some(&ours[..]));
+    // Who does not ask gets the same bytes as before: firmware, and clients without a list of what they want.
+    for packet in [
+        asking(LIVE, &[1, 3, 6]),
+        Packet::discover(LIVE),
+        Packet::discover(STRANGER),
+    ] {
+        assert_eq!(logging.reply(&packet).bytes, quiet.reply(&packet).bytes);
+    }
+    // The operator's own, of a subnet or of the machine, stands before it.
+    let theirs = [192, 0, 2, 200];
+    for (subnet, own) in [
+        (&[option(7, &theirs, false)][..], &[][..]),
+        (&[], &[option(7, &theirs, false)]),
+    ] {
+        let mut named = room(subnet, own);
+        named.snapshot.syslog = true;
+        let offer = named.reply(&asking(LIVE, &[1, 7]));
+        let sevens: Vec<&[u8]> = offer
+            .options
+            .iter()
+            .filter(|(code, _)| *code == 7)
+            .map(|(_, body)| &body[..])
+            .collect();
+        assert_eq!(sevens, [&theirs[..]]);
+    }
+}
