@@ -4,8 +4,8 @@ use super::*;
 use crate::attempt::{
     AttemptId, AttemptOwner,
     events::{
-        acknowledged, at, event, install, offered, sent_artifact, sent_script, sent_script_with_memory, told_its_disk,
-        unlisted,
+        acknowledged, at, event, install, logged, offered, sent_artifact, sent_script, sent_script_with_memory,
+        told_its_disk, unlisted,
     },
 };
 use crate::boot::event::{
@@ -386,4 +386,28 @@ fn the_page_of_each_cause_is_what_the_table_says() {
         "write it anew: bootwright why --cause all > CAUSES.md"
     );
     assert!(cause("boot_loop").is_some() && cause("nobody").is_none());
+}
+
+#[test]
+fn an_install_that_failed_is_told_with_the_words_of_its_own_log() {
+    let reported = InstallFailure::Reported {
+        reason: "no disk".into(),
+    };
+    let said = logged(at(70), &["<27>partman: no disk found\x1b[31m", "<30>init: bye"]);
+    let failed = after(5, &and(installing(9), [said.clone(), install_failed(80, reported)])).unwrap();
+    assert_eq!(failed.cause, "installer_failed");
+    assert!(
+        failed
+            .sentence
+            .ends_with("; its log's last error: partman: no disk found\\x1b[31m"),
+        "{}",
+        failed.sentence
+    );
+    let quiet = after(1900, &and(installing(9), [said])).unwrap();
+    assert_eq!(quiet.cause, "callback_never_came");
+    assert!(
+        quiet.sentence.ends_with(" 1900 s; its log's last line: init: bye"),
+        "{}",
+        quiet.sentence
+    );
 }

@@ -1,6 +1,7 @@
 //! What the causes ask an attempt.
 
 use crate::attempt::{
+    lines::AttemptLine,
     step::{AttemptStep, FileKind, StepKind},
     timeline::{Attempt, AttemptOutcome, AttemptOwner, Progress},
 };
@@ -100,6 +101,17 @@ impl<'a> Trace<'a> {
     pub fn install_failure(&self, code: Circumstance) -> Option<&'a AttemptStep> {
         let failed = self.last(StepKind::InstallFailed).filter(|step| step.has_code(&[code]));
         failed.filter(|_| self.attempt.outcome == Some(AttemptOutcome::InstallFailed))
+    }
+
+    /// The last error in its machine's own log.
+    pub fn logged_error(&self) -> Option<&'a AttemptLine> {
+        let lines = self.attempt.log.lines.iter();
+        lines.rev().find(|line| line.line.is_error())
+    }
+
+    /// The last line of its machine's own log.
+    pub fn logged_last(&self) -> Option<&'a AttemptLine> {
+        self.attempt.log.lines.last()
     }
 
     /// The last step that told it to load that.

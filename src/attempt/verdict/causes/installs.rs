@@ -19,10 +19,17 @@ pub(super) static INSTALLS: &[BootCause] = &[
         confidence: Certain,
         find: |trace| {
             let failed = trace.install_failure(Circumstance::InstallReported)?;
-            Some(format!("its install failed: {}", failed.sentence()))
+            let logged = trace
+                .logged_error()
+                .map(|error| format!("; its log's last error: {}", error.line));
+            Some(format!(
+                "its install failed: {}{}",
+                failed.sentence(),
+                logged.unwrap_or_default()
+            ))
         },
         action: "see the installer's own log on the machine's console, then arm it again: `bootwright arm HOST`",
-        page: "The installer called `failed` with its own words, which the sentence repeats. The host boots its disk, and is not handed another install before somebody arms it.",
+        page: "The installer called `failed` with its own words, which the sentence repeats; where the machine logs to us, so is the last error of its log. The host boots its disk, and is not handed another install before somebody arms it.",
     },
     BootCause {
         name: "install_interrupted",
@@ -55,15 +62,19 @@ pub(super) static INSTALLS: &[BootCause] = &[
             let is_late = is_quiet && trace.progress() >= Progress::Answer && trace.is_silent(INSTALLER_QUIET_S);
             let is_over = trace.install_failure(Circumstance::InstallSilent).is_some();
             let seconds = trace.silence.as_secs();
+            let logged = trace
+                .logged_last()
+                .map(|last| format!("; its log's last line: {}", last.line));
             (is_late || is_over).then(|| {
                 format!(
-                    "its install never ended: {}, and then nothing for {seconds} s",
-                    trace.progress()
+                    "its install never ended: {}, and then nothing for {seconds} s{}",
+                    trace.progress(),
+                    logged.unwrap_or_default()
                 )
             })
         },
         action: "look at its console: the installer waits for an answer, or its last step (`callback.done`) is missing in its answer",
-        page: "An install is over when its installer calls `done`. Where that never comes, it waits for somebody at the console, it hangs, or its answer has no callback in it. After the profile's `install_timeout` the host has failed.",
+        page: "An install is over when its installer calls `done`. Where that never comes, it waits for somebody at the console, it hangs, or its answer has no callback in it. Where the machine logs to us, the sentence has the last line of that. After the profile's `install_timeout` the host has failed.",
     },
     BootCause {
         name: "token_refused",
