@@ -126,7 +126,7 @@ rungs: cargo
 	$(CARGO) test --test lab -- firmware:: --test-threads=2
 
 fuzz: cargo
-	@SECONDS_EACH=$$(( ($(or $(SECONDS),420) + 7) / 8 )) tests/fuzz/run.sh
+	@SECONDS_EACH=$$(( ($(or $(SECONDS),420) + 8) / 9 )) tests/fuzz/run.sh
 
 soak: cargo
 	@$(SUDO) tests/install-packages.sh iproute2 busybox ipxe

@@ -25,7 +25,7 @@ export CARGO_TARGET_DIR=target/fuzz
 TMPDIR=$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
-for target in ${TARGETS:-capture dhcp tftp relay journal inventory template http}; do
+for target in ${TARGETS:-capture dhcp tftp relay syslog journal inventory template http}; do
   program=target/fuzz/$host/release/$target
   seeds=target/fuzz-seeds/$target
   rm -rf "$seeds"

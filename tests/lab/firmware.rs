@@ -84,9 +84,12 @@ fn boot_to_the_answer(firmware: Firmware, stage: &str, loader: Option<&str>) {
         daemon.wait_for_within(what, timeout, |line| line.is("r1u07", event, &[value]));
     }
     // The installer's own log comes to us by the shipped script.
-    let why = super::daemon::ask_json_with(&room, &["why", "r1u07"]);
-    let logged = why[0]["log"]["lines"].as_array().cloned().unwrap_or_default();
-    assert!(logged.iter().any(|line| line["tag"].is_string()), "{why}");
+    let logged = super::poll(super::SOON, || {
+        let why = super::daemon::ask_json_with(&room, &["why", "r1u07"]);
+        let lines = why[0]["log"]["lines"].as_array()?.clone();
+        lines.iter().any(|line| line["tag"].is_string()).then_some(())
+    });
+    assert!(logged.is_some(), "{}", daemon.log_tail());
     if loader.is_none() {
         // What its iPXE told of it with its script.
         let facts = super::daemon::ask_json_with(&room, &["why", "r1u07"])[0]["facts"].clone();

@@ -16,6 +16,8 @@ mod journal;
 mod relay;
 #[path = "../fuzz/room.rs"]
 mod room;
+#[path = "../fuzz/syslog.rs"]
+mod syslog;
 #[path = "../fuzz/template.rs"]
 mod template;
 #[path = "../fuzz/tftp.rs"]
@@ -68,6 +70,7 @@ fn no_target_keeps_an_input_twice_or_more_than_is_read() {
         "inventory",
         "journal",
         "relay",
+        "syslog",
         "template",
         "tftp",
     ] {
@@ -104,6 +107,12 @@ fn every_transfer_in_the_tftp_corpus_holds() {
         true
     });
     assert!(all > 20, "{all} inputs");
+}
+
+#[test]
+fn every_datagram_on_the_log_servers_port_is_a_line_that_may_be_shown_or_empty() {
+    let (all, lines) = replay("syslog", syslog::judge);
+    assert!(lines > 10 && lines < all, "{lines} of {all}");
 }
 
 #[test]
