@@ -79,7 +79,7 @@ fn judge_switch(relay: &RelayFacts, found: &mut Diagnoses) {
     if !relay.is_believed {
         return;
     }
-    let name = OrUnnamed(relay.switch.as_ref().map(|switch| escaped(switch)));
+    let name = OrUnnamed(relay.switch.as_ref().map(escaped));
     let behind = relay.address.map(|address| format!(" (relay {address})"));
     let switch = format!("{name}{}", behind.unwrap_or_default());
     match relay.ports.as_slice() {

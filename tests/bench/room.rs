@@ -6,7 +6,8 @@
 
 use bootwright::{
     attempt::Attempt,
-    model::limits::ATTEMPTS_KEPT_MAX,
+    lease::{LeaseRecord, LeaseTable},
+    model::{MacAddr, Now, WallTime, limits::ATTEMPTS_KEPT_MAX},
     store::{self, records::attempts},
 };
 use serde_json::{Value, json};
@@ -27,10 +28,14 @@ const WHY_RUNS: u32 = 25;
 const RUNS: usize = 5;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Leases whose copying is measured: packets wait while `explain` does that.
+const LEASES: u32 = 100_000;
+
 fn main() {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let folder = room();
     println!("an inventory of {HOSTS} hosts, {profile} profile, median of {RUNS} runs");
+    copies_of_leases();
     report("bootwright check", (0..RUNS).map(|_| check(&folder)).collect());
     if nix::unistd::Uid::effective().is_root() {
         report(
@@ -41,6 +46,38 @@ fn main() {
     } else {
         println!("{:32} not measured: it needs root", "bootwright serve, to READY");
     }
+}
+
+/// How long `explain` keeps the lease table to itself.
+fn copies_of_leases() {
+    let expires = WallTime(2_000_000_000);
+    let leases = (0..LEASES).map(|number| LeaseRecord {
+        address: Ipv4Addr::from(0xC612_0100 + number),
+        client: MacAddr([
+            2,
+            0,
+            0,
+            number.to_be_bytes()[1],
+            number.to_be_bytes()[2],
+            number.to_be_bytes()[3],
+        ])
+        .into(),
+        expires,
+    });
+    let mut table = LeaseTable::default();
+    let now = Now {
+        wall: WallTime(expires.0 - 3600),
+        ..Now::START
+    };
+    assert_eq!(table.restore(now, leases.collect()), []);
+    let copy = |_| {
+        let start = Instant::now();
+        let copy = std::hint::black_box(table.clone());
+        let elapsed = start.elapsed();
+        drop(copy);
+        elapsed
+    };
+    report(&format!("a copy of {LEASES} leases"), (0..RUNS).map(copy).collect());
 }
 
 /// What the attempts cost that are kept of these hosts: a start, memory, and an answer.
