@@ -7,6 +7,9 @@
 //! to another file whenever the daemon ends in which something was written, so bytes that are copied into the files
 //! that are there are found as well.
 //!
+//! Where a file system numbers its files anew whenever it is mounted, as some of FUSE do, each start after that finds a
+//! copy, and nobody is armed by it.
+//!
 //! What stays the same in a copy is not seen: a snapshot of the whole file system or the whole machine that is put back, and
 //! files of the same run that are overwritten in place after a crash, before the next start.
 //!

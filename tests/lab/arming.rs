@@ -346,6 +346,32 @@ fn forged(host: u8, number: u32, options: &str) -> (SocketAddrV4, Vec<u8>) {
 }
 
 #[test]
+fn nobody_begins_the_install_of_a_machine_that_is_off_by_its_acknowledgement() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]).with_settings("[tftp]\nsingle_port = true\n");
+    let stranger = wire.client_at("02:00:00:00:00:66", "192.0.2.66");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    // Each request, what would be its acknowledgement with options, and without.
+    let packet: fn(u32) -> (SocketAddrV4, Vec<u8>) = |number| {
+        let (source, request) = forged(41, number / 3, if number.is_multiple_of(2) { OPTIONS } else { "" });
+        let acknowledgement = |block: u8| (source, vec![0, 4, 0, block]);
+        match number % 3 {
+            0 => (source, request),
+            1 => acknowledgement(0),
+            _ => acknowledgement(1),
+        }
+    };
+    Flood::forged(&stranger, (SERVER, 50, 150), packet).finish();
+    assert_eq!(state(&room, "r1u41"), "armed", "{}", daemon.log_tail());
+    // It is switched on, and asks for itself.
+    let own = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let script = own.expect("curl", &["-sSf", &format!("tftp://{SERVER}/boot.ipxe")]);
+    assert!(String::from_utf8_lossy(&script).contains(INSTALLS));
+    assert_eq!(state(&room, "r1u41"), "installing");
+}
+
+#[test]
 fn beside_another_server_a_broadcast_makes_nobody_the_host_whose_script_installs() {
     let wire = Wire::new();
     let armed = host("r1u41", 41).replace("02:00:00:00:00:41", "02:bb:00:00:00:41");

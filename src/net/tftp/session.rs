@@ -128,6 +128,13 @@ impl Session {
         true
     }
 
+    /// What came was no proof: its client is waited for still.
+    pub(super) fn await_proof(&mut self, promise: Promise) {
+        if let Some(active) = &mut self.active {
+            active.proof = Proof::Awaited(promise);
+        }
+    }
+
     /// Goes on with what the request comes to now that its client was heard: with the same bytes, or not at all.
     pub(super) fn take_proof(&mut self, shared: &Shared, prepared: Prepared, batch: &mut SendBatch) -> SessionStatus {
         let Some(active) = self.active.as_deref_mut() else {
@@ -255,7 +262,7 @@ impl Session {
             return SessionStatus::Continues;
         };
         match active.proof {
-            Proof::Awaited(promise) if active.transfer.is_acknowledged() => {
+            Proof::Awaited(promise) if active.transfer.is_acknowledged() && !active.transfer.is_given_up() => {
                 active.proof = Proof::Given;
                 return SessionStatus::Begins(promise, self.request.clone());
             }

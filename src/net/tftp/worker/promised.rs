@@ -1,4 +1,8 @@
 //! What begins by a client's first acknowledgement: its request came with an address that anybody may write.
+//!
+//! So may its acknowledgement: there is nothing in it that whoever heard us alone could know but our port, which is the
+//! lane's. While nobody on our wire has the address, whatever was sent to it is with nobody, and no acknowledgement
+//! counts: the install of a machine that is off can't be begun by others.
 
 use super::{super::prepare::TransferRequest, MessageBody, Worker, WorkerMessage, prepare};
 use crate::boot::resource::{Hearing, Promise};
@@ -7,9 +11,13 @@ use std::{net::SocketAddrV4, sync::Arc};
 impl Worker {
     /// Begins what the client's request begins now that it was heard.
     pub(super) fn begin_promised(&mut self, client: SocketAddrV4, (promise, request): (Promise, TransferRequest)) {
-        let Some(number) = self.sessions.get_mut(client).map(|entry| entry.number) else {
+        let Some(entry) = self.sessions.get_mut(client) else {
             return;
         };
+        if !self.neighbours.knows(*client.ip()) {
+            return entry.session.await_proof(promise);
+        }
+        let number = entry.number;
         let hearing = Hearing::Acknowledged {
             token: promise.token,
             link: self.neighbours.mac_of(*client.ip()),
