@@ -179,6 +179,42 @@ fn a_store_that_was_salvaged_arms_nobody() {
 }
 
 #[test]
+fn a_state_that_is_restored_from_a_copy_of_when_a_host_was_armed_arms_nobody() {
+    let wire = Wire::new();
+    let room = room(&[host("r1u41", 41)]);
+    let client = wire.client_at("02:00:00:00:00:41", "192.0.2.41");
+    let daemon = Daemon::start(&wire, &room);
+    tell(&room, &["arm", "r1u41"]);
+    // As a backup does it, beside the daemon.
+    let (state_folder, backup) = (room.path("state"), room.path("backup.tar"));
+    let tar = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("tar");
+        let done = command
+            .arg("-C")
+            .arg(&state_folder)
+            .arg("-f")
+            .arg(&backup)
+            .args(arguments)
+            .status();
+        assert!(done.expect("tar is there").success(), "{arguments:?}");
+    };
+    tar(&["-c", "."]);
+    let base = handed(&client).expect("it is armed");
+    assert_eq!(answer(&client, &[&format!("{base}/done")]).0, "200");
+    assert!(daemon.stop().success());
+    tar(&["-x"]);
+    let daemon = Daemon::start(&wire, &room);
+    daemon.wait_for("what it finds", |line| line.has("state_restored", &[]));
+    assert_eq!((state(&room, "r1u41").as_str(), installs(&client)), ("new", false));
+    // It is the state from now on.
+    tell(&room, &["arm", "r1u41"]);
+    daemon.crash();
+    let daemon = Daemon::start(&wire, &room);
+    assert_eq!(state(&room, "r1u41"), "armed", "{}", daemon.log_tail());
+    assert!(daemon.lines().iter().all(|line| line.event != "state_restored"));
+}
+
+#[test]
 fn who_can_not_be_armed_is_told_why_and_nobody_is() {
     let wire = Wire::new();
     let locked = host("r1u42", 42) + "locked = true\n";
