@@ -253,6 +253,7 @@ impl std::fmt::Debug for AnyRoom {
 prop_compose! {
     fn any_snapshot()(
         hosts in (any_host(0), any_host(1), any_host(2)),
+        syslog in any::<bool>(),
         count in 0..=3usize,
         rules in proptest::collection::vec(any_rule(), 0..3),
         subnets in any_subnets(),
@@ -280,6 +281,7 @@ prop_compose! {
             images: images().into_iter().map(|image| (image.name.clone(), image)).collect(),
             quirks: bootwright::config::shipped_quirks(),
             templates: templates(),
+            syslog,
             ..fixtures::snapshot()
         })
     }
@@ -551,6 +553,21 @@ proptest! {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn where_a_machine_may_log_is_told_as_what_this_server_says_and_no_file() {
+    let snapshot = Snapshot {
+        syslog: true,
+        ..install_room()
+    };
+    let words = QuestionWords {
+        stage: vec!["ipxe".to_owned()],
+        ..named("r1u07")
+    };
+    let explanation = explained(&snapshot, ScratchTables::default(), &words);
+    let shown = serde_json::to_value(&explanation).unwrap().to_string();
+    assert!(shown.contains("this server takes logs"), "{shown}");
 }
 
 /// A room with one host that installs.

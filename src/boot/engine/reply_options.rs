@@ -60,7 +60,7 @@ pub(super) fn reply_with_options(
     reply.options.extend(client_name(context, subnet));
     reply.options.extend(named_options(context, subnet));
     reply.options.extend(proxmox_answer(context, subnet));
-    let is_named = overrides_option(context, LOG_SERVERS) || subnet.options.contains_key(&LOG_SERVERS);
+    let is_named = subnet.options.contains_key(&LOG_SERVERS);
     reply.options.extend(log_server(context).filter(|_| !is_named));
     // The last, because what a quirk adds stands in place of anything with the same code.
     let boot_file = fields.and_then(|fields: BootFields| fields.write(context, &mut reply));
@@ -131,11 +131,12 @@ fn proxmox_answer(context: &RequestContext<'_>, subnet: &Subnet) -> Option<Reply
 }
 
 /// That we take what a machine logs: for iPXE, which logs what it shows, and for whoever asks. Nobody else is sent what
-/// they did not ask for.
+/// they did not ask for, and the operator's own stands before it.
 pub(super) fn log_server(context: &RequestContext<'_>) -> Option<ReplyOption> {
     let asks = context.request.wanted_options.as_ref();
     let asks = asks.is_some_and(|wanted| wanted.contains(&LOG_SERVERS));
     let is_told = asks || matches!(context.stage, Stage::Ipxe | Stage::BareIpxe);
+    let is_told = is_told && !overrides_option(context, LOG_SERVERS);
     (context.snapshot.syslog && is_told).then(|| {
         ReplyOption::Raw(RawOption {
             code: LOG_SERVERS,

@@ -50,6 +50,15 @@ fn firmware_that_reads_pxelinux_cfg_is_left_to_the_server_of_its_address_with_wh
 }
 
 #[test]
+fn ipxe_is_told_where_it_may_log_though_another_server_gives_its_address() {
+    let mut room = guest();
+    room.snapshot.syslog = true;
+    let ipxe = Packet::discover(LIVE).ipxe(7).with(57, &1472_u16.to_be_bytes());
+    assert_eq!(room.reply(&ipxe).option(7), Some(&SERVER.octets()[..]));
+    assert_eq!(room.reply(&Packet::discover(LIVE).pxe(7)).option(7), None);
+}
+
+#[test]
 fn case_20_uefi_is_offered_no_43_and_comes_to_port_4011() {
     let mut room = guest();
     let offer = room.reply(&Packet::discover(LIVE).pxe(7).broadcast());
