@@ -123,6 +123,30 @@ fn lines_of_real_loggers_stand_beneath_the_boot_of_their_machine() {
 }
 
 #[test]
+fn an_unlisted_machine_is_known_by_its_lease() {
+    const MAC: &str = "02:00:00:00:00:42";
+    let (wire, room) = (Wire::new(), room());
+    let daemon = Daemon::start(&wire, &room);
+    let client = wire.client(MAC);
+    assert!(client.gets_lease(&["-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000"]));
+    let leases = ask_json(&room, "leases");
+    let address = leases[0]["address"].as_str().expect("it has one").to_owned();
+    client.expect("ip", &["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+    let line = [
+        "--udp",
+        "--server",
+        SERVER,
+        "--priority",
+        "daemon.crit",
+        "--tag",
+        "init",
+        "no root",
+    ];
+    client.expect("logger", &line);
+    log(&room, &daemon, MAC, |lines| has(lines, "crit", "init", "no root"));
+}
+
+#[test]
 fn a_flood_leaves_the_steps_the_other_machines_and_the_memory_as_they_were() {
     let (wire, room) = (Wire::new(), room());
     let daemon = Daemon::start(&wire, &room);
