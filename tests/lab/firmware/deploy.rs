@@ -505,6 +505,10 @@ fn an_install_on_another_disk_or_of_a_wrong_image_has_failed_and_says_why() {
         is_untouched: true,
     };
     let reason = fails(at, &hopeless);
+    // What its kernel said came to us.
+    let why = ask_json_with(&room, &["why", "r1u07"]);
+    let logged = why[0]["log"]["lines"].as_array().cloned().unwrap_or_default();
+    assert!(logged.iter().any(|line| line["tag"] == "kernel"), "{why}");
     assert!(reason.contains("ANOTHER") && reason.contains(DISK_SERIAL), "{reason}");
     // Its live system told of the disk, so whoever arms it again sees what is wrong.
     let known = arm(&room);
