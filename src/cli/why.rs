@@ -38,8 +38,8 @@ pub(super) struct WhyArgs {
     /// Every boot that is kept, not only the last.
     #[arg(long, requires = "machine")]
     all: bool,
-    /// Show each step of the boot that goes on, or of the next one, as it comes, and in the end what it came to; exit code
-    /// 1 where that is a problem.
+    /// Show each step of the boot that goes on, or of the next one, and each line that its machine logs here, as it comes,
+    /// and in the end what it came to; exit code 1 where that is a problem.
     #[arg(short, long, requires = "machine", conflicts_with = "all")]
     follow: bool,
     /// What lies behind a cause, by its name, or by the log's `reason`; `all` of them.

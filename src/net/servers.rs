@@ -131,13 +131,7 @@ impl InterfaceSockets {
             .inspect_err(|error| warn!(interface = name, "machines may wait for an IPv6 router: {error}"))
             .ok()
             .flatten();
-        let syslog = listen.syslog.then(|| udp(syslog::PORT)).transpose();
-        let syslog = syslog
-            .inspect_err(|error| syslog::warn_of_none(name, error))
-            .ok()
-            .flatten();
         Ok(InterfaceSockets {
-            syslog,
             solicitations,
             dhcp: vec![
                 (dhcp::SERVER_PORT, udp(dhcp::SERVER_PORT)?),
@@ -150,6 +144,14 @@ impl InterfaceSockets {
             http,
             frames,
             replies,
+            // The last: of an interface that can't be served yet, and is tried again, it is not said each time.
+            syslog: listen
+                .syslog
+                .then(|| udp(syslog::PORT))
+                .transpose()
+                .inspect_err(|error| syslog::warn_of_none(name, error))
+                .ok()
+                .flatten(),
         })
     }
 }

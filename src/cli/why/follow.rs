@@ -191,12 +191,18 @@ impl FollowedBoot {
 }
 
 impl FollowedBoot {
-    /// Shows the lines of the machine's own log that are new, as far as they are kept.
-    fn log(&mut self, attempt: &AttemptStatus, is_json: bool) -> io::Result<()> {
+    /// The lines of the machine's own log that were not shown yet, as far as they are kept.
+    fn new_lines<'a>(&self, attempt: &'a AttemptStatus) -> &'a [AttemptLine] {
         let log = &attempt.log;
         let new = usize::try_from(log.count().saturating_sub(self.logged)).unwrap_or(usize::MAX);
-        self.logged = log.count();
-        for line in log.lines.iter().skip(log.lines.len().saturating_sub(new)) {
+        &log.lines[log.lines.len().saturating_sub(new)..]
+    }
+
+    /// Shows the lines of the machine's own log that are new, as far as they are kept.
+    fn log(&mut self, attempt: &AttemptStatus, is_json: bool) -> io::Result<()> {
+        let new = self.new_lines(attempt);
+        self.logged = attempt.log.count();
+        for line in new {
             let row = format!(
                 "  {:>16}  {:12}  {}\n",
                 after(line.at_ms),
@@ -297,6 +303,28 @@ mod tests {
         };
         shown.steps(&next, true).unwrap();
         assert_eq!(known(&shown), Some(vec![3]), "the next boot begins anew");
+    }
+
+    #[test]
+    fn lines_of_its_own_log_are_shown_once_though_earlier_ones_are_dropped() {
+        let log = |texts: &[&str], omitted: u64| {
+            let line = |text| serde_json::json!({"at_ms": 5, "severity": "info", "text": text});
+            let lines: Vec<_> = texts.iter().map(line).collect();
+            serde_json::from_value(serde_json::json!({"lines": lines, "omitted": omitted})).unwrap()
+        };
+        let new = |shown: &FollowedBoot, boot: &AttemptStatus| -> Vec<String> {
+            shown.new_lines(boot).iter().map(|line| line.line.to_string()).collect()
+        };
+        let mut boot = attempt(None, "script", &["sent"]);
+        let mut shown = FollowedBoot::default();
+        boot.log = log(&["one", "two"], 0);
+        assert_eq!(new(&shown, &boot), ["one", "two"]);
+        shown.log(&boot, true).unwrap();
+        assert_eq!(new(&shown, &boot), [""; 0]);
+        boot.log = log(&["two", "three"], 1);
+        assert_eq!(new(&shown, &boot), ["three"]);
+        boot.log = log(&["eight", "nine"], 7);
+        assert_eq!(new(&shown, &boot), ["eight", "nine"]);
     }
 
     #[test]
