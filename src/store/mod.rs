@@ -54,7 +54,8 @@
 //! wait up to a second for a lease whenever 40 MB are written anew, and all attempts are in memory; redb alone takes
 //! half as much again. So what stands stays: the journal for what is in a hurry, redb for what is much. What would
 //! turn it: attempts that are written so often that redb's three bytes on disk for one of theirs matter; then they
-//! belong into files of their own, appended to and dropped whole, not into a sorted one.
+//! belong into files of their own, appended to and dropped whole, not into a sorted one. Attempts lie
+//! deflated since: 100,000 of eleven steps each are 100 MiB of files.
 use records::birth::Birth;
 use std::{
     path::{Path, PathBuf},
