@@ -249,6 +249,8 @@ pub struct RelayFacts {
     pub names_a_vlan: bool,
     /// Whether the inventory goes by its ports.
     pub is_believed: bool,
+    /// Whether another server gives the addresses there, and no subnet is needed.
+    pub is_proxied: bool,
     /// Machines that it spoke for, as far as they were counted.
     pub machines: usize,
 }

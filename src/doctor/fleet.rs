@@ -18,11 +18,17 @@ pub(super) fn judge_boots(facts: &DoctorFacts, found: &mut Diagnoses) {
     for relay in &facts.relays {
         judge_switch(relay, found);
     }
+    // A relay that is well says nothing of where another machine is.
+    let is_relay_named = facts
+        .relays
+        .iter()
+        .any(|relay| relay.address.is_some() && relay.subnet.is_none());
     for fault in &facts.faults {
         let machine = &fault.machine;
         let StepCode::Reason(code) = &fault.code else { continue };
         match code {
-            ReasonCode::SubnetUnserved | ReasonCode::NoSubnetHere if facts.relays.is_empty() => found.amber(
+            ReasonCode::SubnetUnserved if is_relay_named => {}
+            ReasonCode::SubnetUnserved | ReasonCode::NoSubnetHere => found.amber(
                 CheckName::Relay,
                 machine,
                 format_args!("{machine} was not answered: {}", fault.sentence),
@@ -52,6 +58,8 @@ fn judge_relays(all: &[RelayFacts], found: &mut Diagnoses) {
                 address,
                 format_args!("the relay {address} passes on what is asked in {subnet}"),
             ),
+            // Beside another DHCP server it is answered all the same.
+            None if relay.is_proxied => {}
             None if link == Some(address) => found.amber(
                 CheckName::Relay,
                 address,

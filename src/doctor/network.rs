@@ -219,12 +219,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     (
         "rsyslogd",
-        "rsyslog: take the module imudp and its input out of rsyslog.conf, or give that another port or address, then \
-         `systemctl restart rsyslog`; or set enabled = false under [syslog]",
+        "rsyslog: take the module imudp and its input out of rsyslog.conf, or give that another port (at another \
+         address it keeps us from this one, too), then `systemctl restart rsyslog` and restart bootwright; or set \
+         enabled = false under [syslog]",
     ),
     (
         "syslog-ng",
-        "syslog-ng: take the udp source of this port away or give it another address, then `systemctl restart syslog-ng`",
+        "syslog-ng: take the udp source of this port away or give it another port (at another address it keeps us from \
+         this one, too), then `systemctl restart syslog-ng` and restart bootwright",
     ),
     ("xinetd", "disable the service in /etc/xinetd.d that has this port"),
     ("inetd", "take the line of this port out of /etc/inetd.conf"),

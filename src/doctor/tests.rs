@@ -411,6 +411,15 @@ fn a_port_that_machines_boot_without_is_amber_where_another_program_has_it() {
     let found = judge(&syslog(held_by("rsyslogd")));
     assert_eq!(found[0].light, Light::Amber);
     assert!(found[0].remedy.as_ref().unwrap().contains("imudp"), "{found:?}");
+    // Linux gives a port on one interface to nobody while another has it at any address, be it 127.0.0.1.
+    for program in ["rsyslogd", "syslog-ng"] {
+        let found = judge(&syslog(held_by(program)));
+        let remedy = found[0].remedy.as_ref().unwrap();
+        assert!(
+            remedy.contains("another port (") && remedy.contains("restart bootwright"),
+            "{remedy}"
+        );
+    }
 }
 
 #[test]
@@ -420,6 +429,10 @@ fn relays_and_switches_that_tell_too_little_are_named() {
         ..healthy()
     };
     assert_eq!(lights(&facts), [(CheckName::Relay, Light::Amber)]);
+    // Beside another DHCP server its machines are told what to boot without any subnet.
+    let mut proxied = facts;
+    proxied.relays[0].is_proxied = true;
+    assert_eq!(lights(&proxied), []);
     let switch = |ports: &[&str], names_a_vlan, machines| DoctorFacts {
         relays: vec![RelayFacts {
             ports: ports.iter().map(|port| (*port).to_owned()).collect(),
@@ -456,6 +469,34 @@ fn relays_and_switches_that_tell_too_little_are_named() {
         };
         assert_eq!(lights(&facts), [(check, Light::Amber)]);
     }
+}
+
+#[test]
+fn a_relay_that_is_well_hides_no_machine_that_is_in_no_subnet() {
+    let with = |relays: Vec<RelayFacts>, code: ReasonCode| DoctorFacts {
+        relays,
+        faults: vec![BootFault {
+            machine: "r1u07".to_owned(),
+            code: code.into(),
+            sentence: "no subnet of the inventory holds 192.0.2.1".to_owned(),
+        }],
+        ..healthy()
+    };
+    let well = || relay(Some("198.51.100.0/24"));
+    // A switch on our own wire that writes into what passes it names no network.
+    let switch = || RelayFacts {
+        address: None,
+        link: None,
+        ..relay(None)
+    };
+    let amber = [(CheckName::Relay, Light::Amber)];
+    for code in [ReasonCode::SubnetUnserved, ReasonCode::NoSubnetHere] {
+        for relays in [Vec::new(), vec![well()], vec![well(), switch()]] {
+            assert_eq!(lights(&with(relays, code)), amber, "{}", code.name());
+        }
+    }
+    // That of a relay which is named already is not said twice.
+    assert_eq!(lights(&with(vec![relay(None)], ReasonCode::SubnetUnserved)), amber);
 }
 
 #[test]

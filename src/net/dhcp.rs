@@ -129,7 +129,7 @@ impl DhcpServer {
         let now = self.shared.clock.monotonic();
         requests
             .iter()
-            .for_each(|(_, request)| self.shared.relays.note(now, request));
+            .for_each(|(ingress, request)| self.shared.relays.note(now, ingress.mode, request));
         let mut waiting = Vec::new();
         for (place, ((ingress, request), outcome)) in requests.into_iter().zip(outcomes).enumerate() {
             self.record(

@@ -1,7 +1,7 @@
 //! The relays and the switches that pass requests on, and what they call their ports: for whoever asks whether the
 //! network tells what the inventory goes by. Nothing is decided by it, and anybody may be in it who sends packets.
 
-use crate::model::{HardwareAddr, limits};
+use crate::model::{HardwareAddr, Mode, limits};
 use crate::proto::dhcp::{RelayAgent, Request, names_a_vlan};
 use std::{
     collections::BTreeMap,
@@ -28,6 +28,8 @@ pub struct RelaySeen {
     circuits: Vec<Vec<u8>>,
     /// The machines that it spoke for, at most [`limits::RELAY_MACHINES_KEPT_MAX`] of them.
     machines: Vec<HardwareAddr>,
+    /// Whether another server gave the addresses where it was heard last.
+    is_proxied: bool,
     /// When it was heard last; monotonic.
     heard: Duration,
 }
@@ -43,6 +45,8 @@ pub struct RelayWords {
     pub names_a_vlan: bool,
     /// Machines that it spoke for; there may be more.
     pub machines: usize,
+    /// Whether another server gives them their addresses: what to boot they are told without a subnet of ours.
+    pub is_proxied: bool,
 }
 
 /// Everybody who passes requests on, since the start.
@@ -50,8 +54,8 @@ pub struct RelayWords {
 pub struct Relays(Mutex<BTreeMap<RelayKey, RelaySeen>>);
 
 impl Relays {
-    /// Notes who passed a request on, if anybody did.
-    pub fn note(&self, now: Duration, request: &Request) {
+    /// Notes who passed a request on, if anybody did, to what we are on the interface that it came in on.
+    pub fn note(&self, now: Duration, mode: Mode, request: &Request) {
         let agent = request.relay_agent.as_ref();
         if request.relay.is_none() && agent.is_none() {
             return;
@@ -71,6 +75,7 @@ impl Relays {
         }
         let seen = all.entry(key).or_default();
         seen.heard = now;
+        seen.is_proxied = mode == Mode::Proxy;
         if let Some(circuit) = agent.and_then(|agent| agent.circuit_id.as_ref())
             && seen.circuits.len() < limits::RELAY_PORTS_KEPT_MAX
             && !seen.circuits.contains(circuit)
@@ -109,6 +114,7 @@ impl RelaySeen {
             names_a_vlan: names.iter().flatten().any(|name| names_a_vlan(name)),
             ports: names.into_iter().filter_map(|names| names.into_iter().next()).collect(),
             machines: self.machines.len(),
+            is_proxied: self.is_proxied,
         }
     }
 }
@@ -137,6 +143,7 @@ mod tests {
         let relays = Relays::default();
         relays.note(
             Duration::ZERO,
+            Mode::Dhcp,
             &Request {
                 relay: None,
                 relay_agent: None,
@@ -145,8 +152,9 @@ mod tests {
         );
         assert_eq!(relays.all(), []);
         for machine in 0..100 {
-            relays.note(Duration::from_secs(1), &relayed(1, "vlan10", machine));
-            relays.note(Duration::from_secs(1), &relayed(2, &format!("swp{machine}"), machine));
+            let now = Duration::from_secs(1);
+            relays.note(now, Mode::Dhcp, &relayed(1, "vlan10", machine));
+            relays.note(now, Mode::Proxy, &relayed(2, &format!("swp{machine}"), machine));
         }
         let all = relays.all();
         let words: Vec<RelayWords> = all.iter().map(|(key, seen)| seen.words(key)).collect();
@@ -155,8 +163,10 @@ mod tests {
             ports: vec!["vlan10".to_owned()],
             names_a_vlan: true,
             machines: limits::RELAY_MACHINES_KEPT_MAX,
+            is_proxied: false,
         };
         assert_eq!(words[0], vlan);
+        assert!(words[1].is_proxied);
         assert_eq!(words[1].ports.len(), limits::RELAY_PORTS_KEPT_MAX);
         assert!(!words[1].names_a_vlan && words[1].ports[0] == "swp0", "{words:?}");
     }
@@ -164,11 +174,11 @@ mod tests {
     #[test]
     fn whoever_invents_relays_pushes_out_the_one_that_was_heard_least_lately() {
         let relays = Relays::default();
-        relays.note(Duration::from_secs(9), &relayed(1, "swp1", 1));
+        relays.note(Duration::from_secs(9), Mode::Dhcp, &relayed(1, "swp1", 1));
         for invented in 0..u32::try_from(2 * limits::RELAYS_KEPT_MAX).unwrap() {
             let mut request = relayed(2, "swp1", 1);
             request.relay = Some(Ipv4Addr::from(invented + 1));
-            relays.note(Duration::from_secs(u64::from(invented) / 1000), &request);
+            relays.note(Duration::from_secs(u64::from(invented) / 1000), Mode::Dhcp, &request);
         }
         let all = relays.all();
         assert_eq!(all.len(), limits::RELAYS_KEPT_MAX);

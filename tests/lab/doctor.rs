@@ -396,6 +396,27 @@ fn another_program_at_the_log_servers_port_is_amber_and_named() {
 }
 
 #[test]
+fn the_log_servers_port_is_no_concern_where_machines_may_not_log_to_us() {
+    let wire = Wire::new();
+    let room = Room::new("").with_settings("[syslog]\nenabled = false\n");
+    let _client = wire.client("02:bb:00:00:00:01");
+    let taken = wire.server.enter(|| UdpSocket::bind("0.0.0.0:514"));
+    let _taken = taken.expect("nobody has it in a namespace of our own");
+    let found = Verdict::in_room(&wire, &room, &[]);
+    assert_eq!(
+        (found.with("red"), found.with("amber"), found.code),
+        (vec![], vec![], Some(0)),
+        "{:#}",
+        found.report
+    );
+    assert!(
+        found.findings().iter().all(|one| one["subject"] != "udp/514 on eno2"),
+        "{:#}",
+        found.report
+    );
+}
+
+#[test]
 fn a_firewalls_program_that_hangs_keeps_the_doctor_waiting_for_no_more_than_its_time() {
     let wire = Wire::new();
     let room = Room::new("");

@@ -74,6 +74,10 @@ pub struct RelayStatus {
     pub names_a_vlan: bool,
     /// Whether the inventory believes ports that are told for that subnet (`ports_from`).
     pub is_believed: bool,
+    /// Whether another server gives the addresses there (`mode = "proxy"`): machines are told what to boot without a
+    /// subnet.
+    #[serde(default)]
+    pub is_proxied: bool,
     /// Machines that it spoke for, 8 at most.
     pub machines: usize,
 }

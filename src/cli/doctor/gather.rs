@@ -149,6 +149,7 @@ fn relays(status: &Status) -> Vec<RelayFacts> {
         ports: relay.ports.clone(),
         names_a_vlan: relay.names_a_vlan,
         is_believed: relay.is_believed,
+        is_proxied: relay.is_proxied,
         machines: relay.machines,
     };
     status.relays.iter().map(relay).collect()

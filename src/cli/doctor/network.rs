@@ -94,7 +94,9 @@ pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortF
             }
         })
     };
-    found.keys().flat_map(|name| of_interface(name)).collect()
+    let ports = found.keys().flat_map(|name| of_interface(name));
+    // Where machines may not log to us, whoever has that port may keep it.
+    ports.filter(|port| appliance.syslog || !port.is_dispensable).collect()
 }
 
 /// Who has a port that the daemon does not. Binding it is the only sure way to know: other programs may have it on

@@ -105,6 +105,7 @@ fn relay(snapshot: &Snapshot, key: RelayKey, words: RelayWords) -> RelayStatus {
         ports: words.ports,
         names_a_vlan: words.names_a_vlan,
         is_believed,
+        is_proxied: words.is_proxied,
         machines: words.machines,
     }
 }
