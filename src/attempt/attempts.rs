@@ -389,6 +389,14 @@ mod tests {
             ..on_disk.head()
         };
         Attempts::default().restore(start, &long_ago, || panic!("it rests on disk"));
+        // Nor are all attempts read into memory where the host's clock began anew.
+        let clock_without_battery = Now {
+            wall: WallTime(1_500_000_000),
+            ..start
+        };
+        let mut early = Attempts::default();
+        early.restore(clock_without_battery, &on_disk.head(), || panic!("it rests on disk"));
+        assert_eq!(early.of(&host()), [on_disk.id]);
         let later = start.after(Duration::from_secs(5));
         observe(&mut after, &sent_artifact(later, "linux", 10));
         let [goes_on] = <[Attempt; 1]>::try_from(write(&mut after)).unwrap();

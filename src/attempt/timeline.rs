@@ -151,10 +151,11 @@ pub struct AttemptHead {
 }
 
 impl AttemptHead {
-    /// How long it was not heard, by the clock on the wall: the process that heard it is gone.
+    /// How long it was not heard, by the clock on the wall: the process that heard it is gone. A clock that is behind
+    /// (of a host without a battery, before it asked for the time) does not say that all of them were heard just now.
     pub(super) fn silence(&self, now: Now) -> Duration {
-        let passed = u64::saturating_sub(now.wall.0, self.began.0).saturating_mul(1000);
-        Duration::from_millis(passed.saturating_sub(self.last_ms))
+        let heard = self.began.0.saturating_mul(1000).saturating_add(self.last_ms);
+        Duration::from_millis(now.wall.0.saturating_mul(1000).abs_diff(heard))
     }
 }
 

@@ -91,7 +91,7 @@ pub const ATTEMPTS_UNLISTED_MAX: usize = 1_000;
 pub const ATTEMPTS_PER_MACHINE_MAX: usize = 100;
 /// Attempts that wait for a disk that refuses everything to be removed from it; what is more is removed after the next
 /// start.
-pub const ATTEMPTS_DROPPED_MAX: usize = 20_000;
+pub const ATTEMPTS_DROPPED_MAX: usize = ATTEMPTS_KEPT_MAX;
 /// Steps of an attempt that are kept.
 pub const ATTEMPT_STEPS_MAX: usize = 48;
 /// How far back a step is looked for that a new one repeats.

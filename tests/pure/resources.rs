@@ -16,6 +16,7 @@ use bootwright::boot::{
 };
 use bootwright::lease::{LeaseChange, LeaseRecord, LeaseTable};
 use bootwright::model::{BootTarget, Dialect, HardwareAddr, MacAddr, Name, Now, WallTime, limits::IDENTITY_CACHE_MAX};
+use bootwright::proto::dhcp::RawOption;
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, LazyLock},
@@ -361,6 +362,33 @@ fn an_autoexec_names_the_log_server_that_firmware_asked_nobody_for() {
         lines[..3],
         ["#!ipxe", "isset ${syslog} || set syslog 192.0.2.1 ||", ":again"]
     );
+}
+
+#[test]
+fn an_autoexec_names_no_log_server_where_the_operator_named_one() {
+    let theirs = || RawOption {
+        code: 7,
+        body: vec![192, 0, 2, 200],
+        always: false,
+    };
+    let mut of_subnet = Snapshot { syslog: true, ..room() };
+    let named = Subnet {
+        options: [(7, sourced(theirs()))].into(),
+        ..fixtures::subnet("192.0.2.0/24")
+    };
+    of_subnet.subnets = vec![named];
+    let mut of_host = Snapshot { syslog: true, ..room() };
+    let settings = BootSettings {
+        options: [(7, sourced(theirs()))].into(),
+        ..live(BootTarget::Live)
+    };
+    of_host.hosts = Hosts::new(vec![host("r1u07", 7, settings)]);
+    let (mut leases, mut identities) = (LeaseTable::default(), IdentityCache::default());
+    for room in [of_subnet, of_host] {
+        let answered = get(&room, &mut leases, &mut identities, HOST, "/autoexec.ipxe");
+        let text = text(&answered);
+        assert!(text.starts_with("#!ipxe\n:again\n"), "{text}");
+    }
 }
 
 #[test]

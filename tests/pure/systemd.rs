@@ -48,6 +48,18 @@ fn the_start_is_done_when_the_daemon_says_so() {
 }
 
 #[test]
+fn a_log_server_of_this_host_has_its_port_before_we_take_it() {
+    let unit = unit();
+    let after: Vec<&str> = values(&unit, "After")
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .collect();
+    for program in ["rsyslog.service", "syslog-ng.service"] {
+        assert!(after.contains(&program), "{after:?}");
+    }
+}
+
+#[test]
 fn a_reload_waits_for_its_verdict() {
     assert_eq!(values(&unit(), "ExecReload"), ["/usr/bin/bootwright reload"]);
 }

@@ -403,6 +403,16 @@ fn an_install_that_failed_is_told_with_the_words_of_its_own_log() {
         "{}",
         failed.sentence
     );
+    // A slow mirror: the installer says nothing to us for long, and its log goes on.
+    let unpacks = logged(at(1800), &["<30>in-target: Unpacking linux-image"]);
+    let busy = after(1900, &and(installing(9), [unpacks.clone()]));
+    assert!(
+        busy.as_ref()
+            .is_none_or(|verdict| verdict.cause != "callback_never_came"),
+        "{busy:?}"
+    );
+    let hangs = after(4000, &and(installing(9), [unpacks])).unwrap();
+    assert_eq!(hangs.cause, "callback_never_came");
     let quiet = after(1900, &and(installing(9), [said])).unwrap();
     assert_eq!(quiet.cause, "callback_never_came");
     assert!(

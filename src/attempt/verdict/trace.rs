@@ -109,6 +109,13 @@ impl<'a> Trace<'a> {
         lines.rev().find(|line| line.line.is_error())
     }
 
+    /// Whether its machine logged nothing for so many seconds either.
+    pub fn is_log_silent(&self, seconds: u64) -> bool {
+        let silence_ms = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.attempt.last_ms.saturating_add(silence_ms);
+        now_ms.saturating_sub(self.attempt.log.last_ms()) >= seconds.saturating_mul(1000)
+    }
+
     /// The last line of its machine's own log.
     pub fn logged_last(&self) -> Option<&'a AttemptLine> {
         self.attempt.log.lines.last()

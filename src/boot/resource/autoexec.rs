@@ -6,16 +6,20 @@
 //! that one: the interface is opened, which takes over the address that the firmware had (no second DHCP,
 //! and no wait for an IPv6 router), and `boot.ipxe` is asked for with the query that says who it is. Where
 //! the firmware's address is of no use, DHCP gives another. Firmware asked DHCP for no log server: where none is set,
-//! it is told ours here. A file of exactly that path beside the loaders
-//! is the operator's own, and goes out as it is.
+//! and the inventory names none for the machine or its subnet, it is told ours here. A file of exactly that path beside
+//! the loaders is the operator's own, and goes out as it is.
 
 use super::{Inquiry, Lookup, LookupResult, Resource, content_type};
 use crate::boot::{
     event::{RequestedFile, Stage},
+    machine::identify,
     paths::{self, Ports},
     snapshot::Snapshot,
 };
 use std::net::IpAddr;
+
+/// DHCP's option that says where a machine may log.
+const LOG_SERVERS: u8 = 7;
 
 impl Inquiry<'_> {
     /// The same for every machine: who it is, it says to `boot.ipxe`.
@@ -27,7 +31,7 @@ impl Inquiry<'_> {
             };
         }
         let Snapshot { ports, syslog, .. } = *self.snapshot;
-        let body = script(self.request.server, ports, syslog);
+        let body = script(self.request.server, ports, syslog && !self.has_log_server());
         Lookup {
             stage: Stage::Ipxe,
             file: RequestedFile::Autoexec,
@@ -36,6 +40,14 @@ impl Inquiry<'_> {
                 content_type: content_type(paths::AUTOEXEC),
             })),
         }
+    }
+
+    /// Whether the operator named a log server for the machine that asks, or for where it is: it stands before us.
+    fn has_log_server(&self) -> bool {
+        let own = identify(self.snapshot, &self.peer).settings();
+        let subnet = self.snapshot.subnet_of(self.request.peer);
+        own.is_some_and(|own| own.options.contains_key(&LOG_SERVERS))
+            || subnet.is_some_and(|subnet| subnet.options.contains_key(&LOG_SERVERS))
     }
 }
 

@@ -59,7 +59,9 @@ pub(super) static INSTALLS: &[BootCause] = &[
         confidence: Likely,
         find: |trace| {
             let is_quiet = trace.is_install() && trace.attempt.outcome.is_none();
-            let is_late = is_quiet && trace.progress() >= Progress::Answer && trace.is_silent(INSTALLER_QUIET_S);
+            // One that logs is at work still, however long it takes.
+            let is_silent = trace.is_silent(INSTALLER_QUIET_S) && trace.is_log_silent(INSTALLER_QUIET_S);
+            let is_late = is_quiet && trace.progress() >= Progress::Answer && is_silent;
             let is_over = trace.install_failure(Circumstance::InstallSilent).is_some();
             let seconds = trace.silence.as_secs();
             let logged = trace
