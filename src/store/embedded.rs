@@ -64,15 +64,17 @@ pub(super) fn open(folder: &Path, kinds: &[RecordKind]) -> Result<OpenedStore, S
         is_lost.then(|| format!("the store {} is gone or has no byte", path.display())),
         lost_journal((&path, &journal_path), &database, &mut journal)?,
     ];
-    let (mut journal, mut replayed) = journal;
+    let (journal, mut replayed) = journal;
     place::take(&mut replayed.writes);
-    // A full disk must not keep the daemon from starting: at worst the next start takes this store for a copy.
-    let _ = place::write(journal.file(), &path).and_then(|place| journal.append(&[place]));
     let lost: Vec<String> = lost.into_iter().flatten().collect();
     let mut files = StoreFiles::new(database, journal);
     take(&mut files.pending, replayed.writes);
     let mut birth = files.birth(&path, replayed.corrupt_bytes > 0)?;
     birth.is_new |= corrupt.is_some() || !lost.is_empty();
+    // The journal gets another file and its place at each start, however the process before this one ended, and not
+    // before the database has all that was noted. A full disk must not keep the daemon from starting: what is a copy is
+    // found to be one by the next start too.
+    let _ = files.settle(&path);
     let store = Embedded {
         path,
         files: Mutex::new(files),
@@ -101,7 +103,7 @@ fn note_loss((journal, replayed): &mut (Journal, Replayed)) {
 /// that was made is lost then.
 fn is_copied(path: &Path, opened: &mut (Journal, Replayed)) -> bool {
     let said = place::take(&mut opened.1.writes);
-    let is_here = |said: &Write| place::write(opened.0.file(), path).is_ok_and(|here| here == *said);
+    let is_here = |said: &Write| place::write(opened.0.file(), path).is_ok_and(|here| place::is_same(said, &here));
     let is_copy = said.is_some_and(|said| !is_here(&said));
     if is_copy {
         note_loss(opened);

@@ -4,8 +4,8 @@
 //! armed is armed in it, though it has been installed since. What no copy takes along is which file it is: its inode,
 //! and when that was made. So a journal begins with those of its own file and of the database's, and a store whose
 //! files are others than its journal says was put back from a copy, or was moved by one. A journal gives its place
-//! to another file whenever the daemon ends in which something was written, so bytes that are copied into the files
-//! that are there are found as well.
+//! to another file at each start, and when the daemon ends in order in which something was written, so bytes that are
+//! copied into the files that are there are found as well.
 //!
 //! Where a file system numbers its files anew whenever it is mounted, as some of FUSE do, each start after that finds a
 //! copy, and nobody is armed by it.
@@ -32,6 +32,9 @@ use std::{
 
 const KEY: &[u8] = b"place";
 const MAGIC: &[u8; 4] = b"BWP1";
+/// Bytes by which a file is known, and how many of them are its inode.
+const IDENTITY_BYTES: usize = 20;
+const INODE_BYTES: usize = 8;
 
 /// The write that says where a journal and its database stand.
 pub(super) fn write(journal: &File, database: &Path) -> io::Result<Write> {
@@ -51,32 +54,56 @@ pub(super) fn take(writes: &mut Vec<Write>) -> Option<Write> {
     said.filter(|said| matches!(said, Write::Put { value, .. } if value.starts_with(MAGIC)))
 }
 
-fn identity(file: &Metadata) -> [u8; 20] {
+/// Whether two such writes speak of the same files. When a file was made may be known to one kernel and not to the
+/// next, or not where a container may not ask: where one of the two does not say it, the inode alone counts.
+pub(super) fn is_same(said: &Write, here: &Write) -> bool {
+    let (Write::Put { value: said, .. }, Write::Put { value: here, .. }) = (said, here) else {
+        return false;
+    };
+    let (said, here) = (said.get(MAGIC.len()..), here.get(MAGIC.len()..));
+    let (said, here) = (said.unwrap_or_default(), here.unwrap_or_default());
+    let is_unsaid = |identity: &[u8]| identity.iter().skip(INODE_BYTES).all(|byte| *byte == 0);
+    let is_one_file = |(said, here): (&[u8], &[u8])| {
+        let is_one_inode = said.iter().take(INODE_BYTES).eq(here.iter().take(INODE_BYTES));
+        said == here || (is_one_inode && (is_unsaid(said) || is_unsaid(here)))
+    };
+    let mut files = said.chunks(IDENTITY_BYTES).zip(here.chunks(IDENTITY_BYTES));
+    said.len() == here.len() && files.all(is_one_file)
+}
+
+fn identity(file: &Metadata) -> [u8; IDENTITY_BYTES] {
     let made = file
         .created()
         .ok()
         .and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     let made = made.unwrap_or_default();
-    let mut bytes = [0; 20];
-    bytes[..8].copy_from_slice(&file.ino().to_be_bytes());
-    bytes[8..16].copy_from_slice(&made.as_secs().to_be_bytes());
+    let mut bytes = [0; IDENTITY_BYTES];
+    bytes[..INODE_BYTES].copy_from_slice(&file.ino().to_be_bytes());
+    bytes[INODE_BYTES..16].copy_from_slice(&made.as_secs().to_be_bytes());
     bytes[16..].copy_from_slice(&made.subsec_nanos().to_be_bytes());
     bytes
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::boot::arming::{ArmingChange, Fingerprint, HostRecord, HostState};
     use crate::model::{By, WallTime};
     use crate::store::{
         OpenedStore, open,
         records::{arming, birth::Birth},
     };
-    use std::{fs, path::Path, process::Command, sync::Arc};
+    use std::{process::Command, sync::Arc};
 
     /// A store in which a host was armed, or disarmed, and the birth that it has; it was ended in order.
     fn note(folder: &Path, state: HostState) -> Birth {
         let OpenedStore { store, birth, .. } = open(folder).unwrap();
+        store.commit(&[of_host(state, birth)]).unwrap();
+        birth
+    }
+
+    /// The write by which a host stands so.
+    fn of_host(state: HostState, birth: Birth) -> crate::store::Write {
         let record = HostRecord {
             name: "r1u07".parse().unwrap(),
             machine: Fingerprint(7),
@@ -88,8 +115,7 @@ mod tests {
             record: Arc::new(record),
             news: None,
         };
-        store.commit(&[arming::write(&change, birth.epoch)]).unwrap();
-        birth
+        arming::write(&change, birth.epoch)
     }
 
     /// How many hosts are armed after a start, and whether that says that the store is a copy.
@@ -140,6 +166,39 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_making_one_kernel_tells_and_another_does_not_is_the_same_by_its_inode() {
+        let place = |files: [(u64, u64); 2]| {
+            let identity = |(inode, made): (u64, u64)| {
+                let parts = [&inode.to_be_bytes()[..], &made.to_be_bytes(), &[0; 4]];
+                parts.concat()
+            };
+            let identities = files.map(identity).concat();
+            Write::Put {
+                key: KEY.to_vec(),
+                value: [&MAGIC[..], &identities].concat(),
+            }
+        };
+        let known = place([(7, 100), (8, 100)]);
+        for (here, same) in [
+            ([(7, 100), (8, 100)], true),
+            ([(7, 0), (8, 0)], true),
+            ([(7, 0), (8, 100)], true),
+            ([(7, 101), (8, 100)], false),
+            ([(9, 100), (8, 100)], false),
+            ([(7, 0), (9, 0)], false),
+        ] {
+            let here = place(here);
+            assert_eq!(
+                (is_same(&known, &here), is_same(&here, &known)),
+                (same, same),
+                "{here:?}"
+            );
+        }
+        let delete = Write::Delete { key: KEY.to_vec() };
+        assert!(!is_same(&known, &delete));
+    }
+
+    #[test]
     fn what_people_do_with_a_folder_makes_no_copy_of_it() {
         let room = tempfile::tempdir().unwrap();
         let state = room.path().join("state");
@@ -177,5 +236,24 @@ mod tests {
         let empty = [&b"BWJ1\0\0\0\0"[..], &crate::store::records::codec::checksum(b"")].concat();
         fs::write(&journal, empty).unwrap();
         assert_eq!(started(&state), (1, false));
+    }
+
+    #[test]
+    fn what_is_copied_into_the_files_that_are_there_is_a_copy_though_no_process_since_ended_in_order() {
+        let room = tempfile::tempdir().unwrap();
+        let state = room.path().join("state");
+        let journal = state.join("bootwright.journal");
+        note(&state, ARMED);
+        run("cp", &["-a", "state", "backup"], room.path());
+        // Its install is done, and then the process is killed: the journal is the file that it was.
+        let OpenedStore { store, birth, .. } = open(&state).unwrap();
+        store.commit(&[of_host(HostState::Local, birth)]).unwrap();
+        let killed = room.path().join("killed");
+        fs::hard_link(&journal, &killed).unwrap();
+        drop(store);
+        fs::rename(&killed, &journal).unwrap();
+        run("cp", &["-a", "backup/.", "state/"], room.path());
+        assert_eq!(started(&state), (0, true), "put back");
+        assert_eq!(started(&state), (0, false), "said once");
     }
 }
