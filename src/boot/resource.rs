@@ -39,7 +39,7 @@ use crate::lease::PortId;
 use crate::model::{CallbackDoubt, CallbackWord, MacAddr, Token};
 pub use artifact::content_type;
 use optional::is_optional;
-pub use order::deploy_order;
+pub use order::{deploy_order, order_without_pieces};
 pub use outcome::{Promise, Refusal, Resolved, Resource};
 pub use requester::{is_client_address, machine_at};
 pub use script::{LOCAL_SCRIPT, RESCUE_SCRIPT, UNKNOWN_SCRIPT};
@@ -79,7 +79,10 @@ pub enum Hearing {
     /// It shook hands.
     Proven,
     /// Anybody may have sent it, whatever address stands in it: nothing begins by it.
-    Unproven,
+    Unproven {
+        /// The MAC that the address has on our wire, where that was asked already.
+        link: Option<MacAddr>,
+    },
     /// It asked before, and acknowledged what it was sent.
     Acknowledged {
         /// The token that stood in that.

@@ -47,7 +47,14 @@ const SEED_MARGIN_BYTES: u64 = 2 * 1024 * 1024;
 pub(super) fn install(url: &str, settings: &DeploySettings) -> Result<AfterDeploy, DeployFailure> {
     let wire = Wire::new(settings.patience);
     let text = wire.text(url, "an order", DEPLOY_ORDER_BYTES_MAX)?;
-    let order = DeployOrder::parse(&text).map_err(DeployFailure::Order)?;
+    let order = DeployOrder::parse(&text).map_err(|why| {
+        let failure = DeployFailure::Order(why);
+        // Its host fails now and says why, where that can be told: nobody waits for an install that never began.
+        if let Some(callback) = DeployOrder::callback_of(&text) {
+            tell_of(&failure, &Callbacks::new(&wire, &callback));
+        }
+        failure
+    })?;
     let callbacks = Callbacks::new(&wire, &order.callback);
     match carry_out(&order, &wire, &callbacks, settings) {
         Ok(()) => {
@@ -55,11 +62,15 @@ pub(super) fn install(url: &str, settings: &DeploySettings) -> Result<AfterDeplo
             Ok(order.then)
         }
         Err(failure) => {
-            if let Err(unheard) = callbacks.failed(&failure) {
-                eprintln!("bootwright-deploy: the server does not hear of the failure: {unheard}");
-            }
+            tell_of(&failure, &callbacks);
             Err(failure)
         }
+    }
+}
+
+fn tell_of(failure: &DeployFailure, callbacks: &Callbacks<'_>) {
+    if let Err(unheard) = callbacks.failed(failure) {
+        eprintln!("bootwright-deploy: the server does not hear of the failure: {unheard}");
     }
 }
 

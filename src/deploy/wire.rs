@@ -232,6 +232,8 @@ impl ImageDownload<'_> {
     /// What is wanted next begins there, and ends with the image.
     pub(super) fn go_on_at(&mut self, byte: u64) {
         self.body = None;
+        // Nothing was asked of the server meanwhile, for as long as a disk takes to be read.
+        self.patience.renew();
         (self.at, self.until) = (byte, self.bytes);
     }
 
@@ -346,6 +348,20 @@ fn content_range(value: Option<&HeaderValue>) -> Option<(u64, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_was_not_asked_while_the_disk_was_read_has_all_the_patience_there_is() {
+        let limit = Duration::from_secs(5);
+        let wire = Wire::new(limit);
+        let mut download = wire.download("http://192.0.2.1/image", 10);
+        let broken = || WireFault::Broken(io::ErrorKind::UnexpectedEof.into());
+        download.end_at(4);
+        download.patience.since = Instant::now().checked_sub(limit * 2).unwrap();
+        let gone = download.patience.wait(broken(), None);
+        assert!(matches!(gone, Err(DeployFailure::ServerGone { .. })));
+        download.go_on_at(8);
+        assert!(download.patience.wait(broken(), None).is_ok());
+    }
 
     #[test]
     fn a_part_says_where_it_begins_and_how_many_bytes_the_whole_has() {

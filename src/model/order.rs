@@ -206,6 +206,16 @@ impl DeployOrder {
         }
     }
 
+    /// Whom an order tells, whatever else is in it: a newer daemon's may have words that are not known here.
+    pub fn callback_of(text: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct OnlyCallback {
+            callback: String,
+        }
+        let only: OnlyCallback = serde_json::from_str(text).ok()?;
+        Some(only.callback)
+    }
+
     /// What in it can't be, if anything: whoever writes an order can ask before.
     pub fn contradiction(&self) -> Option<&'static str> {
         self.image.contradiction().or_else(|| {

@@ -8,7 +8,7 @@ use bootwright::boot::{
     event::{DiskReason, MachineKey, Reason, ScriptChoice},
     gate::{Gate, gate},
     identity_cache::IdentityCache,
-    machine::Who,
+    machine::{Identity, Who},
     render::Templates,
     resource::{Hearing, Promise, Refusal, Resolved, Transport, resource},
     snapshot::{BootSettings, Host, Hosts, Snapshot},
@@ -181,7 +181,7 @@ fn whose_sender_was_not_heard_begins_nothing_and_is_told_what_it_will_begin() {
     let host = listed("r1u07", 7);
     let begins = |arming: &mut Arming| {
         let before = arming.record(&host).cloned();
-        let promised = ask(&snapshot, arming, &heard(request, Hearing::Unproven));
+        let promised = ask(&snapshot, arming, &heard(request, Hearing::Unproven { link: None }));
         assert_eq!(
             (promised.change.as_ref(), arming.record(&host)),
             (None, before.as_ref())
@@ -218,7 +218,11 @@ fn an_answer_by_tftp_is_no_sign_of_life_before_its_client_was_heard() {
     let request = file_request(Transport::Tftp, OWN, ANSWER);
     let host = listed("r1u07", 7);
     let before = arming.record(&host).cloned();
-    let promised = ask(&snapshot, &mut arming, &heard(request, Hearing::Unproven));
+    let promised = ask(
+        &snapshot,
+        &mut arming,
+        &heard(request, Hearing::Unproven { link: None }),
+    );
     assert_eq!(arming.record(&host), before.as_ref());
     let Promise { token } = promised.promise.expect("it is a sign of life once it is heard");
     ask(
@@ -231,35 +235,47 @@ fn an_answer_by_tftp_is_no_sign_of_life_before_its_client_was_heard() {
 
 #[test]
 fn who_is_a_host_by_a_broadcast_alone_is_it_by_its_mac_on_the_wire() {
-    let snapshot = both();
+    let uuid = "4c4c4544-0042-3510-8051-b4c04f475931".parse().unwrap();
+    let by_uuid = Host {
+        macs: Vec::new(),
+        uuid: Some(uuid),
+        ..listed("r1u07", 7)
+    };
     let (own, other) = (MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66]));
     let peer = Ipv4Addr::new(192, 0, 2, 66);
-    let mut identities = IdentityCache::default();
-    identities.record_address(peer, own);
-    let request = file_request(Transport::Http, peer, "/boot.ipxe");
-    let mut asks = |arming: &mut Arming, hearing| {
-        let files = FileWorld {
-            world: World {
-                now: NOW,
-                snapshot: &snapshot,
-                leases: &mut LeaseTable::default(),
-                arming,
-            },
-            identities: &mut identities,
-            verification: &Verification::default(),
-            draw_token: fixtures::draw_token,
+    for snapshot in [both(), room(vec![by_uuid, listed("r1u08", 8)])] {
+        let mut identities = IdentityCache::default();
+        identities.update(Identity {
+            mac: Some(own),
+            uuid: Some(uuid),
+            ..Identity::default()
+        });
+        identities.record_address(peer, own);
+        let request = file_request(Transport::Http, peer, "/boot.ipxe");
+        let mut asks = |arming: &mut Arming, hearing| {
+            let files = FileWorld {
+                world: World {
+                    now: NOW,
+                    snapshot: &snapshot,
+                    leases: &mut LeaseTable::default(),
+                    arming,
+                },
+                identities: &mut identities,
+                verification: &Verification::default(),
+                draw_token: fixtures::draw_token,
+            };
+            resource(files, &heard(request, hearing))
         };
-        resource(files, &heard(request, hearing))
-    };
-    for (link, installs) in [(Some(own), true), (Some(other), false), (None, true)] {
-        let mut arming = armed(&both());
-        let promised = asks(&mut arming, Hearing::Proven);
-        assert_eq!(promised.change, None, "{link:?}");
-        let Promise { token } = promised.promise.expect("something begins");
-        let begun = asks(&mut arming, Hearing::Acknowledged { token, link });
-        assert_eq!(begun.change.is_some(), installs, "{link:?}");
-        let is_refused = matches!(&begun.result, Err(Refusal::Forbidden(Reason::InstallOfAnother { holder: MachineKey::Hardware(holder), .. })) if *holder == other.into());
-        assert_eq!(is_refused, !installs, "{link:?}: {:?}", begun.result);
+        for (link, installs) in [(Some(own), true), (Some(other), false), (None, true)] {
+            let mut arming = armed(&snapshot);
+            let promised = asks(&mut arming, Hearing::Proven);
+            assert_eq!(promised.change, None, "{link:?}");
+            let Promise { token } = promised.promise.expect("something begins");
+            let begun = asks(&mut arming, Hearing::Acknowledged { token, link });
+            assert_eq!(begun.change.is_some(), installs, "{link:?}: {:?}", begun.result);
+            let is_refused = matches!(&begun.result, Err(Refusal::Forbidden(Reason::InstallOfAnother { holder: MachineKey::Hardware(holder), .. })) if *holder == other.into());
+            assert_eq!(is_refused, !installs, "{link:?}: {:?}", begun.result);
+        }
     }
 }
 
@@ -467,4 +483,38 @@ fn a_callback_whose_path_is_broken_shows_its_token_in_no_event() {
         assert!(!shown.contains("3031"), "a token is in no log: {shown}");
     }
     assert_eq!(standing(&arming), Standing::Open);
+}
+
+#[test]
+fn another_machine_on_our_wire_is_sent_no_block_of_what_an_install_is_told() {
+    let (snapshot, mut arming) = (both(), armed(&both()));
+    get(&snapshot, &mut arming, OWN, SCRIPT);
+    let (own, other) = (MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66]));
+    let peer = Ipv4Addr::new(192, 0, 2, 66);
+    // Whoever has that address says by a broadcast that the host has it.
+    let mut identities = IdentityCache::default();
+    identities.record_address(peer, own);
+    let mut asks = |path: &str, link| {
+        let files = FileWorld {
+            world: World {
+                now: NOW,
+                snapshot: &snapshot,
+                leases: &mut LeaseTable::default(),
+                arming: &mut arming,
+            },
+            identities: &mut identities,
+            verification: &Verification::default(),
+            draw_token: fixtures::draw_token,
+        };
+        let request = file_request(Transport::Tftp, peer, path);
+        resource(files, &heard(request, Hearing::Unproven { link }))
+    };
+    for path in ["boot.ipxe", ANSWER] {
+        for (link, is_told) in [(Some(own), true), (None, true), (Some(other), false)] {
+            let resolved = asks(path, link);
+            assert_eq!(resolved.promise.is_some(), is_told, "{path} {link:?}");
+            let shown = format!("{:?}", resolved.result);
+            assert_eq!(shown.contains(BASE), is_told, "{path} {link:?}: {shown}");
+        }
+    }
 }

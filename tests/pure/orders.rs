@@ -9,12 +9,12 @@ use bootwright::boot::{
     method::Method,
     preview::preview,
     render::Templates,
-    resource::{FileRequest, Refusal, Transport},
+    resource::{FileRequest, Refusal, Transport, deploy_order, order_without_pieces},
     snapshot::{BootSettings, DeployableDisk, FileStamp, Host, Hosts, Image, Snapshot, Var},
 };
 use bootwright::model::{
-    AfterDeploy, BootTarget, CallbackDoubt, DeployOrder, Dialect, DiskSelector, ImageFormat, ImageSum, InstallStep,
-    MacAddr, SeedContent, UnpackedImage,
+    AfterDeploy, BootTarget, CallbackDoubt, DeployImage, DeployOrder, Dialect, DiskSelector, ImageFormat, ImagePieces,
+    ImageSum, InstallStep, MacAddr, SeedContent, Token, UnpackedImage,
 };
 use std::net::Ipv4Addr;
 
@@ -127,6 +127,29 @@ fn what_the_inventory_says_of_partitions_and_of_the_end_stands_in_the_order() {
         (false, AfterDeploy::PowerOff)
     );
     assert_eq!(order(told(true, AfterDeploy::Wait)), (true, AfterDeploy::Wait));
+}
+
+#[test]
+fn whoever_asks_for_disks_alone_is_spared_the_sums_of_pieces() {
+    let mut image = disk_image();
+    let pieces = ImagePieces {
+        bytes: 4 << 20,
+        sha256: vec![ImageSum([7; 32]); 2],
+    };
+    image.deployable.as_mut().unwrap().pieces = Some(pieces.clone());
+    let snapshot = room(image, BootTarget::Install);
+    let host = snapshot.hosts.by_name("r1u07").unwrap();
+    let told = (Token::SAMPLE, "http://192.0.2.1");
+    let whole = deploy_order(&snapshot, host, told).unwrap();
+    assert_eq!(whole.image.pieces, Some(pieces));
+    let without = DeployOrder {
+        image: DeployImage {
+            pieces: None,
+            ..whole.image.clone()
+        },
+        ..whole
+    };
+    assert_eq!(order_without_pieces(&snapshot, host, told).unwrap(), without);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl<'a> Inquiry<'a> {
     fn is_proven_to_hear(&self) -> bool {
         match self.request.hearing {
             Hearing::Proven => !self.is_hearsay,
-            Hearing::Unproven => false,
+            Hearing::Unproven { .. } => false,
             Hearing::Acknowledged { .. } => true,
         }
     }
@@ -113,12 +113,18 @@ impl<'a> Inquiry<'a> {
     }
 
     /// The MAC on our wire of whoever has the address that asks, where that is none of the host's and nothing but a
-    /// broadcast says that the address is.
+    /// broadcast says that the address is: without TFTP's options it is sent the first block of what it asks for before it
+    /// was heard, and a secret may stand in that. A host that lists no interface is the machine that the broadcast
+    /// speaks of.
     fn link_of_another(&self, host: &Host) -> Option<MacAddr> {
-        match self.request.hearing {
-            Hearing::Acknowledged { link, .. } if self.is_hearsay => link.filter(|link| !host.lists(&(*link).into())),
-            _ => None,
-        }
+        let (Hearing::Acknowledged { link, .. } | Hearing::Unproven { link }) = self.request.hearing else {
+            return None;
+        };
+        let is_its = |link: &MacAddr| match host.lists_hardware() {
+            true => host.lists(&(*link).into()),
+            false => self.peer.mac == Some(*link),
+        };
+        link.filter(|link| self.is_hearsay && !is_its(link))
     }
 
     /// Whether the script that installs goes to who asks: a NIC that was moved, or a MAC that was copied, brings no

@@ -7,11 +7,12 @@ use crate::boot::{
     event::{NoOrder, Reason, RequestedFile, Stage},
     method::Method,
     paths,
-    snapshot::{BootSettings, Host, Snapshot},
+    snapshot::{BootSettings, DeployableDisk, Host, Snapshot},
     world::World,
 };
 use crate::model::{
-    BootEntry, CallbackDoubt, DeployImage, DeployOrder, ImageSum, Name, OrderVersion, SeedContent, SeedFile, Token,
+    BootEntry, CallbackDoubt, DeployImage, DeployOrder, ImagePieces, ImageSum, Name, OrderVersion, SeedContent,
+    SeedFile, Token,
 };
 
 /// The file by which an answer is known to be cloud-init's.
@@ -98,11 +99,29 @@ fn token_of(path: &str) -> Option<Option<Token>> {
 ///
 /// # Errors
 /// Why nothing can be.
-pub fn deploy_order(snapshot: &Snapshot, host: &Host, (token, http): (Token, &str)) -> Result<DeployOrder, NoOrder> {
+pub fn deploy_order(snapshot: &Snapshot, host: &Host, told: (Token, &str)) -> Result<DeployOrder, NoOrder> {
+    order_with(snapshot, host, told, |content| content.pieces.clone())
+}
+
+/// The same without the sums of its image's pieces, which are thousands: for whoever wants to know of every host of a
+/// room which disk it would take. That they fit their image was seen when it was read.
+///
+/// # Errors
+/// Why nothing can be written.
+pub fn order_without_pieces(snapshot: &Snapshot, host: &Host, told: (Token, &str)) -> Result<DeployOrder, NoOrder> {
+    order_with(snapshot, host, told, |_| None)
+}
+
+fn order_with(
+    snapshot: &Snapshot,
+    host: &Host,
+    (token, http): (Token, &str),
+    pieces: fn(&DeployableDisk) -> Option<ImagePieces>,
+) -> Result<DeployOrder, NoOrder> {
     let settings = &host.settings;
     let order = DeployOrder {
         version: OrderVersion,
-        image: deploy_image(snapshot, settings, http)?,
+        image: deploy_image(snapshot, settings, http, pieces)?,
         disk: settings
             .disk
             .as_ref()
@@ -123,7 +142,12 @@ pub fn deploy_order(snapshot: &Snapshot, host: &Host, (token, http): (Token, &st
     }
 }
 
-fn deploy_image(snapshot: &Snapshot, settings: &BootSettings, http: &str) -> Result<DeployImage, NoOrder> {
+fn deploy_image(
+    snapshot: &Snapshot,
+    settings: &BootSettings,
+    http: &str,
+    pieces: fn(&DeployableDisk) -> Option<ImagePieces>,
+) -> Result<DeployImage, NoOrder> {
     let named = settings.image.as_ref().ok_or(NoOrder::NoImage)?;
     let name = || named.value.clone();
     let image = snapshot
@@ -141,7 +165,7 @@ fn deploy_image(snapshot: &Snapshot, settings: &BootSettings, http: &str) -> Res
         bytes: disk.stamp.length,
         sha256: ImageSum(disk.sha256),
         unpacked: content.unpacked,
-        pieces: content.pieces.clone(),
+        pieces: pieces(content),
     })
 }
 

@@ -6,7 +6,7 @@ use super::hosts::at_this_clock;
 use crate::admin::api::HostDisks;
 use crate::boot::{
     arming::{DiskReport, Fingerprint},
-    resource::deploy_order,
+    resource::order_without_pieces,
     snapshot::{Host, Snapshot},
 };
 use crate::model::{DiskSelector, Token};
@@ -58,7 +58,7 @@ impl AdminService {
 /// What an install of the host chooses by. Without a rule in the inventory our own live system takes the only disk of a
 /// machine; what another installer does then is its own affair.
 fn wish(snapshot: &Snapshot, host: &Host) -> Option<DiskWish> {
-    let order = deploy_order(snapshot, host, (Token::SAMPLE, "http://192.0.2.1")).ok();
+    let order = order_without_pieces(snapshot, host, (Token::SAMPLE, "http://192.0.2.1")).ok();
     let needed = order.as_ref().and_then(|order| order.image.disk_bytes());
     let own = host.settings.disk.as_ref().map(|disk| disk.value.clone());
     let rule = own.or(order.map(|order| order.disk))?;

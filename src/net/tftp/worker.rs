@@ -19,12 +19,12 @@ use super::{
     RequestFilter, WorkerConfig,
     disk::DiskReads,
     file_bytes::{PendingRead, ReadResult},
-    prepare::{Prepared, TransferRequest, prepare},
+    prepare::{Prepared, TransferRequest},
     recording,
     session::{Session, SessionStatus},
     sessions::{Admission, Sessions},
 };
-use crate::boot::{event::Reason, resource::Hearing};
+use crate::boot::event::Reason;
 use crate::net::{
     eviction::class_of,
     files::hot::HotFiles,
@@ -34,6 +34,7 @@ use crate::net::{
 };
 use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
 use crate::state::{Counter, Shared};
+use promised::prepare_unheard;
 use std::{cmp::Reverse, collections::BinaryHeap, io, net::SocketAddrV4, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::Interest,
@@ -270,10 +271,10 @@ impl Worker {
             .sessions
             .insert(client, class, Session::new(client, request.clone(), self.port));
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
-        let hot_files = Arc::clone(&self.hot_files);
+        let (hot_files, neighbours) = (Arc::clone(&self.hot_files), Arc::clone(&self.neighbours));
         self.tasks.spawn(async move {
-            let asked = (&request, Hearing::Unproven);
-            let news = MessageBody::Prepared(Box::new(prepare((&shared, &hot_files), client, asked).await));
+            let prepared = prepare_unheard((&shared, &hot_files), client, (&request, &neighbours)).await;
+            let news = MessageBody::Prepared(Box::new(prepared));
             // The lane is gone when the drain has cut it.
             let _ = messages.send(WorkerMessage { client, number, news });
         });

@@ -173,3 +173,20 @@ fn an_order_of_another_version_or_none_is_refused_and_costs_nothing() {
     assert!(log.contains("version 9") && log.contains("version 1"), "{log}");
     assert!(is_all(&machine.bytes(), 0xaa) && room.words().is_empty());
 }
+
+#[test]
+fn an_order_with_words_of_a_newer_daemon_fails_its_host_at_once_and_costs_nothing() {
+    let image = noise(MIB);
+    let machine = Machine::with_disk(&vec![0xaa; 2 * MIB]);
+    let room = DeployRoom::of(image.clone());
+    let order = serde_json::to_string(&room.order_of(ImageFormat::Raw, &image, &image)).unwrap();
+    for (from, to, reason) in [
+        ("\"then\":\"reboot\"", "\"then\":\"dance\"", "dance"),
+        ("\"version\":1", "\"version\":9", "version 9"),
+    ] {
+        assert!(order.contains(from), "{order}");
+        *room.order.lock().unwrap() = order.replace(from, to);
+        room.assert_failed(&machine.install(&room), reason);
+    }
+    assert!(is_all(&machine.bytes(), 0xaa) && room.image_requests().is_empty());
+}

@@ -4,9 +4,31 @@
 //! lane's. While nobody on our wire has the address, whatever was sent to it is with nobody, and no acknowledgement
 //! counts: the install of a machine that is off can't be begun by others.
 
-use super::{super::prepare::TransferRequest, MessageBody, Worker, WorkerMessage, prepare};
+use super::{
+    super::prepare::{Prepared, TransferRequest, prepare},
+    MessageBody, Worker, WorkerMessage,
+};
 use crate::boot::resource::{Hearing, Promise};
+use crate::net::{files::hot::HotFiles, neighbours::Neighbours};
+use crate::state::Shared;
 use std::{net::SocketAddrV4, sync::Arc};
+
+/// What the request of a client comes to that was not heard yet. What an install is told goes to no other machine on
+/// our wire than its host, not even the first block of it.
+pub(super) async fn prepare_unheard(
+    files: (&Arc<Shared>, &Arc<HotFiles>),
+    client: SocketAddrV4,
+    (request, neighbours): (&TransferRequest, &Neighbours),
+) -> Prepared {
+    let prepared = prepare(files, client, (request, Hearing::Unproven { link: None })).await;
+    if prepared.promise.is_none() {
+        return prepared;
+    }
+    match neighbours.mac_of(*client.ip()) {
+        link @ Some(_) => prepare(files, client, (request, Hearing::Unproven { link })).await,
+        None => prepared,
+    }
+}
 
 impl Worker {
     /// Begins what the client's request begins now that it was heard.
