@@ -29,7 +29,8 @@ chroot . cat /var/lib/cloud/instance/user-data.txt
 
 /// What cloud-init of a suite leaves at a client, told where to ask by a configuration and the kernel's parameters.
 fn printed(client: &Namespace, suite: &str, (config, parameters): (&str, &str), then: &str) -> String {
-    let root = script("newer-root.sh", &[suite, "cloud-init"]);
+    // It tells interfaces by `ip`, which its package does not bring.
+    let root = script("newer-root.sh", &[suite, "cloud-init", "iproute2"]);
     let root = root.to_string_lossy();
     let apart = [
         "--mount",

@@ -4,6 +4,7 @@ use super::SOON;
 use super::daemon::{Daemon, ask, ask_json, ask_json_with};
 use super::namespace::{Namespace, SERVER, Wire, text};
 use super::room::{ONE_LIVE_HOST, Room};
+use bootwright::store::{self, records::attempts};
 use serde_json::Value;
 use std::{fs, net::UdpSocket};
 
@@ -38,6 +39,26 @@ fn log(room: &Room, daemon: &Daemon, machine: &str, is_so: impl Fn(&[Value]) -> 
         is_so(&lines).then_some(lines)
     });
     found.unwrap_or_else(|| panic!("{}\n{}", text(&ask(room, &["why", machine])), daemon.log_tail()))
+}
+
+/// Whether a line of a boot with these words is in the store, as a copy of its files has it.
+fn is_on_disk(room: &Room, words: &str) -> bool {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for entry in fs::read_dir(room.path("state")).expect("the state's folder") {
+        let file = entry.expect("an entry").path();
+        if let Some(name) = file.file_name().filter(|_| file.is_file()) {
+            fs::copy(&file, copy.path().join(name)).expect("a copy of it");
+        }
+    }
+    let Ok(opened) = store::open(copy.path()) else {
+        return false;
+    };
+    let mut is_there = false;
+    let taken = attempts::each(&*opened.store, |_, whole| {
+        let lines = whole().map(|attempt| attempt.log.lines).unwrap_or_default();
+        is_there |= lines.iter().any(|line| line.line.text.contains(words));
+    });
+    taken.is_ok() && is_there
 }
 
 fn counter(room: &Room, name: &str) -> u64 {
@@ -109,13 +130,7 @@ fn lines_of_real_loggers_stand_beneath_the_boot_of_their_machine() {
         assert!(!text.contains(TOKEN) && !text.contains('\u{1b}'), "{text}");
     }
     // They are there after a kill, as the rest of the boot is.
-    let journal = room.path("state/bootwright.journal");
-    let is_written = || {
-        let journal = fs::read(&journal).expect("the store's journal");
-        String::from_utf8_lossy(&journal)
-            .contains("menu item selected")
-            .then_some(())
-    };
+    let is_written = || is_on_disk(&room, "menu item selected").then_some(());
     assert!(super::poll(SOON, is_written).is_some(), "{}", daemon.log_tail());
     daemon.crash();
     let daemon = Daemon::start(&wire, &room);
