@@ -216,6 +216,10 @@ fn listen(appliance: &Appliance) -> ListenConfig {
     }
 }
 
+/// How many turns of its tasks a busy thread takes before it looks at the sockets: a turn of a server that is flooded is
+/// long, and there may be no other thread that looks.
+const EVENT_INTERVAL: u32 = 8;
+
 /// Runs the event loop to its end.
 fn live(
     servers: Servers,
@@ -225,6 +229,7 @@ fn live(
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .event_interval(EVENT_INTERVAL)
         // Templates are rendered on its threads.
         .thread_stack_size(TEMPLATE_STACK_BYTES)
         .max_blocking_threads(DISK_THREADS_MAX)

@@ -104,7 +104,7 @@ enum TransferPhase {
     /// The OACK waits for its ACK 0.
     Offered,
     /// Blocks go out.
-    OutgoingReply,
+    Sending,
     Ended(TransferEnd),
 }
 
@@ -132,7 +132,7 @@ impl Transfer {
             window: u64::from(agreed.windowsize.unwrap_or(1)),
             last: length / block_bytes + 1,
             phase: if agreed == Agreed::default() {
-                TransferPhase::OutgoingReply
+                TransferPhase::Sending
             } else {
                 TransferPhase::Offering
             },
@@ -159,13 +159,13 @@ impl Transfer {
                 self.phase = TransferPhase::Offered;
                 Some(Transmit::OptionAck(self.agreed))
             }
-            TransferPhase::OutgoingReply if self.next <= self.last && self.next < self.base + self.window => {
+            TransferPhase::Sending if self.next <= self.last && self.next < self.base + self.window => {
                 let block = self.next;
                 self.next += 1;
                 self.highest_sent = self.highest_sent.max(block);
                 Some(self.block(block))
             }
-            TransferPhase::OutgoingReply | TransferPhase::Offered | TransferPhase::Ended(_) => None,
+            TransferPhase::Sending | TransferPhase::Offered | TransferPhase::Ended(_) => None,
         }
     }
 
@@ -185,7 +185,7 @@ impl Transfer {
             (_, TransferPhase::Ended(_)) => {}
             (Packet::Error { code, message }, _) => self.aborted(*code, message),
             (Packet::Ack(0), TransferPhase::Offered) => self.accepted(now),
-            (Packet::Ack(number), TransferPhase::OutgoingReply) => self.acknowledged(now, *number),
+            (Packet::Ack(number), TransferPhase::Sending) => self.acknowledged(now, *number),
             (Packet::Ack(_), TransferPhase::Offering | TransferPhase::Offered) => {}
             (Packet::Read(_) | Packet::Write | Packet::Data | Packet::OptionAck, _) => {}
         }
@@ -205,7 +205,7 @@ impl Transfer {
     /// The client took the options.
     fn accepted(&mut self, now: Duration) {
         self.measure(now);
-        self.phase = TransferPhase::OutgoingReply;
+        self.phase = TransferPhase::Sending;
         self.heard(now);
     }
 
@@ -309,7 +309,7 @@ impl Transfer {
         self.window_began = None;
         match self.phase {
             TransferPhase::Offered => self.phase = TransferPhase::Offering,
-            TransferPhase::OutgoingReply => self.rewind(),
+            TransferPhase::Sending => self.rewind(),
             TransferPhase::Offering | TransferPhase::Ended(_) => {}
         }
     }
@@ -323,13 +323,13 @@ impl Transfer {
     pub fn ending(&self) -> Option<&TransferEnd> {
         match &self.phase {
             TransferPhase::Ended(ending) => Some(ending),
-            TransferPhase::Offering | TransferPhase::Offered | TransferPhase::OutgoingReply => None,
+            TransferPhase::Offering | TransferPhase::Offered | TransferPhase::Sending => None,
         }
     }
 
     /// Whether the client acknowledged anything: it receives what is sent to it.
     pub fn is_acknowledged(&self) -> bool {
-        let is_accepted = self.agreed != Agreed::default() && self.phase == TransferPhase::OutgoingReply;
+        let is_accepted = self.agreed != Agreed::default() && self.phase == TransferPhase::Sending;
         is_accepted || self.base > 1 || self.phase == TransferPhase::Ended(TransferEnd::Complete)
     }
 
