@@ -38,6 +38,16 @@ impl Verdict {
         Verdict::of(&wire.server.run(&binary(), &[&arguments[..], options].concat()))
     }
 
+    /// The same once it has a finding of a check.
+    fn that_has(wire: &Wire, room: &Room, daemon: &Daemon, check: &str) -> Verdict {
+        let found = super::poll(super::SOON, || {
+            let found = Verdict::in_room(wire, room, &[]);
+            let is_there = found.findings().iter().any(|one| one["check"] == check);
+            is_there.then_some(found)
+        });
+        found.unwrap_or_else(|| panic!("no {check}: {}", daemon.log_tail()))
+    }
+
     fn findings(&self) -> &[Value] {
         self.report["findings"].as_array().expect("a list")
     }
@@ -307,15 +317,7 @@ fn relays_are_told_with_their_subnets_and_a_switch_that_calls_all_its_ports_the_
         let rack = Rack::reading_packets(&client).impatient();
         // dhcrelay's port is its interface, whoever asks there.
         (1..=3).for_each(|machine| drop(rack.discover(machine)));
-        let found = super::poll(super::SOON, || {
-            let found = Verdict::in_room(&wire, &room, &[]);
-            found
-                .findings()
-                .iter()
-                .any(|one| one["check"] == "relay")
-                .then_some(found)
-        });
-        let found = found.unwrap_or_else(|| panic!("{}", daemon.log_tail()));
+        let found = Verdict::that_has(&wire, &room, &daemon, "relay");
         let relay = found.of_check("relay");
         assert_eq!(
             (&relay["subject"], &relay["light"]),
@@ -355,15 +357,7 @@ fn a_switch_that_says_its_vlan_for_its_port_is_named() {
     assert_eq!(packet.pop(), Some(255));
     packet.extend(*b"\x52\x0f\x01\x06vlan10\x02\x05leaf1\xff");
     throw_at(&relay, SERVER.parse().expect("an address"), 67, &[packet]);
-    let found = super::poll(super::SOON, || {
-        let found = Verdict::in_room(&wire, &room, &[]);
-        found
-            .findings()
-            .iter()
-            .any(|one| one["check"] == "switch_port")
-            .then_some(found)
-    });
-    let found = found.unwrap_or_else(|| panic!("{}", daemon.log_tail()));
+    let found = Verdict::that_has(&wire, &room, &daemon, "switch_port");
     let switch = found.of_check("switch_port");
     assert_eq!(
         (&switch["subject"], &switch["light"]),
