@@ -113,9 +113,10 @@ rm "$root/grub.cfg"
 mib=1048576
 used=$(du -sm "$root" | cut -f1)
 size=$((used + used / 4 + 128))
-mke2fs -q -t ext4 -L root -d "$root" -E root_owner=0:0 "$work/root.ext4" "${size}M"
+# It says on standard output that it makes the file, quiet or not.
+mke2fs -q -t ext4 -L root -d "$root" -E root_owner=0:0 "$work/root.ext4" "${size}M" >&2
 truncate -s 32M "$work/esp"
-mformat -i "$work/esp" -v ESP ::
+mformat -i "$work/esp" -v ESP :: >&2
 mmd -i "$work/esp" ::/EFI ::/EFI/BOOT
 mcopy -i "$work/esp" "$work/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
 disk=$work/disk.raw
