@@ -20,7 +20,7 @@ use crate::net::{
     tasks::TaskTracker,
     tftp::{self, TftpServer},
 };
-use crate::proto::ndp;
+use crate::proto::{self, ndp};
 use crate::state::Shared;
 use arc_swap::ArcSwap;
 use std::{
@@ -147,7 +147,7 @@ impl InterfaceSockets {
             // The last: of an interface that can't be served yet, and is tried again, it is not said each time.
             syslog: listen
                 .syslog
-                .then(|| udp(syslog::PORT))
+                .then(|| udp(proto::syslog::PORT))
                 .transpose()
                 .inspect_err(|error| syslog::warn_of_none(name, error))
                 .ok()

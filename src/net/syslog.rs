@@ -24,9 +24,6 @@ use tokio::{
 };
 use tracing::warn;
 
-/// The port that machines know.
-pub(super) const PORT: u16 = 514;
-
 /// The log server of one interface.
 pub(super) struct SyslogServer {
     shared: Arc<Shared>,

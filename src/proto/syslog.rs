@@ -6,6 +6,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The port that machines know (RFC 5426 section 3.3).
+pub const PORT: u16 = 514;
+
 /// How bad a line says that it is: the lower three bits of its priority, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

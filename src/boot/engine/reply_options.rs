@@ -12,7 +12,7 @@ use crate::boot::{
 use crate::model::{limits, text};
 use crate::proto::dhcp::{
     RawOption, Reply, ReplyKind, ReplyOption,
-    option_body::{self, CLASSLESS_ROUTES},
+    option_body::{self, CLASSLESS_ROUTES, LOG_SERVERS},
 };
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -21,7 +21,6 @@ pub(super) type Described = (Reply, Option<BootFile>);
 
 const DNS_SERVERS: u8 = 6;
 const DOMAIN_NAME: u8 = 15;
-const LOG_SERVERS: u8 = 7;
 
 /// A reply with everything a client is told beside its address. Without a `lease` (INFORM) it says
 /// nothing of times.

@@ -16,10 +16,8 @@ use crate::boot::{
     paths::{self, Ports},
     snapshot::Snapshot,
 };
+use crate::proto::dhcp::option_body::LOG_SERVERS;
 use std::net::IpAddr;
-
-/// DHCP's option that says where a machine may log.
-const LOG_SERVERS: u8 = 7;
 
 impl Inquiry<'_> {
     /// The same for every machine: who it is, it says to `boot.ipxe`.

@@ -12,6 +12,7 @@ use crate::net::{
     rogue, socket,
     uplink::uplink,
 };
+use crate::proto::syslog;
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 fn survey(appliance: &Appliance) -> io::Result<BTreeMap<String, Interface>> {
@@ -59,9 +60,6 @@ fn mtu(name: &str) -> Option<u32> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Where machines send what they log.
-const SYSLOG_PORT: u16 = 514;
-
 /// Who has the ports of each interface that is there.
 pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortFacts> {
     let needed = [
@@ -69,7 +67,7 @@ pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortF
         ("udp", dhcp::PXE_PORT, "the PXE boot server"),
         ("udp", appliance.tftp_port, "TFTP"),
         ("tcp", appliance.http_port, "HTTP"),
-        ("udp", SYSLOG_PORT, "what machines log (syslog)"),
+        ("udp", syslog::PORT, "what machines log (syslog)"),
     ];
     let found = survey(appliance).unwrap_or_default();
     let of_interface = |name: &str| {
@@ -80,7 +78,7 @@ pub(super) fn ports(appliance: &Appliance, status: Option<&Status>) -> Vec<PortF
         let own = status.map(|status| status.pid);
         needed.map(|(protocol, port, purpose)| {
             // A daemon that serves has all but this one.
-            let is_dispensable = port == SYSLOG_PORT;
+            let is_dispensable = port == syslog::PORT;
             PortFacts {
                 interface: name.into(),
                 protocol,

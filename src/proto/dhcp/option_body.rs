@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 /// Option 3.
 pub const ROUTER: u8 = 3;
+/// Option 7: where a machine may log.
+pub const LOG_SERVERS: u8 = 7;
 /// Option 33.
 pub const STATIC_ROUTES: u8 = 33;
 /// Option 121.
