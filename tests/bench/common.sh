@@ -102,6 +102,28 @@ END
     cat > "$1/inventory.toml"
 }
 
+# The figures that a bench keeps: one line each, "row, server, value", and from them its plot. They stay when the
+# bench has ended: make bench puts nothing else there.
+readonly results=$(readlink -m "${RESULTS:-${CARGO_TARGET_DIR:-target}/bench}")
+readonly figures=$results/$(basename "$0" .sh).tsv
+
+# begin_figures: those of an earlier run go.
+begin_figures() {
+    mkdir -p "$results"
+    : > "$figures"
+}
+
+# keep_figure ROW SERVER VALUE: ROW names what was measured, with its unit, and becomes a panel of the plot with a bar
+# for each of its servers.
+keep_figure() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$figures"; }
+
+# plot_figures TITLE: draws them beside the table as an SVG, and says where.
+plot_figures() {
+    [ -s "$figures" ] || return 0
+    tests/bench/plot.sh "$1" "$figures" > "${figures%.tsv}.svg"
+    echo "== plot: ${figures%.tsv}.svg"
+}
+
 # make_files KERNEL-BYTES INITRD-BYTES: loaders of 1 MB, a kernel and an initrd in files, and image "bench"
 # of the latter two.
 make_files() {
