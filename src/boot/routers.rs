@@ -5,12 +5,13 @@
 //! ends that at once. It goes to machines in their boot alone, and never where a router advertises: that one
 //! answers for itself, and a second voice would cut short what it has to say.
 //!
-//! Whether a router is here is found out when a machine asks for one: it was heard of late, or we ask for it
-//! ourselves and give it the time that it may take.
+//! Whether a router is here is known before a machine asks: a router says so by itself from its start and every half
+//! hour at least, and where a link came up we ask for one, and give it the time that it may take. From then on silence
+//! means that there is none. Should its word have been lost, a machine that asks has us ask once more beside that.
 
 use crate::model::{
     MacAddr, Now,
-    limits::{ROUTER_ABSENCE_TTL, ROUTER_PROBE_TIMEOUT, ROUTER_TTL, ROUTER_WAITING_MAX},
+    limits::{ROUTER_PROBE_TIMEOUT, ROUTER_PROBE_TTL, ROUTER_TTL, ROUTER_WAITING_MAX},
 };
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -20,8 +21,11 @@ pub type Solicitor = (MacAddr, Ipv6Addr);
 /// What becomes of a solicitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SolicitationAction {
-    /// It is told now that there is no router.
-    AdvertiseAbsence,
+    /// It is told now that there is no router. Where our last question is old, another is due beside that.
+    AdvertiseAbsence {
+        /// Whether it is.
+        probe: bool,
+    },
     /// We ask for a router ourselves; [`Routers::take_waiting`] says, after [`ROUTER_PROBE_TIMEOUT`], who is told then.
     ProbeFirst,
     /// The same, and the question is out already.
@@ -39,7 +43,9 @@ pub enum SolicitationAction {
 pub struct Routers {
     /// When one was heard, by monotonic time.
     heard: Option<Duration>,
-    /// When we asked.
+    /// When we first asked on this link, of which nothing was heard since.
+    first_asked: Option<Duration>,
+    /// When we asked last.
     asked: Option<Duration>,
     waiting: Vec<Solicitor>,
 }
@@ -49,8 +55,22 @@ impl Routers {
     pub fn router_seen(&mut self, now: Now) -> bool {
         let is_news = !self.is_here(now);
         self.heard = Some(now.monotonic);
-        self.waiting.clear();
+        self.probe_not_sent();
         is_news
+    }
+
+    /// A link came up, or another one: whether we ask for a router now.
+    pub fn probe(&mut self, now: Now) -> bool {
+        if self.is_here(now) {
+            return false;
+        }
+        self.note_probe(now);
+        true
+    }
+
+    /// The link was down, or is another one: what our questions came to there says nothing any more.
+    pub fn link_changed(&mut self) {
+        (self.first_asked, self.asked) = (None, None);
     }
 
     /// A machine asks for a router.
@@ -61,12 +81,18 @@ impl Routers {
         if self.is_here(now) {
             return SolicitationAction::RouterHere;
         }
-        let since_asked = self.asked.map(|asked| now.monotonic.saturating_sub(asked));
-        match since_asked.filter(|since| *since < ROUTER_ABSENCE_TTL) {
-            Some(since) if since >= ROUTER_PROBE_TIMEOUT => SolicitationAction::AdvertiseAbsence,
-            Some(_) => self.wait(who),
+        let since = |asked: Option<Duration>| asked.map(|asked| now.monotonic.saturating_sub(asked));
+        match since(self.first_asked) {
+            Some(first) if first < ROUTER_PROBE_TIMEOUT => self.wait(who),
+            Some(_) => {
+                let probe = since(self.asked).is_none_or(|last| last >= ROUTER_PROBE_TTL);
+                if probe {
+                    self.note_probe(now);
+                }
+                SolicitationAction::AdvertiseAbsence { probe }
+            }
             None => {
-                self.asked = Some(now.monotonic);
+                self.note_probe(now);
                 self.waiting.clear();
                 self.waiting.push(who);
                 SolicitationAction::ProbeFirst
@@ -81,8 +107,13 @@ impl Routers {
 
     /// Our own question could not be sent: it is to be asked again, and who waited for it is told nothing.
     pub fn probe_not_sent(&mut self) {
-        self.asked = None;
+        self.link_changed();
         self.waiting.clear();
+    }
+
+    fn note_probe(&mut self, now: Now) {
+        self.first_asked.get_or_insert(now.monotonic);
+        self.asked = Some(now.monotonic);
     }
 
     fn wait(&mut self, who: Solicitor) -> SolicitationAction {
@@ -120,6 +151,8 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
+    const KNOWN_ABSENT: SolicitationAction = SolicitationAction::AdvertiseAbsence { probe: false };
+
     #[test]
     fn the_first_waits_for_our_own_question_and_the_next_are_told_at_once() {
         let mut routers = Routers::default();
@@ -138,15 +171,42 @@ mod tests {
         );
         assert_eq!(routers.take_waiting(), [machine(1), machine(2)]);
         let later = at(START + ROUTER_PROBE_TIMEOUT);
+        assert_eq!(routers.solicited(later, machine(3), true), KNOWN_ABSENT);
+    }
+
+    #[test]
+    fn who_asks_long_after_our_question_is_told_at_once_and_we_ask_anew_beside_that() {
+        let mut routers = Routers::default();
+        assert!(routers.probe(at(START)));
+        let much_later = at(START + ROUTER_PROBE_TTL);
         assert_eq!(
-            routers.solicited(later, machine(3), true),
-            SolicitationAction::AdvertiseAbsence
+            routers.solicited(much_later, machine(1), true),
+            SolicitationAction::AdvertiseAbsence { probe: true }
         );
-        let much_later = at(START + ROUTER_ABSENCE_TTL);
+        // Nobody waits for that one either.
+        assert_eq!(routers.solicited(much_later, machine(2), true), KNOWN_ABSENT);
+        assert!(routers.router_seen(much_later));
         assert_eq!(
             routers.solicited(much_later, machine(3), true),
-            SolicitationAction::ProbeFirst
+            SolicitationAction::RouterHere
         );
+    }
+
+    #[test]
+    fn on_a_link_that_went_down_and_up_we_ask_before_anybody_is_told() {
+        let mut routers = Routers::default();
+        assert!(routers.probe(at(START)));
+        let later = START + ROUTER_PROBE_TIMEOUT;
+        assert_eq!(routers.solicited(at(later), machine(1), true), KNOWN_ABSENT);
+        routers.link_changed();
+        assert!(routers.probe(at(later)));
+        assert_eq!(
+            routers.solicited(at(later), machine(1), true),
+            SolicitationAction::Queued
+        );
+        assert_eq!(routers.take_waiting(), [machine(1)]);
+        routers.router_seen(at(later));
+        assert!(!routers.probe(at(later)));
     }
 
     #[test]

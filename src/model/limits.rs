@@ -163,12 +163,19 @@ pub const PROBES_MAX: usize = 1024;
 pub const BOOT_TTL: Duration = Duration::from_secs(600);
 /// How long an IPv6 router may take to answer a solicitation: half a second (RFC 4861), and then some.
 pub const ROUTER_PROBE_TIMEOUT: Duration = Duration::from_millis(600);
-/// How long our own question for an IPv6 router, which none answered, holds: then it is asked again.
-pub const ROUTER_ABSENCE_TTL: Duration = Duration::from_secs(60);
+/// Seconds before each question for an IPv6 router as a link comes up: a switch may forward nothing in its first half
+/// minute, and a router may start with it.
+pub const ROUTER_PROBE_PAUSES_S: [u64; 4] = [0, 3, 6, 26];
+/// How old our last question for an IPv6 router may be when a machine asks for one: of an older one another is made, which
+/// the machine does not wait for.
+pub const ROUTER_PROBE_TTL: Duration = Duration::from_secs(60);
 /// How long an IPv6 router that was heard is taken to be there: none is silent for longer (RFC 4861).
 pub const ROUTER_TTL: Duration = Duration::from_secs(1800);
-/// Machines of one interface that wait for the answer to that question.
+/// Machines of one interface that wait for the answer to that question, and those that asked before they had their ACK.
 pub const ROUTER_WAITING_MAX: usize = 4096;
+/// Milliseconds before each look whether who asked for one is in its boot by now: iPXE asks before its ACK, and then
+/// only after a quarter of a second.
+pub const EARLY_SOLICITOR_LOOKS_MS: [u64; 4] = [20, 80, 200, 700];
 /// Declines of one host's own address that are no longer than this apart are one row, which is logged once.
 pub const CONFLICT_DECLINE_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// How often such a row is logged again while it goes on.

@@ -9,26 +9,37 @@ use crate::boot::{
     machine::identify,
     routers::{Routers, SolicitationAction, Solicitor},
 };
-use crate::model::{MacAddr, limits::ROUTER_PROBE_TIMEOUT};
+use crate::model::{
+    MacAddr,
+    limits::{EARLY_SOLICITOR_LOOKS_MS, ROUTER_PROBE_PAUSES_S, ROUTER_PROBE_TIMEOUT, ROUTER_WAITING_MAX},
+};
 use crate::net::{
     forwarding,
     intake::packets,
-    interface::Interface,
+    interface::{Interface, Link},
     socket::{self, FrameSender},
     tasks::TaskTracker,
 };
 use crate::proto::ndp::{self, RouterMessage};
 use crate::state::{Counter, Shared};
 use std::{
-    io,
+    future, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::{net::UdpSocket, sync::watch};
+use tokio::{
+    net::UdpSocket,
+    sync::{Semaphore, watch},
+    time::sleep,
+};
 use tracing::{debug, info};
 
 /// The longest packet that is looked at: an advertisement with a dozen prefixes. A longer one is cut, and says
 /// nothing.
 const PACKET_BYTES_MAX: usize = 1500;
+
+/// A place for each machine that asked before its ACK.
+static EARLY_PLACES: Semaphore = Semaphore::const_new(ROUTER_WAITING_MAX);
 
 /// Answers solicitations on one interface.
 pub(super) struct Solicitations {
@@ -47,7 +58,31 @@ impl Solicitations {
         let server = Arc::new(self);
         let common = ("IPv6 router solicitations", &*server.shared, &server.tasks);
         let receive = (PACKET_BYTES_MAX, socket::receive_packet);
-        packets(common, &socket, receive, |mac, packet| server.take(mac, packet)).await;
+        let answering = packets(common, &socket, receive, |mac, packet| server.take(mac, packet));
+        tokio::join!(answering, server.ask_as_links_come_up());
+    }
+
+    /// Asks for a router whenever the link came up or changed, before any machine does.
+    async fn ask_as_links_come_up(self: &Arc<Self>) {
+        let mut interface = self.interface.clone();
+        loop {
+            let is_up = interface.borrow_and_update().link == Link::Up;
+            let questions = async {
+                for pause in ROUTER_PROBE_PAUSES_S.into_iter().filter(|_| is_up) {
+                    sleep(Duration::from_secs(pause)).await;
+                    if self.routers().probe(self.shared.clock.now()) {
+                        self.ask();
+                    }
+                }
+                future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = self.tasks.stopped() => return,
+                changed = interface.changed() => if changed.is_err() { return },
+                () = questions => {}
+            }
+            self.routers().link_changed();
+        }
     }
 
     fn take(self: &Arc<Self>, mac: MacAddr, packet: &[u8]) {
@@ -69,9 +104,42 @@ impl Solicitations {
         }
     }
 
+    fn is_in_boot(&self, mac: MacAddr) -> bool {
+        let now = self.shared.clock.now();
+        self.shared
+            .identities((now, mac), |identities, (now, mac)| identities.is_in_boot(now, mac))
+    }
+
     fn solicited(self: &Arc<Self>, who: Solicitor) {
+        match EARLY_PLACES.try_acquire() {
+            Ok(place) if !self.is_in_boot(who.0) => {
+                let server = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    let _place = place;
+                    server.look_for_its_boot(who.0).await;
+                    server.decide(who);
+                });
+            }
+            _ => self.decide(who),
+        }
+    }
+
+    /// Waits until the machine is in its boot, which it may soon be.
+    async fn look_for_its_boot(&self, mac: MacAddr) {
+        for pause in EARLY_SOLICITOR_LOOKS_MS.map(Duration::from_millis) {
+            tokio::select! {
+                () = self.tasks.stopped() => return,
+                () = sleep(pause) => {}
+            }
+            if self.is_in_boot(mac) {
+                return;
+            }
+        }
+    }
+
+    fn decide(self: &Arc<Self>, who: Solicitor) {
         let (shared, now) = (&self.shared, self.shared.clock.now());
-        let is_in_boot = shared.identities((now, who.0), |identities, (now, mac)| identities.is_in_boot(now, mac));
+        let is_in_boot = self.is_in_boot(who.0);
         if is_in_boot && self.is_router() && self.routers().router_seen(now) {
             let interface = self.interface.borrow();
             info!(
@@ -83,8 +151,13 @@ impl Solicitations {
         }
         let verdict = self.routers().solicited(now, who, is_in_boot);
         match verdict {
-            SolicitationAction::AdvertiseAbsence => self.tell(who),
-            SolicitationAction::ProbeFirst => self.ask_first(),
+            SolicitationAction::AdvertiseAbsence { probe } => {
+                self.tell(who);
+                if probe {
+                    self.ask();
+                }
+            }
+            SolicitationAction::ProbeFirst => self.ask(),
             SolicitationAction::Queued => {}
             SolicitationAction::RouterHere => shared.counters.count(Counter::RouterPresent),
             SolicitationAction::NotInBoot => shared.counters.count(Counter::RouterIgnored),
@@ -110,14 +183,14 @@ impl Solicitations {
     }
 
     /// Asks for a router, and tells those who wait when none has answered.
-    fn ask_first(self: &Arc<Self>) {
+    fn ask(self: &Arc<Self>) {
         if !self.send(ndp::ALL_ROUTERS_MAC, &ndp::solicitation(self.own)) {
             self.routers().probe_not_sent();
             return;
         }
         let server = Arc::clone(self);
         self.tasks.spawn(async move {
-            tokio::time::sleep(ROUTER_PROBE_TIMEOUT).await;
+            sleep(ROUTER_PROBE_TIMEOUT).await;
             let waiting = server.routers().take_waiting();
             for who in waiting {
                 server.tell(who);

@@ -56,14 +56,25 @@ impl Host6 {
 
     /// The next advertisement on the wire, as a whole frame.
     fn advertisement(&self) -> Option<Vec<u8>> {
+        self.message(134)
+    }
+
+    /// The next message of that type on the wire, as a whole frame.
+    fn message(&self, kind: u8) -> Option<Vec<u8>> {
         let mut buffer = [0; 2048];
         while let Ok(length) = (&self.wire).read(&mut buffer) {
             let frame = &buffer[..length];
-            if frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&134) {
+            if frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&kind) {
                 return Some(frame.to_vec());
             }
         }
         None
+    }
+
+    /// The question for a router of a daemon; those of our own kernel and of a router's are none.
+    fn question(&self) -> Option<Vec<u8>> {
+        let is_others = |frame: &Vec<u8>| frame[6..12] != ROUTER && frame[6..12] != MACHINE;
+        std::iter::from_fn(|| self.message(133)).find(is_others)
     }
 
     /// Solicits as iPXE does, again and again, until it is answered.
@@ -123,6 +134,52 @@ fn a_machine_in_its_boot_is_told_that_no_router_is_here_and_a_system_is_told_not
 }
 
 #[test]
+fn a_router_is_asked_for_before_any_machine_is_there_and_again_when_the_link_comes_back() {
+    let wire = Wire::new();
+    // Our own kernel's questions would be taken for the daemon's.
+    let no_ipv6 = "net.ipv6.conf.all.disable_ipv6=1";
+    wire.server.expect("sysctl", &["-q", "-w", no_ipv6]);
+    let listener = Host6::new(&wire.client(MACHINE_TEXT));
+    let room = Room::new("");
+    let _daemon = Daemon::start(&wire, &room);
+    let asked = || super::poll(super::SOON, || listener.question());
+    let first = asked().expect("nobody asks for a router");
+    assert_eq!(first[..6], [0x33, 0x33, 0, 0, 0, 2], "all routers");
+    // The fourth comes later than is waited for here: what comes then is of the link.
+    for which in 2..=3 {
+        assert!(asked().is_some(), "the question number {which} does not come");
+    }
+    for state in ["down", "up"] {
+        wire.server
+            .expect("ip", &["link", "set", super::namespace::INTERFACE, state]);
+    }
+    assert!(asked().is_some(), "another link may have another router");
+}
+
+#[test]
+fn a_machine_that_asks_before_it_has_its_ack_is_told_without_asking_again() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let _daemon = Daemon::start(&wire, &room);
+    let machine = wire.client(MACHINE_TEXT);
+    // Its kernel's own questions would be answered as well.
+    let silent = "net.ipv6.conf.eth0.router_solicitations=0";
+    machine.expect("sysctl", &["-q", "-w", silent]);
+    let host = Host6::new(&machine);
+    // The kernel may send by now.
+    solicits_and_is_counted(&host, &room, "router_ignored");
+    // On a busy machine the exchange may take longer than iPXE would stay silent.
+    let told = super::poll(super::SOON * 2, || {
+        assert!(machine.gets_lease(&[]), "its system asks: it is in no boot any more");
+        while host.advertisement().is_some() {}
+        host.send(&SOLICITATION, ALL_ROUTERS);
+        assert!(machine.gets_lease(FIRMWARE));
+        super::poll(Duration::from_secs(2), || host.advertisement())
+    });
+    assert!(told.is_some(), "who asked before its ACK was never told");
+}
+
+#[test]
 fn where_a_router_advertises_a_machine_in_its_boot_is_left_to_it() {
     let wire = Wire::new();
     let room = Room::new("");
@@ -154,18 +211,15 @@ fn a_router_that_answers_our_own_question_alone_is_heard_though_our_kernel_has_n
     assert!(machine.gets_lease(FIRMWARE));
     let host = Host6::new(&machine);
     std::thread::scope(|scope| {
-        // It answers the daemon alone, which asks when the machine has, where its question says that it is.
+        // It answers the daemon alone, which asks again and again as its link came up, where its question says that it
+        // is.
         let answering = scope.spawn(|| {
-            let mut buffer = [0; 2048];
             let (to, mac) = super::poll(super::SOON, || {
-                let length = (&routing.wire).read(&mut buffer).ok()?;
-                let frame = &buffer[..length];
-                let is_asked = frame.get(12..14) == Some(&IPV6) && frame.get(54) == Some(&133);
-                let is_others = frame.get(6..12) != Some(&ROUTER) && frame.get(6..12) != Some(&MACHINE);
+                let frame = routing.question()?;
                 let address = <[u8; 16]>::try_from(frame.get(22..38)?).ok()?;
                 let named = frame.get(62..70)?.strip_prefix(&[1, 1])?;
                 let mac: Vec<String> = named.iter().map(|byte| format!("{byte:02x}")).collect();
-                (is_asked && is_others).then(|| (Ipv6Addr::from(address), mac.join(":")))
+                Some((Ipv6Addr::from(address), mac.join(":")))
             })
             .expect("somebody solicits and says where it is");
             let to_text = to.to_string();
