@@ -292,3 +292,24 @@ fn a_machine_told_to_boot_its_disk_boots_its_disk() {
     let loaded = daemon.lines().into_iter().find(|line| line.event == "sent");
     assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
 }
+
+#[test]
+fn uefi_that_is_told_to_boot_its_disk_leaves_the_network_at_the_first_word() {
+    let wire = Wire::new();
+    let room = Room::new(WORKER).with_debian();
+    let daemon = Daemon::start(&wire, &room);
+    let _machine = Machine::power_on(&wire, Firmware::OvmfPxe, "52:54:00:00:00:08");
+    // It drops an offer without a file, so that it takes this one is all that shows that it goes on.
+    daemon.wait_for_within("the reservation", LOADER, |line| {
+        line.is("r1u08", "acknowledged", &["192.0.2.12", "disk"]) && line.stage == "uefi-pxe"
+    });
+    // The next of its boot options.
+    daemon.wait_for_within("what comes next", LOADER, |line| {
+        line.is("r1u08", "offered", &[]) && line.stage == "uefi-http"
+    });
+    let lines = daemon.lines();
+    let asked = |line: &&Line| line.is("r1u08", "offered", &[]) && line.stage == "uefi-pxe";
+    assert_eq!(lines.iter().filter(asked).count(), 1, "{}", daemon.log_tail());
+    let loaded = lines.iter().find(|line| line.event == "sent");
+    assert!(loaded.is_none(), "a machine that boots its disk was sent {loaded:?}");
+}

@@ -484,6 +484,7 @@ fn ipxe_without_http_gets_one_of_ours_by_a_full_url() {
     let packet = Packet::discover(LIVE).pxe(7).with(77, b"iPXE").with(175, &[0x24, 1, 1]);
     let reply = Room::new().reply(&packet);
     assert_eq!(reply.boot_file().as_deref(), Some("tftp://192.0.2.1/snponly.efi"));
+    assert_eq!(reply.option(175), Some(&[0xb0, 1, 1][..]));
     let without_175 = Packet::discover(LIVE).pxe(0).with(77, b"iPXE");
     let reply = Room::new().reply(&without_175);
     assert_eq!(reply.boot_file().as_deref(), Some("tftp://192.0.2.1/undionly.kpxe"));
@@ -565,7 +566,7 @@ fn an_unregistered_architecture_gets_no_loader_by_guess() {
 #[test]
 fn a_host_that_boots_its_disk_gets_a_lease_and_no_boot_fields() {
     for (mac, why) in [(LOCAL, DiskReason::Configured), (INSTALL, DiskReason::NotArmed)] {
-        let reply = Room::new().reply(&Packet::discover(mac).pxe(7));
+        let reply = Room::new().reply(&Packet::discover(mac).pxe(0));
         assert!(!reply.message.yiaddr().is_unspecified());
         assert_eq!(reply.message.siaddr(), NOBODY);
         assert_eq!(
@@ -575,6 +576,42 @@ fn a_host_that_boots_its_disk_gets_a_lease_and_no_boot_fields() {
         let (address, boot) = (reply.message.yiaddr(), told(BootAction::Disk { why }));
         assert_eq!(reply.step, Step::Offered { address, boot });
     }
+}
+
+#[test]
+fn a_uefi_that_is_to_boot_its_disk_is_given_that_as_the_one_item_of_a_menu_and_takes_it_at_once() {
+    for mac in [LOCAL, INSTALL] {
+        let reply = Room::new().reply(&Packet::discover(mac).pxe(7));
+        assert_eq!(reply.option(60), Some(&b"PXEClient"[..]));
+        let menu = reply.option(43).unwrap();
+        let mut rest = menu;
+        let mut items = Vec::new();
+        while let [code, length, body @ ..] = rest {
+            let (body, behind) = body.split_at(usize::from(*length));
+            items.push((*code, body));
+            rest = behind;
+        }
+        assert_eq!(rest, [255]);
+        // No broadcast and no multicast for a boot server; type 0, which is the disk; no second to choose in.
+        assert_eq!(items, [(6, &[3][..]), (9, b"\0\0\x04disk"), (10, b"\0disk.")]);
+        assert_eq!((reply.option(67), reply.message.siaddr()), (None, NOBODY));
+    }
+    for packet in [Packet::discover(LOCAL).http_boot(16), Packet::discover(LOCAL)] {
+        assert_eq!(Room::new().reply(&packet).option(43), None);
+    }
+}
+
+#[test]
+fn an_ipxe_that_is_to_boot_its_disk_waits_for_no_proxy_and_only_one_that_others_may_boot_does() {
+    for mac in [LOCAL, INSTALL] {
+        let reply = Room::new().reply(&Packet::discover(mac).ipxe(0));
+        assert_eq!(reply.option(67), None);
+        assert_eq!(reply.option(175), Some(&[0xb0, 1, 1][..]));
+        assert_eq!(Room::new().reply(&Packet::discover(mac).pxe(0)).option(175), None);
+    }
+    let mut room = Room::new();
+    room.snapshot.unknown = UnknownPolicy::Lease;
+    assert_eq!(room.reply(&Packet::discover(STRANGER).ipxe(0)).option(175), None);
 }
 
 /// What the ROMs of s390 and POWER say in a DISCOVER: this list and nothing else.

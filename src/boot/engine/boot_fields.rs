@@ -12,6 +12,9 @@ use std::{net::Ipv4Addr, sync::Arc};
 /// PXE's vendor options for "boot `file`, and ask no boot server": 43.6 = 8. Without it a BIOS that
 /// was sent 60 goes looking for a boot server on port 4011.
 const PXE_BOOT_THE_FILE: [u8; 4] = [6, 1, 8, 255];
+/// PXE's vendor options for "boot the disk": ask no boot server (43.6 = 3), a menu of one item of type 0 (43.9), which is
+/// taken at once (43.10). Without it UEFI drops an offer that has no file, and asks for a minute before it goes on.
+const PXE_BOOT_THE_DISK: [u8; 21] = *b"\x06\x01\x03\x09\x07\0\0\x04disk\x0a\x06\0disk.\xff";
 /// iPXE's own option for "no ProxyDHCP is coming": 175.176 = 1. Without it iPXE waits two seconds.
 const IPXE_NO_PROXY: [u8; 3] = [0xb0, 1, 1];
 /// The boot item of PXE's vendor options.
@@ -43,7 +46,7 @@ enum BootFieldsKind {
     UefiHttp,
     /// Nothing beside the URL.
     BareIpxe,
-    /// 175.176.
+    /// The same.
     Ipxe,
     /// Nothing but what a quirk adds.
     RaspberryPi,
@@ -149,6 +152,21 @@ pub(super) fn server(context: &RequestContext<'_>) -> Option<Ipv4Addr> {
     }
 }
 
+/// What ends a wait of the machine's firmware, whether there is a file for it or not: at each start, where it is to boot
+/// its disk. Whom we give an address alone may get the rest from a ProxyDHCP server, and goes on waiting for it.
+pub(super) fn ends_wait(context: &RequestContext<'_>) -> Vec<ReplyOption> {
+    match (context.gate, context.stage) {
+        (Gate::Network { .. } | Gate::ShowIdentity | Gate::Disk(_), Stage::Ipxe | Stage::BareIpxe) => {
+            vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())]
+        }
+        (Gate::Disk(_), Stage::UefiPxe) => vec![
+            ReplyOption::VendorClass("PXEClient"),
+            ReplyOption::VendorOptions(PXE_BOOT_THE_DISK.to_vec()),
+        ],
+        (_, _) => Vec::new(),
+    }
+}
+
 /// Whether the machine is told to load another loader than iPXE, or needs none. What it says of itself is
 /// known from such a request or not at all.
 pub(super) fn loads_other_loader(context: &RequestContext<'_>) -> bool {
@@ -175,9 +193,9 @@ impl BootFields {
                 ReplyOption::VendorOptions(PXE_BOOT_THE_FILE.to_vec()),
             ],
             BootFieldsKind::UefiHttp => vec![ReplyOption::VendorClass("HTTPClient")],
-            BootFieldsKind::Ipxe => vec![ReplyOption::Ipxe(IPXE_NO_PROXY.to_vec())],
             BootFieldsKind::UefiPxe
             | BootFieldsKind::BareIpxe
+            | BootFieldsKind::Ipxe
             | BootFieldsKind::RaspberryPi
             | BootFieldsKind::Pxelinux => Vec::new(),
         });

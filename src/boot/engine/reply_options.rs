@@ -61,6 +61,7 @@ pub(super) fn reply_with_options(
     reply.options.extend(proxmox_answer(context, subnet));
     let is_named = subnet.options.contains_key(&LOG_SERVERS);
     reply.options.extend(log_server(context).filter(|_| !is_named));
+    reply.options.extend(boot_fields::ends_wait(context));
     // The last, because what a quirk adds stands in place of anything with the same code.
     let boot_file = fields.and_then(|fields: BootFields| fields.write(context, &mut reply));
     ((reply, boot_file), decision)
