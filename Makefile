@@ -20,7 +20,8 @@
 # make bench    what 10,000 hosts take; beside their peers DHCP (Kea, dnsmasq), TFTP (dnsmasq,
 #               tftpd-hpa, async-tftp), HTTP (nginx) and whole storms of machines (dnsmasq with nginx);
 #               what a commit of leases takes (bench-store); what 24 GiB of images take; the
-#               deployer beside curl, zstd and dd (root)
+#               deployer beside curl, zstd and dd; an emulated machine from power-on to its kernel (dnsmasq
+#               with nginx; bench-boot: an hour, BOOTS=3 for less, OLD_BINARY= for an older build beside it) (root)
 # make deployer Bootwright's own live system as the image bootwright-live, of Debian packages that are downloaded and not
 #               installed: it writes disks (script deploy) and is what boot = "rescue" boots. FIRMWARE="firmware-bnx2x"
 #               adds firmware for NICs that want some
@@ -49,7 +50,7 @@ IMAGE     = debian-$(or $(PACKAGED),13)
 # Networks, packages and machines need root; the build does not.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all demo test test-matrix test-installs test-causes test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy deployer images install cargo demo-packages test-packages
+.PHONY: all demo test test-matrix test-installs test-causes test-fresh check check-release docs lint deny rungs fuzz soak bench bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy bench-boot deployer images install cargo demo-packages test-packages
 
 all: cargo
 	$(CARGO) build --release
@@ -134,7 +135,7 @@ soak: cargo
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(SUDO) env BINARY=$(abspath $(BINARY)) HOURS=$(HOURS) SEED=$(SEED) SOAK=$(SOAK) nice -n 15" \
 	$(CARGO) test --quiet --test lab -- soak::for_hours --exact --ignored --nocapture
 
-bench: bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy
+bench: bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy bench-boot
 
 bench-room: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench room
@@ -171,6 +172,12 @@ bench-deploy: cargo
 	@$(SUDO) tests/install-packages.sh nginx-light curl zstd gzip jq mount
 	$(CARGO) build --release --bin bootwright-deploy
 	@$(SUDO) tests/bench/deploy.sh
+
+bench-boot: cargo
+	@$(SUDO) tests/install-packages.sh demo
+	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light tshark gnuplot-nox mmdebstrap
+	$(CARGO) build --release
+	@$(SUDO) tests/bench/boot.sh
 
 # Without such a package (Ubuntu) they come from Debian's own servers, checked by its signature.
 images: cargo
