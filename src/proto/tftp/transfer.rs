@@ -13,7 +13,9 @@
 //!   out of order, and answering each would send everything twice for ever (the Sorcerer's
 //!   Apprentice, RFC 1123 section 4.2.3.1).
 //! - A repeated acknowledgement of the window before says that the window's first block was lost,
-//!   if the window has had the time to arrive; earlier it is only the echo of a doubled packet.
+//!   if the window has had the time to arrive; earlier it is only the echo of a doubled packet. What acknowledges
+//!   blocks that were sent twice is the client's answer to the second of them, and says nothing of their successors:
+//!   a machine that was slow once would be sent all that follows twice.
 //! - After a wait that doubles, the whole window goes out again, until the client was given
 //!   [`TFTP_SILENT_PACKETS_MAX`] chances without a word. The wait follows the time that windows took
 //!   (RFC 6298), so that a storm whose queues make every client slow is not answered with more
@@ -258,7 +260,8 @@ impl Transfer {
     /// The window before was acknowledged again: its successor's first block did not arrive.
     fn repeated(&mut self, now: Duration) {
         let arrived = self.sent_at + self.round_trip.unwrap_or(Duration::ZERO) * 3 / 4;
-        if self.filled == Some(self.base) || self.next == self.base || now < arrived {
+        let is_echo = self.echo.is_some_and(|highest| self.base <= highest + 1);
+        if is_echo || self.filled == Some(self.base) || self.next == self.base || now < arrived {
             return;
         }
         self.heard(now);

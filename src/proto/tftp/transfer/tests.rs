@@ -159,6 +159,36 @@ fn a_doubled_acknowledgement_in_lock_step_does_not_double_the_rest() {
 }
 
 #[test]
+fn a_client_that_was_slow_once_is_not_sent_all_that_follows_twice() {
+    for window in [1, 4] {
+        let mut transfer = accepted(asked(512, window), 1 << 20);
+        let mut now = ms(2);
+        let mut have = 0;
+        for _ in 0..5 {
+            assert_eq!(numbers(&mut transfer).len(), usize::from(window));
+            (now, have) = (now + ms(1), have + window);
+            transfer.handle(now, &Packet::Ack(have));
+        }
+        let slow = numbers(&mut transfer);
+        now = transfer.deadline().unwrap();
+        transfer.handle_timeout(now);
+        assert_eq!(numbers(&mut transfer), slow, "it might be lost");
+        // It was not: the client answers both copies, and goes on to be slow.
+        have += window;
+        transfer.handle(now + ms(20), &Packet::Ack(have));
+        assert_eq!(numbers(&mut transfer)[0], have + 1);
+        transfer.handle(now + ms(40), &Packet::Ack(have));
+        assert_eq!(numbers(&mut transfer), [] as [u16; 0], "that was the second copy's");
+        have += window;
+        transfer.handle(now + ms(60), &Packet::Ack(have));
+        assert_eq!(numbers(&mut transfer)[0], have + 1);
+        // A gap that is told from here on is one.
+        transfer.handle(now + ms(100), &Packet::Ack(have));
+        assert_eq!(numbers(&mut transfer)[0], have + 1, "window {window}");
+    }
+}
+
+#[test]
 fn the_agreed_timeout_is_the_wait_and_one_that_is_too_long_is_not_agreed() {
     let wanting = |seconds| TransferOptions {
         timeout_s: Some(seconds),
