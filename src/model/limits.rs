@@ -232,8 +232,9 @@ pub const TFTP_RETRANSMIT_MIN: Duration = Duration::from_millis(200);
 pub const TFTP_RETRANSMIT_INITIAL: Duration = Duration::from_millis(500);
 /// Longest wait between two retransmissions.
 pub const TFTP_RETRANSMIT_MAX: Duration = Duration::from_secs(8);
-/// Transfers under way at once; interfaces share them evenly.
-pub const TFTP_TRANSFERS_MAX: usize = 12_000;
+/// Transfers under way at once; interfaces share them evenly. Twice as many as machines are switched on at once:
+/// firmware that asks for its loader's size first has two for a moment, and whoever was not heard yet gives way.
+pub const TFTP_TRANSFERS_MAX: usize = 24_000;
 /// Transfers under way at once for one client address.
 pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
 /// How often it is logged that TFTP requests find no place.
