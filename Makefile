@@ -159,8 +159,9 @@ bench-http: cargo
 	@$(SUDO) tests/bench/http.sh
 
 bench-storm: cargo
-	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light jq
-	$(CARGO) build --release
+	@$(SUDO) tests/install-packages.sh dnsmasq-base nginx-light jq gnuplot-nox mmdebstrap
+	@$(SUDO) tests/newer-root.sh sid dnsmasq-base || echo "no newer dnsmasq: this machine's own is measured"
+	$(CARGO) build --release --bins --examples
 	@$(SUDO) tests/bench/storm.sh
 
 bench-images: cargo

@@ -7,8 +7,17 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # the bench says them, and uses them
 
 readonly nginx=/usr/sbin/nginx
-# It serves nothing yet: what it is to serve is said behind that.
-readonly dnsmasq=(/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file)
+# That of Debian's unstable suite, with the libraries of its own root, where `tests/newer-root.sh sid dnsmasq-base` put
+# it; otherwise this machine's. It serves nothing yet: what it is to serve is said behind that.
+newer=${BOOTWRIGHT_TEST_ROOTS:-/usr/local/lib/bootwright-tests/roots}/sid
+if [ -x "$newer/usr/sbin/dnsmasq" ]; then
+    dnsmasq=("$newer/lib64/ld-linux-x86-64.so.2" --library-path "$newer/usr/lib/x86_64-linux-gnu" "$newer/usr/sbin/dnsmasq")
+else
+    dnsmasq=(/usr/sbin/dnsmasq)
+fi
+dnsmasq_version=$("${dnsmasq[@]}" --version 2> /dev/null | awk 'NR == 1 { print $3 }') || true
+dnsmasq+=(--keep-in-foreground --conf-file=/dev/null --port=0 --user=root --pid-file)
+readonly dnsmasq dnsmasq_version
 
 # need PROGRAM...: ends the bench where one is not here.
 need() {

@@ -2,7 +2,8 @@
 # A storm of machines, whole boot chains: ours beside dnsmasq (DHCP, TFTP) with nginx (HTTP), with a
 # 1 MB loader each and an image of 8 MB, then of 50 MB, where the bytes dominate both; first all in
 # the same moment, then so slowly that either server brings all of them up at the first try.
-# Then ours alone with more and more machines. Both ends share this machine's cores, so the server's
+# Then ours alone with more and more machines, up to ten thousand. Then a late comer: how long DHCP, the loader and a
+# script take while a thousand images are on their way. Both ends share this machine's cores, so the server's
 # own CPU time stands beside each time.
 #
 # A machine whose firmware gives up is powered on again, so that there is a last machine wherever a
@@ -13,8 +14,9 @@
 #   SPREADS   seconds from the first power-on to the last, a storm each (default: "0 10")
 #   CYCLES    how often a machine that gave up is powered on again (default: 5)
 #   LIMIT     seconds after which a storm ends (default: 300)
-#   FLEETS    the sizes of the last part (default: 10 100 1000 4000)
-#   ROUNDS    which parts run (default: "8 50 fleets")
+#   FLEETS    the sizes of the part "fleets" (default: 10 100 1000 4000 10000)
+#   ROUNDS    which parts run (default: "8 50 fleets late")
+#   LOAD, TFTP_LOAD, DHCP_LOAD   the clients of "late" (default: those in target/release/examples)
 #
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
 set -euo pipefail
@@ -22,7 +24,10 @@ cd "$(dirname "$0")/../.."
 . tests/bench/common.sh
 
 readonly binary=$(readlink -m "${BINARY:-${CARGO_TARGET_DIR:-target}/release/bootwright}")
-readonly machines=${MACHINES:-1000} fleets=${FLEETS:-10 100 1000 4000} rounds=${ROUNDS:-8 50 fleets}
+readonly examples=${CARGO_TARGET_DIR:-target}/release/examples
+readonly load=$(readlink -m "${LOAD:-$examples/http-load}") tftp_load=$(readlink -m "${TFTP_LOAD:-$examples/tftp-load}")
+readonly dhcp_load=$(readlink -m "${DHCP_LOAD:-$examples/dhcp-load}")
+readonly machines=${MACHINES:-1000} fleets=${FLEETS:-10 100 1000 4000 10000} rounds=${ROUNDS:-8 50 fleets late}
 readonly spreads=${SPREADS:-0 10} cycles=${CYCLES:-5} limit=${LIMIT:-300}
 readonly net=bwstorm-$$
 readonly address=192.0.2.1 host=192.0.2.254 fleet=198.18.0.0/16 relay=198.18.0.1
@@ -34,6 +39,8 @@ declare -A last up
 
 need "$binary" "${dnsmasq[0]}" "$nginx" /usr/bin/jq
 
+case $rounds in *late*) need "$load" "$tftp_load" "$dhcp_load" ;; esac
+
 clean_up_with stop_servers
 
 stop_servers() {
@@ -43,7 +50,8 @@ stop_servers() {
 
 lay_network "$address/24" "$host/24"
 route_clients "$fleet" "$host"
-ulimit -n "$(ulimit -Hn)"
+# As many open files as the unit has.
+ulimit -n 65536 2> /dev/null || ulimit -n "$(ulimit -Hn)"
 
 # MEGABYTES: both serve the same image of that size, a quarter of it kernel.
 make_image() {
@@ -111,13 +119,42 @@ storm() {
     up[$1]=$(jq -r '.up == .machines' "$work/report")
 }
 
+# NAME SCRIPT INITRD: what a late comer waits for while a thousand images are on their way, p50 and p99.
+late() {
+    local bulk script loader dhcp
+    client "$load" fetch "$address:80" "$3" 198.18.64.1 1000 1000 > "$work/bulk" 2>&1 &
+    bulk=$!
+    sleep 3
+    dhcp=$(client "$dhcp_load" "$address" eth0 "$relay" 100 20 10 | awk '{ print $3, 100 * ($1 - $2) / $1 }')
+    script=$(client "$load" probe "$address:80" "$2" 198.18.200.1 300)
+    loader=$(for _ in $(seq 40); do
+        client "$tftp_load" "$address:69" snponly.efi "$work/files/snponly.efi" 198.18.200.1 1 1468 0 |
+            awk '{ print $2 ? 99999 : $4 * 1000 }'
+    done | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)], all[int(NR * 0.99)] }')
+    kill -0 "$bulk" 2> /dev/null || { echo "storm bench: the images were there too soon: $(cat "$work/bulk")" >&2; exit 1; }
+    kill "$bulk" && wait "$bulk" 2> /dev/null || true
+    # shellcheck disable=SC2086 # two words each
+    set -- "$1" $dhcp $script $loader
+    printf '  %-14s DHCP p99 %.1f ms (dropped %.2f %%)   script %.1f ms, p99 %.1f ms   loader %.1f ms, p99 %.1f ms\n' "$@"
+    keep_figure "a late comer beside 1,000 images: DHCP, p99 ms" "$1" "$2"
+    keep_figure "the same: script, p99 ms" "$1" "$5"
+    keep_figure "the same: 1 MB loader, p99 ms" "$1" "$7"
+}
+
+client() { ip netns exec "$net-c" "$@"; }
+
+begin_figures
+echo "dnsmasq $dnsmasq_version, $("$nginx" -v 2>&1)"
 for megabytes in $rounds; do
-    [ "$megabytes" != fleets ] || continue
+    case $megabytes in fleets | late) continue ;; esac
     make_image "$megabytes"
     for spread in $spreads; do
         echo "== $machines machines within $spread s, a 1 MB loader and $megabytes MB of image each, $(nproc) cores shared by both ends"
         start_peers && storm dnsmasq+nginx "$machines" "$spread" && stop_servers
         start_bootwright && storm bootwright "$machines" "$spread" && stop_servers
+        for name in bootwright dnsmasq+nginx; do
+            keep_figure "$machines machines within $spread s, $megabytes MB: last up, s" "$name" "${last[$name]}"
+        done
         if [ "${up[bootwright]} ${up[dnsmasq+nginx]}" = "true true" ]; then
             awk -v o="${last[bootwright]}" -v p="${last[dnsmasq+nginx]}" \
                 'BEGIN { printf "  time to the last machine, dnsmasq+nginx : ours %.2f\n", p / o }'
@@ -133,5 +170,14 @@ case $rounds in *fleets*)
     for size in $fleets; do
         start_bootwright && storm "$size" "$size" 0 && stop_servers
         awk -v t="${last[$size]}" -v n="$size" 'BEGIN { printf "    %.2f ms a machine\n", 1000 * t / n }'
+        keep_figure "ours, all at once, 8 MB: ms a machine" "$size" "$(awk -v t="${last[$size]}" -v n="$size" 'BEGIN { print 1000 * t / n }')"
     done
 esac
+
+case $rounds in *late*)
+    echo "== a late comer while 1,000 images of 50 MB are on their way"
+    make_image 50
+    start_peers && late dnsmasq+nginx /boot.ipxe /initrd && stop_servers
+    start_bootwright && late bootwright "/boot.ipxe?mac=02-00-00-00-00-07&uuid=00000000-0000-0000-0000-020000000007&arch=x86_64&platform=efi" /image/bench/initrd && stop_servers
+esac
+plot_figures "A storm of machines"
