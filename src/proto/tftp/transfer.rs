@@ -18,7 +18,7 @@
 //!   a machine that was slow once would be sent all that follows twice.
 //! - After a wait that doubles, the whole window goes out again, until the client was given
 //!   [`TFTP_SILENT_PACKETS_MAX`] chances without a word. The wait follows the time that windows took
-//!   (RFC 6298), so that a storm whose queues make every client slow is not answered with more
+//!   (RFC 6298, with [`TFTP_RETRANSMIT_MIN`] on top of it at least), so that a storm whose queues make every client slow is not answered with more
 //!   packets. What was sent twice tells no time (Karn): until something did, the wait stays long.
 
 use crate::model::limits::{
@@ -290,7 +290,9 @@ impl Transfer {
         };
         self.smoothed = Some((mean, variation));
         if self.agreed.timeout_s.is_none() {
-            self.wait = (mean + variation * 4).clamp(TFTP_RETRANSMIT_MIN, TFTP_RETRANSMIT_MAX);
+            // As Linux's TCP: the shortest wait is beside the time that a window takes and not instead of it. Where
+            // thousands take turns that time is long and steady, and any turn comes a little late.
+            self.wait = (mean + (variation * 4).max(TFTP_RETRANSMIT_MIN)).min(TFTP_RETRANSMIT_MAX);
         }
     }
 
