@@ -138,7 +138,9 @@ soak: cargo
 bench: bench-room bench-store bench-dhcp bench-tftp bench-http bench-storm bench-images bench-deploy bench-boot
 
 bench-room: cargo
+	@$(SUDO) tests/install-packages.sh iproute2 gnuplot-nox
 	$(CARGO) bench --profile $(PROFILE) --bench room
+	@[ ! -s target/bench/room.tsv ] || tests/bench/plot.sh "10,000 and 100,000 hosts" target/bench/room.tsv > target/bench/room.svg
 
 bench-store: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench store

@@ -13,10 +13,12 @@ mod depth;
 mod dialect;
 mod error_span;
 mod plain;
+mod reads;
 mod template_set;
 
 use crate::model::{Dialect, Name};
 use minijinja::Value;
+pub use reads::{TemplateReads, ValueUse};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -231,6 +233,25 @@ impl Templates {
         self.answers.get(name).is_some_and(|files| files.iter().all(is_sound))
     }
 
+    /// How a script, in every language that it is written in, and an answer read their values; `None` where that is not
+    /// known, because some template of them is not plain.
+    pub fn reads(&self, script: Option<&Name>, answer: Option<&Name>) -> Option<TemplateReads> {
+        let mut reads = TemplateReads::default();
+        if let Some(script) = script {
+            let dialects = Dialect::ALL.into_iter();
+            for dialect in dialects.filter(|dialect| self.has_script_for(script.as_str(), *dialect)) {
+                self.scripts(dialect).add_reads(script.as_str(), &mut reads)?;
+            }
+        }
+        if let Some(answer) = answer {
+            for file in self.answers.get(answer).into_iter().flatten() {
+                self.answer_files
+                    .add_reads(&answer_key(answer.as_str(), file), &mut reads)?;
+            }
+        }
+        Some(reads)
+    }
+
     /// Whether some template may ask for that one of the inventory's `vars`.
     pub fn uses_var(&self, key: &str) -> bool {
         self.template_sets()
@@ -248,6 +269,15 @@ impl Templates {
             .flat_map(|set| &set.vars)
             .map(String::as_str)
             .collect()
+    }
+
+    /// Whether these are the same texts under the same names.
+    pub fn are_those_of(&self, others: &Templates) -> bool {
+        self.answers == others.answers
+            && self
+                .template_sets()
+                .zip(others.template_sets())
+                .all(|(one, other)| one.has_sources_of(other))
     }
 
     /// Whether every template can be rendered at all.

@@ -2,8 +2,8 @@
 //!
 //! Immutable once built. `config` is the only module that builds one from files; tests make theirs by
 //! `tests/shared/fixtures.rs`, where every field has its value once. A file each: [`Host`] and the index of all
-//! [`Hosts`], [`Subnet`] and whose word on switch ports it takes ([`PortsFrom`]), [`Rule`], [`BootSettings`],
-//! [`Image`], and where each value was written ([`Sourced`]).
+//! [`Hosts`], [`Subnet`] and whose word on switch ports it takes ([`PortsFrom`]), [`Rule`], [`BootSettings`]
+//! with their [`VarTable`], [`Image`], and where each value was written ([`Sourced`]).
 
 mod host;
 mod hosts;
@@ -14,6 +14,7 @@ mod rule;
 mod secret;
 mod settings;
 mod subnet;
+mod vars;
 
 pub use crate::boot::paths::Ports;
 use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
@@ -25,12 +26,13 @@ pub use origin::{Origin, Sourced};
 pub use relays::PortsFrom;
 pub use rule::{Rule, RuleMatch, UnknownPolicy};
 pub use secret::{BLACKED_OUT, Secret, SecretSource};
-pub use settings::{BootSettings, Var};
+pub use settings::BootSettings;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
 };
 pub use subnet::Subnet;
+pub use vars::{Var, VarTable};
 
 /// One accepted version of the inventory with everything that decisions need.
 pub struct Snapshot {

@@ -110,7 +110,7 @@ pub fn written_settings(settings: &BootSettings) -> Vec<WrittenSetting> {
             &time.origin,
         );
     }
-    written.add_some("disk", disk.as_ref());
+    written.add_some("disk", disk.as_deref());
     written.add_some("grow", grow.as_ref());
     written.add_some("after", after.as_ref());
     for (key, var) in vars {

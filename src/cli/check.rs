@@ -11,6 +11,7 @@ use crate::net::interface;
 use serde::Serialize;
 use std::{
     io::Write,
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -86,14 +87,15 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
     let settings = args.settings();
     // What is wrong with the settings is reported with everything else.
     let appliance = config::appliance(&settings).ok();
-    let loaded = load(&settings, appliance.as_ref(), args.without_images);
+    // Nothing waits for its memory to be freed.
+    let loaded = ManuallyDrop::new(load(&settings, appliance.as_ref(), args.without_images));
     let counts = loaded.as_ref().ok().map(|loaded| counts(loaded, args.without_images));
-    let mut report = match loaded {
+    let mut report = match &*loaded {
         Ok(loaded) => LoadReport {
             errors: Vec::new(),
-            warnings: loaded.warnings,
+            warnings: loaded.warnings.clone(),
         },
-        Err(report) => report,
+        Err(report) => report.clone(),
     };
     // Where the images are not, the interfaces are not either.
     if let Some(appliance) = appliance.filter(|_| !args.without_images) {

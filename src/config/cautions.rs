@@ -22,7 +22,7 @@ type MissingHostname = (Origin, NamedIn, String);
 
 /// A text that names a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum NamedIn {
+pub(super) enum NamedIn {
     Script(Name),
     /// A file of an answer.
     Answer(Arc<str>),
@@ -44,51 +44,73 @@ pub(super) struct Warnings<'a> {
     nameless: CausesByMachine<'a, MissingHostname>,
 }
 
-/// A look at what one machine gets.
-pub(super) struct MachineWarnings<'a, 'w> {
-    /// Whose it is.
-    pub(super) whose: Whose<'w>,
-    /// Whether the machine is given a name server.
-    pub(super) knows_names: bool,
-    /// Where to say what is found.
-    pub(super) cautions: &'a mut Warnings<'w>,
+/// What one machine's texts give cause to warn of, whatever machine it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Caution {
+    /// An installer, and the parameter by which it starts.
+    Unattended(&'static str, String),
+    /// A server's name that stands in a text.
+    Nameless(NamedIn, String),
 }
 
-impl MachineWarnings<'_, '_> {
+/// A look at what one machine gets.
+pub(super) struct MachineWarnings {
+    /// Whether the machine is given a name server.
+    pub(super) knows_names: bool,
+    /// What is found.
+    pub(super) cautions: Vec<Caution>,
+}
+
+impl MachineWarnings {
     /// Looks at a script.
     pub(super) fn at_script(&mut self, script: &str, settings: &BootSettings) {
         if let Some(boot) = &settings.boot
             && matches!(boot.value, BootTarget::Live | BootTarget::Rescue)
             && let Some((parameter, installer)) = unattended(script)
         {
-            let cause = (boot.origin.clone(), installer, parameter.to_owned(), boot.value);
-            self.cautions.unattended.add(cause, self.whose);
+            self.cautions.push(Caution::Unattended(installer, parameter.to_owned()));
         }
         if let Some(setting) = &settings.script {
-            self.at_names(
-                script,
-                settings,
-                &setting.origin,
-                &NamedIn::Script(setting.value.clone()),
-            );
+            self.at_names(script, settings, &NamedIn::Script(setting.value.clone()));
         }
     }
 
     /// Looks at a file of an answer.
     pub(super) fn at_answer(&mut self, file: &str, answer: &str, settings: &BootSettings) {
-        if let Some(setting) = &settings.answer {
-            self.at_names(answer, settings, &setting.origin, &NamedIn::Answer(file.into()));
-        }
+        self.at_names(answer, settings, &NamedIn::Answer(file.into()));
     }
 
-    fn at_names(&mut self, sent: &str, settings: &BootSettings, origin: &Origin, what: &NamedIn) {
+    fn at_names(&mut self, sent: &str, settings: &BootSettings, what: &NamedIn) {
         let is_sent = |boot: &BootTarget| !matches!(boot, BootTarget::Local | BootTarget::Discover);
         if self.knows_names || !settings.boot.as_ref().map(|boot| &boot.value).is_some_and(is_sent) {
             return;
         }
-        for name in server_names(sent) {
-            let cause = (origin.clone(), what.clone(), name.to_owned());
-            self.cautions.nameless.add(cause, self.whose);
+        let names = server_names(sent).into_iter();
+        self.cautions
+            .extend(names.map(|name| Caution::Nameless(what.clone(), name.to_owned())));
+    }
+}
+
+impl<'a> Warnings<'a> {
+    /// Notes what is to be said of a machine, at the places of its own settings.
+    pub(super) fn add(&mut self, caution: &Caution, settings: &BootSettings, whose: Whose<'a>) {
+        match caution {
+            Caution::Unattended(installer, parameter) => {
+                if let Some(boot) = &settings.boot {
+                    let cause = (boot.origin.clone(), *installer, parameter.clone(), boot.value);
+                    self.unattended.add(cause, whose);
+                }
+            }
+            Caution::Nameless(what, name) => {
+                let setting = match what {
+                    NamedIn::Script(_) => &settings.script,
+                    NamedIn::Answer(_) => &settings.answer,
+                };
+                if let Some(setting) = setting {
+                    self.nameless
+                        .add((setting.origin.clone(), what.clone(), name.clone()), whose);
+                }
+            }
         }
     }
 }

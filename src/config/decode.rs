@@ -72,7 +72,21 @@ const HIDES_THE_REST: &str = "nothing else is judged until this is mended";
 /// Parses a file into its top table. Syntax errors are reported, all of them; the flag tells whether
 /// there were any, because what is left of such a file is not worth judging.
 pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Value<'a>, bool) {
-    let (text, first) = as_far_as_read(&source.text);
+    match DeTable::parse(&source.text) {
+        Ok(root) => (as_value(root), false),
+        Err(first) => (as_value(broken_document(source, first, problems)), true),
+    }
+}
+
+/// A top table as any other value.
+pub(super) fn as_value(root: Spanned<DeTable<'_>>) -> Value<'_> {
+    let span = root.span();
+    Spanned::new(span, DeValue::Table(root.into_inner()))
+}
+
+/// What the parser makes of a file that it gave up at an error, and all errors that are found near that.
+fn broken_document<'a>(source: &'a Source, first: toml::de::Error, problems: &mut Problems) -> Spanned<DeTable<'a>> {
+    let text = as_far_as_read(&source.text, &first);
     let (root, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     if text.len() < source.text.len() {
@@ -85,7 +99,7 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
         });
         // The first one is a mistake, wherever it is.
         if errors.is_empty() {
-            errors.extend(first.clone());
+            errors.push(first);
         }
     }
     let mut mistakes = Vec::new();
@@ -114,24 +128,17 @@ pub(super) fn document<'a>(source: &'a Source, problems: &mut Problems) -> (Valu
         };
         problems.error(origin, mistake, help);
     }
-    let span = root.span();
-    let value = Spanned::new(span, DeValue::Table(root.into_inner()));
-    (value, first.is_some())
+    root
 }
 
-/// The text up to where errors are looked for, all of it where it is sound: whole lines. With the error that
-/// the parser gives it up at.
-fn as_far_as_read(text: &str) -> (&str, Option<toml::de::Error>) {
-    let Err(first) = DeTable::parse(text) else {
-        return (text, None);
-    };
+/// The text up to where errors are looked for, behind the one that the parser gives it up at: whole lines.
+fn as_far_as_read<'t>(text: &'t str, first: &toml::de::Error) -> &'t str {
     let end = first.span().map_or(0, |span| span.end) + SYNTAX_ERRORS_WITHIN_BYTES;
     let rest = text.as_bytes().get(end..).unwrap_or_default();
-    let read = match rest.iter().position(|byte| *byte == b'\n') {
+    match rest.iter().position(|byte| *byte == b'\n') {
         Some(line_end) => &text[..end + line_end + 1],
         None => text,
-    };
-    (read, Some(first))
+    }
 }
 
 /// What is wrong with a file's TOML.

@@ -30,7 +30,10 @@ pub(super) fn validate<'a>(
     in_cycle: &mut HasBrokenAncestry,
     problems: &mut Problems,
 ) -> Vec<Host> {
-    let mut claims = Claims::default();
+    let mut claims = Claims {
+        seen: HashMap::with_capacity(inventory.hosts.len() * USUAL_CLAIMS),
+        twin: None,
+    };
     let mut hosts = Vec::with_capacity(inventory.hosts.len());
     for raw in &inventory.hosts {
         claims.validate(raw, problems);
@@ -119,8 +122,10 @@ pub(super) fn validate_rules<'a>(
     validated
 }
 
+/// What most hosts have that no other may have: a name, a host name, a MAC, an address, a serial number.
+const USUAL_CLAIMS: usize = 5;
+
 /// Who claims which name, address and number first.
-#[derive(Default)]
 struct Claims<'a> {
     seen: HashMap<IdentityKey, (&'a str, &'a Origin)>,
     /// The host that has the name of the one that is judged.

@@ -14,13 +14,18 @@ use crate::boot::{
     snapshot::{BootSettings, Origin, Sourced},
 };
 use crate::model::{BootTarget, Name, limits::PROFILE_DEPTH_MAX};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The profiles of an inventory, free of circles.
 pub(super) struct Profiles<'a> {
     by_name: HashMap<&'a str, &'a RawProfile>,
     resolved: HashMap<Vec<Name>, BootSettings>,
     used: HashSet<&'a str>,
+    /// The names of `vars`, each once.
+    words: HashSet<Arc<str>>,
     /// Every parent exists and no circle was found.
     all_sound: bool,
     /// Some profile could not be read: one that is not there may be it.
@@ -54,6 +59,7 @@ impl<'a> Profiles<'a> {
             by_name,
             resolved: HashMap::new(),
             used: HashSet::new(),
+            words: HashSet::new(),
             all_sound: true,
             misses_some,
         };
@@ -157,7 +163,7 @@ impl<'a> Profiles<'a> {
             self.resolved.insert(key.clone(), resolved);
         }
         let mut settings = self.resolved.get(&key).cloned().unwrap_or_default();
-        overlay(&mut settings, own);
+        overlay(&mut settings, own, &mut self.words);
         if settings.script.is_none()
             && let Some(boot) = settings.boot.as_ref().filter(|boot| boot.value == BootTarget::Rescue)
         {
@@ -183,7 +189,7 @@ impl<'a> Profiles<'a> {
         let mut settings = BootSettings::default();
         for profile in order {
             self.used.insert(profile.name.value.as_str());
-            overlay(&mut settings, &profile.own);
+            overlay(&mut settings, &profile.own, &mut self.words);
         }
         settings
     }
@@ -216,7 +222,7 @@ pub(super) fn rescue_script(origin: &Origin) -> Option<Sourced<Name>> {
     Some(Sourced { value, origin })
 }
 
-fn overlay(below: &mut BootSettings, above: &BootSettings) {
+fn overlay(below: &mut BootSettings, above: &BootSettings, words: &mut HashSet<Arc<str>>) {
     fn win<T: Clone>(below: &mut Option<T>, above: &Option<T>) {
         if above.is_some() {
             below.clone_from(above);
@@ -257,7 +263,11 @@ fn overlay(below: &mut BootSettings, above: &BootSettings) {
     for (code, option) in options {
         below.options.insert(*code, option.clone());
     }
-    for (key, var) in vars {
-        below.vars.insert(key.clone(), var.clone());
-    }
+    below.vars = below.vars.below(vars, |word| match words.get(word) {
+        Some(known) => Arc::clone(known),
+        None => {
+            words.insert(Arc::clone(word));
+            Arc::clone(word)
+        }
+    });
 }

@@ -12,9 +12,8 @@ use super::{
     Appliance, LoadReport, Loaded, appliance,
     images::ImageFolder,
     loading::validate,
-    problems::Problems,
+    problems::{Problems, TriedBefore},
     source::{self, read_bounded},
-    validation_protocol::FileHashes,
 };
 use crate::images::{MANIFEST, sums::Sums};
 use crate::model::{
@@ -25,7 +24,6 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 const SETTINGS: &str = "bootwright.toml";
@@ -140,9 +138,9 @@ pub(super) fn load_last_good_only(
     config_file: &Path,
     generation: u64,
     sums: &mut dyn Sums,
-    only: Option<Arc<FileHashes>>,
+    before: Option<TriedBefore>,
 ) -> Result<Loaded, LoadReport> {
-    let mut problems = Problems::of_last_good().with_only(only);
+    let mut problems = Problems::of_last_good().with_tried(before);
     let Some(mut read) = appliance::read_as(&folder.join(SETTINGS), config_file, &mut problems) else {
         return Err(problems.into_report());
     };

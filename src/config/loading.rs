@@ -3,14 +3,14 @@
 use super::{
     Diagnostic, LoadReport, Loaded, SecretsAre, appliance,
     images::ImageFolder,
-    problems::Problems,
+    problems::{Problems, TriedBefore},
     raw::Inventory,
     snapshot,
-    validation_protocol::{FileHashes, on_stack},
+    validation_protocol::{let_go, on_stack},
 };
 use crate::boot::snapshot::Snapshot;
 use crate::images::sums::Sums;
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// Reads `bootwright.toml` and everything it names; artifacts are held against their checksums as far
 /// as `sums` knows those by now.
@@ -26,9 +26,9 @@ pub(super) fn load_only(
     path: &Path,
     generation: u64,
     sums: &mut dyn Sums,
-    (only, secrets): (Option<Arc<FileHashes>>, SecretsAre),
+    (before, secrets): (Option<TriedBefore>, SecretsAre),
 ) -> Result<Loaded, LoadReport> {
-    let mut problems = Problems::default().with_only(only).with_secrets(secrets);
+    let mut problems = Problems::default().with_tried(before).with_secrets(secrets);
     let Some(read) = appliance::read(path, &mut problems) else {
         return Err(problems.into_report());
     };
@@ -66,6 +66,7 @@ fn validate_here(
     let inventory = Inventory::read(&read.appliance.inventory, &mut problems);
     catalogue.stand_in(&read.appliance.images, &inventory, &read.appliance.live);
     let snapshot = snapshot(read, &inventory, catalogue, generation, &mut problems);
+    let_go(inventory);
     let is_sound = !problems.has_errors();
     let report = problems.into_report();
     match is_sound {

@@ -1,13 +1,15 @@
 //! Raw TOML → checked snapshot: the only place that validates an inventory.
 //!
-//! `source` reads a file, `decode` takes its keys apart, `raw` and `appliance` are what is written there; `inherit`,
+//! `source` reads a file, `decode` takes its keys apart, `raw`, `settings` and `appliance` are what is written there,
+//! and `stanzas` takes a long inventory apart for that; `inherit`,
 //! `subnets`, `hosts`, `images`, `templates`, `loaders` and `quirks` validate it; `vars` compares what is written with what
-//! is asked for; `dry_run` renders everything once, and `rendered` and `cautions` look at what came of it; `places` is
+//! is asked for; `dry_run` renders everything once, but for hosts that are `alike`, and `rendered` and `cautions` look at what came of it; `places` is
 //! where each value is written. `last_good` is what is kept of an accepted version, and the way back from it; `watched` is
 //! where a change means that all is read again. `catalogue` reads which images can be fetched; `validation` runs all of
 //! this in another process first. Nothing stops at the first error: each step says what it finds to `problems` and goes on
 //! with what is left, and `report` shows it all to people.
 
+mod alike;
 mod appliance;
 mod catalogue;
 mod causes;
@@ -34,7 +36,9 @@ mod raw;
 mod rendered;
 pub mod report;
 mod secrets;
+mod settings;
 mod source;
+mod stanzas;
 mod subnets;
 mod templates;
 pub mod validation;
@@ -264,7 +268,11 @@ fn validate_inventory(
     snapshot.hosts = Hosts::new(hosts);
     let own_scripts_at = (!unread.scripts).then_some(&read.paths_at);
     // What is kept rendered when it was accepted: what makes it fail now are images and loaders of today.
-    problems.outside(|problems| dry_run::dry_run(snapshot, (&in_cycle, gives_addresses), own_scripts_at, problems));
+    let outside = dry_run::outside(snapshot);
+    if !problems.was_rehearsed(outside) {
+        problems.outside(|problems| dry_run::dry_run(snapshot, (&in_cycle, gives_addresses), own_scripts_at, problems));
+        validation_protocol::was_rehearsed(outside);
+    }
 }
 
 /// The loaders that are named and those that are needed, and the scripts in their languages.

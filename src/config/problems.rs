@@ -27,6 +27,15 @@ pub enum SecretsAre {
     Elsewhere,
 }
 
+/// What another process tried before this one reads it.
+#[derive(Clone)]
+pub(super) struct TriedBefore {
+    /// The files: no others are read.
+    pub(super) files: Arc<FileHashes>,
+    /// What loaders and images were with which all that is sent was tried.
+    pub(super) rehearsed: Option<[u8; 32]>,
+}
+
 /// The diagnostics of one load.
 #[derive(Default)]
 pub(super) struct Problems {
@@ -39,6 +48,8 @@ pub(super) struct Problems {
     secrets: SecretsAre,
     /// The files that were tried before, and no others are read; all are where nothing was tried.
     only: Option<Arc<FileHashes>>,
+    /// What loaders and images were with which all that is sent was tried before.
+    rehearsed: Option<[u8; 32]>,
 }
 
 impl Problems {
@@ -53,6 +64,35 @@ impl Problems {
     /// The same, and of no files but those.
     pub(super) fn with_only(self, only: Option<Arc<FileHashes>>) -> Problems {
         Problems { only, ..self }
+    }
+
+    /// The same, of what was tried.
+    pub(super) fn with_tried(self, before: Option<TriedBefore>) -> Problems {
+        let rehearsed = before.as_ref().and_then(|before| before.rehearsed);
+        let files = before.map(|before| before.files);
+        Problems { rehearsed, ..self }.with_only(files)
+    }
+
+    /// None yet, of files that are looked at in the same way.
+    pub(super) fn empty_alike(&self) -> Problems {
+        Problems {
+            errors: DiagnosticList::default(),
+            warnings: DiagnosticList::default(),
+            only: self.only.clone(),
+            ..*self
+        }
+    }
+
+    /// Takes in what was said of a part.
+    pub(super) fn take_in(&mut self, part: Problems) {
+        let Problems { errors, warnings, .. } = part;
+        self.errors.take_in(errors);
+        self.warnings.take_in(warnings);
+    }
+
+    /// Whether all that is sent was tried with such loaders and images.
+    pub(super) fn was_rehearsed(&self, outside: [u8; 32]) -> bool {
+        self.rehearsed == Some(outside)
     }
 
     /// The same, where secrets are read for that.
@@ -177,6 +217,16 @@ impl DiagnosticList {
         self.shown.push(diagnostic);
     }
 
+    fn take_in(&mut self, others: DiagnosticList) {
+        let DiagnosticList { shown, of_file } = others;
+        for one in shown {
+            self.push(one);
+        }
+        for (file, Count { beyond, .. }) in of_file.into_iter().filter(|(_, count)| count.beyond > 0) {
+            self.of_file.entry(file).or_default().beyond += beyond;
+        }
+    }
+
     /// Takes out those from that place on.
     fn take_from(&mut self, place: usize) -> Vec<Diagnostic> {
         let taken = self.shown.split_off(place);
@@ -200,7 +250,7 @@ impl DiagnosticList {
                 .map(|(file, count)| {
                     let plural = if count.beyond == 1 { "" } else { "s" };
                     let message = format_args!("{} more {noun}{plural} here", count.beyond);
-                    diagnostic(file, MORE, message, "mend the others first, and they may be gone")
+                    diagnostic(file, MORE, message, MEND_OTHERS)
                 }),
         );
         shown.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
@@ -210,6 +260,22 @@ impl DiagnosticList {
         shown
     }
 }
+
+/// What two looks at the same files found: the second leaves out what only the first tried.
+pub(super) fn merged(mut first: Vec<Diagnostic>, second: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let known: HashSet<&Diagnostic> = first.iter().collect();
+    // Of one that counts those beyond, the first counted more.
+    let is_count = |one: &Diagnostic| one.place.is_none() && one.help.as_deref() == Some(MEND_OTHERS);
+    let more = second.into_iter().filter(|one| !known.contains(one) && !is_count(one));
+    let more: Vec<Diagnostic> = more.collect();
+    if !more.is_empty() {
+        first.extend(more);
+        first.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+    }
+    first
+}
+
+const MEND_OTHERS: &str = "mend the others first, and they may be gone";
 
 /// Behind every line.
 const MORE: Option<(u32, u32)> = Some((u32::MAX, u32::MAX));

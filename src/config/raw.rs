@@ -2,21 +2,17 @@
 
 use super::{
     decode::{self, Fields, Reader, Value},
-    disk,
     identity::{self, HostIdentity},
     options::{self, NamedOptions},
     ports_from,
     problems::Problems,
-    secrets,
+    settings,
     source::{self, Source},
+    stanzas::Stanzas,
 };
-use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, RuleMatch, Sourced, Var};
-use crate::model::{
-    AddressRange, BootTarget, Cidr, Cpu, Name, Probe,
-    limits::{INSTALL_TIMEOUT_MAX, INSTALL_TIMEOUT_MIN},
-    text,
-};
-use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
+use crate::boot::snapshot::{BootSettings, Origin, PortsFrom, RuleMatch, Sourced};
+use crate::model::{AddressRange, Cidr, Cpu, Name, Probe, text};
+use std::{net::Ipv4Addr, path::Path, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
 /// Everything the inventory's files say, in their order.
@@ -102,6 +98,11 @@ impl Inventory {
     }
 
     fn add(&mut self, source: &Source, problems: &mut Problems) {
+        if let Some(stanzas) = Stanzas::of(source)
+            && self.add_apart(&stanzas, problems)
+        {
+            return;
+        }
         let (root, broken) = decode::document(source, problems);
         if broken {
             // What the parser makes of the rest would be reported as missing, although it is written.
@@ -109,7 +110,47 @@ impl Inventory {
             return;
         }
         let reader = &mut Reader { source, problems };
-        let Some(mut fields) = Fields::of(reader, "an inventory", &root) else {
+        self.add_rest(reader, &root, |reader, listed| {
+            let hosts = decode::tables(reader, "host", listed);
+            hosts.into_iter().filter_map(|value| host(reader, value)).collect()
+        });
+    }
+
+    /// Takes the hosts of a long inventory in pieces, and the rest by itself. Where that is no sound TOML so, nothing is
+    /// taken and nothing said: the file is read whole then.
+    fn add_apart(&mut self, stanzas: &Stanzas<'_>, problems: &mut Problems) -> bool {
+        let Some(root) = stanzas.rest_without_hosts() else {
+            return false;
+        };
+        let Some(pieces) = stanzas.each_piece(problems, |reader, root| {
+            let mut fields = Fields::of(reader, "an inventory", root)?;
+            let listed = decode::tables(reader, "host", fields.value("host"));
+            let hosts = listed.into_iter().filter_map(|value| host(reader, value));
+            Some(hosts.collect::<Vec<RawHost>>())
+        }) else {
+            return false;
+        };
+        let source = &stanzas.rest;
+        let reader = &mut Reader { source, problems };
+        self.add_rest(reader, &root, |reader, _| {
+            let mut hosts = Vec::with_capacity(pieces.iter().map(|(hosts, _)| hosts.len()).sum());
+            for (of_piece, said) in pieces {
+                hosts.extend(of_piece);
+                reader.problems.take_in(said);
+            }
+            hosts
+        });
+        true
+    }
+
+    /// What an inventory has, with its hosts as `hosts` makes them of what is listed there.
+    fn add_rest(
+        &mut self,
+        reader: &mut Reader<'_>,
+        root: &Value<'_>,
+        hosts: impl FnOnce(&mut Reader<'_>, Option<&Value<'_>>) -> Vec<RawHost>,
+    ) {
+        let Some(mut fields) = Fields::of(reader, "an inventory", root) else {
             return;
         };
         let subnets = decode::tables(reader, "subnet", fields.value("subnet"));
@@ -122,9 +163,8 @@ impl Inventory {
         if let Some(profiles) = fields.value("profile") {
             self.misses_profiles |= !all_profiles(reader, profiles, &mut self.profiles);
         }
-        let hosts = decode::tables(reader, "host", fields.value("host"));
-        self.hosts
-            .extend(hosts.into_iter().filter_map(|value| host(reader, value)));
+        let listed = fields.value("host");
+        self.hosts.append(&mut hosts(reader, listed));
         let rules = decode::tables(reader, "rule", fields.value("rule"));
         self.rules
             .extend(rules.into_iter().filter_map(|value| rule(reader, value)));
@@ -228,7 +268,7 @@ fn all_profiles(reader: &mut Reader<'_>, value: &Value<'_>, profiles: &mut Vec<R
 fn profile(reader: &mut Reader<'_>, name: Sourced<Name>, value: &Value<'_>) -> Option<RawProfile> {
     let mut fields = Fields::of(reader, "a profile", value)?;
     let inherits = fields.take_all(reader, "inherits", decode::parsed::<Name>);
-    let own = settings(reader, &mut fields);
+    let own = settings::read(reader, &mut fields);
     fields.finish(reader);
     Some(RawProfile { name, inherits, own })
 }
@@ -241,7 +281,7 @@ fn host(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawHost> {
     let hostname = fields.take(reader, "hostname", decode::domain_name);
     let locked = fields.take(reader, "locked", decode::boolean);
     let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
-    let own = settings(reader, &mut fields);
+    let own = settings::read(reader, &mut fields);
     if fields.value("name").is_none() {
         reader.error(value, "this host has no `name`", "add one, such as name = \"r1u07\"");
     }
@@ -277,7 +317,7 @@ fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<RawRule> {
         }
     };
     let profiles = fields.take_all(reader, "profile", decode::parsed::<Name>);
-    let own = settings(reader, &mut fields);
+    let own = settings::read(reader, &mut fields);
     fields.finish(reader);
     Some(RawRule {
         matches,
@@ -331,70 +371,3 @@ pub(super) fn cpu(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Cpu> {
 }
 
 const PROBES: &[(&str, Option<Probe>)] = &[("off", None), ("arp", Some(Probe::Arp)), ("ping", Some(Probe::Ping))];
-
-const TARGETS: &[(&str, BootTarget)] = &[
-    ("install", BootTarget::Install),
-    ("live", BootTarget::Live),
-    ("local", BootTarget::Local),
-    ("rescue", BootTarget::Rescue),
-    ("discover", BootTarget::Discover),
-];
-
-/// The settings that hosts, rules and profiles share.
-fn settings(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BootSettings {
-    BootSettings {
-        boot: fields.take(reader, "boot", |reader, value| decode::word(reader, value, TARGETS)),
-        image: fields.take(reader, "image", decode::parsed::<Name>),
-        script: fields.take(reader, "script", decode::parsed::<Name>),
-        answer: fields.take(reader, "answer", decode::parsed::<Name>),
-        loaders: fields.take_all(reader, "loader", decode::some_text),
-        cmdline: fields.take_all(reader, "cmdline", decode::some_text),
-        options: options::read_own(reader, fields),
-        install_timeout: fields.take(reader, "install_timeout", install_timeout),
-        disk: fields.take(reader, "disk", disk::selector),
-        grow: fields.take(reader, "grow", decode::boolean),
-        after: fields.take(reader, "after", disk::after),
-        vars: fields
-            .value("vars")
-            .map_or_else(BTreeMap::new, |value| vars(reader, value)),
-    }
-}
-
-/// How long nothing may be heard of an install before it has failed.
-fn install_timeout(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
-    let read = decode::duration(reader, value)?;
-    if !(INSTALL_TIMEOUT_MIN..=INSTALL_TIMEOUT_MAX).contains(&read) {
-        let help = "write a time from 1m to 7d in which every installer of it is heard of";
-        reader.error(value, "no install can be waited for so long, or so short", help);
-        return None;
-    }
-    Some(read)
-}
-
-fn vars(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, Sourced<Var>> {
-    let DeValue::Table(table) = value.get_ref() else {
-        reader.error(value, "`vars` must be a table", "write vars = { disk = \"/dev/vda\" }");
-        return BTreeMap::new();
-    };
-    let mut vars = BTreeMap::new();
-    for (key, item) in table.iter() {
-        let origin = reader.origin(item);
-        let identity = key.get_ref();
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if identity.is_empty() || !identity.chars().all(is_word) || identity.starts_with(|c: char| c.is_ascii_digit()) {
-            let shown = text::escape(identity.as_bytes());
-            let message = format_args!("a template can't name the variable `{shown}`");
-            reader
-                .problems
-                .error(&origin, message, "use letters, digits and `_`, a letter first");
-        }
-        // What can't be read has been reported; a template must not miss it as well.
-        let read = match secrets::is_secret(item) {
-            true => secrets::read(reader, item),
-            false => decode::var(reader, item),
-        };
-        let value = read.unwrap_or_else(|| Var::Text("unread".to_owned()));
-        vars.insert(identity.to_string(), Sourced { value, origin });
-    }
-    vars
-}

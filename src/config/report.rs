@@ -59,12 +59,12 @@ impl std::fmt::Display for Diagnostic {
 
 /// Files already read for their snippets.
 #[derive(Default)]
-struct SourceCache(HashMap<String, Option<Vec<String>>>);
+struct SourceCache(HashMap<String, Option<Page>>);
 
 impl SourceCache {
-    fn lines(&mut self, file: &str) -> Option<&[String]> {
-        let page = self.0.entry(file.to_owned()).or_insert_with(|| read(file));
-        page.as_deref()
+    fn page(&mut self, file: &str) -> Option<&mut Page> {
+        let page = self.0.entry(file.to_owned()).or_insert_with(|| Page::read(file));
+        page.as_mut()
     }
 
     fn render(&mut self, diagnostic: &Diagnostic, severity: Severity, colours: bool, shown: &mut String) {
@@ -73,7 +73,7 @@ impl SourceCache {
             report = report.with_help(help);
         }
         let label = diagnostic.place.and_then(|(line, column)| {
-            let page = self.lines(&diagnostic.file)?;
+            let page = self.page(&diagnostic.file)?;
             excerpt(page, &diagnostic.file, line, column)
         });
         let theme = match colours {
@@ -102,13 +102,52 @@ impl SourceCache {
     }
 }
 
-/// The file as it is now; one that can't be shown is only named.
-fn read(file: &str) -> Option<Vec<String>> {
-    let mut text = String::new();
-    let opened = open_regular(Path::new(file)).ok()?;
-    opened.take(EDITED_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let mut veil = Redactor::default();
-    Some(text.lines().map(|line| veil.over(&printable(line))).collect())
+/// A file, of which a few lines are shown. Diagnostics stand in the order of its lines, so that none is looked through
+/// twice.
+struct Page {
+    text: String,
+    /// Where the lines begin that were shown last.
+    place: PagePlace,
+}
+
+/// A line, and what of a secret goes on in it.
+#[derive(Clone, Default)]
+struct PagePlace {
+    at: usize,
+    lines_before: usize,
+    veil: Redactor,
+}
+
+impl Page {
+    /// The file as it is now; one that can't be shown is only named.
+    fn read(file: &str) -> Option<Page> {
+        let mut text = String::new();
+        let opened = open_regular(Path::new(file)).ok()?;
+        opened.take(EDITED_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        Some(Page {
+            text,
+            place: PagePlace::default(),
+        })
+    }
+
+    /// Up to `count` lines behind as many as `skipped`, as they may be shown.
+    fn lines(&mut self, skipped: usize, count: usize) -> Vec<String> {
+        if skipped < self.place.lines_before {
+            self.place = PagePlace::default();
+        }
+        let PagePlace { at, lines_before, veil } = &mut self.place;
+        let mut lines = self.text[*at..].split_inclusive('\n');
+        while *lines_before < skipped
+            && let Some(line) = lines.next()
+        {
+            veil.pass(line);
+            *at += line.len();
+            *lines_before += 1;
+        }
+        let mut veil = veil.clone();
+        let shown = self.text[*at..].lines().take(count);
+        shown.map(|line| veil.over(&printable(line))).collect()
+    }
 }
 
 /// A few lines of a file that know their numbers: miette would count lines from the file's
@@ -136,11 +175,11 @@ impl SourceCode for Excerpt {
 }
 
 /// The line, its neighbours, and what to underline. A long line is left out: its end is noise.
-fn excerpt(page: &[String], file: &str, line: u32, column: u32) -> Option<(SourceSpan, Excerpt)> {
+fn excerpt(page: &mut Page, file: &str, line: u32, column: u32) -> Option<(SourceSpan, Excerpt)> {
     const LINE_BYTES_MAX: usize = 400;
     let index = usize::try_from(line).ok()?.checked_sub(1)?;
     let skipped = index.saturating_sub(1);
-    let lines = page.get(skipped..page.len().min(skipped + 3))?;
+    let lines = page.lines(skipped, 3);
     let marked = lines.get(index - skipped)?;
     if lines.iter().any(|line| line.len() > LINE_BYTES_MAX) {
         return None;

@@ -21,6 +21,8 @@ pub(super) struct Source {
     /// All of it.
     pub(super) text: String,
     line_starts: Vec<usize>,
+    /// Lines of its file before it, where it is a piece of one.
+    lines_before: usize,
 }
 
 impl Source {
@@ -54,12 +56,32 @@ impl Source {
     }
 
     pub(super) fn new(file: &str, text: String) -> Source {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let newlines = text.match_indices('\n');
         let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
         Source {
             file: file.into(),
             text,
             line_starts,
+            lines_before: 0,
+        }
+    }
+
+    /// The same with other text, each byte of which stands where it stood.
+    pub(super) fn with_text(&self, text: String) -> Source {
+        Source {
+            file: Arc::clone(&self.file),
+            text,
+            line_starts: self.line_starts.clone(),
+            lines_before: self.lines_before,
+        }
+    }
+
+    /// A part of it, which begins a line after so many. It has its file's name for itself: whoever reads it beside
+    /// others does not wait for them to count who has the name.
+    pub(super) fn piece(&self, range: Range<usize>, lines_before: usize) -> Source {
+        Source {
+            lines_before,
+            ..Source::new(&self.file, self.text[range].to_owned())
         }
     }
 
@@ -74,14 +96,16 @@ impl Source {
         let column = self.text[start..offset].chars().count() + 1;
         Origin {
             file: Arc::clone(&self.file),
-            line: u32::try_from(line).unwrap_or(u32::MAX),
+            line: u32::try_from(self.lines_before + line).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
         }
     }
 
     /// The text of a line, counted from 1, without its end.
     pub(super) fn line(&self, number: u32) -> &str {
-        let index = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+        let index = usize::try_from(number)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1 + self.lines_before);
         let start = self.line_starts.get(index).copied().unwrap_or(self.text.len());
         let end = self.line_starts.get(index + 1).copied().unwrap_or(self.text.len());
         self.text[start..end].trim_end()

@@ -18,6 +18,7 @@ use super::{
     Diagnostic, LoadReport, Loaded, SecretsAre,
     last_good::{SavedFile, load_last_good, load_last_good_only},
     loading::load_only,
+    problems::{TriedBefore, merged},
     validation_protocol::{ChildMessage, FileHashes, ValidationStep, begin_validation, from_wire, say_report, sum},
 };
 use crate::images::sums::{Deferred, NoImages, Sums};
@@ -84,6 +85,8 @@ impl TriedFiles {
 pub struct ValidatedFiles {
     /// The files that were read.
     files: TriedFiles,
+    /// What loaders and images were with which all that is sent was tried.
+    rehearsed: Option<[u8; 32]>,
     /// What is wrong with them.
     pub report: LoadReport,
 }
@@ -100,12 +103,12 @@ pub fn run(files: FilesToValidate<'_>) {
         None => load_only(files.config, 0, &mut *sums, (None, files.secrets)),
         Some(kept) => load_last_good(kept, files.config, 0, &mut *sums),
     };
-    let report = match loaded {
+    let report = match &loaded {
         Ok(loaded) => LoadReport {
             errors: Vec::new(),
-            warnings: loaded.warnings,
+            warnings: loaded.warnings.clone(),
         },
-        Err(report) => report,
+        Err(report) => report.clone(),
     };
     say_report(report);
     // Nothing waits for its memory to be freed.
@@ -159,6 +162,7 @@ pub fn validate_in_subprocess(files: FilesToValidate<'_>) -> Result<ValidatedFil
     match (ended, trial.report) {
         (ChildExit::Done, Some(report)) => Ok(ValidatedFiles {
             files: TriedFiles(Arc::new(trial.files)),
+            rehearsed: trial.rehearsed,
             report,
         }),
         (ended, _) => {
@@ -284,6 +288,7 @@ fn listen(child: &mut Child) -> io::Result<ChildOutput> {
 #[derive(Debug, Default)]
 struct ValidationState {
     files: FileHashes,
+    rehearsed: Option<[u8; 32]>,
     step: Option<ValidationStep>,
     report: Option<LoadReport>,
 }
@@ -297,6 +302,7 @@ impl ValidationState {
             let step_longest = self.step.as_ref().map_or(VALIDATION_TIMEOUT, ValidationStep::longest);
             match words.recv_timeout(left.min(step_longest)) {
                 Ok(ChildMessage::Read(sum)) => drop(self.files.insert(sum)),
+                Ok(ChildMessage::Rehearsed(outside)) => self.rehearsed = Some(outside),
                 Ok(ChildMessage::Next(step)) => self.step = Some(step),
                 Ok(ChildMessage::Done(errors, warnings)) => {
                     self.report = Some(LoadReport {
@@ -326,11 +332,20 @@ pub fn load_validated(
     sums: &mut dyn Sums,
     tried: &ValidatedFiles,
 ) -> Result<Loaded, LoadReport> {
-    let only = Some(Arc::clone(&tried.files.0));
-    match files.kept {
-        None => load_only(files.config, generation, sums, (only, files.secrets)),
-        Some(kept) => load_last_good_only(kept, files.config, generation, sums, only),
-    }
+    let before = TriedBefore {
+        files: Arc::clone(&tried.files.0),
+        // What is wrong is said once more, with what is wrong with images.
+        rehearsed: tried.rehearsed.filter(|_| tried.report.errors.is_empty()),
+    };
+    let loaded = match files.kept {
+        None => load_only(files.config, generation, sums, (Some(before), files.secrets)),
+        Some(kept) => load_last_good_only(kept, files.config, generation, sums, Some(before)),
+    };
+    // What was rehearsed there was not rehearsed here, so that what it found is to be said all the same.
+    loaded.map(|loaded| Loaded {
+        warnings: merged(tried.report.warnings.clone(), loaded.warnings),
+        ..loaded
+    })
 }
 
 /// Tries files, and loads them where nothing is wrong with them: what was refused there is not even read here.

@@ -5,11 +5,12 @@
 
 use crate::boot::{
     arming::KnownInstalls,
-    plan::{self, ChangeKind, Picture, PlanBasis, PlannedChanges},
+    plan::{ChangeKind, PlannedChanges},
     snapshot::Snapshot,
 };
 use crate::config::{self, Appliance, SavedFile, validation::TriedFiles};
 use crate::model::WallTime;
+use crate::net::socket::return_free_memory;
 use crate::store::generations::{self, ChangeCounts, GenerationFile, GenerationRecord};
 use std::{
     path::{Path, PathBuf},
@@ -113,7 +114,7 @@ impl GenerationJournal {
         Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// Keeps a generation. Blocks: every text of both is rendered for what changed.
+    /// Keeps a generation. Blocks: every text of a host that changed is rendered.
     pub(super) fn keep(&self, new: NewGeneration) {
         let number = new.now.generation;
         let (rolled_back_to, files) = match new.files {
@@ -126,7 +127,7 @@ impl GenerationJournal {
                 (Some(earlier), Some(files.collect()))
             }
         };
-        let changes = changes(&new.before, &new.now, new.installs);
+        let changes = PlannedChanges::between(&new.before, &new.now, new.installs);
         let has_files = files.is_some();
         let files = files.unwrap_or_default();
         let files = borrowed(&files);
@@ -142,22 +143,8 @@ impl GenerationJournal {
             has_files,
         };
         log_unkept(number, generations::keep(&self.state, &record, &files));
-    }
-}
-
-fn changes(before: &Snapshot, now: &Snapshot, installs: KnownInstalls) -> PlannedChanges {
-    PlannedChanges::of(&basis(before, installs), now)
-}
-
-/// What a candidate is held against.
-pub(super) fn basis(snapshot: &Snapshot, installs: KnownInstalls) -> PlanBasis {
-    PlanBasis {
-        version: env!("CARGO_PKG_VERSION").into(),
-        generation: snapshot.generation,
-        ports: snapshot.ports,
-        picture: Picture::of(snapshot),
-        boots: plan::next_boots(snapshot, &mut installs.arming(), installs.date),
-        installs,
+        drop(new.before);
+        return_free_memory();
     }
 }
 

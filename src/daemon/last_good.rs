@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::images::sums::Deferred;
 use crate::model::{WallTime, text::counted};
+use crate::net::socket::return_free_memory;
 use crate::store::last_good::{self, KeepError, LastGoodVersion};
 use nix::unistd::geteuid;
 use std::{
@@ -150,6 +151,8 @@ impl LastGoodSaver {
                  older version of them would be served"
             );
         }
+        // What a load leaves is free by now, and what was read for this.
+        return_free_memory();
     }
 
     fn write(&self, appliance: &Appliance, accepted: WallTime, tried: &TriedFiles) -> Result<(), KeepError> {

@@ -16,7 +16,7 @@ use super::{
     artifacts,
     diagnostics_log::{log_accepted, log_refused},
     first_appearance::{Appearing, FirstAppearance},
-    generations::{self, FilesOfGeneration, GenerationJournal, NewGeneration},
+    generations::{FilesOfGeneration, GenerationJournal, NewGeneration},
     last_good::{Fallback, LastGoodSaver},
     restart::restart_needed,
     systemd,
@@ -222,7 +222,7 @@ impl Reloader {
     pub(super) fn plan_basis(&self) -> PlanBasis {
         let snapshot = self.shared.snapshot.load_full();
         let installs = Handle::current().block_on(self.first_appearance.known(&self.shared));
-        generations::basis(&snapshot, installs)
+        PlanBasis::of(&snapshot, installs)
     }
 
     /// The journal of generations.

@@ -341,6 +341,12 @@ pub const ADMIN_RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// File descriptors we ask the system for: a socket and a file for every transfer and connection.
 pub const OPEN_FILES_MAX: u64 = 65_536;
 
+/// Bytes of an inventory that are read in one piece: some hundred hosts. A longer one is read by all processors.
+pub const INVENTORY_PIECE_BYTES: usize = 64 * 1024;
+/// Threads that read one inventory.
+pub const INVENTORY_READERS_MAX: usize = 8;
+/// Bytes of a word that may differ between hosts that are tried as one: longer ones are tried each.
+pub const ALIKE_WORD_BYTES_MAX: usize = 64;
 /// Folders on the way to a loader, its root among them.
 pub const LOADER_DEPTH_MAX: usize = 8;
 /// Files and folders beneath one folder of loaders.

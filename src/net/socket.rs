@@ -11,11 +11,13 @@
 
 mod arp;
 mod inbox;
+mod memory;
 mod send_batch;
 mod tcp_info;
 
 pub use arp::{arp_query_socket, knows_neighbour, neighbour_mac};
 pub use inbox::{BATCH as DATAGRAMS_PER_BATCH, Inbox};
+pub use memory::return_free_memory;
 pub use send_batch::{BatchMark, SendBatch};
 pub use tcp_info::{Unacknowledged, unacknowledged};
 

@@ -1,8 +1,11 @@
-//! What 10,000 hosts cost: the time of `bootwright check`, of `serve` until it says READY, and of `why`, `hosts` and
-//! `events` while as many attempts are kept as ever are. Each start after the first is one after SIGKILL.
+//! What 10,000 and 100,000 hosts cost, each with a script and an answer: the time of `bootwright check`, of `serve` until
+//! it says READY, the daemon's memory, a reload for one changed host, and how late a packet is answered meanwhile; that
+//! what is wrong with one host among 100,000 is found; and the time of `why`, `hosts` and `events` while as many attempts
+//! are kept as ever are. Each start after the first is one after SIGKILL.
 //!
-//! `make bench-room` runs it with the profile of an installed daemon. `serve` runs in a network
-//! namespace of its own and needs root; without root that figure is left out, and the output says so.
+//! `make bench-room` runs it with the profile of an installed daemon. `BINARY` is another program to measure, and
+//! `OLD` one to be measured beside it; `PARTS` is some of `rooms faults attempts`. `serve` runs in network namespaces
+//! that are joined to nothing and needs root; without root those figures are left out, and the output says so.
 
 use bootwright::{
     attempt::Attempt,
@@ -12,39 +15,206 @@ use bootwright::{
 };
 use serde_json::{Value, json};
 use std::{
+    env,
     fmt::Write as _,
     fs,
-    net::Ipv4Addr,
+    io::{self, Read as _},
+    net::{Ipv4Addr, UdpSocket},
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 
 const HOSTS: u32 = 10_000;
+/// The rooms that are measured.
+const ROOMS: [u32; 2] = [HOSTS, 100_000];
+/// Reloads of each start, and as many starts.
+const RELOADS: usize = 5;
 /// Hosts that are asked for, one after the other.
 const WHY_RUNS: u32 = 25;
 const RUNS: usize = 5;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a start and a reload do behind themselves is done by then.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Both ends of the wire, and the word by which this program is the client there.
+const SERVER: &str = "198.18.0.1";
+const RELAY: &str = "198.18.0.9";
+const ASK: &str = "--ask-every-millisecond";
 
 /// Leases whose copying is measured: packets wait while `explain` does that.
 const LEASES: u32 = 100_000;
 
 fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if let [_, word, server, relay] = &arguments[..]
+        && word == ASK
+    {
+        return ask(server.parse().expect("an address"), relay.parse().expect("an address"));
+    }
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let folder = room();
-    println!("an inventory of {HOSTS} hosts, {profile} profile, median of {RUNS} runs");
-    copies_of_leases();
-    report("bootwright check", (0..RUNS).map(|_| check(&folder)).collect());
-    if nix::unistd::Uid::effective().is_root() {
-        report(
-            "bootwright serve, to READY",
-            (0..RUNS).map(|_| Daemon::start(&folder).0).collect(),
-        );
-        attempts(&folder);
-    } else {
-        println!("{:32} not measured: it needs root", "bootwright serve, to READY");
+    println!("{profile} profile, median of {RUNS} runs");
+    let parts = env::var("PARTS").unwrap_or_else(|_| "rooms faults attempts".to_owned());
+    let has = |part: &str| parts.split_whitespace().any(|one| one == part);
+    let is_root = nix::unistd::Uid::effective().is_root();
+    if !is_root {
+        println!("{:32} not measured: it needs root", "bootwright serve");
+    }
+    if has("rooms") {
+        let mut figures = Figures::begin();
+        for hosts in ROOMS {
+            for (server, program) in programs() {
+                measure((hosts, is_root), (&server, &program), &mut figures);
+            }
+        }
+    }
+    if has("faults") {
+        faults(ROOMS[1]);
+    }
+    if has("attempts") {
+        copies_of_leases();
+        if is_root {
+            attempts(&room(HOSTS));
+        }
+    }
+}
+
+/// Who is measured: the program of this build or `BINARY`, and beside it `OLD`.
+fn programs() -> Vec<(String, PathBuf)> {
+    let old = env::var_os("OLD").map(|old| ("before".to_owned(), PathBuf::from(old)));
+    let ours = ("ours".to_owned(), program());
+    [ours].into_iter().chain(old).collect()
+}
+
+fn program() -> PathBuf {
+    env::var_os("BINARY").map_or_else(|| env!("CARGO_BIN_EXE_bootwright").into(), PathBuf::from)
+}
+
+/// One room and one program.
+fn measure((hosts, is_root): (u32, bool), (server, program): (&str, &Path), figures: &mut Figures) {
+    let folder = room(hosts);
+    println!("{server}: an inventory of {hosts} hosts, each with a script and an answer");
+    let thousands = hosts / 1000;
+    let checks: Vec<Duration> = (0..RUNS).map(|_| check(&folder, program)).collect();
+    figures.keep(
+        &format!("check, {thousands},000 hosts (s)"),
+        server,
+        report("bootwright check", checks),
+    );
+    if !is_root {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut starts, mut resident, mut reloads) = (Vec::new(), Vec::new(), Vec::new());
+    let mut latest = Duration::ZERO;
+    for start in 0..RUNS {
+        let (took, daemon) = Daemon::start(&folder, (program, &wire));
+        starts.push(took);
+        // What a start leaves to be done behind it.
+        thread::sleep(SETTLING);
+        resident.push(daemon.resident_kb() / 1024);
+        if start == 0 {
+            let asking = Asking::begin(&wire);
+            for reload in 0..RELOADS {
+                reloads.push(reload_one(&folder, program, u32::try_from(reload).expect("a few")));
+                thread::sleep(SETTLING);
+            }
+            latest = asking.end();
+            println!("{:32} {} MiB", "memory after reloads", daemon.resident_kb() / 1024);
+        }
+    }
+    figures.keep(
+        &format!("start, {thousands},000 hosts (s)"),
+        server,
+        report("bootwright serve, to READY", starts),
+    );
+    resident.sort_unstable();
+    println!("{:32} {} MiB", "memory of the daemon", resident[resident.len() / 2]);
+    figures.keep(
+        &format!("memory, {thousands},000 hosts (MiB)"),
+        server,
+        resident[resident.len() / 2] as f64,
+    );
+    figures.keep(
+        &format!("reload of one of {thousands},000 hosts (s)"),
+        server,
+        report("reload of one changed host", reloads),
+    );
+    println!(
+        "{:32} {:.1} ms",
+        "the latest packet meanwhile",
+        latest.as_secs_f64() * 1000.0
+    );
+    figures.keep(
+        &format!("latest packet meanwhile, {thousands},000 hosts (ms)"),
+        server,
+        latest.as_secs_f64() * 1000.0,
+    );
+}
+
+/// Changes a value of one host, and has the daemon read it: how long from the file to the new generation.
+fn reload_one(folder: &TempDir, program: &Path, turn: u32) -> Duration {
+    let path = folder.path().join("inventory.toml");
+    let text = fs::read_to_string(&path).expect("our own file");
+    let middle = text.len() / 2;
+    let at = middle + text[middle..].find("/dev/vd").expect("every host has one") + "/dev/vd".len();
+    let letter = ["b", "c", "d", "e", "f"][turn as usize % 5];
+    let changed = [&text[..at], letter, &text[at + 1..]].concat();
+    let new = folder.path().join("inventory.new");
+    fs::write(&new, changed).expect("room on the disk");
+    let start = Instant::now();
+    fs::rename(new, path).expect("our own file");
+    let socket = folder.path().join("admin.sock").display().to_string();
+    run_by(program, &["reload", "--socket", &socket]);
+    start.elapsed()
+}
+
+/// What is wrong with one host among all is found, and named.
+fn faults(hosts: u32) {
+    let folder = room(hosts);
+    let path = folder.path().join("inventory.toml");
+    let sound = fs::read_to_string(&path).expect("our own file");
+    let odd = hosts / 3;
+    let (name, own) = (
+        host_name(odd),
+        format!("vars = {{ disk = \"/dev/vda\", rack = {} }}", odd / 40),
+    );
+    let begins = sound.find(&format!("\"{name}\"")).expect("it is listed");
+    let at = begins + sound[begins..].find(&own).expect("it has them");
+    for (what, lines) in [
+        ("a variable that it lacks", "vars = { rack = 7 }".to_owned()),
+        (
+            "a value that a filter refuses",
+            "vars = { disk = \"/dev/vda\", locale = \"a b\" }".to_owned(),
+        ),
+        (
+            "keys of another kind, in a branch",
+            "vars = { disk = \"/dev/vda\", ssh_keys = 7 }".to_owned(),
+        ),
+        (
+            "a value that breaks its line",
+            "vars = { disk = \"\", tasks = \"a\" }\nanswer = \"gone\"".to_owned(),
+        ),
+        (
+            "parameters that are too long",
+            format!("{own}\ncmdline = [\"{}\"]", "x".repeat(2100)),
+        ),
+    ] {
+        fs::write(&path, [&sound[..at], &lines, &sound[at + own.len()..]].concat()).expect("room on the disk");
+        let output = Command::new(program())
+            .args(["check", &config(&folder).display().to_string()])
+            .output()
+            .expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_named = said.contains(&format!("host `{name}`")) || said.contains("no answer `gone`");
+        assert!(is_named, "{what}: {said}");
+        println!("{:32} found among {hosts} hosts", what);
     }
 }
 
@@ -82,11 +252,14 @@ fn copies_of_leases() {
 
 /// What the attempts cost that are kept of these hosts: a start, memory, and an answer.
 fn attempts(folder: &TempDir) {
+    let (wire, program) = (Wire::new(), program());
+    let start = || Daemon::start(folder, (&program, &wire));
+    drop(start());
     fill(&folder.path().join("state"));
-    println!("the same with {ATTEMPTS_KEPT_MAX} attempts kept");
-    let starts = (0..RUNS).map(|_| Daemon::start(folder).0).collect();
+    println!("{HOSTS} hosts with {ATTEMPTS_KEPT_MAX} attempts kept");
+    let starts = (0..RUNS).map(|_| start().0).collect();
     report("bootwright serve, to READY", starts);
-    let (_, daemon) = Daemon::start(folder);
+    let (_, daemon) = start();
     let socket = folder.path().join("admin.sock").display().to_string();
     let asked = |arguments: &[&str]| {
         let start = Instant::now();
@@ -166,7 +339,8 @@ fn fill(state: &Path) {
     }
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
+/// Says times, and returns their median in seconds.
+fn report(what: &str, mut times: Vec<Duration>) -> f64 {
     times.sort();
     let seconds = |time: Duration| time.as_secs_f64();
     println!(
@@ -175,10 +349,11 @@ fn report(what: &str, mut times: Vec<Duration>) {
         seconds(times[0]),
         seconds(times[times.len() - 1])
     );
+    seconds(times[times.len() / 2])
 }
 
 /// A room as large as the daemon is made for: racks of forty, each host with variables of its own.
-fn room() -> TempDir {
+fn room(hosts: u32) -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -208,7 +383,7 @@ fn room() -> TempDir {
         path("admin.sock"),
     );
     fs::write(config(&folder), appliance).expect("a new file");
-    fs::write(folder.path().join("inventory.toml"), inventory()).expect("a new file");
+    fs::write(folder.path().join("inventory.toml"), inventory(hosts)).expect("a new file");
     folder
 }
 
@@ -234,15 +409,15 @@ fn address(host: u32) -> Ipv4Addr {
     Ipv4Addr::from(0xC612_0100 + host)
 }
 
-fn inventory() -> String {
+fn inventory(hosts: u32) -> String {
     let mut text = String::from(
         "[[subnet]]\ncidr = \"198.18.0.0/15\"\nrouter = \"198.18.0.1\"\ndns = [\"198.18.0.1\"]\n\
-         pool = [\"198.19.0.0-198.19.255.0\"]\nlease = \"1h\"\n\n\
+         pool = [\"198.19.200.0-198.19.255.0\"]\nlease = \"1h\"\n\n\
          [profile.base]\ncmdline = [\"console=ttyS0,115200\"]\nvars = { timezone = \"UTC\" }\n\n\
          [profile.worker]\ninherits = [\"base\"]\nimage = \"debian-12\"\nboot = \"live\"\n\
          script = \"debian-installer\"\nanswer = \"preseed\"\n",
     );
-    for host in 0..HOSTS {
+    for host in 0..hosts {
         let rack = host / 40;
         writeln!(
             text,
@@ -258,17 +433,21 @@ fn inventory() -> String {
     text
 }
 
-fn check(folder: &TempDir) -> Duration {
+fn check(folder: &TempDir, program: &Path) -> Duration {
     let start = Instant::now();
-    run(&["check", &config(folder).display().to_string()]);
+    run_by(program, &["check", &config(folder).display().to_string()]);
     start.elapsed()
 }
 
 fn run(arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_bootwright"))
+    run_by(&program(), arguments);
+}
+
+fn run_by(program: &Path, arguments: &[&str]) {
+    let output = Command::new(program)
         .args(arguments)
         .output()
-        .expect("the built binary runs");
+        .expect("the program runs");
     assert!(
         output.status.success(),
         "{arguments:?}: {}",
@@ -288,8 +467,8 @@ impl Drop for Daemon {
 
 impl Daemon {
     /// Starts it as systemd would and waits for its READY: how long that took.
-    fn start(folder: &TempDir) -> (Duration, Daemon) {
-        start(folder)
+    fn start(folder: &TempDir, by: (&Path, &Wire)) -> (Duration, Daemon) {
+        start(folder, by)
     }
 
     fn resident_kb(&self) -> u64 {
@@ -300,7 +479,7 @@ impl Daemon {
     }
 }
 
-fn start(folder: &TempDir) -> (Duration, Daemon) {
+fn start(folder: &TempDir, (program, wire): (&Path, &Wire)) -> (Duration, Daemon) {
     let socket = folder.path().join("notify");
     let notify = UnixDatagram::bind(&socket).expect("a socket in our own folder");
     // The daemon has given up root by the time it says READY.
@@ -308,26 +487,17 @@ fn start(folder: &TempDir) -> (Duration, Daemon) {
     notify
         .set_read_timeout(Some(START_TIMEOUT))
         .expect("a timeout above zero");
-    let wire = "ip link set lo up; ip link add eno2 type bridge; ip addr add 198.18.0.1/15 dev eno2; \
-                ip link set eno2 up; exec \"$@\"";
     let start = Instant::now();
-    let daemon = Command::new("unshare")
-        .args([
-            "--net",
-            "sh",
-            "-c",
-            wire,
-            "sh",
-            env!("CARGO_BIN_EXE_bootwright"),
-            "serve",
-            "--config",
-        ])
+    let daemon = Command::new("ip")
+        .args(["netns", "exec", &wire.end('s')])
+        .arg(program)
+        .args(["serve", "--config"])
         .arg(config(folder))
         .env("NOTIFY_SOCKET", &socket)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("unshare is part of Debian");
+        .expect("iproute2 is part of Debian");
     let daemon = Daemon(daemon);
     let ready = wait_ready(&notify);
     let elapsed = start.elapsed();
@@ -347,4 +517,142 @@ fn wait_ready(notify: &UnixDatagram) -> bool {
         }
     }
     false
+}
+
+/// Two network namespaces: the servers' end with eno2, and a relay's with eth0.
+struct Wire(String);
+
+impl Wire {
+    fn new() -> Wire {
+        let wire = Wire(format!("bwroom-{}", std::process::id()));
+        let (server, relay) = (wire.end('s'), wire.end('c'));
+        for words in [
+            format!("netns add {server}"),
+            format!("netns add {relay}"),
+            format!("-n {server} link add eno2 type veth peer name eth0 netns {relay}"),
+            format!("-n {server} addr add {SERVER}/15 dev eno2"),
+            format!("-n {relay} addr add {RELAY}/15 dev eth0"),
+            format!("-n {server} link set lo up"),
+            format!("-n {server} link set eno2 up"),
+            format!("-n {relay} link set eth0 up"),
+        ] {
+            assert!(ip(&words), "ip {words}");
+        }
+        wire
+    }
+
+    fn end(&self, which: char) -> String {
+        format!("{}-{which}", self.0)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        for which in ['s', 'c'] {
+            ip(&format!("netns del {}", self.end(which)));
+        }
+    }
+}
+
+fn ip(words: &str) -> bool {
+    let status = Command::new("ip").args(words.split_whitespace()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// A client of DHCP at the other end of the wire: this program once more.
+struct Asking(Child);
+
+impl Asking {
+    fn begin(wire: &Wire) -> Asking {
+        let asking = Command::new("ip")
+            .args(["netns", "exec", &wire.end('c')])
+            .arg(env::current_exe().expect("this program"))
+            .args([ASK, SERVER, RELAY])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        Asking(asking.expect("iproute2 is part of Debian"))
+    }
+
+    /// How long the latest answer took.
+    fn end(mut self) -> Duration {
+        drop(self.0.stdin.take());
+        let output = self.0.wait_with_output().expect("it ends with its standard input");
+        let said = String::from_utf8_lossy(&output.stdout);
+        println!("{:32} {}", "a client's DISCOVERs", said.trim());
+        let latest = said.split_whitespace().next().and_then(|word| word.parse().ok());
+        Duration::from_micros(latest.expect("a number first"))
+    }
+}
+
+/// Says a DISCOVER as a relay every millisecond until its standard input ends, and prints how long the latest answer
+/// took.
+fn ask(server: Ipv4Addr, relay: Ipv4Addr) {
+    let socket = UdpSocket::bind((relay, 67)).expect("the relay's port");
+    socket.set_nonblocking(true).expect("a socket");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&is_over);
+    thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        tell.store(true, Ordering::Relaxed);
+    });
+    let mut said: Vec<(Instant, Option<Duration>)> = Vec::new();
+    let mut packet = vec![0; 244];
+    packet[..4].copy_from_slice(&[1, 1, 6, 1]);
+    packet[24..28].copy_from_slice(&relay.octets());
+    packet[236..240].copy_from_slice(&[99, 130, 83, 99]);
+    packet[240..244].copy_from_slice(&[53, 1, 1, 255]);
+    let began = Instant::now();
+    let mut answer = [0; 2048];
+    while !is_over.load(Ordering::Relaxed) {
+        let number = u32::try_from(said.len()).expect("some minutes of it");
+        if began.elapsed() >= Duration::from_millis(number.into()) {
+            packet[4..8].copy_from_slice(&number.to_be_bytes());
+            let [_, a, b, c] = (number % HOSTS).to_be_bytes();
+            packet[28..34].copy_from_slice(&[0x52, 0x54, 0, a, b, c]);
+            said.push((Instant::now(), None));
+            socket.send_to(&packet, (server, 67)).expect("the wire is there");
+        }
+        while let Ok(length) = socket.recv(&mut answer) {
+            let number: [u8; 4] = answer[4..8].try_into().expect("four bytes");
+            if let Some((said, took)) = said
+                .get_mut(u32::from_be_bytes(number) as usize)
+                .filter(|_| length > 240)
+            {
+                took.get_or_insert(said.elapsed());
+            }
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+    let mut took: Vec<Duration> = said.iter().filter_map(|(_, took)| *took).collect();
+    took.sort_unstable();
+    let at = |share: usize| took.get((took.len() * share / 1000).min(took.len().saturating_sub(1)));
+    let micros = |time: Option<&Duration>| time.map_or(u128::MAX, Duration::as_micros);
+    println!(
+        "{} us at most, {} us at p99.9, {} us in the middle; {} of {} not answered",
+        micros(took.last()),
+        micros(at(999)),
+        micros(at(500)),
+        said.len() - took.len(),
+        said.len()
+    );
+}
+
+/// What is kept of a run, as the other benches keep it: a line each, "row, server, value" (tests/bench/common.sh).
+struct Figures(PathBuf);
+
+impl Figures {
+    fn begin() -> Figures {
+        let folder = env::var_os("RESULTS").map_or_else(|| Path::new("target/bench").to_owned(), PathBuf::from);
+        fs::create_dir_all(&folder).expect("a folder for what is measured");
+        let path = folder.join("room.tsv");
+        fs::write(&path, "").expect("a new file");
+        Figures(path)
+    }
+
+    fn keep(&mut self, row: &str, server: &str, value: f64) {
+        let mut text = fs::read_to_string(&self.0).expect("our own file");
+        writeln!(text, "{row}\t{server}\t{value}").expect("a String takes every write");
+        fs::write(&self.0, text).expect("our own file");
+    }
 }

@@ -1,6 +1,7 @@
 //! `config::load` from the outside: what is shipped is sound, and each mistake is named with its
 //! place and what to do.
 
+mod alike;
 mod installs;
 mod last_good;
 mod loaders;
@@ -489,8 +490,11 @@ vars = {{ disk = "/dev/vda" }}
     let cmdline: Vec<&str> = settings.cmdline.iter().map(|one| one.value.as_str()).collect();
     assert_eq!(cmdline, ["base", "left", "right", "own"]);
     assert_eq!(settings.script.as_ref().unwrap().value.as_str(), "debian-installer");
-    assert_eq!(settings.vars["disk"].value, Var::Text("/dev/vda".to_owned()));
-    assert_eq!(settings.vars["timezone"].origin.line, 8);
+    assert_eq!(
+        settings.vars.get("disk").unwrap().value,
+        Var::Text("/dev/vda".to_owned())
+    );
+    assert_eq!(settings.vars.get("timezone").unwrap().origin.line, 8);
     let text = script(&loaded.snapshot, "52:54:00:00:00:08", Firmware::Uefi);
     assert!(text.contains("url=http://192.0.2.1/answer/a/preseed.cfg"), "{text}");
     assert!(text.contains(" quiet base left right own ||"), "{text}");

@@ -35,10 +35,10 @@ fn boots(target: BootTarget) -> BootSettings {
     BootSettings {
         answer: Some(sourced("cloud".parse().unwrap())),
         image: Some(sourced("debian-13".parse().unwrap())),
-        disk: Some(sourced(DiskSelector {
+        disk: Some(Box::new(sourced(DiskSelector {
             serial: Some("S1".to_owned()),
             ..DiskSelector::default()
-        })),
+        }))),
         vars: [(
             "ssh_keys".to_owned(),
             sourced(Var::List(vec![Var::Text("ssh-ed25519 A ada".to_owned())])),

@@ -10,10 +10,10 @@ use bootwright::boot::{
     preview::{NoPreview, preview},
     render::Templates,
     resource::{Refusal, Resource},
-    snapshot::{BLACKED_OUT, BootSettings, Host, Hosts, Secret, SecretSource, Snapshot, Var},
+    snapshot::{BLACKED_OUT, BootSettings, Host, Hosts, Secret, SecretSource, Snapshot, Var, VarTable},
 };
 use bootwright::model::{BootTarget, Dialect, MacAddr};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 const SECRET: &str = "cOrrect-hOrse";
 
@@ -25,7 +25,7 @@ fn listed(name: &str, last: u8, target: BootTarget) -> Host {
         address: Some(Ipv4Addr::new(192, 0, 2, last)),
         settings: BootSettings {
             answer: Some(sourced("preseed".parse().unwrap())),
-            vars: BTreeMap::from([
+            vars: VarTable::from([
                 ("root_password".to_owned(), sourced(secret)),
                 ("disk".to_owned(), sourced(Var::Text("/dev/vda".to_owned()))),
             ]),

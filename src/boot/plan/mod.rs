@@ -8,6 +8,7 @@
 mod difference;
 mod picture;
 mod texts;
+mod unchanged;
 
 pub use difference::{ChangeKind, Difference, ValueChange};
 pub use picture::{Picture, Traits};
@@ -147,10 +148,39 @@ pub struct PlannedChanges {
     pub appliance: Vec<PartChange>,
 }
 
+impl PlanBasis {
+    /// A generation in force, with what is known of installs.
+    pub fn of(snapshot: &Snapshot, installs: KnownInstalls) -> PlanBasis {
+        PlanBasis::with(snapshot, installs, Picture::of(snapshot))
+    }
+
+    fn with(snapshot: &Snapshot, installs: KnownInstalls, picture: Picture) -> PlanBasis {
+        PlanBasis {
+            version: env!("CARGO_PKG_VERSION").into(),
+            generation: snapshot.generation,
+            ports: snapshot.ports,
+            picture,
+            boots: next_boots(snapshot, &mut installs.arming(), installs.date),
+            installs,
+        }
+    }
+}
+
 impl PlannedChanges {
     /// What a candidate would change; its ports are those of the basis.
     pub fn of(basis: &PlanBasis, candidate: &Snapshot) -> PlannedChanges {
-        let picture = Picture::of(candidate);
+        PlannedChanges::with(basis, candidate, Picture::of(candidate))
+    }
+
+    /// What a generation changed of the one before, for a journal: hosts that are the same in both are not looked at.
+    pub fn between(before: &Snapshot, now: &Snapshot, installs: KnownInstalls) -> PlannedChanges {
+        let unchanged = unchanged::unchanged(before, now, &installs);
+        let differs = |host: &Host| !unchanged.contains(host.name.as_str());
+        let basis = PlanBasis::with(before, installs, Picture::of_some(before, differs));
+        PlannedChanges::with(&basis, now, Picture::of_some(now, differs))
+    }
+
+    fn with(basis: &PlanBasis, candidate: &Snapshot, picture: Picture) -> PlannedChanges {
         let (mut arming, appearing) = basis.installs.after_taking(candidate);
         let before = basis.installs.arming();
         let date = basis.installs.date;

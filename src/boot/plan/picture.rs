@@ -46,7 +46,12 @@ pub struct Traits {
 impl Picture {
     /// That of a generation: every script and every answer is rendered for it.
     pub fn of(snapshot: &Snapshot) -> Picture {
-        let hosts = snapshot.hosts.iter();
+        Picture::of_some(snapshot, |_| true)
+    }
+
+    /// The same without hosts that are not wanted.
+    pub(super) fn of_some(snapshot: &Snapshot, is_wanted: impl Fn(&Host) -> bool) -> Picture {
+        let hosts = snapshot.hosts.iter().filter(|host| is_wanted(host));
         let mut parts: BTreeMap<String, Traits> = BTreeMap::new();
         for subnet in &snapshot.subnets {
             parts.insert(labelled("subnet", subnet.cidr), of_subnet(subnet));

@@ -17,11 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 /// The filters that a plain template may use. All but the first are paid for by what they read and write, and a
 /// value goes through one of them at most.
-const FILTERS: [&str; 12] = [
+pub(super) const FILTERS: [&str; 12] = [
     "default", "arg", "args", "quote", "tojson", "upper", "lower", "length", "e", "curl", "wget", "busybox",
 ];
 /// The words that stand between values.
-const BETWEEN: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "elif"];
+pub(super) const BETWEEN: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "elif"];
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 
 /// The plain templates of one set.
@@ -91,7 +91,7 @@ pub(super) fn includes(source: &str) -> Option<Vec<String>> {
 }
 
 /// The words and signs of a piece of code; `None` where a sign is none that a plain template has.
-fn words(mut code: &str) -> Option<Vec<&str>> {
+pub(super) fn words(mut code: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     loop {
         code = code.trim_start();

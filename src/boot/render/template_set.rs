@@ -7,6 +7,7 @@ use super::{
     dialect::{self, RefusedValue},
     error_span,
     plain::{self, Plain},
+    reads::TemplateReads,
 };
 use crate::model::{
     limits::{TEMPLATE_FUEL, TEMPLATE_OUTPUT_BYTES_MAX},
@@ -96,6 +97,12 @@ impl TemplateSet {
         Some(template.source().to_owned())
     }
 
+    /// Whether it has the same templates as another.
+    pub(super) fn has_sources_of(&self, other: &TemplateSet) -> bool {
+        let is_same = |key: &String| self.source(key) == other.source(key);
+        self.files == other.files && self.files.keys().all(is_same)
+    }
+
     /// Looks at every name the template may ever ask for, taken branches or not: a typo behind an
     /// `if` is found when it is saved, not by the one machine that goes there.
     fn check_names(&self, key: &str, source: &str) -> Result<(), TemplateError> {
@@ -163,6 +170,20 @@ impl TemplateSet {
             ]
             .concat(),
         })
+    }
+
+    /// Notes how a template and all that it includes read their values; `None` where one of them is not plain.
+    pub(super) fn add_reads(&self, key: &str, reads: &mut TemplateReads) -> Option<()> {
+        let plain = self.plain.get_or_init(|| Plain::of(&self.engine, &self.includes));
+        plain.engine_for(key)?;
+        let (mut waiting, mut seen) = (vec![key], HashSet::new());
+        while let Some(key) = waiting.pop() {
+            if seen.insert(key) {
+                reads.add(&self.source(key)?);
+                waiting.extend(self.includes.get(key)?.iter().map(String::as_str));
+            }
+        }
+        Some(())
     }
 
     pub(super) fn render(&self, key: &str, values: &impl TemplateValues) -> Result<String, TemplateError> {

@@ -348,7 +348,7 @@ impl fmt::Debug for Vars {
 
 /// The inventory's `vars`, as a template takes them.
 pub(super) fn vars_value(settings: &BootSettings, secrets: Secrets) -> Value {
-    let all = settings.vars.iter().map(|(key, var)| (key.as_str(), &var.value));
+    let all = settings.vars.iter().map(|(key, var)| (key, &var.value));
     if !settings.has_secrets() {
         return Value::from(Serde(&all.collect::<BTreeMap<&str, &Var>>()));
     }

@@ -28,7 +28,12 @@ impl Hosts {
     /// Indexes hosts that `config` has checked for duplicates; where two claim a key, the first
     /// keeps it.
     pub fn new(hosts: Vec<Host>) -> Hosts {
-        let mut index = Hosts::default();
+        let mut index = Hosts {
+            all: Vec::with_capacity(hosts.len()),
+            by_name: HashMap::with_capacity(hosts.len()),
+            by_mac: HashMap::with_capacity(hosts.len()),
+            ..Hosts::default()
+        };
         for (place, host) in hosts.into_iter().enumerate() {
             index.by_name.entry(host.name.clone()).or_insert(place);
             for mac in &host.macs {

@@ -1,6 +1,6 @@
 //! What a machine boots and is told, as its host or rule and their profiles say it together.
 
-use super::{Secret, Sourced};
+use super::{Sourced, Var, VarTable};
 use crate::model::{AfterDeploy, BootTarget, DiskSelector, Name};
 use crate::proto::dhcp::RawOption;
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
@@ -25,13 +25,13 @@ pub struct BootSettings {
     /// How long nothing may be heard of its install before that has failed.
     pub install_timeout: Option<Sourced<Duration>>,
     /// Which disk its install may write to; `None` where only one can be meant: the machine's only disk.
-    pub disk: Option<Sourced<DiskSelector>>,
+    pub disk: Option<Box<Sourced<DiskSelector>>>,
     /// Whether our deployer makes the last partition as large as the disk allows; it does where nothing is said.
     pub grow: Option<Sourced<bool>>,
     /// What a machine does once our deployer is done; it starts anew where nothing is said.
     pub after: Option<Sourced<AfterDeploy>>,
     /// Template variables by name.
-    pub vars: BTreeMap<String, Sourced<Var>>,
+    pub vars: VarTable,
 }
 
 impl BootSettings {
@@ -51,25 +51,4 @@ impl BootSettings {
     pub fn domain(&self) -> Option<&str> {
         std::str::from_utf8(&self.options.get(&15)?.value.body).ok()
     }
-}
-
-/// A template variable's value: what TOML can say without dates. No text in it has a control
-/// character (checked by `config`).
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(untagged)]
-pub enum Var {
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A fraction.
-    Float(f64),
-    /// Text.
-    Text(String),
-    /// A list.
-    List(Vec<Var>),
-    /// A table.
-    Table(BTreeMap<String, Var>),
-    /// What nobody may read but the installer of an armed host; a variable by itself, in no list and no table.
-    Secret(Secret),
 }

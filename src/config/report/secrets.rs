@@ -9,7 +9,7 @@ const HIDDEN: char = '•';
 const LONG_QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 
 /// Lines of one file, from the first on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Redactor {
     /// What closes the secret that goes on from the line before.
     open: Option<&'static str>,
@@ -18,6 +18,15 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
+    /// The next line, which is not shown: what goes on behind it is known.
+    pub(super) fn pass(&mut self, line: &str) {
+        let is_open = self.open.is_some() || self.depth > 0;
+        let may_open = || line.contains(['[', '{', '"', '\'']) && names_secret(line);
+        if is_open || may_open() {
+            self.over(line);
+        }
+    }
+
     /// The next line, without its secrets. It has as many characters as before.
     pub(super) fn over(&mut self, line: &str) -> String {
         let mut shown = String::with_capacity(line.len());
