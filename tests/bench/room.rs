@@ -198,7 +198,7 @@ fn faults(hosts: u32) {
             "vars = { disk = \"/dev/vda\", ssh_keys = 7 }".to_owned(),
         ),
         (
-            "a value that breaks its line",
+            "an answer that is not there",
             "vars = { disk = \"\", tasks = \"a\" }\nanswer = \"gone\"".to_owned(),
         ),
         (
