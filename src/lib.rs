@@ -58,7 +58,8 @@
 //!   response is; of a client of TFTP before its second packet is, because nothing begins before it was heard.
 //! - A lease ends when its machine was told, whatever is done to the host's clock (`lease::LeaseTable::observe_clock`).
 //! - An artifact is served while its bytes are known to be those of its checksum (`boot::verification`): read
-//!   before the first byte goes out, and again now and then.
+//!   before the first byte goes out, and again now and then. What the kernel sends by itself are copies that nobody
+//!   can change, judged after they were sealed (`net::files::sealed`).
 //! - Every boot asks `boot::gate`; there is no second way to a disk. An install is handed to an armed host alone, at its
 //!   own address (`boot::arming`), and its token stands in no log.
 //! - What clients say is data: escaped in logs, refused in templates, never a path unchecked.
@@ -70,8 +71,8 @@
 //! # Deliberately absent
 //!
 //! DNS, IPv6 on the provisioning network (but for the word that no router is there), HTTP/2, TLS on the
-//! provisioning network (firmware can't check it), TFTP writes, memory-mapped files (a truncated one kills
-//! the process).
+//! provisioning network (firmware can't check it), TFTP writes, memory-mapped files that anybody may truncate (that kills
+//! the process; a sealed copy in memory nobody can).
 
 pub mod admin;
 pub mod attempt;

@@ -136,6 +136,16 @@ impl<S> StallGuard<S> {
         self.alarm = Box::pin(sleep_until(Instant::now() + self.stall.limits.time));
     }
 
+    /// Writes in a way of its own, to a client that is held to the same.
+    pub fn poll_write_with(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(&S, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = write(&self.stream, context);
+        self.watch(context, written)
+    }
+
     /// Looks now and then whether the client is there, while it has everything and waits for more. Nothing else would
     /// tell: the kernel asks nobody (SO_KEEPALIVE) who owes it a word, and sends again for a quarter of an hour.
     ///

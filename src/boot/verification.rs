@@ -20,6 +20,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct VerifiedStamp {
     stamp: FileStamp,
+    sha256: Option<[u8; 32]>,
     broken: Arc<AtomicBool>,
 }
 
@@ -28,8 +29,22 @@ impl VerifiedStamp {
     pub fn of(stamp: FileStamp) -> VerifiedStamp {
         VerifiedStamp {
             stamp,
+            sha256: None,
             broken: Arc::default(),
         }
+    }
+
+    /// The same, which tells besides what its bytes were found to be.
+    fn with_sum(&self, sha256: [u8; 32]) -> VerifiedStamp {
+        VerifiedStamp {
+            sha256: Some(sha256),
+            ..self.clone()
+        }
+    }
+
+    /// The SHA-256 of the file's bytes, where it was handed out for an artifact.
+    pub fn sha256(&self) -> Option<[u8; 32]> {
+        self.sha256
     }
 
     /// What the file must still be.
@@ -44,6 +59,12 @@ impl VerifiedStamp {
 
     fn revoke(&self) {
         self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Somebody read other bytes than those it vouches for: transfers under way end, and the file is served again
+    /// once it was read from its first byte to its last.
+    pub fn doubt(&self) {
+        self.revoke();
     }
 }
 
@@ -141,6 +162,11 @@ impl ChecksumEntry {
     fn age(&self, now: Now) -> Duration {
         self.age + now.monotonic.saturating_sub(self.entered)
     }
+
+    /// Whether other bytes were read since.
+    fn is_doubted(&self) -> bool {
+        self.verified.is_revoked()
+    }
 }
 
 /// What is known of every artifact's bytes.
@@ -174,15 +200,24 @@ impl Verification {
             };
         };
         match &fact.finding {
-            HashResult::Sum(found) if *found == artifact.sha256 => VerificationState::Verified {
-                verified: fact.verified.clone(),
+            HashResult::Sum(found) if *found == artifact.sha256 && !fact.is_doubted() => VerificationState::Verified {
+                verified: fact.verified.with_sum(*found),
                 at: fact.at,
+            },
+            HashResult::Sum(_) if fact.is_doubted() => VerificationState::Pending {
+                done: self.progress(&path, artifact.stamp),
             },
             HashResult::Sum(found) => VerificationState::Mismatch { found: *found },
             HashResult::Unreadable(reason) => VerificationState::Unreadable { reason: reason.clone() },
             // Not a fault: who asks in that moment has only to wait for it.
             HashResult::Replaced => VerificationState::Pending { done: 0 },
         }
+    }
+
+    /// Whether an artifact was verified, and other bytes of it were read since.
+    pub fn is_doubted(&self, image: &Image, artifact: &Artifact) -> bool {
+        let fact = self.fact(&image.path(artifact), artifact.stamp);
+        fact.is_some_and(ChecksumEntry::is_doubted)
     }
 
     fn fact(&self, path: &Path, stamp: FileStamp) -> Option<&ChecksumEntry> {
@@ -204,7 +239,7 @@ impl Verification {
         self.under_way.remove(path);
         let earlier = self.facts.remove(path).filter(|fact| fact.verified.stamp == stamp);
         let verified = match earlier {
-            Some(fact) if fact.finding == finding => fact.verified,
+            Some(fact) if fact.finding == finding && !fact.is_doubted() => fact.verified,
             // Whoever is being sent the old file gets all of it.
             Some(_) if finding == HashResult::Replaced => VerifiedStamp::of(stamp),
             Some(fact) => {
@@ -282,6 +317,7 @@ impl Verification {
     fn is_unverified(&self, now: Now, path: &Path, stamp: FileStamp) -> bool {
         match self.fact(path, stamp) {
             None => true,
+            Some(fact) if fact.is_doubted() => true,
             Some(fact) => !matches!(fact.finding, HashResult::Sum(_)) && fact.age(now) >= VERIFY_RETRY_INTERVAL,
         }
     }

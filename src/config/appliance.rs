@@ -1,5 +1,6 @@
 //! `bootwright.toml`: the appliance's own settings.
 
+mod http;
 mod network;
 mod recorder;
 mod syslog;
@@ -11,11 +12,7 @@ use super::{
     source::Source,
 };
 use crate::boot::snapshot::{Origin, UnknownPolicy};
-use crate::model::{
-    Name,
-    limits::{HTTP_BULK_STREAMS_DEFAULT, HTTP_CONNECTIONS_MAX, RECHECK_DEFAULT},
-    text,
-};
+use crate::model::{Name, limits::RECHECK_DEFAULT, text};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -66,7 +63,7 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
         let help = "add [network] with interfaces = [\"eno2\"]";
         reader.error(&root, "there is no [network], so no interface to serve", help);
     }
-    let (http_port, bulk_streams) = http(reader, fields.value("http"));
+    let http = http::read(reader, fields.value("http"));
     let (tftp_port, tftp_single_port) = tftp(reader, fields.value("tftp"));
     let paths_value = fields.value("paths");
     let (paths, loaders_at) = paths(reader, paths_value, base);
@@ -83,8 +80,9 @@ pub(super) fn read_as(path: &Path, original: &Path, problems: &mut Problems) -> 
             interfaces: network.interfaces,
             shared_addresses: network.shared_addresses,
             router_advertisements: network.router_advertisements,
-            http_port,
-            bulk_streams,
+            http_port: http.port,
+            bulk_streams: http.bulk_streams,
+            hot_images: http.hot_images,
             tftp_port,
             tftp_single_port,
             inventory: paths.inventory,
@@ -134,38 +132,6 @@ fn path_named(path: &Path, table: &str, key: &str) -> Option<PathBuf> {
 fn is_an_inventory(fields: &Fields<'_>) -> bool {
     let has = |key| fields.has(key);
     !has("network") && (has("subnet") || has("host") || has("profile") || has("rule"))
-}
-
-/// The port, and how many image files go out at once.
-fn http(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> (u16, usize) {
-    let default = 80;
-    let Some(mut fields) = value.and_then(|value| Fields::of(reader, "[http]", value)) else {
-        return (default, HTTP_BULK_STREAMS_DEFAULT);
-    };
-    let port = fields.take(reader, "port", decode::port);
-    let streams = fields.take(reader, "bulk_streams", bulk_streams);
-    fields.finish(reader);
-    (
-        port.map_or(default, |port| port.value),
-        streams.map_or(HTTP_BULK_STREAMS_DEFAULT, |streams| streams.value),
-    )
-}
-
-fn bulk_streams(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<usize> {
-    let written = match value.get_ref() {
-        DeValue::Integer(digits) => usize::from_str_radix(digits.as_str(), digits.radix()).ok(),
-        _ => return reader.wrong_type_with_help(value, "a number", "write it without quotes, such as 1024"),
-    };
-    let streams = written.filter(|written| (1..=HTTP_CONNECTIONS_MAX).contains(written));
-    if streams.is_none() {
-        let help = "fewer let each machine finish sooner, more let more of them begin";
-        reader.error(
-            value,
-            format_args!("bulk_streams is a whole number from 1 to {HTTP_CONNECTIONS_MAX}"),
-            help,
-        );
-    }
-    streams
 }
 
 /// The port, and whether it carries the transfers too.

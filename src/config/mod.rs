@@ -84,6 +84,8 @@ pub struct Appliance {
     pub http_port: u16,
     /// Image files that go out by HTTP at once.
     pub bulk_streams: usize,
+    /// Bytes of memory for copies of image files that several machines fetch; `None` is what suits the machine.
+    pub hot_images: Option<u64>,
     /// UDP port.
     pub tftp_port: u16,
     /// Whether TFTP's transfers go over that port too.

@@ -10,7 +10,7 @@
 //! - [`last_good`] is the version that a start falls back to when the files on disk are refused.
 //! - [`generations`] keeps what each generation was, who had it read, and what it changed.
 //! - [`diagnostics_log`] logs what is wrong with the files.
-//! - [`memory`] is how much of it the allocator keeps.
+//! - [`memory`] is how much of it the allocator keeps, and [`machine_memory`] how much there is.
 //! - [`run`] is the life between READY and the end: signals, the shutdown.
 //! - [`privileges`] gives up what is not needed; [`systemd`] and [`log`] talk to the world.
 //! - [`verifier`] reads the artifacts of images in the background; [`artifacts`] says what is known of
@@ -28,6 +28,7 @@ mod first_appearance;
 mod generations;
 mod last_good;
 pub mod log;
+mod machine_memory;
 mod memory;
 mod open_files;
 mod open_store;

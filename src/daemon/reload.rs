@@ -18,7 +18,7 @@ use super::{
     first_appearance::{Appearing, FirstAppearance},
     generations::{FilesOfGeneration, GenerationJournal, NewGeneration},
     last_good::{Fallback, LastGoodSaver},
-    restart::restart_needed,
+    restart::{restart_needed, take_over},
     systemd,
     verifier::Verifier,
     watched::WatchSet,
@@ -347,7 +347,7 @@ impl Reloader {
         let targets = self.first_appearance.take_over(&self.shared, &before, arms);
         accepted.install_targets = Handle::current().block_on(targets);
         self.verifier.look(appliance.recheck);
-        self.shared.recorder.resize(appliance.recorder_bytes);
+        take_over(&self.shared, &appliance);
         let mut state = self.stand();
         state.since = self.shared.clock.now().wall;
         state.last_refusal = None;

@@ -1,6 +1,15 @@
-//! What of the settings holds only after a restart.
+//! What of the settings holds only after a restart, and what of them this process takes over as it goes.
 
+use super::machine_memory;
 use crate::config::Appliance;
+use crate::state::Shared;
+
+/// How much memory what is kept may take, from now on.
+pub(super) fn take_over(shared: &Shared, appliance: &Appliance) {
+    shared.recorder.resize(appliance.recorder_bytes);
+    let hot_images = machine_memory::for_hot_images(appliance.hot_images);
+    shared.hot_images.resize(hot_images);
+}
 
 /// The settings that differ and that a running process can't change.
 pub(super) fn restart_needed(running: &Appliance, wanted: &Appliance) -> Vec<String> {

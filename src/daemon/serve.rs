@@ -11,6 +11,7 @@ use super::{
     port_limits,
     privileges::{self, Owned, PrivilegeError},
     reload::Reloader,
+    restart::take_over,
     run::{self, RunOutcome},
     uptime,
     verifier::Verifier,
@@ -175,7 +176,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         epoch,
     });
     let shared = Arc::new(Shared::restored(clock, snapshot, (leases, arming), commit_log));
-    shared.recorder.resize(appliance.recorder_bytes);
+    take_over(&shared, &appliance);
     let verifier = Verifier::start(Arc::clone(&shared), (&*store, Arc::clone(&writer)), appliance.recheck)
         .map_err(StartError::Store)?;
     let reloader = Arc::new(Reloader::new(

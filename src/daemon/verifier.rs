@@ -59,6 +59,8 @@ struct VerifierRequests {
     recheck: Option<Duration>,
     /// There is a new generation to look at.
     look: bool,
+    /// Bytes of an artifact were read that are not its own.
+    is_doubted: bool,
     stop: bool,
 }
 
@@ -84,11 +86,19 @@ impl Verifier {
             requests: Mutex::new(VerifierRequests {
                 recheck,
                 look: true,
+                is_doubted: false,
                 stop: false,
             }),
             ordered: Condvar::new(),
         });
         verifier.remember(store);
+        let doubter = Arc::downgrade(&verifier);
+        verifier.shared.when_doubted(move || {
+            if let Some(verifier) = doubter.upgrade() {
+                verifier.requests().is_doubted = true;
+                verifier.ordered.notify_all();
+            }
+        });
         let thread = Arc::clone(&verifier);
         std::thread::Builder::new()
             .name("verifier".to_owned())
@@ -154,6 +164,7 @@ impl Verifier {
                 if requests.stop {
                     return;
                 }
+                requests.is_doubted = false;
                 (std::mem::take(&mut requests.look), requests.recheck)
             };
             if look {
@@ -268,12 +279,14 @@ impl Verifier {
         };
         let now = self.shared.clock.now();
         let found = (now, path, finding.clone(), (image, artifact));
-        let (before, after) =
+        let (was_right, was_doubted, after) =
             self.shared
                 .verification(found, |verification, (now, path, finding, (image, artifact))| {
                     let before = verification.state(image, artifact);
+                    let was_doubted = verification.is_doubted(image, artifact);
                     verification.record(now, path, artifact.stamp, finding);
-                    (before, verification.state(image, artifact))
+                    let was_right = matches!(before, VerificationState::Verified { .. });
+                    (was_right, was_doubted, verification.state(image, artifact))
                 });
         self.shared.verified.notify_waiters();
         if let HashResult::Sum(sha256) = finding {
@@ -293,8 +306,8 @@ impl Verifier {
                     name(next_to_read)
                 );
             }
-            match (why, before) {
-                (ReadReason::New, _) => {
+            match (why, was_right) {
+                (ReadReason::New, _) if !was_doubted => {
                     tracing::info!(
                         event = "artifact_verified",
                         file = name(next_to_read),
@@ -304,10 +317,10 @@ impl Verifier {
                         artifact.stamp.length
                     )
                 }
-                (ReadReason::Recheck, VerificationState::Verified { .. }) => {
+                (ReadReason::Recheck, true) => {
                     tracing::debug!("{} is verified again", name(next_to_read))
                 }
-                (ReadReason::Recheck, _) => {
+                (ReadReason::New | ReadReason::Recheck, _) => {
                     tracing::warn!("{} reads as it should again, and is served", name(next_to_read))
                 }
             }
@@ -320,8 +333,7 @@ impl Verifier {
             );
         }
         self.shared.counters.count(Counter::ArtifactsMismatched);
-        let was_right = matches!(before, VerificationState::Verified { .. });
-        let has_rotted = was_right && matches!(after, VerificationState::Mismatch { .. });
+        let has_rotted = (was_right || was_doubted) && matches!(after, VerificationState::Mismatch { .. });
         artifacts::log_wrong(&name(next_to_read), &problem, has_rotted);
     }
 
@@ -335,13 +347,13 @@ impl Verifier {
 
     fn has_orders(&self) -> bool {
         let requests = self.requests();
-        requests.look || requests.stop
+        requests.look || requests.is_doubted || requests.stop
     }
 
     /// Waits, but not longer than until there are orders.
     fn rest(&self, time: Duration) {
         let requests = self.requests();
-        let idle = |requests: &mut VerifierRequests| !requests.look && !requests.stop;
+        let idle = |requests: &mut VerifierRequests| !requests.look && !requests.is_doubted && !requests.stop;
         // How the wait ended is seen in the orders.
         drop(self.ordered.wait_timeout_while(requests, time, idle));
     }

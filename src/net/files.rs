@@ -3,9 +3,11 @@
 //! Only regular files are opened, never a device or a pipe that would hang. Files are read with
 //! `pread`, never mapped: a mapped file that is truncated kills the process.
 //!
-//! [`hot`] keeps files completely in memory that many machines fetch at once.
+//! [`hot`] keeps small files completely in memory that many machines fetch at once, and [`sealed`] copies of image
+//! files.
 
 pub mod hot;
+pub mod sealed;
 
 use crate::boot::{
     event::{FileFault, Reason},
@@ -177,6 +179,11 @@ impl OpenedFile {
     /// What the file was when it was opened.
     pub fn stamp(&self) -> FileStamp {
         self.stamp
+    }
+
+    /// What vouches for its bytes, where something does.
+    pub fn verified(&self) -> Option<&VerifiedStamp> {
+        self.verified.as_ref()
     }
 
     /// Bytes of the file.

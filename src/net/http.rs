@@ -5,12 +5,14 @@
 //! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
 //! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over
 //! a file's pieces, which [`source`] has in memory or reads into [`buffer_pool`]; [`client_stream`] counts what goes
-//! out, gives up clients that take nothing and says when a body is really gone, [`recording`] is what the flight
-//! recorder keeps of that, and [`malformed`] says what hyper refuses by itself.
+//! out, gives up clients that take nothing and says when a body is really gone, [`in_transit`] knows which of it the
+//! kernel sends by itself, [`recording`] is what the flight recorder keeps of that, and [`malformed`] says what hyper
+//! refuses by itself.
 //!
 //! Why a file is read and not sent by `sendfile(2)`, which saves a copy or two: the kernel would send
 //! the file's own pages, after we looked whether it is still the same. A file that is written to
-//! while it goes out would arrive as a mixture of two versions, unnoticed.
+//! while it goes out would arrive as a mixture of two versions, unnoticed. So the kernel sends copies of image files
+//! that nobody can write to (`net::files::sealed`), and all else is read.
 
 mod body;
 mod buffer_pool;
@@ -20,6 +22,7 @@ mod connection;
 mod connection_queue;
 mod exchange;
 mod held;
+mod in_transit;
 mod malformed;
 mod post;
 mod recording;
@@ -40,7 +43,7 @@ use crate::model::{
 };
 use crate::net::{
     eviction::{EvictionNotice, class_of},
-    files::hot::HotFiles,
+    files::{hot::HotFiles, sealed::SealedCopies},
     intake::recover,
     limiter::{FairLimiter, FdShare, NoPermit, Permit, PermitRequest, max_by_fds},
     tasks::TaskTracker,
@@ -68,6 +71,8 @@ pub struct HttpServer {
     pub wait_slots: FairLimiter,
     /// The loaders that machines fetch.
     pub hot_files: Arc<HotFiles>,
+    /// The image files that machines fetch.
+    pub sealed_copies: Arc<SealedCopies>,
     /// What pieces of files are read into, whatever interface they go to.
     pub buffers: BufferPool,
     /// Where connections are served.
@@ -207,6 +212,7 @@ impl HttpServer {
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
             hot_files: Arc::clone(&self.hot_files),
+            sealed_copies: Arc::clone(&self.sealed_copies),
             buffers: self.buffers.clone(),
             abort: self.tasks.abort(),
             permit_request: PermitRequest {

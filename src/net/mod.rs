@@ -18,7 +18,8 @@
 //! - [`uplink`] knows which interfaces lead to more than machines: no addresses are given there unless that is asked for.
 //! - [`intake`] takes what comes in, and rests after an error.
 //! - [`files`] opens files beneath a root, and notices when one changes under a transfer;
-//!   [`files::hot`] keeps those completely in memory that many machines fetch at once.
+//!   [`files::hot`] keeps those completely in memory that many machines fetch at once, and [`files::sealed`] image files
+//!   that nobody can change there.
 //! - [`limiter`] holds the limits in all and per client, and the queue of those who wait; [`tasks`] drains what is
 //!   under way;
 //!   [`eviction`] decides whose permit is revoked when all are taken.

@@ -1,12 +1,14 @@
 //! The servers of every interface: bound, run, drained. Which interfaces there are is the watcher's.
 
+mod listen;
 mod watcher;
 
-use crate::boot::snapshot::Ports;
+pub use listen::ListenConfig;
+
 use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT};
 use crate::net::{
     dhcp::{self, DhcpServer},
-    files::hot::HotFiles,
+    files::{hot::HotFiles, sealed::SealedCopies},
     holder,
     http::{self, BufferPool, HttpServer, HttpThreads},
     interface::{self, Interface},
@@ -156,24 +158,6 @@ impl InterfaceSockets {
     }
 }
 
-/// What the servers listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenConfig {
-    /// The ports that machines are told of.
-    pub ports: Ports,
-    /// Image files that go out by HTTP at once.
-    pub bulk_streams: usize,
-    /// Whether TFTP's transfers go over its request port: for clients behind a NAT or a firewall that
-    /// lets no answer in from another port.
-    pub tftp_single_port: bool,
-    /// Addresses that many machines ask from: the limits of one hold for each of them.
-    pub shared_addresses: SharedAddresses,
-    /// Whether machines in their boot are told that there is no IPv6 router, where there is none.
-    pub router_advertisements: bool,
-    /// Whether machines may log to us.
-    pub syslog: bool,
-}
-
 /// How the interfaces stand that are to be served, as the watcher saw them last.
 pub type Standings = Arc<ArcSwap<Vec<interface::InterfaceState>>>;
 
@@ -237,6 +221,7 @@ impl Servers {
         let (tasks, drain) = TaskTracker::new(stop);
         // Until the drain's end: what is under way goes on there.
         let threads = HttpThreads::start();
+        let sealed_copies = SealedCopies::new(Arc::clone(&shared));
         let common = SharedResources {
             shared,
             threads: threads.clone(),
@@ -248,6 +233,7 @@ impl Servers {
             shared_addresses: self.listen.shared_addresses.clone(),
             buffers: http::buffers(),
             hot_files: Arc::default(),
+            sealed_copies,
             standings: self.standings,
         };
         let mut watcher = InterfaceWatcher::new(self.wanted, self.listen, common);
@@ -284,6 +270,8 @@ struct SharedResources {
     buffers: BufferPool,
     /// The loaders that machines fetch.
     hot_files: Arc<HotFiles>,
+    /// The image files that machines fetch.
+    sealed_copies: Arc<SealedCopies>,
     /// For operators.
     standings: Standings,
 }
@@ -351,6 +339,7 @@ impl SharedResources {
             wait_slots: self.wait_slots.clone(),
             buffers: self.buffers.clone(),
             hot_files: Arc::clone(&self.hot_files),
+            sealed_copies: Arc::clone(&self.sealed_copies),
             threads: self.threads.clone(),
             links: Links::of(Neighbours::new(self.shared.clock, states.clone())?),
             tasks: self.tasks.clone(),

@@ -6,18 +6,20 @@
 //! restart pass connections that are still closing.
 #![expect(
     unsafe_code,
-    reason = "AF_PACKET addresses and batches with a message's own control data have no safe constructor"
+    reason = "AF_PACKET addresses, batches with a message's own control data and a mapping have no safe constructor"
 )]
 
 mod arp;
 mod inbox;
 mod memory;
+mod sealed;
 mod send_batch;
 mod tcp_info;
 
 pub use arp::{arp_query_socket, knows_neighbour, neighbour_mac};
 pub use inbox::{BATCH as DATAGRAMS_PER_BATCH, Inbox};
 pub use memory::return_free_memory;
+pub use sealed::{SealedMemory, memory_file};
 pub use send_batch::{BatchMark, SendBatch};
 pub use tcp_info::{Unacknowledged, unacknowledged};
 

@@ -4,6 +4,7 @@
 //! - [`arming`] ends what hosts are armed for once its time is up, and says so; `token` draws what their installs show.
 //! - [`commit`] is where changes become durable; [`calendar`] keeps their ends on disk right when this host's
 //!   clock is set.
+//! - `hot_images` is how much memory copies of image files may take and do.
 //! - [`events`] is the one door for everything that happens to a machine, and [`log`] its lines.
 //! - [`counters`] counts, and [`transfers`] knows how far each transfer is.
 //! - [`ports`] has the disk know at which switch ports addresses were given.
@@ -22,6 +23,7 @@ pub mod commit;
 pub mod counters;
 pub mod events;
 pub mod followed;
+pub mod hot_images;
 pub mod log;
 pub mod ports;
 pub mod recorder;
@@ -46,14 +48,15 @@ use crate::boot::{
     identity_cache::IdentityCache,
     resource::{Decided, FileRequest, InventoryResources, Resources, is_client_address, machine_at},
     snapshot::Snapshot,
-    verification::Verification,
+    verification::{Verification, VerifiedStamp},
 };
 use crate::lease::LeaseTable;
 use crate::model::MacAddr;
 use arc_swap::ArcSwap;
+use hot_images::HotImages;
 use recorder::Recorder;
 use relays::Relays;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::OnceLock};
 use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
 use transfers::Transfers;
@@ -105,6 +108,10 @@ pub struct Shared {
     pub relays: Relays,
     /// The packets of machines' boots; switched off until it is told how many bytes they may take.
     pub recorder: Recorder,
+    /// The memory that copies of image files take; none may be made until it is told how many bytes.
+    pub hot_images: HotImages,
+    /// Whom to tell that bytes of an artifact were read that are not its own.
+    doubted: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The threads that render texts.
     pub(in crate::state) rendering: rendering::Rendering,
 }
@@ -138,6 +145,8 @@ impl Shared {
             transfers: Transfers::default(),
             relays: Relays::default(),
             recorder: Recorder::default(),
+            hot_images: HotImages::default(),
+            doubted: OnceLock::new(),
             rendering: rendering::Rendering::default(),
         }
     }
@@ -162,6 +171,20 @@ impl Shared {
     /// What is known of the bytes of artifacts, locked for `work` alone, which captures nothing.
     pub fn verification<A, R>(&self, argument: A, work: fn(&mut Verification, A) -> R) -> R {
         self.tables.verification(argument, work)
+    }
+
+    /// Has the one who verifies artifacts hear of it when bytes of one were read that are not its own.
+    pub fn when_doubted(&self, told: impl Fn() + Send + Sync + 'static) {
+        // There is one.
+        drop(self.doubted.set(Box::new(told)));
+    }
+
+    /// Other bytes of an artifact were read than `verified` vouches for: it is read anew, and not served meanwhile.
+    pub fn doubt(&self, verified: &VerifiedStamp) {
+        verified.doubt();
+        if let Some(told) = self.doubted.get() {
+            told();
+        }
     }
 
     /// Whether a machine has an address, as far as is known.

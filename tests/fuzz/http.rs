@@ -14,6 +14,7 @@ use bootwright::{
     lease::LeaseTable,
     model::{SharedAddresses, text},
     net::{
+        files::sealed::SealedCopies,
         http::{HttpServer, HttpThreads, buffers, bulk_places, connection_places, wait_slots},
         tasks::{Shutdown, TaskTracker},
     },
@@ -113,6 +114,7 @@ impl Appliance {
             let address = listener.local_addr().unwrap();
             let addresses = SharedAddresses::NONE;
             let server = HttpServer {
+                sealed_copies: SealedCopies::new(Arc::clone(&shared)),
                 shared: Arc::clone(&shared),
                 listener,
                 places: connection_places(&addresses),

@@ -15,12 +15,12 @@ use std::{
 use tempfile::TempDir;
 
 /// How long a small image may take to be verified, or to be found wrong.
-const KERNEL: &str = "images/small/kernel.bin";
-const KERNEL_URL: &str = "/image/small/kernel.bin";
+pub const KERNEL: &str = "images/small/kernel.bin";
+pub const KERNEL_URL: &str = "/image/small/kernel.bin";
 
 /// Asks for a path over HTTP, as who is told at once when it can't be had yet; the status, the headers and
 /// the body as text.
-fn get(client: &Namespace, path: &str) -> String {
+pub fn get(client: &Namespace, path: &str) -> String {
     let url = format!("http://{SERVER}{path}");
     let output = client.run("curl", &["-sS", "-m", "20", "-A", "iPXE/2.0.0", "-i", &url]);
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -42,12 +42,12 @@ fn unserved(room: &Room) -> Vec<Value> {
     status["artifacts"]["unserved"].as_array().expect("a list").clone()
 }
 
-fn counter(room: &Room, name: &str) -> u64 {
+pub fn counter(room: &Room, name: &str) -> u64 {
     ask_json(room, "status")["counters"][name].as_u64().expect("a count")
 }
 
 /// Changes one byte and puts the file's time back, as nobody who means well does.
-fn flip_a_byte(file: &Path, at: u64) {
+pub fn flip_a_byte(file: &Path, at: u64) {
     let modified = fs::metadata(file)
         .and_then(|found| found.modified())
         .expect("our own file");
@@ -68,7 +68,7 @@ fn flip(file: &File, at: u64) {
 }
 
 /// Bytes that compress to nothing and stand nowhere else on the disk.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes = vec![0; length];
     for chunk in bytes.chunks_mut(8) {
@@ -256,13 +256,13 @@ fn must_break(transfer: Held) {
 }
 
 /// A small disk whose blocks can be changed beneath its file system.
-struct Disk {
+pub struct Disk {
     folder: TempDir,
     mounted: std::cell::OnceCell<PathBuf>,
 }
 
 impl Disk {
-    fn new(bytes: u64) -> Disk {
+    pub fn new(bytes: u64) -> Disk {
         let folder = TempDir::new().expect("a temporary folder");
         let disk = Disk {
             folder,
@@ -278,7 +278,7 @@ impl Disk {
         self.folder.path().join("disk")
     }
 
-    fn mount(&self, at: &Path) {
+    pub fn mount(&self, at: &Path) {
         must(
             Command::new("mount")
                 .args(["-o", "loop"])
@@ -290,7 +290,7 @@ impl Disk {
     }
 
     /// Flips one bit of the block that holds `sector`, whose bytes stand nowhere else.
-    fn rot(&self, sector: &[u8]) {
+    pub fn rot(&self, sector: &[u8]) {
         let at = self.mounted.get().expect("mounted before");
         must(Command::new("sync").arg("-f").arg(at).output());
         let file = File::options()

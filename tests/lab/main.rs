@@ -83,6 +83,7 @@ mod frames;
 mod generations;
 mod gone;
 mod held;
+mod hot_images;
 mod images;
 mod installers;
 mod lives;

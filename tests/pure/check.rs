@@ -820,6 +820,8 @@ fn the_appliance_says_what_is_wrong_with_it() {
         ("[http]\nport = 0\n", "1 to 65535"),
         ("[http]\nbulk_streams = 0\n", "a whole number from 1 to"),
         ("[http]\nbulk_streams = \"many\"\n", "a number"),
+        ("[http]\nhot_images = \"many\"\n", "a whole number of kB"),
+        ("[http]\nhot_images = true\n", "a size"),
         ("[tftp]\nsingle_port = 1\n", "true or false"),
         ("[syslog]\nenabled = \"no\"\n", "true or false"),
         ("[tftp]\nsingleport = true\n", "did you mean `single_port`?"),

@@ -51,7 +51,8 @@ pub struct Status {
     /// Relays, and switches that tell ports, that passed requests on since the start.
     #[serde(default)]
     pub relays: Vec<RelayStatus>,
-    /// Everything that is counted, since the start; `render_threads_stuck` is how many are now.
+    /// Everything that is counted, since the start; `render_threads_stuck` is how many are now, and
+    /// `hot_image_bytes` how many bytes copies of image files have in memory now.
     pub counters: BTreeMap<String, u64>,
     /// Why requests came to nothing or had to wait, by the reason's name in the log, since the start.
     pub reasons: BTreeMap<String, u64>,

@@ -61,6 +61,7 @@ impl AdminService {
             .chain([
                 ("log_lost", log::lost()),
                 ("render_threads_stuck", self.shared.render_threads_stuck()),
+                ("hot_image_bytes", self.shared.hot_images.held()),
             ])
             .map(|(name, count)| (name.to_owned(), count))
             .collect()

@@ -78,6 +78,25 @@ pub const HTTP_RETRY_SPREAD_S: u32 = 4;
 pub const HTTP_BUSY_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of a file in memory for one response.
 pub const HTTP_PIECE_BYTES: usize = 64 * 1024;
+/// Bytes of a copy in memory that are handed to the kernel in one go, and before everybody else has a turn.
+pub const HTTP_SEALED_PIECE_BYTES: usize = 1024 * 1024;
+/// Bytes of copies of image files in memory where `hot_images` does not say: a kernel and an initrd of each of three
+/// or four distributions.
+pub const HOT_IMAGES_BYTES_DEFAULT: u64 = 512 << 20;
+/// Of the memory that the daemon may have, one of so many parts is the most where `hot_images` does not say.
+pub const HOT_IMAGES_MEMORY_DIVISOR: u64 = 4;
+/// The most that `hot_images` may say: 16 TiB.
+pub const HOT_IMAGES_BYTES_MAX: u64 = 16 << 40;
+/// A copy of an image file is made for a machine that asks within so long after another.
+pub const HOT_IMAGE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a copy is kept that nobody is sent.
+pub const HOT_IMAGE_IDLE: Duration = Duration::from_secs(120);
+/// How often it is looked whether some copy is to go, while there is one.
+pub const HOT_IMAGES_POLL_INTERVAL: Duration = Duration::from_secs(15);
+/// When a copy is tried again that could not be made.
+pub const HOT_IMAGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Image files of which it is remembered who asked for them last.
+pub const HOT_IMAGES_KNOWN_MAX: usize = 256;
 /// Threads for scripts and loaders, and as many more for image files; no more than there are processors.
 pub const HTTP_THREADS_MAX: usize = 16;
 /// Threads that wait for a disk so that those for scripts and loaders need not, and as many more for those

@@ -1,9 +1,8 @@
 //! Response bodies: a text, or a part of a file piece by piece, at once or when it can be had.
 
 use crate::boot::event::Reason;
-use crate::model::limits::HTTP_YIELD_BYTES;
 use crate::net::{
-    files::{FileError, hot},
+    files::{FileError, hot, sealed::SealedCopies},
     http::{
         buffer_pool::BufferPool,
         client_stream::{Delivery, DeliveryTracker},
@@ -13,6 +12,7 @@ use crate::net::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
+    net::IpAddr,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -84,13 +84,14 @@ pub(super) struct FileContent {
 
 impl FileContent {
     pub(super) fn new(
-        content: hot::FileSource,
-        part: Range<u64>,
+        (content, part): (hot::FileSource, Range<u64>),
         buffers: BufferPool,
+        (copies, client): (&Arc<SealedCopies>, IpAddr),
         delivery_handle: DeliveryHandle,
     ) -> FileContent {
+        let room = (buffers, delivery_handle.delivery.permit());
         FileContent {
-            source: BodySource::new(content, buffers, delivery_handle.delivery.permit()),
+            source: BodySource::new(content, room, (copies, client, &delivery_handle.tracker)),
             in_turn: 0,
             delivery_handle: delivery_handle.unless_empty(part.is_empty()),
             left: part,
@@ -106,7 +107,7 @@ impl FileContent {
         }
         // A body in memory and a client that takes all of it would go on for megabytes while
         // loaders, scripts and leases wait.
-        if self.in_turn >= HTTP_YIELD_BYTES {
+        if self.in_turn >= self.source.bytes_in_turn() {
             self.in_turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -7,7 +7,7 @@ use crate::model::limits::{
 };
 use crate::net::{
     eviction::EvictionNotice,
-    http::{malformed::ReceivedPrefix, recording::RecordedHeads},
+    http::{in_transit::CopiesInTransit, malformed::ReceivedPrefix, recording::RecordedHeads},
     limiter::Permit,
     socket::{self, Unacknowledged},
 };
@@ -36,7 +36,6 @@ pub(super) struct Delivery {
     subject: Subject,
     part: Option<FilePart>,
     bytes: u64,
-    /// Why it failed, as far as that is known before the end.
     /// Why it can't be sent to its end, where that is not its connection.
     reason: Option<Reason>,
     /// What its connection was lost by, where that is known.
@@ -176,6 +175,8 @@ pub(super) struct DeliveryTracker {
     /// Its client has a head, and waits for the body.
     has_promised: AtomicBool,
     loss: OnceLock<ConnectionLoss>,
+    /// The copies of image files that it sends parts of.
+    pub(super) copies: CopiesInTransit,
 }
 
 impl DeliveryTracker {
@@ -190,6 +191,7 @@ impl DeliveryTracker {
             heads: RecordedHeads::new(peer, own),
             has_promised: AtomicBool::new(false),
             loss: OnceLock::new(),
+            copies: CopiesInTransit::default(),
         }
     }
 
@@ -363,7 +365,8 @@ impl AsyncWrite for ClientStream {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.settle();
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
+        let ClientStream { stream, tracker } = &mut *self;
+        let written = ready!(tracker.copies.poll_send(stream, context, parts));
         self.count(&written);
         self.record(&written, parts);
         Poll::Ready(written)

@@ -18,6 +18,7 @@ use crate::net::{
     files::{
         FileError,
         hot::{self, HotFiles},
+        sealed::SealedCopies,
     },
     limiter::{FairLimiter, Permit, PermitRequest},
     neighbours::Links,
@@ -46,6 +47,8 @@ pub(super) struct ConnectionContext {
     pub wait_slots: FairLimiter,
     /// The loaders that machines fetch.
     pub hot_files: Arc<HotFiles>,
+    /// The image files that many machines fetch.
+    pub sealed_copies: Arc<SealedCopies>,
     /// What pieces of files are read into.
     pub buffers: BufferPool,
     /// Whether it is us who end what is under way.
@@ -237,7 +240,8 @@ impl ConnectionContext {
             ..DeliveryGuards::default()
         };
         let delivery_handle = self.delivery_handle(subject, (part, size), held);
-        FileContent::new(wanted.content, bytes, self.buffers.clone(), delivery_handle)
+        let copies = (&self.sealed_copies, self.permit_request.client);
+        FileContent::new((wanted.content, bytes), self.buffers.clone(), copies, delivery_handle)
     }
 
     /// The client gets a 503 with Retry-After, and that is logged.

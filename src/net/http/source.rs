@@ -1,18 +1,26 @@
-//! Where the bytes of a file's body come from: memory, or the file, piece by piece.
+//! Where the bytes of a file's body come from: memory, or the file, piece by piece, until there is a copy of it that
+//! the kernel sends.
 
-use crate::model::limits::HTTP_PIECE_BYTES;
+use crate::model::limits::{HTTP_PIECE_BYTES, HTTP_SEALED_PIECE_BYTES, HTTP_YIELD_BYTES};
+
 use crate::net::{
     files::{
         FileError, OpenedFile,
         hot::{self, InMemoryFile},
+        sealed::{CopySlot, SealedCopies},
     },
-    http::buffer_pool::{Buffer, BufferPool},
+    http::{
+        buffer_pool::{Buffer, BufferPool},
+        client_stream::DeliveryTracker,
+    },
     limiter::Permit,
 };
+use crate::state::Counter;
 use bytes::Bytes;
 use std::{
     future::Future,
     io,
+    net::IpAddr,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -26,6 +34,17 @@ pub(super) enum BodySource {
     Memory(InMemoryFile),
     /// At most one piece of it is in memory.
     File(PieceReader),
+    /// The same, or a copy of it that is there or may come to be there.
+    Sealed(SealedReader),
+}
+
+/// Reads a file piece by piece, and goes on with a copy of it.
+pub(super) struct SealedReader {
+    reader: PieceReader,
+    slot: Arc<CopySlot>,
+    /// That of the connection, which has the kernel send parts of the copy.
+    tracker: Arc<DeliveryTracker>,
+    has_begun: bool,
 }
 
 /// Reads a file piece by piece.
@@ -37,30 +56,85 @@ pub(super) struct PieceReader {
 }
 
 impl BodySource {
-    /// A body's, which holds `permit`.
-    pub(super) fn new(content: hot::FileSource, buffers: BufferPool, permit: Option<Arc<Permit>>) -> BodySource {
+    /// A body's to this client, which holds `permit`. To be called on a runtime.
+    pub(super) fn new(
+        content: hot::FileSource,
+        (buffers, permit): (BufferPool, Option<Arc<Permit>>),
+        (copies, client, tracker): (&Arc<SealedCopies>, IpAddr, &Arc<DeliveryTracker>),
+    ) -> BodySource {
         match content {
             hot::FileSource::InMemoryFile { file, .. } => BodySource::Memory(file),
-            hot::FileSource::File(opened) => BodySource::File(PieceReader {
-                opened: Arc::new(opened),
-                buffers,
-                permit,
-                reading: None,
-            }),
+            hot::FileSource::File(opened) => {
+                let opened = Arc::new(opened);
+                let slot = copies.begin(&opened, client);
+                let reader = PieceReader {
+                    opened,
+                    buffers,
+                    permit,
+                    reading: None,
+                };
+                match slot {
+                    None => BodySource::File(reader),
+                    Some(slot) => BodySource::Sealed(SealedReader {
+                        reader,
+                        slot,
+                        tracker: Arc::clone(tracker),
+                        has_begun: false,
+                    }),
+                }
+            }
         }
     }
 
-    /// The first piece of `left`, which is not empty: at most `HTTP_PIECE_BYTES`.
+    /// The first piece of `left`, which is not empty: at most `HTTP_PIECE_BYTES`, or of a copy
+    /// `HTTP_SEALED_PIECE_BYTES`.
     pub(super) fn poll_piece(
         &mut self,
         left: &Range<u64>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Bytes, FileError>> {
-        let length = usize::try_from(left.end - left.start).map_or(HTTP_PIECE_BYTES, |all| all.min(HTTP_PIECE_BYTES));
         match self {
-            BodySource::Memory(file) => Poll::Ready(piece_of(file, left.start, length)),
-            BodySource::File(reader) => reader.poll_read(left.start, length, context).map_ok(Buffer::into_piece),
+            BodySource::Memory(file) => Poll::Ready(piece_of(file, left.start, first(left, HTTP_PIECE_BYTES))),
+            BodySource::File(reader) => reader.poll_piece(left, context),
+            BodySource::Sealed(sealed) => sealed.poll_piece(left, context),
         }
+    }
+
+    /// How many bytes it hands over before everybody else has a turn.
+    pub(super) fn bytes_in_turn(&self) -> usize {
+        match self {
+            BodySource::Sealed(sealed) if sealed.has_begun => HTTP_SEALED_PIECE_BYTES,
+            BodySource::Memory(_) | BodySource::File(_) | BodySource::Sealed(_) => HTTP_YIELD_BYTES,
+        }
+    }
+}
+
+/// How long the first piece is where it has at most so many bytes.
+fn first(left: &Range<u64>, most: usize) -> usize {
+    usize::try_from(left.end - left.start).map_or(most, |all| all.min(most))
+}
+
+impl SealedReader {
+    fn poll_piece(&mut self, left: &Range<u64>, context: &mut Context<'_>) -> Poll<Result<Bytes, FileError>> {
+        // What is read already is waited for: it is the piece that comes next.
+        if self.reader.reading.is_none()
+            && let Some(piece) = self.part(left)
+        {
+            return Poll::Ready(piece);
+        }
+        self.reader.poll_piece(left, context)
+    }
+
+    /// The first piece of the copy, where it is there.
+    fn part(&mut self, left: &Range<u64>) -> Option<Result<Bytes, FileError>> {
+        let start = usize::try_from(left.start).ok()?;
+        let (bytes, copy) = self.slot.part(start..start + first(left, HTTP_SEALED_PIECE_BYTES))?;
+        if !self.has_begun {
+            self.has_begun = true;
+            self.tracker.shared().counters.count(Counter::HotImageHit);
+            self.tracker.copies.add(copy);
+        }
+        Some(self.reader.opened.unchanged().map(|()| bytes))
     }
 }
 
@@ -75,6 +149,11 @@ fn piece_of(file: &InMemoryFile, start: u64, length: usize) -> Result<Bytes, Fil
 }
 
 impl PieceReader {
+    fn poll_piece(&mut self, left: &Range<u64>, context: &mut Context<'_>) -> Poll<Result<Bytes, FileError>> {
+        let length = first(left, HTTP_PIECE_BYTES);
+        self.poll_read(left.start, length, context).map_ok(Buffer::into_piece)
+    }
+
     fn poll_read(&mut self, start: u64, length: usize, context: &mut Context<'_>) -> Poll<Result<Buffer, FileError>> {
         let mut reading = match self.reading.take() {
             Some(reading) => reading,

@@ -13,6 +13,7 @@ use bootwright::{
     lease::LeaseTable,
     model::SharedAddresses,
     net::{
+        files::sealed::SealedCopies,
         http::{HttpServer, HttpThreads, buffers, bulk_places, connection_places, wait_slots},
         tasks::{Shutdown, TaskTracker},
     },
@@ -61,6 +62,7 @@ impl Server {
                 bulk: bulk_places(2, &addresses),
                 wait_slots: wait_slots(&addresses),
                 hot_files: Arc::default(),
+                sealed_copies: SealedCopies::new(Arc::clone(&shared)),
                 buffers: buffers(),
                 threads: HttpThreads::start(),
                 links: Default::default(),
