@@ -16,6 +16,7 @@ pub mod event;
 pub mod explain;
 pub mod gate;
 pub mod identity_cache;
+pub mod kept_texts;
 pub mod loader;
 pub mod loops;
 mod mac_typo;

@@ -153,6 +153,8 @@ pub struct Inquiry<'a> {
     callback: Option<(Option<CallbackWord>, Result<(), CallbackDoubt>)>,
     /// What the machine tells of its disks, on its way to the store.
     told_disks: Vec<DiskReportChange>,
+    /// Whether a script may be one that was rendered before, and is kept.
+    keeps_texts: bool,
     /// The token of the install whose order is asked for, or why that is not given.
     order: Option<Result<Token, CallbackDoubt>>,
 }
@@ -215,6 +217,16 @@ impl<'a> Inquiry<'a> {
     pub fn that_makes(self, change: Change) -> Inquiry<'a> {
         Inquiry {
             change: Some(change),
+            ..self
+        }
+    }
+
+    /// The same request, which a script may answer that was rendered before with this generation: nobody asks what it
+    /// was made of.
+    #[must_use]
+    pub fn that_keeps_texts(self) -> Inquiry<'a> {
+        Inquiry {
+            keeps_texts: true,
             ..self
         }
     }

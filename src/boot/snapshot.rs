@@ -17,7 +17,7 @@ mod subnet;
 mod vars;
 
 pub use crate::boot::paths::Ports;
-use crate::boot::{loader::Loaders, quirks::Quirks, render::Templates};
+use crate::boot::{kept_texts::KeptTexts, loader::Loaders, quirks::Quirks, render::Templates};
 use crate::model::{Arch, Name};
 pub use host::Host;
 pub use hosts::Hosts;
@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub quirks: Quirks,
     /// The compiled scripts and answers.
     pub templates: Templates,
+    /// Scripts that were rendered with all of this.
+    pub kept_texts: KeptTexts,
 }
 
 impl Snapshot {

@@ -46,6 +46,7 @@ mod validation_protocol;
 mod vars;
 mod watched;
 
+use crate::boot::kept_texts::KeptTexts;
 use crate::boot::quirks::Quirks;
 use crate::boot::snapshot::{Host, Hosts, Image, Origin, Ports, Snapshot, UnknownPolicy};
 use crate::images::{catalogue::CatalogueEntry, sums::Sums};
@@ -183,6 +184,7 @@ fn snapshot(
         quirks: quirks::read(appliance.quirks.as_deref(), &loaders, problems),
         loaders,
         templates,
+        kept_texts: KeptTexts::default(),
     };
     validation_protocol::next(|| validation_protocol::ValidationStep::Validate);
     if !inventory.broken {

@@ -398,6 +398,11 @@ pub const STORM_SCRIPTS_MAX: u32 = 8;
 /// How long a storm's machine waits for the next byte of HTTP: iPXE's own limit.
 pub const STORM_HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Rendered scripts that are kept of one generation: those of machines that ask again.
+pub const KEPT_TEXTS_MAX: usize = 2048;
+/// Bytes of the longest script that is kept: all of them have 8 MiB at most, and are mostly a tenth of that.
+pub const KEPT_TEXT_BYTES_MAX: usize = 4096;
+
 /// Files that an explanation tells of one script.
 pub const EXPLAINED_FILES_MAX: usize = 64;
 /// Scripts that an explanation follows from one to the next.

@@ -237,7 +237,7 @@ impl Shared {
             });
             (inquiry, handed_over)
         };
-        (inquiry.decide(), handed_over)
+        (inquiry.that_keeps_texts().decide(), handed_over)
     }
 }
 

@@ -208,12 +208,43 @@ fn a_text_that_can_not_be_rendered_has_the_name_and_the_machine_that_it_would_ha
         let whole = inquiry().answer();
         assert_eq!(unanswered.subject, whole.subject, "{path}");
         // Rendered where machines are served, or elsewhere: it is one text.
-        assert_eq!(
-            text.render_at_once(&room.templates).map(Ok),
-            Some(whole.result),
-            "{path}"
-        );
+        assert_eq!(text.render_at_once(&room).map(Ok), Some(whole.result), "{path}");
     }
+}
+
+#[test]
+fn a_script_that_is_kept_is_the_one_that_would_be_rendered_and_no_other_request_gets_it() {
+    let (room, mut leases) = (room(), LeaseTable::default());
+    let mut identities = IdentityCache::default();
+    // Each is asked for twice, so that one of them may be a kept one.
+    let asked = [
+        (HOST, "boot.ipxe"),
+        (HOST, "boot.ipxe?serial=SN-9"),
+        (HOST, "boot.ipxe?serial=SN-8"),
+        (HOST, "boot.ipxe?serial=SN-9&arch=arm64"),
+        (Ipv4Addr::new(192, 0, 2, 250), "boot.ipxe?mac=02-00-00-00-00-01"),
+        (Ipv4Addr::new(192, 0, 2, 250), "boot.ipxe?mac=02-00-00-00-00-02"),
+        (Ipv4Addr::new(192, 0, 2, 251), "boot.ipxe?mac=02-00-00-00-00-02"),
+    ];
+    let mut kept = 0;
+    for (peer, path) in asked.into_iter().chain(asked) {
+        let ask = file_request(Transport::Http, peer, path);
+        let anew = resource(files(&room, &mut leases, &mut identities), &ask);
+        let inquiry = Inquiry::begin(files(&room, &mut leases, &mut identities), &ask);
+        let resolved = match inquiry.that_keeps_texts().decide() {
+            Decided::Unrendered(unanswered, text) => {
+                unanswered.with(Ok(text.render_at_once(&room).expect("a plain template")))
+            }
+            Decided::Resolved(resolved) => {
+                kept += 1;
+                resolved
+            }
+        };
+        assert_eq!(resolved.subject, anew.subject, "{peer} {path}");
+        assert_eq!(resolved.result, anew.result, "{peer} {path}");
+    }
+    let asked = asked.len();
+    assert!((asked..2 * asked).contains(&kept), "{kept} of {} were kept", 2 * asked);
 }
 
 /// What events know a listed host by.

@@ -138,6 +138,7 @@ pub fn snapshot() -> Snapshot {
         loaders: Default::default(),
         quirks: Default::default(),
         templates: Templates::default(),
+        kept_texts: Default::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Why a machine boots its disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskReason {
     /// `boot = "local"`, or no `boot`.

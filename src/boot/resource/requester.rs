@@ -65,6 +65,7 @@ impl<'a> Inquiry<'a> {
             callback: None,
             told_disks: Vec::new(),
             order: None,
+            keeps_texts: false,
             path: requester.path,
             peer: requester.peer,
         };

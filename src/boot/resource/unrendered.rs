@@ -5,10 +5,14 @@ use super::{Inquiry, LookupResult, Promise, Refusal, Resolved, Resource};
 use crate::boot::{
     change::Change,
     event::{Reason, Subject},
+    gate::Gate,
+    kept_texts::{KeptTextKey, TextSettings},
     machine::{Identity, Who},
     render::{Template, TemplateError, Templates},
     scene::{Scene, Secrets, TemplateContext},
+    snapshot::Snapshot,
 };
+use crate::model::BootTarget;
 use std::net::IpAddr;
 
 /// What a request comes to, as far as no template was rendered for it.
@@ -54,6 +58,44 @@ impl Inquiry<'_> {
         own.map_or(self.request.peer, IpAddr::from)
     }
 
+    /// What a machine's script is kept by; `None` where it may not be: an install's, and every answer, may have a token
+    /// or a secret in it.
+    fn key_of(&self, template: &Template, who: Who<'_>, identity: &Identity) -> Option<KeptTextKey> {
+        let Template::Script(name, dialect) = template else {
+            return None;
+        };
+        let (target, disk) = match self.gate {
+            Gate::Network { target, .. } => (Some(target), None),
+            Gate::Disk(why) => (None, Some(why)),
+            Gate::ShowIdentity => (Some(BootTarget::Discover), None),
+            Gate::LeaseOnly | Gate::Ignore => (None, None),
+        };
+        if !self.keeps_texts || self.install.is_some() || target == Some(BootTarget::Install) {
+            return None;
+        }
+        Some(KeptTextKey {
+            template: (name.clone(), *dialect),
+            settings: match who {
+                Who::Host(host) => TextSettings::Host(host.name.clone()),
+                Who::Rule(rule) => {
+                    let mut rules = self.snapshot.rules.iter();
+                    TextSettings::Rule(rules.position(|other| std::ptr::eq(other, rule))?)
+                }
+                Who::Unknown => TextSettings::Unknown,
+            },
+            target,
+            disk,
+            mac: identity.mac,
+            link: identity.link,
+            uuid: identity.uuid,
+            serial: identity.serial.clone(),
+            vendor: identity.vendor.clone(),
+            arch: identity.arch,
+            address: self.own_address(who),
+            server: self.request.server,
+        })
+    }
+
     /// A text for one machine.
     pub(super) fn text(
         &self,
@@ -62,6 +104,11 @@ impl Inquiry<'_> {
         identity: &Identity,
         content_type: &'static str,
     ) -> Result<LookupResult, Refusal> {
+        let key = self.key_of(&template, who, identity);
+        if let Some(kept) = key.as_ref().and_then(|key| self.snapshot.kept_texts.get(key)) {
+            let body = kept.as_ref().to_owned();
+            return Ok(LookupResult::Whole(Resource::Text { body, content_type }));
+        }
         let scene = Scene {
             who,
             gate: self.gate,
@@ -76,7 +123,10 @@ impl Inquiry<'_> {
             },
         };
         match TemplateContext::new(self.snapshot, &scene) {
-            Ok(context) => Ok(LookupResult::Unrendered(Text::new(template, context, content_type))),
+            Ok(context) => Ok(LookupResult::Unrendered(Text {
+                key,
+                ..Text::new(template, context, content_type)
+            })),
             Err(error) => Err(Refusal::ServerError(Reason::TemplateFailed {
                 error: error.to_string().into(),
             })),
@@ -87,6 +137,8 @@ impl Inquiry<'_> {
 /// A template, and what one machine has to say in it.
 #[derive(Debug)]
 pub struct Text {
+    /// What it is kept by once it is rendered.
+    key: Option<KeptTextKey>,
     template: Template,
     context: TemplateContext,
     content_type: &'static str,
@@ -105,6 +157,7 @@ pub(super) enum TextForm {
 impl Text {
     pub(super) fn new(template: Template, context: TemplateContext, content_type: &'static str) -> Text {
         Text {
+            key: None,
             template,
             context,
             content_type,
@@ -137,10 +190,15 @@ impl Text {
         rendered.map(|body| self.resource(body)).map_err(broken)
     }
 
-    /// Renders it where that is known to take next to no time; `None` where it is not, or came to nothing.
-    pub fn render_at_once(&self, templates: &Templates) -> Option<Resource> {
-        let rendered = templates.render_at_once(&self.template, &self.context);
-        rendered.map(|body| self.resource(body))
+    /// Renders it where that is known to take next to no time; `None` where it is not, or came to nothing. What may be
+    /// kept is kept.
+    pub fn render_at_once(&self, snapshot: &Snapshot) -> Option<Resource> {
+        let body = snapshot.templates.render_at_once(&self.template, &self.context)?;
+        let rendered = self.resource(body);
+        if let (Some(key), Resource::Text { body, .. }) = (&self.key, &rendered) {
+            snapshot.kept_texts.keep(key.clone(), body);
+        }
+        Some(rendered)
     }
 
     fn resource(&self, body: String) -> Resource {

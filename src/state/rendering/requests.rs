@@ -26,7 +26,7 @@ impl Shared {
         let resolved = match decided {
             Decided::Resolved(resolved) => resolved,
             // On this thread, where it takes less than to wake another: for nearly every machine.
-            Decided::Unrendered(unanswered, text) => match text.render_at_once(&snapshot.templates) {
+            Decided::Unrendered(unanswered, text) => match text.render_at_once(&snapshot) {
                 Some(text) => unanswered.with(Ok(text)),
                 None => {
                     let machine = unanswered.subject.machine.clone().or_at(ask.peer);
