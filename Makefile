@@ -156,7 +156,7 @@ bench-tftp: cargo
 	@$(SUDO) tests/bench/tftp.sh
 
 bench-http: cargo
-	@$(SUDO) tests/install-packages.sh nginx-light dnsmasq-base wrk curl
+	@$(SUDO) tests/install-packages.sh nginx-light dnsmasq-base wrk nftables gnuplot-nox curl
 	$(CARGO) build --release --bins --examples
 	@$(SUDO) tests/bench/http.sh
 

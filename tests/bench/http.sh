@@ -1,12 +1,16 @@
 #!/bin/bash
-# HTTP beside nginx, in one run: a 40 MB initrd over few and many connections, a small rendered script
-# (nginx: a static file of 400 bytes), how long a script and a loader take beside 64 streams of bulk
-# (TFTP beside nginx is dnsmasq), and the memory of 1,000 streams. Rates and the server's own CPU
+# HTTP beside nginx, in one run: a 40 MB initrd over 4, 64 and 1,000 connections, by our own load and by wrk, a small
+# rendered script (nginx: a static file of 400 bytes), how long a script and a loader take beside 64 and 1,000 streams
+# of bulk (TFTP beside nginx is dnsmasq), and the memory of 1,000 streams. Rates and the server's own CPU
 # time are medians of ROUNDS rounds; both ends share this machine's cores, so trust the CPU time.
+#
+# Our own load drops what it is sent in the kernel, and has an address for every eight connections. wrk reads all of it,
+# and each of its connections has an address of its own, as machines have: the kernel gives it one (nftables).
 #
 #   BINARY   the daemon to measure (default: target/release/bootwright); LOAD and TFTP_LOAD beside it
 #   ROUNDS   how often each is measured (default: 5)
-#   PARTS    which parts run (default: "rates beside memory")
+#   PARTS    which parts run (default: "rates scripts beside memory")
+#   LOADS    which loads fetch the initrd (default: "wrk own"), and AT over how many connections ("4 64 1000")
 #   SERVERS  which (default: "nginx bootwright")
 #
 # Everything lives in network namespaces that are joined to nothing, and goes away at the end.
@@ -17,8 +21,9 @@ cd "$(dirname "$0")/../.."
 readonly target=${CARGO_TARGET_DIR:-target}/release
 readonly binary=$(readlink -m "${BINARY:-$target/bootwright}")
 readonly load=$(readlink -m "${LOAD:-$target/examples/http-load}") tftp_load=$(readlink -m "${TFTP_LOAD:-$target/examples/tftp-load}")
-readonly rounds=${ROUNDS:-5} parts=${PARTS:-rates beside memory} servers=${SERVERS:-nginx bootwright}
-readonly wrk=/usr/bin/wrk
+readonly rounds=${ROUNDS:-5} parts=${PARTS:-rates scripts beside memory} servers=${SERVERS:-nginx bootwright}
+readonly loads=${LOADS:-wrk own} counts=${AT:-4 64 1000}
+readonly wrk=/usr/bin/wrk nft=/usr/sbin/nft
 readonly net=bwhttp-$$
 readonly address=192.0.2.1 host=192.0.2.254 clients=198.18.0.1 probing=198.18.200.1
 readonly mac=52-54-00-00-00-07
@@ -28,7 +33,7 @@ mkdir "$work/logs"
 pids=()
 declare -A path rates costs
 
-need "$binary" "$load" "$tftp_load" "${dnsmasq[0]}" "$nginx" "$wrk" /usr/bin/curl
+need "$binary" "$load" "$tftp_load" "${dnsmasq[0]}" "$nginx" "$wrk" "$nft" /usr/bin/curl
 
 clean_up_with stop_servers
 
@@ -40,6 +45,17 @@ stop_servers() {
 lay_network "$address/24" "$host/24"
 route_clients 198.18.0.0/16 "$host"
 ulimit -n "$(ulimit -Hn)"
+
+# What wrk read, and the microseconds that it took.
+echo 'done = function(summary) io.write(string.format("bench %d %d\\n", summary.bytes, summary.duration)) end' > "$work/wrk.lua"
+
+# An address of its own for each connection of a client that says none.
+own_addresses() {
+    printf 'table ip bench {\nchain leaving {\ntype nat hook postrouting priority srcnat;\n'
+    printf 'ip saddr %s tcp dport 80 snat to numgen inc mod 4096 map {\n' "$host"
+    seq 0 4095 | awk '{ printf "%d : 198.18.%d.%d,\n", $1, 64 + int($1 / 250), 1 + $1 % 250 }'
+    printf '}\n}\n}\n'
+}
 
 make_files 8000000 40000000
 head -c 300 /dev/urandom | base64 -w 79 | head -c 400 > "$work/files/boot.ipxe"
@@ -92,13 +108,25 @@ start() {
 
 client() { ip netns exec "$net-c" "$@"; }
 
-# NAME FILE CONNECTIONS TIMES
-fetch() {
+# NAME CONNECTIONS TIMES: the initrd, by our own load.
+fetch_own() {
     local before failed bytes seconds
     before=$(cpu_ms "${pids[0]}")
-    read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$1.$2]}" "$clients" "$3" "$4")
-    keep "$1" "$2-$3" "$before" "$bytes" "$seconds" 1e9
-    [ "$failed" = 0 ] || echo "    $1: of $3 connections $failed failed"
+    read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$1.initrd]}" "$clients" "$2" "$3")
+    keep "$1" "own-$2" "$before" "$bytes" "$seconds" 1e9
+    [ "$failed" = 0 ] || echo "    $1: of $2 connections $failed failed"
+}
+
+# NAME CONNECTIONS: the initrd for a few seconds, by wrk, each connection from an address of its own.
+fetch_wrk() {
+    local before bytes us
+    own_addresses | client "$nft" -f -
+    before=$(cpu_ms "${pids[0]}")
+    client "$wrk" -t 2 -c "$2" -d 4 --timeout 30 -s "$work/wrk.lua" "http://$address${path[$1.initrd]}" > "$work/wrk"
+    read -r bytes us < <(awk '$1 == "bench" { print $2, $3 }' "$work/wrk")
+    keep "$1" "wrk-$2" "$before" "$bytes" "$(awk -v us="$us" 'BEGIN { print us / 1e6 }')" 1e9
+    client "$nft" delete table ip bench
+    ! grep -E 'Socket errors|Non-2xx' "$work/wrk" >&2
 }
 
 # NAME: scripts for a few seconds, over 64 connections that are kept.
@@ -122,7 +150,7 @@ keep() {
 # CASE WHAT RATE-UNIT DIVISOR COST-UNIT
 row() {
     local name rate cost
-    echo "$2"
+    case " ${!rates[*]} " in *".$1 "*) echo "$2" ;; *) return 0 ;; esac
     for name in $servers; do
         [ -n "${rates[$name.$1]:-}" ] || continue
         rate=$(median <<< "${rates[$name.$1]}")
@@ -130,6 +158,8 @@ row() {
         awk -v name="$name" -v r="$rate" -v d="$4" -v u="$3" -v c="$cost" -v per="$5" \
             'BEGIN { printf "  %-11s %8.1f %s  %6.3f s of CPU for %s\n", name, r / d, u, c, per }'
         rates[$name.$1.median]=$rate costs[$name.$1.median]=$cost
+        keep_figure "$2, $3" "$name" "$(awk -v r="$rate" -v d="$4" 'BEGIN { print r / d }')"
+        keep_figure "$2, s of CPU for $5" "$name" "$cost"
     done
     [ -n "${rates[nginx.$1]:-}" ] && [ -n "${rates[bootwright.$1]:-}" ] || return 0
     awk -v a="${rates[bootwright.$1.median]}" -v b="${rates[nginx.$1.median]}" \
@@ -137,20 +167,36 @@ row() {
         'BEGIN { printf "  ours : nginx   %.2f in rate, %.2f in CPU\n", a / b, c / d }'
 }
 
+# Each round has every server once, in turn.
 measure_rates() {
-    local name
+    local name count
     for _ in $(seq "$rounds"); do
         for name in $servers; do
             start "$name"
-            fetch "$name" initrd 4 25
-            fetch "$name" initrd 64 2
-            scripts "$name"
+            for count in $counts; do
+                case " $loads " in *' own '*) fetch_own "$name" "$count" $((count < 64 ? 100 / count : count < 1000 ? 2 : 1)) ;; esac
+                case " $loads " in *' wrk '*) fetch_wrk "$name" "$count" ;; esac
+            done
             stop_servers
         done
     done
     echo "== HTTP, medians of $rounds rounds, $(nproc) cores shared by both ends"
-    row initrd-4 "a 40 MB initrd over 4 connections" MB/s 1e6 "a GB"
-    row initrd-64 "a 40 MB initrd over 64 connections" MB/s 1e6 "a GB"
+    for count in $counts; do
+        row "own-$count" "a 40 MB initrd over $count connections" MB/s 1e6 "a GB"
+        row "wrk-$count" "a 40 MB initrd over $count connections of wrk" MB/s 1e6 "a GB"
+    done
+}
+
+measure_scripts() {
+    local name
+    for _ in $(seq "$rounds"); do
+        for name in $servers; do
+            start "$name"
+            scripts "$name"
+            stop_servers
+        done
+    done
+    echo "== scripts, medians of $rounds rounds"
     row script "a script over 64 connections (nginx: a static file of 400 bytes)" requests/s 1 "100,000"
 }
 
@@ -164,22 +210,27 @@ probe() {
     done
     loader=$(tr ' ' '\n' <<< "$loader" | grep . | sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)], all[int(NR * 0.99)] }')
     # shellcheck disable=SC2086 # two words each
-    printf '  %-11s %-17s script %8.2f ms, p99 %8.2f ms   loader %8.1f ms, p99 %8.1f ms\n' "$1" "$2" $script $loader
+    set -- "$1" "$2" $script $loader
+    keep_figure "a script $2, p99 in ms" "$1" "$4"
+    keep_figure "a loader $2, p99 in ms" "$1" "$6"
+    printf '  %-11s %-19s script %8.2f ms, p99 %8.2f ms   loader %8.1f ms, p99 %8.1f ms\n' "$@"
 }
 
 measure_beside() {
-    local name bulk
+    local name bulk count
     echo "== a script and a 1 MB loader (TFTP in lock-step; nginx: dnsmasq's) beside bulk, p50 and p99"
     for name in $servers; do
         start "$name"
         [ "$name" = bootwright ] || start_dnsmasq
         probe "$name" "alone"
-        client "$load" fetch "$address:80" "${path[$name.initrd]}" "$clients" 64 1000 > /dev/null 2>&1 &
-        bulk=$!
-        sleep 0.5
-        probe "$name" "beside 64 streams"
-        kill "$bulk" 2> /dev/null || true
-        wait "$bulk" 2> /dev/null || true
+        for count in 64 1000; do
+            client "$load" fetch "$address:80" "${path[$name.initrd]}" "$clients" "$count" 1000 > /dev/null 2>&1 &
+            bulk=$!
+            sleep 0.5
+            probe "$name" "beside $count streams"
+            kill "$bulk" 2> /dev/null || true
+            wait "$bulk" 2> /dev/null || true
+        done
         stop_servers
     done
 }
@@ -191,10 +242,13 @@ measure_memory() {
         start "$name"
         read -r failed bytes seconds < <(client "$load" fetch "$address:80" "${path[$name.linux]}" "$clients" 1000 2)
         kb=$(peak_kb "${pids[0]}")
+        keep_figure "memory of 1,000 streams of 8 MB, MB" "$name" "$(awk -v kb="$kb" 'BEGIN { print kb / 1024 }')"
         awk -v n="$name" -v f="$failed" -v b="$bytes" -v s="$seconds" -v kb="$kb" \
             'BEGIN { printf "  %-11s %d failed, %.0f MB/s, peak %.1f MB\n", n, f, b / s / 1e6, kb / 1024 }'
         stop_servers
     done
 }
 
+begin_figures
 for part in $parts; do "measure_$part"; done
+plot_figures "HTTP: bootwright beside nginx"
