@@ -41,6 +41,7 @@ fn share_the_same(before: &Snapshot, now: &Snapshot) -> bool {
             loaders,
             quirks,
             templates: _,
+            kept_texts: _,
         } = snapshot;
         format!("{ports:?}{syslog}{subnets:?}{rules:?}{unknown:?}{images:?}{live}{loaders:?}{quirks:?}")
     };

@@ -214,7 +214,11 @@ fn wait_after(took: Duration, windows: u16) -> Duration {
 
 #[test]
 fn the_wait_follows_the_client_within_its_limits() {
-    assert_eq!(wait_after(ms(0), 0), ms(2) + TFTP_RETRANSMIT_MIN, "the options took 2 ms");
+    assert_eq!(
+        wait_after(ms(0), 0),
+        ms(2) + TFTP_RETRANSMIT_MIN,
+        "the options took 2 ms"
+    );
     let quick = wait_after(ms(1), 40);
     assert!(quick >= TFTP_RETRANSMIT_MIN && quick < ms(203), "{quick:?}");
     let slow = wait_after(ms(190), 40);
@@ -245,7 +249,10 @@ fn what_was_sent_twice_tells_no_time_and_leaves_the_wait_long() {
     sends(&mut transfer);
     transfer.handle(now + ms(2), &Packet::Ack(2));
     let wait = transfer.deadline().unwrap() - now - ms(2);
-    assert!(wait < ms(210), "{wait:?}: this window was sent once, and took a millisecond");
+    assert!(
+        wait < ms(210),
+        "{wait:?}: this window was sent once, and took a millisecond"
+    );
 }
 
 /// A client that takes blocks in order and says the last one it has for every other.
