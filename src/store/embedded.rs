@@ -17,7 +17,7 @@ use super::{
 use crate::model::limits::{STORE_JOURNAL_BYTES_MAX, STORE_PAGE_ENTRIES};
 use redb::Database;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -166,7 +166,7 @@ struct StoreFiles {
     /// The last commit.
     revision: Revision,
     /// The last commit of each key that was written since the store was opened and is there.
-    revisions: BTreeMap<Vec<u8>, Revision>,
+    revisions: HashMap<Vec<u8>, Revision>,
 }
 
 /// What the commits before the store was opened count as.
@@ -209,7 +209,7 @@ impl StoreFiles {
             journal,
             pending: PendingWrites::new(),
             revision: OPENED,
-            revisions: BTreeMap::new(),
+            revisions: HashMap::new(),
         }
     }
 

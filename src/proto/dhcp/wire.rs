@@ -16,9 +16,17 @@ pub(super) const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// The fixed header with the cookie, in bytes.
 pub(super) const HEADER_BYTES: usize = 240;
 /// The fixed header alone. A BOOTP request may end there (RFC 951 has no options), as klibc's does.
-const FIXED_BYTES: usize = 236;
+pub(super) const FIXED_BYTES: usize = 236;
 /// What stands in the place of the cookie where a BOOTP request leaves its vendor area empty.
 const NO_MAGIC: [u8; 4] = [0; 4];
+/// `xid` in the header.
+pub(super) const XID: std::ops::Range<usize> = 4..8;
+/// `flags` in the header.
+pub(super) const FLAGS: std::ops::Range<usize> = 10..12;
+/// `ciaddr`, `yiaddr`, `siaddr` and `giaddr` in the header.
+pub(super) const ADDRESSES: std::ops::Range<usize> = 12..28;
+/// `chaddr` in the header.
+pub(super) const CHADDR: std::ops::Range<usize> = 28..44;
 /// `sname` in the header.
 pub(super) const SNAME: std::ops::Range<usize> = 44..108;
 /// `file` in the header.

@@ -15,12 +15,17 @@ const OVERLOAD_BYTES: usize = 3;
 const FILE_OPTIONS_BYTES: usize = 126;
 const SNAME_OPTIONS_BYTES: usize = 62;
 
+/// Bytes that the options of most replies take.
+const OPTIONS_BYTES_USUAL: usize = 320;
+
 /// The options that found room, by field, each in its order.
 pub(super) struct Layout {
     /// Behind the magic cookie, in `file`, in `sname`.
     fields: [Vec<u8>; 3],
     /// Their codes.
     pub codes: Vec<u8>,
+    /// The option that is looked at.
+    whole: Vec<u8>,
 }
 
 impl Layout {
@@ -43,8 +48,9 @@ impl Layout {
 
     fn of(options: &[&DhcpOption], rooms: [usize; 3]) -> Layout {
         let mut layout = Layout {
-            fields: Default::default(),
-            codes: Vec::new(),
+            fields: [Vec::with_capacity(OPTIONS_BYTES_USUAL), Vec::new(), Vec::new()],
+            codes: Vec::with_capacity(options.len()),
+            whole: Vec::with_capacity(OPTIONS_BYTES_USUAL),
         };
         for option in options {
             if layout.place(option, rooms) {
@@ -57,11 +63,11 @@ impl Layout {
     /// Puts an option where it fits undivided, or in pieces wherever there is room: a long one only, because not
     /// every client joins pieces. Whether it found room.
     fn place(&mut self, option: &DhcpOption, rooms: [usize; 3]) -> bool {
-        let mut whole = Vec::new();
-        encode_option(&mut whole, option);
-        let fits = |field: &usize| self.fields[*field].len() + whole.len() <= rooms[*field];
+        self.whole.clear();
+        encode_option(&mut self.whole, option);
+        let fits = |field: &usize| self.fields[*field].len() + self.whole.len() <= rooms[*field];
         if let Some(field) = (0..rooms.len()).find(fits) {
-            self.fields[field].extend_from_slice(&whole);
+            self.fields[field].extend_from_slice(&self.whole);
             return true;
         }
         match option {
