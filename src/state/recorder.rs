@@ -3,7 +3,8 @@
 //!
 //! A server lays a packet down on a tray: one copy into memory that is there already, under a lock that nobody waits
 //! for. Where all trays are in use at that moment, or full, the packet is counted and not kept. What lies on the trays is
-//! filed under its machine elsewhere ([`keep`]), where it is found out, too, who had the address that it came from.
+//! filed under its machine elsewhere ([`keep`]), where it is found out, too, who had the address that it came from. Where
+//! nothing is laid down nobody looks.
 
 use super::{Counter, Shared};
 use crate::attempt::{PacketKind, PacketRings, RecordedPacket};
@@ -26,7 +27,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{sync::Notify, time::sleep};
 
 /// Whose a packet is.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +138,9 @@ pub struct Recorder {
     /// An empty tray, for whoever files. Who files also has the order of what was laid down.
     spare: Mutex<Tray>,
     rings: Mutex<PacketRings>,
+    /// Something waits to be filed, and whoever files was told.
+    is_any_laid: AtomicBool,
+    laid: Notify,
 }
 
 thread_local! {
@@ -180,16 +184,23 @@ impl Recorder {
     /// Lays a packet down, without waiting for anybody; false where there is no room now.
     fn lay(&self, packet: &ObservedPacket<'_>) -> bool {
         let first = own_tray();
-        (0..RECORDER_TRAYS).any(|next| match self.trays[(first + next) % RECORDER_TRAYS].try_lock() {
+        let is_laid = (0..RECORDER_TRAYS).any(|next| match self.trays[(first + next) % RECORDER_TRAYS].try_lock() {
             Ok(mut tray) => tray.lay(packet),
             Err(TryLockError::Poisoned(tray)) => tray.into_inner().lay(packet),
             Err(TryLockError::WouldBlock) => false,
-        })
+        });
+        // Each packet but the first looks, and writes nothing that other threads read.
+        if is_laid && !self.is_any_laid.load(Ordering::Acquire) && !self.is_any_laid.swap(true, Ordering::AcqRel) {
+            self.laid.notify_one();
+        }
+        is_laid
     }
 
     /// Files what was laid down. `find` says who has an address, and that machine's MAC.
     fn file(&self, find: impl Fn(Ipv4Addr) -> (MachineKey, Option<MacAddr>)) {
         let mut known: HashMap<Ipv4Addr, (MachineKey, Option<MacAddr>)> = HashMap::new();
+        // Before the trays: what is laid down from now on is told of anew.
+        self.is_any_laid.store(false, Ordering::Release);
         let mut spare = lock(&self.spare);
         for tray in &self.trays {
             mem::swap(&mut *lock(tray), &mut *spare);
@@ -219,11 +230,6 @@ impl Recorder {
             let mut rings = lock(&self.rings);
             owned.into_iter().for_each(|(key, packet)| rings.push(key, packet));
         }
-    }
-
-    /// Whether something waits to be filed.
-    fn is_any_laid(&self) -> bool {
-        self.trays.iter().any(|tray| !lock(tray).packets.is_empty())
     }
 }
 
@@ -255,17 +261,14 @@ impl Shared {
     }
 }
 
-/// Files what was laid down, now and then, for ever.
+/// Files what was laid down a moment after the first of it was, for ever.
 pub async fn keep(shared: Arc<Shared>) {
-    let mut turn = interval(RECORDER_FILE_INTERVAL);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        turn.tick().await;
-        if shared.recorder.is_on() && shared.recorder.is_any_laid() {
-            let shared = Arc::clone(&shared);
-            // It ends early only where the process does.
-            let _ = tokio::task::spawn_blocking(move || shared.file_packets()).await;
-        }
+        shared.recorder.laid.notified().await;
+        sleep(RECORDER_FILE_INTERVAL).await;
+        let shared = Arc::clone(&shared);
+        // It ends early only where the process does.
+        let _ = tokio::task::spawn_blocking(move || shared.file_packets()).await;
     }
 }
 
@@ -315,7 +318,7 @@ mod tests {
         let bytes: Vec<&[u8]> = kept.iter().map(|packet| &*packet.bytes).collect();
         assert_eq!(bytes, [&b"one"[..], b"another"]);
         assert_eq!((kept[0].mac, kept[1].mac), (Some(MacAddr([2, 0, 0, 0, 0, 7])), None));
-        assert!(!recorder.is_any_laid());
+        assert!(!recorder.is_any_laid.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub const RECORDER_TRAYS: usize = 4;
 pub const RECORDER_TRAY_BYTES: usize = 256 * 1024;
 /// Packets that one of them holds.
 pub const RECORDER_TRAY_PACKETS: usize = 1024;
-/// How often they are filed under their machines.
+/// How long after the first of them they are filed under their machines.
 pub const RECORDER_FILE_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of one DHCP or TFTP packet that are kept: longer ones are cut.
 pub const RECORDED_PACKET_BYTES_MAX: usize = 1536;
