@@ -316,7 +316,7 @@ impl Reloader {
         });
         if let Some((Loaded { mut snapshot, .. }, _)) = loaded {
             self.as_it_listens(&mut snapshot);
-            self.shared.snapshot.store(Arc::new(snapshot));
+            self.shared.put_in_force(Arc::new(snapshot));
             self.verifier.look(appliance.recheck);
         }
     }
@@ -339,7 +339,7 @@ impl Reloader {
         };
         let installs = Handle::current().block_on(self.first_appearance.known(&self.shared));
         let now = Arc::new(snapshot);
-        let before = self.shared.snapshot.swap(Arc::clone(&now));
+        let before = self.shared.put_in_force(Arc::clone(&now));
         let arms = match trigger {
             Trigger::Rollback { .. } => Appearing::ArmsNobody,
             Trigger::Signal | Trigger::AdminApi { .. } | Trigger::Watch => Appearing::Arms,

@@ -3,6 +3,7 @@
 //! The defaults hold 10,000 machines. What bites is counted where it bites.
 
 mod deploy;
+mod dhcp;
 mod doctor;
 mod edited;
 mod generations;
@@ -13,6 +14,7 @@ mod recorder;
 mod syslog;
 
 pub use deploy::*;
+pub use dhcp::*;
 pub use doctor::*;
 pub use edited::*;
 pub use generations::*;
@@ -302,10 +304,10 @@ pub const KERNEL_PARAMETERS_BYTES_MAX_LOONGARCH_S390: usize = 4095;
 
 /// How long running transfers may go on after SIGTERM.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often interfaces are looked at for links and addresses that came or went.
+/// How often interfaces are looked at where the kernel does not tell of them, or one can't be served yet.
 pub const INTERFACE_POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long after news of an interface all of them are looked at: news come in numbers.
-pub const INTERFACE_DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long after one look at the interfaces, at the least, news of them bring the next: news come in numbers.
+pub const INTERFACE_DEBOUNCE: Duration = Duration::from_millis(40);
 
 /// Bytes of log lines that wait for whoever reads them: a storm of a thousand machines is 2 MiB. What comes
 /// beyond is dropped and counted.

@@ -56,7 +56,10 @@ use arc_swap::ArcSwap;
 use hot_images::HotImages;
 use recorder::Recorder;
 use relays::Relays;
-use std::{net::IpAddr, sync::OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 use tables::{HandedOver, Tables};
 use tokio::sync::Notify;
 use transfers::Transfers;
@@ -98,6 +101,8 @@ pub struct Shared {
     pub log_throttles: LogThrottles,
     /// Whoever waits for an artifact to be verified is told of every one that was read to its end.
     pub verified: Notify,
+    /// Whoever looks after the interfaces is told of every generation: what is served there is up to both.
+    pub generation_changed: Notify,
     /// The time that decisions are made at.
     pub clock: Clock,
     /// What was counted since the start.
@@ -140,6 +145,7 @@ impl Shared {
             unverified: LogThrottle::default(),
             log_throttles: LogThrottles::default(),
             verified: Notify::new(),
+            generation_changed: Notify::new(),
             clock,
             counters: Counters::default(),
             transfers: Transfers::default(),
@@ -149,6 +155,13 @@ impl Shared {
             doubted: OnceLock::new(),
             rendering: rendering::Rendering::default(),
         }
+    }
+
+    /// Answers from another generation from now on; the one before.
+    pub fn put_in_force(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        let before = self.snapshot.swap(snapshot);
+        self.generation_changed.notify_one();
+        before
     }
 
     /// The lease table, locked.
@@ -245,7 +258,6 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::fixtures::snapshot;
-    use std::sync::Arc;
 
     /// What the servers of an empty room share.
     pub(in crate::state) fn shared_with(commit_log: Box<dyn CommitLog>) -> Arc<Shared> {

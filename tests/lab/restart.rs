@@ -4,6 +4,7 @@ use super::SOON;
 use super::daemon::{Daemon, ask, ask_json};
 use super::namespace::{INTERFACE, Namespace, SERVER, Wire, text};
 use super::room::Room;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -254,4 +255,41 @@ fn an_interface_that_loses_its_link_or_its_address_or_is_misspelt_is_reported_an
     becomes("it is on", &|eno2| eno2["link"] == "up");
     assert!(client.gets_lease(&[]));
     assert!(daemon.stop().success());
+}
+
+/// How many datagrams the kernel had no room for, of those that the subscriber to news of interfaces did not read.
+fn lost_news(server: &Namespace) -> u64 {
+    let sockets = String::from_utf8(server.expect("cat", &["/proc/net/netlink"])).expect("text");
+    let rows = sockets.lines().skip(1);
+    let fields = rows.map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    // Groups: links, IPv4 addresses and routes.
+    fields
+        .filter(|fields| fields[1] == "0" && fields[3] == "00000051")
+        .map(|fields| fields[8].parse::<u64>().expect("a number"))
+        .sum()
+}
+
+#[test]
+fn news_of_interfaces_that_were_too_many_for_the_kernel_to_keep_are_made_up_for() {
+    let wire = Wire::new();
+    let room = Room::new("");
+    let client = wire.client("02:bb:00:00:00:01");
+    let daemon = Daemon::start(&wire, &room);
+    daemon.wait_for("it serves", |line| line.event == "serving");
+    let mut changes = String::new();
+    for _ in 0..4000 {
+        changes.push_str("addr add 203.0.113.1/32 dev lo\naddr del 203.0.113.1/32 dev lo\n");
+    }
+    changes.push_str("addr del 192.0.2.1/24 dev eno2\naddr add 192.0.2.2/24 dev eno2\n");
+    room.write("changes", &changes);
+    let path = room.path("changes");
+    daemon.signal(Signal::SIGSTOP);
+    wire.server.expect("ip", &["-batch", &path.to_string_lossy()]);
+    let lost = lost_news(&wire.server);
+    daemon.signal(Signal::SIGCONT);
+    assert!(lost > 0, "the kernel kept them all, and nothing was to be made up for");
+    daemon.wait_for("the new address", |line| {
+        line.has("serving", &[("addresses", "192.0.2.2")])
+    });
+    assert!(client.gets_lease(&[]), "{}", daemon.log_tail());
 }

@@ -14,7 +14,7 @@ use crate::net::{
 use std::{collections::BTreeMap, fmt::Display, future, sync::Arc};
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, sleep_until},
 };
 use tracing::warn;
 
@@ -39,23 +39,26 @@ impl InterfaceWatcher {
         }
     }
 
-    /// Looks at the interfaces whenever the kernel has news of them, and now and then anyway: what could
-    /// not be bound is tried again.
+    /// Looks at the interfaces whenever the kernel has news of them or another generation is in force. What could
+    /// not be bound is tried again now and then.
     pub(super) async fn watch(&mut self) {
         let names = names_of(&self.wanted);
-        let mut ticks = interval(INTERFACE_POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = Arc::clone(&self.common.shared);
+        // Before the first look: nothing that changes after it goes unheard.
         let mut link_events = LinkEvents::subscribe()
             .inspect_err(|error| warn!("changed links are seen every {INTERFACE_POLL_INTERVAL:?} only: {error}"))
             .ok();
         loop {
+            let is_complete = self.look(&names);
+            let looked = Instant::now();
             tokio::select! {
-                _ = ticks.tick() => {}
-                evicted = next(link_events.as_ref()) => match evicted {
+                () = sleep_until(looked + INTERFACE_POLL_INTERVAL), if !is_complete || link_events.is_none() => {}
+                () = shared.generation_changed.notified() => {}
+                heard = next(link_events.as_ref()) => match heard {
                     Ok(links) => {
                         self.hear(&links);
-                        // A host that starts a hundred containers has much news, and one look does for all.
-                        sleep(INTERFACE_DEBOUNCE).await;
+                        // A host that starts a hundred containers has much news, and few looks do for all.
+                        sleep_until(looked + INTERFACE_DEBOUNCE).await;
                     }
                     Err(error) => {
                         warn!("changed links are seen every {INTERFACE_POLL_INTERVAL:?} only: {error}");
@@ -63,11 +66,19 @@ impl InterfaceWatcher {
                     }
                 },
             }
-            match interface::survey(&names) {
-                Ok(found) => self.compare(found),
-                Err(error) => warn!("the interfaces can't be listed: {error}"),
+        }
+    }
+
+    /// Takes all interfaces as they are now. Whether that is all: otherwise some are to be tried again.
+    fn look(&mut self, names: &[String]) -> bool {
+        match interface::survey(names) {
+            Ok(found) => self.compare(found),
+            Err(error) => {
+                warn!("the interfaces can't be listed, which is tried again: {error}");
+                return false;
             }
         }
+        self.complaints.is_empty()
     }
 
     fn hear(&self, links: &[(u32, Link)]) {
