@@ -2,16 +2,18 @@
 //!
 //! What comes in is taken a batch at a time, and decided under one lock: in a storm the cost of a
 //! system call, a lock and a lease change on its way to the disk is shared by many machines, and where
-//! one machine asks the batch is that one.
+//! one machine asks the batch is that one. Where many keep coming, batches are gathered for a moment (`pace`).
 
 mod commit_queue;
 mod conflict_probe;
+mod pace;
 mod pending_reply;
 mod recording;
 mod replies;
 
 use self::{
     commit_queue::{CommitQueue, PendingCommit},
+    pace::Pace,
     pending_reply::PendingReply,
     recording::BatchPositions,
     replies::{Replies, ReplyChannels},
@@ -34,8 +36,9 @@ use crate::net::{
     neighbours::Neighbours,
     probe::Prober,
     rogue::RogueServers,
-    socket::{FrameSender, Inbox, ReceivedDatagram},
+    socket::{DATAGRAMS_PER_BATCH, FrameSender, Inbox, ReceivedDatagram},
     tasks::TaskTracker,
+    threads::ThreadPool,
 };
 use crate::proto::dhcp::{self, Request};
 use crate::state::{Counter, Durable, Shared, calendar, ports};
@@ -47,6 +50,7 @@ use tokio::{
         mpsc::{UnboundedSender, unbounded_channel},
         watch,
     },
+    task::yield_now,
 };
 use tracing::warn;
 
@@ -79,6 +83,8 @@ pub struct DhcpServer {
     pub(super) prober: Prober,
     /// Where the tasks are started whose replies wait: for the disk, or for a probe.
     pub tasks: TaskTracker,
+    /// The thread that this runs on, which lasts as long as anything of this does.
+    pub(super) thread: ThreadPool,
 }
 
 /// The lease changes of a batch: on their way to the disk, or why they are not; `None` for no changes.
@@ -93,13 +99,26 @@ impl DhcpServer {
             replies: server.replies(),
             queue,
         };
-        server.tasks.spawn(commits.run());
+        let thread = server.thread.clone();
+        server.tasks.spawn(async move {
+            commits.run().await;
+            drop(thread);
+        });
         let mut replies = server.replies();
         let common = ("DHCP", &*server.shared, &server.tasks);
         let mut inbox = Inbox::new(DHCP_REQUEST_BYTES_MAX);
+        let mut pace = Pace::default();
         while batch(common, &server.socket, &mut inbox).await {
             server.take(&inbox, &mut replies, &commit);
             replies.flush();
+            if let Some(rest) = pace.rest_after(server.shared.clock.monotonic(), inbox.len()) {
+                if inbox.len() < DATAGRAMS_PER_BATCH {
+                    // The thread has nothing else to do. A timer would have each packet wake the event loop all the same.
+                    std::thread::sleep(rest);
+                }
+                // What became durable meanwhile is sent.
+                yield_now().await;
+            }
         }
     }
 

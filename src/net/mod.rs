@@ -9,7 +9,7 @@
 //! - [`holder`] names the process that holds a port we need.
 //! - [`dhcp`], [`tftp`] and [`http`] are the servers of one interface; [`servers`] runs them on all.
 //! - `syslog` takes what machines log.
-//! - `threads` keeps HTTP away from everything that is in a hurry.
+//! - `threads` keeps HTTP away from everything that is in a hurry, and gives each interface's DHCP a thread.
 //! - `probe` asks an address whether another machine uses it, before a machine is offered it.
 //! - `solicitations` tells machines in their boot that no IPv6 router is here; `forwarding` knows whether this
 //!   host is one.

@@ -1,37 +1,34 @@
 //! The servers of every interface: bound, run, drained. Which interfaces there are is the watcher's.
 
 mod listen;
+mod start;
 mod watcher;
 
 pub use listen::ListenConfig;
 
-use crate::model::{MacAddr, Mode, ServedInterface, SharedAddresses, limits::SHUTDOWN_TIMEOUT};
+use crate::model::{MacAddr, ServedInterface, limits::SHUTDOWN_TIMEOUT};
 use crate::net::{
-    dhcp::{self, DhcpServer},
-    files::{hot::HotFiles, sealed::SealedCopies},
+    dhcp,
+    files::sealed::SealedCopies,
     holder,
-    http::{self, BufferPool, HttpServer, HttpThreads},
+    http::{self, HttpThreads},
     interface::{self, Interface},
-    limiter::FairLimiter,
-    neighbours::{Links, Neighbours},
-    probe::Prober,
-    rogue::{RogueMonitor, RogueServers},
     socket::{self, FrameSender},
-    solicitations::Solicitations,
-    syslog::{self, SyslogServer},
+    syslog,
     tasks::TaskTracker,
-    tftp::{self, TftpServer},
+    tftp,
 };
 use crate::proto::{self, ndp};
 use crate::state::Shared;
 use arc_swap::ArcSwap;
+use start::SharedResources;
 use std::{
     collections::BTreeMap,
     fmt, io,
     net::{TcpListener, UdpSocket},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 use tracing::warn;
 use watcher::InterfaceWatcher;
 
@@ -254,136 +251,4 @@ impl Servers {
 
 fn names_of(wanted: &[ServedInterface]) -> Vec<String> {
     wanted.iter().map(|wanted| wanted.name.clone()).collect()
-}
-
-/// What the servers of all interfaces have in common.
-struct SharedResources {
-    shared: Arc<Shared>,
-    /// Where connections are served.
-    threads: HttpThreads,
-    tasks: TaskTracker,
-    transfers_max: usize,
-    connections: FairLimiter,
-    bulk: FairLimiter,
-    wait_slots: FairLimiter,
-    shared_addresses: SharedAddresses,
-    buffers: BufferPool,
-    /// The loaders that machines fetch.
-    hot_files: Arc<HotFiles>,
-    /// The image files that machines fetch.
-    sealed_copies: Arc<SealedCopies>,
-    /// For operators.
-    standings: Standings,
-}
-
-impl SharedResources {
-    fn start(
-        &self,
-        sockets: InterfaceSockets,
-        mode: Mode,
-        states: &watch::Receiver<Interface>,
-    ) -> io::Result<JoinSet<()>> {
-        let mut servers = JoinSet::new();
-        let neighbours = || Neighbours::new(self.shared.clock, states.clone()).map(Arc::new);
-        for (port, socket) in sockets.dhcp {
-            let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
-            let server = DhcpServer {
-                shared: Arc::clone(&self.shared),
-                socket,
-                neighbours: neighbours()?,
-                port,
-                mode,
-                frames: sockets.frames.clone(),
-                interface: states.clone(),
-                discovers: Mutex::default(),
-                rogue_servers: RogueServers::default(),
-                prober: Prober::new(
-                    Arc::clone(&self.shared),
-                    self.tasks.clone(),
-                    sockets.frames.clone(),
-                    states.borrow().index,
-                ),
-                tasks: self.tasks.clone(),
-            };
-            servers.spawn(server.run());
-        }
-        if let Some(replies) = sockets.replies {
-            let watch = RogueMonitor {
-                shared: Arc::clone(&self.shared),
-                mode,
-                interface: states.clone(),
-                tasks: self.tasks.clone(),
-            };
-            servers.spawn(watch.run(tokio::net::UdpSocket::from_std(replies)?));
-        }
-        if let (Some(bound), Some(frames)) = (sockets.solicitations, sockets.frames) {
-            let (solicitations, socket) = self.solicitations(bound, frames, states)?;
-            servers.spawn(solicitations.run(socket));
-        }
-        if let Some(socket) = sockets.syslog {
-            let server = SyslogServer::new(&self.shared, socket, &self.tasks)?;
-            servers.spawn(server.run());
-        }
-        let tftp = self.tftp(sockets.tftp, sockets.transfers, states)?;
-        servers.spawn(tftp.run());
-        let prompt = self.threads.prompt();
-        let listener = {
-            let _on_its_thread = prompt.enter();
-            tokio::net::TcpListener::from_std(sockets.http)?
-        };
-        let http = HttpServer {
-            shared: Arc::clone(&self.shared),
-            listener,
-            places: self.connections.clone(),
-            bulk: self.bulk.clone(),
-            wait_slots: self.wait_slots.clone(),
-            buffers: self.buffers.clone(),
-            hot_files: Arc::clone(&self.hot_files),
-            sealed_copies: Arc::clone(&self.sealed_copies),
-            threads: self.threads.clone(),
-            links: Links::of(Neighbours::new(self.shared.clock, states.clone())?),
-            tasks: self.tasks.clone(),
-        };
-        servers.spawn_on(http.run(), &prompt);
-        Ok(servers)
-    }
-
-    fn tftp(
-        &self,
-        socket: UdpSocket,
-        transfers: Vec<UdpSocket>,
-        states: &watch::Receiver<Interface>,
-    ) -> io::Result<TftpServer> {
-        Ok(TftpServer {
-            shared: Arc::clone(&self.shared),
-            socket: tokio::net::UdpSocket::from_std(socket)?,
-            transfers: transfers
-                .into_iter()
-                .map(tokio::net::UdpSocket::from_std)
-                .collect::<io::Result<_>>()?,
-            interface: states.clone(),
-            neighbours: Arc::new(Neighbours::new(self.shared.clock, states.clone())?),
-            transfers_max: self.transfers_max,
-            shared_addresses: self.shared_addresses.clone(),
-            hot_files: Arc::clone(&self.hot_files),
-            tasks: self.tasks.clone(),
-        })
-    }
-
-    fn solicitations(
-        &self,
-        (socket, own): (UdpSocket, MacAddr),
-        frames: Arc<FrameSender>,
-        states: &watch::Receiver<Interface>,
-    ) -> io::Result<(Solicitations, tokio::net::UdpSocket)> {
-        let solicitations = Solicitations {
-            shared: Arc::clone(&self.shared),
-            interface: states.clone(),
-            frames,
-            own,
-            tasks: self.tasks.clone(),
-            routers: Mutex::default(),
-        };
-        Ok((solicitations, tokio::net::UdpSocket::from_std(socket)?))
-    }
 }

@@ -1,4 +1,4 @@
-//! HTTP's own threads.
+//! Threads of their own: HTTP's and DHCP's.
 //!
 //! Large files keep every thread that sends them busy, and a busy thread looks at its other sockets only
 //! now and then, and waits for its next share of a processor. Leases, loaders and scripts are small and
@@ -59,6 +59,15 @@ impl ThreadPool {
             warn!("no threads for {name} alone, it shares the others': {error}");
             Arc::new([WorkerThread::shared()])
         }))
+    }
+
+    /// A single one, which may start so many that wait for disks. To be called on a runtime.
+    pub(super) fn single(name: &str, disk_threads_max: usize) -> ThreadPool {
+        let thread = WorkerThread::start(name, disk_threads_max).unwrap_or_else(|error| {
+            warn!("no thread for {name} alone, it shares the others': {error}");
+            WorkerThread::shared()
+        });
+        ThreadPool(Arc::new([thread]))
     }
 
     /// One of them, always the same.
