@@ -146,7 +146,8 @@ bench-store: cargo
 	$(CARGO) bench --profile $(PROFILE) --bench store
 
 bench-dhcp: cargo
-	@$(SUDO) tests/install-packages.sh kea-admin kea-dhcp4-server dnsmasq-base
+	@$(SUDO) tests/install-packages.sh kea-admin kea-dhcp4-server dnsmasq-base gnuplot-nox
+	-@$(SUDO) tests/newer-root.sh sid kea-dhcp4-server > /dev/null
 	$(CARGO) build --release --bins --example dhcp-load
 	@$(SUDO) tests/bench/dhcp.sh
 
