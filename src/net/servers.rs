@@ -9,7 +9,7 @@ pub use listen::ListenConfig;
 use crate::model::{MacAddr, ServedInterface, limits::SHUTDOWN_TIMEOUT};
 use crate::net::{
     dhcp,
-    files::sealed::SealedCopies,
+    files::{hot::HotFiles, sealed::SealedCopies},
     holder,
     http::{self, HttpThreads},
     interface::{self, Interface},
@@ -218,6 +218,7 @@ impl Servers {
         let (tasks, drain) = TaskTracker::new(stop);
         // Until the drain's end: what is under way goes on there.
         let threads = HttpThreads::start();
+        let hot_files = Arc::<HotFiles>::default();
         let sealed_copies = SealedCopies::new(Arc::clone(&shared));
         let common = SharedResources {
             shared,
@@ -229,7 +230,8 @@ impl Servers {
             wait_slots: http::wait_slots(&self.listen.shared_addresses),
             shared_addresses: self.listen.shared_addresses.clone(),
             buffers: http::buffers(),
-            hot_files: Arc::default(),
+            tftp_files: tftp::TransferFiles::new(Arc::clone(&hot_files)),
+            hot_files,
             sealed_copies,
             standings: self.standings,
         };

@@ -25,16 +25,11 @@ use crate::model::{
     limits::{TFTP_REQUEST_QUEUE_MAX, TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX, TFTP_WORKERS_MAX},
 };
 use crate::net::{
-    files::hot::HotFiles,
-    intake::datagrams,
-    interface::Interface,
-    limiter::{FdShare, max_by_fds},
-    neighbours::Neighbours,
-    socket::ReceivedDatagram,
-    tasks::TaskTracker,
+    intake::datagrams, interface::Interface, neighbours::Neighbours, socket::ReceivedDatagram, tasks::TaskTracker,
 };
 use crate::proto::tftp::wire::{self, MalformedPacket, Packet};
 use crate::state::{Counter, Shared};
+pub use prepare::TransferFiles;
 use prepare::TransferRequest;
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -67,8 +62,8 @@ pub struct TftpServer {
     pub transfers_max: usize,
     /// Addresses that many machines ask from.
     pub shared_addresses: SharedAddresses,
-    /// The loaders that machines fetch.
-    pub hot_files: Arc<HotFiles>,
+    /// Where transfers read from.
+    pub files: TransferFiles,
     /// Where sessions are started.
     pub tasks: TaskTracker,
 }
@@ -81,9 +76,9 @@ pub fn workers() -> usize {
 }
 
 /// Transfers under way at once on each of so many interfaces: no interface's clients, and none who
-/// forges them, take the places of another's.
+/// forges them, take the places of another's. What a loader's transfer holds is no descriptor ([`TransferFiles`]).
 pub fn transfers_max(interfaces: usize) -> usize {
-    max_by_fds(TFTP_TRANSFERS_MAX, FdShare::TFTP) / interfaces.max(1)
+    TFTP_TRANSFERS_MAX / interfaces.max(1)
 }
 
 impl TftpServer {
@@ -116,7 +111,7 @@ impl TftpServer {
                     single_port,
                     permits: (each_max, TFTP_TRANSFERS_PER_CLIENT_MAX),
                     shared_addresses: self.shared_addresses.clone(),
-                    hot_files: Arc::clone(&self.hot_files),
+                    files: self.files.clone(),
                 };
                 tasks.spawn(Worker::new(common, socket, receiver).run());
                 sender
@@ -158,7 +153,7 @@ struct WorkerConfig {
     /// Transfers in all and for one machine.
     permits: (usize, usize),
     shared_addresses: SharedAddresses,
-    hot_files: Arc<HotFiles>,
+    files: TransferFiles,
 }
 
 /// The lane of a client's address.

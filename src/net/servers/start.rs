@@ -15,7 +15,7 @@ use crate::net::{
     solicitations::Solicitations,
     syslog::SyslogServer,
     tasks::TaskTracker,
-    tftp::TftpServer,
+    tftp::{TftpServer, TransferFiles},
     threads::ThreadPool,
 };
 use crate::state::Shared;
@@ -40,6 +40,8 @@ pub(super) struct SharedResources {
     pub(super) buffers: BufferPool,
     /// The loaders that machines fetch.
     pub(super) hot_files: Arc<HotFiles>,
+    /// Where TFTP reads from.
+    pub(super) tftp_files: TransferFiles,
     /// The image files that machines fetch.
     pub(super) sealed_copies: Arc<SealedCopies>,
     /// For operators.
@@ -153,7 +155,7 @@ impl SharedResources {
             neighbours: Arc::new(Neighbours::new(self.shared.clock, states.clone())?),
             transfers_max: self.transfers_max,
             shared_addresses: self.shared_addresses.clone(),
-            hot_files: Arc::clone(&self.hot_files),
+            files: self.tftp_files.clone(),
             tasks: self.tasks.clone(),
         })
     }

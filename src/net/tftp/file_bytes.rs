@@ -3,12 +3,15 @@
 use crate::model::limits::TFTP_READ_AHEAD_BYTES;
 use crate::net::files::{FileError, OpenedFile, hot::InMemoryFile};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Where a transfer's bytes come from.
 pub(super) enum TransferBytes {
     Memory(InMemoryFile),
     File {
         opened: Arc<OpenedFile>,
+        /// Its place among the files that are open.
+        _place: OwnedSemaphorePermit,
         /// A run of the file that had to be read from the disk, and where it starts.
         ahead: Vec<u8>,
         ahead_at: u64,

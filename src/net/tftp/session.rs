@@ -6,7 +6,7 @@
 
 use super::{
     file_bytes::{PendingRead, ReadResult, TransferBytes},
-    prepare::{Prepared, TransferRequest, TransferSource},
+    prepare::{Prepared, TransferRequest, TransferSource, turn_away},
     recording,
 };
 use crate::boot::{
@@ -98,6 +98,10 @@ impl Session {
     pub(super) fn begin(&mut self, shared: &Shared, prepared: Prepared, batch: &mut SendBatch) -> bool {
         let (transfer, source) = match prepared.begun {
             Ok(begun) => begun,
+            Err(denied) if matches!(denied.reason, Reason::TransfersFull) => {
+                turn_away(shared, self.client, denied.reason);
+                return false;
+            }
             Err(denied) => {
                 shared.counters.count(Counter::TftpRefused);
                 self.send_error((shared, batch), denied.code, &denied.reason.to_string());
@@ -108,8 +112,9 @@ impl Session {
         };
         let bytes = match source {
             TransferSource::Memory(whole) => TransferBytes::Memory(whole),
-            TransferSource::File(opened) => TransferBytes::File {
+            TransferSource::File(opened, place) => TransferBytes::File {
                 opened: Arc::new(opened),
+                _place: place,
                 ahead: Vec::new(),
                 ahead_at: 0,
             },
@@ -174,11 +179,8 @@ impl Session {
         if !shared.recorder.is_on() {
             return;
         }
-        let is_over = || {
-            self.active
-                .as_ref()
-                .is_some_and(|active| active.transfer.ending().is_some())
-        };
+        let active = self.active.as_ref();
+        let is_over = || active.is_some_and(|active| active.transfer.ending().is_some());
         let ends = (self.client, self.server);
         match packet {
             Packet::Ack(number) if self.recorded_acks < RECORDED_TFTP_ACKS_MAX || is_over() => {
@@ -206,11 +208,8 @@ impl Session {
 
     /// Whether the lane looks at it in time.
     pub(super) fn is_alarmed(&self) -> bool {
-        match (self.alarm, self.deadline()) {
-            (Some(alarm), Some(deadline)) => alarm <= deadline,
-            (None, Some(_)) => false,
-            (_, None) => true,
-        }
+        self.deadline()
+            .is_none_or(|deadline| self.alarm.is_some_and(|alarm| alarm <= deadline))
     }
 
     /// Whether a request from its client's port is its own once more. The same request before the
@@ -232,8 +231,8 @@ impl Session {
     pub(super) fn end_early(&self, shared: &Shared, step: impl FnOnce(Option<RequestedFile>) -> Step) {
         match &self.active {
             Some(active) => {
-                let step = step(Some(active.subject.file.clone()));
-                shared.publish(active.subject.event(shared.clock.now(), step));
+                let (now, step) = (shared.clock.now(), step(Some(active.subject.file.clone())));
+                shared.publish(active.subject.event(now, step));
             }
             None => shared.of_connection(shared.machine_at(*self.client.ip()), step(None)),
         }

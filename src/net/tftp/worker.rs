@@ -19,7 +19,7 @@ use super::{
     RequestFilter, WorkerConfig,
     disk::DiskReads,
     file_bytes::{PendingRead, ReadResult},
-    prepare::{Prepared, TransferRequest},
+    prepare::{Prepared, TransferFiles, TransferRequest},
     recording,
     session::{Session, SessionStatus},
     sessions::{Admission, Sessions},
@@ -27,7 +27,6 @@ use super::{
 use crate::boot::event::Reason;
 use crate::net::{
     eviction::class_of,
-    files::hot::HotFiles,
     neighbours::Neighbours,
     socket::{Inbox, ReceivedDatagram, SendBatch},
     tasks::TaskTracker,
@@ -74,7 +73,7 @@ enum MessageBody {
 /// One socket and its transfers.
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    hot_files: Arc<HotFiles>,
+    files: TransferFiles,
     tasks: TaskTracker,
     filter: RequestFilter,
     neighbours: Arc<Neighbours>,
@@ -107,7 +106,7 @@ impl Worker {
         let batch = SendBatch::of_whole_datagrams(&socket);
         Worker {
             shared: common.shared,
-            hot_files: common.hot_files,
+            files: common.files,
             tasks: common.tasks,
             filter: common.filter,
             neighbours: common.neighbours,
@@ -281,9 +280,9 @@ impl Worker {
             .sessions
             .insert(client, class, Session::new(client, request.clone(), self.port));
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
-        let (hot_files, neighbours) = (Arc::clone(&self.hot_files), Arc::clone(&self.neighbours));
+        let (files, neighbours) = (self.files.clone(), Arc::clone(&self.neighbours));
         self.tasks.spawn(async move {
-            let prepared = prepare_unheard((&shared, &hot_files), client, (&request, &neighbours)).await;
+            let prepared = prepare_unheard((&shared, &files), client, (&request, &neighbours)).await;
             let news = MessageBody::Prepared(Box::new(prepared));
             // The lane is gone when the drain has cut it.
             let _ = messages.send(WorkerMessage { client, number, news });

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::boot::event::{Reason, Step};
 use crate::model::limits::TFTP_FULL_LOG_INTERVAL;
-use crate::net::tftp::session::Session;
+use crate::net::tftp::{prepare::turn_away, session::Session};
 use crate::state::Counter;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use tracing::warn;
@@ -11,12 +11,11 @@ use tracing::warn;
 impl Worker {
     /// There is no place for a transfer; `own` of them are the client's. It asks again by itself.
     pub(super) fn leave_alone(&self, client: SocketAddrV4, own: Option<usize>) {
-        self.shared.counters.count(Counter::TftpFull);
         let reason = match own {
             Some(own) => Reason::TransfersFullForOne { own },
             None => Reason::TransfersFull,
         };
-        self.shared.turned_away(self.shared.machine_at(*client.ip()), reason);
+        turn_away(&self.shared, client, reason);
         self.warn_of_the_limit(*client.ip(), own);
     }
 

@@ -5,18 +5,18 @@
 //! counts: the install of a machine that is off can't be begun by others.
 
 use super::{
-    super::prepare::{Prepared, TransferRequest, prepare},
+    super::prepare::{Prepared, TransferFiles, TransferRequest, prepare},
     MessageBody, Worker, WorkerMessage,
 };
 use crate::boot::resource::{Hearing, Promise};
-use crate::net::{files::hot::HotFiles, neighbours::Neighbours};
+use crate::net::neighbours::Neighbours;
 use crate::state::Shared;
 use std::{net::SocketAddrV4, sync::Arc};
 
 /// What the request of a client comes to that was not heard yet. What an install is told goes to no other machine on
 /// our wire than its host, not even the first block of it.
 pub(super) async fn prepare_unheard(
-    files: (&Arc<Shared>, &Arc<HotFiles>),
+    files: (&Arc<Shared>, &TransferFiles),
     client: SocketAddrV4,
     (request, neighbours): (&TransferRequest, &Neighbours),
 ) -> Prepared {
@@ -45,9 +45,9 @@ impl Worker {
             link: self.neighbours.mac_of(*client.ip()),
         };
         let (shared, messages) = (Arc::clone(&self.shared), self.messages.0.clone());
-        let hot_files = Arc::clone(&self.hot_files);
+        let files = self.files.clone();
         self.tasks.spawn(async move {
-            let prepared = prepare((&shared, &hot_files), client, (&request, hearing)).await;
+            let prepared = prepare((&shared, &files), client, (&request, hearing)).await;
             let news = MessageBody::Begun(Box::new(prepared));
             let _ = messages.send(WorkerMessage { client, number, news });
         });

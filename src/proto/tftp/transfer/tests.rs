@@ -243,7 +243,7 @@ fn what_was_sent_twice_tells_no_time_and_leaves_the_wait_long() {
     transfer.handle(now + ms(1), &Packet::Ack(1));
     assert_eq!(
         transfer.deadline().unwrap() - now - ms(1),
-        ms(1600),
+        ms(8 * 202),
         "which copy was answered?"
     );
     sends(&mut transfer);
