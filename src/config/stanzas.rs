@@ -37,7 +37,7 @@ pub(super) struct Stanzas<'s> {
 }
 
 impl<'s> Stanzas<'s> {
-    /// Takes a text apart; `None` where it is short, or not known to fall into such pieces.
+    /// Takes a text apart; `None` where it is short, has no hosts, or is not known to fall into such pieces.
     pub(super) fn of(source: &'s Source) -> Option<Stanzas<'s>> {
         let text = source.text.as_str();
         let is_long = text.len() > INVENTORY_PIECE_BYTES;
@@ -52,6 +52,9 @@ impl<'s> Stanzas<'s> {
             lines += 1;
         }
         let pieces = found.end(at);
+        if pieces.is_empty() {
+            return None;
+        }
         let mut rest = text.as_bytes().to_vec();
         for (range, _) in &pieces {
             // The last byte ends a line, or the text.
@@ -99,7 +102,7 @@ impl<'s> Stanzas<'s> {
             }
         };
         let readers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let helpers = readers.min(self.pieces.len()).min(INVENTORY_READERS_MAX) - 1;
+        let helpers = readers.min(self.pieces.len()).min(INVENTORY_READERS_MAX).saturating_sub(1);
         thread::scope(|scope| {
             for _ in 0..helpers {
                 let helper = thread::Builder::new().name("reader".to_owned());
@@ -158,5 +161,18 @@ impl PiecesFound {
     fn end(mut self, at: usize) -> Vec<(Range<usize>, usize)> {
         self.close(at);
         self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_without_hosts_is_not_taken_apart() {
+        let long = "# Nothing is said here.\n".repeat(INVENTORY_PIECE_BYTES / 8);
+        let of = |hosts: &str| Source::new("a.toml", format!("[profile.base]\nboot = \"local\"\n{long}{hosts}"));
+        assert!(Stanzas::of(&of("")).is_none());
+        assert_eq!(Stanzas::of(&of("[[host]]\nname = \"n1\"\n")).unwrap().pieces.len(), 1);
     }
 }
