@@ -92,6 +92,11 @@ impl CopySlot {
     fn is_filled(&self) -> bool {
         self.copy.get().is_some()
     }
+
+    /// Bytes of the copy; none where it is not there.
+    fn bytes(&self) -> u64 {
+        self.copy.get().map_or(0, |(_, bytes)| bytes.len() as u64)
+    }
 }
 
 /// A file that somebody asked for.
@@ -169,10 +174,12 @@ impl SealedCopies {
         Some(slot)
     }
 
-    /// Room for a copy, which others may have to give way for.
+    /// Room for a copy, which others may have to give way for; none of them does where that would not be enough.
     fn room(&self, known: &mut HashMap<Sha256Sum, KnownFile>, length: u64) -> Option<HotImageRoom> {
         let images = &self.shared.hot_images;
-        if length > images.most() {
+        let unused = known.values().filter(|file| file.is_unused());
+        let unused: u64 = unused.map(|file| file.slot.bytes()).sum();
+        if images.held().saturating_sub(unused).saturating_add(length) > images.most() {
             return None;
         }
         loop {
@@ -440,6 +447,22 @@ mod tests {
         drop(sent);
         assert!(is_filled(&site.copies.begin(&second, FIRST).unwrap()).await);
         assert_eq!(site.held(), BYTES as u64, "the other's copy is gone");
+    }
+
+    #[tokio::test]
+    async fn no_copy_gives_way_where_that_would_not_be_enough() {
+        let site = Site::with_room_for(2);
+        let (sent, unused, third) = (site.file(1, None), site.file(2, None), site.file(3, None));
+        let begin = |opened: &Arc<OpenedFile>, client| site.copies.begin(opened, client).unwrap();
+        drop(begin(&sent, FIRST));
+        let under_way = begin(&sent, SECOND);
+        assert!(is_filled(&under_way).await);
+        drop(begin(&unused, FIRST));
+        assert!(is_filled(&begin(&unused, SECOND)).await);
+        site.copies.shared.hot_images.resize(2 * BYTES as u64 - 1);
+        drop(begin(&third, FIRST));
+        assert!(!is_filled(&begin(&third, SECOND)).await);
+        assert_eq!(site.held(), 2 * BYTES as u64, "one was thrown away for nothing");
     }
 
     #[tokio::test]
