@@ -102,7 +102,10 @@ impl<'s> Stanzas<'s> {
             }
         };
         let readers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let helpers = readers.min(self.pieces.len()).min(INVENTORY_READERS_MAX).saturating_sub(1);
+        let helpers = readers
+            .min(self.pieces.len())
+            .min(INVENTORY_READERS_MAX)
+            .saturating_sub(1);
         thread::scope(|scope| {
             for _ in 0..helpers {
                 let helper = thread::Builder::new().name("reader".to_owned());

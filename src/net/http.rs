@@ -3,7 +3,7 @@
 //! A request takes this way: [`HttpServer`] accepts and holds the limits, and who is beyond them is
 //! [`connection_queue`] a moment; [`connection`] drives the connection, scripts and loaders apart from large
 //! files; [`exchange`] turns a request into a [`response`] by asking `boot::resource`; [`held`] are those for
-//! image files that have to be waited for; [`conditional`] weighs ranges and preconditions; [`body`] hands over
+//! image files that have to be waited for, and [`come_back`] says when to ask again; [`conditional`] weighs ranges and preconditions; [`body`] hands over
 //! a file's pieces, which [`source`] has in memory or reads into [`buffer_pool`]; [`client_stream`] counts what goes
 //! out, gives up clients that take nothing and says when a body is really gone, [`in_transit`] knows which of it the
 //! kernel sends by itself, [`recording`] is what the flight recorder keeps of that, and [`malformed`] says what hyper
@@ -17,6 +17,7 @@
 mod body;
 mod buffer_pool;
 mod client_stream;
+mod come_back;
 mod conditional;
 mod connection;
 mod connection_queue;
@@ -31,6 +32,7 @@ mod source;
 
 pub use crate::net::neighbours::Links;
 pub use buffer_pool::BufferPool;
+pub use come_back::ComeBackTimes;
 pub use connection::HttpThreads;
 
 use crate::boot::event::Reason;
@@ -69,6 +71,8 @@ pub struct HttpServer {
     pub bulk: FairLimiter,
     /// The places of those who wait for one of them.
     pub wait_slots: FairLimiter,
+    /// When those come back who can't wait, to whatever interface.
+    pub come_back: Arc<ComeBackTimes>,
     /// The loaders that machines fetch.
     pub hot_files: Arc<HotFiles>,
     /// The image files that machines fetch.
@@ -211,6 +215,7 @@ impl HttpServer {
             tracker: Arc::new(DeliveryTracker::new(Arc::clone(&self.shared), peer.ok(), own)),
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
+            come_back: Arc::clone(&self.come_back),
             hot_files: Arc::clone(&self.hot_files),
             sealed_copies: Arc::clone(&self.sealed_copies),
             buffers: self.buffers.clone(),

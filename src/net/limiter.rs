@@ -158,6 +158,11 @@ impl FairLimiter {
         self.0.no_permit(&self.0.lock(), request)
     }
 
+    /// How many were ever taken.
+    pub fn taken(&self) -> u64 {
+        self.0.lock().taken
+    }
+
     /// A place for `request`, if one is free or another is evicted for it.
     pub fn take(&self, request: &PermitRequest) -> Option<Permit> {
         take(&self.0, &mut self.0.lock(), request)

@@ -228,6 +228,7 @@ impl Servers {
             connections: http::connection_places(&self.listen.shared_addresses),
             bulk: http::bulk_places(self.listen.bulk_streams, &self.listen.shared_addresses),
             wait_slots: http::wait_slots(&self.listen.shared_addresses),
+            come_back: Arc::default(),
             shared_addresses: self.listen.shared_addresses.clone(),
             buffers: http::buffers(),
             tftp_files: tftp::TransferFiles::new(Arc::clone(&hot_files)),

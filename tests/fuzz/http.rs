@@ -120,6 +120,7 @@ impl Appliance {
                 places: connection_places(&addresses),
                 bulk: bulk_places(2, &addresses),
                 wait_slots: wait_slots(&addresses),
+                come_back: Arc::default(),
                 hot_files: Arc::default(),
                 buffers: buffers(),
                 threads: HttpThreads::start(),

@@ -71,7 +71,11 @@ pub const HTTP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub const HTTP_KEEPALIVE_PROBES_MAX: u32 = 4;
 /// The shortest time after which a machine that found no place for an image file comes back.
 pub const HTTP_RETRY_AFTER_S: u32 = 2;
-/// So many different times are given, so that machines that were turned away together do not come
+/// The longest: a machine that is told to wait is still one that boots.
+pub const HTTP_RETRY_AFTER_MAX_S: u32 = 30;
+/// Over how long it is counted how many places become free, which says when the others come back.
+pub const HTTP_RETRY_RATE_INTERVAL: Duration = Duration::from_secs(1);
+/// So many different times are given while that is not known, so that machines that were turned away together do not come
 /// back together.
 pub const HTTP_RETRY_SPREAD_S: u32 = 4;
 /// How often it is logged that machines are told to wait.

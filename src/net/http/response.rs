@@ -5,6 +5,7 @@ use super::{
     body::{DeliveryHandle, FileContent, ResponseBody},
     buffer_pool::BufferPool,
     client_stream::{Delivery, DeliveryGuards, DeliveryTracker},
+    come_back::ComeBackTimes,
     conditional::Validators,
 };
 use crate::boot::{
@@ -34,7 +35,7 @@ use std::{
     net::IpAddr,
     ops::Range,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What answers the requests of one connection.
@@ -45,6 +46,8 @@ pub(super) struct ConnectionContext {
     pub bulk: FairLimiter,
     /// The places of those who wait for one of them.
     pub wait_slots: FairLimiter,
+    /// When those come back who can't.
+    pub come_back: Arc<ComeBackTimes>,
     /// The loaders that machines fetch.
     pub hot_files: Arc<HotFiles>,
     /// The image files that many machines fetch.
@@ -246,6 +249,7 @@ impl ConnectionContext {
 
     /// The client gets a 503 with Retry-After, and that is logged.
     pub(super) fn retry_later(&self, subject: &Subject, reason: Reason, head: bool) -> Response<ResponseBody> {
+        let is_for_a_place = matches!(reason, Reason::TooManyUnderWay);
         let step = Step::ComeBack {
             file: subject.file.clone(),
             reason: reason.clone(),
@@ -253,7 +257,11 @@ impl ConnectionContext {
         self.shared.publish(subject.event(self.shared.clock.now(), step));
         let mut response = self.refuse_transfer(&HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, reason), head);
         // Spread by the client's address, so that a rack that was turned away comes back in turns.
-        let after_s = HTTP_RETRY_AFTER_S + last_bits(self.permit_request.client) % HTTP_RETRY_SPREAD_S;
+        let mixed = last_bits(self.permit_request.client);
+        let after_s = match is_for_a_place {
+            true => self.come_back.seconds(Instant::now(), self.bulk.taken(), mixed),
+            false => HTTP_RETRY_AFTER_S + mixed % HTTP_RETRY_SPREAD_S,
+        };
         put(&mut response, RETRY_AFTER, &after_s.to_string());
         response
     }

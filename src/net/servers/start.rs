@@ -5,7 +5,7 @@ use crate::model::{MacAddr, Mode, SharedAddresses, limits::DHCP_DISK_THREADS_MAX
 use crate::net::{
     dhcp::DhcpServer,
     files::{hot::HotFiles, sealed::SealedCopies},
-    http::{BufferPool, HttpServer, HttpThreads},
+    http::{BufferPool, ComeBackTimes, HttpServer, HttpThreads},
     interface::Interface,
     limiter::FairLimiter,
     neighbours::{Links, Neighbours},
@@ -36,6 +36,7 @@ pub(super) struct SharedResources {
     pub(super) connections: FairLimiter,
     pub(super) bulk: FairLimiter,
     pub(super) wait_slots: FairLimiter,
+    pub(super) come_back: Arc<ComeBackTimes>,
     pub(super) shared_addresses: SharedAddresses,
     pub(super) buffers: BufferPool,
     /// The loaders that machines fetch.
@@ -87,6 +88,7 @@ impl SharedResources {
             places: self.connections.clone(),
             bulk: self.bulk.clone(),
             wait_slots: self.wait_slots.clone(),
+            come_back: Arc::clone(&self.come_back),
             buffers: self.buffers.clone(),
             hot_files: Arc::clone(&self.hot_files),
             sealed_copies: Arc::clone(&self.sealed_copies),

@@ -61,6 +61,7 @@ impl Server {
                 places: connection_places(&addresses),
                 bulk: bulk_places(2, &addresses),
                 wait_slots: wait_slots(&addresses),
+                come_back: Arc::default(),
                 hot_files: Arc::default(),
                 sealed_copies: SealedCopies::new(Arc::clone(&shared)),
                 buffers: buffers(),
