@@ -71,8 +71,9 @@ pub const HTTP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub const HTTP_KEEPALIVE_PROBES_MAX: u32 = 4;
 /// The shortest time after which a machine that found no place for an image file comes back.
 pub const HTTP_RETRY_AFTER_S: u32 = 2;
-/// The longest: a machine that is told to wait is still one that boots.
-pub const HTTP_RETRY_AFTER_MAX_S: u32 = 30;
+/// The longest: places become free faster once loaders are no longer fetched beside, and half a minute of a storm of ten
+/// thousand went by with most of them free.
+pub const HTTP_RETRY_AFTER_MAX_S: u32 = 8;
 /// Over how long it is counted how many places become free, which says when the others come back.
 pub const HTTP_RETRY_RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// So many different times are given while that is not known, so that machines that were turned away together do not come
